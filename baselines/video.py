@@ -1,11 +1,10 @@
-"""Intra pictures by encoders in ffmpeg: AVIF by libaom, HEVC by x265, VVC by VVenC.
+"""Intra pictures by encoders in ffmpeg: AVIF by libaom, AVC by x264, HEVC by x265, VVC by VVenC.
 
 Colours are converted by `baselines.formats.ycbcr`, and streams name them: BT.709 primaries and
 matrix, sRGB transfer, full range. One thread, no metadata.
 """
 
 from binascii import crc_hqx
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -19,11 +18,14 @@ BOX_HEADER_BYTES = 8  # size and type; boxes from 4 GiB, whose header is longer,
 # AVIF leaves out the temporal delimiter with which an AV1 stream begins (AV1 specification, 5.6)
 TEMPORAL_DELIMITER = b"\x12\x00"
 
-# all but placebo, which takes no picture whose sides are under 32
-X265_PRESETS = (
+# all but placebo, for which x265 takes no picture whose sides are under 32
+PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow"),
 )
+# ipratio: x264 would code an intra picture at 3 below the QP asked for. Its log of settings, a unit
+# of type 6 in each stream, is removed.
+X264_PARAMETERS = "keyint=1:ipratio=1:threads=1"
 # ipratio: x265 would code an intra picture at 3 below the QP asked for
 X265_PARAMETERS = (
     "log-level=error:info=0:vui-timing-info=0:keyint=1:ipratio=1:pools=none:frame-threads=1:wpp=0"
@@ -53,11 +55,6 @@ class AVIF(IntraCodec):
     accepts = Between("crf", 0, 63, whole=True)
     encoder, stream, decoder, output = "libaom-av1", "avif", "libdav1d", "FILE"
     banner, licence, revision = r"libaom-av1 @ \w+\] v(\S+)", "BSD-2-Clause", 2
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {},
-        {"depth": "8"},
-        {"subsampling": "420"},
-    )
 
     def __init__(
         self, *, tune: str = "psnr", speed: int = 4, subsampling: int = 444, depth: int = 10
@@ -113,36 +110,29 @@ def coded_picture(file: bytes) -> bytes:
     return pictures[0]
 
 
-class X265(IntraCodec):
-    """HEVC intra pictures: x265 encodes, ffmpeg's own decoder decodes.
+class _Checked(IntraCodec):
+    """Base of x264 and x265: options preset, subsampling and depth; tuned for PSNR.
 
-    Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10. 8-bit
-    4:4:4 is how learned codecs are usually compared with HEVC; it caps PSNR at about 53 dB. The
-    encoder is tuned for PSNR. QPs are whole, 0 to 51. ffmpeg's decoder makes a picture of a damaged
-    or truncated stream without a word, therefore two bytes of checksum (CRC-16/XMODEM, big-endian)
-    precede the others.
+    ffmpeg's decoder makes a picture of a damaged or truncated stream without a word, therefore two
+    bytes of checksum (CRC-16/XMODEM, big-endian) precede the others.
     """
 
-    name = "x265"
-    encoder, stream = "libx265", "hevc"
     accepts = Between("qp", 0, 51, whole=True)
-    banner, licence = r"HEVC encoder version (\S+)", "GPL-2.0-or-later"
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {},
-        {"depth": "10"},
-        {"subsampling": "420"},
-    )
+    licence = "GPL-2.0-or-later"
+    parameters: ClassVar[tuple[str, ...]]  # further options of ffmpeg
+    ten_bit_qp: ClassVar[str] = "{qp}"  # what the encoder is given at 10 bits
 
-    def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 8):
+    def __init__(self, preset: str, subsampling: int, depth: int) -> None:
         require_options(
             self.name,
-            preset=(preset, X265_PRESETS),
+            preset=(preset, PRESETS),
             subsampling=(subsampling, (444, 420)),
             depth=(depth, (8, 10)),
         )
-        options = ["-preset", preset, "-tune", "psnr", "-qp", "{qp}"]
+        qp = self.ten_bit_qp if depth == 10 else "{qp}"
+        options = ["-preset", preset, "-tune", "psnr", "-qp", qp]
         layout = PictureFormat(depth, 420 if subsampling == 420 else 444)
-        super().__init__(layout, [*options, "-x265-params", X265_PARAMETERS])
+        super().__init__(layout, [*options, *self.parameters])
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return checksum, padding and an intra picture; `BadOption` unless qp is whole, 0..51."""
@@ -160,6 +150,41 @@ class X265(IntraCodec):
         return 2 + super().container_bytes(data[2:])
 
 
+class X265(_Checked):
+    """HEVC intra pictures: x265 encodes, ffmpeg's own decoder decodes.
+
+    Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10. 8-bit
+    4:4:4 is how learned codecs are usually compared with HEVC; it caps PSNR at about 53 dB. The
+    encoder is tuned for PSNR. QPs are whole, 0 to 51. Two bytes of checksum precede the others.
+    """
+
+    name = "x265"
+    encoder, stream = "libx265", "hevc"
+    banner = r"HEVC encoder version (\S+)"
+    parameters = ("-x265-params", X265_PARAMETERS)
+
+    def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 8) -> None:
+        super().__init__(preset, subsampling, depth)
+
+
+class X264(_Checked):
+    """AVC intra pictures: x264 encodes, ffmpeg's own decoder decodes.
+
+    Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 10 (default) or
+    8. The encoder is tuned for PSNR. QPs are whole, 0 to 51, the standard's: at 10 bits x264 counts
+    from -12 on, and is given 12 more. Two bytes of checksum precede the others.
+    """
+
+    name = "x264"
+    encoder, stream = "libx264", "h264"
+    banner = r"x264 - core (\d+)"
+    ten_bit_qp = "12+{qp}"
+    parameters = ("-x264-params", X264_PARAMETERS, "-bsf:v", "filter_units=remove_types=6")
+
+    def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 10):
+        super().__init__(preset, subsampling, depth)
+
+
 class VVenC(IntraCodec):
     """VVC intra pictures: VVenC encodes, ffmpeg's own decoder decodes.
 
@@ -172,7 +197,6 @@ class VVenC(IntraCodec):
     encoder, stream = "libvvenc", "vvc"
     accepts = Between("qp", 0, 63, whole=True)
     banner, licence = r"libvvenc version: (\S+)", "BSD-3-Clause-Clear"
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
 
     def __init__(self, *, preset: str = "fast"):
         require_options(self.name, preset=(preset, VVENC_PRESETS))

@@ -5,10 +5,8 @@ constants of this adapter, as is the configuration (`encoder_intra_vtm.cfg`). Th
 that are no multiple of 8 and writes a conformance window, by which the decoder cuts them.
 """
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from baselines.formats import ffmpeg, ycbcr
 from baselines.formats.external import encoded_by, printed_version
@@ -46,7 +44,6 @@ class VTM:
     name = "vtm"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     accepts = Between("qp", 0, 63, whole=True)
-    conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({}, {"depth": "10"})
 
     def __init__(self, *, depth: int = 8, decoder: str = "ffmpeg"):
         require_options(self.name, depth=(depth, (8, 10)), decoder=(decoder, ("ffmpeg", "vtm")))
@@ -57,7 +54,6 @@ class VTM:
             if self._own_decoder
             else ffmpeg.find_ffmpeg("decoding vvc", decoder="vvc")
         )
-        self.conversion_floor_db = ycbcr.conversion_floor_db(depth, 444)
 
     def describe(self) -> CodecInfo:
         """Return the versions of VTM and the decoder; fingerprint encoder and configuration."""
@@ -110,10 +106,6 @@ class VTM:
         if self._layout.depth == 8:
             return ycbcr.ycbcr_to_rgb(ycbcr.eight_bits(picture.planes), 8)
         return ycbcr.ycbcr_to_rgb(picture.planes, INTERNAL_DEPTH)
-
-    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
-        """Return the pixels through both colour conversions, with nothing coded between."""
-        return ycbcr.conversion_alone(pixels, *self._layout, "down" if truncated else "nearest")
 
     @cached_property
     def _encoder(self) -> Path:

@@ -17,7 +17,6 @@ from benchmark.commands.verb import CONTEXT, add_verb, verb_of
 from benchmark.errors import (
     BenchError,
     Notice,
-    Unavailable,
     UsageError,
     memory_sentence,
     refused_path,
@@ -155,7 +154,7 @@ def _explained(error: Exception, verb: str) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         return usage_sentence(error, verb), 2
     if isinstance(error, BenchError):
-        return str(error), 2 if isinstance(error, (UsageError, Unavailable)) else 1
+        return str(error), error.exit_code
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'what is printed'} cannot be written: {error.strerror}", 1
     if sentence := refused_path(error):  # that the user gave, looked up where it is needed

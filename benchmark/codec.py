@@ -304,19 +304,3 @@ class CodesInTiles(Protocol):
 
     def in_tiles(self) -> Codec:
         """Return the same codec, coding every image in small tiles."""
-
-
-@runtime_checkable
-class ConvertsColour(Protocol):
-    """A codec whose adapter converts colours for its program, so that `bench audit` can test it.
-
-    The class lists, as `conversions`, the options that lead to different conversions.
-    """
-
-    conversion_floor_db: float  # least PSNR of a photograph converted and back; may be infinite
-
-    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
-        """Return the pixels after conversion to the program's format and back, without coding.
-
-        truncated: truncate in both directions instead of rounding, which is a known error.
-        """

@@ -36,6 +36,8 @@ class Reason(NamedTuple):
 class BenchError(Exception):
     """A failure that is explained in one sentence; `reason` is the sentence as data, if any."""
 
+    exit_code = 1  # of a command that it ends
+
     def __init__(self, sentence: str = "", reason: Reason | None = None) -> None:
         super().__init__(sentence)
         self.reason = reason
@@ -43,6 +45,8 @@ class BenchError(Exception):
 
 class UsageError(BenchError):
     """A request for something that cannot be done."""
+
+    exit_code = 2
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
@@ -79,8 +83,8 @@ class BadOption(UsageError):  # noqa: N818
 class BadPack(UsageError):  # noqa: N818
     """A folder or file that was given as a pack of streams and is none, or is not whole.
 
-    >>> str(BadPack(Path("vtm.tar"), "it holds no rows.csv"))
-    'the pack vtm.tar cannot be used: it holds no rows.csv; get or export it again'
+    >>> str(BadPack(Path("vtm.tar"), "it holds no rows.parquet"))
+    'the pack vtm.tar cannot be used: it holds no rows.parquet; get or export it again'
     """
 
     def __init__(self, path: Path, why: str) -> None:
@@ -92,6 +96,8 @@ class BadPack(UsageError):  # noqa: N818
 
 class Unavailable(BenchError):  # noqa: N818
     """Something that has to be on the machine first; the message says how to get it."""
+
+    exit_code = 2
 
 
 class ImageRefused(BenchError):  # noqa: N818

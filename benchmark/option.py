@@ -1,19 +1,24 @@
-"""Options that are declared once: a field of a dataclass, an option of a verb, a Python argument.
+"""Options that are declared once: parameters of a function, or fields of a dataclass.
 
+    limit: Annotated[int | None, opt(MEASURED, "Only the first N images.", least=1)] = None
     limit: int | None = option(None, MEASURED, "Only the first N images.", least=1)
 
-`benchmark.commands.verb.takes` makes options of the command line from such fields, and `arguments`
-those of a Python function.
+`flat` puts the options of a dataclass in the place of a parameter of that type, and takes values
+as Python and the command line have them; `benchmark.commands.verb` makes verbs of functions.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, field, fields
-from inspect import Parameter, signature
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import field, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from benchmark.spec import split_codecs, split_unescaped, text_of_list
+
+Result = TypeVar("Result")
 # Panels of every verb's help, in their order on the terminal.
+ARGUMENT = ""  # an argument of the command, without a flag
 COMPARED = "What to compare"
 MEASURED = "What to measure"
 EXPORTED = "What to export"
@@ -24,30 +29,49 @@ MANNER = "How"
 DRAWING = "How to draw"
 DEBUGGING = "For debugging"
 TARGET = "Where to"
-PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET, DEBUGGING)
+PANELS = (
+    *(ARGUMENT, COMPARED, MEASURED, EXPORTED, TRAINED, CODED),
+    *(ORIGIN, MANNER, DRAWING, TARGET, DEBUGGING),
+)
 
-# Types of arguments in Python, by the type of the field that they become.
-WIDER: dict[Any, Any] = {
-    tuple[str, ...]: str | Sequence[str],
-    tuple[Path, ...]: Sequence[str | Path],
-    Path: str | Path,
-    Path | None: str | Path | None,
+# Words for types of arguments in Python.
+WORDS: dict[Any, str] = {
+    tuple[str, ...]: "str or sequence of str",
+    tuple[Path, ...]: "sequence of paths",
+    Path: "path",
+    Path | None: "path, optional",
+    float | None: "float, optional",
+    int | None: "int, optional",
 }
 
 
 class Option(NamedTuple):
-    """Declaration of an option beside the name, type and default of its field."""
+    """Declaration of an option beside the name, type and default of its parameter."""
 
     panel: str
     help: str  # a sentence
-    flags: tuple[str, ...] = ()  # "--timeout"; empty: made of the field's name
+    flags: tuple[str, ...] = ()  # "--timeout"; empty: made of the parameter's name
     least: float | None = None
     most: float | None = None
     value: str | None = None  # word for the value in help: "SECONDS"
-    completes: Literal["", "codecs", "dataset", "metrics", "stored"] = ""  # names for a shell
+    completes: Literal["", "codecs", "dataset", "metrics", "stored", "fetchable"] = (
+        ""  # names for a shell
+    )
     refuses: Literal["", "stored", "folder", "file"] = ""  # check of a path before any work
     many: Literal["", "listed", "repeated"] = ""  # a comma-separated text, or given repeatedly
+    fills: Literal["", "run", "figures"] = ""  # a file of options of a run, or of figures
     python: str = ""  # more help for Python
+
+    def __repr__(self) -> str:
+        """Return the help, as a signature in Python shows it."""
+        return repr(self.help)
+
+
+class Some(NamedTuple):
+    """Options of a dataclass that a function takes, and defaults in place of its own."""
+
+    names: tuple[str, ...]  # empty: all
+    defaults: Mapping[str, Any]
 
 
 # Singular and plural are accepted wherever one of them is an option.
@@ -55,7 +79,7 @@ SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "poi
 
 
 def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A002
-    """Return the declaration of an option that one verb has; `facts` as in `Option`.
+    """Return the declaration of an option; `facts` as in `Option`.
 
     csv_file: Annotated[Path | None, opt(TARGET, "Also write this file.", "--csv")] = None
     """
@@ -72,8 +96,16 @@ def shared(default: Any, declaration: Option) -> Any:
     return field(default=default, metadata={"option": declaration})
 
 
-AGAINST = opt(COMPARED, "The codec that it is compared with.", completes="codecs")
-CODEC = opt(COMPARED, "The codec in question, by name or label.", completes="codecs")
+def some(names: str = "", **defaults: Any) -> Some:
+    """Return the mark of a parameter that takes some options of a dataclass, or other defaults.
+
+    request: Annotated[Request, some("limit results", limit=20)]
+    """
+    return Some(tuple(names.split()), defaults)
+
+
+AGAINST = opt(ARGUMENT, "The codec that it is compared with.", completes="codecs")
+CODEC = opt(ARGUMENT, "The codec in question, by name or label.", completes="codecs")
 ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ANCHOR = opt(
     COMPARED,
@@ -112,35 +144,105 @@ VERIFIED_ONLY = opt(
 )
 
 
-def declared(made: type[Any]) -> dict[str, tuple[Field[Any], Option]]:
-    """Return the fields of a dataclass that are options, with their declarations, by name."""
-    options = (known for known in fields(made) if "option" in known.metadata)
-    return {known.name: (known, known.metadata["option"]) for known in options}
+def declaration(parameter: Parameter) -> Option | None:
+    """Return the declaration in a parameter's `Annotated`; None for other parameters."""
+    options = (part for part in get_args(parameter.annotation) if isinstance(part, Option))
+    return next(options, None)
 
 
-def arguments(made: type[Any]) -> Callable[[Function], Function]:
-    """Return a decorator that gives a function the options of a dataclass in place of `**options`.
+def kind_of(parameter: Parameter) -> Any:
+    """Return the type of a parameter without its declaration."""
+    of = parameter.annotation
+    return get_args(of)[0] if get_origin(of) is Annotated else of
 
-    Arguments of the function's own stay as they are. `{parameters}` in its docstring becomes the
-    options in the form of numpydoc.
+
+def declared(made: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
+    """Return the options of a function or a dataclass by name, with their declarations."""
+    known: Mapping[str, Parameter] = signature(made).parameters
+    if is_dataclass(made):
+        known = {
+            of.name: known[of.name].replace(annotation=Annotated[of.type, of.metadata["option"]])
+            for of in fields(made)
+            if "option" in of.metadata
+        }
+    pairs = ((of, declaration(of)) for of in known.values())
+    return {parameter.name: (parameter, option) for parameter, option in pairs if option}
+
+
+def flat(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Return a function with the options of its dataclass parameters in the place of these.
+
+    A parameter of the function's own that has an option's name declares it anew. Values are taken
+    as the command line or Python has them (`_taken`).
     """
+    own, slots, known = signature(function).parameters, {}, dict[str, Parameter]()
+    for name, parameter in own.items():
+        kind = kind_of(parameter)
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            known[name] = parameter
+            continue
+        marks = (mark for mark in get_args(parameter.annotation) if isinstance(mark, Some))
+        names, defaults = next(marks, Some((), {}))
+        every = declared(kind)
+        options = {of: every[of][0] for of in names or every}
+        options |= {of: options[of].replace(default=to) for of, to in defaults.items()}
+        slots[name] = kind, options
+        for of, option in options.items():
+            own_one = own.get(of, option.replace(kind=Parameter.KEYWORD_ONLY))
+            known[of] = own_one if declaration(own_one) else own_one.replace(
+                annotation=option.annotation
+            )  # fmt: skip
+    required = Parameter.empty
+    ordered = sorted(known.values(), key=lambda of: (of.kind, of.default is not required))
+    flattened = signature(function).replace(parameters=ordered)
 
-    def decorate(function: Function) -> Function:
-        bare = signature(function)
-        own = {n: p for n, p in bare.parameters.items() if p.kind is not Parameter.VAR_KEYWORD}
-        lines = []
-        for name, (known, option) in declared(made).items():
-            kind = WIDER.get(known.type, known.type)
-            words = kind.__name__ if isinstance(kind, type) else str(kind)
-            default = "" if known.default is MISSING else f", default {known.default!r}"
-            lines += [f"{name} : {words.replace('collections.abc.', '')}{default}"]
-            lines += [f"    {option.help} {option.python}".rstrip()]
-            more = Parameter(name, Parameter.KEYWORD_ONLY, default=known.default, annotation=kind)
-            own.setdefault(name, more)
-        known_arguments = bare.replace(parameters=[*own.values()])
-        function.__signature__ = known_arguments  # type: ignore[attr-defined]
-        text = "\n    ".join(lines)
-        function.__doc__ = (function.__doc__ or "").replace("{parameters}", text)
-        return function
+    @wraps(function)
+    def call(*args: Any, **values: Any) -> Result:
+        bound = flattened.bind(*args, **values)
+        bound.apply_defaults()
+        every = bound.arguments
+        passed = {of: _taken(known[of], value) for of, value in every.items() if of in own}
+        for slot, (kind, options) in slots.items():
+            fields = {of: _taken(option, every[of]) for of, option in options.items()}
+            passed[slot] = getattr(kind, "of", kind)(**fields)
+        return function(**passed)
 
-    return decorate
+    call.__signature__ = flattened  # type: ignore[attr-defined]
+    call.__doc__ = getdoc(function)
+    if slots and call.__doc__:
+        call.__doc__ = call.__doc__.replace("{parameters}", "\n".join(documented(call)))
+    return call
+
+
+def documented(function: Callable[..., Any]) -> list[str]:
+    """Return the options of a function in the form of numpydoc, two lines each."""
+    lines = []
+    for name, (parameter, option) in declared(function).items():
+        kind, default = kind_of(parameter), parameter.default
+        words = WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+        if default not in (Parameter.empty, None):
+            words += f", default {default!r}"
+        lines += [f"{name} : {words}", f"    {option.help} {option.python}".rstrip()]
+    return lines
+
+
+def _taken(parameter: Parameter, value: Any) -> Any:
+    """Return a value as a parameter has it: a list as a tuple, or as text; a text as a path.
+
+    None is the default.
+    """
+    kind, option = kind_of(parameter), declaration(parameter)
+    if option is None or value is parameter.default:
+        return value
+    if value is None and parameter.default is not Parameter.empty:
+        return parameter.default
+    if option.many and isinstance(value, str):
+        codecs = option.completes == "codecs"
+        parts = split_codecs(value) if codecs else split_unescaped(value, ",")
+        return tuple(filter(None, map(str.strip, parts))) if option.many == "listed" else (value,)
+    if option.many and isinstance(value, Collection) and not isinstance(value, Mapping):
+        texts = (str(each) if isinstance(each, int | float) else each for each in value)
+        return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)
+    if kind is str and isinstance(value, list | tuple | Path | int | float):
+        return text_of_list(value if isinstance(value, list | tuple) else [str(value)])
+    return Path(value) if Path in (kind, *get_args(kind)) and isinstance(value, str) else value

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ESCAPES = r"within a value, a comma is written \, and a colon \:"
 SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
+NAME = "name"  # option of every codec: its label; it decides nothing else
 LISTS = "checkpoint"  # option that may be several files
 PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
 
@@ -58,7 +59,7 @@ class CodecSpec(NamedTuple):
     @property
     def label(self) -> str:
         """Name in tables and figures: the option `name` if given, else the spec without folders."""
-        chosen = dict(self.options).get("name")
+        chosen = dict(self.options).get(NAME)
         return chosen or self._replace(name=self.name.rpartition("/")[2]).text
 
 
@@ -200,6 +201,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
 
     A name without options may be several; so may one that lacks a required option which its
     variants give: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`.
+    Each of several has its own label: `ours:name=A` is "A beta=0" and "A beta=3.84".
     """
     made = codec_class(spec)
     parameters = parameters_of(spec, made)
@@ -212,7 +214,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
         value = _plain(spec.name, key, text, kind)
         if value != default:
             options[key] = value
-    named = {key for key, _ in spec.options}
+    named = {key for key, _ in spec.options} - {NAME}
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - named
     if not lacking and hasattr(made, "completed"):
         options = made.completed(options)
@@ -221,10 +223,14 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
     if named and not any(lacking & variant.keys() for variant in variants):
         variants = ()
-    return [
-        CodecSpec(spec.name, tuple(sorted({**variant, **options}.items())), beside)
-        for variant in variants or ({},)
-    ]
+    result = []
+    for variant in variants or ({},):
+        of_variant = {**variant, **options}
+        if NAME in options:
+            labels = (options[NAME], *(f"{key}={value}" for key, value in variant.items()))
+            of_variant[NAME] = " ".join(labels)
+        result.append(CodecSpec(spec.name, tuple(sorted(of_variant.items())), beside))
+    return result
 
 
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
@@ -254,6 +260,8 @@ def load_codec(spec: CodecSpec) -> Any:
     parameters = parameters_of(spec, made)
     values: dict[str, Any] = {}
     for key, text in (*spec.options, *spec.beside):
+        if key == NAME and key not in parameters:
+            continue
         if key not in parameters:
             known = ", ".join(parameters) or "none"
             runs_programs = spec.name in CODECS and declared(spec.name, "runs_programs")

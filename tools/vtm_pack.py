@@ -15,8 +15,10 @@ import sys
 from pathlib import Path
 
 from baselines.vtm import VTM
-from benchmark.codec import CODING, CodecInfo, bits_per_pixel
+from benchmark.codec import CODING, CodecInfo, Setting, bits_per_pixel
 from benchmark.rows.packs.contents import write_pack
+from benchmark.rows.schema import cell_key, info_columns
+from benchmark.rows.shard import table_of
 from benchmark.spec import CodecSpec
 
 VERSION = "VTM 23.13"
@@ -37,7 +39,7 @@ def recorded_info() -> CodecInfo:
 
 def main(anchors: Path, out: Path) -> None:
     """Write the draft pack to `out`; exits where a stream is not the one of points.csv."""
-    rows, streams = [], {}
+    rows, streams, spec, info = [], {}, CodecSpec("vtm", ()), recorded_info()
     with (anchors / "points.csv").open(newline="") as file:
         for point in csv.DictReader(file):
             data = (anchors / point["stream"]).read_bytes()
@@ -46,12 +48,15 @@ def main(anchors: Path, out: Path) -> None:
                 raise SystemExit(f"{point['stream']} is not the stream that points.csv names")
             width, height = int(point["width"]), int(point["height"])
             streams[digest] = data
+            setting = Setting("qp", float(point["qp"]))
+            source = point["pixels_sha256"], width
             rows.append(
                 {
+                    "cell": cell_key(spec, info, setting, *source, CODING),
                     "codec": "vtm",
                     "variant": "",
                     "setting_name": "qp",
-                    "setting_value": float(point["qp"]),
+                    "setting_value": setting.value,
                     "dataset": point["dataset"],
                     "image": f"{point['image']}.png",
                     "image_sha256": point["pixels_sha256"],
@@ -59,13 +64,14 @@ def main(anchors: Path, out: Path) -> None:
                     "height_px": height,
                     "source_lossy": False,
                     "num_bytes": len(data),
-                    "bpp": bits_per_pixel(len(data), width, height),
+                    "bpp": bits_per_pixel(len(data), width * height),
                     "stream_sha256": digest,
                     "encode_seconds": float(point["encode_seconds"]),
                     "coding_protocol": CODING,
+                    **info_columns(info),
                 }
             )
-    write_pack(out, rows, {CodecSpec("vtm", ()): recorded_info()}, streams, ())
+    write_pack(out, table_of(rows), streams, {"vtm": info.licence}, ())
 
 
 if __name__ == "__main__":

@@ -1,19 +1,16 @@
-"""`bench checkpoint`: checkpoints for learned codecs, from others' weights and bare tensors."""
+"""`bench checkpoint`: import the authors' weights, and describe checkpoints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 import benchmark
-from baselines.neural.card import UNKNOWN
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, opt
+from benchmark.option import ARGUMENT, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 if TYPE_CHECKING:
@@ -24,18 +21,17 @@ STEPS = "Training steps, for the card; 0 marks all rows as untrained."
 TRAINING_DATA = "Description of the training data, for the card."
 CROP = 256  # pixels, of each photograph that says how large activations become
 
-checkpoint = Verbs("""Make checkpoints of learned codecs, and describe them.
+checkpoint = Verbs("""Import weights as a checkpoint of a learned codec, and describe checkpoints.
 
 Examples:
   bench checkpoint info ours.safetensors
   bench checkpoint import crdr.pth.tar
-  bench checkpoint card mailed.safetensors --like ours.safetensors
 """)
 
 
 @checkpoint.verb("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
+    file: Annotated[Path, opt(ARGUMENT, "The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,
@@ -43,14 +39,13 @@ def import_weights(
     training_data: Annotated[
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
-    half: Annotated[bool, opt(MANNER, "Round the weights to float16.")] = False,
     sizes: Annotated[str, opt(TRAINED, "Its dimensions, a preset of crdr.")] = "full",
 ) -> None:
     """Write the weights, the integer tables that the codec needs, and a json card beside them.
 
     Examples:
       bench checkpoint import crdr.pth.tar
-      bench checkpoint import crdr.pth.tar --out weights/ours.safetensors --half
+      bench checkpoint import crdr.pth.tar --out weights/ours.safetensors
     """
     from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.crdr.authors import import_checkpoint
@@ -65,74 +60,8 @@ def import_weights(
             sizes=known[sizes],
             steps=steps,
             training_data=training_data,
-            half=half,
         )
     print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
-
-
-@checkpoint.verb("card")
-def make_card(
-    file: Annotated[Path, typer.Argument(help="Tensors without a card: weights.safetensors.")],
-    training_data: Annotated[str, opt(TRAINED, TRAINING_DATA)] = UNKNOWN,
-    steps: Annotated[int | None, opt(TRAINED, STEPS, least=0)] = None,
-    crops: Annotated[
-        int, opt(TRAINED, "Crops seen in training, for the card; 0: unknown.", least=0)
-    ] = 0,
-    command: Annotated[str, opt(TRAINED, "Command that trained it, for the card.")] = UNKNOWN,
-    commit: Annotated[
-        str, opt(TRAINED, "Commit of the code that trained it, for the card.")
-    ] = UNKNOWN,
-    caveat: Annotated[str, opt(TRAINED, "What tables and figures say beside its name.")] = "",
-    like: Annotated[
-        Path | None,
-        opt(ORIGIN, "A checkpoint with a card, of the same architecture and configuration."),
-    ] = None,
-    architecture: Annotated[str | None, opt(ORIGIN, "Architecture, with --sizes.")] = None,
-    sizes: Annotated[
-        str | None, opt(ORIGIN, "Named configuration of --architecture: micro.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        opt(
-            TARGET,
-            "File for the tensors with their tables, if FILE lacks tables; default: "
-            "NAME-tables.safetensors beside it. FILE itself stays as it is.",
-        ),
-    ] = None,
-    force: Annotated[bool, opt(TARGET, "Replace files that are there.")] = False,
-) -> None:
-    """Write the card that a file of tensors needs, for a network that --like or --sizes names.
-
-    A codec with an unknown number of training steps is marked so in every table and figure.
-
-    Examples:
-      bench checkpoint card mailed.safetensors --like ours.safetensors
-      bench checkpoint card mailed.safetensors --architecture crdr --sizes mini
-    """
-    from baselines.neural.card import card_path
-    from baselines.neural.checkpoint import BareTensors
-
-    if not file.is_file():
-        raise UsageError(f"no checkpoint {file}")
-    bare = BareTensors(_named_as_tensors(file), *_named_network(like, architecture, sizes))
-    beside = file if bare.has_tables else file.with_stem(f"{file.stem}-tables")
-    target = _named_as_tensors(out or beside)
-    if card_path(target).exists() and not force:
-        raise UsageError(f"{card_path(target)} is there already: --force replaces it")
-    card = replace(
-        bare.card,
-        training_data=training_data,
-        steps=steps,
-        crops=crops,
-        command=command,
-        commit=commit,
-        caveat=caveat,
-    )
-    with _refused(file, target):
-        card = bare.save(target, card, _crops)
-    if not bare.has_tables:
-        print(f"{file} lacks integer tables; {target} has the same weights and tables")
-    print(f"{card_path(target)}: a network of {card.architecture}, {card.training}")
 
 
 @contextmanager
@@ -143,23 +72,6 @@ def _refused(file: Path, target: Path) -> Iterator[None]:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
-
-
-def _named_network(
-    like: Path | None, architecture: str | None, sizes: str | None
-) -> tuple[str, Any]:
-    from baselines.neural.architecture import load_architecture
-    from baselines.neural.card import load_card
-
-    if like is not None:
-        card = load_card(like)
-        return card.architecture, card.config
-    if architecture is None or sizes is None:
-        raise UsageError("name the network: --like CHECKPOINT, or --architecture and --sizes")
-    presets = load_architecture(architecture).sizes
-    if sizes not in presets:
-        raise UsageError(f"--sizes {sizes}: {architecture} has {', '.join(presets) or 'none'}")
-    return architecture, presets[sizes]
 
 
 def _named_as_tensors(path: Path) -> Path:
@@ -176,7 +88,7 @@ def _crops() -> "list[Pixels]":
 
 @checkpoint.verb("info")
 def info(
-    file: Annotated[Path, typer.Argument(help="A checkpoint: elic-3.safetensors.")],
+    file: Annotated[Path, opt(ARGUMENT, "A checkpoint: elic-3.safetensors.")],
     as_json: options.AsJson = False,
 ) -> None:
     """Print what a checkpoint is: its network and training, the size and work of each part.

@@ -1,30 +1,32 @@
 """`bench encode` and `bench decode`: code single images, with our codec or any other."""
 
 import re
-from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 import benchmark
-from benchmark.codec import bits_per_pixel
-from benchmark.commands import options
-from benchmark.commands.verb import takes
-from benchmark.errors import BenchError, CorruptStream, ImageRefused, Unavailable, UsageError
+from benchmark.codec import Codec, Setting, bits_per_pixel
+from benchmark.errors import (
+    BadOption,
+    BenchError,
+    CorruptStream,
+    ImageRefused,
+    Unavailable,
+    UnknownName,
+    UsageError,
+)
 from benchmark.measure.request import Request
-from benchmark.option import CODED, MANNER, opt
+from benchmark.option import ARGUMENT, CODED, opt, some
 from benchmark.plugins import one_line
+from benchmark.spec import load_codec, parse_codec
 from benchmark.system.atomic import write_file
 from benchmark.system.settings import use_device
 
 if TYPE_CHECKING:
-    from baselines.crdr import CRDR
     from benchmark.codec import Pixels
 
-OURS = "ours"
-Q, BETA = 2.0, 0.0  # unless others are asked for
+OURS, PLAIN = "ours", "ours:beta=0"
 # Beginnings of streams that are recognised: ours, and files of a standard format.
 BEGINNINGS = {
     OURS: rb"C\xd2",  # baselines.neural.bitstream.container
@@ -39,109 +41,56 @@ MAP_HELP = (
     "A grey picture of any size, stretched over the image: black is 0, white {}; each block of "
     "64 x 64 pixels takes its mean value, rounded to 16 levels."
 )
-CODEC = "The codec, name[:key=value]... or path.py:Class"
+CODEC = "Codec, name[:key=value]... or path.py:Class"
 
 
-@takes(Request, "device weights_dir flatten", device="cpu")
 def encode(
-    request: Request,
-    image: Annotated[Path, typer.Argument(help="Image file: PNG, JPEG, WebP, TIFF or PPM.")],
-    stream: Annotated[Path, typer.Argument(help="Stream to write: out.crdr, out.jpg.")],
-    codec: Annotated[str, opt(CODED, f"{CODEC}.", completes="codecs")] = OURS,
+    request: Annotated[Request, some("device weights_dir flatten", device="cpu")],
+    image: Annotated[Path, opt(ARGUMENT, "Image file: PNG, JPEG, WebP, TIFF or PPM.")],
+    stream: Annotated[Path, opt(ARGUMENT, "Stream to write: out.crdr, out.jpg.")],
+    codec: Annotated[str, opt(CODED, f"{CODEC}.", completes="codecs")] = PLAIN,
     point: Annotated[
-        str, opt(CODED, "Setting of another codec: quality=30; default: its middle one.")
+        str, opt(CODED, "Setting: q=2.5, quality=30; default: the codec's middle one.")
     ] = "",
-    q: Annotated[
-        float | None, opt(CODED, "Rate level, 0 (lowest) to 4, in steps of 1/16; default: 2.")
-    ] = None,
-    beta: Annotated[
-        float | None, opt(CODED, "Realism weight in the header, 0 to 5.12 (default: 0).")
-    ] = None,
     q_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("q = 4"))] = None,
     beta_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("beta = 5.12"))] = None,
-    bpp: Annotated[
-        float | None, opt(CODED, "Rate to reach in bits per pixel, within 1 %, instead of --q.")
-    ] = None,
-    psnr: Annotated[float | None, opt(CODED, "PSNR to reach in dB, instead of --q.")] = None,
-    effort: Annotated[
-        int | None,
-        opt(CODED, "0 (default) to 3: how long to search for fewer bits at equal quality."),
-    ] = None,
-    search_for: Annotated[
-        str | None,
-        opt(CODED, "Aim of --effort: psnr (default), or realism, LPIPS at this beta as well."),
-    ] = None,
-    check_latents: Annotated[
-        bool, opt(CODED, "Add two bytes by which a decoder detects wrong latents, on any machine.")
-    ] = False,
-    checkpoint: options.Checkpoint = "",
 ) -> None:
     """Encode an image with our codec, or with another.
 
-    --q-map and --beta-map control our codec block by block. --q, --beta, their maps, --bpp, --psnr,
-    --effort, --search-for, --check-latents and --checkpoint are for our codec, --point for others.
+    --q-map and --beta-map control our codec block by block.
 
     Examples:
-      bench encode in.png out.crdr --q 2.5 --beta 3.84
+      bench encode in.png out.crdr --codec ours:beta=3.84 --point q=2.5
       bench encode in.png out.crdr --q-map importance.png
-      bench encode in.png out.crdr --bpp 0.25 --effort 2
+      bench encode in.png out.crdr --codec ours:beta=0:bpp=0.25:effort=2
       bench encode in.png out.jpg --codec jpeg --point quality=30
     """
-    from baselines.crdr import PSNR
-    from benchmark.codec import Setting
-
-    own = {
-        "q": q, "q-map": q_map, "bpp": bpp, "psnr": psnr, "beta": beta, "beta-map": beta_map,
-        "effort": effort, "search-for": search_for, "checkpoint": checkpoint or None,
-        "check-latents": check_latents or None,
-    }  # fmt: skip
-    for choices in (("q", "q-map", "bpp", "psnr"), ("beta", "beta-map")):
-        flags = [f"--{name}" for name in choices if own[name] is not None]
-        if len(flags) > 1:
-            raise UsageError(f"{' and '.join(flags)} exclude each other: leave one of them out")
-    if codec == OURS:
-        if point:
-            raise UsageError(f"--point {point}: the setting of our codec is given by --q")
-        targets = {name: of for name, of in (("bpp", bpp), ("psnr", psnr)) if of is not None}
-        for name, value in targets.items():
-            if not value > 0:
-                raise UsageError(f"--{name} {value:g}: it is above 0")
-        if search_for is not None and not effort:
-            raise UsageError(f"--search-for {search_for}: it says what --effort 1 to 3 is for")
-        search = {"effort": effort or 0, "search_for": search_for or PSNR, **targets}
-        coder = _our_codec(checkpoint, request, BETA if beta is None else beta, **search)
-        pixels = read_image(image, request.flatten)
-        maps = {
-            name: read_image(path, flatten=True) if path else None
-            for name, path in (("q_map", q_map), ("beta_map", beta_map))
-        }
-        setting = coder.sweep[0] if targets else Setting("q", Q if q is None else q)
-        at = "" if targets or q_map else f" at {setting}"
+    coder = _opened(codec, request)
+    files = {"q_map": q_map, "beta_map": beta_map}
+    named = {name: path for name, path in files.items() if path is not None}
+    if named and not _is_ours(codec):
+        raise UsageError(f"maps are for our codec alone, not for {codec}: leave them out")
+    maps = {name: read_image(path, flatten=True) for name, path in named.items()}
+    setting = _setting(coder, point)
+    pixels = read_image(image, request.flatten)
+    try:
         data = coder.encode(pixels, setting, **maps)
-        data = coder.checked(data) if check_latents else data
-    else:
-        _refuse(codec, own)
-        bound = benchmark.open_codec(codec, device=request.device, weights_dir=request.weights_dir)
-        pixels = read_image(image, request.flatten)
-        at = f" at {point or bound.settings[len(bound.settings) // 2]}"
-        try:
-            data = bound.encode(pixels, **_setting(point))
-        except BenchError:
-            raise
-        except Exception as error:  # adapters run foreign code
-            raise BenchError(f"{codec} cannot encode {image}: {one_line(error)}") from error
+    except BenchError:
+        raise
+    except Exception as error:  # adapters run foreign code
+        raise BenchError(f"{codec} cannot encode {image}: {one_line(error)}") from error
     _write(stream, data)
     height, width, _ = pixels.shape
+    at = "" if "q_map" in maps else f" at {setting}"
     print(f"{stream}: {len(data)} bytes, {bits_per_pixel(len(data), height * width):.4f} bpp{at}")
 
 
-@takes(Request, "device weights_dir", device="cpu")
 def decode(
-    request: Request,
+    request: Annotated[Request, some("device weights_dir", device="cpu")],
     stream: Annotated[
-        Path, typer.Argument(help="The stream: of `bench encode`, or a file of its format.")
+        Path, opt(ARGUMENT, "The stream: of `bench encode`, or a file of its format.")
     ],
-    image: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    image: Annotated[Path, opt(ARGUMENT, "PNG file to write.")],
     codec: Annotated[
         str, opt(CODED, f"{CODEC}; default: as the stream begins.", completes="codecs")
     ] = "",
@@ -149,10 +98,6 @@ def decode(
         float | None,
         opt(CODED, "Of our codec: realism weight, 0 to 5.12, instead of the stream's."),
     ] = None,
-    exact: Annotated[
-        bool, opt(MANNER, "Of our codec: compute the same pixels on every machine; slower.")
-    ] = False,
-    checkpoint: options.Checkpoint = "",
 ) -> None:
     """Decode a stream of any codec to an image.
 
@@ -161,7 +106,8 @@ def decode(
 
     Examples:
       bench decode out.crdr out.png
-      bench decode out.crdr out.png --beta 5.12 --exact
+      bench decode out.crdr out.png --beta 5.12
+      bench decode out.crdr out.png --codec ours:beta=0:exact=1
       bench decode stream.bin out.png --codec vtm
     """
     from PIL.Image import fromarray
@@ -176,29 +122,26 @@ def decode(
     except OSError as error:
         raise UsageError(f"{stream} cannot be read: {error.strerror}") from error
     name = codec or codec_of(data, stream)
+    if beta is not None and not _is_ours(name):
+        raise UsageError(f"--beta is for our codec alone, not for {name}: leave it out")
     if name == OURS:
-        our = _our_codec(checkpoint or _bundled_checkpoint(data), request, 0.0, exact=int(exact))
-        try:
-            pixels = our.decode(data, beta=beta)
-        except CorruptStream as why:
-            raise UsageError(f"{stream} cannot be decoded: {why}{_remedy(why, data)}") from why
-    else:
-        _refuse(name, {"beta": beta, "exact": exact or None, "checkpoint": checkpoint or None})
-        bound = benchmark.open_codec(name, device=request.device, weights_dir=request.weights_dir)
-        refused = f"{stream} cannot be decoded as {name}"
-        try:
-            pixels = bound.decode(data)
-        except Unavailable:
-            raise
-        except Exception as error:  # adapters run foreign code
-            remedy = _remedy(error, data, name)
-            raise UsageError(f"{refused}: {one_line(error)}{remedy}") from error
-        if getattr(pixels, "dtype", None) != "uint8" or pixels.shape[2:] != (3,):
-            raise UsageError(f"{refused}: what comes out is no 8-bit RGB")
+        bundled = _bundled_checkpoint(data)
+        name = f"{PLAIN}:checkpoint={bundled}" if bundled else PLAIN
+    coder = _opened(name, request)
+    called = parse_codec(name).name
+    refused = f"{stream} cannot be decoded as {called}"
+    try:
+        pixels = coder.decode(data, **({} if beta is None else {"beta": beta}))
+    except (Unavailable, BadOption):
+        raise
+    except Exception as error:  # adapters run foreign code
+        raise UsageError(f"{refused}: {one_line(error)}{_remedy(error, data, called)}") from error
+    if getattr(pixels, "dtype", None) != "uint8" or pixels.shape[2:] != (3,):
+        raise UsageError(f"{refused}: what comes out is no 8-bit RGB")
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     _write(image, png.getvalue())
-    print(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels, decoded by {name}")
+    print(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels, decoded by {called}")
 
 
 def codec_of(stream: bytes, path: Path) -> str:
@@ -220,12 +163,14 @@ def read_image(path: Path, flatten: bool = False) -> "Pixels":
         raise UsageError(str(why)) from why
 
 
-def _our_codec(checkpoint: str, request: Request, beta: float, **more: Any) -> "CRDR":
-    from baselines.crdr import CRDR
-
+def _opened(codec: str, request: Request) -> Any:
     request.use_folders()
     use_device(request.device)
-    return CRDR(beta=beta, checkpoint=checkpoint, **more)
+    return load_codec(parse_codec(codec))
+
+
+def _is_ours(codec: str) -> bool:
+    return parse_codec(codec).name == OURS
 
 
 def _bundled_checkpoint(stream: bytes) -> str:
@@ -242,28 +187,25 @@ def _bundled_checkpoint(stream: bytes) -> str:
     return next((str(path) for path in paths if load_card(path).identity.startswith(named)), "")
 
 
-def _remedy(error: Exception, stream: bytes, codec: str = OURS) -> str:
+def _remedy(error: Exception, stream: bytes, codec: str) -> str:
     """Return the clause on the option that takes the checkpoint of a stream; empty for no other."""
     from baselines.neural.bitstream.container import OtherCheckpoint
 
     if not isinstance(error, OtherCheckpoint):
         return ""
-    name, bundled = codec.partition(":")[0], Path(_bundled_checkpoint(stream)).stem
-    option = "--checkpoint " if bundled or name == OURS else f"--codec {name}:checkpoint="
-    return f"; {option}{bundled or 'FILE'} takes its file, without another --codec"
+    file = Path(_bundled_checkpoint(stream)).stem or "FILE"
+    return f"; --codec {PLAIN if codec == OURS else codec}:checkpoint={file} takes its file"
 
 
-def _refuse(codec: str, options: Mapping[str, object]) -> None:
-    if name := next((name for name, value in options.items() if value is not None), ""):
-        raise UsageError(f"--{name} is for our codec alone, not for {codec}: leave it out")
-
-
-def _setting(point: str) -> dict[str, float]:
+def _setting(coder: Codec, point: str) -> Setting:
     if not point:
-        return {}
+        return coder.sweep[len(coder.sweep) // 2]
     name, _, value = point.partition("=")
+    names = sorted({known.name for known in coder.sweep})
+    if name.strip() not in names:
+        raise UnknownName(f"setting of {coder.name}", name, names)
     try:
-        return {name.strip(): float(value)}
+        return Setting(name.strip(), float(value))
     except ValueError:
         raise UsageError(f"--point {point!r} is not of the form quality=30") from None
 

@@ -10,10 +10,11 @@ import typer
 
 from baselines.neural.training.how import How
 from benchmark.commands import output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.verb import command_line
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import DEBUGGING, MANNER, ORIGIN, TARGET, TRAINED, declared, opt
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, declared, opt, some
+from benchmark.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,33 +41,20 @@ ValidationName = Annotated[
         completes="dataset",
     ),
 ]
-Precision = Annotated[
-    str | None,
-    opt(
-        DEBUGGING,
-        "bfloat16 or float32, in place of the recipe's; not of its stages in float32.",
-    ),
-]
 Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
 
-OURS = "ours"
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
 BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
 
 
-@takes(How)
-@takes(Request, "device weights_dir")
 def train(
     how: How,
-    request: Request,
+    request: Annotated[Request, some("device weights_dir")],
     context: typer.Context,
     recipe: RecipeName,
     data: Data,
     out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
-    model: Annotated[
-        str, opt(TRAINED, "Architecture in place of the recipe's; ours: as the recipe says.")
-    ] = OURS,
     suite: Annotated[
         str | None,
         opt(
@@ -88,18 +76,13 @@ def train(
             TRAINED, "Seed of weights and crops, in place of the recipe's.", least=0, most=2**63 - 1
         ),
     ] = None,
-    precision: Precision = None,
-    accumulate: Annotated[
-        int | None,
-        opt(TRAINED, "Compute gradients in so many parts of a batch, for less memory.", least=1),
-    ] = None,
     check: Annotated[
         bool,
         opt(MANNER, "Train some steps of each stage, print their memory and time, keep nothing."),
     ] = False,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "csv or FILE.py:FUNCTION gets each report (repeatable)."),
+        opt(MANNER, "FILE.py:FUNCTION, which gets each report (repeatable)."),
     ] = None,
     export_now: Annotated[
         bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
@@ -109,7 +92,7 @@ def train(
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 
     Exit code 0 if training is finished or the time is over, 2 if it cannot be done, 130 if
-    interrupted, with everything saved. Under torchrun, one process trains on each GPU.
+    interrupted, with everything saved.
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
@@ -118,25 +101,27 @@ def train(
     with output.interruptible("nothing is kept of a check" if check else SAVED):
         _wait_without_spinning()
         from baselines.commands import training
-        from baselines.commands.reports import log_of, require_logs
+        from baselines.commands.reports import log_of
         from baselines.neural.training.recipe import load_recipe
 
         request.use_folders()
         runs: Sequence[Run]
         if suite is None:
-            runs = training.runs_of(model, load_recipe(recipe), out)
+            runs = training.runs_of(load_recipe(recipe), out)
             if start is not None:
                 runs = [runs[0].begun_with(start), *runs[1:]]
-        elif model != OURS or start is not None:
-            raise UsageError("--suite says itself which models it trains: leave those out")
+        elif start is not None:
+            raise UsageError("--start is for a single network, not for a suite: leave it out")
         else:
             from baselines.neural.training import suites
 
             words = [word.strip() for word in members.split(",") if word.strip()]
             runs = suites.suite(suite, load_recipe(recipe), out, words)
-        runs = training.in_manner(runs, precision, accumulate, seed)
-        require_logs(log or ())
-        how = replace(how, log=partial(log_of, log) if log else None)
+        if seed is not None:
+            runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
+        for name in log or ():
+            load(name, "log")
+        how = replace(how, log=partial(log_of, log or (), quiet))
         command = command_line(context, BESIDE)
         how = training.opened(how, command, data, validation, request.device)
         if check:

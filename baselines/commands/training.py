@@ -1,35 +1,25 @@
 """Runs of `bench train`, planned and trained; the verb imports it to run."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
 
 import torch
 import typer
 
 import benchmark
-from baselines.commands.reports import draw_losses, show_training, write_curves
-from baselines.neural.architecture import ARCHITECTURES
+from baselines.commands.reports import draw_losses, write_losses
 from baselines.neural.card import TENSORS, card_path
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.how import How
-from baselines.neural.training.optimisers import Precision, precision_of
-from baselines.neural.training.ranks import Launch, Ranks, decided, launched
+from baselines.neural.training.optimisers import precision_of
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import JOURNAL, MILESTONE, Run, export, read_record
-from baselines.neural.training.trainer import (
-    FINISHED,
-    INTERRUPTED,
-    device_of,
-    leads,
-    shared,
-    train,
-)
+from baselines.neural.training.run import MILESTONE, Run, export, read_record
+from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, train
 from benchmark.commands.output import duration
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
 from benchmark.system.settings import chosen_device, use_device
@@ -38,7 +28,6 @@ OURS = "ours"
 MILESTONES = "milestones"  # folder of a run with their checkpoints
 COMMON = "common"  # run of the stages that variants share
 BETA = 3.84  # at which variants are compared
-PRECISIONS = get_args(Precision)
 
 
 def opened(how: How, command: str, data: Sequence[str], validation: str | None, device: str) -> How:
@@ -73,9 +62,6 @@ def device_here(asked: str) -> str:
     """Return the kind of device to train on; a card that was named becomes torch's current one."""
     kind = use_device(asked)
     if ":" in asked:
-        if Launch.current() is not None:
-            why = "torchrun gives each process its card; leave the number out"
-            raise UsageError(f"--device {asked}: {why}")
         torch.cuda.set_device(chosen_device())
     return kind
 
@@ -89,21 +75,12 @@ def _files_of(place: str) -> list[Path]:
     return [image.path for image in benchmark.open_dataset(place).images]
 
 
-def runs_of(model: str, recipe: Recipe, folder: Path) -> list[Run]:
-    """Return the run of a network, or those of a recipe's variants behind what they share."""
-    if model not in (OURS, *ARCHITECTURES):
-        raise UnknownName("model to train", model, [OURS, *ARCHITECTURES])
-    if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
-        model = recipe.architecture  # its codec looks for a file of that name
-    if model != OURS:
-        recipe = replace(recipe, architecture=model)
-        try:
-            recipe.check_network()
-        except ValueError as error:
-            why = f"the recipe {recipe.name} cannot train {model}: {error}"
-            raise UsageError(why) from error
+def runs_of(recipe: Recipe, folder: Path) -> list[Run]:
+    """Return the run of a recipe, or those of its variants behind what they share."""
+    own = recipe.architecture == DEFAULT_ARCHITECTURE
+    name = OURS if own else recipe.architecture  # its codec looks for a file of that name
     if not recipe.variants:
-        return [Run(folder, folder / f"{model}.safetensors", recipe)]
+        return [Run(folder, folder / f"{name}.safetensors", recipe)]
     runs, earlier = [], recipe.stages[:-1]
     common = folder / COMMON if earlier else None
     if common:
@@ -130,47 +107,23 @@ def say_how_to_compare(recipe: Recipe, folder: Path) -> None:
     _say(f"to draw: bench figures rd --results {folder / 'results'} {labels}")
 
 
-def in_manner(
-    runs: Sequence[Run], precision: str | None, accumulate: int | None, seed: int | None
-) -> Sequence[Run]:
-    """Return the runs with a precision, parts of a batch and a seed in place of their recipes'."""
-    own: dict[str, Any] = {}
-    if precision is not None:
-        if precision not in PRECISIONS:
-            raise UnknownName("precision", precision, PRECISIONS)
-        own = {"autocast": precision == "bfloat16"}
-    if accumulate is not None:
-        own["accumulate"] = accumulate
-    if seed is not None:
-        own["seed"] = seed
-    try:
-        return [replace(run, recipe=replace(run.recipe, **own)) for run in runs]
-    except ValueError as error:
-        raise UsageError(f"--accumulate {accumulate}: {error}") from error
-
-
 def check_runs(runs: Sequence[Run], how: How, device: str) -> None:
     """Print memory, speed and time of each stage of the runs, with nothing written."""
     from baselines.neural.training.check import stage_costs
 
-    launch = Launch.current()
-    chosen = device_of(device, launch)
+    chosen = device_of(device)
     paths = set(photograph_files.photograph_paths(how.data)) - how.held_out
     seen = photographs.open_photographs(sorted(paths))
     for run in runs:
-        recipe = shared(run.recipe, chosen, launch)
+        recipe = replace(run.recipe, processes=1)
         for stage in recipe.stages:
             stage.find_resources()
-        if launch is None:
-            ranks, recipe = Ranks(), replace(recipe, processes=1)
-        else:
-            ranks = launched(launch, chosen)
         _say(f"{run.name}: some steps of each stage on {chosen}, at most half a minute each")
         seconds, on = 0.0, "" if chosen == "cpu" else "GPU "
-        costs = stage_costs(replace(run, recipe=recipe), chosen, ranks, seen)
+        costs = stage_costs(replace(run, recipe=recipe), chosen, Ranks(), seen)
         for number, cost in enumerate(costs, start=1):
             memory = f"{cost.memory_bytes / 1e9:.3g} GB of tensors, " if cost.memory_bytes else ""
-            hours = cost.steps * cost.seconds * ranks.count / 3600
+            hours = cost.steps * cost.seconds / 3600
             _say(
                 f"{run.name}, stage {number}, {cost.objective}: {cost.steps} steps, {memory}"
                 f"{cost.macs / 1e9:.3g} billion multiply-accumulates a step, "
@@ -182,14 +135,13 @@ def check_runs(runs: Sequence[Run], how: How, device: str) -> None:
 
 def train_all(runs: Sequence[Run], how: How, quiet: bool) -> None:
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
-    quiet = quiet or not leads()
     if len(runs) > 1 and not quiet:
         done = sum(run.is_complete() for run in runs)
         left = sum(run.recipe.steps - run.steps_reported() for run in runs)
         before = f"{len(runs)} networks, {done} finished: {left} steps left"
         print(before, file=sys.stderr, flush=True)
     for run in runs:
-        if decided(run.is_complete()):
+        if run.is_complete():
             _say(f"{run.target}: finished before, {run.recipe.steps} steps")
             continue
         _train(run, how, quiet)
@@ -199,7 +151,7 @@ def train_all(runs: Sequence[Run], how: How, quiet: bool) -> None:
 
 def stop_if_over(run: Run, how: How) -> None:
     """End the command between two runs where the time is over."""
-    if decided(how.is_over):
+    if how.is_over:
         _say(f"the time is over after {run.name}; the same command resumes with the next")
         raise typer.Exit(0)
 
@@ -235,34 +187,34 @@ def _written(file: Path) -> int:
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:
-    @contextmanager
-    def watch(saved: int, reported: int) -> Iterator[None]:
-        if not quiet:
-            stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
-            precision: str = precision_of(run.recipe, stage, how.device)
-            if precision == "float32" and run.recipe.autocast and not stage.float32:
-                precision += ", since the processor has no instructions for bfloat16"
-            lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
-            where = f"on {how.device} in {precision}{lost}"
-            print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
-        try:
-            with show_training(run.folder / JOURNAL, run.name, run.recipe, quiet):
-                yield
-        finally:
-            if leads():
-                write_curves(run.folder, run.recipe)
+    begun = False
 
-    ended = train(run, how, watch)
+    def begins(saved: int, reported: int) -> None:
+        nonlocal begun
+        begun = True
+        if quiet:
+            return
+        stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
+        precision: str = precision_of(run.recipe, stage, how.device)
+        if precision == "float32" and run.recipe.autocast and not stage.float32:
+            precision += ", since the processor has no instructions for bfloat16"
+        lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
+        where = f"on {how.device} in {precision}{lost}"
+        print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
+
+    try:
+        ended = train(run, how, begins)
+    finally:
+        if begun:
+            write_losses(run.folder, run.recipe)
     if ended != FINISHED:
         why = f"{ended} after {how_far(run.recipe, run.steps_reported())}"
         _say(f"{run.folder}: {why}; the same command resumes from there")
         raise typer.Exit(130 if ended == INTERRUPTED else 0)
-    if leads():
-        if not quiet:
-            print(f"{run.name}: writing {run.target}", file=sys.stderr, flush=True)
-        export_runs([run], how)
+    if not quiet:
+        print(f"{run.name}: writing {run.target}", file=sys.stderr, flush=True)
+    export_runs([run], how)
 
 
 def _say(sentence: str) -> None:
-    if leads():
-        print(sentence, flush=True)
+    print(sentence, flush=True)

@@ -10,11 +10,9 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, ProgramFailed, UsageError
-from benchmark.option import TARGET, opt
+from benchmark.option import ARGUMENT, TARGET, opt
 from benchmark.system.atomic import write_file
 from benchmark.system.machine import gpus
 from benchmark.system.programs import find_program, run_program
@@ -28,7 +26,7 @@ HELPER = "rdrbench_worker.py"
 TORCH = re.compile(r"torch(vision|audio)?\s*([=<>!~\[]|$)")  # a package that torch comes with
 TORCH_ON_CPU = "https://download.pytorch.org/whl/cpu"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
-File = Annotated[Path, typer.Argument(help="Contender file: results/contenders/hpcm.toml.")]
+File = Annotated[Path, opt(ARGUMENT, "Contender file: results/contenders/hpcm.toml.")]
 
 worker = Verbs("""Measure a codec in an environment of its own: begin, set up, check.
 
@@ -42,7 +40,7 @@ Examples:
 
 @worker.verb("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the codec: hpcm.")],
+    name: Annotated[str, opt(ARGUMENT, "Name of the codec: hpcm.")],
     out: Annotated[Path, opt(TARGET, "Folder for the contender file.")] = Path(
         "results/contenders"
     ),
@@ -99,8 +97,6 @@ def setup(file: File) -> None:
     from benchmark.system.settings import PublishedFile
 
     contender = read_contender(file)
-    if contender.ssh:
-        raise UsageError(f"{contender.name} runs on {contender.ssh}: set it up there")
     if not contender.folder.exists():
         _clone(contender)
     _place_script(contender)

@@ -5,19 +5,23 @@ import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from itertools import product
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from baselines.neural.card import PACKED, has_card, tensors_sha256, verified_card
-from baselines.neural.network_codec import BUNDLED, those_here
+from baselines.neural.card import has_card, tensors_sha256, verified_card
+from baselines.neural.network_codec import (
+    find_checkpoint,
+    of_one_training,
+    released,
+    those_here,
+)
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.spec import file_list
 from benchmark.system.digest import file_sha256
 from benchmark.system.machine import package_folder
-from benchmark.system.settings import PublishedFile, find_weights, weight_folders
+from benchmark.system.settings import PublishedFile, find_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,10 +113,13 @@ def not_here() -> dict[str, str]:
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
     """Return the weight files of the adapter's options `model` and `metric`, by quality.
 
+    Of matched weights, those of the release, trained by this project.
     Raises `UsageError` for other options, `UnknownName` for an unknown model or metric, `BadOption`
     for a model without published weights.
     """
     model, metric = options.get("model", ""), options.get("metric", "mse")
+    if options.get("weights") in ("matched", "matched-whole"):
+        return released(*MATCHED_STEMS.values())
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
             f"{dict(options)} names no published weights: give a model, and a metric if it is not "
@@ -174,23 +181,17 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
     """Return the networks that this project trained, by quality, checked against their cards.
 
     With `whole`, those trained with all crops of this project's own codec, not with its crops per
-    rate level. The first folder that has any counts: those of weights, then the bundled ones.
-    Raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files.
+    rate level. Raises `BadOption` for models never trained here, `Unavailable` without good files.
     """
     if model not in MATCHED_STEMS or metric != "mse":
         known = ", ".join(MATCHED_STEMS)
         raise BadOption(f"matched weights are those of {known} for mse: {model} for {metric}")
     stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
-    named = f"{stem}-{QUALITY_MARK}.safetensors"
-    for folder, end in product((*weight_folders(), BUNDLED), ("", PACKED)):
-        with suppress(Unavailable):
-            files = find_checkpoints(f"{folder}/{named}{end}")
-            break
-    else:
-        raise Unavailable(
-            f"no {stem}-1.safetensors or other number in --weights-dir, torch's cache or among "
-            "the bundled ones: train them with `bench train --suite matched`"
-        )
+    qualities = range(1, QUALITIES[model] + 1)
+    try:
+        files = of_one_training(qualities, lambda at: find_checkpoint(f"{stem}-{at}.safetensors"))
+    except Unavailable as why:
+        raise Unavailable(f"{why}: train them with `bench train --suite matched`") from None
     for path in files.values():
         require_model(path, model)
     return files
@@ -211,16 +212,11 @@ def find_checkpoints(pattern: str) -> dict[int, Path]:
     `Unavailable` where there is no such file.
     """
     if QUALITY_MARK not in pattern:
-        listed = {number: Path(part) for number, part in enumerate(file_list(pattern), start=1)}
-        for path in listed.values():
-            if not path.is_file():
-                raise Unavailable(f"no checkpoint {path}")
-        return listed
-    paths = {number: Path(pattern.replace(QUALITY_MARK, str(number))) for number in range(1, 100)}
-    files = {number: path for number, path in paths.items() if path.is_file()}
-    if not files:
-        raise Unavailable(f"no checkpoint {pattern} with a number from 1 to 99 for {QUALITY_MARK}")
-    return files
+        return dict(enumerate(map(find_checkpoint, file_list(pattern)), start=1))
+    numbers = range(1, 100)
+    return those_here(
+        numbers, lambda number: find_checkpoint(pattern.replace(QUALITY_MARK, str(number)))
+    )
 
 
 _kept: OrderedDict[Hashable, "nn.Module"] = OrderedDict()

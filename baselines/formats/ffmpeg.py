@@ -84,7 +84,8 @@ def ffmpeg_version(program: Path) -> str:
 def encoder_version(program: Path, encoder: str, banner: str) -> str:
     """Return the version of an encoder's library, which `banner` matches in a trial's log."""
     picture = f"color=gray:s={SMALLEST_SIDE}x{SMALLEST_SIDE}"
-    trial = ["-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", encoder, "-f", "null", "-"]
+    source = ["-f", "lavfi", "-i", picture, "-frames:v", "1"]
+    trial = [*source, "-c:v", encoder, "-f", "rawvideo", "-"]  # x264 says it in the stream alone
     match = re.search(banner, _printed(program, *UNATTENDED, *trial))
     return f"{encoder} {match[1] if match else 'of unknown version'}"
 
@@ -109,7 +110,8 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
     chosen = ["-c:v", decoder] if decoder else []
     # probing would decode the picture a first time, only to throw it away
     source = [*chosen, "-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
-    raw = ["-map", "0:0", "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
+    once = ["-map", "0:0", "-fps_mode", "passthrough"]  # a picture of AVC has a duration
+    raw = [*once, "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
     return programs.run_program(
         [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *raw],
         timeout_seconds=TIMEOUT_SECONDS,
@@ -185,7 +187,6 @@ class IntraCodec:
         self._program = find_ffmpeg(
             self.encoder, encoder=self.encoder, decoder=decoder, muxer=self.stream
         )
-        self.conversion_floor_db = ycbcr.conversion_floor_db(*layout)
 
     def describe(self) -> CodecInfo:
         """Return the versions of library and ffmpeg; fingerprint the program that contains both."""
@@ -224,13 +225,6 @@ class IntraCodec:
         """Return 1: the byte of padding before the elementary stream."""
         return len(data[:1])
 
-    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
-        """Return the pixels through both colour conversions, with nothing coded between."""
-        height, width, _ = pixels.shape
-        padded, _, _ = self._padded(pixels)
-        rounding: ycbcr.Rounding = "down" if truncated else "nearest"
-        return ycbcr.conversion_alone(padded, *self._layout, rounding)[:height, :width]
-
     def _padded(self, pixels: Pixels) -> tuple[Pixels, int, int]:
         """Return the picture with its last column and row repeated, and how often either was."""
         step = 2 if self._layout.subsampling == 420 else 1
@@ -243,8 +237,9 @@ class IntraCodec:
         """Return what the encoder makes of planes in its format."""
         require_accepted(self, setting)
         height, width = planes.luma.shape
-        mark, value = f"{{{setting.name}}}", f"{setting.value:g}"
-        words = [value if word == mark else word for word in self._arguments(f"{width}x{height}")]
+        mark, value = f"{{{setting.name}}}", setting.value
+        values = {mark: f"{value:g}", f"12+{mark}": f"{value + 12:g}"}
+        words = [values.get(word, word) for word in self._arguments(f"{width}x{height}")]
         samples = raw_samples(planes, self._layout.depth)
         with private_folder() as folder:
             stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output

@@ -4,8 +4,7 @@ The matrix and the quantisation are those of ITU-T H.273 (matrix coefficients 1,
 n bits, luma is (2^n - 1) Y', chroma is (2^n - 1) C plus 2^(n-1), each rounded once, half to even.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,10 +22,6 @@ SITE_DOWN, SITE_ACROSS = 0.5, 0.0
 Plane = NDArray[Any]  # (height, width), codes of n bits; uint8 up to 8 bits, uint16 above
 Samples = NDArray[np.float64]
 Subsampling = Literal[444, 420]
-# "down" is a cast to integers. No codec here uses it: it is a frequent mistake of conversions
-# elsewhere, whose cost `conversion_alone` measures.
-Rounding = Literal["nearest", "down"]
-ROUND: dict[Rounding, Callable[[Any], Any]] = {"nearest": np.rint, "down": np.floor}
 
 
 class Planes(NamedTuple):
@@ -37,9 +32,7 @@ class Planes(NamedTuple):
     red: Plane  # Cr
 
 
-def rgb_to_ycbcr(
-    pixels: Pixels, depth: int, subsampling: Subsampling = 444, rounding: Rounding = "nearest"
-) -> Planes:
+def rgb_to_ycbcr(pixels: Pixels, depth: int, subsampling: Subsampling = 444) -> Planes:
     """Return planes of `depth` bits (uint8 for 8, uint16 above), rounded half to even, clipped.
 
     Chroma is halved before it is rounded. 4:2:0 needs an even height and width (ValueError).
@@ -55,13 +48,13 @@ def rgb_to_ycbcr(
         cb, cr = halve(cb), halve(cr)
     middle = 1 << (depth - 1)
     return Planes(
-        _quantise(luma, WHOLE, depth, 0, rounding),
-        _quantise(cb, 2 * (WHOLE - KB), depth, middle, rounding),
-        _quantise(cr, 2 * (WHOLE - KR), depth, middle, rounding),
+        _quantise(luma, WHOLE, depth, 0),
+        _quantise(cb, 2 * (WHOLE - KB), depth, middle),
+        _quantise(cr, 2 * (WHOLE - KR), depth, middle),
     )
 
 
-def ycbcr_to_rgb(planes: Planes, depth: int, rounding: Rounding = "nearest") -> Pixels:
+def ycbcr_to_rgb(planes: Planes, depth: int) -> Pixels:
     """Return 8-bit pixels of planes on the scale of `depth` bits, rounded half to even, clipped.
 
     Chroma planes of half the height are 4:2:0 and doubled first.
@@ -78,7 +71,7 @@ def ycbcr_to_rgb(planes: Planes, depth: int, rounding: Rounding = "nearest") -> 
     red = luma + 2 * (WHOLE - KR) / WHOLE * cr
     blue = luma + 2 * (WHOLE - KB) / WHOLE * cb
     green = (WHOLE * luma - KR * red - KB * blue) / KG
-    levels = ROUND[rounding](np.stack([red, green, blue], axis=2))
+    levels = np.rint(np.stack([red, green, blue], axis=2))
     pixels: Pixels = np.clip(levels, 0, 255).astype(np.uint8)
     return pixels
 
@@ -90,23 +83,6 @@ def eight_bits(planes: Planes) -> Planes:
     [[100, 101]]
     """
     return Planes(*(np.minimum((plane + 2) >> 2, 255).astype(np.uint8) for plane in planes))
-
-
-def conversion_alone(
-    pixels: Pixels, depth: int, subsampling: Subsampling, rounding: Rounding = "nearest"
-) -> Pixels:
-    """Return the pixels through both conversions, with nothing coded between."""
-    return ycbcr_to_rgb(rgb_to_ycbcr(pixels, depth, subsampling, rounding), depth, rounding)
-
-
-def conversion_floor_db(depth: int, subsampling: Subsampling) -> float:
-    """Return the least PSNR (dB) of a photograph after a right conversion; infinite if lossless.
-
-    8 bits keep about 53 dB when rounded, 44 when truncated; 4:2:0 keeps 41 dB and more.
-    """
-    if subsampling == 420:
-        return 35.0
-    return 52.0 if depth == 8 else math.inf
 
 
 def halve(plane: NDArray[Any]) -> Samples:
@@ -121,9 +97,9 @@ def double(plane: NDArray[Any]) -> Samples:
     return _double_rows(_double_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
 
 
-def _quantise(samples: Samples, unit: int, depth: int, offset: int, rounding: Rounding) -> Plane:
+def _quantise(samples: Samples, unit: int, depth: int, offset: int) -> Plane:
     top = 2**depth - 1
-    codes: Plane = np.clip(ROUND[rounding](samples * top / (255 * unit) + offset), 0, top)
+    codes: Plane = np.clip(np.rint(samples * top / (255 * unit) + offset), 0, top)
     return codes.astype(np.uint8 if depth <= 8 else np.uint16)
 
 

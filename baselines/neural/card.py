@@ -125,9 +125,9 @@ def load_card(path: Path) -> Card:
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
-            words = f"card {path} --like CHECKPOINT" if path.suffix == TENSORS else f"import {path}"
-            makes = f"`bench checkpoint {words}` makes a checkpoint with a card"
-            missing = f"{path} has no card {source.name} beside it: {makes}"
+            makes = f"`bench checkpoint import {path}` makes a checkpoint of the authors' weights"
+            remedy = "get both files" if path.suffix == TENSORS else makes
+            missing = f"{path} has no card {source.name} beside it: {remedy}"
         raise Unavailable(missing) from None
     except (OSError, ValueError, UnknownName) as error:
         raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error

@@ -5,16 +5,15 @@ its buffers, and integer tables by names that begin with `tables.`. The card car
 that file, whose first bytes name the checkpoint in every stream.
 """
 
-import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
@@ -98,7 +97,6 @@ class Checkpoint(NamedTuple):
     network: Network  # on the CPU, in float32 and evaluation mode
     card: Card
     tables: dict[str, Tensor]  # integers, by name
-    complete: bool = True  # False: the file lacks buffers that hold integer tables
 
 
 def make_checkpoint(
@@ -165,26 +163,16 @@ def save_checkpoint(
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Return the network at `path`, its card and its tables; raises `Unavailable`."""
-    return load_network(path, verified_card(path))
-
-
-def load_network(path: Path, card: Card, *, complete: bool = True) -> Checkpoint:
-    """Return the network of a card whose tensors are at `path`, and its tables.
-
-    Unless `complete`, missing buffers become those of an untrained network. Raises `Unavailable`.
-    """
+    card = verified_card(path)
     architecture = load_architecture(card.architecture)
     try:
         with torch.device("meta"):
             network: Network = architecture.build(card.config)
     except ValueError as error:
         raise Unavailable(f"{path} cannot be used: {error}") from error
-    state, tables, absent = _read(path, network.stored_state(), complete=complete)
-    if absent:
-        fresh = architecture.build(card.config).stored_state()
-        state |= {name: fresh[name].detach() for name in absent}
+    state, tables = _read(path, network.stored_state())
     network.load_stored_state(state)
-    return Checkpoint(network.eval(), card, tables, not absent)
+    return Checkpoint(network.eval(), card, tables)
 
 
 def read_weights(path: Path) -> Any:
@@ -210,9 +198,9 @@ def _refuse_infinite(tensors: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def _read(
-    path: Path, expected: Mapping[str, Tensor], *, complete: bool
-) -> tuple[dict[str, Tensor], dict[str, Tensor], set[str]]:
-    """Return a network's tensors, parameters in float32; its tables; names of absent buffers."""
+    path: Path, expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return a network's tensors, parameters in float32, and its tables."""
     try:
         tensors = load(unpacked(path)) if path.suffix == PACKED else load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -220,16 +208,14 @@ def _read(
     parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
     tables = {name for name in tensors if name.startswith(TABLES)}
     buffers = expected.keys() - parameters.keys()
-    empty = {name for name in buffers if name not in tensors or not tensors[name].numel()}
-    absent = set() if complete else empty
     integers = [
         name
         for name, shape in parameters.items()
         if len(shape) in _ALONG_ROWS and name in tensors and tensors[name].dtype == torch.int8
     ]
     scales = {k: v for name in integers for k, v in scales_of(name, parameters[name]).items()}
-    names = tensors.keys() - tables - absent
-    wanted = {**dict.fromkeys(buffers - absent), **parameters, **scales}  # shapes; None: any
+    names = tensors.keys() - tables
+    wanted = {**dict.fromkeys(buffers), **parameters, **scales}  # shapes; None: any
     differing = sorted(names ^ wanted.keys()) or [
         name for name in sorted(names) if wanted[name] not in (None, tuple(tensors[name].shape))
     ]
@@ -252,34 +238,4 @@ def _read(
     for name, value in (tensors | state).items():
         if not bool(value.isfinite().all()):
             raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
-    return state, {name.removeprefix(TABLES): tensors[name] for name in tables}, absent
-
-
-class BareTensors:
-    """Tensors of a known configuration without a card; raises `Unavailable` for others."""
-
-    def __init__(self, path: Path, architecture: str, config: Any) -> None:
-        self.path = path
-        self.card = Card(architecture, config, sha256=file_sha256(path))
-        self._loaded = load_network(path, self.card, complete=False)
-        self.has_tables = self._loaded.complete
-        try:
-            if self.has_tables:
-                self._loaded.network.coder(self._loaded.tables)
-        except (KeyError, ValueError, Unavailable):
-            self.has_tables = False
-
-    def save(self, target: Path, card: Card, images: Callable[[], Sequence[Pixels]]) -> Card:
-        """Write `card` and the tensors to `target`, missing tables made for `images`."""
-        if not self.has_tables:
-            network = self._loaded.network
-            state = network.stored_state().items()
-            with safe_open(self.path, framework="pt") as file:
-                kinds = {
-                    file.get_slice(k).get_dtype() for k, v in state if isinstance(v, nn.Parameter)
-                }
-            return make_checkpoint(target, network, card, images(), half=kinds == {"F16"})
-        if os.path.realpath(target) != os.path.realpath(self.path):
-            write_file(target, self.path.read_bytes(), durable=True)
-        save_card(target, card)
-        return card
+    return state, {name.removeprefix(TABLES): tensors[name] for name in tables}

@@ -102,7 +102,7 @@ class Worker:
         }
         decides = [
             *(about.python, about.packages, about.code, weights, changed, contender.environment),
-            *(contender.conda, contender.docker, contender.podman, contender.ssh),
+            *("", "", "", contender.python if " " in contender.python else ""),
             contender.random_weights,
         ]
         version = f"{self.name} {about.commit or contender.commit}".strip()
@@ -185,7 +185,7 @@ class Worker:
         contender: Contender = self._contender
         if self._conversation is None or self._conversation.closed:
             environment = {**os.environ, **contender.environment, **own_gpu(contender.gpu)}
-            here = contender.file.parent if contender.ssh else contender.folder
+            here = contender.folder
             if not here.is_dir():
                 remedy = f"bench worker setup {contender.file}"
                 raise Unavailable(

@@ -15,13 +15,11 @@ from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import read_toml
 
 MOST_BYTES = 1 << 20
-RUNTIMES = ("docker", "podman")
 RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
 LARGEST_REAL = 1e30  # of a number that a row can have
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST_REAL)]
 Finite = Annotated[float, msgspec.Meta(ge=-LARGEST_REAL, le=LARGEST_REAL)]
 Text = Annotated[str, msgspec.Meta(min_length=1, pattern="^[^\0]*$")]
-ENVIRONMENTS = ("python", "conda", *RUNTIMES, "ssh")
 
 
 class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,13 +27,10 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     file: Path
     name: Text
-    folder: Path  # where its script runs; of `ssh`, a folder there
+    folder: Path  # where its script runs
     script: Text  # in that folder
-    python: str = "python3"  # interpreter: a name, or a path from the folder
-    conda: str = ""  # name of an environment
-    docker: str = ""  # image
-    podman: str = ""  # image
-    ssh: str = ""  # host
+    # Interpreter: a name, a path from the folder, or a command; {folder} is the folder's path.
+    python: Text = "python3"
     environment: Mapping[str, str] = {}
     # sha256 and url, by path from the folder
     weights: Mapping[str, Mapping[str, str]] = {}
@@ -69,41 +64,23 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bool(self.environment.get(RANDOM) or os.environ.get(RANDOM))
 
     def command(self) -> list[str]:
-        """Return the command that starts the script.
+        """Return the command that starts the script."""
+        first, *words = shlex.split(self.python)
+        words = [word.replace("{folder}", str(self.folder)) for word in words]
+        return [self.interpreter(first), *words, self.script]
 
-        >>> Contender(Path("a.toml"), "a", Path("/a"), "a.py", ssh="host").command()[-1]
-        'cd /a && exec env python3 a.py'
-        """
-        variables = [f"{key}={value}" for key, value in self.environment.items()]
-        if self.ssh:
-            start = shlex.join(["env", *variables, self.python, self.script])
-            there = f"{shlex.join(['cd', str(self.folder)])} && exec {start}"
-            return ["ssh", "-o", "BatchMode=yes", "--", self.ssh, there]
-        if self.conda:
-            return ["conda", "run", "--no-capture-output", "-n", self.conda, "python", self.script]
-        for runtime in RUNTIMES:
-            if image := getattr(self, runtime):
-                return [
-                    *(runtime, "run", "--rm", "--interactive", "--init"),
-                    *(("--gpus", "all") if self.gpu else ()),
-                    *("--volume", f"{self.folder}:{self.folder}", "--workdir", str(self.folder)),
-                    *(word for variable in variables for word in ("--env", variable)),
-                    *(image, self.python, self.script),
-                ]
-        return [self.interpreter(), self.script]
-
-    def interpreter(self) -> str:
-        """Return the path of the interpreter on this machine; raise `Unavailable` without it."""
-        inside = self.folder / self.python
-        if os.sep in self.python and inside.exists():
+    def interpreter(self, program: str) -> str:
+        """Return the path of a program on this machine; raise `Unavailable` without it."""
+        inside = self.folder / program
+        if os.sep in program and inside.exists():
             return str(inside)
-        if (path := shutil.which(self.python)) is not None and os.sep not in self.python:
+        if (path := shutil.which(program)) is not None and os.sep not in program:
             return path
         remedy = f"bench worker setup {self.file}"
         raise Unavailable(
-            f"{self.name} needs the Python {self.python}, which is not there: make its environment "
+            f"{self.name} needs the Python {program}, which is not there: make its environment "
             f"by `{remedy}`",
-            Reason("program", self.python, remedy),
+            Reason("program", program, remedy),
         )
 
 
@@ -119,9 +96,6 @@ def read_contender(file: Path) -> Contender:
         raise UsageError(f"{file} is unusable: {error}") from error
     if "file" in values:
         raise UsageError(f"{file} has the key 'file', which is none of a contender file: remove it")
-    named = [key for key in ENVIRONMENTS[1:] if values.get(key)]
-    if len(named) > 1:
-        raise UsageError(f"{file} names {' and '.join(named)}: keep one of them")
     if bool(values.get("values")) != bool(values.get("setting")):
         raise UsageError(
             f"{file}: 'setting' and 'values' go together: add the other, or leave both out"
@@ -134,6 +108,4 @@ def read_contender(file: Path) -> Contender:
     for weight in map(Path, made.weights):
         if weight.is_absolute() or ".." in weight.parts:
             raise UsageError(f"{file} has the weight file {weight} outside its folder: move it")
-    if made.ssh:
-        return made
     return msgspec.structs.replace(made, folder=(file.parent / made.folder).resolve())

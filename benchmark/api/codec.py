@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import CorruptStream, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import arguments
+from benchmark.option import flat
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.settings import isolated, use_device, use_weights_folder
 
@@ -163,13 +163,13 @@ def decoded(
     return pixels
 
 
-@arguments(Request)
+@flat
 def run(
     codecs: str | Sequence[str],
     dataset: str | Path = "sample",
     *,
+    request: Request,
     progress: "ShowsProgress | None" = None,
-    **options: Any,
 ) -> "Outcome":
     """Measure codecs on the images of a dataset, as `bench run` does; finished cells are skipped.
 
@@ -196,7 +196,7 @@ def run(
     from benchmark.measure.record import silent
 
     progress = progress or silent
-    request, *others = Request.of(codecs=codecs, dataset=dataset, **options).of_each_dataset()
+    request, *others = request.of_each_dataset()
     if others:
         raise UsageError(f"{dataset} names several datasets: call this function for each")
     if request.target:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pandas import DataFrame
 
@@ -14,6 +14,7 @@ from benchmark.compare import match as matching
 from benchmark.compare import rank as ranking
 from benchmark.compare import tradeoff as trading
 from benchmark.compare.bd import compare
+from benchmark.compare.experiment import IMAGES
 from benchmark.compare.panel import measured_panel, read_compared
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
@@ -24,7 +25,8 @@ from benchmark.option import (
     MANNER,
     METRICS,
     UP_TO_BPP,
-    arguments,
+    documented,
+    flat,
     opt,
 )
 from benchmark.registry import metric_named
@@ -37,7 +39,6 @@ from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import add_legend
 from benchmark.show.sections import panels_note
-from benchmark.spec import text_of_list
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,6 @@ RATES = {
     "pooled": "all bits over all pixels",
 }
 CHOSEN = "codecs", "bundled", "anchor"  # options that choose among the rows of a folder
-WORDS = {tuple[str, ...]: "str or sequence of str", float | None: "float, optional"}
 SOURCE = """source : DataFrame, path or Outcome
     Rows of one dataset, from `load` (any selection of them), or what `load` takes."""
 COMMON = opt(MANNER, "Restrict all means to the images that every codec and setting has.")
@@ -64,7 +64,8 @@ def as_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
     Lists stand for comma-separated texts. `attrs` has the units of the columns, the facts of the
     answer, its summary, and what is absent, with reasons.
     """
-    signature = inspect.signature(question, eval_str=True)
+    asked = flat(question)
+    signature = inspect.signature(asked)
 
     @wraps(question)
     def ask(*args: Any, **options: Any) -> DataFrame:
@@ -73,15 +74,10 @@ def as_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
         if named and not isinstance(bound.arguments["source"], str | Path):
             what = " and ".join(named)
             raise UsageError(f"{what} can be chosen of a folder: name one, or give them to `load`")
-        values = {
-            name: _value(kind, bound.arguments[name])
-            for name, parameter in signature.parameters.items()
-            if name in bound.arguments
-            for kind in [parameter.annotation]
-        }
-        return _frame(question(**values))
+        bound.arguments["source"] = source_of(bound.arguments["source"])
+        return _frame(asked(*bound.args, **bound.kwargs))
 
-    ask.__doc__ = _documented(question, signature)
+    ask.__doc__ = _documented(asked)
     ask.__annotations__ = {**question.__annotations__, "return": DataFrame}
     return ask
 
@@ -93,30 +89,10 @@ def _chosen(signature: inspect.Signature, name: str, options: dict[str, Any]) ->
     return has_default and options.get(name, "") not in ("", "all")
 
 
-def _value(annotation: Any, value: Any) -> Any:
-    """Return an argument as a question takes it: a list as text, a number as text, rows."""
-    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    if kind is Source:
-        return source_of(value)
-    if kind == tuple[str, ...]:
-        return (value,) if isinstance(value, str) else tuple(value)
-    if kind is str:
-        return text_of_list(value) if isinstance(value, list | tuple) else str(value)
-    return value
-
-
-def _documented(question: Callable[..., Answer], signature: inspect.Signature) -> str:
+def _documented(asked: Callable[..., Answer]) -> str:
     """Return a question's docstring for Python: with its parameters in the form of numpydoc."""
-    prose = (inspect.getdoc(question) or "").partition("Examples:\n")[0].rstrip()
-    lines = [prose, "", "Parameters", "----------", SOURCE]
-    for name, parameter in signature.parameters.items():
-        if name != "source":
-            kind, option = get_args(parameter.annotation)
-            words = WORDS.get(kind, getattr(kind, "__name__", str(kind)))
-            default = parameter.default
-            if default not in (inspect.Parameter.empty, None):
-                words += f", default {default!r}"
-            lines += [f"{name} : {words}", f"    {option.help}"]
+    prose = (asked.__doc__ or "").partition("Examples:\n")[0].rstrip()
+    lines = [prose, "", "Parameters", "----------", SOURCE, *documented(asked)]
     return "\n".join([*lines, "", "Returns", "-------", "DataFrame", "    A row for each record."])
 
 
@@ -215,18 +191,19 @@ match = as_function(matching.match)
 tradeoff = as_function(trading.tradeoff)
 
 
-@arguments(Look)
+@flat
 def plot(
     source: Rows,
     metric: str = "psnr",
     *,
+    look: Look,
     ax: "Axes | None" = None,
     codecs: str = "all",
     bundled: str = "",
     anchor: str = "",
+    images: Annotated[tuple[str, ...], IMAGES] = (),
     common: bool = False,
     allow_few: bool = False,
-    **options: Any,
 ) -> "Axes":
     """Draw a metric against bits per pixel, one curve per codec variant, in the report's style.
 
@@ -251,13 +228,12 @@ def plot(
     """
     import matplotlib.pyplot as plt
 
-    look = Look.of(**options)
     (name,) = metric_names([metric])
     shown = Metric.named(name)
     anchor = anchor or (source.attrs.get("anchor", "") if isinstance(source, DataFrame) else "")
     stored = read_compared(
         source_of(source), codecs, (name,), anchor=anchor, instead=True, bundled=bundled,
-        common=common, allow_few=allow_few, images=look.images,
+        common=common, allow_few=allow_few, images=images,
     )  # fmt: skip
     result = stored.summary
     with drawn_as(look):

@@ -7,11 +7,11 @@ and rates, times the image's influence on each (the infinitesimal jackknife).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from operator import itemgetter
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ Verdict = Literal[
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 SIDES = "the reference", "what is checked"
 WIDE = 1.25  # times the bits of a point: it is worse without any curve
+HIDDEN = {"percent", "unit", "dominated", "beyond", "nothing"}  # of a finding, in its record
 STEP = 1e-4  # of the range of a curve: for derivatives
 
 
@@ -77,14 +78,15 @@ class Finding:
     images_needed: int | None = None  # of an undecided one
     worst: tuple[WorstImage, ...] = ()
 
-
-class AtSetting(NamedTuple):
-    """Means at one setting, of the reference and of the codec checked; not judged."""
-
-    label: str
-    setting: str
-    bpp: tuple[float, float]
-    values: Mapping[str, tuple[float | None, float | None]]  # by metric column
+    @property
+    def record(self) -> dict[str, Any]:
+        """The finding as JSON values, images as their number."""
+        names = (of.name for of in fields(self) if of.name not in HIDDEN)
+        of = {name: getattr(self, name) for name in names}
+        lists = {
+            name: [each._asdict() for each in of[name]] for name in ("worst", "unknown", "left_out")
+        }
+        return of | lists | {"images": len(self.images), "p": self.p and self.p._asdict()}
 
 
 def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Finding:
@@ -115,18 +117,6 @@ def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Finding:
         why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
         return replace(empty, nothing=why)
     return (_of_set if of_set else _of_images)(result, metric, pair, points)
-
-
-def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
-    """Return the means of both sides, setting by setting."""
-    columns = [Metric.named(name).column for name in names]
-    sides = [{p.setting: p for p in side.summary.points} for side in (pair.reference, pair.test)]
-    result = []
-    for at in pair.settings:
-        old, new = (side[at] for side in sides)
-        values = {c: (old.means[c].value, new.means[c].value) for c in columns}
-        result.append(AtSetting(pair.label, str(at), (old.bpp or 0.0, new.bpp or 0.0), values))
-    return result
 
 
 def _values(point: Point, metric: Metric) -> int:

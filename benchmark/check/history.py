@@ -5,12 +5,13 @@ it; all states, metrics and variants are one family for Holm's correction.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from benchmark.answer import NOTHING, Column
+from benchmark.answer import Column, with_interval
 from benchmark.check.changes import Finding, changes
 from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import (
@@ -24,24 +25,26 @@ from benchmark.check.text import ERRORS
 from benchmark.check.verdict import CONFIDENCE, judge
 from benchmark.errors import UsageError
 from benchmark.rows.stored import specs_in
-from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 STEP = re.compile(r"(?:^|[-_])(\d+)(?:\.[A-Za-z]\w*)*$")  # "36000" of ours-36000.safetensors
-CHANGE, WORSE = "beside the first", "worse than the best before"
-RECORDED = (
-    Column("", "state.number", key="number"),
-    Column("", "state.name", key="state"),
-    Column("", "other.name", key="beside"),
-    Column("", "finding.label", key="codec"),
-    Column("", "finding.metric", key="metric"),
-    Column("", "finding.kind", key="by"),
-    Column("", "finding.change_percent", key="change_percent"),
-    Column("", "finding.lower_percent", key="lower_percent"),
-    Column("", "finding.upper_percent", key="upper_percent"),
-    Column("", "finding.verdict", key="verdict"),
-    Column("", "finding.why", key="why"),
+NOTE = f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
+
+
+def _with_ends(name: str, record: Mapping[str, Any]) -> str | None:
+    return with_interval(record, name, "+z.2f", " %")
+
+
+COLUMNS = (
+    Column("state"),
+    Column("codec"),
+    Column("metric"),
+    Column("by"),
+    Column("beside the first", partial(_with_ends, "first_change_percent"), str),
+    Column("best before", "best"),
+    Column("beside it", partial(_with_ends, "best_change_percent"), str),
+    Column("verdict"),
 )
 
 
@@ -158,24 +161,36 @@ def _beside(
         other = state if better and not change.out_of_reach else other
 
 
-def history_table(history: History) -> Table:
-    """Return a row for each state and variant: changes with bounds, and what is worse."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for of in history.of_first:
-        key = of.state.name, of.finding.label
-        row = rows.setdefault(key, {"state": key[0], "codec": key[1], WORSE: ""})
-        row[f"{_metric(of.finding)} {CHANGE}"] = _amount(of.finding, True).partition(" ")[2]
-    for of in history.worse:
-        row = rows[of.state.name, of.finding.label]
-        row[WORSE] = ", ".join(filter(None, (row[WORSE], _amount(of.finding))))
-    headers = dict.fromkeys(name for row in rows.values() for name in row)
-    if len({variant for _, variant in rows}) == 1:
-        del headers["codec"]
-    cells = tuple(tuple(row.get(name) or NOTHING for name in headers) for row in rows.values())
-    note = (
-        f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
-    )
-    return Table((*headers,), cells, [*headers].index(WORSE) + 1, (note,))
+def records_of(history: History) -> list[dict[str, Any]]:
+    """Return a record for each state, variant and metric: its changes beside two others.
+
+    They are beside the first, in percent, then beside the best before it, by which the verdict is.
+    """
+
+    def key(of: Beside) -> tuple[str, str, str]:
+        return of.state.name, of.finding.label, of.finding.metric
+
+    first = {key(of): of for of in history.of_first}
+    best = {key(of): of for of in history.of_best}
+    records = []
+    for state, codec, metric in first | best:
+        both = first.get((state, codec, metric)), best.get((state, codec, metric))
+        known = both[0] or both[1]
+        record = {
+            "number": known and known.state.number, "state": state, "codec": codec,
+            "metric": metric, "by": known and known.finding.kind,
+        }  # fmt: skip
+        for prefix, of in zip(("first", "best"), both, strict=True):
+            finding = of.finding if of else None
+            record[prefix] = of and of.other.name
+            for end, name in {"": "change", "_low": "lower", "_high": "upper"}.items():
+                value = finding and getattr(finding, f"{name}_percent")
+                record[f"{prefix}_change_percent{end}"] = value
+        judged = both[1] and both[1].finding
+        records.append(
+            {**record, "verdict": judged and judged.verdict, "why": judged and judged.why}
+        )
+    return records
 
 
 def headline(history: History) -> str:
@@ -186,25 +201,11 @@ def headline(history: History) -> str:
         text = f"{counted(len(history.states), 'state')}, {counted(history.images, 'image')}"
         known, more = ("known to be ", f"; {lacking}: {without[0].why}") if without else ("", "")
         return f"no state is {known}worse than one before: {text}{more}"
-    state, best, finding = history.worse[0]
-    named = f"{finding.label}, " if len({of.finding.label for of in history.of_best}) > 1 else ""
-    image = f", image {finding.worst[0].image}" if finding.worst else ""
-    return f"regressed at {state.name}: {named}{_amount(finding, True)}{image}, beside {best.name}"
-
-
-def _metric(of: Finding) -> str:
-    return of.metric_label.partition(" (")[0]
-
-
-def _amount(of: Finding, ends: bool = False) -> str:
-    """Return by how much a metric is worse: "PSNR +1.8 %", with `ends` and its bounds."""
-    if of.change_percent is None:
-        return f"{_metric(of)} ({of.why})" if ends else _metric(of)
-    scale, form, unit = 1.0, ".1f", "%"
-    if of.kind == "BD-metric" and of.change and "(dB)" in of.metric_label:
-        scale, form, unit = of.change / of.change_percent, ".2f", "dB at equal rate"
-    both = [v * scale for v in (of.lower_percent, of.upper_percent) if v is not None]
-    between = f" [{', '.join(f'{end:{form}}' for end in sorted(both))}]" if len(both) == 2 else ""
+    state, best, of = history.worse[0]
+    named = f"{of.label}, " if len({of.finding.label for of in history.of_best}) > 1 else ""
+    ends = {"x": of.change_percent, "x_low": of.lower_percent, "x_high": of.upper_percent}
+    amount = "" if None in ends.values() else f" {_with_ends('x', ends)} ({of.kind})"
     why = f" ({of.why})" if of.why and of.out_of_reach else ""
-    bounds = between + why if ends else ""
-    return f"{_metric(of)} {scale * of.change_percent:+z{form}} {unit}{bounds}"
+    image = f", image {of.worst[0].image}" if of.worst else ""
+    metric = of.metric_label.partition(" (")[0]
+    return f"regressed at {state.name}: {named}{metric}{amount}{why}{image}, beside {best.name}"

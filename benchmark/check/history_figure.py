@@ -1,9 +1,8 @@
 """Changes of checkpoints over steps: a panel for each metric, a line for each codec variant."""
 
 import math
-from typing import TYPE_CHECKING
 
-from benchmark.check.history import RECORDED, History, history_table
+from benchmark.check.history import COLUMNS, History, records_of
 from benchmark.metrics.metric import Metric
 from benchmark.show import sections
 from benchmark.show.figures import texts
@@ -14,11 +13,8 @@ from benchmark.show.figures.style import (
     SPARE_MARKERS,
     figure_style,
 )
-from benchmark.show.table import records
+from benchmark.show.table import Table
 from benchmark.system.text import counted
-
-if TYPE_CHECKING:
-    pass
 
 EDGE = 0.97  # of the axes: where a state has its cross that has no change
 
@@ -84,5 +80,5 @@ def draw_history(history: History, codec: str, dataset: str) -> texts.Drawing:
         "dB, else the value at equal rate; positive is worse.",
         "Bands: bounds of 95 % confidence.",
     )
-    every = (*history.of_first, *history.of_best)
-    return texts.Drawing(figure, caption, records(RECORDED, every), history_table(history))
+    records = records_of(history)
+    return texts.Drawing(figure, caption, records, Table.of(COLUMNS, records).filled())

@@ -9,58 +9,65 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from msgspec.structs import asdict
 
+from benchmark.answer import Answer, Column
+from benchmark.check import row_sets, text, verdict
+from benchmark.check.candidate import measure_candidate
+from benchmark.check.history import COLUMNS, NOTE, State, headline, history_of, in_order, records_of
+from benchmark.check.history_figure import draw_history
+from benchmark.check.limits import parse_limits, parse_margins
+from benchmark.check.pairing import NotComparable, RowSet, with_weights
 from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
-from benchmark.commands.verb import Verbs, command_line, takes
+from benchmark.commands.outcome import print_outcome, run_with_progress
+from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, MANNER, ORIGIN, TARGET, opt, option
+from benchmark.option import ARGUMENT, COMPARED, MANNER, ORIGIN, TARGET, opt, some
+from benchmark.rows.stored import datasets_with_results
+from benchmark.show.paper.results import PaperFigure, write_figure
+from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.check.history import State
     from benchmark.measure.record import Outcome
     from benchmark.measure.select import Matrix
 
-NO_VERDICT = 4
-MEASURED_AS = "timing jobs timeout_seconds device limit points results data_dir weights_dir"
-CHECKS = option(
-    Path("results/checks"), TARGET, "Folder of the new rows, to resume in.", refuses="folder"
-)
-DATASET = option("", COMPARED, "Dataset or folder; default: the reference's.", completes="dataset")
-METRICS = option(
-    (), COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed", completes="metrics"
-)
+MEASURED_AS = "timing jobs timeout_seconds device limit points data_dir weights_dir"
+CHECKS = Path("results/checks")
+NewRows = Annotated[Path, opt(TARGET, "Folder of the new rows, to resume in.", refuses="folder")]
+DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.", completes="dataset")
+METRICS = opt(COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed", completes="metrics")
 SETS = "Two sets of rows, the reference first: a dataset's or results folder, or a baseline."
 REQUIRE = "Limits, repeatable: 'psnr at least 30 at 0.5 bpp', 'encode at most 40 ms'."
 CHECKPOINTS = "Values of the codec's option checkpoint; files of one state with commas."
 Margins = Annotated[str, opt(MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%.")]
 
 
-@takes(
-    Request,
-    f"dataset metrics {MEASURED_AS} vtm_dir flatten",
-    dataset=DATASET,
-    metrics=METRICS,
-    results=CHECKS,
-)
+class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
+    """A check that failed; 1 would say that something regressed."""
+
+    exit_code = verdict.NOT_COMPARABLE
+
+
 def check(
-    request: Request,
-    rows: Annotated[list[str] | None, typer.Argument(metavar="A B", help=SETS)] = None,
+    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS} vtm_dir flatten")],
+    rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
     codec: Annotated[str, opt(COMPARED, "Codec to check.", completes="codecs")] = "",
     checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of it to check, a file.")] = None,
     against: Annotated[str, opt(COMPARED, "Reference: a results folder, or a baseline.")] = "",
     reference_codec: Annotated[
         str, opt(COMPARED, "The reference's codec, if it is not --codec.", completes="codecs")
     ] = "",
+    dataset: Annotated[str, DATASET] = "",
+    metrics: Annotated[tuple[str, ...], METRICS] = (),
     margin: Margins = "",
     confidence: Annotated[
         float, opt(MANNER, "Of each kind of claim, over all metrics.", least=0.5, most=0.9999)
     ] = 0.95,
-    require: Annotated[list[str] | None, opt(MANNER, REQUIRE)] = None,
+    require: Annotated[tuple[str, ...], opt(MANNER, REQUIRE, many="repeated")] = (),
     common: Annotated[bool, opt(COMPARED, "Only images and settings that both have.")] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
@@ -68,57 +75,38 @@ def check(
     ] = None,
     junit: Annotated[Path | None, opt(TARGET, "JUnit XML file of it.", refuses="file")] = None,
     baselines: Annotated[Path, opt(ORIGIN, "Results folder of baselines.")] = Path("results"),
-    as_json: options.AsJson = False,
+    results: NewRows = CHECKS,
     verbose: options.Verbose = False,
-) -> None:
+) -> Answer:
     """Say whether a checkpoint, codec or set of rows is worse than a reference.
 
-    The verdict and its reasons come first; -v adds every number.
-
-    Exit code 0 equivalent, improved or not worse, 1 regressed, 3 undecided, 4 nothing measured,
-    failed cells or not comparable, 2 if the request cannot be carried out, 130 if interrupted.
+    The verdict comes first, then a record for each codec variant and metric. Exit code 0
+    equivalent, improved or not worse, 1 regressed, 3 undecided, 4 nothing measured, failed cells or
+    not comparable, 2 if the request cannot be carried out, 130 if interrupted.
 
     Examples:
       bench check --codec ours --checkpoint my.safetensors --against results/kodak
       bench check results/kodak other/kodak --codec jpeg --markdown verdict.md
     """
-    from benchmark.check import row_sets, text, verdict
-    from benchmark.check.candidate import measure_candidate
-    from benchmark.check.limits import parse_limits, parse_margins
-    from benchmark.check.pairing import NotComparable
-
-    sets, limits = list(rows or ()), require or []
     parse_margins(margin)
-    parse_limits(limits)
+    parse_limits(require)
     refuse_several("--codec", codec)
     refuse_several("--reference-codec", reference_codec)
-    if not (against and codec and not sets) and (len(sets) != 2 or against or checkpoint):
+    if not (against and codec and not rows) and (len(rows) != 2 or against or checkpoint):
         raise UsageError(
             "bench check takes two sets of rows, A B, or --codec with --against: `bench check "
             "--help` has both"
         )
-    if sets and (request.points or request.limit):
+    if rows and (request.points or request.limit):
         raise UsageError("two sets of rows are compared whole: leave out --points and --limit")
     compare = partial(
         verdict.check, metrics=request.metrics, margin=margin, confidence=confidence,
-        require=limits, common=common, allow_few=allow_few,
+        require=require, common=common, allow_few=allow_few,
     )  # fmt: skip
 
-    def run(request: Request, matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
-        from benchmark.commands.outcome import print_outcome, run_with_progress
-
-        outcome = run_with_progress(
-            request, matrix=matrix, quiet=as_json, details=verbose, judged=judged
-        )
-        if not as_json:
-            with redirect_stdout(sys.stderr):  # what is printed begins with the verdict
-                print_outcome(outcome, table=False, details=verbose)
-            sys.stderr.flush()
-        return outcome
-
     def checked() -> verdict.Check:
-        if sets:
-            both = row_sets.two_row_sets(sets[0], sets[1], request.dataset, baselines)
+        if rows:
+            both = row_sets.two_row_sets(*rows, dataset, baselines)
             for asked in filter(None, (codec, reference_codec)):
                 row_sets.refuse_unknown_codec(asked, both)
             return compare(*both, codec=codec, reference_codec=reference_codec)
@@ -126,8 +114,8 @@ def check(
         try:
             with output.interruptible():
                 both = measure_candidate(
-                    codec, request, folders, run, checkpoint=checkpoint,
-                    reference_codec=reference_codec, require=limits, common=common,
+                    codec, request, folders, partial(_run, verbose), checkpoint=checkpoint,
+                    reference_codec=reference_codec, require=require, common=common,
                 )  # fmt: skip
         except NotComparable as why:
             return verdict.Check(codec, against, "not comparable", str(why), confidence)
@@ -136,48 +124,50 @@ def check(
 
     try:
         done = checked()
-        if as_json:
-            output.print_json(done.for_machines())
-        elif verbose:
-            print(text.headline(done), *text.subject_sentences(done), sep="\n")
-            for table in text.tables(done):
-                print()
-                output.print_table(table)
-            print("", *text.sentences(done), sep="\n")
-        else:
-            print(*text.first_lines(done), sep="\n")
         files: dict[Path | None, Callable[[verdict.Check], str]] = {
             markdown: text.check_markdown, junit: text.junit_xml,
         }  # fmt: skip
         for path, content in files.items():
             if path is not None:
                 write_files(path.parent, {path.name: content(done)}, what="verdict")
-    except (UsageError, Unavailable, typer.Exit):
+    except (UsageError, Unavailable):
         raise
-    except Exception as error:  # whatever it is, 1 would say that something regressed
+    except Exception as error:
         if refused_path(error):
             raise
-        message = str(error) if isinstance(error, BenchError) else traceback.format_exc()
-        print(f"bench: {message}", file=sys.stderr)
-        raise typer.Exit(NO_VERDICT) from None
-    raise typer.Exit(done.exit_code)
+        known = isinstance(error, BenchError)
+        raise NoVerdict(str(error) if known else traceback.format_exc()) from error
+    return text.answer(done)
 
 
-@takes(Request, f"dataset metrics {MEASURED_AS}", metrics="psnr,ms_ssim", results=CHECKS)
+def _run(verbose: bool, request: Request, matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
+    """Measure, and say on standard error how that went: what is printed begins with the verdict."""
+    outcome = run_with_progress(request, matrix=matrix, details=verbose, judged=judged)
+    with redirect_stdout(sys.stderr):
+        print_outcome(outcome, table=False, details=verbose)
+    return outcome
+
+
 def history(
-    request: Request,
-    context: typer.Context,
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CHECKPOINTS", help=CHECKPOINTS)],
+    request: Annotated[
+        Request, some(f"dataset metrics results {MEASURED_AS}", metrics="psnr,ms_ssim")
+    ],
+    checkpoints: Annotated[
+        tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")
+    ],
     codec: Annotated[str, opt(COMPARED, "Codec that takes them.", completes="codecs")],
     margin: Margins = "",
     out: Annotated[
         Path | None, opt(TARGET, "Folder; default: RESULTS/history.", refuses="folder")
     ] = None,
-) -> None:
+    results: NewRows = CHECKS,
+    command: str = "",
+) -> Answer:
     """Say at which checkpoint of a training a codec became worse.
 
     Each is measured once and checked beside the first and the best before it, in the order of the
-    numbers that their names end with, else as they are named.
+    numbers that their names end with, else as they are named. A record is a checkpoint under a
+    metric; the figure is in --out.
 
     Exit code 0, 1 if a checkpoint is worse, 2 if it cannot be done, 130 if interrupted.
 
@@ -185,39 +175,26 @@ def history(
       bench history runs/night/milestones/*.safetensors --codec ours
       bench history a.pth b.pth --codec compressai:model=mbt2018
     """
-    from benchmark.check.history import headline, history_of, in_order
-    from benchmark.check.history_figure import draw_history
-    from benchmark.show.paper.results import PaperFigure, write_figure
-
     refuse_several("--codec", codec)
-    for text in checkpoints:
-        if Path(text).is_dir():
-            raise UsageError(f"{text} is a folder: name the checkpoints in it")
+    for path in checkpoints:
+        if Path(path).is_dir():
+            raise UsageError(f"{path} is a folder: name the checkpoints in it")
     if len(checkpoints) < 2:
         raise UsageError("a history needs two checkpoints: name those of a training")
     with output.interruptible():
         request.use_folders()
         states = [_measured(*of, request, codec) for of in in_order(checkpoints)]
-        result = history_of(states, request.metrics, margin)
-        drawing = draw_history(result, codec, states[0].rows.folder.name)
-        folder = out or request.results / "history"
-        paths = write_figure("history", PaperFigure(drawing), folder, command_line(context))
-    print(headline(result))
-    if drawing.table is not None:
-        output.print_table(drawing.table)
-    output.print_lines([*result.notes], details=True)
-    print(*paths, sep="\n")
-    if result.worse:
-        raise typer.Exit(1)
+        made = history_of(states, request.metrics, margin)
+        drawing = draw_history(made, codec, states[0].rows.folder.name)
+        files = write_figure("history", PaperFigure(drawing), out or results / "history", command)
+    return Answer(
+        records_of(made), COLUMNS, "\n".join([NOTE, *made.notes]), title=headline(made),
+        files=files, code=int(bool(made.worse)),
+    )  # fmt: skip
 
 
-def _measured(name: str, number: int, weights: str, request: Request, codec: str) -> "State":
+def _measured(name: str, number: int, weights: str, request: Request, codec: str) -> State:
     """Measure a checkpoint, unless that was done before."""
-    from benchmark.check.history import State
-    from benchmark.check.pairing import RowSet, with_weights
-    from benchmark.commands.outcome import run_with_progress
-    from benchmark.spec import parse_codec
-
     spec = with_weights(parse_codec(codec), weights)
     outcome = run_with_progress(replace(request, codecs=(spec.text,)))
     if failures := outcome.failures:
@@ -235,49 +212,36 @@ Examples:
 
 @baseline.verb("save")
 def save(
-    name: Annotated[str, typer.Argument(help="Name of the baseline, for `bench check --against`.")],
+    name: Annotated[str, opt(ARGUMENT, "Name of the baseline, for `bench check --against`.")],
     codecs: options.StoredCodecs = "all",
     dataset: options.StoredDatasets = "all",
     results: options.Results = Path("results"),
-) -> None:
+) -> Answer:
     """Save the present rows under a name: small files for version control, never overwritten.
 
     Examples:
       bench baseline save v1 --codecs ours,jpeg --dataset kodak
     """
-    from benchmark.check.row_sets import FOLDER, save_baseline
-    from benchmark.rows.stored import datasets_with_results
-
-    record = save_baseline(results, name, datasets_with_results(results, dataset), codecs)
-    for of_rows, count in record.rows.items():
-        print(f"{of_rows}: {counted(count, 'row')}")
-    print(f"{results / FOLDER / name}: {', '.join(record.codecs)}")
+    made = row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
+    return Answer([asdict(made)], BASELINES, files=[results / row_sets.FOLDER / name])
 
 
 @baseline.verb("list")
-def list_all(results: options.Results = Path("results"), as_json: options.AsJson = False) -> None:
+def list_all(results: options.Results = Path("results")) -> Answer:
     """List the baselines with date, commit and contents.
 
     Examples:
       bench baseline list
     """
-    from msgspec.structs import asdict
+    records = [*map(asdict, row_sets.list_baselines(results))]
+    none = f"No baselines in {results}: `bench baseline save NAME` keeps one."
+    return Answer(records, BASELINES, "" if records else none)
 
-    from benchmark.answer import Column
-    from benchmark.check.row_sets import list_baselines
-    from benchmark.show.table import Table
 
-    records = list_baselines(results)
-    if as_json:
-        output.print_json([asdict(record) for record in records])
-    elif not records:
-        print(f"no baselines in {results}: `bench baseline save NAME` keeps one")
-    else:
-        columns = (
-            Column("name"),
-            Column("saved", "saved_utc"),
-            Column("commit", lambda of: (of.commit or "")[:12]),
-            Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of.rows.items())),
-            Column("codecs", lambda of: ", ".join(of.codecs)),
-        )
-        output.print_table(Table.of(columns, records))
+BASELINES = (
+    Column("name"),
+    Column("saved", "saved_utc"),
+    Column("commit", lambda of: (of["commit"] or "")[:12]),
+    Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of["rows"].items())),
+    Column("codecs", lambda of: ", ".join(of["codecs"])),
+)

@@ -13,17 +13,15 @@ are one, too, so that nothing passes for lack of a comparison.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmark.check.changes import (
     WIDE,
-    AtSetting,
     Finding,
     Verdict,
     WorstImage,
-    at_equal_settings,
     changes,
 )
 from benchmark.check.equivalence import Claims, MeanTests, claims, holm, images_needed
@@ -51,27 +49,7 @@ CONFIDENCE = 0.95  # of each kind of claim, over all metrics
 WORST = 3  # images that are named
 ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
 KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # of margins
-RECORDED = (  # fields of a finding that its record has as they are
-    "label", "metric", "metric_label", "kind", "verdict", "why", "margin_percent",
-    "change_percent", "lower_percent", "upper_percent", "deviation_percent", "level", "change", "p",
-    "images_needed", "worst", "out_of_reach", "unknown", "left_out", "doubtful", "inferred",
-)  # fmt: skip
-
-
-class Subject(NamedTuple):
-    """A codec variant and its counterpart in the reference."""
-
-    label: str
-    version: str
-    reference_label: str
-    reference_version: str
-    images: int
-    settings: tuple[str, ...]
-    identical: int  # cells whose streams have the same bytes on both sides
-    name: str  # in findings: the label without weights
-    equal_images: int  # images with the same pixels and number of bytes at every setting
-    protocols: Mapping[str, str]
-    caveats: tuple[str, ...] = ()
+Subject = Mapping[str, Any]  # of a codec variant and its counterpart: `_subject`
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,34 +61,14 @@ class Check:
     verdict: CheckVerdict
     why: str = ""  # the reason where nothing could be compared
     confidence: float = CONFIDENCE
-    named: tuple[str, ...] = ()  # metrics that were asked for
     subjects: tuple[Subject, ...] = ()
     findings: tuple[Finding, ...] = ()  # on metrics, then limits
-    at_settings: tuple[AtSetting, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
         """The exit code of `bench check`: 0 passed, 1 regressed, 3 undecided, 4 no verdict."""
         return NOT_COMPARABLE if self.verdict == "not comparable" else EXIT_CODES[self.verdict]
-
-    def for_machines(self) -> dict[str, Any]:
-        """Return the check as JSON values."""
-        return {
-            "verdict": self.verdict,
-            "exit_code": self.exit_code,
-            "why": self.why,
-            "new": self.new,
-            "reference": self.reference,
-            "confidence": self.confidence,
-            "subjects": _flat(self.subjects),
-            "findings": [
-                {name: _flat(getattr(of, name)) for name in RECORDED} | {"images": len(of.images)}
-                for of in self.findings
-            ],
-            "at_equal_settings": _flat(self.at_settings),
-            "notes": [*self.notes],
-        }
 
 
 def check(
@@ -138,21 +96,20 @@ def check(
     except NotComparable as why:
         return Check(new.name, reference.name, "not comparable", str(why), confidence)
     compared: list[Finding] = []
-    at_settings: list[AtSetting] = []
     for pair in pairs:
         values_of = pair.reference.summary.values_of
         # The reference has values of these; new rows without them are a finding: nothing measured.
         measured = tuple(name for name in asked if values_of(metric_named(name).column))
         compared += [changes(pair, name) for name in metrics or measured]
-        at_settings += at_equal_settings(pair, measured)
     known = {*(of.metric for of in compared), *DISTRIBUTION_METRICS}
     if absent := [name for name in asked if name not in known]:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
     findings = judge(compared, parse_margins(margin), confidence)
     findings += [_limited(pair, of) for pair in pairs for of in limits]
     subjects = tuple(_subject(pair, reference.name, new.name) for pair in pairs)
-    lists = tuple(metrics), subjects, tuple(findings), tuple(at_settings), notes
-    return Check(new.name, reference.name, overall(findings), "", confidence, *lists)
+    verdict = overall(findings)
+    of = "", confidence, subjects, tuple(findings), notes
+    return Check(new.name, reference.name, verdict, *of)
 
 
 def judged_by_default() -> tuple[str, ...]:
@@ -279,6 +236,11 @@ def _limited(pair: VariantPair, limit: Limit) -> Finding:
 
 
 def _subject(pair: VariantPair, reference: str, new: str) -> Subject:
+    """Return what is said of a pair, as JSON values.
+
+    identical: cells whose streams have the same bytes on both sides; equal_images: images with the
+    same pixels and number of bytes at every setting; name: in findings, the label without weights.
+    """
     before, after = pair.reference, pair.test
     key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
     identical = before.rows.select(key).join(after.rows.select(key), key)
@@ -286,15 +248,16 @@ def _subject(pair: VariantPair, reference: str, new: str) -> Subject:
     names = after.label, before.label
     if after.label == before.label:
         names = f"{after.label} of {new}", f"{before.label} of {reference}"
-    return Subject(
-        after.label, after.version, before.label, before.version, len(pair.images),
-        tuple(map(str, pair.settings)), identical.height, pair.label, len(pair.equal),
-        after.summary.protocols, caveats(of_new, of_reference, names),
-    )  # fmt: skip
-
-
-def _flat(value: Any) -> Any:
-    """Return records as dicts and tuples as lists, to any depth."""
-    if hasattr(value, "_asdict"):
-        return {name: _flat(field) for name, field in value._asdict().items()}
-    return [*map(_flat, value)] if isinstance(value, tuple) else value
+    return {
+        "label": after.label,
+        "version": after.version,
+        "reference_label": before.label,
+        "reference_version": before.version,
+        "images": len(pair.images),
+        "settings": [*map(str, pair.settings)],
+        "identical": identical.height,
+        "name": pair.label,
+        "equal_images": len(pair.equal),
+        "protocols": dict(after.summary.protocols),
+        "caveats": [*caveats(of_new, of_reference, names)],
+    }

@@ -1,20 +1,21 @@
 """`bench pack`, `bench export` and `bench merge`: cells and decoded pictures for others."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
-from benchmark.commands.verb import Verbs, takes
+from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import EXPORTED, TARGET, opt
+from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.settings import use_device
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted
+
+if TYPE_CHECKING:
+    from benchmark.rows.packs.merge import Merged
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 
@@ -29,12 +30,12 @@ Examples:
 """)
 
 
-MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge counts
+MERGED = ("rows", "streams", "runs", "features", "reductions")  # that a merge adds
 
 
 @pack.verb("export")
 def pack_export(
-    out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
+    out: Annotated[Path, opt(ARGUMENT, "The pack: a new folder, or a new file.tar.")],
     codecs: Annotated[
         str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs")
     ],
@@ -43,11 +44,15 @@ def pack_export(
         opt(EXPORTED, "Comma-separated datasets, or 'all' that have results.", completes="stored"),
     ] = "all",
     note: Annotated[
-        list[str] | None,
-        opt(EXPORTED, "A sentence that readers of the pack should know (repeatable)."),
-    ] = None,
+        tuple[str, ...],
+        opt(
+            EXPORTED,
+            "A sentence that readers of the pack should know (repeatable).",
+            many="repeated",
+        ),
+    ] = (),
     results: options.Results = Path("results"),
-) -> None:
+) -> Answer:
     """Put finished cells and their kept streams into a pack.
 
     Rows that are bundled with the project without their streams are left out, and counted.
@@ -65,21 +70,21 @@ def pack_export(
     for name in names:
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
-    exported = export_pack(out, [Store(results / name) for name in names], specs, note or ())
-    for sentence in exported.left_out:
-        print(f"left out {sentence}")
-    print(f"{out}: {counted(exported.num_streams, 'stream')}")
+    exported = export_pack(out, [Store(results / name) for name in names], specs, note)
+    left_out = [Absent(sentence, "left out") for sentence in exported.left_out]
+    facts = {"pack": str(out), "streams": exported.num_streams}
+    summary = f"{out}: {counted(exported.num_streams, 'stream')}"
+    return Answer((), (), summary, left_out, facts)
 
 
 @pack.verb("import")
 def pack_import(
-    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
-) -> None:
-    """Add a pack's rows to the results, marked as recorded, and keep its streams.
+) -> Answer:
+    """Merge a pack's rows, marked as recorded, and its streams into the results.
 
-    Nothing is decoded: `bench audit pack` does that. Rows that name the program or Python file of
-    their codec are kept and shown, and never run by themselves.
+    Nothing is decoded: `bench audit pack` does that. The rest is as `bench merge` has it.
 
     Examples:
       bench pack import vtm.tar
@@ -87,17 +92,15 @@ def pack_import(
     from benchmark.rows.packs.contents import import_pack
     from benchmark.rows.packs.pack import open_pack
 
-    for store in import_pack(open_pack(path), results, sys.argv[1:]):
-        print(
-            f"{store.folder}: {counted(store.added, 'row')} added, {store.there} were there before"
-        )
+    return _merged(import_pack(open_pack(path), results))
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
+    folders: Annotated[
+        tuple[Path, ...], opt(ARGUMENT, "Folders of results.", value="DIR", many="repeated")
+    ],
     into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Add rows, streams, run records and features of results folders to another one.
 
     A cell with different bytes or decoded pixels in two folders is a conflict: the first row
@@ -111,29 +114,26 @@ def merge(
     """
     from benchmark.rows.packs.merge import merge_folders
 
-    merged = []
     with output.interruptible("what was copied is kept; the same command resumes from there"):
-        for folder in merge_folders(folders, into):
-            merged.append(folder)
-            if as_json:
-                continue
-            added = ", ".join(counted(getattr(folder, f"{noun}s"), noun) for noun in MERGED)
-            print(f"{folder.dataset}: {added} and {counted(folder.reductions, 'reduction')} added")
-            for sentence in folder.conflicts:
-                print(f"conflict {sentence}")
-            for sentence in folder.damaged:
-                print(f"damaged  {sentence}")
-            for sentence in folder.missing:
-                print(f"missing  {sentence}")
-    if as_json:
-        output.print_json({folder.dataset: folder._asdict() for folder in merged})
-    raise typer.Exit(1 if any(folder.conflicts or folder.damaged for folder in merged) else 0)
+        return _merged(merge_folders(folders, into))
+
+
+def _merged(folders: Iterable["Merged"]) -> Answer:
+    folders = [*folders]
+    absent = [
+        Absent(of.dataset, f"{word}: {sentence}")
+        for of in folders
+        for word in ("conflicts", "damaged", "missing")
+        for sentence in getattr(of, word)
+    ]
+    columns = [Column("dataset"), *(Column(name, form="d") for name in MERGED)]
+    code = int(any(of.conflicts or of.damaged for of in folders))
+    return Answer([of._asdict() for of in folders], columns, "", absent, code=code)
 
 
 @export.verb("images")
-@takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
-    request: Request,
+    request: Annotated[Request, some("limit jobs data_dir weights_dir vtm_dir")],
     to: Annotated[Path, opt(TARGET, "Folder of the pictures.", refuses="folder")],
     dataset: Annotated[
         str,
@@ -148,19 +148,19 @@ def export_images(
         ),
     ] = "",
     points: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         opt(
             EXPORTED,
             "Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
             "other codecs; else all settings of the others.",
+            many="repeated",
         ),
-    ] = None,
+    ] = (),
     bpp: Annotated[
         float | None, opt(EXPORTED, "Only the setting of the nearest rate, by image and codec.")
     ] = None,
     results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Write decoded pictures as PNG files, from kept streams and packs.
 
     A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
@@ -187,35 +187,36 @@ def export_images(
     packs, named = packs_beside(results), NamedCodecs(codecs)
     contents = dataset_contents(results, name.partition(":")[0], packs, named)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
-    choice = PictureChoice(dataset, codecs, names, request.limit, tuple(points or ()), bpp)
+    choice = PictureChoice(dataset, codecs, names, request.limit, points, bpp)
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
     with (
         output.interruptible("pictures that were written stay; the same command writes the others"),
-        output.show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
+        output.show_progress("decoding", len(chosen.pictures)) as report,
     ):
         result = export_pictures(
             to, chosen.pictures, contents, use_device("auto"), request.jobs or cores(), report
         )
-    absent = [*_counted(chosen.absent), *_counted(result.absent)]
+    absent = [
+        Absent(counted(count, "picture"), reason)
+        for of in (chosen.absent, result.absent)
+        for reason, count in of.items()
+    ]
     if not (result.files or result.failures):
-        raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
-    if as_json:
-        failed = [failure._asdict() for failure in result.failures]
-        facts = {"folder": str(to), "images": [*result.files], "failed": failed, "absent": absent}
-        output.print_json(facts)
-    else:
-        for label, of_label in rates(result.files.values()).items():
-            print(f"rate     {label}: {of_label}")
-        by_reason = by_key((failure.reason, failure.cell) for failure in result.failures)
-        for reason, failed_cells in by_reason.items():
-            print(f"failed   {listed(failed_cells)}: {reason}; not written")
-        for sentence in absent:
-            print(f"absent   {sentence}")
-        there = len(result.files) - result.written
-        print(f"{to}: {result.written} pictures written, {there} were there before")
-    raise typer.Exit(1 if result.failures else 0)
+        whys = "; ".join(f"{of.what}: {of.why}" for of in absent)
+        raise Unavailable(f"no picture can be exported: {whys}")
+    of_codecs = rates(result.files.values()).items()
+    lacks = [Absent(of.cell, f"not written: {of.reason}") for of in result.failures]
+    there = len(result.files) - result.written
+    return Answer(
+        [{"codec": label, "rates": of} for label, of in of_codecs],
+        [Column("codec"), Column("rates")],
+        f"{to}: {result.written} pictures written, {there} were there before",
+        [*lacks, *absent],
+        {"folder": str(to), "images": [*result.files]},
+        int(bool(result.failures)),
+    )
 
 
 def _counted(absent: Mapping[str, int]) -> list[str]:

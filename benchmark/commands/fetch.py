@@ -7,11 +7,9 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from benchmark.commands import options, output
+from benchmark.commands import output
 from benchmark.errors import Unavailable, UnknownName, UsageError
-from benchmark.option import ORIGIN, TARGET, opt
+from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt
 from benchmark.registry import ALIASES, CODECS, DATASETS, HUB, dataset_module, dataset_opener
 from benchmark.spec import codec_class, parse_codec
 from benchmark.system.settings import NETWORKS, PublishedFile
@@ -24,12 +22,13 @@ if TYPE_CHECKING:
 def fetch(
     name: Annotated[
         str,
-        typer.Argument(
-            help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
+        opt(
+            ARGUMENT,
+            f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
             "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); a learned codec whose "
             "weights are published (`bench list` names the command); or hf:USER/NAME[:SPLIT], "
             "photographs of the Hugging Face Hub, and hf:USER/NAME/FILE, weights or a pack",
-            autocompletion=options.COMPLETIONS["fetchable"],
+            completes="fetchable",
         ),
     ],
     data_dir: Annotated[

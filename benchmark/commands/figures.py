@@ -2,22 +2,25 @@
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from benchmark.commands import options
-from benchmark.commands.verb import Verbs, command_line, takes
+from benchmark.commands.experiment import FILE, options_in
+from benchmark.commands.verb import Verbs, sign
+from benchmark.compare.experiment import Experiment
 from benchmark.errors import UnknownName, UsageError
-from benchmark.measure.request import Request
-from benchmark.option import DRAWING, TARGET, opt
+from benchmark.measure.request import Request, with_settings_as_points
+from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
+from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
-from benchmark.show.paper.request import FILE, VERBS, FigureRequest, example
+from benchmark.show.paper.figures import FIGURES
+from benchmark.show.paper.results import PaperFigure, PaperResults, write_figure
 from benchmark.spec import text_of_list
-from benchmark.system.atomic import require_inside
+from benchmark.system.atomic import require_inside, write_files
 
 figures = Verbs("""Draw the figures of a paper from stored results alone.
 
@@ -28,134 +31,82 @@ Examples:
   bench figures crdr
 """)
 File = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="The figures' record; default: figures.toml.")
+    Path | None,
+    opt(ARGUMENT, "The figures' record; default: figures.toml.", value="FILE", fills="figures"),
 ]
-SHARED = (
-    "label colour order style font width format images results dataset codecs bundled metrics "
-    "verified_only data_dir out every_curve"
-)
+FOLDER = "Folder to write to; default: RESULTS/figures, of a table RESULTS/tables."
+Folder = Annotated[Path | None, opt(TARGET, FOLDER, refuses="folder")]
+LOOKS = "label colour order style font width format every_curve"
 
 
-def draw_figure(name: str, request: FigureRequest, line: str) -> None:
+def draw(name: str, of: Experiment, look: Look, out: Path | None, command: str, **own: Any) -> None:
     """Draw a figure, of each dataset its own but of curves, and print its files.
 
-    line: the command.
+    command: that makes it again. own: options of the figure alone.
     """
-    from benchmark.rows.stored import asked_datasets, stored_dataset
-    from benchmark.show.paper.figures import draw
-    from benchmark.show.paper.results import write_figure
-
-    named = request.dataset or stored_dataset(request.results, "")
-    datasets = asked_datasets(request.results, named)
+    named = of.dataset or stored_dataset(of.results, "")
+    datasets = asked_datasets(of.results, named)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = name
-        if len(datasets) > 1:  # as in "rd-clic2020-mobile"
+        if len(datasets) > 1:  # as in "bd-clic2020-mobile"
             stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
-        with drawn_as(request.look()):
-            made = draw(name, replace(request, dataset=dataset))
-            folder = request.out or request.results / "figures"
-            if request.out is None:
-                require_inside(request.results, folder / stem)
-            for path in write_figure(stem, made, folder, line):
+        with drawn_as(look):
+            made = FIGURES[name](replace(of, dataset=dataset), **own)
+            folder = out or of.results / "figures"
+            if out is None:
+                require_inside(of.results, folder / stem)
+            for path in write_figure(stem, made, folder, command):
                 print(path)
         for sentence in made.sentences:
             print(sentence, file=sys.stderr)
 
 
+def _verb_of(name: str, figure: Callable[..., PaperFigure]) -> Callable[..., None]:
+    """Return the verb of a figure: its options, and those of its looks and files."""
+
+    def verb(file: Path | None = None, **values: Any) -> None:  # `add_verb` reads the file
+        draw(name, **values)
+
+    looks = some("" if name == "rd" else LOOKS)
+    more: dict[str, tuple[Any, Any]] = {
+        "look": (Annotated[Look, looks], Parameter.empty),
+        "file": (File, None),
+        "out": (Folder, None),
+        "command": (str, ""),
+    }
+    sign(verb, signature(figure).parameters.values(), more)
+    verb.__doc__ = figure.__doc__
+    return verb
+
+
+VERBS = {name: figures.verb(name)(_verb_of(name, figure)) for name, figure in FIGURES.items()}
+
+
 def require_figures(names: Iterable[str]) -> None:
     """Raise `UnknownName` for a figure that there is not."""
     for name in names:
-        if name not in VERBS:
-            raise UnknownName("figure", name, VERBS)
+        if name not in FIGURES:
+            raise UnknownName("figure", name, FIGURES)
 
 
-def _verb(name: str, more: str, text: str) -> None:
-    """Add a verb that draws one figure. more: its own options. text: its help."""
-
-    @takes(FigureRequest, f"{SHARED} {more}")
-    def verb(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
-        draw_figure(name, asked.over(file, name), command_line(context))
-
-    verb.__doc__ = text
-    figures.verb(name)(verb)
-
-
-_verb(
-    "rd",
-    "anchor allow_few published mix_protocols linear_rate up_to_bpp",
-    """Draw rate-distortion curves, a panel for each metric.
-
-    At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.
-    FILE takes every option as a key, and tables [labels] and [colours]; options override it.
-
-    Examples:
-      bench figures rd --codecs ours,vtm,avif --published hific
-      bench figures rd figures.toml --width column --label 'ours:beta=3.84=Ours'
-    """,
-)
-_verb(
-    "bd",
-    "anchor allow_few published mix_protocols up_to_bpp",
-    """Draw BD-rates against an anchor as bars with 95 % intervals over images.
-
-    Examples:
-      bench figures bd --anchor vtm --metrics psnr,lpips_squeeze
-    """,
-)
-_verb(
-    "complexity",
-    "anchor allow_few cost up_to_bpp",
-    """Draw BD-rates against seconds, and against multiply-accumulates per pixel.
-
-    Seconds are of rows that were timed alone (`bench run --timing`), else typical ones, as open
-    markers.
-
-    Examples:
-      bench figures complexity --cost seconds
-    """,
-)
-_verb(
-    "realism",
-    "anchor allow_few published mix_protocols bpp",
-    """Draw a metric of realism against one of distortion at some rates.
-
-    Settings of one codec are joined, from the least to the most realistic.
-
-    Examples:
-      bench figures realism --metrics psnr,fd_squeeze --bpp 0.1,0.2
-    """,
-)
-_verb(
-    "generations",
-    "bpp",
-    """Draw metrics against generation, of pictures that were coded again and again.
-
-    Each codec is drawn at the setting whose first generation is nearest to --bpp; default: median.
-
-    Examples:
-      bench figures generations --bpp 0.5 --metrics psnr,lpips
-    """,
-)
-_verb(
-    "crops",
-    "bpp box",
-    """Draw one part of a photograph as codecs have it at about one rate.
-
-    By default it is the part that the codecs disagree on most, of the photograph on which the
-    metric differs most; --images and --box, or `crops` of FILE, choose others.
-
-    Examples:
-      bench figures crops --dataset sample --images chelsea --bpp 0.2
-      bench figures crops --images kodim15 --box 120,80,192,128
-    """,
-)
+def draw_figures(names: Iterable[str], request: Request, file: Path | None, command: str) -> None:
+    """Draw figures of a run's rows, with the options of its file."""
+    codecs, _ = with_settings_as_points(request.codecs, {})
+    own = {} if "all" in codecs else {"codecs": codecs}
+    place = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
+    place |= {"anchor": request.anchor, "bundled": request.bundled}
+    for name in names:
+        verb = flat(VERBS[name])
+        known = signature(verb).parameters
+        chosen = {key: of for key, of in place.items() if key in known and of != known[key].default}
+        verb(**own | options_in(file, name, known, chosen) | chosen, command=command)
 
 
 @figures.verb("new")
 def new(
-    file: File = None,
-    dataset: options.StoredDataset = "",
+    path: Annotated[Path, opt(ARGUMENT, "The file to write.", value="FILE")] = FILE,
+    dataset: options.StoredDatasets = "",
     results: options.Results = Path("results"),
 ) -> None:
     """Write a figures.toml of the eight codecs that matter most, to be changed by hand.
@@ -165,25 +116,26 @@ def new(
     """
     from benchmark.show.figures.choice import choose
     from benchmark.show.paper.evidence import evidence
-    from benchmark.system.atomic import write_files
 
-    path = file or FILE
     if path.exists():
         raise UsageError(f"{path} is there: name another file, or remove it")
-    result = evidence(FigureRequest(results=results, dataset=dataset), "rd")
+    result = evidence(Experiment(results, dataset), "rd")
     kept = choose(result.panels, result.anchor).kept.values()
     codecs = {c.system.label: c.system.name for c in kept if c.measured}
-    write_files(path.parent, {path.name: example(codecs, result.name)}, what="file")
+    template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
+    text = template.format(
+        dataset=result.name,
+        codecs=", ".join(f'"{label}"' for label in codecs),
+        labels="\n".join(f'"{label}" = "{name}"' for label, name in codecs.items()),
+    )
+    write_files(path.parent, {path.name: text}, what="file")
     print(path)
 
 
 @figures.verb("crdr")
-@takes(Request, "data_dir weights_dir")
-@takes(Look, "style font width format linear_rate every_curve")
 def crdr(
-    request: Request,
-    look: Look,
-    context: typer.Context,
+    request: Annotated[Request, some("data_dir weights_dir")],
+    look: Annotated[Look, some("style font width format linear_rate every_curve")],
     only: Annotated[
         str, opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops.")
     ] = "all",
@@ -194,6 +146,7 @@ def crdr(
     ] = None,
     verified_only: options.VerifiedOnly = False,
     verbose: options.Verbose = False,
+    command: str = "",
 ) -> None:
     """Draw the figures of the CRDR paper.
 
@@ -205,7 +158,6 @@ def crdr(
       bench figures crdr --only curves_kodak --font serif --out figures
     """
     from benchmark.show.paper.crdr import draw_crdr
-    from benchmark.show.paper.results import PaperResults, write_figure
 
     request.use_folders()
     folder = out or results / "figures" / "crdr"
@@ -214,7 +166,7 @@ def crdr(
     lacks: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
     with drawn_as(look):
         for name, made in draw_crdr(PaperResults(results, request.data_dir, verified_only), only):
-            for path in write_figure(name, made, folder, command_line(context)):
+            for path in write_figure(name, made, folder, command):
                 if path.suffix == f".{look.format[0]}":
                     print(path, flush=True)
             kind = "not drawn" if made.drawing is None else "incomplete"

@@ -9,19 +9,16 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import getdoc
 from pathlib import Path
-from shutil import get_terminal_size
-from textwrap import fill
 from typing import Annotated, Literal, NamedTuple
 
-import typer
-
 from benchmark import plugins, registry
+from benchmark.answer import Answer, Column
 from benchmark.codec import CodecInfo
-from benchmark.commands import options, output
-from benchmark.commands.verb import takes
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
+from benchmark.option import ARGUMENT, opt, some
+from benchmark.rows.intact import Verified, verify_results
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.rows.systems import short_version
 from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
@@ -39,17 +36,12 @@ class Availability(NamedTuple):
     reason: Reason = Reason("")  # where something is missing
 
 
-class Entry(NamedTuple):
-    """A name with its title, whether it can be used here, and what it lacks."""
+def inventory() -> dict[str, list[dict[str, str]]]:
+    """List every codec, dataset and metric by kind; short names by what they stand for.
 
-    name: str
-    title: str
-    state: str  # "ready", "pack", "options", "missing"; empty for what a user brings
-    lacks: str = ""  # the command that brings it, or the reason
-
-
-def inventory() -> dict[str, list[Entry]]:
-    """List every codec, dataset and metric by kind; short names by what they stand for."""
+    A record has its name, title, state ("ready", "pack", "options", "missing"; empty for what a
+    user brings), and what it lacks: the command that brings it, or the reason.
+    """
     modules = {name: target.partition(":")[0] for name, target in registry.CODECS.items()}
     alone = {module for module, count in Counter(modules.values()).items() if count == 1}
     codecs = {
@@ -78,13 +70,15 @@ def inventory() -> dict[str, list[Entry]]:
 
 def _entries(
     examined: Iterable[Availability], titles: Mapping[str, str], own: Iterable[tuple[str, str]]
-) -> list[Entry]:
-    entries = []
+) -> list[dict[str, str]]:
+    records = []
     for name, state, what, _, (kind, subject, remedy) in examined:
         lacks = remedy or (f"{kind} {subject}" if subject else what)
         shown = "pack" if state == "recorded" else state
-        entries.append(Entry(name, titles[name], shown, lacks if state == "missing" else ""))
-    return [*entries, *(Entry(name, title, "") for name, title in own)]
+        lacks = lacks if state == "missing" else ""
+        records.append({"name": name, "title": titles[name], "state": shown, "lacks": lacks})
+    more = ({"name": name, "title": title, "state": "", "lacks": ""} for name, title in own)
+    return [*records, *more]
 
 
 def _title(target: str, of_module: bool = False) -> str:
@@ -180,7 +174,7 @@ def _of_codec(name: str) -> Availability:
         if pack is None:
             raise
         info = pack.infos[spec]
-        images = {stream.image_sha256 for stream in pack.streams.values() if stream.spec == spec}
+        images = {image_sha256 for of, image_sha256, *_ in pack.streams if of == spec}
         count = counted(len(images), "image")
         what = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
         return Availability(name, "recorded", what, info.licence)
@@ -246,58 +240,42 @@ def described(name: str) -> Described:
 
 def list_(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Describe these, with options.")
-    ] = None,
-    as_json: options.AsJson = False,
-) -> None:
+        tuple[str, ...],
+        opt(ARGUMENT, "Describe these, with options.", value="NAME", many="repeated"),
+    ] = (),
+) -> list[Answer]:
     """List codecs, datasets and metrics, each with a title and what it lacks here.
 
-    A codec is ready, in a pack (its recorded streams stand in), or needs options; what it lacks is
-    in brackets. `bench doctor` has versions, licences and whole reasons.
+    A codec is ready, in a pack (its recorded streams stand in), or needs options. `bench doctor`
+    has versions, licences and whole reasons.
 
     Examples:
       bench list
       bench list avif vtm ms_ssim
       bench list --json
     """
-    if names:
-        every = [described(name) for name in names]
-        if as_json:
-            output.print_json([of._asdict() for of in every])
-        for of in every if not as_json else ():
-            print(f"{of.name}: {of.text}")
-            if of.options:
-                print("options:", ", ".join(f"{key}={value}" for key, value in of.options.items()))
-            if of.settings:
-                print("settings:", ", ".join(of.settings))
-        return
-    entries = inventory()
-    if as_json:
-        facts: dict[str, dict[str, dict[str, str]]] = {}
-        for kind, known in entries.items():
-            facts[kind] = {entry.name: entry._asdict() for entry in known}
-        output.print_json(facts)
-        return
-    width = get_terminal_size().columns if sys.stdout.isatty() else None
-    for kind, known in entries.items():
-        print(kind)
-        for entry in known:
-            needs = f"({entry.lacks}) " if entry.lacks else ""
-            start, text = f"  {entry.name:<14} {entry.state:<8} ", f"{needs}{entry.title}"
-            line = f"{start}{text}".rstrip()
-            if width is not None and len(line) > width:
-                line = fill(text, width, initial_indent=start, subsequent_indent=" " * len(start))
-            print(line)
+    if not names:
+        columns = [*map(Column, ("name", "state", "title", "lacks"))]
+        return [
+            Answer(known, columns, facts={"kind": kind}, title=kind)
+            for kind, known in inventory().items()
+        ]
+    answers = []
+    for of in map(described, names):
+        options = ", ".join(f"{key}={value}" for key, value in of.options.items())
+        lists = {"options": options, "settings": ", ".join(of.settings)}
+        summary = "\n".join(f"{name}: {text}" for name, text in lists.items() if text)
+        title = f"{of.name}: {of.text}"
+        answers.append(Answer((), (), summary, facts=of._asdict(), title=title))
+    return answers
 
 
-@takes(Request, "data_dir weights_dir vtm_dir")
 def doctor(
-    request: Request,
+    request: Annotated[Request, some("data_dir weights_dir vtm_dir")],
     results: Annotated[
-        Path | None, typer.Argument(metavar="RESULTS", help="Folder of results to verify instead.")
+        Path | None, opt(ARGUMENT, "Folder of results to verify instead.", value="RESULTS")
     ] = None,
-    as_json: options.AsJson = False,
-) -> None:
+) -> list[Answer]:
     """Say which codecs, metrics and datasets can be used here, and what the others lack.
 
     With a folder of results, read all of it instead, and name every shard, stream and record that
@@ -310,57 +288,32 @@ def doctor(
       bench doctor --data-dir data --weights-dir weights --json
     """
     if results is not None:
-        raise typer.Exit(_verify_results(results, as_json))
+        return [*map(_verified, verify_results(results))]
     request.use_folders()
-    machine = examine_machine(request.data_dir)
+    columns = [*map(Column, ("name", "state", "what", "licence"))]
+    machine = [{"name": name, "what": fact} for name, fact in examine_machine(request.data_dir)]
     parts = {
         "codecs": examine_codecs(),
         "metrics": examine_metrics(),
         "datasets": examine_datasets(request.data_dir),
     }
-    if as_json:
-        facts = {part: [entry._asdict() for entry in known] for part, known in parts.items()}
-        output.print_json({"machine": dict(machine), **facts})
-        return
-    _show("machine", *machine)
-    for part, known in parts.items():
-        lines = (
-            (
-                entry.name,
-                entry.state,
-                f"{entry.what} [{entry.licence}]" if entry.licence else entry.what,
-            )
-            for entry in known
-        )
-        _show(part, *lines)
+    answers = [Answer(machine, columns, facts={"kind": "machine"}, title="machine")]
+    for kind, known in parts.items():
+        records = [{**of._asdict(), "reason": of.reason._asdict()} for of in known]
+        answers.append(Answer(records, columns, facts={"kind": kind}, title=kind))
+    return answers
 
 
-def _verify_results(results: Path, as_json: bool) -> int:
-    """Print what is wrong with a folder of results; return the exit code."""
-    from benchmark.rows.intact import verify_results
-
-    wrong, records = False, []
-    for dataset in verify_results(results):
-        wrong |= dataset.wrong
-        findings = [finding._asdict() for finding in dataset.findings]
-        records.append({**dataset._asdict(), "findings": findings, "wrong": dataset.wrong})
-        if not as_json:
-            state = "something is damaged" if dataset.wrong else "all is whole"
-            print(
-                f"{dataset.dataset}: {dataset.shards} shards, {dataset.streams} streams and "
-                f"{dataset.records} records read; {state}"
-            )
-            for finding in dataset.findings:
-                print(f"  {finding.state:<11}{finding.path}: {finding.what}; {finding.remedy}")
-    if as_json:
-        output.print_json(records)
-    return 1 if wrong else 0
-
-
-def _show(title: str, *lines: tuple[str, ...]) -> None:
-    print(title)
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    for *cells, text in lines:
-        start = "".join(f"  {cell:<{width}}" for cell, width in zip(cells, widths, strict=False))
-        start, columns = f"{start}  ", get_terminal_size().columns
-        print(fill(text, columns, initial_indent=start, subsequent_indent=" " * len(start)))
+def _verified(of: Verified) -> Answer:
+    """Return what is wrong with the results of a dataset."""
+    state = "something is damaged" if of.wrong else "all is whole"
+    title = (
+        f"{of.dataset}: {of.shards} shards, {of.streams} streams and {of.records} records read; "
+        f"{state}"
+    )
+    facts = {**of._asdict(), "wrong": of.wrong}
+    del facts["findings"]
+    facts["run_records"] = facts.pop("records")
+    records = [finding._asdict() for finding in of.findings]
+    columns = [*map(Column, ("state", "path", "what", "remedy"))]
+    return Answer(records, columns, facts=facts, title=title, code=int(of.wrong))

@@ -100,9 +100,11 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
             [
                 {
                     **of.facts,
+                    **({"title": of.title} if of.title else {}),
                     "records": of.records,
                     "summary": of.summary,
                     "absent": [absent._asdict() for absent in of.absent],
+                    **({"files": [*map(str, of.files)]} if of.files else {}),
                 }
                 for of in answers
             ]
@@ -110,13 +112,23 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         return
     for number, of in enumerate(answers):
         print(end="\n" if number else "")
+        if of.title:
+            print(of.title)
         # A codec without any number is among the lines below.
         numbers = [column for column in of.columns if column.form]
-        records = [row for row in of.records if any(c.value(row) is not None for c in numbers)]
+        records = [
+            row for row in of.records
+            if not numbers or any(c.value(row) is not None for c in numbers)
+        ]  # fmt: skip
         lines = lines_of(of.absent)
         more = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
-        print_table(Table.of(of.columns, records, [*of.summary.splitlines(), *lines]).filled())
+        notes = [*of.summary.splitlines(), *lines]
+        if records:
+            print_table(Table.of(of.columns, records, notes).filled())
+        elif notes:
+            print(*map(visible, notes), sep="\n")
+        print(*of.files, sep="\n", end="\n" if of.files else "")
 
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
@@ -143,12 +155,10 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
 
 
 @contextmanager
-def show_progress(
-    what: str, total: int, quiet: bool = False
-) -> "Iterator[Callable[[Progress], None]]":
+def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
     """Show a bar on a terminal, a line each minute elsewhere; yield its update function.
 
-    what: "measuring"; total: number of tasks; quiet: show nothing.
+    what: "measuring"; total: number of tasks.
     """
     from benchmark.measure.remaining import at_this_pace
 
@@ -167,7 +177,7 @@ def show_progress(
         ]
         return ", ".join(filter(None, parts))
 
-    if quiet or total == 0:
+    if total == 0:
         yield lambda progress: None
     elif sys.stderr.isatty():
         from rich.progress import MofNCompleteColumn, TextColumn
@@ -200,12 +210,14 @@ def speed(finished: int, seconds: float) -> str:
 def duration(seconds: float) -> str:
     """Format a rough duration.
 
-    >>> duration(4.2), duration(89.6), duration(600), duration(9000)
-    ('4 s', '90 s', '10 min', '2.5 h')
+    >>> duration(4.2), duration(89.6), duration(600), duration(9000), duration(417_179)
+    ('4 s', '90 s', '10 min', '2.5 h', '4.8 days')
     """
     if round(seconds) <= 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 129_600 else f"{seconds / 86_400:.1f} days"
 
 
 @contextmanager

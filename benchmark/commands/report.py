@@ -1,17 +1,14 @@
 """`bench report`: figures, tables and a text of what is stored, in results/<dataset>/report."""
 
-from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from benchmark.commands import options, output
-from benchmark.commands.verb import command_line, takes
+from benchmark.compare.experiment import Experiment
 from benchmark.measure.request import Request
-from benchmark.option import PAGE_IMAGES, TARGET, opt
+from benchmark.option import ANY_OVERLAP, COMPARED, MANNER, PAGE_IMAGES, TARGET, opt, some
 from benchmark.show.figures.style import Look, drawn_as
-from benchmark.show.report.request import ReportRequest
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -22,29 +19,36 @@ if TYPE_CHECKING:
 USUAL_PAGE_IMAGES = "14MB"
 PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
 PAGE_REMOVED = "the page of the earlier report is removed"
+COMMON = opt(COMPARED, "Restrict all means to the images that every point has.")
+POOLED = opt(MANNER, "Compute bpp as all bits over all pixels.")
+OUT = opt(
+    TARGET,
+    "Folder to write the report to, with a folder for each dataset where --dataset is 'all'; "
+    "default: RESULTS/DATASET/report. An earlier report there is replaced.",
+    refuses="folder",
+)
+PAGE = opt(
+    TARGET,
+    "Also write page.html, where each point of a curve opens its images; default: where the "
+    "report's folder has a page, which then is written again.",
+    "--page/--no-page",
+)
 
 
-@takes(ReportRequest)
-@takes(Look)
-@takes(Request, "data_dir")
 def report(
-    asked: ReportRequest,
+    of: Annotated[Experiment, some(dataset="all", metrics="all")],
     look: Look,
-    request: Request,
-    context: typer.Context,
-    page: Annotated[
-        bool | None,
-        opt(
-            TARGET,
-            "Also write page.html, where each point of a curve opens its images; default: where "
-            "the report's folder has a page, which then is written again.",
-            "--page/--no-page",
-        ),
-    ] = None,
+    request: Annotated[Request, some("data_dir")],
+    common: Annotated[bool, COMMON] = False,
+    pooled: Annotated[bool, POOLED] = False,
+    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
+    out: Annotated[Path | None, OUT] = None,
+    page: Annotated[bool | None, PAGE] = None,
     page_images: Annotated[str, PAGE_IMAGES] = USUAL_PAGE_IMAGES,
     table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
+    command: str = "",
 ) -> None:
     """Draw figures and write tables from the rows of earlier runs.
 
@@ -58,23 +62,24 @@ def report(
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.show.page.picks import limit_of
     from benchmark.show.page.write import start_workers, write_page
+    from benchmark.show.report.files import ReportSet
     from benchmark.show.report.report import write_reports
-    from benchmark.show.report.request import ReportSet
 
     limit_of(page_images)  # refused before anything is drawn
-    line = command_line(context)
-    asked = replace(asked, command=line, page=bool(page), data_dir=request.data_dir)
-    progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
+    progress = partial(output.show_progress, "decoding for the page")
     records = []
 
     def say(sentence: str) -> None:
-        if not as_json:
-            output.say([sentence])
+        output.say([sentence])
 
     if page:
-        start_workers(asked)
+        start_workers(of, out)
     with drawn_as(look):
-        for written in write_reports(asked):
+        written_reports = write_reports(
+            of, common=common, pooled=pooled, any_overlap=any_overlap, out=out, page=bool(page),
+            command=command,
+        )  # fmt: skip
+        for written in written_reports:
             earlier = written.earlier_page
             if not as_json:
                 _print(written, table, verbose)
@@ -85,8 +90,9 @@ def report(
             images = page_images if named else earlier or page_images
             pages: Sequence[str] = ()
             if wants_page:
-                output.say_not_run(NamedCodecs(asked.codecs).not_run(written.stored.table))
-                pages = write_page(asked, written, images, look.linear_rate, progress, say)
+                output.say_not_run(NamedCodecs(of.codecs).not_run(written.stored.table))
+                shown = images, look.linear_rate, progress, say, request.data_dir
+                pages = write_page(of, written, *shown)
             else:
                 ReportSet(written.stored.folder).end_page(None)
             if as_json:

@@ -4,36 +4,47 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from benchmark.commands import experiment, options, output
-from benchmark.commands.verb import command_line, takes
+from benchmark.answer import Answer, Column
+from benchmark.commands import options, output
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request, parse_points, with_settings_as_points
-from benchmark.option import RESULTS, shared
+from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
 from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
 FEW = 20  # images of a first look
 LONG_SECONDS = 43_200  # from which a plan says what would be shorter
-STORED = shared(Path("results"), RESULTS)
+ExperimentFile = Annotated[
+    Path | None,
+    opt(
+        ARGUMENT,
+        "Options in a file, which those here override.",
+        value="EXPERIMENT.toml",
+        fills="run",
+    ),
+]
+FIGURES = opt(
+    DRAWING, "Figures to draw of the rows: rd,bd,complexity,realism,crops.", many="listed"
+)
+SAVE = opt(TARGET, "Write these options to a file that gives the same run.", refuses="file")
 
 
-@takes(Request)
 def run(
     request: Request,
-    context: typer.Context,
-    file: experiment.File = None,
-    figures: experiment.Figures = "",
-    save: experiment.Save = None,
+    experiment: ExperimentFile = None,
+    figures: Annotated[tuple[str, ...], FIGURES] = (),
+    save: Annotated[Path | None, SAVE] = None,
     allow_few: options.AllowFew = False,
     table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
+    command: str = "",
 ) -> None:
     """Encode, decode and score images, and store the rows.
 
@@ -56,16 +67,21 @@ def run(
     from benchmark.commands import outcome
     from benchmark.datasets.dataset import open_dataset
 
-    asked = experiment.read_experiment(request, figures, file, context)
-    requests, exit_code, records = asked.request.of_each_dataset(), 0, []
+    if figures:
+        from benchmark.commands.figures import draw_figures, require_figures
+
+        require_figures(figures)
+    requests, exit_code, records = request.of_each_dataset(), 0, []
     if save is not None:
-        experiment.save(save, asked)
+        from benchmark.commands.experiment import save as save_experiment
+
+        save_experiment(save, request, figures, experiment)
     if len(requests) > 1:
         for each in requests:  # before the first is measured
             open_dataset(each.dataset, each.data_dir)
     with output.interruptible():
         for each in requests:
-            done = outcome.run_with_progress(each, quiet=as_json, details=verbose)
+            done = outcome.run_with_progress(each, details=verbose)
             exit_code = max(exit_code, done.exit_code)
             if as_json:
                 records.append(outcome.outcome_for_machines(done, allow_few))
@@ -73,24 +89,24 @@ def run(
                 outcome.print_outcome(done, table, allow_few, verbose)
     if as_json:
         output.print_records(records)
-    else:
-        experiment.draw_figures(asked, command_line(context))
+    elif figures:
+        draw_figures(figures, request, experiment, command)
     raise typer.Exit(exit_code)
 
 
-@takes(
-    Request,
-    "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
-    dataset="",
-    metrics="all",
-    results=STORED,
-)
 def rescore(
-    request: Request,
+    request: Annotated[
+        Request,
+        some(
+            "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
+            dataset="",
+            metrics="all",
+        ),
+    ],
+    results: options.Results = Path("results"),
     codecs: options.StoredCodecs = "all",
     verbose: options.Verbose = False,
-    as_json: options.AsJson = False,
-) -> None:
+) -> list[Answer]:
     """Decode kept streams again and compute the metrics that stored rows lack.
 
     Metrics without their weights or programs are named before anything is decoded, and exit code 2
@@ -101,57 +117,53 @@ def rescore(
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
-    from benchmark.commands.outcome import each_without_value, metrics_not_measured, problem_lines
+    return [
+        _rescored(replace(each, codecs=tuple(split_codecs(codecs))), verbose)
+        for each in request.of_each_dataset()
+    ]
+
+
+def _rescored(request: Request, verbose: bool) -> Answer:
+    from benchmark.commands.outcome import absences, metrics_not_measured
     from benchmark.measure.loop import rescore as rescore_rows
 
-    records, failed = [], False
-    for each in request.of_each_dataset():
-        with output.interruptible("finished rows are kept; the same command resumes from there"):
-            done = rescore_rows(
-                replace(each, codecs=tuple(split_codecs(codecs))),
-                progress=partial(output.show_progress, quiet=as_json),
-                announce=lambda names: output.say(
-                    () if as_json else metrics_not_measured(names, verbose)
-                ),
-                announce_code=output.say_not_run,
-            )
-        failed |= bool(done.failures)
-        facts = {**done._asdict(), "lacking": dict(done.lacking)}
-        records.append({**facts, "failed": [failure._asdict() for failure in done.failures]})
-        if not as_json:
-            absent = each_without_value(done.without_value)
-            output.print_lines([*problem_lines(done.failures, (), ()), *absent], verbose)
-            print(
-                f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
-                f"{done.filled} values filled in, {done.still_null} rows still without"
-            )
-    if as_json:
-        output.print_records(records)
-    raise typer.Exit(1 if failed else 0)
+    with output.interruptible("finished rows are kept; the same command resumes from there"):
+        done = rescore_rows(
+            request,
+            progress=output.show_progress,
+            announce=lambda names: output.say(metrics_not_measured(names, verbose)),
+            announce_code=output.say_not_run,
+        )
+    failed = [failure._asdict() for failure in done.failures]
+    facts = {**done._asdict(), "lacking": dict(done.lacking), "failed": failed}
+    del facts["failures"]
+    summary = (
+        f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
+        f"{done.filled} values filled in, {done.still_null} rows still without"
+    )
+    absent = absences(done.failures, without=done.without_value)
+    return Answer((), (), summary, absent, facts, int(bool(failed)))
 
 
-@takes(
-    Request,
-    "codecs dataset points metrics jobs draws generations limit part results data_dir weights_dir "
-    "vtm_dir packs skip_missing flatten timing",
-)
 def plan(
-    request: Request,
-    context: typer.Context,
-    file: experiment.File = None,
-    verbose: options.Verbose = False,
-    as_json: options.AsJson = False,
-) -> None:
+    request: Annotated[
+        Request,
+        some(
+            "codecs dataset points metrics jobs draws generations limit part results data_dir "
+            "weights_dir vtm_dir packs skip_missing flatten timing"
+        ),
+    ],
+    experiment: ExperimentFile = None,
+) -> list[Answer]:
     """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
+
+    A record is a codec variant of a dataset; its seconds are of coding, with all workers.
 
     Examples:
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
-    asked = experiment.read_experiment(request, "", file, context).request
-    records = [_planned(each, as_json, verbose) for each in asked.of_each_dataset()]
-    if as_json:
-        output.print_records(records)
+    return [*map(_planned, request.of_each_dataset())]
 
 
 def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: int) -> str:
@@ -160,28 +172,17 @@ def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: 
     codecs: seconds on a core. of_few: of the first `FEW` images; None where there are no more.
     """
     total = sum(codecs.values()) / at_a_time
-    text = f"coding takes about {duration(total)}, {counted(at_a_time, 'cell')} at a time, without"
-    text += " metrics"
+    cells = counted(at_a_time, "cell")
+    text = f"coding takes about {output.duration(total)}, {cells} at a time, without metrics"
     slowest = max(codecs, key=codecs.__getitem__, default="")
     if len(codecs) > 1 and codecs[slowest] > total * at_a_time / 2:
-        text += f"; {duration(codecs[slowest] / at_a_time)} of them {slowest}"
+        text += f"; {output.duration(codecs[slowest] / at_a_time)} of them {slowest}"
     if total < LONG_SECONDS:
         return text
     parts = math.ceil(total / 3600)
     text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
-    few = "" if of_few is None else f"; `--limit {FEW}`, {duration(of_few / at_a_time)}"
+    few = "" if of_few is None else f"; `--limit {FEW}`, {output.duration(of_few / at_a_time)}"
     return text + few
-
-
-def duration(seconds: float) -> str:
-    """Format a time that somebody waits.
-
-    >>> duration(45.2), duration(500), duration(19_500), duration(417_179)
-    ('45 s', '8.3 minutes', '5.4 hours', '4.8 days')
-    """
-    units = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
-    long = (f"{seconds / unit:.1f} {name}" for unit, name in units if seconds >= 1.5 * unit)
-    return next(long, f"{seconds:.0f} s")
 
 
 def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
@@ -201,7 +202,15 @@ def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, 
     return result
 
 
-def _planned_by_name(request: Request, as_json: bool, missing: Unavailable) -> dict[str, object]:
+PLANNED = (
+    Column("codec"),
+    Column("cells", form="d"),
+    Column("to do", "to_do", "d"),
+    Column("coding", "seconds", output.duration),
+)
+
+
+def _planned_by_name(request: Request, missing: Unavailable) -> Answer:
     """Return the plan for a dataset that is not here, by its published size; raise `missing`."""
     from benchmark.datasets.dataset import profile
     from benchmark.system.machine import cores
@@ -213,19 +222,19 @@ def _planned_by_name(request: Request, as_json: bool, missing: Unavailable) -> d
     jobs, pixels = request.jobs or cores(), known.pixels * images // known.published_images
     each = _typical(request.codecs, request, pixels)
     of_few = sum(each.values()) * FEW / images if images > FEW else None
-    if not as_json:
-        print(f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}")
-        print(time_sentence(each, of_few, jobs))
-    seconds = {label: of / jobs for label, of in each.items()}
-    facts = {"dataset": request.dataset, "images": images, "by_codec": seconds}
-    return {**facts, "coding_seconds": sum(seconds.values())}
+    records = [{"codec": label, "seconds": of / jobs} for label, of in each.items()]
+    facts = {"dataset": request.dataset, "images": images}
+    facts["coding_seconds"] = sum(each.values()) / jobs
+    title = f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}"
+    summary = time_sentence(each, of_few, jobs)
+    return Answer(records, (PLANNED[0], PLANNED[3]), summary, facts=facts, title=title)
 
 
-def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object]:
-    """Return the plan for one dataset, and print it unless it is wanted as JSON."""
-    from benchmark.commands.outcome import problem_lines, unread_lines
+def _planned(request: Request) -> Answer:
+    """Return the plan for one dataset."""
+    from benchmark.commands.outcome import absences
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
-    from benchmark.measure.select import open_matrix
+    from benchmark.measure.select import finished_elsewhere, open_matrix
     from benchmark.metrics.metric import computable, lacking
     from benchmark.system.machine import available_memory, cores
 
@@ -233,7 +242,9 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     try:
         matrix = open_matrix(replace(request, skip_missing=True))
     except Unavailable as missing:
-        return _planned_by_name(request, as_json, missing)
+        return _planned_by_name(request, missing)
+    taken = finished_elsewhere(matrix, request)
+    matrix = matrix._replace(to_do=tuple(of for of in matrix.to_do if of.key not in taken))
     model, sources = CostModel(matrix.table), matrix.sources
     metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
     needs, jobs = needs_of(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
@@ -241,9 +252,6 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
     guess = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells_of = Counter(cell.codec.label for cell in matrix.cells)
-    counts = {name: {"cells": n, "to_do": to_do[name]} for name, n in cells_of.items()}
-    total = {"cells": len(matrix.cells), "to_do": len(matrix.to_do)}
-    seconds = guess.seconds / workers.workers
     seen = {image.file.name for image in sources.images[:FEW]}
     few = [cell for cell in matrix.to_do if cell.source.file.name in seen]
     each = {
@@ -251,34 +259,35 @@ def _planned(request: Request, as_json: bool, details: bool) -> dict[str, object
         for name in to_do
     }
     pixels = sum(image.width_px * image.height_px for image in sources.images)
-    each |= _typical([of.codec for of in matrix.selection.skipped], request, pixels)
+    skipped = matrix.selection.skipped
+    each |= _typical([of.codec for of in skipped], request, pixels)
     of_few = estimate(few, model).seconds if len(sources.images) > FEW else None
+    records = [
+        {
+            "codec": name, "cells": cells_of[name], "to_do": to_do[name],
+            "seconds": each.get(name, 0.0) / workers.workers,
+        }
+        for name in {**cells_of, **each}
+    ]  # fmt: skip
     facts: dict[str, object] = {
         "dataset": sources.dataset.name,
         "images": len(sources.images),
-        **total,
-        "coding_seconds": seconds,
+        "cells": len(matrix.cells),
+        "to_do": len(matrix.to_do),
+        "coding_seconds": guess.seconds / workers.workers,
         **{name: getattr(workers, name) for name in workers._fields if name != "remark"},
         "cells_without_estimate": guess.unknown,
         "cells_by_typical_times": guess.typical,
-        "codecs": counts,
-        "by_codec": {name: of / workers.workers for name, of in each.items()},
-        "refused": {image.file.name: image.reason for image in sources.refused},
-        "skipped": matrix.selection.reasons,
     }
-    if as_json:
-        return facts
-    print(f"{sources.dataset.name}: {counted(len(sources.images), 'image')}")
-    for label, count in {**counts, "total": total}.items():
-        print(f"  {label:<40} {count['cells']:>7} cells {count['to_do']:>7} to do")
+    cells = f"{counted(len(matrix.cells), 'cell')}, {len(matrix.to_do)} to do"
     rests = {"estimated from typical times": guess.typical, "without an estimate": guess.unknown}
-    print(time_sentence(each, of_few, workers.workers))
-    output.print_lines([f"{n} cells {how}" for how, n in rests.items() if n], details=True)
+    lines = [time_sentence(each, of_few, workers.workers)]
+    lines += [f"{n} cells {how}" for how, n in rests.items() if n]
     if matrix.to_do:
         available = workers.available_bytes
         there = "" if available is None else f", and {available / 1e9:.1f} GB are available"
         needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
-        print(workers.remark or f"a worker takes about {needs_gb} for the largest image{there}")
-    left_out = problem_lines((), sources.refused, matrix.selection.skipped, details)
-    output.print_lines([*left_out, *unread_lines(sources.dataset.unread, details)], details)
-    return facts
+        lines += [workers.remark or f"a worker takes about {needs_gb} for the largest image{there}"]
+    absent = absences((), sources.refused, skipped, sources.dataset.unread)
+    title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
+    return Answer(records, PLANNED, "\n".join(lines), absent, facts, title=title)

@@ -1,29 +1,29 @@
 """`bench table`: the table of a paper, of stored rows and published points."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from benchmark.commands import output
-from benchmark.commands.verb import command_line, takes
+from benchmark.commands.figures import File, Folder
+from benchmark.compare.experiment import Experiment
 from benchmark.errors import StoreError
-from benchmark.show.paper.request import FigureRequest
+from benchmark.option import some
+from benchmark.rows.stored import asked_datasets, stored_dataset
+from benchmark.show.figures.style import Look, drawn_as
+from benchmark.show.paper.table import draw_table
+from benchmark.show.table import csv_text, latex, markdown
 from benchmark.system.atomic import require_inside, write_files
 
 MADE = "% Made by `bench table"  # how a table's LaTeX begins
-OPTIONS = (
-    "label order results dataset codecs bundled published metrics images anchor up_to_bpp "
-    "verified_only allow_few mix_protocols every_curve out"
-)
-File = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="Choices of figures; default: figures.toml.")
-]
 
 
-@takes(FigureRequest, OPTIONS)
-def table(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
+def table(
+    of: Experiment,
+    look: Annotated[Look, some("label order every_curve")],
+    file: File = None,
+    out: Folder = None,
+    command: str = "",
+) -> None:
     """Write the table of a paper: systems by BD-rates against one anchor, and what they cost.
 
     Each dataset has its columns and anchor. The best of a column is bold, the second underlined; a
@@ -34,22 +34,18 @@ def table(asked: FigureRequest, context: typer.Context, file: File = None) -> No
       bench table --codecs ours,vtm,avif --metrics psnr,lpips_squeeze
       bench table --dataset kodak,tecnick --published mlic++ --out paper
     """
-    from benchmark.rows.stored import asked_datasets, stored_dataset
-    from benchmark.show.paper.table import draw_table
-    from benchmark.show.table import csv_text, latex, markdown
-
-    request = asked.over(file, "table")
-    folder = request.out or request.results / "tables"
+    folder = out or of.results / "tables"
     path = folder / "table.tex"
-    if request.out is None:
-        require_inside(request.results, path)
+    if out is None:
+        require_inside(of.results, path)
     elif path.is_file() and not path.read_text(errors="replace").startswith(MADE):
         raise StoreError(f"{path} is of no earlier `bench table`: move it, or name another --out")
-    named = request.dataset or stored_dataset(request.results, "")
-    made = draw_table(request, asked_datasets(request.results, named))
+    named = of.dataset or stored_dataset(of.results, "")
+    with drawn_as(look):
+        made = draw_table(of, asked_datasets(of.results, named))
     tex = latex(made.table, {}, made.marks, made.groups, made.headers, made.parts)
     files = {
-        path.name: f"{MADE}{command_line(context).removeprefix('bench table')}`.\n{tex}",
+        path.name: f"{MADE}{command.removeprefix('bench table')}`.\n{tex}",
         "table.md": markdown(made.wide, made.marks),
         "table.csv": csv_text(made.records),
     }

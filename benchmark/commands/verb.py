@@ -4,8 +4,7 @@ import inspect
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import Field
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from inspect import Parameter
 from pathlib import Path
@@ -25,10 +24,11 @@ from benchmark.commands.options import (
 )
 from benchmark.commands.terminal import plain_terminal
 from benchmark.errors import UsageError
-from benchmark.option import PANELS, SPELLINGS, Option, declared
+from benchmark.option import ARGUMENT, PANELS, SPELLINGS, declaration, flat, kind_of
 from benchmark.system.settings import isolated
 
-Verb = TypeVar("Verb", bound=Callable[..., Answer | None])
+Verb = TypeVar("Verb", bound=Callable[..., Answer | list[Answer] | None])
+ANSWERS = (Answer, list[Answer])
 
 CONTEXT = {
     "help_option_names": ["--help", "-h"],
@@ -40,64 +40,31 @@ TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # that rich takes for one of its ow
 VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # words for options' values in help
 
 
-def takes(
-    made: type[Any], names: str = "", **changed: Any
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that replaces a verb's parameter of a type by command-line options.
+def sign(
+    command: Callable[..., None],
+    parameters: Iterable[Parameter],
+    more: Mapping[str, tuple[Any, Any]] = {},
+) -> None:
+    """Give a function the parameters that typer makes options and arguments of.
 
-    made: the type, a dataclass whose fields are options (`benchmark.option`); its class method
-    `of`, if any, takes their values. names: the options to take, else all. changed: other defaults,
-    or whole declarations in place of the field's.
+    more: types and defaults of further ones, by name.
     """
-    known = declared(made)
-    chosen = names.split() or list(known)
-
-    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
-        own = dict(inspect.signature(verb).parameters)
-        (slot,) = (name for name, parameter in own.items() if parameter.annotation is made)
-        del own[slot]
-
-        @wraps(verb)
-        def command(**values: Any) -> Any:
-            picked = {name: values.pop(name) for name in chosen}
-            return verb(**values, **{slot: getattr(made, "of", made)(**picked)})
-
-        options = [_parameter(*known[name], changed.get(name)) for name in chosen]
-        _sign(command, [*options, *own.values()])
-        command.__annotations__["return"] = verb.__annotations__.get("return")
-        return command
-
-    return decorate
-
-
-def _parameter(field: Field[Any], option: Option, changed: Any) -> Parameter:
-    """Return the parameter of a typer command for a declared option."""
-    kind: Any = field.type
-    default: Any = field.default if changed is None else changed
-    if isinstance(changed, Field):
-        default, option = changed.default, changed.metadata["option"]
-    if option.many == "listed":
-        kind, default = str, default if isinstance(default, str) else ",".join(default)
-    elif option.many == "repeated":
-        kind, default = list[get_args(kind)[0]] | None, None  # type: ignore[misc]
-    annotation = Annotated[kind, option]
-    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _sign(command: Callable[..., None], parameters: Collection[Parameter]) -> None:
-    """Give a function the parameters that typer makes options and arguments of."""
     named = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    named += [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+        for name, (kind, default) in more.items()
+    ]
     command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
 
 
-def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
+def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., None]:
     """Return the verb of a question: its answer as a table or JSON, its records as csv.
 
     A question with a first parameter `source` is asked about each dataset of `--dataset`.
     """
-    own = inspect.signature(question, eval_str=True).parameters
-    of_rows = next(iter(own), "") == "source"
+    own = inspect.signature(question).parameters
+    of_rows = "source" in own
 
     @wraps(question)
     def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
@@ -108,7 +75,8 @@ def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
         if of_rows:
             results, named = values.pop("results"), values.pop("dataset")
             asked = [{"source": Source(results, name)} for name in asked_datasets(results, named)]
-        answers = [question(**of, **values) for of in asked]
+        made = [question(**of, **values) for of in asked]
+        answers = [of for each in made for of in (each if isinstance(each, list) else [each])]
         output.print_answers(answers, as_json)
         known = [{"dataset": of.facts["dataset"]} if of_rows else {} for of in answers]
         pairs = zip(known, answers, strict=True)
@@ -120,31 +88,14 @@ def as_verb(question: Callable[..., Answer]) -> Callable[..., None]:
     shared = {"csv_file": (CsvFile, None), "as_json": (AsJson, False)}
     if of_rows:
         shared |= {"dataset": (StoredDatasets, ""), "results": (Results, Path("results"))}
-    more = [
-        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, (kind, default) in shared.items()
-    ]
-    _sign(verb, [*(_argument(of) for name, of in own.items() if name != "source"), *more])
+    sign(verb, (of for name, of in own.items() if name != "source"), shared)
     return verb
 
 
 def verb_of(function: Callable[..., Any]) -> Callable[..., None]:
-    """Return a verb: that of a question, or the function itself."""
-    return as_verb(function) if function.__annotations__.get("return") is Answer else function
-
-
-def _argument(parameter: Parameter) -> Parameter:
-    """Return a parameter of a question, as an argument of the command if it has no default."""
-    option = _declared(parameter)
-    if option is None or parameter.default is not Parameter.empty:
-        return parameter
-    argument = typer.Argument(
-        metavar=parameter.name.upper(),
-        help=unstyled(option.help),
-        autocompletion=COMPLETIONS.get(option.completes),
-    )
-    kind = get_args(parameter.annotation)[0]
-    return parameter.replace(annotation=Annotated[kind, argument])
+    """Return a verb: that of a question, or the function itself, with options for dataclasses."""
+    of_answer = function.__annotations__.get("return") in ANSWERS
+    return as_verb(flat(function)) if of_answer else flat(function)
 
 
 def _print_help(context: typer.Context, asked: bool) -> None:
@@ -166,22 +117,44 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **listed: A
     `rich_help_panel` in the list of verbs.
     """
 
+    known = inspect.signature(verb).parameters
+
     @wraps(verb)
-    def command(**values: Any) -> None:
+    def command(context: typer.Context, **values: Any) -> None:
         del values["help"]
         try:
             with plain_terminal():
+                values |= _more_values(name, known, context)
                 isolated(verb)(**values)
         except KeyboardInterrupt:  # typer would end silently
             print("bench: interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
-    parameters = sorted(inspect.signature(verb).parameters.values(), key=_panel)
-    asks_help = Parameter("help", Parameter.KEYWORD_ONLY, default=False, annotation=Help)
-    _sign(command, [*map(_for_typer, parameters), asks_help])
+    shown = sorted((of for of in known.values() if declaration(of)), key=_panel)
+    more = {"context": (typer.Context, Parameter.empty), "help": (Help, False)}
+    sign(command, map(_for_typer, shown), more)
     text = help_and_examples(verb.__doc__ or "")
     settings = {**text, **listed, "context_settings": CONTEXT, "add_help_option": False}
     app.command(name, cls=Once, **settings)(command)
+
+
+def _more_values(
+    name: str, known: Mapping[str, Parameter], context: typer.Context
+) -> dict[str, Any]:
+    """Return what a verb is passed beside the options of the command line: those of a file.
+
+    A parameter `command` gets the command as a shell takes it, `context` that of typer.
+    """
+    values: dict[str, Any] = {"command": command_line(context), "context": context}
+    values = {key: of for key, of in values.items() if key in known}
+    for key, of in known.items():
+        if (option := declaration(of)) and option.fills:
+            from benchmark.commands.experiment import FILE, options_in
+
+            path, typed = context.params[key], typed_options(context)
+            usual = FILE if option.fills == "figures" and FILE.is_file() else None
+            values |= options_in(path or usual, name, known, {t: context.params[t] for t in typed})
+    return values
 
 
 class Once(TyperCommand):
@@ -245,39 +218,39 @@ def unstyled(text: str) -> str:
     return TAG.sub(r"\\[", text)
 
 
-def _declared(parameter: Parameter) -> Option | None:
-    """Return the declaration in a parameter's `Annotated`, None for other parameters."""
-    options = (part for part in get_args(parameter.annotation) if isinstance(part, Option))
-    return next(options, None)
-
-
 def _panel(parameter: Parameter) -> int:
     """Return the place of a parameter in help: arguments first, then options by their panels."""
-    option = _declared(parameter)
+    option = declaration(parameter)
     return PANELS.index(option.panel) if option else -1
 
 
 def _for_typer(parameter: Parameter) -> Parameter:
-    """Return a parameter with typer's option in the place of its declaration, if it has one."""
-    option = _declared(parameter)
+    """Return a parameter with typer's option or argument in the place of its declaration."""
+    option = declaration(parameter)
     if option is None:
         return parameter
-    kind, default = get_args(parameter.annotation)[0], parameter.default
-    if isinstance(default, tuple):  # typer has no tuples of any length
-        kind, default = list[get_args(kind)[0]], [*default]  # type: ignore[misc]
-    flags = option.flags
-    if not flags and parameter.default is not True:  # no `--no-...` that changes nothing
-        flags = (f"--{parameter.name.replace('_', '-')}",)
-    by_typer = typer.Option(
-        *flags,
-        help=unstyled(option.help),
-        rich_help_panel=option.panel,
-        metavar=_word(kind) if option.value is None else option.value,
-        min=option.least,
-        max=option.most,
-        autocompletion=COMPLETIONS.get(option.completes),
-        callback=REFUSALS.get(option.refuses),
-    )
+    kind, default = kind_of(parameter), parameter.default
+    if option.many == "listed":
+        kind, default = str, default if isinstance(default, str) else ",".join(default)
+    elif option.many == "repeated":  # typer has no tuples of any length
+        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+        default = [*default] if isinstance(default, tuple) else default
+    shared: dict[str, Any] = {
+        "help": unstyled(option.help),
+        "metavar": _word(kind) if option.value is None else option.value,
+        "min": option.least,
+        "max": option.most,
+        "autocompletion": COMPLETIONS.get(option.completes),
+        "callback": REFUSALS.get(option.refuses),
+    }
+    if option.panel == ARGUMENT:
+        shared["metavar"] = option.value or parameter.name.upper()
+        by_typer = typer.Argument(**shared)
+    else:
+        flags = option.flags
+        if not flags and default is not True:  # no `--no-...` that changes nothing
+            flags = (f"--{parameter.name.replace('_', '-')}",)
+        by_typer = typer.Option(*flags, rich_help_panel=option.panel, **shared)
     return parameter.replace(default=default, annotation=Annotated[kind, by_typer])
 
 

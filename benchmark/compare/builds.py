@@ -12,6 +12,7 @@ from benchmark.answer import Absent
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Edition, Point, Summary, why_not
 from benchmark.rows.systems import EFFORT, OWN, SIZE
+from benchmark.spec import NAME
 
 
 class Family(NamedTuple):
@@ -85,7 +86,8 @@ def _of_one_checkpoint(summary: Summary) -> set[str]:
     by_rest: dict[frozenset[tuple[str, str]], set[str]] = {}
     for edition in {point.label: point.edition for point in summary.points}.values():
         if beta_of(edition) is not None:
-            rest = frozenset(edition.options.items() - {("beta", edition.options["beta"])})
+            options = edition.options.items()
+            rest = frozenset(pair for pair in options if pair[0] not in ("beta", NAME))
             by_rest.setdefault(rest, set()).add(edition.variant)
     return by_rest.get(frozenset()) or max(by_rest.values(), key=len, default=set())
 

@@ -24,14 +24,13 @@ from benchmark.rows.systems import (
     System,
     family,
     find_label,
+    is_users,
     kind,
     label_of,
     short_names,
-    spec_of,
     with_remark,
 )
 from benchmark.rows.versions import OK
-from benchmark.spec import PATHS, names_code
 from benchmark.system.text import counted
 
 NOT_MEASURED = {"published": "published", "file": "from file"}  # in names, by `SystemCurve.origin`
@@ -332,13 +331,3 @@ def _added(rows: pl.DataFrame, others: pl.DataFrame, label: str) -> pl.DataFrame
     if label in _labels(rows) or label not in (more := _labels(others)):
         return rows
     return pl.concat([rows, others.filter(are_of([more[label]]))])
-
-
-def is_users(label: str) -> bool:
-    """Return whether a label is of a codec, or of weights, that the user brought.
-
-    >>> [is_users(label) for label in ("mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0")]
-    [True, True, False]
-    """
-    spec = spec_of(label)
-    return names_code(spec) or any(key in PATHS for key, _ in spec.options)

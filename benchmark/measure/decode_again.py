@@ -13,6 +13,7 @@ from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
 from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
+from benchmark.rows.codecs import why_not_run
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.processes import lead_group
@@ -152,9 +153,11 @@ def reconstruct_all(
     """
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        spec = CodecSpec.of_row(row)
-        spec = contents.codecs.decoder_of(spec) or spec
-        if row["bytes_origin"] == "declared":
+        own = CodecSpec.of_row(row)
+        spec = contents.codecs.decoder_of(own)
+        if spec is None:
+            yield place, Failed("load", why_not_run(own))
+        elif row["bytes_origin"] == "declared":
             try:
                 yield place, reconstruct(load_codec(spec), row, None)
             except BenchError as error:

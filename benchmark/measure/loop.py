@@ -91,7 +91,7 @@ def run(
         if here and matrix is None and not measured_before(request):
             worker_context()  # begins to load what workers need
         matrix, taken = matrix or open_matrix(request), 0
-        if not request.timing and request.keep and (taken := take_over(matrix)):
+        if taken := take_over(matrix, request):
             matrix = matrix_of(request, matrix.sources, matrix.selection, matrix.store)
         # What the nodes of a cluster lack is known once they have reported it.
         absent = lacking(metrics) if here else {}
@@ -258,7 +258,7 @@ def _record(
         codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
         skipped_codecs=matrix.selection.reasons,
         packs={
-            contender.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+            contender.spec.text: {"path": str(pack.path), "sha256": pack.sha256}
             for contender in contenders
             if (pack := contender.pack) is not None
         },
@@ -272,16 +272,15 @@ def _record(
 
 def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress) -> Outcome:
     """Decode every stream of the cells that is not verified yet; what differs counts as failed."""
-    from benchmark.measure.verify import Verifier, kept_rows, verify
+    from benchmark.measure.verify import kept_rows, verify
 
     store = outcome.matrix.store
     asked = [contender.spec for contender in outcome.matrix.selection.contenders]
     codecs = NamedCodecs(",".join(spec.text for spec in asked))
     kept = kept_rows(store, codecs, asked.__contains__, [cell.key for cell in outcome.cells])
-    here = Verifier(conditions.device, conditions.jobs, conditions.timeout_seconds)
     notes = RunNotes(store, conditions.run)
     with progress("verifying", len(kept.rows)) as report:
-        failures = *outcome.failures, *verify(kept, here, report, notes.tracebacks)
+        failures = *outcome.failures, *verify(kept, conditions, report, notes.tracebacks)
     notes.write()
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 

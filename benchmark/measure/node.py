@@ -1,4 +1,4 @@
-"""Measure a parcel of cells on a node of a Ray cluster, by a process that codes for its worker.
+"""Measure a cell on a node of a Ray cluster, by a process that codes for its worker.
 
 Ray kills the children of a worker that ends at once; codecs run in a child's child (`workers`),
 which has the time to end its programs.
@@ -7,7 +7,7 @@ which has the time to end its programs.
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
@@ -40,11 +40,9 @@ OTHER_CODE = "its rdrbench is another version than the driver's: install the sam
 LOST_SECONDS, RETRY_SECONDS, KNOCK_SECONDS = 5.0, 1.0, 2.0  # of a silent head; Ray waits a minute
 KNOCK_EVERY_SECONDS = 5.0  # of each worker at the head: a thousand of them are 200 a second
 
-Outcomes = list[Measured | Failed]
-
 
 class Run(NamedTuple):
-    """Facts that all parcels of a run on a device share."""
+    """Facts that all cells of a run on a device share."""
 
     conditions: Conditions
     files: Mapping[str, bytes]  # Python files of users' codecs and metrics, by their paths
@@ -53,16 +51,15 @@ class Run(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Outcomes of a parcel, or why its node cannot measure it."""
+    """Outcome of a task on a node."""
 
     node: str  # Ray's id
     address: str
-    outcomes: Outcomes
-    refuses: bool = False  # the whole run
+    outcome: Measured | Failed
 
 
 class NotHere(Failed):
-    """A codec lacks something on this node, which another node may have."""
+    """The node lacks something for a task, which another node may have."""
 
 
 class NodeBench(Workbench):
@@ -115,32 +112,32 @@ def process_of(run: Run) -> WorkerProcess:
 
 
 def carry_out_here(
-    run: Run, tasks: Sequence[Task], image: bytes | None, streams: Sequence[bytes] = ()
-) -> Outcomes:
-    """Carry out tasks of an image and a codec; an outcome is `NotHere` where that cannot run here.
+    run: Run, task: Task, image: bytes | None, stream: bytes | None = None
+) -> Measured | Failed:
+    """Carry out a task; the outcome is `NotHere` where its codec cannot run here.
 
-    image: the bytes of its file. streams: of rows to score again. Raises `WorkerError` for a fault
+    image: the bytes of its file. stream: of a row to score again. Raises `WorkerError` for a fault
     of the harness.
     """
-    process, outcomes = process_of(run), Outcomes()
+    process = process_of(run)
     with private_folder() as folder:
-        Store(folder).keep(*streams)
-        for task in tasks:
-            here = task if isinstance(task, Cell) else task._replace(folder=folder)
-            if here.source is not None and image is not None:
-                file = here.source.file._replace(path=folder / "image")
-                file.path.write_bytes(image)
-                here = here._replace(source=here.source._replace(file=file))
-            process.send(here)
-            try:
-                reply = process.reply()
-            except Lost as lost:
-                conditions = replace(run.conditions, machine=machine())
-                reply = failed_outcome(task, conditions, lost.failed)
-            if isinstance(reply, str):
-                raise WorkerError(reply)
-            outcomes.append(reply)
-    return outcomes
+        here = task if isinstance(task, Cell) else task._replace(folder=folder)
+        if stream is not None:
+            Store(folder).keep(stream)
+        if here.source is not None and image is not None:
+            file = here.source.file._replace(path=folder / "image")
+            file.path.write_bytes(image)
+            here = here._replace(source=here.source._replace(file=file))
+        process.send(here)
+        try:
+            reply: Measured | Failed | str = process.reply()
+        except Lost as lost:
+            conditions = replace(run.conditions, machine=machine())
+            reply = failed_outcome(task, conditions, lost.failed)
+    if isinstance(reply, str):
+        raise WorkerError(reply)
+    outcome: Measured | Failed = reply
+    return outcome
 
 
 @cache
@@ -149,16 +146,16 @@ def end_with_head(address: str) -> None:
     watch_head(address, Event(), end_at_once, KNOCK_EVERY_SECONDS)
 
 
-def measure(run: Run, *parcel: Any) -> Reply:
-    """Carry out a parcel as a task of Ray, whose worker ends with the head of the cluster."""
+def measure(run: Run, *task: Any) -> Reply:
+    """Carry out a task as one of Ray, whose worker ends with the head of the cluster."""
     import ray
 
     context = ray.get_runtime_context()
     end_with_head(context.gcs_address)
     node = context.get_node_id(), ray.util.get_node_ip_address()
     if run.code != code_sha256():
-        return Reply(*node, [NotHere("load", OTHER_CODE)], refuses=True)
-    return Reply(*node, carry_out_here(run, *parcel))
+        return Reply(*node, NotHere("load", OTHER_CODE))
+    return Reply(*node, carry_out_here(run, *task))
 
 
 def watch_head(

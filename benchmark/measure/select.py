@@ -373,29 +373,37 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     return Selection(tuple(kept), tuple(skipped))
 
 
-def take_over(matrix: Matrix) -> int:
-    """Add finished rows that make cells to do done, and their streams; return how many.
+def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
+    """Return the finished rows that make cells to do done, and where they are, by cell.
 
     They are those that `bench check` measured beside the results, and those of settings whose own
     weights did not change when another file of the codec did: they count as rows of the new build.
+    None where cells are timed or streams are not kept.
     """
     wanted = {cell.key: cell for cell in matrix.to_do if cell.generations == 1}
-    if not wanted:
-        return 0
-    store, rows = matrix.store, dict[str, Row]()
+    rows: dict[str, tuple[Row, Store]] = {}
+    if not wanted or request.timing or not request.keep:
+        return rows
+    store = matrix.store
     checks = Store(store.folder.parent / CHECKS / store.folder.name)
     of_checks = checks.table() if checks.folder.is_dir() else pl.DataFrame()
     for source, table in ((checks, of_checks), (store, matrix.table)):
         own = table.filter(OK & ~BUNDLED) if table.height else table
         for key, row in _rows_for(source, own, wanted) if own.height else ():
-            digest = row["stream_sha256"]
-            if key not in rows and source.has_stream(digest, row["num_bytes"]):
-                rows[key] = row
-                if source is not store and (stream := source.stream(digest)):
-                    store.keep(stream)
-                if not store.has_record(row["run"]):
-                    store.begin(row["run"], source.record(row["run"]))
-    store.append([*rows.values()])
+            if source.has_stream(row["stream_sha256"], row["num_bytes"]):
+                rows.setdefault(key, (row, source))
+    return rows
+
+
+def take_over(matrix: Matrix, request: Request) -> int:
+    """Add the rows of `finished_elsewhere` and their streams to the store; return how many."""
+    store, rows = matrix.store, finished_elsewhere(matrix, request)
+    for row, source in rows.values():
+        if source is not store and (stream := source.stream(row["stream_sha256"])):
+            store.keep(stream)
+        if not store.has_record(row["run"]):
+            store.begin(row["run"], source.record(row["run"]))
+    store.append([row for row, _ in rows.values()])
     return len(rows)
 
 

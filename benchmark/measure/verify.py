@@ -1,7 +1,7 @@
 """Verify stored rows: streams decoded in fresh processes, compared with the pixels measured."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ import polars as pl
 from polars import col
 
 from benchmark.errors import StoreError
-from benchmark.measure.cells import Failed
+from benchmark.measure.cells import Conditions, Failed
 from benchmark.measure.decode_again import StoredRow, reconstruct_all
 from benchmark.measure.record import Failure, Progress, Tracebacks
-from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
@@ -32,30 +32,6 @@ class Kept(NamedTuple):
     rows: list[StoredRow]  # each with its place in the table as "at"
     not_kept: int  # other rows, whose stream was not kept
     declared: int  # and those that never had one
-
-
-class Verifier(NamedTuple):
-    """Device and processes that streams are decoded by."""
-
-    device: str
-    jobs: int
-    timeout_seconds: float | None = None  # of a stream
-
-    def __call__(self, kept: Kept) -> Iterator[tuple[StoredRow, Failed | None] | None]:
-        """Yield each row with what is wrong, None for nothing; and None at least once a second.
-
-        A failure of the stage "load" is of what this machine lacks. What was decoded on a GPU is
-        compared on a GPU where there is one, since pixels may differ.
-        """
-        runs = []
-        for row in kept.rows:
-            if kept.contents.codecs.may_run(spec := CodecSpec.of_row(row)):
-                runs.append(row)
-            else:
-                yield row, Failed("load", why_not_run(spec))
-        how = self.device, self.jobs, self.timeout_seconds
-        for done in reconstruct_all(runs, kept.contents, *how):
-            yield done and (runs[done[0]], done[1] if isinstance(done[1], Failed) else None)
 
 
 def kept_rows(
@@ -87,9 +63,10 @@ def kept_rows(
 
 
 def verify(
-    kept: Kept, verifier: Verifier, report: Callable[[Progress], None], tracebacks: Tracebacks
+    kept: Kept, conditions: Conditions, report: Callable[[Progress], None], tracebacks: Tracebacks
 ) -> list[Failure]:
     """Decode streams again, store which are verified, set damaged ones aside; return the rest."""
+    how = conditions.device, conditions.jobs, conditions.timeout_seconds
     store, table = kept.contents.store, kept.contents.table
     places: list[int] = []
     failures: list[Failure] = []
@@ -101,10 +78,10 @@ def verify(
         places.clear()
 
     try:
-        for done in verifier(kept):
+        for done in reconstruct_all(kept.rows, kept.contents, *how):
             if done is not None:
-                (row, failed), finished = done, finished + 1
-                if failed is None:
+                row, failed, finished = kept.rows[done[0]], done[1], finished + 1
+                if not isinstance(failed, Failed):
                     places.append(row["at"])
                 elif failed.stage == "load":
                     absent[f"{CodecSpec.of_row(row).label}: {failed.reason}"] += 1

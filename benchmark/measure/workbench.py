@@ -124,7 +124,7 @@ class Workbench:
         row |= scored.columns
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
-            row |= {"encode_seconds": recorded.encode_seconds}
+            row |= {"encode_seconds": recorded["encode_seconds"]}
         return Measured(row, outcome.stream, scored.features, scored.failed, twice), outcome.decoded
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:

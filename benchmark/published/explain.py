@@ -16,7 +16,7 @@ from benchmark.codec import Float64Array
 from benchmark.errors import BenchError, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric
-from benchmark.option import COMPARED, RESULTS, opt
+from benchmark.option import ARGUMENT, COMPARED, RESULTS, opt
 from benchmark.published.registry import read_curve
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import image_numbers
@@ -212,7 +212,7 @@ def by_rule(
 
 
 def explain(
-    curve: Annotated[str, opt(COMPARED, "Your curve: csv, json, md; or a published one.")],
+    curve: Annotated[str, opt(ARGUMENT, "Your curve: csv, json, md; or a published one.")],
     against: Annotated[
         str, opt(COMPARED, "A codec with stored rows, a published system, or a file; default: VTM.")
     ] = "",

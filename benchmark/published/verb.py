@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from msgspec.structs import asdict
 
 from benchmark.answer import Absent, Answer, Column
@@ -16,7 +15,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.compare.curves import Curve, Delta, Form, Pair, below_text, compared, curve_of
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.option import ANY_OVERLAP, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
+from benchmark.option import ANY_OVERLAP, ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
 from benchmark.published.curves import published_curves
 from benchmark.published.points import PublishedPoint, inventory, overview, select
 from benchmark.published.registry import chosen_points, read_curve, read_points
@@ -34,7 +33,7 @@ REPORTED = {"psnr_db": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-s
 BD_METRICS = ("psnr", "ms_ssim", "ssim", "lpips", "dists", "fid256", "kid256")
 FORMS: tuple[Form, ...] = ("akima", "cubic")
 OF_POINTS = opt(COMPARED, "Dataset of the points, or 'all'.")
-NAMES = opt(COMPARED, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
+NAMES = opt(ARGUMENT, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
 
 published = Verbs("""Keep, show and compare numbers published in papers and repositories.
 
@@ -127,8 +126,8 @@ def compare(
 
 
 def bd(
-    anchor: Annotated[str, opt(COMPARED, "A file, or a published system: VTM:CompressAI.")],
-    test: Annotated[str, opt(COMPARED, "The curve to compare with it, likewise.")],
+    anchor: Annotated[str, opt(ARGUMENT, "A file, or a published system: VTM:CompressAI.")],
+    test: Annotated[str, opt(ARGUMENT, "The curve to compare with it, likewise.")],
     metrics: Annotated[str, opt(COMPARED, "Comma-separated; default: all that both have.")] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of published points.")] = "kodak",
     any_overlap: Annotated[bool, ANY_OVERLAP] = False,
@@ -220,7 +219,7 @@ def doubt_note(records: Sequence[Mapping[str, Any]]) -> str:
 
 @published.verb("add")
 def add(
-    file: Annotated[Path, typer.Argument(help="csv, CompressAI's json, or a table of a README.")],
+    file: Annotated[Path, opt(ARGUMENT, "csv, CompressAI's json, or a table of a README.")],
     system: Annotated[str, opt(ORIGIN, "Name of the system; one curve in the file.")],
     reference: Annotated[str, opt(ORIGIN, "DOI, else the address of the numbers.")],
     dataset: Annotated[str, opt(ORIGIN, "Dataset of the means.", completes="dataset")] = "kodak",

@@ -1,24 +1,26 @@
 """`bench audit`: rows measured again, kept streams and packs decoded again, and compared."""
 
-import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-import typer
+from polars import col
 
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.outcome import run_with_progress
-from benchmark.commands.verb import Verbs, takes
+from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName
+from benchmark.measure.cells import Failed
+from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.record import Failure, Progress, Tracebacks
 from benchmark.measure.request import Request
-from benchmark.measure.verify import Verifier, failure_of, kept_rows
-from benchmark.option import ORIGIN, TARGET, opt, option
+from benchmark.measure.verify import failure_of, kept_rows
+from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.decode import TOLERANCE, decode, differences, pairs
 from benchmark.review.sent import name_of_row, open_photographs, sent_rows
@@ -28,17 +30,30 @@ from benchmark.rows.comparable import newest
 from benchmark.rows.experiment import measured_place, required_place
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.schema import metric_columns, metric_names
+from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
-from benchmark.rows.stored import asked_datasets, datasets_with_results
+from benchmark.rows.stored import (
+    asked_datasets,
+    datasets_with_results,
+    points_of,
+    rows_of,
+    specs_in,
+)
 from benchmark.rows.systems import known_names, short_version
-from benchmark.rows.versions import BUILD, OK
+from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import cores, processor_of
 from benchmark.system.settings import use_device
-from benchmark.system.text import counted
+from benchmark.system.text import by_key, counted
 
 Row = Mapping[str, Any]
-KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
+KEY = (*VARIANT, "setting_name", "setting_value", "image_sha256")
+NOW = "_now"  # ends the columns of rows measured again
+VERDICTS = {"": "identical", "verify": "different", "load": ""}  # by the stage that failed
+COUNTS = (
+    *("bytes_equal", "pixels_equal", "rounded", "other_build", "other_processor"),
+    *("values", "values_equal"),
+)
 # Of a network's streams where its sums are rounded otherwise: their sizes, relative, and PSNR. At
 # most .012 and .029 dB were measured, with an encoder's search (docs/experiments/processors.md).
 SIZE_APART, DB_APART = 0.02, 0.05
@@ -53,10 +68,9 @@ Examples:
 
 
 @audit.verb("decode")
-@takes(Request, "device jobs timeout_seconds weights_dir vtm_dir")
 def audit_decode(
-    request: Request,
-    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    request: Annotated[Request, some("device jobs timeout_seconds weights_dir vtm_dir")],
+    results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
@@ -71,32 +85,36 @@ def audit_decode(
     """
     request.use_folders()
     device, named = use_device(request.device), NamedCodecs(codecs)
-    verifier = Verifier(device, request.jobs or cores(), request.timeout_seconds)
-    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    wrong, skipped, tracebacks, done = list[Failure](), Counter[Absent](), Tracebacks(), 0
+    how = device, request.jobs or cores(), request.timeout_seconds
     names = datasets_with_results(results, dataset)
     stores = [Store(results / name.partition(":")[0]) for name in names]
     kept = {store.folder.name: kept_rows(store, named, named.select) for store in stores}
     total = sum(len(of.rows) for of in kept.values())
+    done, wrong = list[tuple[Row, str]](), list[Failure]()
+    skipped, tracebacks = Counter[Absent](), Tracebacks()
     with (
         output.interruptible("an audit leaves nothing behind"),
         output.show_progress("decoding", total) as report,
     ):
-        for row, failed in (it for of in kept.values() for it in verifier(of) if it):
-            label, done = CodecSpec.of_row(row).label, done + 1
-            if failed and failed.stage == "load":
-                skipped[Absent(label, failed.reason)] += 1
-            else:
-                stage = failed.stage if failed else ""
-                verdict = {"": "identical", "verify": "different"}.get(stage, "not_decodable")
-                counts[label, f"{row['device']}, {row['machine']}"][verdict] += 1
-            if failed and failed.stage != "load":
-                wrong.append(failure_of(row, failed))
-                tracebacks.add(failed.traceback, wrong[-1].cell)
-            report(Progress(done, len(wrong)))
+        for of in kept.values():
+            for it in filter(None, reconstruct_all(of.rows, of.contents, *how)):
+                row, result = of.rows[it[0]], it[1]
+                stage = result.stage if isinstance(result, Failed) else ""
+                done.append((row, VERDICTS.get(stage, "not_decodable")))
+                if isinstance(result, Failed) and stage == "load":
+                    skipped[Absent(CodecSpec.of_row(row).label, result.reason)] += 1
+                elif isinstance(result, Failed):
+                    wrong.append(failure_of(row, result))
+                    tracebacks.add(result.traceback, wrong[-1].cell)
+                report(Progress(len(done), len(wrong)))
+    kinds = by_key(
+        ((CodecSpec.of_row(row).label, f"{row['device']}, {row['machine']}"), verdict)
+        for row, verdict in done
+        if verdict
+    )
     verdicts = ("identical", "different", "not_decodable")
-    records = [{"codec": label, "encoded_on": where, **{v: of[v] for v in verdicts}}
-               for (label, where), of in sorted(counts.items())]  # fmt: skip
+    records = [{"codec": label, "encoded_on": where, **{v: of.count(v) for v in verdicts}}
+               for (label, where), of in sorted(kinds.items())]  # fmt: skip
     columns = [Column("codec"), Column("encoded on", "encoded_on")]
     columns += [Column(verdict.replace("_", " "), verdict, "d") for verdict in verdicts]
     lacks = {"not_kept": sum(of.not_kept for of in kept.values()),
@@ -121,19 +139,19 @@ def audit_decode(
 
 
 @audit.verb("pack")
-@takes(
-    Request,
-    "metrics jobs timeout_seconds device results data_dir weights_dir flatten",
-    metrics="all",
-    results=option(Path("results"), ORIGIN, "Folder of results, of which runs know images."),
-)
 def audit_pack(
-    request: Request,
-    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    request: Annotated[
+        Request,
+        some("metrics jobs timeout_seconds device data_dir weights_dir flatten", metrics="all"),
+    ],
+    path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     dataset: Annotated[
         list[str] | None,
         opt(ORIGIN, "Another dataset or folder of its images (repeatable).", completes="dataset"),
     ] = None,
+    results: Annotated[
+        Path, opt(ORIGIN, "Folder of results, of which runs know images.", refuses="folder")
+    ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
@@ -150,9 +168,9 @@ def audit_pack(
     pack = open_pack(path).to_run(named)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
     with output.interruptible("an audit leaves nothing behind"):
-        sent, impossible = sent_rows([pack])
+        sent = sent_rows([pack])
         own = dict.fromkeys(str(it.row["dataset"]) for it in sent)
-        places = {name: measured_place(request.results, name) for name in own}
+        places = {name: measured_place(results, name) for name in own}
         more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
         photographs, missing = open_photographs(own, more, request)
         done = decode(sent, photographs, metrics, request, named, output.show_progress)
@@ -160,7 +178,7 @@ def audit_pack(
     wrong = [f"{name_of_row(it.row)}: {it.reason or 'it decodes to other pixels'}"
              for it in done if it.state != "equal"]  # fmt: skip
     wrong += [it.wrong_size for it in done if it.wrong_size and it.reason != it.wrong_size]
-    wrong += [*differences(done, metrics), *(f"{it.what}: {it.why}" for it in impossible)]
+    wrong += differences(done, metrics)
     same = Counter(c for it in done for c, pair in pairs(it, metrics).items() if pair.same)
     compared = {column: same[column] for column in (metric_named(name).column for name in metrics)}
     infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())
@@ -182,34 +200,12 @@ def audit_pack(
     return Answer(records, columns, "\n".join(lines), absent, facts, int(bool(wrong)))
 
 
-@dataclass
-class VariantAgain:
-    """The rows of one codec variant beside those that were measured again; counts of rows."""
-
-    codec: str  # as `--codecs` takes it
-    rows: int = 0  # stored
-    measured_again: int = 0
-    other_build: int = 0  # of these, with another program, library or weight file
-    other_processor: int = 0  # of these, a network's, with another stream of about the size
-    bytes_equal: int = 0
-    pixels_equal: int = 0
-    rounded: int = 0  # with other pixels, and perhaps another symbol, that agree (`agreement`)
-    values_equal: int = 0  # of all metrics, within TOLERANCE
-    values: int = 0
-    largest_difference: float = 0.0  # of a value
-    wrong: list[Absent] = field(default_factory=list)  # what differs in rows of the same build
-
-    @property
-    def missing(self) -> int:
-        """Stored rows that nothing was measured for."""
-        return self.rows - self.measured_again
-
-
 @audit.verb("rows")
-@takes(Request, "limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
 def audit_rows(
-    request: Request,
-    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    request: Annotated[
+        Request, some("limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
+    ],
+    results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
     metrics: options.ComparedMetrics = "all",
@@ -232,51 +228,49 @@ def audit_rows(
       bench audit rows --dataset kodak --codecs ours,elic
       bench audit rows results --dataset sample --metrics psnr --json
     """
-    compared: list[VariantAgain] = []
-    skipped: dict[str, Any] = {}
+    records, wrong = list[dict[str, Any]](), list[Absent]()
+    skipped: dict[str, str] = {}
     known: set[str] = set()
     named, chosen = NamedCodecs(codecs), [name for name in metric_names(metrics) if name in METRICS]
     folders = datasets_with_results(results, dataset)
     with output.interruptible():
         for place, name in zip(asked_datasets(results, dataset), folders, strict=True):
             table = Store(results / name.partition(":")[0]).table()
-            known |= known_names(table.select("codec", "variant").unique().rows())
+            known |= known_names(table.select(VARIANT).unique().rows())
             output.say_not_run(named.not_run(table))
             rows = newest(table).filter(OK)
-            wanted = [*map(named.selects_to_run, rows.select(KEY[:2]).rows(named=True))]
+            wanted = [*map(named.selects_to_run, rows.select(VARIANT).rows(named=True))]
             rows = rows.filter(pl.Series(wanted, dtype=pl.Boolean))
             names = tuple(n for n in chosen if (c := metric_named(n).column) in rows.columns
                           and rows[c].null_count() < rows.height)  # fmt: skip
-            if points := settings_of(rows):
+            if specs := specs_in(rows):
+                points = (points_of(spec.text, rows_of(rows, [spec])) for spec in specs)
                 again = replace(
                     request,
-                    codecs=tuple(points),
-                    points=tuple(text for texts in points.values() for text in texts),
+                    codecs=tuple(spec.text for spec in specs),
+                    points=tuple(chain(*points)),
                     dataset=required_place(results, place),
                     metrics=names,
                     skip_missing=True,
                     results=out or results / "again",
                 )
                 outcome = run_with_progress(again)
-                compared += compare_rows(rows, outcome.rows, names)
-                skipped |= {codec.codec: codec for codec in outcome.skipped}
-    if not compared:
+                compared, differing = compare_rows(rows, outcome.rows, names)
+                records, wrong = [*records, *compared], [*wrong, *differing]
+                skipped |= {codec.codec: codec.why for codec in outcome.skipped}
+    if not records:
         raise UnknownName("codec with results", codecs, known)
-    wrong = [it for variant in compared for it in variant.wrong]
-    absent = [*wrong, *(Absent(name, codec.why) for name, codec in skipped.items())]
-    for of in compared:
-        if of.missing and of.codec not in skipped:
-            absent.append(
-                Absent(f"{counted(of.missing, 'row')} of {of.codec}", "not measured again")
-            )
+    absent = [*wrong, *starmap(Absent, skipped.items())]
+    for of in records:
+        if of["missing"] and of["codec"] not in skipped:
+            what = f"{counted(of['missing'], 'row')} of {of['codec']}"
+            absent.append(Absent(what, "not measured again"))
     near = (
         f"Rows of another build may differ, and a network's streams of another processor by "
         f"{100 * SIZE_APART:g} % in size and {DB_APART:g} dB in PSNR."
     )
-    may = any(of.other_build or of.other_processor for of in compared)
-    records = [{**asdict(of), "wrong": len(of.wrong), "missing": of.missing} for of in compared]
-    facts = {"skipped": {name: codec.why for name, codec in skipped.items()},
-             "wrong": [f"{it.what}: {it.why}" for it in wrong]}  # fmt: skip
+    may = any(of["other_build"] or of["other_processor"] for of in records)
+    facts = {"skipped": skipped, "wrong": [f"{it.what}: {it.why}" for it in wrong]}
     return Answer(records, COLUMNS, near if may else "", absent, facts, int(bool(wrong)))
 
 
@@ -298,93 +292,86 @@ COLUMNS = (
 )
 
 
-def settings_of(rows: pl.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
-    values: dict[str, dict[str, list[str]]] = {}
-    for codec, variant, name, value in rows.select(KEY[:4]).unique().sort(KEY[:4]).rows():
-        of_codec = values.setdefault(CodecSpec.of(codec, variant or "").text, {})
-        of_codec.setdefault(name, []).append(f"{value:.17g}")
-    return {
-        spec: tuple(f"{spec}.{name}={','.join(of)}" for name, of in names.items())
-        for spec, names in values.items()
-    }
-
-
 def compare_rows(
     stored: pl.DataFrame, again: pl.DataFrame, metrics: Iterable[str]
-) -> list[VariantAgain]:
+) -> tuple[list[dict[str, Any]], list[Absent]]:
     """Compare rows with those of the same codec variant, setting and image, measured again.
 
     Where the build is the same, bytes, stream, picture and values of image metrics have to be,
     values within TOLERANCE in the metric's unit, unless the rows agree up to float rounding. Rows
     of another build are counted, but may differ; so may a network's on another kind of processor,
-    by SIZE_APART and DB_APART.
+    by SIZE_APART and DB_APART. Returns counts by codec variant, and what differs otherwise.
     """
+    stored, again = alike([stored, again])
+    both = stored.join(again.filter(OK), on=KEY, suffix=NOW, maintain_order="left")
+    now = both.select(
+        col(name if name in KEY else name + NOW).alias(name) for name in again.columns
+    )
+    places = {of: processor_of(of) for of in [*both["machine"], *now["machine"]] if of}
+    on, on_now = (col(f"machine{end}").replace_strict(places, default="") for end in ("", NOW))
+    pixels, gaps = _same("decoded_sha256"), dict[str, pl.Expr]()
+    for name in metrics:
+        value, protocol, _ = metric_columns(metric_named(name).column)
+        gap = pl.when(col(value) == col(value + NOW)).then(0.0).otherwise(_gap(value))
+        gaps[value] = pl.when(_same(protocol)).then(gap)
+    bytes_equal = [_same(name) | _gap_unknown(name) for name in ("num_bytes", "stream_sha256")]
+    within = [(gap <= TOLERANCE).fill_null(False) for gap in gaps.values()]
+    near = (
+        col("parameters").is_not_null() & ~_same("stream_sha256")
+        & ~(_same("device") & (on == on_now))
+        & (_gap("num_bytes") <= SIZE_APART * col("num_bytes"))
+        & (_gap("psnr_db") <= DB_APART).fill_null(False)
+    )  # fmt: skip
+    none = pl.lit(0)
+    both = both.with_columns(
+        agreeing=agreeing(both.select(again.columns), now),
+        bytes_equal=pl.all_horizontal(bytes_equal),
+        pixels_equal=pixels,
+        other_build=~pl.all_horizontal(map(_same, BUILD)),
+        near=near,
+        values=pl.sum_horizontal(none, *(gap.is_not_null() for gap in gaps.values())),
+        values_equal=pl.sum_horizontal(none, *within),
+        largest_difference=pl.max_horizontal(0.0, *gaps.values()),
+    ).with_columns(rounded=~col("other_build") & col("agreeing") & ~col("pixels_equal"))
+    both = both.with_columns(other_processor=col("near") & ~col("other_build") & ~col("rounded"))
+    wrong, lines = list[Absent](), Counter[tuple[str, ...]]()
+    for row in both.filter(~pl.any_horizontal("other_build", "rounded", "near")).rows(named=True):
+        whys = []
+        if not row["bytes_equal"]:
+            sizes = f"{row['num_bytes']} bytes before, {row[f'num_bytes{NOW}']} now"
+            whys.append(f"the stream differs ({sizes})")
+        if not row["pixels_equal"]:
+            whys.append("it decodes to other pixels")
+        for value, (first, second) in {v: (row[v], row[v + NOW]) for v in gaps}.items():
+            apart = None not in (first, second) and abs(first - second) > TOLERANCE
+            if apart and row["pixels_equal"]:
+                whys.append(f"{value} is {second}, not {first}")
+        wrong += [Absent(name_of_row(row), why) for why in whys]
+        lines[row["codec"], row["variant"]] += len(whys)
+    counts = both.group_by(VARIANT).agg(
+        col("largest_difference").max(), col(COUNTS).sum(), measured_again=pl.len()
+    )
+    variants = stored.group_by(VARIANT, maintain_order=True).agg(rows=pl.len())
+    variants = variants.join(counts, on=VARIANT, how="left", maintain_order="left").fill_null(0)
+    records = [
+        {
+            **of,
+            "codec": CodecSpec.of_row(of).text,
+            "wrong": lines[of["codec"], of["variant"]],
+            "missing": of["rows"] - of["measured_again"],
+        }
+        for of in variants.rows(named=True)
+    ]
+    return records, wrong
 
-    def key(row: Row) -> tuple[Any, ...]:
-        return tuple(row[name] for name in KEY)
 
-    columns = [metric_columns(metric_named(name).column) for name in metrics]
-    rows, others = stored.rows(named=True), again.rows(named=True)
-    known = {key(row): place for place, row in enumerate(others) if row["status"] == "ok"}
-    places = {at: known[key(row)] for at, row in enumerate(rows) if key(row) in known}
-    alike = dict(zip(places, agreeing(stored[[*places]], again[[*places.values()]]), strict=True))
-    variants: dict[str, VariantAgain] = {}
-    for at, row in enumerate(rows):
-        spec = CodecSpec.of_row(row).text
-        compared = variants.setdefault(spec, VariantAgain(spec))
-        compared.rows += 1
-        if at in alike:
-            other = others[places[at]]
-            differing = _compare(compared, row, other, columns)
-            if any(row[name] != other[name] for name in BUILD):
-                compared.other_build += 1
-            elif alike[at] and row["decoded_sha256"] != other["decoded_sha256"]:
-                compared.rounded += 1
-            elif _near_on_another_processor(row, other):
-                compared.other_processor += 1
-            else:
-                compared.wrong += [Absent(name_of_row(row), what) for what in differing]
-    return list(variants.values())
+def _same(name: str) -> pl.Expr:
+    return col(name).eq_missing(col(name + NOW))
 
 
-def _near_on_another_processor(row: Row, other: Row) -> bool:
-    """Return whether a network's stream of another kind of processor is near in size and PSNR."""
-    before, now = row.get("psnr_db"), other.get("psnr_db")
-    on = [(of["device"], processor_of(of["machine"] or "")) for of in (row, other)]
-    if row.get("parameters") is None or on[0] == on[1]:
-        return False
-    if row["stream_sha256"] == other["stream_sha256"] or before is None or now is None:
-        return False
-    size = abs(other["num_bytes"] - row["num_bytes"]) <= SIZE_APART * row["num_bytes"]
-    return bool(size and abs(now - before) <= DB_APART)
+def _gap(name: str) -> pl.Expr:
+    return (col(name) - col(name + NOW)).abs()
 
 
-def _compare(
-    compared: VariantAgain, row: Row, other: Row, columns: Iterable[tuple[str, str, str]]
-) -> list[str]:
-    """Count what is equal in two rows; return a sentence for each thing that is not."""
-    wrong = []
-    compared.measured_again += 1
-    names = ("num_bytes", "stream_sha256")
-    if all(row[name] == other[name] or None in (row[name], other[name]) for name in names):
-        compared.bytes_equal += 1
-    else:
-        sizes = f"{row['num_bytes']} bytes before, {other['num_bytes']} now"
-        wrong.append(f"the stream differs ({sizes})")
-    pixels = row["decoded_sha256"] == other["decoded_sha256"]
-    compared.pixels_equal += pixels
-    if not pixels:
-        wrong.append("it decodes to other pixels")
-    for column, protocol, _ in columns:
-        before, now = row.get(column), other.get(column)
-        if before is None or now is None or row[protocol] != other[protocol]:
-            continue
-        compared.values += 1
-        difference = 0.0 if before == now else abs(before - now)
-        compared.largest_difference = max(compared.largest_difference, difference)
-        if difference <= TOLERANCE or math.isnan(difference):
-            compared.values_equal += 1
-        elif pixels:
-            wrong.append(f"{column} is {now}, not {before}")
-    return wrong
+def _gap_unknown(name: str) -> pl.Expr:
+    return col(name).is_null() | col(name + NOW).is_null()

@@ -16,8 +16,9 @@ from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.decode import BROKEN
 from benchmark.review.questions import Question, Reviewed, Verdict
-from benchmark.review.sent import Row, label_of_row
+from benchmark.review.sent import label_of_row
 from benchmark.rows.means import summarise
+from benchmark.rows.packs.pack import Row
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary

@@ -14,8 +14,9 @@ from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.registry import metric_named
-from benchmark.review.sent import Photographs, Row, Sent, name_of_row, setting_of, values_sent
+from benchmark.review.sent import Photographs, Sent, name_of_row, setting_of, values_sent
 from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.packs.pack import Row
 from benchmark.rows.schema import metric_columns
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
@@ -126,7 +127,7 @@ def _read(sent: Sequence[Sent]) -> tuple[dict[str, Decoded], dict[str, bytes]]:
         wrong = ""
         if len(data) != row["num_bytes"]:
             wrong = f"{name_of_row(row)} has {len(data)} bytes, not {row['num_bytes']}"
-        elif bpp is not None and not math.isclose(bpp, row["bpp"], rel_tol=1e-6):
+        elif not math.isclose(bpp, row["bpp"], rel_tol=1e-6):
             wrong = f"{name_of_row(row)} has {row['bpp']:.6g} bpp, not {bpp:.6g}"
         done[name] = Decoded(row, "failed", num_bytes=len(data), wrong_size=wrong)
         streams[name] = data

@@ -16,12 +16,12 @@ from benchmark.review.decode import BROKEN, ROUNDING, TOLERANCE, Decoded, Pair, 
 from benchmark.review.decode import here as measured_here
 from benchmark.review.sent import (
     Photographs,
-    Row,
     label_of_row,
     name_of_row,
     point_of,
     values_sent,
 )
+from benchmark.rows.packs.pack import Row
 from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
 

@@ -63,7 +63,7 @@ def review(
     """
     parsed = [parse_claim(text) for text in claims]
     supplement = open_supplement(path, into)
-    sent, impossible = sent_rows(supplement.packs)
+    sent = sent_rows(supplement.packs)
     own = [str(stream.row["dataset"]) for stream in sent]
     dataset = asked or (max(own, key=own.count) if own else "kodak")
     photographs, missing = open_photographs([n for n in own if n != asked], (), request)
@@ -78,7 +78,7 @@ def review(
     metrics = scored_metrics(request, *(claim.metric for claim in parsed))
     streams = decode(sent, photographs, metrics, request, codecs, progress)
     streams = [it._replace(reason=it.reason.replace(f"{into}/", "")) for it in streams]
-    left_out, rows = [*supplement.left_out, *impossible], []
+    left_out, rows = [*supplement.left_out], []
     conditions = Conditions.of(replace(request, metrics=tuple(metrics)), into, jobs=1)
     for sizes in supplement.reconstructions:
         try:

@@ -1,14 +1,11 @@
 """Rows of packs that were sent, with their streams; reconstructions, scored beside their sizes."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.answer import Absent
-from benchmark.codec import bits_per_pixel
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError
 from benchmark.measure.cells import Conditions, Failed, plan
@@ -16,14 +13,12 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, select
 from benchmark.measure.workbench import Workbench
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_named
-from benchmark.rows.packs.contents import row_of
-from benchmark.rows.packs.pack import Pack
-from benchmark.rows.schema import metric_columns, table_columns
+from benchmark.rows.packs.pack import Pack, Row, with_rate
+from benchmark.rows.schema import metric_columns
 from benchmark.rows.systems import label_of
 from benchmark.spec import load_codec, parse_codec
-from benchmark.system.text import counted, number_in, one_line
+from benchmark.system.text import one_line
 
-Row = dict[str, Any]
 Photographs = Mapping[str, Sequence[Source]]  # by dataset
 
 # Columns that no review compares with anything, so that no author decides by them what is shown.
@@ -38,34 +33,21 @@ class Sent(NamedTuple):
 
     row: Row
     read: Callable[[], bytes | None]
-    bpp: float | None = None  # as it was sent; that of the row is of its bytes
+    bpp: float  # as it was sent; that of the row is of its bytes
 
 
-def sent_rows(packs: Iterable[Pack]) -> tuple[list[Sent], list[Absent]]:
-    """Return the rows of packs, and how many were left out as impossible.
-
-    Raises `BadPack` for a malformed line.
-    """
-    result = [
-        Sent(row_of(pack, of, ""), partial(pack.content, of), number_in(of.fields.get("bpp", "")))
+def sent_rows(packs: Iterable[Pack]) -> list[Sent]:
+    """Return the rows of packs, their texts in one line, without what nothing compares."""
+    return [
+        Sent(_compared_columns(row), partial(pack.content, row), row["bpp"])
         for pack in packs
-        for of in pack.streams.values()
+        for row in pack.streams.values()
     ]
-    kept = [sent._replace(row=row) for sent in result if (row := _possible(sent.row))]
-    why = "of no size, no bytes or no setting that there can be"
-    wrong = len(result) - len(kept)
-    return kept, [Absent(counted(wrong, "row"), why)] if wrong else []
 
 
-def _possible(row: Row) -> Row:
-    """Return a row of all columns, with the rate of its bytes; empty where that cannot be."""
+def _compared_columns(row: Row) -> Row:
     row = {name: one_line(of) if isinstance(of, str) else of for name, of in row.items()}
-    row = {**dict.fromkeys(column.name for column in table_columns()), **row}
-    row |= dict.fromkeys(UNCOMPARED)
-    sizes = [row[name] for name in ("width_px", "height_px", "num_bytes")]
-    if not all(size and size > 0 for size in sizes) or not math.isfinite(row["setting_value"] or 0):
-        return {}
-    return {**row, "bpp": bits_per_pixel(sizes[2], sizes[0] * sizes[1])}
+    return with_rate(row) | dict.fromkeys(UNCOMPARED)
 
 
 def reconstructed(

@@ -18,9 +18,9 @@ from benchmark.metrics.metric import Metric
 from benchmark.review.claim import name_among, summary_of
 from benchmark.review.decode import decode
 from benchmark.review.questions import Reviewed, decodes, numbers
-from benchmark.review.sent import Row, label_of_row, open_photographs, scored_metrics, sent_rows
+from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.packs.pack import INDEX, open_pack
+from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.systems import short_names
 from benchmark.show.bd_tables import short_name
@@ -70,7 +70,7 @@ def audited_packs(
     """
     entries, refused = list[Entry](), list[Absent]()
     for place in sorted(folder.iterdir()):
-        if place.suffix == ".tar" or (place / INDEX).is_file():
+        if place.suffix == ".tar" or (place / ROWS).is_file():
             try:
                 entries += _entries(place, request, codecs, progress)
             except (BadPack, StoreError) as error:
@@ -86,9 +86,7 @@ def _entries(
     """Decode a pack; yield an entry for each codec on each dataset. `BadPack`, `StoreError`."""
     if place.is_symlink():
         raise StoreError("it is a link")
-    sent, impossible = sent_rows([open_pack(place)])
-    if impossible:
-        raise StoreError(f"it has {impossible[0].what} {impossible[0].why}")
+    sent = sent_rows([open_pack(place)])
     own = dict.fromkeys(str(stream.row["dataset"]) for stream in sent)
     photographs, missing = open_photographs(own, (), request)
     metrics = scored_metrics(request)

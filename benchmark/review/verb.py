@@ -1,21 +1,26 @@
 """`bench review` and `bench site`: what authors send, examined; packs on a leaderboard."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import typer
-
+from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
-from benchmark.commands.verb import takes
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, MEASURED, ORIGIN, TARGET, opt
+from benchmark.option import ARGUMENT, COMPARED, MEASURED, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.system.text import by_key, counted, one_line
+from benchmark.review.review import for_machines, html_text, markdown_review
+from benchmark.review.review import review as review_supplement
+from benchmark.review.site import audited_packs, board, index_html
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.system.atomic import write_files
+from benchmark.system.text import by_key, one_line
 
+Reviewing = Annotated[
+    Request, some("metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
+]
 RunnableCodecs = Annotated[
     str,
     opt(
@@ -27,19 +32,22 @@ RunnableCodecs = Annotated[
 ]
 
 
-@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
 def review(
-    request: Request,
+    request: Reviewing,
     path: Annotated[
-        Path, typer.Argument(help="Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
+        Path, opt(ARGUMENT, "Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
     ],
     dataset: Annotated[
         str, opt(COMPARED, "Dataset, or folder of images; default: that of the rows, else kodak.")
     ] = "",
     claim: Annotated[
-        list[str] | None,
-        opt(COMPARED, "'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).", "--claim"),
-    ] = None,
+        tuple[str, ...],
+        opt(
+            COMPARED,
+            "'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).",
+            many="repeated",
+        ),
+    ] = (),
     codecs: RunnableCodecs = "all",
     out: Annotated[
         Path | None,
@@ -50,8 +58,7 @@ def review(
         ),
     ] = None,
     results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Review what an author sends: packs of streams, reconstructions, curves.
 
     Do the streams decode to what is stated, are the numbers right, and does a claim hold on the
@@ -63,44 +70,38 @@ def review(
       bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
       bench review mine.tar --metrics psnr,ms_ssim
     """
-    from benchmark.review.review import for_machines, html_text, markdown_review
-    from benchmark.review.review import review as review_supplement
-    from benchmark.rows.codecs import NamedCodecs
-    from benchmark.system.atomic import write_files
-
     request.use_folders()
-    progress = partial(output.show_progress, quiet=as_json)
     with (
         output.interruptible("a review leaves nothing behind"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
-        asked = request, dataset, claim or (), results, NamedCodecs(codecs), progress
+        asked = request, dataset, claim, results, NamedCodecs(codecs), output.show_progress
         done = review_supplement(path, Path(folder), *asked)
     facts, place = for_machines(done), out or results / "review"
     files = {"review.html": html_text(done), "review.md": markdown_review(done)}
-    write_files(place, files | {"review.json": f"{output.json_text(facts)}\n"}, what="review")
-    if as_json:
-        output.print_json(facts)
-    else:
-        for answer in done.answers:
-            print(f"{answer.verdict:<8} {one_line(f'{answer.question} {answer.sentence}')}")
-        output.print_lines([f"not read {one_line(f'{it.what}: {it.why}')}" for it in done.left_out])
-        print(f"{place / 'review.html'}, review.md and review.json have the rows behind each")
-    raise typer.Exit(1 if done.wrong else 0)
+    files |= {"review.json": f"{output.json_text(facts)}\n"}
+    write_files(place, files, what="review")
+    records = [
+        {name: one_line(getattr(of, name)) for name in ("verdict", "name", "question", "sentence")}
+        for of in done.answers
+    ]
+    columns = [*map(Column, ("verdict", "question")), Column("finding", "sentence")]
+    shown = place / "review.html", place / "review.md", place / "review.json"
+    return Answer(
+        records, columns, absent=done.left_out, facts=facts, code=int(done.wrong), files=shown
+    )
 
 
-@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
 def site(
-    request: Request,
-    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    request: Reviewing,
+    results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     submissions: Annotated[Path, opt(ORIGIN, "Folder of packs.")] = Path("submissions"),
     anchor: options.Anchor = "",
     codecs: RunnableCodecs = "all",
     out: Annotated[
         Path | None, opt(TARGET, "Folder of the site; default: RESULTS/site.", refuses="folder")
     ] = None,
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Write a leaderboard of packs as a static site: audited ones ranked, the others below.
 
     A pack is audited if it is complete, each stream decodes here to the recorded pixels, and all
@@ -111,34 +112,27 @@ def site(
       bench site results --submissions submissions
       bench site results --submissions submissions --anchor vtm
     """
-    from benchmark.review.site import audited_packs, board, index_html
-    from benchmark.rows.codecs import NamedCodecs
-    from benchmark.system.atomic import write_files
-
     if not submissions.is_dir():
         raise UsageError(f"{submissions} is no folder: name that of the packs by --submissions")
     request.use_folders()
     names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
     request = replace(request, metrics=names)  # that can be compared by image
-    progress = partial(output.show_progress, quiet=as_json)
     with output.interruptible("a site is written at the end"):
-        entries, refused = audited_packs(submissions, request, NamedCodecs(codecs), progress)
+        audited = submissions, request, NamedCodecs(codecs), output.show_progress
+        entries, refused = audited_packs(*audited)
         by_dataset = by_key((entry.dataset, entry) for entry in entries)
         boards = [
             board(name, of, anchor, results, names) for name, of in sorted(by_dataset.items())
         ]
         place = out or results / "site"
         write_files(place, {"index.html": index_html(boards, refused)}, what="site")
-    records = [{"pack": it.pack, "system": it.label, "dataset": it.dataset, "why": it.why,
-                "audited": not it.why} for of in boards for it in of.entries]  # fmt: skip
-    records += [{"pack": it.what, "system": "", "dataset": "", "why": it.why, "audited": False}
-                for it in refused]  # fmt: skip
-    if as_json:
-        output.print_json(records)
-    else:
-        for it in records:
-            state = "audited" if it["audited"] else "not audited"
-            why = f": {it['why']}" if it["why"] else ""
-            print(f"{state} {it['pack']} {it['system']}{why}")
-        print(f"{place / 'index.html'}: {counted(len(boards), 'dataset')}")
-    raise typer.Exit(0 if all(it["audited"] for it in records) else 1)
+    found = [
+        (it.pack, it.label, it.dataset, it.why, not it.why) for of in boards for it in of.entries
+    ]
+    found += [(it.what, "", "", it.why, False) for it in refused]
+    keys = "pack", "system", "dataset", "why", "audited"
+    records = [dict(zip(keys, of, strict=True)) for of in found]
+    state = Column("state", lambda of: "audited" if of["audited"] else "not audited")
+    columns = [state, *map(Column, ("pack", "system", "dataset", "why"))]
+    code = int(not all(of["audited"] for of in records))
+    return Answer(records, columns, code=code, files=[place / "index.html"])

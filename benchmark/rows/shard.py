@@ -13,7 +13,8 @@ the memory that a file may take is bounded; real shards take up to seven times t
 import errno
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -185,13 +186,13 @@ def record_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.sha256")
 
 
-def to_parquet(table: pl.DataFrame) -> bytes:
-    """Return a table as the bytes of a parquet file, with units and meanings as its metadata."""
+def to_parquet(table: pl.DataFrame, **facts: str) -> bytes:
+    """Return a table as the bytes of a parquet file; its metadata: units, meanings and `facts`."""
     sink = BytesIO()
     known = {column.name: column for column in columns_of(table.columns)}
     of = [known[name] for name in table.columns if name in known]
     texts = {column.name: " ".join(filter(None, (column.unit, column.meaning))) for column in of}
-    table.rechunk().write_parquet(sink, metadata=texts)
+    table.rechunk().write_parquet(sink, metadata=texts | facts)
     return sink.getvalue()
 
 
@@ -206,7 +207,16 @@ def recorded_sha256(path: Path) -> str | None:
 
 def read_shard(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Read rows as `read_parquet` does; raise `BadShard` for what this version never writes."""
-    table = read_parquet(path, columns).drop(RETIRED, strict=False)
+    return _known(read_parquet(path, columns))
+
+
+def parse_shard(content: bytes) -> pl.DataFrame:
+    """Return the rows in the bytes of a shard as `read_shard` does."""
+    return _known(_parsed(content, None))
+
+
+def _known(table: pl.DataFrame) -> pl.DataFrame:
+    table = table.drop(RETIRED, strict=False)
     known = schema_of(table.columns)
     for name, kind in table.schema.items():
         if name not in known:
@@ -223,9 +233,24 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFra
     columns: names, None for all; an older shard may lack some. Raises `BadShard`, and `OSError`
     where the file cannot be opened.
     """
-    content = _verified(path)
-    try:
+    return _parsed(_verified(path), columns)
+
+
+def fact_in(content: bytes, name: str) -> str:
+    """Return a fact that `to_parquet` was given, empty without it; raise `BadShard`."""
+    with _reading():
+        return pl.read_parquet_metadata(BytesIO(content)).get(name, "")
+
+
+def _parsed(content: bytes, columns: Sequence[str] | None) -> pl.DataFrame:
+    with _reading():
         return _read_within(content, columns)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
         raise
     # What polars raises, also where its code in Rust gives up, and what a footer that is none does.

@@ -15,7 +15,16 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.facts import Group, Kind, Training, facts_of
 from benchmark.registry import ALIASES, CODECS, metric_named
-from benchmark.spec import CodecSpec, declared, parse_codec, resolve, split_unescaped, unescaped
+from benchmark.spec import (
+    PATHS,
+    CodecSpec,
+    declared,
+    names_code,
+    parse_codec,
+    resolve,
+    split_unescaped,
+    unescaped,
+)
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("This method", "Trained for realism"),
@@ -159,6 +168,16 @@ def kind(system: System) -> Kind:
     spec = spec_of(system.label)
     measurable = spec.name in CODECS or ".py:" in spec.name
     return facts_of(spec).kind if measurable else system.kind
+
+
+def is_users(label: str) -> bool:
+    """Return whether a label is of a codec, or of weights, that the user brought.
+
+    >>> [is_users(label) for label in ("mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0")]
+    [True, True, False]
+    """
+    spec = spec_of(label)
+    return names_code(spec) or any(key in PATHS for key, _ in spec.options)
 
 
 def measured_names() -> dict[str, str]:

@@ -17,6 +17,7 @@ from PIL.Image import fromarray
 from PIL.Image import open as open_image
 
 from benchmark.codec import Pixels
+from benchmark.compare.experiment import Experiment, rates_in
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
@@ -28,7 +29,6 @@ from benchmark.show.figures.pictures import most_different
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
 from benchmark.show.paper.crops import rows_with_streams
-from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperResults
 from benchmark.study.design import (
     TRAINING,
@@ -61,13 +61,13 @@ class Plan(NamedTuple):
     sentences: tuple[str, ...]  # on what is absent
 
 
-def plan(asked: FigureRequest) -> Plan:
+def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) -> Plan:
     """Return what a study can show; raises `UsageError` where no two pictures can be compared."""
-    asked_rates = sorted({*asked.rates})
+    asked_rates = sorted({*rates_in(bpp)})
     dataset = stored_dataset(asked.results, asked.dataset)
-    contents = PaperResults(asked.results, asked.data_dir).contents(dataset.partition(":")[0])
+    contents = PaperResults(asked.results, data_dir).contents(dataset.partition(":")[0])
     by_image = rows_with_streams(contents, asked.codecs, anchor=None)
-    sources = sources_of(asked.dataset or dataset, asked.data_dir, asked.results)
+    sources = sources_of(asked.dataset or dataset, data_dir, asked.results)
     if isinstance(sources, str):
         raise UsageError(sources)
     files = {of.file.name: of.file.path for of in sources.values() if of.file.name in by_image}
@@ -102,7 +102,7 @@ def plan(asked: FigureRequest) -> Plan:
     unused = [name for number, name in enumerate(names) if number not in used]
     sentences = [f"no picture of {label} at {rate} can be compared" for label, rate in unused]
     there = {"all", *labels, *(label.partition(":")[0] for label in labels)}
-    absent = [name for name in asked.codecs if name not in there]
+    absent = [name for name in asked.named if name not in there]
     sentences += [f"no kept stream of {name}: `bench run` keeps them" for name in absent]
     return Plan(
         dataset, stimuli, images, {(key[0], used.index(key[1])): rows[key] for key in shown},
@@ -112,8 +112,10 @@ def plan(asked: FigureRequest) -> Plan:
 
 def write_study(
     out: Path,
-    shown: FigureRequest,
+    shown: Experiment,
+    bpp: Sequence[str],
     *,
+    data_dir: Path | None = None,
     raters: int = 12,
     each: int = 60,
     crop: int = 512,
@@ -123,12 +125,12 @@ def write_study(
 ) -> tuple[Key, list[str]]:
     """Write a study into a folder that has none; return its key and what is to be said of it.
 
-    shown: codecs, rates, photographs. The others are the options of `bench study new`. The same
-    rows, choices and seed give the same files. Raises `UsageError` and `StoreError`.
+    shown: codecs and photographs. The others are the options of `bench study new`. The same rows,
+    choices and seed give the same files. Raises `UsageError` and `StoreError`.
     """
     if (out / KEY).exists() or (out / PAGE).exists():
         raise UsageError(f"{out} has a study: name another folder, or remove it")
-    planned = plan(shown)
+    planned = plan(shown, bpp, data_dir)
     rng = np.random.default_rng(seed)
     pictures: list[Picture] = []
     number: dict[tuple[int, Any], int] = {}

@@ -1,7 +1,7 @@
 """Report of what raters of a study preferred: tables, a figure, a page, rows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from polars import col
 
-from benchmark.answer import Absent, Column
+from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import CODING
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, anchor_among
@@ -25,7 +25,6 @@ from benchmark.show.bd_tables import ends_text
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.page.document import sheet_html
-from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric, write_figure
 from benchmark.show.sections import html, made_by, markdown, section
 from benchmark.show.table import Table
@@ -47,19 +46,20 @@ PROTOCOL = "preference/1"
 NAME = PREFERENCE.column
 TWICE = "of a rater who is there with more answers"
 FAR_RULE = "far less in agreement with all others than chance allows"
-PERCENTS = "[{0.low:.0%}, {0.high:.0%}]".format
+ENDS = "[{0[0]:+z.2f}, {0[1]:+z.2f}]".format
+PERCENTS = "[{0[0]:.0%}, {0[1]:.0%}]".format
 SCORES = (
     Column("codec", "name"),
     Column("at", "level"),
     Column("bpp", "bpp", ".3f"),
     Column("score", NAME, "+z.2f"),
-    Column("95 %", "ends", "[{0.low:+z.2f}, {0.high:+z.2f}]".format),
+    Column("95 %", lambda of: of["low"] and (of["low"], of["high"]), ENDS),
     Column("answers", "answers", "d"),
 )
 BITS = (
     Column("codec", "system"),
     Column("bits at equal preference", "change", lambda change: f"{change:+z.1f} %"),
-    Column("95 %", "interval", lambda ends: f"{ends_text(ends)} %"),
+    Column("95 %", "interval", lambda ends: f"{ends_text(Interval(*ends))} %"),
     Column("note", "why", str),
 )
 AGREEMENT = (
@@ -80,53 +80,57 @@ class StudyReport(NamedTuple):
     bits: list[EqualPreference]
     left_out: list[Absent]
     points: list[dict[str, Any]]  # a row for each stimulus
-    tables: list[tuple[str, Table]]  # by title
+    answers: list[Answer]  # scores, bits against the anchor, metrics that agree
     lines: list[str]  # who answered, who was left out, how consistent the answers are
 
 
-def read_study(study: Path, paths: Sequence[Path], asked: FigureRequest) -> StudyReport:
+def read_study(
+    study: Path,
+    paths: Sequence[Path],
+    results: Path = Path("results"),
+    data_dir: Path | None = None,
+    anchor: str = "",
+) -> StudyReport:
     """Return what answers to a study say; raise `UsageError` where too few are left.
 
-    study: its folder. asked: anchor and folders.
+    study: its folder.
     """
     key = read_key(study)
     folders = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
     if not (files := [file for of in folders for file in of]):
         raise UsageError("no answers: name the files that raters saved, or a folder of them")
     votes, left_out = _votes(key, files)
-    contents = PaperResults(asked.results, asked.data_dir).contents(key.dataset.partition(":")[0])
+    contents = PaperResults(results, data_dir).contents(key.dataset.partition(":")[0])
     rows = contents.table
     values = _values(key, votes, rows)
     scores = scores_of(votes)
     names = short_names([*dict.fromkeys(stimulus.system for stimulus in votes.stimuli)])
     against = next(iter(names))
-    if asked.anchor:
-        against = find_label(asked.anchor, names)
+    if anchor:
+        against = find_label(anchor, names)
     else:  # the one that every verb has among these codecs
         own = [pair for pair in pairs_of(rows) if label_of(*pair) in names]
         usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
         against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
     points = _points(votes, scores, key.dataset, key.study)
-    shown: list[tuple[str, Iterable[Column], Sequence[Any]]] = [
-        (
-            "Scores",
-            SCORES,
-            [
-                {**point, "name": names[point["codec"]], "ends": scores.interval(number)}
-                for number, point in enumerate(points)
-            ],
-        ),
+    lines = _lines(votes, left_out, key.dataset, len(files))
+    shown = (
+        ("Scores", SCORES, [{**of, "name": names[of["codec"]]} for of in points]),
         (
             f"Bits against {names[against]}",
             BITS,
-            [of._replace(system=names[of.system]) for of in bits],
+            [of._asdict() | {"system": names[of.system]} for of in bits],
         ),
-        ("Which metric agrees with people", AGREEMENT, agreements(votes, values, every_metric())),
-    ]
-    tables = [(title, Table.of(columns, of).filled(2)) for title, columns, of in shown if of]
-    lines = _lines(votes, left_out, key.dataset, len(files))
-    return StudyReport(key.dataset, scores, bits, left_out, points, tables, lines)
+        (
+            "Which metric agrees with people",
+            AGREEMENT,
+            [of._asdict() for of in agreements(votes, values, every_metric())],
+        ),
+    )
+    answers = [Answer(of, columns, title=title) for title, columns, of in shown if of]
+    answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=left_out)
+    return StudyReport(key.dataset, scores, bits, left_out, points, answers, lines)
 
 
 def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
@@ -223,7 +227,10 @@ def _panel(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Pan
 def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
     """Write text, page, figure and rows of a report; return the files."""
     title = f"Preference on {profile(report.dataset).title}"
-    parts = [section(heading.lower(), heading, table) for heading, table in report.tables]
+    parts = [
+        section(of.title.lower(), of.title, Table.of(of.columns, of.records).filled(2))
+        for of in report.answers
+    ]
     gone = [": ".join(filter(None, of)) for of in report.left_out]
     rule = "Scores are logarithms of odds, of mean 0 (Bradley and Terry, 1952)."
     whole = section(

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from benchmark.answer import Answer
 from benchmark.commands import options, output
-from benchmark.commands.verb import Verbs, command_line, takes
+from benchmark.commands.verb import Verbs
+from benchmark.compare.experiment import Experiment
 from benchmark.errors import UsageError
-from benchmark.option import DRAWING, MANNER, TARGET, opt
-from benchmark.show.paper.request import FigureRequest
+from benchmark.option import ARGUMENT, DRAWING, MANNER, TARGET, opt, some
+from benchmark.show.paper.figures import DATA_DIR, Rates
+from benchmark.study.folder import write_study
+from benchmark.study.report import read_study, write_report
 
 UNSAFE = " ;,'\"<>\\"  # in the address of a page's policy
 
@@ -28,16 +30,17 @@ Examples:
 
 
 @study.verb("new")
-@takes(FigureRequest, "codecs bpp dataset images results data_dir", bpp=".1,.2,.4,.8")
 def new(
-    shown: FigureRequest,
-    context: typer.Context,
+    of: Annotated[Experiment, some("codecs dataset images results")],
+    bpp: Rates = (".1", ".2", ".4", ".8"),
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
     raters: Annotated[int, opt(MANNER, "Lists of questions.", least=1, most=10_000)] = 12,
     each: Annotated[int, opt(MANNER, "Questions of a rater.", least=4, most=1000)] = 60,
     crop: Annotated[int, opt(DRAWING, CROP, least=0)] = 512,
     seed: Annotated[int, opt(MANNER, "Of pairs, order, sides and names.", least=0)] = 0,
     post: Annotated[str, opt(TARGET, "URL that the page posts answers to, beside the file.")] = "",
     out: Annotated[Path, opt(TARGET, "Folder to write.", refuses="folder")] = Path("study"),
+    command: str = "",
 ) -> None:
     """Write a study: two alternatives, forced choice, the original to flicker with.
 
@@ -48,34 +51,32 @@ def new(
     Examples:
       bench study new --codecs ours,vtm,jpeg --bpp .15,.25,.5,.9 --out study
     """
-    from benchmark.study.folder import write_study
-
     plain = post.isascii() and post.isprintable() and not set(post) & set(UNSAFE)
     if post and not (plain and post.startswith(("https://", "http://"))):
         raise UsageError(f"--post {post!r} is no address that begins with https://")
     _, (*absent, sentence) = write_study(
-        out, shown, raters=raters, each=each, crop=crop, seed=seed, post=post,
-        command=command_line(context),
+        out, of, bpp, data_dir=data_dir, raters=raters, each=each, crop=crop, seed=seed, post=post,
+        command=command,
     )  # fmt: skip
     output.say(absent)
     print(sentence)
 
 
 @study.verb("read")
-@takes(FigureRequest, "anchor results data_dir")
 def read(
-    shown: FigureRequest,
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder, with its key.")],
+    folder: Annotated[Path, opt(ARGUMENT, "Folder, with its key.", value="STUDY")],
     answers: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="ANSWERS...", help="Files of answers, or folders."),
-    ] = None,
+        tuple[Path, ...],
+        opt(ARGUMENT, "Files of answers, or folders.", value="ANSWERS...", many="repeated"),
+    ] = (),
+    anchor: options.Anchor = "",
+    results: options.Results = Path("results"),
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
     out: Annotated[
         Path | None, opt(TARGET, "Folder to write to; default: STUDY/report.", refuses="folder")
     ] = None,
-    verbose: options.Verbose = False,
-) -> None:
+    command: str = "",
+) -> list[Answer]:
     """Read answers: scores, bits at equal preference, and which metric agrees with people.
 
     Raters who fail questions of known answer, or answer in under a second, are left out by a stated
@@ -84,13 +85,6 @@ def read(
     Examples:
       bench study read study answers/*.json
     """
-    from benchmark.study.report import read_study, write_report
-
-    report = read_study(folder, answers or [], shown)
-    print(*report.lines, sep="\n")
-    for title, table in report.tables:
-        print(f"\n{title}")
-        output.print_table(table)
-    output.print_lines([f"left out: {gone.what}: {gone.why}" for gone in report.left_out], verbose)
-    for path in write_report(report, out or folder / "report", command_line(context)):
-        print(path)
+    report = read_study(folder, answers, results, data_dir, anchor)
+    files = write_report(report, out or folder / "report", command)
+    return [*report.answers[:-1], report.answers[-1]._replace(files=files)]

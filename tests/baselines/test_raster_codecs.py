@@ -14,7 +14,7 @@ from PIL import Image
 from baselines import raster
 from baselines.jpeg import JPEG
 from baselines.raster import JPEG2000, JPEGXL, Raw, WebP
-from baselines.video import AVIF, X265, VVenC
+from baselines.video import AVIF, X264, X265, VVenC
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
 from benchmark.measure.cells import Failed
@@ -220,8 +220,14 @@ def test_jpeg_counts_jfif_and_nothing_that_decoding_needs(photo):
 
 @pytest.mark.parametrize(
     ("codec", "header"),
-    [(JPEGXL(), 0), (JPEG2000(), 0), (VVenC(preset="faster"), 1), (X265(preset="fast"), 3)],
-    ids=["jpegxl", "jpeg2000", "vvenc", "x265"],
+    [
+        (JPEGXL(), 0),
+        (JPEG2000(), 0),
+        (VVenC(preset="faster"), 1),
+        (X265(preset="fast"), 3),
+        (X264(), 3),
+    ],
+    ids=["jpegxl", "jpeg2000", "vvenc", "x265", "x264"],
 )
 def test_bare_streams_have_only_what_the_adapter_adds(photo, codec, header):
     """A codestream begins with its marker, video with a start code (Annex B)."""

@@ -13,6 +13,7 @@ WRONG_OPTIONS = [
     *("avif:speed=7", "avif:tune=vmaf", "avif:depth=12", "avif:subsampling=422"),
     *("jpegxl:effort=11", "jpegxl:effort=0", "bpg:level=10", "bpg:level=0", "bpg:depth=12"),
     *("x265:preset=placebo", "x265:depth=12", "x265:subsampling=422", "vvenc:preset=veryfast"),
+    *("x264:preset=placebo", "x264:depth=12", "x264:subsampling=422"),
     *("vtm:depth=12", "vtm:decoder=hm", "raw:bits=7"),
     *("ours:beta=9", "ours:beta=-0.1", "ours:beta=nan", "ours:beta=0:exact=2"),
     *("ours:beta=0:size=huge", "ours:beta=0:effort=4", "ours:beta=0:search_seed=-1"),

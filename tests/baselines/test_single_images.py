@@ -71,10 +71,10 @@ def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
 
 def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
     pack = with_variant(shipped_packs(), CodecSpec("vtm", ()))
-    one = min(pack.streams.values(), key=lambda stream: stream.num_bytes)
+    one = min(pack.streams.values(), key=lambda row: row["num_bytes"])
     (place / "kept").write_bytes(pack.read(one))
     bench("decode", "kept", "out.png", "--codec", "vtm")
-    assert pixels_of("out.png").shape[1] == one.width_px
+    assert pixels_of("out.png").shape[1] == one["width_px"]
     with pytest.raises(UsageError, match="--codec says which codec made it"):
         bench("decode", "kept", "out.png")
 
@@ -91,8 +91,6 @@ def test_our_container_is_recognised():
         (("decode", "in.png", "out.png"), UsageError, "in.png does not begin as a stream of ours,"),
         (("decode", "in.png", "out.png", "--codec", "jpg"), UsageError, "Did you mean 'jpeg'?"),
         (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for our codec alone"),
-        (("decode", "a.jpg", "out.png", "--exact"), UsageError, "--exact is for our codec alone"),
-        (("decode", "a.jpg", "out.png", "--checkpoint", "x"), UsageError, "not for jpeg"),
         (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg: OSErr"),
         (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp: Webp"),
         (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "as raw: a raw stream of"),
@@ -101,15 +99,13 @@ def test_our_container_is_recognised():
             UsageError, "what comes out is no 8-bit RGB",
         ),
         (("decode", "a.jpg", "out.png", "--codec", f"{FAKES}:Missing"), Unavailable, ""),
-        (("encode", "in.png", "x", "--codec", "jpeg", "--q", 2), UsageError, "--q is for our"),
-        (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "--q-map is"),
-        (("encode", "in.png", "x", "--codec", "jpeg", "--point", "30"), UsageError, "of the form"),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "maps are for"),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--point", "quality"), UsageError, "form"),
         (("encode", "in.png", "x", "--codec", "jpeg", "--point", "q=3"), UsageError, "quality."),
         (
             ("encode", "in.png", "x", "--codec", "jpeg", "--point", "quality=300"),
             UsageError, "quality from 1 to 100",
         ),
-        (("encode", "in.png", "x", "--point", "q=2"), UsageError, "is given by --q"),
         (("encode", "in.png", "no/x", "--codec", "raw"), UsageError, "make the folder no first"),
         (
             ("encode", "in.png", "x", "--codec", f"{FAKES}:CrashesOnEncode"),

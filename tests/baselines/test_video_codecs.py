@@ -1,4 +1,4 @@
-"""AVIF, x265 and VVenC: what their streams say, and what decoders make of them."""
+"""AVIF, x264, x265 and VVenC: what their streams say, and what decoders make of them."""
 
 import re
 import struct
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from baselines.formats.ffmpeg import find_ffmpeg, read_y4m
-from baselines.video import AVIF, VVENC_PARAMETERS, X265, X265_PARAMETERS, VVenC
+from baselines.video import AVIF, VVENC_PARAMETERS, X264, X265, X265_PARAMETERS, VVenC
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.programs import run_program
@@ -18,6 +18,7 @@ from support.files.boxes import boxes
 from support.psnr import psnr
 
 PARAMETER_SETS_AND_PICTURE = {
+    "h264": {"Sequence Parameter Set", "Picture Parameter Set", "Slice Header"},
     "hevc": {"Video Parameter Set", "Sequence Parameter Set", "Picture Parameter Set"}
     | {"Slice Segment Header"},
     "vvc": {"Sequence Parameter Set", "Picture Parameter Set", "Slice Header"}
@@ -28,11 +29,14 @@ PARAMETER_SETS_AND_PICTURE = {
 class Case(NamedTuple):
     """Codec, and the number of bytes before the elementary stream."""
 
-    codec: X265 | VVenC
+    codec: X264 | X265 | VVenC
     header: int
 
 
 CASES = {
+    "x264": Case(X264(), 3),
+    "x264:8": Case(X264(depth=8), 3),
+    "x264:420": Case(X264(subsampling=420), 3),
     "x265": Case(X265(), 3),
     "x265:10": Case(X265(depth=10), 3),
     "x265:420": Case(X265(subsampling=420), 3),
@@ -82,6 +86,8 @@ def test_every_block_is_coded_with_the_qp_asked_for(case, qp, crop):
     if case.codec.stream == "hevc":
         assert 26 + fields["init_qp_minus26"] + fields["slice_qp_delta"] == qp
         assert fields["cu_qp_delta_enabled_flag"] == 0
+    elif case.codec.stream == "h264":
+        assert 26 + fields["pic_init_qp_minus26"] + fields["slice_qp_delta"] == qp
     else:
         assert 26 + fields["pps_init_qp_minus26"] + fields["sh_qp_delta"] == qp
         assert fields["pps_cu_qp_delta_enabled_flag"] == 0
@@ -95,12 +101,12 @@ def test_a_stream_is_parameter_sets_and_one_picture(case, crop):
     assert units["Slice Segment Header"] + units["Slice Header"] == 1
     assert not re.search(rb"[ -~]{12,}", data[:100])
     timing = {name: value for name, value in fields.items() if "timing" in name}
-    assert set(timing.values()) <= {0}
+    assert set(timing.values()) <= ({1} if case.codec.stream == "h264" else {0})
 
 
 def test_the_stream_says_bt709_full_range_and_its_format(case, crop):
     _, fields = headers(case, case.codec.encode(crop, Setting("qp", 37)))
-    if case.codec.stream == "hevc":
+    if case.codec.stream != "vvc":
         depth = 10 if "10 bits" in case.codec.describe().command else 8
         chroma = 1 if "YCbCr 420" in case.codec.describe().command else 3
         assert fields["video_full_range_flag"] == fields["matrix_coefficients"] == 1
@@ -160,12 +166,13 @@ def test_a_truncated_or_repeated_stream_is_refused(case, crop):
             case.codec.decode(spoilt)
 
 
-def test_one_wrong_bit_in_a_stream_of_x265_is_found(crop):
-    """Its decoder would make a slightly different picture of it, without an error."""
-    data = bytearray(X265().encode(crop, Setting("qp", 27)))
+@pytest.mark.parametrize("made", [X264, X265])
+def test_one_wrong_bit_in_a_stream_with_a_checksum_is_found(made, crop):
+    """The decoder would make a slightly different picture of it, without an error."""
+    data = bytearray(made().encode(crop, Setting("qp", 27)))
     data[-20] ^= 8
     with pytest.raises(CorruptStream, match="its checksum does not match"):
-        X265().decode(bytes(data))
+        made().decode(bytes(data))
 
 
 @pytest.fixture

@@ -3,15 +3,17 @@
 import inspect
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
 
 import benchmark
-from benchmark.commands.verb import add_verb, takes
+from benchmark.commands.verb import add_verb
+from benchmark.compare.experiment import Experiment
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, arguments, declared, option
-from benchmark.show.report.request import ReportRequest
+from benchmark.option import MANNER, declared, flat, opt, option, some
+from benchmark.show.figures.style import Look
 from support.bench.verbs import every_verb
 
 SHARED = {  # also of verbs that have no request, from `commands/options.py`
@@ -31,47 +33,53 @@ class Shaded(Request):
     shade: float = option(0.5, MANNER, "Shade of each image.", "--dark", least=0.1, most=1)
 
 
-def _draw(codecs, **options):
-    """{parameters}"""
-
-
-def verb_of(made, names="", **changed):
-    """Return the command of a verb that takes options, and the requests that it was given."""
-    given = []
+def verb_of(function):
+    """Return the command of a function."""
     app = typer.Typer(add_completion=False)
-
-    @takes(made, names, **changed)
-    def verb(request: made) -> None:
-        given.append(request)
-
-    add_verb(app, verb, "verb")
-    return typer.main.get_command(app), given
+    add_verb(app, flat(function), "verb")
+    return typer.main.get_command(app)
 
 
 def test_a_field_of_a_request_is_option_and_argument_without_another_declaration():
-    command, given = verb_of(Shaded)
+    made = []
+
+    def draw(codecs, *, request: Shaded):
+        """{parameters}"""
+        made.append(request)
+
+    command = verb_of(draw)
     command.main(["--dark", "0.7", "--codecs", "jpeg,webp", "--pack", "a"], standalone_mode=False)
-    assert given == [Shaded(shade=0.7, codecs=("jpeg", "webp"), packs=(Path("a"),))]
+    assert made == [Shaded(shade=0.7, codecs=("jpeg", "webp"), packs=(Path("a"),))]
     (shown,) = (param for param in command.params if param.name == "shade")
     assert (shown.help, shown.rich_help_panel, shown.default) == (
         "Shade of each image.",
         MANNER,
         0.5,
     )
-    made = arguments(Shaded)(_draw)
-    known = inspect.signature(made).parameters
+    called = flat(draw)
+    called(["jpeg", "webp"], packs="a", shade=0.7)
+    assert made[0] == made[1]
+    known = inspect.signature(called).parameters
     assert (known["shade"].default, known["codecs"].default) == (0.5, inspect.Parameter.empty)
-    assert "shade : float, default 0.5\n        Shade of each image." in made.__doc__
+    assert "shade : float, default 0.5\n    Shade of each image." in called.__doc__
     with pytest.raises(typer.BadParameter):
-        command.main(["--dark", "2"], standalone_mode=False)
+        command.main(["--codecs", "jpeg", "--dark", "2"], standalone_mode=False)
 
 
-def test_a_verb_takes_some_options_with_defaults_of_its_own():
-    other = option(Path("again"), MANNER, "Another folder.")
-    command, given = verb_of(Request, "limit results metrics", metrics="all", results=other)
+def test_a_verb_takes_some_options_with_defaults_and_declarations_of_its_own():
+    made = []
+
+    def draw(
+        request: Annotated[Request, some("limit results metrics", metrics="all")],
+        results: Annotated[Path, opt(MANNER, "Another folder.")] = Path("again"),
+    ):
+        made.append((request, results))
+
+    command = verb_of(draw)
     command.main([], standalone_mode=False)
     assert {param.name for param in command.params} == {"limit", "results", "metrics", "help"}
-    assert (given[0].results, len(given[0].metrics) > 20) == (Path("again"), True)
+    ((request, results),) = made
+    assert (request.results, results, len(request.metrics) > 20) == (results, Path("again"), True)
 
 
 def test_every_field_of_a_request_is_declared_and_in_run_and_in_python():
@@ -101,7 +109,7 @@ def test_values_of_python_and_of_the_command_line_become_one_request(points):
     assert Request.of(codecs=["jpeg"], metrics="psnr, lpips").metrics == ("psnr", "lpips")
 
 
-@pytest.mark.parametrize("made", [Request, ReportRequest])
+@pytest.mark.parametrize("made", [Request, Experiment, Look])
 def test_verbs_repeat_no_declaration_of_a_request(made):
     helps = {told.help for _, told in declared(made).values()} - SHARED
     for path in (Path(benchmark.__file__).parent / "commands").rglob("*.py"):

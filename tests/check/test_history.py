@@ -1,5 +1,6 @@
 """Checkpoints over time: a planted fault is named where it is, with the numbers of a check."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.check.history import History, State, headline, history_of, history_table, in_order
+from benchmark.check.history import History, State, headline, history_of, in_order, records_of
 from benchmark.check.history_figure import draw_history
 from benchmark.check.pairing import RowSet
 from benchmark.check.verdict import check
@@ -78,9 +79,13 @@ def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
     assert finding.lower_percent < 100 * (2 ** (0.9 / 6) - 1) < finding.upper_percent
     assert [of.other.number for of in result.of_best] == [0, 100, 200, 200, 400]
     assert not history_of(states(), ["psnr"], "bd_rate=20%").worse
-    columns = history_table(result)
-    assert columns.headers == ("state", "worse than the best before", "PSNR beside the first")
-    assert [cells[1] != "–" for cells in columns.rows] == [False, False, True, False, False]
+    records = records_of(result)
+    assert [of["state"] for of in records] == [f"step {n}00" for n in range(1, 6)]
+    assert [of["verdict"] == "regressed" for of in records] == [False, False, True, False, False]
+    assert [of["best"] for of in records] == [of.other.name for of in result.of_best]
+    assert records[2]["best_change_percent"] == finding.change_percent
+    changes = [of.finding.change_percent for of in result.of_first]
+    assert [of["first_change_percent"] for of in records] == changes
     assert headline(result).startswith("regressed at step 300: PSNR +")
 
 
@@ -91,13 +96,14 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     result = history_of(far, ["psnr"])
     worse = 40 + GAINS[2] - GAINS[3] + (NOISE[2] - NOISE[3])
     said = re.fullmatch(
-        r"regressed at step 300: PSNR (-\S+) dB at equal rate \[(-\S+), (-\S+)\] \(on 8 images "
+        r"regressed at step 300: PSNR \+(\S+) % \[\+(\S+), \+(\S+)\] \(BD-metric\) \(on 8 images "
         r"\(image-0, ...\) it never reaches the reference's lowest quality\), image (\S+), beside "
         "step 200",
         headline(result),
     )
     change, low, high = map(float, said.groups()[:3])
-    assert change == pytest.approx(-worse.mean(), abs=0.02)
+    level = result.worse[0].finding.level
+    assert change == pytest.approx(100 * worse.mean() / level, abs=0.05)
     assert low < change < high
     assert said[4] == IMAGES[np.argmax(worse)]
     (axes,) = draw_history(result, "ours", "set").figure.axes
@@ -126,9 +132,11 @@ def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_foun
 
 def test_of_an_image_out_of_reach_the_line_has_the_change_over_all_images_and_its_name():
     better = changed(4, lambda one: {"psnr_db": one["psnr_db"] - 60 * (one["image"] == "image-5")})
-    said = headline(history_of([states()[2], better], ["psnr"]))
+    result = history_of([states()[2], better], ["psnr"])
+    said = headline(result)
     gain = GAINS[4] - GAINS[2] - 60 / 8 + (NOISE[4] - NOISE[2]).mean()
-    assert said.startswith(f"regressed at step 400: PSNR {gain:+.2f} dB at equal rate [")
+    worse = -100 * gain / result.worse[0].finding.level
+    assert said.startswith(f"regressed at step 400: PSNR {worse:+.2f} % [")
     assert "(on image-5 it never reaches" in said
     assert said.endswith(", image image-5, beside step 200")
 
@@ -197,8 +205,11 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
     assert {"history.png", "history.pdf", "history.csv", "history.details.md"} <= {
         path.name for path in folder.iterdir()
     }
-    assert (folder / "history.csv").read_text().count("mine-1000") == 2
+    assert (folder / "history.csv").read_text().count("mine-1000") == 1
     assert "16 to do" not in bench(*words, code=1), "none is measured twice"
+    done = bench(*words, "--json", code=1)
+    records = json.loads(done[done.index("{\n") :])["records"]
+    assert [of["verdict"] for of in records] == ["improved", "regressed"]
 
 
 def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):

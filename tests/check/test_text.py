@@ -1,20 +1,20 @@
-"""What is said of a made-up check, word for word: sentences, tables, markdown and JUnit."""
+"""What is said of a made-up check, word for word: sentences, table, markdown and JUnit."""
 
 from dataclasses import replace
 from xml.etree import ElementTree
 
 from benchmark.answer import NOTHING, Absent
-from benchmark.check.changes import AtSetting, Finding, WorstImage
+from benchmark.check.changes import Finding, WorstImage
 from benchmark.check.text import (
+    answer,
     check_markdown,
-    first_lines,
     headline,
     junit_xml,
     sentences,
     subject_sentences,
-    tables,
 )
-from benchmark.check.verdict import Check, Subject
+from benchmark.check.verdict import Check
+from benchmark.show.table import Table
 
 PSNR = Finding(
     "jpeg", "psnr", "PSNR (dB)", "BD-rate", tuple("abcd"), verdict="undecided",
@@ -35,14 +35,14 @@ SLOW = Finding(
     "jpeg", "decode_seconds", "decode at most 40 ms", "limit", tuple("abcd"), verdict="missed",
     why="it is 50 ms at q=1",
 )  # fmt: skip
-JPEG = Subject(
-    "jpeg:new", "2.0, more", "jpeg", "1.0", 5, ("q=1", "q=2"), 3, "jpeg", 2, {}, ("a trial",)
-)
-VALUES = {"psnr_db": (30.0, 30.5), "ms_ssim": (0.9, 0.95), "lpips_alex": (None, 0.1)}
+JPEG = {
+    "label": "jpeg:new", "version": "2.0, more", "reference_label": "jpeg",
+    "reference_version": "1.0", "images": 5, "settings": ["q=1", "q=2"], "identical": 3,
+    "name": "jpeg", "equal_images": 2, "protocols": {}, "caveats": ["a trial"],
+}  # fmt: skip
 CHECK = Check(
-    "new", "old", "undecided", subjects=(JPEG,), findings=(PSNR, LPIPS, LOST),
-    at_settings=(AtSetting("jpeg", "q=1", (1.0, 1.05), VALUES),), notes=("a note",),
-)  # fmt: skip
+    "new", "old", "undecided", subjects=(JPEG,), findings=(PSNR, LPIPS, LOST), notes=("a note",)
+)
 
 
 def test_every_line_below_the_tables():
@@ -64,20 +64,13 @@ def test_every_line_below_the_tables():
         "missed: jpeg, decode at most 40 ms: it is 50 ms at q=1",
         "a note",
     ]
-    unequal = replace(CHECK, subjects=(JPEG._replace(equal_images=0, caveats=()),))
+    unequal = replace(CHECK, subjects=(JPEG | {"equal_images": 0, "caveats": []},))
     assert sentences(unequal) == sentences(CHECK)[2:]
 
 
-def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
+def test_the_headline_says_the_verdict_and_by_which_metrics():
     near = replace(PSNR, out_of_reach=())
-    seen = replace(CHECK, findings=(near, LPIPS, LOST))
-    assert headline(seen) == "UNDECIDED: PSNR +0.25 %"
-    assert first_lines(seen) == [
-        headline(seen),
-        subject_sentences(CHECK)[0],
-        "jpeg, PSNR (dB): BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images",
-        "-v shows every metric, means at equal settings, worst images and 1 caveat",
-    ]
+    assert headline(replace(CHECK, findings=(near, LPIPS, LOST))) == "UNDECIDED: PSNR +0.25 %"
     worst = [
         replace(near, verdict="regressed", why="", label=f"jpeg:{label}", change_percent=change)
         for label, change in (("a", 2.0), ("b", 5.0), ("c", 3.0), ("d", 4.0), ("e", 1.0))
@@ -87,53 +80,18 @@ def test_the_first_lines_say_the_verdict_by_which_metrics_and_why():
         "FAIL (regressed): jpeg:b PSNR +5.00 %, jpeg:d PSNR +4.00 %, jpeg:c PSNR +3.00 %, "
         "jpeg:a PSNR +2.00 % and 1 more"
     )
-    lines = first_lines(many)
-    assert len(lines) == 5
-    assert lines[1].endswith("3 streams of the same bytes; and 1 codec more")
-    assert lines[2].startswith("jpeg:b, PSNR (dB): BD-rate +5.00 % (")
-    assert lines[2].endswith("; worst a")
-    beyond = "on w it never reaches the reference's lowest quality"
-    far = replace(PSNR, verdict="regressed", why=beyond, change_percent=-3.0, metric_label="SSIM")
+    far = replace(PSNR, verdict="regressed", change_percent=-3.0, metric_label="SSIM")
     fallen = replace(many, findings=(*worst[:1], far), subjects=(JPEG,))
     assert headline(fallen) == "FAIL (regressed): SSIM, PSNR +2.00 %"
-    assert first_lines(fallen)[2].endswith(f"4 images: {beyond}")
     gained = replace(many, verdict="improved", subjects=(JPEG,), findings=tuple(
         replace(near, verdict="improved", change_percent=change) for change in (-1.0, -3.0)
     ))  # fmt: skip
     assert headline(gained) == "PASS (improved): PSNR -3.00 %, PSNR -1.00 %"
     lost = replace(CHECK, verdict="nothing measured")
     assert headline(lost) == "NO VERDICT (nothing measured): VMAF"
-    assert "no value" in first_lines(lost)[2]
-    refused = replace(CHECK, verdict="not comparable", why="other images", findings=())
-    assert first_lines(replace(refused, subjects=())) == [
-        "NO VERDICT (not comparable): other images"
-    ]
-
-
-def test_each_metric_that_was_named_has_its_line_also_a_better_or_an_equal_one():
-    worse = replace(PSNR, verdict="regressed", why="", change_percent=5.21, out_of_reach=())
-    better = replace(LPIPS, verdict="undecided", change_percent=-24.0)
-    named = ("psnr", "lpips", "vmaf")
-    found = (worse, better, replace(LPIPS, label="avif"), LOST)
-    lines = first_lines(replace(CHECK, verdict="regressed", findings=found, named=named))
-    assert [line.partition(" (+0.00 %")[0] for line in lines[2:-1]] == [
-        "jpeg, PSNR (dB): BD-rate +5.21 % (-0.50 % to –), margin ±1 %, 4 images; worst a",
-        "jpeg, LPIPS: undecided: BD-metric -24.00 %",
-        "avif, LPIPS: equivalent: BD-metric +0.00 %",
-        "jpeg, VMAF: nothing measured: something that was to be judged has no values: no value",
-    ]
-
-
-def test_bounds_inside_the_margin_without_a_verdict_say_why():
-    inside = replace(PSNR, out_of_reach=(), unknown=(), lower_percent=-0.92, upper_percent=0.98)
-    line = first_lines(replace(CHECK, findings=(inside,)))[2]
-    assert line == (
-        "jpeg, PSNR (dB): BD-rate +0.25 % (-0.92 % to +0.98 %), margin ±1 % (inside it, but not "
-        "once corrected for several metrics and skew), 4 images: about 30 images"
-    )
-    for other in ({"verdict": "equivalent"}, {"upper_percent": 1.02}, {"unknown": PSNR.unknown}):
-        finding = replace(inside, **other)
-        assert "corrected" not in junit_xml(replace(CHECK, findings=(finding,)))
+    refused = replace(CHECK, verdict="not comparable", why="other images", findings=(), subjects=())
+    assert answer(refused).title == "NO VERDICT (not comparable): other images"
+    assert (answer(refused).code, answer(CHECK).code) == (4, 3)
 
 
 def test_the_markdown_of_an_image_out_of_reach_has_no_word_of_a_margin():
@@ -150,11 +108,12 @@ def test_the_markdown_of_an_image_out_of_reach_has_no_word_of_a_margin():
 def test_a_sentence_says_what_was_compared():
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
     assert subject_sentences(CHECK) == [f"{against}, 3 streams of the same bytes"]
-    assert subject_sentences(replace(CHECK, subjects=(JPEG._replace(identical=0),))) == [against]
+    assert subject_sentences(replace(CHECK, subjects=(JPEG | {"identical": 0},))) == [against]
 
 
-def test_tables_have_a_row_for_each_finding_and_setting():
-    table, means = tables(replace(CHECK, findings=(PSNR, LPIPS, LOST, SLOW)))
+def test_the_table_has_a_row_for_each_finding():
+    made = answer(replace(CHECK, findings=(PSNR, LPIPS, LOST, SLOW)))
+    table = Table.of(made.columns, made.records)
     assert table.headers == (
         "codec", "metric", "by", "verdict", "change", "at least", "at most", "margin", "images",
     )  # fmt: skip
@@ -165,19 +124,17 @@ def test_tables_have_a_row_for_each_finding_and_setting():
         ("jpeg", "VMAF", "BD-metric", "nothing measured", *none, "0"),
         ("jpeg", "decode at most 40 ms", "limit", "missed", *none, "4"),
     )
-    assert table.notes[1].endswith(
+    assert table.words == 4
+    assert made.summary.splitlines()[1].endswith(
         "with 95 % confidence if changes are hardly skewed; verdicts are corrected for 2 of them "
         "(Holm)."
     )
-    (single, _) = tables(replace(CHECK, findings=(PSNR,)))
-    assert single.notes[1].endswith("if changes are hardly skewed.")
-    assert tables(replace(CHECK, findings=())) == [means]
-    assert means.headers == ("codec", "setting", "bpp", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)")
-    assert means.rows == (
-        ("jpeg", "q=1", "1.0500 (+5.00 %)", "30.50 (+0.50)", "0.9500 (+0.0500)", NOTHING),
+    assert made.summary.splitlines()[2:] == sentences(
+        replace(CHECK, findings=(PSNR, LPIPS, LOST, SLOW))
     )
-    assert [of.words for of in (table, means)] == [4, 2]
-    assert tables(replace(CHECK, findings=(), at_settings=())) == []
+    single = answer(replace(CHECK, findings=(PSNR,)))
+    assert single.summary.splitlines()[1].endswith("if changes are hardly skewed.")
+    assert made.facts["subjects"] == [JPEG]
 
 
 def test_a_case_for_each_finding_fails_errs_or_passes():
@@ -186,7 +143,8 @@ def test_a_case_for_each_finding_fails_errs_or_passes():
     cases = {case.get("name"): case for case in suite.iter("testcase")}
     (undecided,) = cases["PSNR (dB) BD-rate"]
     assert undecided.get("message") == (
-        "undecided: BD-rate +0.25 % (-0.50 % to –), margin ±1 %, 4 images: about 30 images"
+        "undecided: change +0.25 %, at least -0.50 %, at most –, margin ±1 %, images 4: about 30 "
+        "images"
     )
     assert undecided.text.splitlines()[1:] == ["a +2.00 %", "b +0.50 %", "c +0.00 %"]
     (lost,) = cases["VMAF BD-metric"]
@@ -214,7 +172,7 @@ def test_what_cannot_be_compared_is_an_error_and_says_why():
     assert check_markdown(refused) == ("### ⚠️ bench check: not comparable\n\nother images.\n")
 
 
-def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
+def test_the_markdown_begins_with_the_verdict():
     lines = check_markdown(CHECK).splitlines()
     assert lines[:4] == [
         "### ❔ bench check: undecided", "",
@@ -225,6 +183,3 @@ def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
     begin = lines.index(bullets[0])
     assert lines[begin : begin + len(bullets)] == bullets
     assert any(line.startswith("| jpeg | PSNR (dB) | BD-rate | undecided |") for line in lines)
-    folded = lines.index("<details><summary>Means at equal settings</summary>")
-    assert [lines[at] for at in (folded - 1, folded + 1, -1)] == ["", "", "</details>"]
-    assert "details>" not in check_markdown(replace(CHECK, at_settings=()))

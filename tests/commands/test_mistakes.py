@@ -27,7 +27,6 @@ MISTAKES = {
         export images --to out --dataset ./photos --codecs jpg
         encode in.png out.jpg --codec jpg
         study new --codecs jpg --dataset ./photos
-        train --recipe smoke --data sample --out out --model jpg
         fetch jpg
     """,
     "bad option of a codec": """
@@ -109,7 +108,6 @@ MISTAKES = {
         report --page --page-images x --metrics psnr
         check results results --margin psnr=x
         train --recipe smoke --data sample --out out --device cuda:
-        train --recipe smoke --data sample --out out --accumulate 3
         train --recipe smoke --data sample --out out --max-minutes -1
         check results results --require psnr>=30at0bpp
         check results results --require psnrr>=30at1bpp
@@ -121,9 +119,8 @@ MISTAKES = {
         study new --dataset ./photos --each 1
         figures crops --dataset ./photos --box=-1,2,3,4
         train --recipe smoke --data sample --out out --seed -1
-        encode photo.png out.crdr --q 9
-        encode photo.png out.crdr --bpp 0
-        checkpoint card notes.txt --steps -1
+        encode photo.png out.crdr --point q=9
+        encode photo.png out.crdr --codec ours:beta=0:bpp=-1
         checkpoint info notes.txt
         run --codecs ours:beta=0:effort=9 --dataset ./photos
         checkpoint import notes.txt --steps -1
@@ -158,18 +155,14 @@ MISTAKES = {
         train --recipe dawn --data sample --out out
         train --recipe smoke --data sample --out out --suite pairs
         train --recipe smoke --data sample --out out --suite matched --members hyperprior-9
-        train --recipe smoke --data sample --out out --model hyperprior
-        train --recipe smoke --data sample --out out --precision tf32
-        encode photo.png out.crdr --q 1 --q-map photo.png
-        encode photo.png out.crdr --q 1 --bpp 0.2
-        encode photo.png out.jpg --codec jpeg --effort 1
-        encode photo.png out.crdr --effort 1 --search-for speed
+        encode photo.png out.crdr --codec ours:beta=0:bpp=0.2 --q-map photo.png
+        encode photo.png out.jpg --codec jpeg:effort=1
+        encode photo.png out.crdr --codec ours:beta=0:effort=1:search_for=speed
         decode notes.txt out.jpg
         fetch alexnet --from photo.png
     """,
     "several where one is taken": """
         check results results --against results
-        train --recipe smoke --data sample --out out --suite matched --model ivr
         check --codec jpeg,webp --against results
         check results results --codec jpeg --reference-codec jpeg,webp
     """,
@@ -199,10 +192,9 @@ MISTAKES = {
         pack import nowhere.tar
         encode nowhere.png out.crdr
         encode photo.png out.crdr --q-map nowhere.png
-        encode photo.png out.crdr --checkpoint nowhere.safetensors
+        encode photo.png out.crdr --codec ours:beta=0:checkpoint=nowhere.safetensors
         decode nowhere.crdr out.png
         checkpoint import nowhere.pth.tar
-        checkpoint card nowhere.safetensors
         checkpoint info nowhere.safetensors
         fetch kodak --from nowhere.zip --data-dir data
         train --recipe nowhere.toml --data sample --out out
@@ -217,7 +209,7 @@ MISTAKES = {
         pack import notes.txt
         audit pack notes.txt
         encode notes.txt out.crdr
-        encode photo.png out.crdr --checkpoint notes.txt
+        encode photo.png out.crdr --codec ours:beta=0:checkpoint=notes.txt
         decode notes.txt out.png
         checkpoint import notes.txt
         train --recipe notes.txt --data sample --out out

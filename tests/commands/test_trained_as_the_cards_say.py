@@ -1,6 +1,5 @@
 """What the pages say of the bundled checkpoints' training, from their cards and the recipes."""
 
-import math
 import re
 from dataclasses import asdict
 from functools import cache
@@ -166,8 +165,5 @@ def test_what_is_said_of_receivers_recipes_and_empty_latents_is_so():
     cpu = {name for name, card in CARDS.items() if card.device == "cpu"}
     on_gpu = {"dirac-elic", "elic-4", "ivr", "ours"}
     assert CARDS.keys() - cpu == on_gpu, "two CPU cores, and minutes on a GPU"
-    published, eight = load_recipe("paper"), load_recipe("paper-8")
-    for one, other in zip(published.stages, eight.stages, strict=True):
-        assert (other.batch, other.steps) == (8 * one.batch, one.steps // 8)
-        assert other.learning_rate == pytest.approx(one.learning_rate * math.sqrt(8), rel=0.02)
-    assert {stage.crop_px for stage in published.stages} == {2 * side for side in seen(MICRO)}
+    published = {stage.crop_px for stage in load_recipe("paper").stages}
+    assert published == {2 * side for side in seen(MICRO)}

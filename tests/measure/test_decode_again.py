@@ -10,6 +10,7 @@ from benchmark.codec import Setting
 from benchmark.measure import decode_again
 from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import Decoder, reconstruct_all
+from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
@@ -81,7 +82,8 @@ def contents(tmp_path, photo, monkeypatch):
         results=tmp_path / "results", jobs=1,
     )  # fmt: skip
     assert not done.failures
-    return dataset_contents(tmp_path / "results", done.matrix.store.folder.name, [])
+    named = NamedCodecs(f"{FAKES}:Drifts")
+    return dataset_contents(tmp_path / "results", done.matrix.store.folder.name, [], named)
 
 
 def reconstructed(rows, contents, device):
@@ -115,3 +117,11 @@ def test_a_stream_that_was_not_kept_does_not_end_the_others(contents):
     result = reconstructed([first, *others], contents, "cpu")
     assert result[0] == Failed("load", "its stream was not kept")
     assert not any(isinstance(one, Failed) for one in result[1:])
+
+
+def test_code_that_rows_name_is_not_run_where_no_command_names_it(contents):
+    rows = contents.table.rows(named=True)
+    result = reconstructed(rows, contents._replace(codecs=EVERY), "cpu")
+    assert {(of.stage, "runs only where --codecs names it" in of.reason) for of in result} == {
+        ("load", True)
+    }

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -105,7 +104,7 @@ def test_several_nodes_give_the_rows_that_one_process_gives_and_crashes_stay_row
     assert (len(result), len(failed)) == (18, 3)
 
 
-def test_photographs_are_kept_in_the_cluster_while_a_parcel_of_them_is_in_flight(
+def test_photographs_are_kept_in_the_cluster_while_a_cell_of_them_is_in_flight(
     cluster, sources, monkeypatch
 ):
     put, done = [], set()
@@ -194,42 +193,26 @@ def test_codecs_for_a_gpu_have_a_lane_of_their_own_with_a_gpu_and_others_see_non
     assert reported == {("cuda", b"0"), ("cpu", b"")}, "the first GPU of its node, and none"
 
 
-def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_measured(
+def test_a_node_that_lacks_something_takes_no_part_and_others_do_its_cells(
     cluster, sources, monkeypatch
 ):
-    both = cells(f"{CODECS}:OnlyThere", sources[:1]) + cells(f"{FAKES}:Honest", sources[:1])
-    monkeypatch.setenv("BENCH_ON_A_NODE", "1")
-    remarks = {}
-    result = cluster.rows(both, remarks)
-    assert Counter(row["status"] for row in result.values()) == {"ok": 3, "failed": 3}
-    (reason,) = {row["reason"] for row in result.values() if row["status"] == "failed"}
-    label = parse_codec(f"{CODECS}:OnlyThere").text
-    assert reason.startswith(f"no node can run {label}: node ")
-    assert reason.endswith("the program 'nonesuch' is not on the PATH: install it")
-    assert any(f"cannot run {label}: the program 'nonesuch'" in remark for remark in remarks)
-
-
-def test_cells_that_only_a_lost_node_could_run_do_not_wait_for_it(cluster, sources, monkeypatch):
-    """Ray lists a node for some seconds after its end: here until a cell is left for it alone."""
     to_do = cells(f"{CODECS}:OnlyThere", sources[:1])
     monkeypatch.setenv("BENCH_ON_A_NODE", "1")
-    lost, there, send, barred = {"f" * 56: Node("192.0.2.1", 1, 0)}, ray._nodes, RayEngine._sent, []
+    with pytest.raises(BenchError, match="no node of the cluster can work: node ") as refused:
+        cluster.rows(to_do)
+    what = f"takes no part: {parse_codec(f'{CODECS}:OnlyThere').text}: the program 'nonesuch'"
+    assert str(refused.value).count(what) == len(cluster.nodes)
+    send, first = RayEngine._sent, []
 
-    def sent(*given):
-        reference, nodes = send(*given)
-        barred.append(nodes)
-        return reference, nodes
-
-    def nodes(of):
-        alone = len(cluster.nodes) in map(len, barred)
-        return there(of) if alone else {**there(of), **lost}
+    def sent(self, *given):
+        if not first:
+            first.append(next(iter(ray._nodes(self._ray))))
+            self._refused[first[0]] = "node 192.0.2.1 takes no part: it lacks a program"
+        return send(self, *given)
 
     monkeypatch.setattr(RayEngine, "_sent", sent)
-    monkeypatch.setattr(ray, "_nodes", nodes)
-    events = cluster.run(to_do)
-    outcomes = [event.outcome for event in islice(events, 60) if event is not None]
-    assert len(barred[-1]) == len(cluster.nodes), "a cell was sent to the lost node"
-    assert [outcome.row["status"] for outcome in outcomes] == ["failed"] * 3
+    result = cluster.rows(cells(f"{FAKES}:Honest", sources))
+    assert {row["status"] for row in result.values()} == {"ok"}
 
 
 def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources, monkeypatch):
@@ -239,7 +222,7 @@ def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources
 
 
 def test_a_worker_that_cannot_work_at_all_ends_the_run_in_a_sentence(cluster, sources, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.ray.measure", lambda *parcel: 1 / 0)
+    monkeypatch.setattr("benchmark.measure.ray.measure", lambda *task: 1 / 0)
     with pytest.raises(BenchError, match="a worker of the cluster cannot work: ZeroDivisionError"):
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 

@@ -11,7 +11,7 @@ from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure import node
 from benchmark.measure.cells import Cell, Failed, Rescore
 from benchmark.measure.node import NodeBench, NotHere, Run, carry_out_here, process_of
-from benchmark.measure.ray import gpu_workers, packed, parcels, variables
+from benchmark.measure.ray import packed, variables
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
@@ -43,12 +43,11 @@ def _end_of_process():
         node._HERE.pop()[2].end(busy=False)
 
 
-def sent(run, task, *streams):
+def sent(run, task, stream=None):
     """The outcome of a task on a node without shared storage."""
     file = ImageFile(task.source.file.name, NOWHERE / "a.png")
     gone = task._replace(source=task.source._replace(file=file))
-    (outcome,) = carry_out_here(run, [gone], task.source.file.path.read_bytes(), streams)
-    return outcome
+    return carry_out_here(run, gone, task.source.file.path.read_bytes(), stream)
 
 
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source):
@@ -60,9 +59,9 @@ def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source)
         assert there.row["machine"] != "driver", "a row names the machine that measured it"
 
 
-def test_a_codecs_crash_is_a_failed_row_and_the_rest_of_its_parcel_is_measured(source):
-    tasks = cells(f"{FAKES}:Segfaults", [source])
-    outcomes = carry_out_here(run_of([FAKES]), tasks, source.file.path.read_bytes())
+def test_a_codecs_crash_is_a_failed_row_and_the_next_cells_are_measured(source):
+    run = run_of([FAKES])
+    outcomes = [sent(run, task) for task in cells(f"{FAKES}:Segfaults", [source])]
     assert [outcome.row["status"] for outcome in outcomes] == ["ok", "failed", "ok"]
     assert outcomes[1].row["stage"] == "worker"
     assert outcomes[1].row["reason"].endswith("was killed by SIGSEGV")
@@ -194,17 +193,3 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     process.connection.close()  # as where Ray kills the worker
     node._HERE.clear()
     assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"
-
-
-def test_short_cells_of_an_image_and_a_codec_travel_together_and_long_ones_first(source):
-    other = source._replace(sha256="1" * 64)
-    jpeg, webp = (cells(codec, [source, other])[:4] for codec in ("jpeg", "webp"))
-    seconds = dict.fromkeys(jpeg, 4.0) | dict.fromkeys(webp, 1.0)
-    seconds |= {webp[0]: None, webp[1]: 99.0}
-    expected = [[webp[0]], [webp[1]], jpeg[:2], jpeg[2:], webp[2:]]
-    assert parcels([*jpeg, *webp], seconds.get) == expected
-
-
-def test_workers_on_gpus_do_not_span_nodes_nor_share_what_is_left_of_two():
-    for share, workers in {0.3: 15, 0.5: 10, 1: 5, 2: 2, 4: 0}.items():
-        assert sum(gpu_workers(gpus, share) for gpus in (2, 3, 0)) == workers

@@ -52,7 +52,7 @@ def measured(mine, tmp_path):
     def run(verb="run", *words):
         log = tmp_path / "encoded.txt"
         log.unlink(missing_ok=True)
-        codecs = ("--codecs", f"{mine}:Mine") if verb == "run" else ("--codec", f"{mine}:Mine")
+        codecs = ("--codec" if verb == "check" else "--codecs", f"{mine}:Mine")
         shared = ("--dataset", images, "--metrics", "psnr", "--jobs", "1")
         done = bench(verb, *codecs, *shared, *words)
         text = log.read_text() if log.exists() else ""
@@ -93,6 +93,8 @@ def test_what_a_check_has_measured_a_run_takes_over(measured, tmp_path):
     checked, done = measured("check", "--against", reference, "--results", results / "checks")
     assert done.returncode in (0, 1, 3, 4), done.stderr
     assert checked == EVERY
+    again, planned = measured("plan", "--results", results, "--json")
+    assert (json.loads(planned.stdout)["to_do"], again) == (0, set())
     again, done = measured("run", "--results", results)
     assert done.returncode == 0, done.stderr
     assert again == set()

@@ -54,9 +54,9 @@ cell, conditions = matrix.cells[0], Conditions.of(request, matrix.store.folder)
 """
 REPORT = """
 from benchmark.show.report.report import write_reports
-from benchmark.show.report.request import ReportRequest
+from benchmark.compare.experiment import Experiment
 from pathlib import Path
-(report,) = write_reports(ReportRequest(results=Path({results!r}), metrics="psnr"))
+(report,) = write_reports(Experiment(Path({results!r}), "all", metrics="psnr"))
 assert report.files
 """
 

@@ -8,21 +8,20 @@ import pytest
 
 from benchmark.codec import Setting
 from benchmark.measure.cells import Conditions, Failed
-from benchmark.measure.decode_again import decode_all
+from benchmark.measure.decode_again import decode_all, reconstruct_all
 from benchmark.measure.record import Recorder, Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
-from benchmark.measure.verify import Verifier, kept_rows, verify
+from benchmark.measure.verify import kept_rows, verify
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.codecs.fakes import Honest
-from support.codecs.files import FAKES
+from support.codecs.files import FAKES, conditions
 
 HONEST = f"{FAKES}:Honest"
-HERE = Verifier("cpu", 1)
 
 
 def run(images, results, codec, *more):
@@ -57,8 +56,10 @@ def kept(store, cells=None):
 
 def audited(store, device="cpu"):
     """Return how many rows are verified, and what is wrong with the others."""
-    done = [it[1] for it in Verifier(device, 2)(kept(store)) if it is not None]
-    return done.count(None), [failed for failed in done if failed is not None]
+    of = kept(store)
+    done = [it[1] for it in reconstruct_all(of.rows, of.contents, device, 2) if it is not None]
+    failures = [result for result in done if isinstance(result, Failed)]
+    return len(done) - len(failures), failures
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path
     assert refused.returncode == 2
     assert "has no verified rows" in refused.stderr
     some = kept(store, store.table()["cell"].to_list()[:3])
-    assert verify(some, HERE, lambda progress: None, Tracebacks()) == []
+    assert verify(some, conditions(jobs=1), lambda progress: None, Tracebacks()) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:

@@ -8,10 +8,9 @@ import pytest
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request
 from benchmark.review.sent import open_photographs
-from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
 from support.bench.command import bench
-from support.packs.honest_pack import rewrite
+from support.packs.honest_pack import edit_rows
 from support.rows.measured import row
 
 
@@ -57,14 +56,15 @@ def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
     author, photos, tmp_path
 ):
     shutil.unpack_archive(author / "mine.tar", tmp_path, filter="data")
-    pack = open_pack(tmp_path / "mine")
-    first, second, third, fourth, *_ = pack.streams.values()
-    rows = tmp_path / "mine" / "rows.csv"
-    psnr = second.fields["psnr_db"]
-    rewrite(rows, psnr, repr(float(psnr) + 1e-5))
-    rewrite(rows, third.fields["decoded_sha256"], "0" * 64)
-    rewrite(rows, f",{fourth.fields['bpp']},", ",0.5,")
-    (tmp_path / "mine" / "streams" / first.sha256).write_bytes(b"")
+
+    def edit(rows):
+        first, second, third, fourth, *_ = rows
+        second["psnr_db"] += 1e-5
+        third["decoded_sha256"] = "0" * 64
+        fourth["bpp"] = 0.5
+        (tmp_path / "mine" / "streams" / first["stream_sha256"]).write_bytes(b"")
+
+    edit_rows(tmp_path / "mine", edit)
     code, facts = audited(tmp_path / "mine", photos, tmp_path)
     assert (code, facts["decoded"], len(facts["wrong"])) == (1, 14, 4)
     assert facts["compared"] == {"psnr_db": 14}

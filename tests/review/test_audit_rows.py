@@ -7,7 +7,7 @@ import shutil
 import polars as pl
 import pytest
 
-from benchmark.review.audit import compare_rows, settings_of
+from benchmark.review.audit import compare_rows
 from benchmark.rows.shard import schema_of, write_shard
 from support.bench.command import bench
 from support.files.noise import noise_images
@@ -21,17 +21,19 @@ def rows(**columns):
 def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
     digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64}
     stored = table(rows(**digest))
-    (same,) = compare_rows(stored, table(rows(**digest)), ["psnr"])
-    assert (same.rows, same.measured_again, same.bytes_equal, same.pixels_equal) == (2, 2, 2, 2)
-    assert (same.values, same.values_equal, same.wrong) == (2, 2, [])
+    ((same,), wrong) = compare_rows(stored, table(rows(**digest)), ["psnr"])
+    names = ("rows", "measured_again", "bytes_equal", "pixels_equal", "values", "values_equal")
+    assert [same[name] for name in (*names, "wrong", "missing")] == [2] * 6 + [0, 0]
+    assert wrong == []
     for changed, reported in (
         ({"stream_sha256": "3" * 64}, "the stream differs"),
         ({"num_bytes": 7}, "7 now"),
         ({"decoded_sha256": "3" * 64, "psnr_db": None}, "other pixels"),
         ({"psnr_db": 1.0}, "psnr_db is 1.0, not"),
     ):
-        (one,) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
-        assert [reported in wrong.why for wrong in one.wrong] == [True, True], one.wrong
+        ((one,), wrong) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
+        assert [reported in it.why for it in wrong] == [True, True], wrong
+        assert one["wrong"] == 2
 
 
 def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
@@ -41,13 +43,21 @@ def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
         ({"psnr_db": 30.0009, "stream_sha256": "4" * 64}, 2),
     ):  # fmt: skip
         change |= {"decoded_sha256": "3" * 64}
-        (one,) = compare_rows(table(rows(**digest)), table(rows(**(digest | change))), ["psnr"])
-        assert (one.pixels_equal, one.rounded, bool(one.wrong)) == (0, rounded, not rounded)
+        made = compare_rows(table(rows(**digest)), table(rows(**(digest | change))), ["psnr"])
+        ((one,), wrong) = made
+        assert (one["pixels_equal"], one["rounded"], bool(wrong)) == (0, rounded, not rounded)
 
 
 def test_rows_of_another_build_are_counted_and_may_differ():
-    (one,) = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
-    assert (one.measured_again, one.other_build, one.bytes_equal, one.wrong) == (2, 2, 0, [])
+    made = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
+    ((one,), wrong) = made
+    counts = one["measured_again"], one["other_build"], one["bytes_equal"], one["other_processor"]
+    assert (*counts, wrong) == (2, 2, 0, 0, [])
+
+
+def test_rows_without_another_are_missing():
+    ((one,), wrong) = compare_rows(table(rows()), table(rows()[:1]), ["psnr"])
+    assert (one["rows"], one["measured_again"], one["missing"], wrong) == (2, 1, 1, [])
 
 
 @pytest.mark.parametrize(
@@ -73,13 +83,9 @@ def test_streams_of_a_network_may_differ_a_little_on_another_kind_of_processor(c
         "stream_sha256": "3" * 64, "decoded_sha256": "4" * 64,
     }  # fmt: skip
     stored = table(rows(**(before | {"parameters": changed.get("parameters", 9)})))
-    (again,) = compare_rows(stored, table(rows(**(before | now | changed))), ["psnr"])
-    assert (again.other_processor, bool(again.wrong)) == (2 * may, not may)
-
-
-def test_settings_are_those_of_the_rows_by_codec_with_options():
-    mine = [row("ours", q, "a.png", variant="beta=0", setting_name="q") for q in (0.5, 2)]
-    assert settings_of(table(mine)) == {"ours:beta=0": ("ours:beta=0.q=0.5,2",)}
+    made = compare_rows(stored, table(rows(**(before | now | changed))), ["psnr"])
+    ((again,), wrong) = made
+    assert (again["other_processor"], bool(wrong)) == (2 * may, not may)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """Packs that lack a column, or have nonsense in one: a sentence, or a review."""
 
-import csv
 import math
 import shutil
 from contextlib import suppress
-from io import StringIO
 
 import numpy as np
 import pytest
@@ -13,9 +11,10 @@ from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
 from benchmark.review.decode import Decoded, _compared, _Pictures
 from benchmark.review.review import html_text, markdown_review
-from benchmark.review.sent import _possible, label_of_row, sent_rows
+from benchmark.review.sent import label_of_row, sent_rows
 from benchmark.review.site import Entry, board, index_html
 from benchmark.rows.packs.pack import open_pack
+from support.packs.honest_pack import rows_in, write_rows
 from support.rows.measured import row
 
 PIXELS = np.zeros((64, 64, 3), np.uint8)
@@ -23,23 +22,19 @@ PICTURES = _Pictures(lambda row: None, None, ())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", [None, "", "-1", "nan", "<b>"])
+@pytest.mark.parametrize("value", [None, "", -1, math.nan, "<b>"])
 def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
     author, reviewed, tmp_path, value
 ):
     shutil.unpack_archive(author / "code.tar", tmp_path / "whole", filter="data")
-    lines = list(csv.DictReader(StringIO((tmp_path / "whole/code/rows.csv").read_text())))
+    lines = rows_in(tmp_path / "whole/code")
     for place, column in enumerate(lines[0]):
         pack = shutil.copytree(tmp_path / "whole/code", tmp_path / f"p{place}")
         if value is None:
             spoilt = [{k: v for k, v in line.items() if k != column} for line in lines]
         else:
             spoilt = [{**line, column: value} for line in lines]
-        text = StringIO()
-        writer = csv.DictWriter(text, list(spoilt[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(spoilt)
-        (pack / "rows.csv").write_text(text.getvalue())
+        write_rows(pack, spoilt)
         with suppress(BenchError):
             done = reviewed(pack)  # its codec is a file, so that nothing is decoded
             assert "<b>" not in html_text(done) + markdown_review(done)
@@ -53,21 +48,18 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
 
 
 def _sent(pack):
-    return sent_rows([open_pack(pack)])[0]
+    return sent_rows([open_pack(pack)])
 
 
 def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(author, tmp_path):
     shutil.unpack_archive(author / "mine.tar", tmp_path, filter="data")
     honest = _sent(tmp_path / "mine")
-    text = StringIO((tmp_path / "mine" / "rows.csv").read_text())
-    numbers = dict.fromkeys(("generation", "jobs", "parameters", "container_bytes"), "2")
-    numbers |= dict.fromkeys(("encode_kmac", "decode_kmac", "estimated_bits"), "0.5")
-    marks = dict.fromkeys(("timing", "source_lossy"), "True")
-    lines = [{**line, **numbers, **marks} for line in csv.DictReader(text)]
-    with (tmp_path / "mine" / "rows.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    numbers = dict.fromkeys(("generation", "jobs", "parameters", "container_bytes"), 2)
+    numbers |= dict.fromkeys(("encode_kmac", "decode_kmac", "estimated_bits"), 0.5)
+    marks = dict.fromkeys(("timing", "source_lossy"), True)
+    write_rows(tmp_path / "mine", [
+        {**line, **numbers, **marks} for line in rows_in(tmp_path / "mine")
+    ])  # fmt: skip
     assert [of.row for of in _sent(tmp_path / "mine")] == [of.row for of in honest]
     assert {honest[0].row[name] for name in (*numbers, *marks)} == {None}
 
@@ -80,12 +72,3 @@ def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state
     stream = Decoded(row("webp", 30, "a", width_px=size, height_px=64), "failed")
     done = _compared(stream, HashedImage("0" * 64, PIXELS), PICTURES)
     assert (done.state, done.reason) == (state, why)
-
-
-def test_a_row_of_no_size_no_bytes_or_no_setting_is_none():
-    for name in ("width_px", "height_px", "num_bytes"):
-        assert [bool(_possible(row("webp", 30, "a", bpp=9.0) | {name: value}))
-                for value in (1, 0, -1, None)] == [True, False, False, False]  # fmt: skip
-    settings = [30.0, None, math.inf, math.nan]
-    possible = [_possible(row("webp", 30, "a") | {"setting_value": at}) for at in settings]
-    assert [bool(of) for of in possible] == [True, True, False, False]

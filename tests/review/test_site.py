@@ -1,12 +1,10 @@
 """The leaderboard: which packs are audited, how they are ranked, and its workflow's script."""
 
-import csv
 import os
 import re
 import shutil
 import subprocess
 import sys
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +20,7 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from conftest import ROOT
 from support.bench.command import bench
-from support.packs.honest_pack import quiet
+from support.packs.honest_pack import quiet, rows_in, write_rows
 from support.rows.measured import doubling, row
 
 
@@ -139,13 +137,8 @@ def repository(tmp_path_factory):
     for name, codecs in (("good", "webp,jpeg"), ("boast", "webp")):
         pack = ("pack", "export", repo / "submissions" / name, "--codecs", codecs)
         assert bench(*pack, "--dataset", "sample", "--results", results).returncode == 0
-    lines = repo / "submissions" / "boast" / "rows.csv"
-    rows = list(csv.DictReader(StringIO(lines.read_text())))
-    text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**record, "psnr_db": float(record["psnr_db"]) + 0.5} for record in rows)
-    lines.write_text(text.getvalue())
+    boast = repo / "submissions" / "boast"
+    write_rows(boast, [{**it, "psnr_db": it["psnr_db"] + 0.5} for it in rows_in(boast)])
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "-m", "Submit two codecs")
     git(repo, "checkout", "-q", "main")

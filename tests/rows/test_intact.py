@@ -218,15 +218,15 @@ def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp
     record.write_text("{")
     (store.folder / "streams" / ".draft.part").write_bytes(b"")
     done = bench("doctor", results, "--json")
-    (reported,) = json.loads(done.stdout)
-    outcome = {(one["state"], one["path"]) for one in reported["findings"]}
+    reported = json.loads(done.stdout)
+    outcome = {(one["state"], one["path"]) for one in reported["records"]}
     assert outcome == {
         ("unverified", str(older)), ("damaged", str(bad)), ("damaged", str(flipped)),
         ("missing", str(store.folder / "streams")), ("damaged", str(record)),
         ("draft", str(store.folder / "streams" / ".draft.part")),
     }  # fmt: skip
     assert (done.returncode, reported["wrong"]) == (1, True)
-    assert all(one["remedy"] for one in reported["findings"])
+    assert all(one["remedy"] for one in reported["records"])
     nothing = bench("doctor", tmp_path / "none")
     assert nothing.returncode == 2
     assert nothing.stderr.count("bench: ") == 1

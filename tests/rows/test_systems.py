@@ -9,7 +9,7 @@ from benchmark.rows.systems import (
     measured_names,
     short_names,
 )
-from benchmark.spec import CodecSpec, parse_codec
+from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
 
 
 def test_measured_codecs_have_the_names_that_figures_show():
@@ -23,6 +23,17 @@ def test_a_published_network_is_no_standard_codec_though_no_group_of_the_paper_h
     kinds = {system.name: kind(system) for system in SYSTEMS}
     assert kinds["DiffEIC"] == kinds["StableCodec"] == kinds["HiFiC without GAN"] == "learned"
     assert kinds["HM"] == kinds["VTM"] == kinds["JPEG XL"] == "standard"
+
+
+def test_every_codec_takes_a_name_and_each_of_its_variants_has_its_own():
+    assert [spec.label for spec in resolve(parse_codec("ours:name=A"))] == [
+        "A beta=0",
+        "A beta=3.84",
+    ]
+    (spec,) = resolve(parse_codec("jpeg:optimize=1:name=A"))
+    assert (spec.label, short_names([spec.label])) == ("A", {"A": "A"})
+    named, plain = (load_codec(of) for of in (spec, parse_codec("jpeg:optimize=1")))
+    assert named.describe() == plain.describe()
 
 
 def test_systems_come_in_groups():

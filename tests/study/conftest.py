@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import benchmark
-from benchmark.show.paper.request import FigureRequest
+from benchmark.compare.experiment import Experiment
 from benchmark.study.folder import write_study
 
 QUALITIES = ",".join(map(str, range(10, 96, 5)))
@@ -34,11 +34,11 @@ def write(measured):
     def made(out, **changed):
         usual = {
             "results": measured / "results", "dataset": str(measured / "photos"),
-            "codecs": ("jpeg", "webp", "jpeg2000"), "bpp": RATES,
+            "codecs": "jpeg,webp,jpeg2000", "bpp": RATES,
             "raters": 3, "each": 6, "crop": 96,
         } | changed  # fmt: skip
-        shown = {name: usual.pop(name) for name in ("results", "dataset", "codecs", "bpp")}
-        return write_study(out, FigureRequest(**shown), **usual)
+        shown = {name: usual.pop(name) for name in ("results", "dataset", "codecs")}
+        return write_study(out, Experiment(**shown), **usual)
 
     return made
 

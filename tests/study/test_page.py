@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 import numpy as np
 import pytest
 
-from benchmark.show.paper.request import FigureRequest
 from benchmark.study.form import read_answers, read_key
 from benchmark.study.report import read_study
 from support.page.opened import DESKTOP, PHONE
@@ -226,7 +225,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
             by_keys(page, given.choice)
         files.append(saved(page, tmp_path / f"{number}.json"))
         page.context.close()
-    report = read_study(study, files, FigureRequest(results=measured / "results", anchor="webp"))
+    report = read_study(study, files, measured / "results", anchor="webp")
     assert not report.left_out
     ends = [report.scores.interval(number) for number in range(len(scores))]
     true = scores - scores.mean()

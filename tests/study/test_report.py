@@ -1,12 +1,13 @@
 """The report of a study's answers: its files, who is left out, what the command says."""
 
+import json
+
 import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.show.paper.request import FigureRequest
 from benchmark.study.report import read_study
 from support.bench.command import bench
 from support.rows.study import simulated
@@ -35,6 +36,12 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     assert "96 answers of 8 raters on 2 images" in done.stdout
     assert "2 of 10 files left out" in done.stdout
     assert "Left out: 1, of a rater who is there with more answers." in done.stdout
+    scores, bits, agreement = json.loads(
+        bench("study", "read", answered / "study", answered / "answers", *words, "--json").stdout
+    )
+    assert {of["codec"] for of in scores["records"]} == {"jpeg", "webp", "jpeg2000"}
+    assert {of["system"] for of in bits["records"]} == {"WebP", "JPEG 2000"}
+    assert {"PSNR (dB)", "MS-SSIM (dB)"} & {of["name"] for of in agreement["records"]}
     report = answered / "study" / "report"
     for kind in ("md", "html", "parquet", "pdf", "png", "csv"):
         assert (report / f"preference.{kind}").stat().st_size > 100
@@ -57,4 +64,4 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
 def test_nothing_but_files_that_are_left_out_is_refused_in_a_sentence(answered, measured):
     files = [answered / "answers" / "hostile.json"]
     with pytest.raises(UsageError, match=r"no rater is left of 1 file: hostile\.json"):
-        read_study(answered / "study", files, FigureRequest(results=measured / "results"))
+        read_study(answered / "study", files, measured / "results")

@@ -17,7 +17,6 @@ EPSILON = 1e-3
 LEAST_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
 START_GAMMA = 0.1
-# Asked once: `torch.compile` traces neither question, and would compile each layer by itself.
 HAS_ONEDNN = has_onednn()
 
 
@@ -166,30 +165,6 @@ class _AtLeast(torch.autograd.Function):
 def at_least(values: Tensor, bound: float) -> Tensor:
     """Return max(values, bound), whose gradient still leads values below the bound back up."""
     return _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
-
-
-class _Rectified(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        result = values.relu()
-        ctx.save_for_backward(result)
-        return result
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        (result,) = ctx.saved_tensors
-        return gradient * result.sign()
-
-
-def rectified(values: Tensor) -> Tensor:
-    """Return max(values, 0), to be changed before the next convolution; `values` are overwritten.
-
-    Compiled, its gradient would keep truth values, which are stored one by one, at thirty times the
-    cost of a ReLU.
-    """
-    if torch.compiler.is_compiling():
-        return _Rectified.apply(values)  # type: ignore[no-untyped-call]
-    return values.relu_()
 
 
 IMAGE_CHANNELS = 3

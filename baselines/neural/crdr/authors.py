@@ -79,7 +79,6 @@ def import_checkpoint(
     sizes: CrdrSizes = FULL,
     steps: int = PUBLISHED_STEPS,
     training_data: str = PUBLISHED_DATA,
-    half: bool = False,
 ) -> Card:
     """Make a checkpoint of `crdr.pth.tar`, its tables for `images`; raises `Unavailable`."""
     with torch.device("meta"):
@@ -87,7 +86,7 @@ def import_checkpoint(
     network.load_state_dict(import_authors(source, sizes), assign=True)
     command = f"bench checkpoint import {source.name} --steps {steps}"
     card = Card("crdr", sizes, training_data, steps, command, COMMIT)
-    return make_checkpoint(target, network, card, images, half=half)
+    return make_checkpoint(target, network, card, images)
 
 
 def _refuse(path: Path, what: str, keys: Set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Manner of training: options of the verb and of the trainer alone, and photographs. No torch.
+"""Manner of training: options of the verb, and photographs. No torch.
 
 None of it decides what is learned but the photographs.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from benchmark.option import DEBUGGING, MANNER, ORIGIN, option
+from benchmark.option import DEBUGGING, MANNER, option
 
 if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
@@ -35,9 +35,6 @@ class How:
     quantised: bool = option(
         False, MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits."
     )
-    photographs_changed: bool = option(
-        False, ORIGIN, "Go on with other photographs than the run was begun with."
-    )
     deterministic: bool = option(
         False, DEBUGGING, "Only kernels that give the same bits in every call; slower on a GPU."
     )
@@ -55,5 +52,5 @@ class How:
 
     @property
     def is_over(self) -> bool:
-        """True where the minutes are over; the clock is the same in all processes of a machine."""
+        """True where the minutes are over; all processes have the same clock."""
         return self.max_minutes is not None and monotonic() > self.begun + 60 * self.max_minutes

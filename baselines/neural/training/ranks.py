@@ -1,14 +1,10 @@
 """Processes that train a network together, each with its part of every batch.
 
-Every process holds the whole network; gradients, and a few numbers beside them, are averaged.
-Wishes to stop are exchanged through the processor, so that no process waits for its GPU.
+Every process holds the whole network, on the CPU; gradients and a few numbers are averaged.
 """
 
-import atexit
-import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,40 +21,13 @@ from benchmark.system.atomic import write_file
 
 LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
 EXPLAINED = (UsageError, Unavailable, BenchError)  # what passes from a process to its caller
-LAUNCH_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Place of this process among those that torchrun, or something like it, has started."""
-
-    rank: int
-    count: int
-    local_rank: int  # of those on this machine
-    local_count: int
-
-    @classmethod
-    def current(cls, environment: Mapping[str, str] = os.environ) -> "Launch | None":
-        """Return the place by torchrun's variables, None without; raises `UsageError`."""
-        if "RANK" not in environment or "WORLD_SIZE" not in environment:
-            return None
-        variables = {"LOCAL_WORLD_SIZE": "1", **environment}
-        try:
-            return cls(*(int(variables[name]) for name in LAUNCH_VARIABLES))
-        except (KeyError, ValueError) as error:
-            names = ", ".join(LAUNCH_VARIABLES)
-            raise UsageError(f"{names} are not all integers: {error}") from error
 
 
 class Ranks:
     """The processes that train together, seen from inside; by default it is alone."""
 
-    def __init__(
-        self, rank: int = 0, count: int = 1, device: str = "cpu", on_cpu: Any = None
-    ) -> None:
-        """on_cpu: process group for tensors of the CPU; the default one unless given."""
-        self.rank, self.count, self._device = rank, count, torch.device(device)
-        self._on_cpu = on_cpu
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank, self.count = rank, count
 
     @property
     def leads(self) -> bool:
@@ -70,7 +39,7 @@ class Ranks:
         if self.count == 1:
             return numbers
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in gradients] + [numbers.to(self._device)])
+        flat = torch.cat([g.reshape(-1) for g in gradients] + [numbers])
         dist.all_reduce(flat)
         flat /= self.count
         parts = torch.split(flat, [*(g.numel() for g in gradients), numbers.numel()])
@@ -87,11 +56,11 @@ class Ranks:
         if self.count == 1:
             return wish
         wishes = np.array([wish], np.float32)
-        dist.all_reduce(torch.from_numpy(wishes), group=self._on_cpu)
+        dist.all_reduce(torch.from_numpy(wishes))
         return bool(wishes[0] > 0)
 
     def share(self, network: nn.Module) -> None:
-        """Take over the weights of the first process: those of other machines may round apart."""
+        """Take over the weights of the first process."""
         if self.count > 1:
             for tensor in network.state_dict().values():
                 dist.broadcast(tensor, 0)
@@ -100,31 +69,6 @@ class Ranks:
         """Wait until all processes have come here."""
         if self.count > 1:
             dist.barrier()
-
-
-def launched(launch: Launch, device: str) -> Ranks:
-    """Join a launch at MASTER_ADDR, by NCCL on a GPU, else gloo; raises `UsageError`."""
-    on_gpu = device.startswith("cuda")
-    if not dist.is_initialized():
-        if on_gpu:
-            torch.cuda.set_device(device)
-        backend = "nccl" if on_gpu else "gloo"
-        place = {"rank": launch.rank, "world_size": launch.count}
-        try:
-            dist.init_process_group(backend, timeout=LONGEST_WAIT, **place)  # type: ignore[arg-type]
-        except ValueError as error:
-            raise UsageError(f"the processes cannot meet: {error}") from error
-        atexit.register(dist.destroy_process_group)
-    on_cpu = dist.new_group(backend="gloo", timeout=LONGEST_WAIT) if on_gpu else None
-    return Ranks(launch.rank, launch.count, device, on_cpu)
-
-
-def decided(wish: bool) -> bool:
-    """Return the decision of the first process of a launch, the same in all of them."""
-    decisions = [wish]
-    if dist.is_initialized():
-        dist.broadcast_object_list(decisions, 0)
-    return decisions[0]
 
 
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:

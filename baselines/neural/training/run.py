@@ -38,8 +38,7 @@ from benchmark.system.machine import commit
 from benchmark.system.text import json_bytes, parsing, read_json
 
 RECORD, JOURNAL = "recipe.json", "journal.jsonl"
-STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
-PREVIOUS = "state-previous.pt"  # after the step saved before
+STATE = "state.pt"  # after the last saved step
 MILESTONE = "state-{}.pt"  # after a step, counted through all stages
 PHOTOGRAPHS = "photographs.txt"  # names and sizes
 MANNER = ("autocast", "accumulate")  # fields of a recipe, which may change in a run
@@ -135,7 +134,7 @@ class Record:
     start: Start | None
     photographs: int
     names_and_sizes: str  # sha256 of `PHOTOGRAPHS`
-    seen: str = ""  # all photographs in words, those before a change too; empty: unknown
+    seen: str = ""  # the photographs in words; empty: unknown
     command: str = ""  # that makes the same network; empty: unknown
 
 
@@ -163,7 +162,7 @@ def take_over(run: Run) -> None:
             write_file(run.folder / name, (run.after / name).read_bytes())
 
 
-def write_record(run: Run, how: How, paths: Sequence[str], leads: bool) -> None:
+def write_record(run: Run, how: How, paths: Sequence[str]) -> None:
     """Write the record, unless the folder has another run; stages may be added to its own."""
     listed = names_and_sizes(paths)
     seen = f"{len(paths)} photographs of {how.data_name}" if how.data_name else ""
@@ -173,18 +172,15 @@ def write_record(run: Run, how: How, paths: Sequence[str], leads: bool) -> None:
         begun = read_record(run.folder)
         if field := differing_field(begun, run):
             raise UsageError(f"{run.folder} is a run of another recipe: its {field} differs.")
-        same = begun.names_and_sizes == digest
-        if not same and not how.photographs_changed:
+        if begun.names_and_sizes != digest:
             raise UsageError(
                 f"{run.folder} was begun with {begun.photographs} photographs, and --data has "
-                f"{len(paths)}{_first_other(run.folder, listed)}: give those again, or "
-                "--photographs-changed to go on with these"
+                f"{len(paths)}{_first_other(run.folder, listed)}: give those again, or train "
+                "elsewhere"
             )
-        changed = f"{begun.seen or begun.photographs}, then {seen}"
-        record = replace(record, seen=begun.seen or seen if same else changed)
-    if leads:
-        write_file(run.folder / PHOTOGRAPHS, listed, durable=True)
-        write_file(run.folder / RECORD, json_bytes(record), durable=True)
+        record = replace(record, seen=begun.seen or seen)
+    write_file(run.folder / PHOTOGRAPHS, listed, durable=True)
+    write_file(run.folder / RECORD, json_bytes(record), durable=True)
 
 
 def differing_field(begun: Record, run: Run) -> str:
@@ -235,23 +231,18 @@ def owned(run: Run) -> Iterator[None]:
 # States
 
 
-def save_state(
-    folder: Path, state: dict[str, Any], name: str = STATE, milestone: int | None = None
-) -> None:
+def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None) -> None:
     """Replace the file at once: a process that dies here leaves the last version.
 
-    The `STATE` before is kept as `PREVIOUS`, and this one, at a `milestone`, by its step as well.
-    Raises `BenchError` where it cannot be written.
+    At a `milestone` it is kept by its step as well. Raises `BenchError` if it cannot be written.
     """
-    path = folder / name
+    path = folder / STATE
     try:
         folders = folders_to_synchronise([path])
         with replacing(path) as draft:
             with draft.open("wb") as file:  # by a path, torch would not say why it failed
                 torch.save(state, file)
             synchronise([draft])
-            if name == STATE and path.exists():
-                _keep(path, folder / PREVIOUS)
         if milestone is not None:
             _keep(path, folder / MILESTONE.format(milestone))
         synchronise(folders)
@@ -266,9 +257,9 @@ def save_state(
 
 
 def require_room(folder: Path, network: Network) -> None:
-    """Raise `UsageError` where the disk has no room for two states and the draft of a third."""
+    """Raise `UsageError` where the disk has no room for a state and the draft of the next."""
     weights = sum(weight.nbytes for weight in network.parameters())
-    needed, free = 3 * 3 * weights, shutil.disk_usage(folder).free  # with both means of Adam
+    needed, free = 2 * 3 * weights, shutil.disk_usage(folder).free  # with both means of Adam
     if free < needed:
         raise UsageError(
             f"{folder} has room for {free / 1e6:.3g} MB, and the states of this training take "
@@ -294,10 +285,10 @@ def copied(state: Any) -> Any:
 
 
 def load_state(folder: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:
-    """Return the state, without a `STATE` the one before, else None; raises `UsageError`."""
+    """Return the state, None without any; raises `UsageError`."""
     path = folder / name
     if not path.exists():
-        return load_state(folder, device, PREVIOUS) if name == STATE else None
+        return None
     try:
         state = load_tensors(path, device)
     except Exception as error:  # whatever unpickling foreign bytes raises
@@ -317,9 +308,7 @@ def restoring(folder: Path) -> Iterator[None]:
 
 
 def _no_state(path: Path) -> UsageError:
-    previous = path.with_name(PREVIOUS)
-    then = f"resume from {PREVIOUS}" if path.name == STATE and previous.exists() else "start anew"
-    return UsageError(f"{path} is no state of a training run: remove it to {then}.")
+    return UsageError(f"{path} is no state of a training run: remove it to start anew.")
 
 
 # The journal, a JSON object per line

@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -42,7 +42,7 @@ from baselines.neural.training.photographs import (
     draw_crops,
     open_photographs,
 )
-from baselines.neural.training.ranks import Launch, Ranks, in_processes, launched
+from baselines.neural.training.ranks import Ranks, in_processes
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import Run
 from benchmark.errors import BenchError, Unavailable, UsageError
@@ -50,7 +50,7 @@ from benchmark.plugins import failed_in
 from benchmark.registry import names_file
 from benchmark.system.processes import passed_on
 
-Watch = Callable[[int, int], AbstractContextManager[None]]
+Begins = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
 SAVE_EVERY_SECONDS = 60.0  # at least
 COST = 0.01  # of the time, that training may wait for saves
@@ -60,20 +60,20 @@ SMALL_WEIGHTS = 2_000_000  # as `tiny` and `micro` have
 LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
 
 
-def train(run: Run, how: How, watch: Watch | None = None) -> str:
-    """Begin the run, or resume it; return why it ended. Under torchrun, every process calls this.
+def train(run: Run, how: How, begins: Begins | None = None) -> str:
+    """Begin the run, or resume it; return why it ended.
 
-    watch: takes the steps that are saved and those that were reported, once nothing is refused any
-    more, and returns a context of the training. Raises `UsageError` for a folder of another run, in
+    begins: is called with the steps that are saved and those that were reported, once nothing is
+    refused any more. Raises `UsageError` for a folder of another run, in
     use or not writable, folders without photographs and an operation without a deterministic
     kernel, `Unavailable` for a missing device, and for weights that any of the stages will need.
     """
     for stage in run.recipe.stages:
         stage.find_resources()  # now, not hours later
     try:
-        with files.owned(run) if leads() else nullcontext(), passed_on() as interrupted:
+        with files.owned(run), passed_on() as interrupted:
             try:
-                _train(run, how, watch)
+                _train(run, how, begins)
             except KeyboardInterrupt:
                 return INTERRUPTED  # before the first step: nothing has changed
             except Exception:
@@ -88,27 +88,23 @@ def train(run: Run, how: How, watch: Watch | None = None) -> str:
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
 
 
-def _train(run: Run, how: How, watch: Watch | None) -> None:
-    launch = Launch.current()
-    how = replace(how, device=device_of(how.device, launch))
+def _train(run: Run, how: How, begins: Begins | None) -> None:
+    how = replace(how, device=device_of(how.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in how.validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
-    run = replace(run, recipe=shared(run.recipe, how.device, launch))
+    if how.device != "cpu":
+        run = replace(run, recipe=replace(run.recipe, processes=1))
     paths = [path for path in photograph_paths(how.data) if path not in how.held_out]
-    if leads():
-        files.take_over(run)
-    files.write_record(run, how, paths, leads())
+    files.take_over(run)
+    files.write_record(run, how, paths)
     files.require_room(run.folder, run.build())
     for index, stage in enumerate(run.recipe.stages):
         if names_file(stage.objective):
             _try_out(run, index, how)
-    with watch(run.steps_saved(), run.steps_reported()) if watch else nullcontext():
-        if launch is None:
-            photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
-            in_processes(run.recipe.processes, go, run, how, photographs)
-        else:  # every process holds photographs of its own
-            photographs = open_photographs(paths, MEMORY_BYTES // launch.local_count, 1)
-            go(launched(launch, how.device), run, how, photographs)
+    if begins:
+        begins(run.steps_saved(), run.steps_reported())
+    photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
+    in_processes(run.recipe.processes, go, run, how, photographs)
 
 
 def _try_out(run: Run, index: int, how: How) -> None:
@@ -129,29 +125,11 @@ def _try_out(run: Run, index: int, how: How) -> None:
         raise failed_in(stage.objective, kind, "a step", error) from error
 
 
-def leads() -> bool:
-    """Return whether this process reports and writes: the only one, or the first of torchrun's."""
-    launch = Launch.current()
-    return launch is None or launch.rank == 0
-
-
-def device_of(asked: str, launch: Launch | None) -> str:
-    """Return the device of this process: "cpu", "cuda" or "cuda:1"; raises `Unavailable`."""
+def device_of(asked: str) -> str:
+    """Return the device to train on, "cpu" or "cuda"; raises `Unavailable`."""
     if asked == "cuda" and not torch.cuda.is_available():
         raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
-    if asked == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    return "cuda" if launch is None else f"cuda:{launch.local_rank}"
-
-
-def shared(recipe: Recipe, device: str, launch: Launch | None) -> Recipe:
-    """Return the recipe for as many processes as there are; raises `UsageError`."""
-    if launch is None and device == "cpu":
-        return recipe
-    try:
-        return replace(recipe, processes=1 if launch is None else launch.count)
-    except ValueError as error:
-        raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
+    return "cpu" if asked == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
 def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
@@ -200,7 +178,6 @@ class _Loop:
         self.asked_to_stop = False
         self.steps = 0  # of this call
         self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
-        self.best = float("inf")  # validation of the stage
         self.precision_steps: dict[str, int] = {}  # of the run
         self.writer = ThreadPoolExecutor(1)
         self.writing: Future[None] | None = None
@@ -238,11 +215,10 @@ class _Loop:
                 _start_parts(network, self.recipe, index)
             inputs = photographs, self.ranks, self.run.folder
             learner = Learner(network, self.recipe, index, *inputs, graph=not self.how.no_graph)
-            self.best = float("inf")
             if saved is not None:
                 with files.restoring(self.run.folder):
                     learner.load_state(saved)
-                    self.best, self.precision_steps = saved["best"], saved["precision_steps"]
+                    self.precision_steps = saved["precision_steps"]
                     self.updates = [Update(False, each) for each in saved["updates"]]
                 if self.ranks.leads:
                     files.cut(self.run.folder, index, learner.step)
@@ -327,7 +303,6 @@ class _Loop:
         if validation is not None:
             entry["validation_loss"] = validation.loss
             entry["validation"] = [point._asdict() for point in validation.points]
-            entry |= {f"validation_{name}": value for name, value in validation.numbers.items()}
         files.report(self.run.folder, entry)
         self.log(entry)
 
@@ -339,17 +314,12 @@ class _Loop:
         if self.ranks.leads:
             with learner.with_mean(), kernels_of("float32"):
                 validation = learner.objective.validate(learner.network, self.how.validation)
-                if validation is not None and validation.selects and validation.loss < self.best:
-                    self.best, state = validation.loss, learner.state()
-                    kept = {name: state[name] for name in ("index", "step", "network")}
-                    files.save_state(self.run.folder, kept, files.BEST)
         self.ranks.wait()
         return validation
 
     def state(self) -> dict[str, Any]:
         on_gpu = self.device.type == "cuda"
         return {
-            "best": self.best,
             "precision_steps": self.precision_steps,
             "device": torch.cuda.get_device_name(self.device) if on_gpu else self.device.type,
             "updates": self.counted(),

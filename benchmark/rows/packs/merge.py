@@ -9,7 +9,7 @@ row that was there first stays, and the conflict is reported each time.
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -168,18 +168,13 @@ class _Merge:
 
     def _new_rows(self, stores: Sequence[Store]) -> pl.DataFrame:
         """Return the rows that the first store lacks; note the conflicts among all stores."""
-        target, *sources = stores
-        own = [target.versions(), *(self._sound_rows(store) for store in sources)]
-        every = alike([*own, *(store.versions(shipped=True) for store in stores)])
-        placed = (
-            table.with_columns(pl.lit(at % len(stores)).alias(PLACE))
-            for at, table in enumerate(every)
-        )
-        disputed = _disputed(pl.concat(placed))
+        tables = alike([stores[0].versions(), *map(self._sound_rows, stores[1:])])
+        every = pl.concat(of.with_columns(pl.lit(at).alias(PLACE)) for at, of in enumerate(tables))
+        disputed = _disputed(every)
         self._conflicts += sorted(_sentence(rows, stores) for rows in disputed.values())
-        accepted = (_accepted(table, disputed) for table in every[1 : len(stores)])
-        valid = merge_versions(every[0])
-        merged = merge_versions(pl.concat([every[0], *accepted]))
+        first = col(PLACE) == col(PLACE).filter(OK).min().over("cell")
+        stay = every.filter(first | ~col("cell").is_in([*disputed]))
+        valid, merged = merge_versions(tables[0]), merge_versions(stay.drop(PLACE))
         return merged.join(valid, on=merged.columns, how="anti", nulls_equal=True)
 
     def _sound_rows(self, store: Store) -> pl.DataFrame:
@@ -251,18 +246,6 @@ def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
         if not agreeing(rows, valid[[0] * rows.height]).all():
             disputed[str(cell)] = [*valid.rows(named=True), *rows.rows(named=True)]
     return disputed
-
-
-def _accepted(table: pl.DataFrame, disputed: Mapping[str, Sequence[Row]]) -> pl.DataFrame:
-    """Leave out the rows of disputed cells that differ from the valid row in what both state."""
-    doubtful = col("cell").is_in([*disputed])
-    agreed = []
-    for row in table.filter(doubtful).rows(named=True):
-        valid = disputed[row["cell"]][0]
-        pairs = [{row[name], valid[name]} for name in RESULT]
-        if row["status"] != "ok" or all(None in pair or len(pair) == 1 for pair in pairs):
-            agreed.append(row)
-    return pl.concat([table.filter(~doubtful), pl.DataFrame(agreed, table.schema, orient="row")])
 
 
 def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:

@@ -1,7 +1,6 @@
-"""A pack (bitstream archive) on disk: streams for known images, and what was measured of them.
+"""A pack (bitstream archive) on disk: streams for known images, and their rows.
 
-    pack.json        format, name, number of streams, notes, each codec variant's `CodecInfo`
-    rows.csv         one line per stream: source, setting, bytes, seconds, metrics with protocols
+    rows.parquet     a row per stream, as in a shard; notes and licences are its metadata
     streams/abcd...  the bytes, named by their sha256
 
 A pack is a folder of these files, or an uncompressed tar of them or of that folder. `export_pack`
@@ -9,24 +8,25 @@ writes packs; this file reads them, and unpacks nothing to disk.
 """
 
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from tarfile import TarInfo
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.codec import Codec, CodecInfo, Pixels, Setting, bits_per_pixel
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
-from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.registry import names_file
+from benchmark.rows.codecs import NAME, NamedCodecs, why_not_run
+from benchmark.rows.schema import cell_key, info_of
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
-    LARGEST_WHOLE,
     SHOWN_CHARACTERS,
     BadFile,
     BadTar,
@@ -36,30 +36,38 @@ from benchmark.system.foreign_files import (
     read_regular,
 )
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import Sheet, by_key, parse_json, parse_sheet
+from benchmark.system.text import by_key, parse_json
 
-FORMAT = "rdrbench-pack/1"
-INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
+if TYPE_CHECKING:
+    import polars as pl
+
+ROWS, STREAMS = "rows.parquet", "streams"
+ABOUT = "pack"  # key of the metadata: notes, and licences by spec, as JSON
 SHIPPED = BUNDLED / "packs"
-KINDS = {int: "a whole number up to 2^53", float: "a number", bool: "True or False"}
-LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 streams
+RUN = "00000000T000000-pack"  # comes before every run: rows that were measured here count first
+LARGEST_ROWS_BYTES = 1 << 24  # of rows.parquet: a hundred thousand streams have fewer
+MOST_STREAMS = 200_000
+FORMS = {
+    **dict.fromkeys(("image_sha256", "stream_sha256"), SHA256),
+    "dataset": re.compile(rf"{NAME.pattern}(:.+)?"),
+    **dict.fromkeys(
+        ("codec", "image", "setting_name", "coding_protocol", "codec_version", "command",
+         "fingerprint"),
+        re.compile(r"(?s).+"),
+    ),
+}  # fmt: skip
+NUMBERS = ("setting_value", "width_px", "height_px", "num_bytes", "bpp", "revision")
+# Columns that no author decides: a timed row, say, is always of this machine.
+FIXED = {
+    "status": "ok",
+    "bytes_origin": "measured",
+    "timing": False,
+    "recorded": True,
+    "run": RUN,
+    **dict.fromkeys(("stage", "reason", "attested", "generation")),
+}
 
-
-class RecordedStream(NamedTuple):
-    """A stream of a pack, as its line in rows.csv describes it."""
-
-    line: int  # number of the line
-    spec: CodecSpec
-    setting: Setting
-    image: str
-    image_sha256: str  # of the source's pixels
-    width_px: int
-    num_bytes: int
-    sha256: str  # of the bytes
-    encode_seconds: float | None  # on the machine that made it
-    fields: Mapping[str, str]  # the whole line, by column
-
-
+Row = dict[str, Any]
 Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width, setting
 # Returns the bytes of a file by its name; None if it is absent or has more than so many bytes.
 Files = Callable[[str, int], bytes | None]
@@ -70,24 +78,23 @@ class Pack:
     """An opened bitstream archive; `open_pack` makes it."""
 
     path: Path
-    name: str
     notes: tuple[str, ...]
     infos: Mapping[CodecSpec, CodecInfo]
-    streams: Mapping[Key, RecordedStream]
-    sha256: str  # of pack.json and rows.csv, which name everything else
+    streams: Mapping[Key, Row]  # with all columns of the table; bpp is as it was recorded
+    sha256: str  # of rows.parquet, which names everything else
     files: Files
 
     def find(
         self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
-    ) -> RecordedStream | None:
-        """Return the stream of a codec variant for an image at a setting; None without one."""
+    ) -> Row | None:
+        """Return the row of a codec variant for an image at a setting; None without one."""
         at = Setting(setting.name, float(setting.value))
         return self.streams.get((spec, image_sha256, width_px, at))
 
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
         """Return the settings of a codec variant, lowest mean size first."""
-        known = self.streams.values()
-        sizes = by_key((of.setting, of.num_bytes) for of in known if of.spec == spec)
+        sizes = by_key((at, row["num_bytes"]) for (of, *_, at), row in self.streams.items()
+                       if of == spec)  # fmt: skip
         return tuple(sorted(sizes, key=lambda setting: fmean(sizes[setting])))
 
     def to_run(self, codecs: NamedCodecs) -> "Pack":
@@ -99,34 +106,36 @@ class Pack:
         for spec in infos:
             if not codecs.may_run(spec):
                 raise UsageError(f"{self.path}: {why_not_run(spec)}")
-        streams = {key: it for key, it in self.streams.items() if it.spec in infos}
+        streams = {key: row for key, row in self.streams.items() if key[0] in infos}
         return replace(self, infos=infos, streams=streams)
 
     def only(self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting) -> "Pack":
         """Return the part in memory that a cell needs; raise `BadPack` if its stream is damaged."""
-        stream, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
+        row, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
         streams = {}
-        if stream is not None:
-            streams = {(spec, image_sha256, width_px, stream.setting): stream}
-            contents = {f"{STREAMS}/{stream.sha256}": self.read(stream)}
+        if row is not None:
+            at = Setting(row["setting_name"], row["setting_value"])
+            streams = {(spec, image_sha256, width_px, at): row}
+            contents = {f"{STREAMS}/{row['stream_sha256']}": self.read(row)}
         infos = {spec: self.infos[spec]}
         return replace(self, infos=infos, streams=streams, files=partial(_in_memory, contents))
 
-    def read(self, stream: RecordedStream) -> bytes:
+    def read(self, row: Row) -> bytes:
         """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
-        data = self.content(stream)
-        if len(data) != stream.num_bytes:
-            what = f"has {len(data)} bytes, not {stream.num_bytes}"
-            raise BadPack(self.path, f"its stream {stream.sha256[:8]} {what}")
+        data = self.content(row)
+        if len(data) != row["num_bytes"]:
+            what = f"has {len(data)} bytes, not {row['num_bytes']}"
+            raise BadPack(self.path, f"its stream {row['stream_sha256'][:8]} {what}")
         return data
 
-    def content(self, stream: RecordedStream) -> bytes:
+    def content(self, row: Row) -> bytes:
         """Return the bytes of a stream, of any number; raise `BadPack` if not of its sha256."""
-        data = self.files(f"{STREAMS}/{stream.sha256}", LARGEST_FILE_BYTES)
+        digest = row["stream_sha256"]
+        data = self.files(f"{STREAMS}/{digest}", LARGEST_FILE_BYTES)
         if data is None:
-            raise BadPack(self.path, f"its stream {stream.sha256[:8]} is missing")
-        if hashlib.sha256(data).hexdigest() != stream.sha256:
-            raise BadPack(self.path, f"its stream {stream.sha256[:8]} is damaged")
+            raise BadPack(self.path, f"its stream {digest[:8]} is missing")
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise BadPack(self.path, f"its stream {digest[:8]} is damaged")
         return data
 
 
@@ -142,12 +151,12 @@ class Recorded:
         """Return the recorded information on what made the streams."""
         return self._pack.infos[self._spec]
 
-    def find(self, image_sha256: str, width_px: int, setting: Setting) -> RecordedStream:
-        """Return the recorded stream of an image; raise `ImageRefused` if there is none."""
-        stream = self._pack.find(self._spec, image_sha256, width_px, setting)
-        if stream is None:
+    def find(self, image_sha256: str, width_px: int, setting: Setting) -> Row:
+        """Return the recorded row of an image; raise `ImageRefused` if there is none."""
+        row = self._pack.find(self._spec, image_sha256, width_px, setting)
+        if row is None:
             raise ImageRefused(f"{self._pack.path} has no stream of this image at {setting}")
-        return stream
+        return row
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the recorded bytes; raise `ImageRefused` if absent, `BadPack` if damaged."""
@@ -159,55 +168,63 @@ class Recorded:
 
 
 def open_pack(path: Path) -> Pack:
-    """Read and check a pack's index; streams are checked when they are read. Raises `BadPack`."""
-    import msgspec  # only where a pack is opened
+    """Read and check a pack's rows; streams are checked when they are read. Raises `BadPack`."""
+    import msgspec  # these only where a pack is opened
 
-    class Variant(msgspec.Struct):
-        codec: str
-        variant: str
-        info: CodecInfo
+    from benchmark.rows.shard import BadShard, fact_in, parse_shard, whole
 
-    class Index(msgspec.Struct):
-        format: str
-        name: str
-        streams: int
-        codecs: list[Variant]
+    class About(msgspec.Struct):
         notes: tuple[str, ...] = ()
+        licences: dict[str, str] = {}
 
     files = _files_of(path)
-    index, rows = (files(name, LARGEST_INDEX_BYTES) for name in (INDEX, ROWS))
-    if index is None or rows is None:
-        name = INDEX if index is None else ROWS
-        raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
-    file = INDEX
+    content = files(ROWS, LARGEST_ROWS_BYTES)
+    if content is None:
+        raise BadPack(path, f"it holds no {ROWS}, or one of more than {LARGEST_ROWS_BYTES} bytes")
     try:
-        header = parse_json(index, Index)
-        infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
-        file = ROWS
-        lines = _recorded_streams(parse_sheet(rows))
-        streams: dict[Key, RecordedStream] = {}
-        for it in lines:
-            other = streams.setdefault((it.spec, it.image_sha256, it.width_px, it.setting), it)
-            if other is not it:
-                what = f"{it.spec.text} {it.setting} of the picture of line {other.line}"
-                raise BadFile(f"line {it.line} has {what} a second time")
-    except (BadFile, BadOption) as error:
-        raise BadPack(path, f"{file}: {error}") from error
-    if header.format != FORMAT:
-        raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
-    if not streams or len(streams) != header.streams:
-        raise BadPack(path, f"{ROWS} has {len(streams)} streams, {INDEX} says {header.streams}")
-    unknown = {stream.spec.text for stream in streams.values() if stream.spec not in infos}
-    if unknown:
-        raise BadPack(path, f"{INDEX} says nothing of {', '.join(sorted(unknown))}")
-    digest = hashlib.sha256(index + rows).hexdigest()
-    return Pack(path, header.name, header.notes, infos, streams, digest, files)
+        table = whole(parse_shard(content))
+        about = parse_json(fact_in(content, ABOUT) or "{}", About)
+        streams, infos = _streams(table, about.licences)
+    except (BadShard, BadFile, BadOption) as error:
+        raise BadPack(path, f"{ROWS}: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    return Pack(path, about.notes, infos, streams, digest, files)
+
+
+def _streams(
+    table: "pl.DataFrame", licences: Mapping[str, str]
+) -> tuple[dict[Key, Row], dict[CodecSpec, CodecInfo]]:
+    """Return checked rows by their keys, and what they say of codec variants; raise `BadFile`."""
+    if not 1 <= table.height <= MOST_STREAMS:
+        raise BadFile(f"it has {table.height} rows, and from 1 to {MOST_STREAMS} are read")
+    streams, infos = dict[Key, Row](), dict[CodecSpec, CodecInfo]()
+    for number, row in enumerate(table.rows(named=True), 1):
+        bad = [name for name, form in FORMS.items() if not form.fullmatch(row[name] or "")]
+        bad += [name for name in NUMBERS if row[name] is None]
+        if bad or not row["num_bytes"] or names_file(row["dataset"]):
+            name = [*bad, "dataset" if row["num_bytes"] else "num_bytes"][0]
+            raise BadFile(f"row {number} has the {name} {row[name]!r}, which no row of a pack has")
+        spec, setting = CodecSpec.of_row(row), Setting(row["setting_name"], row["setting_value"])
+        source = row["image_sha256"], row["width_px"]
+        info = info_of(row, licences.get(spec.text, "NOASSERTION"))
+        if infos.setdefault(spec, info) != info:
+            raise BadFile(f"row {number} is of another version of {spec.text} than those before")
+        if (spec, *source, setting) in streams:
+            raise BadFile(f"row {number} has {spec.text} {setting} of an image a second time")
+        key = cell_key(spec, info, setting, *source, row["coding_protocol"])
+        streams[spec, *source, setting] = {**row, **FIXED, "cell": key, "variant": spec.variant}
+    return streams, infos
+
+
+def with_rate(row: Row) -> Row:
+    """Return a row with the rate of its bytes in place of the recorded one."""
+    return {**row, "bpp": bits_per_pixel(row["num_bytes"], row["width_px"] * row["height_px"])}
 
 
 def packs_in(folder: Path) -> list[Pack]:
     """Open the packs of a folder, sorted by name. Raises `BadPack`."""
     tars = (path for path in folder.glob("*.tar") if is_regular(path))
-    folders = (index.parent for index in folder.glob(f"*/{INDEX}"))
+    folders = (rows.parent for rows in folder.glob(f"*/{ROWS}"))
     return [open_pack(path) for path in sorted([*tars, *folders])]
 
 
@@ -253,8 +270,8 @@ def _files_in_tar(path: Path) -> Files:
         for member in files_of_tar(tar, refuse):
             if members.setdefault(member.name, member) is not member:
                 raise BadTar(f"it has {member.name[:SHOWN_CHARACTERS]} twice")
-    roots = [name for name in members if name.rpartition("/")[2] == INDEX]
-    root = min(roots, key=len, default=INDEX).removesuffix(INDEX)
+    roots = [name for name in members if name.rpartition("/")[2] == ROWS]
+    root = min(roots, key=len, default=ROWS).removesuffix(ROWS)
 
     def read(name: str, most: int) -> bytes | None:
         member = members.get(root + name)
@@ -265,47 +282,3 @@ def _files_in_tar(path: Path) -> Files:
             return tar.read(member.size)
 
     return read
-
-
-def _recorded_streams(sheet: Sheet) -> Iterator[RecordedStream]:
-    """Yield the streams of rows.csv; raise `BadFile` with the number of a malformed line."""
-    for (number, _), line in zip(sheet.lines, sheet.records(), strict=True):
-        try:
-            for name in ("stream_sha256", "image_sha256"):
-                if not SHA256.fullmatch(line[name]):
-                    raise BadFile(f"{name} is no sha256: {line[name]!r}")
-            if not line["codec"]:
-                raise BadFile("codec is empty")
-            for name, kind, least in (("height_px", int, 1), ("coding_protocol", str, None)):
-                value_of(line, name, kind, least)
-            yield RecordedStream(
-                number,
-                CodecSpec.of_row(line),
-                Setting(line["setting_name"], value_of(line, "setting_value", float, -math.inf)),
-                line["image"],
-                line["image_sha256"],
-                value_of(line, "width_px", int, 1),
-                value_of(line, "num_bytes", int, 1),
-                line["stream_sha256"],
-                value_of(line, "encode_seconds", float),
-                line,
-            )
-        except (BadFile, BadOption) as error:
-            raise BadFile(f"line {number}: {error}") from error
-        except KeyError as error:
-            raise BadFile(f"it has no column {error.args[0]}") from error
-
-
-def value_of(line: Mapping[str, str], name: str, kind: type, least: float | None = None) -> Any:
-    """Return a value of a line, None for an empty one unless it has a `least`; raise `BadFile`."""
-    text = line[name]
-    if not text and least is None:
-        return None
-    with suppress(KeyError, ValueError):
-        value = {"True": True, "False": False}[text] if kind is bool else kind(text)
-        if kind in (int, float) and "_" in text:  # as only Python writes numbers
-            raise ValueError
-        if (kind is not int or abs(value) <= LARGEST_WHOLE) and (least is None or value >= least):
-            return value
-    which = KINDS[kind] if least is None else KINDS[kind].replace("up to", f"from {least} to")
-    raise BadFile(f"{name} is not {which}: {text!r}")

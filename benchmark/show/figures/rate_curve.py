@@ -28,7 +28,7 @@ WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
 STAR = 1.4  # a star looks smaller than other markers of its size
-OWN = 1.5  # own curves are heavier
+OWN = 1.8  # own curves are heavier
 PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
@@ -100,7 +100,7 @@ def draw_datasets(
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         signs = sections.panels_note(panels), _cut(panels)
-        texts.add_legend(figure, ordered, " ".join(filter(None, [*lacking, *signs])), groups)
+        texts.add_legend(figure, ordered, " ".join(filter(None, signs)), groups)
     count = len(choice.kept)
     shown = (
         f"{sections.metric_names(metrics)} against rate on "
@@ -164,24 +164,23 @@ def _axes_of(
     One dataset, or one metric, is panels beside each other; else a row is a dataset, and in a
     column's width all are below each other.
     """
-    if 1 in (len(rows), len(metrics)):
-        figure, every, width = texts.panel_figure(len(rows) * len(metrics))
+    width = texts.figure_width(len(metrics))
+    if 1 in (len(rows), len(metrics)) or width == WIDTHS["column"]:
+        figure, every, width = texts.panel_figure(sum(len(of.panels) for of in rows))
         # Titles stand beside each other; that of one dataset may go on over its other panels.
         columns = texts.panels_in_a_row(len(rows)) if len(rows) > 1 else 1
-    else:
-        width = texts.figure_width(len(metrics))
-        columns = 1 if width == WIDTHS["column"] else len(metrics)
-        down = len(rows) * len(metrics) // columns
-        figure, grid = texts.new_figure(width, looks.PANEL_INCHES * down, down, columns)
-        every, columns = [*grid.ravel()], 1
-    result, axes = [], iter(every)
-    for of in rows:
-        there = {panel.metric: None for panel in of.panels}
-        mine = dict(zip(metrics, islice(axes, len(metrics)), strict=True))
-        for metric in mine.keys() - there.keys():
+        axes = iter(every)
+        return figure, [[*islice(axes, len(of.panels))] for of in rows], 0.8 * width / columns
+    height = looks.PANEL_INCHES * len(rows)
+    figure, grid = texts.new_figure(width, height, len(rows), len(metrics))
+    result = []
+    for of, in_row in zip(rows, grid, strict=True):
+        mine = dict(zip(metrics, in_row, strict=True))
+        there = [panel.metric for panel in of.panels]
+        for metric in mine.keys() - {*there}:
             mine[metric].remove()
         result.append([mine[metric] for metric in there])
-    return figure, result, 0.8 * width / columns
+    return figure, result, 0.8 * width
 
 
 def _without_lone_points(panels: Sequence[Panel]) -> list[Panel]:

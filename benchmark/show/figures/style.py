@@ -10,13 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, reduce
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
-from benchmark.option import COMPARED, DRAWING, declared, option
+from benchmark.option import DRAWING, option
 from benchmark.show.table import SIGNS
-from benchmark.spec import split_codecs, split_unescaped
 
 _T = TypeVar("_T")
 
@@ -25,9 +24,11 @@ DOTS_PER_INCH = 200
 LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, LINE_GREY = "#555555", "#777777"
+OWN_COLOUR = "#000000"  # of the user's codec: no other is as dark
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
 SHADES = (0.35, 0.475, 0.6)  # shares of white or black in colours of a codec's variants
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
+OWN_MARKERS = ("D", "^", "v", "P", "X", "h", "<", ">", "p", "8", "d", "H")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "H")
 
 WIDTHS: Mapping[str, float] = {"column": 3.25, "page": 6.875}  # inches, of CVPR's pages
@@ -73,22 +74,6 @@ class Look:
     every_curve: bool = option(
         False, DRAWING, "Draw all curves in each figure, not eight of them.", "--all"
     )
-    images: tuple[str, ...] = option(
-        (), COMPARED, "Only these images: kodim0*,kodim23.", many="listed"
-    )
-
-    @classmethod
-    def of(cls, **choices: Any) -> Self:
-        """Return the choices of options as a command line or Python has them; None: the default."""
-        for name, (field_of, declaration) in declared(cls).items():
-            value = choices.get(name, field_of.default)
-            if declaration.many == "listed" and isinstance(value, str):
-                parts = split_codecs(value) if name == "codecs" else split_unescaped(value, ",")
-                value = tuple(filter(None, map(str.strip, parts)))
-            elif declaration.many == "repeated":
-                value = (value,) if isinstance(value, str) else tuple(value or ())
-            choices[name] = field_of.default if value is None else value
-        return cls(**choices)
 
     @property
     def most(self) -> int | None:
@@ -256,30 +241,47 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     A style follows from the label alone, whatever other codecs are there: that of the table
     `SYSTEMS`; a shade of its codec's colour and another marker for other variants; a colour and
     marker by a checksum of the name for unknown codecs. Only of two that this gives the very same
-    style, the second by alphabet has its next choice.
+    style, the second by alphabet has its next choice, and the user's codec, the first by alphabet
+    of several, is black.
     """
     from matplotlib.colors import to_hex
 
-    known = _known()
+    from benchmark.rows.systems import family, is_users
+
+    known, labels = _known(), sorted(set(labels))
+    own = next((family(label) for label in labels if is_users(label)), None)
     result: dict[str, Style] = {}
-    for label in sorted(set(labels)):
-        result[label] = known.get(label) or _first_apart(label, known.values(), result.values())
+    for label in labels:
+        colour = OWN_COLOUR if is_users(label) and family(label) == own else ""
+        made = _first_apart(label, known.values(), result.values(), colour)
+        result[label] = known.get(label) or made
     for label, colour in by_label(look().colour, result).items():
         result[label] = result[label]._replace(colour=to_hex(colour))
     return result
 
 
-def _first_apart(label: str, known: Iterable[Style], others: Iterable[Style] = ()) -> Style:
+def _first_apart(
+    label: str, known: Iterable[Style], others: Iterable[Style] = (), colour: str = ""
+) -> Style:
     """Return a label's first choice that is none of `known` or `others`.
 
     Variants of codecs that have a style are apart from `known`, where that can be.
     """
     from benchmark.rows.systems import family
 
-    known, every = [*known], [*_choices(label)]
+    known = [*known]
+    every = [*_own_choices(label, colour)] if colour else [*_choices(label)]
     free = [style for style in every if style not in {*known, *others}] or every
     apart = (style for style in free if _is_apart(style, known))
     return next(apart, free[0]) if family(label) in families() else free[0]
+
+
+def _own_choices(label: str, colour: str) -> Iterator[Style]:
+    from benchmark.rows.systems import plainness
+
+    number = crc32(label.encode())
+    markers = _from(OWN_MARKERS[1:], number) if plainness(label) else OWN_MARKERS
+    yield from (Style(colour, marker) for marker in markers)
 
 
 def _is_apart(style: Style, others: Iterable[Style]) -> bool:

@@ -33,6 +33,7 @@ UNRECORDED = ("reference", "interval")  # fields of points that records leave ou
 RATE_LABEL = "Rate (bit per pixel)"
 CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
 LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
+MOST_INCHES = 9.0  # height of a figure, of a page
 EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note, and above and below a note
 MOST_ROWS = 6  # of a group's entries in one column of the legend
 DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
@@ -194,7 +195,7 @@ def add_legend(
     below = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
     legend = _legend(figure, handles, room, groups) if handles else None
     tall = legend.get_window_extent().height / figure.dpi if legend else 0.0
-    whole = height + below + tall
+    whole = min(height + below + tall, MOST_INCHES)
     figure.set_size_inches(width, whole)
     text.set_position((EDGE_INCHES / width, (below - PAD_INCHES) / whole))
     share = (below + tall) / whole

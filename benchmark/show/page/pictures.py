@@ -38,7 +38,7 @@ from benchmark.show.page.picks import (
     within,
     words,
 )
-from benchmark.show.report.request import PICTURES
+from benchmark.show.report.files import PICTURES
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular

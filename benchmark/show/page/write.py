@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.panel import Panel, SystemCurve, measured_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -27,28 +28,29 @@ from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.picks import limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
+from benchmark.show.report.files import PAGE, PICTURES, ReportSet
 from benchmark.show.report.report import Report
-from benchmark.show.report.request import PAGE, PICTURES, ReportRequest, ReportSet
 from benchmark.show.sections import capitalised
 from benchmark.system.atomic import write_files
 
 
-def start_workers(request: ReportRequest) -> None:
+def start_workers(of: Experiment, out: Path | None = None) -> None:
     """Begin to load what decodes pictures, where streams wait for it, while figures are made."""
-    for name in datasets_with_results(request.results, request.dataset):
-        folder = request.results / name.partition(":")[0]
-        pictures = (request.out or folder / "report") / PICTURES
+    for name in datasets_with_results(of.results, of.dataset):
+        folder = of.results / name.partition(":")[0]
+        pictures = (out or folder / "report") / PICTURES
         if (folder / "streams").is_dir() and not pictures.is_dir():
             worker_context()
 
 
 def write_page(
-    request: ReportRequest,
+    of: Experiment,
     report: Report,
     images: str,
     linear: bool,
     show_progress: ShowProgress,
     say: Callable[[str], None],
+    data_dir: Path | None = None,
 ) -> tuple[str, str]:
     """Write the pictures, then the page of a report; return its path and a remark.
 
@@ -58,20 +60,20 @@ def write_page(
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
-    packs, name = packs_beside(request.results), stored.name.partition(":")[0]
-    codecs = NamedCodecs(request.codecs)
-    contents = dataset_contents(request.results, name, packs, codecs, stored.table)
-    is_place = Path(request.dataset).is_dir() or is_brought(request.dataset)
-    dataset = request.dataset if is_place else stored.name
-    sources = sources_of(dataset, request.data_dir, request.results, named=is_place)
+    packs, name = packs_beside(of.results), stored.name.partition(":")[0]
+    codecs = NamedCodecs(of.codecs)
+    contents = dataset_contents(of.results, name, packs, codecs, stored.table)
+    is_place = Path(of.dataset).is_dir() or is_brought(of.dataset)
+    dataset = of.dataset if is_place else stored.name
+    sources = sources_of(dataset, data_dir, of.results, named=is_place)
     if isinstance(sources, str):
         say(sources)
     title = profile(stored.name).title
-    panels = renamed(_panels(request, report))
+    panels = renamed(_panels(of, report))
     published = {panel.metric.column: panel.published for panel in panels}
     named = [*report.named, report.anchor] if report.named else ()
     at_first = panels
-    if not request.published:
+    if not of.published:
         at_first = [panel._replace(curves=panel.measured) for panel in panels]
     choice = choose(at_first, report.anchor, named)
     shown = choice.labels
@@ -115,10 +117,10 @@ def write_page(
     return str(folder / PAGE), remark
 
 
-def _panels(request: ReportRequest, report: Report) -> list[Panel]:
+def _panels(of: Experiment, report: Report) -> list[Panel]:
     """Return measured curves of every metric, and the published ones that a reader may add."""
     summary, name, panels = report.stored.summary, report.stored.name, []
-    points = [] if request.published else list(read_points(request.results))
+    points = [] if of.published else list(read_points(of.results))
     for metric in report.measured:
         panel = measured_panel(summary, metric)
         rule = summary.protocols[metric.column]
@@ -126,7 +128,7 @@ def _panels(request: ReportRequest, report: Report) -> list[Panel]:
         with suppress(UsageError):
             check_same_images(name, images_in(summary, metric), summary.average)
             curves = [c for c in published_curves(points, name, metric) if c.protocols[0] == rule]
-        if request.published and metric.column in report.overlays:
+        if of.published and metric.column in report.overlays:
             curves = [*report.overlays[metric.column].compatible]
         panels.append(panel._replace(curves=(*panel.curves, *curves)))
     return panels

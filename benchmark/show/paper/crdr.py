@@ -9,6 +9,7 @@ from dataclasses import replace
 from polars import col
 
 from benchmark.compare.builds import beta_of
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.panel import Panel, measured_panel
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
@@ -26,7 +27,6 @@ from benchmark.show.figures.realism import left_out
 from benchmark.show.figures.style import Style, styles
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.figures import realism_plots
-from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of
 
@@ -138,7 +138,7 @@ def crops(results: PaperResults) -> PaperFigure:
     """Draw a part of a photograph of the first dataset that has kept streams of two codecs."""
     reasons = []
     for dataset in results.datasets():
-        figure = draw_crops(results, FigureRequest(dataset=dataset))
+        figure = draw_crops(results, Experiment(dataset=dataset))
         if figure.drawing is not None:
             return figure
         reasons += [f"{dataset}: {why}" for why in figure.why]

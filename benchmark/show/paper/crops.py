@@ -6,11 +6,13 @@ from fnmatch import fnmatch
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
 
 from benchmark.codec import Pixels
-from benchmark.compare.panel import is_users, with_anchor
+from benchmark.compare.experiment import Experiment
+from benchmark.compare.panel import with_anchor
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -22,17 +24,18 @@ from benchmark.metrics.metric import Metric
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import shown
-from benchmark.rows.experiment import experiment_of, pairs_of
+from benchmark.rows.experiment import experiment_of, named_in, pairs_of
 from benchmark.rows.packs.contents import DatasetContents
+from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import stored_dataset
-from benchmark.rows.systems import label_of, measured_names, short_names
+from benchmark.rows.systems import is_users, label_of, measured_names, short_names
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_tables import LONGEST_LIST
 from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different
 from benchmark.show.figures.style import by_label, look
-from benchmark.show.paper.request import Crop, FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.sections import CAVEAT, brief, marked, metric_names
+from benchmark.show.sections import CAVEAT, brief, marked
+from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
 from benchmark.system.text import listed
 
@@ -45,6 +48,34 @@ StreamRow = Mapping[str, Any]
 ByCodec = Mapping[str, list[StreamRow]]
 
 
+class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Part of a photograph to show, as a table of a file has it."""
+
+    image: str = ""  # empty: the one that codecs differ on most
+    box: Box | None = None  # left, top, width, height in pixels
+    bpp: float | None = None
+
+
+def crops_of(
+    tables: Sequence[Mapping[str, Any]], box: str, images: Sequence[str]
+) -> Sequence[Crop]:
+    """Return the crops to show: that of a box, else those of a file's tables.
+
+    Raises `UsageError` for a box that is none.
+    """
+    crops = msgspec.convert(tables, tuple[Crop, ...])
+    image = next(iter(images), "")
+    if not box:
+        return crops or (Crop(image),)
+    try:
+        left, top, width, height = map(int, box.split(","))
+    except ValueError:
+        left, top, width, height = 0, 0, 0, 0
+    if min(left, top) < 0 or min(width, height) < 1:
+        raise UsageError(f"--box {box!r} is not of the form LEFT,TOP,WIDTH,HEIGHT")
+    return (Crop(image or (crops[0].image if crops else ""), (left, top, width, height)),)
+
+
 class AtRate(NamedTuple):
     """Rows of one photograph by codec: those that show a codec at a rate, and the others."""
 
@@ -53,47 +84,50 @@ class AtRate(NamedTuple):
     rate: float  # bpp
 
 
-def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
+def draw_crops(
+    results: PaperResults,
+    of: Experiment,
+    rates: Sequence[float] = (),
+    crops: Sequence[Crop] = (Crop(),),
+) -> PaperFigure:
     """Draw parts of photographs, each as codecs have it at about the same rate.
 
-    Without a part that was chosen by hand, it is the one that the codecs disagree on most. Raises
-    `UsageError` for parts and photographs that are not there.
+    rates: the first is that of crops without one. A crop without a box is the part that the codecs
+    disagree on most. Raises `UsageError` for parts and photographs that are not there.
     """
-    dataset = request.dataset.partition(":")[0]
+    dataset = of.dataset.partition(":")[0]
     if dataset not in DATASETS:
-        dataset = stored_dataset(results.folder, request.dataset)
-    named = NamedCodecs(",".join(request.codecs))
-    contents = results.contents(dataset)._replace(codecs=named)
-    table = _asked(contents, request.codecs, request.bundled, request.anchor)
-    by_image = _with_streams(contents, table, request.codecs)
-    lacking = _without_streams(table, by_image, request)
-    every = [row for rows in by_image.values() for of in rows.values() for row in of]
-    asked = map(Metric.named, request.metrics or USUAL_METRICS)
-    there = (m for m in asked if request.metrics or all(r.get(m.column) is not None for r in every))
+        dataset = stored_dataset(results.folder, of.dataset)
+    contents = results.contents(dataset)._replace(codecs=NamedCodecs(of.codecs))
+    table = _asked(contents, of.codecs, of.bundled, of.anchor)
+    by_image = _with_streams(contents, table, of.named)
+    lacking = _without_streams(table, by_image, of)
+    every = [row for rows in by_image.values() for own in rows.values() for row in own]
+    asked = map(Metric.named, metric_names(of.metrics or USUAL_METRICS))
+    there = (m for m in asked if of.metrics or all(r.get(m.column) is not None for r in every))
     metric = next(there, Metric.named("psnr"))
-    sources = sources_of(request.dataset, results.data_dir, results.folder)
+    sources = sources_of(of.dataset, results.data_dir, results.folder)
     if isinstance(sources, str):
         return _no_crops(sources)
     measured = {row["image_sha256"] for row in every}
-    files = {of.file.name: of.file.path for key, of in sources.items() if key in measured}
+    files = {it.file.name: it.file.path for key, it in sources.items() if key in measured}
     by_image = {image: rows for image, rows in by_image.items() if image in files}
     if not any(len(rows) > 1 for rows in by_image.values()):
         return _no_crops(
             "no photograph here has kept streams of two codecs (`bench run` keeps them)", *lacking
         )
-    versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
+    versions = {k: own[0]["codec_version"] for rows in by_image.values() for k, own in rows.items()}
     here = {label_of(row["codec"], row["variant"]) for row in every if not row["bundled"]}
     names = short_names([*versions], versions, versions.keys() - here if here else ())
     names |= by_label(look().label, names)
-    boxes = request.boxes or (Crop(request.images[0] if request.images else ""),)
     tiles: list[PictureTile] = []
     sentences = lacking
-    for crop in boxes:
+    for crop in crops:
         image = _image(crop.image, by_image) or _most_different(by_image, metric)
-        bpp = crop.bpp or next(iter(request.rates), None)
+        bpp = crop.bpp or next(iter(rates), None)
         picture = read_image(files[image], flatten=True).pixels
         chosen, far, rate = _at_rate(by_image[image], bpp)
-        missing = _too_far(far, rate, request.dataset)
+        missing = _too_far(far, rate, of.dataset)
         pixels, failed = _decoded(chosen, contents)
         sentences += [*missing, *failed]
         order = _order(pixels)
@@ -104,19 +138,19 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         if _part(picture, box).shape[:2] != (box[3], box[2]):
             size = f"{picture.shape[1]} x {picture.shape[0]}"
             raise UsageError(f"the box {','.join(map(str, box))} is not inside {image}, {size}")
-        if len(boxes) == 1:
+        if len(crops) == 1:
             tiles.append(PictureTile("Photograph", picture, {}, {}, box))
         tiles.append(PictureTile("Source", _part(picture, box), {}, {}))
         for label in order:
             cut = _part(pixels[label], box)
             tiles.append(_tile(names[label], cut, chosen[label], metric, image, box, rate))
     records = [tile.record for tile in tiles if tile.record]
-    each = len(tiles) // len(boxes)
+    each = len(tiles) // len(crops)
     columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
     caption = brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
         f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
-        f"{metric_names([metric])} are of the whole photograph.",
+        f"{metric_words([metric])} are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
     drawing = draw_pictures(tiles, columns, caption)
@@ -167,16 +201,16 @@ def _at_rate(rows: ByCodec, bpp: float | None) -> AtRate:
 
 
 def _without_streams(
-    rows: pl.DataFrame, by_image: Mapping[str, ByCodec], request: FigureRequest
+    rows: pl.DataFrame, by_image: Mapping[str, ByCodec], asked: Experiment
 ) -> list[str]:
     """Return sentences on codecs of the experiment without a kept stream, with what keeps some."""
     there = {label for of in by_image.values() for label in of}
     lines = []
     for of, more in ((rows.filter(BUNDLED), ""), (rows.filter(~BUNDLED), " --results DIR")):
         pairs = [pair for pair in sorted(pairs_of(of)) if label_of(*pair) not in there]
-        if pairs and (more or request.codecs):
+        if pairs and (more or asked.named):
             specs = ",".join(CodecSpec.of(*pair).text for pair in pairs)
-            command = f"bench run --codecs {specs} --dataset {request.dataset}{more}"
+            command = f"bench run --codecs {specs} --dataset {asked.dataset}{more}"
             names = listed([label_of(*pair) for pair in pairs], most=LONGEST_LIST)
             lines.append(f"crops lack {names}: no kept streams (`{command}` keeps some)")
     return lines
@@ -245,7 +279,7 @@ def _tile(
 
 
 def rows_with_streams(
-    contents: DatasetContents, codecs: Sequence[str] = (), anchor: str | None = ""
+    contents: DatasetContents, codecs: str = "all", anchor: str | None = ""
 ) -> dict[str, dict[str, list[StreamRow]]]:
     """Return rows with an available stream by image and label: of the experiment and its anchor.
 
@@ -254,13 +288,13 @@ def rows_with_streams(
     the paper's first. codecs: see `experiment_of`. anchor: see `with_anchor`; None adds none.
     Raises `UnknownName` for one without rows.
     """
-    return _with_streams(contents, _asked(contents, codecs, "", anchor), codecs)
+    return _with_streams(contents, _asked(contents, codecs, "", anchor), named_in(codecs))
 
 
 def _asked(
-    contents: DatasetContents, codecs: Sequence[str], bundled: str, anchor: str | None
+    contents: DatasetContents, codecs: str, bundled: str, anchor: str | None
 ) -> pl.DataFrame:
-    own, others = experiment_of(contents.table, ",".join(codecs) or "all", bundled)
+    own, others = experiment_of(contents.table, codecs, bundled)
     return shown(own if anchor is None else with_anchor(own, others, anchor)[0])
 
 

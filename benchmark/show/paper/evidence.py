@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.panel import (
     Panel,
     measured_panel,
@@ -27,8 +28,8 @@ from benchmark.rows.systems import find_label, short_names, with_remark
 from benchmark.show.figures.choice import beyond_sentences
 from benchmark.show.figures.style import Style, look, styles
 from benchmark.show.means import absent_sentences
-from benchmark.show.paper.request import FigureRequest
 from benchmark.show.sections import listed
+from benchmark.spec import split_codecs
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -65,20 +66,21 @@ class Evidence(NamedTuple):
         return (*(self.summary.labels if self.summary else ()), *of_published)
 
 
-def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Evidence:
+def evidence(of: Experiment, verb: str, instead: bool = False) -> Evidence:
     """Return what is stored of the codecs asked for and the anchor, and published points.
 
     instead: see `compare.panel.with_anchor`.
     """
-    names = metric_names(request.metrics or METRICS[verb])
-    points = chosen_points(request.results, ",".join(request.published))
-    stored = None if _only_published(request, points) else _read(request, names, points, instead)
+    fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
+    names = metric_names(of.metrics or fits)
+    points = chosen_points(of.results, of.published)
+    stored = None if _only_published(of, points) else _read(of, names, points, instead)
     metrics = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(metrics) == 2:
         both = of_both(stored.summary.points, *metrics)
         stored = stored._replace(summary=replace(stored.summary, points=both))
-    dataset, summary = (stored.name, stored.summary) if stored else (request.dataset, None)
-    over = overlays(points, summary, metrics, dataset, request.mix_protocols)
+    dataset, summary = (stored.name, stored.summary) if stored else (of.dataset, None)
+    over = overlays(points, summary, metrics, dataset, of.mix_protocols)
     panels = []
     for metric in metrics:
         panel = measured_panel(summary, metric)
@@ -95,43 +97,45 @@ def evidence(request: FigureRequest, verb: str, instead: bool = False) -> Eviden
         raise UsageError(f"no row of {dataset} has {first.label}: {why}")
     look().check({curve.system.label for panel in panels for curve in panel.curves})
     title, sentences = profile(dataset).title, list[str]()
-    if request.metrics and summary:
+    if of.metrics and summary:
         sentences = absent_sentences(names, summary)
-    elif request.metrics:
+    elif of.metrics:
         lacking = {of.label for of in metrics} - {panel.metric.label for panel in panels}
         sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
-    cut = [panel.up_to(request.up_to_bpp) for panel in panels]
-    beyond = beyond_sentences(panels, cut, request.up_to_bpp)
+    cut = [panel.up_to(of.up_to_bpp) for panel in panels]
+    beyond = beyond_sentences(panels, cut, of.up_to_bpp)
     if beyond and not any(panel.curves for panel in cut):
-        where = f"below {request.up_to_bpp:g} bpp"
+        where = f"below {of.up_to_bpp:g} bpp"
         raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
     sentences += beyond
     result = Evidence(dataset, stored, points, cut, "", title, {}, sentences)
-    anchor = _anchor(result, request.anchor, instead)
+    anchor = _anchor(result, of.anchor, instead)
     return result._replace(anchor=anchor, styles=styles(result.labels))
 
 
-def of_datasets(request: FigureRequest, datasets: Sequence[str], verb: str) -> list[Evidence]:
+def of_datasets(asked: Experiment, datasets: Sequence[str], verb: str) -> list[Evidence]:
     """Return what there is on each dataset, of which one may lack named codecs, or the anchor.
 
     Raises `UnknownName` for a name without rows on any of them, and a dataset without any codec.
     """
     lacking: dict[str, list[UnknownName]] = {}
 
-    def on(of_one: FigureRequest) -> Evidence:
+    def on(of: Experiment) -> Evidence:
         try:
-            return evidence(of_one, verb, instead=len(datasets) > 1)
+            return evidence(of, verb, instead=len(datasets) > 1)
         except UnknownName as error:
-            codecs = tuple(name for name in of_one.codecs if name != error.name)
-            bundled = ",".join(name for name in of_one.bundled.split(",") if name != error.name)
-            if (codecs, bundled) == (of_one.codecs, of_one.bundled):
+            codecs, bundled = (
+                ",".join(name for name in split_codecs(text) if name != error.name)
+                for text in (of.codecs, of.bundled)
+            )
+            if (codecs, bundled) == (of.codecs, of.bundled):
                 raise
             lacking.setdefault(error.name, []).append(error)
-            if of_one.codecs and not codecs:
+            if not codecs:
                 raise next(iter(lacking.values()))[0] from None
-            return on(replace(of_one, codecs=codecs, bundled=bundled))
+            return on(replace(of, codecs=codecs, bundled=bundled))
 
-    results = [on(replace(request, dataset=dataset)) for dataset in datasets]
+    results = [on(replace(asked, dataset=dataset)) for dataset in datasets]
     require_named(of.stored.anchor for of in results if of.stored)
     for errors in lacking.values():
         if len(errors) == len(results):
@@ -182,20 +186,19 @@ def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:
     return any(p.slug == slug(system) and variant in ("", p.variant) for p in points)
 
 
-def _only_published(request: FigureRequest, points: Sequence[PublishedPoint]) -> bool:
+def _only_published(of: Experiment, points: Sequence[PublishedPoint]) -> bool:
     """Return whether there are published points to draw, and no rows to draw them beside."""
-    if request.codecs or request.dataset in stores_below(request.results):
+    if of.named or of.dataset in stores_below(of.results):
         return False
-    return bool(points) and request.dataset in {*DATASETS, *(point.dataset for point in points)}
+    return bool(points) and of.dataset in {*DATASETS, *(point.dataset for point in points)}
 
 
 def _read(
-    request: FigureRequest, names: Sequence[str], points: Sequence[PublishedPoint], instead: bool
+    of: Experiment, names: Sequence[str], points: Sequence[PublishedPoint], instead: bool
 ) -> DatasetResults:
     """Read the rows of the codecs that were named and of the anchor, if it is not published."""
     return read_compared(
-        Source(request.results, request.dataset), ",".join(request.codecs) or "all", names,
-        anchor="" if _are_of(request.anchor, points) else request.anchor, instead=instead,
-        bundled=request.bundled, images=request.images, allow_few=request.allow_few,
-        verified_only=request.verified_only,
+        Source(of.results, of.dataset), of.codecs, names, instead=instead,
+        anchor="" if _are_of(of.anchor, points) else of.anchor, bundled=of.bundled,
+        images=of.images, allow_few=of.allow_few, verified_only=of.verified_only,
     )  # fmt: skip

@@ -1,19 +1,23 @@
-"""Figures of one's own experiment: what a request asks for, made from stored rows."""
+"""Figures of one's own experiment, made from stored rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
+from typing import Annotated, Any
 
 import polars as pl
 
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
+from benchmark.compare.experiment import Experiment, rates_in
 from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.published.points import PublishedPoint
 from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
@@ -31,39 +35,45 @@ from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
 from benchmark.show.means import absent_sentences, not_shown
-from benchmark.show.paper.crops import draw_crops
+from benchmark.show.paper.crops import crops_of, draw_crops
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
-from benchmark.show.paper.request import FigureRequest
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets
 from benchmark.system.text import range_text
 
-RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
+RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
+Rates = Annotated[tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", many="listed")]
+COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed")
+BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
+DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
 
 
-def draw(verb: str, request: FigureRequest) -> PaperFigure:
-    """Draw the figure of a verb; raises `UsageError` for what the results do not allow."""
-    return FIGURES[verb](request)
+def rd(of: Experiment) -> PaperFigure:
+    """Draw rate-distortion curves, a panel for each metric and a row of them for each dataset.
 
+    At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.
+    FILE takes every option as a key, and tables [labels] and [colours]; options override it.
 
-def _rd(request: FigureRequest) -> PaperFigure:
-    """Draw a row of panels for each dataset of the request."""
-    names = listed_datasets(request.dataset) if request.dataset else [""]
-    results = of_datasets(request, names, "rd")
-    rows = [OfDataset(of.title, of.panels, of.summary, of.anchor) for of in results]
-    looks = styles(dict.fromkeys(label for of in results for label in of.labels))
-    named = [name for of in results for name in _named(request, of)]
+    Examples:
+      bench figures rd --codecs ours,vtm,avif --published hific
+      bench figures rd figures.toml --width column --label 'ours:beta=3.84=Ours'
+    """
+    names = listed_datasets(of.dataset) if of.dataset else [""]
+    results = of_datasets(of, names, "rd")
+    rows = [OfDataset(it.title, it.panels, it.summary, it.anchor) for it in results]
+    looks = styles(dict.fromkeys(label for it in results for label in it.labels))
+    named = [name for it in results for name in _named(of, it)]
     choice = choice_of(rows, tuple(dict.fromkeys(named)))
     drawing = draw_datasets(rows, looks, choice=choice)
-    missed = without_place(choice, _asked(request))
+    missed = without_place(choice, _asked(of))
     return _made(results, drawing, "no rd: no points can be drawn", *missed)
 
 
-def _asked(request: FigureRequest) -> list[str]:
+def _asked(of: Experiment) -> list[str]:
     """Return the names of the codecs that the figure was asked to show."""
-    return [*request.codecs, *named_in(request.bundled)]
+    return [*of.named, *named_in(of.bundled)]
 
 
 def _made(
@@ -77,30 +87,35 @@ def _made(
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 
-def _named(request: FigureRequest, result: Evidence) -> tuple[str, ...]:
+def _named(of: Experiment, result: Evidence) -> tuple[str, ...]:
     """Return the codecs that were named, the anchor among them; none if none were."""
-    return (result.anchor, *request.codecs) if request.codecs else ()
+    return (result.anchor, *of.named) if of.named else ()
 
 
-def _comparisons(result: Evidence, request: FigureRequest) -> list[Comparison]:
+def _comparisons(result: Evidence, of: Experiment) -> list[Comparison]:
     if result.summary is None or result.anchor not in result.summary.labels:
         return []  # the anchor is a published curve, if any
     return [
         comparison
         for panel in result.panels
-        for comparison in compare(result.summary, panel.metric, result.anchor, request.up_to_bpp)
+        for comparison in compare(result.summary, panel.metric, result.anchor, of.up_to_bpp)
     ]
 
 
-def _bd(request: FigureRequest) -> PaperFigure:
-    result = evidence(request, "bd")
-    compared = _comparisons(result, request)
-    choice = choose(result.panels, result.anchor, _named(request, result))
+def bd(of: Experiment) -> PaperFigure:
+    """Draw BD-rates against an anchor as bars with 95 % intervals over images.
+
+    Examples:
+      bench figures bd --anchor vtm --metrics psnr,lpips_squeeze
+    """
+    result = evidence(of, "bd")
+    compared = _comparisons(result, of)
+    choice = choose(result.panels, result.anchor, _named(of, result))
     panels = choice.of(result.panels)
     shown = panels, compared, result.styles, result.title, result.anchor
-    drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), request.up_to_bpp)
+    drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), of.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
-    missed = without_place(choice, _asked(request))
+    missed = without_place(choice, _asked(of))
     refused = (
         f"no BD-rate of {c.label} in {c.column}: {c.rate.why}"
         for c in compared
@@ -109,18 +124,34 @@ def _bd(request: FigureRequest) -> PaperFigure:
     return _made([result], drawing, f"no bd: {lack}", *missed, *refused)
 
 
-def _complexity(request: FigureRequest) -> PaperFigure:
-    for name in request.cost:
+def complexity(
+    of: Annotated[
+        Experiment,
+        some(
+            "results dataset codecs bundled metrics anchor images up_to_bpp allow_few verified_only"
+        ),
+    ],
+    cost: Annotated[tuple[str, ...], COST] = (),
+) -> PaperFigure:
+    """Draw BD-rates against seconds, and against multiply-accumulates per pixel.
+
+    Seconds are of rows that were timed alone (`bench run --timing`), else typical ones, as open
+    markers.
+
+    Examples:
+      bench figures complexity --cost seconds
+    """
+    for name in cost:
         if name not in COSTS:
             raise UnknownName("cost", name, COSTS)
-    result = evidence(request, "complexity")
+    result = evidence(of, "complexity")
     summary = result.summary
     if summary is None:
         raise UsageError(f"nothing is measured on {result.name}: `bench run` does")
-    choice = choose(result.panels[:1], result.anchor, _named(request, result))
+    choice = choose(result.panels[:1], result.anchor, _named(of, result))
     panels = choice.of(result.panels[:1])
     metric = panels[0].metric
-    compared = _comparisons(result, request)
+    compared = _comparisons(result, of)
     rates = {each.label: each.rate for each in compared if each.column == metric.column}
     rates[result.anchor] = Delta(0.0, 1.0)
     points, lacking = [], []
@@ -128,14 +159,14 @@ def _complexity(request: FigureRequest) -> PaperFigure:
         delta = rates.get(curve.system.label, Delta())
         if curve.edition is None or delta.value is None:
             continue
-        for cost in request.cost or COSTS:
-            if spent := cost_of(summary, curve.edition, cost):
-                points.append(CostPoint(curve, cost, spent[0], delta, spent[1]))
+        for name in cost or COSTS:
+            if spent := cost_of(summary, curve.edition, name):
+                points.append(CostPoint(curve, name, spent[0], delta, spent[1]))
             else:
                 lacking.append(curve.name)
     of_anchor = panels[0].of_label(result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
-    most = request.up_to_bpp
+    most = of.up_to_bpp
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
     drawing = draw_costs(points, result.styles, where, words, name)
     names = dict.fromkeys(name for name in lacking if name not in {p.curve.name for p in points})
@@ -152,26 +183,43 @@ def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool]
     return (work, True) if work else None
 
 
-def _realism(request: FigureRequest) -> PaperFigure:
-    result = evidence(request, "realism")
+def realism(
+    of: Annotated[
+        Experiment,
+        some(
+            "results dataset codecs bundled published metrics anchor images mix_protocols "
+            "allow_few verified_only"
+        ),
+    ],
+    bpp: Rates = RATES,
+) -> PaperFigure:
+    """Draw a metric of realism against one of distortion at some rates.
+
+    --metrics names both, that of distortion first. Settings of one codec are joined, from the least
+    to the most realistic.
+
+    Examples:
+      bench figures realism --metrics psnr,fd_squeeze --bpp 0.1,0.2
+    """
+    result, rates = evidence(of, "realism"), rates_in(bpp)
     if len(result.panels) != 2:
-        names = metric_names(request.metrics or METRICS["realism"])
+        names = metric_names(of.metrics or METRICS["realism"])
         lacks = absent_sentences(names, result.summary) if result.summary else []
         needs = "realism takes two metrics that rows have: --metrics psnr,lpips_squeeze"
         raise UsageError(". ".join((needs, *lacks)))
     known = styles(system.label for system in GROUPED_SYSTEMS) | {**result.styles}
     drawing, plots = realism_plots(
-        result.panels, result.summary, result.points, result.name, request.rates or RATES,
-        known, result.anchor, images_of(result.panels), request.codecs
+        result.panels, result.summary, result.points, result.name, rates, known,
+        result.anchor, images_of(result.panels), of.named
     )  # fmt: skip
     absent = "no realism: no two points are near any of these rates (--bpp)"
     lacking = [*left_out(plots)]
-    for bpp in request.rates or RATES:
-        curves = result.panels[0].curves if request.codecs else ()
-        if beyond := [words for curve in curves if (words := _beyond(curve, bpp))]:
-            lacking.append(f"not at {bpp:g} bpp: {', '.join(beyond)}")
-        if bpp not in [plot.bpp for plot in plots]:
-            lacking.append(f"nothing drawn at {bpp:g} bpp, where fewer than two points are")
+    for rate in rates:
+        curves = result.panels[0].curves if of.named else ()
+        if beyond := [words for curve in curves if (words := _beyond(curve, rate))]:
+            lacking.append(f"not at {rate:g} bpp: {', '.join(beyond)}")
+        if rate not in [plot.bpp for plot in plots]:
+            lacking.append(f"nothing drawn at {rate:g} bpp, where fewer than two points are")
     return _made([result], drawing, absent, *(f"realism: {why}" for why in lacking))
 
 
@@ -234,22 +282,31 @@ def realism_plots(
     return draw_realism_plots(plots, first, second, looks, title, images, few), plots
 
 
-def _generations(request: FigureRequest) -> PaperFigure:
-    """Quality against generation, of each codec at its setting nearest to a rate."""
-    result = read_one(request.results, request.dataset, "all", ["psnr"], whole=True)
-    name, store = result.name, Store(request.results / result.name.partition(":")[0])
+def generations(
+    of: Annotated[Experiment, some("results dataset codecs metrics verified_only")],
+    bpp: Rates = (),
+) -> PaperFigure:
+    """Draw metrics against generation, of pictures that were coded again and again.
+
+    Each codec is drawn at the setting whose first generation is nearest to --bpp; default: median.
+
+    Examples:
+      bench figures generations --bpp 0.5 --metrics psnr,lpips
+    """
+    result = read_one(of.results, of.dataset, "all", ["psnr"], whole=True)
+    name, store = result.name, Store(of.results / result.name.partition(":")[0])
     rows = store.generations()
     if not rows.height:
         raise UsageError(f"{name} has no rows of generations: `bench run --generations 5`")
-    if request.verified_only:
+    if of.verified_only:
         raise UsageError("--verified-only leaves nothing: no row of generations is verified")
     once = result.table.select([name for name in rows.columns if name in result.table.columns])
-    every = rows_of_codecs(pl.concat(alike([once, rows])), ",".join(request.codecs) or "all")
-    metrics = [Metric.named(name) for name in request.metrics or METRICS["generations"]]
+    every = rows_of_codecs(pl.concat(alike([once, rows])), of.codecs)
+    metrics = [*map(Metric.named, metric_names(of.metrics or METRICS["generations"]))]
     curves = generation_curves(every, [metric.column for metric in metrics])
     if not curves:
         raise UsageError(f"{name} has no image with every generation: run the same again")
-    rate = request.rates[0] if request.rates else median(curve.bpp[0] for curve in curves)
+    rate = next(iter(rates_in(bpp)), median(curve.bpp[0] for curve in curves))
     curves = nearest_to(curves, rate)
     labels = [curve.label for curve in curves]
     names = short_names(labels, {}) | by_label(look().label, labels)
@@ -257,13 +314,30 @@ def _generations(request: FigureRequest) -> PaperFigure:
     return PaperFigure(drawing, () if drawing else ("no generations: no metric has a value",))
 
 
-FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {
-    "rd": _rd,
-    "bd": _bd,
-    "crops": lambda request: draw_crops(
-        PaperResults(request.results, request.data_dir, request.verified_only), request
-    ),
-    "complexity": _complexity,
-    "realism": _realism,
-    "generations": _generations,
+def crops(
+    of: Annotated[
+        Experiment,
+        some("results dataset codecs bundled metrics anchor images verified_only"),
+    ],
+    bpp: Rates = (),
+    box: Annotated[str, BOX] = "",
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
+    crops: Sequence[Mapping[str, Any]] = (),
+) -> PaperFigure:
+    """Draw one part of a photograph as codecs have it at about one rate.
+
+    By default it is the part that the codecs disagree on most, of the photograph on which the
+    metric differs most; --images and --box, or `crops` of FILE, choose others. The metric is below
+    each part.
+
+    Examples:
+      bench figures crops --dataset sample --images chelsea --bpp 0.2
+      bench figures crops --images kodim15 --box 120,80,192,128
+    """
+    results = PaperResults(of.results, data_dir, of.verified_only)
+    return draw_crops(results, of, rates_in(bpp), crops_of(crops, box, of.images))
+
+
+FIGURES: Mapping[str, Callable[..., PaperFigure]] = {
+    of.__name__: of for of in (rd, bd, crops, complexity, realism, generations)
 }

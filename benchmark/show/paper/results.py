@@ -10,7 +10,12 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.points import PublishedPoint
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
-from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
+from benchmark.rows.packs.contents import (
+    DatasetContents,
+    dataset_contents,
+    name_of,
+    packs_beside,
+)
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.summary import Summary
@@ -76,10 +81,9 @@ class PaperResults:
     def datasets(self) -> list[str]:
         """Return names of all datasets that have rows: those of the registry, largest first."""
         there = {path.parent.name for path in self.folder.glob("*/per_image")}
-        streams = [line for pack in self.packs for line in pack.streams.values()]
-        there |= {(line.fields.get("dataset") or "").partition(":")[0] for line in streams}
+        there |= {name_of(row) for pack in self.packs for row in pack.streams.values()}
         known = list(dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS)))
-        return [name for name in (*known, *sorted(there - {*known, ""})) if name in there]
+        return [name for name in (*known, *sorted(there - {*known})) if name in there]
 
 
 def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> list[Path]:

@@ -8,6 +8,7 @@ from benchmark.answer import Column
 from benchmark.compare.bd import rate_intervals
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta, Pair, compared
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import SystemCurve, names_in_figures
 from benchmark.errors import UsageError
@@ -27,8 +28,7 @@ from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as
 from benchmark.show.means import not_shown
 from benchmark.show.paper.evidence import Evidence, of_datasets
-from benchmark.show.paper.request import FigureRequest
-from benchmark.show.sections import images_of, listed, points_left_out
+from benchmark.show.sections import images_of, listed, metric_names, points_left_out
 from benchmark.show.table import Marks, Table, records
 from benchmark.system.text import counted
 
@@ -77,15 +77,15 @@ class PaperTable(NamedTuple):
     sentences: tuple[str, ...]  # on what is not in it
 
 
-def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
+def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
     """Return the table of the systems and metrics asked for, on these datasets.
 
     The anchor of a dataset without curve of the named one is by `compare.panel`. Raises
     `UsageError` where no system has a BD-rate.
     """
-    results = of_datasets(request, datasets, "table")
-    with drawn_as(request.look(), every_curve=bool(request.codecs or request.published)):
-        rows, absent, time_note = _rows(results, request)
+    results = of_datasets(asked, datasets, "table")
+    with drawn_as(every_curve=bool(asked.named or asked.published)):
+        rows, absent, time_note = _rows(results, asked)
     named = {row.curve.system.label: row.name for row in rows}
     anchors = _anchors(results, rows)
     if not anchors:
@@ -99,7 +99,7 @@ def draw_table(request: FigureRequest, datasets: Sequence[str]) -> PaperTable:
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [kind(row.curve.system) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = _notes(results, rows, anchors, time_note, cut_words(request.up_to_bpp))
+    notes = _notes(results, rows, anchors, time_note, cut_words(asked.up_to_bpp))
     wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
@@ -130,23 +130,21 @@ def _anchors(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> dict[str
     }
 
 
-def _rows(
-    results: Sequence[Evidence], request: FigureRequest
-) -> tuple[list[SystemRow], list[str], str]:
+def _rows(results: Sequence[Evidence], asked: Experiment) -> tuple[list[SystemRow], list[str], str]:
     """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
     curves: dict[str, SystemCurve] = {}
     pairs: dict[str, dict[str, Pair]] = {}
     intervals: dict[str, dict[str, Interval]] = {}
     absent: dict[str, None] = {}
     for result in results:
-        named = (result.anchor, *request.codecs) if request.codecs else ()
+        named = (result.anchor, *asked.named) if asked.named else ()
         choice = choose(result.panels, result.anchor, named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
             other, key = panel.of_label(result.anchor), _key(result, panel.metric)
             ends = dict[str, Interval]()
             if result.summary and other and other.edition:
-                against = other.system.label, request.up_to_bpp
+                against = other.system.label, asked.up_to_bpp
                 ends = rate_intervals(result.summary, panel.metric, *against)
             for curve in panel.curves:
                 curves.setdefault(curve.name, curve)
@@ -303,7 +301,9 @@ def _notes(
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    notes = [f"BD-rate against {listed(names)}{cut}; negative saves bits at equal quality."]
+    metrics = metric_names(dict.fromkeys(panel.metric for of in results for panel in of.panels))
+    against = f"against {listed(names)}{cut}"
+    notes = [f"BD-rate in {metrics} {against}; negative saves bits at equal quality."]
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.answer import Absent
 from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.panel import Panel, measured_panel, read_compared, require_named
 from benchmark.datasets.dataset import profile
@@ -42,7 +43,7 @@ from benchmark.show.report.details import (
     report_text,
     source_sentences,
 )
-from benchmark.show.report.request import PAGE, ReportRequest, ReportSet
+from benchmark.show.report.files import PAGE, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
 from benchmark.show.table import Table, csv_text, latex, markdown
 from benchmark.system.text import listed
@@ -74,74 +75,85 @@ class Report:
     named: Sequence[str] = ()  # codecs that were asked for
 
 
-def write_reports(request: ReportRequest) -> Iterator[Report]:
+def write_reports(
+    of: Experiment,
+    *,
+    common: bool = False,
+    pooled: bool = False,
+    any_overlap: bool = False,
+    out: Path | None = None,
+    page: bool = False,
+    command: str = "",
+) -> Iterator[Report]:
     """Write the report of every dataset asked for, and yield each when it is written.
 
-    Raises `UsageError` for choices that the results do not allow, before anything is written, and
+    page: the caller will write a page beside it. command: that makes the report again. Raises
+    `UsageError` for choices that the results do not allow, before anything is written, and
     `StoreError` for a folder that cannot be written.
     """
-    names = metric_names(request.metrics)
+    names = metric_names(of.metrics)
     metrics = [*map(Metric.named, names)]
-    datasets = datasets_with_results(request.results, request.dataset)
-    asked = asked_datasets(request.results, request.dataset)
+    datasets = datasets_with_results(of.results, of.dataset)
+    asked = asked_datasets(of.results, of.dataset)
     sets = []
     for name in datasets:
-        folder = report_folder(request.results, name)
-        if request.out is not None:
-            folder = request.out / name.replace(":", "-") if len(asked) > 1 else request.out
-        sets.append(ReportSet(folder, own=request.out is None))
-    with_page = (request.page or report_set.page_images is not None for report_set in sets)
+        folder = report_folder(of.results, name)
+        if out is not None:
+            folder = out / name.replace(":", "-") if len(asked) > 1 else out
+        sets.append(ReportSet(folder, own=out is None))
+    with_page = (page or report_set.page_images is not None for report_set in sets)
     result = [
         read_compared(
-            Source(request.results, name), request.codecs, names,
-            anchor=request.anchor, instead=True,
-            common=request.common, pooled=request.pooled, allow_few=request.allow_few,
-            verified_only=request.verified_only, images=look().images,
-            whole=whole, bundled=request.bundled,
+            Source(of.results, name), of.codecs, names,
+            anchor=of.anchor, instead=True, common=common, pooled=pooled, allow_few=of.allow_few,
+            verified_only=of.verified_only, images=of.images,
+            whole=whole, bundled=of.bundled,
         )
         for name, whole in zip(asked, with_page, strict=True)
     ]  # fmt: skip
     require_named(stored.anchor for stored in result)
     labels = {label for stored in result for label in stored.summary.labels}
-    if request.published:
+    if of.published:
         from benchmark.published import curves
         from benchmark.published.registry import chosen_points
 
-        published = chosen_points(request.results, request.published)
+        published = chosen_points(of.results, of.published)
         labels |= {curves.style_label(point.system, point.variant) for point in published}
     look().check(labels)
     for report_set in sets:
-        report_set.require_writable(ALWAYS | {PAGE} if request.page else ALWAYS)
+        report_set.require_writable(ALWAYS | {PAGE} if page else ALWAYS)
     for stored, report_set in zip(result, sets, strict=True):
         placed = stored._replace(folder=report_set.folder)
         over, of_published = dict[str, "Overlay"](), list[str]()
-        if request.published:
+        if of.published:
             of_dataset = published, placed.summary, metrics, placed.name
             try:
-                over = curves.overlays(*of_dataset, request.mix_protocols)
+                over = curves.overlays(*of_dataset, of.mix_protocols)
                 of_published = curves.left_out(published, over, placed.name)
             except curves.OtherMeans as why:
                 of_published = [f"no published curve is drawn: {why}"]
-        yield _write(request, placed, metrics, over, of_published, report_set)
+        yield _write(of, placed, metrics, over, of_published, report_set, any_overlap, command)
 
 
 def _write(
-    request: ReportRequest,
+    asked: Experiment,
     stored: DatasetResults,
     metrics: Sequence[Metric],
     over: Mapping[str, "Overlay"],
     of_published: Sequence[str],
     report_set: ReportSet,
+    any_overlap: bool,
+    command: str,
 ) -> Report:
-    summary, folder, command = stored.summary, stored.folder, request.command
+    summary, folder = stored.summary, stored.folder
     anchor = stored.anchor.label
-    of = _under_test(summary, anchor) if request.metrics == "all" else None
+    of = _under_test(summary, anchor) if asked.metrics == "all" else None
     measured = [metric for metric in metrics if summary.values_of(metric.column, of)]
     wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
-    over_few = [] if request.metrics != "all" or request.allow_few else few_of(summary, measured)
+    over_few = [] if asked.metrics != "all" or asked.allow_few else few_of(summary, measured)
     measured = [metric for metric in measured if metric not in over_few]
     panels = {metric.column: measured_panel(summary, metric) for metric in measured}
-    codecs, short, most = named_in(request.codecs), names_of(summary), request.up_to_bpp
+    codecs, short, most = asked.named, names_of(summary), asked.up_to_bpp
     for column, of_column in over.items():
         if column in panels:
             more = (*panels[column].curves, *of_column.compatible)
@@ -149,10 +161,10 @@ def _write(
     overlaid = {column: panel.up_to(most) for column, panel in panels.items()}
     choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
     drawings = _draw(stored, overlaid, choice, anchor)
-    missed = without_place(choice, [*codecs, *named_in(request.bundled)])
-    comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
-    asked = () if request.metrics == "all" else metrics
-    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, asked)
+    missed = without_place(choice, [*codecs, *named_in(asked.bundled)])
+    comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
+    named_metrics = () if asked.metrics == "all" else metrics
+    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, named_metrics)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     of_reader = problems(summary, stored.runs)
     absent = [*of_reader, *lacking(summary, wanted)]
@@ -170,9 +182,9 @@ def _write(
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
     origin += beyond_sentences(panels.values(), overlaid.values(), most)
-    if request.metrics != "all":
+    if asked.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
-        named = dict(zip(metric_names(request.metrics), metrics, strict=True))
+        named = dict(zip(metric_names(asked.metrics), metrics, strict=True))
         origin += absent_sentences([n for n, m in named.items() if m.column not in noted], summary)
     remarks = [*origin, *about_sources, *_brief(of_reader)]
     files: dict[str, str | bytes] = {

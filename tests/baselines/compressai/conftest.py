@@ -14,7 +14,7 @@ def shipped(monkeypatch, tmp_path):
     monkeypatch.setattr(compressai_weights, "_kept", OrderedDict())
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(compressai_weights, "BUNDLED", folder)
+    monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", folder)
     return folder
 
 

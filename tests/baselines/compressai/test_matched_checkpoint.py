@@ -167,7 +167,7 @@ def test_the_users_own_networks_come_before_the_bundled_ones(shipped, tmp_path, 
 
 @pytest.mark.parametrize("weights", ["matched", "matched-whole"])
 def test_where_none_is_here_it_says_what_to_do(shipped, weights):
-    with pytest.raises(Unavailable, match=r"no hyperprior-.*`bench train --suite matched`"):
+    with pytest.raises(Unavailable, match=r"checkpoint hyperprior-.*train --suite matched"):
         matched(weights)
 
 

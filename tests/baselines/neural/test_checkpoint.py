@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from baselines.neural.card import Card, load_card
+from baselines.neural.card import Card, load_card, save_card
 from baselines.neural.checkpoint import (
     load_checkpoint,
     make_checkpoint,
@@ -121,7 +121,7 @@ def test_a_card_that_lacks_a_fact_or_is_missing_is_named(path):
     with pytest.raises(Unavailable, match="it lacks steps"):
         load_checkpoint(path)
     card.unlink()
-    with pytest.raises(Unavailable, match=r"no card tiny\.json .*checkpoint card .* --like"):
+    with pytest.raises(Unavailable, match=r"no card tiny\.json beside it: get both files"):
         load_checkpoint(path)
 
 
@@ -224,7 +224,7 @@ def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
     words = ("--codecs", "ours", "--weights-dir", copied.parent, "--results", results)
     for call in (
         *(("run", *words, "--dataset", "sample"), ("plan", *words, "--dataset", "sample")),
-        ("encode", image, stream, "--checkpoint", copied),
+        ("encode", image, stream, "--codec", f"ours:beta=0:checkpoint={copied}"),
     ):
         done = bench(*call)
         assert (done.returncode, done.stdout) == (2, "")
@@ -238,6 +238,32 @@ def test_a_card_of_another_architecture_is_refused_at_once(copied):
     assert load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}")).describe().caveat == ""
     with pytest.raises(Unavailable, match="holds a network of compressai by its card"):
         load_codec(parse_codec(f"ours:beta=0:checkpoint={BUNDLED / 'hyperprior-1.safetensors.xz'}"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "caveat"),
+    [
+        ({"steps": None, "training_data": "unknown"}, "training unknown"),
+        ({"steps": None, "caveat": "of one night"}, "training unknown, of one night"),
+        ({"steps": 0, "caveat": "of one night"}, "untrained"),
+    ],
+)
+def test_rows_say_that_training_is_unknown_or_none(copied, changes, caveat):
+    card = replace(load_card(copied), **changes)
+    save_card(copied, card)
+    assert load_card(copied) == card
+    assert load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}")).describe().caveat == caveat
+
+
+def prefixed(tensors):
+    return {f"module.{name}": of for name, of in tensors.items()}
+
+
+def test_tensors_of_a_wrapped_network_are_refused_with_what_to_save(path):
+    save_file(prefixed(load_file(path)), path)
+    bless(path)
+    with pytest.raises(Unavailable, match=r"begin with module: save NETWORK\.module\.state_dict"):
+        load_checkpoint(path)
 
 
 def other_sizes(copied):

@@ -9,7 +9,6 @@ from torch import nn
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import (
-    BareTensors,
     load_checkpoint,
     make_checkpoint,
     quantise,
@@ -121,16 +120,3 @@ def test_scales_that_are_not_the_networks_are_refused(quantised, change, words):
     bless(path)
     with pytest.raises(Unavailable, match=words):
         load_checkpoint(path)
-
-
-def test_a_quantised_file_without_its_card_has_the_same_weights(quantised, tmp_path):
-    path, _ = quantised
-    checkpoint = load_checkpoint(path)
-    before = checkpoint.network.state_dict()
-    path.with_suffix(".json").unlink()
-    target = tmp_path / "copy.safetensors"
-    bare = BareTensors(path, checkpoint.card.architecture, checkpoint.card.config)
-    bare.save(target, bare.card, list)
-    after = load_checkpoint(target).network.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)

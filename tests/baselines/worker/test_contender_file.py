@@ -49,7 +49,7 @@ def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_pat
 
 def test_an_interpreter_is_of_the_folder_by_its_path_and_of_the_system_by_its_name(tmp_path):
     def interpreter(python: str) -> str:
-        return read_contender(contender(tmp_path, python=f"'{python}'")).interpreter()
+        return read_contender(contender(tmp_path, python=f"'{python}'")).command()[0]
 
     for place in ("python3", "env/bin/python"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,6 @@ def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
         ("name = 'a'\nscript = 'a'\nfile = 'b'", "file"),
         ("name = 'a'\nscript = 'a'\nvalues = [1]", "setting"),
         ("name = 'a'\nscript = 'a'\nsetting = 'q'\nvalues = ['x']", "values"),
-        ("name = 'a'\nscript = 'a'\nconda = 'a'\nssh = 'b'", "conda and ssh"),
         ("name = 'a'\nscript = 'a'\n[weights]\n'x' = 'url'", "weights"),
         ("name = ", "TOML"),
         ("name = ''\nscript = 'a'", "name"),
@@ -141,24 +140,11 @@ def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, te
     assert str(file) in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("key", "begins"),
-    [
-        ("ssh", ["ssh", "-o", "BatchMode=yes", "--", "x"]),
-        ("conda", ["conda", "run", "--no-capture-output", "-n", "x", "python", "a.py"]),
-        ("docker", ["docker", "run", "--rm", "--interactive"]),
-        ("podman", ["podman", "run", "--rm", "--interactive"]),
-    ],
-)
-def test_other_environments_are_started_by_their_program(tmp_path, key, begins):
-    file = tmp_path / "a.toml"
-    file.write_text(f"name = 'a'\nscript = 'a.py'\n{key} = 'x'\nenvironment = {{A = '1 2'}}")
-    command = read_contender(file).command()
-    assert command[: len(begins)] == begins
-    assert key == "conda" or any("A=1 2" in word for word in command)
-    file.write_text(f"{file.read_text()}\ngpu = true")
-    with_gpu = {*read_contender(file).command()} - {*command}
-    assert with_gpu == ({"--gpus", "all"} if key in ("docker", "podman") else set())
+def test_an_environment_of_another_program_is_started_by_a_command(tmp_path):
+    python = "env A='1 2' -C {folder} python3"
+    made = read_contender(contender(tmp_path, python=f'"{python}"'))
+    words = ["A=1 2", "-C", str(tmp_path), "python3", "copy_worker.py"]
+    assert made.command() == [shutil.which("env"), *words]
 
 
 def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):

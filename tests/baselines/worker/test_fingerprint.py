@@ -59,12 +59,10 @@ def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
 
 def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch):
     about = Worker(file=str(contender(tmp_path)))._about
-    kinds = {
-        "environment": "{SCALE = '1'}", "docker": "'image:1'", "podman": "'image:1'",
-        "ssh": "'host'", "conda": "'name'",
-    }  # fmt: skip
-    made = [Worker(file=str(contender(tmp_path, **{key: text}))) for key, text in kinds.items()]
-    made += [Worker(file=str(contender(tmp_path, environment=t))) for t in ("{}", "{SCALE = '2'}")]
+    kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
+    kinds += [("environment", of) for of in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
+    files = [contender(tmp_path / str(at), **{key: of}) for at, (key, of) in enumerate(kinds)]
+    made = [Worker(file=str(file)) for file in files]
     for each in made:
         each.__dict__["_about"] = about
     seen = {each.describe().fingerprint for each in made}

@@ -1,13 +1,11 @@
 """Results where a disk ends, may only be read, has an odd name, or is written by two at once."""
 
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
 
-from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import FAKES
@@ -187,66 +185,3 @@ def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(images, expect
     # Both may have measured a cell; the table has it once.
     assert stable(store) == expected
     assert len(store.read().done()) == len(expected)
-
-
-CLOCK = '''
-"""In interpreters with this on their path the harness lives some days earlier or later."""
-import datetime, os, sys
-from importlib.machinery import PathFinder
-
-class Shifted(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        shift = datetime.timedelta(days=float(os.environ["TEST_CLOCK_DAYS"]))
-        return datetime.datetime.now(tz) + shift
-
-class Finder(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        found = super().find_spec(name, path, target)
-        if name not in ("benchmark.measure.cells", "benchmark.rows.codecs") or not found:
-            return found
-        execute = found.loader.exec_module
-        def shifted(module):
-            execute(module)
-            module.datetime = Shifted
-        found.loader.exec_module = shifted
-        return found
-
-sys.meta_path.insert(0, Finder)
-'''
-
-
-@pytest.mark.slow
-def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
-    images, expected, tmp_path
-):
-    """A failure, then a year earlier the success; a metric a year before its row; a newer codec."""
-    (tmp_path / "sitecustomize.py").write_text(CLOCK)
-    results = tmp_path / "results"
-
-    def at(days, codec=HONEST, *more):
-        paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-        own = {"PYTHONPATH": paths, "TEST_CLOCK_DAYS": days}
-        return ran(*words(*run_words(images, results, codec, *more)), **own)
-
-    assert at(0, HONEST, "--limit", 2).returncode == at(-365).returncode == 0
-    store = only_store(results)
-    assert stable(store) == expected
-    years = {row["finished_utc"][:4] for row in store.table().rows(named=True)}
-    assert len(years) == 2, "the clock of the second run was not another"
-    scored = f"rescore --metrics psnr_y --codecs {HONEST}".split()
-    metrics = ran(
-        *words(*scored, "--dataset", images, "--results", results),
-        PYTHONPATH=tmp_path, TEST_CLOCK_DAYS=-900,
-    )  # fmt: skip
-    assert (metrics.returncode, store.table()["psnr_y_db"].null_count()) == (0, 0)
-    moved = tmp_path / "newer.py"
-    moved.write_text(FAKES.read_text())
-    assert at(0, f"{moved}:Honest").returncode == 0
-    moved.write_text(FAKES.read_text().replace('"0" * 64, 1, "one call"', '"9" * 64, 1, "newer"'))
-    assert at(-365, f"{moved}:Honest").returncode == 0
-    editions = {
-        point.edition.codec: point.edition.timed for point in summarise(store.table()).points
-    }
-    assert editions[f"{moved}:Honest"] == "newer"

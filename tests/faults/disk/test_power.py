@@ -1,74 +1,105 @@
-"""A loss of power after any change on disk: what was said to be stored is there, nothing is wrong.
+"""A loss of power after any change on disk: what was said to be stored is there.
 
-The changes of a real process are recorded, and made again on a disk that loses what was not
-synchronised.
+A disk promises (POSIX) that it keeps the content of a file from an fsync of the file on, and the
+entries of a folder from one of the folder on; whatever else was written may be there or not, or in
+part. So a file has its content on the disk before it gets its name, and when rows are said to be
+stored, nothing below the results is on its way.
 """
 
-import json
-import random
-import shutil
-import sys
-import warnings
-from functools import partial
-from pathlib import Path
+import os
+import stat
 
+import numpy as np
 import pytest
 
-from benchmark.errors import DamagedResults, StoreError
-from benchmark.rows.reduce import Reductions
+from benchmark.metrics.metric import Reduced
+from benchmark.rows.reduce import Reduction, Reductions
 from benchmark.rows.store import Store
-from benchmark.rows.streams import FeatureFolder
+from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from support.bench.command import bench
-from support.faults.power_loss import Disk, write_all, write_lost
-from support.processes import ran
-from support.quick import quick
-from support.rows.stable_rows import VOLATILE, unreadable
 
-TESTS = Path(__file__).parents[2]
-# Every process of the command records; rows are stored one by one, and said to be when they are.
-RECORDS = """
-import os, sys
-from importlib.machinery import PathFinder
-sys.path.insert(0, os.environ["TEST_SUPPORT"])
-from support.faults.recorded_writes import recording, tell
-
-recording(os.environ["TEST_ROOT"], os.environ["TEST_LOG"])
-
-class Finder(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        found = super().find_spec(name, path, target)
-        change = {"benchmark.rows.store": told, "benchmark.measure.record": often}.get(name)
-        if change and found:
-            execute = found.loader.exec_module
-            found.loader.exec_module = lambda module: (execute(module), change(module))
-        return found
-
-def told(module):
-    write = module.Store._write_shard
-    def write_and_tell(store, table):
-        path = write(store, table)
-        tell("stored", table["cell"].to_list())
-        return path
-    module.Store._write_shard = write_and_tell
-
-def often(module):
-    module.FLUSH_SECONDS = -1.0
-
-sys.meta_path.insert(0, Finder)
-"""
+UNIMPORTANT = {"README.md", "CACHEDIR.TAG"}  # written again, or missed by nobody
 
 
-def changes_of(words, folder):
-    """Run Python with these words, recording below folder/root; return its changes."""
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(RECORDS)
-    root, log = folder / "root", folder / "log"
-    root.mkdir(exist_ok=True)
-    own = {"TEST_SUPPORT": TESTS, "TEST_ROOT": root, "TEST_LOG": log}
-    done = ran(sys.executable, *words, PYTHONPATH=folder / "site", **own)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in log.read_text().splitlines()]
+class Disk:
+    """Changes below a folder that a loss of power may undo, and what such a loss would break."""
+
+    def __init__(self, root, patch, loses=""):
+        self.root, self.loses = root, loses
+        self.stored, self.broken = 0, set()
+        self._sure = {}  # size and time of the contents that the disk has, by device and inode
+        self._unsure_folders = {}  # paths by device and inode
+        for path in root.rglob("*"):
+            self._sure[_identity(path)] = _content(path)  # it was there before
+        for name in ("replace", "rename", "link", "mkdir", "unlink", "fsync"):
+            patch.setattr(os, name, self._noting(name, getattr(os, name)))
+
+    def say_stored(self):
+        """Note what is on its way although rows are said to be stored."""
+        self.stored += 1
+        files = [path for path in self.root.rglob("*") if path.is_file()]
+        self.broken |= {f"content of {self._place(path)}" for path in files
+                        if path.name[0] != "." and path.name not in UNIMPORTANT
+                        and self._sure.get(_identity(path)) != _content(path)}  # fmt: skip
+        self.broken |= {f"entries of {place}" for place in self._unsure_folders.values()}
+
+    def _noting(self, name, does):
+        def noted(*paths, **options):
+            if name == "fsync":
+                self._synchronise(*paths, does)
+            else:
+                before = {os.path.dirname(os.path.abspath(path)) for path in paths[:2]
+                          if isinstance(path, str | os.PathLike)}  # fmt: skip
+                self._check(name, *paths)
+                does(*paths, **options)
+                if name != "unlink":  # a file that comes back harms nobody
+                    self._unsure_folders |= {
+                        _identity(folder): self._place(folder)
+                        for folder in before
+                        if folder.startswith(str(self.root))
+                    }
+
+        return noted
+
+    def _check(self, name, *paths):
+        place = self._place(paths[-1]) if name != "mkdir" else ""
+        if name in ("replace", "rename", "link") and place and os.path.isfile(paths[0]):
+            sure = self._sure.get(_identity(paths[0])) == _content(paths[0])
+            if not sure and os.path.basename(paths[1]) not in UNIMPORTANT:
+                self.broken |= {f"content of {place}"}
+        elif (
+            name == "unlink"
+            and os.path.basename(paths[0])[0] != "."
+            and (place and place in self._unsure_folders.values())
+        ):
+            self.broken |= {f"what takes the place of files in {place}"}
+
+    def _synchronise(self, descriptor, does):
+        about = os.fstat(descriptor)
+        of_folder = stat.S_ISDIR(about.st_mode)
+        if self.loses == ("folders" if of_folder else "files"):
+            return
+        does(descriptor)
+        if of_folder:
+            self._unsure_folders.pop((about.st_dev, about.st_ino), None)
+        else:
+            self._sure[about.st_dev, about.st_ino] = about.st_size, about.st_mtime_ns
+
+    def _place(self, path):
+        """Return the folder of results, features or a run that a path is in; "" elsewhere."""
+        parts = os.path.relpath(os.path.abspath(path), self.root).split(os.sep)
+        known = [part for part in parts if part in ("per_image", "streams", "runs", "sets")]
+        return "" if parts[0] == ".." else (known or ["results"])[0]
+
+
+def _identity(path):
+    about = os.stat(path)
+    return about.st_dev, about.st_ino
+
+
+def _content(path):
+    about = os.stat(path)
+    return about.st_size, about.st_mtime_ns
 
 
 def run_words(images, results):
@@ -79,254 +110,78 @@ def run_words(images, results):
     )  # fmt: skip
 
 
-def files_of(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
+@pytest.fixture
+def watched(monkeypatch):
+    """Return a function that begins to watch a folder; rows are stored one by one from then on."""
+
+    def watch(root, loses=""):
+        root.mkdir(exist_ok=True)
+        disk, write = Disk(root, monkeypatch, loses), Store._write_shard
+
+        def write_and_say(store, table):
+            path = write(store, table)
+            for row in table.rows(named=True):
+                assert store.record(row["run"])
+                assert row["status"] != "ok" or store.has_stream(row["stream_sha256"])
+            disk.say_stored()
+            return path
+
+        monkeypatch.setattr(Store, "_write_shard", write_and_say)
+        monkeypatch.setattr("benchmark.measure.record.FLUSH_SECONDS", -1.0)
+        return disk
+
+    return watch
+
+
+@pytest.mark.parametrize("verb", ["run", "rescore", "merge", "import"])
+def test_rows_that_are_stored_survive_a_loss_of_power(verb, images, tmp_path, watched):
+    source, root = tmp_path / "source", tmp_path / "root"
+    pack = ("--codecs", "jpeg", "--results", source, "--dataset", images)
+    if verb != "run":
+        assert bench(*run_words(images, source)).returncode == 0
+    if verb == "import":
+        assert bench("pack", "export", tmp_path / "a.tar", *pack).returncode == 0
+    disk = watched(source if verb == "rescore" else root)
+    words = {
+        "run": run_words(images, root),
+        "rescore": ("rescore", *pack, "--metrics", "psnr,psnr_y", "--jobs", "2"),
+        "merge": ("merge", source, "--into", root),
+        "import": ("pack", "import", tmp_path / "a.tar", "--results", root),
     }
+    done = bench(*words[verb])
+    assert done.returncode == 0, done.stderr
+    (folder,) = disk.root.iterdir()
+    assert Store(folder).table().height == 6
+    assert disk.stored >= (6 if verb in ("run", "rescore") else 1)
+    assert disk.broken == set()
 
 
-def rows_of(results):
-    """Return rows by cell of the only dataset; none without one."""
-    folders = [path.parent for path in results.glob("*/per_image")]
-    return (
-        {row["cell"]: row for row in Store(folders[0]).table().rows(named=True)} if folders else {}
-    )
+@pytest.mark.parametrize("loses", ["files", "folders"])
+def test_what_is_not_synchronised_is_noticed(loses, images, tmp_path, watched):
+    disk = watched(tmp_path / "root", loses)
+    assert bench(*run_words(images, disk.root)).returncode == 0
+    kind = {"files": "content", "folders": "entries"}[loses]
+    assert {f"{kind} of {place}" for place in ("per_image", "streams", "runs")} <= disk.broken
 
 
-def losses_after(left, stored, expected, before=None):
-    """Count what is wrong with the results that the loss of power left.
-
-    A row is there with its stream and the record of its run, equal to the one `expected` of its
-    cell, or it is not there, or equal to the one of `before`; none that was said to be stored is
-    missing or the earlier one.
-    """
-    folders = [path.parent for path in left.glob("results/*/per_image")]
-    if not folders:
-        return len(stored) + len(before or ())
-    store = Store(folders[0])
-    result = {row["cell"]: row for row in store.table().rows(named=True)}
-    before = before or {}
-    losses = len(unreadable(store)) + len({*stored, *before} - result.keys())
-    for cell, row in result.items():
-        stream = store.stream(row["stream_sha256"])
-        as_expected = row == expected[cell] or (cell not in stored and row == before.get(cell))
-        losses += not as_expected or stream is None or not store.record(row["run"])
-    return losses
+def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, watched):
+    disk, folder = watched(tmp_path / "root"), tmp_path / "root" / "photos"
+    reductions = Reductions(folder)
+    for number in range(18):  # beyond 16 they are put together
+        digest, features = f"{number:064x}", np.full((2, 3), number, np.float32)
+        FeatureFolder(folder).keep(ImageFeatures("s/1", digest, features))
+        reductions.add([Reduction(digest, "fd", "fd/1", Reduced(float(number), features[0]))])
+        disk.say_stored()
+    assert disk.broken == set()
 
 
-def lose_power(changes, place, seeds, losses_of, before=None):
-    """Lose power after each change, once a seed; yield the losses of each time.
-
-    losses_of: called with the folder, and what was said to be stored. before: a folder of what was
-    on the disk.
-    """
-    for seed in range(seeds):
-        disk, stored = Disk(), set()
-        if before is not None:
-            disk.fill(before)
-        for number, change in enumerate(changes):
-            if change[0] == "stored":
-                stored |= set(change[1])
-            else:
-                disk.make(change)
-            left = place / f"{seed}-{number}"
-            write_lost(disk, left, random.Random(f"{seed} {number}"))
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error", DamagedResults)
-                    yield losses_of(left, stored)
-            except (DamagedResults, StoreError):
-                yield 1
-            shutil.rmtree(left)
-
-
-def assert_complete(changes, root, place):
-    """Check that the recorded changes make the real files: nothing was written past the record."""
-    disk = Disk()
-    for change in changes:
-        if change[0] != "stored":
-            disk.make(change)
-    write_all(disk, place)
-    assert files_of(place) == files_of(root)
-
-
-@pytest.fixture(scope="module")
-def recorded(images, tmp_path_factory):
-    """Return the changes that a run made on disk, and its rows by cell."""
-    folder = tmp_path_factory.mktemp("run")
-    root = folder / "root"
-    changes = changes_of(("-m", "benchmark", *run_words(images, root / "results")), folder)
-    assert_complete(changes, root, folder / "again")
-    return changes, rows_of(root / "results")
-
-
-SEEDS = [1, pytest.param(40, marks=pytest.mark.slow)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
-def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_path):
-    changes, expected = recorded
-    stored = [change[1] for change in changes if change[0] == "stored"]
-    assert len(expected) == 6
-    assert len(stored) >= 6, "the rows were not stored one by one"
-    losses = list(lose_power(changes, tmp_path, seeds, partial(losses_after, expected=expected)))
-    assert sum(losses) == 0
-
-
-@pytest.mark.slow
-def test_a_run_continues_after_a_loss_of_power(recorded, images, tmp_path):
-    """The same command, at some losses, leaves every row with its stream, and the earlier rows."""
-    changes, expected = recorded
-    some = changes[:: max(1, len(changes) // 3)]
-    disk, losses = Disk(), []
-    for number, change in enumerate(changes):
-        if change[0] != "stored":
-            disk.make(change)
-        if change not in some:
-            continue
-        left = tmp_path / str(number)
-        write_lost(disk, left, random.Random(f"continued {number}"))
-        kept = rows_of(left / "results")
-        assert bench(*run_words(images, left / "results")).returncode == 0
-        after = rows_of(left / "results")
-        losses.append(sum(after[cell] != row for cell, row in kept.items()))
-        plain = [
-            {cell: {k: row[k] for k in row.keys() - VOLATILE} for cell, row in rows.items()}
-            for rows in (after, expected)
-        ]
-        losses[-1] += plain[0] != plain[1]
-    assert sum(losses) == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
-def test_rows_and_added_values_survive_a_loss_of_power_in_rescore(images, seeds, tmp_path):
-    root = tmp_path / "root"
-    assert bench(*run_words(images, root / "results")).returncode == 0
-    before = shutil.copytree(root, tmp_path / "before")
-    rescore = ("rescore", "--dataset", images, "--metrics", "psnr,psnr_y", "--jobs", "2")
-    words = ("-m", "benchmark", *rescore, "--results", root / "results")
-    changes = changes_of(words, tmp_path)
-    earlier, expected = rows_of(before / "results"), rows_of(root / "results")
-    assert all(expected[cell]["psnr_y_db"] is not None for cell in earlier)
-    check = partial(losses_after, expected=expected, before=earlier)
-    losses = list(lose_power(changes, tmp_path, seeds, check, before))
-    assert sum(losses) == 0
-
-
-KEEPS = """
-import sys
-from pathlib import Path
-import numpy as np
-from benchmark.metrics.metric import Reduced
-from benchmark.rows.streams import FeatureFolder, ImageFeatures
-from benchmark.rows.reduce import Reduction, Reductions
-from support.faults.recorded_writes import tell
-
-folder = Path(sys.argv[1])
-reductions = Reductions(folder)
-for number in range(18):  # beyond 16 they are put together
-    digest = f"{number:064x}"
-    FeatureFolder(folder).keep(ImageFeatures("s/1", digest, np.full((2, 3), number, np.float32)))
-    reductions.add([Reduction(digest, "fd", "fd/1", Reduced(float(number), np.ones(2)))])
-    tell("stored", [number])
-"""
-
-
-@pytest.mark.slow
-def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path):
-    folder = tmp_path / "root" / "photos"
-    folder.parent.mkdir()
-    changes = changes_of(("-c", KEEPS, folder), tmp_path)
-    assert_complete(changes, tmp_path / "root", tmp_path / "again")
-
-    def losses_of(left, stored):
-        features, reductions = FeatureFolder(left / "photos"), Reductions(left / "photos")
-        losses = 0
-        for number in range(18):
-            digest = f"{number:064x}"
-            kept, known = features.read("s/1", digest), reductions.get(digest)
-            losses += number in stored and (kept is None or known is None)
-            losses += kept is not None and not (kept == number).all()
-            losses += known is not None and known.value != number
-        return losses
-
-    losses = list(lose_power(changes, tmp_path, 2, losses_of))
-    assert sum(losses) == 0
-
-
-@pytest.mark.parametrize("what", quick(["files", "folders"], "files"))
-def test_the_simulation_notices_what_is_not_synchronised(recorded, what, tmp_path):
-    changes, expected = recorded
-    files = {change[1] for change in changes if change[0] == "open"}
-    for where in ("per_image", "streams", "runs"):
-        without = [
-            change
-            for change in changes
-            if change[0] != "fsync"
-            or f"/{where}" not in change[1]
-            or (change[1] in files) != (what == "files")
-        ]
-        assert len(without) < len(changes)
-        losses = lose_power(without, tmp_path, 20, partial(losses_after, expected=expected))
-        assert any(losses), f"{what} of {where} need not be synchronised"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
-def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_path):
-    source = tmp_path / "source"
-    pack = ("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--results", source)
-    for words in (run_words(images, source), (*pack, "--dataset", images)):
-        assert bench(*words).returncode == 0
-    for name, words in {
-        "merge": ("merge", source, "--into"),
-        "import": ("pack", "import", tmp_path / "a.tar", "--results"),
-    }.items():
-        place = tmp_path / name
-        place.mkdir()
-        results = place / "root" / "results"
-        changes = changes_of(("-m", "benchmark", *words, results), place)
-        assert_complete(changes, place / "root", place / "again")
-        expected = rows_of(results)
-        assert len(expected) == 6
-        losses = list(lose_power(changes, place, seeds, partial(losses_after, expected=expected)))
-        assert sum(losses) == 0, name
-
-
-TRAINS = """
-import sys, torch
-from pathlib import Path
-from baselines.neural.training.run import report, save_state
-from support.faults.recorded_writes import tell
-
-run = Path(sys.argv[1])
-for step in (1, 2, 3):
-    save_state(run, {"step": step, "weights": torch.full((100,), float(step))})
-    report(run, {"stage": 0, "step": step})
-    tell("stored", [step])
-"""
-
-
-@pytest.mark.slow
-def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path):
+def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, watched):
     torch = pytest.importorskip("torch")
-    from baselines.neural.training.run import entries, load_state
+    from baselines.neural.training.run import report, save_state
 
-    run = tmp_path / "root" / "run"
-    run.parent.mkdir()
-    changes = changes_of(("-c", TRAINS, run), tmp_path)
-    assert_complete(changes, tmp_path / "root", tmp_path / "again")
-
-    def losses_of(left, stored):
-        state = load_state(left / "run", torch.device("cpu"))
-        step = state["step"] if state else 0
-        steps = [entry["step"] for entry in entries(left / "run")]
-        whole = not state or bool((state["weights"] == step).all())
-        return (step < max(stored, default=0)) + (not whole) + len(stored - {*steps})
-
-    losses = list(lose_power(changes, tmp_path, 6, losses_of))
-    assert sum(losses) == 0
+    disk = watched(tmp_path / "root")
+    for step in (1, 2, 3):
+        save_state(disk.root / "run", {"step": step, "weights": torch.full((100,), float(step))})
+        report(disk.root / "run", {"stage": 0, "step": step})
+        disk.say_stored()
+    assert disk.broken == set()

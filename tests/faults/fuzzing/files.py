@@ -12,12 +12,10 @@ from baselines.neural.card import load_card
 from benchmark.codec import Setting
 from benchmark.datasets import image
 from benchmark.errors import BadPack, BenchError, ImageRefused
-from benchmark.rows.packs.contents import row_of
-from benchmark.rows.packs.pack import INDEX, ROWS, open_pack
+from benchmark.rows.packs.pack import ROWS, open_pack
 from benchmark.system.foreign_files import BLOCK_BYTES, MOST_UNPACKED, BadTar, files_of_tar
 from faults.fuzzing.target import Target
 
-BETWEEN = b"\n\xff\n"  # pack.json and rows.csv in one input
 SUM_AT, SUM_BYTES = 148, 8  # of a tar's header
 SMALL_PIXELS = 1 << 16  # a photograph of few bytes may have; 2^24 would take a second each
 STREAM = b"a stream of raw"
@@ -51,20 +49,16 @@ def _summed(data: bytes) -> bytes:
 
 
 def pack(folder: Path) -> Target:
-    """The index and the rows of a pack, and each line as a row of the store."""
+    """The rows of a pack."""
     place = folder / "pack"
     place.mkdir(exist_ok=True)
 
     def parse(data: bytes) -> int:
-        index, _, rows = data.partition(BETWEEN)
-        (place / INDEX).write_bytes(index)
-        (place / ROWS).write_bytes(rows)
-        opened = open_pack(place)
-        for stream in opened.streams.values():
-            row_of(opened, stream, "run")
+        (place / ROWS).write_bytes(data)
+        open_pack(place)
         return 0
 
-    return Target(parse, refusals=(BadPack,), longest=1 << 12)
+    return Target(parse, refusals=(BadPack,), longest=1 << 13)
 
 
 def sizes(folder: Path) -> Target:
@@ -92,7 +86,7 @@ def card(folder: Path) -> Target:
         load_card(place)
         return 0
 
-    return Target(parse, refusals=(BenchError,), longest=1 << 12)
+    return Target(parse, refusals=(BenchError,), longest=1 << 13)
 
 
 def photograph(folder: Path) -> Target:

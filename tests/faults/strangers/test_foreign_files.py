@@ -17,7 +17,6 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.training.run import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import Unavailable, UsageError
-from benchmark.rows.schema import table_columns
 from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign_files import (
@@ -30,23 +29,13 @@ from benchmark.system.foreign_files import (
 )
 from support.files.hostile_files import HEADERS, bomb, extended, tar_of
 from support.processes import in_a_process
+from support.rows.measured import row
 
 
-def row(**more):
-    names = dict.fromkeys(column.name for column in table_columns())
-    return names | {
-        "cell": "c" * 64, "run": "20260101T000000-a", "codec": "jpeg", "variant": "",
-        "setting_name": "quality", "setting_value": 30.0, "status": "ok", "image": "a.png",
-        "image_sha256": "a" * 64, "num_bytes": 3, "timing": False, "dataset": "photos",
-        "width_px": 8, "height_px": 8, "bpp": 0.375,
-        **more,
-    }  # fmt: skip
-
-
-def stranger(folder, *rows):
+def stranger(folder):
     store = Store(folder / "photos")
     store.begin("20260101T000000-a", {"theirs": True})
-    store.append(rows or [row()])
+    store.append([row("jpeg", 30, "a.png")])
     return store
 
 
@@ -116,13 +105,13 @@ def test_a_merge_reads_no_pipe_device_or_link_and_copies_no_secret(tmp_path, kin
 
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
 def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
-    path = tar_of(tmp_path / "pack.tar", {"pack.json": b"{}", "rows.csv": b"a\n"}, header)
+    path = tar_of(tmp_path / "pack.tar", {"rows.parquet": b"PAR1"}, header)
     code = "import sys\nfrom pathlib import Path\nfrom benchmark.errors import BadPack\n"
     code += "from benchmark.rows.packs.pack import open_pack\n"
     code += "try:\n    open_pack(Path(sys.argv[1]))\nexcept BadPack as bad:\n    print(bad)"
     message = in_a_process(code, path)
     # Pythons differ in whether they pass over an extended header without a record
-    passed_over = header is HEADERS["a number that does not end"] and "`format`" in message
+    passed_over = header is HEADERS["a number that does not end"] and "no whole parquet" in message
     assert passed_over or "neither a folder nor a whole uncompressed tar" in message
     assert message.count("\n") == 1
 

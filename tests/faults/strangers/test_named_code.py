@@ -144,19 +144,6 @@ def test_own_rows_are_scored_audited_and_decoded_where_their_program_is_named_ag
     assert decoded(store.folder, COPY, "0.png").shape == (30, 40, 3)
 
 
-def test_a_pack_with_a_program_is_imported_and_audited_where_the_program_is_named(work):
-    store = run(work / "mine", COPY, "command.q=1")
-    exported = bench("pack", "export", "their.tar", "--codecs", COPY, "--results", "mine")
-    assert exported.returncode == 0, exported.stderr
-    assert bench("pack", "import", "their.tar", "--results", "here").returncode == 0
-    assert Store(work / "here" / store.folder.name).table().height == 1
-    refused = bench("audit", "pack", "their.tar")
-    assert refused.returncode == 2
-    assert "command:" in refused.stderr
-    assert bench("audit", "pack", "their.tar", "--codecs", "jpeg").returncode == 2
-    assert bench("audit", "pack", "their.tar", "--codecs", COPY).returncode == 0
-
-
 def test_results_called_as_a_python_file_load_none(work):
     theirs = naming(work, "command")
     theirs.folder.rename(work / "mine" / "stranger.py")

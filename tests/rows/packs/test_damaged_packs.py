@@ -1,8 +1,9 @@
 """Packs damaged in every way: each is one sentence, or a failed cell."""
 
-import csv
+import math
 import re
 
+import polars as pl
 import pytest
 
 from benchmark.errors import BadPack
@@ -10,7 +11,14 @@ from benchmark.measure.cells import plan
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import open_pack
-from support.packs.honest_pack import HONEST, conditions, recorded_contender, rewrite
+from support.packs.honest_pack import (
+    HONEST,
+    conditions,
+    edit_rows,
+    recorded_contender,
+    rows_in,
+    write_rows,
+)
 
 
 def read_all(path):
@@ -22,28 +30,37 @@ def one_stream(pack):
     return sorted((pack / "streams").iterdir())[0]
 
 
+def shard(pack):
+    return pack / "rows.parquet"
+
+
+def changed(**values):
+    return lambda pack: edit_rows(pack, lambda rows: rows[1].update(values))
+
+
+def without(name):
+    return lambda pack: write_rows(pack, [
+        {key: value for key, value in row.items() if key != name} for row in rows_in(pack)
+    ])  # fmt: skip
+
+
 SPOILT = {
-    "no index": lambda pack: (pack / "pack.json").unlink(),
-    "no rows": lambda pack: (pack / "rows.csv").unlink(),
-    "index cut off": lambda pack: (pack / "pack.json").write_text('{"format": "rdr'),
-    "a list": lambda pack: (pack / "pack.json").write_text("[]"),
-    "another format": lambda pack: rewrite(pack / "pack.json", "rdrbench-pack/1", "zip"),
-    "an info that lacks a field": lambda pack: rewrite(pack / "pack.json", '"licence"', '"l"'),
-    "another codec": lambda pack: rewrite(pack / "pack.json", "Honest", "Shrinks"),
-    "rows cut off": lambda pack: (pack / "rows.csv").write_text("codec,variant\njpeg,\n"),
-    "a row cut off": lambda pack: (pack / "rows.csv").write_text(
-        (pack / "rows.csv").read_text()[:-200]
+    "no rows": lambda pack: shard(pack).unlink(),
+    "rows cut off": lambda pack: shard(pack).write_bytes(shard(pack).read_bytes()[:-200]),
+    "a byte flipped in the footer": lambda pack: shard(pack).write_bytes(
+        shard(pack).read_bytes()[:-20] + b"?" + shard(pack).read_bytes()[-19:]
     ),
-    "a row lost": lambda pack: rewrite(
-        pack / "rows.csv", (pack / "rows.csv").read_text().splitlines(True)[3], ""
+    "bytes": lambda pack: shard(pack).write_bytes(b"\xff\xfe\x00"),
+    "no row at all": lambda pack: pl.read_parquet(shard(pack))[:0].write_parquet(shard(pack)),
+    "a text without end": changed(stream_sha256="9" * 9999),
+    "a text of two lines": changed(stream_sha256="a\nb"),
+    "an option without a value": changed(variant=")"),
+    "a strange column": lambda pack: write_rows(pack, [{**r, "x": 1} for r in rows_in(pack)]),
+    "notes of another kind": lambda pack: pl.read_parquet(shard(pack)).write_parquet(
+        shard(pack), metadata={"pack": '{"notes": 1}'}
     ),
-    "bytes": lambda pack: (pack / "rows.csv").write_bytes(b"\xff\xfe\x00"),
-    "a text without end": lambda pack: rewrite(
-        pack / "rows.csv", one_stream(pack).name, "9" * 9999
-    ),
-    "a text of two lines": lambda pack: rewrite(pack / "rows.csv", one_stream(pack).name, '"a\nb"'),
-    "an option without a value": lambda pack: rewrite(
-        pack / "pack.json", '"variant": "', '"variant": ")'
+    "notes that are no text": lambda pack: pl.read_parquet(shard(pack)).write_parquet(
+        shard(pack), metadata={"pack": "[" * 100_000}
     ),
 }
 
@@ -82,56 +99,40 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
     assert f"its stream {stream.name[:8]} is damaged" in failed["reason"]
 
 
-def test_a_wrong_value_is_found_before_anything_is_imported(folder_pack, tmp_path):
-    rewrite(folder_pack / "rows.csv", ",False,1,1,", ",False,one,1,")
-    with pytest.raises(
-        BadPack, match=r"rows\.csv: line \d+: .* is not a whole number up to 2\^53: 'one'"
-    ):
-        import_pack(open_pack(folder_pack), tmp_path / "results", [])
-    assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize("jobs", [2**53 + 1, 2**62, 2**63, -(2**60)])
-def test_a_number_that_no_shard_may_have_is_refused_by_the_import(jobs, folder_pack, tmp_path):
-    rewrite(folder_pack / "rows.csv", ",False,1,1,", f",False,{jobs},1,", -1)
-    with pytest.raises(BadPack, match=r"is not a whole number up to 2\^53"):
-        import_pack(open_pack(folder_pack), tmp_path / "results", [])
-    assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize(("name", "text", "why"), [
-    ("height_px", "0", "height_px is not a whole number from 1 to 2^53: '0'"),
-    ("width_px", "", "width_px is not a whole number from 1 to 2^53: ''"),
-    ("num_bytes", "-1", "num_bytes is not a whole number from 1 to 2^53: '-1'"),
-    ("setting_value", "nan", "setting_value is not a number: 'nan'"),
-    ("psnr_db", "high", "psnr_db is not a number: 'high'"),
-    ("timing", "no", "timing is not True or False: 'no'"),
-    ("image_sha256", "0", "image_sha256 is no sha256: '0'"),
-    ("codec", "", "codec is empty"),
+@pytest.mark.parametrize(("name", "value", "why"), [
+    ("height_px", 0, "numbers of 'height_px' beyond"),
+    ("width_px", None, "measured rows without a value of 'width_px'"),
+    ("num_bytes", -1, "numbers of 'num_bytes' beyond"),
+    ("num_bytes", 0, "row 2 has the num_bytes 0, which no row of a pack has"),
+    ("setting_value", math.nan, "values of 'setting_value' that are no numbers"),
+    ("psnr_db", -math.inf, "values of 'psnr_db' that are no numbers"),
+    ("decode_seconds", -1.0, "values of 'decode_seconds' that are no numbers"),
+    ("timing", "no", "its column 'timing' is of"),
+    ("jobs", 2**53 + 1, "numbers of 'jobs' beyond"),
+    ("image_sha256", "0", "row 2 has the image_sha256 '0', which no row of a pack has"),
+    ("codec", "", "row 2 has the codec '', which no row of a pack has"),
+    ("dataset", "../x", "row 2 has the dataset '../x', which no row of a pack has"),
+    ("dataset", "x.py", "row 2 has the dataset 'x.py', which no row of a pack has"),
+    ("fingerprint", "other", "row 2 is of another version of"),
 ])  # fmt: skip
-def test_a_wrong_value_is_named_with_its_line_and_column(folder_pack, tmp_path, name, text, why):
-    head, *lines = csv.reader((folder_pack / "rows.csv").read_text().splitlines())
-    lines[1][head.index(name)] = text
-    with (folder_pack / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([head, *lines])
-    said = f"the pack {folder_pack} cannot be used: rows.csv: line 3: {why}; get or export it again"
-    with pytest.raises(BadPack, match=re.escape(said)):
-        import_pack(open_pack(folder_pack), tmp_path / "results", [])
+def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, name, value, why):
+    changed(**{name: value})(folder_pack)
+    reported = f"the pack {folder_pack} cannot be used: rows.parquet: "
+    with pytest.raises(BadPack, match=f"^{re.escape(reported)}.*{re.escape(why)}.*; get or exp"):
+        import_pack(open_pack(folder_pack), tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("name", ["height_px", "coding_protocol", "encode_seconds"])
+@pytest.mark.parametrize("name", ["height_px", "coding_protocol", "codec"])
 def test_a_column_that_is_missing_is_named(folder_pack, name):
-    rewrite(folder_pack / "rows.csv", f",{name},", f",x_{name},")
-    with pytest.raises(BadPack, match=rf"rows\.csv: it has no column {name}; get"):
+    without(name)(folder_pack)
+    with pytest.raises(BadPack, match=rf"rows\.parquet: .*{name}"):
         open_pack(folder_pack)
 
 
-def test_a_time_that_no_shard_may_have_is_refused_by_the_import(folder_pack, tmp_path):
-    lines = (folder_pack / "rows.csv").read_text().splitlines(True)
-    name = lines[0].strip().split(",").index("decode_seconds")
-    cells = lines[1].split(",")
-    cells[name] = "-1"
-    (folder_pack / "rows.csv").write_text("".join([lines[0], ",".join(cells), *lines[2:]]))
-    with pytest.raises(BadPack, match="values of 'decode_seconds'"):
-        import_pack(open_pack(folder_pack), tmp_path / "results", [])
-    assert not (tmp_path / "results" / "photos" / "per_image").exists()
+def test_what_no_author_decides_is_as_for_every_pack(folder_pack):
+    known = open_pack(folder_pack)
+    other = {"cell": "0", "timing": True, "recorded": False, "attested": True, "generation": 2}
+    other |= {"bytes_origin": "declared", "reason": "none"}
+    write_rows(folder_pack, [{**row, **other} for row in rows_in(folder_pack)])
+    assert open_pack(folder_pack).streams == known.streams

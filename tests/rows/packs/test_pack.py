@@ -1,12 +1,12 @@
 """Anchor packs out and in again: what they hold, never as timed, and the commands."""
 
-import csv
 import io
 import json
 import shutil
 import tarfile
 from hashlib import sha256
 
+import polars as pl
 import pytest
 
 from benchmark.errors import StoreError, UsageError
@@ -24,23 +24,22 @@ def test_a_pack_is_readable_without_this_project(measured, tmp_path):
     export_pack(path, [measured], [HONEST], NOTES)
     with tarfile.open(path) as tar:
         names = tar.getnames()
-        reported = json.load(tar.extractfile("anchor/pack.json"))
-        rows = list(csv.DictReader(io.TextIOWrapper(tar.extractfile("anchor/rows.csv"))))
+        content = tar.extractfile("anchor/rows.parquet").read()
         streams = {
             name.rpartition("/")[2]: tar.extractfile(name).read()
             for name in names
             if name.startswith("anchor/streams/")
         }
     assert all(sha256(data).hexdigest() == name for name, data in streams.items())
-    (codec,) = reported["codecs"]
-    assert (reported["name"], reported["notes"]) == ("anchor", ["made for a test"])
-    assert (codec["info"]["command"], codec["info"]["licence"]) == ("encode({step})", "MIT")
-    assert len(rows) == 6
+    about = json.loads(pl.read_parquet_metadata(io.BytesIO(content))["pack"])
+    assert about == {"notes": ["made for a test"], "licences": {HONEST.text: "MIT"}}
+    rows = pl.read_parquet(content).rows(named=True)
+    assert len(rows) == len(streams) == 6
     for row in rows:
         data = streams[row["stream_sha256"]]
-        assert len(data) == int(row["num_bytes"])
-        assert float(row["bpp"]) == 8 * len(data) / (int(row["width_px"]) * 30)
-        assert float(row["encode_seconds"]) == 123.0
+        assert len(data) == row["num_bytes"]
+        assert row["bpp"] == 8 * len(data) / (row["width_px"] * 30)
+        assert (row["encode_seconds"], row["command"]) == (123.0, "encode({step})")
 
 
 def test_the_same_results_give_the_same_tar(measured, tmp_path):
@@ -54,8 +53,8 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     pack_path, measured, tmp_path
 ):
     store = Store(tmp_path / "photos")
-    ((_, added, there),) = import_pack(open_pack(pack_path), tmp_path, [])
-    assert (added, there) == (6, 0)
+    (merged,) = import_pack(open_pack(pack_path), tmp_path)
+    assert (merged.dataset, merged.rows, merged.streams) == ("photos", 6, 6)
     before = {row["cell"]: row for row in measured.table().rows(named=True)}
     after = {row["cell"]: row for row in store.table().rows(named=True)}
     assert after.keys() == before.keys()
@@ -63,17 +62,14 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
         changed = {name for name in row if row[name] != before[cell][name]}
         assert changed == {"recorded", "run"}
         assert store.stream(row["stream_sha256"]) == measured.stream(row["stream_sha256"])
-    ((_, added, there),) = import_pack(open_pack(pack_path), tmp_path, [])
-    assert (added, there) == (0, 6)
+    (again,) = import_pack(open_pack(pack_path), tmp_path)
+    assert (again.rows, again.streams, again.runs, again.conflicts) == (0, 0, 0, ())
     (run,) = {row["run"] for row in after.values()}
     assert store.record(run)["notes"] == ["made for a test"]
     again = tmp_path / "again.tar"
     export_pack(again, [store], [HONEST], NOTES)
     first, second = open_pack(pack_path), open_pack(again)
-    assert [stream.fields for stream in first.streams.values()] == [
-        stream.fields for stream in second.streams.values()
-    ]
-    assert first.infos == second.infos
+    assert (first.streams, first.infos) == (second.streams, second.infos)
 
 
 def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
@@ -83,7 +79,7 @@ def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
         store.keep(measured.stream(row["stream_sha256"]))
         store.append([{**row, "timing": True}])
     export_pack(tmp_path / "timed.tar", [store], [HONEST], ())
-    import_pack(open_pack(tmp_path / "timed.tar"), tmp_path / "other", [])
+    import_pack(open_pack(tmp_path / "timed.tar"), tmp_path / "other")
     imported = Store(tmp_path / "other" / "photos")
     assert len(imported.read().done()) == 6
     assert imported.read().done(timed=True) == set()
@@ -124,8 +120,8 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     assert nothing.stderr == f"bench: nothing is left for a pack: {reported}\n"
     assert not out.exists()
     done = bench(*words, "--dataset", "all")
-    assert (done.returncode, done.stdout) == (0, f"left out {reported}\n{out}: 6 streams\n")
-    assert {stream.fields["dataset"] for stream in open_pack(out).streams.values()} == {"photos"}
+    assert (done.returncode, done.stdout) == (0, f"{out}: 6 streams\n{reported}: left out\n")
+    assert {row["dataset"] for row in open_pack(out).streams.values()} == {"photos"}
 
 
 def test_a_pack_that_cannot_be_finished_leaves_nothing(measured, tmp_path, monkeypatch):
@@ -153,13 +149,13 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
     assert refused.returncode == 2
     assert HONEST.text in refused.stderr
     kept = bench("pack", "import", pack, "--results", tmp_path / "kept")
-    assert "6 rows added, 0 were there before" in kept.stdout
+    assert kept.stdout.splitlines()[1].split()[1:4] == ["6", "6", "1"]
     done = bench("audit", "pack", pack, "--dataset", photos, "--metrics", "psnr", *named)
     assert "6 streams decode to the recorded pixels." in done.stdout
     assert ["psnr_db", "6"] in [line.split() for line in done.stdout.splitlines()]
     assert done.returncode == 0
     done = bench("pack", "import", pack, "--results", third)
-    assert "6 rows added, 0 were there before" in done.stdout
+    assert done.stdout.splitlines()[1].split()[1:4] == ["6", "6", "1"]
     tables = [
         Store(next(results.iterdir())).table().rows(named=True) for results in (second, third)
     ]

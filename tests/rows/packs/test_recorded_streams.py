@@ -103,7 +103,7 @@ def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_oth
     monkeypatch.delenv("VTM_DIR", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     (contender,) = select(["vtm"], {}).contenders
-    assert (contender.pack.name, contender.info.version) == ("vtm-23.13", "VTM 23.13")
+    assert (contender.pack.path.name, contender.info.version) == ("vtm-23.13.tar", "VTM 23.13")
     assert [setting.value for setting in contender.sweep] == [47, 42, 37, 32, 27, 22]
     with pytest.raises(Unavailable, match="EncoderAppStatic"):
         select(["vtm"], {}, recorded=False)

@@ -142,7 +142,14 @@ def test_a_codec_looks_the_same_whatever_else_is_shown():
     together = styles(every)
     assert len({*together.values()}) == len(every)
     assert len({together[label].marker for label in ours}) == len(ours)
-    assert {label: styles([label])[label] for label in every} == together
+    users = ("b.py", "worker:")  # beside a.py's, the first of the user's
+    others = [label for label in every if not label.startswith(users)]
+    assert {label: styles([label])[label] for label in others} == {
+        label: together[label] for label in others
+    }
+    black = {label for label in every if together[label].colour == "#000000"}
+    assert black == {label for label in own if label.startswith("a.py")}
+    assert styles(["b.py:Mine"])["b.py:Mine"].colour == "#000000"
     assert [label for label in every if together[label].marker == "*"] == ["ours:beta=3.84"]
     apart = ["jpeg:subsampling=444", "vvenc:preset=slow"]
     assert {label: styles([label])[label] for label in apart} == styles(apart)

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchmark.compare.experiment import Experiment
 from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
@@ -12,8 +13,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
 from benchmark.show.paper.crdr import draw_crdr
-from benchmark.show.paper.figures import draw as draw_verb
-from benchmark.show.paper.request import FigureRequest
+from benchmark.show.paper.figures import FIGURES as VERBS
 from benchmark.show.paper.results import PaperResults
 from support.figures.published import (
     FID,
@@ -139,15 +139,15 @@ def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
 @pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
 def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width):
     with drawn_as(width=width):
-        figure = draw_verb(verb, FigureRequest(RESULTS)).drawing.figure
+        figure = VERBS[verb](Experiment(RESULTS)).drawing.figure
         assert figure.get_size_inches()[0] == WIDTHS[width]
         assert crowding(figure) == []
         assert ("Lines are 95 % intervals" in words_in(figure)) == (verb == "bd")
 
 
 def test_a_name_beside_a_point_lies_on_no_axis():
-    chosen = FigureRequest(RESULTS, codecs=("ours", "avif", "vtm", "jpeg", "jpegxl"))
-    figure = draw_verb("complexity", chosen).drawing.figure
+    chosen = Experiment(RESULTS, codecs="ours,avif,vtm,jpeg,jpegxl")
+    figure = VERBS["complexity"](chosen).drawing.figure
     lowest = [min(text.get_window_extent().y0 for text in axes.texts) for axes in figure.axes]
     assert all(y >= axes.bbox.y0 for y, axes in zip(lowest, figure.axes, strict=True))
 

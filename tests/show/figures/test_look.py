@@ -8,6 +8,7 @@ import pytest
 from benchmark.compare.panel import measured_panel
 from benchmark.errors import Notice, UnknownName, UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.option import flat
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures import style
@@ -42,8 +43,13 @@ def summary():
     return summarise(table(rows))
 
 
+@flat
+def look_of(look: Look):
+    return look
+
+
 def draw(summary, **look):
-    with drawn_as(Look.of(**look)):
+    with drawn_as(look_of(**look)):
         known = styles(summary.labels)
         return draw_rate_curves([measured_panel(summary, PSNR)], known, "set", summary).figure
 
@@ -102,14 +108,14 @@ def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, told)
     ],
 )
 def test_values_that_there_are_not_are_told(look, told):
-    with pytest.raises(UsageError, match=told), drawn_as(Look.of(**look)):
+    with pytest.raises(UsageError, match=told), drawn_as(look_of(**look)):
         pass
 
 
 def test_curves_that_there_are_not_are_told(summary):
     for name, text in (("label", "vtn=V"), ("colour", "vtn=red"), ("order", "vtn")):
         with pytest.raises(UnknownName, match="Did you mean 'vtm'"):
-            Look.of(**{name: text}).check(summary.labels)
+            look_of(**{name: text}).check(summary.labels)
 
 
 @pytest.mark.slow

@@ -11,11 +11,12 @@ from scipy.interpolate import Akima1DInterpolator
 from typer.testing import CliRunner
 
 import benchmark
+from benchmark.commands.experiment import whole_file
+from benchmark.compare.experiment import Experiment
 from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.figures.texts import Drawing
 from benchmark.show.paper.figures import FIGURES
-from benchmark.show.paper.request import FigureRequest, read_file
 from benchmark.show.paper.results import PaperFigure, write_figure
 from benchmark.show.table import markdown
 from support.bench.verbs import app
@@ -69,14 +70,16 @@ def test_a_figure_is_what_its_file_says(file, tmp_path):
     assert "#123456" in svg
 
 
-def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(file):
-    asked = FigureRequest(codecs=("vtm",), label=("vtm=V",))
-    rd, bd = asked.over(file, "rd"), asked.over(file, "bd")
-    assert (rd.codecs, rd.metrics, rd.anchor) == (("vtm",), ("psnr",), "")
-    assert (bd.codecs, bd.metrics, bd.anchor) == (("vtm",), ("psnr", "ms_ssim"), "vtm")
-    assert rd.label == ("ours:beta=3.84=Ours", "vtm=V")
-    assert rd.linear_rate
-    assert asked.over(file, "realism").rates == (0.2,)
+def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(file, tmp_path):
+    words = file, "--codecs", "ours:beta=3.84,avif,jpeg", "--label", "jpeg=V"
+    drawn, _ = draw("rd", tmp_path, *words)
+    assert {row["system"] for row in drawn} == {"Ours", "V", "AVIF speed 4", "VTM 23.13"}
+    assert 'width="234pt"' in (tmp_path / "rd.svg").read_text()
+    drawn, _ = draw("bd", tmp_path, *words)
+    assert {row["codec"] for row in drawn} == {"ours:beta=3.84", "avif", "jpeg:optimize=1"}
+    assert {row["metric"] for row in drawn} == {"psnr_db", "ms_ssim"}
+    drawn, _ = draw("realism", tmp_path, *words)
+    assert {row["target_bpp"] for row in drawn} == {"0.2"}
 
 
 @pytest.mark.parametrize(
@@ -95,9 +98,9 @@ def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, named):
     path = tmp_path / "figures.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=f"^{path}(, rd| cannot be read)?: .*{named}"):
-        read_file(path, "rd")
+        whole_file(path)
     with pytest.raises(UsageError, match="No such file"):
-        read_file(tmp_path / "none.toml", "rd")
+        whole_file(tmp_path / "none.toml")
 
 
 def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
@@ -118,9 +121,9 @@ def test_bars_and_their_table_end_at_the_rate_that_was_asked_for(tmp_path):
     theirs = np.array([[0.1, 0.2, 0.4, 0.8, 1.2], [28, 30.5, 33, 37, 42]])
     lines = (f"{bpp},{psnr}" for bpp, psnr in theirs.T)
     (tmp_path / "mine.csv").write_text("\n".join(["bpp,psnr", *lines]))
-    shown = {"codecs": ("vtm", "avif"), "anchor": "vtm", "metrics": ("psnr",), "up_to_bpp": 0.5}
+    shown = {"codecs": "vtm,avif", "anchor": "vtm", "metrics": "psnr", "up_to_bpp": 0.5}
     drawing = FIGURES["bd"](
-        FigureRequest(results=RESULTS, published=(str(tmp_path / "mine.csv"),), **shown)
+        Experiment(RESULTS, published=str(tmp_path / "mine.csv"), **shown)
     ).drawing
     means = benchmark.summary(benchmark.load(RESULTS / "kodak", codecs="vtm"), metrics="psnr")
     curves = []
@@ -178,8 +181,8 @@ def test_a_sweep_that_ends_at_the_defaults_says_so(tmp_path):
         for one in sweep("./mine.py:Mine", variant="beta=2.5")
     ]
     Store(tmp_path / "photos").append([*mine, *other, *sweep("webp")])
-    asked = FigureRequest(results=tmp_path, metrics=("psnr", "lpips"), bpp=("0.7",))
-    figure = FIGURES["realism"](asked).drawing.figure
+    asked = Experiment(results=tmp_path, metrics="psnr,lpips")
+    figure = FIGURES["realism"](asked, ("0.7",)).drawing.figure
     names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert "Mine, default to beta 2.5" in names
 
@@ -252,8 +255,8 @@ def test_bundled_variants_beside_ones_own_codec_are_one_sweep_of_realism(tmp_pat
     avif = Store(RESULTS / "kodak").table().filter(pl.col("codec") == "avif").rows(named=True)
     own = {"codec": "./mine.py:Mine", "variant": "", "recorded": False, "run": "20260101T000000-a"}
     Store(results / "kodak").append([{**row, **own, "cell": f"m{row['cell']}"} for row in avif])
-    asked = {"results": results, "dataset": "kodak", "bundled": "ours", "bpp": ("0.2",)}
-    made = FIGURES["realism"](FigureRequest(metrics=("psnr", "fd_squeeze"), **asked)).drawing
+    asked = Experiment(results, "kodak", bundled="ours", metrics="psnr,fd_squeeze")
+    made = FIGURES["realism"](asked, ("0.2",)).drawing
     ours = [record for record in made.records if record["system"].startswith("CRDR")]
     assert {record["system"] for record in ours} == {"CRDR (bundled)"}
     assert [record["setting"] for record in ours] == ["β=0", "β=3.84"]
@@ -283,17 +286,14 @@ def test_points_above_a_rate_are_not_drawn(tmp_path):
 
 
 def test_a_cut_curve_has_no_marker_at_the_cut_and_one_beyond_it_is_named(tmp_path):
-    asked = {"results": RESULTS, "codecs": ("vtm", "jpeg"), "metrics": ("psnr",)}
-    made = FIGURES["rd"](FigureRequest(up_to_bpp=0.14, **asked))
+    made = FIGURES["rd"](Experiment(RESULTS, codecs="vtm,jpeg", metrics="psnr", up_to_bpp=0.14))
     assert "No point below 0.14 bpp: JPEG (optimised)." in made.sentences
     (line,) = made.drawing.figure.axes[0].lines
     assert (line.get_xdata()[-1], len(line.get_xdata()[line.get_markevery()])) == (0.14, 2)
 
 
 def test_deltas_of_little_overlap_are_marked_in_figures_as_in_tables():
-    asked = FigureRequest(
-        results=RESULTS, codecs=("ours:beta=3.84", "avif"), metrics=("lpips_squeeze",)
-    )
+    asked = Experiment(RESULTS, codecs="ours:beta=3.84,avif", metrics="lpips_squeeze")
     for verb in ("bd", "complexity"):
         figure = FIGURES[verb](asked).drawing.figure
         marks = [text.get_text() for text in figure.findobj(Text) if "†" in text.get_text()]

@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmark.codec import Setting
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.pictures import off_rate
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
@@ -16,9 +17,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.paper.crops import draw_crops
-from benchmark.show.paper.request import FigureRequest
-from benchmark.show.paper.results import PaperResults
+from benchmark.show.paper.figures import FIGURES
 from benchmark.spec import load_codec, parse_codec
 from support.bench.verbs import app
 from support.rows.bundled_results import copy_bundled_results
@@ -61,8 +60,9 @@ def measured(tmp_path_factory):
     return measured
 
 
-def crops_of(results, **choices):
-    return FigureRequest(results=results, dataset="sample", images=(PHOTOGRAPH,), **choices)
+def crops_of(results, bpp=(), box="", **choices):
+    asked = Experiment(results, "sample", images=(PHOTOGRAPH,), **choices)
+    return FIGURES["crops"](asked, bpp, box)
 
 
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
@@ -114,8 +114,7 @@ def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tm
 
 
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
-    wanted = crops_of(measured, bpp=("0.6",), box="40,30,64,48", metrics=("psnr",))
-    drawing = draw_crops(PaperResults(measured), wanted).drawing
+    drawing = crops_of(measured, ("0.6",), "40,30,64,48", metrics="psnr").drawing
     rows = {record["codec"]: record for record in drawing.records}
     assert [record["system"] for record in drawing.records] == [
         "JPEG",
@@ -153,8 +152,7 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
 
 @pytest.mark.parametrize("bpp", [0.45, 1.5])
 def test_a_codec_without_a_setting_near_the_rate_is_left_out_by_name(measured, bpp):
-    wanted = crops_of(measured, bpp=(str(bpp),), codecs=("jpeg", "webp"), metrics=("psnr",))
-    made = draw_crops(PaperResults(measured), wanted)
+    made = crops_of(measured, (str(bpp),), codecs="jpeg,webp", metrics="psnr")
     rates = (
         {record["codec"]: record["bpp"] for record in made.drawing.records} if made.drawing else {}
     )
@@ -206,7 +204,7 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     other.append([*rows, *lost])
     for digest in {row["stream_sha256"] for row in rows}:
         other.keep(Store(measured / "sample").stream(digest))
-    made = draw_crops(PaperResults(tmp_path), crops_of(tmp_path))
+    made = crops_of(tmp_path)
     assert [record["codec"] for record in made.drawing.records] == ["jpeg", "vtm"]
     assert (
         "crops lack webp: the stream decodes to pixels that differ from the measured ones"
@@ -233,7 +231,7 @@ def test_mistakes_are_told(measured, tmp_path):
 
 def test_names_and_order_of_crops_are_those_of_the_look(measured):
     with drawn_as(label=("webp=Mine",), order=("webp",)):
-        made = draw_crops(PaperResults(measured), crops_of(measured))
+        made = crops_of(measured)
     assert [record["system"] for record in made.drawing.records] == [
         "Mine",
         "JPEG",

@@ -145,7 +145,7 @@ def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(
     ]  # fmt: skip
     titles = re.findall(r"\\multicolumn\{1\}\{c\}\{(BD-rate[^}]*)\}", tex)
     assert titles == [r"BD-rate (\%) on Kodak", r"BD-rate (\%) on sample photographs"]
-    assert "% BD-rate against VTM 23.13;" in tex
+    assert "% BD-rate in PSNR against VTM 23.13;" in tex
     assert "MLIC++ (mse, published)" in tex
     assert tex.count(r"\midrule") == 3  # programs, learned codecs, our own
 
@@ -190,7 +190,7 @@ def test_each_dataset_has_its_anchor_and_lacking_cells_are_dashes(tmp_path, name
         "avif": pytest.approx([dash, 0], abs=near, nan_ok=True),
         "mine.py:Mine": pytest.approx([dash, 300], abs=near, nan_ok=True),
     }
-    assert re.search(r"BD-rate against VTM\S* on one and AVIF\S*[^;]* on two;", tex)
+    assert re.search(r"BD-rate in PSNR against VTM\S* on one and AVIF\S*[^;]* on two;", tex)
 
 
 def test_the_numbers_are_those_of_the_readme(tmp_path):

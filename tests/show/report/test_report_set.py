@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
-from benchmark.show.report.request import ReportSet
+from benchmark.show.report.files import ReportSet
 from support.bench.invoked import bench
 from support.rows.measured import sweep
 

@@ -69,6 +69,5 @@ READS_NONE = {
     "encode": "it reads a picture",
     "decode": "it reads a stream",
     "checkpoint import": "it reads a file of torch",
-    "checkpoint card": "it reads a checkpoint",
     "checkpoint info": "it reads a checkpoint",
 }

@@ -31,12 +31,14 @@ TESTS = Path(__file__).parents[2]
 sys.path.insert(0, str(TESTS))
 
 
-from support.mutation.executed_lines import FILES, LINES  # noqa: E402
+from support.mutation.executed_lines import TESTS as TRACED  # noqa: E402
+from support.mutation.lines import FILES, FOLDER, LINES  # noqa: E402
 from support.mutation.mutants import Mutant, mutants_of  # noqa: E402
 
 ROOT = TESTS.parent
 EQUIVALENT = Path("tests/equivalent_mutants.txt")
 TOO_SLOW, SPARE_SECONDS = 10, 60  # times as long as without the mutant, and so much more
+TRACE_CHILDREN = "from support.mutation.lines import trace_child\n\ntrace_child()\n"
 
 
 class FileMutant(NamedTuple):
@@ -165,14 +167,20 @@ def copy_project(root: Path, copy: Path) -> str:
 def executed_lines(
     copy: Path, tests: Sequence[str], files: Sequence[str], tree: str, out: Path
 ) -> dict[str, Any]:
-    """Return seconds and lines, as [file, line], of the tests that pass, the fastest first."""
+    """Return seconds and lines, as [file, line], of the tests that pass, the fastest first.
+
+    Lines that a process executes which a test starts are the test's.
+    """
     kept, of = out.with_suffix(".lines.json"), [tree, *tests, *files]
     record = json.loads(kept.read_text()) if kept.exists() else {}
     if record.get("of") != of:
         (copy / FILES).write_text(json.dumps(files))
+        (copy / "tracing").mkdir()
+        (copy / "tracing" / "sitecustomize.py").write_text(TRACE_CHILDREN)
         if _pytest(copy, ["-p", "support.mutation.executed_lines", *tests], None) not in (0, 1):
             raise SystemExit("the tests could not be run without a mutant")
-        record = {"of": of, **json.loads((copy / LINES).read_text())}
+        shutil.rmtree(copy / "tracing")
+        record = {"of": of, **_tests_with_lines(copy)}
         kept.write_text(json.dumps(record))
     if unused := record["unused"]:
         whole = len(unused) + len(record["tests"])
@@ -182,8 +190,24 @@ def executed_lines(
     return executed
 
 
+def _tests_with_lines(copy: Path) -> dict[str, Any]:
+    traced = json.loads((copy / TRACED).read_text())
+    lines: dict[str, list[tuple[str, int]]] = {}
+    for row in sorted(set((copy / LINES).read_text().splitlines())):
+        test, file, line = json.loads(row)
+        lines.setdefault(test, []).append((file, line))
+    tests = {
+        test: {
+            "seconds": seconds,
+            "lines": lines.get(test, []) + lines.get(test.partition("::")[0], []),
+        }
+        for test, seconds in sorted(traced["seconds"].items(), key=lambda item: item[1])
+    }
+    return {"tests": tests, "unused": traced["unused"]}
+
+
 def verdict(copy: Path, found: FileMutant, tests: dict[str, Any]) -> str:
-    """Return "killed", "survived", or "not executed" where no test is seen at the line."""
+    """Return "killed", "survived", or "not executed" where no test executes the line."""
     first, last = found.mutant.statement
     own = f"test_{Path(found.path).stem}.py::"  # may read a table that is made at import alone
     names = [
@@ -195,30 +219,28 @@ def verdict(copy: Path, found: FileMutant, tests: dict[str, Any]) -> str:
             for path, line in test["lines"]
         )
     ]
-    survival = "survived" if names else "not executed"
-    names = names or [*tests]  # the line is executed by other processes, if at all
+    if not names:
+        return "not executed"
     limit = TOO_SLOW * sum(tests[name]["seconds"] for name in names) + SPARE_SECONDS
     path = copy / found.path
     original = path.read_text()
     path.write_text(found.mutant.source)
     try:
         status = _pytest(copy, ["-x", *names], limit)
-        if not status and survival == "survived":  # another process may execute it in other tests
-            seconds = sum(test["seconds"] for test in tests.values())
-            status = _pytest(copy, ["-x", *tests], TOO_SLOW * seconds + SPARE_SECONDS)
         if status == 4:  # a mutant may change the names of tests; then all of their files run
             whole = sorted({name.partition("::")[0] for name in names})
             status = _pytest(copy, ["-x", *whole], limit)
     finally:
         path.write_text(original)
-    return "killed" if status else survival
+    return "killed" if status else "survived"
 
 
 def _pytest(copy: Path, words: Sequence[str], limit: float | None) -> int:
     """Return pytest's exit code, -1 for a run that was stopped for its time."""
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
-    paths = os.pathsep.join([str(copy), str(copy / "tests"), str(TESTS)])
+    paths = os.pathsep.join(map(str, (copy / "tracing", copy, copy / "tests", TESTS)))
     own = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    own[FOLDER] = str(copy)
     quiet = {} if limit is None else {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", *options, *words],

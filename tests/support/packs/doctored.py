@@ -1,66 +1,55 @@
-"""Packs that are doctored, and honest ones as other processors make them; each edits lines.
+"""Packs that are doctored, and honest ones as other processors make them; each edits rows.
 
-A line is a record of rows.csv; a pack's streams are files named by their sha256.
+A pack's streams are files named by their sha256.
 """
 
-import csv
-import json
 import shutil
 from collections import defaultdict
 from hashlib import sha256
-from io import BytesIO, StringIO
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
 from benchmark.metrics.psnr import psnr
 from benchmark.system.digest import pixels_sha256
+from support.packs.honest_pack import rows_in, write_rows
 
 
 class Opened:
-    """A copy of a pack as lines and streams, which `close` writes."""
+    """A copy of a pack as rows and streams, which `close` writes."""
 
     def __init__(self, source, place, codecs):
         self.place = shutil.copytree(source, place)
-        self.index = json.loads((place / "pack.json").read_text())
-        every = csv.DictReader(StringIO((place / "rows.csv").read_text()))
-        self.lines = [line for line in every if line["codec"] in codecs]
-        self.index["codecs"] = [of for of in self.index["codecs"] if of["codec"] in codecs]
+        self.lines = [line for line in rows_in(place) if line["codec"] in codecs]
 
     def of(self, codec="webp", **fields):
         return [line for line in self.lines if line["codec"] == codec
-                and all(float(line[name]) == value for name, value in fields.items())]  # fmt: skip
+                and all(line[name] == value for name, value in fields.items())]  # fmt: skip
 
     def stream(self, line):
         return (self.place / "streams" / line["stream_sha256"]).read_bytes()
 
     def keep(self, line, data):
         line["stream_sha256"] = sha256(data).hexdigest()
-        line["num_bytes"] = str(len(data))
-        pixels = int(line["width_px"]) * int(line["height_px"])
-        line["bpp"] = repr(8 * len(data) / pixels)
+        line["num_bytes"] = len(data)
+        line["bpp"] = 8 * len(data) / (line["width_px"] * line["height_px"])
         (self.place / "streams" / line["stream_sha256"]).write_bytes(data)
 
     def close(self):
-        self.index["streams"] = len(self.lines)
-        (self.place / "pack.json").write_text(json.dumps(self.index))
-        text = StringIO()
-        writer = csv.DictWriter(text, list(self.lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.lines)
-        (self.place / "rows.csv").write_text(text.getvalue())
+        write_rows(self.place, self.lines)
         return self.place
 
 
 def add(line, column, by):
-    line[column] = repr(float(line[column]) + by)
+    line[column] += by
 
 
 def curve(pack, raised, digits=12):
     """Write the pack's curve of WebP beside it, its PSNR raised."""
     points = defaultdict(list)
     for line in pack.of():
-        points[line["setting_value"]].append((float(line["bpp"]), float(line["psnr_db"])))
+        points[line["setting_value"]].append((line["bpp"], line["psnr_db"]))
     means = [np.mean(values, axis=0) for values in points.values()]
     rows = [f"webp,{bpp:.{digits}f},{value + raised:.{digits}f}" for bpp, value in means]
     (pack.place / "curve.csv").write_text("\n".join(["codec,bpp,psnr", *rows]))
@@ -87,23 +76,23 @@ def pixels_of_another_quality(pack):
 
 def bytes_short(pack):
     for line in pack.of():
-        line["num_bytes"] = str(int(0.9 * int(line["num_bytes"])))
-        line["bpp"] = repr(0.9 * float(line["bpp"]))
+        line["num_bytes"] = int(0.9 * line["num_bytes"])
+        line["bpp"] *= 0.9
 
 
 def rate_short(pack):
     for line in pack.of():
-        line["bpp"] = repr(0.9 * float(line["bpp"]))
+        line["bpp"] *= 0.9
 
 
 def picture_too_high(pack):
     for line in pack.of():
-        line["height_px"] = str(2 * int(line["height_px"]))
-        line["bpp"] = repr(float(line["bpp"]) / 2)
+        line["height_px"] *= 2
+        line["bpp"] /= 2
 
 
 def hardest_picture_left_out(pack):
-    worst = max(pack.of(setting_value=30), key=lambda line: float(line["bpp"]))["image"]
+    worst = max(pack.of(setting_value=30), key=lambda line: line["bpp"])["image"]
     pack.lines = [line for line in pack.lines if (line["codec"], line["image"]) != ("webp", worst)]
 
 
@@ -153,7 +142,7 @@ def values_rounded(pack):
 
 def another_machine(pack):
     for line in pack.lines:
-        line |= {"machine": "Another, 64 cores", "encode_seconds": "9", "decode_seconds": "9"}
+        line |= {"machine": "Another, 64 cores", "encode_seconds": 9.0, "decode_seconds": 9.0}
 
 
 def another_build(pack, photos):
@@ -161,27 +150,26 @@ def another_build(pack, photos):
     for line in pack.of():
         with Image.open(photos / line["image"]) as image:
             before, sink = np.asarray(image.convert("RGB")), BytesIO()
-        quality = int(float(line["setting_value"]))
+        quality = int(line["setting_value"])
         Image.fromarray(before).save(sink, "WEBP", quality=quality, method=3)
         pack.keep(line, sink.getvalue())
         after = np.asarray(Image.open(BytesIO(sink.getvalue())).convert("RGB"))
-        line |= {"decoded_sha256": pixels_sha256(after), "psnr_db": repr(psnr(before, after))}
-        line |= {"ssim": "", "ssim_protocol": ""}
+        line |= {"decoded_sha256": pixels_sha256(after), "psnr_db": psnr(before, after)}
+        line |= {"ssim": None, "ssim_protocol": None}
 
 
 def a_metric_not_sent(pack):
     for line in pack.of():
-        line |= {"ssim": "", "ssim_protocol": ""}
+        line |= {"ssim": None, "ssim_protocol": None}
 
 
 def one_point(pack):
     pack.lines = pack.of(setting_value=60)
-    pack.index["codecs"] = [of for of in pack.index["codecs"] if of["codec"] == "webp"]
 
 
 def an_earlier_protocol(pack):
     for line in pack.of():
-        line |= {"ssim": "0.5", "ssim_protocol": "ssim-of-before"}
+        line |= {"ssim": 0.5, "ssim_protocol": "ssim-of-before"}
 
 
 def curve_as_printed(pack):

@@ -3,11 +3,13 @@
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
+
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure.cells import Conditions, plan
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
-from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.packs.pack import ROWS, open_pack
 from benchmark.spec import parse_codec
 
 FAKES = Path(__file__).parents[1] / "codecs" / "fakes.py"
@@ -34,6 +36,33 @@ def rewrite(path, old, new, count=1):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, count))
+
+
+def rows_in(pack):
+    """Return the rows of a pack that is a folder, as dictionaries."""
+    return pl.read_parquet(pack / ROWS).rows(named=True)
+
+
+def write_rows(pack, rows):
+    """Write rows in place of a pack's, a column of other values than before as it comes."""
+    file = pack / ROWS
+    kinds, about = pl.read_parquet_schema(file), pl.read_parquet_metadata(file)
+    columns = []
+    for name in rows[0]:
+        values = [record[name] for record in rows]
+        try:
+            columns.append(pl.Series(name, values, kinds.get(name)))
+        except (TypeError, OverflowError):
+            columns.append(pl.Series(name, [*map(str, values)]))
+    about.pop("ARROW:schema", None)
+    pl.DataFrame(columns).write_parquet(file, metadata=about)
+
+
+def edit_rows(pack, edit):
+    """Write a pack's rows after `edit` changed the list of them."""
+    rows = rows_in(pack)
+    edit(rows)
+    write_rows(pack, rows)
 
 
 def measured(store, photos, contenders, metrics):

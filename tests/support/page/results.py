@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmark.codec import CODING, Pixels
 from benchmark.compare.bd import rank_by_bd_rate
+from benchmark.compare.experiment import Experiment
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlays
 from benchmark.published.registry import chosen_points
@@ -28,7 +29,6 @@ from benchmark.show.page.document import html_text
 from benchmark.show.page.write import write_page
 from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
 from benchmark.show.report.report import Report, compare_all
-from benchmark.show.report.request import ReportRequest
 from benchmark.show.sections import section
 from benchmark.show.table import Table
 from support.rows.measured import row, table
@@ -98,7 +98,7 @@ def make_page(
     report = Report(
         stored, metrics, metrics, sections, deltas, over, ranking, absent=absent, anchor="jpeg"
     )
-    wanted = ReportRequest(results, dataset, published=published)
+    wanted = Experiment(results, dataset, published=published)
     quiet = nullcontext(lambda state: None)
     path, _ = write_page(wanted, report, images, False, lambda total: quiet, lambda sentence: None)
     return Path(path)

@@ -30,7 +30,9 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     Image.fromarray(pixels).save(tmp_path / "in.png")
     Image.fromarray(ramp).save(tmp_path / "map.png")
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
-    message = bench("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
+    message = bench(
+        "encode", tmp_path / "in.png", stream, "--codec", "ours:beta=3.84", "--point", "q=2.5"
+    )
     assert f"{stream.stat().st_size} bytes" in message
     assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
     bench("decode", stream, out)
@@ -40,7 +42,8 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
         np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), at_no_realism)
     )
     maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
-    bench("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
+    at = f"ours:beta=0:checkpoint={checkpoint}"
+    bench("encode", tmp_path / "in.png", stream, *maps, "--codec", at)
     assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
 
 
@@ -52,9 +55,10 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
         stream.write_bytes(codec.encode(pixels, Setting("q", 1)))
         bench("decode", stream, out)
         assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
-    for words in ("--checkpoint", checkpoint), ("--codec", "ours:beta=0"):
-        with pytest.raises(UsageError, match=r"made with the .*; --checkpoint ours-micro.safeten"):
-            bench("decode", stream, out, *words)
+    remedy = r"made with the .*; --codec ours:beta=0:checkpoint=ours-micro.safetensors takes"
+    for other in f"ours:beta=0:checkpoint={checkpoint}", "ours:beta=0":
+        with pytest.raises(UsageError, match=remedy):
+            bench("decode", stream, out, "--codec", other)
 
 
 def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(

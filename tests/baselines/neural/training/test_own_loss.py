@@ -35,7 +35,6 @@ def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place
     assert (place / "runs" / "mine" / "ours.safetensors").exists()
     reports = entries(place / "runs" / "mine")
     assert {"loss", "edges", "validation_loss"} <= reports[-1].keys()
-    assert (place / "runs" / "mine" / "best.pt").exists(), "the validation chooses"
 
 
 @pytest.mark.parametrize(

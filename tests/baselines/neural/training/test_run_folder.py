@@ -3,29 +3,22 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from baselines.neural.training import __main__ as command
 from baselines.neural.training.run import (
-    PREVIOUS,
     STATE,
     copied,
     load_state,
     save_state,
 )
-from benchmark.errors import BenchError, DamagedResults, UsageError
+from benchmark.errors import BenchError, UsageError
 from support.training.fixtures import (
     CPU,
-    ROOT,
-    STAGE,
     differing,
-    of_journal,
     pictures,
     recipe_of,
     train_in,
@@ -50,7 +43,7 @@ def test_a_run_of_something_else_in_the_same_folder_is_refused_with_the_field(tm
     assert before == {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
 
 
-def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, data):
+def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_path, data):
     run, recipe = tmp_path / "run", recipe_of({"steps": 2})
 
     def call(folder, **more):
@@ -72,14 +65,8 @@ def test_other_photographs_are_noticed_and_taken_only_if_that_is_said(tmp_path, 
         why = f"was begun with 5 photographs, and --data has {count}, {photograph}"
         with pytest.raises(UsageError, match=why):
             call(folder)
-    with pytest.warns(DamagedResults, match=r"1 of 5 photographs .*3\.png"):
-        call(cut, photographs_changed=True)
-    with pytest.warns(DamagedResults):
-        call(cut)
-    seen = f"5 photographs of {data.name}, then 5 photographs of cut"
+    seen = f"5 photographs of {data.name}"
     assert json.loads((run / "recipe.json").read_text())["seen"] == seen
-    with pytest.raises(UsageError, match="--photographs-changed"):
-        call(data)
 
 
 def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
@@ -128,37 +115,18 @@ def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data
         train_in(tmp_path / "run", recipe_of({}), data, validation=small)
 
 
-def test_the_command_trains(tmp_path, data, monkeypatch):
-    recipe = tmp_path / "short.toml"
-    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in STAGE.items())
-    recipe.write_text(f'sizes = "tiny"\nvalidate_every_steps = 3\n[[stage]]\n{lines}\n')
-    options = ["--recipe", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
-    validation = ["--validation", str(data / "0.png"), "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["training", *options, *validation])
-    assert command.main() == 0
-    assert load_state(tmp_path / "run", CPU)["step"] == 3
-    assert len(of_journal(tmp_path / "run", "validation_loss")) == 1
-
-
-def test_the_trainer_alone_needs_no_tables():
-    """A bare GPU machine has torch, numpy, Pillow, msgspec and safetensors."""
-    code = "import sys; sys.modules['polars'] = sys.modules['matplotlib'] = None\n"
-    code += "import baselines.neural.training.trainer, baselines.neural.training.__main__"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-def test_a_copy_of_a_state_is_written_and_the_last_two_and_milestones_are_kept(tmp_path):
+def test_a_copy_of_a_state_is_written_and_milestones_are_kept(tmp_path):
     weights = torch.zeros(1000)
     for step in range(1, 5):
         weights.fill_(step)
         state = copied({"step": step, "parts": [weights, (weights,)]})
         weights.fill_(-1)
         save_state(tmp_path, state, milestone=step if step == 2 else None)
-    result = {name: load_state(tmp_path, CPU, name) for name in (STATE, PREVIOUS, "state-2.pt")}
-    assert [one["step"] for one in result.values()] == [4, 3, 2]
+    result = {name: load_state(tmp_path, CPU, name) for name in (STATE, "state-2.pt")}
+    assert [one["step"] for one in result.values()] == [4, 2]
     for one in result.values():
         assert torch.equal(one["parts"][0], torch.full((1000,), float(one["step"])))
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_draft_of_a_process_that_was_killed_while_it_wrote_goes(tmp_path):
@@ -175,16 +143,6 @@ def test_a_disk_without_room_for_states_is_refused_before_the_first_step(
     with pytest.raises(UsageError, match=r"run has room for 0.01 MB, and the states .* take"):
         train_in(tmp_path / "run", recipe_of({}), data)
     assert not (tmp_path / "run" / "state.pt").exists()
-
-
-def test_without_the_last_state_the_one_before_serves(tmp_path):
-    for step in (1, 2):
-        save_state(tmp_path, {"step": step})
-    (tmp_path / STATE).write_bytes(b"cut")
-    with pytest.raises(UsageError, match=f"remove it to resume from {PREVIOUS}"):
-        load_state(tmp_path, CPU)
-    (tmp_path / STATE).unlink()
-    assert load_state(tmp_path, CPU)["step"] == 1
 
 
 def test_a_state_that_cannot_be_written_is_one_sentence_which_says_whether_one_is_kept(

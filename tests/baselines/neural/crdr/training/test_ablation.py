@@ -55,7 +55,7 @@ def test_variants_go_on_from_the_stages_that_they_share_and_how_to_compare_them_
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"common"}
     rest = bench(*training(place, out))
     assert rest.exit_code == 0, rest.output
-    losses = [pl.read_parquet(out / name / "losses.parquet")["loss"].to_list()
+    losses = [pl.read_csv(out / name / "losses.csv")["loss"].to_list()
               for name in ("common", "SGAN", "HRRGAN")]  # fmt: skip
     assert [len(of) for of in losses] == [1, 3, 3]
     assert losses[0] == losses[1][:1] == losses[2][:1]

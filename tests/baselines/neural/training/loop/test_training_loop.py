@@ -10,7 +10,6 @@ import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import trainer
-from baselines.neural.training.objective import validate
 from baselines.neural.training.run import (
     copied,
     cut,
@@ -27,13 +26,11 @@ from support.training.fixtures import (
     LEAST,
     REALISM,
     Poisoned,
-    Toy,
     differing,
     in_two_stages,
     learner_of,
     least_network,
     of_journal,
-    pictures,
     recipe_of,
     started,
     train_in,
@@ -203,28 +200,6 @@ class Diverged(Poisoned):
         self.left = 1 if self.done in self.passes else 0
         self.done += 1
         return super().forward(*given, **named)
-
-
-def test_the_best_network_is_that_of_the_lowest_validation_loss_of_its_stage(tmp_path):
-    stages = ({"steps": 12, "learning_rate": rate} for rate in (0.2, 1.5))  # too fast to be smooth
-    recipe = recipe_of(*stages, report_every_steps=1, validate_every_steps=2)
-    for run, minutes in (("whole", None), ("parts", 0)):
-        for _ in range(1 if minutes is None else 24):
-            train_toy(tmp_path / run, recipe, validation=pictures(2), max_minutes=minutes)
-    states = [load_state(tmp_path / run, CPU, "best.pt") for run in ("whole", "parts")]
-    assert not differing(*states)
-    losses = of_journal(tmp_path / "whole", "validation_loss")
-    assert len(losses) == 12
-    assert losses == of_journal(tmp_path / "parts", "validation_loss")
-    second = losses[6:]
-    best = second.index(min(second))
-    assert 0 < best < 5, "neither the first nor the last, or this shows nothing"
-    assert min(losses[:6]) < min(second), "the first stage's does not count any more"
-    assert states[0]["step"] == 2 * (best + 1)
-    network = Toy()
-    network.load_state_dict(states[0]["network"])
-    result = validate(network, recipe.stages[1].lambdas, pictures(2))
-    assert result.loss == pytest.approx(min(second), rel=1e-6)
 
 
 def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):

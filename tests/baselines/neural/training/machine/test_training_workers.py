@@ -1,21 +1,16 @@
 """Processes that train one network together, and averages of their gradients."""
 
-import json
 import os
 import signal
-import sys
 
 import pytest
 import torch
 
 from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
-from baselines.neural.training.ranks import Launch, Ranks
+from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.run import load_state
 from baselines.neural.training.trainer import Learner
-from benchmark.errors import UsageError
-from support.processes import ran
-from support.training import tiny_runs as tiny_training
 from support.training.fixtures import (
     CPU,
     ENDLESS,
@@ -30,7 +25,6 @@ from support.training.fixtures import (
     started,
     train_in,
     wait_for_entries,
-    write_photographs,
 )
 
 TWO = """
@@ -127,61 +121,3 @@ def test_eight_processes_killed_together_resume_from_the_state_saved_in_the_back
         train_in(folder, recipe, data)
     assert not differing(load_state(run, CPU), load_state(tmp_path / "unbroken", CPU))
     assert of_journal(run, "step") == [*range(1, recipe.steps + 1)]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("torchrun")
-    tiny_training.write_photographs(folder)
-    return folder
-
-
-def torchrun(*words):
-    """Two processes of the command, as torchrun starts one for each GPU."""
-    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
-    return ran(*command, "-m", "benchmark", *words)
-
-
-@pytest.mark.slow
-def test_processes_of_torchrun_train_as_those_that_the_trainer_starts(place, tmp_path):
-    shared = ("train", "--data", place / "photos", "--validation", place / "unseen", "--quiet",
-              "--device", "cpu")  # fmt: skip
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    recipes = [
-        tiny_training.write_recipe(tmp_path / name / "r.toml", processes=processes)
-        for name, processes in (("one", 1), ("two", 2))
-    ]
-    runs = tmp_path / "launched", tmp_path / "spawned"
-    done = torchrun(*shared, "--recipe", recipes[0], "--out", runs[0])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("finished, 4 steps") == 1, "one of them reports"
-    tiny_training.bench(*shared, "--recipe", recipes[1], "--out", runs[1])
-    launched, spawned = (load_state(run, CPU) for run in runs)
-    assert not differing(launched, spawned)
-    weights = [(run / "ours.safetensors").read_bytes() for run in runs]
-    assert weights[0] == weights[1]
-    records = [json.loads((run / "recipe.json").read_text()) for run in runs]
-    assert [record.pop("command").count("--recipe") for record in records] == [1, 1]
-    assert records[0] == records[1]
-    again = torchrun(*shared, "--recipe", recipes[0], "--out", runs[0])
-    assert again.stdout.count("finished before") == 1
-    assert again.returncode == 0
-
-
-def test_a_batch_that_the_processes_of_a_launch_cannot_share_is_refused(tmp_path, monkeypatch):
-    for name, value in {"RANK": "0", "WORLD_SIZE": "3", "LOCAL_RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    data = write_photographs(tmp_path / "photographs")
-    with pytest.raises(UsageError, match="a batch of 2 for 3 processes"):
-        train_in(tmp_path / "run", recipe_of({}), data)
-
-
-def test_a_launch_is_what_the_environment_says():
-    assert Launch.current({}) is None
-    whole = {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "8"}
-    assert Launch.current(whole) == Launch(9, 16, 1, 8)
-    with pytest.raises(UsageError, match="RANK"):
-        Launch.current({**whole, "RANK": "first"})
-    with pytest.raises(UsageError, match="LOCAL_RANK"):
-        Launch.current({"RANK": "0", "WORLD_SIZE": "2"})

@@ -1,7 +1,6 @@
-"""A request for a report, and its files: a later one replaces an earlier one as a whole.
+"""Files of a report: a later one replaces an earlier one as a whole.
 
-The request has every choice that `bench report` offers, with its default and help. Files of a
-report are those of the manifest `report.json`. Any other file, and any that was changed, is the
+They are those of the manifest `report.json`. Any other file, and any that was changed, is the
 user's and stays. `results/<dataset>/report` belongs to bench: there a report overwrites any file
 of one of its names.
 """
@@ -9,7 +8,6 @@ of one of its names.
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from errno import EISDIR
 from hashlib import sha256
 from pathlib import Path
@@ -17,50 +15,10 @@ from re import compile as pattern
 
 import msgspec
 
-from benchmark import option as choices
 from benchmark.errors import StoreError, UsageError
-from benchmark.option import COMPARED, DRAWING, MANNER, TARGET, option, shared
 from benchmark.system.atomic import delayed, replacing, require_inside, write_file
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import json_bytes, read_json, utf8
-
-
-@dataclass(frozen=True, slots=True)
-class ReportRequest:
-    """Choices of a report; texts are as the command line has them."""
-
-    results: Path = shared(Path("results"), choices.RESULTS)
-    dataset: str = shared("all", choices.DATASETS)
-    codecs: str = shared("all", choices.EXPERIMENT)
-    bundled: str = shared("", choices.BUNDLED)
-    metrics: str = shared("all", choices.METRICS)
-    anchor: str = shared("", choices.ANCHOR)
-    up_to_bpp: float | None = shared(None, choices.UP_TO_BPP)
-    common: bool = option(False, COMPARED, "Restrict all means to the images that every point has.")
-    pooled: bool = option(False, MANNER, "Compute bpp as all bits over all pixels.")
-    allow_few: bool = shared(False, choices.ALLOW_FEW)
-    verified_only: bool = shared(False, choices.VERIFIED_ONLY)
-    published: str = option(
-        "",
-        COMPARED,
-        "Published systems to draw beside the curves: crdr,hific,multi-realism:beta=2.56; "
-        "or 'all' (`bench published list`); or a file with your own points, mine.csv.",
-    )
-    mix_protocols: bool = option(
-        False, DRAWING, "Also draw published points of other protocols; the caption names them."
-    )
-    any_overlap: bool = shared(False, choices.ANY_OVERLAP)
-    out: Path | None = option(
-        None,
-        TARGET,
-        "Folder to write the report to, with a folder for each dataset where --dataset is "
-        "'all'; default: RESULTS/DATASET/report. An earlier report there is replaced.",
-        refuses="folder",
-    )
-    command: str = ""  # that makes the report again, for its text
-    page: bool = False  # the caller will write a page beside it
-    data_dir: Path | None = None  # where datasets are sought
-
 
 MANIFEST = "report.json"
 PAGE = "page.html"

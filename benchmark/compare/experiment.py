@@ -1,0 +1,59 @@
+"""Experiments: what a report, a figure or a table is about, and the rates that it names."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark import option as known
+from benchmark.errors import UsageError
+from benchmark.option import COMPARED, DRAWING, opt, option, shared
+from benchmark.rows.experiment import named_in
+from benchmark.system.text import number_in
+
+IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Codecs, datasets, metrics and anchor of a question about stored rows and published points.
+
+    Texts are comma-separated lists, as the command line has them.
+    """
+
+    results: Path = shared(Path("results"), known.RESULTS)
+    dataset: str = shared("", known.DATASETS)
+    codecs: str = shared("all", known.EXPERIMENT)
+    bundled: str = shared("", known.BUNDLED)
+    published: str = option(
+        "",
+        COMPARED,
+        "Published systems to draw beside them: hific,multi-realism:beta=2.56; or 'all' "
+        "(`bench published list`); or a file with your own points, mine.csv.",
+    )
+    metrics: str = shared("", known.METRICS)
+    anchor: str = shared("", known.ANCHOR)
+    images: tuple[str, ...] = shared((), IMAGES)
+    up_to_bpp: float | None = shared(None, known.UP_TO_BPP)
+    mix_protocols: bool = option(
+        False, DRAWING, "Also draw published points of other protocols; the details name them."
+    )
+    allow_few: bool = shared(False, known.ALLOW_FEW)
+    verified_only: bool = shared(False, known.VERIFIED_ONLY)
+
+    @property
+    def named(self) -> list[str]:
+        """The codecs that were named; none for "all"."""
+        return named_in(self.codecs)
+
+
+def rates_in(texts: Iterable[str]) -> tuple[float, ...]:
+    """Return rates in bpp; raise `UsageError` for a text that is none.
+
+    >>> rates_in(["0.1", ".2"])
+    (0.1, 0.2)
+    """
+    texts = [*texts]
+    result = tuple(map(number_in, texts))
+    if any(not 0 < rate < 100 for rate in result):
+        raise UsageError(f"--bpp {','.join(texts)} is no list of rates above 0")
+    return result

@@ -1,1 +1,0 @@
-"""Faults and what they do: lost power, programs that misbehave."""
