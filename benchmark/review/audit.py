@@ -90,7 +90,7 @@ def audit_decode(
     stores = [Store(results / name.partition(":")[0]) for name in names]
     kept = {store.folder.name: kept_rows(store, named, named.select) for store in stores}
     sent = [
-        Sent(row, partial(of.contents.store.stream, row["stream_sha256"]), row["bpp"])
+        Sent(dict(row), partial(of.contents.store.stream, row["stream_sha256"]), row["bpp"])
         for of in kept.values()
         for row in of.rows
     ]
@@ -102,7 +102,7 @@ def audit_decode(
     )
     records = []
     for (label, where), of in sorted(kinds.items()):
-        counts = {name: sum(map(of.count, states)) for name, states in VERDICTS.items()}
+        counts = {name: sum(state in states for state in of) for name, states in VERDICTS.items()}
         if any(counts.values()):
             records.append({"codec": label, "encoded_on": where, **counts})
     columns = [Column("codec"), Column("encoded on", "encoded_on")]
