@@ -85,8 +85,8 @@ def test_a_bad_image_is_named_and_the_others_run(images, results, run):
     (images / "copy.png").write_bytes((images / "1.png").read_bytes())
     done = run("Honest", "--no-keep")
     assert done.returncode == 0, "a folder's pictures are left out, and `&&` goes on"
-    assert "refused  0.png" in done.stdout
-    assert "refused  copy.png has the same pixels as 1.png" in done.stdout
+    assert "0.png: refused: " in done.stdout
+    assert "copy.png: refused: has the same pixels as 1.png" in done.stdout
     assert len(stable(only_store(results))) == 15
     assert ", 15 of them without streams (--no-keep)\n" in done.stdout
     assert list(results.rglob("streams/*/*")) == []
