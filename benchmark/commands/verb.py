@@ -69,10 +69,11 @@ def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., Non
     @wraps(question)
     def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
         from benchmark.commands import output
-        from benchmark.rows.stored import Source, asked_datasets
 
         asked: list[dict[str, Any]] = [{}]
         if of_rows:
+            from benchmark.rows.stored import Source, asked_datasets
+
             results, named = values.pop("results"), values.pop("dataset")
             asked = [{"source": Source(results, name)} for name in asked_datasets(results, named)]
         made = [question(**of, **values) for of in asked]
@@ -237,7 +238,7 @@ def _for_typer(parameter: Parameter) -> Parameter:
         return parameter
     kind, default = kind_of(parameter), parameter.default
     if option.many == "listed":
-        kind, default = str, default if isinstance(default, str) else ",".join(default)
+        kind, default = str, ",".join(default) if isinstance(default, tuple) else default
     elif option.many == "repeated":  # typer has no tuples of any length
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default
