@@ -1,10 +1,10 @@
-"""Codec without a program: reconstructions on disk, and a csv file of their sizes."""
+"""Codec without a program: reconstructions on disk, and their sizes or rates beside them."""
 
 import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -12,14 +12,21 @@ from posixpath import splitext
 from typing import NamedTuple
 from unicodedata import normalize
 
-from baselines.formats.external import read_png
+from baselines.formats.external import read_png, read_webp
+from baselines.published_pictures import (
+    PublishedPictures,
+    plain,
+    published_pictures,
+    unpacked_folder,
+)
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, below, read_regular
-from benchmark.system.text import number_in, parse_sheet
+from benchmark.system.text import counted, listed, number_in, parse_sheet
 
 CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
+SIZES = "sizes.csv"
 COLUMNS = ("image", "setting", "num_bytes")
 MOST_BYTES, MOST_SETTINGS = 1 << 26, 1000  # of the csv
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
@@ -37,19 +44,30 @@ class SizeLine(NamedTuple):
 
 
 class Folder:
-    """`folder:path=DIR`, with the sizes in DIR/sizes.csv, or csv=FILE below DIR; name=LABEL.
+    """`folder:path=DIR`: pictures as authors publish them, or with DIR/sizes.csv; name=LABEL.
 
-    The csv has the columns image (with or without the extension), setting (a number), num_bytes
-    and, if wanted, file: the 8-bit PNG below DIR, else <setting as written>/<image without
-    extension>.png. A line is of the image of exactly its name, else of the only image of that name
-    without extension. The sweep is the settings by mean size.
+    DIR, a folder, zip or tar, has a folder of PNG or WebP for each operating point, or names with
+    rates (beach_0.25bpp.png); and csv files, in all or one a folder, with an image and bpp,
+    num_bytes or bits, or a bitstream beside each picture. Settings are the points by mean size,
+    from 1. What the first line of `bench run` says was understood of it.
+
+    DIR/sizes.csv, or csv=FILE below DIR, comes before that. It has the columns image (with or
+    without the extension), setting (a number), num_bytes and, if wanted, file: the 8-bit PNG or
+    WebP below DIR, else <setting as written>/<image without extension>.png. A line is of the image
+    of exactly its name, else of the only image of that name without extension. The sweep is the
+    settings by mean size.
     """
 
-    def __init__(self, *, path: str, csv: str = "sizes.csv", name: str = "folder"):
+    def __init__(self, *, path: str, csv: str = SIZES, name: str = "folder"):
         self.name = name
-        self._folder = Path(path)
+        self._folder = unpacked_folder(Path(path))
         self._sizes = self._folder / csv
-        self._rows = _index(self._sizes)
+        self._stated: dict[tuple[str, float], Mapping[str, str]] = {}
+        self._published: PublishedPictures | None = None
+        if csv != SIZES or self._sizes.exists() or not self._folder.is_dir():
+            self._rows = _index(self._sizes)
+        else:
+            self._rows = self._of_published(published_pictures(self._folder))
         self._by_stem: dict[tuple[str, float], list[SizeLine]] = defaultdict(list)
         sizes: dict[float, list[int]] = defaultdict(list)
         for row in self._rows.values():
@@ -61,9 +79,37 @@ class Folder:
         self.sweep = tuple(Setting("setting", value) for value in rising)
         self.accepts = OneOf(self.sweep)
 
+    def _of_published(self, of: PublishedPictures) -> dict[tuple[str, float], SizeLine]:
+        self._published, self._sizes = of, self._folder
+        settings = {point: float(number) for number, point in enumerate(of.points, 1)}
+        rows = {}
+        for it in of.pictures:
+            key = it.image, settings[it.point]
+            rows[key] = SizeLine(0, *key, it.num_bytes, it.file, it.image)
+            self._stated[key] = it.stated
+        return rows
+
+    def understood(self, images: Sequence[str]) -> str:
+        """Return a sentence on what was found for images of these names; "" with a list."""
+        if (of := self._published) is None:
+            return ""
+        known = [image for image in images if any(self.has(image, at) for at in self.sweep)]
+        count = f"{counted(len(of.points), 'point')} ({', '.join(of.points)})"
+        others = f"; without sizes: {listed(of.left_out)}" if of.left_out else ""
+        sizes = f"{len(known)} of {counted(len(images), 'image')}, {of.sizes_from}{others}"
+        return f"{self.name}: {count}, {sizes}"
+
+    def stated(self, image: str, setting: Setting) -> Mapping[str, str]:
+        """Return what the authors state of a picture: cells of a csv by the names of columns."""
+        with suppress(ImageRefused):
+            row = self._line(image, setting)
+            return self._stated.get((row.image, row.setting), {})
+        return {}
+
     def describe(self) -> CodecInfo:
         """Return the paths of sizes and pictures; fingerprint the csv file and every picture."""
-        digests = sha256(file_sha256(self._sizes).encode())
+        sizes = "".join(f"{row.num_bytes} " for row in self._rows.values())
+        digests = sha256((sizes if self._published else file_sha256(self._sizes)).encode())
         for row in self._rows.values():
             digest = ""
             with suppress(OSError):
@@ -91,9 +137,11 @@ class Folder:
     def declared(self, image: str, setting: Setting) -> Declared:
         """Return size and picture of a line; `ImageRefused` where either is missing or unusable."""
         row = self._line(image, setting)
-        where = f"{self._folder / row.file} (line {row.line} of {self._sizes})"
+        line = f" (line {row.line} of {self._sizes})" if row.line else ""
+        where = f"{self._folder / row.file}{line}"
         try:
-            return Declared(row.num_bytes, read_png(self._picture(row)))
+            read = read_webp if row.file.lower().endswith(".webp") else read_png
+            return Declared(row.num_bytes, read(self._picture(row)))
         except ImageRefused as reason:
             raise ImageRefused(f"{where} {reason}") from None
         except OSError as error:
@@ -128,8 +176,8 @@ class Folder:
 
     def _line(self, image: str, setting: Setting) -> SizeLine:
         image = normalize("NFC", image)
-        exact = self._rows.get((image, setting.value))
-        near = self._by_stem.get((_without_suffix(image), setting.value), [])
+        exact, stem = self._rows.get((image, setting.value)), _without_suffix(image)
+        near = self._by_stem.get((plain(stem) if self._published else stem, setting.value), [])
         if setting.name == "setting" and (exact or len(near) == 1):
             return exact or near[0]
         why = "several lines, none of them" if len(near) > 1 else "no line"

@@ -13,11 +13,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from benchmark.codec import MOST_PIXELS, Pixels, most_stream_bytes
 from benchmark.errors import ImageRefused, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import SIGNATURE, holds_rows, lacks_rows, open_regular, walk
+from benchmark.system.foreign_files import (
+    LARGEST_FILE_BYTES,
+    SIGNATURE,
+    holds_rows,
+    lacks_rows,
+    open_regular,
+    read_regular,
+    walk,
+)
 from benchmark.system.programs import read_written, run_program
 
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
@@ -63,6 +72,26 @@ def read_png(path: Path) -> Pixels:
     if data[BITS_PER_SAMPLE] > 8:
         raise ImageRefused(f"has {data[BITS_PER_SAMPLE]} bits per sample: save it with 8")
     if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
+        raise ImageRefused("has transparency: save it without")
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageRefused("is an animation: save one picture")
+    return np.array(image.convert("RGB"))
+
+
+def read_webp(path: Path) -> Pixels:
+    """Return the pixels of an opaque still WebP; raise `ImageRefused` for anything else."""
+    try:
+        image = WebPImageFile(BytesIO(read_regular(path, LARGEST_FILE_BYTES)))
+        if image.width * image.height > MOST_PIXELS:
+            size = f"{image.width} x {image.height}"
+            raise ImageRefused(f"has {size} pixels, at most {MOST_PIXELS} are read")
+        image.load()
+    except ImageRefused:
+        raise
+    except Exception as error:  # whatever Pillow raises is about this file
+        why = getattr(error, "strerror", None) or error
+        raise ImageRefused(f"is not a whole WebP: {why}") from error
+    if image.mode == "RGBA" and np.array(image)[..., 3].min() < 255:
         raise ImageRefused("has transparency: save it without")
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation: save one picture")

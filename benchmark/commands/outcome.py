@@ -9,6 +9,7 @@ import polars as pl
 from benchmark.answer import Absent
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
+from benchmark.commands.stated import stated_lines, stated_values, understood
 from benchmark.datasets.dataset import Refused, unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
@@ -47,6 +48,7 @@ def run_with_progress(
         counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
+        say(understood(matrix))
         say(metrics_not_measured(lacking, details, judged))
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
@@ -113,6 +115,7 @@ def print_outcome(
         count = counted(len(names), "image")
         print(f"colours  {colours} of {count} ({listed(names)}): their numbers are taken as sRGB's")
     print_lines([*map(_reached_line, outcome.reached)], details=True)
+    print_lines(stated_lines(stated_values(outcome)), details)
     known = {metric_named(name).column for name in scored_by_image(outcome.lacking)}
     without = [of for of in outcome.without_value() if of["column"] not in known]
     absent = absences(outcome.failures, outcome.refused, outcome.skipped, dataset.unread, without)
@@ -244,9 +247,9 @@ def _summarised(
     """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.compare.panel import with_anchor
-    from benchmark.rows.experiment import others_of, pairs_of, with_bundled
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.systems import label_of
+    from benchmark.rows.variants import others_of, pairs_of, with_bundled
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
@@ -293,6 +296,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
         "skipped": matrix.selection.reasons,
         "recorded": {spec: str(pack.path) for spec, _, pack in _recorded(outcome)},
         "lacking": dict(outcome.lacking),
+        "stated": stated_values(outcome),
         "reached": [
             {**reached._asdict(), "setting": reached.setting and str(reached.setting)}
             for reached in outcome.reached

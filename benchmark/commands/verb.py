@@ -83,7 +83,7 @@ def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., Non
         output.write_csv(
             csv_file,
             [
-                {name: of.facts[name] for name in which if name in of.facts} | record
+                {**{name: of.facts[name] for name in which if name in of.facts}, **record}
                 for of in answers
                 for record in of.records
             ],
@@ -238,7 +238,8 @@ def _for_typer(parameter: Parameter) -> Parameter:
         return parameter
     kind, default = kind_of(parameter), parameter.default
     if option.many == "listed":
-        kind, default = str, ",".join(default) if isinstance(default, tuple) else default
+        kind = str
+        default = ",".join(default) if isinstance(default, tuple) else default
     elif option.many == "repeated":  # typer has no tuples of any length
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default

@@ -16,7 +16,6 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import UNSTATED
-from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import DatasetResults, Source, read_rows, summarised
 from benchmark.rows.summary import Edition, Point, Summary, curves, excluded
@@ -30,6 +29,7 @@ from benchmark.rows.systems import (
     short_names,
     with_remark,
 )
+from benchmark.rows.variants import Anchor, are_of, pairs_of
 from benchmark.rows.versions import OK
 from benchmark.system.text import counted
 
@@ -221,7 +221,7 @@ def read_compared(
     reading = read_rows(
         source.results, source.dataset, codecs, metrics, rows=source.rows, **options
     )
-    rows, chosen = with_anchor(reading.divided.rows, reading.divided.others, anchor, instead)
+    rows, chosen = with_anchor(reading.rows, reading.others, anchor, instead)
     means = {"common": common, "pooled": pooled, "allow_few": allow_few}
     return summarised(reading, rows, metrics, chosen, **means)
 

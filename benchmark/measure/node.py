@@ -130,7 +130,7 @@ def carry_out_here(
             here = here._replace(source=here.source._replace(file=file))
         process.send(here)
         try:
-            reply = process.reply()
+            reply: Measured | Failed | str = process.reply()
         except Lost as lost:
             conditions = replace(run.conditions, machine=machine())
             reply = failed_outcome(task, conditions, lost.failed)

@@ -93,7 +93,7 @@ def _cells(text: str) -> list[list[str]]:
         split = (re.sub(r"[*`~]", "", line).strip().strip("|").split("|") for line in table)
         rows = [[cell.strip() for cell in cells] for cells in split]
         rows = [cells for cells in rows if not all(re.fullmatch(":?-+:?", cell) for cell in cells)]
-        if table is tables[-1] or (rows and {RATE} < {*map(_column, rows[0])} - {""}):
+        if table is tables[-1] or (rows and {RATE} < {*map(column_of, rows[0])} - {""}):
             return rows
     lines = [line.cells for line in parse_csv(text, foreign=True)]
     if lines and len(lines[0]) == 1:
@@ -165,7 +165,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[int, str]:
 
     MS-SSIM and its dB are one.
     """
-    known = {index: column for index, name in enumerate(names) if (column := _column(name))}
+    known = {index: column for index, name in enumerate(names) if (column := column_of(name))}
     first: dict[str, str] = {}
     for index, column in known.items():
         before = first.setdefault(column.removesuffix("_db"), names[index])
@@ -175,12 +175,12 @@ def _columns(path: Path, names: Sequence[str]) -> dict[int, str]:
     return known
 
 
-def _column(name: str) -> str:
+def column_of(name: str) -> str:
     """Return our name of a column; empty for others, and for one of another unit or channel.
 
-    >>> _column("MS-SSIM [dB]"), _column("Bit-rate (bpp)"), _column("PSNR (RGB, dB)")
+    >>> column_of("MS-SSIM [dB]"), column_of("Bit-rate (bpp)"), column_of("PSNR (RGB, dB)")
     ('ms_ssim_db', 'bpp', 'psnr_db')
-    >>> _column("image"), _column("rate (kB)"), _column("PSNR (U)")
+    >>> column_of("image"), column_of("rate (kB)"), column_of("PSNR (U)")
     ('', '', '')
     """
     bare, *notes = re.split(r"[(\[,;]", name)

@@ -19,21 +19,19 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
 from benchmark.rows.comparable import ComparableRows, image_numbers
-from benchmark.rows.experiment import (
+from benchmark.rows.means import summarise_rows
+from benchmark.rows.store import Store, stores_below
+from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.variants import (
     NO_ANCHOR,
     Anchor,
-    Division,
     are_of,
-    experiment_of,
-    named_in,
+    divided,
     named_variants,
     pairs_of,
     pixels_of,
 )
-from benchmark.rows.means import summarise_rows
-from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary, options_of
-from benchmark.spec import CodecSpec, listed_datasets
+from benchmark.spec import CodecSpec, listed_datasets, named_in
 from benchmark.system.text import by_key, counted
 
 MEANS = ("common", "pooled", "allow_few")  # options of `summarised`
@@ -49,11 +47,12 @@ class Source(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Rows of a dataset as they were read: those of the codecs that are shown, and others."""
+    """Rows of a dataset as they were read, and the records of the runs behind them."""
 
     results: Path
     name: str  # of the dataset or a part of it, as stored
-    divided: Division
+    rows: pl.DataFrame  # those that are shown
+    others: pl.DataFrame  # of which an anchor may be taken
     runs: list[dict[str, Any]]  # records of the runs, oldest first
     unfinished: Sequence[str]  # a sentence on the last run, if it was stopped
 
@@ -187,7 +186,7 @@ def read_results(
     """
     of_means = {name: options.pop(name) for name in MEANS if name in options}
     reading = read_rows(results, name, codecs, metrics, **options)
-    return summarised(reading, reading.divided.rows, metrics, **of_means)
+    return summarised(reading, reading.rows, metrics, **of_means)
 
 
 def read_rows(
@@ -205,7 +204,7 @@ def read_rows(
     """Read the rows of an experiment below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs, bundled:
-    see `experiment_of`. metrics: names, of those to summarise. verified_only: keep rows whose
+    see `variants.divided`. metrics: names, of those to summarise. verified_only: keep rows whose
     streams were decoded again in a fresh process. images: patterns such as kodim0*, or none for
     all. whole: the table also says which streams rows have (else it is as `Store.means_table`
     returns it). rows: in place of the stored ones, whatever their codec. Raises `UsageError` if no
@@ -230,10 +229,10 @@ def read_rows(
     if images:
         kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
         table = table.filter(col("image").is_in([*kept]))
-    divided = experiment_of(table, codecs, bundled)
-    if divided.rows.height == 0:
+    shown, others = divided(table, codecs, bundled)
+    if shown.height == 0:
         raise UsageError(f"{store.folder} has no rows of {name}: measure some with `bench run`")
-    return Reading(results, name, divided, runs, unfinished)
+    return Reading(results, name, shown, others, runs, unfinished)
 
 
 def summarised(

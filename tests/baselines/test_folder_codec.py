@@ -1,9 +1,6 @@
 """Reconstructions and sizes from disk: what is found, and one sentence for everything else."""
 
 import csv
-import re
-import subprocess
-import sys
 from pathlib import Path
 from unicodedata import normalize
 
@@ -15,7 +12,6 @@ from baselines.folder import Folder
 from benchmark.codec import DeclaresSizes, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.spec import load_codec, parse_codec
-from conftest import ROOT
 from support.files.image_files import png
 
 LOW, HIGH = Setting("setting", 0.10), Setting("setting", 3)
@@ -148,6 +144,10 @@ def test_the_fingerprint_follows_sizes_and_pictures_and_not_their_place(hific, p
 def test_a_missing_csv_is_unavailable_and_says_what_belongs_in_it(tmp_path):
     message = r"sizes\.csv cannot be read \(No such file or directory\): .* image,setting,num_bytes"
     with pytest.raises(Unavailable, match=message):
+        Folder(path=str(tmp_path / "none"))
+    with pytest.raises(Unavailable, match=r"other\.csv cannot be read"):
+        Folder(path=str(tmp_path), csv="other.csv")
+    with pytest.raises(Unavailable, match=r"holds no sizes\.csv .* and no pictures"):
         Folder(path=str(tmp_path))
 
 
@@ -302,20 +302,3 @@ def test_an_opaque_rgba_png_is_read_as_a_source_is(hific, photo):
     alpha = np.full((*photo.shape[:2], 1), 255, np.uint8)
     save(hific / "3" / "kodim01.png", np.concatenate([photo, alpha], axis=2))
     assert np.array_equal(Folder(path=str(hific)).declared("kodim01", HIGH).decoded, photo)
-
-
-def test_the_documented_recipe_takes_rates_from_names(tmp_path, photo):
-    page = (ROOT / "docs" / "own-codec.md").read_text()
-    (source,) = re.findall(r"^`sizes\.py` .*?```python\n(.*?)```", page, re.DOTALL | re.MULTILINE)
-    (tmp_path / "sizes.py").write_text(source)
-    for name in ("beach_0.25bpp", "beach_0.125bpp", "low/a_b_0.2bpp", "high/a_b_1bpp", "source"):
-        save(tmp_path / "pico" / f"{name}.png", photo)
-    subprocess.run([sys.executable, tmp_path / "sizes.py", tmp_path / "pico"], check=True)
-    codec = Folder(path=str(tmp_path / "pico"))
-    pixels = photo.shape[0] * photo.shape[1]
-    for setting, rates in enumerate(({"beach": 0.125, "a_b": 0.2}, {"beach": 0.25, "a_b": 1}), 1):
-        for image, bpp in rates.items():
-            declared = codec.declared(f"{image}.png", Setting("setting", setting))
-            assert declared.num_bytes == round(bpp * pixels / 8)
-            assert np.array_equal(declared.decoded, photo)
-    assert len(codec.sweep) == 2

@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.review import supplement
 from benchmark.review.supplement import open_supplement
+from benchmark.system import unpacked
 from support.files.hostile_files import tar_of
 
 CURVE = b"bpp,psnr\n.1,30\n.2,32\n"
@@ -76,24 +76,24 @@ def test_links_and_devices_of_archives_and_folders_are_not_followed(tmp_path):
 
 
 def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(supplement, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(unpacked, "MOST_BYTES", 1 << 20)
     bomb = zip_of(tmp_path / "bomb.zip", {f"{n}.csv": bytes(1 << 19) for n in range(4)})
-    with pytest.raises(UsageError, match="unpacked it has more"):
+    with pytest.raises(UsageError, match="cannot be reviewed: unpacked it has more"):
         opened(bomb, tmp_path)
     packed = tmp_path / "bomb.tar.gz"
     packed.write_bytes(gzip.compress(bytes(1 << 21)))
     (tmp_path / "a").mkdir()
-    with pytest.raises(UsageError, match="unpacked it has more"):
+    with pytest.raises(UsageError, match="cannot be reviewed: unpacked it has more"):
         open_supplement(packed, tmp_path / "a")
-    monkeypatch.setattr(supplement, "MOST_FILES", 3)
+    monkeypatch.setattr(unpacked, "MOST_FILES", 3)
     many = zip_of(tmp_path / "many.zip", {f"{n}.csv": CURVE for n in range(4)})
     (tmp_path / "b").mkdir()
-    with pytest.raises(UsageError, match="more than 3 files"):
+    with pytest.raises(UsageError, match="cannot be reviewed: it has more than 3 files"):
         open_supplement(many, tmp_path / "b")
 
 
 def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(supplement, "MOST_DEEP", 3)
+    monkeypatch.setattr(unpacked, "MOST_DEEP", 3)
     whys = {
         "words.csv": "words.csv needs a column", "deep": "it is below more than 3 folders",
         "bent": "the pack bent cannot be used: rows.parquet: it is no whole parquet file",

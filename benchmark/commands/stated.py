@@ -1,0 +1,89 @@
+"""Pictures that others publish: what was understood of them, and their values beside those here."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from benchmark.answer import decimals
+from benchmark.codec import Setting
+from benchmark.metrics.metric import Metric
+from benchmark.published.curve_file import column_of
+from benchmark.registry import METRICS
+from benchmark.spec import CodecSpec, codec_class, load_codec
+from benchmark.system.text import by_key, counted, number_in
+
+if TYPE_CHECKING:
+    from benchmark.measure.record import Outcome
+    from benchmark.measure.select import Matrix
+
+IN_DB = "ms_ssim_db"  # that others state; here it is linear
+ALIKE = {"psnr_db": 0.01, IN_DB: 0.01}  # no more than the roundings of papers; of other metrics:
+ALIKE_ELSE = 1e-3
+
+
+@runtime_checkable
+class States(Protocol):
+    """A codec of pictures with what their authors state of them."""
+
+    def understood(self, images: Sequence[str]) -> str:
+        """Return a sentence on what was found for images of these names; "" for nothing to say."""
+
+    def stated(self, image: str, setting: Setting) -> Mapping[str, str]:
+        """Return what is stated of a picture: texts by names of columns."""
+
+
+def understood(matrix: "Matrix") -> list[str]:
+    """Return a line for each codec of published pictures among a run's."""
+    names = [image.file.name for image in matrix.sources.images]
+    codecs = [_states(contender.spec) for contender in matrix.selection.contenders]
+    return [line for codec in codecs if codec and (line := codec.understood(names))]
+
+
+def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
+    """Return records of stated and measured means, by codec, setting and metric."""
+    values: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    codecs: dict[CodecSpec, States | None] = {}
+    rows = outcome.rows.filter(status="ok").sort("codec", "variant", "setting_value")
+    for row in rows.rows(named=True):
+        spec, setting = CodecSpec.of_row(row), Setting(row["setting_name"], row["setting_value"])
+        states = codecs[spec] if spec in codecs else codecs.setdefault(spec, _states(spec))
+        for name, text in states.stated(row["image"], setting).items() if states else ():
+            column, number = column_of(name), number_in(text)
+            column = IN_DB if column == "ms_ssim" and number > 1 else column
+            here = row.get("ms_ssim" if column == IN_DB else column)
+            if column != "bpp" and here is not None and math.isfinite(number):
+                here = Metric.named("ms_ssim").plotted(here) if column == IN_DB else here
+                values.setdefault((spec.label, str(setting), column), []).append((number, here))
+    records = []
+    for key, pairs in values.items():
+        largest = max(abs(first - second) for first, second in pairs)
+        record = dict(zip(("codec", "setting", "metric"), key, strict=True))
+        means = {"stated": fmean(of[0] for of in pairs), "measured": fmean(of[1] for of in pairs)}
+        differs = largest > ALIKE.get(key[2], ALIKE_ELSE)
+        numbers = {"images": len(pairs), **means, "largest_difference": largest}
+        records.append({**record, **numbers, "differs": differs})
+    return records
+
+
+def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each codec and metric: the means over its settings, and whether alike."""
+    labels = {metric.column: metric.label for metric in map(Metric.named, METRICS)}
+    labels[IN_DB] = "MS-SSIM (dB)"
+    lines = []
+    for (codec, column), of in by_key(((it["codec"], it["metric"]), it) for it in records).items():
+        label = labels.get(column, column)
+        form = f".{decimals(label) + 1}f"
+        first, second = (fmean(it[name] for it in of) for name in ("stated", "measured"))
+        worst = max(it["largest_difference"] for it in of)
+        count = counted(sum(it["images"] for it in of), "picture")
+        line = f"{label} {first:{form}}, measured {second:{form}} ({count}, "
+        line += f"at most {worst:.2g} apart)"
+        if any(it["differs"] for it in of):
+            line += ": another network, scale or rounding"
+        lines.append(f"stated   {codec}: {line}")
+    return lines
+
+
+def _states(spec: CodecSpec) -> States | None:
+    return load_codec(spec) if issubclass(codec_class(spec), States) else None
