@@ -12,20 +12,11 @@ One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12
 
 import math
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from baselines.facts import SEARCH_STEPS
 from baselines.neural.architecture import ARCHITECTURES
-from baselines.neural.card import verified_card
-from baselines.neural.network_codec import (
-    PACKAGES,
-    KnowsIdealBits,
-    card_of,
-    described,
-    find_checkpoint,
-    loaded_codec,
-)
+from baselines.neural.network_codec import NetworkCodec, loaded_codec
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -36,7 +27,6 @@ from benchmark.codec import (
     require_options,
 )
 from benchmark.errors import BadOption, Unavailable
-from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
@@ -47,7 +37,7 @@ PSNR, REALISM = "psnr", "realism"
 SIZES = ARCHITECTURES["crdr"].sizes
 
 
-class CRDR(KnowsIdealBits):
+class CRDR(NetworkCodec):
     """Codec of a checkpoint at a beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
@@ -61,8 +51,8 @@ class CRDR(KnowsIdealBits):
     decoder detects wrong latents, on any machine.
     """
 
-    name = "ours"
-    packages = PACKAGES
+    name, architecture = "ours", "crdr"
+    trained_by = "bench checkpoint import crdr.pth.tar"
     sweep = tuple(Setting("q", q) for q in range(5))
     accepts: Between | OneOf = Q_RANGE
     variants = ({"beta": "0"}, {"beta": "3.84"})
@@ -98,18 +88,21 @@ class CRDR(KnowsIdealBits):
         targets = [Setting(name, value) for name, value in (("bpp", bpp), ("psnr", psnr)) if value]
         if len(targets) > 1 or any(not 0 < target.value < math.inf for target in targets):
             raise BadOption(f"bpp={bpp:g}, psnr={psnr:g}: one of them, above 0")
-        if targets:
-            self.sweep = tuple(targets)
-            self.accepts = OneOf(self.sweep)
-        self._exact, self._beta = bool(exact), beta
+        self._size, self._exact, self._beta = size, bool(exact), beta
         self._steps, self._search_seed = SEARCH_STEPS[effort], search_seed
         self._search_for = search_for
-        file = f"ours-{size}.safetensors" if size else "ours.safetensors"
-        self._path = find_checkpoint(checkpoint, file, "bench checkpoint import crdr.pth.tar")
-        self._card = card_of(self._path, "crdr")
-        if size and self._card.config != SIZES[size]:
-            raise Unavailable(f"{self._path} has other dimensions than those of size={size}")
-        self._device = chosen_device()
+        super().__init__(checkpoint=checkpoint)
+        if size and self._cards[0].config != SIZES[size]:
+            raise Unavailable(f"{self._paths[0]} has other dimensions than those of size={size}")
+        self.sweep = tuple(targets) or type(self).sweep
+        self.accepts = OneOf(self.sweep) if targets else Q_RANGE
+        self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
+        rate = f"the q that {self.sweep[0]} takes" if targets else "q={q}"
+        self.method = f"CRDR at {rate}, beta={beta:g}"
+        self.coding += ", exact synthesis" if exact else ""
+        self.coding += f", latents searched for in {self._steps} steps" if effort else ""
+        if effort and search_for == REALISM:
+            self.coding += ", for squared error and LPIPS"
         self._tiled, self._checks = False, bool(check_latents)
 
     def describe(self) -> CodecInfo:
@@ -118,17 +111,11 @@ class CRDR(KnowsIdealBits):
         Raises `Unavailable` for a card that the tensors do not fit, and for a search for realism
         without AlexNet's weights.
         """
-        rate = "q={q}" if self.accepts == Q_RANGE else f"the q that {self.sweep[0]} takes"
-        command = f"CRDR at {rate}, beta={self._beta:g}, entropy path in integers"
-        command += ", exact synthesis" if self._exact else ""
-        command += f", latents searched for in {self._steps} steps" if self._steps else ""
         if self._steps and self._search_for == REALISM:
             from benchmark.system.backbone import ALEXNET
 
             ALEXNET.find()
-            command += ", for squared error and LPIPS"
-        info = described(verified_card(self._path), command, self._device)
-        return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
+        return super().describe()
 
     def encode(
         self,
@@ -185,5 +172,8 @@ class CRDR(KnowsIdealBits):
         other._tiled = True
         return other
 
+    def _file(self, _level: int) -> str:
+        return f"ours-{self._size}.safetensors" if self._size else "ours.safetensors"
+
     def _codec(self) -> "PictureCodec":
-        return loaded_codec(self._path, self._card.sha256, self._device, self._exact)
+        return loaded_codec(self._paths[0], self._cards[0].sha256, self._device, self._exact)

@@ -1,132 +1,53 @@
-"""Reports of a training run: progress on standard error, read from its journal, losses, logs."""
+"""Reports of a training run: progress on standard error, losses, functions of the user."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from threading import Event, Thread
-from time import monotonic
 from typing import Any
 
 import polars as pl
 
 from baselines.neural.training.how import Log, Report
 from baselines.neural.training.recipe import Recipe
-from baselines.neural.training.run import entries, entry_of, step_of
+from baselines.neural.training.run import entries, step_of
 from benchmark.commands import output
 from benchmark.plugins import failed_in, load
 from benchmark.system.atomic import write_file, write_files
 
-POLL_SECONDS = 0.5
-TAIL_BYTES = 1 << 16  # several reports, each with a validation
-
 LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
-# Shows the last report, None before the first, the seconds since then, and whether it is the end
-Show = Callable[[Report | None, float, bool], None]
 
 
-@contextmanager
-def show_training(journal: Path, name: str, recipe: Recipe, quiet: bool) -> Iterator[None]:
-    """Show what comes into the journal while the block runs, the last report in any case.
+def log_of(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Log:
+    """Return a log that shows progress unless `quiet`, and calls each FILE.py:FUNCTION named."""
+    logs = [] if quiet else [_progress(run.name, recipe)]
+    logs += [_of_user(name, load(name, "log"), recipe) for name in names]
 
-    The file is read by a thread, so that the trainer has the main one, where signals arrive.
-    """
-    if quiet:
-        yield
-        return
-    ended = Event()
+    def log(report: Report) -> None:
+        for write in logs:
+            write(report)
 
-    def follow(show: Show) -> None:
-        before = shown = last_report(journal)  # of an earlier call
-        since, over = monotonic(), False
-        while not over:
-            over = ended.wait(POLL_SECONDS)
-            report = last_report(journal)
-            if report != shown:
-                shown, since = report, monotonic()
-            show(None if shown == before and not over else shown, monotonic() - since, over)
+    return log
 
-    shows = _bar if sys.stderr.isatty() else _lines
-    with shows(name, recipe) as show:
-        thread = Thread(target=follow, args=(show,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+
+def _progress(name: str, recipe: Recipe) -> Log:
+    lines = output.Lines(at_once=True)
+
+    def show(report: Report) -> None:
+        last = run_step(report, recipe) == recipe.steps
+        lines.say(lambda: f"{name}: {sentence(report, recipe)}", last)
+
+    return show
 
 
 def sentence(report: Report, recipe: Recipe) -> str:
-    """Return how far a run is, its last numbers and the time that is left."""
+    """Return how far a run is, its last numbers, and the time that is left.
+
+    As if all stages saw as many crops per second.
+    """
     at, stages = report["stage"], recipe.stages
-    place = f"stage {at + 1} of {len(stages)}, step {report['step']} of {stages[at].steps}"
-    return f"{place}, {_figures(report, recipe)}"
-
-
-def last_report(journal: Path) -> Report | None:
-    """Return the last whole report; None where there is none yet."""
-    try:
-        with journal.open("rb") as file:
-            end = file.seek(0, 2)
-            file.seek(max(0, end - TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return None
-    for line in reversed(lines[:-1]):
-        if (report := entry_of(line)) is not None:
-            return report
-    return None
-
-
-@contextmanager
-def _lines(name: str, recipe: Recipe) -> Iterator[Show]:
-    lines = output.Lines(at_once=True)
-
-    def line(report: Report | None, seconds: float) -> str:
-        if report is None:
-            return f"{name}: no step is reported yet, {output.duration(seconds)} after the start"
-        late = seconds > output.LINE_SECONDS
-        ago = f"; reported {output.duration(seconds)} ago" if late else ""
-        return f"{name}: {sentence(report, recipe)}{ago}"
-
-    def show(report: Report | None, seconds: float, last: bool) -> None:
-        if report is not None or (seconds > output.FIRST_SECONDS and not last):
-            lines.say(lambda: line(report, seconds), last)
-
-    yield show
-
-
-@contextmanager
-def _bar(name: str, recipe: Recipe) -> Iterator[Show]:
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.text import Text
-
-    console = Console(file=output.unfiltered(sys.stderr))
-    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
-    bar = Progress(*columns, console=console)
-    task = bar.add_task(name, total=recipe.steps)
-    figures = Text()  # in a line of their own: beside the bar, 80 columns would cut them
-
-    def show(report: Report | None, _seconds: float, _last: bool) -> None:
-        if report is None:
-            return
-        stage = report["stage"]
-        done = recipe.steps_before(stage) + report["step"]
-        bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(recipe.stages)}")
-        figures.plain = _figures(report, recipe)
-
-    with Live(Group(bar, figures), console=console):
-        yield show
-
-
-def _figures(report: Report, recipe: Recipe) -> str:
-    """Return the last numbers, and the time left as if all stages saw as many crops per second."""
+    parts = [f"stage {at + 1} of {len(stages)}, step {report['step']} of {stages[at].steps}"]
     known = {"loss": "loss {:.4g}", "bpp": "{:.3f} bpp", "validation_loss": "validation {:.4f}"}
-    parts = [text.format(report[name]) for name, text in known.items() if name in report]
+    parts += [text.format(report[name]) for name, text in known.items() if name in report]
     for unit in ("steps", "crops"):
         rate = report[f"{unit}_per_second"]
         parts.append(f"{rate:.{1 if rate < 10 else 0}f} {unit}/s")
@@ -135,17 +56,6 @@ def _figures(report: Report, recipe: Recipe) -> str:
     seconds = crops / report["crops_per_second"]
     parts.append(f"{output.duration(seconds)} left")
     return ", ".join([*parts, f"{report['skipped']} skipped"])
-
-
-def log_of(names: Sequence[str], _run: Path, recipe: Recipe) -> Log:
-    """Return a log that passes each report to the functions named, FILE.py:FUNCTION."""
-    logs = [_of_user(name, load(name, "log"), recipe) for name in names]
-
-    def log(report: Report) -> None:
-        for write in logs:
-            write(report)
-
-    return log
 
 
 def losses(reports: Iterable[Report], recipe: Recipe) -> pl.DataFrame:

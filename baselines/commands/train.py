@@ -1,6 +1,5 @@
 """`bench train`: train networks from photographs, resumable at any time."""
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,7 +42,6 @@ ValidationName = Annotated[
 ]
 Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
 
-OURS = "ours"
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
 BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
@@ -56,9 +54,6 @@ def train(
     recipe: RecipeName,
     data: Data,
     out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
-    model: Annotated[
-        str, opt(TRAINED, "Architecture in place of the recipe's; ours: as the recipe says.")
-    ] = OURS,
     suite: Annotated[
         str | None,
         opt(
@@ -103,7 +98,9 @@ def train(
       bench train --recipe night --data photos --out runs/all --suite matched
     """
     with output.interruptible("nothing is kept of a check" if check else SAVED):
-        _wait_without_spinning()
+        from baselines.neural.network_codec import wait_without_spinning
+
+        wait_without_spinning()
         from baselines.commands import training
         from baselines.commands.reports import log_of
         from baselines.neural.training.recipe import load_recipe
@@ -111,11 +108,11 @@ def train(
         request.use_folders()
         runs: Sequence[Run]
         if suite is None:
-            runs = training.runs_of(model, load_recipe(recipe), out)
+            runs = training.runs_of(load_recipe(recipe), out)
             if start is not None:
                 runs = [runs[0].begun_with(start), *runs[1:]]
-        elif model != OURS or start is not None:
-            raise UsageError("--suite says itself which models it trains: leave those out")
+        elif start is not None:
+            raise UsageError("--start is for a single network, not for a suite: leave it out")
         else:
             from baselines.neural.training import suites
 
@@ -125,7 +122,7 @@ def train(
             runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
         for name in log or ():
             load(name, "log")
-        how = replace(how, log=partial(log_of, log) if log else None)
+        how = replace(how, log=partial(log_of, log or (), quiet))
         command = command_line(context, BESIDE)
         how = training.opened(how, command, data, validation, request.device)
         if check:
@@ -136,8 +133,3 @@ def train(
             training.train_all(runs, how, quiet)
             if suite is None and (chosen := load_recipe(recipe)).variants:
                 training.say_how_to_compare(chosen, out)
-
-
-def _wait_without_spinning() -> None:
-    """Have torch's threads sleep while they wait: where others work, spinning starves them all."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported

@@ -1,8 +1,7 @@
 """Runs of `bench train`, planned and trained; the verb imports it to run."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +9,17 @@ import torch
 import typer
 
 import benchmark
-from baselines.commands.reports import draw_losses, show_training, write_losses
-from baselines.neural.architecture import ARCHITECTURES
+from baselines.commands.reports import draw_losses, write_losses
 from baselines.neural.card import TENSORS, card_path
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.how import How
 from baselines.neural.training.optimisers import precision_of
 from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import JOURNAL, MILESTONE, Run, export, read_record
+from baselines.neural.training.run import MILESTONE, Run, export, read_record
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, train
 from benchmark.commands.output import duration
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
 from benchmark.system.settings import chosen_device, use_device
@@ -77,21 +75,12 @@ def _files_of(place: str) -> list[Path]:
     return [image.path for image in benchmark.open_dataset(place).images]
 
 
-def runs_of(model: str, recipe: Recipe, folder: Path) -> list[Run]:
-    """Return the run of a network, or those of a recipe's variants behind what they share."""
-    if model not in (OURS, *ARCHITECTURES):
-        raise UnknownName("model to train", model, [OURS, *ARCHITECTURES])
-    if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
-        model = recipe.architecture  # its codec looks for a file of that name
-    if model != OURS:
-        recipe = replace(recipe, architecture=model)
-        try:
-            recipe.check_network()
-        except ValueError as error:
-            why = f"the recipe {recipe.name} cannot train {model}: {error}"
-            raise UsageError(why) from error
+def runs_of(recipe: Recipe, folder: Path) -> list[Run]:
+    """Return the run of a recipe, or those of its variants behind what they share."""
+    own = recipe.architecture == DEFAULT_ARCHITECTURE
+    name = OURS if own else recipe.architecture  # its codec looks for a file of that name
     if not recipe.variants:
-        return [Run(folder, folder / f"{model}.safetensors", recipe)]
+        return [Run(folder, folder / f"{name}.safetensors", recipe)]
     runs, earlier = [], recipe.stages[:-1]
     common = folder / COMMON if earlier else None
     if common:
@@ -198,23 +187,25 @@ def _written(file: Path) -> int:
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:
-    @contextmanager
-    def watch(saved: int, reported: int) -> Iterator[None]:
-        if not quiet:
-            stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
-            precision: str = precision_of(run.recipe, stage, how.device)
-            if precision == "float32" and run.recipe.autocast and not stage.float32:
-                precision += ", since the processor has no instructions for bfloat16"
-            lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
-            where = f"on {how.device} in {precision}{lost}"
-            print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
-        try:
-            with show_training(run.folder / JOURNAL, run.name, run.recipe, quiet):
-                yield
-        finally:
-            write_losses(run.folder, run.recipe)
+    begun: list[int] = []
 
-    ended = train(run, how, watch)
+    def begins(saved: int, reported: int) -> None:
+        begun.append(saved)
+        if quiet:
+            return
+        stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
+        precision: str = precision_of(run.recipe, stage, how.device)
+        if precision == "float32" and run.recipe.autocast and not stage.float32:
+            precision += ", since the processor has no instructions for bfloat16"
+        lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
+        where = f"on {how.device} in {precision}{lost}"
+        print(f"{run.name}: {how_far(run.recipe, saved)}, {where}", file=sys.stderr, flush=True)
+
+    try:
+        ended = train(run, how, begins)
+    finally:
+        if begun:
+            write_losses(run.folder, run.recipe)
     if ended != FINISHED:
         why = f"{ended} after {how_far(run.recipe, run.steps_reported())}"
         _say(f"{run.folder}: {why}; the same command resumes from there")

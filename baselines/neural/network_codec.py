@@ -37,24 +37,7 @@ PACKAGES = ("torch", "safetensors")
 TIMED = "one call in this process: padding, transforms, entropy coding"
 
 
-class KnowsIdealBits:
-    """Codec that can say how many bits its last stream would take with an ideal coder."""
-
-    _coded: "tuple[PictureCodec, bytes] | None" = None  # the last stream
-
-    def _noted(self, codec: "PictureCodec", data: bytes) -> bytes:
-        self._coded = codec, data
-        return data
-
-    def estimated_bits(self) -> float | None:
-        """Return the bits of the last stream by its symbols' probabilities; None if unknown."""
-        if self._coded is None:
-            return None
-        codec, data = self._coded
-        return codec.ideal_bits(data)
-
-
-class NetworkCodec(KnowsIdealBits):
+class NetworkCodec:
     """Codec of the networks of a method, of all rates or one for each; a subclass names it.
 
     With one network, its file is `NAME.safetensors`. With one for each of `levels`, the setting
@@ -63,15 +46,17 @@ class NetworkCodec(KnowsIdealBits):
     holds the levels whose files exist, and a stream names its checkpoint.
     """
 
-    name: ClassVar[str]  # in the registry, of the architecture and of the files
-    method: ClassVar[str] = "the only network"  # words for tables: "Charm (Minnen, ICIP 2020)"
+    name: ClassVar[str]  # in the registry and of the files
+    architecture: ClassVar[str] = ""  # of the networks; empty: the name
+    method: str = "the only network"  # words for tables: "Charm (Minnen, ICIP 2020)"
     levels: ClassVar[Sequence[int]] = (0,)  # of the networks; 0 is one of all rates
     coding: str = "entropy path in integers"
-    trained_by: ClassVar[str] = "bench train --suite field"  # command that makes the files
+    trained_by: str = "bench train --suite field"  # command that makes the files
     tuned_for: str = ""
     packages: ClassVar[tuple[str, ...]] = PACKAGES
     sweep: tuple[Setting, ...] = (Setting("level", 0),)
     accepts: Between | OneOf = OneOf(sweep)
+    _coded: "tuple[PictureCodec, bytes] | None" = None  # the last stream
 
     @classmethod
     def published_weights(cls, _options: Mapping[str, str]) -> list[PublishedFile]:
@@ -80,7 +65,8 @@ class NetworkCodec(KnowsIdealBits):
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
-        self._cards = {level: card_of(path, self.name) for level, path in self._paths.items()}
+        kind = self.architecture or self.name
+        self._cards = {level: card_of(path, kind) for level, path in self._paths.items()}
         self._device = chosen_device()
         self.sweep = tuple(Setting("level", level) for level in self._paths)
         self.accepts = OneOf(self.sweep)
@@ -89,7 +75,8 @@ class NetworkCodec(KnowsIdealBits):
         """Return the checkpoints as their cards describe them, and a digest of all of them."""
         cards = [verified_card(path) for path in self._paths.values()]
         if self.levels == (0,):
-            return described(cards[0], f"{self.method}, {self.coding}", self._device)
+            info = described(cards[0], f"{self.method}, {self.coding}", self._device)
+            return replace(info, tuned_for=self.tuned_for)
         trainings = dict.fromkeys(card.training for card in cards)
         identities = "".join(card.sha256 for card in cards)
         command = f"{self.method}: the network of level {{level}}, {self.coding}"
@@ -123,6 +110,17 @@ class NetworkCodec(KnowsIdealBits):
         estimate = codec.estimate(images.to(self._device), self._controls(setting))
         bits = (estimate.y_bits + estimate.z_bits).to(images.device)
         return estimate.images.clamp(-1, 1).to(images.device).clone(), bits.clone()
+
+    def estimated_bits(self) -> float | None:
+        """Return the bits of the last stream by its symbols' probabilities; None if unknown."""
+        if self._coded is None:
+            return None
+        codec, data = self._coded
+        return codec.ideal_bits(data)
+
+    def _noted(self, codec: "PictureCodec", data: bytes) -> bytes:
+        self._coded = codec, data
+        return data
 
     def _controls(self, _setting: Setting) -> Any:
         """Return the controls that streams are written with; None without any."""
@@ -213,13 +211,19 @@ def loaded_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "
     """
     if exact:
         return loaded_codec(path, sha256, device, False).exactly()
-    # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
-    # ten times as long where they do not have a core each: the entropy path waits often.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_without_spinning()
     from baselines.neural.checkpoint import load_checkpoint
     from baselines.neural.picture_codec import PictureCodec
 
     return PictureCodec(load_checkpoint(path), device)
+
+
+def wait_without_spinning() -> None:
+    """Have torch's threads sleep while they wait, if it is not imported yet.
+
+    By default they spin, which takes ten times as long where they do not have a core each.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def described(card: Card, command: str, device: str) -> CodecInfo:

@@ -62,7 +62,6 @@ HIFIC_EARLY_WEIGHT, HIFIC_EARLY_TARGET, HIFIC_BELOW = 0.5, 0.20 / 0.14, 1 / 64
 MULTIREALISM_EARLY = 10.0  # factor of lambda in the first steps
 DISCRIMINATOR = {"discriminator_channels", "discriminator_learning_rate"}
 OF_LATENTS = {*DISCRIMINATOR, "discriminator_latent_channels"}
-RATES = {"elic": ONE_RATE, "hific": ONE_RATE, "multirealism": ONE_RATE, "ivr": ANY_RATES[1:]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +110,6 @@ class ImageStage(Stage):
             raise ValueError("targets_bpp come without mixed_levels and map_share")
         if self.targets_bpp and not self.lambda_below:
             raise ValueError("targets_bpp need a lambda_below")
-
-    def check_network(self, rate_levels: int) -> None:
-        """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
-        if rate_levels not in RATES.get(self.objective, ANY_RATES):
-            raise ValueError(f"a {self.objective} stage trains no network of {rate_levels} rates")
-        Stage.check_network(self, rate_levels)
 
     @property
     def recordable(self) -> bool:  # type: ignore[override]
@@ -406,6 +399,7 @@ class Realism(SingleRate):
 class Elic(ImageObjective):
     """Contexts may see noise at first, as in VincentChandelier/ELiC-ReImplemetation."""
 
+    rates = ONE_RATE
     uses: ClassVar[set[str]] = {"noisy_contexts"}
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
@@ -424,6 +418,8 @@ class Ivr(ImageObjective):
     in {0, 1/2, 1}, all equally likely. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with
     L = 150 / lambda; masks are interpolated with the same a.
     """
+
+    rates = ANY_RATES[1:]
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return a random level as controls, and its weights."""
@@ -447,6 +443,7 @@ class Hific(ImageObjective):
     target is 1/0.7 of its own. Our choice: the discriminator sees the generator's batch.
     """
 
+    rates = ONE_RATE
     uses: ClassVar[set[str]] = {
         *("target_bpp", "lambda_below", "early_steps", "lpips", "gan", *OF_LATENTS),
     }
@@ -467,6 +464,7 @@ class MultiRealism(ImageObjective):
     the discriminator sees the generator's batch.
     """
 
+    rates = ONE_RATE
     uses: ClassVar[set[str]] = {
         *("lpips_per_beta", "gan_per_beta", "zero_beta_share", "early_share", "balanced"),
         *OF_LATENTS,

@@ -50,19 +50,14 @@ class Piece(NamedTuple):
 class PictureCodec:
     """Encoder and decoder of a checkpoint, on a device; raises `Unavailable` for its tables."""
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: torch.device | str = "cpu",
-        coder: LatentCoder | None = None,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
         self._block = checkpoint.network.control_block
         self._network = checkpoint.network
         self.identity = checkpoint.card.identity[:CHECKPOINT_BYTES]
         self._last: tuple[bytes, list[Any]] = b"", []  # stream, entropy coder of each tile
         try:
-            self.coder: LatentCoder = coder or checkpoint.network.coder(checkpoint.tables, device)
+            self.coder: LatentCoder = checkpoint.network.coder(checkpoint.tables, device)
         except (KeyError, ValueError) as error:
             raise Unavailable(
                 f"the checkpoint {self.identity.hex()} cannot code: its integer tables are missing "

@@ -106,7 +106,7 @@ def check(
 
     def checked() -> verdict.Check:
         if rows:
-            both = row_sets.two_row_sets(*rows, dataset, baselines)
+            both = row_sets.two_row_sets(rows[0], rows[1], dataset, baselines)
             for asked in filter(None, (codec, reference_codec)):
                 row_sets.refuse_unknown_codec(asked, both)
             return compare(*both, codec=codec, reference_codec=reference_codec)

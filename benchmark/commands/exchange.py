@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
@@ -13,7 +12,7 @@ from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
 from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
 from benchmark.system.settings import use_device
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.rows.packs.merge import Merged
@@ -31,7 +30,7 @@ Examples:
 """)
 
 
-MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge counts
+MERGED = ("rows", "streams", "runs", "features", "reductions")  # that a merge adds
 
 
 @pack.verb("export")
@@ -45,11 +44,15 @@ def pack_export(
         opt(EXPORTED, "Comma-separated datasets, or 'all' that have results.", completes="stored"),
     ] = "all",
     note: Annotated[
-        list[str] | None,
-        opt(EXPORTED, "A sentence that readers of the pack should know (repeatable)."),
-    ] = None,
+        tuple[str, ...],
+        opt(
+            EXPORTED,
+            "A sentence that readers of the pack should know (repeatable).",
+            many="repeated",
+        ),
+    ] = (),
     results: options.Results = Path("results"),
-) -> None:
+) -> Answer:
     """Put finished cells and their kept streams into a pack.
 
     Rows that are bundled with the project without their streams are left out, and counted.
@@ -67,17 +70,18 @@ def pack_export(
     for name in names:
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
-    exported = export_pack(out, [Store(results / name) for name in names], specs, note or ())
-    for sentence in exported.left_out:
-        print(f"left out {sentence}")
-    print(f"{out}: {counted(exported.num_streams, 'stream')}")
+    exported = export_pack(out, [Store(results / name) for name in names], specs, note)
+    left_out = [Absent(sentence, "left out") for sentence in exported.left_out]
+    facts = {"pack": str(out), "streams": exported.num_streams}
+    summary = f"{out}: {counted(exported.num_streams, 'stream')}"
+    return Answer((), (), summary, left_out, facts)
 
 
 @pack.verb("import")
 def pack_import(
     path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
-) -> None:
+) -> Answer:
     """Merge a pack's rows, marked as recorded, and its streams into the results.
 
     Nothing is decoded: `bench audit pack` does that. The rest is as `bench merge` has it.
@@ -88,17 +92,15 @@ def pack_import(
     from benchmark.rows.packs.contents import import_pack
     from benchmark.rows.packs.pack import open_pack
 
-    merged = import_pack(open_pack(path), results)
-    for folder in merged:
-        _print_merged(folder)
-    raise typer.Exit(_exit_code(merged))
+    return _merged(import_pack(open_pack(path), results))
 
 
 def merge(
-    folders: Annotated[list[Path], opt(ARGUMENT, "Folders of results.", value="DIR")],
+    folders: Annotated[
+        tuple[Path, ...], opt(ARGUMENT, "Folders of results.", value="DIR", many="repeated")
+    ],
     into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Add rows, streams, run records and features of results folders to another one.
 
     A cell with different bytes or decoded pixels in two folders is a conflict: the first row
@@ -112,27 +114,21 @@ def merge(
     """
     from benchmark.rows.packs.merge import merge_folders
 
-    merged = []
     with output.interruptible("what was copied is kept; the same command resumes from there"):
-        for folder in merge_folders(folders, into):
-            merged.append(folder)
-            if not as_json:
-                _print_merged(folder)
-    if as_json:
-        output.print_json({folder.dataset: folder._asdict() for folder in merged})
-    raise typer.Exit(_exit_code(merged))
+        return _merged(merge_folders(folders, into))
 
 
-def _print_merged(folder: "Merged") -> None:
-    added = ", ".join(counted(getattr(folder, f"{noun}s"), noun) for noun in MERGED)
-    print(f"{folder.dataset}: {added} and {counted(folder.reductions, 'reduction')} added")
-    for word in ("conflicts", "damaged", "missing"):
-        for sentence in getattr(folder, word):
-            print(f"{word.removesuffix('s'):<8} {sentence}")
-
-
-def _exit_code(merged: Iterable["Merged"]) -> int:
-    return int(any(folder.conflicts or folder.damaged for folder in merged))
+def _merged(folders: Iterable["Merged"]) -> Answer:
+    folders = [*folders]
+    absent = [
+        Absent(of.dataset, f"{word}: {sentence}")
+        for of in folders
+        for word in ("conflicts", "damaged", "missing")
+        for sentence in getattr(of, word)
+    ]
+    columns = [Column("dataset"), *(Column(name, form="d") for name in MERGED)]
+    code = int(any(of.conflicts or of.damaged for of in folders))
+    return Answer([of._asdict() for of in folders], columns, "", absent, code=code)
 
 
 @export.verb("images")
@@ -152,19 +148,19 @@ def export_images(
         ),
     ] = "",
     points: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         opt(
             EXPORTED,
             "Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
             "other codecs; else all settings of the others.",
+            many="repeated",
         ),
-    ] = None,
+    ] = (),
     bpp: Annotated[
         float | None, opt(EXPORTED, "Only the setting of the nearest rate, by image and codec.")
     ] = None,
     results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
+) -> Answer:
     """Write decoded pictures as PNG files, from kept streams and packs.
 
     A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
@@ -191,35 +187,36 @@ def export_images(
     packs, named = packs_beside(results), NamedCodecs(codecs)
     contents = dataset_contents(results, name.partition(":")[0], packs, named)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
-    choice = PictureChoice(dataset, codecs, names, request.limit, tuple(points or ()), bpp)
+    choice = PictureChoice(dataset, codecs, names, request.limit, points, bpp)
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
     with (
         output.interruptible("pictures that were written stay; the same command writes the others"),
-        output.show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
+        output.show_progress("decoding", len(chosen.pictures)) as report,
     ):
         result = export_pictures(
             to, chosen.pictures, contents, use_device("auto"), request.jobs or cores(), report
         )
-    absent = [*_counted(chosen.absent), *_counted(result.absent)]
+    absent = [
+        Absent(counted(count, "picture"), reason)
+        for of in (chosen.absent, result.absent)
+        for reason, count in of.items()
+    ]
     if not (result.files or result.failures):
-        raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
-    if as_json:
-        failed = [failure._asdict() for failure in result.failures]
-        facts = {"folder": str(to), "images": [*result.files], "failed": failed, "absent": absent}
-        output.print_json(facts)
-    else:
-        for label, of_label in rates(result.files.values()).items():
-            print(f"rate     {label}: {of_label}")
-        by_reason = by_key((failure.reason, failure.cell) for failure in result.failures)
-        for reason, failed_cells in by_reason.items():
-            print(f"failed   {listed(failed_cells)}: {reason}; not written")
-        for sentence in absent:
-            print(f"absent   {sentence}")
-        there = len(result.files) - result.written
-        print(f"{to}: {result.written} pictures written, {there} were there before")
-    raise typer.Exit(1 if result.failures else 0)
+        whys = "; ".join(f"{of.what}: {of.why}" for of in absent)
+        raise Unavailable(f"no picture can be exported: {whys}")
+    of_codecs = rates(result.files.values()).items()
+    lacks = [Absent(of.cell, f"not written: {of.reason}") for of in result.failures]
+    there = len(result.files) - result.written
+    return Answer(
+        [{"codec": label, "rates": of} for label, of in of_codecs],
+        [Column("codec"), Column("rates")],
+        f"{to}: {result.written} pictures written, {there} were there before",
+        [*lacks, *absent],
+        {"folder": str(to), "images": [*result.files]},
+        int(bool(result.failures)),
+    )
 
 
 def _counted(absent: Mapping[str, int]) -> list[str]:

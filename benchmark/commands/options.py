@@ -86,7 +86,6 @@ REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_fil
 
 
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
-_HAS_RESULTS = "A dataset that has results; default: kodak, else the only one."
 _CHECKPOINT = (
     "A checkpoint of our codec; default: ours.safetensors in the weights folder, else the "
     "bundled one."
@@ -94,10 +93,8 @@ _CHECKPOINT = (
 _TABLE = "Also print the means of every setting, or not even the ranking."
 _VERBOSE = "Print every line on what is absent, with its reason."
 
-StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
 StoredDatasets = Annotated[str, option.DATASETS]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
-Bundled = Annotated[str, option.BUNDLED]
 Anchor = Annotated[str, option.ANCHOR]
 ComparedMetrics = Annotated[str, option.METRICS]
 VerifiedOnly = Annotated[bool, option.VERIFIED_ONLY]

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from benchmark.answer import Absent
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.commands.stated import stated_lines, stated_values, understood
@@ -16,7 +16,7 @@ from benchmark.measure.loop import run
 from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, Skipped
-from benchmark.metrics.metric import Metric, by_kind, labelled, overview_columns
+from benchmark.metrics.metric import Metric, absence, by_kind, labelled, overview_columns
 from benchmark.registry import METRICS, USUAL_METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
@@ -35,19 +35,16 @@ def run_with_progress(
     request: Request,
     *,
     matrix: Matrix | None = None,
-    quiet: bool = False,
     details: bool = False,
     judged: Sequence[str] = (),
 ) -> Outcome:
     """Run a request; print plan, progress and warnings on standard error.
 
-    quiet: without plan and progress. details: whole reasons why metrics are not measured. judged:
-    metrics that a verdict on the outcome needs. Raises what `benchmark.measure.loop.run` does.
+    details: whole reasons why metrics are not measured. judged: metrics that a verdict on the
+    outcome needs. Raises what `benchmark.measure.loop.run` does.
     """
 
     def announce(matrix: Matrix, lacking: Mapping[str, str], workers: WorkerPlan | None) -> None:
-        if quiet:
-            return
         counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
@@ -56,13 +53,12 @@ def run_with_progress(
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
 
-    progress = partial(show_progress, quiet=quiet)
     if request.target:
         from benchmark.compare.target import run_to_target
 
-        outcome = run_to_target(request, progress=progress, announce=announce)
+        outcome = run_to_target(request, progress=show_progress, announce=announce)
     else:
-        outcome = run(request, matrix=matrix, progress=progress, announce=announce)
+        outcome = run(request, matrix=matrix, progress=show_progress, announce=announce)
     say(f"bench: {remark}" for remark in outcome.remarks)
     return outcome
 
@@ -95,6 +91,7 @@ def print_outcome(
     """
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
+    from benchmark.show.means import lines_of
 
     ranked = outcome.rows.height and table is not False
     if ranked:
@@ -119,11 +116,14 @@ def print_outcome(
         print(f"colours  {colours} of {count} ({listed(names)}): their numbers are taken as sRGB's")
     print_lines([*map(_reached_line, outcome.reached)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
-    lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
-    lines += unread_lines(dataset.unread, details)
-    for spec, info, pack in _recorded(outcome):
-        lines.append(f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}")
-    print_lines([*lines, *without_values(outcome, details)], details)
+    known = {metric_named(name).column for name in scored_by_image(outcome.lacking)}
+    without = [of for of in outcome.without_value() if of["column"] not in known]
+    absent = absences(outcome.failures, outcome.refused, outcome.skipped, dataset.unread, without)
+    lines = [
+        f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
+        for spec, info, pack in _recorded(outcome)
+    ]
+    print_lines([*lines_of(absent), *lines], details)
     where = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     runs = outcome.rows["run"].value_counts().rows()
     if bare := sum(rows for run, rows in runs if not store.keeps_streams(run or "")):
@@ -192,30 +192,36 @@ def print_ranking(
         print_lines(own_caveats(summary), details=True)
 
 
-def problem_lines(
-    failures: Iterable[Failure],
-    refused: Iterable[Refused],
-    skipped: Iterable[Skipped],
-    details: bool = False,
-) -> list[str]:
-    """Return lines on failed cells, refused images and skipped codecs, each with its reason.
+def absences(
+    failures: Iterable[Failure] = (),
+    refused: Iterable[Refused] = (),
+    skipped: Iterable[Skipped] = (),
+    unread: Iterable[str] = (),
+    without: Iterable[Mapping[str, Any]] = (),
+) -> list[Absent]:
+    """Return what a run lacks: failed cells, refused images, skipped codecs, values of metrics.
 
-    Images that are refused for one reason share a line. details: each codec has one of its own,
-    with its whole reason.
+    unread: files of the folder that are no pictures by their names. without: as of
+    `benchmark.measure.record.without_value`.
     """
-    lines = [f"failed   {failure.cell}: {failure.stage}: {failure.reason}" for failure in failures]
-    for why, names in by_key((image.why, image.file.name) for image in refused).items():
-        first = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more:"
-        lines.append(f"refused  {', '.join(names) if details else first} {why}")
-    return lines + [f"skipped  {line}" for line in skipped_codecs(skipped, details)]
-
-
-def unread_lines(names: Sequence[str], details: bool = False) -> list[str]:
-    """Return the line on the files of a folder that are no pictures by their names, if any."""
-    if not names:
-        return []
-    listed = ", ".join(names if details else [names[0], *["..."][: len(names) - 1]])
-    return [f"unread   {', '.join(unread_kinds(names))} ({listed})"]
+    absent = [Absent(of.cell, f"failed: {of.stage}: {of.reason}") for of in failures]
+    absent += [Absent(of.file.name, f"refused: {of.why}") for of in refused]
+    for of in skipped:
+        kind, subject, remedy = of.reason
+        shared = {
+            "weights": f"no weight files in {SEARCHED}",
+            "package": f"needs the Python package {subject}",
+        }
+        why = shared.get(kind, of.why)
+        absent.append(Absent(of.codec, f"skipped: {why}", remedy if kind == "weights" else ""))
+    absent += [Absent(kind, "no pictures by their names") for kind in unread_kinds(unread)]
+    for each in without:
+        what, command = absence(each["reason"])
+        cells = counted(each["cells"], "cell")
+        absent.append(
+            Absent(f"{each['column']} of {cells}", f"no value: {what}", command.strip("`"))
+        )
+    return absent
 
 
 def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
@@ -241,9 +247,9 @@ def _summarised(
     """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.compare.panel import with_anchor
-    from benchmark.rows.experiment import others_of, pairs_of, with_bundled
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.systems import label_of
+    from benchmark.rows.variants import others_of, pairs_of, with_bundled
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
@@ -303,62 +309,3 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
             for spread in spreads
         ],
     }
-
-
-def skipped_codecs(skipped: Iterable[Skipped], details: bool = False) -> list[str]:
-    """Return lines that name every skipped codec and what it lacks.
-
-    Codecs that lack weights, a package or the same other thing share a line; with `details`, each
-    has one of its own with its whole reason.
-    """
-    groups: dict[object, list[Skipped]] = {}
-    for codec in dict.fromkeys(skipped):
-        kind, subject, _ = codec.reason
-        shared = {"weights": kind, "package": (kind, subject)}.get(kind, codec.why)
-        groups.setdefault(codec if details else shared, []).append(codec)
-    return [_line(group) for group in groups.values()]
-
-
-def _line(group: Sequence[Skipped]) -> str:
-    names = ", ".join(dict.fromkeys(codec.codec for codec in group))
-    kind, subject, _ = group[0].reason
-    why = group[0].why
-    if len(group) > 1 and kind == "weights":
-        remedies = [codec.reason.remedy for codec in group]
-        commands = dict.fromkeys(f"`{remedy}`" for remedy in remedies if remedy)
-        why = f"no weight files in {SEARCHED}: run {', '.join(commands)}"
-    elif len(group) > 1 and kind == "package":
-        why = f"need the Python package {subject}"
-    return f"{names}: {why}"
-
-
-def each_without_value(without: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each column and reason, as the rows have it."""
-    return ["no value {column} of {cells} cells: {reason}".format_map(each) for each in without]
-
-
-def without_values(outcome: Outcome, details: bool = False) -> list[str]:
-    """Return a line for each kind of reason why rows of a run have no value of a metric.
-
-    Metrics that cannot be computed here are left out: a run begins with a line on them. details: a
-    line for each column and reason, as the rows have it.
-    """
-    without = outcome.without_value()
-    if details:
-        return each_without_value(without)
-    rows = _rows_options(outcome)
-    labels: dict[str, list[str]] = {}
-    for name in outcome.metrics:
-        (of_image,) = scored_by_image([name])
-        labels.setdefault(metric_named(of_image).column, []).append(metric_named(name).label)
-    reasons: dict[int, list[tuple[str, str]]] = {}  # by the number of cells
-    known = {metric_named(name).column for name in scored_by_image(outcome.lacking)}
-    for each in without:
-        if (column := each["column"]) not in known:
-            of_count = reasons.setdefault(each["cells"], [])
-            of_count.append((", ".join(labels[column]), each["reason"]))
-    return [
-        f"no value in {counted(cells, 'cell')}: {kind}"
-        for cells, of_count in reasons.items()
-        for kind in by_kind(of_count, then=f"`bench rescore {rows}`")
-    ]

@@ -137,7 +137,9 @@ def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
     from benchmark.system.atomic import write_files
 
     if path is not None:
-        write_files(path.parent, {path.name: csv_text(records)}, what="table")
+        names = dict.fromkeys(name for record in records for name in record)
+        whole = [{name: record.get(name) for name in names} for record in records]
+        write_files(path.parent, {path.name: csv_text(whole)}, what="table")
 
 
 @contextmanager
@@ -155,12 +157,10 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
 
 
 @contextmanager
-def show_progress(
-    what: str, total: int, quiet: bool = False
-) -> "Iterator[Callable[[Progress], None]]":
+def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
     """Show a bar on a terminal, a line each minute elsewhere; yield its update function.
 
-    what: "measuring"; total: number of tasks; quiet: show nothing.
+    what: "measuring"; total: number of tasks.
     """
     from benchmark.measure.remaining import at_this_pace
 
@@ -179,7 +179,7 @@ def show_progress(
         ]
         return ", ".join(filter(None, parts))
 
-    if quiet or total == 0:
+    if total == 0:
         yield lambda progress: None
     elif sys.stderr.isatty():
         from rich.progress import MofNCompleteColumn, TextColumn
@@ -212,12 +212,14 @@ def speed(finished: int, seconds: float) -> str:
 def duration(seconds: float) -> str:
     """Format a rough duration.
 
-    >>> duration(4.2), duration(89.6), duration(600), duration(9000)
-    ('4 s', '90 s', '10 min', '2.5 h')
+    >>> duration(4.2), duration(89.6), duration(600), duration(9000), duration(417_179)
+    ('4 s', '90 s', '10 min', '2.5 h', '4.8 days')
     """
     if round(seconds) <= 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 129_600 else f"{seconds / 86_400:.1f} days"
 
 
 @contextmanager

@@ -66,12 +66,11 @@ def report(
     from benchmark.show.report.report import write_reports
 
     limit_of(page_images)  # refused before anything is drawn
-    progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
+    progress = partial(output.show_progress, "decoding for the page")
     records = []
 
     def say(sentence: str) -> None:
-        if not as_json:
-            output.say([sentence])
+        output.say([sentence])
 
     if page:
         start_workers(of, out)

@@ -4,13 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.answer import Absent, Answer, Column
+from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Request, parse_points, with_settings_as_points
@@ -82,7 +81,7 @@ def run(
             open_dataset(each.dataset, each.data_dir)
     with output.interruptible():
         for each in requests:
-            done = outcome.run_with_progress(each, quiet=as_json, details=verbose)
+            done = outcome.run_with_progress(each, details=verbose)
             exit_code = max(exit_code, done.exit_code)
             if as_json:
                 records.append(outcome.outcome_for_machines(done, allow_few))
@@ -107,8 +106,7 @@ def rescore(
     results: options.Results = Path("results"),
     codecs: options.StoredCodecs = "all",
     verbose: options.Verbose = False,
-    as_json: options.AsJson = False,
-) -> None:
+) -> list[Answer]:
     """Decode kept streams again and compute the metrics that stored rows lack.
 
     Metrics without their weights or programs are named before anything is decoded, and exit code 2
@@ -119,33 +117,32 @@ def rescore(
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
-    from benchmark.commands.outcome import each_without_value, metrics_not_measured, problem_lines
+    return [
+        _rescored(replace(each, codecs=tuple(split_codecs(codecs))), verbose)
+        for each in request.of_each_dataset()
+    ]
+
+
+def _rescored(request: Request, verbose: bool) -> Answer:
+    from benchmark.commands.outcome import absences, metrics_not_measured
     from benchmark.measure.loop import rescore as rescore_rows
 
-    records, failed = [], False
-    for each in request.of_each_dataset():
-        with output.interruptible("finished rows are kept; the same command resumes from there"):
-            done = rescore_rows(
-                replace(each, codecs=tuple(split_codecs(codecs))),
-                progress=partial(output.show_progress, quiet=as_json),
-                announce=lambda names: output.say(
-                    () if as_json else metrics_not_measured(names, verbose)
-                ),
-                announce_code=output.say_not_run,
-            )
-        failed |= bool(done.failures)
-        facts = {**done._asdict(), "lacking": dict(done.lacking)}
-        records.append({**facts, "failed": [failure._asdict() for failure in done.failures]})
-        if not as_json:
-            absent = each_without_value(done.without_value)
-            output.print_lines([*problem_lines(done.failures, (), ()), *absent], verbose)
-            print(
-                f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
-                f"{done.filled} values filled in, {done.still_null} rows still without"
-            )
-    if as_json:
-        output.print_records(records)
-    raise typer.Exit(1 if failed else 0)
+    with output.interruptible("finished rows are kept; the same command resumes from there"):
+        done = rescore_rows(
+            request,
+            progress=output.show_progress,
+            announce=lambda names: output.say(metrics_not_measured(names, verbose)),
+            announce_code=output.say_not_run,
+        )
+    failed = [failure._asdict() for failure in done.failures]
+    facts = {**done._asdict(), "lacking": dict(done.lacking), "failed": failed}
+    del facts["failures"]
+    summary = (
+        f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
+        f"{done.filled} values filled in, {done.still_null} rows still without"
+    )
+    absent = absences(done.failures, without=done.without_value)
+    return Answer((), (), summary, absent, facts, int(bool(failed)))
 
 
 def plan(
@@ -175,28 +172,17 @@ def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: 
     codecs: seconds on a core. of_few: of the first `FEW` images; None where there are no more.
     """
     total = sum(codecs.values()) / at_a_time
-    text = f"coding takes about {duration(total)}, {counted(at_a_time, 'cell')} at a time, without"
-    text += " metrics"
+    cells = counted(at_a_time, "cell")
+    text = f"coding takes about {output.duration(total)}, {cells} at a time, without metrics"
     slowest = max(codecs, key=codecs.__getitem__, default="")
     if len(codecs) > 1 and codecs[slowest] > total * at_a_time / 2:
-        text += f"; {duration(codecs[slowest] / at_a_time)} of them {slowest}"
+        text += f"; {output.duration(codecs[slowest] / at_a_time)} of them {slowest}"
     if total < LONG_SECONDS:
         return text
     parts = math.ceil(total / 3600)
     text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
-    few = "" if of_few is None else f"; `--limit {FEW}`, {duration(of_few / at_a_time)}"
+    few = "" if of_few is None else f"; `--limit {FEW}`, {output.duration(of_few / at_a_time)}"
     return text + few
-
-
-def duration(seconds: float) -> str:
-    """Format a time that somebody waits.
-
-    >>> duration(45.2), duration(500), duration(19_500), duration(417_179)
-    ('45 s', '8.3 minutes', '5.4 hours', '4.8 days')
-    """
-    units = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
-    long = (f"{seconds / unit:.1f} {name}" for unit, name in units if seconds >= 1.5 * unit)
-    return next(long, f"{seconds:.0f} s")
 
 
 def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
@@ -220,7 +206,7 @@ PLANNED = (
     Column("codec"),
     Column("cells", form="d"),
     Column("to do", "to_do", "d"),
-    Column("coding", "seconds", duration),
+    Column("coding", "seconds", output.duration),
 )
 
 
@@ -246,7 +232,7 @@ def _planned_by_name(request: Request, missing: Unavailable) -> Answer:
 
 def _planned(request: Request) -> Answer:
     """Return the plan for one dataset."""
-    from benchmark.datasets.dataset import unread_kinds
+    from benchmark.commands.outcome import absences
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.measure.select import finished_elsewhere, open_matrix
     from benchmark.metrics.metric import computable, lacking
@@ -302,8 +288,6 @@ def _planned(request: Request) -> Answer:
         there = "" if available is None else f", and {available / 1e9:.1f} GB are available"
         needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
         lines += [workers.remark or f"a worker takes about {needs_gb} for the largest image{there}"]
-    absent = [Absent(image.file.name, f"refused: {image.reason}") for image in sources.refused]
-    absent += [Absent(of.codec, f"skipped: {of.why}", of.reason.remedy) for of in skipped]
-    absent += [Absent(kind, "no pictures") for kind in unread_kinds(sources.dataset.unread)]
+    absent = absences((), sources.refused, skipped, sources.dataset.unread)
     title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
     return Answer(records, PLANNED, "\n".join(lines), absent, facts, title=title)

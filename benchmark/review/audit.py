@@ -25,7 +25,6 @@ from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest
-from benchmark.rows.experiment import measured_place, required_place
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.shard import alike
@@ -38,6 +37,7 @@ from benchmark.rows.stored import (
     specs_in,
 )
 from benchmark.rows.systems import known_names, short_version
+from benchmark.rows.variants import measured_place, required_place
 from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import processor_of
@@ -90,7 +90,7 @@ def audit_decode(
     stores = [Store(results / name.partition(":")[0]) for name in names]
     kept = {store.folder.name: kept_rows(store, named, named.select) for store in stores}
     sent = [
-        Sent(row, partial(of.contents.store.stream, row["stream_sha256"]), row["bpp"])
+        Sent(dict(row), partial(of.contents.store.stream, row["stream_sha256"]), row["bpp"])
         for of in kept.values()
         for row in of.rows
     ]
@@ -102,7 +102,7 @@ def audit_decode(
     )
     records = []
     for (label, where), of in sorted(kinds.items()):
-        counts = {name: sum(map(of.count, states)) for name, states in VERDICTS.items()}
+        counts = {name: sum(state in states for state in of) for name, states in VERDICTS.items()}
         if any(counts.values()):
             records.append({"codec": label, "encoded_on": where, **counts})
     columns = [Column("codec"), Column("encoded on", "encoded_on")]

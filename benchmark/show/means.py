@@ -167,12 +167,13 @@ def absent_table(absent: Sequence[Absent]) -> Table:
 
 
 def lines_of(absent: Sequence[Absent]) -> list[str]:
-    """Return a line for each reason, with what it is of and the command that mends it."""
-    groups = by_key(((of.why, of.remedy), of.what) for of in absent)
-    return [
-        f"{listed([*dict.fromkeys(whats)])}: {why}" + (f" (`{remedy}`)" if remedy else "")
-        for (why, remedy), whats in groups.items()
-    ]
+    """Return a line for each reason, with what it is of and the commands that mend it."""
+    lines = []
+    for why, group in by_key((of.why, of) for of in absent).items():
+        names = listed([*dict.fromkeys(of.what for of in group)])
+        remedies = dict.fromkeys(f"`{of.remedy}`" for of in group if of.remedy)
+        lines.append(f"{names}: {why}" + (f" ({', '.join(remedies)})" if remedies else ""))
+    return lines
 
 
 def not_shown(summary: Summary) -> list[str]:

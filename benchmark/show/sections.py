@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
 from benchmark.rows.summary import Point
-from benchmark.show.table import CodecRows, Table
+from benchmark.show.table import Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
 from benchmark.system.text import by_key, counted, markdown_text, one_line
@@ -98,10 +98,12 @@ def _block(part: Part, level: int) -> str:
     return "\n".join(f"- {markdown_text(sentence)}" for sentence in part)
 
 
-def html(of: Section, codecs: CodecRows, opens: bool = False, wordy: bool = False) -> str:
+def html(
+    of: Section, names: Mapping[str, str], links: Sequence[str] = (), wordy: bool = False
+) -> str:
     """Return the parts of a section as HTML; sections in it are folded, with counts of lists.
 
-    codecs, opens, wordy: of its tables, see `table.html`.
+    names, links, wordy: of its tables, see `table.html`.
     """
 
     def block(part: Part) -> str:
@@ -110,12 +112,12 @@ def html(of: Section, codecs: CodecRows, opens: bool = False, wordy: bool = Fals
                 kind = "hint" if len(of.parts) > 1 else "note"
                 return f'<p class="{kind}">{escape(part)}</p>'
             case Table():
-                return table_html(part, of.heading.title, codecs, opens, wordy)
+                return table_html(part, of.heading.title, names, links, wordy)
             case Section():
                 counts = [len(lines) for lines in part.parts if isinstance(lines, list)]
                 badge = f' <span class="badge">{sum(counts)}</span>' if counts else ""
                 title = f"{escape(part.heading.title)}{badge}"
-                return f"<details><summary>{title}</summary>{html(part, codecs)}</details>"
+                return f"<details><summary>{title}</summary>{html(part, names)}</details>"
             case Links() | Picture():
                 raise TypeError(f"{type(part).__name__} is for markdown")
         return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in part)}</ul>"

@@ -23,8 +23,6 @@ LATEX = SIGNS | {
 }  # fmt: skip
 
 
-# Place of a codec among a page's, and its name in tables, by its label
-CodecRows = Mapping[str, tuple[int, str]]
 Marks = Mapping[tuple[int, int], str]  # "best" or "second", by row and column of a cell
 NO_MARKS: Marks = {}
 
@@ -173,13 +171,17 @@ def escape_latex(text: str) -> str:
 
 
 def html(
-    table: Table, name: str, codecs: CodecRows, opens: bool = False, wordy: bool = False
+    table: Table,
+    name: str,
+    names: Mapping[str, str],
+    links: Sequence[str] = (),
+    wordy: bool = False,
 ) -> str:
     """Return a table that scrolls by itself where it is wider than the page, its notes below.
 
-    codecs: rows whose first cell is a label of these are shown and hidden with the curves. opens:
-    each row is a point, whose setting (second column) is a button that opens it. wordy: cells are
-    long texts, which a narrow page puts below each other.
+    names: what stands for a first cell that is one of these labels. links: addresses of the rows'
+    second cells, empty for none. wordy: cells are long texts, which a narrow page puts below each
+    other.
     """
     kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(
@@ -188,23 +190,19 @@ def html(
     )
     lines, before = [], ""
     for number, row in enumerate(table.rows):
-        place, title = codecs.get(row[0], ("", row[0]))
-        cells = [f'<th scope="row" class="text">{breakable(title)}</th>']
+        title = breakable(names.get(row[0], row[0]))
+        cells = [f'<th scope="row" class="text">{title}</th>']
         for kind, header, cell in list(zip(kinds, table.headers, row, strict=True))[1:]:
             named = f' data-label="{escape(header)}"' if wordy else ""
             text = escape(MINUS.sub("−", cell)) if kind == "number" else breakable(cell)
             cells.append(f'<td class="{kind}"{named}>{text}</td>')
-        if opens:
-            button = f'<button type="button" data-point="{number}">{escape(row[1])}</button>'
-            cells[1] = f'<td class="text">{button}</td>'
+        if links and links[number]:
+            link = f'<a href="{escape(links[number])}">{escape(row[1])}</a>'
+            cells[1] = f'<td class="text">{link}</td>'
         first = ' class="first"' if row[0] != before else ""
-        of = f' data-codec="{place}"' if row[0] in codecs else ""
         before = row[0]
-        lines.append(f"<tr{first}{of}>{''.join(cells)}</tr>")
-    signs = {sign: f' data-sign="{sign}"' for sign in (DOUBTFUL, FEW_MARK)}  # in shown rows
-    notes = "".join(
-        f'<p class="caption"{signs.get(note[:1], "")}>{escape(note)}</p>' for note in table.notes
-    )
+        lines.append(f"<tr{first}>{''.join(cells)}</tr>")
+    notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
     kind = ' class="wordy"' if wordy else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'

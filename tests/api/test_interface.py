@@ -146,24 +146,15 @@ def test_a_frame_has_some_forty_columns_and_the_rest_is_asked_for():
     assert benchmark.summary(few).equals(benchmark.summary(whole[whole["codec"] == "jpegxl"]))
 
 
-def test_protocols_and_reasons_of_metrics_are_frames_of_their_own(tmp_path):
+def test_details_have_the_protocol_and_the_reason_of_each_metric(tmp_path):
     folder = tmp_path / "set"
     without = {"ms_ssim": None, "ms_ssim_protocol": None, "ms_ssim_reason": "too small"}
-    older = {"psnr_db_protocol": "psnr-rgb8/0"}
-    rows = [row("jpeg", 5, "a", **without), row("jpeg", 5, "b", **older), row("jpeg", 5, "c")]
+    rows = [row("jpeg", 5, "a", **without), row("jpeg", 5, "b", psnr_db_protocol="psnr-rgb8/0")]
     Store(folder).append([*rows, failed("jpeg", 5, "d", "encode", "no")])
-    frame = benchmark.load(folder)
-    result = {
-        (row.metric, row.protocol): (row.rows, row.present)
-        for row in benchmark.protocols(frame).itertuples()
-    }
-    assert result["psnr_db", PROTOCOLS["psnr_db"]] == (2, True)
-    assert result["psnr_db", "psnr-rgb8/0"] == (1, False)
-    assert result["ms_ssim", PROTOCOLS["ms_ssim"]] == (2, True)
-    missing = benchmark.missing(frame)
-    (lack,) = missing[missing["metric"] != "lpips_squeeze"].to_dict("records")
-    assert (lack["image"], lack["metric"], lack["reason"]) == ("a", "ms_ssim", "too small")
-    assert {*benchmark.missing(frame[frame["image"] == "c"])["metric"]} == {"lpips_squeeze"}
+    frame = benchmark.load(folder, details=True).set_index("image")
+    assert frame.loc["a", "psnr_db_protocol"] == PROTOCOLS["psnr_db"]
+    assert frame.loc["b", "psnr_db_protocol"] == "psnr-rgb8/0"
+    assert frame.loc["a", "ms_ssim_reason"] == "too small"
 
 
 def test_numbers_that_were_changed_in_a_frame_count(stored):

@@ -27,7 +27,6 @@ MISTAKES = {
         export images --to out --dataset ./photos --codecs jpg
         encode in.png out.jpg --codec jpg
         study new --codecs jpg --dataset ./photos
-        train --recipe smoke --data sample --out out --model jpg
         fetch jpg
     """,
     "bad option of a codec": """
@@ -156,7 +155,6 @@ MISTAKES = {
         train --recipe dawn --data sample --out out
         train --recipe smoke --data sample --out out --suite pairs
         train --recipe smoke --data sample --out out --suite matched --members hyperprior-9
-        train --recipe smoke --data sample --out out --model hyperprior
         encode photo.png out.crdr --codec ours:beta=0:bpp=0.2 --q-map photo.png
         encode photo.png out.jpg --codec jpeg:effort=1
         encode photo.png out.crdr --codec ours:beta=0:effort=1:search_for=speed
@@ -165,7 +163,6 @@ MISTAKES = {
     """,
     "several where one is taken": """
         check results results --against results
-        train --recipe smoke --data sample --out out --suite matched --model ivr
         check --codec jpeg,webp --against results
         check results results --codec jpeg --reference-codec jpeg,webp
     """,

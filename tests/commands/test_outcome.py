@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmark.commands.outcome import problem_lines, skipped_codecs, unread_lines
+from benchmark.commands.outcome import absences
 from benchmark.commands.output import SHOWN_LINES, print_lines
 from benchmark.datasets.dataset import ImageFile, Refused
 from benchmark.errors import Reason
@@ -11,6 +11,7 @@ from benchmark.measure.record import Failure
 from benchmark.measure.select import Skipped
 from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
+from benchmark.show.means import lines_of
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
 from support.rows.bundled_results import copy_bundled_results
@@ -21,30 +22,34 @@ def refused(name, why):
     return Refused(ImageFile(name, Path(name)), why)
 
 
-def test_images_refused_for_one_reason_share_a_line_and_details_name_them_all():
+def test_images_refused_for_one_reason_share_a_line():
     images = [
         refused("a.png", "is CMYK"),
         refused("b.png", "is empty"),
         refused("c.png", "is CMYK"),
     ]
-    brief, details = (problem_lines((), images, (), details=on) for on in (False, True))
-    assert len(brief) == len(details) == 2
-    assert brief[0].split()[:2] == ["refused", "a.png"]
-    assert "c.png" not in brief[0]
-    assert {"a.png,", "c.png", "CMYK"} <= set(details[0].split())
+    assert lines_of(absences(refused=images)) == [
+        "a.png, c.png: refused: is CMYK", "b.png: refused: is empty"
+    ]  # fmt: skip
 
 
 def test_files_of_a_folder_that_are_no_pictures_are_counted_by_suffix_in_one_line():
-    (line,) = unread_lines(("IMG_1.HEIC", "IMG_2.heic", "notes.txt"))
-    assert "2 .heic, 1 .txt" in line
-    assert "IMG_2" not in line
-    assert "IMG_2.heic" in unread_lines(("IMG_1.HEIC", "IMG_2.heic"), details=True)[0]
-    assert unread_lines(()) == []
+    (line,) = lines_of(absences(unread=("IMG_1.HEIC", "IMG_2.heic", "notes.txt")))
+    assert line.startswith("2 .heic, 1 .txt: ")
+    assert absences() == []
+
+
+def test_values_that_are_absent_are_counted_by_column_with_the_command():
+    without = [{"column": "vif", "cells": 3, "reason": "not computed (`bench rescore`)"}]
+    assert lines_of(absences(without=without)) == [
+        "vif of 3 cells: no value: not computed (`bench rescore`)"
+    ]
 
 
 def test_five_lines_are_shown_and_the_number_of_the_others_unless_all_are_asked_for(capsys):
-    failures = [Failure(f"jpeg quality=5 {n}.png", "encode", "boom") for n in range(8)]
-    lines = problem_lines(failures, (), ())
+    failures = [Failure(f"jpeg quality=5 {n}.png", "encode", f"boom {n}") for n in range(8)]
+    lines = lines_of(absences(failures))
+    assert lines[0] == "jpeg quality=5 0.png: failed: encode: boom 0"
     print_lines(lines, details=False)
     shown = capsys.readouterr().out.splitlines()
     assert shown[:SHOWN_LINES] == lines[:SHOWN_LINES]
@@ -64,13 +69,13 @@ def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
     words = (*words, "--results", tmp_path / "results")
     done = bench(*words)
     assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("skipped")]
-    assert line.startswith(f"skipped  {', '.join(codecs)}: ")
+    (line,) = [line for line in done.stdout.splitlines() if ": skipped: " in line]
+    assert line.startswith(f"{', '.join(codecs)}: ")
     assert all(f"`bench fetch compressai:model={m}:metric=mse`" in line for m in models), line
-    reasons = json.loads(bench(*words, "--json").stdout)["skipped"]
-    assert list(reasons) == codecs
-    for codec, model in zip(codecs, models, strict=True):
-        assert f"{model}-1-" in reasons[codec]
+    absent = json.loads(bench(*words, "--json").stdout)["absent"]
+    assert [of["what"] for of in absent] == codecs
+    for of, model in zip(absent, models, strict=True):
+        assert model in of["remedy"]
 
 
 def test_codecs_that_lack_the_same_kind_of_thing_share_a_line():
@@ -83,14 +88,12 @@ def test_codecs_that_lack_the_same_kind_of_thing_share_a_line():
         Skipped("jpegxl", "jpegxl needs imagecodecs", Reason("package", "imagecodecs")),
         Skipped("mine", "a licence"), Skipped("mine", "no stream"), Skipped("mine", "no stream"),
     ]  # fmt: skip
-    lines = skipped_codecs(skipped)
+    lines = lines_of(absences(skipped=skipped))
     assert [line.partition(":")[0] for line in lines] == [
         "ivr, hific", "bpg, bpg", "webp, jpegxl", "mine", "mine",
     ]  # fmt: skip
     assert f"`{train} --members ivr`, `{train}`" in lines[0]
     assert "imagecodecs" in lines[2]
-    details = skipped_codecs(skipped, details=True)
-    assert details == [f"{skip.codec}: {skip.why}" for skip in dict.fromkeys(skipped)]
 
 
 def test_metrics_that_were_asked_for_are_in_the_table_of_the_run(tmp_path, monkeypatch):

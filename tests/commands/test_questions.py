@@ -7,11 +7,20 @@ import pandas as pd
 import pytest
 
 import benchmark
+from benchmark.check import verb as checks
+from benchmark.commands import inventory
+from benchmark.commands.run import plan
+from benchmark.option import flat
+from benchmark.published import verb as curves
+from benchmark.published.explain import explain
 from support.bench.invoked import bench
+from support.bench.verbs import every_verb
 from support.rows.bundled_results import bundled_results
 
-KODAK = bundled_results() / "kodak"
-QUESTIONS = {
+RESULTS = bundled_results()
+KODAK, SAMPLE = RESULTS / "kodak", RESULTS / "sample"
+HERE = f"--results {RESULTS}"
+QUESTIONS = {  # of rows: functions of `benchmark`, which return data frames
     "rank --at bpp=.3 --at psnr=32 --codecs ours,vtm,jpegli": lambda: benchmark.rank(
         KODAK, ["bpp=.3", "psnr=32"], codecs=["ours", "vtm", "jpegli"]
     ),
@@ -23,6 +32,33 @@ QUESTIONS = {
         KODAK, "ours", "vtm", realism="lpips_squeeze"
     ),
 }
+OTHERS = {  # the functions themselves
+    f"published list --dataset kodak {HERE}": lambda: flat(curves.list_all)("kodak", RESULTS),
+    f"published show tcm {HERE}": lambda: flat(curves.show)(["tcm"], results=RESULTS),
+    f"published compare doubtful:vtm tcm {HERE}": lambda: flat(curves.compare)(
+        ["doubtful:vtm", "tcm"], results=RESULTS
+    ),
+    f"bd VTM:CompressAI tcm --metrics psnr {HERE}": lambda: flat(curves.bd)(
+        "VTM:CompressAI", "tcm", ["psnr"], results=RESULTS
+    ),
+    f"explain tcm --against VTM:CompressAI {HERE}": lambda: flat(explain)(
+        "tcm", against="VTM:CompressAI", results=RESULTS
+    ),
+    f"check {SAMPLE} {SAMPLE} --codec jpeg --metrics psnr --common": lambda: flat(checks.check)(
+        rows=[str(SAMPLE), str(SAMPLE)], codec="jpeg", metrics="psnr", common=True
+    ),
+    f"baseline list {HERE}": lambda: flat(checks.list_all)(RESULTS),
+    "list avif vtm": lambda: flat(inventory.list_)(["avif", "vtm"]),
+    f"doctor {RESULTS}": lambda: flat(inventory.doctor)(results=RESULTS),
+    "plan --codecs jpeg --dataset sample --limit 1": lambda: flat(plan)(
+        codecs=["jpeg"], dataset="sample", limit=1
+    ),
+}
+# Those that measure, decode or write: what they print is tried in their rooms.
+ELSEWHERE = {
+    "history", "baseline save", "rescore", "merge", "pack export", "pack import", "review", "site",
+    "study read", "audit decode", "audit pack", "audit rows", "export images",
+}  # fmt: skip
 
 
 def plain(value):
@@ -43,3 +79,22 @@ def test_the_command_and_the_call_give_the_same_records(words):
     assert frame.attrs["summary"] == said["summary"]
     assert frame.attrs["absent"] == said["absent"]
     assert frame.attrs["protocols"] == said["protocols"]
+
+
+@pytest.mark.parametrize("words", OTHERS)
+def test_the_command_prints_the_answer_of_the_function(words):
+    said, made = json.loads(bench(*words.split(), "--json")), OTHERS[words]()
+    answers = made if isinstance(made, list) else [made]
+    for of, answer in zip(said if isinstance(said, list) else [said], answers, strict=True):
+        expected = json.loads(json.dumps([*answer.records], default=str))
+        assert of["records"] == expected
+        first, same = (text.splitlines()[:1] for text in (of["summary"], answer.summary))
+        assert (first, len(of["absent"])) == (same, len(answer.absent))
+        assert answer.facts.keys() <= of.keys()
+
+
+def test_every_question_is_asked_here_or_in_its_room():
+    asked = {words.partition(" --")[0] for words in {**QUESTIONS, **OTHERS}}
+    flags = {path: [flag for of in verb.params for flag in of.opts] for path, verb in every_verb()}
+    verbs = {path for path, of_verb in flags.items() if "--csv" in of_verb}
+    assert {path for path in verbs if not any(of.startswith(path) for of in asked)} == ELSEWHERE

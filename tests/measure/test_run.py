@@ -50,7 +50,7 @@ def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(im
     done = bench("run", *both, *words, "--metrics", "psnr", "--skip-missing")
     for command in (planned, done):
         assert command.returncode == 0, command.stderr
-        assert f"skipped  {FAKES}:Missing: the program 'nonesuch'" in command.stdout
+        assert f"{FAKES}:Missing: skipped: the program 'nonesuch'" in command.stdout
     (record,) = results.rglob("runs/*.json")
     assert list(json.loads(record.read_text())["skipped_codecs"]) == [f"{FAKES}:Missing"]
     nothing = bench("run", "--codecs", f"{FAKES}:Missing", *words, "--skip-missing")
@@ -85,8 +85,8 @@ def test_a_bad_image_is_named_and_the_others_run(images, results, run):
     (images / "copy.png").write_bytes((images / "1.png").read_bytes())
     done = run("Honest", "--no-keep")
     assert done.returncode == 0, "a folder's pictures are left out, and `&&` goes on"
-    assert "refused  0.png" in done.stdout
-    assert "refused  copy.png has the same pixels as 1.png" in done.stdout
+    assert "0.png: refused: " in done.stdout
+    assert "copy.png: refused: has the same pixels as 1.png" in done.stdout
     assert len(stable(only_store(results))) == 15
     assert ", 15 of them without streams (--no-keep)\n" in done.stdout
     assert list(results.rglob("streams/*/*")) == []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.blocks.layers import ResidualBottleneck, rectified
+from baselines.neural.blocks.layers import ResidualBottleneck
 
 Level = float | Tensor  # a level; (N,), for each image; or (N, 1, h, w), a map of levels
 
@@ -120,8 +120,8 @@ class ConditionedBottleneck(ResidualBottleneck):
     def forward(self, features: Tensor, condition: PlacedLevels) -> Tensor:  # type: ignore[override]
         """Apply the block to `features` (N, C, H, W) with vectors (K, width)."""
         first, second, third = (condition.map(project) for project in self.project)
-        inside = first.shift(rectified(self.reduce(features)))
-        inside = second.shift(rectified(self.mix(inside)))
+        inside = first.shift(self.reduce(features).relu_())
+        inside = second.shift(self.mix(inside).relu_())
         return third.shift(self.expand(inside)).add_(features)
 
 

@@ -13,11 +13,11 @@ from benchmark.system.backbone import has_onednn
 
 # MKL adds up more products than this in two parts, which rounds otherwise than oneDNN.
 MOST_IN_ONE_SUM = 192
+IMAGE_CHANNELS = 3
 EPSILON = 1e-3
 LEAST_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
 START_GAMMA = 0.1
-# Asked once: `torch.compile` traces neither question, and would compile each layer by itself.
 HAS_ONEDNN = has_onednn()
 
 
@@ -168,31 +168,6 @@ def at_least(values: Tensor, bound: float) -> Tensor:
     return _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
 
 
-class _Rectified(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        result = values.relu()
-        ctx.save_for_backward(result)
-        return result
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        (result,) = ctx.saved_tensors
-        return gradient * result.sign()
-
-
-def rectified(values: Tensor) -> Tensor:
-    """Return max(values, 0), to be changed before the next convolution; `values` are overwritten.
-
-    Compiled, its gradient would keep truth values, which are stored one by one, at thirty times the
-    cost of a ReLU.
-    """
-    if torch.compiler.is_compiling():
-        return _Rectified.apply(values)  # type: ignore[no-untyped-call]
-    return values.relu_()
-
-
-IMAGE_CHANNELS = 3
 Blocks = Callable[[int], nn.Module]  # channels -> the residual blocks of a stage
 Layers = list[tuple[nn.Module, int]]  # with a number of channels each
 

@@ -4,7 +4,6 @@ The noise follows from the stream and `seed`; between processors, rounding of su
 pixel by a level over many steps. torch is imported with a learned base or the first image.
 """
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from baselines.neural.card import Card, verified_card
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.network_codec import PACKAGES, card_of, find_checkpoint, released
+from baselines.neural.network_codec import NetworkCodec, released, wait_without_spinning
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -27,7 +26,7 @@ from benchmark.codec import (
 )
 from benchmark.errors import BadOption, Unavailable
 from benchmark.spec import parse_codec
-from benchmark.system.settings import PublishedFile, chosen_device
+from benchmark.system.settings import PublishedFile
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ LARGEST_SEED = (1 << 64) - 1
 AFTER_THE_ABSTRACT = "after the abstract"
 
 
-class DrawingCodec:
+class DrawingCodec(NetworkCodec):
     """Codec of a base and a diffusion decoder trained for it; a subclass names the method.
 
     `steps`, `start` and `seed` are the receiver's: they change no bit. A `start` of 0 means
@@ -46,9 +45,6 @@ class DrawingCodec:
     `NAME-BASE.safetensors`, or the option `checkpoint`. Settings are the base's.
     """
 
-    packages: ClassVar[tuple[str, ...]] = PACKAGES
-    name: ClassVar[str]  # in the registry, of the architecture and of the files
-    method: ClassVar[str]  # words for tables
     late_start: ClassVar[float]  # time to begin at with several steps
     revision: ClassVar[int] = 1
     licence = "MIT"
@@ -72,17 +68,13 @@ class DrawingCodec:
         self._start = start or (1.0 if steps == 1 else self.late_start)
         self._base = BaseCodec(base)
         named = self._base.spec.name.rpartition(":")[2]
-        self._path = find_checkpoint(
-            checkpoint,
-            f"{self.name}-{named}.safetensors",
-            f"bench train --suite generative --members {self.name}-{named}",
-        )
-        self._card = card_of(self._path, self.name)
-        if not self._base.spec.options and parse_codec(self._card.config.base).name == named:
-            self._base = BaseCodec(self._card.config.base)  # which may have options
-        _require_base(self._path, self._card, self._base)
-        self._device = chosen_device()
-        config = self._card.config
+        self._member = f"{self.name}-{named}"
+        self.trained_by = f"bench train --suite generative --members {self._member}"
+        super().__init__(checkpoint=checkpoint)
+        config = self._cards[0].config
+        if not self._base.spec.options and parse_codec(config.base).name == named:
+            self._base = BaseCodec(config.base)  # which may have options
+        _require_base(self._paths[0], self._cards[0], self._base)
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
         self.accepts = accepts or OneOf(self.sweep)
@@ -95,7 +87,7 @@ class DrawingCodec:
 
     def describe(self) -> CodecInfo:
         """Return the base's description, and the decoder's as its card has it."""
-        card, info = verified_card(self._path), self._base.info
+        card, info = verified_card(self._paths[0]), self._base.info
         caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, *info.caveat.split("; "))
         late = "" if self._start == 1 else f" from time {self._start:g}"
         seeded = f", seed {self._seed}" if self._seed else ""
@@ -128,13 +120,16 @@ class DrawingCodec:
     def decode(self, data: bytes) -> Pixels:
         """Return the picture sampled behind the base's; raises what the base does for bad bytes."""
         base = self._base.codec.decode(data)
-        network = _network(self._path, self._card.sha256, self._device)
+        network = _network(self._paths[0], self._cards[0].sha256, self._device)
         config, table = network.sizes, network.level_table
         from baselines.neural.diffusion.model import OVERHEAD, RATE, receive
 
         rates, overhead = table[:, RATE].tolist(), float(table[:, OVERHEAD].mean())
         position = self._base.position(data, base, config.settings, rates, overhead)
         return receive(network, base, data, position, self._steps, self._start, self._seed)
+
+    def _file(self, _level: int) -> str:
+        return f"{self._member}.safetensors"
 
 
 def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
@@ -154,7 +149,7 @@ def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
 
 @cache
 def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `network_codec`
+    wait_without_spinning()
     import torch
 
     from baselines.neural.checkpoint import load_checkpoint

@@ -2,15 +2,14 @@
 
 A base codec shows a crop at a random level: as part of its photograph where there is room to keep
 those (`ShownPhotographs`), else by itself. The crop's residual, in units of the level's standard
-deviation, gets noise of a random time. The loss is the squared error of the predicted velocity,
-weighted by min(SNR, limit) / (SNR + 1) where the stage has a limit (Hang et al., ICCV 2023, for v).
+deviation, gets noise of a random time. The loss is the squared error of the predicted velocity.
 Our choices: a time in each of as many equal intervals as the batch has crops; levels shared evenly.
 """
 
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from baselines.neural.training.objective import (
     own_network,
 )
 from baselines.neural.training.photographs import Photographs, draw_crops
-from baselines.neural.training.recipe import Recipe, Stage, Weight
+from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.suites import LEARNING_RATE, Member, phases_of, stage_of
 from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
 from benchmark.errors import UnknownName, UsageError
@@ -76,26 +75,12 @@ class ShownPhotographs(Photographs):
         return np.load(path, mmap_mode="r")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawingStage(Stage):
-    """Stage of a diffusion decoder."""
-
-    snr_limit: Weight = 0.0  # of the loss's weights; 0: every time weighs the same
-
-    weighs_rate = False
-
-    def __post_init__(self) -> None:
-        Stage.__post_init__(self)
-        if self.reduced_share:
-            raise ValueError("reduced_share is not 0: the base codes photographs as they are")
-
-
 class Drawing(Objective):
     """The objective of a stage, of `dirac` as of `hfd`: the network's configuration differs."""
 
-    stage_type = DrawingStage
+    weighs_rate = reduces = False
 
-    def __init__(self, stage: DrawingStage, setup: Setup) -> None:
+    def __init__(self, stage: Stage, setup: Setup) -> None:
         super().__init__(stage, setup)
         self._network: DiffusionNetwork | None = None
         self._validated: list[tuple[int, Pixels, Pixels, float]] = []
@@ -113,15 +98,12 @@ class Drawing(Objective):
         with self.setup.precision():
             predicted = network(shown, controls).latents
         errors = (predicted.float() - (alpha * noise - sigma * clean)).square().mean((1, 2, 3))
-        snr = ratios.exp()
-        limit = self.stage.snr_limit
-        weights = snr.clamp(max=limit) / (snr + 1) if limit else torch.ones_like(snr)
         numbers = {"velocity_error": errors.mean().detach()}
         for name, chosen in (("noisy", times > 0.5), ("clean", times <= 0.5)):
             mask = torch.from_numpy(chosen).to(errors.device, non_blocking=True)
             total = (errors.detach() * mask).sum()
             numbers[f"velocity_error_{name}"] = total / mask.sum().clamp(min=1)
-        return Loss((weights * errors).mean(), numbers)
+        return Loss(errors.mean(), numbers)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return rates and PSNR of a single step, of 256 px; the loss is the velocities' error."""

@@ -3,7 +3,7 @@
 The loss of a crop is, in stages of the first kind,
 ::
 
-    150 MSE + commitment |z - sg(e)|^2 + codebook |sg(z) - e|^2 + lpips LPIPS + gan GAN
+    150 MSE + 1/4 |z - sg(e)|^2 + |sg(z) - e|^2 + lpips LPIPS + gan GAN
 
 with MSE of values in [0, 1], z and e the latents and entries of a position, and sg stopping the
 gradient (van den Oord et al., NeurIPS 2017). In stages of the second kind it is the cross-entropy
@@ -13,7 +13,7 @@ et al., CVPR 2022). All weights are our choice.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.architecture import ARCHITECTURES, PqMimSizes
-from baselines.neural.network import Estimate, Network, padded, to_images
+from baselines.neural.network import Estimate, Network
 from baselines.neural.objectives import OF_LATENTS, Draw, ImageObjective, ImageStage
 from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
@@ -33,11 +33,11 @@ from baselines.neural.training.objective import (
     Objective,
     Setup,
     Validation,
-    ValidationPoint,
     own_network,
     rate_distortion,
+    validate,
 )
-from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Recipe, Share, Stage, Weight
+from baselines.neural.training.recipe import ONE_RATE, Recipe
 from baselines.neural.training.suites import (
     LEARNING_RATE,
     METHODS,
@@ -49,56 +49,33 @@ from baselines.neural.training.suites import (
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoencoderStage(ImageStage):
-    """Stage of the transforms and the codebooks; `lambdas` weigh nothing, as the rate is fixed."""
-
-    commitment: Weight = 0.25
-    codebook: Weight = 1.0
-    split_every_steps: AtLeastOne = 100  # entries unused for so long are replaced
-
-    weighs_rate = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransformerStage(Stage):
-    """Stage of the transformer, with everything else frozen."""
-
-    real_share: Share = 0.5  # of the crops are masked as a stage of decoding is
-
-    rates, weighs_rate = ONE_RATE, False
+COMMITMENT, CODEBOOK = 0.25, 1.0
+SPLIT_EVERY_STEPS = 100  # entries unused for so long are replaced
+REAL_SHARE = 0.5  # of the crops are masked as a stage of decoding is
 
 
 class Autoencoder(ImageObjective):
     """The objective of a stage of the transforms and the codebooks."""
 
-    stage_type = AutoencoderStage
+    weighs_rate = False  # which is fixed
     frozen = ("transformer",)
-    uses: ClassVar[set[str]] = {
-        "commitment",
-        "codebook",
-        "split_every_steps",
-        "lpips",
-        "gan",
-        *OF_LATENTS,
-    }
+    uses: ClassVar[set[str]] = {"lpips", "gan", *OF_LATENTS}
     accumulates = False  # entries are counted by steps
 
-    def __init__(self, stage: AutoencoderStage, setup: Setup) -> None:
+    def __init__(self, stage: ImageStage, setup: Setup) -> None:
         super().__init__(stage, setup)
         self._counts: Tensor | None = None  # of each entry, since the last were replaced
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step; its update replaces entries, and trains the discriminator."""
-        crops, stage, plain = batch.crops, self.stage, own_network(self, network, PqMimNetwork)
+        crops, plain = batch.crops, own_network(self, network, PqMimNetwork)
         with self.setup.precision():
             images, quantised = plain.autoencode(crops)
             bits = plain.raw_bits(quantised.tokens)
             coded = Estimate(images, bits, torch.zeros_like(bits), quantised.vectors)
             penalty, numbers = self.realism(plain, crops, coded, draw := Draw(None, 0.0))
         parts = rate_distortion(crops, images, bits)
-        kept = stage.commitment * quantised.commitment + stage.codebook * quantised.codebook
+        kept = COMMITMENT * quantised.commitment + CODEBOOK * quantised.codebook
         total = (MSE_WEIGHT * parts.mse + kept + penalty).mean()
         counts = plain.quantiser.counts(quantised.tokens)
         numbers |= {
@@ -115,10 +92,9 @@ class Autoencoder(ImageObjective):
 
         return Loss(total, numbers, update)
 
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return PSNR and the raw rate."""
-        plain = own_network(self, network, PqMimNetwork)
-        return validate_tokens(plain, photographs, coded=False)
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
+        """Return the loss; the rate is fixed."""
+        return Objective.validate(self, network, photographs)
 
     def state(self) -> Any:
         """Return the counts of the entries, and the discriminator's state if any."""
@@ -134,7 +110,7 @@ class Autoencoder(ImageObjective):
         left_out = self.setup.optimisers.left_out
         counts = counts * (1 - torch.as_tensor(left_out, dtype=counts.dtype, device=counts.device))
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
-        if (step + 1) % self.stage.split_every_steps:
+        if (step + 1) % SPLIT_EVERY_STEPS:
             return {}
         # These steps wait for a GPU: the number of entries to replace decides what is sampled.
         if bool(left_out):
@@ -149,7 +125,7 @@ class Autoencoder(ImageObjective):
 class Transformer(Objective):
     """The objective of a stage of the transformer."""
 
-    stage_type = TransformerStage
+    rates, weighs_rate = ONE_RATE, False
     frozen = ("analysis", "synthesis", "quantiser")
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
@@ -171,7 +147,7 @@ class Transformer(Objective):
     def masks(self, sizes: PqMimSizes, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Return which tokens are known, and which are predicted, bool (batch, rows, columns)."""
         random, batch = self.setup.random(step), self.stage.batch
-        real = random.uniform(size=batch) < self.stage.real_share
+        real = random.uniform(size=batch) < REAL_SHARE
         stages = stages_of(sizes, rows, columns).numpy()[None]
         numbers = random.integers(sizes.stages, size=batch)[:, None, None]
         shares = np.cos(random.uniform(size=batch) * np.pi / 2)
@@ -184,56 +160,14 @@ class Transformer(Objective):
         return torch.from_numpy(known), torch.from_numpy(wanted)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return PSNR and the rate by the transformer, the loss, beside that of order 0."""
-        plain = own_network(self, network, PqMimNetwork)
-        return validate_tokens(plain, photographs, coded=True)
+        """Return rate, by the transformer, and PSNR of whole photographs."""
+        return validate(network, (1.0,), photographs)
 
 
 def perplexities(counts: Tensor) -> Tensor:
     """Return 2^entropy of the entries of each book (M,) by their `counts` (M, K)."""
     shares = counts / counts.sum(1, keepdim=True)
     return torch.special.entr(shares).sum(1).exp()
-
-
-def validate_tokens(
-    network: PqMimNetwork, photographs: Sequence[Pixels], *, coded: bool
-) -> Validation:
-    """Return bpp and PSNR of photographs; the loss is bpp if `coded`, else log MSE.
-
-    With `coded`, numbers compare bpp with the entries' own frequencies (order 0).
-    """
-    device = next(network.parameters()).device
-    counts = torch.zeros(network.sizes.books, network.sizes.entries, device=device)
-    bits, rates, errors, pixels = 0.0, [], [], 0
-    with torch.no_grad():
-        for photograph in photographs:
-            image = to_images(padded(photograph, network.stride), device)
-            made, quantised = network.autoencode(image)
-            counts += network.quantiser.counts(quantised.tokens)
-            spent = (
-                network.stage_bits(quantised.tokens).sum(0)
-                if coded
-                else network.raw_bits(quantised.tokens)
-            )
-            result = rate_distortion(image, made.clamp(-1, 1), spent)
-            rates.append(float(result.bpp))
-            errors.append(math.log(float(result.mse)))
-            bits += float(spent)
-            pixels += image[0, 0].numel()
-    bpp, log_mse = (math.fsum(values) / len(photographs) for values in (rates, errors))
-    points = (ValidationPoint(0.0, 0.0, bpp, -10 / math.log(10) * log_mse),)
-    if not coded:
-        return Validation(points, log_mse)
-    plain, model = order_zero_bits(counts) / pixels, bits / pixels
-    numbers = {"order0_bpp": plain, "model_bpp": model, "saved_share": 1 - model / plain}
-    return Validation(points, bpp, numbers=numbers)
-
-
-def order_zero_bits(counts: Tensor) -> float:
-    """Return the bits of all tokens under the frequencies of their own `counts` (M, K)."""
-    wide = counts.double()
-    shares = wide / wide.sum(1, keepdim=True).clamp(min=1)
-    return float((torch.special.entr(shares) * wide.sum(1, keepdim=True)).sum() / math.log(2))
 
 
 BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4

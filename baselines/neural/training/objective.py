@@ -18,7 +18,7 @@ from baselines.neural.network import BLOCK, Network, to_images
 from baselines.neural.training.optimisers import Optimisers, Precision, precision_of
 from baselines.neural.training.photographs import Photographs
 from baselines.neural.training.ranks import Ranks
-from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.recipe import ANY_RATES, Recipe, Stage
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
@@ -64,7 +64,6 @@ class Validation(NamedTuple):
 
     points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
-    numbers: Mapping[str, float] = {}  # for the journal, as `validation_NAME`
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,9 @@ class Objective:
     """Loss of a stage, made where a stage begins or resumes. A subclass has `loss`."""
 
     stage_type: ClassVar[type[Stage]] = Stage  # the fields that a recipe's stage has with it
+    rates: ClassVar[Sequence[int]] = ANY_RATES  # of rate levels of networks that it trains
+    weighs_rate: ClassVar[bool] = True  # with a lambda for each level
+    reduces: ClassVar[bool] = True  # whether crops may be of reduced photographs
     frozen: ClassVar[Collection[str]] = ()  # parts of networks that it does not train
     accumulates: ClassVar[bool] = True  # whether `loss` may see a batch in parts, in turn
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any

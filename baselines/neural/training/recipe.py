@@ -2,10 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -67,8 +67,6 @@ class Stage:
     float32: bool = False  # whatever the recipe's `autocast` says
     reduced_share: Share = 0.0  # of the crops, made from squares of 1 to 2 times their side
 
-    rates: ClassVar[Sequence[int]] = ANY_RATES  # of rate levels of networks that it trains
-    weighs_rate: ClassVar[bool] = True  # with a lambda for each level
     recordable = (
         False  # whether its objective has `random_inputs` for steps of a GPU to be recorded
     )
@@ -100,13 +98,16 @@ class Stage:
 
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
-        if rate_levels not in self.rates:
+        kind = objective_class(self.objective)
+        if rate_levels not in kind.rates:
             raise ValueError(f"a {self.objective} stage trains no network of {rate_levels} rates")
         if names_file(self.objective):  # which weighs as it likes
             return
         expected = 1 if self.objective == SINGLE_RATE else rate_levels
-        if self.weighs_rate and len(self.lambdas) != expected:
+        if kind.weighs_rate and len(self.lambdas) != expected:
             raise ValueError(f"a {self.objective} stage has {expected} lambdas")
+        if self.reduced_share and not kind.reduces:
+            raise ValueError("reduced_share is not 0: the base codes photographs as they are")
 
     @property
     def has_lpips(self) -> bool:

@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -50,7 +50,7 @@ from benchmark.plugins import failed_in
 from benchmark.registry import names_file
 from benchmark.system.processes import passed_on
 
-Watch = Callable[[int, int], AbstractContextManager[None]]
+Begins = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
 SAVE_EVERY_SECONDS = 60.0  # at least
 COST = 0.01  # of the time, that training may wait for saves
@@ -60,11 +60,11 @@ SMALL_WEIGHTS = 2_000_000  # as `tiny` and `micro` have
 LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
 
 
-def train(run: Run, how: How, watch: Watch | None = None) -> str:
+def train(run: Run, how: How, begins: Begins | None = None) -> str:
     """Begin the run, or resume it; return why it ended.
 
-    watch: takes the steps that are saved and those that were reported, once nothing is refused any
-    more, and returns a context of the training. Raises `UsageError` for a folder of another run, in
+    begins: is called with the steps that are saved and those that were reported, once nothing is
+    refused any more. Raises `UsageError` for a folder of another run, in
     use or not writable, folders without photographs and an operation without a deterministic
     kernel, `Unavailable` for a missing device, and for weights that any of the stages will need.
     """
@@ -73,7 +73,7 @@ def train(run: Run, how: How, watch: Watch | None = None) -> str:
     try:
         with files.owned(run), passed_on() as interrupted:
             try:
-                _train(run, how, watch)
+                _train(run, how, begins)
             except KeyboardInterrupt:
                 return INTERRUPTED  # before the first step: nothing has changed
             except Exception:
@@ -88,7 +88,7 @@ def train(run: Run, how: How, watch: Watch | None = None) -> str:
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
 
 
-def _train(run: Run, how: How, watch: Watch | None) -> None:
+def _train(run: Run, how: How, begins: Begins | None) -> None:
     how = replace(how, device=device_of(how.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in how.validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
@@ -101,9 +101,10 @@ def _train(run: Run, how: How, watch: Watch | None) -> None:
     for index, stage in enumerate(run.recipe.stages):
         if names_file(stage.objective):
             _try_out(run, index, how)
-    with watch(run.steps_saved(), run.steps_reported()) if watch else nullcontext():
-        photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
-        in_processes(run.recipe.processes, go, run, how, photographs)
+    if begins:
+        begins(run.steps_saved(), run.steps_reported())
+    photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
+    in_processes(run.recipe.processes, go, run, how, photographs)
 
 
 def _try_out(run: Run, index: int, how: How) -> None:
@@ -302,7 +303,6 @@ class _Loop:
         if validation is not None:
             entry["validation_loss"] = validation.loss
             entry["validation"] = [point._asdict() for point in validation.points]
-            entry |= {f"validation_{name}": value for name, value in validation.numbers.items()}
         files.report(self.run.folder, entry)
         self.log(entry)
 

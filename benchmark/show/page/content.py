@@ -4,18 +4,20 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from string import ascii_letters, digits
 from typing import Any, NamedTuple
 
 from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
-from benchmark.metrics.metric import FEW_IMAGES, Metric
+from benchmark.metrics.metric import Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.rows.systems import System, kind
 from benchmark.show.figures.style import luminance, mixed
-from benchmark.show.sections import MOST_CAVEAT, Section
+from benchmark.show.sections import Section, caveat_note, grouped, metric_names, scale_sentences
 
 DIGITS = 6
 BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
@@ -27,7 +29,9 @@ ORIGINS = {  # of published points, by `points.How`
 }  # fmt: skip
 
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
-TABS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of metrics that have a button
+FIRST = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of the metrics that come before others
+MARKER_PX = 9.0
+UNQUOTED = f"{ascii_letters}{digits}-_.~!*'():="  # in links
 STEPS = 20  # between a colour and black or white
 
 
@@ -122,11 +126,11 @@ def page_data(content: Content) -> dict[str, Any]:
     return {
         "dataset": content.dataset,
         "title": content.title,
-        "coding": summary.protocols["coding"],
-        "confidence": CONFIDENCE,
-        "few_images": FEW_IMAGES,
+        "confidence": round(100 * CONFIDENCE),
         "close": CLOSE,
-        "most_caveat": MOST_CAVEAT,
+        "caveat": caveat_note(
+            grouped((why, p.label) for p in summary.points for why in p.edition.caveats)
+        ),
         "quantiles": _shorts(quantiles),
         "linear_rate": content.linear_rate,
         "most_bpp": _short(content.most_bpp) if math.isfinite(content.most_bpp) else None,
@@ -135,8 +139,7 @@ def page_data(content: Content) -> dict[str, Any]:
             "published": list(content.shown_published),
         },
         "leads": list(content.leads),
-        "tabs": [c for c in TABS if any(m.column == c for m in content.metrics)],
-        "measures": [_measure(content, metric) for metric in content.metrics],
+        "measures": [_measure(metric) for metric in sorted(content.metrics, key=_rank)],
         "codecs": [_codec(content, label) for label in labels],
         "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
@@ -152,14 +155,33 @@ def page_data(content: Content) -> dict[str, Any]:
     }
 
 
-def _measure(content: Content, metric: Metric) -> dict[str, Any]:
+def link_of(content: Content, label: str, setting: str, image: int | None = None) -> str:
+    """Return the address within the page that opens a point, and an image of it (viewer.js)."""
+    parts = [content.dataset, label, setting]
+    if image is not None:
+        parts.append(content.photographs[image].name)
+    return "#" + "/".join(map(_quoted, parts))
+
+
+def _quoted(text: str) -> str:
+    signs = map(chr, text.encode("utf-8", "replace"))
+    return "".join(sign if sign in UNQUOTED else f"%{ord(sign):02X}" for sign in signs)
+
+
+def _rank(metric: Metric) -> int:
+    return FIRST.index(metric.column) if metric.column in FIRST else len(FIRST)
+
+
+def _measure(metric: Metric) -> dict[str, Any]:
     return {
         "column": metric.column,
         "label": metric.label,
+        "name": metric_names([metric]),
+        "unit": " dB" if "(dB)" in metric.label else "",
+        "note": " ".join(scale_sentences([metric])),
         "axis": metric.axis_label,
         "better": metric.better,
         "saturating": metric.saturating,
-        "protocol": content.summary.protocols[metric.column],
         "decimals": decimals(metric.label),
         "by_image": not metric.of_sets,
         "wide": metric.scale == "decades",
@@ -173,7 +195,6 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
         **_legend(content.legend[label]),
         "version": edition.short_version,
         "alike": list(content.alike.get(label, ())),
-        "call": edition.command,
         "own": kind(System("", label)) == "own",
         "caveats": list(edition.caveats),
         "recorded": edition.recorded,
@@ -223,12 +244,27 @@ def on_dark(colour: str) -> str:
     return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= LEAST_CONTRAST)
 
 
+@cache
+def marker_path(marker: str) -> str:
+    """Return a marker of matplotlib's as an SVG path about (0, 0), MARKER_PX wide.
+
+    >>> marker_path("s")
+    'M-4.50,4.50L4.50,4.50L4.50,-4.50L-4.50,-4.50L-4.50,4.50Z'
+    """
+    from matplotlib.markers import MarkerStyle
+
+    style = MarkerStyle(marker)
+    shapes: Any = style.get_path().transformed(style.get_transform()).to_polygons(closed_only=False)
+    lines = ["L".join(f"{MARKER_PX * x:.2f},{-MARKER_PX * y:.2f}" for x, y in of) for of in shapes]
+    return "".join(f"M{line}Z" for line in lines)
+
+
 def _legend(entry: LegendEntry) -> dict[str, str]:
     return {
         "name": entry.name,
         "colour": entry.colour,
         "colour_dark": on_dark(entry.colour),
-        "marker": entry.marker,
+        "marker": marker_path(entry.marker),
     }
 
 

@@ -16,16 +16,20 @@ from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.pictures import off_rate
 from benchmark.show.bd_tables import short_name
-from benchmark.show.page.content import Content, ImageKey, json_text, leave_out_images, page_data
+from benchmark.show.page.content import (
+    Content,
+    ImageKey,
+    json_text,
+    leave_out_images,
+    link_of,
+    page_data,
+)
 from benchmark.show.sections import html
 from benchmark.show.table import breakable
 from benchmark.system.text import utf8
 
 STYLES = ("style.css", "viewer.css")
-SCRIPTS = (
-    "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
-    "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
-)  # fmt: skip
+SCRIPTS = ("model.js", "chart.js", "curves.js", "stage.js", "viewer.js")
 MOST_BYTES = 1_980_000  # of the page, its skeleton not counted
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
@@ -35,7 +39,11 @@ POLICY = (
 def html_text(content: Content) -> str:
     """Return the whole page; the same content gives the same text."""
     labels = content.summary.labels
-    codecs = {label: (place, content.legend[label].name) for place, label in enumerate(labels)}
+    codecs = {label: content.legend[label].name for label in labels}
+    links = [
+        link_of(content, point.label, str(point.setting)) if len(point.image_ids) else ""
+        for point in content.summary.points
+    ]
     parts = {
         "title": escape(f"{content.title}: rate, distortion and realism"),
         "dataset": escape(content.title),
@@ -46,10 +54,12 @@ def html_text(content: Content) -> str:
             for term, text in content.facts
         ),
         "crops": _crops(content),
-        **{kind: html(of, codecs, kind == "means") for kind, of in content.sections.items()},
+        **{
+            kind: html(of, codecs, links if kind == "means" else ())
+            for kind, of in content.sections.items()
+        },
     }
-    labelled = {label: (place, label) for label, (place, _) in codecs.items()}
-    parts["codecs"] = html(content.sections["codecs"], labelled, wordy=True)
+    parts["codecs"] = html(content.sections["codecs"], {}, wordy=True)
     data = page_data(content)
     fixed = framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": ""})
     leave_out_images(data, MOST_BYTES - len(utf8(fixed)) + len(utf8(_asset("skeleton.html"))))
@@ -111,24 +121,20 @@ def _crops(content: Content) -> str:
     """Return the crops side by side, each a button that opens its point."""
     if not content.crops:
         return ""
-    numbers = {
-        (point.label, str(point.setting)): n for n, point in enumerate(content.summary.points)
-    }
     figures = []
     for crop in content.crops:
-        name, values, opens = "original", "", "disabled"
+        name, values, start, end = "original", "", "", ""
         if crop.key is not None:
-            label, setting, image = crop.key
-            name, values = content.legend[label].name, _values(content, crop.key, crop.rate)
-            place = content.order.index(image)
-            opens = f'data-point="{numbers[label, setting]}" data-image="{place}"'
+            name = content.legend[crop.key[0]].name
+            values = _values(content, crop.key, crop.rate)
+            start, end = f'<a href="{escape(link_of(content, *crop.key))}">', "</a>"
         alt = escape(
             f"{crop.image}, {name}: {crop.side} pixels square from {crop.left}, {crop.top}"
         )
         source = f'src="data:image/webp;base64,{b64encode(crop.file).decode()}"'
         size = f'width="{crop.side}" height="{crop.side}"'
         figures.append(
-            f'<figure><button type="button" {opens}><img {source} alt="{alt}" {size}></button>'
+            f'<figure>{start}<img {source} alt="{alt}" {size}>{end}'
             f"<figcaption><strong>{breakable(name)}</strong> {escape(values)}"
             "</figcaption></figure>"
         )

@@ -27,6 +27,8 @@ for (const point of page.data.points) {
   }
 }
 
+page.signed = (text) => text.replace(/^-(?=[0.]*$)/, "").replace("-", "−");
+
 page.text = (measure, stored) => {
   const value = page.value(stored);
   if (value === null || value === undefined) return "–";
@@ -34,16 +36,10 @@ page.text = (measure, stored) => {
   return page.signed(value.toFixed(measure.decimals));
 };
 
-page.signed = (text) => text.replace(/^-(?=[0.]*$)/, "").replace("-", "−");
-
 page.rate = (bpp) => (bpp === null ? "–" : bpp.toFixed(bpp < 0.1 ? 4 : 3));
 
-page.unit = (measure) => (measure.label.includes("dB") ? " dB" : "");
-
 // A value of a metric with its name and unit.
-page.reading = (measure, value) => `${page.nameOf(measure)} ${page.text(measure, value)}${page.unit(measure)}`;
-
-page.nameOf = (measure) => measure.label.replace(" (dB)", "");
+page.reading = (measure, value) => `${measure.name} ${page.text(measure, value)}${measure.unit}`;
 
 page.titleOf = (point) => `${page.data.codecs[point.codec].name} ${point.setting}`;
 
@@ -58,6 +54,8 @@ page.sweep = (codec) =>
 // Whether two rates are one, by the tolerance of the figures (compare/pictures.py).
 page.close = (bpp, rate) => Math.abs(Math.log(bpp / rate)) <= Math.log(page.data.close);
 
+page.pictured = (point, at) => typeof point.pictures[at] === "string";
+
 // The codec's point whose rate of this image is nearest by ratio, of those that have its picture
 // if these show the codec at the rate (pictures.nearest); null where no point has the image.
 page.nearest = (codec, image, bpp) => {
@@ -65,45 +63,65 @@ page.nearest = (codec, image, bpp) => {
     .map((point) => ({ point, at: point.images.indexOf(image) }))
     .filter((one) => one.at >= 0);
   const away = (one) => Math.abs(Math.log(one.point.image_bpp[one.at] / bpp));
-  const shown = found.filter((one) => typeof one.point.pictures[one.at] === "string");
+  const shown = found.filter((one) => page.pictured(one.point, one.at));
   const rates = shown.map((one) => one.point.image_bpp[one.at]);
   const near = rates.some((one) => page.close(one, bpp)) || (Math.min(...rates) <= bpp && bpp <= Math.max(...rates));
   const candidates = (near ? shown : found).map((one) => ({ ...one, near }));
   return candidates.reduce((best, one) => (!best || away(one) < away(best) ? one : best), null);
 };
 
-page.dark = window.matchMedia("(prefers-color-scheme: dark)");
-page.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-page.narrow = window.matchMedia("(max-width: 760px)");
-
-page.colour = (style) => (page.dark.matches ? style.colour_dark : style.colour);
-
 page.by = (id) => document.getElementById(id);
 
-// An element with properties, attributes (by name with a hyphen, or `role`) and children.
-page.make = (tag, properties = {}, ...children) => {
-  const made = document.createElement(tag);
+page.assign = (made, properties, children) => {
   for (const [name, value] of Object.entries(properties)) {
-    if (name.includes("-") || name === "role" || name === "for") made.setAttribute(name, value);
-    else made[name] = value;
+    if (name in made && !(made instanceof SVGElement)) made[name] = value;
+    else made.setAttribute(name, value);
   }
   made.append(...children);
   return made;
 };
 
+// An element with properties or attributes and children.
+page.make = (tag, properties = {}, ...children) =>
+  page.assign(document.createElement(tag), properties, children);
+
+page.svg = (tag, attributes = {}, ...children) =>
+  page.assign(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
 // Radio buttons that look like one bar; `choices` are [value, label].
-page.segments = (fieldset, name, choices, chosen, change) => {
+page.segments = (fieldset, name, choices, change) => {
   for (const [value, label] of choices) {
-    const radio = page.make("input", { type: "radio", name, value, checked: value === chosen });
+    const radio = page.make("input", { type: "radio", name, value });
     radio.addEventListener("change", () => change(value));
     fieldset.append(page.make("label", {}, radio, page.make("span", { textContent: label })));
   }
 };
 
-page.fill = (select, choices, chosen) => {
-  select.replaceChildren(
-    ...choices.map(([value, label]) =>
-      page.make("option", { value, textContent: label, selected: String(value) === String(chosen) })
-    )
-  );
+page.press = (fieldset, value) => {
+  for (const radio of fieldset.querySelectorAll("input")) radio.checked = radio.value === value;
+};
+
+// A codec or a published curve, as choices list it.
+page.entry = (curve, key, place = null) => ({
+  key, place, style: curve, published: place === null ? curve : null,
+  name: [curve.name, ...(curve.alike ?? [])].join(" = ") + (curve.caveats?.length ? "*" : ""),
+  detail: place === null ? `${curve.how}: ${curve.source}; ${curve.points[0].reference}; ${curve.protocol}`
+    : [curve.version, ...curve.caveats].join("; "),
+});
+
+page.codecs = page.data.codecs.map((codec, place) => page.entry(codec, `codec ${place}`, place));
+
+// Check boxes of entries, in groups [heading, entries]; those with a heading are folded. `change`
+// is called with an entry and whether it is checked.
+page.choices = (box, groups, change) => {
+  const choice = (one) => {
+    const input = page.make("input", { type: "checkbox", value: one.key, checked: one.checked, disabled: one.disabled ?? false });
+    input.addEventListener("change", () => change(one, input.checked));
+    // A name is broken into lines where its parts meet, not inside a word.
+    const name = one.name.split(/(?<=[:=/_])/).flatMap((part) => [document.createElement("wbr"), part]);
+    return page.make("label", { className: one.unshown ? "unshown" : "", title: one.detail }, input, page.swatch(one), page.make("span", {}, ...name));
+  };
+  box.replaceChildren(...groups.filter(([, entries]) => entries.length).flatMap(([heading, entries]) => heading
+    ? [page.make("details", {}, page.make("summary", { textContent: `${entries.length} ${heading}` }), ...entries.map(choice))]
+    : entries.map(choice)));
 };

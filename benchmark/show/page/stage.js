@@ -20,56 +20,41 @@ page.difference = (canvas, original, decoded) => {
   for (let doubled = 0; doubled < 3; doubled++) context.drawImage(canvas, 0, 0);
 };
 
-// `slot` is {point, at, image, picture, absent}; the caption is the caller's.
-page.stage = (slot, source, describe) => {
+// A pane of {point, at}: its picture and what is laid over it, or why there is none.
+page.stage = ({ point, at }, source, caption) => {
   const stage = page.make("div", { className: "stage" });
-  const figure = page.make("figure", { className: "pane" }, stage, page.make("figcaption", {}, ...describe));
-  const one = { slot, stage, figure, layers: [], canvas: null, over: null, handle: null };
-  const sentence = slot.absent || (source.picture ? "" : source.absent);
-  if (slot.absent) {
-    stage.append(page.make("p", { className: "absent", textContent: slot.absent }));
+  const figure = page.make("figure", { className: "pane" }, stage, page.make("figcaption", {}, ...caption));
+  const one = { stage, figure, layers: [], canvas: null, over: null, handle: null };
+  const say = (text, kind = "absent") => stage.append(page.make("p", { className: kind, textContent: text }));
+  if (!page.pictured(point, at)) {
+    say(page.data.absent[point.pictures[at]]);
     return one;
   }
-  const picture = (path, name) => {
-    const image = page.make("img", {
-      src: path, alt: name, draggable: false, decoding: "sync",
-      width: source.width, height: source.height,
-    });
-    image.addEventListener("error", () => {
-      stage.append(page.make("p", { className: "absent", textContent: `${path} is not beside this page.` }));
-    }, { once: true });
-    return image;
+  const layer = (kind, picture) => {
+    stage.append(page.make("div", { className: `layer ${kind}` }, picture));
+    one.layers.push(picture);
+    return picture;
   };
-  const layer = (kind, image) => {
-    const made = page.make("div", { className: `layer ${kind}` }, image);
-    stage.append(made);
-    one.layers.push(image);
+  const picture = (src, alt) => {
+    const made = page.make("img", { src, alt, draggable: false, decoding: "sync", width: source.width, height: source.height });
+    made.addEventListener("error", () => say(`${src} is not beside this page.`), { once: true });
     return made;
   };
-  const decoded = picture(slot.picture, `${source.name}, decoded: ${page.titleOf(slot.point)}`);
-  if (source.picture) {
-    const original = picture(source.picture, `${source.name}, original`);
-    layer("under", original);
-    one.canvas = page.make("canvas", { role: "img", "aria-label": `Difference ×8, ${page.titleOf(slot.point)}` });
+  const original = source.picture && layer("under", picture(source.picture, `${source.name}, original`));
+  const decoded = layer("over", picture(point.pictures[at], `${source.name}, decoded: ${page.titleOf(point)}`));
+  one.over = decoded.parentElement;
+  if (original) {
+    one.canvas = layer("difference", page.make("canvas", { role: "img", "aria-label": `Difference ×8, ${page.titleOf(point)}` }));
     Promise.all([original.decode(), decoded.decode()])
       .then(() => page.difference(one.canvas, original, decoded))
       .catch(() => {});
-  }
-  one.over = layer("over", decoded);
-  if (one.canvas) {
-    layer("difference", one.canvas);
     one.handle = page.make("div", {
       className: "handle", role: "slider", tabIndex: 0, "aria-orientation": "horizontal",
       "aria-label": "Original to the left, decoded to the right", "aria-valuemin": "0", "aria-valuemax": "100",
     });
-    stage.append(
-      one.handle,
-      page.make("span", { className: "tag left", textContent: "original" }),
-      page.make("span", { className: "tag right", textContent: "decoded" })
-    );
-  } else if (sentence) {
-    stage.append(page.make("p", { className: "absent low", textContent: sentence }));
-  }
+    const tag = (side, text) => page.make("span", { className: `tag ${side}`, textContent: text });
+    stage.append(one.handle, tag("left", "original"), tag("right", "decoded"));
+  } else if (source.absent) say(source.absent, "absent low");
   page.listenToStage(one);
   return one;
 };

@@ -1,170 +1,252 @@
-// The dialog of a point: its images with their numbers, pictures side by side.
+// The dialog of a point: pictures beside each other, their numbers, and the address that opens it.
 "use strict";
 
-page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, from: null };
+page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, sort: 0, down: false };
 
-page.viewer.MODES = [
+page.MODES = [
   ["slider", "Slider"], ["flicker", "Flicker"], ["difference", "Difference ×8"], ["decoded", "Decoded"],
 ];
-page.viewer.FLICKER_MS = 600;
+page.FLICKER_MS = 600;
+page.MOST_PANES = 4;
 
-// The codecs shown at first: the clicked one and another that has a picture, an anchor if one is near.
-page.viewer.first = (point, image, asked) => {
-  const bpp = point.image_bpp[point.images.indexOf(image)];
-  const others = page.data.codecs.map((_, place) => place).filter((place) => place !== point.codec);
-  const shown = others
-    .map((place) => ({ place, found: page.nearest(place, image, bpp) }))
-    .filter(({ found }) => found && typeof found.point.pictures[found.at] === "string")
-    .map(({ place, found }) => {
-      const away = Math.abs(Math.log(found.point.image_bpp[found.at] / bpp));
-      return { place, away, last: !(page.data.neighbours.includes(place) && found.near) };
-    })
-    .sort((one, other) => one.last - other.last || one.away - other.away);
-  const room = page.narrow.matches ? 0 : 1;
-  return [point.codec, ...(asked ?? shown.slice(0, room).map(({ place }) => place))];
+// Links are #dataset/codec/setting/image?beside=codec,codec&metric=column; signs of options stay legible.
+page.linkOf = (point, image, beside) => {
+  const { data } = page;
+  const part = (text) => encodeURIComponent(text).replace(/%3A/g, ":").replace(/%3D/g, "=");
+  const label = (codec) => part(data.codecs[codec].label);
+  const path = `#${part(data.dataset)}/${label(point.codec)}/${part(point.setting)}`;
+  if (image === undefined) return path;
+  const metric = page.metric === data.measures[0].column ? "" : `&metric=${part(page.metric)}`;
+  return `${path}/${part(data.images[image].name)}?beside=${beside.map(label).join(",")}${metric}`;
 };
 
-// The viewer chooses `image` and `codecs` unless given; `from` gets the focus back.
-page.viewer.open = (number, image, codecs, from, said = "") => {
-  const point = page.data.points[number];
-  if (!point || !point.images.length) return;
-  const named = [...point.images].sort((one, other) => one - other); // images are by name
-  const pictured = named.find((one) => typeof point.pictures[point.images.indexOf(one)] === "string");
+// What a link names, as numbers of the page's data: {point, image, beside, metric}, and `said`, a
+// sentence on what the page lacks; null where the address has no link.
+page.linked = () => {
+  const text = location.hash.slice(1);
+  if (!text || page.by(text)) return null;
+  const { data } = page;
+  const lacking = [];
+  const place = (list, what, text, ...tests) => {
+    const found = tests.map((test) => list.findIndex(test)).find((at) => at >= 0);
+    if (found === undefined) lacking.push(`the ${what} “${text}”`);
+    return found;
+  };
+  const codecOf = (text) => place(data.codecs, "codec", text, (one) => one.label === text, (one) => one.name === text);
+  try {
+    const [path, query = ""] = text.split(/\?(.*)/s);
+    const [dataset, codec, setting, image] = path.split("/").map(decodeURIComponent);
+    if (!setting) throw new URIError(path);
+    const more = Object.fromEntries(query.split("&").map((one) => one.split(/=(.*)/s, 2)));
+    place([data], "dataset", dataset, (one) => one.dataset === dataset);
+    const of = codecOf(codec);
+    return {
+      point: of === undefined ? of : data.points[place(data.points, `setting of ${codec}`, setting, (one) => one.codec === of && one.setting === setting)],
+      image: image && place(data.images, "image", image, (one) => one.name === image, (one) => one.name.replace(/\.[^.]*$/, "") === image),
+      beside: more.beside?.split(",").filter(Boolean).map(decodeURIComponent).map(codecOf).filter((one) => one !== undefined),
+      metric: more.metric && data.measures[place(data.measures, "metric", more.metric, (one) => one.column === decodeURIComponent(more.metric))],
+      said: lacking.length ? `The link names ${lacking.join(", ")}, which this page does not have.` : "",
+    };
+  } catch {
+    return { said: `The address ends in “#${text}”, which is no link into this page.` };
+  }
+};
+
+// The codecs shown at first: the point's and another that has a picture, an anchor if one is near.
+page.viewer.first = (point, image) => {
+  const bpp = point.image_bpp[point.images.indexOf(image)];
+  const shown = page.codecs
+    .filter(({ place }) => place !== point.codec)
+    .map(({ place }) => ({ place, ...page.nearest(place, image, bpp) }))
+    .filter((one) => one.point && page.pictured(one.point, one.at))
+    .map((one) => ({
+      place: one.place, away: Math.abs(Math.log(one.point.image_bpp[one.at] / bpp)),
+      last: !(page.data.neighbours.includes(one.place) && one.near),
+    }))
+    .sort((one, other) => one.last - other.last || one.away - other.away);
+  return shown.slice(0, page.narrow.matches ? 0 : 1).map(({ place }) => place);
+};
+
+// Open what the address names, close what it no longer names, and say what the page lacks of it.
+page.viewer.recall = (first) => {
   const { viewer } = page;
-  viewer.point = number;
-  viewer.image = point.images.includes(image) ? image : pictured ?? named[0];
-  viewer.codecs = viewer.first(point, viewer.image, codecs);
-  viewer.from = from ?? document.activeElement;
   const dialog = page.by("viewer");
+  const link = page.linked();
+  const { point } = link ?? {};
+  const open = Boolean(point?.images.length);
+  page.by("notice").textContent = open ? "" : point ? "The page had no room for the images of this point." : link?.said ?? "";
+  if (!open) {
+    clearInterval(viewer.flicker);
+    dialog.close(); // the focus goes back to where it was
+    page.by("panes").replaceChildren();
+    page.stages = [];
+    return;
+  }
+  if (!history.state?.viewer && (first || dialog.open)) { // the page itself is the step before
+    const address = location.href;
+    history.replaceState(null, "", location.pathname + location.search);
+    history.pushState(null, "", address);
+  }
+  if (link.metric) page.chooseMetric(link.metric.column);
+  const named = [...point.images].sort((one, other) => one - other); // images are by name
+  const image = named.includes(link.image) ? link.image
+    : named.find((one) => page.pictured(point, point.images.indexOf(one))) ?? named[0];
+  Object.assign(viewer, { point, image, codecs: [point.codec, ...(link.beside ?? viewer.first(point, image))] });
   if (!dialog.open) dialog.showModal();
-  viewer.say(said);
+  page.by("viewer-notice").textContent = link.said;
   viewer.show(true);
   page.by("viewer-title").focus();
 };
 
-// Say a sentence in the viewer, until the next one.
-page.viewer.say = (sentence) => {
-  page.by("viewer-notice").textContent = sentence;
+// Go back to the page, which is the step before the viewer in the browser's history.
+page.viewer.leave = () => history.state?.viewer && history.back();
+
+// The point first, then the chosen codecs, each at its rate of the image nearest to the point's.
+page.viewer.slots = () => {
+  const { point, image, codecs } = page.viewer;
+  const at = point.images.indexOf(image);
+  const others = codecs
+    .filter((codec) => codec !== point.codec)
+    .map((codec) => page.nearest(codec, image, point.image_bpp[at]))
+    .filter(Boolean);
+  return [{ point, at }, ...others].slice(0, page.MOST_PANES);
 };
 
-// Pictures first where there is little room, else below what changes them; so is the order of focus.
-page.viewer.arrange = () => {
-  const [bar, chips, panes, caption, keys] = [".viewer-bar", ".viewer-codecs", "#panes", "#viewer-caption", ".keys"]
-    .map((selector) => document.querySelector(`#viewer ${selector}`));
-  const parts = page.narrow.matches ? [panes, caption, bar, chips, keys] : [bar, chips, panes, caption, keys];
-  document.querySelector("#viewer .viewer-main").append(...parts);
-};
+// The metrics that a line has room for: the one of the curves, then those that rank codecs.
+page.leads = () => [...new Set([page.metric, ...page.data.leads])].map(page.measure).filter(Boolean);
 
-// One line on the point; behind it everything that is known of it.
-page.viewer.head = (point) => {
-  const { data } = page;
-  const codec = data.codecs[point.codec];
-  const means = (measures) => measures.filter((one) => point.means[one.column].value !== null).map((one) => {
-    const mean = point.means[one.column];
-    return page.reading(one, mean.value) + (mean.images === point.count ? "" : ` (${page.images(mean.images)})`);
-  });
-  page.by("viewer-title").textContent = page.titleOf(point);
-  page.by("viewer-line").textContent = [`${page.rate(point.bpp)} bpp`, ...means(page.leads())].join("  ·  ");
-  const facts = {
-    Dataset: `${data.title}, means over ${page.images(point.count)}`,
-    Metrics: means(data.measures).join(", "),
-    Version: codec.version,
-    Caveats: codec.caveats.join("; "),
-    Call: codec.call,
-    Protocols: [data.coding, ...data.measures.map((one) => one.protocol)].join(", "),
-  };
-  page.by("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, text]) => text).map(([term, text]) =>
-    page.make("div", {}, page.make("dt", { textContent: term }), page.make("dd", { textContent: text }))));
+// The caption of a pane: codec, setting, rate (and how far from the first one's), numbers.
+page.describe = ({ point, at }, bpp) => {
+  const own = point.image_bpp[at];
+  const away = Math.abs(own / bpp - 1) < 0.0005 ? "" : ` (×${(own / bpp).toFixed(2)})`;
+  const number = (textContent, far = "") => page.make("span", { className: `numbers ${far}`, textContent });
+  return [
+    page.make("strong", {}, page.swatch(page.codecs[point.codec]), page.make("span", { textContent: page.titleOf(point) })),
+    number(`${page.rate(own)} bpp${away}`, page.close(own, bpp) ? "" : "far"),
+    ...page.leads().filter((one) => one.by_image && point.image_values[one.column][at] !== null)
+      .map((one) => number(page.reading(one, point.image_values[one.column][at]))),
+  ];
 };
 
 page.viewer.show = (fit) => {
   const { data, viewer, sight } = page;
-  const point = data.points[viewer.point];
-  const source = data.images[viewer.image];
-  const at = point.images.indexOf(viewer.image);
-  viewer.head(point);
-  const slots = page.slots(point, viewer.image, viewer.codecs);
+  const { point, image } = viewer;
+  const source = data.images[image];
+  const slots = viewer.slots();
+  const bpp = point.image_bpp[slots[0].at];
   const panes = page.by("panes");
-  page.stages = slots.map((slot) => page.stage(slot, source, page.describe(slot, point.image_bpp[at])));
+  page.stages = slots.map((slot) => page.stage(slot, source, page.describe(slot, bpp)));
   panes.replaceChildren(...page.stages.map((one) => one.figure));
   panes.style.setProperty("--columns", page.columns(slots.length, source));
-  page.codecChips(page.by("codec-choice"), point, viewer.image, viewer.codecs, viewer.toggle);
-  viewer.order = page.imageTable(page.by("image-table"), point, viewer.image, viewer.choose);
+  page.by("viewer-title").textContent = page.titleOf(point);
+  const means = page.leads().filter((one) => point.means[one.column].value !== null);
+  page.by("viewer-line").textContent = [`${page.rate(point.bpp)} bpp`, ...means.map((one) => {
+    const mean = point.means[one.column];
+    return page.reading(one, mean.value) + (mean.images === point.count ? "" : ` (${page.images(mean.images)})`);
+  })].join("  ·  ");
   page.by("viewer-caption").textContent =
     `${source.name}, ${source.width} × ${source.height} pixels` +
-    (slots.length > 1 ? `; other codecs at their rate of this image nearest to ${page.rate(point.image_bpp[at])} bpp.` : ".") +
-    (source.picture ? "" : ` ${source.absent}`);
-  const sweep = page.sweep(point.codec).filter((one) => one.images.includes(viewer.image));
+    (slots.length > 1 ? `; other codecs at their rate of this image nearest to ${page.rate(bpp)} bpp.` : ".");
+  const sweep = viewer.sweep();
   page.by("rate-down").disabled = sweep[0] === point;
   page.by("rate-up").disabled = sweep.at(-1) === point;
-  viewer.remember();
+  viewer.chooseCodecs(bpp);
+  viewer.table(slots);
+  // The address opens this again; moving about is no step in the browser's history.
+  history.replaceState({ viewer: true }, "", page.linkOf(point, image, viewer.codecs.slice(1)));
   viewer.setMode(sight.mode);
   if (fit || sight.fitted) page.fit();
   else page.showSight();
 };
 
-// The address names what is open, so that a link opens it again. Opening is a step in the browser's
-// history, so that Back closes; moving about is none.
-page.viewer.remember = () => {
+// Codecs that have the image: those of the legend, the others folded.
+page.viewer.chooseCodecs = (bpp) => {
+  const { point, image, codecs } = page.viewer;
+  const full = codecs.length >= page.MOST_PANES;
+  const listed = page.codecs.map((one) => {
+    const checked = codecs.includes(one.place);
+    const found = one.place === point.codec ? { point, at: point.images.indexOf(image) } : page.nearest(one.place, image, bpp);
+    return {
+      ...one, checked, found, disabled: one.place === point.codec || (full && !checked),
+      unshown: found && !page.pictured(found.point, found.at), detail: found && `nearest rate: ${found.point.setting}`,
+    };
+  }).filter((one) => one.found);
+  const isFirst = (one) => one.checked || page.first.has(one.key);
+  page.choices(page.by("codec-choice"), [["", listed.filter(isFirst)], ["more codecs", listed.filter((one) => !isFirst(one))]],
+    (one, checked) => {
+      page.viewer.codecs = checked ? [...codecs, one.place] : codecs.filter((other) => other !== one.place);
+      page.viewer.show(true);
+      page.by("codec-choice").querySelector(`[value="${one.key}"]`).focus();
+    });
+};
+
+// A row of every image: its numbers and, beside another codec, its difference to that; headers sort.
+page.viewer.table = ([{ point }, other]) => {
   const { viewer } = page;
-  if (!page.by("viewer").open) return;
-  const address = page.link.of(viewer.point, viewer.image, viewer.codecs.slice(1));
-  if (history.state?.viewer) history.replaceState(history.state, "", address);
-  else history.pushState({ viewer: true }, "", address);
+  const measures = page.leads().filter((one) => one.by_image && point.image_values[one.column].some((value) => value !== null));
+  const [lead] = other ? measures : [];
+  const difference = (number, at) => {
+    const [mine, its] = [point.image_values[lead.column][at], other.point.image_values[lead.column][other.point.images.indexOf(number)]].map(page.value);
+    return Number.isFinite(mine) && Number.isFinite(its) ? mine - its : null;
+  };
+  const signed = (value) => (value > 0 ? "+" : "") + page.text(lead, value);
+  const columns = [
+    ["image", (number) => page.data.images[number].name, String],
+    ["bpp", (_, at) => point.image_bpp[at], page.rate],
+    ...measures.map((one) => [one.label, (_, at) => page.value(point.image_values[one.column][at]), (value) => page.text(one, value)]),
+    ...(lead ? [[`${lead.name} minus ${page.data.codecs[other.point.codec].name}`, difference, signed]] : []),
+  ];
+  const rows = point.images.map((number, at) => ({ number, at, values: columns.map(([, value]) => value(number, at)) }));
+  const key = (row) => row.values[viewer.sort] ?? -Infinity;
+  rows.sort((one, another) => (key(one) < key(another) ? -1 : key(one) > key(another) ? 1 : 0) * (viewer.down ? -1 : 1));
+  const table = page.by("image-table");
+  const heads = columns.map(([text], place) => {
+    const button = page.make("button", { type: "button", textContent: text });
+    button.addEventListener("click", () => {
+      Object.assign(viewer, { sort: place, down: viewer.sort === place && !viewer.down });
+      viewer.table([{ point }, other]);
+      table.tHead.rows[0].cells[place].firstChild.focus();
+    });
+    const order = viewer.sort !== place ? "none" : viewer.down ? "descending" : "ascending";
+    return page.make("th", { scope: "col", className: place ? "number" : "text", "aria-sort": order }, button);
+  });
+  const body = rows.map(({ number, at, values }) => {
+    const now = number === viewer.image;
+    const button = page.make("button", {
+      type: "button", "data-image": number, textContent: values[0], title: values[0], ...(now && { "aria-current": "true" }),
+    });
+    button.addEventListener("click", () => viewer.choose(number));
+    return page.make("tr", { className: `${now ? "now" : ""} ${page.pictured(point, at) ? "" : "unshown"}` },
+      page.make("th", { scope: "row", className: "text" }, button),
+      ...columns.slice(1).map(([,, text], place) => page.make("td", { className: "number", textContent: text(values[place + 1]) })));
+  });
+  table.replaceChildren(
+    page.make("caption", { className: "unseen", textContent: `Images of ${page.titleOf(point)}` }),
+    page.make("thead", {}, page.make("tr", {}, ...heads)), page.make("tbody", {}, ...body));
+  viewer.order = rows.map((row) => row.number);
+  page.by("finding").textContent = lead ? viewer.finding(lead, point, other.point, rows.map((row) => row.values.at(-1)), signed) : "";
 };
 
-// Give the focus back; where the address still names what was open, again when it no longer does
-// (start.js), since going back to a section takes the focus.
-page.viewer.leave = () => {
-  page.viewer.from?.focus({ preventScroll: true });
-  if (history.state?.viewer) history.back();
-  else page.viewer.from = null;
-};
-
-// Open what the address names, close what it no longer names, and say what the page lacks of it.
-page.viewer.recall = () => {
-  const dialog = page.by("viewer");
-  const link = page.link.read(location.hash);
-  const open = link !== null && link.number !== null;
-  const notice = page.by("notice");
-  notice.textContent = link && !open ? link.said : "";
-  notice.hidden = !notice.textContent;
-  if (!open) {
-    if (dialog.open) dialog.close();
-    return;
-  }
-  // A link that was followed has the page itself as the step before it.
-  if (!history.state?.viewer) history.replaceState(null, "", location.pathname + location.search);
-  if (link.metric !== null) page.curves.choose(page.data.measures[link.metric].column);
-  page.viewer.open(link.number, link.image, link.beside, page.by("chart"), link.said);
+// The mean of paired differences with its interval, by Student's t, and how many are better.
+page.viewer.finding = (measure, point, other, values, signed) => {
+  const differences = values.filter((one) => one !== null);
+  const count = differences.length;
+  const mean = differences.reduce((sum, one) => sum + one, 0) / count;
+  const squares = differences.reduce((sum, one) => sum + (one - mean) ** 2, 0);
+  const half = (page.data.quantiles[count - 2] ?? NaN) * Math.sqrt(squares / (count - 1) / count);
+  const better = differences.filter((one) => (measure.better === "higher" ? one > 0 : one < 0)).length;
+  const interval = Number.isNaN(half) ? "" : ` (paired ${page.data.confidence} % interval ${signed(mean - half)} to ${signed(mean + half)})`;
+  return count ? `${page.titleOf(point)} at ${page.rate(point.bpp)} bpp minus ${page.titleOf(other)} at ${page.rate(other.bpp)} bpp: ` +
+    `${measure.name} ${signed(mean)}${measure.unit}${interval}, better in ${better} of ${page.images(count)}.` : "";
 };
 
 page.viewer.choose = (image) => {
   const { viewer } = page;
-  const before = page.data.images[viewer.image];
-  const now = page.data.images[image];
-  const focused = document.activeElement?.closest("#image-table") !== null;
+  const [before, now] = [viewer.image, image].map((one) => page.data.images[one]);
+  const focused = document.activeElement?.closest("#image-table tbody");
   viewer.image = image;
   viewer.show(before.width !== now.width || before.height !== now.height);
-  if (focused) document.querySelector(`#image-table button[data-image="${image}"]`).focus();
-};
-
-page.viewer.toggle = (codec) => {
-  const { viewer } = page;
-  viewer.codecs = viewer.codecs.includes(codec)
-    ? viewer.codecs.filter((one) => one !== codec)
-    : [...viewer.codecs, codec];
-  viewer.show(true);
-  page.by("codec-choice").querySelector(`[data-codec="${codec}"]`)?.focus();
-};
-
-// Codecs that could stand beside the point and have no chip.
-page.viewer.others = () => {
-  const { point, image, codecs } = page.viewer;
-  const { images, image_bpp } = page.data.points[point];
-  const bpp = image_bpp[images.indexOf(image)];
-  return codecs.length >= page.MOST_PANES ? [] : page.allCodecs().filter((one) =>
-    !codecs.includes(one.place) && !page.shown.keys.includes(one.key) && page.nearest(one.place, image, bpp));
+  if (focused) document.querySelector(`#image-table [data-image="${image}"]`).focus();
 };
 
 page.viewer.nextImage = (step) => {
@@ -172,28 +254,27 @@ page.viewer.nextImage = (step) => {
   page.viewer.choose(order[(order.indexOf(image) + step + order.length) % order.length]);
 };
 
+// The codec's points that have the image, lowest rate first.
+page.viewer.sweep = () => page.sweep(page.viewer.point.codec).filter((one) => one.images.includes(page.viewer.image));
+
 page.viewer.nextRate = (step) => {
-  const { viewer } = page;
-  const point = page.data.points[viewer.point];
-  const sweep = page.sweep(point.codec).filter((one) => one.images.includes(viewer.image));
-  const next = sweep[sweep.indexOf(point) + step];
+  const sweep = page.viewer.sweep();
+  const next = sweep[sweep.indexOf(page.viewer.point) + step];
   if (!next) return;
-  viewer.point = page.data.points.indexOf(next);
-  page.curves.chosen = viewer.point;
-  viewer.show(false);
+  page.viewer.point = next;
+  page.viewer.show(false);
 };
 
 page.viewer.setMode = (mode) => {
   const { viewer, sight } = page;
   clearInterval(viewer.flicker);
-  sight.mode = mode;
-  sight.original = false;
-  for (const radio of document.querySelectorAll("#mode-choice input")) radio.checked = radio.value === mode;
-  if (mode === "flicker" && page.by("viewer").open) {
+  Object.assign(sight, { mode, original: false });
+  page.press(page.by("mode-choice"), mode);
+  if (mode === "flicker") {
     viewer.flicker = setInterval(() => {
       sight.original = !sight.original;
       page.showSight();
-    }, page.calm.matches ? 3 * viewer.FLICKER_MS : viewer.FLICKER_MS);
+    }, window.matchMedia("(prefers-reduced-motion: reduce)").matches ? 3 * page.FLICKER_MS : page.FLICKER_MS);
   }
   page.showSight();
 };
@@ -217,12 +298,11 @@ page.viewer.KEYS = {
   "+": () => page.zoom(1.25),
   "=": () => page.zoom(1.25),
   "-": () => page.zoom(0.8),
-  "−": () => page.zoom(0.8),
-  l: () => page.link.copy(page.viewer.say),
   0: () => page.fit(),
   1: () => page.zoomWhole(),
   ",": () => page.moveSplit(page.sight.split - 0.02),
   ".": () => page.moveSplit(page.sight.split + 0.02),
+  Escape: () => page.viewer.leave(),
 };
 page.viewer.ARROWS = {
   ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40],
@@ -233,8 +313,7 @@ page.viewer.listenToKeys = (dialog) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const arrow = page.viewer.ARROWS[key];
-    const elsewhere = event.target.closest("input, select, .scroll");
-    if (arrow && !elsewhere) page.pan(...arrow);
+    if (arrow && !event.target.closest("input, .scroll")) page.pan(...arrow);
     else if (page.viewer.KEYS[key]) page.viewer.KEYS[key]();
     else return;
     event.preventDefault();
@@ -244,12 +323,11 @@ page.viewer.listenToKeys = (dialog) => {
   });
 };
 
-page.viewer.start = () => {
+page.startViewer = () => {
   const dialog = page.by("viewer");
-  page.segments(page.by("mode-choice"), "mode", page.viewer.MODES, page.sight.mode, page.viewer.setMode);
+  page.segments(page.by("mode-choice"), "mode", page.MODES, page.viewer.setMode);
   const clicks = {
-    "viewer-close": () => dialog.close(),
-    "copy-link": () => page.link.copy(page.viewer.say),
+    "viewer-close": page.viewer.leave,
     "zoom-in": () => page.zoom(1.25),
     "zoom-out": () => page.zoom(0.8),
     "zoom-fit": page.fit,
@@ -258,21 +336,13 @@ page.viewer.start = () => {
     "rate-up": () => page.viewer.nextRate(1),
   };
   for (const [id, act] of Object.entries(clicks)) page.by(id).addEventListener("click", act);
-  page.finder(page.by("find-codec"), "Add a codec", page.viewer.others, (one) => page.viewer.toggle(one.place));
-  page.viewer.arrange();
   page.viewer.listenToKeys(dialog);
-  dialog.addEventListener("close", () => {
-    if (dialog.open) return; // the event is late: Forward has opened the viewer again
-    clearInterval(page.viewer.flicker);
-    page.by("panes").replaceChildren();
-    page.stages = [];
-    page.curves.draw();
-    page.viewer.leave();
-  });
-  for (const button of document.querySelectorAll("button[data-point]")) {
-    const number = Number(button.dataset.point);
-    button.disabled = !page.data.points[number].images.length;
-    button.addEventListener("click", () => page.viewer.open(number, null, null, button));
-  }
+  // A close of the browser's own, say a phone's gesture; the event may come when it is open again.
+  dialog.addEventListener("close", () => dialog.open || page.viewer.leave());
   new ResizeObserver(() => (page.sight.fitted ? page.fit() : page.showSight())).observe(page.by("panes"));
+  window.addEventListener("hashchange", () => page.viewer.recall(false));
+  page.viewer.recall(true);
 };
+
+page.startCurves();
+page.startViewer();

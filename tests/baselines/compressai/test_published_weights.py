@@ -38,6 +38,8 @@ def test_the_files_to_fetch_are_those_of_every_quality_of_a_model_and_metric():
     assert third.name == "bmshj2018-hyperprior-3-6d87be32.pth.tar"
     assert third.url.endswith(f"/{third.name}")
     assert third.sha256 == "6d87be32"
+    matched = CompressAI.published_weights({"model": "mbt2018", "weights": "matched"})
+    assert {"hyperprior-1.safetensors", "hyperprior-1.json"} <= {file.name for file in matched}
     with pytest.raises(BadOption, match="publishes no weights"):
         CompressAI.published_weights({"model": "bmshj2018-factorized-relu"})
 

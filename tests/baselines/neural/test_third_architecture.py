@@ -121,7 +121,8 @@ def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds
 
 
 def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
-    write_photographs(tmp_path)
-    words = "--model", "factorised", "--data", tmp_path / "photos", "--out", tmp_path / "run"
-    with pytest.raises(UsageError, match="the recipe smoke cannot train factorised: a multi_rate"):
-        bench("train", "--recipe", "smoke", *words)
+    recipe = tmp_path / "recipe.toml"
+    text = (recipes.FOLDER / "smoke.toml").read_text()
+    recipe.write_text(f'architecture = "factorised"\n{text}')
+    with pytest.raises(UsageError, match="no recipe: a multi_rate stage"):
+        bench("train", "--recipe", recipe, "--data", tmp_path, "--out", tmp_path / "run")

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from support.page.opened import DESKTOP, click_point, loaded
+from support.page.opened import DESKTOP, click_point, loaded, number_of
 from support.page.results import HOSTILE
 from support.quick import quick
 
@@ -53,9 +53,9 @@ def test_a_link_opens_a_point_its_image_its_neighbours_and_the_metric(follow, da
 def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
     page = visit(file)
     page.get_by_role("radio", name="MS-SSIM").check(force=True)
-    page.locator("#crops button:enabled").first.click()
+    page.locator("#crops a").first.click()
     page.locator("#image-table tbody button", has_text=HOSTILE).click()
-    page.locator("#codec-choice button:enabled[aria-pressed=false]").last.click()
+    page.locator("#codec-choice input:enabled:not(:checked)").last.click()
     page.keyboard.press("]" if page.locator("#rate-up").is_enabled() else "[")
     now, address = opened(page), page.url
     assert len(now[2]) == 3
@@ -73,7 +73,7 @@ def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
     ("part", "said"),
     [
         ("{set}/nocodec/q=2/cup", "The link names the codec “nocodec”, which this page does not"),
-        ("{set}/webp/quality=41/cup", "the setting “quality=41” of webp, which this page"),
+        ("{set}/webp/quality=41/cup", "the setting of webp “quality=41”, which this page"),
         ("nothing", "“#nothing”, which is no link into this page."),
         ("%E0%A4%A/webp/quality=40", "which is no link into this page."),
         ("codec=webp&setting=quality%3D40", "which is no link into this page."),
@@ -118,7 +118,7 @@ def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data,
         page.locator("#viewer-close").click()
     page.wait_for_url(before)
     assert not page.locator("#viewer").is_visible()
-    page.wait_for_selector("#chart:focus")
+    page.wait_for_selector("#chart .point:focus")
 
 
 @pytest.mark.slow
@@ -156,16 +156,12 @@ def test_an_edited_address_moves_the_open_viewer(follow, data):
 
 
 @pytest.mark.slow
-def test_the_link_can_be_copied_or_is_said_to_be_in_the_address_bar(visit, file, data):
+def test_settings_in_the_table_are_links_to_their_images(visit, file, data):
     page = visit(file)
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    click_point(page, data)
-    page.keyboard.press("l")
-    page.wait_for_function("() => document.getElementById('viewer-notice').textContent !== ''")
-    assert page.locator("#viewer-notice").inner_text() == "The link is copied."
-    assert page.evaluate("navigator.clipboard.readText()") == page.url
-    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
-    page.locator("#copy-link").click()
-    page.wait_for_function(
-        "() => document.getElementById('viewer-notice').textContent.includes('address bar')"
-    )
+    page.locator("#all-points summary").click()
+    point = data["points"][number_of(data, "webp", "quality=40")]
+    codec = data["codecs"][point["codec"]]["name"]
+    row = page.locator("#all-points tr", has_text=codec).filter(has_text="quality=40")
+    assert row.locator("a").get_attribute("href") == f"#{data['dataset']}/webp/quality=40"
+    row.locator("a").click()
+    assert opened(page)[0] == f"{codec} quality=40"

@@ -6,7 +6,7 @@ from scipy import stats
 
 from benchmark.rows.store import Store
 from benchmark.show.page.content import contrast
-from support.page.opened import PHONE, loaded, number_of, place_of
+from support.page.opened import PHONE, loaded, number_of, open_point, place_of
 from support.page.results import data_of, make_page, make_page_of_sets
 from support.processes import until
 from support.quick import quick
@@ -17,7 +17,7 @@ def curves_of(page):
     """The curves of the chart by name, as they are drawn."""
     return page.evaluate(
         """() => Object.fromEntries(document.getElementById("chart").chart.series.map(
-            (one) => [one.name, {...one, error: one.points.some((point) => point.ends)}]))"""
+            (one) => [one.name, one]))"""
     )
 
 
@@ -44,8 +44,8 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     names = [record["name"] for place, record in enumerate(data["codecs"]) if place in drawable]
     assert len(names) == 4
     assert drawn() == means("psnr_db", names)
-    page.locator("#legend button", has_text="webp").click()
-    assert page.locator("#legend button", has_text="webp").get_attribute("aria-pressed") == "false"
+    page.locator("#legend label", has_text="webp").click()
+    assert not page.locator("#legend label", has_text="webp").locator("input").is_checked()
     names.remove("WebP")
     assert drawn() == means("psnr_db", names)
     axis = "() => document.getElementById('chart').chart.x.log"
@@ -65,14 +65,14 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
 
 
 @pytest.mark.slow
-def test_points_are_drawn_where_their_numbers_are_and_a_rectangle_zooms(visit, file, data):
+def test_points_are_drawn_where_their_numbers_are(visit, file):
     """Against the numbers at the axes, read off the drawing."""
     page = visit(file)
     page.uncheck("#log-rate")
 
-    def ticks(attribute, anchor):
+    def ticks(attribute, kind):
         result = page.eval_on_selector_all(
-            f"#chart text[text-anchor={anchor}]:not([class])",
+            f"#chart text{kind}",
             "(all) => all.map((one) => [Number(one.textContent),"
             f" Number(one.getAttribute('{attribute}'))])",
         )
@@ -80,7 +80,7 @@ def test_points_are_drawn_where_their_numbers_are_and_a_rectangle_zooms(visit, f
 
     def drawn():
         series = page.locator("#chart .series").last
-        boxes = [one.bounding_box() for one in series.locator(".point").all()]
+        boxes = [one.bounding_box() for one in series.locator(".marker").all()]
         left, top = (page.locator("#chart").bounding_box()[name] for name in "xy")
         return [
             (box["x"] + box["width"] / 2 - left, box["y"] + box["height"] / 2 - top)
@@ -89,23 +89,12 @@ def test_points_are_drawn_where_their_numbers_are_and_a_rectangle_zooms(visit, f
 
     def expected():
         (x, y), curve = (
-            (ticks("x", "middle"), ticks("y", "end")),
+            (ticks("x", ":not([class])"), ticks("y", ".number")),
             list(curves_of(page).values())[-1],
         )
         return [(np.polyval(x, one), np.polyval(y, other) - 4) for one, other in places(curve)]
 
-    before = drawn()
-    assert np.abs(np.array(before) - expected()).max() < 1
-    left, top = (page.locator("#chart").bounding_box()[name] for name in "xy")
-    (x, y) = before[1]
-    page.mouse.move(left + x - 60, top + y - 60)
-    page.mouse.down()
-    page.mouse.move(left + x + 60, top + y + 60, steps=3)
-    page.mouse.up()
     assert np.abs(np.array(drawn()) - expected()).max() < 1
-    assert np.ptp(drawn(), axis=0).min() > 1.5 * np.ptp(before, axis=0).min()
-    page.mouse.dblclick(left + 300, top + 20)
-    assert np.abs(np.array(drawn()) - before).max() < 0.1
 
 
 @pytest.fixture(scope="module")
@@ -125,58 +114,46 @@ def kodak(tmp_path_factory):
     return make_page(folder, "kodak")
 
 
-def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak):
+def test_eight_curves_are_shown_and_others_are_folded_in_the_legend(visit, kodak):
     page = visit(kodak)
     data = data_of(kodak)
     shown = [data["codecs"][place]["name"] for place in data["shown"]["codecs"]]
     assert len(shown) == 8
     assert set(curves_of(page)) == {name + "*" * (name == "JPEG") for name in shown}
-    rows = page.locator("#all-points tbody tr:not([hidden])")
-    note = page.locator("#ranking [data-sign]").first
-    assert (note.count(), note.is_visible()) == (1, False)  # the row that it is about is not shown
-    page.locator("#all-points summary").click()
-    few = rows.count()
-    field = page.locator("#find-curve input")
-    assert "3 codecs" in field.get_attribute("placeholder")
-    field.fill("jpeg2000 lossy")
-    assert page.locator("#find-curve .found button").count() == 11 - 8
-    field.press("Enter")
-    assert (field.input_value(), len(curves_of(page))) == ("", 9)
-    assert rows.count() == few + 4
-    page.locator("#every-curve").click()
+    others = page.locator("#legend details", has_text="3 more codecs")
+    assert others.locator("input:checked").count() == 0
+    others.locator("summary").click()
+    others.locator("label").first.click()
+    assert len(curves_of(page)) == 9
+    assert others.locator("label").first.is_visible()  # it stays open
+    for rest in others.locator("label").all()[1:]:
+        rest.click()
     assert len(curves_of(page)) == 11
-    assert rows.count() == len(data["points"])
-    assert "†" in note.inner_text()
-    assert note.is_visible()
-    field.fill("no such codec")
-    assert "No other curve" in page.locator("#find-curve .found").inner_text()
 
 
 @pytest.mark.slow
-def test_a_codec_is_found_for_the_viewer_and_its_keys_are_letters_of_the_search(visit, kodak):
+def test_a_folded_codec_can_stand_beside_a_point(visit, kodak):
     page = visit(kodak)
-    page.evaluate("page.viewer.open(0, null, null, document.body)")
-    chips = page.locator("#codec-choice .chip")
-    assert chips.count() == 8
-    page.locator("#find-codec input").press_sequentially("lossy f d")
-    assert page.locator("#find-codec .found button").count() == 0
-    assert page.evaluate("page.sight.mode") == "slider"
-    page.locator("#find-codec input").fill("lossy")
-    page.keyboard.press("Enter")
-    assert chips.count() == 9
+    open_point(page)
+    assert page.locator("#codec-choice > label").count() == 8
+    page.locator("#codec-choice details summary").click()
+    page.locator("#codec-choice details label").first.click()
+    assert page.locator("#codec-choice > label").count() == 9
     assert page.locator("#panes .pane").count() == 2
+    assert page.locator("#codec-choice input:focus").is_checked()
 
 
 @pytest.mark.slow
-def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak):
+def test_a_published_curve_can_be_shown_and_its_hover_names_the_source(visit, kodak):
     [vtm] = [
         record
         for record in data_of(kodak)["published"]["psnr_db"]
         if record["name"] == "VTM (CompressAI, published)"
     ]
     page = visit(kodak)
-    page.locator("#find-curve input").fill("vtm compressai")
-    page.locator("#find-curve .found button").first.click()
+    page.locator("#legend details", has_text="published").locator("summary").click()
+    legend = page.locator("#legend label", has_text="VTM (CompressAI, published)")
+    legend.click()
     result = curves_of(page)["VTM (CompressAI, published)"]
     assert (result["filled"], result["dashes"]) == (False, "4 3")
     assert all(curve["filled"] for name, curve in curves_of(page).items() if name[:3] != "VTM")
@@ -187,10 +164,9 @@ def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak)
     message = page.locator("#chart .tip").inner_text()
     assert vtm["source"] in message
     assert len(message.splitlines()) <= 5
-    legend = page.locator("#legend .legend-entry", has_text="VTM (CompressAI, published)")
     assert vtm["points"][0]["reference"] in legend.get_attribute("title")
     page.locator("#all-points summary").click()
-    page.locator("button[data-point]").first.click()
+    page.locator("#all-points a").first.click()
     absent = page.locator("#panes .absent").first.inner_text()
     assert "was not kept; `bench run --codecs jpeg" in absent
 
@@ -207,36 +183,36 @@ def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_
     assert point["ends"] == pytest.approx([low, high], rel=1e-4)
     assert f"interval: {low:.4f} to {high:.4f}" in " ".join(point["hover"]).replace("−", "-")
     caption = page.locator("#curve-caption").inner_text()
-    assert "fewer than 50 images" in caption
-    assert page.locator("#legend button.legend-entry").all_inner_texts() == ["jpeg*"]
+    assert "one value of the whole set of 4 images. Arrow down: lower is better." in caption
+    assert page.locator("#legend label").all_inner_texts() == ["jpeg*"]
     page.uncheck("#intervals")
     assert page.locator("#chart .interval").count() == 0
-    assert not page.locator("#images").is_visible()
     page.locator("#all-points summary").click()
-    page.locator("button[data-point]").click()
+    page.locator("#all-points a").click()
     assert page.locator("#image-table thead th").all_inner_texts() == ["image", "bpp"]
 
 
 @pytest.mark.slow
-def test_two_settings_are_compared_image_by_image(visit, file, data, results):
+def test_two_settings_are_compared_image_by_image(visit, file, data):
     page = visit(file)
-    numbers = [number_of(data, "webp", "quality=40"), number_of(data, "jpeg", "quality=50")]
-    page.select_option("#scatter-setting", str(numbers[0]))
-    page.select_option("#scatter-against", str(numbers[1]))
+    page.evaluate(f"location.hash = '{data['dataset']}/webp/quality=40/cup.png?beside=jpeg'")
+    page.wait_for_selector("#viewer[open]")
+    setting = page.locator("#panes figcaption strong").last.inner_text().split(" ")[1]
+    numbers = [number_of(data, "webp", "quality=40"), number_of(data, "jpeg", setting)]
     webp, jpeg = (np.array(data["points"][n]["image_values"]["psnr_db"]) for n in numbers)
     test = stats.ttest_rel(webp, jpeg).confidence_interval(0.95)
-    message = page.locator("#scatter-finding").inner_text().replace("−", "-")
+    message = page.locator("#finding").inner_text().replace("−", "-")
     assert (
-        f": {np.mean(webp - jpeg):+.2f} dB (95 % interval {test.low:+.2f} to {test.high:+.2f}"
-        in message
+        f"PSNR {np.mean(webp - jpeg):+.2f} dB (paired 95 % interval "
+        f"{test.low:+.2f} to {test.high:+.2f})" in message
     )
     assert f"better in {np.count_nonzero(webp > jpeg)} of 3 images" in message
-    page.mouse.click(*place_of(page, jpeg[1], webp[1], "scatter"))
-    image = data["points"][numbers[0]]["images"][1]
-    current = page.locator("#image-table [aria-current]").inner_text()
-    assert current == data["images"][image]["name"]
-    panes = page.locator("#panes figcaption strong").all_inner_texts()
-    assert [pane.split(" ")[0] for pane in panes] == ["WebP", "JPEG"]
+    page.locator("#image-table thead button", has_text="minus JPEG").click()
+    cells = page.locator("#image-table tbody td:last-child").all_inner_texts()
+    assert cells == [f"{one:+.2f}".replace("-", "−") for one in sorted(webp - jpeg)]
+    names = [data["images"][n]["name"] for n in data["points"][numbers[0]]["images"]]
+    order = [names[place] for place in np.argsort(webp - jpeg)]
+    assert page.locator("#image-table tbody th").all_inner_texts() == order
 
 
 def test_everything_can_be_done_from_the_keyboard(visit, file, data):
@@ -251,10 +227,11 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     assert (page.evaluate("document.activeElement.id"), page.evaluate(focus)) == ("chart", "solid")
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    reported = page.locator("#chart-status").inner_text()
+    reported = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert page.locator("#tip").inner_text().startswith(reported.partition(",")[0])
     page.keyboard.press("Enter")
     page.wait_for_selector("#viewer[open]")
-    assert reported.startswith(page.locator("#viewer-title").inner_text() + ":")
+    assert reported.startswith(page.locator("#viewer-title").inner_text() + ",")
     for key, mode in (("f", "flicker"), ("d", "difference"), ("v", "decoded"), ("s", "slider")):
         page.keyboard.press(key)
         assert page.locator("#mode-choice input:checked").get_attribute("value") == mode
@@ -278,7 +255,7 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     page.keyboard.press("0")
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
-    assert page.evaluate("document.activeElement.id") == "chart"
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == reported
 
 
 def colours(page):
@@ -298,7 +275,7 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     ink, paper = colours(page)
     assert contrast(ink, paper) > 12
     assert (contrast(paper, "#000000") < 2) == (scheme == "dark")
-    page.locator("#crops button:enabled").first.tap()
+    page.locator("#crops a").first.tap()
     page.wait_for_selector("#viewer[open]")
     loaded(page)
     inside = "(box) => [box.scrollWidth, box.clientWidth]"
@@ -319,7 +296,17 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
 @pytest.mark.slow
 def test_the_theme_changes_with_the_readers(visit, file):
     page = visit(file, color_scheme="light")
-    assert curves_of(page)["JPEG"]["colour"] == "#000000"
+
+    def stroke():
+        names = [*curves_of(page)]
+        colour = (
+            page.locator("#chart .series")
+            .nth(names.index("JPEG"))
+            .evaluate("(one) => getComputedStyle(one).stroke")
+        )
+        return "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(","))
+
+    assert stroke() == "#000000"
     page.emulate_media(color_scheme="dark")
-    assert until(lambda: curves_of(page)["JPEG"]["colour"] != "#000000", 20)
-    assert contrast(curves_of(page)["JPEG"]["colour"], colours(page)[1]) >= 4.5
+    assert until(lambda: stroke() != "#000000", 20)
+    assert contrast(stroke(), colours(page)[1]) >= 4.5

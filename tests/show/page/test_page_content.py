@@ -10,6 +10,7 @@ import sys
 from base64 import b64decode
 from html import unescape
 from typing import get_args
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from benchmark.show.page.content import (
     contrast,
     json_text,
     leave_out_images,
+    marker_path,
     on_dark,
 )
 from support.page.results import (
@@ -109,23 +111,26 @@ def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
 def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
     data, rows = data_of(page), rows_of(measured_once)
     result = re.findall(
-        r'<button type="button" (\S[^>]*)><img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"',
+        r'<figure>(?:<a href="([^"]+)">)?<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"',
         page.read_text(),
     )
     parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in result]
-    assert result[0][0] == "disabled"
+    assert result[0][0] == ""
     [name] = {unescape(alt).partition(", ")[0] for _, _, alt in result} & set(IMAGES)
     side, left, top = map(int, re.findall(r"\d+", result[0][2].rpartition(":")[2]))
     assert len(result) > 2
     rates = []
-    for (opens, _, _), part in zip(result, parts, strict=True):
-        if opens == "disabled":
+    for (link, _, _), part in zip(result, parts, strict=True):
+        if not link:
             [sha256] = {record["image_sha256"] for record in rows if record["image"] == name}
         else:
-            number, image = map(int, re.findall(r"\d+", opens))
-            point = data["points"][number]
-            assert data["images"][image]["name"] == name
-            at = point["images"].index(image)
+            _, label, setting, opened = map(unquote, unescape(link).split("/"))
+            assert opened == name
+            codec = [one["label"] for one in data["codecs"]].index(label)
+            [point] = [
+                one for one in data["points"] if (one["codec"], one["setting"]) == (codec, setting)
+            ]
+            at = [data["images"][number]["name"] for number in point["images"]].index(name)
             rate = point["image_bpp"][at]
             rates.append(rate)
             sha256 = point["pictures"][at][9:73]
@@ -162,14 +167,13 @@ def test_every_colour_can_be_read_on_the_dark_page(colour):
     assert contrast(on_dark(colour), DARK_PAGE) >= 4.5
 
 
-def test_every_marker_of_the_figures_is_one_of_the_page():
-    corners = (
-        (ROOT / "benchmark" / "show" / "page" / "chart.js")
-        .read_text()
-        .partition("page.corners = {")[2]
-    )
-    known = set(re.findall(r'"?([^\s",:\[\]])"?: \[', corners.partition("};")[0]))
-    assert {*SPARE_MARKERS, *(style.marker for style in families().values())} <= known
+def test_every_marker_of_the_figures_is_a_path_of_the_page():
+    markers = {*SPARE_MARKERS, *(style.marker for style in families().values())}
+    paths = {marker: marker_path(marker) for marker in markers}
+    assert len(set(paths.values())) == len(markers)
+    for path in paths.values():
+        corners = [float(one) for one in re.split("[MLZ,]+", path)[1:-1]]
+        assert 2 * max(map(abs, corners)) == pytest.approx(9, rel=0.5)
 
 
 def test_names_are_text_and_nothing_but_pictures_is_asked_for(page):

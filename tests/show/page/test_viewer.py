@@ -50,7 +50,9 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, da
     assert page.locator("#panes figcaption strong").first.inner_text() == "WebP quality=40"
     lines = page.locator("#image-table tbody tr").all()
     result = {
-        line.locator("th").inner_text(): [cell.inner_text() for cell in line.locator("td").all()]
+        line.locator("th").inner_text(): [
+            cell.inner_text() for cell in line.locator("td").all()[:3]
+        ]
         for line in lines
     }
     expected = {
@@ -68,10 +70,6 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, da
         f"{point['bpp']:.3f} bpp", f"PSNR {values[0]:.2f} dB", f"MS-SSIM {values[1]:.4f}"
     ]  # fmt: skip
     assert page.locator(".viewer-head").bounding_box()["height"] < 70
-    assert not page.locator("#viewer-facts").is_visible()
-    page.locator(".provenance summary").click()
-    facts = page.locator("#viewer-facts").inner_text()
-    assert all(one in facts for one in ("3 images", "coding/1", "psnr-rgb8/1", "libwebp"))
 
 
 def test_what_is_seen_is_what_the_stream_decodes_to(visit, file, data, results):
@@ -145,7 +143,7 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
     page = visit(file)
     point = click_point(page, data)
     page.locator("#image-table tbody button", has_text="cup.png").click()
-    left_out = page.locator("#codec-choice button:enabled[aria-pressed=false]")
+    left_out = page.locator("#codec-choice input:enabled:not(:checked)")
     while left_out.count():
         left_out.first.click()
     panes = page.locator("#panes figcaption strong").all_inner_texts()

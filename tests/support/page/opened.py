@@ -21,18 +21,24 @@ def number_of(data: Data, codec: str, setting: str) -> int:
     )
 
 
-def place_of(page: "Page", x: float, y: float, chart: str = "chart") -> tuple[float, float]:
+def place_of(page: "Page", x: float, y: float) -> tuple[float, float]:
     """Where a point of the chart's axes is in the window."""
-    page.locator(f"#{chart}").scroll_into_view_if_needed()
+    page.locator("#chart").scroll_into_view_if_needed()
     x, y = page.evaluate(
-        """([chart, x, y]) => {
-            const box = document.getElementById(chart), {left, top} = box.getBoundingClientRect();
+        """([x, y]) => {
+            const box = document.getElementById("chart"), {left, top} = box.getBoundingClientRect();
             const [right, down] = box.chart.place(x, y);
             return [left + right, top + down];
         }""",
-        [chart, x, y],
+        [x, y],
     )
     return x, y
+
+
+def open_point(page: "Page", number: int = 0) -> None:
+    """Opens the viewer by a point's link."""
+    page.evaluate(f"location.hash = page.linkOf(page.data.points[{number}])")
+    page.wait_for_selector("#viewer[open]")
 
 
 def click_point(page: "Page", data: Data) -> Data:

@@ -28,7 +28,7 @@ STAGES = {
     "multirealism": ("multirealism", {**ONE, **GAN, "gan_per_beta": 0.2, "balanced": True}),
     "pqmim_autoencoder": ("pqmim", {**ONE, **GAN, "gan": 0.15}),
     "pqmim_transformer": ("pqmim", {**ONE, "clip_norm": 1.0}),
-    "dirac": ("dirac", {"snr_limit": 5.0}),
+    "dirac": ("dirac", {}),
     "hfd": ("hfd", {}),
 }
 

@@ -2,17 +2,10 @@
 
 import pytest
 import torch
-from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
-from torch._dynamo.backends.common import aot_autograd
-from torch._inductor.decomposition import select_decomp_table
 from torch.nn import functional
 
-from baselines.neural.blocks.control import (
-    ConditionedBottleneck,
-    ConditionedBottlenecks,
-    PlacedLevels,
-)
-from baselines.neural.blocks.layers import convolution, rectified
+from baselines.neural.blocks.control import ConditionedBottlenecks, PlacedLevels
+from baselines.neural.blocks.layers import convolution
 
 CHANNELS_LAST = torch.channels_last
 
@@ -63,46 +56,3 @@ def test_gradients_of_conditioned_blocks_stay_channels_last(images):
     outputs = blocks(inputs, PlacedLevels(torch.ones(images, 6), None))
     outputs.sum().backward()
     assert inputs.grad.is_contiguous(memory_format=CHANNELS_LAST)
-
-
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
-def test_a_compiled_block_is_one_graph_that_keeps_no_truth_values():
-    """inductor stores them one by one; where a graph breaks, layers are compiled by themselves."""
-    kept: list[torch.dtype] = []
-
-    def compiled(graph, _inputs):
-        (output,) = (node for node in graph.graph.nodes if node.op == "output")
-        values = (node.meta.get("val") for node in output.args[0] if node is not None)
-        kept.extend(value.dtype for value in values if isinstance(value, torch.Tensor))
-        return make_boxed_func(graph.forward)
-
-    backend = aot_autograd(
-        fw_compiler=compiled,
-        bw_compiler=lambda graph, _inputs: make_boxed_func(graph.forward),
-        partition_fn=min_cut_rematerialization_partition,
-        decompositions=select_decomp_table(),
-    )
-    torch.manual_seed(0)
-    block = ConditionedBottleneck(8, 4).to(memory_format=CHANNELS_LAST)
-    condition = PlacedLevels(torch.randn(2, 4), None)
-    results = []
-    for module in (block, torch.compile(block, backend=backend, fullgraph=True)):
-        seen = features(8, 2).requires_grad_()
-        made = module(seen, condition)
-        given = (seen, *block.parameters())
-        results.append((made, *torch.autograd.grad(made.square().sum(), given)))
-    assert len(kept) > 1
-    assert torch.bool not in kept
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-def test_a_compiled_rectifier_has_the_gradient_of_a_relu(monkeypatch):
-    values = torch.tensor([-2.0, -0.0, 0.0, 1e-40, 3.0], requires_grad=True)
-    given = torch.tensor([5.0, 5.0, 5.0, -5.0, -5.0])
-    (expected,) = torch.autograd.grad(values.relu(), values, given)
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    made = rectified(values)
-    (gradient,) = torch.autograd.grad(made, values, given)
-    assert torch.equal(made, values.relu())
-    assert torch.equal(gradient, expected)

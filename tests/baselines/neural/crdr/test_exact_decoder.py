@@ -123,8 +123,8 @@ def test_the_command_decodes_exactly_on_request(checkpoint, tmp_path):
     codec = CRDR(beta=1.28, checkpoint=str(checkpoint), exact=1)
     stream, image = tmp_path / "one.crdr", tmp_path / "one.png"
     stream.write_bytes(codec.encode(pixels, Setting("q", 3)))
-    words = ["decode", str(stream), str(image), "--exact", "--checkpoint", str(checkpoint)]
-    done = CliRunner().invoke(app, words)
+    spec = f"ours:beta=0:exact=1:checkpoint={checkpoint}"
+    done = CliRunner().invoke(app, ["decode", str(stream), str(image), "--codec", spec])
     assert done.exit_code == 0, done.output
     with Image.open(image) as decoded:
         assert np.array_equal(np.asarray(decoded), codec.decode(stream.read_bytes()))

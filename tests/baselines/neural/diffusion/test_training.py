@@ -115,17 +115,6 @@ def test_the_loss_of_an_untrained_network_is_the_energy_of_velocities():
     assert float(result.numbers["velocity_error"]) == pytest.approx(float(result.total.detach()))
 
 
-def test_a_limit_of_the_weights_takes_them_from_times_with_little_noise():
-    network = drawing_network("dirac", "jpeg")
-    totals = []
-    for limit in (0.0, 1.0):
-        torch.manual_seed(0)
-        made = objective(snr_limit=limit)
-        loss = made.loss(network, Batch(crops_of(*range(BATCH))), 0)
-        totals.append(float(loss.total.detach()))
-    assert totals[1] < 0.5 * totals[0]
-
-
 def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are(tmp_path):
     with pytest.raises(ValueError, match="reduced_share is not 0"):
         objective(reduced_share=0.5)

@@ -193,24 +193,19 @@ def test_a_checkpoint_without_its_tables_or_with_broken_medians_is_refused(table
 
 
 @each_size
-def test_all_kernels_agree_in_every_bit(sizes, tables):
-    model = network(sizes)
-    paths = [path_of(model, tables) for _ in range(2)]
-    encoded = [encode(path, z_symbols(2, sizes), latents(2, sizes)) for path in paths]
-    assert all(same(encoded[0], other) for other in encoded[1:])
-    assert len(encoded[0][1].unique()) > 20
-    assert same(decode(paths[-1], z_symbols(2, sizes), encoded[0][0]), encoded[0][1:])
+def test_a_decoder_has_the_numbers_of_the_encoder(sizes, tables):
+    path = path_of(network(sizes), tables)
+    encoded = encode(path, z_symbols(2, sizes), latents(2, sizes))
+    assert len(encoded[1].unique()) > 20
+    assert same(decode(path, z_symbols(2, sizes), encoded[0]), encoded[1:])
 
 
 @pytest.mark.parametrize("symbol", [2**31 - 1, -(2**31), 5000])
-def test_symbols_of_any_size_stay_within_the_bounds_and_agree(symbol, tables):
-    model = network()
-    paths = [path_of(model, tables) for _ in range(2)]
+def test_symbols_of_any_size_stay_within_the_bounds(symbol, tables):
     hyper = torch.full((1, TINY.hyper_latent, 2, 3), symbol)
     symbols = torch.full((1, TINY.latent, 8, 12), symbol)
-    result = [decode(path, hyper, symbols) for path in paths]
-    assert all(same(result[0], other) for other in result[1:])
-    assert result[0][2].abs().max() == 2**23 - 1
+    result = decode(path_of(network(), tables), hyper, symbols)
+    assert result[2].abs().max() == 2**23 - 1
 
 
 # Of the weights, symbols and fractional bits below: whoever changes a number changes every stream.

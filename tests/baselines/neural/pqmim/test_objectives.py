@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.pqmim.objective import (
-    Transformer,
-    order_zero_bits,
-    perplexities,
-    validate_tokens,
-)
+from baselines.neural.pqmim import objective as objectives
+from baselines.neural.pqmim.objective import Transformer, perplexities
 from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.objective import Batch
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
@@ -21,21 +17,22 @@ from support.training.every_stage import objective_of
 
 
 def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
-    objective, network, batch = objective_of("pqmim_autoencoder", commitment=0.25, codebook=0.5)
+    objective, network, batch = objective_of("pqmim_autoencoder")
     result = objective.loss(network, batch, 0)
     latents = network.analyse(batch.crops)
     vectors = network.quantiser.vectors(network.quantiser.tokens(latents))
     mse = float(((network.synthesise(vectors) - batch.crops) / 2).detach().square().mean())
     kept = float((latents - vectors).detach().square().sum(1).mean())
-    assert float(result.total.detach()) == pytest.approx(150 * mse + 0.75 * kept, rel=1e-4)
+    assert float(result.total.detach()) == pytest.approx(150 * mse + 1.25 * kept, rel=1e-4)
     assert float(result.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
     result.total.backward()
     reached = {name for name, tensor in network.named_parameters() if tensor.grad is not None}
     assert {name.partition(".")[0] for name in reached} == {"analysis", "synthesis", "quantiser"}
 
 
-def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
-    objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
+def test_entries_that_nobody_uses_are_replaced_after_so_many_steps(monkeypatch):
+    monkeypatch.setattr(objectives, "SPLIT_EVERY_STEPS", 3)
+    objective, network, batch = objective_of("pqmim_autoencoder")
     with torch.no_grad():
         network.quantiser.codebooks[0, 5] = 1e3
     updates = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
@@ -45,9 +42,9 @@ def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
 
 
 def test_counts_survive_an_interruption():
-    objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
+    objective, network, batch = objective_of("pqmim_autoencoder")
     objective.loss(network, batch, 0).after_step(1.0)
-    second, *_ = objective_of("pqmim_autoencoder", split_every_steps=3)
+    second, *_ = objective_of("pqmim_autoencoder")
     second.load_state(deepcopy(objective.state()))
     second.loss(network, batch, 1).after_step(1.0)
     tokens = network.quantiser.tokens(network.analyse(batch.crops))
@@ -110,23 +107,16 @@ def test_the_transformer_learns_tokens_that_neighbours_tell_and_nothing_else_lea
     assert all(parameter.grad is None for parameter in network.analysis.parameters())
 
 
-def test_the_cost_of_order_zero_is_the_entropy_of_the_entries():
-    counts = torch.tensor([[8.0, 8, 0, 0], [4, 4, 4, 4]])
-    assert order_zero_bits(counts) == pytest.approx(16 + 32)
-    assert perplexities(counts).tolist() == pytest.approx([2, 4])
-
-
-def test_a_validation_compares_the_transformer_with_order_zero():
-    _, network, _ = objective_of("pqmim_transformer")
+def test_a_validation_has_the_rate_by_the_transformer_and_the_loss_before_it():
+    objective, network, _ = objective_of("pqmim_transformer")
     torch.nn.init.zeros_(network.transformer.head.weight)
-    photographs = [noise(64, 100, 3), noise(80, 64, 4)]
-    result = validate_tokens(network, photographs, coded=True)
-    tokens = 4 * 7 + 5 * 4
-    pixels = 256 * tokens
-    assert result.numbers["model_bpp"] == pytest.approx(2 * 4 * tokens / pixels, rel=1e-6)
-    assert 0 < result.numbers["order0_bpp"] < result.numbers["model_bpp"]
-    saved = 1 - result.numbers["model_bpp"] / result.numbers["order0_bpp"]
-    assert result.numbers["saved_share"] == pytest.approx(saved)
-    raw = validate_tokens(network, photographs, coded=False)
-    assert raw.points[0].bpp == pytest.approx(2 * 4 / 256)
-    assert raw.points[0].psnr_db == result.points[0].psnr_db > 5
+    photographs = [noise(64, 128, 3), noise(128, 64, 4)]
+    (point,) = objective.validate(network, photographs).points
+    assert point.bpp == pytest.approx(2 * 4 / 256, rel=1e-6)
+    assert point.psnr_db > 5
+    autoencoder, network, _ = objective_of("pqmim_autoencoder")
+    result = autoencoder.validate(network, photographs)
+    assert result == autoencoder.validate(network, photographs)
+    assert result.loss > 0
+    counts = torch.tensor([[8.0, 8, 0, 0], [4, 4, 4, 4]])
+    assert perplexities(counts).tolist() == pytest.approx([2, 4])
