@@ -145,6 +145,7 @@ def _run(verbose: bool, request: Request, matrix: "Matrix", judged: Sequence[str
     outcome = run_with_progress(request, matrix=matrix, details=verbose, judged=judged)
     with redirect_stdout(sys.stderr):
         print_outcome(outcome, table=False, details=verbose)
+    sys.stderr.flush()
     return outcome
 
 
