@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import getdoc
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from benchmark import plugins, registry
 from benchmark.answer import Answer, Column
@@ -18,12 +18,14 @@ from benchmark.errors import BadOption, BenchError, Reason, Unavailable, Unknown
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
 from benchmark.option import ARGUMENT, opt, some
-from benchmark.rows.intact import Verified, verify_results
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.rows.systems import short_version
 from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
 from benchmark.system.digest import cache_folder
 from benchmark.system.text import counted
+
+if TYPE_CHECKING:
+    from benchmark.rows.intact import Verified
 
 
 class Availability(NamedTuple):
@@ -280,6 +282,8 @@ def doctor(
       bench doctor --data-dir data --weights-dir weights --json
     """
     if results is not None:
+        from benchmark.rows.intact import verify_results  # which needs polars
+
         return [*map(_verified, verify_results(results))]
     request.use_folders()
     columns = [*map(Column, ("name", "state", "what", "licence"))]
@@ -296,7 +300,7 @@ def doctor(
     return answers
 
 
-def _verified(of: Verified) -> Answer:
+def _verified(of: "Verified") -> Answer:
     """Return what is wrong with the results of a dataset."""
     state = "something is damaged" if of.wrong else "all is whole"
     title = (

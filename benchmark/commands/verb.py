@@ -69,10 +69,11 @@ def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., Non
     @wraps(question)
     def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
         from benchmark.commands import output
-        from benchmark.rows.stored import Source, asked_datasets
 
         asked: list[dict[str, Any]] = [{}]
         if of_rows:
+            from benchmark.rows.stored import Source, asked_datasets
+
             results, named = values.pop("results"), values.pop("dataset")
             asked = [{"source": Source(results, name)} for name in asked_datasets(results, named)]
         made = [question(**of, **values) for of in asked]

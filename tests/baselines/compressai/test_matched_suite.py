@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.matched import (
-    MATCHED_WIDTHS,
-    matched_widths,
-)
+from baselines.compressai.matched import WIDTHS, hyperprior
 from baselines.compressai.weights import find_matched
 from baselines.neural.architecture import ZooSizes
 from baselines.neural.costs import macs_per_pixel
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suites import METHODS, suite
+from benchmark.errors import UnknownName
 from support.networks.tiny_checkpoint import NAMED
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
@@ -71,13 +69,14 @@ def test_crops_that_do_not_divide_evenly_are_rounded_up_and_the_largest_side_cou
     assert (stage.gan_per_beta, stage.lpips_per_beta, stage.mixed_levels) == (0, 0, False)
 
 
-def test_a_hyperprior_has_the_work_of_ours():
-    for size, exact in ("tiny", None), ("micro", MATCHED_WIDTHS), ("small", (167, 229)):
-        widths = matched_widths(size)
-        assert exact in (None, widths)
+def test_a_hyperprior_has_the_work_of_ours_but_for_the_largest():
+    assert WIDTHS.keys() == NAMED.keys()
+    for size, widths in WIDTHS.items():
         work = macs_per_pixel("compressai", ZooSizes("bmshj2018-hyperprior", widths))
-        assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
-    assert widths == (167, 229)
+        ratio = work / macs_per_pixel("crdr", NAMED[size])
+        assert ratio < 1 if size == "full" else ratio == pytest.approx(1, rel=0.01), size
+    with pytest.raises(UnknownName, match="No size of ours"):
+        hyperprior("", 0.01)
 
 
 def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_them(
@@ -98,6 +97,6 @@ def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_th
     assert list(find_matched("bmshj2018-hyperprior", "mse")) == [1, 2, 3, 4]
     third = json.loads((out / "hyperprior-3.json").read_text())
     config = third["config"]
-    assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
+    assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(WIDTHS["tiny"]))
     assert "--suite matched" in third["command"]
     assert bench(*given).stdout.count("finished before") == 5
