@@ -45,10 +45,10 @@ class CRDR(NetworkCodec):
     `SIZES`, `ours-SIZE.safetensors`) in the folders of weights, else the bundled one. With `exact`
     of 1 the decoder sums without rounding: pixels, too, are the same on every machine. With an
     `effort` of 1 to 3 the encoder searches for better latents of each image by gradient descent,
-    with random numbers from `search_seed`, for squared error ("psnr") or LPIPS at that beta as well
-    (`search_for` "realism", which needs AlexNet's weights). `bpp` or `psnr` (dB) is the only
-    setting if given: q is chosen for each image. `check_latents` of 1 adds two bytes by which a
-    decoder detects wrong latents, on any machine.
+    for squared error ("psnr") or LPIPS at that beta as well (`search_for` "realism", which needs
+    AlexNet's weights). `bpp` or `psnr` (dB) is the only setting if given: q is chosen for each
+    image. `check_latents` of 1 adds two bytes by which a decoder detects wrong latents, on any
+    machine.
     """
 
     name, architecture = "ours", "crdr"
@@ -65,7 +65,6 @@ class CRDR(NetworkCodec):
         size: str = "",
         exact: int = 0,
         effort: int = 0,
-        search_seed: int = 0,
         search_for: str = PSNR,
         bpp: float = 0.0,
         psnr: float = 0.0,
@@ -83,13 +82,11 @@ class CRDR(NetworkCodec):
         )
         if size and checkpoint:
             raise BadOption(f"size={size}, checkpoint={checkpoint}: one of them")
-        if search_seed < 0:
-            raise BadOption(f"search_seed={search_seed}: it is 0 or above")
         targets = [Setting(name, value) for name, value in (("bpp", bpp), ("psnr", psnr)) if value]
         if len(targets) > 1 or any(not 0 < target.value < math.inf for target in targets):
             raise BadOption(f"bpp={bpp:g}, psnr={psnr:g}: one of them, above 0")
         self._size, self._exact, self._beta = size, bool(exact), beta
-        self._steps, self._search_seed = SEARCH_STEPS[effort], search_seed
+        self._steps = SEARCH_STEPS[effort]
         self._search_for = search_for
         super().__init__(checkpoint=checkpoint)
         if size and self._cards[0].config != SIZES[size]:
@@ -136,7 +133,7 @@ class CRDR(NetworkCodec):
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
         tiling, search = SMALL if self._tiled else None, None
         if self._steps:
-            search = Search(self._steps, self._search_seed, self._search_for == REALISM)
+            search = Search(self._steps, self._search_for == REALISM)
         codec = self._codec()
         if self.accepts == Q_RANGE:
             q = setting.value if q_map is None else levels_of(q_map, width, height)

@@ -41,7 +41,6 @@ HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 ALIASES = {
     "hyperprior": HYPERPRIOR,
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
-    "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
 
 

@@ -104,6 +104,12 @@ def split_codecs(text: str) -> list[str]:
     return result
 
 
+def named_in(codecs: str) -> list[str]:
+    """Return the codecs that were asked for; none for "all"."""
+    names = split_codecs(codecs)
+    return [] if "all" in names else names
+
+
 def listed_datasets(text: str) -> list[str]:
     r"""Return the datasets of a comma-separated list; a comma of a folder's name is written \\, .
 

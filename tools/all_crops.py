@@ -29,7 +29,8 @@ def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, st
 
     bundled, labels: the bundled rows on Kodak, and the label of each.
     """
-    whole = pd.concat([benchmark.load(WHOLE), bundled[labels == f"{HYPERPRIOR}-whole"]])
+    of_prior = bundled["variant"].str.endswith("weights=matched-whole")
+    whole = pd.concat([benchmark.load(WHOLE), bundled[of_prior]])
     parts = {label: whole[whole["codec"] == codec] for codec, label in ONE_RATE.items()}
     parts |= {label: bundled[labels == label] for label in ALL_RATES}
     curves = {label: _curve(rows) for label, rows in parts.items()}

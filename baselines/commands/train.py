@@ -1,6 +1,5 @@
 """`bench train`: train networks from photographs, resumable at any time."""
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -99,7 +98,9 @@ def train(
       bench train --recipe night --data photos --out runs/all --suite matched
     """
     with output.interruptible("nothing is kept of a check" if check else SAVED):
-        _wait_without_spinning()
+        from baselines.neural.network_codec import wait_without_spinning
+
+        wait_without_spinning()
         from baselines.commands import training
         from baselines.commands.reports import log_of
         from baselines.neural.training.recipe import load_recipe
@@ -132,8 +133,3 @@ def train(
             training.train_all(runs, how, quiet)
             if suite is None and (chosen := load_recipe(recipe)).variants:
                 training.say_how_to_compare(chosen, out)
-
-
-def _wait_without_spinning() -> None:
-    """Have torch's threads sleep while they wait: where others work, spinning starves them all."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported

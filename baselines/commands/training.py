@@ -187,11 +187,10 @@ def _written(file: Path) -> int:
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:
-    begun = False
+    begun: list[int] = []
 
     def begins(saved: int, reported: int) -> None:
-        nonlocal begun
-        begun = True
+        begun.append(saved)
         if quiet:
             return
         stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]

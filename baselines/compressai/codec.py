@@ -60,7 +60,6 @@ DEVICES = ("", "cpu", "cuda")
 CAVEATS = {
     "random": "random weights",
     "matched": "reduced, trained by this project",
-    "matched-whole": "reduced, trained by this project at the whole budget",
 }
 
 
@@ -224,9 +223,9 @@ class CompressAI(ZooCodec):
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
     that this project trained with the work per pixel of its own codec and the crops per rate level
-    of its training ("matched-whole": all of its crops). `checkpoint` names state dicts instead,
-    several by commas, lowest rate first, or by a number for `{quality}`. `device` is cpu or cuda; by
-    default the CPU for autoregressive models.
+    of its training. `checkpoint` names state dicts instead, several by commas, lowest rate first,
+    or by a number for `{quality}`. `device` is cpu or cuda, by default the CPU for autoregressive
+    models.
     """
 
     name = "compressai"

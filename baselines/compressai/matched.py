@@ -1,18 +1,18 @@
 """Hyperpriors that are compute-matched to `ours`, for the suite `matched` of `suites.toml`."""
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
-from baselines.neural.architecture import ZooSizes, load_architecture
-from baselines.neural.costs import macs_per_pixel
+from benchmark.errors import UnknownName
 
 HYPERPRIOR = "bmshj2018-hyperprior"
-# N and M for the work of CRDR's `micro`, 14.6 k multiply-accumulates per pixel. With the zoo's own
+# CompressAI's N and M for the work per pixel of each size of `ours`, 14.6 k multiply-accumulates of
+# `micro`; neither is above the published 320, so that `full` has no match. With the zoo's own
 # M / N, 1.5 to 1.7, principal components would end at 30.9 dB on Kodak, whatever the rate; those of
-# these widths reach 35.4 dB, those of `micro` 34.2 dB.
-MATCHED_WIDTHS = (48, 172)
-LARGEST_WIDTH = 320  # of the published hyperpriors
+# 48 and 172 reach 35.4 dB, those of `micro` 34.2 dB.
+WIDTHS = {
+    "full": (320, 320), "small": (167, 229), "mini": (84, 229), "micro": (48, 172), "tiny": (9, 14),
+}  # fmt: skip
 
 
 def rate_weight(lmbda: float) -> float:
@@ -28,27 +28,7 @@ def rate_weight(lmbda: float) -> float:
 
 def hyperprior(sizes: str, lmbda: float) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Return the dimensions for the work of `sizes` of `ours`, and fields of the stages."""
-    widths = list(matched_widths(sizes))
-    dimensions = {"model": HYPERPRIOR, "lmbda": lmbda, "widths": widths}
+    if sizes not in WIDTHS:
+        raise UnknownName("size of ours with a hyperprior of its work", sizes, WIDTHS)
+    dimensions = {"model": HYPERPRIOR, "lmbda": lmbda, "widths": list(WIDTHS[sizes])}
     return dimensions, {"lambdas": (rate_weight(lmbda),)}
-
-
-def matched_widths(size: str) -> tuple[int, int]:
-    """Return CompressAI's N and M for the work of a named size of `ours`, as near as can be.
-
-    The latent has as many channels as `MATCHED_WIDTHS` has for the size `micro`, in proportion,
-    neither width more than `LARGEST_WIDTH`: `full` has no match. `small` has (167, 229).
-    """
-    sizes = load_architecture("crdr").sizes
-    latent = min(
-        LARGEST_WIDTH, round(MATCHED_WIDTHS[1] / sizes["micro"].latent * sizes[size].latent)
-    )
-    target = macs_per_pixel("crdr", sizes[size])
-
-    def work(n: int) -> float:
-        return macs_per_pixel("compressai", ZooSizes(HYPERPRIOR, (n, latent)))
-
-    widths = range(2, LARGEST_WIDTH + 1)
-    above = bisect_left(widths, target, key=work)  # the work rises with the width
-    nearest = min(widths[max(0, above - 1) : above + 1], key=lambda n: abs(work(n) - target))
-    return nearest, latent

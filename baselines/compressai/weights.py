@@ -46,9 +46,9 @@ FILE_STEMS = {
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
 QUALITY_MARK = "{quality}"
-# Networks trained by this project: first part of their files' names, by model.
-MATCHED_STEMS = {"bmshj2018-hyperprior": "hyperprior"}
-WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option may be
+# Networks trained by this project: their model, and the first part of their files' names.
+MATCHED, STEM = "bmshj2018-hyperprior", "hyperprior"
+WEIGHTS = ("published", "matched", "random")  # what the option may be
 RANDOM_SEED = 0
 KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
 
@@ -85,7 +85,7 @@ def find_sources(
     elif weights == "published":
         files = find_published(model, metric)
     else:
-        files = find_matched(model, metric, whole=weights == "matched-whole")
+        files = find_matched(model, metric)
     kind = "checkpoint" if checkpoint else weights
     return {
         quality: NetworkSource(
@@ -118,8 +118,8 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
     for a model without published weights.
     """
     model, metric = options.get("model", ""), options.get("metric", "mse")
-    if options.get("weights") in ("matched", "matched-whole"):
-        return released(*MATCHED_STEMS.values())
+    if options.get("weights") == "matched":
+        return released(STEM)
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
             f"{dict(options)} names no published weights: give a model, and a metric if it is not "
@@ -177,19 +177,16 @@ def caveat_of_missing(present: Container[int], qualities: Iterable[int]) -> str:
     return f"no weights for quality {', '.join(map(str, missing))}" if missing else ""
 
 
-def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
+def find_matched(model: str, metric: str) -> dict[int, Path]:
     """Return the networks that this project trained, by quality, checked against their cards.
 
-    With `whole`, those trained with all crops of this project's own codec, not with its crops per
-    rate level. Raises `BadOption` for models never trained here, `Unavailable` without good files.
+    Raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files.
     """
-    if model not in MATCHED_STEMS or metric != "mse":
-        known = ", ".join(MATCHED_STEMS)
-        raise BadOption(f"matched weights are those of {known} for mse: {model} for {metric}")
-    stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
+    if (model, metric) != (MATCHED, "mse"):
+        raise BadOption(f"matched weights are those of {MATCHED} for mse: {model} for {metric}")
     qualities = range(1, QUALITIES[model] + 1)
     try:
-        files = of_one_training(qualities, lambda at: find_checkpoint(f"{stem}-{at}.safetensors"))
+        files = of_one_training(qualities, lambda at: find_checkpoint(f"{STEM}-{at}.safetensors"))
     except Unavailable as why:
         raise Unavailable(f"{why}: train them with `bench train --suite matched`") from None
     for path in files.values():

@@ -211,13 +211,19 @@ def loaded_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "
     """
     if exact:
         return loaded_codec(path, sha256, device, False).exactly()
-    # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
-    # ten times as long where they do not have a core each: the entropy path waits often.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_without_spinning()
     from baselines.neural.checkpoint import load_checkpoint
     from baselines.neural.picture_codec import PictureCodec
 
     return PictureCodec(load_checkpoint(path), device)
+
+
+def wait_without_spinning() -> None:
+    """Have torch's threads sleep while they wait, if it is not imported yet.
+
+    By default they spin, which takes ten times as long where they do not have a core each.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def described(card: Card, command: str, device: str) -> CodecInfo:

@@ -13,12 +13,12 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows import comparable
-from benchmark.rows.experiment import Anchor, experiment_of
 from benchmark.rows.schema import columns_of, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import Source, stored_dataset
 from benchmark.rows.systems import distinct_labels, short_names
+from benchmark.rows.variants import Anchor, divided
 from benchmark.rows.versions import BUNDLED
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def load(
         _require_rows(folder)
         store = Store(folder)
         table = store.table()
-        table, chosen = with_anchor(*experiment_of(table, codecs, bundled), anchor)
+        table, chosen = with_anchor(*divided(table, codecs, bundled), anchor)
         table = table if every_edition else comparable.shown(table)
     else:
         folder, table = source.matrix.store.folder, source.rows

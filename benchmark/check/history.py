@@ -176,7 +176,7 @@ def records_of(history: History) -> list[dict[str, Any]]:
     for state, codec, metric in first | best:
         both = first.get((state, codec, metric)), best.get((state, codec, metric))
         known = both[0] or both[1]
-        record = {
+        record: dict[str, Any] = {
             "number": known and known.state.number, "state": state, "codec": codec,
             "metric": metric, "by": known and known.finding.kind,
         }  # fmt: skip

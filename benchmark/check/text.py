@@ -150,18 +150,11 @@ def caveat_lines(subjects: Sequence[Subject]) -> list[str]:
 
 def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, then every number."""
-    by = [finding for finding in check.findings if finding.verdict == check.verdict]
-    names = [f"{finding.label} {finding.metric_label}" for finding in by]
-    beyond = by[0].why if check.verdict == "regressed" and all(f.out_of_reach for f in by) else ""
-    due = f" ({', '.join(names)})" if names and len(names) < len(check.findings) else ""
-    meaning = f"{check.why or beyond or VERDICTS[check.verdict][2]}{due}."
     of = answer(check)
-    parts = [Table.of(COLUMNS, of.records)] if of.records else []
+    table = [Table.of(COLUMNS, of.records)] if of.records else []
+    parts = headline(check), subject_sentences(check), *table, of.summary.splitlines()
     title = f"{VERDICTS[check.verdict][0]} bench check: {check.verdict}"
-    lines = of.summary.splitlines()
-    return markdown(
-        section("check", title, meaning, subject_sentences(check), *parts, lines), level=3
-    )
+    return markdown(section("check", title, *parts), level=3)
 
 
 def junit_xml(check: Check) -> str:

@@ -12,29 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec.structs import asdict
 
 from benchmark.answer import Answer, Column
-from benchmark.check import row_sets, text, verdict
-from benchmark.check.candidate import measure_candidate
-from benchmark.check.history import COLUMNS, NOTE, State, headline, history_of, in_order, records_of
-from benchmark.check.history_figure import draw_history
-from benchmark.check.limits import parse_limits, parse_margins
-from benchmark.check.pairing import NotComparable, RowSet, with_weights
 from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
-from benchmark.commands.outcome import print_outcome, run_with_progress
 from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, COMPARED, MANNER, ORIGIN, TARGET, opt, some
-from benchmark.rows.stored import datasets_with_results
-from benchmark.show.paper.results import PaperFigure, write_figure
-from benchmark.spec import parse_codec
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
+    from benchmark.check.history import State
+    from benchmark.check.verdict import Check
     from benchmark.measure.record import Outcome
     from benchmark.measure.select import Matrix
 
+NO_VERDICT = 4
 MEASURED_AS = "timing jobs timeout_seconds device limit points data_dir weights_dir"
 CHECKS = Path("results/checks")
 NewRows = Annotated[Path, opt(TARGET, "Folder of the new rows, to resume in.", refuses="folder")]
@@ -49,7 +42,7 @@ Margins = Annotated[str, opt(MANNER, "Changes that still count as equal: bd_rate
 class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
     """A check that failed; 1 would say that something regressed."""
 
-    exit_code = verdict.NOT_COMPARABLE
+    exit_code = NO_VERDICT
 
 
 def check(
@@ -88,6 +81,11 @@ def check(
       bench check --codec ours --checkpoint my.safetensors --against results/kodak
       bench check results/kodak other/kodak --codec jpeg --markdown verdict.md
     """
+    from benchmark.check import row_sets, text, verdict
+    from benchmark.check.candidate import measure_candidate
+    from benchmark.check.limits import parse_limits, parse_margins
+    from benchmark.check.pairing import NotComparable
+
     parse_margins(margin)
     parse_limits(require)
     refuse_several("--codec", codec)
@@ -104,9 +102,9 @@ def check(
         require=require, common=common, allow_few=allow_few,
     )  # fmt: skip
 
-    def checked() -> verdict.Check:
+    def checked() -> "Check":
         if rows:
-            both = row_sets.two_row_sets(*rows, dataset, baselines)
+            both = row_sets.two_row_sets(rows[0], rows[1], dataset, baselines)
             for asked in filter(None, (codec, reference_codec)):
                 row_sets.refuse_unknown_codec(asked, both)
             return compare(*both, codec=codec, reference_codec=reference_codec)
@@ -124,7 +122,7 @@ def check(
 
     try:
         done = checked()
-        files: dict[Path | None, Callable[[verdict.Check], str]] = {
+        files: dict[Path | None, Callable[[Check], str]] = {
             markdown: text.check_markdown, junit: text.junit_xml,
         }  # fmt: skip
         for path, content in files.items():
@@ -142,9 +140,12 @@ def check(
 
 def _run(verbose: bool, request: Request, matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
     """Measure, and say on standard error how that went: what is printed begins with the verdict."""
+    from benchmark.commands.outcome import print_outcome, run_with_progress
+
     outcome = run_with_progress(request, matrix=matrix, details=verbose, judged=judged)
     with redirect_stdout(sys.stderr):
         print_outcome(outcome, table=False, details=verbose)
+    sys.stderr.flush()
     return outcome
 
 
@@ -175,6 +176,10 @@ def history(
       bench history runs/night/milestones/*.safetensors --codec ours
       bench history a.pth b.pth --codec compressai:model=mbt2018
     """
+    from benchmark.check.history import COLUMNS, NOTE, headline, history_of, in_order, records_of
+    from benchmark.check.history_figure import draw_history
+    from benchmark.show.paper.results import PaperFigure, write_figure
+
     refuse_several("--codec", codec)
     for path in checkpoints:
         if Path(path).is_dir():
@@ -193,8 +198,13 @@ def history(
     )  # fmt: skip
 
 
-def _measured(name: str, number: int, weights: str, request: Request, codec: str) -> State:
+def _measured(name: str, number: int, weights: str, request: Request, codec: str) -> "State":
     """Measure a checkpoint, unless that was done before."""
+    from benchmark.check.history import State
+    from benchmark.check.pairing import RowSet, with_weights
+    from benchmark.commands.outcome import run_with_progress
+    from benchmark.spec import parse_codec
+
     spec = with_weights(parse_codec(codec), weights)
     outcome = run_with_progress(replace(request, codecs=(spec.text,)))
     if failures := outcome.failures:
@@ -222,6 +232,9 @@ def save(
     Examples:
       bench baseline save v1 --codecs ours,jpeg --dataset kodak
     """
+    from benchmark.check import row_sets
+    from benchmark.rows.stored import datasets_with_results
+
     made = row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
     return Answer([asdict(made)], BASELINES, files=[results / row_sets.FOLDER / name])
 
@@ -233,6 +246,8 @@ def list_all(results: options.Results = Path("results")) -> Answer:
     Examples:
       bench baseline list
     """
+    from benchmark.check import row_sets
+
     records = [*map(asdict, row_sets.list_baselines(results))]
     none = f"No baselines in {results}: `bench baseline save NAME` keeps one."
     return Answer(records, BASELINES, "" if records else none)

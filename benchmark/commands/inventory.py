@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import getdoc
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from benchmark import plugins, registry
 from benchmark.answer import Answer, Column
@@ -18,12 +18,14 @@ from benchmark.errors import BadOption, BenchError, Reason, Unavailable, Unknown
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
 from benchmark.option import ARGUMENT, opt, some
-from benchmark.rows.intact import Verified, verify_results
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.rows.systems import short_version
 from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
 from benchmark.system.digest import cache_folder
 from benchmark.system.text import counted
+
+if TYPE_CHECKING:
+    from benchmark.rows.intact import Verified
 
 
 class Availability(NamedTuple):
@@ -208,34 +210,33 @@ def _torch() -> str:
     return f"{build}; " + (uses if usable else "there is a GPU that this build cannot use")
 
 
-class Described(NamedTuple):
-    """Description of a codec, metric or dataset, options of its spec with their defaults."""
+def described(name: str) -> Answer:
+    """Describe a codec, metric or dataset: its text, options with defaults, and settings.
 
-    name: str
-    text: str
-    options: dict[str, object]
-    settings: tuple[str, ...] = ()  # of a codec's own sweep, lowest rate first
-
-
-def described(name: str) -> Described:
-    """Describe a codec, metric or dataset; raise `UnknownName` for no name of these."""
+    Raises `UnknownName` for no name of these.
+    """
     metrics = {**registry.METRICS, **registry.DISTRIBUTION_METRICS}
+    values: dict[str, Any] = {}
+    settings: tuple[str, ...] = ()
     if name in metrics or name in registry.DATASETS:
         target = metrics[name].target if name in metrics else registry.DATASETS[name]
-        return Described(name, getdoc(registry.imported(target)) or "", {})
-    known = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]
-    if name.partition(":")[0] not in known and not registry.is_brought(name):
-        raise UnknownName("codec, dataset or metric", name, known)
-    spec = parse_codec(name)
-    made = codec_class(spec)
-    stated = dict(spec.options)
-    values = {
-        key: stated.get(key, "" if of.default is of.empty else of.default)
-        for key, of in parameters_of(spec, made).items()
-    }
-    sweep = getattr(made, "sweep", ())
-    settings = tuple(map(str, sweep)) if isinstance(sweep, tuple) else ()
-    return Described(name, getdoc(made) or "", values, settings)
+        made = registry.imported(target)
+    else:
+        known = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]
+        if name.partition(":")[0] not in known and not registry.is_brought(name):
+            raise UnknownName("codec, dataset or metric", name, known)
+        spec = parse_codec(name)
+        made, stated = codec_class(spec), dict(spec.options)
+        for key, of in parameters_of(spec, made).items():
+            values[key] = stated.get(key, "" if of.default is of.empty else of.default)
+        sweep = getattr(made, "sweep", ())  # lowest rate first
+        settings = tuple(map(str, sweep)) if isinstance(sweep, tuple) else ()
+    text = getdoc(made) or ""
+    options = ", ".join(f"{key}={value}" for key, value in values.items())
+    lists = {"options": options, "settings": ", ".join(settings)}
+    summary = "\n".join(f"{kind}: {names}" for kind, names in lists.items() if names)
+    facts = {"name": name, "text": text, "options": values, "settings": settings}
+    return Answer((), (), summary, facts=facts, title=f"{name}: {text}")
 
 
 def list_(
@@ -260,14 +261,7 @@ def list_(
             Answer(known, columns, facts={"kind": kind}, title=kind)
             for kind, known in inventory().items()
         ]
-    answers = []
-    for of in map(described, names):
-        options = ", ".join(f"{key}={value}" for key, value in of.options.items())
-        lists = {"options": options, "settings": ", ".join(of.settings)}
-        summary = "\n".join(f"{name}: {text}" for name, text in lists.items() if text)
-        title = f"{of.name}: {of.text}"
-        answers.append(Answer((), (), summary, facts=of._asdict(), title=title))
-    return answers
+    return [*map(described, names)]
 
 
 def doctor(
@@ -288,6 +282,8 @@ def doctor(
       bench doctor --data-dir data --weights-dir weights --json
     """
     if results is not None:
+        from benchmark.rows.intact import verify_results  # which needs polars
+
         return [*map(_verified, verify_results(results))]
     request.use_folders()
     columns = [*map(Column, ("name", "state", "what", "licence"))]
@@ -304,7 +300,7 @@ def doctor(
     return answers
 
 
-def _verified(of: Verified) -> Answer:
+def _verified(of: "Verified") -> Answer:
     """Return what is wrong with the results of a dataset."""
     state = "something is damaged" if of.wrong else "all is whole"
     title = (

@@ -247,9 +247,9 @@ def _summarised(
     """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.compare.panel import with_anchor
-    from benchmark.rows.experiment import others_of, pairs_of, with_bundled
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.systems import label_of
+    from benchmark.rows.variants import others_of, pairs_of, with_bundled
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)

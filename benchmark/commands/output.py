@@ -92,7 +92,6 @@ def table_for_machines(table: "Table") -> dict[str, object]:
 
 def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
     """Print answers as JSON, or as tables, each with its sentence and what it lacks below."""
-    from benchmark.show.means import lines_of
     from benchmark.show.table import Table
 
     if as_json:
@@ -120,7 +119,11 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
             row for row in of.records
             if not numbers or any(c.value(row) is not None for c in numbers)
         ]  # fmt: skip
-        lines = lines_of(of.absent)
+        lines: list[str] = []
+        if of.absent:
+            from benchmark.show.means import lines_of  # which needs polars
+
+            lines = lines_of(of.absent)
         more = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
         notes = [*of.summary.splitlines(), *lines]
@@ -137,7 +140,9 @@ def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
     from benchmark.system.atomic import write_files
 
     if path is not None:
-        write_files(path.parent, {path.name: csv_text(records)}, what="table")
+        names = dict.fromkeys(name for record in records for name in record)
+        whole = [{name: record.get(name) for name in names} for record in records]
+        write_files(path.parent, {path.name: csv_text(whole)}, what="table")
 
 
 @contextmanager

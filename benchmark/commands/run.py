@@ -138,7 +138,7 @@ def _rescored(request: Request, verbose: bool) -> Answer:
     facts = {**done._asdict(), "lacking": dict(done.lacking), "failed": failed}
     del facts["failures"]
     summary = (
-        f"{done.rows} rows, {done.tried} lacked a metric that can be computed; "
+        f"{request.dataset}: {done.rows} rows, {done.tried} lacked a metric that can be computed; "
         f"{done.filled} values filled in, {done.still_null} rows still without"
     )
     absent = absences(done.failures, without=done.without_value)

@@ -69,18 +69,25 @@ def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., Non
     @wraps(question)
     def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
         from benchmark.commands import output
-        from benchmark.rows.stored import Source, asked_datasets
 
         asked: list[dict[str, Any]] = [{}]
         if of_rows:
+            from benchmark.rows.stored import Source, asked_datasets
+
             results, named = values.pop("results"), values.pop("dataset")
             asked = [{"source": Source(results, name)} for name in asked_datasets(results, named)]
         made = [question(**of, **values) for of in asked]
         answers = [of for each in made for of in (each if isinstance(each, list) else [each])]
         output.print_answers(answers, as_json)
-        known = [{"dataset": of.facts["dataset"]} if of_rows else {} for of in answers]
-        pairs = zip(known, answers, strict=True)
-        output.write_csv(csv_file, [{**at, **record} for at, of in pairs for record in of.records])
+        which = [name for name in ("dataset", "kind") if of_rows or len(answers) > 1]
+        output.write_csv(
+            csv_file,
+            [
+                {**{name: of.facts[name] for name in which if name in of.facts}, **record}
+                for of in answers
+                for record in of.records
+            ],
+        )
         if code := max(answer.code for answer in answers):
             raise typer.Exit(code)
 
@@ -231,7 +238,8 @@ def _for_typer(parameter: Parameter) -> Parameter:
         return parameter
     kind, default = kind_of(parameter), parameter.default
     if option.many == "listed":
-        kind, default = str, default if isinstance(default, str) else ",".join(default)
+        kind = str
+        default = ",".join(default) if isinstance(default, tuple) else default
     elif option.many == "repeated":  # typer has no tuples of any length
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark import option as known
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, DRAWING, opt, option, shared
-from benchmark.rows.experiment import named_in
+from benchmark.spec import named_in
 from benchmark.system.text import number_in
 
 IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")

@@ -24,11 +24,11 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, overview_columns, remedies
 from benchmark.option import AGAINST, CODEC, COMPARED, MANNER, opt
 from benchmark.registry import METRICS
-from benchmark.rows.experiment import named_variants
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source, read_results
 from benchmark.rows.summary import TIMED, Edition, Point, Summary, caveats
 from benchmark.rows.systems import marked_bundled
+from benchmark.rows.variants import named_variants
 from benchmark.system.text import by_key, number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.

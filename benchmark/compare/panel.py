@@ -16,9 +16,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import UNSTATED
-from benchmark.rows.experiment import Anchor, are_of, pairs_of
 from benchmark.rows.means import summarise
-from benchmark.rows.stored import DatasetResults, Source, read_results
+from benchmark.rows.stored import DatasetResults, Source, read_rows, summarised
 from benchmark.rows.summary import Edition, Point, Summary, curves, excluded
 from benchmark.rows.systems import (
     System,
@@ -30,6 +29,7 @@ from benchmark.rows.systems import (
     short_names,
     with_remark,
 )
+from benchmark.rows.variants import Anchor, are_of, pairs_of
 from benchmark.rows.versions import OK
 from benchmark.system.text import counted
 
@@ -208,16 +208,22 @@ def read_compared(
     *,
     anchor: str = "",
     instead: bool = False,
+    common: bool = False,
+    pooled: bool = False,
+    allow_few: bool = False,
     **options: Any,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment and of its anchor.
 
-    anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
+    anchor, instead: as of `with_anchor`. common, pooled, allow_few: as of `stored.summarised`.
+    Other arguments as of `stored.read_rows`.
     """
-    return read_results(
-        source.results, source.dataset, codecs, metrics, rows=source.rows,
-        choose=lambda of: with_anchor(of.rows, of.others, anchor, instead), **options,
-    )  # fmt: skip
+    reading = read_rows(
+        source.results, source.dataset, codecs, metrics, rows=source.rows, **options
+    )
+    rows, chosen = with_anchor(reading.rows, reading.others, anchor, instead)
+    means = {"common": common, "pooled": pooled, "allow_few": allow_few}
+    return summarised(reading, rows, metrics, chosen, **means)
 
 
 def with_anchor(

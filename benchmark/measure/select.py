@@ -266,7 +266,7 @@ def sources_of(
 
     Those of a folder's results are sought where the runs recorded there found them.
     """
-    from benchmark.rows.experiment import measured_place
+    from benchmark.rows.variants import measured_place
 
     absent = "The original is not here"
     is_place = named and (Path(dataset).is_dir() or is_brought(dataset))
@@ -319,7 +319,8 @@ def open_matrix(request: Request) -> Matrix:
     selection = _for_images(selection, sources.images, request)
     matrix = matrix_of(request, sources, selection, store)
     if request.anchor or request.bundled:
-        from benchmark.rows.experiment import named_in, named_variants, pairs_of, require_label
+        from benchmark.rows.variants import named_variants, pairs_of, require_label
+        from benchmark.spec import named_in
 
         if request.anchor:
             require_label(request.anchor, [of.spec for of in selection.contenders], matrix.table)

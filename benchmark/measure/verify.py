@@ -21,6 +21,7 @@ from benchmark.spec import CodecSpec
 COLUMNS = (
     *("cell", "codec", "variant", "setting_name", "setting_value", "image", "bytes_origin"),
     *("stream_sha256", "decoded_sha256", "machine", "device", "attested"),
+    *("num_bytes", "bpp", "width_px", "height_px", "image_sha256"),
 )
 ROWS_AT_ONCE = 200  # that a crash can take
 

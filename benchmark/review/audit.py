@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain, starmap
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,19 +16,15 @@ from benchmark.commands import options, output
 from benchmark.commands.outcome import run_with_progress
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName
-from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import reconstruct_all
-from benchmark.measure.record import Failure, Progress, Tracebacks
 from benchmark.measure.request import Request
-from benchmark.measure.verify import failure_of, kept_rows
+from benchmark.measure.verify import kept_rows
 from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.review.decode import TOLERANCE, decode, differences, pairs
-from benchmark.review.sent import name_of_row, open_photographs, sent_rows
+from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest
-from benchmark.rows.experiment import measured_place, required_place
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.shard import alike
@@ -40,16 +37,20 @@ from benchmark.rows.stored import (
     specs_in,
 )
 from benchmark.rows.systems import known_names, short_version
+from benchmark.rows.variants import measured_place, required_place
 from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
-from benchmark.system.machine import cores, processor_of
-from benchmark.system.settings import use_device
+from benchmark.system.machine import processor_of
 from benchmark.system.text import by_key, counted
 
 Row = Mapping[str, Any]
 KEY = (*VARIANT, "setting_name", "setting_value", "image_sha256")
 NOW = "_now"  # ends the columns of rows measured again
-VERDICTS = {"": "identical", "verify": "different", "load": ""}  # by the stage that failed
+VERDICTS = {  # by what `decode` says of a stream
+    "identical": ("equal",),
+    "different": ("rounded", "other", "blind"),
+    "not_decodable": ("failed", "damaged"),
+}
 COUNTS = (
     *("bytes_equal", "pixels_equal", "rounded", "other_build", "other_processor"),
     *("values", "values_equal"),
@@ -84,56 +85,45 @@ def audit_decode(
       bench audit decode results --dataset sample --json
     """
     request.use_folders()
-    device, named = use_device(request.device), NamedCodecs(codecs)
-    how = device, request.jobs or cores(), request.timeout_seconds
+    named = NamedCodecs(codecs)
     names = datasets_with_results(results, dataset)
     stores = [Store(results / name.partition(":")[0]) for name in names]
     kept = {store.folder.name: kept_rows(store, named, named.select) for store in stores}
-    total = sum(len(of.rows) for of in kept.values())
-    done, wrong = list[tuple[Row, str]](), list[Failure]()
-    skipped, tracebacks = Counter[Absent](), Tracebacks()
-    with (
-        output.interruptible("an audit leaves nothing behind"),
-        output.show_progress("decoding", total) as report,
-    ):
-        for of in kept.values():
-            for it in filter(None, reconstruct_all(of.rows, of.contents, *how)):
-                row, result = of.rows[it[0]], it[1]
-                stage = result.stage if isinstance(result, Failed) else ""
-                done.append((row, VERDICTS.get(stage, "not_decodable")))
-                if isinstance(result, Failed) and stage == "load":
-                    skipped[Absent(CodecSpec.of_row(row).label, result.reason)] += 1
-                elif isinstance(result, Failed):
-                    wrong.append(failure_of(row, result))
-                    tracebacks.add(result.traceback, wrong[-1].cell)
-                report(Progress(len(done), len(wrong)))
+    sent = [
+        Sent(dict(row), partial(of.contents.store.stream, row["stream_sha256"]), row["bpp"])
+        for of in kept.values()
+        for row in of.rows
+    ]
+    with output.interruptible("an audit leaves nothing behind"):
+        done = decode(sent, {}, (), request, named, output.show_progress)
     kinds = by_key(
-        ((CodecSpec.of_row(row).label, f"{row['device']}, {row['machine']}"), verdict)
-        for row, verdict in done
-        if verdict
+        ((CodecSpec.of_row(it.row).label, f"{it.row['device']}, {it.row['machine']}"), it.state)
+        for it in done
     )
-    verdicts = ("identical", "different", "not_decodable")
-    records = [{"codec": label, "encoded_on": where, **{v: of.count(v) for v in verdicts}}
-               for (label, where), of in sorted(kinds.items())]  # fmt: skip
+    records = []
+    for (label, where), of in sorted(kinds.items()):
+        counts = {name: sum(state in states for state in of) for name, states in VERDICTS.items()}
+        if any(counts.values()):
+            records.append({"codec": label, "encoded_on": where, **counts})
     columns = [Column("codec"), Column("encoded on", "encoded_on")]
-    columns += [Column(verdict.replace("_", " "), verdict, "d") for verdict in verdicts]
+    columns += [Column(verdict.replace("_", " "), verdict, "d") for verdict in VERDICTS]
+    wrong = [Absent(name_of_row(it.row), it.reason) for it in done
+             if it.state not in ("equal", "not run")]  # fmt: skip
+    skipped = Counter(f"{CodecSpec.of_row(it.row).label}: {it.reason}" for it in done
+                      if it.state == "not run")  # fmt: skip
     lacks = {"not_kept": sum(of.not_kept for of in kept.values()),
              "declared": sum(of.declared for of in kept.values())}  # fmt: skip
-    absent = [Absent(it.cell, f"{it.stage}: {it.reason}") for it in wrong]
-    absent += [
-        Absent(f"{counted(n, 'row')} of {what}", why) for (what, why, _), n in skipped.items()
-    ]
+    absent = [*wrong, *(Absent(counted(n, "row"), why) for why, n in skipped.items())]
     whys = ("their stream was not kept", "they have no stream")
     absent += [
         Absent(counted(n, "row"), why) for n, why in zip(lacks.values(), whys, strict=True) if n
     ]
     facts = {
         "datasets": {name: len(of.rows) for name, of in kept.items()},
-        "wrong": [failure._asdict() for failure in wrong],
-        "skipped": {f"{what}: {why}": n for (what, why, _), n in skipped.items()},
-        "tracebacks": tracebacks.listed(),
+        "wrong": [f"{it.what}: {it.why}" for it in wrong],
+        "skipped": dict(skipped),
     }
-    streams = f"{counted(total, 'stream')} in {counted(len(kept), 'dataset')}"
+    streams = f"{counted(len(sent), 'stream')} in {counted(len(kept), 'dataset')}"
     summary = f"{streams}; {len(wrong)} wrong." if wrong else f"{streams}."
     return Answer(records, columns, summary, absent, facts | lacks, int(bool(wrong)))
 

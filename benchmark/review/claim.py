@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from benchmark.answer import NOTHING
 from benchmark.compare.bd import compare
@@ -33,16 +33,6 @@ _CLAIM = re.compile(
     r"(?P<test>\S.*?)\s+(?P<percent>\d+(?:\.\d+)?)\s*%\s+(?P<way>fewer|less|more)\s+bits\s+than\s+"
     r"(?P<anchor>\S.*?)(?:\s+in\s+(?P<metric>\S+))?\s*"
 )
-# no interval: one image, whose BD-rate alone says so, or says less
-Survival = Literal["supported", "undecided", "contradicted", "no interval", "less", "refused"]
-SURVIVALS: Mapping[Survival, tuple[Verdict, str]] = {
-    "supported": ("yes", "the whole interval is at least what is claimed"),
-    "undecided": ("partly", "the interval has what is claimed and less: the images do not decide"),
-    "contradicted": ("no", "the whole interval is less than what is claimed"),
-    "no interval": ("unknown", "one image says so, of which there is no interval"),
-    "less": ("no", "one image says less than what is claimed"),
-    "refused": ("unknown", "there is no number"),
-}
 
 
 class Claim(NamedTuple):
@@ -60,8 +50,9 @@ class Judged(NamedTuple):
     """A claim beside the BD-rate of what was sent."""
 
     claim: Claim
-    survival: Survival
-    reason: str = ""  # why there is no number
+    verdict: Verdict = "unknown"
+    words: str = "there is no number"
+    reason: str = ""  # why not
     rate: Delta | None = None  # percent
     interval: Interval | None = None  # 95 %, over images
     images: int = 0
@@ -100,7 +91,7 @@ def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Jud
         if not anchor and (name := name_among(claim.anchor, known)):
             anchor, anchor_rows, origin = name, known, place
     labels = test, anchor if origin == SENT else ""
-    done = Judged(claim, "refused", anchor_of=origin, labels=labels)
+    done = Judged(claim, anchor_of=origin, labels=labels)
     for name, label in ((claim.test, test), (claim.anchor, anchor)):
         if not label:
             hint = "`bench bd` compares curves of files and papers"
@@ -120,24 +111,29 @@ def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Jud
         return done._replace(reason="their rows have no image in common")
     if rate.value is None:
         return done._replace(reason=rate.why)
-    return done._replace(survival=_survival(claim, rate, interval), rate=rate, interval=interval)
+    verdict, words = _survival(claim, rate, interval)
+    return done._replace(verdict=verdict, words=words, rate=rate, interval=interval)
 
 
-def _survival(claim: Claim, rate: Delta, interval: Interval | None) -> Survival:
+def _survival(claim: Claim, rate: Delta, interval: Interval | None) -> tuple[Verdict, str]:
     """Compare a BD-rate with the stated one, which is rounded.
 
     >>> claim = parse_claim("a 10 % fewer bits than b")
-    >>> [_survival(claim, Delta(-11.0, 1.0), Interval(-12.0, high)) for high in (-9.6, -9.0)]
-    ['supported', 'undecided']
+    >>> [_survival(claim, Delta(-11.0, 1.0), Interval(-12.0, high))[0] for high in (-9.6, -9.0)]
+    ['yes', 'partly']
     >>> _survival(claim, Delta(-5.0, 1.0), Interval(-9.0, -1.0))
-    'contradicted'
+    ('no', 'the whole interval is less than what is claimed')
     """
     most = claim.percent + claim.slack
+    if interval is None and rate.number <= most:
+        return "unknown", "one image says so, of which there is no interval"
     if interval is None:
-        return "no interval" if rate.number <= most else "less"
+        return "no", "one image says less than what is claimed"
     if interval.high <= most:
-        return "supported"
-    return "undecided" if interval.low <= most else "contradicted"
+        return "yes", "the whole interval is at least what is claimed"
+    if interval.low <= most:
+        return "partly", "the interval has what is claimed and less: the images do not decide"
+    return "no", "the whole interval is less than what is claimed"
 
 
 def summary_of(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
@@ -170,7 +166,7 @@ def answer(judged: Judged, of: Reviewed) -> Question:
     streams = [it for it in mine if label_of_row(it.row) in judged.labels]
     broken = sum(it.state in BROKEN for it in streams)  # in no mean
     as_sent = sum(not it.values for it in streams) - broken
-    verdict, words = SURVIVALS[judged.survival]
+    verdict, words = judged.verdict, judged.words
     if claim.percent > 0:
         words = words.replace("less", "more").replace("at least", "at most")
     digits = max(0, round(-math.log10(2 * claim.slack)))

@@ -94,13 +94,14 @@ def decode(
     pictures = _Pictures(original_of, Scorer(metrics, chosen_device()), metrics)
     result: list[Decoded] = []
     with progress("decoding", len(sent)) as report:
-        by_spec = by_key((CodecSpec.of_row(stream.row), stream) for stream in sent)
-        for spec, of_spec in by_spec.items():
+        kinds = ((CodecSpec.of_row(it.row), it.row["device"] == device, it) for it in sent)
+        groups = by_key(((spec, same), it) for spec, same, it in kinds)
+        for (spec, same), of_spec in groups.items():  # on another kind of device pixels may differ
             if not codecs.may_run(spec):
                 result += [Decoded(it.row, "not run", why_not_run(spec)) for it in of_spec]
                 continue
             done, streams = _read(sorted(of_spec, key=lambda stream: stream.row["image"]))
-            how = device, jobs, request.timeout_seconds
+            how = device if same else "cpu", jobs, request.timeout_seconds
             outcomes = filter(None, decode_all(spec, streams.items(), *how))
             for count, (name, where, pixels) in enumerate(outcomes, 1):
                 if isinstance(pixels, Failed):

@@ -126,12 +126,12 @@ def site(
         ]
         place = out or results / "site"
         write_files(place, {"index.html": index_html(boards, refused)}, what="site")
-    found = [
+    ranked = [
         (it.pack, it.label, it.dataset, it.why, not it.why) for of in boards for it in of.entries
     ]
-    found += [(it.what, "", "", it.why, False) for it in refused]
+    ranked += [(it.what, "", "", it.why, False) for it in refused]
     keys = "pack", "system", "dataset", "why", "audited"
-    records = [dict(zip(keys, of, strict=True)) for of in found]
+    records = [dict(zip(keys, of, strict=True)) for of in ranked]
     state = Column("state", lambda of: "audited" if of["audited"] else "not audited")
     columns = [state, *map(Column, ("pack", "system", "dataset", "why"))]
     code = int(not all(of["audited"] for of in records))

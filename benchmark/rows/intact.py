@@ -4,30 +4,25 @@ Features carry no checksum.
 """
 
 import hashlib
-import re
 import warnings
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.rows.packs.merge import PARTS
-from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sha256
+from benchmark.rows.shard import BadShard, read_parquet, read_shard
 from benchmark.rows.store import Store
-from benchmark.rows.streams import DAMAGED
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular, walk
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 
-State = Literal["damaged", "missing", "unverified", "set aside", "draft"]
-WRONG: tuple[State, ...] = ("damaged", "missing")  # the others lose nothing
+State = Literal["damaged", "missing"]
 BUNDLED = "restore the bundled file"
 MEASURE = "the `bench run` that measured its cells measures them again"
-REPLACED = "nothing; shards written from now on have a checksum"
 
 
 class Finding(NamedTuple):
-    """A file that is not whole or cannot be verified, and what to do."""
+    """A file that is not whole, and what to do."""
 
     path: str
     state: State
@@ -47,7 +42,7 @@ class Verified(NamedTuple):
     @property
     def wrong(self) -> bool:
         """True if something is damaged or missing."""
-        return any(finding.state in WRONG for finding in self.findings)
+        return bool(self.findings)
 
 
 def verify_results(folder: Path) -> Iterator[Verified]:
@@ -69,13 +64,6 @@ def _verify(folder: Path) -> Verified:
         *(_check_record(store, path) for path in records),
     )
     findings = [*filter(None, checked), *_lost(store)]
-    remedy = "delete it once its cells are measured again"
-    for path in sorted(folder.glob(f"{DAMAGED}/*")):
-        findings.append(Finding(str(path), "set aside", "it was damaged", remedy))
-    inside = (Path(place, name) for place, *names in walk(folder) for name in chain(*names))
-    for path in sorted(path for path in inside if re.fullmatch(r"\..*\.part", path.name)):
-        remedy = "delete it if no run is at work"
-        findings.append(Finding(str(path), "draft", "a write was interrupted", remedy))
     return Verified(folder.resolve().name, len(shards), len(streams), len(records), (*findings,))
 
 
@@ -83,13 +71,11 @@ def _check_shard(path: Path) -> Finding | None:
     of_rows = path.parent.name == "per_image"
     try:
         read_shard(path) if of_rows else read_parquet(path)
-        unverified = recorded_sha256(path) is None
     except (BadShard, OSError) as error:
         remedy = f"{MEASURE}, and sets it aside" if of_rows else "delete it"
         remedy = BUNDLED if path.name.startswith("shipped") else remedy
         return Finding(str(path), "damaged", str(error), remedy)
-    what = "an earlier version wrote it, without a checksum"
-    return Finding(str(path), "unverified", what, REPLACED) if unverified else None
+    return None
 
 
 def _check_stream(path: Path) -> Finding | None:

@@ -5,7 +5,7 @@ records of its runs name.
 """
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -19,23 +19,22 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
 from benchmark.rows.comparable import ComparableRows, image_numbers
-from benchmark.rows.experiment import (
+from benchmark.rows.means import summarise_rows
+from benchmark.rows.store import Store, stores_below
+from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.variants import (
     NO_ANCHOR,
     Anchor,
-    Experiment,
     are_of,
-    experiment_of,
-    named_in,
+    divided,
     named_variants,
     pairs_of,
     pixels_of,
 )
-from benchmark.rows.means import summarise_rows
-from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary, options_of
-from benchmark.spec import CodecSpec, listed_datasets
+from benchmark.spec import CodecSpec, listed_datasets, named_in
 from benchmark.system.text import by_key, counted
 
+MEANS = ("common", "pooled", "allow_few")  # options of `summarised`
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
 
@@ -45,6 +44,17 @@ class Source(NamedTuple):
     results: Path
     dataset: str
     rows: pl.DataFrame | None = None  # in place of the stored ones; none is left out of them
+
+
+class Reading(NamedTuple):
+    """Rows of a dataset as they were read, and the records of the runs behind them."""
+
+    results: Path
+    name: str  # of the dataset or a part of it, as stored
+    rows: pl.DataFrame  # those that are shown
+    others: pl.DataFrame  # of which an anchor may be taken
+    runs: list[dict[str, Any]]  # records of the runs, oldest first
+    unfinished: Sequence[str]  # a sentence on the last run, if it was stopped
 
 
 class DatasetResults(NamedTuple):
@@ -168,35 +178,41 @@ def require_one(results: Path, dataset: str) -> str:
 
 
 def read_results(
+    results: Path, name: str, codecs: str, metrics: Sequence[str], **options: Any
+) -> DatasetResults:
+    """Read and summarise the rows of an experiment below a results folder.
+
+    Arguments as of `read_rows`, and options of `summarised`.
+    """
+    of_means = {name: options.pop(name) for name in MEANS if name in options}
+    reading = read_rows(results, name, codecs, metrics, **options)
+    return summarised(reading, reading.rows, metrics, **of_means)
+
+
+def read_rows(
     results: Path,
     name: str,
     codecs: str,
     metrics: Sequence[str],
     *,
-    choose: Callable[[Experiment], tuple[pl.DataFrame, Anchor]] = lambda of: (of.rows, NO_ANCHOR),
-    common: bool = False,
-    pooled: bool = False,
-    allow_few: bool = False,
     verified_only: bool = False,
     images: Sequence[str] = (),
     whole: bool = False,
     bundled: str = "",
     rows: pl.DataFrame | None = None,
-) -> DatasetResults:
-    """Read and summarise the rows of an experiment below a results folder.
+) -> Reading:
+    """Read the rows of an experiment below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs, bundled:
-    see `experiment_of`. choose: which of its rows to summarise. metrics: names. common, allow_few:
-    see `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only:
-    keep rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*,
-    or none for all. whole: the table also says which streams rows have (else it is as
-    `Store.means_table` returns it). rows: to summarise in place of the stored ones, whatever their
-    codec. Raises `UsageError` if no rows are left.
+    see `variants.divided`. metrics: names, of those to summarise. verified_only: keep rows whose
+    streams were decoded again in a fresh process. images: patterns such as kodim0*, or none for
+    all. whole: the table also says which streams rows have (else it is as `Store.means_table`
+    returns it). rows: in place of the stored ones, whatever their codec. Raises `UsageError` if no
+    rows are left.
     """
     name = name if rows is not None else stored_dataset(results, name)
     stored, _, subset = name.partition(":")
-    folder = results / stored
-    store = Store(folder)
+    store = Store(results / stored)
     whole = whole or not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
     runs: list[dict[str, Any]] = []
     unfinished: Sequence[str] = ()
@@ -208,15 +224,33 @@ def read_results(
     if verified_only and rows.height:
         rows = rows.filter("attested")
         if not rows.height:
-            raise UsageError(f"{folder} has no verified rows: run the same with --verify")
+            raise UsageError(f"{store.folder} has no verified rows: run the same with --verify")
     table = of_part(rows, subset)
     if images:
         kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
         table = table.filter(col("image").is_in([*kept]))
-    experiment = experiment_of(table, codecs, bundled)
-    if experiment.rows.height == 0:
-        raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    rows, anchor = choose(experiment)
+    shown, others = divided(table, codecs, bundled)
+    if shown.height == 0:
+        raise UsageError(f"{store.folder} has no rows of {name}: measure some with `bench run`")
+    return Reading(results, name, shown, others, runs, unfinished)
+
+
+def summarised(
+    reading: Reading,
+    rows: pl.DataFrame,
+    metrics: Sequence[str],
+    anchor: Anchor = NO_ANCHOR,
+    *,
+    common: bool = False,
+    pooled: bool = False,
+    allow_few: bool = False,
+) -> DatasetResults:
+    """Summarise rows that were read, and rows of their anchor.
+
+    metrics: names. common, allow_few: see `reduce.with_distribution_metrics`. pooled: bits per
+    pixel over all pixels.
+    """
+    folder = reading.results / reading.name.partition(":")[0]
     if DISTRIBUTION_METRICS.keys().isdisjoint(metrics):
         filled = ComparableRows(rows, CODING)
     else:
@@ -226,8 +260,9 @@ def read_results(
     average: Average = "pooled" if pooled else "per_image"
     summary = summarise_rows(filled, protocols(metrics), average, common)
     summary = summary.stored_in(folder, rows["run"].unique())
-    report = report_folder(results, name)
-    return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
+    report, unfinished = report_folder(reading.results, reading.name), reading.unfinished
+    table = filled.table
+    return DatasetResults(reading.name, report, summary, table, reading.runs, anchor, unfinished)
 
 
 def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -17,10 +17,10 @@ from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, anchor_among
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
-from benchmark.rows.experiment import are_of, pairs_of
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import Edition
 from benchmark.rows.systems import System, find_label, label_of, short_names
+from benchmark.rows.variants import are_of, pairs_of
 from benchmark.show.bd_tables import ends_text
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
@@ -128,7 +128,11 @@ def read_study(
             [of._asdict() for of in agreements(votes, values, every_metric())],
         ),
     )
-    answers = [Answer(of, columns, title=title) for title, columns, of in shown if of]
+    answers = [
+        Answer(of, columns, facts={"kind": title}, title=title)
+        for title, columns, of in shown
+        if of
+    ]
     answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=left_out)
     return StudyReport(key.dataset, scores, bits, left_out, points, answers, lines)
 

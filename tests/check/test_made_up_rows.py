@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmark.check.verb import NoVerdict
 from benchmark.errors import DamagedResults
 from benchmark.rows.store import Store
 from support.bench.invoked import bench
@@ -53,10 +54,13 @@ def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
     (folder / "damaged.parquet").write_bytes(b"not parquet")
     with pytest.warns(DamagedResults, match="is left out"):
         assert Store(folder.parent).table().height == 0
-    assert "cannot be read" in bench("check", tmp_path / "old", tmp_path / "old", code=4)
+    with pytest.raises(NoVerdict, match="cannot be read") as ended:
+        bench("check", tmp_path / "old", tmp_path / "old")
+    assert ended.value.exit_code == 4
 
 
 def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
     Store(tmp_path / "kodak").append(sweep("jpeg"))
     monkeypatch.setattr("benchmark.check.verdict.check", lambda *_, **options: 1 / 0)
-    assert "ZeroDivisionError" in bench("check", tmp_path / "kodak", tmp_path / "kodak", code=4)
+    with pytest.raises(NoVerdict, match="ZeroDivisionError"):
+        bench("check", tmp_path / "kodak", tmp_path / "kodak")

@@ -94,17 +94,6 @@ def test_the_headline_says_the_verdict_and_by_which_metrics():
     assert (answer(refused).code, answer(CHECK).code) == (4, 3)
 
 
-def test_the_markdown_of_an_image_out_of_reach_has_no_word_of_a_margin():
-    why = "on w it never reaches the reference's lowest quality"
-    far = replace(PSNR, verdict="regressed", why=why, change_percent=-3.0)
-    check = replace(CHECK, verdict="regressed", findings=(far, LPIPS))
-    assert f"{why} (jpeg PSNR (dB))." in check_markdown(check)
-    assert "more than the margin" not in check_markdown(check)
-    worse = replace(far, out_of_reach=(), why="", change_percent=2.0)
-    both = replace(check, findings=(worse, far))
-    assert "worse by more than the margin" in check_markdown(both)
-
-
 def test_a_sentence_says_what_was_compared():
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
     assert subject_sentences(CHECK) == [f"{against}, 3 streams of the same bytes"]
@@ -169,14 +158,15 @@ def test_what_cannot_be_compared_is_an_error_and_says_why():
     assert (
         case[0].get("message").startswith("NO VERDICT (nothing measured): something that was to be")
     )
-    assert check_markdown(refused) == ("### ⚠️ bench check: not comparable\n\nother images.\n")
+    assert check_markdown(refused) == (
+        "### ⚠️ bench check: not comparable\n\nNO VERDICT (not comparable): other images\n"
+    )
 
 
 def test_the_markdown_begins_with_the_verdict():
     lines = check_markdown(CHECK).splitlines()
     assert lines[:4] == [
-        "### ❔ bench check: undecided", "",
-        "too few images, or no curves, to say (jpeg PSNR (dB)).", "",
+        "### ❔ bench check: undecided", "", "UNDECIDED: PSNR", "",
     ]  # fmt: skip
     assert lines[4] == f"- {subject_sentences(CHECK)[0]}"
     bullets = [f"- {sentence}" for sentence in sentences(CHECK)]

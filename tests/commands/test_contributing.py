@@ -21,7 +21,7 @@ SHOWN = {  # a file that the commands leave, and what stands in it
     "A metric": ("results/sample/report/means.md", "| FD (gradients) |"),
     "A figure": ("results/sample/report/psnr_db.pdf", "DejaVuSansMono"),
     "A dataset": ("results/charts/report/report.md", "# Test charts"),
-    "A verb": ("slowest.csv", "label,image,decode_seconds\n"),
+    "A verb": ("slowest.csv", "dataset,label,image,decode_seconds\n"),
     "A column": ("results/sample/report/details.md", "zero bytes"),
     "A learned codec": ("runs/factorised/factorised.json", '"architecture": "factorised"'),
 }

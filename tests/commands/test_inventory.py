@@ -59,7 +59,7 @@ def test_what_is_named_is_described_with_its_options_and_settings():
 
 @pytest.mark.parametrize("name", [*CODECS, *ALIASES, *DATASETS, *METRICS])
 def test_whatever_is_listed_can_be_described(name):
-    assert doctor.described(name).name == name
+    assert doctor.described(name).facts["name"] == name
 
 
 def test_every_metric_and_dataset_is_named_with_how_to_get_what_it_lacks():

@@ -4,8 +4,8 @@ import pytest
 
 from benchmark.compare.panel import BEST, NO_CONVENTIONAL, anchor_among, require_named, with_anchor
 from benchmark.errors import UnknownName, UsageError
-from benchmark.rows.experiment import Anchor
 from benchmark.rows.means import summarise
+from benchmark.rows.variants import Anchor
 from support.rows.measured import sweep, table
 
 IMAGES = ("a", "bb", "ccc")

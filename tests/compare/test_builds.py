@@ -165,19 +165,6 @@ def without_lpips(rows):
     ]
 
 
-def test_a_run_without_lpips_keeps_the_bundled_values_of_equal_streams_and_pixels(store):
-    before = summarise(store.table())
-    mine = [record | {"fingerprint": "another build"} for record in of_beta(0)]
-    store.append(without_lpips(mine))
-    after = summarise(store.table())
-    assert after.labels == before.labels
-    for metric in (PSNR, LPIPS, SQUEEZE):
-        first, second = (curves(one, metric)["ours:beta=0"] for one in (before, after))
-        assert [p.means[metric.column] for p in first] == [p.means[metric.column] for p in second]
-    assert after.points[0].edition.version == "checkpoint bundled: 9 steps"
-    assert {p.edition.recorded for p in after.points if p.label == "ours:beta=0"} == {False}
-
-
 def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older_one_has(store):
     mine = [
         record | {"psnr_db": record["psnr_db"] + 1, "fingerprint": "another"}
@@ -198,19 +185,6 @@ def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
     assert {len(of) for of in result.points.values()} == {3}
     assert result.left_out == ()
-
-
-def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
-    mine = [record for record in of_beta(0, **NOISY) if record["image"] == "a"]
-    store.append(mine)
-    summary = summarise(store.table())
-    points = curves(summary, PSNR)["ours:beta=0"]
-    assert [(p.images, p.edition.bundled) for p in points] == [(3, True)] * 3
-    assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {3}
-    (absent,) = summary.stored_in(store.folder).absent
-    assert absent.what == "ours:beta=0"
-    assert "has 1 of 3 images" in absent.why
-    assert absent.remedy == "bench run --codecs ours:beta=0 --dataset kodak"
 
 
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):

@@ -73,33 +73,6 @@ def test_deltas_are_those_of_the_bjontegaard_package_to_the_last_bit(form):
     assert compared > 800
 
 
-def test_a_fifth_less_rate_is_minus_twenty_percent_and_a_decibel_more_is_one_decibel():
-    assert bd_rate(ANCHOR, Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)).value == pytest.approx(-20)
-    assert bd_rate(ANCHOR, ANCHOR) == bd_quality(ANCHOR, ANCHOR) == Delta(0.0, 1.0)
-    better = Curve(ANCHOR.bpp, ANCHOR.quality + 1)
-    assert bd_quality(ANCHOR, better).value == pytest.approx(1, abs=1e-12)
-
-
-def test_lines_in_log_rate_differ_as_computed_by_hand():
-    # log10 rate is (q - 30) / 10 and (q - 31) / 8: on the shared qualities, 21 to 35.8 dB, the
-    # mean difference is that at their middle.
-    anchor, test = line([0.1, 0.3, 1, 4], 30, 10), line([0.05, 0.2, 1, 4], 31, 8)
-    low = max(anchor.quality[0], test.quality[0])
-    high = min(anchor.quality[-1], test.quality[-1])
-    middle = (low + high) / 2
-    expected = 100 * (10 ** ((middle - 31) / 8 - (middle - 30) / 10) - 1)
-    assert bd_rate(anchor, test).value == pytest.approx(expected, abs=1e-9)
-
-
-def test_bd_rate_is_the_integral_between_akima_curves():
-    test = Curve(np.array([0.07, 0.15, 0.4, 0.9, 1.2, 1.9]), np.array([27.0, 31, 35, 37, 38.5, 41]))
-    low, high = 28.0, 40.0
-    curve = [Akima1DInterpolator(c.quality, np.log10(c.bpp)) for c in (ANCHOR, test)]
-    at = low + (np.arange(200_000) + 0.5) / 200_000 * (high - low)
-    expected = 100 * (10 ** np.mean(curve[1](at) - curve[0](at)) - 1)
-    assert bd_rate(ANCHOR, test).value == pytest.approx(expected, abs=1e-7)
-
-
 def test_distances_of_distributions_are_compared_by_their_logarithm():
     """log10 FD falls linearly with log10 rate, so the BD-rate is that at the middle of both."""
     rates = np.array([0.1, 0.2, 0.4, 0.8])

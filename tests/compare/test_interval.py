@@ -125,19 +125,6 @@ def test_each_bound_of_a_draws_interval_is_the_wider_one():
     assert alone.high > student.high  # of skewed values
 
 
-IMAGES = [f"{number:02}" for number in range(40)]
-
-
-def points(psnr, lpips):
-    """Two codecs at one setting, from arrays of shape (2, images)."""
-    rows = [
-        row(codec, 5, image, psnr_db=psnr[at][n], lpips_alex=lpips[at][n])
-        for at, codec in enumerate(("jpeg", "webp"))
-        for n, image in enumerate(IMAGES)
-    ]
-    return summarise(table(rows)).points
-
-
 def test_the_spread_over_seeds_is_that_of_the_means_over_images():
     def rows(variant, shift, images):
         return [row("draws", 10, image, variant=variant, psnr_db=30 + shift) for image in images]

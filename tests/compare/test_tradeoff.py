@@ -11,6 +11,7 @@ from scipy.interpolate import Akima1DInterpolator
 from benchmark.codec import Setting
 from benchmark.compare.interval import DRAWS, image_draws
 from benchmark.compare.tradeoff import tradeoffs
+from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Edition, Point
 
@@ -279,3 +280,8 @@ def test_the_rate_is_the_mean_of_the_images_rates():
     theirs = replace(point("jpeg", 1, 0.2, 29.0, 6.0), image_bpp=0.2 + 0.05 * SPREAD)
     (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
     assert tradeoff.bpp == pytest.approx(0.2, rel=1e-12)
+
+
+def test_a_realism_metric_without_influences_of_images_is_refused():
+    with pytest.raises(UsageError, match="gives no influence of an image"):
+        tradeoffs([], [], PSNR, Metric.named("recall256"))

@@ -76,20 +76,7 @@ def test_a_folder_of_the_same_files_is_another_dataset_with_the_same_order(datas
     assert [name for name in theirs if name in mine] == mine
 
 
-def test_an_added_dataset_is_fetched_and_opened_by_its_line_in_the_registry(
-    monkeypatch, tmp_path, capsys
-):
-    monkeypatch.setitem(DATASETS, "flat", "support.added.dataset:open_flat")
-    with pytest.raises(Unavailable, match="run `bench fetch flat`"):
-        dataset_opener("flat")([tmp_path])
-    fetch("flat", tmp_path)
-    opened = dataset_opener("flat")([tmp_path])
-    assert [image.name for image in opened.images] == ["blue.png", "red.png"]
-    assert capsys.readouterr().out == f"flat: 2 images in {tmp_path / 'flat'}\n"
-
-
 def test_a_dataset_that_cannot_be_downloaded_says_where_its_images_belong(monkeypatch, tmp_path):
-    monkeypatch.setitem(DATASETS, "flat", "support.added.dataset:open_flat")
-    monkeypatch.delattr("support.added.dataset.fetch_dataset")
+    monkeypatch.delattr("benchmark.datasets.kodak.fetch_dataset")
     with pytest.raises(UsageError, match=f"put its images into {tmp_path} yourself"):
-        fetch("flat", tmp_path)
+        fetch("kodak", tmp_path)

@@ -94,9 +94,7 @@ def test_every_verb_takes_the_function_and_rows_lie_under_the_datasets_name(here
     assert bench(*run, *words).returncode == 0
     assert [path.name for path in (here / "r").iterdir()] == ["mine"]
     assert "0 values filled in" in bench("rescore", "--metrics", "psnr", *words).stdout
-    report = bench("report", "--metrics", "psnr", "--page", *words)
-    assert "the page has pictures of" in report.stdout
-    assert "mine: 2 images" in report.stdout
+    assert "mine: 2 images" in bench("report", "--metrics", "psnr", *words).stdout
     matched = bench("match", "jpeg", "webp", "--tolerance", "1", *words)
     assert matched.returncode == 0, matched.stderr
     assert bench(*run, "--dataset", NAME, "--results", "s").returncode == 0

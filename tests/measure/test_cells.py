@@ -201,7 +201,7 @@ def test_a_part_is_the_same_where_other_cells_are_done(images, tmp_path):
     bench(*words(images, tmp_path, "--limit", "1"))
     bench(*words(images, tmp_path, "--part", "2/3"))
     done = bench(*words(images, tmp_path, "--part", "1/3", verb="plan"))
-    assert "total                                          4 cells       2 to do" in done.stdout
+    assert "2 images, 4 cells, 2 to do" in done.stdout
 
 
 SWEEP = tuple(Setting("quality", quality) for quality in range(8))

@@ -3,21 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from benchmark.api.codec import run
 from benchmark.commands.outcome import print_outcome
 from benchmark.compare.interval import draw_spreads
-from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.select import select
 from benchmark.metrics.metric import Metric
 from benchmark.rows.reduce import summarise_with_distributions
-from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
-from benchmark.show.figures.pictures import draw_generations
-from benchmark.show.figures.style import styles
 from benchmark.show.report.details import draws_table
 from benchmark.show.table import plain
 from benchmark.spec import CodecSpec, drawings, parse_codec
@@ -167,36 +164,13 @@ def test_pictures_that_were_coded_elsewhere_have_one_generation(folder):
         measured(folder, 2, f"{parse_codec(f'{FAKES}:Told').name}")
 
 
-def test_a_curve_is_of_images_with_every_generation_and_the_figure_has_its_numbers(folder):
-    measured(folder, 3)
-    (folder_of_store,) = (folder / "results").iterdir()
-    store = Store(folder_of_store)
-    rows = [*store.table().rows(named=True), *store.generations().rows(named=True)]
-    kept = [row for row in rows if (row["generation"] or 1) <= 3]
-    without = [row for row in kept if (row["image"], row["generation"]) != ("b.png", 2)]
-    whole, part = (generation_curves(table_of(some), ["psnr_db"]) for some in (kept, without))
-    for curves, images in ((whole, 2), (part, 1)):
-        assert {curve.setting.value: curve.images for curve in curves} == {1: images, 2: images}
-        for curve in curves:
-            expected = [psnr(number * curve.setting.value) for number in (1, 2, 3)]
-            assert curve.means["psnr_db"] == pytest.approx(expected)
-    (nearest,) = nearest_to(whole, whole[0].bpp[0])
-    assert nearest.bpp[0] == whole[0].bpp[0]
-    drawing = draw_generations(
-        [nearest], [PSNR], styles([nearest.label]), {nearest.label: "Darkens"}, "photos"
-    )
-    (line,) = drawing.figure.axes[0].lines
-    assert line.get_ydata() == pytest.approx(nearest.means["psnr_db"])
-    assert [record["generation"] for record in drawing.records] == [1, 2, 3]
-
-
 def test_the_verb_draws_the_rows_of_a_run(folder):
-    measured(folder, 3)
-    (store,) = (folder / "results").iterdir()
-    out = folder / "out"
-    done = bench(
-        *("figures", "generations", "--results", folder / "results", "--dataset", store.name),
-        *("--out", out),
-    )
+    results, out = folder / "drawn", folder / "out"
+    measured(folder, 3, results=results)
+    done = bench("figures", "generations", "--results", results, "--out", out)
     assert done.returncode == 0, done.stderr
     assert (out / "generations.png").exists()
+    means = pl.read_csv(out / "generations.csv")
+    assert means["generation"].to_list() == [1, 2, 3]
+    assert means["images"].to_list() == [2, 2, 2]
+    assert means["psnr_db"].to_list() == pytest.approx([psnr(2 * number) for number in (1, 2, 3)])

@@ -69,7 +69,7 @@ def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path)
     assert (results / name / "report" / "report.md").exists()
     plan = bench("plan", "--codecs", "raw", "--dataset", moved, "--results", results)
     assert plan.stdout.startswith(f"{name}: 6 images")
-    assert "6 cells       0 to do" in plan.stdout
+    assert "6 images, 6 cells, 0 to do" in plan.stdout
     rescored = bench("rescore", "--dataset", moved, "--results", results, "--metrics", "psnr")
     assert rescored.stdout.startswith("6 rows, 0 lacked")
     words = ("--against", results, "--dataset", moved, "--results", tmp_path / "new")

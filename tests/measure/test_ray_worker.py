@@ -59,14 +59,6 @@ def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source)
         assert there.row["machine"] != "driver", "a row names the machine that measured it"
 
 
-def test_a_codecs_crash_is_a_failed_row_and_the_next_cells_are_measured(source):
-    run = run_of([FAKES])
-    outcomes = [sent(run, task) for task in cells(f"{FAKES}:Segfaults", [source])]
-    assert [outcome.row["status"] for outcome in outcomes] == ["ok", "failed", "ok"]
-    assert outcomes[1].row["stage"] == "worker"
-    assert outcomes[1].row["reason"].endswith("was killed by SIGSEGV")
-
-
 METRIC = """
 class Sum:
     column, label, better, protocol = 'total', 'Sum', 'lower', 'sum/1'

@@ -39,15 +39,15 @@ def clock(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "monotonic", seconds)
 
 
-def run(spec, *more, timeout=SECONDS):
-    few = () if "--limit" in more else ("--limit", "2")
-    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *few, *more)
-    done = bench("run", "--codecs", f"{MINE}:{spec}", *words, "--timeout", timeout)
+def run(spec, images):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", "--jobs", "1")
+    limits = ("--limit", images, "--timeout", SECONDS)
+    done = bench("run", "--codecs", f"{MINE}:{spec}", *words, *limits)
     return done.returncode, json.loads(done.stdout)
 
 
 def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells_go_on(photos):
-    code, reported = run("Swallows", "--jobs", "1")
+    code, reported = run("Swallows", 2)
     assert code == 1
     assert [(row["cell"], row["stage"], row["reason"]) for row in reported["failed"]] == [
         (f"mine.py:Swallows step=2 {number}.png", "encode", "no result after 1.5 s (--timeout)")
@@ -60,7 +60,7 @@ def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells
 
 def test_what_the_codec_has_started_is_ended_with_it(photos):
     log = photos / "log"
-    code, reported = run(f"Stubborn:log={log}", "--limit", "1", "--jobs", "1")
+    code, reported = run(f"Stubborn:log={log}", 1)
     assert (code, len(reported["failed"])) == (1, 1)
     programs = [int(line) for line in log.read_text().split()]
     assert len(programs) == 2
@@ -70,14 +70,14 @@ def test_what_the_codec_has_started_is_ended_with_it(photos):
 def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkeypatch):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r")
     codec = ("--codecs", f"{MINE}:EndlessDecoder")
-    assert bench("run", *codec, *words, "--limit", "2").returncode == 0
+    assert bench("run", *codec, *words, "--limit", "1").returncode == 0
     monkeypatch.setenv("BENCH_TEST_ENDLESS", "1")
     done = bench("run", *codec, *words, "--verify", "--timeout", SECONDS, "--limit", "1")
     assert done.returncode == 1
     assert done.stdout.count(": decode: no result after 1.5 s (--timeout)") == 2
     audited = bench("audit", "decode", "r", *codec, "--timeout", SECONDS)
     assert audited.returncode == 1
-    assert audited.stdout.splitlines()[1].split()[-1] == "4"
+    assert audited.stdout.splitlines()[1].split()[-1] == "2"
     assert "no result after 1.5 s (--timeout)" in audited.stdout
     rescored = bench(
         "rescore", *codec, "--dataset", "photos", "--metrics", "ssim", "--results", "r",

@@ -7,19 +7,18 @@ import polars as pl
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.measure.cells import Conditions, Failed
+from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import decode_all, reconstruct_all
-from benchmark.measure.record import Recorder, Tracebacks
+from benchmark.measure.record import Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
 from benchmark.measure.verify import kept_rows, verify
-from benchmark.measure.workbench import Workbench
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.codecs.fakes import Honest
-from support.codecs.files import FAKES, conditions
+from support.codecs.files import FAKES, conditions, keep
 
 HONEST = f"{FAKES}:Honest"
 
@@ -37,14 +36,9 @@ def measured(images, results, codec):
         codecs=(f"{FAKES}:{codec}",), dataset=str(images), metrics=("psnr",), results=results
     )
     matrix = open_matrix(request)
-    conditions = Conditions.of(request, matrix.store.folder, jobs=1)
-    bench = Workbench(conditions)
-    recorder = Recorder(matrix.store, keep_streams=True)
-    for cell in matrix.cells:
-        recorder.add(bench.carry_out(cell))
-    recorder.close()
-    assert matrix.store.table()["status"].to_list() == ["ok"] * 6
-    return matrix.store
+    store = keep(matrix.store, matrix.cells)
+    assert store.table()["status"].to_list() == ["ok"] * 6
+    return store
 
 
 def kept(store, cells=None):

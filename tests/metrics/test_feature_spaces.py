@@ -1,9 +1,7 @@
 """Features of patches against pytorch-fid and torchvision with the same weights in them."""
 
 import hashlib
-import pickle
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.errors import Unavailable
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.feature_spaces import (
     Alex256,
@@ -25,7 +22,6 @@ from benchmark.metrics.feature_spaces import (
 from benchmark.metrics.metric import Features
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
-from support.files.hostile_files import MakesFolder
 from support.networks.inception_files import (
     INCEPTION_FILE,
     Case,
@@ -116,25 +112,6 @@ def test_a_patch_has_its_features_whatever_stands_beside_it(case, coffee, monkey
         assert not close(mirrored[number], together[number])
     monkeypatch.setattr(feature_spaces, "PATCHES_PER_BATCH", 2)
     assert close(space.features(coffee), together)
-
-
-def test_inception_of_another_file_is_unavailable_and_is_not_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    name, some = "Conv2d_1a_3x3.conv.weight", BytesIO()
-    torch.save({name: torch.zeros(32, 3, 3, 3)}, some)
-    trap = pickle.dumps({name: MakesFolder(tmp_path / "trap")}, protocol=2)
-    file = tmp_path / INCEPTION_FILE
-    for content in (b"", b"text", some.getvalue(), trap):
-        file.write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()[:8]
-        reported = f"is not pytorch-fid's .*, its sha256 begins with {digest} instead of 6726825d: "
-        with pytest.raises(Unavailable, match=reported):
-            Inception256()
-    assert not (tmp_path / "trap").exists()
-    file.unlink()
-    file.mkdir()
-    with pytest.raises(Unavailable, match="cannot be read as pytorch-fid's"):
-        Inception256()
 
 
 def test_the_same_file_by_another_programs_name_gives_the_same_features(

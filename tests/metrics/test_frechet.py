@@ -160,15 +160,6 @@ def test_columns_with_other_features_than_inceptions_are_not_called_fid():
         assert kind.min_images == (50 if kind.space == "inception256" else 2)
 
 
-def test_a_column_is_its_reduction():
-    sets = image_set(np.random.default_rng(22), 6, 4, 5)
-    expected = frechet(*sets)
-    for kind in (FID256, FDAlex, FDSqueeze):
-        result = kind().reduce(*sets)
-        assert result.value == expected.value
-        np.testing.assert_array_equal(result.influence, expected.influence)
-
-
 def test_realism_is_judged_by_fid_first_and_no_two_metrics_share_a_place():
     every = [Metric.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
     judges = [one for one in every if one.realism is not None]

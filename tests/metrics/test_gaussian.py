@@ -56,23 +56,6 @@ def test_a_factor_has_the_rank_of_its_covariance_however_small():
     np.testing.assert_allclose(factors.T @ factors, covariance, rtol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("samples", [300, 40])
-def test_it_agrees_with_pytorch_fid(samples):
-    from pytorch_fid.fid_score import calculate_frechet_distance
-
-    generator = np.random.default_rng(3)
-    first = correlated(generator, samples, 64).astype(np.float32)
-    second = (0.9 * first + 0.2 * correlated(generator, samples, 64)).astype(np.float32)
-    statistics = [(x.mean(axis=0), np.cov(x, rowvar=False)) for x in (first, second)]
-    expected = calculate_frechet_distance(*statistics[0], *statistics[1])
-    # With 40 samples of 64 dimensions, the rounding of a singular product is what pytorch-fid has
-    # errors of: its root is a sum of some 25 roots of numbers around 1e-17.
-    assert of_features(first, second) == pytest.approx(
-        expected, rel=1e-6, abs=0 if samples > 64 else 1e-6
-    )
-
-
 def test_a_matrix_of_patches_and_one_of_dimensions_give_the_same():
     generator = np.random.default_rng(4)
     first = correlated(generator, 50, 70)

@@ -9,13 +9,11 @@ from benchmark.errors import UsageError
 from benchmark.published.points import PublishedPoint
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from support.figures.published import MS_SSIM, POINTS, PSNR
+from support.figures.published import POINTS, PSNR
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, table
 from tools.published_agreement import (
-    RULES,
     TOLERANCE_DB,
-    Agreement,
     NotCompared,
     agreements,
     main,
@@ -23,29 +21,6 @@ from tools.published_agreement import (
 
 ROOT = Path(__file__).parents[2]
 SIDE = 20_000  # px, so that a byte is 2e-8 bpp
-
-# CompressAI's results/image/8bit-decoded/kodak at the commit of the published points: the same
-# networks as its usual table, their pictures rounded to 8 bits.
-ROUNDED_BPP = (
-    0.13129340277777776, 0.20889282226562503, 0.3198581271701389, 0.47835625542534727,
-    0.6686876085069443, 0.9388258192274304, 1.2591722276475694, 1.6602240668402775,
-)  # fmt: skip
-ROUNDED_PSNR = (
-    27.57799522082011, 29.191601514816284, 30.964398622512817, 32.82667779922485,
-    34.50927464167277, 36.71643273035685, 38.542534033457436, 40.49336210886637,
-)  # fmt: skip
-ROUNDED_MS_SSIM = (
-    0.9172840416431427, 0.9419818868239721, 0.960970920821031, 0.9747916981577873,
-    0.9834806794921557, 0.9891728932658831, 0.9927823270360628, 0.9954107900460561,
-)  # fmt: skip
-# bpp, PSNR and MS-SSIM of `jpeg` on Kodak with libjpeg-turbo 3.2.0, quality 10 to 90.
-TURBO = (
-    (0.32658894856770837, 26.671820361330663, 0.8942427369975791),
-    (0.6597925821940105, 30.491472872108314, 0.9631529345574518),
-    (0.905520968967014, 32.17381570095742, 0.9768760047167618),
-    (1.3676003350151908, 34.52213057457712, 0.9866362239940689),
-    (2.3463228013780384, 38.033973341635495, 0.9932896230391508),
-)
 
 
 def rows_of(codec, bpp, psnr, ms_ssim=None, images=24, **columns):
@@ -67,8 +42,6 @@ def published_of(system, variant, metric):
     return zip(*sorted((p.bpp, p.value) for p in mine if p.metric == metric), strict=True)
 
 
-HYPERPRIOR = {"variant": "model=bmshj2018-hyperprior"}
-AUTHORS = {"codec_version": "checkpoint 0: 5000000 steps, Open Images, 1.1 million"}
 WEBP = ("WebP", "Pillow 7.1.2", "psnr_db")
 
 
@@ -108,121 +81,6 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     rows_less = [of | ({"psnr_db": None} if of["image"] == first else {}) for of in rows]
     assert compared(rows_less, points=line)[0].why == "ours are over other images"
     assert compared(rows, points=line[:4])[0].points == 2
-
-
-def test_rounding_costs_ms_ssim_what_it_does_in_tables_of_both():
-    ((_, low, high),) = (
-        rule(np.array(0.99))
-        for rules, rule in RULES.items()
-        if rules[0] == "ms-ssim-rgb-unrounded/1"
-    )
-    assert (float(low), high) == (pytest.approx(10 * math.log10(0.01 / 0.01012)), 0)
-
-
-def test_rounding_explains_what_compressai_found_between_its_own_two_tables():
-    rows = rows_of("compressai", ROUNDED_BPP, ROUNDED_PSNR, ROUNDED_MS_SSIM, **HYPERPRIOR)
-    psnr, ms_ssim = compared(rows, (PSNR, MS_SSIM))
-    assert psnr.label == ms_ssim.label == "hyperprior"
-    assert psnr.largest_db == pytest.approx(40.49336 - 40.55687, abs=1e-4)
-    assert psnr.verdict == ms_ssim.verdict == "explained"
-    for shift in (-0.15, 0.15):
-        moved = [value + shift for value in ROUNDED_PSNR]
-        (result,) = compared(rows_of("compressai", ROUNDED_BPP, moved, **HYPERPRIOR))
-        assert result.verdict == "differs"
-
-
-def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
-    bpp, psnr, ms_ssim = zip(*TURBO, strict=True)
-    result = compared(rows_of("jpeg", bpp, psnr, ms_ssim), (PSNR, MS_SSIM))
-    assert [judgement.verdict for judgement in result] == ["explained", "explained"]
-    assert all("libjpeg 9d" in reason.why for reason in result)
-    assert 0.09 < result[0].mean_db < 0.13
-    (worse,) = compared(rows_of("jpeg", bpp, [value - 0.25 for value in psnr]))
-    assert worse.verdict == "differs"
-
-
-@pytest.mark.parametrize(
-    ("metric", "shift_db", "verdicts"),
-    [
-        (PSNR, 0, {"agrees", "explained"}),
-        (MS_SSIM, 0, {"agrees", "explained"}),
-        (PSNR, 0.2, {"differs"}),
-        (PSNR, -0.1, {"differs"}),
-    ],
-)
-def test_ms_illm_is_explained_by_what_its_authors_count_and_not_beyond_it(
-    metric, shift_db, verdicts
-):
-    bpp, psnr = published_of("MS-ILLM", "", "psnr_db")
-    _, ms_ssim = published_of("MS-ILLM", "", "ms_ssim")
-    pickled, header = 124, 10  # bytes; the first by the package's own pickle_size_of
-    rates = [rate - 8 * (pickled - header) / (768 * 512) for rate in bpp]
-    result = compared(rows_of("msillm", rates, [one + shift_db for one in psnr], ms_ssim), [metric])
-    (theirs,) = (one for one in result if one.published == "MS-ILLM")
-    assert theirs.points == len(bpp) - 1  # the lowest rate is below the published ones
-    assert theirs.verdict in verdicts
-    assert theirs.largest_db > 0.05 or shift_db, "the cause is needed"
-    assert (theirs.verdict == "explained") == ("pickle" in theirs.why and shift_db == 0)
-
-
-# bpp, PSNR and MS-SSIM of VTM 23.13 on Kodak, QP 42 to 22: the bundled rows.
-VTM = (
-    (0.11230977376302086, 28.505941317170866, 0.9181206714459876),
-    (0.24609205457899305, 31.234316522920537, 0.9567465358497441),
-    (0.49055904812282985, 34.29927759754521, 0.9784036962160133),
-    (0.8744642469618055, 37.45259686317686, 0.9888963312843853),
-    (1.4314151340060761, 40.44984369964782, 0.9938944113889764),
-)
-
-
-@pytest.mark.parametrize(
-    ("psnr_shift", "ms_ssim_db", "version", "verdicts"),
-    [
-        (0, 0, "VTM 23.13", ["agrees", "explained"]),
-        (0, 0.04, "VTM 23.13", ["agrees", "differs"]),  # .105 dB, more than 2 % of the bits
-        (0, -0.12, "VTM 23.13", ["agrees", "differs"]),  # worse than VTM 9.1
-        (-0.5, 0, "VTM 23.13", ["differs", "differs"]),  # a truncating conversion
-        (0, 0, "VTM 9.1", ["agrees", "differs"]),
-    ],
-)
-def test_a_newer_vtm_explains_ms_ssim_where_psnr_agrees(psnr_shift, ms_ssim_db, version, verdicts):
-    bpp, psnr, ms_ssim = zip(*VTM, strict=True)
-    moved = [1 - (1 - value) * 10 ** (-ms_ssim_db / 10) for value in ms_ssim]
-    rows = rows_of("vtm", bpp, [one + psnr_shift for one in psnr], moved, codec_version=version)
-    result = compared(rows, (MS_SSIM, PSNR))
-    assert [judgement.verdict for judgement in result] == verdicts
-    if verdicts == ["agrees", "explained"]:
-        assert result[1].largest_db == pytest.approx(0.065, abs=2e-3)
-        assert "VTM 9.1" in result[1].why
-
-
-def test_other_weights_and_caveats_are_not_compared():
-    (ours,) = compared(rows_of("ours", (0.1, 0.2), (28, 29), variant="beta=3.84"))
-    assert ours.why == "ours are other weights"
-    bpp, psnr = published_of("CRDR", "beta=3.84", "psnr_db")
-    (result,) = compared(rows_of("ours", bpp[::4], psnr[::4], variant="beta=3.84", **AUTHORS))
-    assert result.verdict == "agrees"
-    rows = rows_of("compressai", (0.2, 0.4), (28, 29), caveat="random weights", **HYPERPRIOR)
-    assert [reason.why for reason in compared(rows)] == ["ours are random weights"]
-    trained = {"variant": "model=bmshj2018-hyperprior:weights=matched"}
-    assert compared(rows_of("compressai", (0.2, 0.4), (28, 29), **trained)) == []
-
-
-def test_truncation_explains_the_authors_numbers():
-    bpp, psnr = published_of("CRDR", "beta=0", "psnr_db")
-    mse = [255**2 / 10 ** (value / 10) - 1 / 4 for value in psnr]
-    rounded = [10 * math.log10(255**2 / value) for value in mse]
-    (result,) = compared(rows_of("ours", bpp, rounded, variant="beta=0", **AUTHORS))
-    assert isinstance(result, Agreement)
-    assert (result.verdict, result.why) == (
-        "explained",
-        "published of pictures truncated to 8 bits",
-    )
-
-
-def test_a_dataset_of_no_published_means_is_named_in_place_of_those_that_have_them():
-    with pytest.raises(UsageError, match="published means of sample: name another"):
-        main(["--results", str(bundled_results()), "--dataset", "sample"])
 
 
 def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path, capsys):

@@ -13,19 +13,19 @@ def judged(text, rows, results):
 
 
 @pytest.mark.parametrize(
-    ("claim", "survival"),
+    ("claim", "verdict"),
     [
-        ("webp 50 % fewer bits than jpeg", "supported"),
-        ("WebP 49.9 % less bits than JPEG", "supported"),
-        ("webp 51 % fewer bits than jpeg", "contradicted"),
-        ("jpeg 100 % more bits than webp", "supported"),
-        ("jpeg 98 % more bits than webp", "contradicted"),
+        ("webp 50 % fewer bits than jpeg", "yes"),
+        ("WebP 49.9 % less bits than JPEG", "yes"),
+        ("webp 51 % fewer bits than jpeg", "no"),
+        ("jpeg 100 % more bits than webp", "yes"),
+        ("jpeg 98 % more bits than webp", "no"),
     ],
 )
-def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, survival, tmp_path):
+def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
     rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
     done = judged(claim, rows, tmp_path)
-    assert (done.survival, done.images, done.anchor_of) == (survival, 2, "what was sent")
+    assert (done.verdict, done.images, done.anchor_of) == (verdict, 2, "what was sent")
     fewer = claim.lower().startswith("webp")
     assert done.rate.value == pytest.approx(-50 if fewer else 100)
     assert done.labels == (("webp", "jpeg") if fewer else ("jpeg", "webp"))
@@ -34,7 +34,7 @@ def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, survival, tmp_path)
 def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
     Store(tmp_path / "kodak").append(doubling("jpeg", 1.0, dataset="kodak"))
     done = judged("webp 50 % fewer bits than jpeg", doubling("webp", 0.5), tmp_path)
-    assert (done.survival, done.anchor_of, done.labels[1]) == ("supported", str(tmp_path), "")
+    assert (done.verdict, done.anchor_of, done.labels[1]) == ("yes", str(tmp_path), "")
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
 )
 def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, why, tmp_path):
     done = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
-    assert (done.survival, done.rate, why in done.reason) == ("refused", None, True)
+    assert (done.verdict, done.rate, why in done.reason) == ("unknown", None, True)
 
 
 def test_rows_of_another_protocol_or_of_other_images_give_no_rate(tmp_path):
     rows = [*doubling("webp", 0.5, coding_protocol="another/1"), *doubling("jpeg", 1.0)]
     done = judged("webp 50 % fewer bits than jpeg", rows, tmp_path)
-    assert (done.survival, done.rate, done.labels[0]) == ("refused", None, "webp")
+    assert (done.verdict, done.rate, done.labels[0]) == ("unknown", None, "webp")
     assert done.reason == "its rows are of another coding protocol"
     webp = [{**r, "image": f"z{r['image']}", "image_sha256": r["image_sha256"][::-1]}
             for r in doubling("webp", 0.5)]  # fmt: skip
@@ -64,7 +64,7 @@ def test_rows_of_another_protocol_or_of_other_images_give_no_rate(tmp_path):
 def test_a_codec_of_a_file_is_known_by_the_name_that_figures_have(tmp_path):
     rows = [record | {"codec": "./a/mine.py:Wave"} for record in doubling("webp", 0.5)]
     done = judged("wave 50 % fewer bits than JPEG", [*rows, *doubling("jpeg", 1.0)], tmp_path)
-    assert (done.survival, done.labels[0]) == ("supported", "mine.py:Wave")
+    assert (done.verdict, done.labels[0]) == ("yes", "mine.py:Wave")
 
 
 def test_a_claim_is_in_a_metric_of_single_images():

@@ -8,7 +8,7 @@ from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
 from benchmark.published.curve_file import NamedCurve
 from benchmark.review import questions
-from benchmark.review.claim import Judged, parse_claim
+from benchmark.review.claim import Judged, _survival, parse_claim
 from benchmark.review.claim import answer as answer_to
 from benchmark.review.decode import Decoded, Pair, differences
 from benchmark.review.questions import Reviewed
@@ -170,10 +170,11 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     rate, interval, states, verdict, part
 ):
     claim = parse_claim("webp 10 % fewer bits than jpeg")
-    high = interval.high if interval else 0
-    survival = "refused" if rate is None else "supported" if high <= -9.5 else "undecided"
-    survival = "contradicted" if rate and interval.low > -9.5 else survival
-    judged = Judged(claim, survival, "no overlap", rate, interval, 24, labels=("webp", ""))
+    judged = Judged(claim, reason="no overlap", images=24, labels=("webp", ""))
+    if rate is not None:
+        judged = judged._replace(rate=rate, interval=interval)
+        of_both = zip(("verdict", "words"), _survival(claim, rate, interval), strict=True)
+        judged = judged._replace(**dict(of_both))
     streams = [stream(state, values=None if state == "equal" else {}) for state in states]
     answer = answer_to(judged, reviewed(*streams))
     assert (answer.verdict, part in answer.sentence) == (verdict, True), answer.sentence
@@ -185,8 +186,9 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
 
 def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_own_digits():
     claim = parse_claim("webp 12.00 % fewer bits than jpeg")
-    judged = Judged(claim, "supported", "", Delta(-12.004, 1.0), Interval(-12.006, -12.002), 2,
-                    labels=("webp", "jpeg"))  # fmt: skip
+    rate, interval = Delta(-12.004, 1.0), Interval(-12.006, -12.002)
+    verdict, words = _survival(claim, rate, interval)
+    judged = Judged(claim, verdict, words, "", rate, interval, 2, labels=("webp", "jpeg"))
     jpeg = stream("blind", values={}, columns={"dataset": "set"})
     jpeg = jpeg._replace(row={**jpeg.row, "codec": "jpeg"})
     answer = answer_to(judged, reviewed(stream(), jpeg, jpeg))

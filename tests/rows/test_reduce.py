@@ -4,30 +4,28 @@ import json
 import shutil
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from benchmark import registry
+from benchmark.compare.interval import point_interval
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import DamagedResults
-from benchmark.measure.cells import Conditions, Rescore, plan
+from benchmark.measure.cells import Rescore
 from benchmark.measure.score import unscored
-from benchmark.measure.select import select
-from benchmark.metrics.metric import Reduced, protocol_of
+from benchmark.metrics.metric import Metric, Reduced, protocol_of
 from benchmark.rows.means import summarise, summarise_rows
-from benchmark.rows.reduce import with_distribution_metrics
+from benchmark.rows.reduce import summarise_with_distributions, with_distribution_metrics
 from benchmark.rows.store import Store
-from benchmark.rows.stored import read_results
 from benchmark.rows.streams import FeatureFolder
 from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
 from support.added.metrics import line_of
+from support.codecs.files import FAKES, cells, conditions, keep, sources_in
 from support.files.noise import effect_noise
 
-FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 NAMES = ("psnr", "colours")
 
 
@@ -42,36 +40,15 @@ def _registered(monkeypatch):
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    files = []
     for number in range(4):
-        path = folder / f"{number}.png"
-        effect_noise((40 + number, 30 + 10 * number), 50).convert("RGB").save(path)
-        files.append(ImageFile(path.name, path))
-    return probe(files, False, 1)
+        picture = effect_noise((40 + number, 30 + 10 * number), 50).convert("RGB")
+        picture.save(folder / f"{number}.png")
+    return sources_in(folder)
 
 
 def measure(folder, sources, names=NAMES, kind="Honest"):
     """Rows of a codec that keeps every 64th, 16th or single level, in this process."""
-    from benchmark.measure.workbench import Workbench
-
-    store = Store(folder / "test")
-    cells = plan(select([f"{FAKES}:{kind}"], {}).contenders, "test", sources)
-    bench = Workbench(conditions(store, names))
-    measured = [bench.carry_out(cell) for cell in cells]
-    kept = FeatureFolder(store.folder)
-    for one in measured:
-        store.keep(one.stream)
-        for features in one.features:
-            kept.keep(features)
-    store.append([one.row for one in measured])
-    return store
-
-
-def conditions(store, names=NAMES):
-    return Conditions(
-        run="20260101T000000-aa", metrics=names, device="cpu", flatten=False, timing=False,
-        jobs=1, threads=1, machine="test", folder=store.folder,
-    )  # fmt: skip
+    return keep(Store(folder / "test"), cells(f"{FAKES}:{kind}", sources), metrics=names)
 
 
 def values(store, *names, **options):
@@ -122,13 +99,6 @@ def test_sources_are_extracted_once_however_many_codecs_and_settings(tmp_path, s
     assert len(files) == len(sources) + lossy
 
 
-def test_what_was_reduced_once_needs_no_features_again(tmp_path, sources):
-    store = measure(tmp_path, sources)
-    before = values(store, "shift")
-    shutil.rmtree(store.folder / "features")
-    assert values(store, "shift") == before
-
-
 def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_value(
     tmp_path, sources
 ):
@@ -156,7 +126,10 @@ def run_tasks_here(tasks, store):
     from benchmark.measure.record import Recorder
     from benchmark.measure.workbench import Workbench
 
-    bench, recorder = Workbench(conditions(store)), Recorder(store, keep_streams=True)
+    bench, recorder = (
+        Workbench(conditions(folder=store.folder, metrics=NAMES)),
+        Recorder(store, keep_streams=True),
+    )
     for task in tasks:
         recorder.add(bench.carry_out(task))
     recorder.close()
@@ -258,14 +231,6 @@ def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
         assert (mean.images, mean.missing) == (3, 0)
 
 
-def test_two_commands_agree_through_the_store(tmp_path, sources):
-    store = measure(tmp_path, sources)
-    stored = read_results(tmp_path, "test", "all", ("psnr", "shift"))
-    assert [p.means["shift"].value for p in stored.summary.points] == pytest.approx(
-        [values(store, "shift")[p.setting.value].value for p in stored.summary.points], abs=1e-12
-    )
-
-
 def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
     store = measure(tmp_path, sources)
     victim = next((store.folder / "features").glob("*/*/*.npy"))
@@ -316,6 +281,28 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
     table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
     result = {row["image_sha256"]: row["shift"] for row in table.rows(named=True) if row["shift"]}
     assert result == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
+
+
+class Uncertain(Shift):
+    """A distribution metric that says nothing of single images."""
+
+    has_influence = False
+
+    def reduce(self, reference, decoded):
+        return Reduced(super().reduce(reference, decoded).value)
+
+
+def test_a_value_without_influences_is_kept_and_has_no_interval(tmp_path, sources, monkeypatch):
+    store = measure(tmp_path, sources)
+    expected = {step: mean.value for step, mean in values(store, "shift").items()}
+    shutil.rmtree(store.folder / "sets")
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Uncertain))
+    for _ in range(2):  # reduced, then read
+        summary = summarise_with_distributions(store.table(), store.folder, ("psnr", "shift"))
+        for point in summary.points:
+            assert point.means["shift"].value == pytest.approx(expected[point.setting.value])
+            assert point_interval(point, Metric.named("shift")) is None
+        shutil.rmtree(store.folder / "features", ignore_errors=True)
 
 
 class Immense(Shift):

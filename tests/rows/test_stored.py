@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
-from benchmark.rows.experiment import measured_place
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
@@ -17,6 +16,7 @@ from benchmark.rows.stored import (
     source_facts,
     stored_dataset,
 )
+from benchmark.rows.variants import measured_place
 from support.rows.measured import row, table
 
 RUN = "20250101T000000-aa"

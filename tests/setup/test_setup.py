@@ -249,21 +249,6 @@ def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
     assert checkout.run("paper", refused="bench figures", code=2)[0] == 2
 
 
-@pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
-def test_continuous_integration_tries_to_install_chromium_and_does_without(checkout, refused):
-    checkout.program("apt-get")
-    code, message, calls = checkout.run(script=".ci/run", refused=refused)
-    tried = [call.split()[1] for call in calls if call.startswith("apt-get")]
-    tries = ["install", "update", "install"] if refused else ["install"]
-    assert tried == (tries if os.geteuid() == 0 else [])  # others may not install anything
-    assert (code, "no Chromium could be installed" in message) == (0, bool(refused and tried))
-    after = [call for call in calls if "bench run" in call or PYTEST in call]
-    assert [call.partition(" ")[0] for call in after] == ["bench", "python", "python"]
-    assert all(call.endswith(f"{PYTEST} -m not slow") for call in after[1:])
-    checkout.program("chromium")
-    assert not any("apt-get" in call for call in checkout.run(script=".ci/run")[2])
-
-
 @pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])
 def test_an_unknown_argument_is_one_line_and_2(checkout, arguments):
     code, message, calls = checkout.run(*arguments)

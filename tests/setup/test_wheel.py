@@ -58,8 +58,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = folder / "site"
     install = [*PIP, "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, cwd=folder)
-    for source in ("benchmark/metrics/loops", "baselines/neural/entropy/integer/products"):
-        assert not shutil.which("cc") or [*site.glob(f"{source}.*.so")]
+    assert not shutil.which("cc") or [*site.glob("benchmark/metrics/loops.*.so")]
     return site
 
 
@@ -104,7 +103,7 @@ def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
     assert (rank.returncode, "avif" in rank.stdout) == (0, True), rank.stderr
     words = ("rank", "--dataset", "sample", "--bundled", "all", "--at", "bpp=.3")
     sample = bench(installed, tmp_path, *words)
-    assert {"jpeg", "vtm", "elic", "avif"} <= {*sample.stdout.split()}
+    assert {"jpeg", "vtm:", "elic", "avif"} <= {*sample.stdout.split()}  # VTM has one rate
     published = bench(installed, tmp_path, "list", "--published")
     assert (published.returncode, "HiFiC" in published.stdout) == (0, True), published.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == ["results"]

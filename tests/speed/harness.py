@@ -31,7 +31,6 @@ BENCH = str(Path(sys.executable).with_name("bench"))
 KODAK = ROOT.parent / "shared" / "data" / "kodak"
 PR_SET_CHILD_SUBREAPER = 36  # in linux/prctl.h
 ROUNDS = 3  # of ours and of the peer, whose medians are compared
-COLUMNS = {"bpp": "bpp", "psnr-rgb": "psnr_db", "ms-ssim-rgb": "ms_ssim"}  # by the peer's names
 MISSED: list[str] = []  # targets of this script
 
 
@@ -60,17 +59,6 @@ def timed(call: Callable[[], Any]) -> Took:
     wall, cpu = perf_counter(), process_time()
     result = call()
     return Took(perf_counter() - wall, process_time() - cpu, result)
-
-
-def best(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Took]:
-    """Return the least seconds by each clock; every round runs all calls after each other."""
-    result: dict[str, Took] = {}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            took = timed(call)
-            least = result.get(name, took)
-            result[name] = Took(min(took.wall, least.wall), min(took.cpu, least.cpu), took.result)
-    return result
 
 
 class Clocked(NamedTuple):

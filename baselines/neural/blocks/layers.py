@@ -13,6 +13,7 @@ from benchmark.system.backbone import has_onednn
 
 # MKL adds up more products than this in two parts, which rounds otherwise than oneDNN.
 MOST_IN_ONE_SUM = 192
+IMAGE_CHANNELS = 3
 EPSILON = 1e-3
 LEAST_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
@@ -167,7 +168,6 @@ def at_least(values: Tensor, bound: float) -> Tensor:
     return _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
 
 
-IMAGE_CHANNELS = 3
 Blocks = Callable[[int], nn.Module]  # channels -> the residual blocks of a stage
 Layers = list[tuple[nn.Module, int]]  # with a number of channels each
 

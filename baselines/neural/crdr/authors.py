@@ -22,8 +22,6 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 
 COMMIT = "github.com/iwa-shi/CRDR"
-PUBLISHED_STEPS = 5_000_000
-PUBLISHED_DATA = "Open Images V6, about 1.1 million"
 LISTED = 4  # keys named in an error
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
@@ -76,9 +74,9 @@ def import_checkpoint(
     target: Path,
     images: Sequence[Pixels],
     *,
-    sizes: CrdrSizes = FULL,
-    steps: int = PUBLISHED_STEPS,
-    training_data: str = PUBLISHED_DATA,
+    sizes: CrdrSizes,
+    steps: int,
+    training_data: str,
 ) -> Card:
     """Make a checkpoint of `crdr.pth.tar`, its tables for `images`; raises `Unavailable`."""
     with torch.device("meta"):

@@ -50,10 +50,9 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Length of the search, its noise, and whether it is for realism beside squared error."""
+    """Length of the search, and whether it is for realism beside squared error."""
 
     steps: int
-    seed: int = 0
     for_realism: bool = False
 
 
@@ -111,7 +110,7 @@ def _descend(
     search: Search,
 ) -> Chosen:
     latents, hyper = searched = [values.clone().requires_grad_(True) for values in start]
-    generator = torch.Generator(latents.device).manual_seed(search.seed)
+    generator = torch.Generator(latents.device).manual_seed(0)
     optimiser = torch.optim.Adam(searched, lr=LEARNING_RATE)
     device = latents.device.type
     reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))

@@ -4,7 +4,6 @@ The noise follows from the stream and `seed`; between processors, rounding of su
 pixel by a level over many steps. torch is imported with a learned base or the first image.
 """
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from baselines.neural.card import Card, verified_card
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.network_codec import NetworkCodec, released
+from baselines.neural.network_codec import NetworkCodec, released, wait_without_spinning
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -150,7 +149,7 @@ def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
 
 @cache
 def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `network_codec`
+    wait_without_spinning()
     import torch
 
     from baselines.neural.checkpoint import load_checkpoint

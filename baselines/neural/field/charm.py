@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from baselines.neural.architecture import CharmSizes
-from baselines.neural.blocks.layers import gdn_analysis, gdn_synthesis
+from baselines.neural.blocks.layers import IMAGE_CHANNELS, gdn_analysis, gdn_synthesis
 from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 
-IMAGE_CHANNELS = 3
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 
 

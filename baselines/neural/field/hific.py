@@ -19,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.architecture import HificSizes
-from baselines.neural.blocks.layers import ChannelNorm, convolution, upsampling
+from baselines.neural.blocks.layers import (
+    IMAGE_CHANNELS,
+    ChannelNorm,
+    convolution,
+    upsampling,
+)
 from baselines.neural.blocks.start_values import Transform, transforms_of
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
-
-IMAGE_CHANNELS = 3
 
 
 class HificNetwork(HyperpriorNetwork):

@@ -26,7 +26,13 @@ from torch.nn import functional
 from baselines.neural.architecture import IvrSizes
 from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
 from baselines.neural.blocks.control import Level, PlacedLevels, between_levels, placed_levels
-from baselines.neural.blocks.layers import GDN, at_least, gdn_analysis, gdn_synthesis
+from baselines.neural.blocks.layers import (
+    GDN,
+    IMAGE_CHANNELS,
+    at_least,
+    gdn_analysis,
+    gdn_synthesis,
+)
 from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.factorised import noised
 from baselines.neural.entropy.hyperprior import (
@@ -182,7 +188,6 @@ class IvrPath(IntegerPath):
         return Ends("z", OUTPUT_FRACTION, WeightLimit.FINE)
 
 
-IMAGE_CHANNELS = 3
 KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # of the analysis
 SLOPE = 0.2
 START_MASK = math.log1p(math.e)  # softplus(1): of every mask as published

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, one_hot, pad, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
-from baselines.neural.blocks.layers import convolution
+from baselines.neural.blocks.layers import IMAGE_CHANNELS, convolution
 from baselines.neural.training.objective import Setup
 
 Reference = Literal["none", "real", "next_rate"]
@@ -113,7 +113,6 @@ GAN_LOSSES: Mapping[str, GanLoss] = {
 }
 
 
-IMAGE_CHANNELS = 3
 PUBLISHED_CHANNELS = (64, 128, 256, 512)
 PUBLISHED_LATENT_CHANNELS = 12
 LATENT_STRIDE = 16  # pixels along a position of the latent

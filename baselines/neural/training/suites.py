@@ -92,7 +92,6 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: str = ""  # "module:function", from sizes and a network's fields to dimensions, fields
     paper: Sequence[Mapping[str, Any]] = ()
     whole: bool = False
-    first: int = 1  # number of the first network
     realism: Mapping[str, float] = {}
     always: Collection[str] = ()
 
@@ -101,9 +100,9 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         own = self.paper if self.paper and recipe == load_recipe(PAPER) else self.networks
         levels = len(recipe.stages[-1].lambdas)
         made = [self._recipe(name, recipe, of) for of in own if of.get("level", 0) <= levels]
-        if len(made) == 1 and self.first == 1:
+        if len(made) == 1:
             return [Member(name, made[0])]
-        return [Member(f"{name}-{point}", of) for point, of in enumerate(made, self.first)]
+        return [Member(f"{name}-{point}", of) for point, of in enumerate(made, 1)]
 
     def _recipe(self, name: str, recipe: Recipe, network: Mapping[str, Any]) -> Recipe:
         own: dict[str, Any] = {

@@ -16,7 +16,6 @@ import polars as pl
 from benchmark.errors import StoreError, UsageError, without_setting
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.comparable import newest
-from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.merge import Merged, merge_folders
 from benchmark.rows.packs.pack import (
     ABOUT,
@@ -34,6 +33,7 @@ from benchmark.rows.shard import alike, table_of, to_parquet
 from benchmark.rows.store import Store
 from benchmark.rows.stored import rows_of, specs_in
 from benchmark.rows.summary import options_of
+from benchmark.rows.variants import measured_place
 from benchmark.rows.versions import BUNDLED, OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import private_folder, replacing

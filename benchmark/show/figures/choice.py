@@ -15,8 +15,8 @@ from benchmark.answer import Column
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.errors import BenchError
-from benchmark.rows.experiment import usual_variants
 from benchmark.rows.systems import OWN, family, is_users, kind, label_of, option_count, trained_on
+from benchmark.rows.variants import usual_variants
 from benchmark.show.figures import style as looks
 from benchmark.show.figures.style import look
 from benchmark.show.table import Table

@@ -22,9 +22,9 @@ from benchmark.measure.record import Progress
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
+from benchmark.rows.variants import measured_place
 from benchmark.show.figures.pictures import most_different
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
 from benchmark.show.page.maps import SHARE, with_maps

@@ -26,11 +26,11 @@ from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import shown as shown_rows
-from benchmark.rows.experiment import experiment_of, named_in, pairs_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import is_users, label_of, measured_names, short_names
+from benchmark.rows.variants import divided, pairs_of
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_tables import LONGEST_LIST
 from benchmark.show.figures.maps import above, add_bar, coloured
@@ -39,7 +39,7 @@ from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import CAVEAT, brief, marked
 from benchmark.show.sections import metric_names as metric_words
-from benchmark.spec import CodecSpec
+from benchmark.spec import CodecSpec, named_in
 from benchmark.system.text import listed
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
@@ -385,7 +385,7 @@ def rows_with_streams(
 
     They are under the present protocol, and of each codec variant of the edition that is shown.
     `raw` is left out. Codecs are in the order of `codecs`, else
-    the paper's first. codecs: see `experiment_of`. anchor: see `with_anchor`; None adds none.
+    the paper's first. codecs: see `divided`. anchor: see `with_anchor`; None adds none.
     Raises `UnknownName` for one without rows.
     """
     return _with_streams(contents, _asked(contents, codecs, "", anchor), named_in(codecs))
@@ -394,7 +394,7 @@ def rows_with_streams(
 def _asked(
     contents: DatasetContents, codecs: str, bundled: str, anchor: str | None
 ) -> pl.DataFrame:
-    own, others = experiment_of(contents.table, codecs, bundled)
+    own, others = divided(contents.table, codecs, bundled)
     return shown_rows(own if anchor is None else with_anchor(own, others, anchor)[0])
 
 

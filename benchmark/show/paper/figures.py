@@ -19,7 +19,6 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.published.points import PublishedPoint
-from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
@@ -40,7 +39,7 @@ from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datase
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
-from benchmark.spec import listed_datasets
+from benchmark.spec import listed_datasets, named_in
 from benchmark.system.text import range_text
 
 RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism

@@ -17,10 +17,10 @@ from benchmark.measure.request import parse_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import shown
-from benchmark.rows.experiment import measured_place
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
+from benchmark.rows.variants import measured_place
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
 

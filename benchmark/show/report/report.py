@@ -13,7 +13,6 @@ from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.panel import Panel, measured_panel, read_compared, require_named
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
-from benchmark.rows.experiment import named_in
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
@@ -46,6 +45,7 @@ from benchmark.show.report.details import (
 from benchmark.show.report.files import PAGE, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
 from benchmark.show.table import Table, csv_text, latex, markdown
+from benchmark.spec import named_in
 from benchmark.system.text import listed
 
 if TYPE_CHECKING:

@@ -144,15 +144,11 @@ def test_a_stream_decodes_to_the_picture_of_the_network_that_was_saved(shipped, 
 def test_the_files_that_are_here_make_the_sweep_and_say_what_they_are(shipped):
     for number in (3, 1):
         save(shipped, f"hyperprior-{number}", seed=number)
-    save(shipped, "hyperprior-whole-3", seed=4)
-    few, whole = matched(), matched("matched-whole")
+    few = matched()
     assert few.sweep == (Setting("quality", 1), Setting("quality", 3))
-    assert whole.sweep == (Setting("quality", 3),)
     assert few.describe().caveat == "reduced, trained by this project"
-    assert whole.describe().caveat == "reduced, trained by this project at the whole budget"
     reported = few.describe().version
     assert reported.endswith("; N=8, M=12, 7 steps of 56 crops in all: no photographs")
-    assert few.describe().fingerprint != whole.describe().fingerprint
 
 
 def test_the_users_own_networks_come_before_the_bundled_ones(shipped, tmp_path, monkeypatch):
@@ -165,10 +161,9 @@ def test_the_users_own_networks_come_before_the_bundled_ones(shipped, tmp_path, 
     assert matched().describe().fingerprint != theirs
 
 
-@pytest.mark.parametrize("weights", ["matched", "matched-whole"])
-def test_where_none_is_here_it_says_what_to_do(shipped, weights):
+def test_where_none_is_here_it_says_what_to_do(shipped):
     with pytest.raises(Unavailable, match=r"checkpoint hyperprior-.*train --suite matched"):
-        matched(weights)
+        matched()
 
 
 def test_the_short_name_takes_options_and_labels_the_curve(shipped):

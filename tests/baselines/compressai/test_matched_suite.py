@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.matched import (
-    MATCHED_WIDTHS,
-    matched_widths,
-)
+from baselines.compressai.matched import WIDTHS, hyperprior
 from baselines.compressai.weights import find_matched
 from baselines.neural.architecture import ZooSizes
 from baselines.neural.costs import macs_per_pixel
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suites import METHODS, suite
+from benchmark.errors import UnknownName
 from support.networks.tiny_checkpoint import NAMED
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
@@ -36,7 +34,6 @@ def test_each_matched_network_sees_what_ours_sees_for_a_level():
     members = {entry.name: entry for entry in suite("matched", night, Path())}
     assert list(members) == [
         "ours", "hyperprior-1", "hyperprior-2", "hyperprior-3", "hyperprior-4",
-        "hyperprior-whole-3",
     ]  # fmt: skip
     total = sum(stage.steps * stage.batch for stage in night.stages)
     assert members["ours"].recipe == night
@@ -60,10 +57,6 @@ def test_each_matched_network_sees_what_ours_sees_for_a_level():
         # 150 MSE + weight bpp is CompressAI's 255^2 lambda MSE + bpp, times the weight
         assert stage.lambdas[0] * lmbda * 255**2 == pytest.approx(150, rel=1e-12)
         assert (stage.decay, stage.decay_at) == (night.stages[0].decay, night.stages[0].decay_at)
-    whole = members["hyperprior-whole-3"]
-    assert total <= whole.recipe.crops_before(2) < total + 2 * night.stages[0].batch
-    assert whole.recipe.dimensions == members["hyperprior-3"].recipe.dimensions
-    assert whole.recipe.dimensions["lmbda"] == LAMBDAS[2]
 
 
 def test_crops_that_do_not_divide_evenly_are_rounded_up_and_the_largest_side_counts(place):
@@ -73,18 +66,17 @@ def test_crops_that_do_not_divide_evenly_are_rounded_up_and_the_largest_side_cou
     members = suite("matched", replace(recipe, stages=stages), Path())
     (stage,) = members[1].recipe.stages  # 11 crops in all, so 3 a level, so 2 steps of 2
     assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (2, 2, 128, 1e-3)
-    (stage,) = members[-1].recipe.stages
-    assert stage.steps == 6
     assert (stage.gan_per_beta, stage.lpips_per_beta, stage.mixed_levels) == (0, 0, False)
 
 
-def test_a_hyperprior_has_the_work_of_ours():
-    for size, exact in ("tiny", None), ("micro", MATCHED_WIDTHS), ("small", (167, 229)):
-        widths = matched_widths(size)
-        assert exact in (None, widths)
+def test_a_hyperprior_has_the_work_of_ours_but_for_the_largest():
+    assert WIDTHS.keys() == NAMED.keys()
+    for size, widths in WIDTHS.items():
         work = macs_per_pixel("compressai", ZooSizes("bmshj2018-hyperprior", widths))
-        assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
-    assert widths == (167, 229)
+        ratio = work / macs_per_pixel("crdr", NAMED[size])
+        assert ratio < 1 if size == "full" else ratio == pytest.approx(1, rel=0.01), size
+    with pytest.raises(UnknownName, match="No size of ours"):
+        hyperprior("", 0.01)
 
 
 def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_them(
@@ -102,10 +94,9 @@ def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_th
     rest = bench(*given)
     assert "ours.safetensors: finished before" in rest.stdout
     monkeypatch.setenv("BENCH_WEIGHTS", str(out))
-    assert list(find_matched("bmshj2018-hyperprior", "mse", whole=False)) == [1, 2, 3, 4]
-    assert list(find_matched("bmshj2018-hyperprior", "mse", whole=True)) == [3]
+    assert list(find_matched("bmshj2018-hyperprior", "mse")) == [1, 2, 3, 4]
     third = json.loads((out / "hyperprior-3.json").read_text())
     config = third["config"]
-    assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
+    assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(WIDTHS["tiny"]))
     assert "--suite matched" in third["command"]
-    assert bench(*given).stdout.count("finished before") == 6
+    assert bench(*given).stdout.count("finished before") == 5

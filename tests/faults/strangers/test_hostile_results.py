@@ -8,9 +8,6 @@ import pytest
 from benchmark.errors import StoreError
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
-from support.bench.reading_verbs import READS
-from support.processes import bench_alone
-from support.quick import quick
 
 
 def pipe(path):
@@ -18,23 +15,6 @@ def pipe(path):
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     return path
-
-
-VERBS = ("report", "report --page", "doctor", "audit decode", "pack export", "check")
-
-
-@pytest.mark.parametrize("verb", quick(VERBS, "doctor"))
-def test_no_verb_waits_for_a_pipe(work, verb):
-    results = work.parent
-    stream = next(iter(Store(results).streams()))
-    pipe(stream)
-    pipe(results / "runs" / "x.json")
-    pipe(results / "report" / "report.json")
-    done = bench_alone(*READS[verb])  # which would wait without end
-    assert done.returncode in range(5), done.stderr
-    assert "Traceback" not in done.stderr
-    if verb == "doctor":
-        assert done.stdout.count("no regular file") == 2
 
 
 def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(work):

@@ -12,9 +12,7 @@ from benchmark.rows.shard import BadShard, read_shard, write_shard
 from support.bench.command import bench
 from support.bench.reading_verbs import READS, READS_NONE
 from support.bench.verbs import every_verb
-from support.rows.hostile_values import another_cell, hostile, with_value
-
-HOSTILE = list(hostile())
+from support.rows.hostile_values import HOSTILE, another_cell, with_value
 
 
 def put(shards, *tables):

@@ -78,40 +78,6 @@ def statistics(block):
     return result
 
 
-def halved(image):
-    """Bicubic half with antialiasing: weights of each output pixel computed from the kernel."""
-
-    def kernel(x):
-        x = abs(x)
-        if x <= 1:
-            return 1.5 * x**3 - 2.5 * x**2 + 1
-        return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
-
-    def matrix(length):
-        weights = np.zeros((length // 2, length))
-        for out in range(length // 2):
-            centre = 2 * out + 0.5
-            for pixel in range(2 * out - 4, 2 * out + 6):
-                mirrored = -1 - pixel if pixel < 0 else min(pixel, 2 * length - 1 - pixel)
-                weights[out, mirrored] += kernel((pixel - centre) / 2) / 2
-        return weights
-
-    return matrix(image.shape[0]) @ image @ matrix(image.shape[1]).T
-
-
-def test_the_statistics_of_blocks_are_those_of_the_paper(coffee):
-    crop = coffee[50:250, 100:300]  # 200 x 200, of which 192 x 192 count
-    image = grey(crop)[:192, :192]
-    expected = []
-    for row in (0, 1):
-        for column in (0, 1):
-            whole = normalised(image)[96 * row : 96 * row + 96, 96 * column : 96 * column + 96]
-            half = normalised(halved(image))
-            half = half[48 * row : 48 * row + 48, 48 * column : 48 * column + 48]
-            expected.append([*statistics(whole), *statistics(half)])
-    np.testing.assert_allclose(block_features(crop), expected, rtol=1e-6, atol=1e-9)
-
-
 def test_basicsr_gives_the_same_value_for_a_drawn_model(drawn_model, coffee):
     assert niqe(coffee) == pytest.approx(
         23.325883859149158, rel=1e-5

@@ -21,6 +21,7 @@ from benchmark.system.backbone import VGG16
 from conftest import SHARED
 from support.files.hostile_files import MakesFolder
 from support.metrics.cases import through_jpeg, unavailable_in_new_python, value
+from support.networks.vgg_files import DrawnVGG
 
 WEIGHTS = SHARED / "data" / "weights"
 TOLERANCE = 1e-6  # as stated in the docstring
@@ -83,41 +84,19 @@ def case(request):
 
 
 @pytest.fixture(scope="module")
-def loaded(case):
-    """Return the network's published weights, or drawn ones of VGG-16."""
+def folder(case, tmp_path_factory):
+    """Return the folder of the network's published weights, or of drawn ones of VGG-16."""
     if case is VGG:
-        return drawn_vgg()
+        return DrawnVGG(tmp_path_factory.mktemp("vgg")).folder
     if not WEIGHTS.exists():
         pytest.skip("needs ../shared/data/weights")
-    tensors: dict[str, torch.Tensor] = torch.load(WEIGHTS / case.file, weights_only=True)
-    return tensors
-
-
-def vgg_features() -> torch.nn.Sequential:
-    """Build torchvision's features of VGG-16 without its 120 million other weights."""
-    vgg = torchvision.models.vgg
-    with torch.device("meta"):
-        layers: torch.nn.Sequential = vgg.make_layers(vgg.cfgs["D"])
-    return layers.to_empty(device="cpu")
-
-
-def drawn_vgg() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    drawn = {}
-    for name, tensor in vgg_features().state_dict().items():
-        spread = 0.1 if tensor.dim() == 1 else (2 / tensor[0].numel()) ** 0.5
-        drawn[f"features.{name}"] = torch.randn(tensor.shape, generator=generator) * spread
-    return drawn
+    return WEIGHTS
 
 
 @pytest.fixture(scope="module")
-def folder(case, loaded, tmp_path_factory):
-    """Return the folder of the weights."""
-    if case is not VGG:
-        return WEIGHTS
-    drawn = tmp_path_factory.mktemp("vgg")
-    torch.save({"classifier.6.bias": torch.ones(2), **loaded}, drawn / case.file)
-    return drawn
+def loaded(case, folder):
+    tensors: dict[str, torch.Tensor] = torch.load(folder / case.file, weights_only=True)
+    return tensors
 
 
 @pytest.fixture
@@ -141,9 +120,8 @@ def peer(case, loaded):
     """Build the lpips package's network with the same weights."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
-        patch.setattr(
-            torchvision.models, "vgg16", lambda **_: SimpleNamespace(features=vgg_features())
-        )
+        layers = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
+        patch.setattr(torchvision.models, "vgg16", lambda **_: SimpleNamespace(features=layers))
         from lpips import LPIPS
 
         network = LPIPS(net=case.net, pnet_rand=True, verbose=False)

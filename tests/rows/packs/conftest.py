@@ -7,9 +7,9 @@ from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
-from support.codecs.files import sources_in
+from support.codecs.files import conditions, sources_in
 from support.files.noise import noise_images
-from support.packs.honest_pack import HONEST, NOTES, conditions
+from support.packs.honest_pack import HONEST, NOTES
 
 
 @pytest.fixture(scope="package")
@@ -26,7 +26,7 @@ def sources(photos):
 def measured(sources, tmp_path_factory):
     """A store with every cell of one codec, coded by the codec itself."""
     store = Store(tmp_path_factory.mktemp("results") / "photos")
-    bench, run = Workbench(conditions()), conditions().run
+    bench, run = Workbench(conditions(metrics=("psnr", "psnr_y"))), conditions().run
     contenders = select([HONEST.text], {}).contenders
     store.begin(run, {"codecs": {HONEST.text: {"licence": "MIT"}}})
     for cell in plan(contenders, "photos", sources):

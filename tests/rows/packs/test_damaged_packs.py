@@ -11,9 +11,9 @@ from benchmark.measure.cells import plan
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import open_pack
+from support.codecs.files import conditions
 from support.packs.honest_pack import (
     HONEST,
-    conditions,
     edit_rows,
     recorded_contender,
     rows_in,
@@ -110,6 +110,7 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
     ("timing", "no", "its column 'timing' is of"),
     ("jobs", 2**53 + 1, "numbers of 'jobs' beyond"),
     ("image_sha256", "0", "row 2 has the image_sha256 '0', which no row of a pack has"),
+    ("stream_sha256", "../../x", "row 2 has the stream_sha256 '../../x', which no row of a pack"),
     ("codec", "", "row 2 has the codec '', which no row of a pack has"),
     ("dataset", "../x", "row 2 has the dataset '../x', which no row of a pack has"),
     ("dataset", "x.py", "row 2 has the dataset 'x.py', which no row of a pack has"),

@@ -227,24 +227,6 @@ def test_rows_that_bench_does_not_write_are_left_out_and_counted(tmp_path):
     assert [record["setting_value"] for record in rows(tmp_path / "into")] == [30]
 
 
-def test_links_out_of_a_folder_are_not_followed(three, tmp_path):
-    first, second, _ = three
-    (tmp_path / "secret").write_bytes(b"of the user")
-    features = first / "kodak" / "features" / "space" / "ab"
-    features.mkdir(parents=True)
-    link = features / "b.npy"
-    (features / "a.npy").write_bytes(b"features")
-    link.symlink_to(tmp_path / "secret")
-    (done,) = merged(tmp_path / "into", first)
-    assert (done.features, len(done.damaged)) == (1, 1)
-    assert done.damaged[0].startswith(f"{link} is left out: it is a link that leads out of ")
-    (second / "kodak" / "sets").mkdir()
-    link = second / "kodak" / "sets" / "a.parquet"
-    link.symlink_to(tmp_path / "secret")
-    with pytest.raises(UsageError, match=r"a\.parquet is not merged: it is no file of .*kodak"):
-        merged(tmp_path / "into", second)
-
-
 def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tmp_path):
     first, second, whole = three
     shutil.rmtree(second)

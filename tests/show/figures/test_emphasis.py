@@ -132,7 +132,7 @@ def test_variants_have_a_shade_of_their_codec_and_a_marker_of_their_own():
 
 def test_a_codec_looks_the_same_whatever_else_is_shown():
     own = [f"{name}.py:Mine{options}" for name in "ab" for options in ("", ":level=3", ":level=6")]
-    every = [*own, *GAINS, "hyperprior:weights=matched-whole", "pqmim:perceptual=1", "worker:x"]
+    every = [*own, *GAINS, "pqmim:perceptual=1", "worker:x"]
     every += ["compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "vvenc:preset=slow"]
     every += ["avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched"]
     every += ["multirealism:beta=0", "multirealism:beta=2.56", "pqmim"]

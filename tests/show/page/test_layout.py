@@ -14,7 +14,7 @@ HAND = {"has_touch": True, "is_mobile": True}
 WINDOWS = [(DESKTOP, {}), (PHONE, HAND)]
 # Codecs and variants with the longest names that are bundled, and one of a user's own file.
 NAMED = (
-    ("hyperprior", "weights=matched-whole"),
+    ("hyperprior", "weights=matched"),
     ("compressai", "model=bmshj2018-hyperprior:metric=ms-ssim"),
     ("jpeg", ""),
     ("my/folder/of/codecs/wavelet_codec.py:WaveletCodec", "threads=2"),

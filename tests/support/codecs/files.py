@@ -5,6 +5,8 @@ from pathlib import Path
 from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.measure.cells import Cell, Conditions, plan
 from benchmark.measure.select import select
+from benchmark.measure.workbench import Workbench
+from benchmark.rows.streams import FeatureFolder
 
 HERE = Path(__file__).parent
 FAKES, MINE, CODECS = HERE / "fakes.py", HERE / "mine.py", HERE / "fake_on_cluster.py"
@@ -16,6 +18,20 @@ def conditions(**changes):
     same = {"run": "r", "metrics": ("psnr",), "device": "cpu", "flatten": False, "timing": False}
     same |= {"jobs": 2, "threads": 1, "machine": "driver", "folder": Path("unwritten")}
     return Conditions(**{**same, **changes})
+
+
+def keep(store, tasks, **changes):
+    """Carry out cells in this process; keep rows, streams and features, and return the store."""
+    bench = Workbench(conditions(folder=store.folder, jobs=1, **changes))
+    features = FeatureFolder(store.folder)
+    store.begin("r", {"codecs": {}})
+    measured = [bench.carry_out(cell) for cell in tasks]
+    for one in measured:
+        store.keep(one.stream)
+        for of_image in one.features:
+            features.keep(of_image)
+    store.append([one.row for one in measured])
+    return store
 
 
 def stable(row):

@@ -55,6 +55,6 @@ def save(folder: Path, name: str = "hyperprior-1", seed: int = 1, **options) -> 
     return network
 
 
-def matched(weights: str = "matched") -> CompressAI:
+def matched() -> CompressAI:
     """The codec that finds its networks by itself, as `weights=matched` asks for."""
-    return CompressAI(model=HYPERPRIOR, weights=weights)
+    return CompressAI(model=HYPERPRIOR, weights="matched")

@@ -1,28 +1,17 @@
-"""What the tests of packs measure, record and spoil: the codec, the conditions, a pack's text."""
+"""What the tests of packs measure, record and spoil: the codec, a pack's text."""
 
 from contextlib import contextmanager
-from pathlib import Path
 
 import polars as pl
 
-from benchmark.datasets.dataset import ImageFile, probe
-from benchmark.measure.cells import Conditions, plan
+from benchmark.measure.cells import plan
 from benchmark.measure.select import select
-from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import ROWS, open_pack
 from benchmark.spec import parse_codec
+from support.codecs.files import FAKES, keep, sources_in
 
-FAKES = Path(__file__).parents[1] / "codecs" / "fakes.py"
 HONEST = parse_codec(f"{FAKES}:Honest")  # as results name it
 NOTES = ("made for a test",)
-
-
-def conditions(**changes):
-    """Those of one untimed run on the processor, but for `changes`."""
-    same = {"run": "20260101T000000-aa", "device": "cpu", "flatten": False, "timing": False}
-    more = {"threads": 1, "metrics": ("psnr", "psnr_y"), "jobs": 1, "machine": "test"}
-    more["folder"] = Path("unwritten")
-    return Conditions(**{**same, **more, **changes})
 
 
 def recorded_contender(pack_path):
@@ -67,14 +56,7 @@ def edit_rows(pack, edit):
 
 def measured(store, photos, contenders, metrics):
     """Code the pictures of a folder, and keep rows and streams as those of the dataset `set`."""
-    sources = probe([ImageFile(path.name, path) for path in sorted(photos.iterdir())], False, 1)
-    bench = Workbench(conditions(metrics=metrics))
-    store.begin(conditions().run, {"codecs": {}})
-    for cell in plan(contenders, "set", sources):
-        done = bench.carry_out(cell)
-        store.keep(done.stream)
-        store.append([done.row])
-    return store
+    return keep(store, plan(contenders, "set", sources_in(photos)), metrics=metrics)
 
 
 @contextmanager

@@ -30,11 +30,14 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     Image.fromarray(pixels).save(tmp_path / "in.png")
     Image.fromarray(ramp).save(tmp_path / "map.png")
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
-    message = bench(
-        "encode", tmp_path / "in.png", stream, "--codec", "ours:beta=3.84", "--point", "q=2.5"
-    )
+    spec, point = "ours:beta=3.84", ("--point", "q=2.5")
+    message = bench("encode", tmp_path / "in.png", stream, "--codec", spec, *point)
     assert f"{stream.stat().st_size} bytes" in message
     assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
+    checked = tmp_path / "checked.crdr"
+    both = f"{spec}:check_latents=1"
+    bench("encode", tmp_path / "in.png", checked, "--codec", both, *point)
+    assert checked.read_bytes() == codec.checked(stream.read_bytes())
     bench("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     bench("decode", stream, out, "--beta", 0)

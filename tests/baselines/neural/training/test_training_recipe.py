@@ -103,6 +103,7 @@ MALFORMED = {
     "too few lambdas": (replaced("3.4, ", ""), "5 lambdas"),
     "negative lambda": (replaced("3.4", "-1"), "lambdas is [-1, 1.2"),
     "unknown objective": (replaced("multi_rate", "many_rates"), "objective is 'many_rates'"),
+    "objective of one rate": (replaced("multi_rate", "elic"), "trains no network of 5 rates"),
     "no steps": (replaced("steps = 3", "steps = 0"), "steps is 0"),
     "odd crop": (replaced("crop_px = 64", "crop_px = 100"), "crop_px is 100"),
     "negative rate": (replaced("learning_rate = 1e-3", "learning_rate = -1"), "learning_rate"),

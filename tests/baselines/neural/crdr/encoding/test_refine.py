@@ -61,13 +61,13 @@ def test_a_search_lowers_what_the_network_was_trained_for(
     assert searched < 0.99 * one_pass
 
 
-def test_it_repeats_with_its_seed_and_beta_changes_no_bit(photograph):
+def test_it_repeats_and_beta_changes_no_bit(photograph):
     streams = [
         ours(effort=1, **options).encode(photograph, Setting("q", 1))
-        for options in ({}, {}, {"beta": 3.84}, {"search_seed": 1})
+        for options in ({}, {}, {"beta": 3.84})
     ]
-    first, again, realistic, other = streams
-    assert first == again != other
+    first, again, realistic = streams
+    assert first == again
     identity = load_card(BUNDLED / "ours.safetensors.xz").identity[:CHECKPOINT_BYTES]
     plain, real = (unpack(one, CRDRControlBlock(), identity).payloads for one in (first, realistic))
     assert plain == real

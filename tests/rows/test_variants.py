@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from benchmark.errors import UnknownName
-from benchmark.rows.experiment import (
-    experiment_of,
+from benchmark.rows.variants import (
+    divided,
+    every_variant,
     named_variants,
     others_of,
     usual_variants,
@@ -46,40 +47,40 @@ MEASURED = table(
 
 
 def test_codecs_measured_here_are_shown_and_the_others_are_kept_for_anchors():
-    shown = experiment_of(MEASURED)
-    assert codecs(shown.rows) == {"jpeg"}
-    assert set(shown.rows["bundled"].fill_null(value=False)) == {True, False}
-    assert codecs(shown.others) == {"vtm", "jpeg:optimize=1", "elic"}
+    shown, others = divided(MEASURED)
+    assert codecs(shown) == {"jpeg"}
+    assert set(shown["bundled"].fill_null(value=False)) == {True, False}
+    assert codecs(others) == {"vtm", "jpeg:optimize=1", "elic"}
 
 
 def test_named_and_bundled_codecs_are_added():
     for asked in ({"codecs": "jpeg,elic"}, {"bundled": "elic"}):
-        assert codecs(experiment_of(MEASURED, **asked).rows) == {"jpeg", "elic"}
-    every = experiment_of(MEASURED, bundled="all").rows
+        assert codecs(divided(MEASURED, **asked)[0]) == {"jpeg", "elic"}
+    every = divided(MEASURED, bundled="all")[0]
     assert codecs(every) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
     assert every.height == MEASURED.height
-    assert codecs(experiment_of(MEASURED, "elic").rows) == {"elic"}
+    assert codecs(divided(MEASURED, "elic")[0]) == {"elic"}
     with pytest.raises(UnknownName, match="No codec with results 'avif'"):
-        experiment_of(MEASURED, "jpeg", "avif")
+        divided(MEASURED, "jpeg", "avif")
 
 
 def test_a_codec_named_as_bundled_is_the_bundled_one():
-    rows, others = experiment_of(MEASURED, bundled="jpeg")
+    rows, others = divided(MEASURED, bundled="jpeg")
     assert set(rows["bundled"]) == {True}
     assert codecs(others) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
     own = table(rows_of("jpeg"))
-    assert experiment_of(own, bundled="jpeg").rows.height == own.height, "there is no other"
+    assert divided(own, bundled="jpeg")[0].height == own.height, "there is no other"
 
 
 def test_where_nothing_was_measured_all_bundled_rows_are_shown():
     bundled = MEASURED.filter("bundled")
-    shown = experiment_of(bundled)
-    assert points_of(shown.rows) == points_of(bundled)
-    assert shown.others.height == 0
+    shown, others = divided(bundled)
+    assert points_of(shown) == points_of(bundled)
+    assert others.height == 0
 
 
 def test_all_variants_of_the_codecs_that_are_shown():
-    every = experiment_of(MEASURED, "jpeg,vtm").every_variant()
+    every = every_variant(*divided(MEASURED, "jpeg,vtm"))
     assert codecs(every) == {"jpeg", "jpeg:optimize=1", "vtm"}
 
 

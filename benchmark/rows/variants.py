@@ -23,28 +23,16 @@ from benchmark.rows.systems import find_label, known_names, label_of
 from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
 from benchmark.spec import (
     CodecSpec,
+    named_in,
     names_code,
     parse_codec,
     plain_codec,
     resolve,
-    split_codecs,
     without_seed,
 )
 from benchmark.system.machine import cores
 
 Pair = tuple[str, str]  # codec and variant, as rows have them
-
-
-class Experiment(NamedTuple):
-    """Rows of a dataset, divided into those of the codecs that are shown and others."""
-
-    rows: pl.DataFrame
-    others: pl.DataFrame  # of which an anchor may be taken
-
-    def every_variant(self) -> pl.DataFrame:
-        """Return the rows with those of all other variants and builds of their codecs."""
-        same = col("codec").is_in(self.rows["codec"].unique().implode())
-        return pl.concat([self.rows, self.others.filter(same)])
 
 
 class Anchor(NamedTuple):
@@ -58,13 +46,15 @@ class Anchor(NamedTuple):
 NO_ANCHOR = Anchor("")
 
 
-def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -> Experiment:
-    """Divide the rows of a dataset by codec variant (columns codec, variant, bundled at least).
+def divided(
+    table: pl.DataFrame, codecs: str = "all", bundled: str = ""
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Divide the rows of a dataset into those that are shown and others, an anchor's among them.
 
-    codecs: comma-separated names (see `named_variants`), or "all" that were measured here, or all
-    where nothing was. bundled: names of bundled codecs to add, whose rows from here are left out,
-    or "all". Which edition of a variant is shown is a question apart (`rows.comparable`). Raises
-    `UnknownName` for a codec without rows.
+    table: with the columns codec, variant and bundled at least. codecs: comma-separated names (see
+    `named_variants`), or "all" that were measured here, or all where nothing was. bundled: names of
+    bundled codecs to add, whose rows from here are left out, or "all". Which edition of a variant
+    is shown is a question apart (`rows.comparable`). Raises `UnknownName` for a codec without rows.
     """
     pairs = pairs_of(table)
     measured = pairs_of(table.filter(~BUNDLED))
@@ -74,7 +64,13 @@ def experiment_of(table: pl.DataFrame, codecs: str = "all", bundled: str = "") -
     both = added & pairs_of(table.filter(BUNDLED))
     kept = pairs if bundled and not more else (kept | added) - both
     marks = table.select(shown=are_of(kept) | (are_of(both) & BUNDLED)).to_series()
-    return Experiment(table.filter(marks), table.filter(~marks))
+    return table.filter(marks), table.filter(~marks)
+
+
+def every_variant(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with those of all other variants and builds of their codecs."""
+    same = col("codec").is_in(rows["codec"].unique().implode())
+    return pl.concat([rows, others.filter(same)])
 
 
 def others_of(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
@@ -111,12 +107,6 @@ def require_label(named: str, specs: Iterable[CodecSpec], table: pl.DataFrame) -
     """Raise `UnknownName` where neither the codec variants nor rows have what is named."""
     pairs = {*((of.name, of.identity.variant) for of in specs), *pairs_of(table)}
     find_label(named, [label_of(*pair) for pair in sorted(pairs)])
-
-
-def named_in(codecs: str) -> list[str]:
-    """Return the codecs that were asked for; none for "all"."""
-    names = split_codecs(codecs)
-    return [] if "all" in names else names
 
 
 def named_variants(

@@ -1,0 +1,191 @@
+"""Compare the harness with CompressAI's scripts on Kodak: JPEG at five qualities, a hyperprior.
+
+    python tests/speed/kodak.py [--kodak FOLDER]
+
+Run by hand on two idle cores. The peers are `compressai.utils.bench` and `eval_model`, in their
+best form: one thread a process where that is faster than as they come; medians of as many runs of
+them as of ours. No option of ours is other than its default but the number of jobs. The weights of
+the hyperprior have the shape of quality 3 and are random, seeded, and scaled so that latents take
+about as many bits as trained ones (half a bit per pixel) and pictures use the range of grey levels:
+the work is that of trained weights, the quality is not. Exit code 1 where a target is missed.
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+from harness import (
+    KODAK,
+    POOLS,
+    ROUNDS,
+    Clocked,
+    clock,
+    kodak_folder,
+    mean,
+    middle,
+    options,
+    run,
+    run_bench,
+    run_peer,
+    verdict,
+)
+from PIL import Image
+
+QUALITIES, JOBS = (10, 30, 50, 70, 90), 2
+METRICS = ("psnr", "ms_ssim")
+COLUMNS = {"bpp": "bpp", "psnr-rgb": "psnr_db", "ms-ssim-rgb": "ms_ssim"}  # by the peer's names
+# The peer computes in float32; of the hyperprior, transforms summed in another order now and then
+# round a latent the other way.
+ROUNDING = {
+    "jpeg": {"bpp": 1e-9, "psnr-rgb": 1e-4, "ms-ssim-rgb": 1e-5},
+    "hyperprior": {"bpp": 2e-5, "psnr-rgb": 1e-4, "ms-ssim-rgb": 1e-5},
+}
+MODEL, SEED = "bmshj2018-hyperprior", 0
+LATENT_DEVIATION, PICTURE_DEVIATION, PICTURE_MEAN = 0.25, 0.2, 0.45
+
+
+def main() -> None:
+    """Print both comparisons and whether their targets are met."""
+    chosen = options(__doc__, kodak=str(KODAK), kernels=False)
+    kodak = kodak_folder(chosen.kodak)
+    if chosen.kernels:
+        print(kernel_seconds(kodak))
+        return
+    compare_jpeg(kodak)
+    compare_hyperprior(kodak)
+
+
+def compare_jpeg(kodak: Path) -> None:
+    points = ",".join(map(str, QUALITIES))
+    script = ("compressai.utils.bench", "jpeg", kodak, "-q", points, "-j", str(JOBS))
+    words = ("--codecs", "jpeg", "--metrics", ",".join(METRICS), "--jobs", str(JOBS))
+    peers, runs = [], []
+    for _ in range(ROUNDS):
+        peers.append(run_peer(*script, one_thread=True))
+        runs.append(bench(kodak, *words, "--points", f"jpeg.quality={points}"))
+    peer, ours = middle(peers), middle(runs)
+    # A cell for each worker: start-up and little else.
+    few = (*words, "--points", "jpeg.quality=10", "--limit", str(JOBS))
+    start = middle([bench(kodak, *few) for _ in range(ROUNDS)])
+    single = dict.fromkeys(POOLS, "1")
+    measured = clock([sys.executable, __file__, "--kernels", "--kodak", str(kodak)], single)
+    kernels = float(measured.result)
+    start_up = start.seconds - kernels / (24 * len(QUALITIES))
+    print(f"start-up {start_up:.2f} s, kernels {kernels:.2f} s on one core")
+    print_seconds(peer, ours)
+    rows = [ours.result.filter([value == quality for value in ours.result["setting_value"]])
+            for quality in QUALITIES]  # fmt: skip
+    means = {name: [mean(of, column) for of in rows] for name, column in COLUMNS.items()}
+    verdict("JPEG, ours / peer, processor time", ours.cpu_seconds / peer.cpu_seconds, 0.2)
+    verdict("JPEG, ours / peer, wall clock", ours.seconds / peer.seconds, 0.2)
+    apart = (ours.seconds - start_up) / (kernels / JOBS)
+    verdict("JPEG, start-up apart, ours / (kernels / cores)", apart, 1.3)
+    verdict("JPEG, largest difference of a mean, in roundings", worst("jpeg", peer, means), 1)
+
+
+def compare_hyperprior(kodak: Path) -> None:
+    with TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "hyperprior-3.pth.tar"
+        write_checkpoint(checkpoint, kodak)
+        script = ("compressai.utils.eval_model", "checkpoint", kodak, "-a", MODEL, "-p", checkpoint)
+        forms = {single: run_peer(*script, one_thread=single) for single in (True, False)}
+        best_form = min(forms, key=lambda single: forms[single].seconds)
+        peers, runs = [forms[best_form]], list[Clocked]()
+        for at in range(ROUNDS):
+            peers += [run_peer(*script, one_thread=best_form)] * (at > 0)
+            codec = f"compressai:model={MODEL}:checkpoint={checkpoint}"
+            words = ("--codecs", codec, "--metrics", ",".join(METRICS), "--jobs", str(JOBS))
+            results = Path(folder) / f"results-{at}"
+            runs.append(run_bench(kodak, results, *words, "--device", "cpu"))
+        peer, ours = middle(peers), middle(runs)
+        header = header_bits_per_pixel(ours, Path(folder) / "results-0")
+    print_seconds(peer, ours)
+    print(f"our bpp without the header, which is {header:.6f} bpp and which the peer has not")
+    means = {name: [mean(ours.result, column) - header * (name == "bpp")]
+             for name, column in COLUMNS.items()}  # fmt: skip
+    verdict("hyperprior, ours / peer, wall clock", ours.seconds / peer.seconds, 0.4)
+    difference = worst("hyperprior", peer, means)
+    verdict("hyperprior, largest difference of a mean, in roundings", difference, 1)
+
+
+def print_seconds(peer: Clocked, ours: Clocked) -> None:
+    for name, took in (("peer", peer), ("ours", ours)):
+        print(f"{name} {took.seconds:8.2f} s, {took.cpu_seconds:.2f} s of CPU")
+
+
+def worst(codec: str, peer: Clocked, means: dict[str, list[float]]) -> float:
+    """Return the largest difference of a mean from the peer's, in its roundings."""
+    return max(
+        abs(theirs - own) / ROUNDING[codec][name]
+        for name, of in means.items()
+        for theirs, own in zip(peer.result[name], of, strict=True)
+    )
+
+
+def bench(kodak: Path, *words: str) -> Clocked:
+    """Return a run into an empty folder."""
+    with TemporaryDirectory() as folder:
+        return run_bench(kodak, Path(folder), *words)
+
+
+def kernel_seconds(kodak: Path) -> float:
+    """Return the seconds of coding and scoring all cells of JPEG in this process, nothing else."""
+    from benchmark.codec import Setting
+    from benchmark.registry import metric_class
+    from benchmark.spec import load_codec, parse_codec
+
+    codec = load_codec(parse_codec("jpeg"))
+    metrics = [metric_class(name)("cpu") for name in METRICS]
+    seconds = 0.0
+    for path in sorted(kodak.glob("*.png")):
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        started = perf_counter()
+        prepared = [metric.prepare(pixels) for metric in metrics]
+        for quality in QUALITIES:
+            decoded = codec.decode(codec.encode(pixels, Setting("quality", quality)))
+            for metric, source in zip(metrics, prepared, strict=True):
+                metric.compare(source, decoded)
+        seconds += perf_counter() - started
+    return seconds
+
+
+def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
+    """Return the mean bits per pixel of the streams beside the entropy-coded strings."""
+    from baselines.compressai.codec import unpack
+    from benchmark.rows.store import Store
+
+    (stored,) = results.iterdir()
+    shares = []
+    for row in ours.result.rows(named=True):
+        data = Store(stored).stream(row["stream_sha256"])
+        header = len(data) - sum(map(len, unpack(data, num_strings=2).strings))
+        shares.append(8 * header / (row["width_px"] * row["height_px"]))
+    return float(np.mean(shares))
+
+
+def write_checkpoint(path: Path, kodak: Path) -> None:
+    """Write a state dict, as CompressAI's training saves it, of the network described above."""
+    import torch
+    from compressai.zoo import image_models
+
+    torch.manual_seed(SEED)
+    network = image_models[MODEL](quality=3, pretrained=False).eval()
+    with Image.open(kodak / "kodim05.png") as image:
+        levels = np.array(image.convert("RGB"), np.float32) / 255
+    pixels = torch.from_numpy(levels).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        gain = LATENT_DEVIATION / network.g_a(pixels).std()
+        network.g_a[6].weight.mul_(gain)
+        network.g_a[6].bias.mul_(gain)
+        network.h_s[4].bias.fill_(LATENT_DEVIATION)
+        decoded = network.g_s(network.g_a(pixels).round())
+        network.g_s[6].weight.mul_(PICTURE_DEVIATION / decoded.std())
+        network.g_s[6].bias.fill_(PICTURE_MEAN)
+    torch.save(network.state_dict(), path)
+
+
+if __name__ == "__main__":
+    run(main)
