@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from benchmark.api.tables import bd_rate, match, plot, rank, summary, tradeoff
     from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
+    from benchmark.metrics.maps import error_map
 
 # What `import benchmark` offers, by module and as text: importing it imports none of them.
 INTERFACE = {
@@ -16,10 +17,11 @@ INTERFACE = {
     "benchmark.datasets.image": ("read_image",),
     "benchmark.api.codec": ("decoded", "open_codec", "run"),
     "benchmark.api.rows": ("load",),
+    "benchmark.metrics.maps": ("error_map",),
     "benchmark.api.tables": ("bd_rate", "match", "plot", "rank", "summary", "tradeoff"),
 }
 __all__ = [
-    "bd_rate", "decoded", "load", "match", "open_codec", "open_dataset", "plot",
+    "bd_rate", "decoded", "error_map", "load", "match", "open_codec", "open_dataset", "plot",
     "rank", "read_image", "run", "summary", "tradeoff",
 ]  # fmt: skip
 
