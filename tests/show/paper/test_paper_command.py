@@ -292,7 +292,7 @@ def test_names_and_order_of_crops_are_those_of_the_look(measured):
 
 
 def test_own_rows_stand_before_those_of_packs(tmp_path):
-    packs = [pack for pack in packs_beside(tmp_path) if pack.name.startswith("vtm")]
+    packs = [pack for pack in packs_beside(tmp_path) if pack.path.name.startswith("vtm")]
     bare = dataset_contents(tmp_path, "sample", packs)
     rows = bare.table.rows(named=True)
     assert {row["codec"] for row in rows} == {"vtm"}
