@@ -16,6 +16,7 @@ from benchmark.commands import options, output
 from benchmark.commands.outcome import run_with_progress
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName
+from benchmark.measure.record import Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.verify import kept_rows
 from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
@@ -118,8 +119,12 @@ def audit_decode(
     absent += [
         Absent(counted(n, "row"), why) for n, why in zip(lacks.values(), whys, strict=True) if n
     ]
+    tracebacks = Tracebacks()
+    for it in done:
+        tracebacks.add(it.traceback, it.row["cell"])
     facts = {
         "datasets": {name: len(of.rows) for name, of in kept.items()},
+        "tracebacks": tracebacks.listed(),
         "wrong": [f"{it.what}: {it.why}" for it in wrong],
         "skipped": dict(skipped),
     }

@@ -42,6 +42,7 @@ class Decoded(NamedTuple):
     reason: str = ""
     values: Mapping[str, float] = {}  # by metric column, where the photograph is here
     num_bytes: int | None = None  # length of the stream
+    traceback: str = ""  # of what the codec raised
     wrong_size: str = ""  # how the declared bytes, rate or picture are not those of the stream
 
 
@@ -106,7 +107,9 @@ def decode(
             for count, (name, where, pixels) in enumerate(outcomes, 1):
                 if isinstance(pixels, Failed):
                     state: State = "not run" if isinstance(where, Failed) else "failed"
-                    done[name] = done[name]._replace(state=state, reason=pixels.reason)
+                    done[name] = done[name]._replace(
+                        state=state, reason=pixels.reason, traceback=pixels.traceback
+                    )
                 else:
                     after = HashedImage(pixels_sha256(pixels), pixels)
                     done[name] = _compared(done[name], after, pictures)
