@@ -5,22 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark.api.codec import decoded, open_codec, run
-    from benchmark.api.rows import load
+    from benchmark.api.rows import load, missing
     from benchmark.api.tables import bd_rate, match, plot, rank, summary, tradeoff
     from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
+    from benchmark.metrics.maps import error_map
 
 # What `import benchmark` offers, by module and as text: importing it imports none of them.
 INTERFACE = {
     "benchmark.datasets.dataset": ("open_dataset",),
     "benchmark.datasets.image": ("read_image",),
     "benchmark.api.codec": ("decoded", "open_codec", "run"),
-    "benchmark.api.rows": ("load",),
+    "benchmark.api.rows": ("load", "missing"),
+    "benchmark.metrics.maps": ("error_map",),
     "benchmark.api.tables": ("bd_rate", "match", "plot", "rank", "summary", "tradeoff"),
 }
 __all__ = [
-    "bd_rate", "decoded", "load", "match", "open_codec", "open_dataset", "plot",
-    "rank", "read_image", "run", "summary", "tradeoff",
+    "bd_rate", "decoded", "error_map", "load", "match", "missing", "open_codec", "open_dataset",
+    "plot", "rank", "read_image", "run", "summary", "tradeoff",
 ]  # fmt: skip
 
 

@@ -244,5 +244,7 @@ def _taken(parameter: Parameter, value: Any) -> Any:
         texts = (str(each) if isinstance(each, int | float) else each for each in value)
         return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)
     if kind is str and isinstance(value, list | tuple | Path | int | float):
-        return text_of_list(value if isinstance(value, list | tuple) else [str(value)])
+        values = value if isinstance(value, list | tuple) else [str(value)]
+        names_folders = parameter.name == "dataset"  # others have their commas escaped
+        return text_of_list(values) if names_folders else ",".join(map(str, values))
     return Path(value) if Path in (kind, *get_args(kind)) and isinstance(value, str) else value

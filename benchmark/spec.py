@@ -123,8 +123,12 @@ def listed_datasets(text: str) -> list[str]:
 
 
 def text_of_list(datasets: Iterable[str | Path]) -> str:
-    """Return the comma-separated list of datasets."""
-    return ",".join(str(name).replace(",", "\\,") for name in datasets)
+    r"""Return the comma-separated list of datasets, or of other names; escapes are kept.
+
+    >>> print(text_of_list(["my,photos", r"ours:checkpoint=a\,b"]))
+    my\,photos,ours:checkpoint=a\,b
+    """
+    return ",".join(re.sub(r"(?<!\\),", r"\\,", str(name)) for name in datasets)
 
 
 def file_list(text: str) -> list[str]:

@@ -75,7 +75,7 @@ def screenshot(page: Path, waits: str, link: str = "") -> bytes:
         opened.goto(f"{page.resolve().as_uri()}#{link}" if link else page.resolve().as_uri())
         opened.wait_for_selector(waits)
         opened.wait_for_function(
-            "() => [...document.querySelectorAll('#panes img')].every((pane) => pane.naturalWidth)"
+            "() => [...document.querySelectorAll('#panes img[src]')].every((i) => i.naturalWidth)"
         )
         shot = opened.screenshot()
         browser.close()

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 import polars as pl
+from polars import col
 
 from benchmark.compare.panel import with_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows import comparable
-from benchmark.rows.schema import columns_of, own_columns
+from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import Source, stored_dataset
 from benchmark.rows.systems import distinct_labels, short_names
 from benchmark.rows.variants import Anchor, divided
-from benchmark.rows.versions import BUNDLED
+from benchmark.rows.versions import BUNDLED, OK
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
@@ -75,7 +76,7 @@ def load(
         Some forty columns: codec, variant and ``label`` (its name in figures), setting, image,
         bytes and bpp of the one image, seconds, the metrics that any row has, and where the row
         comes from. Integers and booleans are pandas' nullable types; a metric without a value is
-        NaN (``<metric>_reason`` of `details` says why); identical images have an infinite PSNR.
+        NaN (`missing` says why); identical images have an infinite PSNR.
         ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]``
         has the protocol ids that `summary` expects, and ``attrs["folder"]`` is where the rows are
         stored.
@@ -107,6 +108,25 @@ def load(
         "anchor": chosen.label,
     }
     return frame
+
+
+def missing(source: Rows) -> pd.DataFrame:
+    """Return the values that rows without failure lack, and why.
+
+    source: rows of one dataset, from `load` (any selection of them), or what `load` takes. The
+    frame has a row for each: ``codec``, ``variant``, setting, ``image``, ``metric`` (its column)
+    and ``reason``, which names what installs or computes it.
+    """
+    table, _ = whole_rows(source)
+    table = table.filter(OK)
+    parts = [pd.DataFrame(columns=[*ORDER, "metric", "reason"])]
+    for metric in _metrics(table, asked=True):
+        value, _, reason = metric_columns(metric)
+        without = table.filter(col(value).is_null())
+        if without.height:
+            reasons = col(reason).fill_null("not computed").alias("reason")
+            parts.append(_frame(without.select(*ORDER, pl.lit(metric).alias("metric"), reasons)))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def source_of(rows: Rows) -> Source:
@@ -198,8 +218,17 @@ def _table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
     )
 
 
-def _metrics(table: pl.DataFrame) -> list[str]:
-    """Return the columns of the usual image metrics, and of those that any row has a value of."""
+def _metrics(table: pl.DataFrame, asked: bool = False) -> list[str]:
+    """Return the columns of the usual image metrics, and of those that any row has a value of.
+
+    asked: or a reason why it has none.
+    """
     usual = {metric_named(name).column for name in USUAL_METRICS}
-    known = (*(metric_named(name).column for name in METRICS), *own_columns(table.columns))
-    return [of for of in known if of in usual or table[of].null_count() < table.height]
+
+    def has(column: str) -> bool:
+        value, _, reason = metric_columns(column)
+        nulls = [table[name].null_count() for name in (value, *[reason] * asked)]
+        return column in usual or min(nulls) < table.height
+
+    known = [metric_named(name).column for name in METRICS]
+    return list(filter(has, (*known, *own_columns(table.columns))))

@@ -7,7 +7,7 @@ from benchmark.answer import NOTHING, Answer, Column
 from benchmark.check.changes import Finding
 from benchmark.check.verdict import Check, Subject
 from benchmark.rows.systems import short_version
-from benchmark.show.sections import markdown, section
+from benchmark.show.sections import Part, markdown, section
 from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
 
@@ -152,7 +152,8 @@ def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, then every number."""
     of = answer(check)
     table = [Table.of(COLUMNS, of.records)] if of.records else []
-    parts = headline(check), subject_sentences(check), *table, of.summary.splitlines()
+    parts: list[Part] = [headline(check), subject_sentences(check), *table]
+    parts.append(of.summary.splitlines())
     title = f"{VERDICTS[check.verdict][0]} bench check: {check.verdict}"
     return markdown(section("check", title, *parts), level=3)
 

@@ -91,7 +91,7 @@ def report(
             pages: Sequence[str] = ()
             if wants_page:
                 output.say_not_run(NamedCodecs(of.codecs).not_run(written.stored.table))
-                shown = images, look.linear_rate, progress, say, request.data_dir
+                shown = images, look.linear_rate, progress, say, request.data_dir, command
                 pages = write_page(of, written, *shown)
             else:
                 ReportSet(written.stored.folder).end_page(None)

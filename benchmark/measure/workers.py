@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing import forkserver, resource_tracker, util
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
@@ -198,6 +198,35 @@ class WorkerProcess:
         if not self._has_ended(GRACE_SECONDS):
             self._process.kill()
             self._process.join()
+
+
+def replies(
+    target: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, at_work: str
+) -> Iterator[Any]:
+    """Run `target(connection, *task)` in a process for each task; yield what they send as it comes.
+
+    At most `jobs` run at a time. Of a process that is lost it is a `Failed`. at_work: predicate of
+    its sentence.
+    """
+    waiting = list(tasks)
+    busy: list[WorkerProcess] = []
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < jobs:
+                busy.append(WorkerProcess(target, *waiting.pop(0), at_work=at_work))
+            wait([process.connection for process in busy], timeout=TICK_SECONDS)
+            for process in list(busy):
+                try:
+                    reply = process.collect()
+                except Lost as lost:
+                    reply = lost.failed
+                if reply is not None:
+                    process.end(busy=False)
+                    busy.remove(process)
+                    yield reply
+    finally:
+        for process in busy:
+            process.end(busy=True)
 
 
 def _work(

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.metric import (
+    ErrorMap,
     ImageMetric,
+    MapScale,
     Presentation,
     loops,
     require_same_shape,
@@ -52,6 +54,7 @@ class LPIPS(ImageMetric):
 
     better = "lower"
     packages = ("torch", "lpips")
+    map_scale = MapScale(1.0)
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:
@@ -90,6 +93,29 @@ class LPIPS(ImageMetric):
                 map(_distance, features_of_source, self._features(decoded), self._importances)
             )
 
+    def error_map(
+        self, prepared: "tuple[tuple[int, ...], list[Tensor]]", decoded: Pixels
+    ) -> ErrorMap:
+        """Return the sum of the layers' distances, each upsampled as lpips does (`spatial=True`).
+
+        Its mean is LPIPS to 1e-5: layers whose sides do not divide the image's lose evenness.
+        """
+        import torch
+        from torch.nn.functional import interpolate
+
+        shape, features_of_source = prepared
+        require_same_shape(shape, decoded.shape)
+        total = self._importances[0].new_zeros(shape[:2])
+        with torch.inference_mode():
+            of_layers = zip(
+                features_of_source, self._features(decoded), self._importances, strict=True
+            )
+            for layers in of_layers:
+                distances = _distances(*layers)[:, None]
+                total += interpolate(distances, shape[:2], mode="bilinear")[0, 0]
+        result: ErrorMap = total.float().cpu().numpy()
+        return result
+
     def _features(self, pixels: Pixels) -> "Iterator[Tensor]":
         """Yield each layer's output for an image."""
         like = self._importances[0]
@@ -100,7 +126,7 @@ class LPIPS(ImageMetric):
 
 
 def _distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> float:
-    """Return the mean over positions of the weighted squares of differences of unit vectors."""
+    """Return the mean of the layer's distances."""
     import torch
 
     height, width = features.shape[2:]
@@ -108,13 +134,20 @@ def _distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> f
         maps = (layer.permute(0, 2, 3, 1).contiguous().numpy() for layer in (expected, features))
         total: float = loops.unlikeness(*maps, importance.numpy())
         return total / (height * width)
+    return float(_distances(expected, features, importance).mean())
+
+
+def _distances(expected: "Tensor", features: "Tensor", importance: "Tensor") -> "Tensor":
+    """Return weighted squares of differences of unit vectors, (1, height, width)."""
+    import torch
+
     expected, features = (
         layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + networks.EPSILON)
         for layer in (expected, features)
     )
     # in place, which saves a tenth of the time
     weighted = features.sub_(expected).square_().mul_(importance)
-    return float(weighted.sum(dim=1).mean())
+    return weighted.sum(dim=1)
 
 
 class LPIPSAlex(LPIPS):

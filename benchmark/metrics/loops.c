@@ -42,11 +42,12 @@ static const double C1 = (0.01 * 255) * (0.01 * 255), C2 = (0.03 * 255) * (0.03 
 BLURS(down, across, float)
 BLURS(down_exactly, across_exactly, double)
 
-/* Sum 1 - similarity; `scratch` has 26 rows. Arrays as in ms_ssim.dissimilarity. */
+/* Sum 1 - similarity, also to each of `sums` unless it is NULL; `scratch` has 26 rows. Arrays as in
+   ms_ssim.dissimilarity. */
 FOR_EVERY_PROCESSOR
 static double sum(const float *error, const float *doubled, const float *doubled_mean,
                   const float *twice_variance, int coarsest, Py_ssize_t height, Py_ssize_t width,
-                  float *scratch) {
+                  float *scratch, float *sums) {
     const Py_ssize_t columns = width - MARGIN;
     float *squares = scratch, *products = squares + TAPS * width;
     float *mean_rows = products + TAPS * width, *square_rows = mean_rows + width;
@@ -78,6 +79,10 @@ static double sum(const float *error, const float *doubled, const float *doubled
                 found[x] += unlike - unlike * found[x];
             }
         for (Py_ssize_t x = 0; x < columns; x++) total += found[x];
+        if (sums) {
+            for (Py_ssize_t x = 0; x < columns; x++) sums[x] += found[x];
+            sums += columns;
+        }
         doubled_mean += columns;
         twice_variance += columns;
     }
@@ -216,18 +221,18 @@ static PyObject *release(Py_buffer *planes, int count, void *scratch, PyObject *
 }
 
 static PyObject *dissimilarity(PyObject *self, PyObject *arguments) {
-    Py_buffer planes[4];
+    Py_buffer planes[5] = {{0}}; /* the last may be left out */
     int coarsest;
     Py_ssize_t width;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*y*pn", &planes[0], &planes[1], &planes[2], &planes[3],
-                          &coarsest, &width))
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*pn|w*", &planes[0], &planes[1], &planes[2],
+                          &planes[3], &coarsest, &width, &planes[4]))
         return NULL;
-    float *scratch = prepared(planes, 2, 4, width, 26 * sizeof(float));
-    if (!scratch) return release(planes, 4, NULL, NULL);
+    float *scratch = prepared(planes, 2, planes[4].buf ? 5 : 4, width, 26 * sizeof(float));
+    if (!scratch) return release(planes, 5, NULL, NULL);
     const Py_ssize_t height = planes[0].len / (width * (Py_ssize_t)sizeof(float));
     const double total = sum(planes[0].buf, planes[1].buf, planes[2].buf, planes[3].buf, coarsest,
-                             height, width, scratch);
-    return release(planes, 4, scratch, PyFloat_FromDouble(total));
+                             height, width, scratch, planes[4].buf);
+    return release(planes, 5, scratch, PyFloat_FromDouble(total));
 }
 
 static PyObject *moments(PyObject *self, PyObject *arguments) {

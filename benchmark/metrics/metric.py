@@ -65,6 +65,17 @@ class Presentation(NamedTuple):
     over_few: str = "biased upward"  # what a metric of a whole set is over few images
 
 
+ErrorMap = NDArray[np.float32]  # (height, width); more is worse; NaN where no window fits
+
+
+class MapScale(NamedTuple):
+    """Scale on which the map of a metric is shown."""
+
+    most: float  # value of the brightest level of a picture
+    label: str = ""  # of a legend, with its unit; empty: the metric's
+    root: bool = False  # its square root is shown, whose unit the label has
+
+
 class ImageMetric(Protocol):
     """Number that compares a decoded image with its source.
 
@@ -83,6 +94,7 @@ class ImageMetric(Protocol):
     min_side_px: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ()  # Python packages outside the core that it needs
     on_cpu: ClassVar[bool] = False  # computed there for long, on every device
+    map_scale: ClassVar[MapScale | None] = None  # of its map; None: it has none
 
     def __init__(self, device: str = "cpu") -> None:
         """Take the torch device ("cpu", "cuda"); `Unavailable` where weights are missing."""
@@ -98,6 +110,10 @@ class ImageMetric(Protocol):
     @abstractmethod
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """Return the metric of a decoded image; `ValueError` unless it has the source's shape."""
+
+    def error_map(self, prepared: Any, decoded: Pixels) -> ErrorMap:
+        """Return each pixel's term of the metric on "cpu"; its mean gives the value."""
+        raise NotImplementedError
 
 
 def require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> None:

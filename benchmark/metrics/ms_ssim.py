@@ -33,7 +33,9 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.metrics.metric import (
+    ErrorMap,
     ImageMetric,
+    MapScale,
     Presentation,
     bands,
     is_large,
@@ -223,11 +225,19 @@ class SSIM(Structural):
     protocol = "ssim-rgb8/1"
     min_side_px = 11  # the side of the window
     scales = 1
+    map_scale = MapScale(1.0, "1 − SSIM")
 
     def pooled(self, similarities: Iterator[Channels]) -> float:
         """Return the mean over channels."""
         (similarity,) = similarities
         return float(similarity.mean())
+
+    def error_map(self, prepared: Prepared, decoded: Pixels) -> ErrorMap:
+        """Return 1 - SSIM, mean of the channels; NaN in the 5 px where no window fits."""
+        height, width = prepared.planes[0].shape[1:]
+        inside = np.zeros((height - MARGIN_PX, width - MARGIN_PX), np.float32)
+        [*_similarities(prepared, decoded, 1, inside)]
+        return np.pad(inside / 3, MARGIN_PX // 2, constant_values=np.nan)
 
 
 def _moments(planes: Finest | AnyPlanes) -> Iterator[Moments]:
@@ -236,8 +246,13 @@ def _moments(planes: Finest | AnyPlanes) -> Iterator[Moments]:
         yield moments_of(planes[channel, rows.start : rows.stop + MARGIN_PX])
 
 
-def _similarities(source: Prepared, decoded: Pixels, count: int) -> Iterator[Channels]:
-    """Yield each channel's similarity at every scale, finest first."""
+def _similarities(
+    source: Prepared, decoded: Pixels, count: int, sums: Planes | None = None
+) -> Iterator[Channels]:
+    """Yield each channel's similarity at every scale, finest first.
+
+    sums: of a single scale, (h - 10, w - 10), to which 1 - similarity is added.
+    """
     pixels = source.planes[0].transpose(1, 2, 0)
     require_same_shape(pixels.shape, decoded.shape)
     finest = Finest(decoded, pixels)
@@ -252,7 +267,8 @@ def _similarities(source: Prepared, decoded: Pixels, count: int) -> Iterator[Cha
         for (channel, rows), moments in zip(strips(planes.shape), of_strips, strict=True):
             error = planes[channel, rows.start : rows.stop + MARGIN_PX]
             error = np.ascontiguousarray(error, kind)
-            totals[channel] += dissimilarity(error, moments, at + 1 == count)
+            into = None if sums is None else sums[rows]
+            totals[channel] += dissimilarity(error, moments, at + 1 == count, into)
         yield 1 - totals / ((planes.shape[1] - MARGIN_PX) * (planes.shape[2] - MARGIN_PX))
 
 
@@ -294,13 +310,17 @@ def moments_of(strip: NDArray[Any]) -> Moments:
     return Moments(*(moment.astype(np.float32) for moment in moments))
 
 
-def dissimilarity(error: Floats, source: Moments, coarsest: bool) -> float:
+def dissimilarity(
+    error: Floats, source: Moments, coarsest: bool, sums: Floats | None = None
+) -> float:
     """Return the sum of 1 - similarity over the blurred pixels of a strip of a channel.
 
-    error: (rows + 10, w); source: moments of the same strip.
+    error: (rows + 10, w); source: moments of the same strip. sums: (rows, w - 10), to which each
+    pixel's is added.
     """
     if loops is not None and error.dtype == np.float32:
-        return float(loops.dissimilarity(error, *source, coarsest, error.shape[1]))
+        more = () if sums is None else (sums,)
+        return float(loops.dissimilarity(error, *source, coarsest, error.shape[1], *more))
     planes = np.empty((3, *error.shape), error.dtype)
     planes[0] = error
     np.multiply(error, error, out=planes[1])
@@ -318,6 +338,8 @@ def dissimilarity(error: Floats, source: Moments, coarsest: bool) -> float:
         source_mean = source.doubled_mean / 2
         luminance = 1 - mean**2 / (source_mean**2 + (source_mean + mean) ** 2 + C1)
         square = 1 - luminance * (1 - square)
+    if sums is not None:
+        sums += square
     return float(square.sum())
 
 

@@ -10,7 +10,9 @@ from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import (
     OF_PIXELS,
+    ErrorMap,
     ImageMetric,
+    MapScale,
     Presentation,
     bands,
     loops,
@@ -52,6 +54,7 @@ class LumaPSNR(ImageMetric):
     column = "psnr_y_db"
     label = "PSNR of luma (dB)"
     protocol = "psnr-luma709-rgb8/1"
+    map_scale = MapScale(128.0**2, "Error of luma (grey levels)", root=True)
 
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
         """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
@@ -61,6 +64,13 @@ class LumaPSNR(ImageMetric):
         parts = bands(len(flat[0]), 1)
         total = sum(_squared_luma_error(*(image[part] for image in flat)) for part in parts)
         return _decibels(total / LUMA_UNIT**2 / len(flat[0]))
+
+    def error_map(self, prepared: Pixels, decoded: Pixels) -> ErrorMap:
+        """Return squared errors of luma; PSNR is 10 log10(255² / mean)."""
+        require_same_shape(prepared.shape, decoded.shape)
+        errors = _luma_sums(decoded) - _luma_sums(prepared)  # whole numbers below 2^24
+        result: ErrorMap = np.square(errors / np.float32(LUMA_UNIT))
+        return result
 
 
 class WeightedPSNR(ImageMetric):

@@ -155,6 +155,9 @@ def test_details_have_the_protocol_and_the_reason_of_each_metric(tmp_path):
     assert frame.loc["a", "psnr_db_protocol"] == PROTOCOLS["psnr_db"]
     assert frame.loc["b", "psnr_db_protocol"] == "psnr-rgb8/0"
     assert frame.loc["a", "ms_ssim_reason"] == "too small"
+    missing = benchmark.missing(benchmark.load(folder))
+    (lack,) = missing[missing["metric"] != "lpips_squeeze"].to_dict("records")
+    assert (lack["image"], lack["metric"], lack["reason"]) == ("a", "ms_ssim", "too small")
 
 
 def test_numbers_that_were_changed_in_a_frame_count(stored):

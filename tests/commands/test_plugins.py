@@ -95,7 +95,8 @@ def bench(tmp_path_factory, photo):
 
 
 def test_plugins_are_listed_with_their_package_and_what_is_broken(bench):
-    listed = json.loads(bench("list", "--json"))
+    kinds = {of["kind"]: of["records"] for of in json.loads(bench("list", "--json"))}
+    listed = {kind: {of["name"]: of for of in records} for kind, records in kinds.items()}
     tiny, broken = listed["codecs"]["tiny"], listed["codecs"]["broken"]
     assert (tiny["state"], tiny["title"]) == ("ready", "of tiny 1.2")
     assert (broken["state"], "no_such_package" in broken["lacks"]) == ("missing", True)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmark.answer import Column, decimals
 from benchmark.codec import Pixels
@@ -43,7 +44,7 @@ class PictureTile(NamedTuple):
         return self.values.get(label)
 
 
-def most_different(pictures: Sequence[Pixels], side: int) -> Box:
+def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
     """Return the square in which pictures of one size differ most, of equal ones the first.
 
     By the sum of their samples' variances. Pictures smaller than the square give the largest square
@@ -126,8 +127,11 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
         else f"{label.partition(' (')[0]} {value:.3f}"
         for label, value in known.items() if "(bpp)" not in label
     ]  # fmt: skip
-    # A name and its number stay on one line.
-    kept = [text.replace(" ", NO_BREAK) for text in (*first, *rest)]
+    # A name and its number stay on one line, if they fit.
+    kept = [
+        text if "\n" in wrapped(text, inches) else text.replace(" ", NO_BREAK)
+        for text in (*first, *rest)
+    ]
     values = wrapped(", ".join(kept), inches).replace(NO_BREAK, " ").splitlines()
     lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
     return lines + [(line, False) for line in values]

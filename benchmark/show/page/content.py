@@ -12,7 +12,7 @@ from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
-from benchmark.metrics.metric import Metric
+from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.rows.systems import System, kind
@@ -20,7 +20,7 @@ from benchmark.show.figures.style import luminance, mixed
 from benchmark.show.sections import Section, caveat_note, grouped, metric_names, scale_sentences
 
 DIGITS = 6
-BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
+BY_IMAGE = ("images", "image_bpp", "image_values", "pictures", "maps")  # of a point
 ORIGINS = {  # of published points, by `points.How`
     "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
     "author_json": "the authors' json", "author_table": "the authors' table",
@@ -56,6 +56,13 @@ class SourcePicture(NamedTuple):
     absent: str = ""
 
 
+class ErrorPicture(NamedTuple):
+    """Map of a decoded image: a file beside the page, and the value that few pixels exceed."""
+
+    file: str
+    reach: float
+
+
 class DecodedPicture(NamedTuple):
     """Decoded image of a stream: a file beside the page, or `absent` says why there is none."""
 
@@ -63,6 +70,7 @@ class DecodedPicture(NamedTuple):
     absent: str = ""
     failed: bool = False  # there is a stream, and decoding it failed
     limited: bool = False  # there is a stream that the page has no room for
+    maps: Mapping[str, ErrorPicture] = {}  # by the metric's column
 
 
 ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
@@ -103,6 +111,7 @@ class Content:
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
     linear_rate: bool = False
     most_bpp: float = math.inf  # highest rate that the curves show at first
+    map_scales: Mapping[str, MapScale] = field(default_factory=dict)  # by column, of the maps
 
     @property
     def order(self) -> list[int]:
@@ -144,6 +153,11 @@ def page_data(content: Content) -> dict[str, Any]:
         "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
         "points": points,
+        "maps": [
+            {"column": column, **scale._asdict()}
+            for column, scale in content.map_scales.items()
+            if any(column in picture.maps for picture in content.pictures.values())
+        ],
         "absent": list(sentences),
         "published": {
             metric.column: [
@@ -155,12 +169,24 @@ def page_data(content: Content) -> dict[str, Any]:
     }
 
 
-def link_of(content: Content, label: str, setting: str, image: int | None = None) -> str:
-    """Return the address within the page that opens a point, and an image of it (viewer.js)."""
+def link_of(
+    content: Content,
+    label: str,
+    setting: str,
+    image: int | None = None,
+    beside: Sequence[str] = (),
+    where: str = "",
+) -> str:
+    """Return the address within the page that opens a point, and an image of it (viewer.js).
+
+    beside: labels of codecs. where: the column of a map to show.
+    """
     parts = [content.dataset, label, setting]
     if image is not None:
         parts.append(content.photographs[image].name)
-    return "#" + "/".join(map(_quoted, parts))
+    link = "#" + "/".join(map(_quoted, parts))
+    named = ",".join(map(_quoted, beside))
+    return f"{link}?beside={named}&where={_quoted(where)}" if where else link
 
 
 def _quoted(text: str) -> str:
@@ -210,7 +236,8 @@ def leave_out_images(data: dict[str, Any], room: int) -> None:
     sizes: dict[int, int] = {}
     for point in data["points"]:
         lists = {name: point[name] for name in BY_IMAGE}
-        sizes[point["codec"]] = sizes.get(point["codec"], 0) + len(json_text(lists))
+        saved = len(json_text(lists)) - len(json_text(_emptied(point)))
+        sizes[point["codec"]] = sizes.get(point["codec"], 0) + saved
     left = room - len(json_text(data)) + sum(sizes.values())
     kept = set()
     for codec in dict.fromkeys([*data["shown"]["codecs"], *sizes]):
@@ -219,7 +246,11 @@ def leave_out_images(data: dict[str, Any], room: int) -> None:
             kept.add(codec)
     for point in data["points"]:
         if point["codec"] not in kept:
-            point |= {name: type(point[name])() for name in BY_IMAGE}
+            point.update(_emptied(point))
+
+
+def _emptied(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: type(point[name])() for name in BY_IMAGE}
 
 
 def json_text(data: Mapping[str, object]) -> str:
@@ -318,6 +349,13 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
                     if not metric.of_sets
                 },
                 "pictures": pictures,
+                "maps": [
+                    {
+                        column: [of.file, _short(of.reach)]
+                        for column, of in content.pictures[point.label, setting, n].maps.items()
+                    }
+                    for n in numbers
+                ],
             }
         )
     return points

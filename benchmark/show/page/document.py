@@ -29,7 +29,8 @@ from benchmark.show.table import breakable
 from benchmark.system.text import utf8
 
 STYLES = ("style.css", "viewer.css")
-SCRIPTS = ("model.js", "chart.js", "curves.js", "stage.js", "viewer.js")
+SCRIPTS = ("model.js", "chart.js", "curves.js", "stage.js", "where.js", "viewer.js")
+MOST_PANES = 4  # of the viewer
 MOST_BYTES = 1_980_000  # of the page, its skeleton not counted
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
@@ -145,10 +146,23 @@ def _crops(content: Content) -> str:
         "A click opens the whole image."
     )
     return (
-        '<section id="crops" aria-labelledby="crops-title"><h2 id="crops-title">Side by side</h2>'
-        f'<div class="crops">{"".join(figures)}</div>'
-        f'<p class="caption">{escape(caption)}</p></section>'
+        '<section id="crops" aria-labelledby="crops-title">'
+        '<h2 id="crops-title" class="unseen">Side by side</h2>'
+        '<div class="crops" tabindex="0" role="region" aria-label="Pictures side by side">'
+        f"{''.join(figures)}</div>"
+        f'<p class="caption">{escape(caption)}{_where(content)}</p></section>'
     )
+
+
+def _where(content: Content) -> str:
+    """Return a link to the maps of the first crops' whole pictures; empty without maps."""
+    keys = [crop.key for crop in content.crops if crop.key is not None][:MOST_PANES]
+    columns = [*content.pictures[keys[0]].maps] if keys else []
+    if not columns:
+        return ""
+    beside = [label for label, *_ in keys[1:]]
+    link = link_of(content, *keys[0], beside=beside, where=columns[0])
+    return f' <a href="{escape(link)}">Where each is worse</a>'
 
 
 def _values(content: Content, key: ImageKey, rate: float) -> str:

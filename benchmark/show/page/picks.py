@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from benchmark.compare.pictures import distance, matched_rate
@@ -22,6 +23,8 @@ DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four
 # Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
 # pictures of one rate are beside each other however few there are.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
+FEW_PHOTOGRAPHS = 6  # each of which has pictures at ROUNDS rates before one has them at every rate
+ROUNDS = 3
 
 StoredRow = Mapping[str, Any]
 
@@ -64,11 +67,12 @@ def in_order(
 ) -> list[ImageKey]:
     """Return the images in the order in which the page gets their pictures.
 
-    One photograph follows the other, so that every point opens into an image of the first. Of a
-    photograph codecs of `first` come before the others, and of either the points nearest to
-    `rate_of` and RATES, of all codecs at one rate after the other. Photographs are in the order of
-    their number of pictures, most first, then of their size, smallest first, then of their names.
-    `photographs` limits their number; None takes all.
+    One photograph follows the other, so that every point opens into an image of the first; of
+    FEW_PHOTOGRAPHS the first ROUNDS rates of each come before. Of a photograph codecs of `first`
+    come before the others, and of either the points nearest to `rate_of` and RATES, of all codecs
+    at one rate after the other. Photographs are in the order of their number of pictures, most
+    first, then of their size, smallest first, then of their names. `photographs` limits their
+    number; None takes all.
     """
     by_number = by_key((key[2], key) for key in rows)
 
@@ -76,19 +80,25 @@ def in_order(
         row = rows[by_number[number][0]]
         return -len(by_number[number]), row["width_px"] * row["height_px"], row["image"]
 
-    def by_rate(keys: Sequence[ImageKey], matched: Sequence[float] = ()) -> Iterator[ImageKey]:
-        for rate in (*matched, *RATES):
+    def at_rates(keys: Sequence[ImageKey], rates: Sequence[float]) -> Iterator[ImageKey]:
+        for rate in rates:
             for label in dict.fromkeys(label for label, _, _ in keys):
                 of_label = [key for key in keys if key[0] == label]
                 yield min(of_label, key=lambda key: distance(rows[key]["bpp"], rate))
-        yield from keys
 
+    rounds: list[list[ImageKey]] = [[] for _ in range(ROUNDS)]
     result: list[ImageKey] = []
-    for number in sorted(by_number, key=rank)[:photographs]:
+    numbers = sorted(by_number, key=rank)[:photographs]
+    for number in numbers:
         keys = by_number[number]
         shown = [key for label in first for key in keys if key[0] == label]
-        result += by_rate(shown, rate_of(rows, shown))
-        result += by_rate([key for key in keys if key[0] not in first])
+        rates = [*rate_of(rows, shown), *RATES]
+        for turn, rate in zip(rounds, rates, strict=False):
+            turn.extend(at_rates(shown, [rate]))
+        others = [key for key in keys if key[0] not in first]
+        result += [*at_rates(shown, rates), *shown, *at_rates(others, RATES), *others]
+    if len(numbers) <= FEW_PHOTOGRAPHS:
+        result = [*chain.from_iterable(rounds), *result]
     return list(dict.fromkeys(result))
 
 
@@ -98,11 +108,12 @@ def within(
     seconds: Mapping[ImageKey, float],
     size: Callable[[ImageKey], float],
     limit: Limit,
+    maps: float = 0.0,
 ) -> list[ImageKey]:
     """Return the images of `order` that `limit` has room for.
 
-    `size` is the bytes of an original; the sum stops at the first image without room. Where seconds
-    are limited, slow decoders are left out.
+    `size` is the bytes of an original, `maps` the share of it that a picture's maps take; the sum
+    stops at the first image without room. Where seconds are limited, slow decoders are left out.
     """
     bytes_left = math.inf if limit.most_bytes is None else limit.most_bytes
     seconds_left = math.inf if limit.most_seconds is None else limit.most_seconds
@@ -112,7 +123,7 @@ def within(
     for key in order:
         if seconds[key] > min(seconds_left, slowest * megapixels(rows[key])):
             continue
-        needed = size(key) * (DECODED_SHARE + (key[2] not in numbers))
+        needed = size(key) * (DECODED_SHARE + maps + (key[2] not in numbers))
         if needed > bytes_left:
             break
         bytes_left, seconds_left = bytes_left - needed, seconds_left - seconds[key]

@@ -27,6 +27,7 @@ from benchmark.rows.summary import Summary
 from benchmark.rows.variants import measured_place
 from benchmark.show.figures.pictures import most_different
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
+from benchmark.show.page.maps import SHARE, with_maps
 from benchmark.show.page.picks import (
     UNKNOWN_BYTES,
     Limit,
@@ -46,7 +47,7 @@ from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device
 from benchmark.system.text import counted
 
-SIDES = (256, 192, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
+SIDES = (192, 160, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
 CROP_BYTES = 660_000  # of all files; base64 adds a third
 MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
 COLUMNS = (
@@ -91,13 +92,16 @@ def write_pictures(
     sources: Mapping[str, Source] | str,
     limit: Limit,
     first: Sequence[str],
+    metrics: Sequence[str],
+    command: str,
     show_progress: ShowProgress,
     say: Callable[[str], None],
 ) -> Pictures:
     """Write the pictures that are not there yet, each named by the sha256 of its pixels.
 
     `sources` has photographs by the sha256 of their pixels, or why there are none; `first` are
-    labels of the codecs that come before others. Which pictures the page has is decided before any
+    labels of the codecs that come before others, `metrics` those whose maps pictures have,
+    `command` makes the page. Which pictures the page has is decided before any
     stream is decoded (`in_order`, `within`); `say` is called with a sentence on it.
     """
     originals, device = _Originals(folder, sources), device_kind(chosen_device())
@@ -108,7 +112,7 @@ def write_pictures(
     able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
     order = in_order(able, limit.photographs, first)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
-    chosen = within(order, rows, seconds, lambda key: originals.size(rows[key]), limit)
+    chosen = within(order, rows, seconds, lambda key: originals.size(rows[key]), limit, SHARE)
     missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
     if missing:
         wall = sum(seconds[key] for key in missing) / min(cores(), len(missing))
@@ -132,7 +136,8 @@ def write_pictures(
                     why = f"No picture: {pixels.stage}: {pixels.reason}."
                     failed[key] = DecodedPicture(None, why, failed=True)
             report(Progress(done, sum(picture.failed for picture in failed.values())))
-    beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
+    more = f"`{command} --page-images all` adds it"
+    beyond = f"No picture: more than the page's limit{words(limit)}; {more}."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
     decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}
     decoded |= {key: DecodedPicture(_path(rows[key])) for key in chosen} | failed
@@ -144,8 +149,10 @@ def write_pictures(
     kept = [key for key in chosen if key not in failed]
     of_first = [key for key in able if kept and key[2] == kept[0][2] and key[0] in first]
     rate = next(iter(rate_of(rows, of_first)), None)
+    decoded = with_maps(folder, photographs, decoded, kept, metrics, say)
     files = {*(photograph.picture for photograph in photographs.values())}
     files |= {decoded[key].picture for key in kept}
+    files |= {of.file for key in kept for of in decoded[key].maps.values()}
     sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
     return Pictures(photographs, decoded, sizes, kept, rate)
 

@@ -24,8 +24,14 @@ page.difference = (canvas, original, decoded) => {
 page.stage = ({ point, at }, source, caption) => {
   const stage = page.make("div", { className: "stage" });
   const figure = page.make("figure", { className: "pane" }, stage, page.make("figcaption", {}, ...caption));
-  const one = { stage, figure, layers: [], canvas: null, over: null, handle: null };
-  const say = (text, kind = "absent") => stage.append(page.make("p", { className: kind, textContent: text }));
+  const one = { stage, figure, layers: [], canvas: null, over: null, map: null, handle: null };
+  // Commands, in backticks, can be copied.
+  const say = (text, kind = "absent") => stage.append(page.make("p", { className: kind }, page.make("span", {}, ...text.split("`").map((part, place) => {
+    if (place % 2 === 0) return part;
+    const copy = page.make("button", { type: "button", title: "Copy the command", textContent: part });
+    copy.addEventListener("click", () => navigator.clipboard.writeText(part).then(() => copy.classList.add("copied")));
+    return copy;
+  }))));
   if (!page.pictured(point, at)) {
     say(page.data.absent[point.pictures[at]]);
     return one;
@@ -43,6 +49,8 @@ page.stage = ({ point, at }, source, caption) => {
   const original = source.picture && layer("under", picture(source.picture, `${source.name}, original`));
   const decoded = layer("over", picture(point.pictures[at], `${source.name}, decoded: ${page.titleOf(point)}`));
   one.over = decoded.parentElement;
+  const map = page.where.layer({ point, at }, source);
+  if (map) one.map = layer("map", map);
   if (original) {
     one.canvas = layer("difference", page.make("canvas", { role: "img", "aria-label": `Difference ×8, ${page.titleOf(point)}` }));
     Promise.all([original.decode(), decoded.decode()])
@@ -66,11 +74,12 @@ page.showSight = () => {
   // So that pixels stay on the screen's: browsers put the stage itself on a whole one.
   const whole = (value) => Math.round(value * ratio) / ratio;
   for (const one of page.stages) {
-    const kind = original && one.canvas ? "original" : one.canvas ? mode : "decoded";
+    const kind = original && one.canvas ? "original" : one.canvas || mode === "where" ? mode : "decoded";
+    if (one.map && mode === "where") one.map.src ||= one.map.dataset.map;
     one.stage.dataset.mode = kind;
     for (const layer of one.layers) {
       layer.style.transform = `translate(${whole(x)}px, ${whole(y)}px) scale(${scale})`;
-      layer.style.imageRendering = scale * ratio >= 1 ? "pixelated" : "auto";
+      if (layer !== one.map) layer.style.imageRendering = scale * ratio >= 1 ? "pixelated" : "auto";
     }
     if (one.over) {
       const left = Math.round(split * one.stage.clientWidth);
@@ -146,6 +155,7 @@ page.listenToStage = (one) => {
     return [event.clientX - box.left, event.clientY - box.top];
   };
   stage.addEventListener("pointerdown", (event) => {
+    if (event.target.closest("button")) return;
     slides = event.target === handle;
     fingers.set(event.pointerId, inStage(event));
     stage.setPointerCapture(event.pointerId);

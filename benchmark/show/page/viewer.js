@@ -5,11 +5,12 @@ page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, 
 
 page.MODES = [
   ["slider", "Slider"], ["flicker", "Flicker"], ["difference", "Difference ×8"], ["decoded", "Decoded"],
+  ...(page.data.maps.length ? [["where", "Where"]] : []),
 ];
 page.FLICKER_MS = 600;
 page.MOST_PANES = 4;
 
-// Links are #dataset/codec/setting/image?beside=codec,codec&metric=column; signs of options stay legible.
+// Links are #dataset/codec/setting/image?beside=codec,codec&metric=column&where=column; signs of options stay legible.
 page.linkOf = (point, image, beside) => {
   const { data } = page;
   const part = (text) => encodeURIComponent(text).replace(/%3A/g, ":").replace(/%3D/g, "=");
@@ -17,10 +18,11 @@ page.linkOf = (point, image, beside) => {
   const path = `#${part(data.dataset)}/${label(point.codec)}/${part(point.setting)}`;
   if (image === undefined) return path;
   const metric = page.metric === data.measures[0].column ? "" : `&metric=${part(page.metric)}`;
-  return `${path}/${part(data.images[image].name)}?beside=${beside.map(label).join(",")}${metric}`;
+  const where = page.sight.mode === "where" ? `&where=${part(page.where.column)}` : "";
+  return `${path}/${part(data.images[image].name)}?beside=${beside.map(label).join(",")}${metric}${where}`;
 };
 
-// What a link names, as numbers of the page's data: {point, image, beside, metric}, and `said`, a
+// What a link names, as numbers of the page's data: {point, image, beside, metric, where}, and `said`, a
 // sentence on what the page lacks; null where the address has no link.
 page.linked = () => {
   const text = location.hash.slice(1);
@@ -45,6 +47,7 @@ page.linked = () => {
       image: image && place(data.images, "image", image, (one) => one.name === image, (one) => one.name.replace(/\.[^.]*$/, "") === image),
       beside: more.beside?.split(",").filter(Boolean).map(decodeURIComponent).map(codecOf).filter((one) => one !== undefined),
       metric: more.metric && data.measures[place(data.measures, "metric", more.metric, (one) => one.column === decodeURIComponent(more.metric))],
+      where: more.where && data.maps[place(data.maps, "map", more.where, (one) => one.column === more.where)],
       said: lacking.length ? `The link names ${lacking.join(", ")}, which this page does not have.` : "",
     };
   } catch {
@@ -88,6 +91,8 @@ page.viewer.recall = (first) => {
     history.pushState(null, "", address);
   }
   if (link.metric) page.chooseMetric(link.metric.column);
+  if (link.where) page.where.column = link.where.column;
+  if (link.where) page.sight.mode = "where";
   const named = [...point.images].sort((one, other) => one - other); // images are by name
   const image = named.includes(link.image) ? link.image
     : named.find((one) => page.pictured(point, point.images.indexOf(one))) ?? named[0];
@@ -152,8 +157,7 @@ page.viewer.show = (fit) => {
   page.by("rate-up").disabled = sweep.at(-1) === point;
   viewer.chooseCodecs(bpp);
   viewer.table(slots);
-  // The address opens this again; moving about is no step in the browser's history.
-  history.replaceState({ viewer: true }, "", page.linkOf(point, image, viewer.codecs.slice(1)));
+  page.where.show(slots);
   viewer.setMode(sight.mode);
   if (fit || sight.fitted) page.fit();
   else page.showSight();
@@ -194,7 +198,7 @@ page.viewer.table = ([{ point }, other]) => {
     ["image", (number) => page.data.images[number].name, String],
     ["bpp", (_, at) => point.image_bpp[at], page.rate],
     ...measures.map((one) => [one.label, (_, at) => page.value(point.image_values[one.column][at]), (value) => page.text(one, value)]),
-    ...(lead ? [[`${lead.name} minus ${page.data.codecs[other.point.codec].name}`, difference, signed]] : []),
+    ...(lead ? [[`Δ ${lead.name}`, difference, signed]] : []),
   ];
   const rows = point.images.map((number, at) => ({ number, at, values: columns.map(([, value]) => value(number, at)) }));
   const key = (row) => row.values[viewer.sort] ?? -Infinity;
@@ -270,6 +274,9 @@ page.viewer.setMode = (mode) => {
   clearInterval(viewer.flicker);
   Object.assign(sight, { mode, original: false });
   page.press(page.by("mode-choice"), mode);
+  page.by("where").hidden = mode !== "where";
+  // The address opens this again; moving about is no step in the browser's history.
+  history.replaceState({ viewer: true }, "", page.linkOf(viewer.point, viewer.image, viewer.codecs.slice(1)));
   if (mode === "flicker") {
     viewer.flicker = setInterval(() => {
       sight.original = !sight.original;
@@ -290,6 +297,7 @@ page.viewer.KEYS = {
   f: () => page.viewer.setMode("flicker"),
   d: () => page.viewer.setMode("difference"),
   v: () => page.viewer.setMode("decoded"),
+  w: () => page.data.maps.length && (page.sight.mode === "where" ? page.where.next() : page.viewer.setMode("where")),
   o: () => page.viewer.hold(true),
   n: () => page.viewer.nextImage(1),
   p: () => page.viewer.nextImage(-1),
@@ -326,6 +334,7 @@ page.viewer.listenToKeys = (dialog) => {
 page.startViewer = () => {
   const dialog = page.by("viewer");
   page.segments(page.by("mode-choice"), "mode", page.MODES, page.viewer.setMode);
+  page.segments(page.by("where-choice"), "where", page.data.maps.map((one) => [one.column, one.label]), page.where.choose);
   const clicks = {
     "viewer-close": page.viewer.leave,
     "zoom-in": () => page.zoom(1.25),

@@ -12,9 +12,10 @@ from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
 from benchmark.measure.select import sources_of
 from benchmark.measure.workers import worker_context
+from benchmark.metrics.maps import map_scale
 from benchmark.published.curves import check_same_images, published_curves
 from benchmark.published.registry import read_points
-from benchmark.registry import is_brought
+from benchmark.registry import is_brought, metric_named
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
@@ -26,6 +27,7 @@ from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.means import not_shown
 from benchmark.show.page.content import Content, LegendEntry
 from benchmark.show.page.document import html_text
+from benchmark.show.page.maps import mapped_metrics
 from benchmark.show.page.picks import limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
@@ -51,12 +53,13 @@ def write_page(
     show_progress: ShowProgress,
     say: Callable[[str], None],
     data_dir: Path | None = None,
+    command: str = "",
 ) -> tuple[str, str]:
     """Write the pictures, then the page of a report; return its path and a remark.
 
-    images: the limit of pictures, as `--page-images` has it. Published curves that were asked for
-    are visible at first, others when a reader asks for them. `say` is called with a sentence on
-    what will be decoded.
+    images: the limit of pictures, as `--page-images` has it. command: that makes it. Published
+    curves that were asked for are visible at first, others when a reader asks for them. `say` is
+    called with a sentence on what will be decoded.
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
@@ -77,9 +80,12 @@ def write_page(
         at_first = [panel._replace(curves=panel.measured) for panel in panels]
     choice = choose(at_first, report.anchor, named)
     shown = choice.labels
+    mapped = mapped_metrics(report.measured)
+    command = command or f"bench report --dataset {of.dataset} --page"
     pictures = write_pictures(
-        folder, rows, contents, sources, limit_of(images), shown, show_progress, say
-    )
+        folder, rows, contents, sources, limit_of(images), shown, mapped, command, show_progress,
+        say,
+    )  # fmt: skip
     line = headline(report.ranking, summary.images, names_of(summary), report.named)
     content = Content(
         dataset=stored.name,
@@ -105,6 +111,7 @@ def write_page(
         published=published,
         linear_rate=linear,
         most_bpp=frame_of(panels).most,
+        map_scales={metric_named(name).column: map_scale(name) for name in mapped},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
     decoded, sizes = pictures.decoded.values(), pictures.sizes

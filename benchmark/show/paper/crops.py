@@ -1,14 +1,15 @@
-"""Figures of crops: a part of a photograph as several codecs have it at about the same rate."""
+"""Figures of a part of a photograph as several codecs have it at about one rate: crops, maps."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.compare.experiment import Experiment
@@ -20,10 +21,11 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of, reference_codecs
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
-from benchmark.metrics.metric import Metric
+from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end, shown
+from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.comparable import shown
+from benchmark.rows.comparable import shown as shown_rows
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import stored_dataset
@@ -31,6 +33,7 @@ from benchmark.rows.systems import is_users, label_of, measured_names, short_nam
 from benchmark.rows.variants import divided, pairs_of
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_tables import LONGEST_LIST
+from benchmark.show.figures.maps import above, add_bar, coloured
 from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.results import PaperFigure, PaperResults
@@ -40,12 +43,15 @@ from benchmark.spec import CodecSpec, named_in
 from benchmark.system.text import listed
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
-CROP_PX = 160
+CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
+MAPPED = ("lpips_squeeze", "lpips", "psnr_y")  # the first that can be computed here is drawn
 MOST_CROPS = 6  # the photograph and its own crop come first
 PER_ROW = (5, 3)  # pictures: of a page, of a column
+MOST_MAPS = (4, 3)  # codecs, in one row: of a page, of a column
 
 StreamRow = Mapping[str, Any]
 ByCodec = Mapping[str, list[StreamRow]]
+Kind = TypeVar("Kind", np.uint8, np.float32)
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,6 +90,27 @@ class AtRate(NamedTuple):
     rate: float  # bpp
 
 
+class View(NamedTuple):
+    """A photograph as several codecs have it at about one rate."""
+
+    image: str
+    picture: Pixels
+    pixels: Mapping[str, Pixels]  # by label, in their order
+    rows: Mapping[str, StreamRow]  # by label
+    rate: float  # bpp
+    box: Box | None  # that was asked for
+
+
+class Views(NamedTuple):
+    """Photographs that a figure shows parts of; without any, `sentences` begin with the reason."""
+
+    dataset: str
+    metric: Metric  # whose values stand below the parts
+    sentences: Sequence[str]  # on what is missing
+    every: Sequence[View] = ()
+    names: Mapping[str, str] = {}  # by label
+
+
 def draw_crops(
     results: PaperResults,
     of: Experiment,
@@ -95,6 +122,84 @@ def draw_crops(
     rates: the first is that of crops without one. A crop without a box is the part that the codecs
     disagree on most. Raises `UsageError` for parts and photographs that are not there.
     """
+    views = _views(results, of, rates, crops, metric_names(of.metrics or USUAL_METRICS), "crops")
+    if not views.every:
+        return _none_drawn("crops", views)
+    tiles: list[PictureTile] = []
+    for view in views.every:
+        kept = _order(view.pixels, None if look().most is None else MOST_CROPS)
+        box = _inside(view, view.box or most_different([view.pixels[k] for k in kept], CROP_PX))
+        if len(views.every) == 1:
+            tiles.append(PictureTile("Photograph", view.picture, {}, {}, box))
+        tiles.append(PictureTile("Source", _part(view.picture, box), {}, {}))
+        tiles += [_tile(views, view, label, box) for label in kept]
+    each = len(tiles) // len(views.every)
+    columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
+    drawing = draw_pictures(tiles, columns, _caption(views, tiles))
+    return PaperFigure(drawing, tuple(views.sentences))
+
+
+def draw_maps(
+    results: PaperResults,
+    of: Experiment,
+    rates: Sequence[float] = (),
+    crops: Sequence[Crop] = (Crop(),),
+) -> PaperFigure:
+    """Draw a part of a photograph as codecs have it, and below each a map of where it is worse.
+
+    The map is of the first metric. Without a box the part is the one where the maps differ most,
+    that of the worst codec not counted. Raises `UsageError` for a metric without a map, and as
+    `draw_crops` does.
+    """
+    asked = metric_names(of.metrics) if of.metrics else ()
+    name = next(iter(asked), "") or next(name for name in MAPPED if not lacking([name]))
+    scale, metric = map_scale(name), mapped_metric(name)
+    views = _views(results, of, rates, crops[:1], (name,), "maps")
+    if not views.every:
+        return _none_drawn("maps", views)
+    (view,) = views.every
+    is_column = look().width == "column"
+    kept = _order(view.pixels, MOST_MAPS[is_column])
+    prepared = metric.prepare(view.picture)
+    maps = {label: metric.error_map(prepared, view.pixels[label]) for label in kept}
+    better = sorted(kept, key=lambda label: float(np.nanmean(maps[label])))
+    differ = [np.nan_to_num(maps[k])[..., None] for k in better[: max(len(kept) - 1, 2)]]
+    box = _inside(view, view.box or most_different(differ, MAP_CROP_PX))
+    cut = {label: _part(maps[label], box) for label in kept}
+    end = scale_end([float(np.nanpercentile(part, REACH)) for part in cut.values()], scale)
+    tiles = []
+    if not is_column:
+        tiles.append(PictureTile("Photograph", view.picture, {}, {}, box))
+        tiles.append(PictureTile("Source", _part(view.picture, box), {}, {}))
+    for label in kept:
+        tile = _tile(views, view, label, box)
+        values = dict(tile.values)
+        if values[views.metric.label] is None:
+            values[views.metric.label] = metric.compare(prepared, view.pixels[label])
+        values["this part"] = float(shown(np.nanmean(cut[label], dtype=np.float64), scale))
+        both = above(tile.pixels, coloured(cut[label], scale, end))
+        tiles.append(tile._replace(pixels=both, values=values))
+    mean = "root mean square" if scale.root else "mean"
+    below = f"Below each: {scale.label}, and its {mean} in this part."
+    caption = brief(_caption(views, tiles), below)
+    drawing = draw_pictures(tiles, len(tiles), caption)
+    add_bar(drawing.figure, scale, end)
+    more = (f"maps show one part, the first of {len(crops)}",) if crops[1:] else ()
+    return PaperFigure(drawing, (*views.sentences, *more))
+
+
+def _views(
+    results: PaperResults,
+    of: Experiment,
+    rates: Sequence[float],
+    crops: Sequence[Crop],
+    metrics: Sequence[str],
+    figure: str,
+) -> Views:
+    """Decode the photographs that were asked for; `figure` is named in sentences.
+
+    metrics: the first that all rows have is shown, or the only one, or the first of the experiment.
+    """
     dataset = of.dataset.partition(":")[0]
     if dataset not in DATASETS:
         dataset = stored_dataset(results.folder, of.dataset)
@@ -103,70 +208,66 @@ def draw_crops(
     by_image = _with_streams(contents, table, of.named)
     lacking = _without_streams(table, by_image, of)
     every = [row for rows in by_image.values() for own in rows.values() for row in own]
-    asked = map(Metric.named, metric_names(of.metrics or USUAL_METRICS))
-    there = (m for m in asked if of.metrics or all(r.get(m.column) is not None for r in every))
+    asked, is_named = map(Metric.named, metrics), of.metrics or not metrics[1:]
+    there = (m for m in asked if is_named or all(r.get(m.column) is not None for r in every))
     metric = next(there, Metric.named("psnr"))
     sources = sources_of(of.dataset, results.data_dir, results.folder)
     if isinstance(sources, str):
-        return _no_crops(sources)
+        return Views(dataset, metric, [sources])
     measured = {row["image_sha256"] for row in every}
     files = {it.file.name: it.file.path for key, it in sources.items() if key in measured}
     by_image = {image: rows for image, rows in by_image.items() if image in files}
     if not any(len(rows) > 1 for rows in by_image.values()):
-        return _no_crops(
-            "no photograph here has kept streams of two codecs (`bench run` keeps them)", *lacking
-        )
+        why = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
+        return Views(dataset, metric, [why, *(f"{figure} lack {codec}" for codec in lacking)])
     versions = {k: own[0]["codec_version"] for rows in by_image.values() for k, own in rows.items()}
     here = {label_of(row["codec"], row["variant"]) for row in every if not row["bundled"]}
     names = short_names([*versions], versions, versions.keys() - here if here else ())
     names |= by_label(look().label, names)
-    tiles: list[PictureTile] = []
-    sentences = lacking
+    views: list[View] = []
     for crop in crops:
         image = _image(crop.image, by_image) or _most_different(by_image, metric)
         bpp = crop.bpp or next(iter(rates), None)
         picture = read_image(files[image], flatten=True).pixels
         chosen, far, rate = _at_rate(by_image[image], bpp)
-        missing = _too_far(far, rate, of.dataset)
         pixels, failed = _decoded(chosen, contents)
-        sentences += [*missing, *failed]
-        order = _order(pixels)
-        if len(order) < 2:
+        lacking += [*_too_far(far, rate, of.dataset), *failed]
+        if len(pixels) < 2:
             few = f"fewer than two codecs have kept streams of about {rate:.3g} bpp to decode"
-            return _no_crops(few, *sentences)
-        box = crop.box or most_different([pixels[label] for label in order], CROP_PX)
-        if _part(picture, box).shape[:2] != (box[3], box[2]):
-            size = f"{picture.shape[1]} x {picture.shape[0]}"
-            raise UsageError(f"the box {','.join(map(str, box))} is not inside {image}, {size}")
-        if len(crops) == 1:
-            tiles.append(PictureTile("Photograph", picture, {}, {}, box))
-        tiles.append(PictureTile("Source", _part(picture, box), {}, {}))
-        for label in order:
-            cut = _part(pixels[label], box)
-            tiles.append(_tile(names[label], cut, chosen[label], metric, image, box, rate))
+            return Views(dataset, metric, [few, *(f"{figure} lack {codec}" for codec in lacking)])
+        views.append(View(image, picture, pixels, chosen, rate, crop.box))
+    sentences = dict.fromkeys(f"{figure} lack {codec}" for codec in lacking)
+    return Views(dataset, metric, [*sentences], views, names)
+
+
+def _inside(view: View, box: Box) -> Box:
+    if _part(view.picture, box).shape[:2] != (box[3], box[2]):
+        size = f"{view.picture.shape[1]} x {view.picture.shape[0]}"
+        raise UsageError(f"the box {','.join(map(str, box))} is not inside {view.image}, {size}")
+    return box
+
+
+def _caption(views: Views, tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
-    each = len(tiles) // len(crops)
-    columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
-    caption = brief(
+    return brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
-        f"{metric_words([metric])} are of the whole photograph.",
+        f"({profile(views.dataset).title}), decoded from real streams of about one rate; rate and "
+        f"{metric_words([views.metric])} are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
-    drawing = draw_pictures(tiles, columns, caption)
-    return PaperFigure(drawing, tuple(dict.fromkeys(sentences)))
 
 
-def _order(labels: Iterable[str]) -> list[str]:
+def _none_drawn(figure: str, views: Views) -> PaperFigure:
+    why, *more = views.sentences
+    return PaperFigure(None, (f"no {figure}: {why}", *more), (why, *more))
+
+
+def _order(labels: Iterable[str], most: int | None) -> list[str]:
     """Return the codecs to show, in their order: the user's and the best known before others."""
-    most, known = None if look().most is None else MOST_CROPS, reference_codecs()[-1]
+    known = reference_codecs()[-1]
     order = sorted(labels, key=look().place)
     kept = sorted(order, key=lambda label: not is_users(label) and label != known)[:most]
     return [label for label in order if label in kept]
-
-
-def _no_crops(why: str, *more: str) -> PaperFigure:
-    return PaperFigure(None, (f"no crops: {why}", *more), (why, *more))
 
 
 def _image(asked: str, known: Mapping[str, object]) -> str:
@@ -203,7 +304,7 @@ def _at_rate(rows: ByCodec, bpp: float | None) -> AtRate:
 def _without_streams(
     rows: pl.DataFrame, by_image: Mapping[str, ByCodec], asked: Experiment
 ) -> list[str]:
-    """Return sentences on codecs of the experiment without a kept stream, with what keeps some."""
+    """Return the codecs of the experiment without a kept stream, each with what keeps some."""
     there = {label for of in by_image.values() for label in of}
     lines = []
     for of, more in ((rows.filter(BUNDLED), ""), (rows.filter(~BUNDLED), " --results DIR")):
@@ -212,19 +313,19 @@ def _without_streams(
             specs = ",".join(CodecSpec.of(*pair).text for pair in pairs)
             command = f"bench run --codecs {specs} --dataset {asked.dataset}{more}"
             names = listed([label_of(*pair) for pair in pairs], most=LONGEST_LIST)
-            lines.append(f"crops lack {names}: no kept streams (`{command}` keeps some)")
+            lines.append(f"{names}: no kept streams (`{command}` keeps some)")
     return lines
 
 
 def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
-    """Return a sentence on each codec without a setting near a rate, with what measures one."""
+    """Return the codecs without a setting near a rate, each with what measures one."""
     sentences = []
     for name, of in far.items():
         spec = CodecSpec.of_row(of[0])
         bpp = [row["bpp"] for row in of]
         command = f"bench run --codecs {spec.text} --dataset {dataset} --target bpp={rate:.3g}"
         sentences.append(
-            f"crops lack {name}: its settings have {min(bpp):.3g} to {max(bpp):.3g} bpp, none "
+            f"{name}: its settings have {min(bpp):.3g} to {max(bpp):.3g} bpp, none "
             f"within {100 * (CLOSE - 1):.0f} % of {rate:.3g} (`{command}` measures one)"
         )
     return sentences
@@ -233,7 +334,7 @@ def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
 def _decoded(
     chosen: Mapping[str, StreamRow], contents: DatasetContents
 ) -> tuple[dict[str, Pixels], list[str]]:
-    """Return pixels by codec, and sentences on streams that cannot be decoded."""
+    """Return pixels by codec, and the codecs whose stream cannot be decoded, with the reason."""
     specs = {name: CodecSpec.of_row(row) for name, row in chosen.items()}
     allowed = [name for name, spec in specs.items() if contents.codecs.decoder_of(spec)]
     rows = [chosen[name] for name in allowed]
@@ -247,24 +348,23 @@ def _decoded(
         if isinstance(made, np.ndarray):
             pixels[name] = made
         else:
-            sentences.append(f"crops lack {name}: {getattr(made, 'reason', made)}")
+            sentences.append(f"{name}: {getattr(made, 'reason', made)}")
     return pixels, sentences
 
 
-def _part(pixels: Pixels, box: Box) -> Pixels:
+def _part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
     left, top, width, height = box
     return pixels[top : top + height, left : left + width]
 
 
-def _tile(
-    name: str, cut: Pixels, row: StreamRow, metric: Metric, image: str, box: Box, rate: float
-) -> PictureTile:
+def _tile(views: Views, view: View, label: str, box: Box) -> PictureTile:
+    row, metric, name = view.rows[label], views.metric, views.names[label]
     record = {
         "system": name,
         "codec": row["codec"],
         "variant": row["variant"],
         "setting": f"{row['setting_name']}={row['setting_value']:g}",
-        "image": image,
+        "image": view.image,
         **dict(zip(("left", "top", "width", "height"), box, strict=True)),
         "bpp": row["bpp"],
         "recorded": bool(row["recorded"]),
@@ -274,7 +374,7 @@ def _tile(
         **{key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")},
     }
     values = {"Rate (bpp)": row["bpp"], metric.label: row.get(metric.column)}
-    off = off_rate(row["bpp"], rate)
+    off, cut = off_rate(row["bpp"], view.rate), _part(view.pixels[label], box)
     return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)
 
 
@@ -295,7 +395,7 @@ def _asked(
     contents: DatasetContents, codecs: str, bundled: str, anchor: str | None
 ) -> pl.DataFrame:
     own, others = divided(contents.table, codecs, bundled)
-    return shown(own if anchor is None else with_anchor(own, others, anchor)[0])
+    return shown_rows(own if anchor is None else with_anchor(own, others, anchor)[0])
 
 
 def _with_streams(

@@ -34,7 +34,7 @@ from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
 from benchmark.show.means import absent_sentences, not_shown
-from benchmark.show.paper.crops import crops_of, draw_crops
+from benchmark.show.paper.crops import crops_of, draw_crops, draw_maps
 from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of, points_left_out
@@ -337,6 +337,29 @@ def crops(
     return draw_crops(results, of, rates_in(bpp), crops_of(crops, box, of.images))
 
 
+def maps(
+    of: Annotated[
+        Experiment,
+        some("results dataset codecs bundled metrics anchor images verified_only"),
+    ],
+    bpp: Rates = (),
+    box: Annotated[str, BOX] = "",
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
+    crops: Sequence[Mapping[str, Any]] = (),
+) -> PaperFigure:
+    """Draw one part of a photograph as codecs have it, and a map of where each is worse.
+
+    The map is of the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. By default the part
+    is where the maps of all but the worst codec differ most.
+
+    Examples:
+      bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
+      bench figures maps --metrics psnr_y --width column
+    """
+    results = PaperResults(of.results, data_dir, of.verified_only)
+    return draw_maps(results, of, rates_in(bpp), crops_of(crops, box, of.images))
+
+
 FIGURES: Mapping[str, Callable[..., PaperFigure]] = {
-    of.__name__: of for of in (rd, bd, crops, complexity, realism, generations)
+    of.__name__: of for of in (rd, bd, crops, maps, complexity, realism, generations)
 }

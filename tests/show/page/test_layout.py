@@ -65,7 +65,7 @@ def test_heading_chart_and_its_axis_are_seen_without_scrolling(visit, file):
     assert heading["y"] >= 0
     assert heading["y"] + heading["height"] <= chart["y"]
     assert title["y"] + title["height"] <= 900
-    assert chart["height"] >= 480
+    assert chart["height"] >= 340
     legend = box_of(page, "#legend")
     assert legend["y"] + legend["height"] <= 900
 

@@ -245,32 +245,36 @@ def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
 
 
 def test_a_number_of_photographs_and_how_to_get_the_rest(results):
-    assert len(pictures_of(page_of(results))) == 48 + 3
+    assert len(pictures_of(page_of(results))) == 48 + 48 + 3  # each has a map
     page = page_of(results, images="1")
     data = data_of(page)
     shown = [image["picture"] is not None for image in data["images"]]
     assert sum(shown) == 1
-    assert len(pictures_of(page)) == 16 + 1
+    assert len(pictures_of(page)) == 16 + 16 + 1
     [sentence] = data["absent"]
-    assert "--page-images all" in sentence
+    command = f"bench report --dataset {results.parent / 'photos'} --page --page-images all"
+    assert f"`{command}` adds it" in sentence
     for point in data["points"]:
         for image, picture in zip(point["images"], point["pictures"], strict=True):
             assert isinstance(picture, str) == shown[image]
     assert not (page_of(results, images="0").parent / "pictures").exists()
 
 
-def test_a_size_is_not_exceeded_and_every_point_opens_into_one_photograph_first(results):
+def test_a_size_is_not_exceeded_and_every_photograph_has_every_codec_first(results):
     least = sum(path.stat().st_size for path in pictures_of(page_of(results, images="1")))
     most = round(1.6 * least / 1e6, 3)
     page = page_of(results, images=f"{most}MB")
     kept = pictures_of(page)
     assert least < sum(path.stat().st_size for path in kept) <= 1e6 * most
     data = data_of(page)
-    assert all(
-        any(isinstance(picture, str) for picture in point["pictures"])
+    shown = {
+        (point["codec"], image)
         for point in data["points"]
-        if point["images"]
-    )
+        for image, picture in zip(point["images"], point["pictures"], strict=True)
+        if isinstance(picture, str)
+    }
+    codecs = {point["codec"] for point in data["points"] if point["images"]}
+    assert shown == {(codec, image) for codec in codecs for image in range(3)}
     shutil.rmtree(results.parent / "photos")  # a second page is made of the first one's files
     for stream in results.glob("*/streams/*/*"):
         stream.write_bytes(b"no stream")
@@ -284,7 +288,7 @@ def test_pictures_of_an_earlier_page_go_and_files_of_others_stay(results):
     earlier.write_bytes(b"png")
     unlisted.write_bytes(b"a reader's own")
     manifest = json.loads((page.parent / "report.json").read_text())
-    assert len(manifest["pictures"]) == 16 + 1
+    assert len(manifest["pictures"]) == 16 + 16 + 1
     manifest["pictures"].append(earlier.name)
     (page.parent / "report.json").write_text(json.dumps(manifest))
     notes.write_text("a reader's own")

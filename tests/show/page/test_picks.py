@@ -27,6 +27,9 @@ def test_one_photograph_follows_the_other_the_smallest_first():
     order = in_order(candidates(), None)
     assert [number for _, _, number in order] == [1] * 6 + [2] * 6 + [0] * 6
     assert set(order) == candidates().keys()
+    assert [number for _, _, number in in_order(candidates(), None, ["a"])][-9:] == (
+        [1] * 3 + [2] * 3 + [0] * 3
+    )
     assert in_order(candidates(a=(1,)), None)[0][2] == 2  # with more pictures, though larger
     assert {number for _, _, number in in_order(candidates(), 2)} == {1, 2}
     assert in_order(candidates(), 0) == in_order({}, None) == []
@@ -38,6 +41,26 @@ def test_of_a_photograph_all_codecs_come_at_one_rate_before_the_next():
     assert order[:2] == [("a", "q=1"), ("b", "q=1")]
     assert order[2:4] == [("a", "q=2"), ("b", "q=2")]  # at .5
     assert order[4:] == [("a", "q=0"), ("b", "q=0")]  # at .125
+
+
+def test_few_photographs_have_every_codec_at_three_rates_before_one_has_every_rate():
+    rates = [0.05, 0.1, 0.24, 0.3, 0.6, 0.9, 1.5, 3.0]
+
+    def many(count):
+        return {
+            (codec, f"q={place}", number): row_of(f"{number}.png", 90, rate)
+            for codec in "ab"
+            for place, rate in enumerate(rates)
+            for number in range(count)
+        }
+
+    order = in_order(many(5), None, ["a", "b"])
+    assert [number for _, _, number in order[:10]] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert len({key[1] for key in order[:10]}) == 1  # one rate, of both codecs
+    spread = [number for _, _, number in order[: 3 * 10]]
+    assert {spread.count(number) for number in range(5)} == {6}
+    assert [number for _, _, number in order[30:40]] == [0] * 10
+    assert [number for _, _, number in in_order(many(7), None, ["a", "b"])[:16]] == [0] * 16
 
 
 def test_codecs_that_are_shown_first_have_their_pictures_first():
@@ -67,6 +90,8 @@ def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
     assert chosen(369, 20) == fast[:2]
     assert chosen(559, 20) == fast[:3]  # another original
     assert chosen(560, 20) == fast
+    with_maps = Limit(None, 560, 20)  # which take a tenth of an original each
+    assert within(order, rows, seconds, lambda key: 100, with_maps, 0.1) == fast[:3]
 
 
 def test_seconds_are_those_of_the_row_else_typical_of_the_codec():

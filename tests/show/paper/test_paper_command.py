@@ -1,6 +1,7 @@
 """`bench figures crdr` and `crops` on a bare machine and on one with measured rows."""
 
 import csv
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -14,8 +15,10 @@ from benchmark.compare.pictures import off_rate
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
 from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.maps import error_map, map_scale, rounded_up
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.store import Store
+from benchmark.show.figures.maps import GAP_PX, coloured
 from benchmark.show.figures.style import drawn_as
 from benchmark.show.paper.figures import FIGURES
 from benchmark.spec import load_codec, parse_codec
@@ -60,9 +63,12 @@ def measured(tmp_path_factory):
     return measured
 
 
-def crops_of(results, bpp=(), box="", **choices):
+def crops_of(results, bpp=(), box="", figure="crops", **choices):
     asked = Experiment(results, "sample", images=(PHOTOGRAPH,), **choices)
-    return FIGURES["crops"](asked, bpp, box)
+    return FIGURES[figure](asked, bpp, box)
+
+
+maps_of = partial(crops_of, figure="maps")
 
 
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
@@ -222,11 +228,57 @@ def test_mistakes_are_told(measured, tmp_path):
          UsageError, "400,0,64,9 is not inside chelsea.png, 451 x 300"),
         (("crops", "--dataset", "sample", "--images", "none"), UnknownName, "'none'"),
         (("crops", "--dataset", "sample", "--codecs", "avif"), UnknownName, "'avif'"),
+        (("maps", "--dataset", "sample", "--metrics", "ms_ssim"), UsageError,
+         "ms_ssim has no map: psnr_y, ssim,"),
         (("rd", "--dataset", "sample", "--label", "avif=A"), UnknownName, "'avif'"),
     ):  # fmt: skip
         done = bench("figures", *words, "--results", measured, "--out", tmp_path)
         assert isinstance(done.exception, kind), done.output
         assert text in str(done.exception)
+
+
+@pytest.mark.parametrize("metric", ["psnr_y", "ssim"])
+def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, metric):
+    box = (40, 30, 64, 48)
+    drawing = maps_of(measured, ("0.6",), "40,30,64,48", metrics=metric).drawing
+    assert [record["codec"] for record in drawing.records] == ["jpeg", "vtm", "webp"]
+    source = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
+    pixels = read_image(source).pixels
+    contents = dataset_contents(measured, "sample", packs_beside(measured))
+    left, top, width, height = box
+    images = [axes.get_images()[0].get_array() for axes in drawing.figure.axes[:5]]
+    maps, scale = [], map_scale(metric)
+    for record in drawing.records:
+        value = record["setting"].partition("=")[2]
+        [row] = [
+            row
+            for row in contents.table.rows(named=True)
+            if (row["codec"], row["setting_value"], row["image"])
+            == (record["codec"], float(value), PHOTOGRAPH)
+        ]
+        decoded = load_codec(parse_codec(record["codec"])).decode(contents.stream(row))
+        maps.append(error_map(pixels, decoded, metric)[top : top + height, left : left + width])
+    reaches = sorted(float(np.percentile(of, 99)) for of in maps)
+    end = rounded_up(reaches[1] ** 0.5 if scale.root else reaches[1])
+    words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
+    for image, of in zip(images[2:], maps, strict=True):
+        assert np.array_equal(image[height + GAP_PX :], coloured(of, scale, end))
+        mean = float(of.mean(dtype=np.float64))
+        assert f"this part {mean**0.5 if scale.root else mean:.3f}" in words
+    bar = drawing.figure.axes[-1]
+    assert bar.get_xlabel() == scale.label
+    assert bar.get_xticks().tolist() == [0, end / 2, end]
+    low = min(axes.get_position().y0 for axes in drawing.figure.axes[:-1])
+    assert bar.get_position().y1 < low
+
+
+def test_in_a_column_maps_are_of_three_codecs_without_the_photograph(measured):
+    with drawn_as(width="column"):
+        drawing = maps_of(measured, metrics="psnr_y").drawing
+    assert len(drawing.records) == len(drawing.figure.axes) - 1 == 3
+    assert drawing.figure.get_figwidth() == 3.25
+    sides = {(record["width"], record["height"]) for record in drawing.records}
+    assert sides == {(256, 256)}
 
 
 def test_names_and_order_of_crops_are_those_of_the_look(measured):
@@ -240,7 +292,7 @@ def test_names_and_order_of_crops_are_those_of_the_look(measured):
 
 
 def test_own_rows_stand_before_those_of_packs(tmp_path):
-    packs = [pack for pack in packs_beside(tmp_path) if pack.name.startswith("vtm")]
+    packs = [pack for pack in packs_beside(tmp_path) if pack.path.name.startswith("vtm")]
     bare = dataset_contents(tmp_path, "sample", packs)
     rows = bare.table.rows(named=True)
     assert {row["codec"] for row in rows} == {"vtm"}

@@ -52,7 +52,7 @@ def click_point(page: "Page", data: Data) -> Data:
 def loaded(page: "Page") -> None:
     """Waits until every picture is there and drawn."""
     page.wait_for_function(
-        """() => [...document.querySelectorAll("#panes img")].every(
+        """() => [...document.querySelectorAll("#panes img[src]")].every(
             (one) => one.complete && one.naturalWidth) && page.stages.every(
             (one) => !one.canvas || one.canvas.width === one.layers[0].width)"""
     )

@@ -1,0 +1,195 @@
+"""Maps of the report page: files, colours, legend, keyboard and link, in a real Chromium."""
+
+import hashlib
+import shutil
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.metrics.maps import error_map, halved, levels, map_scale, scale_end
+from benchmark.metrics.metric import MapScale
+from benchmark.show.figures.maps import COLOURS
+from benchmark.show.page.content import DecodedPicture, SourcePicture
+from benchmark.show.page.maps import with_maps
+from support.page.opened import PHONE, click_point, loaded
+from support.page.results import data_of, pixels_of
+
+LUMA = "psnr_y_db"
+REACHES = ([0.2], [0.11, 0.31, 0.7], [0, 0], [], [0.049, 0.051], [900.0, 2.5])
+HEXES = """() => page.where.INFERNO.map(([hex]) => hex)"""
+
+
+def open_maps(page):
+    page.keyboard.press("w")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#panes .map img')].every((one) => one.naturalWidth)"
+    )
+
+
+def test_a_map_is_a_grey_picture_of_half_the_size_named_by_what_it_is_of(file, data):
+    seen = set()
+    for point in data["points"]:
+        for at, image in enumerate(point["images"]):
+            source = pixels_of(file.parent / data["images"][image]["picture"])
+            decoded = pixels_of(file.parent / point["pictures"][at])
+            name, _ = point["maps"][at][LUMA]
+            seen.add(name)
+            made = pixels_of(file.parent / name)
+            wanted = levels(halved(error_map(source, decoded, "psnr_y")), map_scale("psnr_y"))
+            assert np.array_equal(made, np.repeat(wanted[..., None], 3, axis=2))
+    assert len(seen) == 48
+    assert [one["column"] for one in data["maps"]][-1] == LUMA
+
+
+def test_another_codec_or_protocol_changes_no_file(file, data, tmp_path, monkeypatch):
+    one = next(value for value in data["points"] if value["images"])
+    sources = {0: SourcePicture("a", 240, 200, data["images"][one["images"][0]]["picture"])}
+    pictures = {("a", "q=1", 0): DecodedPicture(one["pictures"][0])}
+    shutil.copytree(file.parent / "pictures", tmp_path / "pictures")
+    said = []
+
+    def made(decoded):
+        result = with_maps(tmp_path, sources, decoded, [*decoded], ["psnr_y"], said.append)
+        return result["a", "q=1", 0].maps[LUMA]
+
+    alone = made(pictures)
+    beside = made({**pictures, ("b", "q=1", 0): DecodedPicture(one["pictures"][0])})
+    assert alone == beside
+    assert (alone.file, alone.reach) == (one["maps"][0][LUMA][0], pytest.approx(
+        one["maps"][0][LUMA][1], rel=1e-5))  # fmt: skip
+    assert said == []  # all of them were there
+    digest = hashlib.sha256
+    monkeypatch.setattr(
+        "benchmark.show.page.maps.sha256", lambda text: digest(text + b"another protocol")
+    )
+    assert made(pictures).file != alone.file
+
+
+def test_the_page_and_the_figure_have_one_rule_of_scales(visit, file):
+    page = visit(file)
+    for scale in (MapScale(1.0), MapScale(128.0**2, root=True)):
+        for reaches in filter(None, REACHES):
+            there = page.evaluate(
+                "([reaches, root]) => page.where.end(reaches, {root})", [reaches, scale.root]
+            )
+            assert there == scale_end(reaches, scale)
+
+
+def test_the_page_and_the_figure_have_the_same_colours(visit, file):
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    hexes = visit(file).evaluate(HEXES)
+    assert hexes == [to_hex(colormaps[COLOURS](place)) for place in np.linspace(0, 1, 10)]
+
+
+def test_a_pixel_has_the_colour_of_the_legend_at_its_value(visit, file, data):
+    page = visit(file)
+    point = click_point(page, data)
+    open_maps(page)
+    page.locator(f"#where-choice input[value={LUMA}]").check(force=True)
+    open_maps_of_luma = page.locator("#panes .map img").first
+    page.wait_for_function("() => document.querySelector('#panes .map img').naturalWidth")
+    end = page.evaluate("page.where.end(page.viewer.slots().map((one) => "
+                        f"one.point.maps[one.at].{LUMA}[1]), page.data.maps.at(-1))")  # fmt: skip
+    assert page.locator("#where-end").inner_text() == f"≥ {end:g}"
+    name = open_maps_of_luma.get_attribute("src")
+    values = np.sqrt((pixels_of(file.parent / name)[..., 0] / 255.0) ** 2 * 128**2)
+    page.keyboard.press("1")
+    loaded(page)
+    box = page.locator("#panes .stage").first.locator(".over > img").bounding_box()
+    clip = {name: round(box[name]) for name in ("x", "y", "width", "height")}
+    with Image.open(BytesIO(page.screenshot(clip=clip))) as shot:
+        pixels = np.asarray(shot.convert("RGB")).astype(float)
+    # Where a map is even over 3 x 3, so is what is drawn over its middle.
+    at = point["images"].index(page.evaluate("page.viewer.image"))
+    decoded = pixels_of(file.parent / point["pictures"][at]).astype(float)
+    grey = decoded @ (0.2126, 0.7152, 0.0722)
+    ramp = page.evaluate("page.where.INFERNO")
+    tints = np.array([[int(h[n : n + 2], 16) for n in (1, 3, 5)] for h, _ in ramp], float)
+    steps, hidden = np.linspace(0, 1, len(ramp)), np.array([share for _, share in ramp])
+    checked = 0
+    for y in range(25, values.shape[0] - 1):
+        for x in range(1, values.shape[1] - 1):
+            near = values[y - 1 : y + 2, x - 1 : x + 2]
+            if np.ptp(near) > 0.02 * end:
+                continue
+            share = min(values[y, x] / end, 1)
+            tint = np.array([np.interp(share, steps, tints[:, n]) for n in range(3)])
+            veil = np.interp(share, steps, hidden)
+            wanted = veil * tint + (1 - veil) * grey[2 * y, 2 * x]
+            assert np.abs(pixels[2 * y, 2 * x] - wanted).max() < 14
+            checked += 1
+    assert checked > 20
+
+
+def test_w_shows_maps_then_the_next_metric_and_a_link_restores_it(visit, file, data):
+    page = visit(file)
+    click_point(page, data)
+    assert not page.locator("#where").is_visible()
+    assert page.locator("#panes .map img").first.get_attribute("src") is None  # not yet loaded
+    open_maps(page)
+    assert page.locator("#panes .stage").first.get_attribute("data-mode") == "where"
+    assert page.locator("#where").is_visible()
+    columns = [one["column"] for one in data["maps"]]
+    assert f"where={columns[0]}" in page.url
+    page.keyboard.press("w")
+    column = columns[1 % len(columns)]
+    assert page.locator("#where-choice input:checked").get_attribute("value") == column
+    again = page.context.new_page()
+    again.goto(page.url)
+    again.wait_for_selector("#viewer[open]")
+    assert again.locator("#where-choice input:checked").get_attribute("value") == column
+    assert again.locator("#mode-choice input:checked").get_attribute("value") == "where"
+    assert again.locator("#viewer-notice").inner_text() == ""
+    page.keyboard.press("s")
+    assert "where=" not in page.url
+    assert not page.locator("#where").is_visible()
+
+
+def test_a_link_to_a_map_that_is_not_there_is_said(visit, file, data):
+    page = visit(file)
+    page.evaluate(f"location.hash = '{data['dataset']}/webp/quality=40/cup.png?where=vmaf'")
+    page.wait_for_selector("#viewer[open]")
+    assert "the map “vmaf”, which this page does" in page.locator("#viewer-notice").inner_text()
+    assert page.locator("#mode-choice input:checked").get_attribute("value") == "slider"
+
+
+def test_one_click_below_the_strip_shows_where_each_is_worse(visit, file, data):
+    page = visit(file)
+    strip, chart = (page.locator(one).bounding_box() for one in ("#crops", "#chart"))
+    assert strip["y"] + strip["height"] <= chart["y"]
+    page.locator("#crops").get_by_role("link", name="Where each is worse").click()
+    page.wait_for_selector("#viewer[open]")
+    assert page.locator("#panes .stage").first.get_attribute("data-mode") == "where"
+    assert page.locator("#panes .pane").count() == 4
+
+
+@pytest.mark.slow
+def test_on_a_phone_the_legend_stays_above_the_maps(visit, file, data):
+    page = visit(file, PHONE, has_touch=True, is_mobile=True)
+    page.locator("#crops a").first.tap()
+    page.wait_for_selector("#viewer[open]")
+    page.locator("#mode-choice label", has_text="Where").tap()
+    legend, stage = (page.locator(one).first.bounding_box() for one in ("#where", "#panes .stage"))
+    assert legend["y"] + legend["height"] <= stage["y"]
+    page.locator("#viewer").evaluate("(box) => box.scrollTo(0, 400)")
+    assert page.locator("#where").bounding_box()["y"] >= 0
+
+
+@pytest.mark.slow
+def test_a_page_without_maps_offers_none(visit, file, tmp_path):
+    copy = shutil.copytree(file.parent, tmp_path / "copy") / file.name
+    data = data_of(file)
+    assert data["maps"]
+    text = copy.read_text()
+    start = text.index('"maps":[{"column"')
+    copy.write_text(text[:start] + '"maps":[]' + text[text.index("]", start) + 1 :])
+    page = visit(copy)
+    page.locator("#crops a").first.click()
+    page.wait_for_selector("#viewer[open]")
+    page.keyboard.press("w")
+    assert page.locator("#mode-choice label").count() == 4
+    assert page.evaluate("page.sight.mode") == "slider"
