@@ -20,7 +20,9 @@ from benchmark.spec import parse_codec
 Options = Mapping[str, str]  # as rows have them, defaults left out
 
 UNKNOWN = "unknown"
-RECORDS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+RECORDS: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+)
 
 
 def of_table(name: str, options: Options) -> Facts:

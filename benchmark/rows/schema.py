@@ -56,7 +56,7 @@ class Column(NamedTuple):
 
 def _cell_columns() -> Iterator[Column]:
     """Yield the columns that every row has, from `columns.toml`."""
-    for name, of in tomllib.loads(COLUMNS.read_text()).items():
+    for name, of in tomllib.loads(COLUMNS.read_text(encoding="utf-8")).items():
         shown = Shown(*of["shown"]) if "shown" in of else None
         yield Column(name, KINDS[of["type"]], of["meaning"], of.get("unit", ""), shown)
 
