@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -81,7 +82,7 @@ def test_the_command_and_the_call_give_the_same_records(words):
     assert frame.attrs["protocols"] == said["protocols"]
 
 
-@pytest.mark.parametrize("words", OTHERS)
+@pytest.mark.parametrize("words", OTHERS, ids=lambda words: re.sub(r" \S*/\S*", "", words))
 def test_the_command_prints_the_answer_of_the_function(words):
     said, made = json.loads(bench(*words.split(), "--json")), OTHERS[words]()
     answers = made if isinstance(made, list) else [made]

@@ -25,7 +25,7 @@ from benchmark.show.bd_tables import (
     short_name,
 )
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.style import drawn_as
+from benchmark.show.figures.style import drawn_as, look
 from benchmark.show.means import not_shown
 from benchmark.show.paper.evidence import Evidence, of_datasets
 from benchmark.show.sections import images_of, listed, metric_names, points_left_out
@@ -84,7 +84,7 @@ def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
     `UsageError` where no system has a BD-rate.
     """
     results = of_datasets(asked, datasets, "table")
-    with drawn_as(every_curve=bool(asked.named or asked.published)):
+    with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
         rows, absent, time_note = _rows(results, asked)
     named = {row.curve.system.label: row.name for row in rows}
     anchors = _anchors(results, rows)

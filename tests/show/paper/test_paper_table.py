@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import benchmark
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
+from benchmark.show.figures.style import MOST_CURVES
 from benchmark.show.table import Table, latex, markdown
 from conftest import ROOT
 from support.bench.verbs import app
@@ -228,6 +229,16 @@ def test_published_curves_alone_make_a_table(tmp_path):
     rows, _, _ = draw(tmp_path, "--results", RESULTS, *words, "--anchor", "tcm:large")
     assert {row["from"] for row in rows} == {"published"}
     assert len(rows) > 1
+
+
+def test_all_takes_every_system_into_the_table(tmp_path):
+    words = "--results", RESULTS, "--dataset", "kodak", "--metrics", "psnr"
+    few, every = (
+        draw(tmp_path / str(n), *words, *more)[0] for n, more in enumerate([(), ("--all",)])
+    )
+    labels = [{row["label"] for row in rows} for rows in (few, every)]
+    assert labels[0] < labels[1]
+    assert len(few) <= MOST_CURVES
 
 
 def test_marks_are_of_cells():
