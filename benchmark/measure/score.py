@@ -96,7 +96,7 @@ class Scorer:
     def __init__(self, names: Sequence[str], device: str) -> None:
         self._device = device
         self._prepared: dict[str, Any] = {}
-        self._prepared_of = ""
+        self._prepared_of: tuple[str, tuple[int, ...]] = ("", ())
         self._metrics: dict[str, Extractor | ImageMetric | Scores] = {}
         for name in names:
             with suppress(_OutOfMemory):  # tried again where it is needed, and then a reason
@@ -110,8 +110,8 @@ class Scorer:
         is_kept: IsKept = lambda protocol, sha256: False,
     ) -> Scores:
         """Score the pair with some metrics of the run; `is_kept`: features that are stored."""
-        if source.sha256 != self._prepared_of:
-            self._prepared, self._prepared_of = {}, source.sha256
+        if (of := (source.sha256, source.pixels.shape)) != self._prepared_of:
+            self._prepared, self._prepared_of = {}, of
         parts = [self._score(name, source, decoded, is_kept) for name in names]
         return Scores(
             {column: value for part in parts for column, value in part.columns.items()},

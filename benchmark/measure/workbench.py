@@ -48,7 +48,8 @@ class Workbench:
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._fingerprints: dict[CodecSpec, str] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
-        self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
+        # The last source's pixels, by their sha256 and width: equal bytes may have another shape
+        self._source: tuple[tuple[str, int], Pixels] = ("", 0), np.empty((0, 0, 3), np.uint8)
 
     def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
         """Code and score a cell, or decode a row's stream again and fill in metrics.
@@ -146,7 +147,7 @@ class Workbench:
 
     def _forget(self) -> bool:
         """Drop the last source and what metrics have prepared; return whether that is much."""
-        self._source = ("", np.empty((0, 0, 3), np.uint8))
+        self._source = ("", 0), np.empty((0, 0, 3), np.uint8)
         much = self._scorer.forget()
         give_memory_back()
         return much
@@ -167,12 +168,12 @@ class Workbench:
     def _pixels(self, source: Source) -> Pixels:
         from benchmark.datasets.image import read_image
 
-        if self._source[0] != source.sha256:
+        if self._source[0] != (source.sha256, source.width_px):
             (name, path), flatten = source.file, self._conditions.flatten
             image = read_image(path, flatten, known=True)
             if pixels_sha256(image.pixels) != source.sha256:
                 raise BenchError(f"{name} has changed since the run began: run again")
-            self._source = (source.sha256, image.pixels)
+            self._source = (source.sha256, source.width_px), image.pixels
         return self._source[1]
 
     def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:

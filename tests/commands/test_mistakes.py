@@ -118,6 +118,7 @@ MISTAKES = {
         study new --dataset ./photos --bpp 0
         study new --dataset ./photos --each 1
         figures crops --dataset ./photos --box=-1,2,3,4
+        figures maps --dataset ./photos --box=-1,2,3,4
         train --recipe smoke --data sample --out out --seed -1
         encode photo.png out.crdr --point q=9
         encode photo.png out.crdr --codec ours:beta=0:bpp=-1
