@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.answer import NOTHING
@@ -55,32 +56,44 @@ def draw_bd_bars(
     up_to_bpp: where the curves of `comparisons` and of the panels are cut.
     """
     pairs = [[*_compared(panel, comparisons, anchor)] for panel in panels]
+    panels = [panel for panel, all_of in zip(panels, pairs, strict=True) if all_of]
+    pairs = [all_of for all_of in pairs if all_of]
     bars = [{of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of} for all_of in pairs]
     every = [bar for of in bars for bar in of.values()]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
-    if all(bar.delta.value is None for bar in every):
+    if not any(bar.delta.value is not None for bar in every):
         return None
     first = {n: bar.delta.number for n, bar in bars[0].items() if bar.delta.value is not None}
     places = {name: look().place(curve.system.label) for name, curve in known.items()}
     names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
     width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
-    marked = [sections.marked(name, known[name].caveats) for name in names]
-    words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
-    height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
+    words = {
+        name: texts.wrapped(
+            sections.marked(name, known[name].caveats), NAME_SHARE * WIDTHS["column"]
+        )
+        for name in names
+    }
+    # Panels beside each other have one list of names, those below each other each its own.
+    rows = [[name for name in names if name in of or not narrow] for of in bars]
+    heights = [
+        EDGE_INCHES + ROW_INCHES * sum(words[name].count("\n") + 1 for name in mine)
+        for mine in rows
+    ]
     doubts = doubt_notes(bar.delta for bar in every)
     note = " ".join(filter(None, [*doubts, sections.panels_note(panels)]))
     lines = "Lines are 95 % intervals over images." if any(b.interval for b in every) else ""
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
     with figure_style():
-        figure, every_axes, _ = texts.panel_figure(len(panels), height, sharey=not narrow)
-        for axes, panel, of in zip(every_axes, panels, bars, strict=True):
-            _draw(axes, [of.get(name) for name in names], styles)
-            axes.set_yticks(range(len(names)), words)
+        below = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
+        figure, every_axes, _ = texts.panel_figure(len(panels), fmean(heights), **below)
+        for axes, panel, of, mine in zip(every_axes, panels, bars, rows, strict=True):
+            _draw(axes, [of.get(name) for name in mine], styles)
+            axes.set_yticks(range(len(mine)), [words[name] for name in mine])
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel.metric]), width)
-        texts.add_legend(figure, [], " ".join(filter(None, [*lacking, lines, note])))
+        texts.add_legend(figure, [], " ".join(filter(None, [lines, note])))
     metrics = sections.metric_names([of.metric for of in panels]) + cut_words(up_to_bpp)
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",

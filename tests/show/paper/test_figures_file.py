@@ -15,6 +15,7 @@ from benchmark.commands.experiment import whole_file
 from benchmark.compare.experiment import Experiment
 from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
+from benchmark.show.figures.style import drawn_as
 from benchmark.show.figures.texts import Drawing
 from benchmark.show.paper.figures import FIGURES
 from benchmark.show.paper.results import PaperFigure, write_figure
@@ -290,6 +291,20 @@ def test_a_cut_curve_has_no_marker_at_the_cut_and_one_beyond_it_is_named(tmp_pat
     assert "No point below 0.14 bpp: JPEG (optimised)." in made.sentences
     (line,) = made.drawing.figure.axes[0].lines
     assert (line.get_xdata()[-1], len(line.get_xdata()[line.get_markevery()])) == (0.14, 2)
+
+
+def test_bars_below_each_other_have_the_codecs_of_their_metric_alone():
+    asked = Experiment(RESULTS, codecs="ours,jpeg", published="elic", metrics="psnr,lpips_squeeze")
+    with drawn_as(width="column"):
+        drawing = FIGURES["bd"](asked).drawing
+    first, second = (
+        {label.get_text() for label in axes.get_yticklabels()} for axes in drawing.figure.axes
+    )
+    assert first - second == {"ELIC (mse, published)"}
+    assert second < first
+    texts = [text.get_text() for text in drawing.figure.findobj(Text)]
+    assert not any("not reported" in text for text in texts)
+    assert "LPIPS (SqueezeNet) not reported: ELIC (mse)." in drawing.caption
 
 
 def test_deltas_of_little_overlap_are_marked_in_figures_as_in_tables():
