@@ -222,8 +222,9 @@ def read_compared(
         source.results, source.dataset, codecs, metrics, rows=source.rows, **options
     )
     rows, chosen = with_anchor(reading.rows, reading.others, anchor, instead)
-    means = {"common": common, "pooled": pooled, "allow_few": allow_few}
-    return summarised(reading, rows, metrics, chosen, **means)
+    return summarised(
+        reading, rows, metrics, chosen, common=common, pooled=pooled, allow_few=allow_few
+    )
 
 
 def with_anchor(

@@ -34,7 +34,6 @@ from benchmark.rows.variants import (
 from benchmark.spec import CodecSpec, listed_datasets, named_in
 from benchmark.system.text import by_key, counted
 
-MEANS = ("common", "pooled", "allow_few")  # options of `summarised`
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
 
@@ -178,15 +177,24 @@ def require_one(results: Path, dataset: str) -> str:
 
 
 def read_results(
-    results: Path, name: str, codecs: str, metrics: Sequence[str], **options: Any
+    results: Path,
+    name: str,
+    codecs: str,
+    metrics: Sequence[str],
+    *,
+    common: bool = False,
+    pooled: bool = False,
+    allow_few: bool = False,
+    **options: Any,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment below a results folder.
 
-    Arguments as of `read_rows`, and options of `summarised`.
+    common, pooled, allow_few: as of `summarised`. Other arguments as of `read_rows`.
     """
-    of_means = {name: options.pop(name) for name in MEANS if name in options}
     reading = read_rows(results, name, codecs, metrics, **options)
-    return summarised(reading, reading.rows, metrics, **of_means)
+    return summarised(
+        reading, reading.rows, metrics, common=common, pooled=pooled, allow_few=allow_few
+    )
 
 
 def read_rows(

@@ -61,7 +61,7 @@ def draw_bd_bars(
     bars = [{of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of} for all_of in pairs]
     every = [bar for of in bars for bar in of.values()]
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
-    if not any(bar.delta.value is not None for bar in every):
+    if all(bar.delta.value is None for bar in every):
         return None
     first = {n: bar.delta.number for n, bar in bars[0].items() if bar.delta.value is not None}
     places = {name: look().place(curve.system.label) for name, curve in known.items()}

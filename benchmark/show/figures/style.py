@@ -253,8 +253,9 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     result: dict[str, Style] = {}
     for label in labels:
         colour = OWN_COLOUR if is_users(label) and family(label) == own else ""
-        made = _first_apart(label, known.values(), result.values(), colour)
-        result[label] = known.get(label) or made
+        result[label] = known.get(label) or _first_apart(
+            label, known.values(), result.values(), colour
+        )
     for label, colour in by_label(look().colour, result).items():
         result[label] = result[label]._replace(colour=to_hex(colour))
     return result

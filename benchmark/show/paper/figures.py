@@ -44,6 +44,9 @@ from benchmark.system.text import range_text
 
 RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
 Rates = Annotated[tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", many="listed")]
+Parts = Annotated[  # what a figure of parts of photographs is about
+    Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
+]
 COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed")
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
 DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
@@ -314,10 +317,7 @@ def generations(
 
 
 def crops(
-    of: Annotated[
-        Experiment,
-        some("results dataset codecs bundled metrics anchor images verified_only"),
-    ],
+    of: Parts,
     bpp: Rates = (),
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
@@ -338,10 +338,7 @@ def crops(
 
 
 def maps(
-    of: Annotated[
-        Experiment,
-        some("results dataset codecs bundled metrics anchor images verified_only"),
-    ],
+    of: Parts,
     bpp: Rates = (),
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
