@@ -286,7 +286,8 @@ def over(
 def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Surface:
     points = of_both(points, distortion, realism)
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
-    log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
+    curve = resampled_curve(points, replace(distortion, scale="linear"), _weights)
+    log_rate, quality = curve.log_rate, curve.quality
     at_realism = resampled_curve(points, realism, _weights).quality
     order = np.lexsort((-quality[0], log_rate[0]))  # of settings of one rate, the best
     kept = order[np.unique(log_rate[0][order], return_index=True)[1]]
