@@ -16,7 +16,7 @@ from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, bd_rate, cut
 from benchmark.compare.interval import Interval
-from benchmark.metrics.metric import RESCORE, Again, Metric
+from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 from benchmark.rows.systems import trained_on
@@ -196,7 +196,7 @@ class Ranking(NamedTuple):
     absent: tuple[tuple[Metric, str], ...] = ()  # metrics that some codec has no value of, and why
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
-    again: Again = RESCORE  # of the summary
+    again: str = RESCORE  # as `Summary.again`
     images: tuple[int, ...] = ()  # that the means of `metrics` are over
     up_to_bpp: float | None = None  # where all curves were cut
     asked: tuple[Metric, ...] = ()  # those that are shown since they were named alone

@@ -19,7 +19,6 @@ from benchmark.metrics.metric import (
     FEW_IMAGES,
     NOT_COMPUTED,
     RESCORE,
-    Again,
     Metric,
     psnr_of_mean_mse,
 )
@@ -191,24 +190,24 @@ class Summary:
     absent: tuple[Absent, ...]  # rows and editions that no point has
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
-    again: Again = RESCORE
+    again: str = RESCORE  # command that computes metrics of the rows, without `--metrics`
 
     def stored_in(self, folder: Path, runs: Iterable[str | None] = ()) -> "Summary":
         """Return it with what computes metrics of the folder's rows, which are of these runs.
 
-        `bench rescore` names the code that may run. Editions measured there that are not shown are
-        `absent`, with what measures their other images.
+        That is `bench rescore`, which names the code that may run; a run that kept no streams codes
+        its images again. Editions measured there that are not shown are `absent`, with what
+        measures their other images.
         """
         specs = dict.fromkeys(point.edition.spec for point in self.points)
         codecs = ",".join(("all", *(spec.text for spec in specs if names_code(spec))))
         codecs = "" if codecs == "all" else codecs
-        rescore = f"bench rescore {options_of(folder.parent, folder.name, codecs=codecs)}"
+        again = f"{RESCORE} {options_of(folder.parent, folder.name, codecs=codecs)}"
         store = Store(folder)
-        again = Again(rescore)
         if bare := [name for name in runs if name and not store.keeps_streams(name)]:
             from benchmark.rows.codecs import run_again  # which most reports do without
 
-            again = Again(rescore, run_again(store.record(max(bare))))
+            again = run_again(store.record(max(bare)))
         return replace(self, absent=(*self.absent, *self._editions_not_shown(store)), again=again)
 
     def _editions_not_shown(self, store: Store) -> Iterator[Absent]:
