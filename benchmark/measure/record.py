@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
+from benchmark.answer import Absent
 from benchmark.codec import Setting
-from benchmark.datasets.dataset import Refused
 from benchmark.measure.cells import Cell, Failed, Measured, Task
 from benchmark.measure.local import Finished
-from benchmark.measure.select import Matrix, Skipped
+from benchmark.measure.select import Matrix
 from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
@@ -132,12 +132,12 @@ class Outcome:
         return self.matrix.cells
 
     @property
-    def skipped(self) -> tuple[Skipped, ...]:
+    def skipped(self) -> tuple[Absent, ...]:
         """Codecs that could not run, as asked for, each with the reason."""
         return self.matrix.selection.skipped
 
     @property
-    def refused(self) -> tuple[Refused, ...]:
+    def refused(self) -> tuple[Absent, ...]:
         """Images that cannot be measured, each with the reason."""
         return self.matrix.sources.refused
 
@@ -191,10 +191,10 @@ class Outcome:
         return rows
 
     def _ends(self) -> list[str]:
-        kinds = ("skipped", listed([of.codec for of in self.skipped])), (
-            "refused", listed([of.file.name for of in self.refused]),
-        )  # fmt: skip
-        absent = "; ".join(f"{what}: {names}" for what, names in kinds if names)
+        kinds = ("skipped", self.skipped), ("refused", self.refused)
+        absent = "; ".join(
+            f"{how}: {listed([of.what for of in some])}" for how, some in kinds if some
+        )
         where = f"rows in {self.matrix.store.folder}: `load` has them"
         return [absent, where] if absent else [where]
 

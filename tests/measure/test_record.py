@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmark.answer import Absent
 from benchmark.codec import CodecInfo, Setting
-from benchmark.datasets.dataset import ImageFile, Refused, Source
+from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.cells import Cell, Failed, Measured
 from benchmark.measure.local import Finished
 from benchmark.measure.record import Failure, Outcome, Recorder, RunNotes
@@ -123,8 +124,8 @@ def test_a_printed_outcome_is_ten_lines_and_a_table_in_a_notebook():
             for at in [cell.setting.value]
         ]
     )
-    absent = [Refused(ImageFile("b&b.png", Path("b")), "is empty")]
-    skipped = [SimpleNamespace(codec="vtm")]
+    absent = [Absent("b&b.png", "is empty")]
+    skipped = [Absent("vtm", "no program")]
     whole = outcome(every, rows, 4, [Failure("a", "b", "c")], absent, skipped=skipped)
     assert repr(whole).splitlines() == [
         "photos: 24 cells, 4 measured, 1 failed, 20 finished before",
