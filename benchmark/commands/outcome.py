@@ -182,7 +182,7 @@ def print_ranking(
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
     names = names_of(summary)
-    if len(ranking.ranks) > 1:
+    if len(ranking.records) > 1:
         print(headline(ranking, summary.images, names, named))
     print_lines(not_shown(summary), details=True)
     if ranking.ranked:
@@ -294,7 +294,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
             for reached in outcome.reached
         ],
         "without_value": outcome.without_value(),
-        "ranking": ranking.for_machines() if ranking else [],
+        "ranking": ranking.records if ranking else [],
         "summary": summary.for_machines() if summary else [],
         "draws": [
             {**spread._asdict(), "setting": str(spread.setting), "metric": spread.metric.column}

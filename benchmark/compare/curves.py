@@ -64,14 +64,6 @@ class Delta(NamedTuple):
         return self.value
 
 
-class Pair(NamedTuple):
-    """Two curves of a metric, the second compared with the first."""
-
-    rate: Delta  # percent
-    quality: Delta  # see `bd_metric`
-    crossing: float | None  # the metric's value from which the other one needs fewer bits
-
-
 def bjontegaard(
     what: Literal["rate", "quality"],
     anchor: Curve,
@@ -140,19 +132,6 @@ def bd_metric(
         return delta
     change = delta.value if metric.better == "higher" else -delta.value
     return delta._replace(value=100 * (10**change - 1) if metric.scale == "decades" else change)
-
-
-def compared(
-    anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
-) -> Pair:
-    """Return all that is said of a curve beside an anchor's, arguments as of `bjontegaard`."""
-    rate = bd_rate(anchor, test, any_overlap, form=form)
-    crosses = crossing(anchor, test) if rate.value is not None else None
-    return Pair(
-        rate,
-        bd_metric(anchor, test, metric, any_overlap, form),
-        None if crosses is None else metric.value(crosses),
-    )
 
 
 def below_text(curve: Curve) -> str:

@@ -144,11 +144,11 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
         lost = {("bb", at), ("a", at)}
         failing = [r for r in mine(2) if (r["image"], r["setting_value"]) not in lost]
         ranking = rank_by_bd_rate(summarise(table([*failing, *scaled("vtm")])), [PSNR], "vtm")
-        (rank,) = (rank for rank in ranking.ranks if rank.rates[0].value)
+        (rank,) = (of for of in ranking.records if of["bd_rate_percent"]["psnr_db"])
         most = max(r["setting_value"] for r in failing if r["setting_value"] != at)
         sizes = [8 * r["num_bytes"] for r in mine(2) if r["setting_value"] == most]
         expected = fmean(sizes) / (WIDTH * HEIGHT)
-        assert (rank.images, rank.bpp[1]) == (3, pytest.approx(expected))
+        assert (rank["images"], rank["highest_bpp"]) == (3, pytest.approx(expected))
 
 
 def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():
@@ -201,8 +201,7 @@ def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_head
     ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", named=(PSNR, alex))
     assert unnamed.metrics == (PSNR,)
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
-    assert [rank.bd_rates for rank in ranking.ranks if rank.label == "ours"] == [
-        (pytest.approx(-50, abs=0.5), pytest.approx(-50, abs=0.5))
-    ]
+    (rates,) = (of["bd_rate_percent"] for of in ranking.records if of["codec"] == "ours")
+    assert [*rates.values()] == pytest.approx([-50, -50], abs=0.5)
     said = [headline(of, 3, names_in_figures(summary)) for of in (unnamed, ranking)]
     assert said[0] == said[1]
