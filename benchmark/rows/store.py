@@ -179,8 +179,10 @@ class Store(StreamFolder):
         that means are not made of are absent, as are metrics without any value or reason.
         """
         with self._lock(shared=True):
-            own = [_lean(rows) for _, rows in self._tables(self._paths())]
-            shipped = [_lean(rows) for _, rows in self._tables(self._paths(shipped=True))]
+            own, shipped = (
+                [_lean(rows) for _, rows in self._tables(self._paths(shipped=of), filled=True)]
+                for of in (False, True)
+            )
         return merge_versions(joined([*own, *map(_bundled, shipped)]), features=True)
 
     def read(self) -> Stored:
@@ -241,12 +243,12 @@ class Store(StreamFolder):
         return joined(tables).select(columns or pl.all())
 
     def _tables(
-        self, paths: Iterable[Path], columns: Sequence[str] | None = None
+        self, paths: Iterable[Path], columns: Sequence[str] | None = None, filled: bool = False
     ) -> Iterator[tuple[Path, pl.DataFrame]]:
         """Read shards one after another; warn of those that cannot be used."""
         for path in paths:
             try:
-                rows = read_shard(path, columns)
+                rows = read_shard(path, columns, filled)
                 if lacking := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
                     raise BadShard(f"it lacks the column {min(lacking)!r}")
             except OSError as error:
