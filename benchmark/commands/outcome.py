@@ -102,7 +102,7 @@ def print_outcome(
         print_ranking(ranking, every, metrics, table, outcome.named, summary)
         print_lines(_of_bundled_rows(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
-            print_table(draws_table(spreads))
+            print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
     if facts and (facts.lossy or facts.spread >= WIDE_SPREAD):
         from benchmark.show.report.details import source_sentences
@@ -274,7 +274,6 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
     summary = ranking = None
     if outcome.rows.height:
         summary, _, ranking = _summarised(outcome, metrics, allow_few)
-    spreads = draw_spreads(summary, metrics) if summary else []
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),
@@ -296,8 +295,5 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
         "without_value": outcome.without_value(),
         "ranking": ranking.records if ranking else [],
         "summary": summary.for_machines() if summary else [],
-        "draws": [
-            {**spread._asdict(), "setting": str(spread.setting), "metric": spread.metric.column}
-            for spread in spreads
-        ],
+        "draws": draw_spreads(summary, metrics) if summary else [],
     }

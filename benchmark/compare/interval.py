@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Float64Array, Setting
+from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric
@@ -184,29 +184,20 @@ def point_interval(point: Point, metric: Metric) -> Interval | None:
     return jackknife_interval(values) if metric.of_sets else bootstrap_interval(values)
 
 
-class DrawSpread(NamedTuple):
-    """The mean of a metric over several drawings of the same images from the same bytes."""
-
-    label: str  # of the codec variant at its first seed
-    setting: Setting
-    metric: Metric
-    draws: int
-    mean: float  # over images and drawings
-    over_draws: Interval  # lowest and highest mean over images of a drawing
-    over_images: Interval | None  # that other images would give, of the mean over drawings
-
-
-def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[DrawSpread]:
+def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """Return the spread over drawings of each codec that was measured with several seeds.
 
-    Points whose options differ in the seed alone belong together; those whose images differ are
-    left out, as are metrics that one of them lacks.
+    A record is a metric of a codec at a setting: `label` of its first seed, number of `draws`,
+    `mean` over images and drawings, `over_draws` the lowest and highest mean of a drawing,
+    `over_images` the interval of the mean that other images would give. Points whose options differ
+    in the seed alone belong together; those whose images differ are left out, as are metrics that
+    one of them lacks.
     """
     groups = by_key(
         ((point.edition.codec, without_seed(point.edition.variant), point.setting), point)
         for point in summary.points
     )
-    spreads = []
+    spreads: list[dict[str, Any]] = []
     for (_, _, setting), points in groups.items():
         first = min(points, key=lambda point: (len(point.label), point.label))
         if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
@@ -217,9 +208,17 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[DrawSpread
             if len(known) == len(points):
                 values = np.mean([point.image_values[metric.column] for point in points], axis=0)
                 averaged = replace(first, image_values={metric.column: values})
-                spread = first.label, setting, metric, len(points), float(np.mean(known))
-                ends = Interval(min(known), max(known)), point_interval(averaged, metric)
-                spreads.append(DrawSpread(*spread, *ends))
+                spreads.append(
+                    {
+                        "label": first.label,
+                        "setting": str(setting),
+                        "metric": metric.column,
+                        "draws": len(points),
+                        "mean": float(np.mean(known)),
+                        "over_draws": Interval(min(known), max(known)),
+                        "over_images": point_interval(averaged, metric),
+                    }
+                )
     return spreads
 
 

@@ -47,7 +47,7 @@ from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused
-from benchmark.rows.store import Row, Store, stores_below
+from benchmark.rows.store import Row, Store, finished, stores_below
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
     SEED,
@@ -331,9 +331,9 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
     generations = request.generations or 1
     part = Part.of(request.part)
     cells = plan(selection.contenders, sources.dataset.name, sources.images, generations, part)
-    stored = store.read()
-    done = stored.done(request.timing) & {key for cell in cells for key in cell.keys}
-    if request.keep and (lost := stored.without_stream(store, done, request.timing)):
+    table, versions = store.read()
+    done = {*finished(versions, request.timing)["cell"]} & {key for c in cells for key in c.keys}
+    if request.keep and (lost := store.without_stream(versions, done, request.timing)):
         done -= lost
         warnings.warn(
             f"{len(lost)} cells of {store.folder} have lost their streams (missing, or not of the "
@@ -344,9 +344,9 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
     if done:
         from benchmark.measure.score import unscorable
 
-        done -= unscorable(stored.table.filter(col("cell").is_in([*done])), request.metrics, store)
+        done -= unscorable(table.filter(col("cell").is_in([*done])), request.metrics, store)
     to_do = tuple(cell for cell in cells if not done or not done.issuperset(cell.keys))
-    return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
+    return Matrix(sources, selection, store, table, tuple(cells), to_do)
 
 
 def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:

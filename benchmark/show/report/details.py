@@ -5,9 +5,9 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from benchmark.answer import NOTHING, Absent, Column, decimals
+from benchmark.answer import Absent, Column, decimals
 from benchmark.compare.bd import Ranking
-from benchmark.compare.interval import DrawSpread, Interval
+from benchmark.metrics.metric import Metric
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
@@ -74,20 +74,23 @@ PAGE_CODECS = (
 IN_RECORD = ("device", "call")  # and not in the text
 
 
-def draws_table(spreads: Sequence[DrawSpread]) -> Table:
+def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> Table:
     """Return a row for each spread over drawings, with the spread over images beside it."""
+    labels = {metric.column: metric.label for metric in metrics}
 
-    def value(name: str, spread: DrawSpread) -> str:
-        value: float | Interval | tuple[float, float] | None = getattr(spread, name)
-        if value is None:
-            return NOTHING
-        ends = value if isinstance(value, tuple) else (value,)
-        return " to ".join(f"{end:.{decimals(spread.metric.label)}f}" for end in ends)
+    def value(name: str, spread: Mapping[str, Any]) -> str | None:
+        if (value := spread[name]) is None:
+            return None
+        ends, digits = value if isinstance(value, tuple) else (value,), decimals(metric_of(spread))
+        return " to ".join(f"{end:.{digits}f}" for end in ends)
+
+    def metric_of(spread: Mapping[str, Any]) -> str:
+        return labels[spread["metric"]]
 
     columns = (
         Column("codec", "label"),
-        Column("setting", lambda spread: str(spread.setting)),
-        Column("metric", "metric.label"),
+        Column("setting"),
+        Column("metric", metric_of),
         Column("draws", "draws", "d"),
         Column("mean", partial(value, "mean"), str),
         Column("over draws", partial(value, "over_draws"), str),
@@ -189,14 +192,14 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
 def details_text(
     record: Mapping[str, Any],
     absent: Sequence[Absent] = (),
-    spreads: Sequence[DrawSpread] = (),
+    draws: Table | None = None,
     over_few: Table | None = None,
     published: Table | None = None,
 ) -> str:
     """Return details.md: the record as a text, with a table of the spreads over drawings.
 
-    over_few: means of the metrics that a report does not show, since they are over few images.
-    published: sources of the published curves.
+    draws: of `draws_table`. over_few: means of the metrics that a report does not show, since they
+    are over few images. published: sources of the published curves.
     """
     pooled = record["bpp"] == "pooled"
     bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
@@ -219,8 +222,8 @@ def details_text(
         parts.append(section("published", "Published curves", published))
     if over_few is not None and FEW_NOTE in over_few.notes:
         parts.append(section("few", "Over few images", over_few))
-    if spreads:
-        parts.append(section("draws", "Draws", draws_table(spreads)))
+    if draws is not None and draws.rows:
+        parts.append(section("draws", "Draws", draws))
     nothing = "Nothing." if not (absent or record["published_left_out"]) else ""
     table = [absent_table(absent)] if absent else []
     left_out = section("left_out", "Left out", nothing, *table, record["published_left_out"])
