@@ -106,7 +106,7 @@ def rate_intervals(
     summary: Summary, metric: Metric, anchor: str, up_to_bpp: float | None = None
 ) -> dict[str, Interval]:
     """Return the intervals of codecs' BD-rates of mean curves against the anchor's, over images."""
-    if not metric.by_image or summary.average != "per_image":
+    if not metric.by_image or summary.pooled:
         return {}
     left_out = {
         label: over_images.resampled_curve(points, metric, over_images.set_and_left_out)

@@ -32,7 +32,7 @@ from benchmark.rows.means import summarise_rows
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.rows.streams import FeatureFolder
-from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.summary import Summary, options_of
 from benchmark.system.atomic import require_inside
 
 TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
@@ -84,13 +84,13 @@ def summarise_with_distributions(
     table: pl.DataFrame,
     folder: Path,
     names: Sequence[str],
-    average: Average = "per_image",
+    pooled: bool = False,
     common: bool = False,
     allow_few: bool = False,
 ) -> Summary:
     """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
     rows = with_distribution_metrics(table, folder, names, common, allow_few)
-    summary = summarise_rows(rows, protocols(names), average, common)
+    summary = summarise_rows(rows, protocols(names), pooled, common)
     return summary.stored_in(folder, table["run"].unique())
 
 

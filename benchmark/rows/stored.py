@@ -21,7 +21,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_fold
 from benchmark.rows.comparable import ComparableRows, image_numbers
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.summary import Summary, options_of
 from benchmark.rows.variants import (
     NO_ANCHOR,
     Anchor,
@@ -223,8 +223,7 @@ def read_results(
         filled = with_distribution_metrics(table, store.folder, metrics, common, allow_few)
     else:
         filled = ComparableRows(table, CODING)
-    average: Average = "pooled" if pooled else "per_image"
-    summary = summarise_rows(filled, protocols(metrics), average, common)
+    summary = summarise_rows(filled, protocols(metrics), pooled, common)
     summary = summary.stored_in(store.folder, table["run"].unique())
     report = report_folder(results, name)
     return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)

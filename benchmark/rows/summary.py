@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
 from benchmark.system.text import by_key, listed
 
-Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
 Tally = tuple[tuple[str, int], ...]
 OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
@@ -184,7 +183,7 @@ class Summary:
     points: tuple[Point, ...]
     images: int  # that the points are compared on
     dropped: int  # images that not every point has, left out because `common` was asked for
-    average: Average  # of bpp
+    pooled: bool  # bpp is all bits over all pixels, else the mean of each image's own
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
     absent: tuple[Absent, ...]  # rows and editions that no point has

@@ -183,7 +183,7 @@ def test_curves_that_do_not_meet_without_some_image_have_no_interval():
 
 def test_pooled_rates_have_no_interval_since_curves_average_by_image():
     rows = table([*sweep("jpeg"), *sweep("webp")])
-    (result,) = compare(summarise(rows, average="pooled"), PSNR, "jpeg")
+    (result,) = compare(summarise(rows, pooled=True), PSNR, "jpeg")
     assert result.rate_interval is None
     assert result.images_interval is not None
 

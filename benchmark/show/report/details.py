@@ -141,7 +141,7 @@ def details_record(
         "command": command,
         "images": summary.images,
         "images_left_out": summary.dropped,
-        "bpp": "mean of each image's" if summary.average == "per_image" else "pooled",
+        "bpp": "pooled" if summary.pooled else "mean of each image's",
         "anchor": anchor,
         "protocols": dict(summary.protocols_in_use),
         "sources": sources and {**sources._asdict(), "sentences": source_sentences(sources)},
