@@ -104,7 +104,7 @@ def print_outcome(
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
-    if facts and (facts.lossy or facts.spread >= WIDE_SPREAD):
+    if facts and (facts["lossy"] or facts["spread"] >= WIDE_SPREAD):
         from benchmark.show.report.details import source_sentences
 
         print_lines(source_sentences(facts), details)

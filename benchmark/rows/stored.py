@@ -296,41 +296,23 @@ def of_part(table: pl.DataFrame, subset: str) -> pl.DataFrame:
     return table.filter(of_subset) if subset else table
 
 
-class Size(NamedTuple):
-    """A photograph and its size."""
+def source_facts(table: pl.DataFrame) -> dict[str, Any] | None:
+    """Return facts about the distinct photographs of a table of rows; None for no rows.
 
-    image: str
-    width_px: int
-    height_px: int
-
-    @property
-    def pixels(self) -> int:
-        """Width times height."""
-        return self.width_px * self.height_px
-
-
-class SourceFacts(NamedTuple):
-    """Facts about the distinct photographs of a table of rows."""
-
-    images: int
-    lossy: int  # of them, those whose files are lossily coded, so that they show artefacts
-    smallest: Size
-    largest: Size
-
-    @property
-    def spread(self) -> float:
-        """Pixels of the largest photograph over those of the smallest."""
-        return self.largest.pixels / max(self.smallest.pixels, 1)
-
-
-def source_facts(table: pl.DataFrame) -> SourceFacts | None:
-    """Return the facts about the photographs of a table of rows; None for no rows."""
+    images: their number. lossy: that of files which are lossily coded, so that they show artefacts.
+    smallest, largest: name, width and height in pixels. spread: the ratio of their pixels.
+    """
     names = ("image_sha256", "image", "width_px", "height_px", "source_lossy")
     rows = table.select(names).unique(maintain_order=True).rows(named=True)
     photographs = {row["image_sha256"]: row for row in reversed(rows)}.values()
     if not photographs:
         return None
-    sizes = [Size(row["image"], row["width_px"], row["height_px"]) for row in photographs]
-    sizes.sort(key=lambda size: (size.pixels, size.image))
-    lossy = sum(bool(row["source_lossy"]) for row in photographs)
-    return SourceFacts(len(sizes), lossy, sizes[0], sizes[-1])
+    sizes = [(row["image"], row["width_px"], row["height_px"]) for row in photographs]
+    pixels = sorted((width * height, name, width, height) for name, width, height in sizes)
+    return {
+        "images": len(sizes),
+        "lossy": sum(bool(row["source_lossy"]) for row in photographs),
+        "smallest": pixels[0][1:],
+        "largest": pixels[-1][1:],
+        "spread": pixels[-1][0] / max(pixels[0][0], 1),
+    }

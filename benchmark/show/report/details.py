@@ -9,7 +9,7 @@ from benchmark.answer import Absent, Column, decimals
 from benchmark.compare.bd import Ranking
 from benchmark.metrics.metric import Metric
 from benchmark.rows.schema import CELL_COLUMNS
-from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
+from benchmark.rows.stored import WIDE_SPREAD, DatasetResults
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.rows.systems import chosen_on, trained_on
 from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
@@ -99,17 +99,17 @@ def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric])
     return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
 
 
-def source_sentences(facts: SourceFacts | None) -> list[str]:
+def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
     """Return a sentence on lossily coded photographs and one on a wide spread of sizes, if any."""
     result = []
-    if facts and facts.lossy:
-        share = f"{facts.lossy} of {counted(facts.images, 'image')}"
+    if facts and facts["lossy"]:
+        share = f"{facts['lossy']} of {counted(facts['images'], 'image')}"
         result.append(f"lossy sources: {share} had been coded (JPEG, WebP), and artefacts count")
-    if facts and facts.spread >= WIDE_SPREAD:
-        small, large = facts.smallest, facts.largest
+    if facts and facts["spread"] >= WIDE_SPREAD:
+        (name, *small), (_, *large) = facts["smallest"], facts["largest"]
         result.append(
-            f"sizes: {small.width_px} x {small.height_px} px ({small.image}) to {large.width_px} x "
-            f"{large.height_px}, alike in means (`bench report --pooled`: by pixels)"
+            f"sizes: {small[0]} x {small[1]} px ({name}) to {large[0]} x {large[1]}, alike in "
+            "means (`bench report --pooled`: by pixels)"
         )
     return result
 
@@ -128,7 +128,7 @@ def details_record(
     drawings: Mapping[str, Drawing],
     absent: Sequence[Absent],
     published: Sequence[str],
-    sources: SourceFacts | None,
+    sources: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return everything that a report says in details.json: values of JSON alone.
 
@@ -144,7 +144,7 @@ def details_record(
         "bpp": "pooled" if summary.pooled else "mean of each image's",
         "anchor": anchor,
         "protocols": dict(summary.protocols_in_use),
-        "sources": sources and {**sources._asdict(), "sentences": source_sentences(sources)},
+        "sources": sources and {**sources, "sentences": source_sentences(sources)},
         "codecs": codec_records(summary),
         "figures": {name: drawing.caption for name, drawing in drawings.items()},
         "absent": [of._asdict() for of in absent],
