@@ -89,14 +89,11 @@ class Finding:
         return of | lists | {"images": len(self.images), "p": self.p and self.p._asdict()}
 
 
-def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Finding:
-    """Return the change of a metric, by its name in the registry, on every image of a pair.
-
-    by: a kind in place of the metric's own.
-    """
+def changes(pair: VariantPair, name: str) -> Finding:
+    """Return the change of a metric, by its name in the registry, on every image of a pair."""
     metric = Metric.named(name)
     of_set = name in DISTRIBUTION_METRICS
-    kind: Kind = by or ("BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric")
+    kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
     empty = Finding(pair.label, name, metric.axis_label, kind)
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
         sides = [side.summary.points for side in (pair.reference, pair.test)]

@@ -2,14 +2,12 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-
-from msgspec.structs import asdict
 
 from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
@@ -17,7 +15,7 @@ from benchmark.commands.options import refuse_several
 from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import Request
-from benchmark.option import ARGUMENT, COMPARED, MANNER, ORIGIN, TARGET, opt, some
+from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, some
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
@@ -67,7 +65,6 @@ def check(
         Path | None, opt(TARGET, "Markdown file of it, for a pull request.", refuses="file")
     ] = None,
     junit: Annotated[Path | None, opt(TARGET, "JUnit XML file of it.", refuses="file")] = None,
-    baselines: Annotated[Path, opt(ORIGIN, "Results folder of baselines.")] = Path("results"),
     results: NewRows = CHECKS,
     verbose: options.Verbose = False,
 ) -> Answer:
@@ -104,11 +101,9 @@ def check(
 
     def checked() -> "Check":
         if rows:
-            both = row_sets.two_row_sets(rows[0], rows[1], dataset, baselines)
-            for asked in filter(None, (codec, reference_codec)):
-                row_sets.refuse_unknown_codec(asked, both)
+            both = row_sets.two_row_sets(rows[0], rows[1], dataset)
             return compare(*both, codec=codec, reference_codec=reference_codec)
-        folders = row_sets.dataset_folders(against, baselines)
+        folders = row_sets.dataset_folders(against)
         try:
             with output.interruptible():
                 both = measure_candidate(
@@ -138,11 +133,11 @@ def check(
     return text.answer(done)
 
 
-def _run(verbose: bool, request: Request, matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
+def _run(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
     """Measure, and say on standard error how that went: what is printed begins with the verdict."""
     from benchmark.commands.outcome import print_outcome, run_with_progress
 
-    outcome = run_with_progress(request, matrix=matrix, details=verbose, judged=judged)
+    outcome = run_with_progress(request, matrix=matrix, details=verbose)
     with redirect_stdout(sys.stderr):
         print_outcome(outcome, table=False, details=verbose)
     sys.stderr.flush()
@@ -176,7 +171,7 @@ def history(
       bench history runs/night/milestones/*.safetensors --codec ours
       bench history a.pth b.pth --codec compressai:model=mbt2018
     """
-    from benchmark.check.history import COLUMNS, NOTE, headline, history_of, in_order, records_of
+    from benchmark.check.history import history_of, in_order
     from benchmark.check.history_figure import draw_history
     from benchmark.show.paper.results import PaperFigure, write_figure
 
@@ -190,12 +185,9 @@ def history(
         request.use_folders()
         states = [_measured(*of, request, codec) for of in in_order(checkpoints)]
         made = history_of(states, request.metrics, margin)
-        drawing = draw_history(made, codec, states[0].rows.folder.name)
+        drawing = draw_history(made.records, codec, states[0].rows.folder.name)
         files = write_figure("history", PaperFigure(drawing), out or results / "history", command)
-    return Answer(
-        records_of(made), COLUMNS, "\n".join([NOTE, *made.notes]), title=headline(made),
-        files=files, code=int(bool(made.worse)),
-    )  # fmt: skip
+    return made._replace(files=files)
 
 
 def _measured(name: str, number: int, weights: str, request: Request, codec: str) -> "State":
@@ -235,28 +227,27 @@ def save(
     from benchmark.check import row_sets
     from benchmark.rows.stored import datasets_with_results
 
-    made = row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
-    return Answer([asdict(made)], BASELINES, files=[results / row_sets.FOLDER / name])
+    row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
+    (saved,) = (of for of in row_sets.list_baselines(results) if of["name"] == name)
+    return Answer([saved], BASELINES, files=[results / row_sets.FOLDER / name])
 
 
 @baseline.verb("list")
 def list_all(results: options.Results = Path("results")) -> Answer:
-    """List the baselines with date, commit and contents.
+    """List the baselines with their rows and codecs.
 
     Examples:
       bench baseline list
     """
     from benchmark.check import row_sets
 
-    records = [*map(asdict, row_sets.list_baselines(results))]
+    records = row_sets.list_baselines(results)
     none = f"No baselines in {results}: `bench baseline save NAME` keeps one."
     return Answer(records, BASELINES, "" if records else none)
 
 
 BASELINES = (
     Column("name"),
-    Column("saved", "saved_utc"),
-    Column("commit", lambda of: (of["commit"] or "")[:12]),
     Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of["rows"].items())),
     Column("codecs", lambda of: ", ".join(of["codecs"])),
 )

@@ -238,12 +238,10 @@ def _limited(pair: VariantPair, limit: Limit) -> Finding:
 def _subject(pair: VariantPair, reference: str, new: str) -> Subject:
     """Return what is said of a pair, as JSON values.
 
-    identical: cells whose streams have the same bytes on both sides; equal_images: images with the
-    same pixels and number of bytes at every setting; name: in findings, the label without weights.
+    equal_images: images with the same pixels and number of bytes at every setting; name: in
+    findings, the label without weights.
     """
     before, after = pair.reference, pair.test
-    key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
-    identical = before.rows.select(key).join(after.rows.select(key), key)
     of_new, of_reference = (side.summary.points[0].edition for side in (after, before))
     names = after.label, before.label
     if after.label == before.label:
@@ -255,7 +253,6 @@ def _subject(pair: VariantPair, reference: str, new: str) -> Subject:
         "reference_version": before.version,
         "images": len(pair.images),
         "settings": [*map(str, pair.settings)],
-        "identical": identical.height,
         "name": pair.label,
         "equal_images": len(pair.equal),
         "protocols": dict(after.summary.protocols),

@@ -36,12 +36,11 @@ def run_with_progress(
     *,
     matrix: Matrix | None = None,
     details: bool = False,
-    judged: Sequence[str] = (),
 ) -> Outcome:
     """Run a request; print plan, progress and warnings on standard error.
 
-    details: whole reasons why metrics are not measured. judged: metrics that a verdict on the
-    outcome needs. Raises what `benchmark.measure.loop.run` does.
+    details: whole reasons why metrics are not measured. Raises what `benchmark.measure.loop.run`
+    does.
     """
 
     def announce(matrix: Matrix, lacking: Mapping[str, str], workers: WorkerPlan | None) -> None:
@@ -49,7 +48,7 @@ def run_with_progress(
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
         say(understood(matrix))
-        say(metrics_not_measured(lacking, details, judged))
+        say(metrics_not_measured(lacking, details))
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
 
@@ -63,23 +62,14 @@ def run_with_progress(
     return outcome
 
 
-def metrics_not_measured(
-    lacking: Mapping[str, str], details: bool = False, judged: Sequence[str] = ()
-) -> list[str]:
+def metrics_not_measured(lacking: Mapping[str, str], details: bool = False) -> list[str]:
     """Return a line for each kind of thing that a run's metrics lack.
 
     lacking: reasons by the names of metrics. details: one line per metric, with the whole reason.
-    judged: metrics that a verdict needs.
     """
     reasons = labelled(lacking).items()
     kinds = [f"{label}: {why}" for label, why in reasons] if details else by_kind(reasons)
-    lines = [f"not measured: {kind}" for kind in kinds]
-    if needed := labelled({name: "" for name in lacking if name in judged}):
-        lines.append(
-            f"the verdict needs {', '.join(needed)}: without values it can only pass if every "
-            "image has the pixels of the reference"
-        )
-    return lines
+    return [f"not measured: {kind}" for kind in kinds]
 
 
 def print_outcome(

@@ -15,6 +15,7 @@ from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.verdict import check, judge, judged_by_default
 from benchmark.compare.curves import Curve, bd_quality
+from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
 from benchmark.rows.stored import points_of, specs_in
@@ -411,7 +412,7 @@ def test_one_codec_a_side_is_a_pair_and_two_that_share_nothing_are_not():
         [*curved("webp"), *curved("avif")], curved(), codec="jpeg", reference_codec="avif"
     )
     assert pair.reference.label == "avif"
-    with pytest.raises(NotComparable, match="has no rows of jpg"):
+    with pytest.raises(UnknownName, match=r"No codec of results/old 'jpg'.*Known: jpeg"):
         paired(curved(), curved(), codec="jpg")
 
 
