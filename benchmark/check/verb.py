@@ -29,8 +29,8 @@ NO_VERDICT = 4
 MEASURED_AS = "timing jobs timeout_seconds device limit points data_dir weights_dir"
 CHECKS = Path("results/checks")
 NewRows = Annotated[Path, opt(TARGET, "Folder of the new rows, to resume in.", refuses="folder")]
-DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.", completes="dataset")
-METRICS = opt(COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed", completes="metrics")
+DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.")
+METRICS = opt(COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed")
 SETS = "Two sets of rows, the reference first: a dataset's or results folder, or a baseline."
 REQUIRE = "Limits, repeatable: 'psnr at least 30 at 0.5 bpp', 'encode at most 40 ms'."
 CHECKPOINTS = "Values of the codec's option checkpoint; files of one state with commas."
@@ -44,13 +44,13 @@ class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
 
 
 def check(
-    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS} vtm_dir flatten")],
+    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS} flatten")],
     rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
-    codec: Annotated[str, opt(COMPARED, "Codec to check.", completes="codecs")] = "",
+    codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
     checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of it to check, a file.")] = None,
     against: Annotated[str, opt(COMPARED, "Reference: a results folder, or a baseline.")] = "",
     reference_codec: Annotated[
-        str, opt(COMPARED, "The reference's codec, if it is not --codec.", completes="codecs")
+        str, opt(COMPARED, "The reference's codec, if it is not --codec.")
     ] = "",
     dataset: Annotated[str, DATASET] = "",
     metrics: Annotated[tuple[str, ...], METRICS] = (),
@@ -151,7 +151,7 @@ def history(
     checkpoints: Annotated[
         tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")
     ],
-    codec: Annotated[str, opt(COMPARED, "Codec that takes them.", completes="codecs")],
+    codec: Annotated[str, opt(COMPARED, "Codec that takes them.")],
     margin: Margins = "",
     out: Annotated[
         Path | None, opt(TARGET, "Folder; default: RESULTS/history.", refuses="folder")

@@ -265,7 +265,7 @@ def list_(
 
 
 def doctor(
-    request: Annotated[Request, some("data_dir weights_dir vtm_dir")],
+    request: Annotated[Request, some("data_dir weights_dir")],
     results: Annotated[
         Path | None, opt(ARGUMENT, "Folder of results to verify instead.", value="RESULTS")
     ] = None,

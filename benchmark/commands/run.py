@@ -150,7 +150,7 @@ def plan(
         Request,
         some(
             "codecs dataset points metrics jobs draws generations limit part results data_dir "
-            "weights_dir vtm_dir packs skip_missing flatten timing"
+            "weights_dir packs skip_missing flatten timing"
         ),
     ],
     experiment: ExperimentFile = None,

@@ -345,12 +345,12 @@ def backend_of(request: Request) -> Iterator[Backend]:
         )
     from benchmark.measure.ray import RayEngine, joined
 
-    with joined(request.address) as nodes:
+    with joined() as nodes:
         device = use_device(request.device, any(node.gpus for node in nodes))
         remarks: dict[str, None] = {}
 
         def engine(seconds: Seconds) -> Engine:
-            return RayEngine(nodes, seconds, request.gpus_per_worker, remarks).carry_out
+            return RayEngine(nodes, seconds, remarks).carry_out
 
         jobs = request.jobs or max(int(sum(node.cpus for node in nodes)), 1)
         facts = {"engine": "ray", "nodes": [node._asdict() for node in nodes]}

@@ -83,7 +83,7 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
     vtm = by_name(doctor.examine_codecs())["vtm"]
     assert (vtm.state, vtm.licence) == ("recorded", "BSD-3-Clause")
     assert vtm.what.startswith("VTM 23.13 of 28 images, from ")
-    assert "name its folder by --vtm-dir or $VTM_DIR" in vtm.what
+    assert "name its folder by $VTM_DIR" in vtm.what
     assert "vvenc" in vtm.what
     monkeypatch.setattr("benchmark.rows.packs.pack.SHIPPED", tmp_path)
     vtm = by_name(doctor.examine_codecs())["vtm"]
