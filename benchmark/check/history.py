@@ -127,8 +127,8 @@ def _beside(
 
 
 def _paired(before: State, after: State, variant: str, metric: str) -> VariantPair:
-    sets = (of.rows._replace(name=of.name) for of in (before, after))
-    (pair,), _ = pair_up(*sets, [metric], variant, common=True, allow_few=True)
+    first, second = (of.rows._replace(name=of.name) for of in (before, after))
+    (pair,), _ = pair_up(first, second, [metric], variant, common=True, allow_few=True)
     return pair
 
 

@@ -54,8 +54,8 @@ def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str)
                     if of["verdict"] == "regressed":
                         at = of["first_change_percent"]
                         where = axes.get_xaxis_transform() if at is None else axes.transData
-                        cross = {"transform": where, "color": "red", "markersize": 9}
-                        axes.plot(of["number"], EDGE if at is None else at, "x", **cross)
+                        y = EDGE if at is None else at
+                        axes.plot(of["number"], y, "x", transform=where, color="red", markersize=9)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.margins(x=0.06, y=0.1)

@@ -5,19 +5,19 @@ import pytest
 from benchmark.check.row_sets import list_baselines, save_baseline
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.measured import sweep
 
 
 def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path):
     Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
-    bench("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
+    output_of("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "some" / "set").table()
     assert set(rows["codec"].to_list()) == {"webp"}
     (tmp_path / "baselines" / ".half.123.part").mkdir()
-    assert "half" not in bench("baseline", "list", "--results", tmp_path)
+    assert "half" not in output_of("baseline", "list", "--results", tmp_path)
     for name in ("z", "a"):
-        bench("baseline", "save", name, "--results", tmp_path)
+        output_of("baseline", "save", name, "--results", tmp_path)
     both = {"rows": {"set": 36}, "codecs": ["jpeg", "webp"]}
     assert list_baselines(tmp_path) == [
         {"name": "a", **both}, {"name": "some", "rows": {"set": 18}, "codecs": ["webp"]},
@@ -30,7 +30,7 @@ def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
     Store(tmp_path / "set").append(
         [one for text in variants for one in sweep("jpeg", variant=text)]
     )
-    bench("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
+    output_of("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "one" / "set").table()
     assert set(rows["variant"].to_list()) == {"optimize=1"}
     assert [baseline["codecs"] for baseline in list_baselines(tmp_path)] == [["jpeg:optimize=1"]]

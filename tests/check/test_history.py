@@ -13,7 +13,7 @@ from benchmark.check.history_figure import draw_history
 from benchmark.check.pairing import RowSet
 from benchmark.check.verdict import check
 from benchmark.errors import UsageError
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.files.noise import effect_noise
 from support.rows.measured import row, table
 
@@ -91,7 +91,7 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     result = history_of(far, ["psnr"])
     assert result.title == (
         "regressed at step 300: PSNR on 8 images (image-0, ...) it never reaches the reference's "
-        "lowest quality, beside step 200"
+        "lowest quality, or takes 1.25 times the bits, beside step 200"
     )
     assert result.records[2]["first_change_percent"] is None
     (axes,) = draw_history(result.records, "ours", "set").figure.axes
@@ -177,7 +177,7 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
         "history", *files, "--codec", f"{tmp_path / 'mine.py'}:Mine", "--dataset",
         tmp_path / "photos", "--metrics", "psnr", "--jobs", 1, "--results", tmp_path / "checks",
     )  # fmt: skip
-    said = bench(*words, code=1)
+    said = output_of(*words, code=1)
     assert re.search(
         r"^regressed at mine-1000: PSNR .*, image \d.png, beside mine-200$", said, re.MULTILINE
     )
@@ -186,14 +186,14 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
         path.name for path in folder.iterdir()
     }
     assert (folder / "history.csv").read_text().count("mine-1000") == 1
-    assert "16 to do" not in bench(*words, code=1), "none is measured twice"
-    done = bench(*words, "--json", code=1)
+    assert "16 to do" not in output_of(*words, code=1), "none is measured twice"
+    done = output_of(*words, "--json", code=1)
     records = json.loads(done[done.index("{\n") :])["records"]
     assert [of["verdict"] for of in records] == ["improved", "regressed"]
 
 
 def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):
     with pytest.raises(UsageError, match="is a folder: name the checkpoints in it"):
-        bench("history", tmp_path, "--codec", "ours")
+        output_of("history", tmp_path, "--codec", "ours")
     with pytest.raises(UsageError, match="needs two checkpoints"):
-        bench("history", tmp_path / "a.pth", "--codec", "ours")
+        output_of("history", tmp_path / "a.pth", "--codec", "ours")

@@ -5,14 +5,14 @@ import json
 import re
 
 import benchmark
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.bundled_results import bundled_results
 
 RESULTS = bundled_results()
 
 
 def match(*words):
-    return bench("match", *words, "--results", RESULTS)
+    return output_of("match", *words, "--results", RESULTS)
 
 
 def test_json_csv_and_the_interface_say_the_same(tmp_path):

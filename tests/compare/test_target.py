@@ -198,8 +198,7 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     command = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}"
     options = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", tmp_path)
     words = ("--codecs", f"{command}:values=5/95", *options, "--jobs", "1", "--target", "bpp=30")
-    done = bench("run", *words)
-    assert done.returncode == 0, done.stderr
+    done = bench("run", *words, code=0)
     assert "target   coder.sh: q=" in done.stdout
     script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
     failed = bench("run", *words, "--results", tmp_path / "other")

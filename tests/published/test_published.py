@@ -34,7 +34,7 @@ from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import listed
 from conftest import SHARED
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_rows
 from support.rows.measured import table
 
@@ -300,9 +300,9 @@ def test_the_list_accounts_for_every_point(tmp_path):
     counts = {"metrics": len({p.metric for p in hific}), "doubtful": 0, "points": len(hific)}
     assert systems["HiFiC"].items() >= {"datasets": listed(sets), **counts}.items()
     assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", 3) in rows
-    shown = bench("published", "list")
+    shown = output_of("published", "list")
     assert len(shown.splitlines()) == len({point.system for point in EVERY}) + 1
-    shown = bench("published", "list", "--dataset", "clic2020")
+    shown = output_of("published", "list", "--dataset", "clic2020")
     assert len(shown.splitlines()) == sum(row[2] == "clic2020" for row in rows) + 1
     assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
         line.split() for line in shown.splitlines()
