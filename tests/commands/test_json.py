@@ -89,13 +89,6 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
     assert flags.keys() - tried == ELSEWHERE
 
 
-def test_a_check_prints_json_alone(place, monkeypatch):
-    monkeypatch.chdir(place)
-    done = bench("check", "results", "other", "--codec", "webp", "--json")
-    assert "verdict" in json.loads(done.stdout)
-    assert done.stderr == ""
-
-
 def test_a_check_that_measures_prints_json_alone(stored, monkeypatch):
     monkeypatch.chdir(stored)
     words = "--codec jpeg --against measured --metrics psnr --limit 1 --results again --json"
