@@ -225,7 +225,7 @@ def _taken(parameter: Parameter, value: Any) -> Any:
     if option.many and isinstance(value, str):
         codecs = parameter.name == "codecs"
         parts = split_codecs(value) if codecs else split_unescaped(value, ",")
-        return tuple(filter(None, map(str.strip, parts))) if option.many == "listed" else (value,)
+        value = [*filter(None, map(str.strip, parts))] if option.many == "listed" else [value]
     if option.many and isinstance(value, Collection) and not isinstance(value, Mapping):
         texts = (str(each) if isinstance(each, int | float) else each for each in value)
         return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)

@@ -1,7 +1,7 @@
 """A request: everything that a run takes, each option with its default and help."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,7 +156,8 @@ class Request:
         points: texts, or a mapping from "codec.setting" to values. Raises `UnknownName` for metrics
         that there are not, `TypeError` for an option that there is not.
         """
-        for codec in values.get("codecs", ()):
+        codecs = values.get("codecs", ())
+        for codec in codecs if isinstance(codecs, Collection) else [codecs]:
             if not isinstance(codec, str):
                 raise UsageError(f"a codec is a text, 'jpeg' or './mine.py:Mine', not {codec!r}")
         points = values.get("points", ())
