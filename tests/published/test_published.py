@@ -18,7 +18,7 @@ from benchmark.published.curves import (
     overlays,
     published_curves,
 )
-from benchmark.published.points import PublishedPoint, inventory, overview, parse, select
+from benchmark.published.points import inventory, overview, select
 from benchmark.published.registry import (
     Paper,
     chosen_points,
@@ -31,7 +31,6 @@ from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
 from benchmark.show.figures.complexity import ComplexityRow
-from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import listed
 from conftest import SHARED
 from support.bench.command import output_of
@@ -161,26 +160,6 @@ def test_every_digitised_value_has_a_reading_error_and_no_other():
         assert point.kind == "point" or point.how == "digitised" or point.system.startswith("R-D")
     hidden = [p for p in POINTS if p.setting in ("marker 6 from low realism",)]
     assert [p.value_error for p in hidden] == [0.08]
-
-
-def test_a_damaged_file_is_one_sentence_that_names_the_line():
-    header = ",".join(PublishedPoint.__struct_fields__) + "\n"
-    line = "A,,,point,kodak,0.1,psnr_db,30.5,psnr-rgb8/1,coding/1,author_csv,,,,A paper,here,,,\n"
-    assert parse(header + line, PublishedPoint)[0].value == 30.5
-    with pytest.raises(StoreError, match="other columns than system, variant"):
-        parse("system,value\n", PublishedPoint)
-    for broken, why in (
-        (line.replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
-        (line.replace(",30.5,", ",,"), "missing required field `value`"),
-        (line.replace(",here", ","), "missing required field `reference`"),
-        (line.replace(",30.5,", ",nan,"), "no point at"),
-        (line.replace(",0.1,", ",0,"), "no point at"),
-        (line.replace(",0.1,", ",inf,"), "no point at"),
-    ):
-        with pytest.raises(StoreError, match=f"line 3: .*{why}"):
-            parse(header + line + broken, PublishedPoint)
-    with pytest.raises(BadFile, match="line 3 of the csv has 1 cells"):
-        parse(header + line + "CRDR\n", PublishedPoint)
 
 
 def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
