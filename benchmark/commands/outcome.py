@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from benchmark.answer import Absent
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
@@ -35,12 +33,11 @@ def run_with_progress(
     *,
     matrix: Matrix | None = None,
     details: bool = False,
-    judged: Sequence[str] = (),
 ) -> Outcome:
     """Run a request; print plan, progress and warnings on standard error.
 
-    details: whole reasons why metrics are not measured. judged: metrics that a verdict on the
-    outcome needs. Raises what `benchmark.measure.loop.run` does.
+    details: whole reasons why metrics are not measured. Raises what `benchmark.measure.loop.run`
+    does.
     """
 
     def announce(matrix: Matrix, lacking: Mapping[str, str], workers: WorkerPlan | None) -> None:
@@ -48,7 +45,7 @@ def run_with_progress(
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
         say(understood(matrix))
-        say(metrics_not_measured(lacking, details, judged))
+        say(metrics_not_measured(lacking, details))
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
 
@@ -62,23 +59,14 @@ def run_with_progress(
     return outcome
 
 
-def metrics_not_measured(
-    lacking: Mapping[str, str], details: bool = False, judged: Sequence[str] = ()
-) -> list[str]:
+def metrics_not_measured(lacking: Mapping[str, str], details: bool = False) -> list[str]:
     """Return a line for each kind of thing that a run's metrics lack.
 
     lacking: reasons by the names of metrics. details: one line per metric, with the whole reason.
-    judged: metrics that a verdict needs.
     """
     reasons = labelled(lacking).items()
     kinds = [f"{label}: {why}" for label, why in reasons] if details else by_kind(reasons)
-    lines = [f"not measured: {kind}" for kind in kinds]
-    if needed := labelled({name: "" for name in lacking if name in judged}):
-        lines.append(
-            f"the verdict needs {', '.join(needed)}: without values it can only pass if every "
-            "image has the pixels of the reference"
-        )
-    return lines
+    return [f"not measured: {kind}" for kind in kinds]
 
 
 def print_outcome(
@@ -100,7 +88,6 @@ def print_outcome(
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, every, ranking = _summarised(outcome, metrics, allow_few)
         print_ranking(ranking, every, metrics, table, outcome.named, summary)
-        print_lines(_of_bundled_rows(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
@@ -214,18 +201,6 @@ def absences(
             Absent(f"{each['column']} of {cells}", f"no value: {what}", command.strip("`"))
         )
     return absent
-
-
-def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
-    """Return the line on metrics of the ranking that bundled rows have, and no row of the run."""
-    lacking = [Metric.named(name) for name in outcome.lacking]
-    shown = [metric for metric in ranking.metrics if metric in lacking]
-    own = outcome.matrix.store.versions() if shown else outcome.rows
-    own = own.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
-    labels = [
-        of.label for of in shown if not own.height or own[of.column].null_count() == own.height
-    ]
-    return [f"{', '.join(labels)}: of the bundled rows with the same pixels"] if labels else []
 
 
 def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:

@@ -39,9 +39,7 @@ FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio
 
 
 MATCHED = opt(
-    COMPARED,
-    "The metric that has to match, and others to show, or 'all'; alone: the usual ones.",
-    completes="metrics",
+    COMPARED, "The metric that has to match, and others to show, or 'all'; alone: the usual ones."
 )
 TOLERATED = opt(
     MANNER,

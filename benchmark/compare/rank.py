@@ -110,7 +110,7 @@ class Ranked(NamedTuple):
 
 
 AT = opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", many="repeated")
-SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.", completes="metrics")
+SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
 WHOSE = opt(MANNER, "What has the rate or value: each image, or the set as a whole.")
 ALL_REACH = opt(MANNER, "Average over the images that all codecs reach, and rank those.")
 

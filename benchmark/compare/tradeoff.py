@@ -42,12 +42,11 @@ Surface = tuple[Float64Array, Float64Array, Float64Array]
 
 # Metrics of single images to compare in, where no row has a value of the one that was asked for
 OTHERS = {"distortion": ("psnr", "ms_ssim"), "realism": ("lpips_squeeze", "dists", "lpips")}
-DISTORTION = opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics")
+DISTORTION = opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.")
 REALISM = opt(
     COMPARED,
     "The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual quality "
     "(lpips_squeeze, dists).",
-    completes="metrics",
 )
 OF_BUILD = opt(
     COMPARED,

@@ -222,7 +222,7 @@ def add(
     file: Annotated[Path, opt(ARGUMENT, "csv, CompressAI's json, or a table of a README.")],
     system: Annotated[str, opt(ORIGIN, "Name of the system; one curve in the file.")],
     reference: Annotated[str, opt(ORIGIN, "DOI, else the address of the numbers.")],
-    dataset: Annotated[str, opt(ORIGIN, "Dataset of the means.", completes="dataset")] = "kodak",
+    dataset: Annotated[str, opt(ORIGIN, "Dataset of the means.")] = "kodak",
     variant: Annotated[str, opt(ORIGIN, "Which variant, where there are several.")] = "",
     title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
     rule: Annotated[str, opt(MANNER, "How the values were computed, in your words.")] = "",
@@ -236,7 +236,7 @@ def add(
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
     """
-    from benchmark.published.doubts import DOUBTS, copied, implausible, sentence
+    from benchmark.published.doubts import doubts, vtm_curve
     from benchmark.published.registry import add_paper
 
     named = {metric_named(name).column: name for name in (*IMAGE_METRICS, *DISTRIBUTION_METRICS)}
@@ -246,21 +246,19 @@ def add(
     points, sentences = list[PublishedPoint](), list[str]()
     for column, (bpp, values) in curve.series.items():
         metric = Metric.named(named[column]) if column in named else None
-        odd = implausible(metric, bpp, values, known, dataset) if metric else []
-        doubts = [sentence(finding) for finding in odd if finding.kind in DOUBTS]
-        sentences += map(sentence, odd)
+        anchor = vtm_curve(known, dataset, metric) if metric else None
+        odd = doubts(metric, bpp, values, anchor) if metric else []
+        sentences += odd
         name, shown = (metric and metric.published) or column, list(values)
         if column in curve.in_db:
             name, shown = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
-        copy = copied(known, dataset, name, bpp, shown)
-        sentences += [f"{name}: {copy} has these points already"] if copy else []
         points += [
             PublishedPoint(
                 system=system, variant=variant, kind="point", dataset=dataset, bpp=rate,
                 metric=name, value=value,
                 protocol=f"{REPORTED.get(name, name.replace('_', '-'))}/reported",
                 rate_protocol="bpp/reported", how="author_csv", reference=reference.strip(),
-                source=title or reference, rule=rule, doubt="; ".join(doubts),
+                source=title or reference, rule=rule, doubt="; ".join(odd),
             )
             for rate, value in zip(bpp, shown, strict=True)
         ]  # fmt: skip

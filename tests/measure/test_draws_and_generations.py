@@ -167,8 +167,7 @@ def test_pictures_that_were_coded_elsewhere_have_one_generation(folder):
 def test_the_verb_draws_the_rows_of_a_run(folder):
     results, out = folder / "drawn", folder / "out"
     measured(folder, 3, results=results)
-    done = bench("figures", "generations", "--results", results, "--out", out)
-    assert done.returncode == 0, done.stderr
+    bench("figures", "generations", "--results", results, "--out", out, code=0)
     assert (out / "generations.png").exists()
     means = pl.read_csv(out / "generations.csv")
     assert means["generation"].to_list() == [1, 2, 3]

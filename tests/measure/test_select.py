@@ -187,7 +187,7 @@ def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
 
 def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):
     given = {"dataset": "sample", "metrics": "psnr", "limit": 1, "results": tmp_path}
-    asked = Request.of(codecs="raw", **given)
+    asked = Request(**{**given, "codecs": ("raw",), "metrics": ("psnr",)})
     assert not measured_before(asked)
     assert len(open_matrix(asked).to_do) == len(open_matrix(asked).cells) == 1
     run("raw", jobs=1, **given)
@@ -212,11 +212,10 @@ def test_options_have_their_limits_and_are_off_unless_asked_for():
     known = declared(Request).items()
     assert {name: option.least for name, (_, option) in known if option.least} == {
         "limit": 1, "draws": 2, "generations": 2, "jobs": 1, "timeout_seconds": 0.1,
-        "gpus_per_worker": 0.01,
     }  # fmt: skip
     asked = Request()
     assert (asked.flatten, asked.skip_missing, asked.timing, asked.verify) == (False,) * 4
-    assert (asked.keep, asked.gpus_per_worker) == (True, 1)
+    assert asked.keep
 
 
 ODD = """

@@ -293,7 +293,7 @@ def test_rows_that_came_with_the_project_stay_what_they_are(three, tmp_path):
     merged(tmp_path / "into", first)
     into = Store(tmp_path / "into" / "kodak")
     assert into.versions(shipped=True).height == 3
-    assert len(into.read().done()) == 4, "they never count as done"
+    assert len(into.done()) == 4, "they never count as done"
 
 
 def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatch):
