@@ -73,6 +73,7 @@ class System(NamedTuple):
 
 # Systems that are only known from publications.
 PUBLISHED_ONLY = (
+    System("MS-ILLM", "msillm", "#000000", "o", GENERATIVE, (("MS-ILLM", ""),)),
     System("EGIC α=1", "egic", "#117733", ">", GENERATIVE, (("EGIC", "alpha=1"),)),
     System("DC-VIC", "dc-vic", "#AA4499", "h", GENERATIVE, (("DC-VIC", "oasis"),)),
     System(
