@@ -9,7 +9,7 @@ from benchmark.compare.panel import CurvePoint, SystemCurve, measured_panel
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
 from benchmark.errors import StoreError
 from benchmark.published.curves import field_panel, paper_panel, too_few, whole_set
-from benchmark.published.points import parse
+from benchmark.published.registry import read_published
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.show.figures.complexity import ComplexityRow
@@ -262,17 +262,24 @@ def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_th
     assert "DC-VIC" not in wider  # ends at .137 bpp
 
 
-def test_published_seconds_are_typed_and_have_their_origin():
+def test_published_seconds_are_typed_and_have_their_origin(tmp_path):
     values = {second.metric: second.value for second in SECONDS if second.system == "CRDR"}
     assert values == {"encode_seconds": 0.51, "decode_seconds": 0.58, "memory_gb": 4.31,
                       "parameters_millions": 127.7}  # fmt: skip
     (first, *_) = (second for second in SECONDS if second.system == "DiffEIC")
     assert (first.source, first.dataset) == ("SSCL (AAAI 2026)", "clic2020")
     head = SECONDS_FILE.read_text(encoding="utf-8").splitlines()[0]
-    with pytest.raises(StoreError, match=r"line 2: .*missing required field `source`"):
-        parse(f"{head}\nCRDR,encode_seconds,1,s,clic2020,A100,table,,x", ComplexityRow)
-    with pytest.raises(StoreError, match="other columns"):
-        parse("system,value\n", ComplexityRow)
+    (tmp_path / "published").mkdir()
+    for text, why in (
+        (
+            f"{head}\nCRDR,encode_seconds,1,s,clic2020,A100,table,,x",
+            r"field `source` - at `\$\[0\]",
+        ),
+        ("system,value\n", "it has other columns than system, "),
+    ):
+        (tmp_path / "published" / "complexity.csv").write_text(text)
+        with pytest.raises(StoreError, match=f"complexity.csv cannot be read: .*{why}"):
+            read_published(tmp_path, "complexity.csv", ComplexityRow)
 
 
 def test_a_system_without_points_has_no_curve():

@@ -18,7 +18,7 @@ from benchmark.published.curves import (
     overlays,
     published_curves,
 )
-from benchmark.published.points import PublishedPoint, inventory, overview, parse, select
+from benchmark.published.points import inventory, overview, select
 from benchmark.published.registry import (
     Paper,
     chosen_points,
@@ -31,10 +31,9 @@ from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
 from benchmark.show.figures.complexity import ComplexityRow
-from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import listed
 from conftest import SHARED
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_rows
 from support.rows.measured import table
 
@@ -163,26 +162,6 @@ def test_every_digitised_value_has_a_reading_error_and_no_other():
     assert [p.value_error for p in hidden] == [0.08]
 
 
-def test_a_damaged_file_is_one_sentence_that_names_the_line():
-    header = ",".join(PublishedPoint.__struct_fields__) + "\n"
-    line = "A,,,point,kodak,0.1,psnr_db,30.5,psnr-rgb8/1,coding/1,author_csv,,,,A paper,here,,,\n"
-    assert parse(header + line, PublishedPoint)[0].value == 30.5
-    with pytest.raises(StoreError, match="other columns than system, variant"):
-        parse("system,value\n", PublishedPoint)
-    for broken, why in (
-        (line.replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
-        (line.replace(",30.5,", ",,"), "missing required field `value`"),
-        (line.replace(",here", ","), "missing required field `reference`"),
-        (line.replace(",30.5,", ",nan,"), "no point at"),
-        (line.replace(",0.1,", ",0,"), "no point at"),
-        (line.replace(",0.1,", ",inf,"), "no point at"),
-    ):
-        with pytest.raises(StoreError, match=f"line 3: .*{why}"):
-            parse(header + line + broken, PublishedPoint)
-    with pytest.raises(BadFile, match="line 3 of the csv has 1 cells"):
-        parse(header + line + "CRDR\n", PublishedPoint)
-
-
 def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
     point = next(p for p in POINTS if p.system == "HiFiC")
     path = tmp_path / "published" / "a.json"
@@ -282,11 +261,11 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
 
 
 def test_other_images_or_averages_are_refused():
-    check_same_images("kodak", 24, "per_image")
+    check_same_images("kodak", 24, pooled=False)
     with pytest.raises(UsageError, match="kodak are of 24 images, these results are of 4"):
-        check_same_images("kodak", 4, "per_image")
+        check_same_images("kodak", 4, pooled=False)
     with pytest.raises(UsageError, match="leave out --pooled"):
-        check_same_images("kodak", 24, "pooled")
+        check_same_images("kodak", 24, pooled=True)
 
 
 def test_the_list_accounts_for_every_point(tmp_path):
@@ -300,9 +279,9 @@ def test_the_list_accounts_for_every_point(tmp_path):
     counts = {"metrics": len({p.metric for p in hific}), "doubtful": 0, "points": len(hific)}
     assert systems["HiFiC"].items() >= {"datasets": listed(sets), **counts}.items()
     assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", 3) in rows
-    shown = bench("published", "list")
+    shown = output_of("published", "list")
     assert len(shown.splitlines()) == len({point.system for point in EVERY}) + 1
-    shown = bench("published", "list", "--dataset", "clic2020")
+    shown = output_of("published", "list", "--dataset", "clic2020")
     assert len(shown.splitlines()) == sum(row[2] == "clic2020" for row in rows) + 1
     assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
         line.split() for line in shown.splitlines()

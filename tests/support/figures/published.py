@@ -6,8 +6,8 @@ from benchmark.compare.panel import measured_panel
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlay, paper_panel, published_curves
-from benchmark.published.points import parse, select
-from benchmark.published.registry import read_points
+from benchmark.published.points import select
+from benchmark.published.registry import read_points, read_published
 from benchmark.rows.systems import GROUPED_SYSTEMS, measured_names, short_names
 from benchmark.show.figures.complexity import ComplexityRow, measured_block
 from benchmark.show.figures.style import styles
@@ -17,7 +17,7 @@ from support.rows.measured import row
 RESULTS = bundled_results()
 POINTS = read_points(RESULTS)
 SECONDS_FILE = RESULTS / "published" / "complexity.csv"
-SECONDS = parse(SECONDS_FILE.read_text(encoding="utf-8"), ComplexityRow)
+SECONDS = read_published(RESULTS, SECONDS_FILE.name, ComplexityRow)
 PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
     Metric.named(name)
     for name in ("psnr", "ms_ssim", "lpips", "lpips_squeeze", "fd_squeeze", "fid256")
