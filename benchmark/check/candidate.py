@@ -168,6 +168,6 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
             {name for sha256, name in mine.items() if sha256 not in other}
             for mine, other in ((names, here), (here, names))
         ]
-        refused = [sources.refused[0].reason] if sources.refused else []
+        refused = [" ".join(sources.refused[0][:2])] if sources.refused else []
         places = reference.name, sources.dataset.name
         raise differ("images", places, only, "; ".join(["", *refused, HINT]))

@@ -8,18 +8,17 @@ from benchmark.answer import Absent
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.commands.stated import stated_lines, stated_values, understood
-from benchmark.datasets.dataset import Refused, unread_kinds
+from benchmark.datasets.dataset import unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
 from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
-from benchmark.measure.select import Matrix, Skipped
+from benchmark.measure.select import Matrix
 from benchmark.metrics.metric import Metric, absence, by_kind, labelled, overview_columns
 from benchmark.registry import METRICS, USUAL_METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
 from benchmark.rows.systems import short_version
-from benchmark.system.settings import SEARCHED
 from benchmark.system.text import by_key, counted, listed
 
 FEW_METRICS = 3  # that were asked for: all of them are shown
@@ -90,9 +89,9 @@ def print_outcome(
         summary, every, ranking = _summarised(outcome, metrics, allow_few)
         print_ranking(ranking, every, metrics, table, outcome.named, summary)
         if spreads := draw_spreads(summary, metrics):
-            print_table(draws_table(spreads))
+            print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
-    if facts and (facts.lossy or facts.spread >= WIDE_SPREAD):
+    if facts and (facts["lossy"] or facts["spread"] >= WIDE_SPREAD):
         from benchmark.show.report.details import source_sentences
 
         print_lines(source_sentences(facts), details)
@@ -170,7 +169,7 @@ def print_ranking(
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
     names = names_of(summary)
-    if len(ranking.ranks) > 1:
+    if len(ranking.records) > 1:
         print(headline(ranking, summary.images, names, named))
     print_lines(not_shown(summary), details=True)
     if ranking.ranked:
@@ -181,8 +180,8 @@ def print_ranking(
 
 def absences(
     failures: Iterable[Failure] = (),
-    refused: Iterable[Refused] = (),
-    skipped: Iterable[Skipped] = (),
+    refused: Iterable[Absent] = (),
+    skipped: Iterable[Absent] = (),
     unread: Iterable[str] = (),
     without: Iterable[Mapping[str, Any]] = (),
 ) -> list[Absent]:
@@ -192,15 +191,8 @@ def absences(
     `benchmark.measure.record.without_value`.
     """
     absent = [Absent(of.cell, f"failed: {of.stage}: {of.reason}") for of in failures]
-    absent += [Absent(of.file.name, f"refused: {of.why}") for of in refused]
-    for of in skipped:
-        kind, subject, remedy = of.reason
-        shared = {
-            "weights": f"no weight files in {SEARCHED}",
-            "package": f"needs the Python package {subject}",
-        }
-        why = shared.get(kind, of.why)
-        absent.append(Absent(of.codec, f"skipped: {why}", remedy if kind == "weights" else ""))
+    for how, some in (("refused", refused), ("skipped", skipped)):
+        absent += [of._replace(why=f"{how}: {of.why}") for of in some]
     absent += [Absent(kind, "no pictures by their names") for kind in unread_kinds(unread)]
     for each in without:
         what, command = absence(each["reason"])
@@ -257,7 +249,6 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
     summary = ranking = None
     if outcome.rows.height:
         summary, _, ranking = _summarised(outcome, metrics, allow_few)
-    spreads = draw_spreads(summary, metrics) if summary else []
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),
@@ -266,9 +257,9 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
         "measured": outcome.measured,
         "rescored": outcome.rescored,
         "failed": [failure._asdict() for failure in outcome.failures],
-        "refused": {image.file.name: image.reason for image in outcome.refused},
+        "refused": {of.what: f"{of.what} {of.why}" for of in outcome.refused},
         "unread": list(matrix.sources.dataset.unread),
-        "skipped": matrix.selection.reasons,
+        "skipped": {of.what: of.why for of in outcome.skipped},
         "recorded": {spec: str(pack.path) for spec, _, pack in _recorded(outcome)},
         "lacking": dict(outcome.lacking),
         "stated": stated_values(outcome),
@@ -277,10 +268,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
             for reached in outcome.reached
         ],
         "without_value": outcome.without_value(),
-        "ranking": ranking.for_machines() if ranking else [],
+        "ranking": ranking.records if ranking else [],
         "summary": summary.for_machines() if summary else [],
-        "draws": [
-            {**spread._asdict(), "setting": str(spread.setting), "metric": spread.metric.column}
-            for spread in spreads
-        ],
+        "draws": draw_spreads(summary, metrics) if summary else [],
     }

@@ -252,7 +252,7 @@ def _planned(request: Request) -> Answer:
     }
     pixels = sum(image.width_px * image.height_px for image in sources.images)
     skipped = matrix.selection.skipped
-    each |= _typical([of.codec for of in skipped], request, pixels)
+    each |= _typical([of.what for of in skipped], request, pixels)
     records = [
         {
             "codec": name, "cells": cells_of[name], "to_do": to_do[name],

@@ -6,6 +6,7 @@ rule for every verb, by PSNR alone, so that no choice of metrics changes it.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -17,7 +18,7 @@ from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import UNSTATED
 from benchmark.rows.means import summarise
-from benchmark.rows.stored import DatasetResults, Source, read_rows, summarised
+from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Edition, Point, Summary, curves, excluded
 from benchmark.rows.systems import (
     System,
@@ -208,23 +209,15 @@ def read_compared(
     *,
     anchor: str = "",
     instead: bool = False,
-    common: bool = False,
-    pooled: bool = False,
-    allow_few: bool = False,
     **options: Any,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment and of its anchor.
 
-    anchor, instead: as of `with_anchor`. common, pooled, allow_few: as of `stored.summarised`.
-    Other arguments as of `stored.read_rows`.
+    anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
     """
-    reading = read_rows(
-        source.results, source.dataset, codecs, metrics, rows=source.rows, **options
-    )
-    rows, chosen = with_anchor(reading.rows, reading.others, anchor, instead)
-    return summarised(
-        reading, rows, metrics, chosen, common=common, pooled=pooled, allow_few=allow_few
-    )
+    joined = partial(with_anchor, named=anchor, instead=instead)
+    of = source.results, source.dataset, codecs, metrics
+    return read_results(*of, rows=source.rows, joined=joined, **options)
 
 
 def with_anchor(

@@ -255,9 +255,9 @@ def _record(
         origin=matrix.sources.dataset.origin,
         images=len(matrix.sources.images),
         to_do=len(matrix.to_do),
-        refused_images=[(image.file.name, image.reason) for image in matrix.sources.refused],
+        refused_images=[(of.what, f"{of.what} {of.why}") for of in matrix.sources.refused],
         codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
-        skipped_codecs=matrix.selection.reasons,
+        skipped_codecs={of.what: of.why for of in matrix.selection.skipped},
         packs={
             contender.spec.text: {"path": str(pack.path), "sha256": pack.sha256}
             for contender in contenders

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
+from benchmark.answer import Absent
 from benchmark.codec import Setting
-from benchmark.datasets.dataset import Refused
 from benchmark.measure.cells import Cell, Failed, Measured, Task
 from benchmark.measure.local import Finished
-from benchmark.measure.select import Matrix, Skipped
+from benchmark.measure.select import Matrix
 from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
@@ -130,12 +130,12 @@ class Outcome:
         return self.matrix.cells
 
     @property
-    def skipped(self) -> tuple[Skipped, ...]:
+    def skipped(self) -> tuple[Absent, ...]:
         """Codecs that could not run, as asked for, each with the reason."""
         return self.matrix.selection.skipped
 
     @property
-    def refused(self) -> tuple[Refused, ...]:
+    def refused(self) -> tuple[Absent, ...]:
         """Images that cannot be measured, each with the reason."""
         return self.matrix.sources.refused
 
@@ -154,8 +154,8 @@ class Outcome:
         """Return counts, what is left out, and where the rows are, in two or three lines."""
         before = len(self.cells) - self.measured
         kinds = {
-            "skipped": [of.codec for of in self.skipped],
-            "refused": [of.file.name for of in self.refused],
+            "skipped": [of.what for of in self.skipped],
+            "refused": [of.what for of in self.refused],
         }
         lines = [
             f"{self.matrix.sources.dataset.name}: {counted(len(self.cells), 'cell')}, "

@@ -12,7 +12,8 @@ from msgspec.structs import asdict
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
-from benchmark.compare.curves import Curve, Delta, Form, Pair, below_text, compared, curve_of
+from benchmark.compare.bd import Comparison, compared
+from benchmark.compare.curves import Curve, Form, below_text, curve_of
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import ANY_OVERLAP, ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
@@ -111,7 +112,7 @@ def compare(
                 "points": len(curve.points),
             }
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
-            pair = None
+            pair = Comparison()
             if place:
                 both = [(each.system.name, each.rates(metric)) for each in (curves[0], curve)]
                 pair = compared(both[0][1], both[1][1], metric, any_overlap)
@@ -171,7 +172,7 @@ def bd(
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
 
 
-def remarks(pair: Pair, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
+def remarks(pair: Comparison, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
     """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
 
     curves: the anchor and the other one, with their names.
@@ -187,15 +188,14 @@ def remarks(pair: Pair, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
             yield f"{name} is below its own Pareto front, and left out, at {points}"
 
 
-def deltas(pair: Pair | None) -> dict[str, Any]:
-    """Return the numbers of two curves as a record has them; None of all without a pair."""
-    rate, quality = (pair.rate, pair.quality) if pair else (Delta(), Delta())
+def deltas(pair: Comparison) -> dict[str, Any]:
+    """Return the numbers of two curves as a record has them."""
     return {
-        "bd_rate_percent": rate.value,
-        "bd_metric": quality.value,
-        "overlap": rate.overlap,
-        "doubtful": rate.doubtful,
-        "bd_metric_doubtful": quality.doubtful,
+        "bd_rate_percent": pair.rate.value,
+        "bd_metric": pair.quality.value,
+        "overlap": pair.rate.overlap,
+        "doubtful": pair.rate.doubtful,
+        "bd_metric_doubtful": pair.quality.doubtful,
     }
 
 

@@ -252,7 +252,7 @@ def audit_rows(
                 outcome = run_with_progress(again)
                 compared, differing = compare_rows(rows, outcome.rows, names)
                 records, wrong = [*records, *compared], [*wrong, *differing]
-                skipped |= {codec.codec: codec.why for codec in outcome.skipped}
+                skipped |= {codec.what: codec.why for codec in outcome.skipped}
     if not records:
         raise UnknownName("codec with results", codecs, known)
     absent = [*wrong, *starmap(Absent, skipped.items())]

@@ -1,14 +1,11 @@
 """Lines below a ranking: what failed, was refused, skipped or is unread, five at most."""
 
 import json
-from pathlib import Path
 
+from benchmark.answer import Absent
 from benchmark.commands.outcome import absences
 from benchmark.commands.output import SHOWN_LINES, print_lines
-from benchmark.datasets.dataset import ImageFile, Refused
-from benchmark.errors import Reason
 from benchmark.measure.record import Failure
-from benchmark.measure.select import Skipped
 from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
 from benchmark.show.means import lines_of
@@ -17,15 +14,11 @@ from support.bench.command import bench
 from support.rows.measured import sweep
 
 
-def refused(name, why):
-    return Refused(ImageFile(name, Path(name)), why)
-
-
 def test_images_refused_for_one_reason_share_a_line():
     images = [
-        refused("a.png", "is CMYK"),
-        refused("b.png", "is empty"),
-        refused("c.png", "is CMYK"),
+        Absent("a.png", "is CMYK"),
+        Absent("b.png", "is empty"),
+        Absent("c.png", "is CMYK"),
     ]
     assert lines_of(absences(refused=images)) == [
         "a.png, c.png: refused: is CMYK", "b.png: refused: is empty"
@@ -76,22 +69,15 @@ def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
         assert model in of["remedy"]
 
 
-def test_codecs_that_lack_the_same_kind_of_thing_share_a_line():
-    train = "bench train --suite field"
-    skipped = [
-        Skipped("ivr", "no file ivr.pt", Reason("weights", "ivr.pt", f"{train} --members ivr")),
-        Skipped("hific", "no file hific.pt", Reason("weights", "hific.pt", train)),
-        Skipped("bpg", "no program"), Skipped("bpg:depth=10", "no program"),
-        Skipped("webp", "webp needs imagecodecs", Reason("package", "imagecodecs")),
-        Skipped("jpegxl", "jpegxl needs imagecodecs", Reason("package", "imagecodecs")),
-        Skipped("mine", "a licence"), Skipped("mine", "no stream"), Skipped("mine", "no stream"),
-    ]  # fmt: skip
-    lines = lines_of(absences(skipped=skipped))
-    assert [line.partition(":")[0] for line in lines] == [
-        "ivr, hific", "bpg, bpg", "webp, jpegxl", "mine", "mine",
-    ]  # fmt: skip
-    assert f"`{train} --members ivr`, `{train}`" in lines[0]
-    assert "imagecodecs" in lines[2]
+def test_codecs_that_lack_the_same_thing_share_a_line_with_what_helps_each():
+    train, lost = "bench train --suite field", "no weight files"
+    skipped = [Absent("ivr", lost, f"{train} --members ivr"), Absent("hific", lost, train)]
+    skipped += [Absent("mine", why) for why in ("a licence", "no stream", "no stream")]
+    assert lines_of(absences(skipped=skipped)) == [
+        f"ivr, hific: skipped: {lost} (`{train} --members ivr`, `{train}`)",
+        "mine: skipped: a licence",
+        "mine: skipped: no stream",
+    ]
 
 
 def test_metrics_that_were_asked_for_are_in_the_table_of_the_run(tmp_path, monkeypatch):

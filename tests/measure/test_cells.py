@@ -158,7 +158,9 @@ def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused
     named = {"codecs": ("jpeg", "webp")}
     assert chosen().skipped == ()
     assert len(chosen("b", **named).contenders) == 1
-    assert chosen("b", **named).reasons["jpeg"].endswith(" of 1 of 2 images: b")
+    (skipped,) = chosen("b", **named).skipped
+    assert skipped.what == "jpeg"
+    assert skipped.why.endswith(" of 1 of 2 images: b")
     with pytest.raises(Unavailable, match=r"^jpeg cannot run here: p\.tar .*; --skip-missing runs"):
         chosen("a", "b", **named)
     nothing = "^none of the codecs can run here: jpeg: "

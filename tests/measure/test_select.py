@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmark.answer import Absent
 from benchmark.api.codec import run
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, Unavailable, UnknownName, UsageError
@@ -117,9 +118,8 @@ def test_all_are_codecs_without_options_and_a_missing_one_is_a_skip_with_its_rea
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: names)
     selection = select(["all"], {})
     assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    assert selection.reasons == {
-        fake("Missing"): "the program 'nonesuch' is not on the PATH: install it"
-    }
+    why = "the program 'nonesuch' is not on the PATH: install it"
+    assert selection.skipped == (Absent(fake("Missing"), why),)
 
 
 def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
@@ -134,7 +134,7 @@ def test_a_missing_codec_of_a_list_can_be_skipped_with_its_points():
     points = parse_points([f"{fake('Missing')}.step=8"])
     selection = select(asked, points, skip_missing=True)
     assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    assert [one.codec for one in selection.skipped] == [fake("Missing")]
+    assert [one.what for one in selection.skipped] == [fake("Missing")]
     with pytest.raises(UnknownName, match="Did you mean 'step'"):
         select(asked, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
     with pytest.raises(UnknownName, match="No codec 'jpgeg'"):

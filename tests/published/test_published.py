@@ -261,11 +261,11 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
 
 
 def test_other_images_or_averages_are_refused():
-    check_same_images("kodak", 24, "per_image")
+    check_same_images("kodak", 24, pooled=False)
     with pytest.raises(UsageError, match="kodak are of 24 images, these results are of 4"):
-        check_same_images("kodak", 4, "per_image")
+        check_same_images("kodak", 4, pooled=False)
     with pytest.raises(UsageError, match="leave out --pooled"):
-        check_same_images("kodak", 24, "pooled")
+        check_same_images("kodak", 24, pooled=True)
 
 
 def test_the_list_accounts_for_every_point(tmp_path):

@@ -6,8 +6,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.answer import NOTHING
-from benchmark.compare.bd import Comparison, ImagesDelta
-from benchmark.compare.curves import Delta, compared
+from benchmark.compare.bd import Comparison, compared
+from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
 from benchmark.compare.panel import Panel, SystemCurve
 from benchmark.show import sections
@@ -117,10 +117,9 @@ def _compared(
         if curve.measured and curve.system.label in known:
             yield curve, known[curve.system.label]
         elif other is not None and curve is not other:
-            pair = compared(other.rates(metric), curve.rates(metric), metric)
-            key = metric.column, curve.system.label if curve.measured else curve.name, anchor
-            no_images = ImagesDelta(why="a published curve has no values of single images")
-            yield curve, Comparison(*key, pair.rate, no_images, pair.quality)
+            comparison = compared(other.rates(metric), curve.rates(metric), metric)
+            name = curve.system.label if curve.measured else curve.name
+            yield curve, comparison._replace(column=metric.column, label=name, anchor=anchor)
 
 
 def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:

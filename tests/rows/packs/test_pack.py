@@ -81,7 +81,7 @@ def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
     export_pack(tmp_path / "timed.tar", [store], [HONEST], ())
     import_pack(open_pack(tmp_path / "timed.tar"), tmp_path / "other")
     imported = Store(tmp_path / "other" / "photos")
-    assert len(imported.read().done()) == 6
+    assert len(imported.done()) == 6
     assert imported.read().done(timed=True) == set()
     means = [point.means for point in summarise(imported.table()).points]
     for name in ("encode_seconds", "decode_seconds", "encode_seconds_per_megapixel"):

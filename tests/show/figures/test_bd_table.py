@@ -54,7 +54,7 @@ def test_a_crossing_names_its_metric_among_others_of_the_name():
     both = [Metric.named("lpips"), Metric.named("lpips_squeeze")]
     delta = Delta(1.0, 1.0)
     of_both = [
-        Comparison(m.column, "webp", "jpeg", delta, delta, delta, crossing=0.1) for m in both
+        Comparison(delta, delta, 0.1, column=m.column, label="webp", anchor="jpeg") for m in both
     ]
     note = bd_overview(of_both, both, "jpeg").notes[-1]
     assert "webp (LPIPS (AlexNet) 0.1) and webp (LPIPS (SqueezeNet) 0.1)" in note
