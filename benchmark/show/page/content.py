@@ -30,7 +30,7 @@ ORIGINS = {  # of published points, by `points.How`
 
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
 FIRST = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of the metrics that come before others
-MARKER_PX = 9.0
+MARKER_PX, LINE_PX = 9.0, 1.8
 UNQUOTED = f"{ascii_letters}{digits}-_.~!*'():="  # in links
 STEPS = 20  # between a colour and black or white
 
@@ -39,11 +39,12 @@ DARK_PAGE = "#15171b"  # as `colours.css` has it
 
 
 class LegendEntry(NamedTuple):
-    """Name of a curve in legends, with its colour and marker in the figures."""
+    """Name of a curve in legends, with its colour, marker and line in the figures."""
 
     name: str
     colour: str  # "#D55E00"
     marker: str  # as matplotlib names it
+    dashes: tuple[float, ...]  # strokes and gaps in line widths
 
 
 class SourcePicture(NamedTuple):
@@ -296,6 +297,7 @@ def _legend(entry: LegendEntry) -> dict[str, str]:
         "colour": entry.colour,
         "colour_dark": on_dark(entry.colour),
         "marker": marker_path(entry.marker),
+        "dashes": " ".join(f"{LINE_PX * length:.3g}" for length in entry.dashes),
     }
 
 
