@@ -115,16 +115,16 @@ def new(
       bench figures new
     """
     from benchmark.show.figures.choice import choose
-    from benchmark.show.paper.evidence import evidence
+    from benchmark.show.paper.experiment_curves import experiment_curves
 
     if path.exists():
         raise UsageError(f"{path} is there: name another file, or remove it")
-    result = evidence(Experiment(results, dataset), "rd")
+    (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
     kept = choose(result.panels, result.anchor).kept.values()
     codecs = {c.system.label: c.system.name for c in kept if c.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(
-        dataset=result.name,
+        dataset=result.dataset,
         codecs=", ".join(f'"{label}"' for label in codecs),
         labels="\n".join(f'"{label}" = "{name}"' for label, name in codecs.items()),
     )

@@ -245,8 +245,8 @@ def _summarised(
     outcome: Outcome, metrics: Sequence[Metric], allow_few: bool
 ) -> "tuple[Summary, Summary, Ranking]":
     """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
+    from benchmark.compare.anchor import with_anchor
     from benchmark.compare.bd import rank_by_bd_rate
-    from benchmark.compare.panel import with_anchor
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.systems import label_of
     from benchmark.rows.variants import others_of, pairs_of, with_bundled

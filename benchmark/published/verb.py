@@ -113,7 +113,7 @@ def compare(
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
             pair = None
             if place:
-                both = [(each.system.name, each.rates(metric)) for each in (curves[0], curve)]
+                both = [(each.system.name, each.rates) for each in (curves[0], curve)]
                 pair = compared(both[0][1], both[1][1], metric, any_overlap)
                 what = f"{curve.system.name}, {metric.label}"
                 absent += [Absent(what, why) for why in remarks(pair, both)]

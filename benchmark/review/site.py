@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.answer import NOTHING, Absent
+from benchmark.compare.anchor import anchor_among
 from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.panel import anchor_among
 from benchmark.datasets.dataset import profile
 from benchmark.errors import BadPack, StoreError, UsageError
 from benchmark.facts import facts_of

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from benchmark.answer import NOTHING, Column, seconds_text
+from benchmark.compare.anchor import headlined
 from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
-from benchmark.compare.panel import headlined
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
-from benchmark.rows.summary import Point
+from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.show.table import Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
@@ -208,11 +208,6 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
     return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
 
 
-def panels_note(panels: Sequence[Panel]) -> str:
-    """Return the line inside a figure of panels, as `curves_note` does."""
-    return curves_note([curve for panel in panels for curve in panel.curves])
-
-
 def _brief_reason(point: Point, metric: Metric, why: str) -> str:
     """Return why a point is on no curve, with the reason of its rows shortened."""
     for text, _ in point.means[metric.column].reasons[:1]:
@@ -222,12 +217,12 @@ def _brief_reason(point: Point, metric: Metric, why: str) -> str:
     return why
 
 
-def points_left_out(panels: Iterable[Panel]) -> list[str]:
+def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[str]:
     """Return sentences on the points that no curve has, by reason, in a few words."""
     refused = grouped(
-        (_brief_reason(point, panel.metric, why), point.label)
-        for panel in panels
-        for point, why in panel.excluded
+        (_brief_reason(point, metric, why), point.label)
+        for metric in metrics
+        for point, why in (excluded(summary, metric) if summary else ())
     )
     return [f"Points left out ({why}): {', '.join(labels)}." for why, labels in refused.items()]
 
@@ -253,10 +248,11 @@ def images_of(panels: Iterable[Panel]) -> str:
     """
     of_count: dict[str, list[Metric]] = {}
     for panel in panels:
-        points = [point for curve in panel.measured or panel.curves for point in curve.points]
+        measured = [curve for curve in panel if curve.measured]
+        points = [point for curve in measured or panel for point in curve.points]
         if counts := sorted({point.images for point in points if point.images}):
             words = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
-            of_count.setdefault(words, []).append(panel.metric)
+            of_count.setdefault(words, []).append(panel[0].metric)
     if len(of_count) < 2:
         return next(iter(of_count), "an unknown number of images")
     return listed([f"{words} in {metric_names(of)}" for words, of in of_count.items()])

@@ -5,10 +5,10 @@ import pytest
 from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
-from benchmark.compare.panel import CurvePoint, SystemCurve, measured_panel
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
+from benchmark.compare.system_curve import CurvePoint, SystemCurve, measured_curves
 from benchmark.errors import StoreError
-from benchmark.published.curves import field_panel, paper_panel, too_few, whole_set
+from benchmark.published.curves import field_curves, paper_curves, too_few, whole_set
 from benchmark.published.points import parse
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
@@ -35,7 +35,7 @@ HIGH = 99.0
 
 
 def of(one, name):
-    return {curve.name: curve for curve in one.curves}[name]
+    return {curve.name: curve for curve in one}[name]
 
 
 def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
@@ -59,7 +59,7 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
-    points = [r for r in point_records([one]) if r["system"] == "HiFiC"]
+    points = [r for r in point_records(one) if r["system"] == "HiFiC"]
     assert [(r["bpp"], r["value"], r["source"]) for r in points] == [
         (s.bpp, s.value, s.source) for s in hific.points
     ]
@@ -69,29 +69,29 @@ def test_a_network_trained_here_is_in_the_field_and_never_stands_for_the_publish
     mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
     summary = summarise(table(mine))
     paper = panel(PSNR, "kodak", summary, HIGH)
-    assert [curve.measured for curve in paper.curves if curve.system.name == "ELIC"] == [False]
-    field = field_panel(PSNR, "kodak", measured_panel(summary, PSNR), HIGH)
-    names = [curve.name for curve in field.curves]
+    assert [curve.measured for curve in paper if curve.system.name == "ELIC"] == [False]
+    field = field_curves("kodak", measured_curves(summary, PSNR), HIGH)
+    names = [curve.name for curve in field]
     assert names == ["Multi-Realism β=2.56", "ELIC", "JPEG"]
-    assert all(curve.measured for curve in field.curves)
+    assert all(curve.measured for curve in field)
 
 
 def test_jpeg_with_optimised_tables_stands_in_where_jpeg_lacks_rows_and_says_so():
     optimised = rows("jpeg", variant="optimize=1")
     names = {}
     for mine in (optimised, optimised + rows("jpeg")):
-        here = measured_panel(summarise(table(mine)), PSNR)
-        names[len(mine)] = [curve.name for curve in field_panel(PSNR, "kodak", here, HIGH).curves]
-        assert not [curve for curve in paper_panel(PSNR, "kodak", here, (), HIGH).curves
+        here = measured_curves(summarise(table(mine)), PSNR)
+        names[len(mine)] = [curve.name for curve in field_curves("kodak", here, HIGH)]
+        assert not [curve for curve in paper_curves(PSNR, "kodak", here, (), HIGH)
                     if "tables" in curve.name]  # fmt: skip
     assert [*names.values()] == [["JPEG (optimised tables)"], ["JPEG"]]
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
     one = panel(PSNR, "clic2020", None, 0.12)
-    assert all(curve.points for curve in one.curves)
-    assert max(point.bpp for curve in one.curves for point in curve.points) <= 0.12
-    assert "HiFiC (published)" not in {curve.name for curve in one.curves}  # begins at .129
+    assert all(curve.points for curve in one)
+    assert max(point.bpp for curve in one for point in curve.points) <= 0.12
+    assert "HiFiC (published)" not in {curve.name for curve in one}  # begins at .129
 
 
 def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
@@ -129,7 +129,7 @@ def test_two_sources_of_one_point_are_one_point():
 @pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
 def test_only_rules_that_are_named_meet(metric, dataset):
     one = panel(metric, dataset, None, HIGH)
-    rules = {rule for curve in one.curves for rule in curve.protocols}
+    rules = {curve.protocol for curve in one}
     assert rules <= set(metric.meets)
     assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
 
@@ -137,9 +137,9 @@ def test_only_rules_that_are_named_meet(metric, dataset):
 def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
     mine = rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
     one = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
-    jpeg = [curve for curve in one.curves if curve.system.name == "JPEG"]
+    jpeg = [curve for curve in one if curve.system.name == "JPEG"]
     assert [curve.measured for curve in jpeg] == [True]
-    ours = [curve for curve in one.curves if curve.system.name == "CRDR β=3.84"]
+    ours = [curve for curve in one if curve.system.name == "CRDR β=3.84"]
     assert [(curve.measured, curve.name) for curve in ours] == [
         (False, "CRDR β=3.84 (published)"),
         (True, "CRDR β=3.84"),
@@ -156,7 +156,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
         summary = summarise(table(rows("jpeg", images)))
         name = "JPEG" if not sentences else "JPEG (published)"
         assert of(panel(PSNR, "kodak", summary, HIGH), name).measured == (not sentences)
-        result = too_few([measured_panel(summary, PSNR)], "kodak")
+        result = too_few(summary, [PSNR], "kodak")
         assert [one.endswith("jpeg are not drawn: 4 of 24 images") for one in result] == (
             [True] * sentences
         )
@@ -164,7 +164,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
 
 def curve_of(*places):
     points = [CurvePoint(*place, "", "table", 24, "rule", "", "a paper") for place in places]
-    return SystemCurve(System("Any", "any"), tuple(points))
+    return SystemCurve(PSNR, System("Any", "any"), tuple(points))
 
 
 @pytest.mark.parametrize(
@@ -277,6 +277,6 @@ def test_published_seconds_are_typed_and_have_their_origin():
 
 def test_a_system_without_points_has_no_curve():
     fewer = tuple(replace(p, dataset="elsewhere") if p.system == "HFD" else p for p in POINTS)
-    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, fewer).curves}
+    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, fewer)}
     assert "HFD (published)" not in names
     assert "HiFiC (published)" in names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.answer import Column
 from benchmark.compare.cost import AT_BPP
 from benchmark.compare.curves import Delta
-from benchmark.compare.panel import SystemCurve
+from benchmark.compare.system_curve import SystemCurve
 from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.bd_tables import delta_marks, delta_text, doubt_notes

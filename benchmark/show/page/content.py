@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE, point_interval
-from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
+from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary, excluded
@@ -161,8 +161,7 @@ def page_data(content: Content) -> dict[str, Any]:
         "absent": list(sentences),
         "published": {
             metric.column: [
-                _published(content, curve, metric)
-                for curve in content.published.get(metric.column, ())
+                _published(content, curve) for curve in content.published.get(metric.column, ())
             ]
             for metric in content.metrics
         },
@@ -361,7 +360,8 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
     return points
 
 
-def _published(content: Content, curve: SystemCurve, metric: Metric) -> dict[str, Any]:
+def _published(content: Content, curve: SystemCurve) -> dict[str, Any]:
+    metric = curve.metric
     rule, first = content.summary.protocols[metric.column], curve.points[0]
     copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
     points = []

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.panel import Panel, SystemCurve, measured_panel
+from benchmark.compare.system_curve import Panel, SystemCurve, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
@@ -21,7 +22,7 @@ from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
 from benchmark.show.bd_tables import headline
-from benchmark.show.figures.choice import choose, frame_of, renamed
+from benchmark.show.figures.choice import choose, most_rate, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.means import not_shown
@@ -72,13 +73,11 @@ def write_page(
     if isinstance(sources, str):
         say(sources)
     title = profile(stored.name).title
-    panels = renamed(_panels(of, report))
-    published = {panel.metric.column: panel.published for panel in panels}
+    panels = dict(zip(report.measured, renamed(_panels(of, report)), strict=True))
+    published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
     named = [*report.named, report.anchor] if report.named else ()
-    at_first = panels
-    if not of.published:
-        at_first = [panel._replace(curves=panel.measured) for panel in panels]
-    choice = choose(at_first, report.anchor, named)
+    shown_first = [[c for c in of_m if c.measured or of.published] for of_m in panels.values()]
+    choice = choose(shown_first, report.anchor, named)
     shown = choice.labels
     mapped = mapped_metrics(report.measured)
     command = command or f"bench report --dataset {of.dataset} --page"
@@ -91,7 +90,7 @@ def write_page(
         dataset=stored.name,
         title=title[:1].upper() + title[1:],
         summary=summary,
-        metrics=[panel.metric for panel in panels if not few_images(panel)],
+        metrics=[metric for metric, panel in panels.items() if not few_images(panel)],
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
@@ -110,7 +109,7 @@ def write_page(
         crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
         published=published,
         linear_rate=linear,
-        most_bpp=frame_of(panels).most,
+        most_bpp=most_rate(chain(*panels.values())),
         map_scales={metric_named(name).column: map_scale(name) for name in mapped},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
@@ -126,18 +125,17 @@ def write_page(
 
 def _panels(of: Experiment, report: Report) -> list[Panel]:
     """Return measured curves of every metric, and the published ones that a reader may add."""
-    summary, name, panels = report.stored.summary, report.stored.name, []
+    summary, name, panels = report.stored.summary, report.stored.name, list[Panel]()
     points = [] if of.published else list(read_points(of.results))
     for metric in report.measured:
-        panel = measured_panel(summary, metric)
         rule = summary.protocols[metric.column]
         curves = []
         with suppress(UsageError):
             check_same_images(name, images_in(summary, metric), summary.average)
-            curves = [c for c in published_curves(points, name, metric) if c.protocols[0] == rule]
+            curves = [c for c in published_curves(points, name, metric) if c.protocol == rule]
         if of.published and metric.column in report.overlays:
             curves = [*report.overlays[metric.column].compatible]
-        panels.append(panel._replace(curves=(*panel.curves, *curves)))
+        panels.append([*measured_curves(summary, metric), *curves])
     return panels
 
 

@@ -5,22 +5,26 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 from polars import col
 
 from benchmark.compare.builds import beta_of
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.panel import Panel, measured_panel
+from benchmark.compare.realism_sweep import PlotAtRate
+from benchmark.compare.system_curve import Panel, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Metric
-from benchmark.published.curves import field_panel, paper_panel, too_few
+from benchmark.published.curves import field_curves, paper_curves, too_few
 from benchmark.published.registry import read_published
 from benchmark.rows import systems
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import FIELD_SYSTEMS, MATCHED, OURS, OWN, PAPER_SYSTEMS, default_anchors
 from benchmark.show.figures import complexity as seconds
+from benchmark.show.figures.choice import choose
 from benchmark.show.figures.complexity import draw_complexity
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import left_out
@@ -28,7 +32,6 @@ from benchmark.show.figures.style import Style, styles
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.figures import realism_plots
 from benchmark.show.paper.results import PaperFigure, PaperResults
-from benchmark.show.sections import images_of
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here
@@ -68,10 +71,9 @@ def curves(
 ) -> PaperFigure:
     """Draw metrics against rate, of every system that is measured or published."""
     facts = profile(dataset)
-    here, panels = _panels(results, dataset, metrics, field, facts.most_bpp or MOST_BPP)
-    panels = [panel for panel in panels if panel.curves]
-    sentences = too_few(here, dataset)
-    measured = {curve.system.label for panel in panels for curve in panel.measured}
+    panels = _panels(results, dataset, metrics, field, facts.most_bpp or MOST_BPP)
+    sentences = too_few(results.summary(dataset), map(Metric.named, metrics), dataset)
+    measured = {curve.system.label for curve in chain(*panels) if curve.measured}
     known = FIELD_SYSTEMS if field else PAPER_SYSTEMS
     wanted = [system for system in known if (system.budget if field else system.group == OURS)]
     absent = [system for system in wanted if system.label not in measured]
@@ -85,10 +87,10 @@ def curves(
     anchor = next((system.label for system in known if system.name == facts.anchor), "")
     if field:
         anchor = default_anchors(budget=True)[0]
-        anchor = anchor if anchor in measured else panels[0].curves[0].system.label
-    drawing = draw_rate_curves(
-        panels, _styles(field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
-    )
+        anchor = anchor if anchor in measured else panels[0][0].system.label
+    options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
+    datasets, choice = [(facts.title, panels)], choose(panels, anchor)
+    drawing = draw_rate_curves(datasets, _styles(field), choice, **options)
     return PaperFigure(drawing, tuple(sentences))
 
 
@@ -96,19 +98,20 @@ def realism(
     results: PaperResults, name: str, dataset: str, metric: str, field: bool = False
 ) -> PaperFigure:
     """Draw a metric of realism against PSNR at a few rates."""
-    here, panels = _panels(results, dataset, ("psnr", metric), field, MOST_BPP)
-    summary, points = results.summary(dataset), () if field else results.points
+    both = Metric.named("psnr"), Metric.named(metric)
+    panels = _panels(results, dataset, ("psnr", metric), field, MOST_BPP)
+    summary = results.summary(dataset)
+    sentences = too_few(summary, both, dataset) if field else []
     if field and summary is not None:
         summary = _of_budget(summary)
     anchor = default_anchors(budget=True)[0] if field else ""
-    drawing, plots = realism_plots(
-        panels, summary, points, dataset, FIELD_RATES if field else RATES,
-        _styles(field), anchor, images_of(panels)
-    )  # fmt: skip
-    sentences = too_few(here, dataset) if field else []
+    rates, looks = FIELD_RATES if field else RATES, _styles(field)
+    drawing, plots = None, list[PlotAtRate]()
+    if len(panels) == len(both):
+        drawing, plots = realism_plots(panels, summary, dataset, rates, looks, anchor)
     codecs = f"{OWN}:{MATCHED}" if field else OWN
     command = f"`bench run --codecs {codecs} --dataset {dataset} --metrics psnr,{metric}`"
-    lacking = f"PSNR and {panels[1].metric.label} on {dataset} ({command})"
+    lacking = f"PSNR and {both[1].label} on {dataset} ({command})"
     if drawing is None:
         return PaperFigure(None, (f"no {name}: no codec has {lacking}", *sentences))
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
@@ -148,15 +151,16 @@ def crops(results: PaperResults) -> PaperFigure:
 
 def _panels(
     results: PaperResults, dataset: str, metrics: Sequence[str], field: bool, up_to_bpp: float
-) -> tuple[list[Panel], list[Panel]]:
-    """Return panels of what is measured, and panels of the figure's systems below a rate."""
-    summary = results.summary(dataset)
-    here = [measured_panel(summary, Metric.named(name)) for name in metrics]
-    return here, [
-        field_panel(panel.metric, dataset, panel, up_to_bpp) if field
-        else paper_panel(panel.metric, dataset, panel, results.points, up_to_bpp)
-        for panel in here
-    ]  # fmt: skip
+) -> list[Panel]:
+    """Return panels of the figure's systems below a rate, of the metrics that have any."""
+    panels = []
+    for metric in map(Metric.named, metrics):
+        here = measured_curves(results.summary(dataset), metric)
+        panels.append(
+            field_curves(dataset, here, up_to_bpp) if field
+            else paper_curves(metric, dataset, here, results.points, up_to_bpp)
+        )  # fmt: skip
+    return [panel for panel in panels if panel]
 
 
 def _styles(field: bool) -> dict[str, Style]:

@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
+from benchmark.compare.anchor import with_anchor
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.panel import with_anchor
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from benchmark.answer import Column
@@ -10,11 +11,11 @@ from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta, Pair, compared
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
-from benchmark.compare.panel import SystemCurve, names_in_figures
+from benchmark.compare.system_curve import SystemCurve, names_in_figures, of_label
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Point, own_caveats
+from benchmark.rows.summary import Point, excluded, own_caveats
 from benchmark.rows.systems import System, kind
 from benchmark.show.bd_tables import (
     PERCENT,
@@ -27,7 +28,7 @@ from benchmark.show.bd_tables import (
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as, look
 from benchmark.show.means import not_shown
-from benchmark.show.paper.evidence import Evidence, of_datasets
+from benchmark.show.paper.experiment_curves import ExperimentCurves, experiment_curves
 from benchmark.show.sections import images_of, listed, metric_names, points_left_out
 from benchmark.show.table import Marks, Table, records
 from benchmark.system.text import counted
@@ -80,10 +81,10 @@ class PaperTable(NamedTuple):
 def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
     """Return the table of the systems and metrics asked for, on these datasets.
 
-    The anchor of a dataset without curve of the named one is by `compare.panel`. Raises
+    The anchor of a dataset without curve of the named one is by `compare.anchor`. Raises
     `UsageError` where no system has a BD-rate.
     """
-    results = of_datasets(asked, datasets, "table")
+    results = experiment_curves(asked, datasets, "table")
     with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
         rows, absent, time_note = _rows(results, asked)
     named = {row.curve.system.label: row.name for row in rows}
@@ -104,7 +105,9 @@ def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
-    left_out += [f"{of.title}: {why}" for of in results for why in points_left_out(of.panels)]
+    for of in results:
+        whys = points_left_out(of.summary, of.metrics)
+        left_out += [f"{of.title}: {why}" for why in whys]
     left_out += [text for of in results for text in of.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     return PaperTable(
@@ -119,18 +122,20 @@ def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
     )
 
 
-def _anchors(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> dict[str, str]:
+def _anchors(results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]) -> dict[str, str]:
     """Return the names of the anchors, by title of the dataset."""
     return {
         of.title: row.name
         for of in results
-        for panel in of.panels
+        for metric in of.metrics
         for row in rows
-        if row.pairs.get(_key(of, panel.metric)) is ITSELF
+        if row.pairs.get(_key(of, metric)) is ITSELF
     }
 
 
-def _rows(results: Sequence[Evidence], asked: Experiment) -> tuple[list[SystemRow], list[str], str]:
+def _rows(
+    results: Sequence[ExperimentCurves], asked: Experiment
+) -> tuple[list[SystemRow], list[str], str]:
     """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
     curves: dict[str, SystemCurve] = {}
     pairs: dict[str, dict[str, Pair]] = {}
@@ -141,19 +146,19 @@ def _rows(results: Sequence[Evidence], asked: Experiment) -> tuple[list[SystemRo
         choice = choose(result.panels, result.anchor, named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
-            other, key = panel.of_label(result.anchor), _key(result, panel.metric)
+            metric, other = panel[0].metric, of_label(panel, result.anchor)
+            key = _key(result, metric)
             ends = dict[str, Interval]()
             if result.summary and other and other.edition:
                 against = other.system.label, asked.up_to_bpp
-                ends = rate_intervals(result.summary, panel.metric, *against)
-            for curve in panel.curves:
+                ends = rate_intervals(result.summary, metric, *against)
+            for curve in panel:
                 curves.setdefault(curve.name, curve)
                 of = pairs.setdefault(curve.name, {})
                 if other is not None and curve.name == other.name:
                     of[key] = ITSELF
                 elif other is not None:
-                    first, second = other.rates(panel.metric), curve.rates(panel.metric)
-                    of[key] = compared(first, second, panel.metric)
+                    of[key] = compared(other.rates, curve.rates, metric)
                 known = key in of and of[key].rate.value is not None
                 if known and curve.edition is not None and curve.system.label in ends:
                     intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
@@ -173,39 +178,40 @@ def _rows(results: Sequence[Evidence], asked: Experiment) -> tuple[list[SystemRo
     return rows, [name for name in absent if name not in curves], time_note
 
 
-def _without_curve(result: Evidence) -> Iterator[tuple[SystemCurve, dict[str, Pair]]]:
+def _without_curve(result: ExperimentCurves) -> Iterator[tuple[SystemCurve, dict[str, Pair]]]:
     """Yield the codecs that have no complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
-    there = {curve.system.label for panel in result.panels for curve in panel.measured}
-    names, (panel, *_) = names_in_figures(result.summary), result.panels
-    for point, why in reversed(panel.excluded):
+    there = {curve.system.label for curve in chain(*result.panels) if curve.measured}
+    names, (metric, *_) = names_in_figures(result.summary), result.metrics
+    for point, why in reversed(excluded(result.summary, metric)):
         if point.label not in there:
             there.add(point.label)
             none = Delta(why=f"it has no complete point ({point.setting}: {why})")
-            curve = SystemCurve(System(names[point.label], point.label), (), point.edition)
-            yield curve, {_key(result, panel.metric): Pair(none, none, None)}
+            system = System(names[point.label], point.label)
+            curve = SystemCurve(metric, system, (), point.edition)
+            yield curve, {_key(result, metric): Pair(none, none, None)}
 
 
 def _words(of: tuple[str, str]) -> str:
     return f" in {of[0]}{of[1]}"
 
 
-def _key(result: Evidence, metric: Metric) -> str:
-    return f"{result.name} {metric.column}"
+def _key(result: ExperimentCurves, metric: Metric) -> str:
+    return f"{result.dataset} {metric.column}"
 
 
 def _columns(
-    results: Sequence[Evidence], rows: Sequence[SystemRow]
+    results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]
 ) -> tuple[tuple[tuple[str, int], ...], list[Column]]:
     """Return the columns that have values, and the titles above them."""
     columns, groups = [Column("System", "name")], [("", 1)]
     for result in results:
         above = f"BD-rate (%) on {result.title}"
         known = [
-            panel.metric
-            for panel in result.panels
-            if any(_rate(_key(result, panel.metric), row) for row in rows)
+            metric
+            for metric in result.metrics
+            if any(_rate(_key(result, metric), row) for row in rows)
         ]
         for metric in known:
             get = partial(_rate, _key(result, metric))
@@ -259,7 +265,7 @@ def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
 
 
 def _costs(
-    results: Sequence[Evidence], curves: Mapping[str, SystemCurve]
+    results: Sequence[ExperimentCurves], curves: Mapping[str, SystemCurve]
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Return what systems cost by name, and the note on their seconds.
 
@@ -292,7 +298,7 @@ def _of_rows(points: Sequence[Point]) -> dict[str, float]:
 
 
 def _notes(
-    results: Sequence[Evidence],
+    results: Sequence[ExperimentCurves],
     rows: Sequence[SystemRow],
     anchors: Mapping[str, str],
     time: str,
@@ -301,17 +307,16 @@ def _notes(
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    metrics = metric_names(dict.fromkeys(panel.metric for of in results for panel in of.panels))
+    metrics = metric_names(dict.fromkeys(chain(*(of.metrics for of in results))))
     against = f"against {listed(names)}{cut}"
     notes = [f"BD-rate in {metrics} {against}; negative saves bits at equal quality."]
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
     of_key = {
-        _key(of, metric): (short_name(metric, every), f" on {of.title}" * bool(results[1:]))
+        _key(of, metric): (short_name(metric, of.metrics), f" on {of.title}" * bool(results[1:]))
         for of in results
-        for every in [[panel.metric for panel in of.panels]]
-        for metric in every
+        for metric in of.metrics
     }
     crossing = [
         f"{row.name} ({of_key[key][0]} {pair.crossing:.4g}{of_key[key][1]})"
@@ -336,7 +341,9 @@ def _notes(
     return notes
 
 
-def _records(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> list[dict[str, Any]]:
+def _records(
+    results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]
+) -> list[dict[str, Any]]:
     """Return a flat record for each system, at full precision."""
     columns = [
         Column("", "name", key="system"),
@@ -344,8 +351,8 @@ def _records(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> list[dic
         Column("", "curve.origin", key="from"),
     ]
     for result in results:
-        for panel in result.panels:
-            key = _key(result, panel.metric)
+        for metric in result.metrics:
+            key = _key(result, metric)
             columns.append(Column("", partial(_percent, key), key=f"{key} bd_rate_percent"))
             for end in Interval._fields:
                 get = partial(_end, key, end)

@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.answer import Absent
+from benchmark.compare.anchor import read_compared, require_named
 from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.panel import Panel, measured_panel, read_compared, require_named
+from benchmark.compare.system_curve import Panel, measured_curves, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.schema import metric_names
@@ -28,6 +30,7 @@ from benchmark.show.figures.choice import (
     Choice,
     beyond_sentences,
     choose,
+    renamed,
     sources_table,
     without_place,
 )
@@ -152,14 +155,17 @@ def _write(
     wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
     over_few = [] if asked.metrics != "all" or asked.allow_few else few_of(summary, measured)
     measured = [metric for metric in measured if metric not in over_few]
-    panels = {metric.column: measured_panel(summary, metric) for metric in measured}
+    panels = {
+        metric.column: [
+            *measured_curves(summary, metric),
+            *(over[metric.column].compatible if metric.column in over else ()),
+        ]
+        for metric in measured
+    }
     codecs, short, most = asked.named, names_of(summary), asked.up_to_bpp
-    for column, of_column in over.items():
-        if column in panels:
-            more = (*panels[column].curves, *of_column.compatible)
-            panels[column] = panels[column]._replace(curves=more)
-    overlaid = {column: panel.up_to(most) for column, panel in panels.items()}
-    choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
+    of_look = dict(zip(panels, renamed([*panels.values()]), strict=True))
+    overlaid = {column: cut for column, of in of_look.items() if (cut := up_to(of, most))}
+    choice = choose([*overlaid.values()], anchor, [*codecs, anchor] if codecs else ())
     drawings = _draw(stored, overlaid, choice, anchor)
     missed = without_place(choice, [*codecs, *named_in(asked.bundled)])
     comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
@@ -171,7 +177,8 @@ def _write(
     sources = source_facts(stored.of_compared_images)
     record = details_record(stored, command, anchor, drawings, absent, of_published, sources)
     means = means_table(summary, measured)
-    published = [of._replace(curves=of.published) for of in choice.of([*overlaid.values()])]
+    shown = chain(*choice.of([*overlaid.values()]))
+    published = sources_table(curve for curve in shown if not curve.measured)
     eight = summary.labels if look().most is None else choice.labels
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
@@ -181,7 +188,7 @@ def _write(
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
-    origin += beyond_sentences(panels.values(), overlaid.values(), most)
+    origin += beyond_sentences(of_look.values(), overlaid.values(), most)
     if asked.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
         named = dict(zip(metric_names(asked.metrics), metrics, strict=True))
@@ -197,7 +204,7 @@ def _write(
             absent,
             draw_spreads(summary, measured),
             means_table(summary, over_few),
-            sources_table(published),
+            published,
         ),
         **tables,
     }
@@ -262,14 +269,15 @@ def _draw(
     """
     summary, name = stored.summary, stored.name
     large = {column: panel for column, panel in panels.items() if not few_images(panel)}
-    labels = [curve.system.label for panel in panels.values() for curve in panel.published]
+    labels = [curve.system.label for curve in chain(*panels.values()) if not curve.measured]
     looks = styles([*summary.labels, *labels])
-    several = overview_columns({column: len(panel.measured) for column, panel in large.items()})
+    counts = {column: sum(c.measured for c in panel) for column, panel in large.items()}
+    several = overview_columns(counts)
     figures = {"curves": several} if len(several) > 1 else {}
     drawings: dict[str, Drawing | None] = {}
     for file, columns in (figures | {column: [column] for column in large}).items():
-        of_file = [large[column] for column in columns], looks, profile(name).title, summary
-        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
+        of_file = [(profile(name).title, [large[column] for column in columns])]
+        drawings[file] = draw_rate_curves(of_file, looks, choice, anchor=anchor)
     if summary.machine:
         from benchmark.show.figures.complexity import draw_complexity, measured_block
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.compare.panel import measured_panel
+from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import short_names
 from benchmark.show.figures.complexity import draw_complexity, measured_block
-from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
 from benchmark.show.means import means_table
 from benchmark.show.sections import points_left_out
 from benchmark.show.table import Table, csv_text, escape_latex, latex, markdown, plain
+from support.figures.published import drawn
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table
 
@@ -40,9 +40,9 @@ def summary_of(labels, **columns):
 
 
 def draw(summary, metrics=(PSNR,), **look):
-    panels = [measured_panel(summary, metric) for metric in metrics]
+    panels = [measured_curves(summary, metric) for metric in metrics]
     with drawn_as(**look):
-        return draw_rate_curves(panels, styles(summary.labels), "set", summary)
+        return drawn(panels, styles(summary.labels))
 
 
 def timed_block(summary):
@@ -139,11 +139,11 @@ def test_points_over_fewer_images_are_not_drawn_and_are_named():
     rows = [record for record in rows if (record["codec"], record["image"]) != ("webp", "a")]
     summary = summarise(table(rows))
     assert list(lines_of(draw(summary).figure.axes[0])) == ["JPEG"]
-    left_out = points_left_out([measured_panel(summary, PSNR)])
+    left_out = points_left_out(summary, [PSNR])
     assert left_out == ["Points left out (2 of 3 images): webp."]
     whole = "weights (bench fetch x): no file x.pth in any of three folders"
     lost = summarise(table([*sweep("jpeg"), *sweep("webp", psnr_db=None, psnr_db_reason=whole)]))
-    (sentence,) = points_left_out([measured_panel(lost, PSNR)])
+    (sentence,) = points_left_out(lost, [PSNR])
     assert sentence.startswith("Points left out (psnr_db of 0 of 3 images: weights absent, `bench")
     assert "x.pth" not in sentence
 

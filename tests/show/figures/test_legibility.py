@@ -9,7 +9,6 @@ from benchmark.compare.experiment import Experiment
 from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
-from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
 from benchmark.show.paper.crdr import draw_crdr
@@ -26,6 +25,7 @@ from support.figures.published import (
     STYLES,
     block_of,
     clic_plots,
+    drawn,
     overlaid,
     panel,
 )
@@ -75,13 +75,13 @@ def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
     names = published.split(",") if published else []
     panels, known = overlaid(summary, names, measures, "kodak", mix=True)
     with drawn_as(**look):
-        return draw_rate_curves(panels, known, dataset, summary, anchor=anchor)
+        return drawn(panels, known, dataset, anchor)
 
 
 def draw_paper(summary, dataset, metrics):
     panels = [panel(metric, dataset, summary, 1.3) for metric in metrics]
     with drawn_as(every_curve=True):
-        return draw_rate_curves(panels, STYLES, dataset, summary, anchor="vtm", groups=True)
+        return drawn(panels, STYLES, dataset, "vtm", groups=True)
 
 
 def draw_plane(summary):

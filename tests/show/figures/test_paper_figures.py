@@ -11,7 +11,6 @@ from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
 from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
-from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import WIDTHS, drawn_as
 from benchmark.show.table import Table, csv_text, latex
@@ -25,6 +24,7 @@ from support.figures.published import (
     STYLES,
     block_of,
     clic_plots,
+    drawn,
     kodak_rows,
     panel,
 )
@@ -34,7 +34,7 @@ from support.rows.measured import row, table
 
 def draw_all(panels, dataset, anchor):
     with drawn_as(every_curve=True):
-        return draw_rate_curves(panels, STYLES, dataset, anchor=anchor, groups=True)
+        return drawn(panels, STYLES, dataset, anchor, groups=True)
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +190,9 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
 def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
     caveat = "reduced network, trained for an hour on a CPU"
     summary = summarise(table(of_betas(caveat=caveat, timing=True)))
-    both = [panel(one, "kodak", summary, 2.0) for one in (PSNR, LPIPS)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, 0.9)))
+    metrics = PSNR, LPIPS
+    both = [curve for one in metrics for curve in panel(one, "kodak", summary, 2.0)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, metrics, summary, 0.9)))
     keys = [sweep.key for sweep in plot.sweeps]
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
     for drawing in (
@@ -204,8 +205,9 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
 
 def test_realism_is_better_upwards_where_higher_values_are_better():
     summary = summarise(table(of_betas()))
-    both = [panel(one, "kodak", summary, 2.0) for one in (LPIPS, MS_SSIM)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, 0.9)))
+    metrics = LPIPS, MS_SSIM
+    both = [curve for one in metrics for curve in panel(one, "kodak", summary, 2.0)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, metrics, summary, 0.9)))
     drawing = draw_realism_plots([plot], LPIPS, MS_SSIM, STYLES, "Kodak", "24 images")
     (axes,) = drawing.figure.axes
     assert (np.diff(axes.get_ylim())[0] > 0, axes.get_yscale()) == (True, "linear")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmark.compare.panel import BEST
+from benchmark.compare.anchor import BEST
 from benchmark.errors import StoreError, UnknownName
 from benchmark.rows.store import Store
 from benchmark.show.means import NETWORK_HEADERS
