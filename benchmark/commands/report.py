@@ -127,7 +127,7 @@ def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]
         "images": report.stored.summary.images,
         "ranking": report.ranking.for_machines(),
         "summary": report.stored.summary.for_machines(),
-        "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas[1]),
+        "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas),
         "absent": [absent._asdict() for absent in report.absent],
         "notes": list(report.notes),
         "files": [*map(str, report.files), *pages[:1]],

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.errors import UnknownName, UsageError
 from benchmark.published.curve_file import read_curves
 from benchmark.registry import UNSTATED
-from benchmark.system.text import GREEK, by_key, listed, parse_sheet, utf8
+from benchmark.system.text import GREEK, by_key, listed, utf8
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
 # file of another paper's plot
@@ -29,7 +29,6 @@ How = Literal[
 # realism sweep at one rate, so no part of a rate curve
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-Record = TypeVar("Record", bound=msgspec.Struct)
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
 DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
 ANY_DATASET = "any"  # of points in a user's own file
@@ -37,7 +36,7 @@ EVERY = "all"  # names every system
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of one system, as its source has it; the field names are the csv's columns."""
+    """A number of one system, as its source has it."""
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; empty where the system comes in one
@@ -90,25 +89,6 @@ def curve_name(system: str, variant: str) -> str:
     if not variant:
         return system
     return f"{system} {variant}" if "=" in variant else f"{system} ({variant})"
-
-
-def parse(content: bytes | str, kind: type[Record]) -> tuple[Record, ...]:
-    """Return the lines of a csv whose columns are fields of `kind`; empty fields are defaults.
-
-    Raises `BadFile`, and `StoreError` for other columns and lines that do not fit.
-    """
-    sheet = parse_sheet(content)
-    expected = list(kind.__struct_fields__)
-    if sheet.names != expected:
-        raise StoreError(f"it has other columns than {', '.join(expected)}")
-    records = []
-    for number, cells in sheet.lines:
-        fields = {name: cell for name, cell in zip(expected, cells, strict=True) if cell}
-        try:
-            records.append(msgspec.convert(fields, kind, strict=False))
-        except msgspec.ValidationError as error:
-            raise StoreError(f"line {number}: {error}") from error
-    return tuple(records)
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:

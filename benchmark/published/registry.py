@@ -23,16 +23,13 @@ from benchmark.published.points import (
     How,
     Kind,
     PublishedPoint,
-    Record,
     Text,
-    parse,
     points_of_file,
     select,
     slug,
 )
 from benchmark.spec import split_unescaped
 from benchmark.system.atomic import require_inside, write_files
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import by_key, read_json
 
@@ -152,20 +149,6 @@ def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, 
     """
     points = (point for paper in read_papers(results) for point in paper.published())
     return tuple(point for point in points if doubtful or not point.doubt)
-
-
-def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record, ...]:
-    """Return the rows of a csv of published numbers: the results' own or the project's.
-
-    Raises `StoreError` where it cannot be read.
-    """
-    path = results / "published" / name
-    path = path if path.exists() else BUNDLED / "published" / name
-    try:
-        return parse(read_regular(path, LARGEST_FILE_BYTES), kind)
-    except (OSError, StoreError, BadFile) as error:
-        why = getattr(error, "strerror", error)
-        raise StoreError(f"{path} cannot be read: {why}") from error
 
 
 def chosen_points(results: Path, names: str, every: bool = False) -> tuple[PublishedPoint, ...]:

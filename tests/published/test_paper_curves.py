@@ -7,12 +7,9 @@ from scipy.interpolate import Akima1DInterpolator
 
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
 from benchmark.compare.system_curve import CurvePoint, SystemCurve, measured_curves
-from benchmark.errors import StoreError
 from benchmark.published.curves import field_curves, paper_curves, too_few, whole_set
-from benchmark.published.points import parse
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
-from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import point_records
 from support.figures.published import (
@@ -22,8 +19,6 @@ from support.figures.published import (
     MS_SSIM,
     POINTS,
     PSNR,
-    SECONDS,
-    SECONDS_FILE,
     clic_plots,
     from_registry,
     panel,
@@ -260,19 +255,6 @@ def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_th
     wider = {one.curve.system.name: one for one in second.sweeps}
     assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     assert "DC-VIC" not in wider  # ends at .137 bpp
-
-
-def test_published_seconds_are_typed_and_have_their_origin():
-    values = {second.metric: second.value for second in SECONDS if second.system == "CRDR"}
-    assert values == {"encode_seconds": 0.51, "decode_seconds": 0.58, "memory_gb": 4.31,
-                      "parameters_millions": 127.7}  # fmt: skip
-    (first, *_) = (second for second in SECONDS if second.system == "DiffEIC")
-    assert (first.source, first.dataset) == ("SSCL (AAAI 2026)", "clic2020")
-    head = SECONDS_FILE.read_text(encoding="utf-8").splitlines()[0]
-    with pytest.raises(StoreError, match=r"line 2: .*missing required field `source`"):
-        parse(f"{head}\nCRDR,encode_seconds,1,s,clic2020,A100,table,,x", ComplexityRow)
-    with pytest.raises(StoreError, match="other columns"):
-        parse("system,value\n", ComplexityRow)
 
 
 def test_a_system_without_points_has_no_curve():

@@ -1,7 +1,6 @@
 import csv
 import importlib.util
 import math
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -18,20 +17,17 @@ from benchmark.published.curves import (
     overlays,
     published_curves,
 )
-from benchmark.published.points import PublishedPoint, inventory, overview, parse, select
+from benchmark.published.points import inventory, overview, select
 from benchmark.published.registry import (
     Paper,
     chosen_points,
     read_points,
-    read_published,
     series_of,
     write_paper,
 )
 from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
-from benchmark.show.figures.complexity import ComplexityRow
-from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import listed
 from conftest import SHARED
 from support.bench.invoked import bench
@@ -163,26 +159,6 @@ def test_every_digitised_value_has_a_reading_error_and_no_other():
     assert [p.value_error for p in hidden] == [0.08]
 
 
-def test_a_damaged_file_is_one_sentence_that_names_the_line():
-    header = ",".join(PublishedPoint.__struct_fields__) + "\n"
-    line = "A,,,point,kodak,0.1,psnr_db,30.5,psnr-rgb8/1,coding/1,author_csv,,,,A paper,here,,,\n"
-    assert parse(header + line, PublishedPoint)[0].value == 30.5
-    with pytest.raises(StoreError, match="other columns than system, variant"):
-        parse("system,value\n", PublishedPoint)
-    for broken, why in (
-        (line.replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
-        (line.replace(",30.5,", ",,"), "missing required field `value`"),
-        (line.replace(",here", ","), "missing required field `reference`"),
-        (line.replace(",30.5,", ",nan,"), "no point at"),
-        (line.replace(",0.1,", ",0,"), "no point at"),
-        (line.replace(",0.1,", ",inf,"), "no point at"),
-    ):
-        with pytest.raises(StoreError, match=f"line 3: .*{why}"):
-            parse(header + line + broken, PublishedPoint)
-    with pytest.raises(BadFile, match="line 3 of the csv has 1 cells"):
-        parse(header + line + "CRDR\n", PublishedPoint)
-
-
 def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
     point = next(p for p in POINTS if p.system == "HiFiC")
     path = tmp_path / "published" / "a.json"
@@ -307,21 +283,6 @@ def test_the_list_accounts_for_every_point(tmp_path):
     assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
         line.split() for line in shown.splitlines()
     ]
-
-
-def test_a_table_among_the_results_is_used_before_the_projects(tmp_path):
-    own = tmp_path / "published" / "complexity.csv"
-    own.parent.mkdir()
-    writes = (
-        lambda: own.write_text("nothing\n"),
-        lambda: own.write_bytes(b"\xff"),
-        lambda: own.write_text(f"system\n{'x' * 200_000}\n"),
-        lambda: (own.unlink(), os.mkfifo(own)),
-    )
-    for write in writes:
-        write()
-        with pytest.raises(StoreError, match=f"{own} cannot be read"):
-            read_published(tmp_path, own.name, ComplexityRow)
 
 
 @pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])

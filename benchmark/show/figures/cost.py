@@ -1,14 +1,15 @@
 """Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.answer import Column
-from benchmark.compare.cost import AT_BPP
+from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
-from benchmark.compare.system_curve import SystemCurve
+from benchmark.compare.system_curve import Panel, SystemCurve
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.bd_tables import delta_marks, delta_text, doubt_notes
@@ -48,6 +49,23 @@ class CostPoint(NamedTuple):
     value: float
     bd_rate: Delta
     measured: bool  # False: typical, as the codec's class states
+
+
+def cost_points(
+    panel: Panel, rates: Mapping[str, Delta], summary: Summary, costs: Iterable[str]
+) -> list[CostPoint]:
+    """Return the costs, as far as known, of the measured curves that have a BD-rate, by label."""
+    points = []
+    for curve, cost in product(panel, costs):
+        delta = rates.get(curve.system.label, Delta())
+        if curve.measured and delta.value is not None:
+            mine = [point for point in summary.points if point.label == curve.system.label]
+            seconds = megapixel_seconds(mine) if cost == "seconds" else None
+            value = seconds.value if seconds else kmac(mine) if cost == "kmac" and mine else None
+            if value:
+                measured = seconds is None or seconds.timed
+                points.append(CostPoint(curve, cost, value, delta, measured))
+    return points
 
 
 COLUMNS = (

@@ -8,8 +8,6 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from polars import col
-
 from benchmark.compare.builds import beta_of
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import PlotAtRate
@@ -18,14 +16,10 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import field_curves, paper_curves, too_few
-from benchmark.published.registry import read_published
 from benchmark.rows import systems
-from benchmark.rows.means import summarise
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import FIELD_SYSTEMS, MATCHED, OURS, OWN, PAPER_SYSTEMS, default_anchors
-from benchmark.show.figures import complexity as seconds
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.complexity import draw_complexity
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import left_out
 from benchmark.show.figures.style import Style, styles
@@ -49,7 +43,6 @@ FIGURES: Mapping[str, Callable[[str, PaperResults], PaperFigure]] = {
     "field_realism_lpips": lambda name, of: realism(of, name, "kodak", "lpips_squeeze", True),
     "realism_plane": lambda name, of: realism(of, name, "clic2020", "fid256"),
     "crops": lambda _, of: crops(of),
-    "complexity": lambda _, of: complexity(of),
 }
 
 
@@ -117,24 +110,6 @@ def realism(
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
         sentences.append(f"{name} has only published points: no measured codec has {lacking}")
     return PaperFigure(drawing, (*sentences, *(f"{name}: {why}" for why in left_out(plots))))
-
-
-def complexity(results: PaperResults) -> PaperFigure:
-    """Draw seconds of encoding and decoding: timed rows, and published ones."""
-    rows = read_published(results.folder, "complexity.csv", seconds.ComplexityRow)
-    blocks = seconds.published_blocks(rows)
-    for dataset in results.datasets():
-        timed = results.contents(dataset).table.filter(col("timing"))
-        if timed.height:
-            summary = summarise(timed)
-            names = {**systems.short_names(summary.labels), **systems.measured_names()}
-            if block := seconds.measured_block(summary, dataset, names):
-                return PaperFigure(draw_complexity([block, *blocks]))
-    lacking = (
-        "complexity has only published seconds: no codec is timed on all images of a dataset "
-        "(`bench run --timing`)"
-    )
-    return PaperFigure(draw_complexity(blocks), (lacking,))
 
 
 def crops(results: PaperResults) -> PaperFigure:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import polars as pl
 
 from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment, rates_in
 from benchmark.compare.pictures import generation_curves, nearest_to
@@ -23,11 +22,11 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
-from benchmark.rows.summary import Edition, Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, without_place
-from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
+from benchmark.show.figures.cost import COSTS, cost_points, draw_costs
 from benchmark.show.figures.pictures import draw_generations
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
@@ -158,33 +157,17 @@ def complexity(
     compared = _comparisons(result, of)
     rates = {each.label: each.rate for each in compared if each.column == metric.column}
     rates[result.anchor] = Delta(0.0, 1.0)
-    points, lacking = [], []
-    for curve in panel:
-        delta = rates.get(curve.system.label, Delta())
-        if curve.edition is None or delta.value is None:
-            continue
-        for name in cost or COSTS:
-            if spent := cost_of(summary, curve.edition, name):
-                points.append(CostPoint(curve, name, spent[0], delta, spent[1]))
-            else:
-                lacking.append(curve.name)
+    points = cost_points(panel, rates, summary, cost or COSTS)
     of_anchor = of_label(panel, result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
     most = of.up_to_bpp
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
     drawing = draw_costs(points, styles(result.labels), where, words, name)
-    names = dict.fromkeys(name for name in lacking if name not in {p.curve.name for p in points})
-    timed = f"complexity lacks {', '.join(names)}: no cost known; `bench run --timing` times it"
-    return _made([result], drawing, "no complexity: no cost is known", *([timed] if names else ()))
-
-
-def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
-    """Return the cost of a codec and whether it was measured; None where nothing says it."""
-    points = [point for point in summary.points if point.label == edition.label]
-    if cost == "seconds":
-        return megapixel_seconds(points)
-    work = kmac(points) if points else None
-    return (work, True) if work else None
+    there = {point.curve.name for point in points}
+    names = [c.name for c in panel if rates.get(c.system.label, Delta()).value is not None]
+    lacks = ", ".join(name for name in names if name not in there)
+    timed = f"complexity lacks {lacks}: no cost known; `bench run --timing` times it"
+    return _made([result], drawing, "no complexity: no cost is known", *([timed] if lacks else ()))
 
 
 def realism(

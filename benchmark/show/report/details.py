@@ -280,23 +280,19 @@ def report_text(
 def page_sections(
     summary: Summary,
     ranking: Ranking,
-    deltas: tuple[Table, Table] | str,
+    deltas: Table | str,
     means: Table,
     absent: Sequence[Absent],
 ) -> dict[str, Section]:
-    """Return what a page shows of a report, by kind. deltas: tables, or why there are none."""
-    rates: list[Part] = [deltas] if isinstance(deltas, str) else []
+    """Return what a page shows of a report, by kind. deltas: of BD-rates, or why there are none."""
+    rates: Part = deltas
     if not isinstance(deltas, str):
-        titles = ("BD-rates in every metric", "BD-rates in detail")
-        rates += [
-            section(f"bd_rates_{place}", title, table, folded=True)
-            for place, (title, table) in enumerate(zip(titles, deltas, strict=True))
-        ]
+        rates = section("bd_rates_detail", "BD-rates in every metric", deltas, folded=True)
     heading = ranking_heading(ranking, names_of(summary))
     missing = absent_table(absent) if absent else "Nothing failed or is left out."
     known = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),
-        section("bd_rates", "BD-rates", *rates),
+        section("bd_rates", "BD-rates", rates),
         section("means", "All points", means),
         section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),
         section("missing", "Failed and left out", missing),

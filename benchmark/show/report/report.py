@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from benchmark.answer import Absent
 from benchmark.compare.anchor import read_compared, require_named
 from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
+from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.system_curve import Panel, measured_curves, up_to
+from benchmark.compare.system_curve import Panel, measured_curves, of_label, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.schema import metric_names
@@ -25,7 +26,7 @@ from benchmark.rows.stored import (
     source_facts,
 )
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
+from benchmark.show.bd_tables import bd_records, bd_table
 from benchmark.show.figures.choice import (
     Choice,
     beyond_sentences,
@@ -47,7 +48,8 @@ from benchmark.show.report.details import (
 )
 from benchmark.show.report.files import PAGE, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
-from benchmark.show.table import Table, csv_text, latex, markdown
+from benchmark.show.sections import metric_names as metric_words
+from benchmark.show.table import Table, csv_text, markdown
 from benchmark.spec import named_in
 from benchmark.system.text import listed
 
@@ -65,7 +67,7 @@ class Report:
     metrics: Sequence[Metric]  # those asked for
     measured: Sequence[Metric]  # those that have values
     sections: Mapping[str, Section]  # that a page shows, by kind
-    deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
+    deltas: Table | str  # BD-rates, or why there are none
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
     ranking: Ranking
     files: Sequence[Path] = ()  # report.md
@@ -166,9 +168,9 @@ def _write(
     of_look = dict(zip(panels, renamed([*panels.values()]), strict=True))
     overlaid = {column: cut for column, of in of_look.items() if (cut := up_to(of, most))}
     choice = choose([*overlaid.values()], anchor, [*codecs, anchor] if codecs else ())
-    drawings = _draw(stored, overlaid, choice, anchor)
     missed = without_place(choice, [*codecs, *named_in(asked.bundled)])
     comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
+    drawings = _draw(stored, overlaid, choice, anchor, comparisons)
     named_metrics = () if asked.metrics == "all" else metrics
     ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, named_metrics)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
@@ -179,12 +181,9 @@ def _write(
     means = means_table(summary, measured)
     shown = chain(*choice.of([*overlaid.values()]))
     published = sources_table(curve for curve in shown if not curve.measured)
-    eight = summary.labels if look().most is None else choice.labels
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
-        compared = [comparison for comparison in comparisons if comparison.label in eight]
-        tables["bd_rate.md"] = markdown(deltas[1])
-        tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
+        tables["bd_rate.md"] = markdown(deltas)
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
@@ -244,8 +243,8 @@ def compare_all(
     anchor: str,
     up_to_bpp: float | None,
     any_overlap: bool = False,
-) -> tuple[list[Comparison], tuple[Table, Table] | str]:
-    """Return BD-rates, and their tables (overview, details) or why there are none."""
+) -> tuple[list[Comparison], Table | str]:
+    """Return BD-rates, and their table or why there are none."""
     if anchor not in summary.labels:
         others = ", ".join(summary.labels)
         return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
@@ -256,12 +255,15 @@ def compare_all(
         for metric in metrics
         for comparison in compare(summary, metric, anchor, up_to_bpp, any_overlap)
     ]
-    overview = bd_overview(comparisons, metrics, anchor, up_to_bpp)
-    return comparisons, (overview, bd_table(comparisons, metrics, anchor))
+    return comparisons, bd_table(comparisons, metrics, anchor)
 
 
 def _draw(
-    stored: DatasetResults, panels: Mapping[str, Panel], choice: Choice, anchor: str
+    stored: DatasetResults,
+    panels: Mapping[str, Panel],
+    choice: Choice,
+    anchor: str,
+    comparisons: Sequence[Comparison],
 ) -> dict[str, Drawing]:
     """Return the figures by name. panels: by metric column.
 
@@ -278,10 +280,14 @@ def _draw(
     for file, columns in (figures | {column: [column] for column in large}).items():
         of_file = [(profile(name).title, [large[column] for column in columns])]
         drawings[file] = draw_rate_curves(of_file, looks, choice, anchor=anchor)
-    if summary.machine:
-        from benchmark.show.figures.complexity import draw_complexity, measured_block
+    for panel in choice.of([*large.values()][:1]) if summary.machine else ():
+        from benchmark.show.figures.cost import cost_points, draw_costs
 
-        names = names_of(summary)
-        if timed := measured_block(summary, name, names):
-            drawings["timing"] = draw_complexity([timed], [names[label] for label in choice.labels])
+        metric, against = panel[0].metric, of_label(panel, anchor)
+        rates = {of.label: of.rate for of in comparisons if of.column == metric.column}
+        points = cost_points(panel, rates | {anchor: Delta(0.0, 1.0)}, summary, ["seconds"])
+        timed = [point for point in points if point.measured]
+        if against and timed[1:]:
+            words = profile(name).title, metric_words([metric]), against.name
+            drawings["timing"] = draw_costs(timed, looks, *words)
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}

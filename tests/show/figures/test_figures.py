@@ -11,7 +11,6 @@ from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import short_names
-from benchmark.show.figures.complexity import draw_complexity, measured_block
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
 from benchmark.show.means import means_table
@@ -43,10 +42,6 @@ def draw(summary, metrics=(PSNR,), **look):
     panels = [measured_curves(summary, metric) for metric in metrics]
     with drawn_as(**look):
         return drawn(panels, styles(summary.labels))
-
-
-def timed_block(summary):
-    return measured_block(summary, "set", short_names(summary.labels))
 
 
 def lines_of(axes):
@@ -123,7 +118,6 @@ def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     summary = summarise(table(rows))
     sources = {cells[:4] for cells in draw(summary).sources.rows}
     assert ("VTM", "here", "recorded", "1.0") in sources
-    assert [bar.name for bar in timed_block(summary).bars] == ["JPEG"]
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
     assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2 s", "0.1 s")}
@@ -230,26 +224,6 @@ def _inflated(pdf):
             yield zlib.decompress(result.group(1))
         except zlib.error:
             continue
-
-
-def test_the_timing_figure_shows_timed_rows_alone():
-    megapixels = 100 * 80 / 1e6
-    rows = sweep("jpeg", timing=True, encode_seconds=0.4) + sweep("webp", encode_seconds=9.0)
-    block = timed_block(summarise(table(rows)))
-    assert block.bars[0].encode == pytest.approx([0.4 / megapixels] * 2, rel=1e-12)
-    assert [bar.name for bar in block.bars] == ["JPEG"]
-    drawing = draw_complexity([block])
-    (axes,) = drawing.figure.axes
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["JPEG"]
-    assert "Some CPU" in drawing.records[0]["where"]
-    assert timed_block(summary_of(["jpeg"])) is None
-
-
-def test_seconds_of_different_things_are_told_apart_in_the_table():
-    rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
-    drawing = draw_complexity([timed_block(summarise(table(rows)))])
-    timed = {(cells[0], cells[-1]) for cells in drawing.table.rows}
-    assert timed == {("JPEG", "one call"), ("VVenC fast 4:2:0", "program start")}
 
 
 def test_the_table_of_means_shows_counts_where_they_differ():

@@ -7,7 +7,6 @@ import pytest
 
 from benchmark.compare.experiment import Experiment
 from benchmark.rows.means import summarise
-from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
@@ -21,9 +20,7 @@ from support.figures.published import (
     MS_SSIM,
     PSNR,
     RESULTS,
-    SECONDS,
     STYLES,
-    block_of,
     clic_plots,
     drawn,
     overlaid,
@@ -89,10 +86,6 @@ def draw_plane(summary):
     return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", "428 images")
 
 
-def draw_seconds(published):
-    return draw_complexity([block_of(summarise(table(fourteen(timing=True)))), *published])
-
-
 def draw_tiles(summary):
     values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.4567, "PSNR of luma (dB)": 32.1,
               "LPIPS (AlexNet)": 0.1234, "LPIPS (SqueezeNet)": 0.1234, "MS-SSIM": 0.98}  # fmt: skip
@@ -116,12 +109,10 @@ FIGURES = {
     "paper, Kodak": lambda s: draw_paper(s, "kodak", (PSNR, MS_SSIM, LPIPS)),
     "paper, CLIC2020": lambda s: draw_paper(None, "clic2020", (PSNR, FID)),
     "realism plots": draw_plane,
-    "seconds": lambda s: draw_seconds(published_blocks(SECONDS)),
-    "timing": lambda s: draw_seconds([]),
     "pictures": draw_tiles,
 }
 
-USUAL = "overview", "many published", "paper, Kodak", "realism plots", "seconds", "pictures"
+USUAL = "overview", "many published", "paper, Kodak", "realism plots", "pictures"
 
 
 @pytest.mark.parametrize("font", quick(FONTS, "sans"))

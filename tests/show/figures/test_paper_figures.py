@@ -2,14 +2,12 @@
 
 import csv
 from io import StringIO
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
-from benchmark.show.figures.complexity import draw_complexity, published_blocks
 from benchmark.show.figures.pictures import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import WIDTHS, drawn_as
@@ -20,9 +18,7 @@ from support.figures.published import (
     LPIPS,
     MS_SSIM,
     PSNR,
-    SECONDS,
     STYLES,
-    block_of,
     clic_plots,
     drawn,
     kodak_rows,
@@ -134,37 +130,6 @@ def test_better_realism_is_upwards_and_the_legend_has_the_ends_of_sweeps(realism
         assert "CRDR (published), β=0 to β=3.84" in curves_of(axes)
 
 
-def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
-    timed = [
-        row(codec, q, image, timing=True, encode_seconds=0.008 * q * slow, decode_seconds=0.004 * q)
-        for codec, slow in (("jpeg", 1), ("webp", 20)) for q in (5, 40) for image in "abc"
-    ]  # fmt: skip
-    block = block_of(summarise(table(timed)), "set")
-    drawing = draw_complexity([block, *published_blocks(SECONDS)])
-    records = as_read(drawing)
-    mine = {record["system"]: record for record in records if record["measured"] == "True"}
-    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s per megapixel
-    assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
-    assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
-    assert float(mine["WebP"]["encode_slowest"]) == pytest.approx(800)
-    left, right = drawing.figure.axes
-    assert left.get_xlabel() == "Time (s/MP)"
-    assert right.get_xlabel() == "Time (s per image)"
-    assert "CLIC2020 test" in right.get_title(loc="left")
-    for axes, of in ((left, list(mine.values())), (right, records[len(mine) :])):
-        names = [text.get_text() for text in axes.get_yticklabels()]
-        assert names == [record["system"] for record in of]
-        for marker, column in ((">", "encode_fastest"), ("<", "decode_fastest")):
-            (marks,) = (line for line in axes.get_lines() if line.get_marker() == marker)
-            assert marks.get_xdata() == pytest.approx([float(one[column]) for one in of])
-    cells = {cell for cells in drawing.table.rows for cell in cells}
-    assert {"SSCL (AAAI 2026), Table 2 of the paper", "set, 3 images, Some CPU, 2 cores"} <= cells
-    assert "Compare within a panel alone" in drawing.caption
-    decoders = [float(record["decode_fastest"]) for record in records[len(mine) :]]
-    assert all(first <= second for first, second in pairwise(decoders))
-    assert block_of(summarise(table(kodak_rows("jpeg")))) is None
-
-
 def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     chance = np.random.default_rng(3)
     pictures = [chance.integers(0, 255, (8, 12, 3), dtype=np.uint8) for _ in range(3)]
@@ -195,12 +160,9 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
     plot = PlotAtRate(0.9, tuple(realism_sweeps(both, metrics, summary, 0.9)))
     keys = [sweep.key for sweep in plot.sweeps]
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
-    for drawing in (
-        draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images"),
-        draw_complexity([block_of(summary)]),
-    ):
-        assert caveat in words_in(drawing.figure)
-        assert caveat in drawing.caption.replace("Reduced", "reduced")
+    drawing = draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images")
+    assert caveat in words_in(drawing.figure)
+    assert caveat in drawing.caption
 
 
 def test_realism_is_better_upwards_where_higher_values_are_better():

@@ -72,7 +72,7 @@ maps_of = partial(crops_of, figure="maps")
 
 
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
-    drawn = ["curves_kodak", "complexity"]
+    drawn = ["curves_kodak"]
     absent = ["crops"]
     brief = draw(tmp_path, ",".join(drawn + absent))
     assert brief.exit_code == 0, brief.output

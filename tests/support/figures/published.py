@@ -6,11 +6,10 @@ from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlay, paper_curves, published_curves
-from benchmark.published.points import parse, select
+from benchmark.published.points import select
 from benchmark.published.registry import read_points
-from benchmark.rows.systems import GROUPED_SYSTEMS, measured_names, short_names
+from benchmark.rows.systems import GROUPED_SYSTEMS
 from benchmark.show.figures.choice import choose, renamed
-from benchmark.show.figures.complexity import ComplexityRow, measured_block
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from support.rows.bundled_results import bundled_results
@@ -18,8 +17,6 @@ from support.rows.measured import row
 
 RESULTS = bundled_results()
 POINTS = read_points(RESULTS)
-SECONDS_FILE = RESULTS / "published" / "complexity.csv"
-SECONDS = parse(SECONDS_FILE.read_text(encoding="utf-8"), ComplexityRow)
 PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
     Metric.named(name)
     for name in ("psnr", "ms_ssim", "lpips", "lpips_squeeze", "fd_squeeze", "fid256")
@@ -66,11 +63,6 @@ def clic_plots(rates):
     curves = [curve for one in both for curve in panel(one, "clic2020", None, 2.0)]
     sweeps = (realism_sweeps(curves, both, None, bpp) for bpp in rates)
     return [PlotAtRate(bpp, tuple(found)) for bpp, found in zip(rates, sweeps, strict=True)]
-
-
-def block_of(summary, dataset="kodak"):
-    """Return the measured seconds of a summary, named as in the paper."""
-    return measured_block(summary, dataset, {**short_names(summary.labels), **measured_names()})
 
 
 def from_registry(system, variant, dataset, metric, fields=()):
