@@ -243,7 +243,7 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         "study", title, report.lines, rule, *parts, section("files", "Left out", gone),
         made_by(command),
     )  # fmt: skip
-    body = "".join(f"<section><h2>{of.heading.title}</h2>{html(of, {})}</section>" for of in parts)
+    body = "".join(f"<section><h2>{of.title}</h2>{html(of, {})}</section>" for of in parts)
     pl.DataFrame(report.points).write_parquet(rows := BytesIO())
     files: Mapping[str, str | bytes] = {
         f"{NAME}.md": markdown(whole),

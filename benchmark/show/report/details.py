@@ -22,17 +22,16 @@ from benchmark.show.means import (
     training_cells,
 )
 from benchmark.show.sections import (
-    Links,
     Part,
-    Picture,
     Section,
+    block,
     capitalised,
     made_by,
     markdown,
     section,
 )
 from benchmark.show.table import Table
-from benchmark.system.text import counted
+from benchmark.system.text import counted, markdown_text
 
 DRAWS_NOTE = (
     "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
@@ -259,22 +258,24 @@ def report_text(
     pictures += [*drawings][:SHOWN_FIGURES] if "curves" not in pictures else []
     pictures = list(dict.fromkeys(pictures))
     others = [name for name in drawings if name not in pictures]
-    parts: list[Part] = [
-        headline(ranking, summary.images, names, named),
-        *map(capitalised, not_shown(summary)),
-        Links(about, {"details": "details.md"}),
-        f"{ranking_heading(ranking, names)}:",
-        table._replace(rows=table.rows[:LONGEST_RANKING]),
+    links = {name: f"{name}.png" for name in others} | {name: name for name in tables}
+    beside = ", ".join(f"[{name}]({file})" for name, file in links.items())
+    more = len(table.rows) - LONGEST_RANKING
+    blocks = [
+        f"# {markdown_text(title)}",
+        block(headline(ranking, summary.images, names, named)),
+        *map(block, map(capitalised, not_shown(summary))),
+        f"{markdown_text(about)}[details](details.md).",
+        block(f"{ranking_heading(ranking, names)}:"),
+        block(table._replace(rows=table.rows[:LONGEST_RANKING])),
+        f"And {more} more in bd_rate.csv." if more > 0 else "",
+        *(f"![{name}]({name}.png)\n\n{block(drawings[name].caption)}" for name in pictures),
+        "" if pictures else "No points can be drawn.",
+        block([*remarks]),
+        f"Beside it: {beside}." if beside else "",
+        block(made_by(command)),
     ]
-    if (more := len(table.rows) - LONGEST_RANKING) > 0:
-        parts.append(f"And {more} more in bd_rate.csv.")
-    parts += [Picture(name, drawings[name].caption) for name in pictures]
-    if not pictures:
-        parts.append("No points can be drawn.")
-    parts.append([*remarks])
-    if links := {name: f"{name}.png" for name in others} | {name: name for name in tables}:
-        parts.append(Links("Beside it: ", links))
-    return markdown(section("report", title, *parts, made_by(command)))
+    return "\n\n".join(text.rstrip("\n") for text in blocks if text) + "\n"
 
 
 def page_sections(
@@ -297,4 +298,4 @@ def page_sections(
         section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),
         section("missing", "Failed and left out", missing),
     )
-    return {of.heading.kind: of for of in known}
+    return {of.kind: of for of in known}
