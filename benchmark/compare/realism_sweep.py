@@ -74,9 +74,9 @@ def realism_sweeps(
     result = {own.key: own} if own else {}
     complete, curves = set(result), [*curves]
     distortion, realism = ([c for c in curves if c.metric == metric] for metric in metrics)
-    others = {(curve.system, curve.measured, curve.build): curve for curve in realism}
+    others = {(curve.system, curve.measured): curve for curve in realism}
     for first in distortion:
-        system, second = first.system, others.get((first.system, first.measured, first.build))
+        system, second = first.system, others.get((first.system, first.measured))
         method, choice = system.method, system.choice
         if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
             method, _, choice = system.name.removesuffix(")").partition(" (")

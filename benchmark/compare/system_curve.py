@@ -40,7 +40,6 @@ class SystemCurve(NamedTuple):
     points: tuple[CurvePoint, ...]
     edition: Edition | None = None  # of the codec, where it was measured; None: published
     sampled: bool = False  # read off a plotted line: the points are not the author's
-    build: str = ""  # words on the build of a curve that replaces another
 
     @property
     def measured(self) -> bool:
@@ -57,7 +56,7 @@ class SystemCurve(NamedTuple):
     @property
     def name(self) -> str:
         """Name in legends, which says where points are from that were not measured; no caveats."""
-        return with_remark(self.system.name, self.build or NOT_MEASURED.get(self.origin, ""))
+        return with_remark(self.system.name, NOT_MEASURED.get(self.origin, ""))
 
     def called(self, name: str) -> "SystemCurve":
         """Return the curve of a system that is called otherwise."""

@@ -14,20 +14,16 @@ from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, 
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Summary, excluded, images_in
 from benchmark.rows.systems import (
-    FIELD_SYSTEMS,
     OURS,
     PAPER_SYSTEMS,
     SYSTEMS,
     System,
-    default_anchors,
 )
 from benchmark.system.text import by_key
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
 SAME_RATE = 1.04  # two sources of one point: the first of them is kept
-# By label: the label of a variant with the same pixels, and words on it.
-STAND_INS = {default_anchors()[1]: (default_anchors()[0], "optimised tables")}
 DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network at choices of realism
 PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
 
@@ -232,11 +228,11 @@ def paper_curves(
 ) -> list[SystemCurve]:
     """Return every system of the paper that has points below a rate, in the order of the table.
 
-    here: the `measured_curves` of the dataset. A measured curve takes the place of a published
-    one of the same codec, except our method's, whose published points are of another network. Of
-    the other methods that were trained here only the published points are shown: `field_curves`
-    has theirs. Measured means over fewer images than published ones (`too_few` names them) and
-    published points of a protocol that is not in `metric.meets` are left out.
+    here: the `measured_curves` of the dataset. A measured curve takes the place of a published one
+    of the same codec, except our method's, whose published points are of another network, and those
+    of the other methods that were trained here. Measured means over fewer images than published
+    ones (`too_few` names them) and published points of a protocol that is not in `metric.meets` are
+    left out.
     """
     curves = []
     whole = _whole_curves(here, dataset)
@@ -247,21 +243,6 @@ def paper_curves(
             curves.append(_published(system, metric, dataset, points))
         curves.append(measured and measured._replace(system=system))
     return up_to(filter(None, curves), up_to_bpp)
-
-
-def field_curves(dataset: str, here: Sequence[SystemCurve], up_to_bpp: float) -> list[SystemCurve]:
-    """Return the measured curves below a rate of the networks that were trained with one budget.
-
-    here: the `measured_curves` of the dataset; the curves of two programs are beside them.
-    Where one of these lacks rows, a variant of it that has the same pixels replaces it.
-    """
-    curves = []
-    whole = _whole_curves(here, dataset)
-    for system in FIELD_SYSTEMS:
-        variants = [(system.label, ""), STAND_INS.get(system.label, ("", ""))]
-        known = [(whole[label], words) for label, words in variants if label in whole]
-        curves += [curve._replace(system=system, build=words) for curve, words in known[:1]]
-    return up_to(curves, up_to_bpp)
 
 
 def too_few(summary: Summary | None, metrics: Iterable[Metric], dataset: str) -> list[str]:

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
-from benchmark.compare.system_curve import CurvePoint, SystemCurve, measured_curves
-from benchmark.published.curves import field_curves, paper_curves, too_few, whole_set
+from benchmark.compare.system_curve import CurvePoint, SystemCurve
+from benchmark.published.curves import too_few, whole_set
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.show.figures.style import styles
@@ -60,26 +60,10 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     ]
 
 
-def test_a_network_trained_here_is_in_the_field_and_never_stands_for_the_published_one():
+def test_a_network_trained_here_never_stands_for_the_published_one():
     mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
-    summary = summarise(table(mine))
-    paper = panel(PSNR, "kodak", summary, HIGH)
+    paper = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
     assert [curve.measured for curve in paper if curve.system.name == "ELIC"] == [False]
-    field = field_curves("kodak", measured_curves(summary, PSNR), HIGH)
-    names = [curve.name for curve in field]
-    assert names == ["Multi-Realism β=2.56", "ELIC", "JPEG"]
-    assert all(curve.measured for curve in field)
-
-
-def test_jpeg_with_optimised_tables_stands_in_where_jpeg_lacks_rows_and_says_so():
-    optimised = rows("jpeg", variant="optimize=1")
-    names = {}
-    for mine in (optimised, optimised + rows("jpeg")):
-        here = measured_curves(summarise(table(mine)), PSNR)
-        names[len(mine)] = [curve.name for curve in field_curves("kodak", here, HIGH)]
-        assert not [curve for curve in paper_curves(PSNR, "kodak", here, (), HIGH)
-                    if "tables" in curve.name]  # fmt: skip
-    assert [*names.values()] == [["JPEG (optimised tables)"], ["JPEG"]]
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():

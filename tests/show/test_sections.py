@@ -38,7 +38,7 @@ def test_a_column_is_declared_once_for_every_form_of_its_table():
         {"codec": "jpeg", "high": 2.0, "seen": "yes"},
         {"codec": "webp", "high": None, "seen": None},
     ]
-    assert r"jpeg & $-$1.2 & $-$1.25 & yes \\" in latex(table, {})
+    assert r"jpeg & $-$1.2 & $-$1.25 & yes \\" in latex(table)
     assert plain(table).splitlines()[1] == "jpeg   -1.2  -1.25   yes"
 
 

@@ -98,7 +98,9 @@ def draw_costs(
     from matplotlib.ticker import LogLocator
 
     of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
-    kinds = [cost for cost in COSTS if of_cost[cost]]
+    known = [cost for cost in COSTS if of_cost[cost]]
+    # A panel of one cost alone compares nothing.
+    kinds = [cost for cost in known if len({of.value for of in of_cost[cost]}) > 1] or known
     if not kinds:
         return None
     handles = {}

@@ -110,7 +110,7 @@ def write_pictures(
     why_not = {key: _refusal(row, contents, place, programs) for key, row in rows.items()}
     refused = {key: why for key, why in why_not.items() if why}
     able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
-    order = in_order(able, limit.photographs, first)
+    order = in_order(able, first)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
     chosen = within(order, rows, seconds, lambda key: originals.size(rows[key]), limit, SHARE)
     missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
@@ -152,7 +152,7 @@ def write_pictures(
     decoded = with_maps(folder, photographs, decoded, kept, metrics, say)
     files = {*(photograph.picture for photograph in photographs.values())}
     files |= {decoded[key].picture for key in kept}
-    files |= {of.file for key in kept for of in decoded[key].maps.values()}
+    files |= {file for key in kept for file, _ in decoded[key].maps.values()}
     sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
     return Pictures(photographs, decoded, sizes, kept, rate)
 

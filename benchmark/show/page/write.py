@@ -26,14 +26,14 @@ from benchmark.show.figures.choice import choose, most_rate, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.means import not_shown
-from benchmark.show.page.content import Content, LegendEntry
+from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.maps import mapped_metrics
 from benchmark.show.page.picks import limit_of
 from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
 from benchmark.show.report.report import Report
-from benchmark.show.sections import capitalised
+from benchmark.show.sections import capitalised, curves_note, images_of, scale_sentences
 from benchmark.system.atomic import write_files
 
 
@@ -73,6 +73,7 @@ def write_page(
     if isinstance(sources, str):
         say(sources)
     title = profile(stored.name).title
+    title = title[:1].upper() + title[1:]
     panels = dict(zip(report.measured, renamed(_panels(of, report)), strict=True))
     published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
     named = [*report.named, report.anchor] if report.named else ()
@@ -88,7 +89,7 @@ def write_page(
     line = headline(report.ranking, summary.images, names_of(summary), report.named)
     content = Content(
         dataset=stored.name,
-        title=title[:1].upper() + title[1:],
+        title=title,
         summary=summary,
         metrics=[metric for metric, panel in panels.items() if not few_images(panel)],
         legend=_legend(summary, published),
@@ -101,6 +102,7 @@ def write_page(
             for label in summary.labels
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
+        captions={of[0].metric.column: _caption(title, of) for of in choice.of([*panels.values()])},
         leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(capitalised, not_shown(summary))]),
         shown=shown,
@@ -139,14 +141,26 @@ def _panels(of: Experiment, report: Report) -> list[Panel]:
     return panels
 
 
+def _caption(title: str, panel: Panel) -> str:
+    metric = panel[0].metric
+    over = f"one value of the whole set of {images_of([panel])}"
+    sentences = [
+        f"{title}: {over if metric.of_sets else f'means over {images_of([panel])}'}.",
+        *scale_sentences([metric]),
+        "Bars: 95 % intervals over images." if metric.of_sets else "",
+        curves_note(panel),
+    ]
+    return " ".join(filter(None, sentences))
+
+
 def _legend(
     summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
-) -> dict[str, LegendEntry]:
+) -> dict[str, dict[str, str]]:
     curves = [curve for result in published.values() for curve in result]
     looks = styles([*summary.labels, *(curve.system.label for curve in curves)])
     short = names_of(summary)
-    result = {curve.name: LegendEntry(curve.name, *looks[curve.system.label]) for curve in curves}
-    return result | {label: LegendEntry(short[label], *looks[label]) for label in summary.labels}
+    result = {curve.name: legend_entry(curve.name, looks[curve.system.label]) for curve in curves}
+    return result | {label: legend_entry(short[label], looks[label]) for label in summary.labels}
 
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -164,8 +164,11 @@ def complexity(
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
     drawing = draw_costs(points, styles(result.labels), where, words, name)
     there = {point.curve.name for point in points}
-    names = [c.name for c in panel if rates.get(c.system.label, Delta()).value is not None]
-    lacks = ", ".join(name for name in names if name not in there)
+    lacks = ", ".join(
+        curve.name
+        for curve in panel
+        if curve.name not in there and rates.get(curve.system.label, Delta()).value is not None
+    )
     timed = f"complexity lacks {lacks}: no cost known; `bench run --timing` times it"
     return _made([result], drawing, "no complexity: no cost is known", *([timed] if lacks else ()))
 

@@ -30,7 +30,7 @@ from benchmark.show.figures.style import drawn_as, look
 from benchmark.show.means import not_shown
 from benchmark.show.paper.experiment_curves import ExperimentCurves, experiment_curves
 from benchmark.show.sections import images_of, listed, metric_names, points_left_out
-from benchmark.show.table import Marks, Table, records
+from benchmark.show.table import Table, csv_text, latex, markdown, records
 from benchmark.system.text import counted
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."
@@ -65,24 +65,14 @@ class SystemRow(NamedTuple):
     costs: Mapping[str, float]  # by the csv's name
 
 
-class PaperTable(NamedTuple):
-    """A table, how LaTeX has it, and its rows for csv."""
+def draw_table(
+    asked: Experiment, datasets: Sequence[str]
+) -> tuple[Table, dict[str, str], list[str]]:
+    """Return the table of the systems and metrics asked for, its files, what is not in it.
 
-    table: Table
-    wide: Table  # with intervals, for which the page of a paper has no room
-    marks: Marks  # of the best and the second of each column
-    groups: tuple[tuple[str, int], ...]  # titles above columns, and how many each is above
-    headers: tuple[str, ...]  # below them
-    parts: tuple[int, ...]  # rows that begin a part: other kinds of systems
-    records: list[dict[str, Any]]
-    sentences: tuple[str, ...]  # on what is not in it
-
-
-def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
-    """Return the table of the systems and metrics asked for, on these datasets.
-
-    The anchor of a dataset without curve of the named one is by `compare.anchor`. Raises
-    `UsageError` where no system has a BD-rate.
+    In LaTeX it has no intervals, for which the page of a paper has no room. The anchor of a dataset
+    without curve of the named one is by `compare.anchor`. Raises `UsageError` where no system has a
+    BD-rate.
     """
     results = experiment_curves(asked, datasets, "table")
     with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
@@ -110,16 +100,13 @@ def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
         left_out += [f"{of.title}: {why}" for why in whys]
     left_out += [text for of in results for text in of.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
-    return PaperTable(
-        Table.of(columns, rows, notes),
-        Table.of(wide, rows, [*notes, INTERVALS]),
-        marks,
-        groups,
-        headers,
-        parts,
-        _records(results, rows),
-        (*left_out, *of_rows),
-    )
+    table = Table.of(columns, rows, notes)
+    files = {
+        "table.tex": latex(table, marks, groups, headers, parts),
+        "table.md": markdown(Table.of(wide, rows, [*notes, INTERVALS]), marks),
+        "table.csv": csv_text(_records(results, rows)),
+    }
+    return table, files, [*left_out, *of_rows]
 
 
 def _anchors(results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]) -> dict[str, str]:
@@ -215,7 +202,7 @@ def _columns(
         ]
         for metric in known:
             get = partial(_rate, _key(result, metric))
-            columns.append(Column(f"{above}, {short_name(metric, known)}", get, _text))
+            columns.append(Column(f"{above}, {metric_names([metric])}", get, _text))
         groups += [(above, len(known))] if known else []
     costs = [
         Column(heading, f"costs.{name}", form)
@@ -318,14 +305,6 @@ def _notes(
         for of in results
         for metric in of.metrics
     }
-    crossing = [
-        f"{row.name} ({of_key[key][0]} {pair.crossing:.4g}{of_key[key][1]})"
-        for row in rows
-        for key, pair in row.pairs.items()
-        if pair.crossing is not None
-    ]
-    if crossing:
-        notes.append(f"Ahead at some qualities, behind at others: {listed(crossing)}.")
     notes += [
         f"No BD-rate of {row.name}{_words(of_key[key])}: {pair.rate.why}."
         for row in rows

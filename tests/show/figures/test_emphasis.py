@@ -8,7 +8,7 @@ from benchmark.compare.curves import bd_rate
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
+from benchmark.rows.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as, lightness, styles
 from benchmark.spec import parse_codec
@@ -161,8 +161,8 @@ def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
         [[system.label for system in SYSTEMS]] if vision != "greyscale" else []
     )  # 45 are too many
     here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
-    drawn = [[system.label for system in systems] for systems in (PAPER_SYSTEMS, FIELD_SYSTEMS)]
-    for labels in (*drawn, here, *every):
+    drawn = [system.label for system in PAPER_SYSTEMS]
+    for labels in (drawn, here, *every):
         result = styles(labels)
         alike = [
             (one, other)

@@ -149,7 +149,7 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     assert [record["system"] for record in drawing.records] == ["One", "Two"]
     frames = drawing.figure.axes[0].patches
     assert {frame.get_bbox().bounds for frame in frames} == {(1, 2, 4, 3)}
-    assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table, {})
+    assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table)
 
 
 def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
@@ -177,10 +177,10 @@ def test_realism_is_better_upwards_where_higher_values_are_better():
 
 
 def test_greek_letters_are_commands_in_latex(clic):
-    text = latex(clic.table, {})
+    text = latex(clic.table)
     assert r"CRDR $\beta$=3.84 & published & 17" in text
     assert not {"β", "α"} & set(text)
-    other = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1), {}).splitlines()[0]
+    other = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1)).splitlines()[0]
     assert other.endswith(
         "booktabs}, and LuaLaTeX or XeLaTeX with a font that has \u0434 分 \u5909"
     )
