@@ -34,7 +34,7 @@ from benchmark.registry import metric_named
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source
 from benchmark.rows.systems import find_label
-from benchmark.show.bd_tables import bd_columns, bd_records
+from benchmark.show.bd_rates import bd_columns, bd_records
 from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles

@@ -17,7 +17,7 @@ from benchmark.measure.request import Request, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
-from benchmark.show.paper.figures import FIGURES
+from benchmark.show.paper.own_figures import FIGURES
 from benchmark.show.paper.results import PaperFigure, PaperResults, write_figure
 from benchmark.spec import text_of_list
 from benchmark.system.atomic import require_inside, write_files
@@ -157,7 +157,7 @@ def crdr(
       bench figures crdr
       bench figures crdr --only curves_kodak --font serif --out figures
     """
-    from benchmark.show.paper.crdr import draw_crdr
+    from benchmark.show.paper.crdr_figures import draw_crdr
 
     request.use_folders()
     folder = out or results / "figures" / "crdr"

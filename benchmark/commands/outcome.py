@@ -91,7 +91,7 @@ def print_outcome(
     """
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
-    from benchmark.show.means import lines_of
+    from benchmark.show.absences import lines_of
 
     ranked = outcome.rows.height and table is not False
     if ranked:
@@ -147,7 +147,7 @@ def _reached_line(reached: Reached) -> str:
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
     """Print a table of the points; of many metrics, without less usual and unmeasured ones."""
-    from benchmark.show.means import means_table
+    from benchmark.show.means_table import means_table
 
     counts = {metric.column: summary.values_of(metric.column) for metric in metrics}
     usual = overview_columns(counts)
@@ -176,9 +176,9 @@ def print_ranking(
     if table is False:
         return
     from benchmark.rows.summary import own_caveats
-    from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+    from benchmark.show.absences import not_shown
+    from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
-    from benchmark.show.means import not_shown
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)

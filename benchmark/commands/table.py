@@ -10,7 +10,7 @@ from benchmark.errors import StoreError
 from benchmark.option import some
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
-from benchmark.show.paper.table import draw_table
+from benchmark.show.paper.paper_table import draw_table
 from benchmark.system.atomic import require_inside, write_files
 
 MADE = "% Made by `bench table"  # how a table's LaTeX begins

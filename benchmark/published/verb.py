@@ -22,7 +22,7 @@ from benchmark.published.registry import chosen_points, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
-from benchmark.show.bd_tables import DOUBTFUL_NOTE
+from benchmark.show.bd_rates import DOUBTFUL_NOTE
 from benchmark.show.table import DOUBTFUL
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)

@@ -22,7 +22,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.summary import Edition
 from benchmark.rows.systems import System, find_label, label_of, short_names
 from benchmark.rows.variants import are_of, pairs_of
-from benchmark.show.bd_tables import ends_text
+from benchmark.show.bd_rates import ends_text
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles

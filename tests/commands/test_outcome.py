@@ -11,7 +11,7 @@ from benchmark.measure.record import Failure
 from benchmark.measure.select import Skipped
 from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
-from benchmark.show.means import lines_of
+from benchmark.show.absences import lines_of
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
 from support.rows.bundled_results import copy_bundled_results

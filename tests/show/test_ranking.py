@@ -10,7 +10,7 @@ from benchmark.compare.system_curve import measured_curves, names_in_figures
 from benchmark.metrics.metric import Again, Metric, remedies
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
 from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
 

@@ -11,7 +11,7 @@ from benchmark.compare.bd import Comparison, ImagesDelta
 from benchmark.compare.curves import compared
 from benchmark.compare.system_curve import Panel, SystemCurve, of_label
 from benchmark.show import sections
-from benchmark.show.bd_tables import bd_records, cut_words, delta_text, doubt_notes
+from benchmark.show.bd_rates import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look

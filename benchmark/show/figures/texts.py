@@ -15,7 +15,7 @@ from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures,
 from benchmark.errors import Notice
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import delta_text, doubt_notes, short_name
+from benchmark.show.bd_rates import delta_text, doubt_notes, short_name
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.show.sections import listed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmark.answer import decimals
 from benchmark.compare.pictures import off_rate
-from benchmark.show.bd_tables import short_name
+from benchmark.show.bd_rates import short_name
 from benchmark.show.page.content import (
     Content,
     ImageKey,

@@ -21,18 +21,18 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
-from benchmark.show.bd_tables import headline
+from benchmark.show.absences import not_shown
+from benchmark.show.bd_rates import headline
 from benchmark.show.figures.choice import choose, most_rate, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
-from benchmark.show.means import not_shown
 from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
-from benchmark.show.page.maps import mapped_metrics
+from benchmark.show.page.page_maps import mapped_metrics
+from benchmark.show.page.page_pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.show.page.picks import limit_of
-from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
+from benchmark.show.report.dataset_report import Report
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
-from benchmark.show.report.report import Report
 from benchmark.show.sections import capitalised, curves_note, images_of, scale_sentences
 from benchmark.system.atomic import write_files
 

@@ -32,9 +32,9 @@ from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import is_users, label_of, measured_names, short_names
 from benchmark.rows.variants import divided, pairs_of
 from benchmark.rows.versions import BUNDLED
-from benchmark.show.bd_tables import LONGEST_LIST
-from benchmark.show.figures.maps import above, add_bar, coloured
-from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different
+from benchmark.show.bd_rates import LONGEST_LIST
+from benchmark.show.figures.coloured_maps import above, add_bar, coloured
+from benchmark.show.figures.picture_sheet import Box, PictureTile, draw_pictures, most_different
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import CAVEAT, brief, marked

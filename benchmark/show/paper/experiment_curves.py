@@ -22,9 +22,9 @@ from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label, short_names, with_remark
+from benchmark.show.absences import absent_sentences
 from benchmark.show.figures.choice import beyond_sentences, renamed
 from benchmark.show.figures.style import look
-from benchmark.show.means import absent_sentences
 from benchmark.show.sections import listed
 from benchmark.spec import split_codecs
 

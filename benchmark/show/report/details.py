@@ -10,17 +10,12 @@ from benchmark.compare.bd import Ranking
 from benchmark.compare.interval import DrawSpread, Interval
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
-from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.rows.systems import chosen_on, trained_on
-from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Edition, Summary
+from benchmark.rows.systems import chosen_on, trained_on, training
+from benchmark.show.absences import absent_table, not_shown
+from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
-from benchmark.show.means import (
-    FEW_NOTE,
-    NETWORK_HEADERS,
-    absent_table,
-    not_shown,
-    training_cells,
-)
+from benchmark.show.means_table import FEW_NOTE
 from benchmark.show.sections import (
     Part,
     Section,
@@ -36,6 +31,10 @@ from benchmark.system.text import counted, markdown_text
 DRAWS_NOTE = (
     "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
     "the mean over drawings."
+)
+NETWORK_HEADERS = (
+    *("work (kMAC/px)", "training (10^15 MAC)"),
+    *("optimiser", "steps of a network"),
 )
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
 SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
@@ -175,7 +174,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "tuned_for": edition.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
         **{name: _mean_of(summary, edition.label, name) for name in COSTS},
-        "training": dict(zip(NETWORK_HEADERS, training_cells(edition), strict=True)),
+        "training": dict(zip(NETWORK_HEADERS, _training_cells(edition), strict=True)),
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
@@ -183,6 +182,14 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "realism_chosen_on": " by ".join(chosen_on(edition.label) or ()),
         "command": edition.command,
     }
+
+
+def _training_cells(edition: Edition) -> tuple[str, str, str, str]:
+    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
+    kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
+    if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
+        return ("", "", "", "")
+    return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
 
 
 def details_text(

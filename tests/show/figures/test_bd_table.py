@@ -10,7 +10,7 @@ from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import excluded
-from benchmark.show.bd_tables import bd_records, bd_table
+from benchmark.show.bd_rates import bd_records, bd_table
 from support.rows.measured import row, sweep, table
 
 PSNR = Metric.named("psnr")

@@ -13,7 +13,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.systems import short_names
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
-from benchmark.show.means import means_table
+from benchmark.show.means_table import means_table
 from benchmark.show.sections import points_left_out
 from benchmark.show.table import Table, csv_text, escape_latex, latex, markdown, plain
 from support.figures.published import drawn

@@ -7,11 +7,11 @@ import pytest
 
 from benchmark.compare.experiment import Experiment
 from benchmark.rows.means import summarise
-from benchmark.show.figures.pictures import PictureTile, draw_pictures
+from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
-from benchmark.show.paper.crdr import draw_crdr
-from benchmark.show.paper.figures import FIGURES as VERBS
+from benchmark.show.paper.crdr_figures import draw_crdr
+from benchmark.show.paper.own_figures import FIGURES as VERBS
 from benchmark.show.paper.results import PaperResults
 from support.figures.published import (
     FID,

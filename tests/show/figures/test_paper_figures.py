@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
-from benchmark.show.figures.pictures import PictureTile, draw_pictures
+from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import WIDTHS, drawn_as
 from benchmark.show.table import Table, csv_text, latex

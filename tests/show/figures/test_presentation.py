@@ -14,8 +14,8 @@ from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import styles
-from benchmark.show.means import means_table
-from benchmark.show.paper.crdr import curves
+from benchmark.show.means_table import means_table
+from benchmark.show.paper.crdr_figures import curves
 from benchmark.show.paper.results import PaperResults
 from support.added.metrics import line_of
 from support.figures.published import drawn

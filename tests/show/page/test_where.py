@@ -10,9 +10,9 @@ from PIL import Image
 
 from benchmark.metrics.maps import error_map, halved, levels, map_scale, scale_end
 from benchmark.metrics.metric import MapScale
-from benchmark.show.figures.maps import COLOURS
+from benchmark.show.figures.coloured_maps import COLOURS
 from benchmark.show.page.content import DecodedPicture, SourcePicture
-from benchmark.show.page.maps import with_maps
+from benchmark.show.page.page_maps import with_maps
 from support.page.opened import PHONE, click_point, loaded
 from support.page.results import data_of, pixels_of
 
@@ -62,7 +62,7 @@ def test_another_codec_or_protocol_changes_no_file(file, data, tmp_path, monkeyp
     assert said == []  # all of them were there
     digest = hashlib.sha256
     monkeypatch.setattr(
-        "benchmark.show.page.maps.sha256", lambda text: digest(text + b"another protocol")
+        "benchmark.show.page.page_maps.sha256", lambda text: digest(text + b"another protocol")
     )
     assert made(pictures)[0] != file
 

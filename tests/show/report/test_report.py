@@ -9,7 +9,7 @@ import pytest
 from benchmark.compare.anchor import BEST
 from benchmark.errors import StoreError, UnknownName
 from benchmark.rows.store import Store
-from benchmark.show.means import NETWORK_HEADERS
+from benchmark.show.report.details import NETWORK_HEADERS
 from support.bench.invoked import bench
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, sweep

@@ -23,13 +23,14 @@ from benchmark.published.curves import overlays
 from benchmark.published.registry import chosen_points
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
+from benchmark.show.absences import lacking, problems
 from benchmark.show.figures.style import Style
-from benchmark.show.means import lacking, means_table, problems
+from benchmark.show.means_table import means_table
 from benchmark.show.page.content import Content, DecodedPicture, SourcePicture, legend_entry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import write_page
+from benchmark.show.report.dataset_report import Report, compare_all
 from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
-from benchmark.show.report.report import Report, compare_all
 from benchmark.show.sections import section
 from benchmark.show.table import Table
 from support.rows.measured import row, table

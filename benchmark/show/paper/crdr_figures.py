@@ -17,7 +17,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import left_out
 from benchmark.show.figures.style import Style, styles
 from benchmark.show.paper.crops import draw_crops
-from benchmark.show.paper.figures import realism_plots
+from benchmark.show.paper.own_figures import realism_plots
 from benchmark.show.paper.results import PaperFigure, PaperResults
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points

@@ -17,7 +17,8 @@ from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, excluded, own_caveats
 from benchmark.rows.systems import System, kind
-from benchmark.show.bd_tables import (
+from benchmark.show.absences import not_shown
+from benchmark.show.bd_rates import (
     PERCENT,
     cut_words,
     delta_text,
@@ -27,7 +28,6 @@ from benchmark.show.bd_tables import (
 )
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as, look
-from benchmark.show.means import not_shown
 from benchmark.show.paper.experiment_curves import ExperimentCurves, experiment_curves
 from benchmark.show.sections import images_of, listed, metric_names, points_left_out
 from benchmark.show.table import Table, csv_text, latex, markdown, records

@@ -12,7 +12,7 @@ from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import kind
 from benchmark.show import sections
-from benchmark.show.bd_tables import delta_marks, delta_text, doubt_notes
+from benchmark.show.bd_rates import delta_marks, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (

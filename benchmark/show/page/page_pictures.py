@@ -25,9 +25,9 @@ from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
 from benchmark.rows.variants import measured_place
-from benchmark.show.figures.pictures import most_different
+from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
-from benchmark.show.page.maps import SHARE, with_maps
+from benchmark.show.page.page_maps import SHARE, with_maps
 from benchmark.show.page.picks import (
     UNKNOWN_BYTES,
     Limit,

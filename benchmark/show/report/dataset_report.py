@@ -26,7 +26,8 @@ from benchmark.rows.stored import (
     source_facts,
 )
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import bd_records, bd_table
+from benchmark.show.absences import absent_sentences, lacking, problems
+from benchmark.show.bd_rates import bd_records, bd_table
 from benchmark.show.figures.choice import (
     Choice,
     beyond_sentences,
@@ -38,7 +39,7 @@ from benchmark.show.figures.choice import (
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
-from benchmark.show.means import absent_sentences, few_of, lacking, means_table, problems
+from benchmark.show.means_table import few_of, means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -281,7 +282,7 @@ def _draw(
         of_file = [(profile(name).title, [large[column] for column in columns])]
         drawings[file] = draw_rate_curves(of_file, looks, choice, anchor=anchor)
     for panel in choice.of([*large.values()][:1]) if summary.machine else ():
-        from benchmark.show.figures.cost import cost_points, draw_costs
+        from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
         metric, against = panel[0].metric, of_label(panel, anchor)
         rates = {of.label: of.rate for of in comparisons if of.column == metric.column}

@@ -24,15 +24,15 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
+from benchmark.show.absences import absent_sentences, not_shown
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, without_place
-from benchmark.show.figures.cost import COSTS, cost_points, draw_costs
-from benchmark.show.figures.pictures import draw_generations
+from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
+from benchmark.show.figures.picture_sheet import draw_generations
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
-from benchmark.show.means import absent_sentences, not_shown
 from benchmark.show.paper.crops import crops_of, draw_crops, draw_maps
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
 from benchmark.show.paper.results import PaperFigure, PaperResults
