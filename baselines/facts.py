@@ -60,7 +60,7 @@ SEARCH_KMAC = {"": (206.3, 43.9), "micro": (73.2, 15.67)}
 MARKERS = {  # of variants of `ours`, whose options are in alphabetical order
     "beta=0": "o", "beta=0.64": "v", "beta=1.28": "d", "beta=2.56": "x", "beta=3.84": "*",
     "beta=0:effort=1": "P", "beta=0:effort=2": "p",
-    "beta=0:size=micro": "^", "beta=1.28:size=micro": "h", "beta=2.56:size=micro": "8",
+    "beta=0:size=micro": "h", "beta=1.28:size=micro": "^", "beta=2.56:size=micro": "8",
     "beta=3.84:size=micro": "D",
 }  # fmt: skip
 WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size

@@ -18,8 +18,7 @@ from benchmark.system.digest import files_sha256
 from benchmark.system.settings import program_folders
 
 REMEDY = (
-    "build VTM, and name its folder by --vtm-dir or $VTM_DIR, or take vvenc, the nearest that "
-    "needs no program"
+    "build VTM, and name its folder by $VTM_DIR, or take vvenc, the nearest that needs no program"
 )
 CONFIGURATION = "encoder_intra_vtm.cfg"
 COMMAND = (

@@ -139,7 +139,8 @@ def refuse_removed(words: Sequence[str]) -> None:
     """Raise `UsageError` with what to use for a verb or an option that is no more."""
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
     verbs = [" ".join(words[:count]) for count in (1, 2)]
-    for name in (*verbs, *(f"{verb} {option}" for verb in verbs for option in options)):
+    of_verbs = (f"{verb} {option}" for verb in verbs for option in options)
+    for name in (*verbs, *of_verbs, *options):
         if name in REMOVED:
             raise UsageError(f"`bench {name}` is no more: {REMOVED[name]}")
 

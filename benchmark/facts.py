@@ -71,7 +71,7 @@ class Facts:
     _: KW_ONLY
     kind: Kind = "own"
     group: Group = ""  # in the paper's legends; empty: in none of its figures
-    colour: str = ""  # "#D55E00"; empty: a shade of the family's
+    colour: str = ""  # "#D55E00"; empty: the family's
     marker: str = ""  # as matplotlib names it
     family: str = ""  # variants of one family share a colour; empty: the codec's name
     trained_on: tuple[str, ...] = ()  # metric columns in the training loss; PSNR for MSE

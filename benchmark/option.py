@@ -54,9 +54,6 @@ class Option(NamedTuple):
     least: float | None = None
     most: float | None = None
     value: str | None = None  # word for the value in help: "SECONDS"
-    completes: Literal["", "codecs", "dataset", "metrics", "stored", "fetchable"] = (
-        ""  # names for a shell
-    )
     refuses: Literal["", "stored", "folder", "file"] = ""  # check of a path before any work
     many: Literal["", "listed", "repeated"] = ""  # a comma-separated text, or given repeatedly
     fills: Literal["", "run", "figures"] = ""  # a file of options of a run, or of figures
@@ -104,34 +101,23 @@ def some(names: str = "", **defaults: Any) -> Some:
     return Some(tuple(names.split()), defaults)
 
 
-AGAINST = opt(ARGUMENT, "The codec that it is compared with.", completes="codecs")
-CODEC = opt(ARGUMENT, "The codec in question, by name or label.", completes="codecs")
+AGAINST = opt(ARGUMENT, "The codec that it is compared with.")
+CODEC = opt(ARGUMENT, "The codec in question, by name or label.")
 ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ANCHOR = opt(
     COMPARED,
     "Codec that others are compared with; default: vtm where it has a curve, else the best "
     "conventional codec.",
-    completes="codecs",
 )
 ANY_OVERLAP = opt(
     MANNER, "Also give BD-rates of curves that share less than a third of what they span."
 )
-BUNDLED = opt(
-    COMPARED,
-    "Also these bundled codecs, or 'all': their rows come with the project.",
-    completes="codecs",
-)
-DATASETS = opt(COMPARED, "Datasets that have results, or 'all' of them.", completes="stored")
+BUNDLED = opt(COMPARED, "Also these bundled codecs, or 'all': their rows come with the project.")
+DATASETS = opt(COMPARED, "Datasets that have results, or 'all' of them.")
 EXPERIMENT = opt(
-    COMPARED,
-    "Comma-separated codecs to show, or 'all' that were measured in this folder.",
-    completes="codecs",
+    COMPARED, "Comma-separated codecs to show, or 'all' that were measured in this folder."
 )
-METRICS = opt(
-    COMPARED,
-    "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
-    completes="metrics",
-)
+METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,
     "Decoded images in the page: files of a total size (14MB), or 'all'.",
@@ -236,9 +222,9 @@ def _taken(parameter: Parameter, value: Any) -> Any:
     if value is None and parameter.default is not Parameter.empty:
         return parameter.default
     if option.many and isinstance(value, str):
-        codecs = option.completes == "codecs"
+        codecs = parameter.name == "codecs"
         parts = split_codecs(value) if codecs else split_unescaped(value, ",")
-        return tuple(filter(None, map(str.strip, parts))) if option.many == "listed" else (value,)
+        value = [*filter(None, map(str.strip, parts))] if option.many == "listed" else [value]
     if option.many and isinstance(value, Collection) and not isinstance(value, Mapping):
         texts = (str(each) if isinstance(each, int | float) else each for each in value)
         return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)

@@ -93,7 +93,7 @@ def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def own_environment(cache_folders: Iterator[Path]) -> Iterator[None]:
     """Keep tests from the caches, weights and datasets of the user, and from each other's options.
 
-    Options such as --vtm-dir are settings of the present context.
+    Options such as --weights-dir are settings of the present context.
     """
     cache = next(cache_folders)
     cache.mkdir()

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 import benchmark
+from benchmark.compare.curves import Curve
 from benchmark.compare.interval import (
-    ResampledCurve,
     bd_rate_interval,
     bd_rates,
     set_and_left_out,
@@ -38,16 +38,16 @@ def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, st
     return {HYPERPRIOR: "0", **{label: _bd_rate(anchor, curve) for label, curve in curves.items()}}
 
 
-def _curve(rows: pd.DataFrame) -> ResampledCurve:
+def _curve(rows: pd.DataFrame) -> Curve:
     """Return the mean curve of a method on all images, then without each."""
     bpp, psnr = (
         rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
         for column in ("bpp", "psnr_db")
     )
     weights = set_and_left_out(len(bpp))
-    return ResampledCurve(np.log10(weights @ bpp), weights @ psnr)
+    return Curve(weights @ bpp, weights @ psnr)
 
 
-def _bd_rate(anchor: ResampledCurve, test: ResampledCurve) -> str:
+def _bd_rate(anchor: Curve, test: Curve) -> str:
     low, high = bd_rate_interval(anchor, test) or (math.nan, math.nan)
     return bd_rate_cell(bd_rates(anchor, test)[0], low, high)

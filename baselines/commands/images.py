@@ -48,7 +48,7 @@ def encode(
     request: Annotated[Request, some("device weights_dir flatten", device="cpu")],
     image: Annotated[Path, opt(ARGUMENT, "Image file: PNG, JPEG, WebP, TIFF or PPM.")],
     stream: Annotated[Path, opt(ARGUMENT, "Stream to write: out.crdr, out.jpg.")],
-    codec: Annotated[str, opt(CODED, f"{CODEC}.", completes="codecs")] = PLAIN,
+    codec: Annotated[str, opt(CODED, f"{CODEC}.")] = PLAIN,
     point: Annotated[
         str, opt(CODED, "Setting: q=2.5, quality=30; default: the codec's middle one.")
     ] = "",
@@ -91,9 +91,7 @@ def decode(
         Path, opt(ARGUMENT, "The stream: of `bench encode`, or a file of its format.")
     ],
     image: Annotated[Path, opt(ARGUMENT, "PNG file to write.")],
-    codec: Annotated[
-        str, opt(CODED, f"{CODEC}; default: as the stream begins.", completes="codecs")
-    ] = "",
+    codec: Annotated[str, opt(CODED, f"{CODEC}; default: as the stream begins.")] = "",
     beta: Annotated[
         float | None,
         opt(CODED, "Of our codec: realism weight, 0 to 5.12, instead of the stream's."),

@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     list[str],
-    opt(
-        ORIGIN,
-        "A folder or tar archive of photographs, or a dataset by name (repeatable).",
-        completes="dataset",
-    ),
+    opt(ORIGIN, "A folder or tar archive of photographs, or a dataset by name (repeatable)."),
 ]
 RecipeName = Annotated[
     str, opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.")
@@ -37,7 +33,6 @@ ValidationName = Annotated[
         ORIGIN,
         "Photographs for validation, never trained on: a dataset or a folder; default: one in "
         "20 of --data, at most 12, which is then not trained on.",
-        completes="dataset",
     ),
 ]
 Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]

@@ -1,7 +1,7 @@
 """CompressAI's learned image codecs, through its compress() and decompress().
 
     compressai:model=bmshj2018-hyperprior:metric=mse
-    compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
+    compressai:model=cheng2020-attn:metric=ms-ssim
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
     compressai:model=cheng2020-anchor:checkpoint=low.pth,middle.pth,high.pth:name=Mine
     compressai:model=mbt2018-mean:weights=random
@@ -28,7 +28,7 @@ string of an image so blank that its stream would have fewer bytes.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -45,9 +45,8 @@ from benchmark.codec import (
     Setting,
     device_kind,
     require_accepted,
-    require_options,
 )
-from benchmark.errors import CorruptStream, ImageRefused, Unavailable
+from benchmark.errors import CorruptStream, ImageRefused
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import PublishedFile, chosen_device
 
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
 
 REVISION = 3
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
-DEVICES = ("", "cpu", "cuda")
 CAVEATS = {
     "random": "random weights",
     "matched": "reduced, trained by this project",
@@ -148,87 +146,18 @@ def readable_beyond(string: bytes, num_symbols: int) -> bytes:
     return string + bytes(15 * len(string) + 4 * num_symbols + STRING_TAIL)
 
 
-class ZooCodec:
-    """Base of codecs with a network for each quality, which codes a picture as strings."""
-
-    packages: ClassVar[tuple[str, ...]] = ("torch", "compressai")
-    not_here: ClassVar[Mapping[str, str]] = weight_files.not_here()
-    name: ClassVar[str]
-    num_strings: int
-
-    def __init__(
-        self,
-        sources: Mapping[int, weight_files.NetworkSource],
-        network: Callable[[weight_files.NetworkSource], Any],
-    ) -> None:
-        self._sources, self._network = sources, network
-        self._paths = [source.path for source in sources.values() if source.path is not None]
-        self.sweep = tuple(Setting("quality", quality) for quality in sources)
-        self.accepts = OneOf(self.sweep)
-
-    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
-        from baselines.neural.network import inference
-
-        height, width, _ = pixels.shape
-        if height * width > MAX_PIXELS:
-            raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
-        require_accepted(self, setting)
-        quality = int(setting.value)
-        net = self._network(self._sources[quality])
-        with inference():
-            strings = self.strings_of(net, pixels)
-        stream = ZooStream(quality, width, height, strings)
-        return pack(long_enough(stream))
-
-    def decode(self, data: bytes) -> Pixels:
-        """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
-        from baselines.neural.network import inference
-
-        stream = unpack(data, self.num_strings)
-        if stream.quality not in self._sources:
-            raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        require_possible_size(stream, len(data))
-        net = self._network(self._sources[stream.quality])
-        with inference():
-            levels = self.levels_of(net, stream).permute(1, 2, 0).contiguous()
-            pixels: Pixels = levels.cpu().numpy()
-        return pixels
-
-    def setting_of(self, data: bytes) -> Setting:
-        """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
-        return Setting("quality", unpack(data, self.num_strings).quality)
-
-    def fingerprint(self, seeded: str) -> str:
-        """Return the sha256 of the weight files, without any of what random weights depend on."""
-        digests = b"".join(bytes.fromhex(source.sha256) for source in self._sources.values())
-        return sha256(digests or seeded.encode()).hexdigest()
-
-    def parts(self) -> tuple[tuple[str, str], ...]:
-        """Return each quality with the sha256 of its weight file."""
-        sources = zip(self.sweep, self._sources.values(), strict=True)
-        return tuple((str(setting), source.sha256) for setting, source in sources if source.sha256)
-
-    def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
-        """Encode an image."""
-        raise NotImplementedError
-
-    def levels_of(self, net: Any, stream: ZooStream) -> "Tensor":
-        """Decode a stream to uint8 of shape (3, height, width)."""
-        raise NotImplementedError
-
-
-class CompressAI(ZooCodec):
+class CompressAI:
     """Model of the zoo, trained for a metric, at all qualities whose weights are present.
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
     that this project trained with the work per pixel of its own codec and the crops per rate level
     of its training. `checkpoint` names state dicts instead, several by commas, lowest rate first,
-    or by a number for `{quality}`. `device` is cpu or cuda, by default the CPU for autoregressive
-    models.
+    or by a number for `{quality}`. Autoregressive models run on the CPU.
     """
 
     name = "compressai"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "compressai")
+    not_here: ClassVar[Mapping[str, str]] = weight_files.not_here()
 
     def __init__(
         self,
@@ -237,24 +166,17 @@ class CompressAI(ZooCodec):
         metric: str = "mse",
         weights: str = "published",
         checkpoint: str = "",
-        device: str = "",
     ) -> None:
         package_folder("compressai")
-        require_options(self.name, device=(device, DEVICES))
         self._model, self._metric = model, metric
-        here = chosen_device()
-        alone = model in weight_files.AUTOREGRESSIVE
-        kind = device or ("cpu" if alone else device_kind(here))
-        self._device = here if kind == device_kind(here) else kind
-        if self._device != "cpu":
-            import torch
-
-            if not torch.cuda.is_available():
-                raise Unavailable("torch cannot use a GPU here: leave device=cuda out")
+        self._device = "cpu" if model in weight_files.AUTOREGRESSIVE else chosen_device()
         self.num_strings = 1 if "factorized" in model else 2
         sources = weight_files.find_sources(model, metric, weights, checkpoint, self._device)
         self._kind = next(iter(sources.values())).weights
-        super().__init__(sources, weight_files.network)
+        self._sources = sources
+        self._paths = [source.path for source in sources.values() if source.path is not None]
+        self.sweep = tuple(Setting("quality", quality) for quality in sources)
+        self.accepts = OneOf(self.sweep)
 
     @staticmethod
     def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
@@ -270,35 +192,62 @@ class CompressAI(ZooCodec):
             training = card.training if card.steps is None else steps
             trainings["N={}, M={}, {}".format(*card.config.widths, training)] = None
         layers = "CompressAI's own layers"  # as rows have it
+        named = list(zip(self.sweep, self._sources.values(), strict=True))
+        digests = b"".join(bytes.fromhex(each.sha256) for _, each in named)
+        seeded = f"{weight_files.RANDOM_SEED} {versions} {self._model}"  # without weight files
         return CodecInfo(
             version="; ".join((versions, layers, *trainings)),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
             f"compress() and decompress() with {layers}, zeros around it to multiples of "
             f"{STEP}",
             licence="BSD-3-Clause-Clear",
-            fingerprint=self.fingerprint(f"{weight_files.RANDOM_SEED} {versions} {self._model}"),
+            fingerprint=sha256(digests or seeded.encode()).hexdigest(),
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding",
             device=device_kind(self._device),
             caveat=self._caveat(),
             chroma="4:4:4",
             tuned_for="MS-SSIM" if self._metric == "ms-ssim" else "PSNR",
-            parts=self.parts(),
+            parts=tuple((str(at), each.sha256) for at, each in named if each.sha256),
         )
 
-    def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
-        """Encode an image."""
-        strings = net.compress(padded_planes(pixels, self._device))["strings"]
-        return tuple(string for (string,) in strings)
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
+        from baselines.neural.network import inference
 
-    def levels_of(self, net: Any, stream: ZooStream) -> "Tensor":
-        """Decode a stream to uint8 of shape (3, height, width)."""
+        height, width, _ = pixels.shape
+        if height * width > MAX_PIXELS:
+            raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
+        require_accepted(self, setting)
+        quality = int(setting.value)
+        net: Any = weight_files.network(self._sources[quality])
+        with inference():
+            strings = net.compress(padded_planes(pixels, self._device))["strings"]
+        stream = ZooStream(quality, width, height, tuple(string for (string,) in strings))
+        return pack(long_enough(stream))
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
+        from baselines.neural.network import inference
+
+        stream = unpack(data, self.num_strings)
+        if stream.quality not in self._sources:
+            raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
+        require_possible_size(stream, len(data))
+        net: Any = weight_files.network(self._sources[stream.quality])
         _, _, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)
         symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)
         strings = [[readable_beyond(string, symbols)] for string in stream.strings]
-        decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
-        return inner_levels(decoded, stream.width, stream.height)
+        with inference():
+            decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
+            levels = inner_levels(decoded, stream.width, stream.height)
+            pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+        return pixels
+
+    def setting_of(self, data: bytes) -> Setting:
+        """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
+        return Setting("quality", unpack(data, self.num_strings).quality)
 
     def _cards(self) -> list[Card]:
         """Return the cards of those files that have any."""
@@ -310,7 +259,8 @@ class CompressAI(ZooCodec):
             return ", ".join(dict.fromkeys(card.shown_caveat for card in cards if not card.steps))
         if self._kind == "published":
             qualities = range(1, weight_files.QUALITIES[self._model] + 1)
-            return weight_files.caveat_of_missing(self._sources, qualities)
+            missing = [f"{quality}" for quality in qualities if quality not in self._sources]
+            return f"no weights for quality {', '.join(missing)}" if missing else ""
         return CAVEATS.get(self._kind, "")
 
 

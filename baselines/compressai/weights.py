@@ -4,7 +4,7 @@ import platform
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -154,7 +154,10 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
     """
     command = f"bench fetch compressai:model={model}:metric={metric}"
     qualities = range(1, QUALITIES[model] + 1)
-    result = present({q: file_pattern(model, metric, q) for q in qualities}, command)
+    result = those_here(
+        qualities,
+        lambda at: find_weights([file_pattern(model, metric, at)], f"run `{command}`", command),
+    )
     for path in result.values():
         expected, actual = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
         if not actual.startswith(expected):
@@ -163,18 +166,6 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
                 f"`{command}`"
             )
     return result
-
-
-def present(patterns: Mapping[int, str], command: str) -> dict[int, Path]:
-    """Return the weight files that are here, by quality; `Unavailable` where there is none."""
-    remedy = f"run `{command}`"
-    return those_here(patterns, lambda number: find_weights([patterns[number]], remedy, command))
-
-
-def caveat_of_missing(present: Container[int], qualities: Iterable[int]) -> str:
-    """Return "no weights for quality 1, 3", empty where all are there."""
-    missing = [quality for quality in qualities if quality not in present]
-    return f"no weights for quality {', '.join(map(str, missing))}" if missing else ""
 
 
 def find_matched(model: str, metric: str) -> dict[int, Path]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from benchmark.measure.request import Request
     from benchmark.measure.select import Matrix, Sources
 
-    Measures = Callable[[Request, Matrix, Sequence[str]], Outcome]
+    Measures = Callable[[Request, Matrix], Outcome]
 
 HINT = "--limit compares the first, --common what both have"
 
@@ -54,9 +54,8 @@ def measure_candidate(
 
     request: how cells are measured; its codecs are of no account, and its dataset, points and
     metrics, if empty, are the reference's. folders: of the reference, by dataset. run: measures a
-    request whose matrix is open, and knows by which of its metrics the rows will be judged; cells
-    that the results folder has already are not measured again. Raises `NotComparable` before
-    anything is measured if the images or settings are not the same.
+    request whose matrix is open; cells that the results folder has already are not measured again.
+    Raises `NotComparable` before anything is measured if the images or settings are not the same.
     """
     use_device(request.device)
     request = replace(request, dataset=request.dataset or _only(folders))
@@ -78,7 +77,8 @@ def measure_candidate(
     reference = reference._replace(rows=rows)
     _refuse_other_images(reference, sources, common)
 
-    of_sets = _with_values(rows, tuple(DISTRIBUTION_METRICS))
+    columns = {name: metric_named(*scored_by_image([name])).column for name in DISTRIBUTION_METRICS}
+    of_sets = [name for name, column in columns.items() if rows[column].null_count() < rows.height]
     limited = [of.metric for of in parse_limits(require) if of.bpp is not None]
     metrics = tuple(dict.fromkeys((*(request.metrics or (*USUAL, *of_sets)), *limited)))
     outcomes = []
@@ -88,15 +88,11 @@ def measure_candidate(
         whole = spec._replace(options=tuple(sorted((*spec.options, *spec.beside)))).text
         to_measure = replace(request, codecs=(whole,), points=points, metrics=metrics)
         matrix = open_matrix(to_measure)
-        lacking = sorted({cell.setting for cell in matrix.cells} - set(settings_of(of_spec)))
-        if lacking and not common:
-            raise NotComparable(
-                f"the settings are not the same: {reference.name} has no "
-                f"{', '.join(map(str, lacking))}; leave them out, or compare what both have with "
-                "--common"
-            )
-        judged = request.metrics or _with_values(of_spec, metrics)
-        outcomes.append(run(to_measure, matrix, judged))  # failed cells are rows, and reported
+        stored_at = set(map(str, settings_of(of_spec)))
+        asked = {str(cell.setting) for cell in matrix.cells}
+        if asked - stored_at and not common:
+            raise differ("settings", (reference.name, spec.label), (stored_at, stored_at | asked))
+        outcomes.append(run(to_measure, matrix))  # failed cells are rows, and reported
     if request.points:
         settings = {cell.setting for outcome in outcomes for cell in outcome.cells}
         at = [setting in settings for setting in settings_of(rows)]
@@ -172,11 +168,6 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
             {name for sha256, name in mine.items() if sha256 not in other}
             for mine, other in ((names, here), (here, names))
         ]
-        refused = [sources.refused[0].reason] if sources.refused else []
+        refused = [" ".join(sources.refused[0][:2])] if sources.refused else []
         places = reference.name, sources.dataset.name
         raise differ("images", places, only, "; ".join(["", *refused, HINT]))
-
-
-def _with_values(rows: pl.DataFrame, metrics: Sequence[str]) -> tuple[str, ...]:
-    columns = {name: metric_named(*scored_by_image([name])).column for name in metrics}
-    return tuple(name for name in metrics if rows[columns[name]].null_count() < rows.height)

@@ -28,13 +28,13 @@ from benchmark.rows.summary import Point, Summary, curves, excluded
 Kind = Literal["BD-rate", "BD-metric", "limit"]
 Verdict = Literal[
     "regressed", "missed", "nothing measured", "undecided", "not worse", "improved", "equivalent",
-    "met",
+    "met", "not comparable",
 ]  # fmt: skip
 
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 SIDES = "the reference", "what is checked"
 WIDE = 1.25  # times the bits of a point: it is worse without any curve
-HIDDEN = {"percent", "unit", "dominated", "beyond", "nothing"}  # of a finding, in its record
+HIDDEN = {"percent", "unit", "beyond", "nothing"}  # of a finding, in its record
 STEP = 1e-4  # of the range of a curve: for derivatives
 
 
@@ -58,7 +58,6 @@ class Finding:
     level: float | None = None  # the value that BD-metrics are percent of
     unit: float = 1.0  # from percent to the BD-metric of tables: units of the metric, its sign
     out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
-    dominated: tuple[str, ...] = ()  # of these, where it reaches the reference's qualities
     beyond: tuple[str, ...] = ()  # the new curve lies wholly above
     unknown: tuple[Absent, ...] = ()  # the reference has a curve, the new variant none
     left_out: tuple[Absent, ...] = ()  # the reference itself has no curve
@@ -89,14 +88,11 @@ class Finding:
         return of | lists | {"images": len(self.images), "p": self.p and self.p._asdict()}
 
 
-def changes(pair: VariantPair, name: str, by: Kind | None = None) -> Finding:
-    """Return the change of a metric, by its name in the registry, on every image of a pair.
-
-    by: a kind in place of the metric's own.
-    """
+def changes(pair: VariantPair, name: str) -> Finding:
+    """Return the change of a metric, by its name in the registry, on every image of a pair."""
     metric = Metric.named(name)
     of_set = name in DISTRIBUTION_METRICS
-    kind: Kind = by or ("BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric")
+    kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
     empty = Finding(pair.label, name, metric.axis_label, kind)
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
         sides = [side.summary.points for side in (pair.reference, pair.test)]
@@ -153,7 +149,7 @@ def _of_images(
     if empty.level is not None:
         delta, scale = rd.bd_quality, -100 / empty.level
     numbers: dict[str, float] = {}
-    kinds = ("below", "dominated", "above", "", "left out")
+    kinds = ("below", "above", "", "left out")
     without: dict[str, list[Absent]] = {kind: [] for kind in kinds}
     doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
@@ -169,7 +165,7 @@ def _of_images(
             itself = delta(before[image], before[image], any_overlap=True)
             kind = "left out" if itself.value is None else _wholly(before[image], new)
             without[kind].append(Absent(name, result.why))
-    below = [image.what for kind in ("below", "dominated") for image in without[kind]]
+    below = [image.what for image in without["below"]]
     nothing = ""
     if not (numbers or below or without["above"]):
         nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
@@ -178,7 +174,6 @@ def _of_images(
         images=tuple(numbers),
         percent=np.array(list(numbers.values()), np.float64),
         out_of_reach=tuple(sorted(below)),
-        dominated=tuple(image.what for image in without["dominated"]),
         beyond=tuple(image.what for image in without["above"]),
         unknown=tuple(without[""]),
         left_out=tuple(without["left out"]),
@@ -187,10 +182,10 @@ def _of_images(
     )
 
 
-def _wholly(before: Curve, after: Curve) -> Literal["below", "dominated", "above", ""]:
+def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
     """Say whether `after` lies wholly below or above `before` at comparable rates; else "".
 
-    Dominated is one that has no quality of `before` for less than `WIDE` times its bits, although
+    Below is also one that has no quality of `before` for less than `WIDE` times its bits, although
     it spends as many: worse by any measure, with or without a curve.
 
     >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
@@ -199,7 +194,7 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "dominated", "above
     >>> _wholly(reference, Curve(np.array([0.1, 0.3]), np.array([33.0, 35.0])))
     ''
     >>> _wholly(reference, Curve(np.array([0.9, 0.6]), np.array([30.0, 33.0])))
-    'dominated'
+    'below'
     """
     if not len(before.bpp) or not len(after.bpp):
         return ""
@@ -209,7 +204,7 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "dominated", "above
         return "above"
     as_good = after.quality >= before.quality[:, None]
     dear = after.bpp >= WIDE * before.bpp[:, None]
-    return "dominated" if (dear | ~as_good).all() and dear.any(axis=1).all() else ""
+    return "below" if (dear | ~as_good).all() and dear.any(axis=1).all() else ""
 
 
 def _of_set(
@@ -223,12 +218,11 @@ def _of_set(
     result = delta(*curves)
     if result.value is None:
         where = _wholly(*curves)
-        below = images if where in ("below", "dominated") else ()
+        below = images if where == "below" else ()
         unknown = () if where else tuple(Absent(image, result.why) for image in images)
         return replace(
             empty,
             out_of_reach=below,
-            dominated=below if where == "dominated" else (),
             beyond=images if where == "above" else (),
             unknown=unknown,
             nothing="" if where else result.why,

@@ -6,30 +6,24 @@ it; all states, metrics and variants are one family for Holm's correction.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from benchmark.answer import Column, with_interval
+from benchmark.answer import Answer, Column, with_interval
 from benchmark.check.changes import Finding, changes
 from benchmark.check.limits import parse_margins
-from benchmark.check.pairing import (
-    NotComparable,
-    RowSet,
-    VariantPair,
-    pair_up,
-    without_weights,
-)
+from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up, without_weights
 from benchmark.check.text import ERRORS
 from benchmark.check.verdict import CONFIDENCE, judge
 from benchmark.errors import UsageError
+from benchmark.metrics.metric import Metric
 from benchmark.rows.stored import specs_in
-from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 STEP = re.compile(r"(?:^|[-_])(\d+)(?:\.[A-Za-z]\w*)*$")  # "36000" of ours-36000.safetensors
 NOTE = f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
+ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # of names in records, and of findings
 
 
 def _with_ends(name: str, record: Mapping[str, Any]) -> str | None:
@@ -57,26 +51,11 @@ class State(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """A state beside another under one metric."""
+    """A state beside the first and beside the best before it, under one metric."""
 
     state: State
-    other: State
-    finding: Finding
-
-
-class History(NamedTuple):
-    """States in their order, what became of them, and sentences on what is left out."""
-
-    states: tuple[State, ...]
-    images: int
-    of_first: tuple[Beside, ...]
-    of_best: tuple[Beside, ...]  # by values at equal rate where a state has no BD-rate
-    notes: tuple[str, ...]
-
-    @property
-    def worse(self) -> list[Beside]:
-        """The states that are worse than the best before them, the first one first."""
-        return [of for of in self.of_best if of.finding.verdict == "regressed"]
+    others: tuple[State, State]
+    findings: tuple[Finding, Finding]
 
 
 def in_order(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
@@ -98,114 +77,92 @@ def in_order(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
     return sorted(zip(names, numbers, checkpoints, strict=True), key=lambda of: of[1])
 
 
-def history_of(states: Sequence[State], metrics: Sequence[str], margin: str = "") -> History:
-    """Compare states, in the order given, with the first and with the best before them.
+def history_of(states: Sequence[State], metrics: Sequence[str], margin: str = "") -> Answer:
+    """Return a record for each state after the first, variant and metric, in the order given.
 
-    metrics: names in the registry. Raises `UsageError` for a margin that is none, and where no
-    variant has two states.
+    It has the changes beside the first, then those beside the best before it, in percent, and the
+    verdict by these; a change is None where an image is out of reach. metrics: names in the
+    registry. Raises `UsageError` for a margin that is none, and where no variant has two states.
     """
     margins, notes = parse_margins(margin), dict[str, None]()
-    first: list[tuple[VariantPair, Beside]] = []
-    best: list[tuple[VariantPair, Beside]] = []
     of_states = {state.name: [*map(without_weights, specs_in(state.rows.rows))] for state in states}
+    beside: list[Beside] = []
     for variant in dict.fromkeys(spec for specs in of_states.values() for spec in specs):
         own = [state for state in states if variant in of_states[state.name]]
         notes |= {f"{of.name} has no {variant.text}": None for of in states if of not in own}
         for metric in metrics:
-            first += _beside(own, variant, metric, notes, best=False)
-            best += _beside(own, variant, metric, notes, best=True)
-    if not first:
+            beside += _beside(own, variant.text, metric, notes)
+    if not beside:
         why = f": {next(iter(notes))}" if len(states) > 1 and notes else ""
         raise UsageError(f"a history needs two states of a codec variant: name checkpoints{why}")
-
-    def judged(pairs: Sequence[tuple[VariantPair, Beside]]) -> tuple[Beside, ...]:
-        findings = judge([of.finding for _, of in pairs], margins, CONFIDENCE)
-        both = zip(pairs, findings, strict=True)
-        beside = [of._replace(finding=with_change(finding, pair)) for (pair, of), finding in both]
-        return tuple(sorted(beside, key=lambda of: states.index(of.state)))
-
-    def with_change(finding: Finding, pair: VariantPair) -> Finding:
-        if not finding.out_of_reach:  # else its number is without the images that count
-            return finding
-        (at_rate,) = judge([changes(pair, finding.metric, "BD-metric")], margins, CONFIDENCE)
-        known = {name: getattr(finding, name) for name in ("verdict", "why", "out_of_reach")}
-        return replace(at_rate, **known)
-
-    images = max(len(pair.images) for pair, _ in first)
-    return History(tuple(states), images, judged(first), judged(best), tuple(notes))
+    beside.sort(key=lambda of: states.index(of.state))
+    judged = (judge([of.findings[at] for of in beside], margins, CONFIDENCE) for at in (0, 1))
+    both = zip(beside, *judged, strict=True)
+    records = [_record(of.state, of.others, findings) for of, *findings in both]
+    worse = any(of["verdict"] == "regressed" for of in records)
+    summary, title = "\n".join([NOTE, *notes]), headline(records)
+    return Answer(records, COLUMNS, summary, code=int(worse), title=title)
 
 
 def _beside(
-    states: Sequence[State], variant: CodecSpec, metric: str, notes: dict[str, None], best: bool
-) -> Iterator[tuple[VariantPair, Beside]]:
-    """Yield each state with the first, or the `best` before it, and the changes of its images."""
-    other = states[0]
+    states: Sequence[State], variant: str, metric: str, notes: dict[str, None]
+) -> Iterator[Beside]:
+    """Yield each state with the first, the best before it, and the changes of its images."""
+    best = states[0]
     for state in states[1:]:
         try:
-            before, after = (of.rows._replace(name=of.name) for of in (other, state))
-            named = variant.text
-            (pair,), _ = pair_up(before, after, [metric], named, common=True, allow_few=True)
+            first, pair = (_paired(of, state, variant, metric) for of in (states[0], best))
         except NotComparable as why:
             notes[f"{state.name}: {why}"] = None
             continue
         change = changes(pair, metric)
-        yield pair, Beside(state, other, change)
-        if not best:
-            continue
+        yield Beside(state, (states[0], best), (changes(first, metric), change))
         # Nothing that comes later can be told from a state that has no curves of its own.
         if len(change.percent):
             better = change.percent.mean() < 0 and not change.unknown
         else:
             itself = pair._replace(reference=pair.test, equal=())
             better = len(changes(itself, metric).percent) > 0
-        other = state if better and not change.out_of_reach else other
+        best = state if better and not change.out_of_reach else best
 
 
-def records_of(history: History) -> list[dict[str, Any]]:
-    """Return a record for each state, variant and metric: its changes beside two others.
+def _paired(before: State, after: State, variant: str, metric: str) -> VariantPair:
+    first, second = (of.rows._replace(name=of.name) for of in (before, after))
+    (pair,), _ = pair_up(first, second, [metric], variant, common=True, allow_few=True)
+    return pair
 
-    They are beside the first, in percent, then beside the best before it, by which the verdict is.
-    """
 
-    def key(of: Beside) -> tuple[str, str, str]:
-        return of.state.name, of.finding.label, of.finding.metric
-
-    first = {key(of): of for of in history.of_first}
-    best = {key(of): of for of in history.of_best}
-    records = []
-    for state, codec, metric in first | best:
-        both = first.get((state, codec, metric)), best.get((state, codec, metric))
-        known = both[0] or both[1]
-        record: dict[str, Any] = {
-            "number": known and known.state.number, "state": state, "codec": codec,
-            "metric": metric, "by": known and known.finding.kind,
-        }  # fmt: skip
-        for prefix, of in zip(("first", "best"), both, strict=True):
-            finding = of.finding if of else None
-            record[prefix] = of and of.other.name
-            for end, name in {"": "change", "_low": "lower", "_high": "upper"}.items():
-                value = finding and getattr(finding, f"{name}_percent")
-                record[f"{prefix}_change_percent{end}"] = value
-        judged = both[1] and both[1].finding
-        records.append(
-            {**record, "verdict": judged and judged.verdict, "why": judged and judged.why}
+def _record(
+    state: State, others: tuple[State, State], findings: Sequence[Finding]
+) -> dict[str, Any]:
+    changed = {
+        f"{side}_change_percent{end}": (
+            None if of.out_of_reach else getattr(of, f"{name}_percent")
         )
-    return records
+        for side, of in zip(("first", "best"), findings, strict=True)
+        for end, name in ENDS.items()
+    }  # fmt: skip
+    (first, best), judged = others, findings[1]
+    return {
+        "number": state.number, "state": state.name, "codec": judged.label,
+        "metric": judged.metric, "by": judged.kind, "images": len(judged.images),
+        "first": first.name, "first_number": first.number, "best": best.name, **changed,
+        "worst_image": judged.worst[0].image if judged.worst else None,
+        "verdict": judged.verdict, "why": judged.why,
+    }  # fmt: skip
 
 
-def headline(history: History) -> str:
+def headline(records: Sequence[Mapping[str, Any]]) -> str:
     """Return one line: the first state that is worse than the best before it, or that none is."""
-    if not history.worse:
-        without = [of.finding for of in history.of_best if of.finding.verdict in ERRORS]
-        lacking = f"{len(without)} of {counted(len(history.of_best), 'comparison')} without verdict"
-        text = f"{counted(len(history.states), 'state')}, {counted(history.images, 'image')}"
-        known, more = ("known to be ", f"; {lacking}: {without[0].why}") if without else ("", "")
-        return f"no state is {known}worse than one before: {text}{more}"
-    state, best, of = history.worse[0]
-    named = f"{of.label}, " if len({of.finding.label for of in history.of_best}) > 1 else ""
-    ends = {"x": of.change_percent, "x_low": of.lower_percent, "x_high": of.upper_percent}
-    amount = "" if None in ends.values() else f" {_with_ends('x', ends)} ({of.kind})"
-    why = f" ({of.why})" if of.why and of.out_of_reach else ""
-    image = f", image {of.worst[0].image}" if of.worst else ""
-    metric = of.metric_label.partition(" (")[0]
-    return f"regressed at {state.name}: {named}{metric}{amount}{why}{image}, beside {best.name}"
+    worse = next((of for of in records if of["verdict"] == "regressed"), None)
+    if worse is None:
+        without = [of["why"] for of in records if of["verdict"] in ERRORS]
+        if not without:
+            return "no state is worse than one before"
+        lacking = f"{len(without)} of {counted(len(records), 'comparison')} without verdict"
+        return f"no state is known to be worse than one before; {lacking}: {without[0]}"
+    named = f"{worse['codec']}, " if len({of["codec"] for of in records}) > 1 else ""
+    amount = _with_ends("best_change_percent", worse)
+    how = f"{amount} ({worse['by']}), image {worse['worst_image']}" if amount else worse["why"]
+    metric = Metric.named(worse["metric"]).label.removesuffix(" (dB)")
+    return f"regressed at {worse['state']}: {named}{metric} {how}, beside {worse['best']}"

@@ -9,7 +9,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING, Setting
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, UnknownName
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
@@ -77,7 +77,8 @@ def pair_up(
     case. metrics: names; values under other protocol ids on the two sides are refused. codec,
     reference_codec: name or label to keep of `test` and of `reference`; empty for all, and the
     second for the first. common: compare the images and settings that both sides have. allow_few:
-    also compute distribution metrics of few images. Raises `NotComparable`.
+    also compute distribution metrics of few images. Raises `NotComparable`, and `UnknownName` for a
+    codec without rows.
     """
     references, tests = _variants(reference, reference_codec or codec), _variants(test, codec)
     matched = [(references.pop(key), tests.pop(key)) for key in [*tests] if key in references]
@@ -124,7 +125,8 @@ def differ(
 def _variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
     """Return the variants of a codec, or all of them, by their specs without weights."""
     variants: dict[str, CodecSpec] = {}
-    for spec in specs_in(rows.rows):
+    specs = specs_in(rows.rows)
+    for spec in specs:
         bare = without_weights(spec).text
         if codec in ("", spec.name, spec.text, _label(spec), bare):
             other = variants.setdefault(bare, spec)
@@ -133,8 +135,10 @@ def _variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
                     f"{rows.name} has {other.text} and {spec.text}: say which with --codec or "
                     "--reference-codec"
                 )
+    if not variants and codec:
+        raise UnknownName(f"codec of {rows.name}", codec, map(_label, specs))
     if not variants:
-        raise NotComparable(f"{rows.name} has no rows{f' of {codec}' if codec else ''}")
+        raise NotComparable(f"{rows.name} has no rows")
     return variants
 
 

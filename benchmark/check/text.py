@@ -107,7 +107,6 @@ def subject_sentences(check: Check) -> list[str]:
         f"{of['label']} ({short_version(of['version'])}) against {of['reference_label']} "
         f"({short_version(of['reference_version'])}) of {check.reference}: "
         f"{counted(of['images'], 'image')}, {counted(len(of['settings']), 'setting')}"
-        + (f", {of['identical']} streams of the same bytes" if of["identical"] else "")
         for of in check.subjects
     ]
 

@@ -2,14 +2,12 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-
-from msgspec.structs import asdict
 
 from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
@@ -17,7 +15,7 @@ from benchmark.commands.options import refuse_several
 from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import Request
-from benchmark.option import ARGUMENT, COMPARED, MANNER, ORIGIN, TARGET, opt, some
+from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, some
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
@@ -31,8 +29,8 @@ NO_VERDICT = 4
 MEASURED_AS = "timing jobs timeout_seconds device limit points data_dir weights_dir"
 CHECKS = Path("results/checks")
 NewRows = Annotated[Path, opt(TARGET, "Folder of the new rows, to resume in.", refuses="folder")]
-DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.", completes="dataset")
-METRICS = opt(COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed", completes="metrics")
+DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.")
+METRICS = opt(COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed")
 SETS = "Two sets of rows, the reference first: a dataset's or results folder, or a baseline."
 REQUIRE = "Limits, repeatable: 'psnr at least 30 at 0.5 bpp', 'encode at most 40 ms'."
 CHECKPOINTS = "Values of the codec's option checkpoint; files of one state with commas."
@@ -46,13 +44,13 @@ class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
 
 
 def check(
-    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS} vtm_dir flatten")],
+    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS} flatten")],
     rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
-    codec: Annotated[str, opt(COMPARED, "Codec to check.", completes="codecs")] = "",
+    codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
     checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of it to check, a file.")] = None,
     against: Annotated[str, opt(COMPARED, "Reference: a results folder, or a baseline.")] = "",
     reference_codec: Annotated[
-        str, opt(COMPARED, "The reference's codec, if it is not --codec.", completes="codecs")
+        str, opt(COMPARED, "The reference's codec, if it is not --codec.")
     ] = "",
     dataset: Annotated[str, DATASET] = "",
     metrics: Annotated[tuple[str, ...], METRICS] = (),
@@ -67,7 +65,6 @@ def check(
         Path | None, opt(TARGET, "Markdown file of it, for a pull request.", refuses="file")
     ] = None,
     junit: Annotated[Path | None, opt(TARGET, "JUnit XML file of it.", refuses="file")] = None,
-    baselines: Annotated[Path, opt(ORIGIN, "Results folder of baselines.")] = Path("results"),
     results: NewRows = CHECKS,
     verbose: options.Verbose = False,
 ) -> Answer:
@@ -104,11 +101,9 @@ def check(
 
     def checked() -> "Check":
         if rows:
-            both = row_sets.two_row_sets(rows[0], rows[1], dataset, baselines)
-            for asked in filter(None, (codec, reference_codec)):
-                row_sets.refuse_unknown_codec(asked, both)
+            both = row_sets.two_row_sets(rows[0], rows[1], dataset)
             return compare(*both, codec=codec, reference_codec=reference_codec)
-        folders = row_sets.dataset_folders(against, baselines)
+        folders = row_sets.dataset_folders(against)
         try:
             with output.interruptible():
                 both = measure_candidate(
@@ -138,11 +133,11 @@ def check(
     return text.answer(done)
 
 
-def _run(verbose: bool, request: Request, matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
+def _run(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
     """Measure, and say on standard error how that went: what is printed begins with the verdict."""
     from benchmark.commands.outcome import print_outcome, run_with_progress
 
-    outcome = run_with_progress(request, matrix=matrix, details=verbose, judged=judged)
+    outcome = run_with_progress(request, matrix=matrix, details=verbose)
     with redirect_stdout(sys.stderr):
         print_outcome(outcome, table=False, details=verbose)
     sys.stderr.flush()
@@ -156,7 +151,7 @@ def history(
     checkpoints: Annotated[
         tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")
     ],
-    codec: Annotated[str, opt(COMPARED, "Codec that takes them.", completes="codecs")],
+    codec: Annotated[str, opt(COMPARED, "Codec that takes them.")],
     margin: Margins = "",
     out: Annotated[
         Path | None, opt(TARGET, "Folder; default: RESULTS/history.", refuses="folder")
@@ -176,7 +171,7 @@ def history(
       bench history runs/night/milestones/*.safetensors --codec ours
       bench history a.pth b.pth --codec compressai:model=mbt2018
     """
-    from benchmark.check.history import COLUMNS, NOTE, headline, history_of, in_order, records_of
+    from benchmark.check.history import history_of, in_order
     from benchmark.check.history_figure import draw_history
     from benchmark.show.paper.results import PaperFigure, write_figure
 
@@ -190,12 +185,9 @@ def history(
         request.use_folders()
         states = [_measured(*of, request, codec) for of in in_order(checkpoints)]
         made = history_of(states, request.metrics, margin)
-        drawing = draw_history(made, codec, states[0].rows.folder.name)
+        drawing = draw_history(made.records, codec, states[0].rows.folder.name)
         files = write_figure("history", PaperFigure(drawing), out or results / "history", command)
-    return Answer(
-        records_of(made), COLUMNS, "\n".join([NOTE, *made.notes]), title=headline(made),
-        files=files, code=int(bool(made.worse)),
-    )  # fmt: skip
+    return made._replace(files=files)
 
 
 def _measured(name: str, number: int, weights: str, request: Request, codec: str) -> "State":
@@ -235,28 +227,27 @@ def save(
     from benchmark.check import row_sets
     from benchmark.rows.stored import datasets_with_results
 
-    made = row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
-    return Answer([asdict(made)], BASELINES, files=[results / row_sets.FOLDER / name])
+    row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
+    (saved,) = (of for of in row_sets.list_baselines(results) if of["name"] == name)
+    return Answer([saved], BASELINES, files=[results / row_sets.FOLDER / name])
 
 
 @baseline.verb("list")
 def list_all(results: options.Results = Path("results")) -> Answer:
-    """List the baselines with date, commit and contents.
+    """List the baselines with their rows and codecs.
 
     Examples:
       bench baseline list
     """
     from benchmark.check import row_sets
 
-    records = [*map(asdict, row_sets.list_baselines(results))]
+    records = row_sets.list_baselines(results)
     none = f"No baselines in {results}: `bench baseline save NAME` keeps one."
     return Answer(records, BASELINES, "" if records else none)
 
 
 BASELINES = (
     Column("name"),
-    Column("saved", "saved_utc"),
-    Column("commit", lambda of: (of["commit"] or "")[:12]),
     Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of["rows"].items())),
     Column("codecs", lambda of: ", ".join(of["codecs"])),
 )

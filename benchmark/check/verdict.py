@@ -13,7 +13,7 @@ are one, too, so that nothing passes for lack of a comparison.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +41,8 @@ EXIT_CODES: Mapping[Verdict, int] = {
     "improved": 0,
     "equivalent": 0,
     "met": 0,
+    "not comparable": 4,
 }
-CheckVerdict = Verdict | Literal["not comparable"]
-NOT_COMPARABLE = 4
 USUAL = ("psnr", "ms_ssim", "lpips")
 CONFIDENCE = 0.95  # of each kind of claim, over all metrics
 WORST = 3  # images that are named
@@ -58,7 +57,7 @@ class Check:
 
     new: str  # name of the rows
     reference: str
-    verdict: CheckVerdict
+    verdict: Verdict
     why: str = ""  # the reason where nothing could be compared
     confidence: float = CONFIDENCE
     subjects: tuple[Subject, ...] = ()
@@ -68,7 +67,7 @@ class Check:
     @property
     def exit_code(self) -> int:
         """The exit code of `bench check`: 0 passed, 1 regressed, 3 undecided, 4 no verdict."""
-        return NOT_COMPARABLE if self.verdict == "not comparable" else EXIT_CODES[self.verdict]
+        return EXIT_CODES[self.verdict]
 
 
 def check(
@@ -207,9 +206,8 @@ def _numbers(changes: Finding, tests: MeanTests, confidence: float) -> dict[str,
 
 
 def _out_of_reach(changes: Finding) -> str:
-    if below := [image for image in changes.out_of_reach if image not in changes.dominated]:
-        return f"on {_count(below)} it never reaches the reference's lowest quality"
-    return f"on {_count(changes.dominated)} every quality takes at least {WIDE:g} times the bits"
+    below = f"it never reaches the reference's lowest quality, or takes {WIDE:g} times the bits"
+    return f"on {_count(changes.out_of_reach)} {below}"
 
 
 def _enough(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
@@ -238,12 +236,10 @@ def _limited(pair: VariantPair, limit: Limit) -> Finding:
 def _subject(pair: VariantPair, reference: str, new: str) -> Subject:
     """Return what is said of a pair, as JSON values.
 
-    identical: cells whose streams have the same bytes on both sides; equal_images: images with the
-    same pixels and number of bytes at every setting; name: in findings, the label without weights.
+    equal_images: images with the same pixels and number of bytes at every setting; name: in
+    findings, the label without weights.
     """
     before, after = pair.reference, pair.test
-    key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
-    identical = before.rows.select(key).join(after.rows.select(key), key)
     of_new, of_reference = (side.summary.points[0].edition for side in (after, before))
     names = after.label, before.label
     if after.label == before.label:
@@ -255,7 +251,6 @@ def _subject(pair: VariantPair, reference: str, new: str) -> Subject:
         "reference_version": before.version,
         "images": len(pair.images),
         "settings": [*map(str, pair.settings)],
-        "identical": identical.height,
         "name": pair.label,
         "equal_images": len(pair.equal),
         "protocols": dict(after.summary.protocols),

@@ -36,12 +36,10 @@ MERGED = ("rows", "streams", "runs", "features", "reductions")  # that a merge a
 @pack.verb("export")
 def pack_export(
     out: Annotated[Path, opt(ARGUMENT, "The pack: a new folder, or a new file.tar.")],
-    codecs: Annotated[
-        str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs")
-    ],
+    codecs: Annotated[str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...")],
     dataset: Annotated[
         str,
-        opt(EXPORTED, "Comma-separated datasets, or 'all' that have results.", completes="stored"),
+        opt(EXPORTED, "Comma-separated datasets, or 'all' that have results."),
     ] = "all",
     note: Annotated[
         tuple[str, ...],
@@ -133,11 +131,11 @@ def _merged(folders: Iterable["Merged"]) -> Answer:
 
 @export.verb("images")
 def export_images(
-    request: Annotated[Request, some("limit jobs data_dir weights_dir vtm_dir")],
+    request: Annotated[Request, some("limit jobs data_dir weights_dir")],
     to: Annotated[Path, opt(TARGET, "Folder of the pictures.", refuses="folder")],
     dataset: Annotated[
         str,
-        opt(EXPORTED, "A dataset with results, or the folder of its images.", completes="stored"),
+        opt(EXPORTED, "A dataset with results, or the folder of its images."),
     ] = "kodak",
     codecs: options.ExportedCodecs = "all",
     images: Annotated[

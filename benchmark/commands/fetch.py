@@ -28,7 +28,6 @@ def fetch(
             "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); a learned codec whose "
             "weights are published (`bench list` names the command); or hf:USER/NAME[:SPLIT], "
             "photographs of the Hugging Face Hub, and hf:USER/NAME/FILE, weights or a pack",
-            completes="fetchable",
         ),
     ],
     data_dir: Annotated[

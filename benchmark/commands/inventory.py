@@ -4,12 +4,13 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 from benchmark import plugins, registry
 from benchmark.answer import Answer, Column
@@ -28,59 +29,53 @@ if TYPE_CHECKING:
     from benchmark.rows.intact import Verified
 
 
-class Availability(NamedTuple):
-    """A codec, metric or dataset: whether it can be used here, and why not."""
+KINDS = "codecs", "datasets", "metrics"
+OWN_CLASS, OWN_FUNCTION = "./file.py:Class", "./file.py:function"
+OWN = {
+    "codecs": {OWN_CLASS: "a codec of your own"},
+    "datasets": {"path/to/images": "any folder", OWN_FUNCTION: "a dataset of your own"},
+    "metrics": {OWN_CLASS: "a metric of your own"},
+}
 
-    name: str
-    state: Literal["ready", "recorded", "options", "missing"]
-    what: str  # version, place or protocol where ready, else what it needs and how to get it
-    licence: str = ""
-    reason: Reason = Reason("")  # where something is missing
 
+def examine(kind: str, data_dir: Path | None = None, loaded: bool = True) -> list[dict[str, Any]]:
+    """Return a record for each codec, dataset or metric of the registry and of plugins.
 
-def inventory() -> dict[str, list[dict[str, str]]]:
-    """List every codec, dataset and metric by kind; short names by what they stand for.
-
-    A record has its name, title, state ("ready", "pack", "options", "missing"; empty for what a
-    user brings), and what it lacks: the command that brings it, or the reason.
+    state: "ready", "pack" (its recorded streams stand in), "options" (it needs some) or "missing".
+    what: version, place or protocol, else what it needs; lacks: where it is missing, the command
+    that brings it, or the reason. loaded: construct metrics, instead of looking for their weights.
     """
-    modules = {name: target.partition(":")[0] for name, target in registry.CODECS.items()}
-    alone = {module for module, count in Counter(modules.values()).items() if count == 1}
-    codecs = {
-        name: _title(target, of_module=modules[name] in alone)
-        for name, target in registry.CODECS.items()
+    look: Mapping[str, Callable[[str], dict[str, Any]]] = {
+        "codecs": _of_codec,
+        "datasets": partial(_of_dataset, data_dir=data_dir),
+        "metrics": partial(_of_metric, loaded=loaded),
     }
-    codecs |= {name: f"short for {text}" for name, text in registry.ALIASES.items()}
-    datasets = {
-        name: _title(target).removeprefix("Open the ").removeprefix("Open ")
-        for name, target in registry.DATASETS.items()
-    }
-    metrics = {name: _title(metric.target) for name, metric in registry.METRICS.items()}
-    for name, metric in registry.DISTRIBUTION_METRICS.items():
-        metrics[name] = f"of whole datasets: {_title(metric.target)}"
-    kind, function = "./file.py:Class", "./file.py:function"
-    of_codecs = [(kind, "a codec of your own")]
-    of_datasets = [("path/to/images", "any folder"), (function, "a dataset of your own")]
-    of_metrics = [(kind, "a metric of your own")]
-    absent = examine_metrics(loaded=False)
-    return {
-        "codecs": _entries(examine_codecs(), codecs | _plugins("codec"), of_codecs),
-        "datasets": _entries(examine_datasets(), datasets | _plugins("dataset"), of_datasets),
-        "metrics": _entries(absent, metrics | _plugins("metric"), of_metrics),
-    }
+    titles = _titles(kind) | _plugins(kind)
+    return [_record(name, title, **_attempt(name, look[kind])) for name, title in titles.items()]
 
 
-def _entries(
-    examined: Iterable[Availability], titles: Mapping[str, str], own: Iterable[tuple[str, str]]
-) -> list[dict[str, str]]:
-    records = []
-    for name, state, what, _, (kind, subject, remedy) in examined:
-        lacks = remedy or (f"{kind} {subject}" if subject else what)
-        shown = "pack" if state == "recorded" else state
-        lacks = lacks if state == "missing" else ""
-        records.append({"name": name, "title": titles[name], "state": shown, "lacks": lacks})
-    more = ({"name": name, "title": title, "state": "", "lacks": ""} for name, title in own)
-    return [*records, *more]
+def _record(name: str, title: str, **facts: Any) -> dict[str, Any]:
+    unknown = {"state": "", "what": "", "licence": "", "lacks": "", "reason": Reason("")._asdict()}
+    return {"name": name, "title": title, **unknown, **facts}
+
+
+def _titles(kind: str) -> dict[str, str]:
+    if kind == "codecs":
+        modules = {name: target.partition(":")[0] for name, target in registry.CODECS.items()}
+        alone = {module for module, count in Counter(modules.values()).items() if count == 1}
+        titles = {
+            name: _title(target, of_module=modules[name] in alone)
+            for name, target in registry.CODECS.items()
+        }
+        return titles | {name: f"short for {text}" for name, text in registry.ALIASES.items()}
+    if kind == "datasets":
+        return {
+            name: _title(target).removeprefix("Open the ").removeprefix("Open ")
+            for name, target in registry.DATASETS.items()
+        }
+    titles = {name: _title(metric.target) for name, metric in registry.METRICS.items()}
+    of_sets = registry.DISTRIBUTION_METRICS.items()
+    return titles | {name: f"of whole datasets: {_title(of.target)}" for name, of in of_sets}
 
 
 def _title(target: str, of_module: bool = False) -> str:
@@ -90,35 +85,19 @@ def _title(target: str, of_module: bool = False) -> str:
     return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
 
 
-def examine_codecs() -> list[Availability]:
-    """Construct every codec of the registry without options; those that need some say which."""
-    names = [*registry.CODECS, *registry.ALIASES, *_plugins("codec")]
-    return [_attempt(name, _of_codec) for name in names]
+def _of_metric(name: str, loaded: bool) -> dict[str, Any]:
+    if absent := lacking([name], loaded=loaded):
+        reason, sentence = read_reason(absent[name])
+        return _missing(sentence, reason)
+    return {"state": "ready", "what": protocol_of(name) if loaded else ""}
 
 
-def examine_metrics(loaded: bool = True) -> list[Availability]:
-    """Construct every metric, or its feature space, for the CPU, or look for its weights alone."""
-    names = [*registry.METRICS, *registry.DISTRIBUTION_METRICS, *_plugins("metric")]
-
-    def examine(name: str) -> Availability:
-        if absent := lacking([name], loaded=loaded):
-            reason, sentence = read_reason(absent[name])
-            return Availability(name, "missing", sentence, reason=reason)
-        return Availability(name, "ready", protocol_of(name) if loaded else "")
-
-    return [_attempt(name, examine) for name in names]
-
-
-def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
-    """Open every dataset, and count its images."""
+def _of_dataset(name: str, data_dir: Path | None) -> dict[str, Any]:
     from benchmark.datasets.dataset import open_dataset
 
-    def examine(name: str) -> Availability:
-        images = open_dataset(name, data_dir).images
-        count = counted(len(images), "image")
-        return Availability(name, "ready", f"{count} in {images[0].path.parent}")
-
-    return [_attempt(name, examine) for name in [*registry.DATASETS, *_plugins("dataset")]]
+    images = open_dataset(name, data_dir).images
+    count = counted(len(images), "image")
+    return {"state": "ready", "what": f"{count} in {images[0].path.parent}"}
 
 
 def imaging_library() -> str:
@@ -157,7 +136,7 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
 def _plugins(kind: str) -> dict[str, str]:
     offered = plugins.installed().items()
     brought = {name: plugin for name, plugin in offered if registry.is_brought(name)}
-    return {name: f"of {p.package}" for name, p in brought.items() if p.kind == kind}
+    return {name: f"of {p.package}" for name, p in brought.items() if f"{p.kind}s" == kind}
 
 
 def _memory() -> str:
@@ -166,7 +145,7 @@ def _memory() -> str:
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"
 
 
-def _of_codec(name: str) -> Availability:
+def _of_codec(name: str) -> dict[str, Any]:
     spec = resolve(parse_codec(name))[0]
     codec = load_codec(spec)
     try:
@@ -179,20 +158,27 @@ def _of_codec(name: str) -> Availability:
         images = {image_sha256 for of, image_sha256, *_ in pack.streams if of == spec}
         count = counted(len(images), "image")
         what = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
-        return Availability(name, "recorded", what, info.licence)
+        return {"state": "pack", "what": what, "licence": info.licence}
     caveat = f" ({info.caveat})" if info.caveat else ""
-    return Availability(name, "ready", f"{short_version(info.version)}{caveat}", info.licence)
+    what = f"{short_version(info.version)}{caveat}"
+    return {"state": "ready", "what": what, "licence": info.licence}
 
 
-def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:
+def _attempt(name: str, look: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return examine(name)
+        return look(name)
     except BadOption as error:
-        return Availability(name, "options", str(error))
+        return {"state": "options", "what": str(error)}
     except BenchError as error:
-        return Availability(name, "missing", str(error), reason=error.reason or Reason(""))
+        return _missing(str(error), error.reason or Reason(""))
     except Exception as error:  # a broken library is what a doctor is called for
-        return Availability(name, "missing", f"it is broken: {type(error).__name__}: {error}")
+        return _missing(f"it is broken: {type(error).__name__}: {error}", Reason(""))
+
+
+def _missing(what: str, reason: Reason) -> dict[str, Any]:
+    kind, subject, remedy = reason
+    lacks = remedy or (f"{kind} {subject}" if subject else what)
+    return {"state": "missing", "what": what, "lacks": lacks, "reason": reason._asdict()}
 
 
 def _torch() -> str:
@@ -257,15 +243,17 @@ def list_(
     """
     if not names:
         columns = [*map(Column, ("name", "state", "title", "lacks"))]
-        return [
-            Answer(known, columns, facts={"kind": kind}, title=kind)
-            for kind, known in inventory().items()
-        ]
+        answers = []
+        for kind in KINDS:
+            own = [_record(name, title) for name, title in OWN[kind].items()]
+            records = [*examine(kind, loaded=False), *own]
+            answers.append(Answer(records, columns, facts={"kind": kind}, title=kind))
+        return answers
     return [*map(described, names)]
 
 
 def doctor(
-    request: Annotated[Request, some("data_dir weights_dir vtm_dir")],
+    request: Annotated[Request, some("data_dir weights_dir")],
     results: Annotated[
         Path | None, opt(ARGUMENT, "Folder of results to verify instead.", value="RESULTS")
     ] = None,
@@ -288,16 +276,11 @@ def doctor(
     request.use_folders()
     columns = [*map(Column, ("name", "state", "what", "licence"))]
     machine = [{"name": name, "what": fact} for name, fact in examine_machine(request.data_dir)]
-    parts = {
-        "codecs": examine_codecs(),
-        "metrics": examine_metrics(),
-        "datasets": examine_datasets(request.data_dir),
-    }
-    answers = [Answer(machine, columns, facts={"kind": "machine"}, title="machine")]
-    for kind, known in parts.items():
-        records = [{**of._asdict(), "reason": of.reason._asdict()} for of in known]
-        answers.append(Answer(records, columns, facts={"kind": kind}, title=kind))
-    return answers
+    parts = {"machine": machine} | {kind: examine(kind, request.data_dir) for kind in KINDS}
+    return [
+        Answer(records, columns, facts={"kind": kind}, title=kind)
+        for kind, records in parts.items()
+    ]
 
 
 def _verified(of: "Verified") -> Answer:

@@ -1,45 +1,12 @@
-"""Options that several verbs share, names that a shell completes, values refused at once."""
+"""Options that several verbs share, and values that are refused at once."""
 
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from benchmark import option, registry
+from benchmark import option
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, EXPORTED, ORIGIN, TARGET, opt
 from benchmark.spec import split_codecs
-from benchmark.system.settings import NETWORKS
-
-
-def _complete(listed: bool, *tables: Iterable[str]) -> Callable[[str], list[str]]:
-    """Return a function that completes a name, or the last of a comma-separated list.
-
-    >>> _complete(True, registry.CODECS)("webp,jpegx")
-    ['webp,jpegxl']
-    """
-    names = [name for table in tables for name in table]
-
-    def complete(incomplete: str) -> list[str]:
-        before, comma, last = incomplete.rpartition(",") if listed else ("", "", incomplete)
-        return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
-
-    return complete
-
-
-def _complete_fetchable(incomplete: str) -> list[str]:
-    """Return what `bench fetch` can download whose names begin so."""
-    from benchmark.facts import fetchable_codecs
-
-    return _complete(False, registry.DATASETS, NETWORKS, fetchable_codecs())(incomplete)
-
-
-def _complete_stored(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the datasets with results whose names begin so, and `all`."""
-    results = Path(ctx.params.get("results") or "results")
-    names = sorted(path.parent.name for path in results.glob("*/per_image"))
-    return [name for name in ("all", *names) if name.startswith(incomplete)]
 
 
 def stored_folder(path: Path) -> Path:
@@ -75,13 +42,6 @@ def refuse_several(flag: str, text: str) -> None:
         )
 
 
-COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
-    "codecs": _complete(True, registry.CODECS, registry.ALIASES),
-    "metrics": _complete(True, registry.METRICS, registry.DISTRIBUTION_METRICS),
-    "dataset": _complete(False, registry.DATASETS),  # a shell completes a folder
-    "fetchable": _complete_fetchable,
-    "stored": _complete_stored,
-}
 REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_file}
 
 
@@ -94,11 +54,11 @@ _TABLE = "Also print the means of every setting, or not even the ranking."
 _VERBOSE = "Print every line on what is absent, with its reason."
 
 StoredDatasets = Annotated[str, option.DATASETS]
-StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
+StoredCodecs = Annotated[str, opt(COMPARED, _KEPT)]
 Anchor = Annotated[str, option.ANCHOR]
 ComparedMetrics = Annotated[str, option.METRICS]
 VerifiedOnly = Annotated[bool, option.VERIFIED_ONLY]
-ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
+ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT)]
 Results = Annotated[Path, option.RESULTS]
 ResultsTarget = Annotated[Path, option.RESULTS._replace(panel=TARGET, refuses="folder")]
 Checkpoint = Annotated[str, opt(ORIGIN, _CHECKPOINT)]

@@ -4,24 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from benchmark.answer import Absent
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.commands.stated import stated_lines, stated_values, understood
-from benchmark.datasets.dataset import Refused, unread_kinds
+from benchmark.datasets.dataset import unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
 from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
-from benchmark.measure.select import Matrix, Skipped
+from benchmark.measure.select import Matrix
 from benchmark.metrics.metric import Metric, absence, by_kind, labelled, overview_columns
 from benchmark.registry import METRICS, USUAL_METRICS, metric_named, scored_by_image
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
 from benchmark.rows.systems import short_version
-from benchmark.system.settings import SEARCHED
 from benchmark.system.text import by_key, counted, listed
 
 FEW_METRICS = 3  # that were asked for: all of them are shown
@@ -36,12 +33,11 @@ def run_with_progress(
     *,
     matrix: Matrix | None = None,
     details: bool = False,
-    judged: Sequence[str] = (),
 ) -> Outcome:
     """Run a request; print plan, progress and warnings on standard error.
 
-    details: whole reasons why metrics are not measured. judged: metrics that a verdict on the
-    outcome needs. Raises what `benchmark.measure.loop.run` does.
+    details: whole reasons why metrics are not measured. Raises what `benchmark.measure.loop.run`
+    does.
     """
 
     def announce(matrix: Matrix, lacking: Mapping[str, str], workers: WorkerPlan | None) -> None:
@@ -49,7 +45,7 @@ def run_with_progress(
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
         say(understood(matrix))
-        say(metrics_not_measured(lacking, details, judged))
+        say(metrics_not_measured(lacking, details))
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
 
@@ -63,23 +59,14 @@ def run_with_progress(
     return outcome
 
 
-def metrics_not_measured(
-    lacking: Mapping[str, str], details: bool = False, judged: Sequence[str] = ()
-) -> list[str]:
+def metrics_not_measured(lacking: Mapping[str, str], details: bool = False) -> list[str]:
     """Return a line for each kind of thing that a run's metrics lack.
 
     lacking: reasons by the names of metrics. details: one line per metric, with the whole reason.
-    judged: metrics that a verdict needs.
     """
     reasons = labelled(lacking).items()
     kinds = [f"{label}: {why}" for label, why in reasons] if details else by_kind(reasons)
-    lines = [f"not measured: {kind}" for kind in kinds]
-    if needed := labelled({name: "" for name in lacking if name in judged}):
-        lines.append(
-            f"the verdict needs {', '.join(needed)}: without values it can only pass if every "
-            "image has the pixels of the reference"
-        )
-    return lines
+    return [f"not measured: {kind}" for kind in kinds]
 
 
 def print_outcome(
@@ -101,11 +88,10 @@ def print_outcome(
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, every, ranking = _summarised(outcome, metrics, allow_few)
         print_ranking(ranking, every, metrics, table, outcome.named, summary)
-        print_lines(_of_bundled_rows(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
-            print_table(draws_table(spreads))
+            print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
-    if facts and (facts.lossy or facts.spread >= WIDE_SPREAD):
+    if facts and (facts["lossy"] or facts["spread"] >= WIDE_SPREAD):
         from benchmark.show.report.details import source_sentences
 
         print_lines(source_sentences(facts), details)
@@ -183,7 +169,7 @@ def print_ranking(
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
     names = names_of(summary)
-    if len(ranking.ranks) > 1:
+    if len(ranking.records) > 1:
         print(headline(ranking, summary.images, names, named))
     print_lines(not_shown(summary), details=True)
     if ranking.ranked:
@@ -194,8 +180,8 @@ def print_ranking(
 
 def absences(
     failures: Iterable[Failure] = (),
-    refused: Iterable[Refused] = (),
-    skipped: Iterable[Skipped] = (),
+    refused: Iterable[Absent] = (),
+    skipped: Iterable[Absent] = (),
     unread: Iterable[str] = (),
     without: Iterable[Mapping[str, Any]] = (),
 ) -> list[Absent]:
@@ -205,15 +191,8 @@ def absences(
     `benchmark.measure.record.without_value`.
     """
     absent = [Absent(of.cell, f"failed: {of.stage}: {of.reason}") for of in failures]
-    absent += [Absent(of.file.name, f"refused: {of.why}") for of in refused]
-    for of in skipped:
-        kind, subject, remedy = of.reason
-        shared = {
-            "weights": f"no weight files in {SEARCHED}",
-            "package": f"needs the Python package {subject}",
-        }
-        why = shared.get(kind, of.why)
-        absent.append(Absent(of.codec, f"skipped: {why}", remedy if kind == "weights" else ""))
+    for how, some in (("refused", refused), ("skipped", skipped)):
+        absent += [of._replace(why=f"{how}: {of.why}") for of in some]
     absent += [Absent(kind, "no pictures by their names") for kind in unread_kinds(unread)]
     for each in without:
         what, command = absence(each["reason"])
@@ -222,18 +201,6 @@ def absences(
             Absent(f"{each['column']} of {cells}", f"no value: {what}", command.strip("`"))
         )
     return absent
-
-
-def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
-    """Return the line on metrics of the ranking that bundled rows have, and no row of the run."""
-    lacking = [Metric.named(name) for name in outcome.lacking]
-    shown = [metric for metric in ranking.metrics if metric in lacking]
-    own = outcome.matrix.store.versions() if shown else outcome.rows
-    own = own.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
-    labels = [
-        of.label for of in shown if not own.height or own[of.column].null_count() == own.height
-    ]
-    return [f"{', '.join(labels)}: of the bundled rows with the same pixels"] if labels else []
 
 
 def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
@@ -282,7 +249,6 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
     summary = ranking = None
     if outcome.rows.height:
         summary, _, ranking = _summarised(outcome, metrics, allow_few)
-    spreads = draw_spreads(summary, metrics) if summary else []
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),
@@ -291,9 +257,9 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
         "measured": outcome.measured,
         "rescored": outcome.rescored,
         "failed": [failure._asdict() for failure in outcome.failures],
-        "refused": {image.file.name: image.reason for image in outcome.refused},
+        "refused": {of.what: f"{of.what} {of.why}" for of in outcome.refused},
         "unread": list(matrix.sources.dataset.unread),
-        "skipped": matrix.selection.reasons,
+        "skipped": {of.what: of.why for of in outcome.skipped},
         "recorded": {spec: str(pack.path) for spec, _, pack in _recorded(outcome)},
         "lacking": dict(outcome.lacking),
         "stated": stated_values(outcome),
@@ -302,10 +268,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
             for reached in outcome.reached
         ],
         "without_value": outcome.without_value(),
-        "ranking": ranking.for_machines() if ranking else [],
+        "ranking": ranking.records if ranking else [],
         "summary": summary.for_machines() if summary else [],
-        "draws": [
-            {**spread._asdict(), "setting": str(spread.setting), "metric": spread.metric.column}
-            for spread in spreads
-        ],
+        "draws": draw_spreads(summary, metrics) if summary else [],
     }

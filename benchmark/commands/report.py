@@ -125,7 +125,7 @@ def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]
     return {
         "dataset": report.stored.name,
         "images": report.stored.summary.images,
-        "ranking": report.ranking.for_machines(),
+        "ranking": report.ranking.records,
         "summary": report.stored.summary.for_machines(),
         "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas),
         "absent": [absent._asdict() for absent in report.absent],

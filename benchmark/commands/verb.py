@@ -15,7 +15,6 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from benchmark.answer import Answer
 from benchmark.commands.options import (
-    COMPLETIONS,
     REFUSALS,
     AsJson,
     CsvFile,
@@ -248,7 +247,6 @@ def _for_typer(parameter: Parameter) -> Parameter:
         "metavar": _word(kind) if option.value is None else option.value,
         "min": option.least,
         "max": option.most,
-        "autocompletion": COMPLETIONS.get(option.completes),
         "callback": REFUSALS.get(option.refuses),
     }
     if option.panel == ARGUMENT:

@@ -6,6 +6,7 @@ PSNR alone, so that no choice of metrics changes it.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.means import summarise
-from benchmark.rows.stored import DatasetResults, Source, read_rows, summarised
+from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Summary, curves
 from benchmark.rows.systems import System, family, find_label, is_users, kind, label_of
 from benchmark.rows.variants import Anchor, are_of, pairs_of
@@ -33,23 +34,15 @@ def read_compared(
     *,
     anchor: str = "",
     instead: bool = False,
-    common: bool = False,
-    pooled: bool = False,
-    allow_few: bool = False,
     **options: Any,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment and of its anchor.
 
-    anchor, instead: as of `with_anchor`. common, pooled, allow_few: as of `stored.summarised`.
-    Other arguments as of `stored.read_rows`.
+    anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
     """
-    reading = read_rows(
-        source.results, source.dataset, codecs, metrics, rows=source.rows, **options
-    )
-    rows, chosen = with_anchor(reading.rows, reading.others, anchor, instead)
-    return summarised(
-        reading, rows, metrics, chosen, common=common, pooled=pooled, allow_few=allow_few
-    )
+    joined = partial(with_anchor, named=anchor, instead=instead)
+    of = source.results, source.dataset, codecs, metrics
+    return read_results(*of, rows=source.rows, joined=joined, **options)
 
 
 def with_anchor(

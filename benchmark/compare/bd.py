@@ -6,7 +6,7 @@ distortion, and in a metric that no codec was trained on.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.curves import Curve, Delta, bd_rate, cut
+from benchmark.compare.curves import Curve, Delta, Form, bd_rate, cut
 from benchmark.compare.interval import Interval
-from benchmark.metrics.metric import RESCORE, Again, Metric
+from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 from benchmark.rows.systems import trained_on
@@ -31,36 +31,39 @@ HELD_OUT = (
 INDEPENDENT = metric_named(HELD_OUT[0]).column
 
 
-class ImagesDelta(NamedTuple):
-    """BD-rates of single images, percent; without any, `why`."""
-
-    value: float | None = None  # the mean
-    images: int | None = None  # in the mean
-    refused: int | None = None  # images whose curves cannot be compared
-    doubtful: int | None = (
-        None  # of `images`, those whose curves share under half of what they span
-    )
-    median: float | None = None
-    quartiles: tuple[float, float] | None = None
-    interval: Interval | None = None  # of the mean; None for a single image
-    why: str = ""  # there is no value
-
-
 class Comparison(NamedTuple):
-    """A codec variant compared with the anchor under one metric."""
+    """A curve beside an anchor's in a metric; of a codec's rows also names and images' BD-rates."""
 
-    column: str
-    label: str
-    anchor: str
-    rate: Delta  # BD-rate of the mean curves, percent
-    images_rate: ImagesDelta  # BD-rates of single images
-    quality: Delta  # BD-metric of the mean curves, see `bd_metric`
+    rate: Delta = Delta()  # BD-rate of the mean curves, percent
+    quality: Delta = Delta()  # BD-metric of the mean curves, see `bd_metric`
+    crossing: float | None = None  # the metric's value from which the other one needs fewer bits
+    column: str = ""
+    label: str = ""
+    anchor: str = ""
     rate_interval: Interval | None = None  # of `rate`, over images
     few: bool = False  # a distribution metric over so few images that it is marked
     # Points of either curve off its Pareto front, each with how much better another point of no
     # higher rate is, in units of the axis: "webp quality=20 by 0.5".
     left_out: tuple[str, ...] = ()
-    crossing: float | None = None  # the metric's value from which the other one needs fewer bits
+    images: int | None = None  # with a BD-rate of their own curves, percent; of these:
+    images_refused: int | None = None  # the other images, whose curves cannot be compared
+    images_rate: float | None = None  # the mean
+    images_interval: Interval | None = None  # of the mean; None for a single image
+    images_median: float | None = None
+    images_quartiles: tuple[float, float] | None = None
+
+
+ITSELF = Comparison(Delta(0.0, 1.0), Delta(0.0, 1.0))  # the anchor's curve
+
+
+def compared(
+    anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
+) -> Comparison:
+    """Compare a curve with an anchor's, arguments as of `bjontegaard`."""
+    rate = bd_rate(anchor, test, any_overlap, form=form)
+    crosses = rd.crossing(anchor, test) if rate.value is not None else None
+    quality = rd.bd_metric(anchor, test, metric, any_overlap, form)
+    return Comparison(rate, quality, None if crosses is None else metric.value(crosses))
 
 
 def compare(
@@ -81,26 +84,21 @@ def compare(
     for label in summary.labels:
         if label == anchor:
             continue
-        key = metric.column, label, anchor
-        if anchor not in of or label not in of:
-            why = f"{'it' if anchor in of else anchor} has no complete point"
-            result.append(Comparison(*key, Delta(why=why), ImagesDelta(why=why), Delta(why=why)))
-            continue
-        both = of[anchor], of[label]
-        first, second = (cut(rd.mean_curve(points, metric), up_to_bpp) for points in both)
-        pair = rd.compared(first, second, metric, any_overlap)
-        result.append(
-            Comparison(
-                *key,
-                pair.rate,
-                _of_images(*both, metric, up_to_bpp, any_overlap),
-                pair.quality,
-                intervals.get(label) if pair.rate.value is not None else None,
-                any(metric.few(p.means[metric.column].images) for side in both for p in side),
-                tuple(p for points in both for p in _left_out(points, metric, up_to_bpp)),
-                pair.crossing,
+        if anchor in of and label in of:
+            both = of[anchor], of[label]
+            first, second = (cut(rd.mean_curve(points, metric), up_to_bpp) for points in both)
+            comparison = compared(first, second, metric, any_overlap)
+            known = comparison.rate.value is not None
+            comparison = comparison._replace(
+                rate_interval=intervals.get(label) if known else None,
+                few=any(metric.few(p.means[metric.column].images) for side in both for p in side),
+                left_out=tuple(p for points in both for p in _left_out(points, metric, up_to_bpp)),
+                **_of_images(*both, metric, up_to_bpp, any_overlap),
             )
-        )
+        else:
+            none = Delta(why=f"{'it' if anchor in of else anchor} has no complete point")
+            comparison = Comparison(none, none)
+        result.append(comparison._replace(column=metric.column, label=label, anchor=anchor))
     return result
 
 
@@ -108,7 +106,7 @@ def rate_intervals(
     summary: Summary, metric: Metric, anchor: str, up_to_bpp: float | None = None
 ) -> dict[str, Interval]:
     """Return the intervals of codecs' BD-rates of mean curves against the anchor's, over images."""
-    if not metric.by_image or summary.average != "per_image":
+    if not metric.by_image or summary.pooled:
         return {}
     left_out = {
         label: over_images.resampled_curve(points, metric, over_images.set_and_left_out)
@@ -129,31 +127,29 @@ def _of_images(
     metric: Metric,
     up_to_bpp: float | None,
     any_overlap: bool,
-) -> ImagesDelta:
+) -> dict[str, Any]:
+    """Return the fields of a comparison on images' BD-rates; none where no image has one."""
     if metric.of_sets:
-        return ImagesDelta(why="it is a metric of whole sets, with no curve of a single image")
+        return {}
     anchors, tests = rd.image_curves(anchor, metric), rd.image_curves(test, metric)
     deltas = [
-        bd_rate(cut(curve, up_to_bpp), cut(tests[image], up_to_bpp), any_overlap)
+        bd_rate(cut(curve, up_to_bpp), cut(tests[image], up_to_bpp), any_overlap).value
         for image, curve in anchors.items()
     ]
-    numbers = [delta for delta in deltas if delta.value is not None]
-    if not numbers:
-        reasons = [delta.why for delta in deltas if delta.value is None]
-        return ImagesDelta(why=f"in no image: {reasons[0]}")
-    values = np.array([delta.value for delta in numbers])
+    values = np.array([value for value in deltas if value is not None])
+    if not len(values):
+        return {}
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     mean = math.fsum(values.tolist()) / len(values)
     logs = math.log1p(mean / 100) + (values - mean) / (100 + mean)
-    return ImagesDelta(
-        mean,
-        len(values),
-        len(deltas) - len(values),
-        sum(delta.doubtful for delta in numbers),
-        median,
-        (lower, upper),
-        over_images.percent_interval(logs) if len(values) > 1 else None,
-    )
+    return {
+        "images": len(values),
+        "images_refused": len(deltas) - len(values),
+        "images_rate": mean,
+        "images_interval": over_images.percent_interval(logs) if len(values) > 1 else None,
+        "images_median": median,
+        "images_quartiles": (lower, upper),
+    }
 
 
 def _left_out(points: Sequence[Point], metric: Metric, up_to_bpp: float | None) -> list[str]:
@@ -170,59 +166,33 @@ def _left_out(points: Sequence[Point], metric: Metric, up_to_bpp: float | None) 
     ]
 
 
-class Rank(NamedTuple):
-    """A codec variant in a ranking."""
-
-    label: str
-    rates: tuple[Delta, ...]  # BD-rates (%) by the ranking's metrics; 0 for the anchor
-    intervals: tuple[Interval | None, ...]  # of `rates`, where comparisons were given
-    bpp: tuple[float, float] | None  # lowest and highest mean rate of the points of `images`
-    encode_seconds: float | None  # per image, mean over the settings that were timed
-    decode_seconds: float | None
-    images: int  # least of its points, of those that are compared if any is
-
-    @property
-    def bd_rates(self) -> tuple[float | None, ...]:
-        """The BD-rates in percent by the ranking's metrics; None where there is none."""
-        return tuple(rate.value for rate in self.rates)
-
-
 class Ranking(NamedTuple):
     """Codec variants, best first; those without a BD-rate in the first metric come last."""
 
     anchor: str
     metrics: tuple[Metric, ...]  # a distortion, the held-out metric, `asked`, as far as measured
-    ranks: tuple[Rank, ...]
+    # For each codec, JSON values only. `images` are the fewest of its points, of those that are
+    # compared if any is; rates are of these, seconds means over the settings that were timed.
+    records: tuple[dict[str, Any], ...]
+    comparisons: Mapping[tuple[str, str], Comparison] = {}  # by codec and column of a metric
     absent: tuple[tuple[Metric, str], ...] = ()  # metrics that some codec has no value of, and why
     bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
-    again: Again = RESCORE  # of the summary
+    again: str = RESCORE  # as `Summary.again`
     images: tuple[int, ...] = ()  # that the means of `metrics` are over
     up_to_bpp: float | None = None  # where all curves were cut
     asked: tuple[Metric, ...] = ()  # those that are shown since they were named alone
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the codec variants, in order."""
+        return tuple(record["codec"] for record in self.records)
+
+    @property
     def ranked(self) -> bool:
         """True if any codec but the anchor has a BD-rate."""
-        others = (codec.bd_rates for codec in self.ranks if codec.label != self.anchor)
-        return any(rate is not None for rates in others for rate in rates)
-
-    def for_machines(self) -> list[dict[str, Any]]:
-        """Return one record for each codec, JSON values only, best first."""
-        columns = [metric.column for metric in self.metrics]
-        return [
-            {
-                "codec": codec.label,
-                "anchor": self.anchor,
-                "bd_rate_percent": dict(zip(columns, codec.bd_rates, strict=True)),
-                "lowest_bpp": codec.bpp and codec.bpp[0],
-                "highest_bpp": codec.bpp and codec.bpp[1],
-                "encode_seconds": codec.encode_seconds,
-                "decode_seconds": codec.decode_seconds,
-                "images": codec.images,
-            }
-            for codec in self.ranks
-        ]
+        of = self.comparisons.items()
+        return any(each.rate.value is not None for (label, _), each in of if label != self.anchor)
 
 
 def rank_by_bd_rate(
@@ -243,42 +213,47 @@ def rank_by_bd_rate(
     first = (*ranking, *more)
     known = {metric.column: curves(summary, metric) for metric in first}
     ranked = tuple(metric for metric in first if anchor in known[metric.column]) or first
-    rates: dict[tuple[str, str], Delta] = {}
-    intervals: dict[tuple[str, str], Interval | None] = {}
-    for comparison in comparisons or ():
-        key = comparison.label, comparison.column
-        rates[key], intervals[key] = comparison.rate, comparison.rate_interval
+    beside = {(each.label, each.column): each for each in comparisons or ()}
     for metric in ranked if comparisons is None else ():
         of = {
             label: rd.mean_curve(points, metric) for label, points in known[metric.column].items()
         }
         if anchor in of:
-            rates |= {(name, metric.column): bd_rate(of[anchor], of[name]) for name in of}
+            rates = {name: bd_rate(of[anchor], of[name]) for name in of}
+            beside |= {(name, metric.column): Comparison(rate) for name, rate in rates.items()}
 
-    def rate(label: str, column: str) -> Delta:
+    def comparison(label: str, column: str) -> Comparison:
         if lacks := next((name for name in (anchor, label) if name not in known[column]), ""):
             common = _common_images(summary, lacks, column)
             how = f"; `bench report --common` compares the {common} that all have" if common else ""
-            return Delta(why=f"{'it' if lacks == label else lacks} has no complete point{how}")
-        return Delta(0.0, 1.0) if label == anchor else rates.get((label, column), none)
+            why = f"{'it' if lacks == label else lacks} has no complete point{how}"
+            return Comparison(Delta(why=why))
+        none = Comparison(Delta(why="no BD-rate was computed"))
+        return ITSELF if label == anchor else beside.get((label, column), none)
 
-    ranks, none = [], Delta(why="no BD-rate was computed")
+    columns = [metric.column for metric in ranked]
+    of_codecs = {(c, name): comparison(c, name) for c in summary.labels for name in columns}
+    records = []
     for label in summary.labels:
-        keys = [(label, metric.column) for metric in ranked]
-        deltas = [rate(*key) for key in keys]
         points = [point for point in summary.points if point.label == label]
         whole = [point for of in known.values() for point in of.get(label, ())] or points
         bpp = [point.bpp for point in whole if point.bpp]
-        seconds = [[p.means[name].value for p in points] for name in SECONDS]
-        timed = [[value for value in values if value is not None] for values in seconds]
-        encode, decode = (fmean(values) if values else None for values in timed)
-        ends = (min(bpp), max(bpp)) if bpp else None
-        images = min(point.images for point in whole)
-        of_rates = tuple(map(intervals.get, keys))
-        ranks.append(Rank(label, tuple(deltas), of_rates, ends, encode, decode, images))
+        record: dict[str, Any] = {
+            "codec": label,
+            "anchor": anchor,
+            "bd_rate_percent": {name: of_codecs[label, name].rate.value for name in columns},
+            "lowest_bpp": min(bpp, default=None),
+            "highest_bpp": max(bpp, default=None),
+        }
+        for name in SECONDS:
+            means = [p.means[name].value for p in points]
+            timed = [value for value in means if value is not None]
+            record[name] = fmean(timed) if timed else None
+        records.append({**record, "images": min(point.images for point in whole)})
 
-    def order(rank: Rank) -> tuple[float, ...]:
-        return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
+    def order(record: Mapping[str, Any]) -> tuple[float, ...]:
+        rates = record["bd_rate_percent"].values()
+        return tuple(math.inf if rate is None else rate for rate in rates)
 
     measured = {point.label for point in summary.points if point.images}
     absent = [
@@ -286,11 +261,17 @@ def rank_by_bd_rate(
         for metric in dict.fromkeys((*first, *(m for m in metrics if m.column == INDEPENDENT)))
         if {point.label for point in summary.points if point.has(metric.column)} < measured
     ]
-    ordered = tuple(sorted(ranks, key=order))
-    over = tuple(images_in(summary, metric) for metric in ranked)
-    shown = tuple(absent), summary.bundled
-    asked = tuple(metric for metric in ranked if metric in more)
-    return Ranking(anchor, ranked, ordered, *shown, again=summary.again, images=over, asked=asked)
+    return Ranking(
+        anchor,
+        ranked,
+        tuple(sorted(records, key=order)),
+        of_codecs,
+        tuple(absent),
+        summary.bundled,
+        again=summary.again,
+        images=tuple(images_in(summary, metric) for metric in ranked),
+        asked=tuple(metric for metric in ranked if metric in more),
+    )
 
 
 def _common_images(summary: Summary, label: str, column: str) -> int:

@@ -31,10 +31,15 @@ MOST_LEFT_OUT = 0.2  # share of a curve's points off the Pareto front; beyond it
 
 
 class Curve(NamedTuple):
-    """Rates and qualities, each of shape (points,); more quality is better."""
+    """Rates and qualities of shape (points,) or (weightings of images, points); more is better."""
 
     bpp: Float64Array
     quality: Float64Array
+
+    @property
+    def log_rate(self) -> Float64Array:
+        """The logarithm (base 10) of the rates."""
+        return np.log10(self.bpp)
 
 
 class Delta(NamedTuple):
@@ -57,14 +62,6 @@ class Delta(NamedTuple):
         """The value of a delta that has one, as all have that a figure or a table shows."""
         assert self.value is not None, self.why
         return self.value
-
-
-class Pair(NamedTuple):
-    """Two curves of a metric, the second compared with the first."""
-
-    rate: Delta  # percent
-    quality: Delta  # see `bd_metric`
-    crossing: float | None  # the metric's value from which the other one needs fewer bits
 
 
 def bjontegaard(
@@ -94,7 +91,7 @@ def bjontegaard(
                 why=f"{points - kept} of {points} points of {whose} lie below its Pareto front, "
                 f"more than one in five: {below_text(curve)}"
             )
-    by_rate = [(np.log10(front.bpp), front.quality) for front in fronts]
+    by_rate = [(front.log_rate, front.quality) for front in fronts]
     axes = [(y, x) for x, y in by_rate] if what == "rate" else by_rate
     spans = [x for x, _ in axes]
     lows, highs = ([end(span) for span in spans] for end in (np.min, np.max))
@@ -135,19 +132,6 @@ def bd_metric(
         return delta
     change = delta.value if metric.better == "higher" else -delta.value
     return delta._replace(value=100 * (10**change - 1) if metric.scale == "decades" else change)
-
-
-def compared(
-    anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
-) -> Pair:
-    """Return all that is said of a curve beside an anchor's, arguments as of `bjontegaard`."""
-    rate = bd_rate(anchor, test, any_overlap, form=form)
-    crosses = crossing(anchor, test) if rate.value is not None else None
-    return Pair(
-        rate,
-        bd_metric(anchor, test, metric, any_overlap, form),
-        None if crosses is None else metric.value(crosses),
-    )
 
 
 def below_text(curve: Curve) -> str:
@@ -223,8 +207,8 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
 
 def quality_at(front: Curve, log_rate: float) -> float:
     """Return the quality of a Pareto front at a rate, given as log10; NaN beyond its ends."""
-    x = np.log10(front.bpp)[None]
-    return float(interpolated(x, front.quality[None], np.array([log_rate]))[0])
+    x, y = front.log_rate[None], front.quality[None]
+    return float(interpolated(x, y, np.array([log_rate]))[0])
 
 
 def log_rate_at(front: Curve, quality: float) -> float:
@@ -234,7 +218,7 @@ def log_rate_at(front: Curve, quality: float) -> float:
 
 def log_rates_at(front: Curve, at: Float64Array) -> Float64Array:
     """Return `log_rate_at` of each quality, shape (qualities,)."""
-    axes = front.quality, np.log10(front.bpp)
+    axes = front.quality, front.log_rate
     x, y = (np.broadcast_to(axis, (len(at), len(axis))) for axis in axes)
     return interpolated(x, y, at)
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Float64Array, Setting
+from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
+from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import without_seed
@@ -57,19 +58,12 @@ def set_and_draws(images: int) -> Float64Array:
     return np.vstack([np.full(images, 1 / images), image_draws(images)])
 
 
-class ResampledCurve(NamedTuple):
-    """A mean curve under several weightings of its images; arrays of shape (weightings, points)."""
-
-    log_rate: Float64Array  # log10 of bits per pixel
-    quality: Float64Array  # more is better
-
-
 def resampled_curve(
     points: Sequence[Point],
     metric: Metric,
     weights: Callable[[int], Float64Array],
     pooled: bool = False,
-) -> ResampledCurve:
+) -> Curve:
     """Return the curve of points over the same images for each weighting of these.
 
     Images without a value take no part. weights: from the number of images to weights, shape
@@ -85,7 +79,7 @@ def resampled_curve(
         rates = (weight @ (rates * pixels)) / (weight @ pixels)
     else:
         rates = weight @ rates
-    return ResampledCurve(np.log10(rates), rd.qualities(weight @ values, metric))
+    return Curve(rates, rd.qualities(weight @ values, metric))
 
 
 def percentile_interval(resampled: Float64Array) -> Interval:
@@ -190,29 +184,20 @@ def point_interval(point: Point, metric: Metric) -> Interval | None:
     return jackknife_interval(values) if metric.of_sets else bootstrap_interval(values)
 
 
-class DrawSpread(NamedTuple):
-    """The mean of a metric over several drawings of the same images from the same bytes."""
-
-    label: str  # of the codec variant at its first seed
-    setting: Setting
-    metric: Metric
-    draws: int
-    mean: float  # over images and drawings
-    over_draws: Interval  # lowest and highest mean over images of a drawing
-    over_images: Interval | None  # that other images would give, of the mean over drawings
-
-
-def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[DrawSpread]:
+def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """Return the spread over drawings of each codec that was measured with several seeds.
 
-    Points whose options differ in the seed alone belong together; those whose images differ are
-    left out, as are metrics that one of them lacks.
+    A record is a metric of a codec at a setting: `label` of its first seed, number of `draws`,
+    `mean` over images and drawings, `over_draws` the lowest and highest mean of a drawing,
+    `over_images` the interval of the mean that other images would give. Points whose options differ
+    in the seed alone belong together; those whose images differ are left out, as are metrics that
+    one of them lacks.
     """
     groups = by_key(
         ((point.edition.codec, without_seed(point.edition.variant), point.setting), point)
         for point in summary.points
     )
-    spreads = []
+    spreads: list[dict[str, Any]] = []
     for (_, _, setting), points in groups.items():
         first = min(points, key=lambda point: (len(point.label), point.label))
         if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
@@ -223,9 +208,17 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[DrawSpread
             if len(known) == len(points):
                 values = np.mean([point.image_values[metric.column] for point in points], axis=0)
                 averaged = replace(first, image_values={metric.column: values})
-                spread = first.label, setting, metric, len(points), float(np.mean(known))
-                ends = Interval(min(known), max(known)), point_interval(averaged, metric)
-                spreads.append(DrawSpread(*spread, *ends))
+                spreads.append(
+                    {
+                        "label": first.label,
+                        "setting": str(setting),
+                        "metric": metric.column,
+                        "draws": len(points),
+                        "mean": float(np.mean(known)),
+                        "over_draws": Interval(min(known), max(known)),
+                        "over_images": point_interval(averaged, metric),
+                    }
+                )
     return spreads
 
 
@@ -245,7 +238,7 @@ def records(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]
 
 
 def bd_rate_interval(
-    anchor: ResampledCurve | None, test: ResampledCurve | None, up_to_bpp: float | None = None
+    anchor: Curve | None, test: Curve | None, up_to_bpp: float | None = None
 ) -> Interval | None:
     """Return the interval (percent) of the BD-rate of two mean curves.
 
@@ -262,26 +255,24 @@ def bd_rate_interval(
     return percent_interval(of_set + (len(left_out) - 1) * (left_out.mean() - left_out))
 
 
-def bd_rates(
-    anchor: ResampledCurve, test: ResampledCurve, up_to_bpp: float | None = None
-) -> Float64Array:
+def bd_rates(anchor: Curve, test: Curve, up_to_bpp: float | None = None) -> Float64Array:
     """Return the BD-rate of every weighting in percent, (weightings,); NaN where there is none."""
     ordered, masks = [], []
     for curve in (anchor, test):
-        order = np.lexsort((-curve.quality, curve.log_rate))
+        order = np.lexsort((-curve.quality, curve.bpp))
         rates, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
         best = np.maximum.accumulate(quality, axis=1)
-        ordered.append(ResampledCurve(rates, quality))
+        ordered.append(Curve(rates, quality))
         masks.append(np.diff(best, axis=1, prepend=-np.inf) > 0)
-    cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
+    most = math.inf if up_to_bpp is None else up_to_bpp
     # Weightings that keep the same points are computed together: nearly all of them, as a rule.
-    shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
+    shapes = np.hstack([*masks, *(curve.bpp < most for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
     for kind in range(len(kinds)):
         alike = kind_of == kind
         first, second = (
-            _cut(ResampledCurve(*(axis[alike][:, mask[alike][0]] for axis in curve)), cut)
+            _cut(Curve(*(axis[alike][:, mask[alike][0]] for axis in curve)), most)
             for curve, mask in zip(ordered, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
@@ -290,7 +281,7 @@ def bd_rates(
     return rates
 
 
-def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
+def _bd_rates(anchor: Curve, test: Curve) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
@@ -303,13 +294,13 @@ def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
         return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
 
 
-def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
+def _cut(curve: Curve, up_to_bpp: float) -> Curve:
     """Return curves that end at a rate, as `curves.cut` does; all have one shape."""
-    below = curve.log_rate[0] < log_rate
-    rates, quality = curve.log_rate[:, below], curve.quality[:, below]
+    below = curve.bpp[0] < up_to_bpp
+    rates, quality = curve.bpp[:, below], curve.quality[:, below]
     if below.all() or not below.any():
-        return ResampledCurve(rates, quality)
-    at = np.full(len(quality), log_rate)
-    ends = rd.interpolated(*curve, at)
+        return Curve(rates, quality)
+    at = np.full(len(quality), up_to_bpp)
+    ends = rd.interpolated(curve.log_rate, curve.quality, np.log10(at))
     ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
-    return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))
+    return Curve(np.column_stack([rates, at]), np.column_stack([quality, ends]))

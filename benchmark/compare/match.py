@@ -39,9 +39,7 @@ FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio
 
 
 MATCHED = opt(
-    COMPARED,
-    "The metric that has to match, and others to show, or 'all'; alone: the usual ones.",
-    completes="metrics",
+    COMPARED, "The metric that has to match, and others to show, or 'all'; alone: the usual ones."
 )
 TOLERATED = opt(
     MANNER,
@@ -98,7 +96,7 @@ def match(
     has = {name: 1 for of in matched for name, mean in of.averages.items() if mean.pairs}
     wanted = [of.column for of in shown] if others else [by.column, *overview_columns(has)]
     absent = [
-        Absent(of.label, "no values", stored.summary.again.command(name).strip("`"))
+        Absent(of.label, "no values", f"{stored.summary.again} --metrics {name}")
         for name, of in zip(names, shown, strict=True)
         if has and of.column not in has
     ]

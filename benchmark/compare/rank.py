@@ -24,7 +24,7 @@ from benchmark.compare import interval as over_images
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
-from benchmark.compare.interval import Interval, ResampledCurve
+from benchmark.compare.interval import Interval
 from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -110,7 +110,7 @@ class Ranked(NamedTuple):
 
 
 AT = opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", many="repeated")
-SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.", completes="metrics")
+SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
 WHOSE = opt(MANNER, "What has the rate or value: each image, or the set as a whole.")
 ALL_REACH = opt(MANNER, "Average over the images that all codecs reach, and rank those.")
 
@@ -436,8 +436,9 @@ class _SetCurves:
     def __init__(self, target: Target, by: Metric, points: Mapping[str, Sequence[Point]]) -> None:
         self.points = points
         self.images = set(points[by.column][0].image_ids.tolist())
-        log_rate, quality = self._curve(by, self._known(by))
-        self.span = _span([Curve(10 ** log_rate[0], quality[0])], target, by)
+        curve = self._curve(by, self._known(by))
+        log_rate, quality = curve.log_rate, curve.quality
+        self.span = _span([Curve(*(axis[0] for axis in curve))], target, by)
         if target.name == RATE:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
@@ -451,14 +452,14 @@ class _SetCurves:
         point, *_ = self.points[metric.column]
         return {*point.image_ids[np.isfinite(point.image_values[metric.column])].tolist()}
 
-    def _curve(self, metric: Metric, images: Collection[int]) -> ResampledCurve:
+    def _curve(self, metric: Metric, images: Collection[int]) -> Curve:
         """Return the curve of the settings on the Pareto front of the set, by rising rate."""
         points = [over(p, images, [metric.column]) for p in self.points[metric.column]]
         curve = over_images.resampled_curve(points, metric, over_images.set_and_draws, pooled=True)
         of_set = np.stack([axis[0] for axis in curve], axis=1)
         kept = np.stack(rd.pareto_front(Curve(*of_set.T)), axis=1)  # equal settings are one
         front = [int((of_set == point).all(axis=1).argmax()) for point in kept]
-        return ResampledCurve(*(axis[:, front] for axis in curve))
+        return Curve(*(axis[:, front] for axis in curve))
 
     def rates(self, _: Sequence[int]) -> Float64Array:
         """Return the rate of the set, then of every draw."""
@@ -469,7 +470,8 @@ class _SetCurves:
         known = self._known(metric) if metric.column in self.points else set()
         if not known.issuperset(images) or (metric.of_sets and len(known) > len(images)):
             return None
-        qualities = interpolated(*self._curve(metric, images), self._log_rate)
+        curve = self._curve(metric, images)
+        qualities = interpolated(curve.log_rate, curve.quality, self._log_rate)
         return np.array([*map(metric.value, qualities)]) if math.isfinite(qualities[0]) else None
 
     @staticmethod

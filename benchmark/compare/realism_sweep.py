@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmark.compare.builds import beta_of, betas
 from benchmark.compare.curves import interpolated
-from benchmark.compare.system_curve import SystemCurve, measured_curves
+from benchmark.compare.system_curve import INTERPOLATED, CurvePoint, SystemCurve, measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
@@ -21,22 +21,12 @@ METHODS = {system.method: system._replace(name=system.method)
            for system in reversed(GROUPED_SYSTEMS)}  # fmt: skip
 
 
-class ValueAtRate(NamedTuple):
-    """A metric's value at a rate."""
-
-    bpp: float
-    value: float
-    how: Literal["point", "interpolated"]
-    protocol: str = ""
-    source: str = ""
-
-
 class SweepStep(NamedTuple):
     """Distortion and realism of a system at a choice of realism."""
 
     setting: str  # "β=3.84"; empty where the system has no choice
-    distortion: ValueAtRate
-    realism: ValueAtRate
+    distortion: CurvePoint
+    realism: CurvePoint
 
 
 class RealismSweep(NamedTuple):
@@ -137,8 +127,8 @@ def _step(
     return SweepStep(name, x, y) if x and y else None
 
 
-def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | None:
-    """Return the value of a curve at a rate; None where it has none.
+def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoint | None:
+    """Return the point of a curve at a rate, whose `how` says if it is one; None without one.
 
     Between two points the curve is interpolated as in BD-rates, over the logarithm of the rate, and
     `by_decades` over that of the value, whose points are those above 0. At its ends and in wide
@@ -149,7 +139,6 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | N
     if not points:
         return None
     nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))
-    origin = nearest.protocol, nearest.source
     below = [point for point in points if point.bpp <= bpp]
     above = [point for point in points if point.bpp > bpp]
     between = below and above and above[0].bpp <= WIDEST_GAP * below[-1].bpp
@@ -158,9 +147,9 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | N
         values = np.array([points[at].value for at in first])
         y = np.log(values) if by_decades else values
         (at,) = interpolated(np.log(rates)[None], y[None], np.array([math.log(bpp)])).tolist()
-        return ValueAtRate(bpp, math.exp(at) if by_decades else at, "interpolated", *origin)
-    near = ValueAtRate(nearest.bpp, nearest.value, "point", *origin)
-    return near if _ratio(nearest.bpp, bpp) <= MATCHED else None
+        value = math.exp(at) if by_decades else at
+        return nearest._replace(bpp=bpp, value=value, how=INTERPOLATED)
+    return nearest._replace(how="point") if _ratio(nearest.bpp, bpp) <= MATCHED else None
 
 
 def _ratio(first: float, second: float) -> float:
@@ -170,9 +159,11 @@ def _ratio(first: float, second: float) -> float:
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:
     """Return a flat record for every step, as it is plotted."""
 
-    def columns(name: str, value: ValueAtRate) -> dict[str, Any]:
-        fields = value._asdict()
-        return {name: fields.pop("value"), **{f"{name}_{key}": of for key, of in fields.items()}}
+    def columns(name: str, point: CurvePoint) -> dict[str, Any]:
+        more = {
+            f"{name}_{key}": getattr(point, key) for key in ("bpp", "how", "protocol", "source")
+        }
+        return {name: point.value, **more}
 
     return [
         {

@@ -25,10 +25,10 @@ from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import DatasetResults, Source, read_rows, summarised
+from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Mean, Point, Summary, own_caveats
 from benchmark.rows.systems import marked_bundled
-from benchmark.rows.variants import every_variant, named_variants
+from benchmark.rows.variants import NO_ANCHOR, every_variant, named_variants
 from benchmark.system.text import counted
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
@@ -42,12 +42,11 @@ Surface = tuple[Float64Array, Float64Array, Float64Array]
 
 # Metrics of single images to compare in, where no row has a value of the one that was asked for
 OTHERS = {"distortion": ("psnr", "ms_ssim"), "realism": ("lpips_squeeze", "dists", "lpips")}
-DISTORTION = opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics")
+DISTORTION = opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.")
 REALISM = opt(
     COMPARED,
     "The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual quality "
     "(lpips_squeeze, dists).",
-    completes="metrics",
 )
 OF_BUILD = opt(
     COMPARED,
@@ -86,10 +85,10 @@ def tradeoff(
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     both = f"{codec},{against}"
-    reading = read_rows(source.results, source.dataset, both, names, rows=source.rows)
-    stored = summarised(
-        reading, every_variant(reading.rows, reading.others), names, allow_few=allow_few
-    )
+    stored = read_results(
+        source.results, source.dataset, both, names, rows=source.rows, allow_few=allow_few,
+        joined=lambda rows, others: (every_variant(rows, others), NO_ANCHOR),
+    )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)
     mine, others = _families(stored.summary, codec, against, metrics, build)
@@ -286,7 +285,8 @@ def over(
 def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Surface:
     points = of_both(points, distortion, realism)
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
-    log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
+    curve = resampled_curve(points, replace(distortion, scale="linear"), _weights)
+    log_rate, quality = curve.log_rate, curve.quality
     at_realism = resampled_curve(points, realism, _weights).quality
     order = np.lexsort((-quality[0], log_rate[0]))  # of settings of one rate, the best
     kept = order[np.unique(log_rate[0][order], return_index=True)[1]]

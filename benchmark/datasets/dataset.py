@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark import plugins
+from benchmark.answer import Absent
 from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError, near
 from benchmark.registry import (
     DATASETS,
@@ -112,20 +113,11 @@ class Source(NamedTuple):
     colours: str = ""  # `Photograph.colours`
 
 
-class Refused(NamedTuple):
-    """File that cannot be measured, and why."""
+def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Absent]:
+    """Return every file as a source, or by name why it is none: "is empty".
 
-    file: ImageFile
-    why: str  # rest of a sentence that begins with the file's name: "is empty"
-
-    @property
-    def reason(self) -> str:
-        """The whole sentence."""
-        return f"{self.file.name} {self.why}"
-
-
-def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Refused]:
-    """Return every file as a source or a refusal, in order; unchanged files are not read again."""
+    In order; unchanged files are not read again.
+    """
     # Decoding and hashing release the interpreter's lock.
     with FileMemory() as memory, ThreadPoolExecutor(threads) as pool:
         firsts = range(0, len(files), PROBED_TOGETHER)
@@ -134,20 +126,20 @@ def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Sourc
         return [*chain.from_iterable(sources)]
 
 
-def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Refused]:
+def without_duplicates(sources: Sequence[Source | Absent]) -> list[Source | Absent]:
     """Return the list with repeated images refused, which would count twice in a mean."""
     first: dict[tuple[str, int], str] = {}
-    kept: list[Source | Refused] = []
+    kept: list[Source | Absent] = []
     for source in sources:
-        name = source.file.name
+        own = name = source.file.name if isinstance(source, Source) else source.what
         if isinstance(source, Source):
-            name = first.setdefault((source.sha256, source.width_px), name)
+            name = first.setdefault((source.sha256, source.width_px), own)
         why = f"has the same pixels as {name}: remove one"
-        kept.append(source if name == source.file.name else Refused(source.file, why))
+        kept.append(source if name == own else Absent(own, why))
     return kept
 
 
-def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Refused:
+def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Absent:
     def read() -> tuple[str, int, int, bool, str]:
         from benchmark.datasets.image import read_image
 
@@ -160,9 +152,9 @@ def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Refus
             file, *memory.value(file.path, f"source, with colours, flatten={flatten:d}", read)
         )
     except ImageRefused as refused:
-        return Refused(file, refused.reason.subject if refused.reason else str(refused))
+        return Absent(file.name, refused.reason.subject if refused.reason else str(refused))
     except OSError as error:
-        return Refused(file, f"cannot be read: {error.strerror or error}")
+        return Absent(file.name, f"cannot be read: {error.strerror or error}")
 
 
 def data_folders(data_dir: Path | None = None) -> list[Path]:

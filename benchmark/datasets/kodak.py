@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.answer import Absent
 from benchmark.datasets.dataset import (
     Dataset,
     ImageFile,
     Profile,
-    Refused,
     Source,
     find_images,
     probe,
@@ -85,8 +85,8 @@ def _look(place: Path) -> Sequence[ImageFile]:
     if missing:
         raise Unavailable(f"{place} lacks {listed(missing)}")
     for source in probe(images, flatten=False, threads=cores()):
-        if isinstance(source, Refused):
-            raise Unavailable(f"{place}: {source.reason}")
+        if isinstance(source, Absent):
+            raise Unavailable(f"{place}: {source.what} {source.why}")
         if _picture(source) != source.file.name:
             raise Unavailable(f"{source.file.path} is not the picture of that name")
     return images

@@ -42,7 +42,7 @@ from benchmark.measure.select import (
     measured_before,
     open_matrix,
     open_stored,
-    take_over,
+    unchanged_rows,
 )
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.metric import by_kind, computable, labelled, lacking
@@ -90,8 +90,9 @@ def run(
     with backend_of(request) as backend:
         if here and matrix is None and not measured_before(request):
             worker_context()  # begins to load what workers need
-        matrix, taken = matrix or open_matrix(request), 0
-        if taken := take_over(matrix, request):
+        matrix = matrix or open_matrix(request)
+        if taken := unchanged_rows(matrix, request):
+            matrix.store.append([*taken.values()])
             matrix = matrix_of(request, matrix.sources, matrix.selection, matrix.store)
         # What the nodes of a cluster lack is known once they have reported it.
         absent = lacking(metrics) if here else {}
@@ -102,7 +103,7 @@ def run(
         conditions = Conditions.of(request, matrix.store.folder, backend.device, jobs)
         outcome = _measure(request, matrix, conditions, backend, absent, progress)
     if taken:
-        what = f"{counted(taken, 'cell')} taken over: of checks, or of unchanged weights"
+        what = f"{counted(len(taken), 'cell')} taken over: of unchanged weights"
         outcome = replace(outcome, remarks=(*outcome.remarks, what))
     return _verified(outcome, conditions, progress) if request.verify else outcome
 
@@ -254,9 +255,9 @@ def _record(
         origin=matrix.sources.dataset.origin,
         images=len(matrix.sources.images),
         to_do=len(matrix.to_do),
-        refused_images=[(image.file.name, image.reason) for image in matrix.sources.refused],
+        refused_images=[(of.what, f"{of.what} {of.why}") for of in matrix.sources.refused],
         codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
-        skipped_codecs=matrix.selection.reasons,
+        skipped_codecs={of.what: of.why for of in matrix.selection.skipped},
         packs={
             contender.spec.text: {"path": str(pack.path), "sha256": pack.sha256}
             for contender in contenders
@@ -345,12 +346,12 @@ def backend_of(request: Request) -> Iterator[Backend]:
         )
     from benchmark.measure.ray import RayEngine, joined
 
-    with joined(request.address) as nodes:
+    with joined() as nodes:
         device = use_device(request.device, any(node.gpus for node in nodes))
         remarks: dict[str, None] = {}
 
         def engine(seconds: Seconds) -> Engine:
-            return RayEngine(nodes, seconds, request.gpus_per_worker, remarks).carry_out
+            return RayEngine(nodes, seconds, remarks).carry_out
 
         jobs = request.jobs or max(int(sum(node.cpus for node in nodes)), 1)
         facts = {"engine": "ray", "nodes": [node._asdict() for node in nodes]}

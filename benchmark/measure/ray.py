@@ -19,7 +19,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
-from benchmark.errors import BadPack, BenchError, StoreError, Unavailable, UsageError
+from benchmark.errors import BadPack, BenchError, StoreError, Unavailable
 from benchmark.measure.cells import (
     Cell,
     Conditions,
@@ -72,11 +72,11 @@ class Node(NamedTuple):
 
 
 @contextmanager
-def joined(address: str) -> Iterator[list[Node]]:
-    """Work on a running cluster, that of this machine for `auto`; yield the nodes it has now.
+def joined() -> Iterator[list[Node]]:
+    """Work on the running cluster at $RAY_ADDRESS, else of this machine; yield its nodes of now.
 
     Ray's notes on its nodes, forty lines for a lost one, are not shown. Raises `Unavailable` where
-    no cluster answers, `UsageError`.
+    no cluster answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -86,7 +86,7 @@ def joined(address: str) -> Iterator[list[Node]]:
             "--engine ray needs the Python package ray: "
             "`pip install -r requirements-ray.lock` (docs/cluster.md)"
         ) from error
-    _knock(address)
+    address = _address()
     # Ray takes SIGTERM, which would hide an interruption.
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -120,21 +120,26 @@ def _nodes(ray: Any) -> dict[str, Node]:
     }
 
 
-def _knock(address: str) -> None:
-    """Raise `Unavailable` if nothing listens at the address: Ray itself would wait for minutes."""
-    if address == "auto":  # that of the last `ray start` of this machine
-        file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-        recorded = file.read_text().strip() if file.is_file() else ""
-        if not (address := os.environ.get("RAY_ADDRESS") or recorded):
-            return
+def _address() -> str:
+    """Return HOST:PORT of the cluster of the user, else that of the last `ray start` here.
+
+    Raises `Unavailable` if nothing listens there: Ray itself would wait for minutes.
+    """
+    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    recorded = file.read_text().strip() if file.is_file() else ""
+    address = os.environ.get("RAY_ADDRESS") or recorded
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "/" in host:
-        raise UsageError(f"--address {address!r} is neither auto nor HOST:PORT")
+    if not port.isdecimal() or "/" in host:
+        what = (
+            f"$RAY_ADDRESS is {address!r}, not HOST:PORT" if address else "no Ray cluster is here"
+        )
+        raise Unavailable(f"{what}: {REMEDY}")
     try:
         socket.create_connection((host, int(port))).close()
     except OSError as error:
         what = f"no Ray cluster answers at {address} ({error.strerror or error})"
         raise Unavailable(f"{what}: {REMEDY}") from error
+    return address
 
 
 def variables(device: str) -> dict[str, str]:
@@ -179,19 +184,17 @@ def while_answered(address: str, work: Callable[[Event], Iterator[T]]) -> Iterat
 
 
 class RayEngine:
-    """An engine on the nodes of the cluster that was joined.
+    """An engine on the nodes of the cluster that was joined, with a worker for each GPU.
 
-    gpus: of a worker whose codec runs on a GPU; .5 lets two share it. remarks: gets a sentence on
-    each node that is lost or lacks something, and takes no more part then.
+    remarks: gets a sentence on each node that is lost or lacks something, and takes no more part
+    then.
     """
 
-    def __init__(
-        self, nodes: Sequence[Node], seconds: Seconds, gpus: float, remarks: dict[str, None]
-    ) -> None:
+    def __init__(self, nodes: Sequence[Node], seconds: Seconds, remarks: dict[str, None]) -> None:
         import ray
 
-        self._ray, self._seconds, self._gpus, self._remarks = ray, seconds, gpus, remarks
-        self._gpu_workers = sum(int(node.gpus / gpus) for node in nodes)
+        self._ray, self._seconds, self._remarks = ray, seconds, remarks
+        self._gpu_workers = sum(int(node.gpus) for node in nodes)
 
     def carry_out(self, tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
         """Do all tasks as `local.carry_out` does; raise `HeadLost` when the head is."""
@@ -203,14 +206,11 @@ class RayEngine:
     ) -> Iterator[Finished | None]:
         self._conditions, self._tries = conditions, Counter[str]()
         self._refused: dict[str, str] = {}  # sentences on nodes that lack something
-        self._images: dict[Path, Any] = {}  # references to photographs of tasks in flight
         most = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
         of = {device: [task for task in tasks if task.device == device] for device in most}
         if of["cuda"] and not self._gpu_workers:
-            lacks = "the cluster has none, or none as large as --gpus-per-worker"
-            raise BenchError(
-                f"{counted(len(of['cuda']), 'cell is', 'cells are')} for a GPU, and {lacks}"
-            )
+            those = counted(len(of["cuda"]), "cell is", "cells are")
+            raise BenchError(f"{those} for a GPU, and the cluster has none")
         self._waiting = {device: deque(longest_first(of[device], self._seconds)) for device in most}
         sends = {device: self._sends(device, of[device]) for device in most if of[device]}
         flying: dict[Any, Task] = {}
@@ -227,9 +227,6 @@ class RayEngine:
             ready = self._ray.wait([*flying], timeout=TICK_SECONDS)[0] if flying else ()
             for reference in ready:
                 yield from self._received(flying.pop(reference), reference)
-            if ready:
-                used = {task.source.file.path for task in flying.values() if task.source}
-                self._images = {path: of for path, of in self._images.items() if path in used}
             there = _nodes(self._ray)
             able = [node for name, node in there.items() if name not in self._refused]
             devices = {task.device for task in flying.values()}
@@ -248,23 +245,18 @@ class RayEngine:
         """Return the task of Ray that measures cells for a device, and what they share."""
         names = {*(task.codec.name for task in tasks), *self._conditions.metrics}
         files = {n.partition(":")[0]: file_of(n).read_bytes() for n in filter(names_file, names)}
-        uses = {"num_gpus": self._gpus, "num_cpus": 0} if device == "cuda" else {"num_cpus": 1}
+        uses = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": 1}
         run = Run(replace(self._conditions, device=device), files, variables(device), code_sha256())
         return self._ray.remote(max_retries=0, max_calls=0, **uses)(measure), self._ray.put(run)
 
     def _sent(self, task: Task, remote: Any, run: Any) -> Any:
         """Send a task to nodes that lack nothing; return its reference."""
-        image = self._image(task.source.file.path) if task.source else None
+        image = task.source.file.path.read_bytes() if task.source else None
         refused = ",".join(self._refused)
         where = {"ray.io/node-id": f"!in({refused})"} if refused else {}
         chosen = remote.options(scheduling_strategy="SPREAD", label_selector=where)
         whole, stream = packed(task)
         return chosen.remote(run, whole, image, stream)
-
-    def _image(self, path: Path) -> Any:
-        if path not in self._images:
-            self._images[path] = self._ray.put(path.read_bytes())
-        return self._images[path]
 
     def _received(self, task: Task, reference: Any) -> Iterator[Finished]:
         queue = self._waiting[task.device]

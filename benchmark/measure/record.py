@@ -5,31 +5,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from html import escape
 from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
+from benchmark.answer import Absent
 from benchmark.codec import Setting
-from benchmark.datasets.dataset import Refused
 from benchmark.measure.cells import Cell, Failed, Measured, Task
 from benchmark.measure.local import Finished
-from benchmark.measure.select import Matrix, Skipped
+from benchmark.measure.select import Matrix
 from benchmark.registry import metric_named, scored_by_image
 from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles
-from benchmark.system.text import by_key, counted, listed, range_text
+from benchmark.system.text import counted, listed
 
 if TYPE_CHECKING:
     from benchmark.rows.streams import FeatureFolder
 
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
-SHOWN_CODECS = 6  # of an outcome that is printed
 MANY_ROWS = 2048  # that wait take 20 MB
 MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each takes a millisecond
 
@@ -132,12 +130,12 @@ class Outcome:
         return self.matrix.cells
 
     @property
-    def skipped(self) -> tuple[Skipped, ...]:
+    def skipped(self) -> tuple[Absent, ...]:
         """Codecs that could not run, as asked for, each with the reason."""
         return self.matrix.selection.skipped
 
     @property
-    def refused(self) -> tuple[Refused, ...]:
+    def refused(self) -> tuple[Absent, ...]:
         """Images that cannot be measured, each with the reason."""
         return self.matrix.sources.refused
 
@@ -153,50 +151,19 @@ class Outcome:
         return without_value(self.rows, self.metrics)
 
     def __repr__(self) -> str:
-        """Return at most ten lines: counts, the first codecs and rates, where the rows are."""
-        table = [list(texts) for texts in zip(*self._by_codec(), strict=True)]
-        widths = [max(map(len, texts)) for texts in table]
-        padded = ([f"{t:<{w}}" for t in of] for of, w in zip(table, widths, strict=True))
-        columns = ("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))
-        return "\n".join([self._counts(), *columns, *self._ends()])
-
-    def _repr_html_(self) -> str:
-        """Return the same as HTML, for notebooks."""
-        header, *body = self._by_codec()
-        rows = [f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in of)}</tr>" for of in body]
-        head = "".join(f"<th>{text}</th>" for text in header)
-        ends = "".join(f"<p>{escape(line)}</p>" for line in self._ends())
-        return f"<p>{escape(self._counts())}</p><table>{head}{''.join(rows)}</table>{ends}"
-
-    def _counts(self) -> str:
+        """Return counts, what is left out, and where the rows are, in two or three lines."""
         before = len(self.cells) - self.measured
-        return (
+        kinds = {
+            "skipped": [of.what for of in self.skipped],
+            "refused": [of.what for of in self.refused],
+        }
+        lines = [
             f"{self.matrix.sources.dataset.name}: {counted(len(self.cells), 'cell')}, "
-            f"{self.measured} measured, {len(self.failures)} failed, {before} finished before"
-        )
-
-    def _by_codec(self) -> list[tuple[str, str, str, str]]:
-        """Return the headers, and the texts of the first codecs."""
-        rows = [("codec", "images", "settings", "bpp")]
-        for label, cells in by_key((cell.codec.label, cell) for cell in self.cells).items():
-            of_codec = self.rows.filter(pl.col("cell").is_in([cell.key for cell in cells]))
-            by_setting = of_codec.drop_nulls("bpp").group_by("setting_name", "setting_value")
-            rates = by_setting.agg(pl.col("bpp").mean())["bpp"].sort()
-            span = range_text(rates[0], rates[-1]) if len(rates) else "none"
-            images, settings = {of.image_sha256 for of in cells}, {of.setting for of in cells}
-            rows.append((label, str(len(images)), str(len(settings)), span))
-        if len(rows) > SHOWN_CODECS + 1:
-            more = f"and {len(rows) - SHOWN_CODECS} more"
-            rows = [*rows[:SHOWN_CODECS], (more, "", "", "")]
-        return rows
-
-    def _ends(self) -> list[str]:
-        kinds = ("skipped", listed([of.codec for of in self.skipped])), (
-            "refused", listed([of.file.name for of in self.refused]),
-        )  # fmt: skip
-        absent = "; ".join(f"{what}: {names}" for what, names in kinds if names)
-        where = f"rows in {self.matrix.store.folder}: `load` has them"
-        return [absent, where] if absent else [where]
+            f"{self.measured} measured, {len(self.failures)} failed, {before} finished before",
+            "; ".join(f"{what}: {listed(names)}" for what, names in kinds.items() if names),
+            f"rows in {self.matrix.store.folder}: `load` has them",
+        ]
+        return "\n".join(filter(None, lines))
 
 
 class Rescored(NamedTuple):

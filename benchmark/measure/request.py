@@ -1,7 +1,7 @@
 """A request: everything that a run takes, each option with its default and help."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +19,8 @@ from benchmark.spec import (
     parse_codec,
     plain_codec,
     resolve,
-    split_codecs,
-    text_of_list,
 )
 
-VTM_VARIABLE = "VTM_DIR"
 Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
 
 
@@ -37,13 +34,11 @@ class Request:
         "Comma-separated codecs, each name[:key=value]... or path.py:Class; "
         "'all' are those that can run on this machine.",
         many="listed",
-        completes="codecs",
     )
     dataset: str = option(
         "sample",
         MEASURED,
         "Comma-separated datasets: names, folders of images, path.py:function, hf:USER/NAME.",
-        completes="dataset",
     )
     points: tuple[str, ...] = option(
         (),
@@ -57,7 +52,6 @@ class Request:
         MEASURED,
         "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
         many="listed",
-        completes="metrics",
         python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
     )
     anchor: str = shared("", ANCHOR)
@@ -123,12 +117,8 @@ class Request:
     device: str = option(
         "auto", MANNER, "Device for neural networks: auto, cpu, cuda or a card, cuda:1."
     )
-    engine: str = option("local", MANNER, "local: this machine; ray: the nodes of a Ray cluster.")
-    address: str = option(
-        "auto", MANNER, "Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine."
-    )
-    gpus_per_worker: float = option(
-        1.0, MANNER, "With Ray, GPUs per worker of a GPU codec; 0.5: two share one.", least=0.01
+    engine: str = option(
+        "local", MANNER, "local: this machine; ray: the nodes of the cluster at $RAY_ADDRESS."
     )
 
     keep: bool = option(
@@ -152,9 +142,6 @@ class Request:
         ORIGIN,
         "Folder searched for weight files first; then $BENCH_WEIGHTS and torch's cache.",
     )
-    vtm_dir: Path | None = option(
-        None, ORIGIN, "Folder of VTM's programs; default: $VTM_DIR, else the PATH."
-    )
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for a time limit that is none."""
@@ -164,29 +151,34 @@ class Request:
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """Return a request of values as the command line or Python has them.
+        """Return a request with the whole names of metrics, and points of a mapping as texts.
 
-        codecs and metrics: a comma-separated text, or names. points: texts, or a mapping from
-        "codec.setting" to values. Folders: texts or paths. Raises `UnknownName` for metrics that
-        there are not, `TypeError` for an option that there is not.
+        points: texts, or a mapping from "codec.setting" to values. Raises `UnknownName` for metrics
+        that there are not, `TypeError` for an option that there is not.
         """
-        codecs = values.get("codecs", "")
+        codecs = values.get("codecs", ())
         for codec in codecs if isinstance(codecs, Collection) else [codecs]:
             if not isinstance(codec, str):
                 raise UsageError(f"a codec is a text, 'jpeg' or './mine.py:Mine', not {codec!r}")
-        forms = {name: _FORMS[name](values[name]) for name in values if name in _FORMS}
-        return cls(**{**values, **forms})
+        points = values.get("points", ())
+        if isinstance(points, Mapping):
+            texts = {name: ",".join(format(of, ".17g") for of in points[name]) for name in points}
+            values["points"] = tuple(f"{name}={of}" for name, of in texts.items())
+        if values.get("metrics"):
+            from benchmark.rows.schema import metric_names
+
+            values["metrics"] = metric_names(values["metrics"])
+        return cls(**values)
 
     def of_each_dataset(self) -> list[Self]:
         """Return a request for each of the datasets."""
         return [replace(self, dataset=name) for name in listed_datasets(self.dataset)]
 
     def use_folders(self) -> None:
-        """Look for weights and programs in the given folders; `UsageError` for what is none."""
-        from benchmark.system.settings import use_program_folder, use_weights_folder
+        """Look for weights in the given folder; `UsageError` for what is none."""
+        from benchmark.system.settings import use_weights_folder
 
         use_weights_folder(self.weights_dir)
-        use_program_folder(VTM_VARIABLE, self.vtm_dir)
 
 
 def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
@@ -276,35 +268,3 @@ def finite_number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is no finite number")
     return int(value) if value.is_integer() else value
-
-
-def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
-    from benchmark.rows.schema import metric_names
-
-    return metric_names(asked) if asked else ()
-
-
-def _datasets(listed: Path | Sequence[str]) -> str:
-    return text_of_list([listed] if isinstance(listed, Path) else listed)
-
-
-def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) -> tuple[str, ...]:
-    if isinstance(points, str):
-        return (points,)
-    if isinstance(points, Mapping):
-        values = {name: (format(value, ".17g") for value in of) for name, of in points.items()}
-        return tuple(f"{name}={','.join(texts)}" for name, texts in values.items())
-    return tuple(points or ())
-
-
-_FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "codecs": lambda codecs: tuple(split_codecs(codecs) if isinstance(codecs, str) else codecs),
-    "dataset": lambda names: names if isinstance(names, str) else _datasets(names),
-    "points": _points,
-    "metrics": _metrics,
-    "packs": lambda paths: tuple(map(Path, paths or ())),
-    **dict.fromkeys(
-        ("results", "data_dir", "weights_dir", "vtm_dir"),
-        lambda folder: None if folder is None else Path(folder),
-    ),
-}

@@ -4,7 +4,7 @@ Codecs that cannot run here are skipped, with reasons, or refused.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from polars import col
 
+from benchmark.answer import Absent
 from benchmark.codec import (
     CODING,
     Between,
@@ -24,7 +25,6 @@ from benchmark.codec import (
 )
 from benchmark.datasets.dataset import (
     Dataset,
-    Refused,
     Source,
     open_dataset,
     probe,
@@ -47,7 +47,7 @@ from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused
-from benchmark.rows.store import Row, Store, stores_below
+from benchmark.rows.store import Row, Store, finished, stores_below
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
     SEED,
@@ -61,6 +61,7 @@ from benchmark.spec import (
     resolve,
 )
 from benchmark.system.machine import cores
+from benchmark.system.settings import SEARCHED
 from benchmark.system.text import by_key, visible
 
 ALL = ("all",)  # codecs: everything that runs here
@@ -70,24 +71,11 @@ ALIKE = "command", "revision", "device"  # of two builds that share settings
 ONCE = "its pictures were coded elsewhere, once: --generations needs an encoder here"
 
 
-class Skipped(NamedTuple):
-    """A codec that cannot run here."""
-
-    codec: str  # as asked for
-    why: str  # a sentence
-    reason: Reason = Reason("")
-
-
 class Selection(NamedTuple):
     """Contenders that run here, and the codecs that lack something."""
 
     contenders: tuple[Contender, ...]
-    skipped: tuple[Skipped, ...]
-
-    @property
-    def reasons(self) -> dict[str, str]:
-        """Return the sentence of each skipped codec."""
-        return {skipped.codec: skipped.why for skipped in self.skipped}
+    skipped: tuple[Absent, ...]  # as asked for
 
 
 def every_codec() -> list[str]:
@@ -111,11 +99,11 @@ def select(
     for by name lacks something, unless `skip_missing`; `UsageError` for the rest.
     """
     everything = tuple(codecs) == ALL
-    skipped: list[Skipped] = []
+    skipped: list[Absent] = []
     if everything:
         in_packs = [spec for pack in packs for spec in pack.infos]
         texts = [*every_codec(), *(spec.text for spec in in_packs if not names_code(spec))]
-        skipped += [Skipped(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
+        skipped += [Absent(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
     else:
         texts, points = with_settings_as_points(codecs, points)
     contenders: dict[CodecSpec, Contender] = {}
@@ -126,12 +114,21 @@ def select(
         except (Unavailable, BadPack) as missing:
             if not everything and not skip_missing:
                 raise cannot_run(text, str(missing), len(codecs)) from missing
-            skipped.append(Skipped(text.strip(), str(missing), missing.reason or Reason("")))
+            skipped.append(_skipped(text.strip(), missing))
     selection = Selection(tuple(contenders.values()), tuple(skipped))
     _refuse_equal_labels(contenders)
     _refuse_useless(selection, packs, draws)
     _refuse_unused(selection, points)
     return selection
+
+
+def _skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
+    """Return why a codec is skipped, in equal words for all that lack the same kind of thing."""
+    kind, subject, remedy = missing.reason or Reason("")
+    if kind == "weights":
+        return Absent(codec, f"no weight files in {SEARCHED}", remedy)
+    package = f"needs the Python package {subject}" if kind == "package" else ""
+    return Absent(codec, package or str(missing))
 
 
 def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
@@ -152,7 +149,7 @@ def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | No
 
 def _refuse_unused(selection: Selection, points: Points) -> None:
     """Raise `UnknownName` for points of no contender, unless their codec was skipped."""
-    skipped = [skip.codec for skip in selection.skipped if skip.why != BY_NAME]  # may name anything
+    skipped = [skip.what for skip in selection.skipped if skip.why != BY_NAME]  # may name anything
     left_out = {name for text in skipped for name in (text, parse_codec(text).name)}
     for codec, setting in points:
         of_codec = [c for c in selection.contenders if codec in (c.spec.name, c.spec.text)]
@@ -237,7 +234,7 @@ class Sources(NamedTuple):
 
     dataset: Dataset
     images: tuple[Source, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[Absent, ...]
 
 
 class Matrix(NamedTuple):
@@ -256,7 +253,7 @@ def open_sources(request: Request) -> Sources:
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
     images = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
     kept = tuple(image for image in images if isinstance(image, Source))
-    return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Refused)))
+    return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Absent)))
 
 
 def sources_of(
@@ -334,9 +331,9 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
     generations = request.generations or 1
     part = Part.of(request.part)
     cells = plan(selection.contenders, sources.dataset.name, sources.images, generations, part)
-    stored = store.read()
-    done = stored.done(request.timing) & {key for cell in cells for key in cell.keys}
-    if request.keep and (lost := stored.without_stream(store, done, request.timing)):
+    table, versions = store.read()
+    done = {*finished(versions, request.timing)["cell"]} & {key for c in cells for key in c.keys}
+    if request.keep and (lost := store.without_stream(versions, done, request.timing)):
         done -= lost
         warnings.warn(
             f"{len(lost)} cells of {store.folder} have lost their streams (missing, or not of the "
@@ -347,9 +344,9 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
     if done:
         from benchmark.measure.score import unscorable
 
-        done -= unscorable(stored.table.filter(col("cell").is_in([*done])), request.metrics, store)
+        done -= unscorable(table.filter(col("cell").is_in([*done])), request.metrics, store)
     to_do = tuple(cell for cell in cells if not done or not done.issuperset(cell.keys))
-    return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
+    return Matrix(sources, selection, store, table, tuple(cells), to_do)
 
 
 def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
@@ -363,7 +360,7 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
             contender.pack or issubclass(codec_class(spec), DeclaresSizes)
         )
         if reason := ONCE if once else lacking(contender, images):
-            skipped.append(Skipped(spec.text, reason))
+            skipped.append(Absent(spec.text, reason))
         if not reason or (not once and plan([contender], "", images)):
             kept.append(contender)
         elif request.codecs != ALL and not request.skip_missing:
@@ -374,49 +371,20 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     return Selection(tuple(kept), tuple(skipped))
 
 
-def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
-    """Return the finished rows that make cells to do done, and where they are, by cell.
+def unchanged_rows(matrix: Matrix, request: Request) -> dict[str, Row]:
+    """Return the finished rows that make cells to do done, by cell, as rows of the cell's build.
 
-    They are those that `bench check` measured beside the results, and those of settings whose own
-    weights did not change when another file of the codec did: they count as rows of the new build.
-    None where cells are timed or streams are not kept.
+    They are of settings whose own weights did not change when another file of the codec did. None
+    where cells are timed or streams are not kept.
     """
-    wanted = {cell.key: cell for cell in matrix.to_do if cell.generations == 1}
-    rows: dict[str, tuple[Row, Store]] = {}
-    if not wanted or request.timing or not request.keep:
-        return rows
-    store = matrix.store
-    checks = Store(store.folder.parent / CHECKS / store.folder.name)
-    of_checks = checks.table() if checks.folder.is_dir() else pl.DataFrame()
-    for source, table in ((checks, of_checks), (store, matrix.table)):
-        own = table.filter(OK & ~BUNDLED) if table.height else table
-        for key, row in _rows_for(source, own, wanted) if own.height else ():
-            if source.has_stream(row["stream_sha256"], row["num_bytes"]):
-                rows.setdefault(key, (row, source))
-    return rows
-
-
-def take_over(matrix: Matrix, request: Request) -> int:
-    """Add the rows of `finished_elsewhere` and their streams to the store; return how many."""
-    store, rows = matrix.store, finished_elsewhere(matrix, request)
-    for row, source in rows.values():
-        if source is not store and (stream := source.stream(row["stream_sha256"])):
-            store.keep(stream)
-        if not store.has_record(row["run"]):
-            store.begin(row["run"], source.record(row["run"]))
-    store.append([row for row, _ in rows.values()])
-    return len(rows)
-
-
-def _rows_for(
-    source: Store, table: pl.DataFrame, wanted: Mapping[str, Cell]
-) -> Iterator[tuple[str, Row]]:
-    """Yield rows for the keys of cells, those of other builds as rows of the cell's."""
-    columns = [name for name in table.columns if name != "bundled"]
-    for row in table.filter(col("cell").is_in([*wanted])).select(columns).rows(named=True):
-        yield row["cell"], row
-    records = [record.get("codecs") for record in source.records()]
-    for cells in by_key((cell.codec.text, cell) for cell in wanted.values()).values():
+    wanted = [cell for cell in matrix.to_do if cell.generations == 1 and cell.info.parts]
+    if not wanted or request.timing or not request.keep or not matrix.table.height:
+        return {}
+    store, own = matrix.store, matrix.table.filter(OK & ~BUNDLED)
+    columns = [name for name in own.columns if name != "bundled"]
+    records = [record.get("codecs") for record in store.records()]
+    rows: dict[str, Row] = {}
+    for cells in by_key((cell.codec.text, cell) for cell in wanted).values():
         codec, info = cells[0].codec, cells[0].info
         builds = [of.get(codec.text) for of in records if isinstance(of, dict)]
         keys = {
@@ -427,12 +395,14 @@ def _rows_for(
             for build in builds
             if build is not None and _is_alike(build, info)
             for cell in cells
-            if (own := dict(info.parts).get(str(cell.setting)))
-            and [str(cell.setting), own] in build["parts"]
+            if (weights := dict(info.parts).get(str(cell.setting)))
+            and [str(cell.setting), weights] in build["parts"]
         }  # fmt: skip
-        for row in table.filter(col("cell").is_in([*keys])).select(columns).rows(named=True):
+        for row in own.filter(col("cell").is_in([*keys])).select(columns).rows(named=True):
             cell = keys[row["cell"]]
-            yield cell.key, {**row, **info_columns(cell.info), "cell": cell.key}
+            if store.has_stream(row["stream_sha256"], row["num_bytes"]):
+                rows[cell.key] = {**row, **info_columns(cell.info), "cell": cell.key}
+    return rows
 
 
 def _is_alike(build: Any, info: CodecInfo) -> bool:

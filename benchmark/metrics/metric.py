@@ -472,30 +472,14 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
     return result
 
 
-class Again(NamedTuple):
-    """The commands that compute metrics of stored rows, without `--metrics`."""
-
-    rescore: str = "bench rescore"
-    run: str = ""  # where a run kept no streams: codes its cells again
-
-    def command(self, metrics: str) -> str:
-        """Return the command that computes these metrics, as a sentence has it."""
-        return f"`{self.run or self.rescore} --metrics {metrics}`"
-
-    def computes(self, metrics: str) -> str:
-        """Return a clause on the command and on what the metrics come from."""
-        how = "codes the images again, as no streams were kept"
-        how = how if self.run else "computes it from kept streams"
-        return f"{self.command(metrics)} {how}"
+RESCORE = "bench rescore"  # computes metrics of stored rows from kept streams
 
 
-RESCORE = Again()
-
-
-def remedies(names: Iterable[str], reason: str = "", again: Again = RESCORE) -> str:
+def remedies(names: Iterable[str], reason: str = "", again: str = RESCORE) -> str:
     """Return what computes metrics of stored rows, with what they lack here, as part of a sentence.
 
     reason: why rows have no values of them, as rows keep it; returned where no command helps.
+    again: the command that computes them, without `--metrics`.
     """
     kind, sentence = read_reason(reason)
     if sentence and kind.kind not in ABSENT and NOT_COMPUTED not in sentence:
@@ -503,9 +487,9 @@ def remedies(names: Iterable[str], reason: str = "", again: Again = RESCORE) -> 
     metrics = ",".join(asked := dict.fromkeys(names))
     absent = [absence(text) for text in lacking(asked).values()]
     if not absent:
-        return again.computes(metrics)
+        return f"`{again} --metrics {metrics}` computes it"
     what, first = (", ".join(filter(None, dict.fromkeys(of))) for of in zip(*absent, strict=True))
-    return f"{what}: {first}, then {again.command(metrics)}" if first else what
+    return f"{what}: {first}, then `{again} --metrics {metrics}`" if first else what
 
 
 def labelled(names: Mapping[str, str]) -> dict[str, str]:

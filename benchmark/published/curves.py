@@ -167,7 +167,7 @@ def overlays(
         if summary and any(result.get(metric.column, ())):
             images = images_in(summary, metric)
             of = "" if images == summary.images else f" of {metric.label}"
-            check_same_images(dataset, images, summary.average, of)
+            check_same_images(dataset, images, summary.pooled, of)
     methods = {curve.method for of_column in result.values() for curve in of_column.compatible}
     for column, of_column in result.items():
         for curve in of_column.refused:
@@ -204,7 +204,7 @@ def left_out(
     return sentences
 
 
-def check_same_images(dataset: str, images: int, average: str, of: str = "") -> None:
+def check_same_images(dataset: str, images: int, pooled: bool, of: str = "") -> None:
     """Raise `OtherMeans` where measured means are over other images or averages than published.
 
     of: the words " of METRIC".
@@ -215,7 +215,7 @@ def check_same_images(dataset: str, images: int, average: str, of: str = "") -> 
             f"published means{of} over {dataset} are of {published} images, these results are of "
             f"{images}: they cannot be compared."
         )
-    if average != "per_image":
+    if pooled:
         raise OtherMeans("published rates are means of each image's bpp: leave out --pooled.")
 
 

@@ -216,7 +216,7 @@ def explain(
     against: Annotated[
         str, opt(COMPARED, "A codec with stored rows, a published system, or a file; default: VTM.")
     ] = "",
-    dataset: Annotated[str, opt(COMPARED, "Dataset of both.", completes="dataset")] = "kodak",
+    dataset: Annotated[str, opt(COMPARED, "Dataset of both.")] = "kodak",
     metrics: Annotated[str, opt(COMPARED, "Comma-separated; default: the curve's first.")] = "",
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:

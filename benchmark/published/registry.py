@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +33,7 @@ from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import by_key, read_json
 
+Record = TypeVar("Record", bound=msgspec.Struct)
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
 ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project
 

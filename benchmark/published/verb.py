@@ -12,7 +12,8 @@ from msgspec.structs import asdict
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
-from benchmark.compare.curves import Curve, Delta, Form, Pair, below_text, compared, curve_of
+from benchmark.compare.bd import Comparison, compared
+from benchmark.compare.curves import Curve, Form, below_text, curve_of
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import ANY_OVERLAP, ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
@@ -111,7 +112,7 @@ def compare(
                 "points": len(curve.points),
             }
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
-            pair = None
+            pair = Comparison()
             if place:
                 both = [(each.system.name, each.rates) for each in (curves[0], curve)]
                 pair = compared(both[0][1], both[1][1], metric, any_overlap)
@@ -171,7 +172,7 @@ def bd(
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
 
 
-def remarks(pair: Pair, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
+def remarks(pair: Comparison, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
     """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
 
     curves: the anchor and the other one, with their names.
@@ -187,15 +188,14 @@ def remarks(pair: Pair, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
             yield f"{name} is below its own Pareto front, and left out, at {points}"
 
 
-def deltas(pair: Pair | None) -> dict[str, Any]:
-    """Return the numbers of two curves as a record has them; None of all without a pair."""
-    rate, quality = (pair.rate, pair.quality) if pair else (Delta(), Delta())
+def deltas(pair: Comparison) -> dict[str, Any]:
+    """Return the numbers of two curves as a record has them."""
     return {
-        "bd_rate_percent": rate.value,
-        "bd_metric": quality.value,
-        "overlap": rate.overlap,
-        "doubtful": rate.doubtful,
-        "bd_metric_doubtful": quality.doubtful,
+        "bd_rate_percent": pair.rate.value,
+        "bd_metric": pair.quality.value,
+        "overlap": pair.rate.overlap,
+        "doubtful": pair.rate.doubtful,
+        "bd_metric_doubtful": pair.quality.doubtful,
     }
 
 
@@ -222,7 +222,7 @@ def add(
     file: Annotated[Path, opt(ARGUMENT, "csv, CompressAI's json, or a table of a README.")],
     system: Annotated[str, opt(ORIGIN, "Name of the system; one curve in the file.")],
     reference: Annotated[str, opt(ORIGIN, "DOI, else the address of the numbers.")],
-    dataset: Annotated[str, opt(ORIGIN, "Dataset of the means.", completes="dataset")] = "kodak",
+    dataset: Annotated[str, opt(ORIGIN, "Dataset of the means.")] = "kodak",
     variant: Annotated[str, opt(ORIGIN, "Which variant, where there are several.")] = "",
     title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
     rule: Annotated[str, opt(MANNER, "How the values were computed, in your words.")] = "",
@@ -236,7 +236,7 @@ def add(
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
     """
-    from benchmark.published.doubts import DOUBTS, copied, implausible, sentence
+    from benchmark.published.doubts import doubts, vtm_curve
     from benchmark.published.registry import add_paper
 
     named = {metric_named(name).column: name for name in (*IMAGE_METRICS, *DISTRIBUTION_METRICS)}
@@ -246,21 +246,19 @@ def add(
     points, sentences = list[PublishedPoint](), list[str]()
     for column, (bpp, values) in curve.series.items():
         metric = Metric.named(named[column]) if column in named else None
-        odd = implausible(metric, bpp, values, known, dataset) if metric else []
-        doubts = [sentence(finding) for finding in odd if finding.kind in DOUBTS]
-        sentences += map(sentence, odd)
+        anchor = vtm_curve(known, dataset, metric) if metric else None
+        odd = doubts(metric, bpp, values, anchor) if metric else []
+        sentences += odd
         name, shown = (metric and metric.published) or column, list(values)
         if column in curve.in_db:
             name, shown = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
-        copy = copied(known, dataset, name, bpp, shown)
-        sentences += [f"{name}: {copy} has these points already"] if copy else []
         points += [
             PublishedPoint(
                 system=system, variant=variant, kind="point", dataset=dataset, bpp=rate,
                 metric=name, value=value,
                 protocol=f"{REPORTED.get(name, name.replace('_', '-'))}/reported",
                 rate_protocol="bpp/reported", how="author_csv", reference=reference.strip(),
-                source=title or reference, rule=rule, doubt="; ".join(doubts),
+                source=title or reference, rule=rule, doubt="; ".join(odd),
             )
             for rate, value in zip(bpp, shown, strict=True)
         ]  # fmt: skip

@@ -71,7 +71,7 @@ Examples:
 
 @audit.verb("decode")
 def audit_decode(
-    request: Annotated[Request, some("device jobs timeout_seconds weights_dir vtm_dir")],
+    request: Annotated[Request, some("device jobs timeout_seconds weights_dir")],
     results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
@@ -142,7 +142,7 @@ def audit_pack(
     path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     dataset: Annotated[
         list[str] | None,
-        opt(ORIGIN, "Another dataset or folder of its images (repeatable).", completes="dataset"),
+        opt(ORIGIN, "Another dataset or folder of its images (repeatable)."),
     ] = None,
     results: Annotated[
         Path, opt(ORIGIN, "Folder of results, of which runs know images.", refuses="folder")
@@ -198,7 +198,7 @@ def audit_pack(
 @audit.verb("rows")
 def audit_rows(
     request: Annotated[
-        Request, some("limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
+        Request, some("limit jobs timeout_seconds device timing data_dir weights_dir")
     ],
     results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
@@ -252,7 +252,7 @@ def audit_rows(
                 outcome = run_with_progress(again)
                 compared, differing = compare_rows(rows, outcome.rows, names)
                 records, wrong = [*records, *compared], [*wrong, *differing]
-                skipped |= {codec.codec: codec.why for codec in outcome.skipped}
+                skipped |= {codec.what: codec.why for codec in outcome.skipped}
     if not records:
         raise UnknownName("codec with results", codecs, known)
     absent = [*wrong, *starmap(Absent, skipped.items())]

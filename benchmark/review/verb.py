@@ -19,7 +19,7 @@ from benchmark.system.atomic import write_files
 from benchmark.system.text import by_key, one_line
 
 Reviewing = Annotated[
-    Request, some("metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
+    Request, some("metrics jobs timeout_seconds device data_dir weights_dir flatten")
 ]
 RunnableCodecs = Annotated[
     str,
@@ -27,7 +27,6 @@ RunnableCodecs = Annotated[
         MEASURED,
         "Comma-separated codecs that may run although they are programs or Python files, each in "
         "full; those of bench run anyway.",
-        completes="codecs",
     ),
 ]
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.rows.packs.merge import PARTS
 from benchmark.rows.shard import BadShard, read_parquet, read_shard
-from benchmark.rows.store import Store
+from benchmark.rows.store import Store, finished
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 
@@ -101,12 +101,11 @@ def _lost(store: Store) -> Iterator[Finding]:
     """Find the cells without their stream, and the rows without the record of their run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamagedResults)  # each shard has its own finding
-        stored = store.read()
-    lost = stored.without_stream(store, stored.done())
-    if lost:
+        table, versions = store.read()
+    if lost := store.without_stream(versions, finished(versions)["cell"]):
         what = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
         yield Finding(str(store.folder / "streams"), "missing", what, MEASURE)
-    for run in sorted({*stored.table["run"].drop_nulls()}):
+    for run in sorted({*table["run"].drop_nulls()}):
         if not store.has_record(run):
             path = str(store.folder / "runs" / f"{run}.json")
             what = "rows name this run, and its record is not there"

@@ -24,7 +24,6 @@ from benchmark.rows.summary import (
     REAL_TO_ESTIMATED,
     SECONDS,
     TIMED,
-    Average,
     Edition,
     Mean,
     Point,
@@ -40,7 +39,7 @@ Tallies = dict[int, Tally]  # by the number of the point
 def summarise(
     table: pl.DataFrame,
     protocols: Mapping[str, str] | None = None,
-    average: Average = "per_image",
+    pooled: bool = False,
     common: bool = False,
 ) -> Summary:
     """Return the means of a table of rows (columns of `rows.schema`, one row per cell).
@@ -50,20 +49,20 @@ def summarise(
     that all points have; else points that lack images must not be plotted or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
-    return summarise_rows(ComparableRows(table, protocols["coding"]), protocols, average, common)
+    return summarise_rows(ComparableRows(table, protocols["coding"]), protocols, pooled, common)
 
 
 def summarise_rows(
     rows: ComparableRows,
     protocols: Mapping[str, str],
-    average: Average = "per_image",
+    pooled: bool = False,
     common: bool = False,
 ) -> Summary:
     """Return the means of comparable rows; other arguments as in `summarise`."""
     everything = rows.images_of(rows.ok)
     if common:
         rows = rows.changed(ok=rows.common(rows.ok))
-    means = _Means(rows, average, common)
+    means = _Means(rows, pooled, common)
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     _, timed = _on_one_machine(rows, coded_here)
     machine, alone = _on_one_machine(rows, coded_here & (rows.numbers("timing") == 1) & rows.shown)
@@ -92,7 +91,7 @@ def summarise_rows(
         points=tuple(point for point in points if point.edition.shown),
         images=images,
         dropped=everything - images,
-        average=average,
+        pooled=pooled,
         protocols=dict(protocols),
         machine=machine,
         absent=rows.absent,
@@ -130,20 +129,20 @@ def _lacks(table: pl.DataFrame, column: str) -> bool:
 class _Means:
     """Means of rows by point."""
 
-    def __init__(self, rows: ComparableRows, average: Average, common: bool) -> None:
-        self.rows, self._average, self._common = rows, average, common
+    def __init__(self, rows: ComparableRows, pooled: bool, common: bool) -> None:
+        self.rows, self._pooled, self._common = rows, pooled, common
         self._bytes, self.bpp = rows.bytes, rows.bpp
 
     def rates(self, used: BoolArray | slice) -> Float64Array:
         """Return the bits per pixel of each point over the rows used; NaN without any.
 
-        "per_image" is the mean of each image's own bpp (the usual table); "pooled" is all bits over
-        all pixels (benchmark_xl's convention), where large images weigh more: 100 bytes for 800
-        pixels and for 1600 are .75 and .667.
+        The mean of each image's own bpp (the usual table), or pooled all bits over all pixels
+        (benchmark_xl's convention), where large images weigh more: 100 bytes for 800 pixels and for
+        1600 are .75 and .667.
         """
         rows, point = self.rows, self.rows.point[used]
         with np.errstate(invalid="ignore"):
-            if self._average == "pooled":
+            if self._pooled:
                 parts = self._bytes[used], rows.pixels[used]
                 sums = (np.bincount(point, of, rows.points) for of in parts)
                 return bits_per_pixel(*sums)

@@ -32,19 +32,12 @@ from benchmark.rows.means import summarise_rows
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.rows.streams import FeatureFolder
-from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.summary import Summary, options_of
 from benchmark.system.atomic import require_inside
 
 TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
 SCHEMA = pl.Schema({**TEXTS, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
 MOST_SHARDS = 16  # of reductions; beyond it they are put together
-
-
-class Pair(NamedTuple):
-    """A source and its decoded image, by the sha256 of their pixels."""
-
-    source: str
-    decoded: str
 
 
 class Reduction(NamedTuple):
@@ -56,8 +49,11 @@ class Reduction(NamedTuple):
     reduced: Reduced
 
 
-def reduction_key(protocol: str, pairs: Iterable[Pair]) -> str:
-    """Return a sha256 of the protocol and the pairs, equal for the same pairs in any order."""
+def reduction_key(protocol: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a sha256 of the protocol and the pairs, equal for the same pairs in any order.
+
+    pairs: of a source and its decoded image, by the sha256 of their pixels.
+    """
     return hashlib.sha256(json.dumps([protocol, sorted(pairs)]).encode()).hexdigest()
 
 
@@ -88,13 +84,13 @@ def summarise_with_distributions(
     table: pl.DataFrame,
     folder: Path,
     names: Sequence[str],
-    average: Average = "per_image",
+    pooled: bool = False,
     common: bool = False,
     allow_few: bool = False,
 ) -> Summary:
     """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
     rows = with_distribution_metrics(table, folder, names, common, allow_few)
-    summary = summarise_rows(rows, protocols(names), average, common)
+    summary = summarise_rows(rows, protocols(names), pooled, common)
     return summary.stored_in(folder, table["run"].unique())
 
 
@@ -110,7 +106,7 @@ class _Reducer:
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_texts(rows, name) for name in names), strict=True)
-        self._pairs = [Pair(source, other or own) for source, own, other in hashes]
+        self._pairs = [(source, other or own) for source, own, other in hashes]
 
     def filled(self, rows: ComparableRows, name: str) -> pl.DataFrame:
         """Append value, protocol id and reason of a metric."""
@@ -163,7 +159,9 @@ class _Reducer:
             pl.Series(reason_column, reasons, pl.String),
         )
 
-    def _reduce(self, metric: DistributionMetric, space: str, pairs: Sequence[Pair]) -> Reduced:
+    def _reduce(
+        self, metric: DistributionMetric, space: str, pairs: Sequence[tuple[str, str]]
+    ) -> Reduced:
         read = [[self._features.read(space, pixels) for pixels in pair] for pair in pairs]
         kept = [(source, own) for source, own in read if source is not None and own is not None]
         if gone := len(pairs) - len(kept):

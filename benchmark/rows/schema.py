@@ -212,6 +212,7 @@ class Footer(NamedTuple):
     names: list[str]  # of its columns
     values: int  # of all columns together; elements of lists are more than rows
     unpacked_bytes: int
+    empty: frozenset[str]  # columns in which nothing but nulls is counted
 
 
 def read_footer(content: bytes) -> Footer:
@@ -226,9 +227,20 @@ def read_footer(content: bytes) -> Footer:
         chunks = [chunk[3] for group in groups for chunk in group[1]]
         values = sum(max(chunk[5], 0) for chunk in chunks)
         unpacked_bytes = sum(max(group[2], 0) for group in groups)
-        return Footer(max(fields[3], 0), _columns(fields[2]), values, unpacked_bytes)
+        names = _columns(fields[2])
+        return Footer(max(fields[3], 0), names, values, unpacked_bytes, _empty(chunks))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError("its footer is of another form") from error
+
+
+def _empty(chunks: list[dict[int, Any]]) -> frozenset[str]:
+    """Return the columns of which each chunk has as many nulls as values, by its statistics."""
+    empty: dict[str, bool] = {}
+    for chunk in chunks:
+        name = b".".join(chunk[3]).decode()
+        nulls = chunk.get(12, {}).get(3, -1)
+        empty[name] = empty.get(name, True) and nulls == chunk[5]
+    return frozenset(name for name, without in empty.items() if without)
 
 
 def _columns(schema: list[dict[int, Any]]) -> list[str]:

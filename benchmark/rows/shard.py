@@ -205,9 +205,11 @@ def recorded_sha256(path: Path) -> str | None:
     return None
 
 
-def read_shard(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def read_shard(
+    path: Path, columns: Sequence[str] | None = None, filled: bool = False
+) -> pl.DataFrame:
     """Read rows as `read_parquet` does; raise `BadShard` for what this version never writes."""
-    return _known(read_parquet(path, columns))
+    return _known(read_parquet(path, columns, filled))
 
 
 def parse_shard(content: bytes) -> pl.DataFrame:
@@ -227,13 +229,16 @@ def _known(table: pl.DataFrame) -> pl.DataFrame:
     return table
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def read_parquet(
+    path: Path, columns: Sequence[str] | None = None, filled: bool = False
+) -> pl.DataFrame:
     """Read a parquet file, after its bytes were compared with their sha256.
 
-    columns: names, None for all; an older shard may lack some. Raises `BadShard`, and `OSError`
-    where the file cannot be opened.
+    columns: names, None for all; an older shard may lack some. filled: of them those with values,
+    and those that a row must have. Raises `BadShard`, and `OSError` where the file cannot be
+    opened.
     """
-    return _parsed(_verified(path), columns)
+    return _parsed(_verified(path), columns, filled)
 
 
 def fact_in(content: bytes, name: str) -> str:
@@ -242,9 +247,9 @@ def fact_in(content: bytes, name: str) -> str:
         return pl.read_parquet_metadata(BytesIO(content)).get(name, "")
 
 
-def _parsed(content: bytes, columns: Sequence[str] | None) -> pl.DataFrame:
+def _parsed(content: bytes, columns: Sequence[str] | None, filled: bool = False) -> pl.DataFrame:
     with _reading():
-        return _read_within(content, columns)
+        return _read_within(content, columns, filled)
 
 
 @contextmanager
@@ -273,7 +278,7 @@ def _verified(path: Path) -> bytes:
     return content
 
 
-def _read_within(content: bytes, columns: Sequence[str] | None) -> pl.DataFrame:
+def _read_within(content: bytes, columns: Sequence[str] | None, filled: bool) -> pl.DataFrame:
     """Read columns within bounds of memory.
 
     What the file says of its size is added up before any row is read, and texts, which rows may
@@ -295,6 +300,9 @@ def _read_within(content: bytes, columns: Sequence[str] | None) -> pl.DataFrame:
     claimed = VALUE_BYTES * values + footer.unpacked_bytes
     refuse("claims", claimed)
     wanted = [name for name in footer.names if columns is None or name in columns]
+    if filled:
+        passed = footer.empty.difference(NEVER_NULL, MEASURED)
+        wanted = [name for name in wanted if name not in passed]
     # By columns: polars' own choice takes twice the processor time for shards of wide rows.
     table = pl.read_parquet(content, columns=wanted, parallel="columns")
     texts = table.select(cs.string().str.len_bytes().sum())

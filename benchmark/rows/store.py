@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import polars.selectors as cs
@@ -59,36 +59,6 @@ README = (
     "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
     "here.\n"
 )
-
-
-class Stored(NamedTuple):
-    """All rows of a store at one time."""
-
-    # One row per cell and origin (`versions.merge_versions`), of pictures that were coded once
-    table: pl.DataFrame
-    own: pl.DataFrame  # columns `OWN` of every version measured here or imported, no bundled one
-
-    def done(self, timed: bool = False) -> set[str]:
-        """Return the keys of the cells with a row without failure (with `timed`, a timed one)."""
-        return {*_finished(self.own, timed)["cell"]}
-
-    def without_stream(
-        self, store: "Store", cells: Collection[str], timed: bool = False
-    ) -> set[str]:
-        """Return the cells of which every finished row lost its stream: missing, or another size.
-
-        A row has lost nothing if its run kept no streams (`bench run --no-keep`), or if its size
-        was declared by a list. Contents are not read: `bench doctor` does that.
-        """
-        rows = _finished(self.own, timed).filter(col("cell").is_in([*cells]))
-        lost: set[str] = set()
-        whole: set[str] = set()
-        kept = cache(store.keeps_streams)
-        for row in rows.iter_rows(named=True):
-            digest = row["stream_sha256"]
-            has = digest is None or store.has_stream(digest, row["num_bytes"])
-            (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
-        return lost - whole
 
 
 class Store(StreamFolder):
@@ -170,7 +140,7 @@ class Store(StreamFolder):
 
     def table(self) -> pl.DataFrame:
         """Return the best version of each cell, measured here and bundled; see `rows.versions`."""
-        return self.read().table
+        return self.read()[0]
 
     def means_table(self) -> pl.DataFrame:
         """Return `table` for means, in as little memory as these take.
@@ -179,19 +149,42 @@ class Store(StreamFolder):
         that means are not made of are absent, as are metrics without any value or reason.
         """
         with self._lock(shared=True):
-            own = [_lean(rows) for _, rows in self._tables(self._paths())]
-            shipped = [_lean(rows) for _, rows in self._tables(self._paths(shipped=True))]
+            own, shipped = (
+                [_lean(rows) for _, rows in self._tables(self._paths(shipped=of), filled=True)]
+                for of in (False, True)
+            )
         return merge_versions(joined([*own, *map(_bundled, shipped)]), features=True)
 
-    def read(self) -> Stored:
-        """Read all rows once, for their table and for which cells are done."""
+    def read(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Read all rows once: return `table`, and every version of those that are not bundled.
+
+        The versions have the columns `OWN`, for `finished` and `without_stream`.
+        """
         own, shipped = self._read(), self._read(shipped=True)
         rows = joined([own.filter(ONCE), _bundled(shipped)])
-        return Stored(whole(merge_versions(rows, features=True)), own.select(OWN))
+        return whole(merge_versions(rows, features=True)), own.select(OWN)
 
     def done(self) -> set[str]:
         """Return the keys of the cells with a row without failure, measured here or imported."""
-        return {*_finished(self._read(columns=["cell", "status"]), False)["cell"]}
+        return {*finished(self._read(columns=["cell", "status"]))["cell"]}
+
+    def without_stream(
+        self, versions: pl.DataFrame, cells: Collection[str], timed: bool = False
+    ) -> set[str]:
+        """Return the cells of which every finished row lost its stream: missing, or another size.
+
+        A row has lost nothing if its run kept no streams (`bench run --no-keep`), or if its size
+        was declared by a list. Contents are not read: `bench doctor` does that.
+        """
+        rows = finished(versions, timed).filter(col("cell").is_in([*cells]))
+        lost: set[str] = set()
+        whole: set[str] = set()
+        kept = cache(self.keeps_streams)
+        for row in rows.iter_rows(named=True):
+            digest = row["stream_sha256"]
+            has = digest is None or self.has_stream(digest, row["num_bytes"])
+            (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
+        return lost - whole
 
     def generations(self) -> pl.DataFrame:
         """Return the best version of each row of a picture coded more than once."""
@@ -241,12 +234,12 @@ class Store(StreamFolder):
         return joined(tables).select(columns or pl.all())
 
     def _tables(
-        self, paths: Iterable[Path], columns: Sequence[str] | None = None
+        self, paths: Iterable[Path], columns: Sequence[str] | None = None, filled: bool = False
     ) -> Iterator[tuple[Path, pl.DataFrame]]:
         """Read shards one after another; warn of those that cannot be used."""
         for path in paths:
             try:
-                rows = read_shard(path, columns)
+                rows = read_shard(path, columns, filled)
                 if lacking := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
                     raise BadShard(f"it lacks the column {min(lacking)!r}")
             except OSError as error:
@@ -334,8 +327,9 @@ def _lean(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(texts.cast(pl.Categorical), hashed)
 
 
-def _finished(table: pl.DataFrame, timed: bool) -> pl.DataFrame:
-    return table.filter(OK & col("timing") if timed else OK)
+def finished(rows: pl.DataFrame, timed: bool = False) -> pl.DataFrame:
+    """Return the rows without failure; with `timed`, those that were timed."""
+    return rows.filter(OK & col("timing") if timed else OK)
 
 
 def _row_count(path: Path) -> int:

@@ -5,7 +5,7 @@ records of its runs name.
 """
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_fold
 from benchmark.rows.comparable import ComparableRows, image_numbers
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Average, Summary, options_of
+from benchmark.rows.summary import Summary, options_of
 from benchmark.rows.variants import (
     NO_ANCHOR,
     Anchor,
@@ -45,15 +45,8 @@ class Source(NamedTuple):
     rows: pl.DataFrame | None = None  # in place of the stored ones; none is left out of them
 
 
-class Reading(NamedTuple):
-    """Rows of a dataset as they were read, and the records of the runs behind them."""
-
-    results: Path
-    name: str  # of the dataset or a part of it, as stored
-    rows: pl.DataFrame  # those that are shown
-    others: pl.DataFrame  # of which an anchor may be taken
-    runs: list[dict[str, Any]]  # records of the runs, oldest first
-    unfinished: Sequence[str]  # a sentence on the last run, if it was stopped
+# From rows that are shown and others of a dataset to those to summarise, and their anchor.
+Joins = Callable[[pl.DataFrame, pl.DataFrame], tuple[pl.DataFrame, Anchor]]
 
 
 class DatasetResults(NamedTuple):
@@ -182,52 +175,35 @@ def read_results(
     codecs: str,
     metrics: Sequence[str],
     *,
-    common: bool = False,
-    pooled: bool = False,
-    allow_few: bool = False,
-    **options: Any,
-) -> DatasetResults:
-    """Read and summarise the rows of an experiment below a results folder.
-
-    common, pooled, allow_few: as of `summarised`. Other arguments as of `read_rows`.
-    """
-    reading = read_rows(results, name, codecs, metrics, **options)
-    return summarised(
-        reading, reading.rows, metrics, common=common, pooled=pooled, allow_few=allow_few
-    )
-
-
-def read_rows(
-    results: Path,
-    name: str,
-    codecs: str,
-    metrics: Sequence[str],
-    *,
     verified_only: bool = False,
     images: Sequence[str] = (),
     whole: bool = False,
     bundled: str = "",
     rows: pl.DataFrame | None = None,
-) -> Reading:
-    """Read the rows of an experiment below a results folder.
+    joined: Joins | None = None,
+    common: bool = False,
+    pooled: bool = False,
+    allow_few: bool = False,
+) -> DatasetResults:
+    """Read and summarise the rows of an experiment below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs, bundled:
     see `variants.divided`. metrics: names, of those to summarise. verified_only: keep rows whose
     streams were decoded again in a fresh process. images: patterns such as kodim0*, or none for
     all. whole: the table also says which streams rows have (else it is as `Store.means_table`
-    returns it). rows: in place of the stored ones, whatever their codec. Raises `UsageError` if no
-    rows are left.
+    returns it). rows: in place of the stored ones, whatever their codec. joined: chooses rows to
+    summarise, and the anchor. common, allow_few: see `reduce.with_distribution_metrics`. pooled:
+    bits per pixel over all pixels. Raises `UsageError` if no rows are left.
     """
     name = name if rows is not None else stored_dataset(results, name)
     stored, _, subset = name.partition(":")
-    store = Store(results / stored)
-    whole = whole or not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
+    store, of_sets = Store(results / stored), not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
     runs: list[dict[str, Any]] = []
     unfinished: Sequence[str] = ()
     if rows is not None:
         codecs, bundled = "all", "all"
     else:
-        rows, runs = store.table() if whole else store.means_table(), store.records()
+        rows, runs = store.table() if whole or of_sets else store.means_table(), store.records()
         unfinished = _unfinished(rows, runs)
     if verified_only and rows.height:
         rows = rows.filter("attested")
@@ -237,40 +213,20 @@ def read_rows(
     if images:
         kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
         table = table.filter(col("image").is_in([*kept]))
-    shown, others = divided(table, codecs, bundled)
-    if shown.height == 0:
+    table, others = divided(table, codecs, bundled)
+    if table.height == 0:
         raise UsageError(f"{store.folder} has no rows of {name}: measure some with `bench run`")
-    return Reading(results, name, shown, others, runs, unfinished)
-
-
-def summarised(
-    reading: Reading,
-    rows: pl.DataFrame,
-    metrics: Sequence[str],
-    anchor: Anchor = NO_ANCHOR,
-    *,
-    common: bool = False,
-    pooled: bool = False,
-    allow_few: bool = False,
-) -> DatasetResults:
-    """Summarise rows that were read, and rows of their anchor.
-
-    metrics: names. common, allow_few: see `reduce.with_distribution_metrics`. pooled: bits per
-    pixel over all pixels.
-    """
-    folder = reading.results / reading.name.partition(":")[0]
-    if DISTRIBUTION_METRICS.keys().isdisjoint(metrics):
-        filled = ComparableRows(rows, CODING)
-    else:
+    table, anchor = (table, NO_ANCHOR) if joined is None else joined(table, others)
+    if of_sets:
         from benchmark.rows.reduce import with_distribution_metrics  # rarely needed
 
-        filled = with_distribution_metrics(rows, folder, metrics, common, allow_few)
-    average: Average = "pooled" if pooled else "per_image"
-    summary = summarise_rows(filled, protocols(metrics), average, common)
-    summary = summary.stored_in(folder, rows["run"].unique())
-    report, unfinished = report_folder(reading.results, reading.name), reading.unfinished
-    table = filled.table
-    return DatasetResults(reading.name, report, summary, table, reading.runs, anchor, unfinished)
+        filled = with_distribution_metrics(table, store.folder, metrics, common, allow_few)
+    else:
+        filled = ComparableRows(table, CODING)
+    summary = summarise_rows(filled, protocols(metrics), pooled, common)
+    summary = summary.stored_in(store.folder, table["run"].unique())
+    report = report_folder(results, name)
+    return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
 
 
 def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -340,41 +296,23 @@ def of_part(table: pl.DataFrame, subset: str) -> pl.DataFrame:
     return table.filter(of_subset) if subset else table
 
 
-class Size(NamedTuple):
-    """A photograph and its size."""
+def source_facts(table: pl.DataFrame) -> dict[str, Any] | None:
+    """Return facts about the distinct photographs of a table of rows; None for no rows.
 
-    image: str
-    width_px: int
-    height_px: int
-
-    @property
-    def pixels(self) -> int:
-        """Width times height."""
-        return self.width_px * self.height_px
-
-
-class SourceFacts(NamedTuple):
-    """Facts about the distinct photographs of a table of rows."""
-
-    images: int
-    lossy: int  # of them, those whose files are lossily coded, so that they show artefacts
-    smallest: Size
-    largest: Size
-
-    @property
-    def spread(self) -> float:
-        """Pixels of the largest photograph over those of the smallest."""
-        return self.largest.pixels / max(self.smallest.pixels, 1)
-
-
-def source_facts(table: pl.DataFrame) -> SourceFacts | None:
-    """Return the facts about the photographs of a table of rows; None for no rows."""
+    images: their number. lossy: that of files which are lossily coded, so that they show artefacts.
+    smallest, largest: name, width and height in pixels. spread: the ratio of their pixels.
+    """
     names = ("image_sha256", "image", "width_px", "height_px", "source_lossy")
     rows = table.select(names).unique(maintain_order=True).rows(named=True)
     photographs = {row["image_sha256"]: row for row in reversed(rows)}.values()
     if not photographs:
         return None
-    sizes = [Size(row["image"], row["width_px"], row["height_px"]) for row in photographs]
-    sizes.sort(key=lambda size: (size.pixels, size.image))
-    lossy = sum(bool(row["source_lossy"]) for row in photographs)
-    return SourceFacts(len(sizes), lossy, sizes[0], sizes[-1])
+    sizes = [(row["image"], row["width_px"], row["height_px"]) for row in photographs]
+    pixels = sorted((width * height, name, width, height) for name, width, height in sizes)
+    return {
+        "images": len(sizes),
+        "lossy": sum(bool(row["source_lossy"]) for row in photographs),
+        "smallest": pixels[0][1:],
+        "largest": pixels[-1][1:],
+        "spread": pixels[-1][0] / max(pixels[0][0], 1),
+    }

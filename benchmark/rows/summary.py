@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from benchmark.metrics.metric import (
     FEW_IMAGES,
     NOT_COMPUTED,
     RESCORE,
-    Again,
     Metric,
     psnr_of_mean_mse,
 )
@@ -30,7 +29,6 @@ from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
 from benchmark.system.text import by_key, listed
 
-Average = Literal["per_image", "pooled"]
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
 Tally = tuple[tuple[str, int], ...]
 OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
@@ -185,30 +183,30 @@ class Summary:
     points: tuple[Point, ...]
     images: int  # that the points are compared on
     dropped: int  # images that not every point has, left out because `common` was asked for
-    average: Average  # of bpp
+    pooled: bool  # bpp is all bits over all pixels, else the mean of each image's own
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
     absent: tuple[Absent, ...]  # rows and editions that no point has
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
-    again: Again = RESCORE
+    again: str = RESCORE  # command that computes metrics of the rows, without `--metrics`
 
     def stored_in(self, folder: Path, runs: Iterable[str | None] = ()) -> "Summary":
         """Return it with what computes metrics of the folder's rows, which are of these runs.
 
-        `bench rescore` names the code that may run. Editions measured there that are not shown are
-        `absent`, with what measures their other images.
+        That is `bench rescore`, which names the code that may run; a run that kept no streams codes
+        its images again. Editions measured there that are not shown are `absent`, with what
+        measures their other images.
         """
         specs = dict.fromkeys(point.edition.spec for point in self.points)
         codecs = ",".join(("all", *(spec.text for spec in specs if names_code(spec))))
         codecs = "" if codecs == "all" else codecs
-        rescore = f"bench rescore {options_of(folder.parent, folder.name, codecs=codecs)}"
+        again = f"{RESCORE} {options_of(folder.parent, folder.name, codecs=codecs)}"
         store = Store(folder)
-        again = Again(rescore)
         if bare := [name for name in runs if name and not store.keeps_streams(name)]:
             from benchmark.rows.codecs import run_again  # which most reports do without
 
-            again = Again(rescore, run_again(store.record(max(bare))))
+            again = run_again(store.record(max(bare)))
         return replace(self, absent=(*self.absent, *self._editions_not_shown(store)), again=again)
 
     def _editions_not_shown(self, store: Store) -> Iterator[Absent]:

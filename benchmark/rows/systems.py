@@ -39,7 +39,7 @@ class System(NamedTuple):
 
     name: str  # in legends and tables
     label: str  # of rows measured here, else a name of its own; styles go by it
-    colour: str = ""  # "#D55E00"; empty: a shade of the colour of its family
+    colour: str = ""  # "#D55E00"; empty: the colour of its family
     marker: str = ""  # as matplotlib names it
     group: Group = ""  # empty for systems that are in none of the paper's figures
     # System and variant of published numbers. The paper draws the first that has points; of a
@@ -71,6 +71,7 @@ class System(NamedTuple):
 
 # Systems that are only known from publications.
 PUBLISHED_ONLY = (
+    System("MS-ILLM", "msillm", "#000000", "o", GENERATIVE, (("MS-ILLM", ""),)),
     System("EGIC α=1", "egic", "#117733", ">", GENERATIVE, (("EGIC", "alpha=1"),)),
     System("DC-VIC", "dc-vic", "#AA4499", "h", GENERATIVE, (("DC-VIC", "oasis"),)),
     System(
@@ -145,8 +146,12 @@ def kind(system: System) -> Kind:
     ['own', 'standard', 'learned', 'learned']
     """
     spec = spec_of(system.label)
-    measurable = spec.name in CODECS or ".py:" in spec.name
-    return facts_of(spec).kind if measurable else system.kind
+    return facts_of(spec).kind if _runs_here(spec) else system.kind
+
+
+def _runs_here(spec: CodecSpec) -> bool:
+    """Return whether a spec is of a codec that can be measured, not of published curves alone."""
+    return spec.name in CODECS or ".py:" in spec.name
 
 
 def is_users(label: str) -> bool:
@@ -156,7 +161,7 @@ def is_users(label: str) -> bool:
     [True, True, False]
     """
     spec = spec_of(label)
-    return names_code(spec) or any(key in PATHS for key, _ in spec.options)
+    return (names_code(spec) and _runs_here(spec)) or any(key in PATHS for key, _ in spec.options)
 
 
 def measured_names() -> dict[str, str]:

@@ -194,7 +194,7 @@ def required_place(results: Path, dataset: str) -> str:
 def pixels_of(files: Sequence[ImageFile]) -> set[str]:
     """Return the sha256 of the pixels of images, of those with transparency as --flatten has it."""
     plain = probe(files, flatten=False, threads=cores())
-    rest = [refused.file for refused in plain if not isinstance(refused, Source)]
+    rest = [file for file, of in zip(files, plain, strict=True) if not isinstance(of, Source)]
     sources = [*plain, *probe(rest, flatten=True, threads=cores())]
     return {source.sha256 for source in sources if isinstance(source, Source)}
 

@@ -64,7 +64,7 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
 def _without_values(metric: Metric, summary: Summary) -> Absent:
     why = summary.why_without(metric.column) or NOT_COMPUTED
     if NOT_COMPUTED in why:
-        return Absent(metric.label, NOT_COMPUTED, summary.again.command(metric.column).strip("`"))
+        return Absent(metric.label, NOT_COMPUTED, f"{summary.again} --metrics {metric.column}")
     return Absent(metric.label, why)
 
 

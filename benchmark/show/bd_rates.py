@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmark.answer import NOTHING, Column, seconds_text
 from benchmark.compare.anchor import headlined
-from benchmark.compare.bd import Comparison, ImagesDelta, Rank, Ranking
+from benchmark.compare.bd import Comparison, Ranking
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.metrics.metric import Metric, remedies
@@ -55,10 +55,11 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
         unit = " %" if of_column[c.column].scale == "decades" else ""
         return f"{delta_text(c.quality, '+z.4g')}{unit}"
 
-    def count(of: ImagesDelta) -> str:
-        if of.images is None:
-            return NOTHING
-        return f"{of.images} of {of.images + of.refused}" if of.refused else str(of.images)
+    def count(c: Comparison) -> str | None:
+        if c.images is None:
+            return None
+        refused = c.images_refused or 0
+        return f"{c.images} of {c.images + refused}" if refused else str(c.images)
 
     return (
         Column("metric", lambda c: of_column[c.column].axis_label),
@@ -73,17 +74,17 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
         Column("", "rate_interval.low", key="bd_rate_low_percent"),
         Column("", "rate_interval.high", key="bd_rate_high_percent"),
         Column("", "rate.overlap", key="bd_rate_overlap"),
-        Column("mean of images' (%)", "images_rate.value", "+z.2f", "images_bd_rate_percent"),
-        Column(f"{PERCENT} interval", "images_rate.interval", ends_text),
-        Column("", "images_rate.interval.low", key="images_bd_rate_low_percent"),
-        Column("", "images_rate.interval.high", key="images_bd_rate_high_percent"),
-        Column("median", "images_rate.median", "+z.2f", "images_bd_rate_median_percent"),
-        Column("quartiles", "images_rate.quartiles", ends_text),
-        Column("", "images_rate.quartiles.0", key="images_bd_rate_lower_quartile_percent"),
-        Column("", "images_rate.quartiles.1", key="images_bd_rate_upper_quartile_percent"),
-        Column("images", "images_rate", count),
-        Column("", "images_rate.images", key="images_bd_rate_images"),
-        Column("", "images_rate.refused", key="images_bd_rate_refused"),
+        Column("mean of images' (%)", "images_rate", "+z.2f", "images_bd_rate_percent"),
+        Column(f"{PERCENT} interval", "images_interval", ends_text),
+        Column("", "images_interval.low", key="images_bd_rate_low_percent"),
+        Column("", "images_interval.high", key="images_bd_rate_high_percent"),
+        Column("median", "images_median", "+z.2f", "images_bd_rate_median_percent"),
+        Column("quartiles", "images_quartiles", ends_text),
+        Column("", "images_quartiles.0", key="images_bd_rate_lower_quartile_percent"),
+        Column("", "images_quartiles.1", key="images_bd_rate_upper_quartile_percent"),
+        Column("images", count, str),
+        Column("", "images", key="images_bd_rate_images"),
+        Column("", "images_refused", key="images_bd_rate_refused"),
         Column("BD-metric", quality, str),
         Column("", "quality.value", key="bd_metric"),
         Column("", "quality.overlap", key="bd_metric_overlap"),
@@ -94,15 +95,14 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
     )
 
 
-def doubt_notes(rates: Iterable[object]) -> list[str]:
+def doubt_notes(rates: Iterable[Delta]) -> list[str]:
     """Return the note on doubtful BD-rates, if one of these is doubtful."""
-    return [DOUBTFUL_NOTE] if any(getattr(rate, "doubtful", False) for rate in rates) else []
+    return [DOUBTFUL_NOTE] if any(rate.doubtful for rate in rates) else []
 
 
 def bd_table(comparisons: Sequence[Comparison], metrics: Sequence[Metric], anchor: str) -> Table:
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
-    deltas = (delta for c in comparisons for delta in (c.rate, c.quality))
-    doubtful = any(getattr(delta, "doubtful", False) for delta in deltas)
+    doubtful = any(c.rate.doubtful or c.quality.doubtful for c in comparisons)
     what = "less than half (of a BD-metric: of the rates), or PCHIP's is 10 % of the bits away"
     sign = f" {DOUBTFUL}: {what}." if doubtful else ""
     note = (
@@ -168,23 +168,22 @@ def ranking_table(
     intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
     marks: mark the labels of bundled codecs, as names do.
     """
-    ranks = ranking.ranks
-    several = len({rank.images for rank in ranks}) > 1
+    several = len({of["images"] for of in ranking.records}) > 1
     bundled = ranking.bundled if marks else frozenset()
-    columns = [Column("codec", lambda rank: marked_bundled(rank.label, rank.label in bundled))]
+    columns = [Column("codec", lambda of: marked_bundled(of["codec"], of["codec"] in bundled))]
     if names:
-        columns = [Column("codec", lambda rank: names[rank.label]), Column("spec", "label")]
+        columns = [Column("codec", lambda of: names[of["codec"]]), Column("spec", "codec")]
     columns += [
-        Column(short_name(of, ranking.metrics), partial(_rank_cell, ranks, place, intervals), str)
-        for place, of in enumerate(ranking.metrics)
+        Column(short_name(of, ranking.metrics), partial(_rank_cell, ranking, of, intervals), str)
+        for of in ranking.metrics
     ]
     columns += [
-        Column("bpp", "bpp", lambda ends: range_text(*ends)),
+        Column("bpp", _rates_text, str),
         Column("encode", "encode_seconds", seconds_text),
         Column("decode", "decode_seconds", seconds_text),
-        Column("images", lambda rank: rank.images if several else None, "d"),
+        Column("images", lambda of: of["images"] if several else None, "d"),
     ]
-    table = Table.of(columns, ranks).filled()
+    table = Table.of(columns, ranking.records).filled()
     notes = [DOUBTFUL_NOTE] if any(DOUBTFUL in cell for row in table.rows for cell in row) else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
     return table._replace(notes=tuple(notes))
@@ -224,17 +223,18 @@ def headline(
     'There is no codec to compare with on 4 images.'
     """
     where, counts = f"on {counted(images, 'image')}", {*ranking.images}
-    ranks = {rank.label: rank for rank in ranking.ranks}
-    labels = headlined(ranks, ranking.anchor, named)
+    labels = headlined(ranking.labels, ranking.anchor, named)
     if not labels:
-        alone = f"{names[ranking.anchor]} has no other codec" if ranks else "There is no codec"
+        alone = "There is no codec"
+        if ranking.records:
+            alone = f"{names[ranking.anchor]} has no other codec"
         return f"{alone} to compare with {where}."
     anchor, parts, subject = names[ranking.anchor], list[str](), ""
     for place, metric in enumerate(ranking.metrics):
         if metric in ranking.asked and len(ranking.metrics) > len(ranking.asked):
             continue
-        rates = [(ranks[label].rates[place], label) for label in labels]
-        known = [(rate.value, label, rate) for rate, label in rates if rate.value is not None]
+        rates = {label: ranking.comparisons[label, metric.column].rate for label in labels}
+        known = [(of.value, label, of) for label, of in rates.items() if of.value is not None]
         if known:
             value, label, rate = min(known)
             who = f"{names[label]} needs " if label != subject else ""
@@ -249,7 +249,8 @@ def headline(
     if parts:
         where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
         return f"{listed(parts)}{where}{cut_words(ranking.up_to_bpp)}."
-    reasons = [rate.why for rate in ranks[labels[0]].rates if rate.value is None]
+    of_first = (ranking.comparisons[labels[0], metric.column] for metric in ranking.metrics)
+    reasons = [each.rate.why for each in of_first if each.rate.value is None]
     why = f": {next(iter(reasons), NO_METRIC)}"
     return f"{names[labels[0]]} cannot be compared with {anchor} {where}{why}."
 
@@ -265,19 +266,22 @@ def _more_or_fewer(percent: float, than: str) -> str:
     return f"{abs(percent):.0f} % {'more' if percent > 0 else 'fewer'} bits{than}"
 
 
-def _rank_cell(ranks: Sequence[Rank], place: int, intervals: bool, rank: Rank) -> str | None:
+def _rates_text(record: Mapping[str, Any]) -> str | None:
+    low, high = record["lowest_bpp"], record["highest_bpp"]
+    return None if low is None else range_text(low, high)
+
+
+def _rank_cell(
+    ranking: Ranking, metric: Metric, intervals: bool, record: Mapping[str, Any]
+) -> str | None:
     """Return a BD-rate; without intervals digits stay below each other, whatever has a mark."""
-
-    def delta(rank: Rank) -> Delta | None:
-        rate = rank.rates[place] if place < len(rank.rates) else None
-        return rate if rate and rate.value is not None else None
-
-    rate = delta(rank)
-    if rate is None:
+    mine = ranking.comparisons[record["codec"], metric.column]
+    if mine.rate.value is None:
         return None
-    text = f"{rate.value:+z.1f}" if rate.value else "0"
+    text = f"{mine.rate.value:+z.1f}" if mine.rate.value else "0"
     if intervals:
-        text = f"{text} {ends_text(rank.intervals[place])}".rstrip()
-    elif not rate.doubtful and any(of.doubtful for of in map(delta, ranks) if of):
-        return f"{text} "
-    return f"{text}{DOUBTFUL}" if rate.doubtful else text
+        text = f"{text} {ends_text(mine.rate_interval)}".rstrip()
+    elif not mine.rate.doubtful:
+        of_metric = (of for (_, name), of in ranking.comparisons.items() if name == metric.column)
+        return f"{text} " if any(of.rate.doubtful for of in of_metric) else text
+    return f"{text}{delta_marks(mine.rate)}"

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import Curve, bd_rate
-from benchmark.compare.interval import SEED, TAILS, Interval, ResampledCurve, bd_rates
+from benchmark.compare.interval import SEED, TAILS, Interval, bd_rates
 from benchmark.errors import UsageError
 from benchmark.registry import require_packages
 from benchmark.study.votes import Votes
@@ -175,9 +175,7 @@ def _compared(
     logarithms = []
     for draws in scores.resampled:
         whole = np.vstack([scores.values, draws])
-        before, after = (
-            ResampledCurve(np.tile(np.log10(bpp[of]), (len(whole), 1)), whole[:, of]) for of in both
-        )
+        before, after = (Curve(np.tile(bpp[of], (len(whole), 1)), whole[:, of]) for of in both)
         percent = bd_rates(before, after)[1:]
         percent[np.isinf(percent) | (percent <= -100)] = np.nan
         logarithms.append(np.log1p(percent / 100))

@@ -166,15 +166,5 @@ def recorded_sha256(path: Path) -> str:
     return digest
 
 
-def require_recorded(path: Path, remedy: str) -> None:
-    """Raise `Unavailable`, ending with `remedy`, for a file that is another than on record."""
-    recorded = recorded_sha256(path)
-    if recorded and (actual := file_sha256(path)) != recorded:
-        raise Unavailable(
-            f"{path} is not the file that was fetched: its sha256 begins with {actual[:8]}, and "
-            f"{_record(path).name} has {recorded[:8]}; {remedy}"
-        )
-
-
 def _record(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")

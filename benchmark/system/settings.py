@@ -1,7 +1,7 @@
-"""Settings of a run: its device, folders of weights and programs, and the weight files found there.
+"""Settings of a run: its device, its folders of weights, and the weight files found there.
 
 They belong to the caller's context (`contextvars`), never to `os.environ`. Without a choice, the
-user's variables $BENCH_DEVICE, $BENCH_WEIGHTS and $VTM_DIR hold.
+user's variables $BENCH_DEVICE and $BENCH_WEIGHTS hold.
 """
 
 import os
@@ -36,7 +36,6 @@ class Settings(NamedTuple):
 
     device: str | None = None  # of codecs: "cpu", "cuda" or one card of several, "cuda:1"
     weights: tuple[Path, ...] = ()  # folders that are searched first
-    programs: tuple[tuple[str, Path], ...] = ()  # folders by their variable, "VTM_DIR"
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables by which another process has the same settings.
@@ -48,8 +47,7 @@ class Settings(NamedTuple):
         seen = os.environ.get(VISIBLE, "").split(",")
         card = seen[int(number)].strip() if number and seen != [""] else number
         chosen = {DEVICE: kind, VISIBLE: card, WEIGHTS: os.pathsep.join(filter(None, folders))}
-        programs = {name: str(folder) for name, folder in self.programs}
-        return programs | {name: value for name, value in chosen.items() if value}
+        return {name: value for name, value in chosen.items() if value}
 
 
 _CURRENT: ContextVar[Settings | None] = ContextVar("settings", default=None)
@@ -139,19 +137,9 @@ def weight_folders() -> list[Path]:
     return [*settings().weights, *named, torch_home / "hub" / "checkpoints"]
 
 
-def use_program_folder(variable: str, folder: Path | None) -> None:
-    """Look for the programs of a variable in this folder and nowhere else, as with it set."""
-    if folder is None:
-        return
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of programs")
-    programs = dict(settings().programs) | {variable: folder.resolve()}
-    _CURRENT.set(settings()._replace(programs=tuple(programs.items())))
-
-
 def program_folders(variable: str) -> list[Path]:
-    """Return the folder of programs that was chosen or a variable names, and its bin; else none."""
-    named = dict(settings().programs).get(variable) or os.environ.get(variable)
+    """Return the folder of programs that a variable of the user names, and its bin; else none."""
+    named = os.environ.get(variable)
     return [Path(named), Path(named) / "bin"] if named else []
 
 

@@ -154,8 +154,7 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
     place, _ = afp(tmp_path, photo)
     words = ("run", "--codecs", f"folder:path={place}:name=afp", "--dataset", photos)
     words += ("--metrics", "psnr", "--results", tmp_path / "r")
-    done = bench(*words, "--no-table")
-    assert done.returncode == 0, done.stderr
+    done = bench(*words, "--no-table", code=0)
     first = done.stderr.splitlines()[1]
     assert first == "afp: 2 points (point_1, point_2), 2 of 2 images, bpp of metrics.csv"
 

@@ -17,11 +17,10 @@ WRONG_OPTIONS = [
     *("vtm:depth=12", "vtm:decoder=hm", "raw:bits=7"),
     *("ours:beta=9", "ours:beta=-0.1", "ours:beta=nan", "ours:beta=0:exact=2"),
     *("ours:beta=0:size=huge", "ours:beta=0:effort=4"),
-    *("ours:beta=0:search_for=speed", "ours:beta=0:bpp=-1", "ours:beta=0:psnr=inf"),
     *("multirealism:beta=2.6", "multirealism:beta=-0.1", "pqmim:perceptual=2"),
     *("dirac:steps=0", "dirac:steps=20:start=1.5", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
     *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
-    *("msillm:weights=best", "hyperprior:weights=best", "hyperprior:device=tpu"),
+    "hyperprior:weights=best",
     "bpg:subsampling=422",
     *(COPY + ":timeout_seconds=0", "command:encode=cp {in}:decode=cp {in} {out}:values=1"),
 ]

@@ -12,7 +12,7 @@ from baselines.neural.bitstream.container import MAGIC
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.spec import CodecSpec
-from support.bench.invoked import bench
+from support.bench.command import output_of
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
@@ -46,7 +46,7 @@ def pixels_of(path):
 def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec(
     place, photo, codec, point, recognised
 ):
-    message = bench("encode", "in.png", "out.bin", "--codec", codec, "--point", point)
+    message = output_of("encode", "in.png", "out.bin", "--codec", codec, "--point", point)
     stream = (place / "out.bin").read_bytes()
     name, _, value = point.partition("=")
     bound = benchmark.open_codec(codec)
@@ -54,7 +54,7 @@ def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec
     height, width, _ = photo.shape
     bpp = 8 * len(stream) / (height * width)
     assert message == f"out.bin: {len(stream)} bytes, {bpp:.4f} bpp at {point}\n"
-    message = bench("decode", "out.bin", "out.png")
+    message = output_of("decode", "out.bin", "out.png")
     assert message == f"out.png: {width} x {height} pixels, decoded by {recognised}\n"
     assert np.array_equal(pixels_of("out.png"), bound.decode(stream))
 
@@ -62,10 +62,10 @@ def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec
 def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
     mine = f"{FAKES}:Honest"
     for codec in ("raw", mine):
-        assert " at " in bench("encode", "in.png", "out.bin", "--codec", codec), "which setting"
+        assert " at " in output_of("encode", "in.png", "out.bin", "--codec", codec), "which setting"
         stream = (place / "out.bin").read_bytes()
         assert stream == benchmark.open_codec(codec).encode(photo), "the middle setting by default"
-        bench("decode", "out.bin", "out.png", "--codec", codec)
+        output_of("decode", "out.bin", "out.png", "--codec", codec)
         assert np.array_equal(pixels_of("out.png"), benchmark.open_codec(codec).decode(stream))
 
 
@@ -73,10 +73,10 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
     pack = with_variant(shipped_packs(), CodecSpec("vtm", ()))
     one = min(pack.streams.values(), key=lambda row: row["num_bytes"])
     (place / "kept").write_bytes(pack.read(one))
-    bench("decode", "kept", "out.png", "--codec", "vtm")
+    output_of("decode", "kept", "out.png", "--codec", "vtm")
     assert pixels_of("out.png").shape[1] == one["width_px"]
     with pytest.raises(UsageError, match="--codec says which codec made it"):
-        bench("decode", "kept", "out.png")
+        output_of("decode", "kept", "out.png")
 
 
 def test_our_container_is_recognised():
@@ -119,7 +119,7 @@ def test_what_cannot_be_is_one_sentence_and_no_file(place, photo, words, error, 
     (place / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (place / "honest").write_bytes(benchmark.open_codec(f"{FAKES}:Honest").encode(photo))
     with pytest.raises(error) as reported:
-        bench(*words)
+        output_of(*words)
     assert says in str(reported.value)
     assert "\n" not in str(reported.value)
     assert not (place / "out.png").exists()

@@ -199,7 +199,7 @@ def test_version_and_fingerprint_are_of_the_program_and_its_configuration(folder
 def test_without_the_encoder_streams_are_decoded_and_the_rest_says_what_is_missing(nowhere, photo):
     codec = VTM()
     assert codec.decode(recorded("coffee", 47)).shape == (400, 600, 3)
-    remedy = "'EncoderAppStatic' is not on the PATH: build VTM, and name its folder by --vtm-dir"
+    remedy = "'EncoderAppStatic' is not on the PATH: build VTM, and name its folder by "
     with pytest.raises(Unavailable, match=remedy):
         codec.describe()
     with pytest.raises(Unavailable, match=remedy):

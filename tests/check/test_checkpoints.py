@@ -7,7 +7,7 @@ from PIL import Image
 
 from baselines.neural.checkpoint import load_checkpoint, save_checkpoint
 from baselines.neural.network_codec import BUNDLED as SHIPPED
-from support.bench.invoked import bench, verdict_line
+from support.bench.command import output_of, verdict_line
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regr
                 weights.mul_(1 + 0.03 * torch.randn(weights.shape, generator=random))
     save_checkpoint(spoilt, shipped.network, shipped.card, shipped.tables)
     run = ("--dataset", photographs, "--metrics", "psnr", "--jobs", 1)
-    bench(
+    output_of(
         "run", "--codecs", "ours:beta=0", "--points", "ours.q=0,1,2,3", "--results",
         tmp_path / "old", *run,
     )  # fmt: skip
     words = ("check", "--codec", "ours", "--against", tmp_path / "old", *run)
-    equal = bench(*words, "--checkpoint", again, "--results", tmp_path / "new")
+    equal = output_of(*words, "--checkpoint", again, "--results", tmp_path / "new")
     assert verdict_line(equal).startswith("PASS (equivalent): ")
-    worse = bench(*words, "--checkpoint", spoilt, "--results", tmp_path / "new", code=1)
+    worse = output_of(*words, "--checkpoint", spoilt, "--results", tmp_path / "new", code=1)
     assert verdict_line(worse).startswith("FAIL (regressed): ")
     assert "worst images" in worse

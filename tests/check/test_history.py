@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.check.history import History, State, headline, history_of, in_order, records_of
+from benchmark.check.history import State, headline, history_of, in_order
 from benchmark.check.history_figure import draw_history
 from benchmark.check.pairing import RowSet
 from benchmark.check.verdict import check
 from benchmark.errors import UsageError
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.files.noise import effect_noise
 from support.rows.measured import row, table
 
@@ -66,27 +66,22 @@ def states():
 
 
 def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
-    result = history_of(states(), ["psnr"])
-    for of in result.of_first:
-        alone = check(of.other.rows, of.state.rows, ["psnr"]).findings[0]
-        assert of.other.name == "step 000"
-        assert of.finding.change_percent == alone.change_percent
-        assert (of.finding.lower_percent, of.finding.upper_percent) == (
-            alone.lower_percent, alone.upper_percent
-        )  # fmt: skip
-    ((state, best, finding),) = result.worse
-    assert (state.name, best.name, finding.metric) == ("step 300", "step 200", "psnr")
-    assert finding.lower_percent < 100 * (2 ** (0.9 / 6) - 1) < finding.upper_percent
-    assert [of.other.number for of in result.of_best] == [0, 100, 200, 200, 400]
-    assert not history_of(states(), ["psnr"], "bd_rate=20%").worse
-    records = records_of(result)
+    result, of_name = history_of(states(), ["psnr"]), {of.name: of.rows for of in states()}
+    records = result.records
     assert [of["state"] for of in records] == [f"step {n}00" for n in range(1, 6)]
+    assert [of["first"] for of in records] == ["step 000"] * 5
+    assert [of["best"] for of in records] == [f"step {n}00" for n in (0, 1, 2, 2, 4)]
+    for of in records:
+        for side in ("first", "best"):
+            alone = check(of_name[of[side]], of_name[of["state"]], ["psnr"]).findings[0]
+            ends = [of[f"{side}_change_percent{end}"] for end in ("", "_low", "_high")]
+            assert ends == [alone.change_percent, alone.lower_percent, alone.upper_percent]
     assert [of["verdict"] == "regressed" for of in records] == [False, False, True, False, False]
-    assert [of["best"] for of in records] == [of.other.name for of in result.of_best]
-    assert records[2]["best_change_percent"] == finding.change_percent
-    changes = [of.finding.change_percent for of in result.of_first]
-    assert [of["first_change_percent"] for of in records] == changes
-    assert headline(result).startswith("regressed at step 300: PSNR +")
+    low, high = (records[2][f"best_change_percent_{end}"] for end in ("low", "high"))
+    assert low < 100 * (2 ** (0.9 / 6) - 1) < high
+    assert history_of(states(), ["psnr"], "bd_rate=20%").code == 0
+    assert (result.code, result.title[:30]) == (1, "regressed at step 300: PSNR +1")
+    assert result.title.endswith(f", image {records[2]['worst_image']}, beside step 200")
 
 
 def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
@@ -94,19 +89,12 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     far = states()
     far[3] = far[3]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
     result = history_of(far, ["psnr"])
-    worse = 40 + GAINS[2] - GAINS[3] + (NOISE[2] - NOISE[3])
-    said = re.fullmatch(
-        r"regressed at step 300: PSNR \+(\S+) % \[\+(\S+), \+(\S+)\] \(BD-metric\) \(on 8 images "
-        r"\(image-0, ...\) it never reaches the reference's lowest quality\), image (\S+), beside "
-        "step 200",
-        headline(result),
+    assert result.title == (
+        "regressed at step 300: PSNR on 8 images (image-0, ...) it never reaches the reference's "
+        "lowest quality, or takes 1.25 times the bits, beside step 200"
     )
-    change, low, high = map(float, said.groups()[:3])
-    level = result.worse[0].finding.level
-    assert change == pytest.approx(100 * worse.mean() / level, abs=0.05)
-    assert low < change < high
-    assert said[4] == IMAGES[np.argmax(worse)]
-    (axes,) = draw_history(result, "ours", "set").figure.axes
+    assert result.records[2]["first_change_percent"] is None
+    (axes,) = draw_history(result.records, "ours", "set").figure.axes
     crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
     assert crosses == [300]
 
@@ -126,30 +114,24 @@ def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_foun
     later = changed(3, lambda one: {"lpips_alex": 1.5 * one["lpips_alex"]})
     result = history_of([states()[1], lost, later], [metric])
     first = "undecided" if metric == "psnr" else "nothing measured"
-    assert [of.finding.verdict for of in result.of_best] == [first, "regressed"]
-    assert [of.other.number for of in result.of_best] == [100, 100]
+    assert [of["verdict"] for of in result.records] == [first, "regressed"]
+    assert [of["best"] for of in result.records] == ["step 100", "step 100"]
 
 
-def test_of_an_image_out_of_reach_the_line_has_the_change_over_all_images_and_its_name():
+def test_a_change_without_the_image_that_is_out_of_reach_is_none():
     better = changed(4, lambda one: {"psnr_db": one["psnr_db"] - 60 * (one["image"] == "image-5")})
     result = history_of([states()[2], better], ["psnr"])
-    said = headline(result)
-    gain = GAINS[4] - GAINS[2] - 60 / 8 + (NOISE[4] - NOISE[2]).mean()
-    worse = -100 * gain / result.worse[0].finding.level
-    assert said.startswith(f"regressed at step 400: PSNR {worse:+.2f} % [")
-    assert "(on image-5 it never reaches" in said
-    assert said.endswith(", image image-5, beside step 200")
+    assert result.title.startswith("regressed at step 400: PSNR on image-5 it never reaches")
+    assert {result.records[0][f"{of}_change_percent"] for of in ("first", "best")} == {None}
 
 
 def test_a_change_that_is_not_decided_is_said():
     one = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
-    assert headline(history_of(one, ["psnr"])) == (
-        "no state is known to be worse than one before: 2 states, 1 image; 1 of 1 comparison "
-        "without verdict: one image says nothing of the next: measure more"
+    assert history_of(one, ["psnr"]).title == (
+        "no state is known to be worse than one before; 1 of 1 comparison without verdict: one "
+        "image says nothing of the next: measure more"
     )
-    assert headline(History((), 8, (), (), ())) == (
-        "no state is worse than one before: 0 states, 8 images"
-    )
+    assert headline(()) == "no state is worse than one before"
 
 
 def test_a_variant_is_compared_where_it_has_two_states():
@@ -164,10 +146,8 @@ def test_a_variant_is_compared_where_it_has_two_states():
         history_of([one, other], ["psnr"])
     again = State("again", 2, one.rows._replace(rows=table(rows_of_state(3, "ours", "beta=0"))))
     result = history_of([one, other, again], ["psnr"])
-    assert [(of.state.name, of.finding.label) for of in result.of_first] == [
-        ("again", "ours:beta=0")
-    ]
-    assert set(result.notes) == {
+    assert [(of["state"], of["codec"]) for of in result.records] == [("again", "ours:beta=0")]
+    assert set(result.summary.splitlines()[1:]) == {
         "beta=1 has no ours:beta=0", "beta=0 has no ours:beta=1", "again has no ours:beta=1"
     }  # fmt: skip
 
@@ -197,7 +177,7 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
         "history", *files, "--codec", f"{tmp_path / 'mine.py'}:Mine", "--dataset",
         tmp_path / "photos", "--metrics", "psnr", "--jobs", 1, "--results", tmp_path / "checks",
     )  # fmt: skip
-    said = bench(*words, code=1)
+    said = output_of(*words, code=1)
     assert re.search(
         r"^regressed at mine-1000: PSNR .*, image \d.png, beside mine-200$", said, re.MULTILINE
     )
@@ -206,14 +186,14 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
         path.name for path in folder.iterdir()
     }
     assert (folder / "history.csv").read_text().count("mine-1000") == 1
-    assert "16 to do" not in bench(*words, code=1), "none is measured twice"
-    done = bench(*words, "--json", code=1)
+    assert "16 to do" not in output_of(*words, code=1), "none is measured twice"
+    done = output_of(*words, "--json", code=1)
     records = json.loads(done[done.index("{\n") :])["records"]
     assert [of["verdict"] for of in records] == ["improved", "regressed"]
 
 
 def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):
     with pytest.raises(UsageError, match="is a folder: name the checkpoints in it"):
-        bench("history", tmp_path, "--codec", "ours")
+        output_of("history", tmp_path, "--codec", "ours")
     with pytest.raises(UsageError, match="needs two checkpoints"):
-        bench("history", tmp_path / "a.pth", "--codec", "ours")
+        output_of("history", tmp_path / "a.pth", "--codec", "ours")

@@ -8,7 +8,7 @@ import pytest
 from benchmark.check.verb import NoVerdict
 from benchmark.errors import DamagedResults
 from benchmark.rows.store import Store
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.measured import sweep
 
 
@@ -21,7 +21,7 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
         Store(tmp_path / codec / "set").append(sweep(codec, **columns))
     files = [tmp_path / name for name in ("c.md", "c.xml")]
     words = ("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr")
-    text = bench(*words, "-v", "--markdown", files[0], "--junit", files[1])
+    text = output_of(*words, "-v", "--markdown", files[0], "--junit", files[1])
     expected = [
         "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
         "subsampling removes",
@@ -29,7 +29,7 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
         "tuned for it",
         "jpeg: a trial",
     ]
-    (subject,) = json.loads(bench(*words, "--json"))["subjects"]
+    (subject,) = json.loads(output_of(*words, "--json"))["subjects"]
     assert subject["caveats"] == expected
     lines = [f"caveat: {one}" for one in expected]
     assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
@@ -45,7 +45,7 @@ def test_confidence_is_at_least_a_half_and_no_certainty(tmp_path):
     Store(tmp_path / "set").append(sweep("jpeg"))
     for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
         words = ("check", tmp_path, tmp_path, "--metrics", "psnr", "--confidence", sure)
-        bench(*words, code=code)
+        output_of(*words, code=code)
 
 
 def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
@@ -55,7 +55,7 @@ def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
     with pytest.warns(DamagedResults, match="is left out"):
         assert Store(folder.parent).table().height == 0
     with pytest.raises(NoVerdict, match="cannot be read") as ended:
-        bench("check", tmp_path / "old", tmp_path / "old")
+        output_of("check", tmp_path / "old", tmp_path / "old")
     assert ended.value.exit_code == 4
 
 
@@ -63,4 +63,4 @@ def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
     Store(tmp_path / "kodak").append(sweep("jpeg"))
     monkeypatch.setattr("benchmark.check.verdict.check", lambda *_, **options: 1 / 0)
     with pytest.raises(NoVerdict, match="ZeroDivisionError"):
-        bench("check", tmp_path / "kodak", tmp_path / "kodak")
+        output_of("check", tmp_path / "kodak", tmp_path / "kodak")

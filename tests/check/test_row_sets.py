@@ -1,17 +1,13 @@
 """Row sets found by folder, results folder or baseline."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
-from benchmark.check.row_sets import (
-    dataset_folders,
-    read_rows,
-    refuse_unknown_codec,
-    save_baseline,
-    two_row_sets,
-)
+from benchmark.check.row_sets import dataset_folders, read_rows, save_baseline, two_row_sets
 from benchmark.datasets.dataset import open_folder
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
 from benchmark.rows.stored import pixels_of
@@ -24,25 +20,20 @@ def results(folder, *datasets):
     return folder
 
 
-def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path):
-    results(tmp_path / "r", "kodak", "clic")
-    kodak = tmp_path / "r" / "kodak"
-    assert dataset_folders(str(kodak), tmp_path) == {"kodak": kodak}
-    assert dataset_folders(str(tmp_path / "r"), tmp_path) == {
-        "clic": tmp_path / "r" / "clic", "kodak": kodak,
-    }  # fmt: skip
-    assert list(dataset_folders(str(tmp_path / "r"), tmp_path)) == ["clic", "kodak"]
-    nowhere = pytest.raises(UsageError, match="is no folder with results, nor a baseline")
+def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results(tmp_path / "results", "kodak", "clic")
+    kodak = tmp_path / "results" / "kodak"
+    assert dataset_folders(str(kodak)) == {"kodak": kodak}
+    found = {"clic": tmp_path / "results" / "clic", "kodak": kodak}
+    assert [*dataset_folders(str(tmp_path / "results")).items()] == [*found.items()]
+    save_baseline(tmp_path / "results", "kept", ["kodak"])
     for name in ("v2", str(tmp_path / "nothing")):
-        with nowhere:
-            dataset_folders(name, tmp_path)
-    save_baseline(tmp_path / "r", "kept", ["kodak"])
-    with nowhere:
-        dataset_folders(str(tmp_path / "nothing"), tmp_path / "r")
-    with pytest.raises(UnknownName, match="No baseline 'v2'"):
-        dataset_folders("v2", tmp_path / "r")
-    kept = tmp_path / "r" / "baselines" / "kept" / "kodak"
-    assert dataset_folders("kept", tmp_path / "r") == {"kodak": kept}
+        with pytest.raises(UsageError, match="is no folder with results, nor a base"):
+            dataset_folders(name)
+    for place in (baselines := tmp_path / "results" / "baselines", Path("results/baselines")):
+        assert dataset_folders(str(place / "kept")) == {"kodak": place / "kept" / "kodak"}
+    assert dataset_folders("kept")["kodak"].resolve() == baselines / "kept" / "kodak"
 
 
 def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
@@ -50,14 +41,14 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
     one = results(tmp_path / "one", "kodak")
     other = results(tmp_path / "other", "folder-x")
     places = [str(both), str(one), str(other), str(both)]
-    result = two_row_sets(places[0], places[1], "", tmp_path)  # the one that they share
+    result = two_row_sets(places[0], places[1], "")  # the one that they share
     assert [rows.folder for rows in result] == [both / "kodak", one / "kodak"]
-    result = two_row_sets(places[1], places[2], "", tmp_path)  # each has one, by whatever name
+    result = two_row_sets(places[1], places[2], "")  # each has one, by whatever name
     assert [rows.folder for rows in result] == [one / "kodak", other / "folder-x"]
-    result = two_row_sets(places[0], places[0], "clic", tmp_path)  # asked for by name
+    result = two_row_sets(places[0], places[0], "clic")  # asked for by name
     assert [rows.folder for rows in result] == [both / "clic"] * 2
     with pytest.raises(UsageError, match="say which with --dataset"):
-        two_row_sets(places[0], places[3], "", tmp_path)
+        two_row_sets(places[0], places[3], "")
     Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
     (tmp_path / "photos").mkdir()
     photos = photos.rename(tmp_path / "photos" / "x.png")
@@ -67,12 +58,12 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
         rows = [row("jpeg", 5, "x.png", image_sha256=sha256)]
         Store(tmp_path / place / "photos-1a2b3c").append(rows)
         Store(tmp_path / place / "kodak").append(sweep("jpeg"))
-    result = two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent), tmp_path)
+    result = two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent))
     assert [rows.folder for rows in result] == [
         tmp_path / place / "photos-1a2b3c" for place in "pq"
     ]
     with pytest.raises(UsageError, match="has no rows of clic: it has kodak"):
-        two_row_sets(places[0], places[1], "clic", tmp_path)
+        two_row_sets(places[0], places[1], "clic")
 
 
 def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(tmp_path):
@@ -107,10 +98,3 @@ def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
     (tmp_path / "kodak" / "per_image").mkdir()
     with pytest.raises(UsageError, match="kodak holds no rows: measure some"):
         read_rows(tmp_path / "kodak")
-
-
-def test_a_codec_of_a_file_is_once_among_the_known_ones(tmp_path):
-    Store(tmp_path / "set").append([row("./mine.py:Mine", 10, "a"), row("jpeg", 10, "a")])
-    rows = read_rows(tmp_path / "set", "set")
-    with pytest.raises(UnknownName, match=r"Known: jpeg, mine\.py:Mine\.$"):
-        refuse_unknown_codec("./other.py:Other", (rows, rows))

@@ -25,7 +25,7 @@ CANNOT = {  # what a command has, and why it cannot run here
     r"--engine ray|\$address|results-a|parts/": "it is of several machines",
     r"bench worker|worker:": "a contender's environment is downloaded",
     r"--recipe (?!smoke)|weights-dir runs": "it trains for hours",
-    r"crdr\.pth\.tar|msillm|--vtm-dir|--codecs bpg|vtm-23\.13": "it needs downloads",
+    r"crdr\.pth\.tar|VTM_DIR|--codecs bpg|vtm-23\.13": "it needs downloads",
     r"--codecs all|--metrics all|--draws|audit rows --dataset kodak": "it measures for hours",
     r"bench (review|site)|submissions": "it needs files that an author sends",
     r"\./mine\.py": "it is a place for the reader's codec",

@@ -124,8 +124,7 @@ def test_an_example_runs(place, monkeypatch, example):
     monkeypatch.chdir(place)
     if " out.crdr " in example and not (place / "out.crdr").exists():
         assert bench("encode", "in.png", "out.crdr").returncode == 0
-    done = bench(*shlex.split(example)[1:])
-    assert done.returncode == 0, done.stderr
+    done = bench(*shlex.split(example)[1:], code=0)
     assert done.stdout
 
 
@@ -146,14 +145,8 @@ def completed(*words):
     return done.stdout.split()
 
 
-def test_a_shell_completes_verbs_codecs_metrics_and_datasets(tmp_path):
+def test_a_shell_completes_verbs_and_options():
     assert completed("re") == ["rescore", "report", "review"]
     assert completed("pack", "im") == ["import"]
-    assert completed("run", "--codecs", "jpeg,we") == ["jpeg,webp"]
-    assert completed("report", "--metrics", "lpips_") == ["lpips_squeeze", "lpips_vgg"]
-    assert completed("fetch", "squ") == ["squeezenet"]
     assert "--codecs" in completed("run", "--co")
-    (tmp_path / "kodak" / "per_image").mkdir(parents=True)
-    stored = ("report", "--results", str(tmp_path), "--dataset", "ko")
-    assert completed(*stored) == ["kodak"]
     assert "--install-completion" in bench("--help").stdout

@@ -17,7 +17,7 @@ from support.bench.command import bench
 
 
 def by_name(findings):
-    return {finding.name: finding for finding in findings}
+    return {finding["name"]: finding for finding in findings}
 
 
 WHEELS = [
@@ -36,14 +36,14 @@ WHEELS = [
 
 
 def test_every_codec_is_named_with_what_it_is_needs_or_lacks():
-    codecs = by_name(doctor.examine_codecs())
+    codecs = by_name(doctor.examine("codecs"))
     assert set(codecs) == {*CODECS, *ALIASES}
     for name in WHEELS:
-        assert codecs[name].state == "ready", codecs[name]
-        assert codecs[name].licence
-    assert codecs["jpeg"].what.startswith("libjpeg-turbo ")
-    assert (codecs["command"].state, "encode=" in codecs["command"].what) == ("options", True)
-    assert codecs["hyperprior"].state == "missing"
+        assert codecs[name]["state"] == "ready", codecs[name]
+        assert codecs[name]["licence"]
+    assert codecs["jpeg"]["what"].startswith("libjpeg-turbo ")
+    assert (codecs["command"]["state"], "encode=" in codecs["command"]["what"]) == ("options", True)
+    assert codecs["hyperprior"]["state"] == "missing"
 
 
 def test_what_is_named_is_described_with_its_options_and_settings():
@@ -63,14 +63,14 @@ def test_whatever_is_listed_can_be_described(name):
 
 
 def test_every_metric_and_dataset_is_named_with_how_to_get_what_it_lacks():
-    metrics, datasets = by_name(doctor.examine_metrics()), by_name(doctor.examine_datasets())
+    metrics, datasets = by_name(doctor.examine("metrics")), by_name(doctor.examine("datasets"))
     assert set(metrics) == {*METRICS, *DISTRIBUTION_METRICS}
     assert set(datasets) == set(DATASETS)
     for name, weights in {"lpips": "alexnet", "lpips_squeeze": "squeezenet"}.items():
-        assert metrics[name].state == "missing"
-        assert f"bench fetch {weights}" in metrics[name].what
+        assert metrics[name]["state"] == "missing"
+        assert f"bench fetch {weights}" in metrics[name]["what"]
     kodak = datasets["kodak"]
-    assert (kodak.state, "bench fetch kodak" in kodak.what) == ("missing", True)
+    assert (kodak["state"], "bench fetch kodak" in kodak["what"]) == ("missing", True)
 
 
 def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_need(
@@ -80,14 +80,17 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("benchmark.registry.CODECS", {"vtm": CODECS["vtm"]})
     monkeypatch.setattr("benchmark.registry.ALIASES", {})
-    vtm = by_name(doctor.examine_codecs())["vtm"]
-    assert (vtm.state, vtm.licence) == ("recorded", "BSD-3-Clause")
-    assert vtm.what.startswith("VTM 23.13 of 28 images, from ")
-    assert "name its folder by --vtm-dir or $VTM_DIR" in vtm.what
-    assert "vvenc" in vtm.what
+    vtm = by_name(doctor.examine("codecs"))["vtm"]
+    assert (vtm["state"], vtm["licence"]) == ("pack", "BSD-3-Clause")
+    assert vtm["what"].startswith("VTM 23.13 of 28 images, from ")
+    assert "name its folder by $VTM_DIR" in vtm["what"]
+    assert "vvenc" in vtm["what"]
     monkeypatch.setattr("benchmark.rows.packs.pack.SHIPPED", tmp_path)
-    vtm = by_name(doctor.examine_codecs())["vtm"]
-    assert (vtm.state, "'EncoderAppStatic' is not on the PATH" in vtm.what) == ("missing", True)
+    vtm = by_name(doctor.examine("codecs"))["vtm"]
+    assert (vtm["state"], "'EncoderAppStatic' is not on the PATH" in vtm["what"]) == (
+        "missing",
+        True,
+    )
 
 
 def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch):
@@ -98,10 +101,10 @@ def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch)
     }
     monkeypatch.setattr("benchmark.registry.CODECS", ill)
     monkeypatch.setattr("benchmark.spec.CODECS", ill)
-    codecs = by_name(doctor.examine_codecs())
-    assert codecs["raw"].state == "ready"
-    assert "NoSuchClass" in codecs["jpeg"].what
-    assert "no_such_wheel" in codecs["webp"].what
+    codecs = by_name(doctor.examine("codecs"))
+    assert codecs["raw"]["state"] == "ready"
+    assert "NoSuchClass" in codecs["jpeg"]["what"]
+    assert "no_such_wheel" in codecs["webp"]["what"]
 
 
 def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):

@@ -4,33 +4,14 @@ import csv
 import json
 import re
 
-import benchmark
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.bundled_results import bundled_results
 
 RESULTS = bundled_results()
 
 
 def match(*words):
-    return bench("match", *words, "--results", RESULTS)
-
-
-def test_json_csv_and_the_interface_say_the_same(tmp_path):
-    words = ("ours", "vtm", "--tolerance", "0.1 dB", "--csv", tmp_path / "table.csv")
-    reported = json.loads(match(*words, "--json"))
-    assert (reported["dataset"], reported["metric"], reported["tolerance"]) == (
-        "kodak",
-        "psnr",
-        "0.1",
-    )
-    frame = benchmark.match(benchmark.load(RESULTS / "kodak"), "ours", "vtm", tolerance=0.1)
-    with (tmp_path / "table.csv").open() as opened:
-        rows = list(csv.DictReader(opened))
-    assert frame["codec"].tolist() == [entry["codec"] for entry in reported["records"]]
-    for one, row, record in zip(reported["records"], rows, frame.to_dict("records"), strict=True):
-        assert list(one) == list(row)[1:] == list(record)
-        assert float(row["bytes_ratio"]) == one["bytes_ratio"] == record["bytes_ratio"]
-    assert len(rows) > 1
+    return output_of("match", *words, "--results", RESULTS)
 
 
 def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):

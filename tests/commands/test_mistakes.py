@@ -303,12 +303,10 @@ def place(tmp_path_factory):
     (folder / "broken.toml").write_text("architecture = \n")
     results = folder / "results"
     words = ("--dataset", folder / "photos", "--metrics", "psnr,ms_ssim", "--results", results)
-    done = bench("run", "--codecs", "jpeg,jpeg:optimize=1", *words, "--jobs", "1")
-    assert done.returncode == 0, done.stderr
-    exported = bench(
-        *("pack", "export", folder / "jpeg.tar", "--codecs", "jpeg", "--results", results)
+    bench("run", "--codecs", "jpeg,jpeg:optimize=1", *words, "--jobs", "1", code=0)
+    bench(
+        *("pack", "export", folder / "jpeg.tar", "--codecs", "jpeg", "--results", results), code=0
     )
-    assert exported.returncode == 0, exported.stderr
     return folder
 
 

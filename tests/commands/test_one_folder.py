@@ -8,7 +8,7 @@ import pytest
 
 import benchmark
 from benchmark.rows.store import Store
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.measured import failed, row, table
 
 WHOLE = [f"{number:02}.png" for number in range(24)]
@@ -68,7 +68,7 @@ VERBS = {
 def answer(results, words, out):
     """What a verb prints as JSON, or else its csv files; without sentences and paths."""
     words = words.replace("DRAWN", "--out {out} --format svg")
-    printed = bench(*words.format(out=out).split(), "--results", results)
+    printed = output_of(*words.format(out=out).split(), "--results", results)
     if "--json" in words:
         return without(json.loads(printed))
     return {
@@ -110,13 +110,15 @@ def test_so_does_every_python_call(folders):
 
 
 def test_what_is_not_shown_is_said_with_the_command_that_measures_the_rest(folders):
-    printed = bench("rank", "--at", "bpp=.5", "--metrics", "psnr", "--results", folders[0])
+    printed = output_of("rank", "--at", "bpp=.5", "--metrics", "psnr", "--results", folders[0])
     assert "6 of 24 images" in printed
     assert "bench run --codecs vtm --dataset set" in printed
-    assert "6 of 24 images" not in bench(
+    assert "6 of 24 images" not in output_of(
         "rank", "--at", "bpp=.5", "--metrics", "psnr", "--results", folders[1]
     )
-    (report,) = json.loads(bench("report", "--metrics", "psnr", "--json", "--results", folders[0]))
+    (report,) = json.loads(
+        output_of("report", "--metrics", "psnr", "--json", "--results", folders[0])
+    )
     why = {of["what"]: of["why"] for of in report["absent"]}
     assert "6 of 24 images" in why["vtm"]
     assert "older build" in why["webp"]

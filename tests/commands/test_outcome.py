@@ -1,32 +1,24 @@
 """Lines below a ranking: what failed, was refused, skipped or is unread, five at most."""
 
 import json
-from pathlib import Path
 
+from benchmark.answer import Absent
 from benchmark.commands.outcome import absences
 from benchmark.commands.output import SHOWN_LINES, print_lines
-from benchmark.datasets.dataset import ImageFile, Refused
-from benchmark.errors import Reason
 from benchmark.measure.record import Failure
-from benchmark.measure.select import Skipped
 from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
 from benchmark.show.absences import lines_of
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
-from support.rows.bundled_results import copy_bundled_results
 from support.rows.measured import sweep
-
-
-def refused(name, why):
-    return Refused(ImageFile(name, Path(name)), why)
 
 
 def test_images_refused_for_one_reason_share_a_line():
     images = [
-        refused("a.png", "is CMYK"),
-        refused("b.png", "is empty"),
-        refused("c.png", "is CMYK"),
+        Absent("a.png", "is CMYK"),
+        Absent("b.png", "is empty"),
+        Absent("c.png", "is CMYK"),
     ]
     assert lines_of(absences(refused=images)) == [
         "a.png, c.png: refused: is CMYK", "b.png: refused: is empty"
@@ -67,8 +59,7 @@ def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
     codecs = ["hyperprior", "compressai:model=mbt2018-mean"]
     words = ("plan", "--codecs", ",".join(["raw", *codecs]), "--skip-missing", "--limit", "1")
     words = (*words, "--results", tmp_path / "results")
-    done = bench(*words)
-    assert done.returncode == 0, done.stderr
+    done = bench(*words, code=0)
     (line,) = [line for line in done.stdout.splitlines() if ": skipped: " in line]
     assert line.startswith(f"{', '.join(codecs)}: ")
     assert all(f"`bench fetch compressai:model={m}:metric=mse`" in line for m in models), line
@@ -78,31 +69,23 @@ def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
         assert model in of["remedy"]
 
 
-def test_codecs_that_lack_the_same_kind_of_thing_share_a_line():
-    train = "bench train --suite field"
-    skipped = [
-        Skipped("ivr", "no file ivr.pt", Reason("weights", "ivr.pt", f"{train} --members ivr")),
-        Skipped("hific", "no file hific.pt", Reason("weights", "hific.pt", train)),
-        Skipped("bpg", "no program"), Skipped("bpg:depth=10", "no program"),
-        Skipped("webp", "webp needs imagecodecs", Reason("package", "imagecodecs")),
-        Skipped("jpegxl", "jpegxl needs imagecodecs", Reason("package", "imagecodecs")),
-        Skipped("mine", "a licence"), Skipped("mine", "no stream"), Skipped("mine", "no stream"),
-    ]  # fmt: skip
-    lines = lines_of(absences(skipped=skipped))
-    assert [line.partition(":")[0] for line in lines] == [
-        "ivr, hific", "bpg, bpg", "webp, jpegxl", "mine", "mine",
-    ]  # fmt: skip
-    assert f"`{train} --members ivr`, `{train}`" in lines[0]
-    assert "imagecodecs" in lines[2]
+def test_codecs_that_lack_the_same_thing_share_a_line_with_what_helps_each():
+    train, lost = "bench train --suite field", "no weight files"
+    skipped = [Absent("ivr", lost, f"{train} --members ivr"), Absent("hific", lost, train)]
+    skipped += [Absent("mine", why) for why in ("a licence", "no stream", "no stream")]
+    assert lines_of(absences(skipped=skipped)) == [
+        f"ivr, hific: skipped: {lost} (`{train} --members ivr`, `{train}`)",
+        "mine: skipped: a licence",
+        "mine: skipped: no stream",
+    ]
 
 
 def test_metrics_that_were_asked_for_are_in_the_table_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=10", "--dataset", "sample", "--limit",
-        "1", "--metrics", "psnr,psnr_y,ssim", "--results", "results", "--jobs", "1",
+        "1", "--metrics", "psnr,psnr_y,ssim", "--results", "results", "--jobs", "1", code=0,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     (header,) = [line for line in done.stdout.splitlines() if line.startswith("codec")]
     assert all(Metric.named(name).label in header for name in ("psnr", "psnr_y", "ssim"))
 
@@ -111,22 +94,6 @@ def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
     ssim, both = ([*map(Metric.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
     assert scale_sentences(ssim) == ["SSIM is drawn as -10 log10(1 - mean)."]
     assert scale_sentences(both) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
-
-
-def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs(
-    tmp_path, monkeypatch
-):
-    for name in ("BENCH_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "empty"))
-    results = copy_bundled_results(tmp_path / "results")
-    words = "run", "--codecs", "jpeg", "--dataset", "sample", "--limit", "1", "--results", results
-    done = bench(*words, "--points", "jpeg.quality=10,30,50,70,90")
-    assert done.returncode == 0, done.stderr
-    line = "LPIPS (SqueezeNet): of the bundled rows with the same pixels"
-    assert (line in done.stdout) == ("LPIPS" in done.stdout.splitlines()[1])
-    assert line in done.stdout
-    other = bench(*words[:-1], tmp_path / "none", "--points", "jpeg.quality=10,30,50,70")
-    assert line not in other.stdout
 
 
 def test_random_weights_are_said_below_every_table(tmp_path):

@@ -10,12 +10,12 @@ from support.files.noise import noise_images
 
 
 def test_a_long_run_says_days_whose_they_are_and_what_is_shorter():
-    said = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
+    said = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 2)
     assert said == (
         "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of them vtm. "
-        "Shorter: `--part I/116` on 116 machines like this, an hour each; `--limit 20`, 5.4 h"
+        "Shorter: `--part I/116` on 116 machines like this, an hour each; `--limit N`"
     )
-    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines like this, an hour each")
+    assert "Shorter" not in time_sentence({"vtm": 40_000.0}, 1)
 
 
 def test_a_plan_says_what_its_codecs_take_by_their_typical_times(tmp_path, monkeypatch):
@@ -24,8 +24,7 @@ def test_a_plan_says_what_its_codecs_take_by_their_typical_times(tmp_path, monke
     noise_images(tmp_path / "photos", [(1000, 1000), (1000, 1001), (1000, 1002)])
     points = "--points", "jpeg.quality=50,avif:speed=1.crf=34"
     done = bench("plan", "--codecs", "jpeg,avif:speed=1", *points, "--dataset", "photos",
-                 "--jobs", 1)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+                 "--jobs", 1, code=0)  # fmt: skip
     assert "coding takes about 33 s, 1 cell at a time, without metrics; 33 s of them avif:speed=1" \
         in done.stdout  # fmt: skip
     assert "6 cells estimated from typical times" in done.stdout

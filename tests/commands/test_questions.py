@@ -14,7 +14,7 @@ from benchmark.commands.run import plan
 from benchmark.option import flat
 from benchmark.published import verb as curves
 from benchmark.published.explain import explain
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.bench.verbs import every_verb
 from support.rows.bundled_results import bundled_results
 
@@ -72,7 +72,7 @@ def plain(value):
 @pytest.mark.parametrize("words", QUESTIONS)
 def test_the_command_and_the_call_give_the_same_records(words):
     said = json.loads(
-        bench(*words.split(), "--json", "--dataset", "kodak", "--results", KODAK.parent)
+        output_of(*words.split(), "--json", "--dataset", "kodak", "--results", KODAK.parent)
     )
     frame = QUESTIONS[words]()
     records = [{k: plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
@@ -84,7 +84,7 @@ def test_the_command_and_the_call_give_the_same_records(words):
 
 @pytest.mark.parametrize("words", OTHERS, ids=lambda words: re.sub(r" \S*/\S*", "", words))
 def test_the_command_prints_the_answer_of_the_function(words):
-    said, made = json.loads(bench(*words.split(), "--json")), OTHERS[words]()
+    said, made = json.loads(output_of(*words.split(), "--json")), OTHERS[words]()
     answers = made if isinstance(made, list) else [made]
     for of, answer in zip(said if isinstance(said, list) else [said], answers, strict=True):
         expected = json.loads(json.dumps([*answer.records], default=str))

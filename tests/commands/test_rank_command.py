@@ -6,7 +6,7 @@ import json
 import pytest
 
 from benchmark.rows.store import Store
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.measured import failed, row, table
 
 RATES = (500, 1000, 2000, 4000)
@@ -32,7 +32,7 @@ def results(tmp_path):
 
 def rank(results, dataset, *words):
     at = ("--at", "bpp=1.5", "--metrics", "psnr", "--dataset", dataset)
-    return bench("rank", *at, "--results", results, *words)
+    return output_of("rank", *at, "--results", results, *words)
 
 
 def test_the_codecs_measured_here_are_ranked_with_the_anchor(results):

@@ -7,7 +7,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, table
 
@@ -45,7 +45,7 @@ def store(tmp_path):
 
 def compared(results, *words):
     asked = ("tradeoff", "ours", "vtm", "--realism", "lpips_squeeze", *words)
-    return bench(*asked, "--results", results)
+    return output_of(*asked, "--results", results)
 
 
 def tradeoff(store, *words):
@@ -130,7 +130,7 @@ def test_a_metric_that_no_row_has_is_named_with_the_command_that_makes_it(tmp_pa
     )
     rescore = f"--dataset photos --codecs all,./mine.py:Mine --results {tmp_path}"
     with pytest.raises(UsageError) as error:
-        bench("tradeoff", "mine.py:Mine", "webp", "--results", tmp_path)
+        output_of("tradeoff", "mine.py:Mine", "webp", "--results", tmp_path)
     assert str(error.value).startswith("photos has no FID/256: for --realism lpips_squeeze, ")
     assert f"`bench rescore {rescore} --metrics lpips_squeeze`" in str(error.value)
 

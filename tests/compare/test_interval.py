@@ -132,10 +132,10 @@ def test_the_spread_over_seeds_is_that_of_the_means_over_images():
     seeds = [*rows("", 0, "abc"), *rows("seed=1", 1, "abc"), *rows("seed=2", 5, "abc")]
     alone = rows("steps=9", 7, "abc")
     (result,) = draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
-    assert (result.label, result.draws, result.over_draws) == ("draws", 3, (30, 35))
-    assert result.mean == pytest.approx(32)
-    assert result.over_images == pytest.approx((32, 32))
+    assert [result[name] for name in ("label", "draws", "over_draws")] == ["draws", 3, (30, 35)]
+    assert result["mean"] == pytest.approx(32)
+    assert result["over_images"] == pytest.approx((32, 32))
     (of_two,) = draw_spreads(summarise(table(seeds[:6])), [PSNR])
-    assert (of_two.draws, of_two.mean) == (2, pytest.approx(30.5))
+    assert (of_two["draws"], of_two["mean"]) == (2, pytest.approx(30.5))
     other_images = [*rows("", 0, "abc"), *rows("seed=1", 1, "ab")]
     assert draw_spreads(summarise(table(other_images)), [PSNR]) == []

@@ -37,9 +37,8 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
     summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
     result = rank_by_bd_rate(summary, [PSNR], "jpeg")
     expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
-    records = result.for_machines()
-    assert [record["codec"] for record in records] == list(expected)
-    for record in records:
+    assert result.labels == tuple(expected)
+    for record in result.records:
         of = [other for other in rows if other["codec"] == record["codec"]]
         by_setting = [
             [r for r in of if r["setting_value"] == q] for q in {r["setting_value"] for r in of}
@@ -57,7 +56,7 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
         rate = expected[record["codec"]]
         near = None if rate is None else pytest.approx(rate, abs=0.5)
         assert (record["anchor"], record["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
-    assert result.ranks[1].rates == (Delta(0.0, 1.0),)
+    assert result.comparisons["jpeg", "psnr_db"].rate == Delta(0.0, 1.0)
     assert result.ranked
     assert not rank_by_bd_rate(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
 
@@ -67,11 +66,10 @@ def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     alone = rank_by_bd_rate(summary, MEASURES, "jpeg")
     given = [one for metric in MEASURES for one in compare(summary, metric, "jpeg")]
     both = rank_by_bd_rate(summary, MEASURES, "jpeg", given)
-    assert [entry.label for entry in both.ranks] == [entry.label for entry in alone.ranks]
-    assert [one.bd_rates for one in both.ranks] == [one.bd_rates for one in alone.ranks]
-    first = both.ranks[0]
-    assert first.intervals[0] == pytest.approx((first.bd_rates[0],) * 2)  # all images alike
-    assert alone.ranks[0].intervals == (None, None)
+    assert both.records == alone.records
+    first = both.comparisons[both.labels[0], "psnr_db"]
+    assert first.rate_interval == pytest.approx((first.rate.value,) * 2)  # all images alike
+    assert all(of.rate_interval is None for of in alone.comparisons.values())
 
 
 def test_the_second_metric_is_in_no_codecs_training_loss():

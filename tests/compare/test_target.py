@@ -167,8 +167,8 @@ def test_a_failure_ends_a_search_with_its_setting(failing, left):
 def test_a_metric_without_a_value_of_an_image_is_no_target(tmp_path):
     with pytest.raises(UsageError, match="no value of an image"):
         run(["jpeg"], "sample", target="fid256=3")
-    with pytest.raises(UsageError, match="not a folder of programs"):
-        run(["jpeg"], "no-such-dataset", target="bpp=1", vtm_dir=tmp_path / "none")
+    with pytest.raises(UsageError, match="named as a folder of weight files and has none"):
+        run(["jpeg"], "no-such-dataset", target="bpp=1", weights_dir=tmp_path / "none")
 
 
 def test_a_run_stores_what_it_tries_and_the_next_one_measures_nothing(tmp_path):
@@ -198,8 +198,7 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     command = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}"
     options = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", tmp_path)
     words = ("--codecs", f"{command}:values=5/95", *options, "--jobs", "1", "--target", "bpp=30")
-    done = bench("run", *words)
-    assert done.returncode == 0, done.stderr
+    done = bench("run", *words, code=0)
     assert "target   coder.sh: q=" in done.stdout
     script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
     failed = bench("run", *words, "--results", tmp_path / "other")

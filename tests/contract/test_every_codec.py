@@ -27,7 +27,6 @@ WITH_OPTIONS = (
     "compressai:model=bmshj2018-factorized:metric=mse:weights=random",
     "jpeg2000:control=psnr",
     "ours:beta=0:effort=1",
-    "msillm:weights=random",
 )
 
 ELSEWHERE = {
@@ -149,7 +148,7 @@ for text in {UNTRAINED!r}:
         print(load_codec(resolve(parse_codec(text))[0]).describe().caveat)
     except Unavailable:
         print("unavailable")
-print({{"torch", "compressai", "neuralcompression", "safetensors"}} & set(sys.modules))
+print({{"torch", "compressai", "safetensors"}} & set(sys.modules))
 """
     done = ran(sys.executable, "-c", program, BENCH_WEIGHTS=tiny_weights, PYTHONPATH=ROOT)
     *caveats, imported = done.stdout.splitlines()

@@ -13,7 +13,6 @@ from benchmark.datasets import kodak
 from benchmark.datasets.archive import CLIC2020_PIXELS, open_clic2020
 from benchmark.datasets.dataset import (
     ImageFile,
-    Refused,
     data_folders,
     find_images,
     open_dataset,
@@ -72,8 +71,7 @@ def test_links_to_images_count_and_links_to_folders_and_to_themselves_do_not(tmp
     images = open_folder(tmp_path / "set").images
     assert names_of(images) == ["a.png", "b.png", "self.png"]
     *_, refused = probe(images, flatten=False, threads=1)
-    assert isinstance(refused, Refused)
-    assert refused.reason == "self.png cannot be read: Too many levels of symbolic links"
+    assert refused == ("self.png", "cannot be read: Too many levels of symbolic links", "")
 
 
 def test_a_folder_has_one_name_however_it_is_reached_and_no_other_has_it(tmp_path, monkeypatch):
@@ -166,8 +164,8 @@ def test_a_picture_that_is_there_twice_counts_once_and_a_turned_one_is_another(t
     (tmp_path / "d.png").write_bytes(b"")
     a, b, c, d = without_duplicates(probe(open_folder(tmp_path).images, False, 2))
     assert (a.width_px, a.height_px, c.width_px, c.height_px) == (3, 2, 2, 3)
-    assert b.reason == "b.png has the same pixels as a.png: remove one"
-    assert d.reason == "d.png is empty"
+    assert b == ("b.png", "has the same pixels as a.png: remove one", "")
+    assert d == ("d.png", "is empty", "")
 
 
 # sample

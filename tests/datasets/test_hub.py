@@ -57,8 +57,7 @@ def test_pictures_in_folders_are_measured_and_the_commit_is_recorded(hub):
     files = {f"data/test/{side}.png": picture(side) for side in (64, 80)}
     hub("dataset", "me/photos", {**files, "data/train/96.png": picture(96), "README.md": b"#"})
     words = "run --codecs jpeg --dataset hf:me/photos:test --metrics psnr"
-    done = bench(*words.split(), "--points", "jpeg.quality=10,30,50,80")
-    assert done.returncode == 0, done.stderr
+    done = bench(*words.split(), "--points", "jpeg.quality=10,30,50,80", code=0)
     assert "8 cells measured" in done.stdout
     (record,) = Path("results/me--photos/runs").glob("*.json")
     assert json.loads(record.read_text())["origin"] == f"hf:me/photos@{COMMIT}"
@@ -125,8 +124,7 @@ def test_a_weight_file_is_verified_and_copied_and_a_pack_stays(hub, tmp_path):
     hub("model", "me/net", {"low.pth": content, "deep/mine.tar": b"pack"})
     assert bench("fetch", "hf:me/net/low.pth", "--sha256", "0" * 64).returncode == 2
     assert not weights.exists()
-    done = bench("fetch", f"hf:me/net/low.pth@{COMMIT}", "--sha256", digest[:12])
-    assert done.returncode == 0, done.stderr
+    done = bench("fetch", f"hf:me/net/low.pth@{COMMIT}", "--sha256", digest[:12], code=0)
     assert digest in done.stdout
     assert (weights / "low.pth").read_bytes() == content
     assert "deep/mine.tar" in bench("fetch", "hf:me/net/deep/mine.tar").stdout

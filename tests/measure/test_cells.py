@@ -158,7 +158,9 @@ def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused
     named = {"codecs": ("jpeg", "webp")}
     assert chosen().skipped == ()
     assert len(chosen("b", **named).contenders) == 1
-    assert chosen("b", **named).reasons["jpeg"].endswith(" of 1 of 2 images: b")
+    (skipped,) = chosen("b", **named).skipped
+    assert skipped.what == "jpeg"
+    assert skipped.why.endswith(" of 1 of 2 images: b")
     with pytest.raises(Unavailable, match=r"^jpeg cannot run here: p\.tar .*; --skip-missing runs"):
         chosen("a", "b", **named)
     nothing = "^none of the codecs can run here: jpeg: "
@@ -182,8 +184,7 @@ def only_store(results):
 def test_parts_merged_are_the_whole_run_and_a_part_again_measures_nothing(images, tmp_path):
     numbers = (1, 2, 3)
     for number in numbers:
-        done = bench(*words(images, tmp_path / str(number), "--part", f"{number}/3"))
-        assert done.returncode == 0, done.stderr
+        bench(*words(images, tmp_path / str(number), "--part", f"{number}/3"), code=0)
     again = bench(*words(images, tmp_path / "1", "--part", "1/3"))
     assert "\n0 cells measured, 0 failed, 4 were finished before" in again.stdout
     (merged,) = merge_folders([tmp_path / str(number) for number in numbers], tmp_path / "merged")

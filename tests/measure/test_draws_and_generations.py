@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark.api.codec import run
+from benchmark.codec import Setting
 from benchmark.commands.outcome import print_outcome
 from benchmark.compare.interval import draw_spreads
 from benchmark.errors import Unavailable, UsageError
@@ -63,29 +64,28 @@ def test_every_seed_is_measured_from_the_same_bytes(outcome):
 def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
     summary = summarise_with_distributions(outcome.rows, outcome.matrix.store.folder, ("psnr",))
     spreads = draw_spreads(summary, [PSNR])
-    assert [spread.label for spread in spreads] == [CodecSpec(DRAWS, ()).label] * 3
-    assert {spread.draws for spread in spreads} == {3}
+    assert [spread["label"] for spread in spreads] == [CodecSpec(DRAWS, ()).label] * 3
+    assert {spread["draws"] for spread in spreads} == {3}
     for spread in spreads:
         rows = [
             (row["variant"], row["psnr_db"])
             for row in outcome.rows.rows(named=True)
-            if row["codec"] == DRAWS and row["setting_value"] == spread.setting.value
+            if row["codec"] == DRAWS
+            and spread["setting"] == str(Setting(row["setting_name"], row["setting_value"]))
         ]
         means = [
             np.mean([psnr for name, psnr in rows if name == each])
             for each in ("", "seed=1", "seed=2")
         ]
-        assert spread.over_draws == pytest.approx((min(means), max(means)))
-        assert spread.mean == pytest.approx(np.mean(means))
-        assert spread.over_draws.low < spread.mean < spread.over_draws.high
-        assert spread.over_images.low < spread.mean < spread.over_images.high
-        assert (
-            spread.over_images.high - spread.over_images.low
-            > spread.over_draws.high - spread.over_draws.low
-        )
+        mean, draws, images = (spread[name] for name in ("mean", "over_draws", "over_images"))
+        assert draws == pytest.approx((min(means), max(means)))
+        assert mean == pytest.approx(np.mean(means))
+        assert draws.low < mean < draws.high
+        assert images.low < mean < images.high
+        assert images.high - images.low > draws.high - draws.low
     print_outcome(outcome)
     reported = capsys.readouterr().out
-    assert plain(draws_table(spreads)) in reported
+    assert plain(draws_table(spreads, [PSNR])) in reported
     assert "Over draws: the lowest and the highest mean of a drawing." in reported
 
 
@@ -167,8 +167,7 @@ def test_pictures_that_were_coded_elsewhere_have_one_generation(folder):
 def test_the_verb_draws_the_rows_of_a_run(folder):
     results, out = folder / "drawn", folder / "out"
     measured(folder, 3, results=results)
-    done = bench("figures", "generations", "--results", results, "--out", out)
-    assert done.returncode == 0, done.stderr
+    bench("figures", "generations", "--results", results, "--out", out, code=0)
     assert (out / "generations.png").exists()
     means = pl.read_csv(out / "generations.csv")
     assert means["generation"].to_list() == [1, 2, 3]

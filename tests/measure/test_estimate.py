@@ -144,7 +144,7 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
         if point.setting
     ]
     assert len(declared) > 20
-    of_weights = "compressai", "ivr", "msillm", "dirac", "hfd"  # whose sweeps depend on them
+    of_weights = "compressai", "ivr", "dirac", "hfd"  # whose sweeps depend on them
     for codec, name, curve in declared:
         if codec not in of_weights:
             made = codec_class(parse_codec(codec))

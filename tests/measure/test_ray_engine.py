@@ -34,8 +34,10 @@ class Here:
         quiet = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
         self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quiet})
         self.add(num_gpus=1)
-        self.session = joined(self.ray.address)
-        self.nodes = self.session.__enter__()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_ADDRESS", self.ray.address)
+            self.session = joined()
+            self.nodes = self.session.__enter__()
 
     def add(self, **resources):
         return self.ray.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **resources)
@@ -43,7 +45,7 @@ class Here:
     def run(self, cells, remarks=None, **changes):
         """Outcomes as they come, and None now and then."""
         reported = {} if remarks is None else remarks
-        engine = RayEngine(self.nodes, lambda task: None, 1.0, reported)
+        engine = RayEngine(self.nodes, lambda task: None, reported)
         return engine.carry_out(cells, conditions(**changes))
 
     def rows(self, cells, remarks=None, **changes):
@@ -102,24 +104,6 @@ def test_several_nodes_give_the_rows_that_one_process_gives_and_crashes_stay_row
     }
     assert {row["setting_value"] for row in failed} == {16.0}
     assert (len(result), len(failed)) == (18, 3)
-
-
-def test_photographs_are_kept_in_the_cluster_while_a_cell_of_them_is_in_flight(
-    cluster, sources, monkeypatch
-):
-    put, done = [], set()
-    engine = RayEngine(cluster.nodes, lambda task: None, 1.0, {})
-    original = engine._ray.put
-    monkeypatch.setattr(engine._ray, "put", lambda value: put.append(value) or original(value))
-    tasks = cells(f"{FAKES}:Honest", sources)
-    for one in engine.carry_out(tasks, conditions(jobs=1)):
-        if isinstance(one, Finished):
-            done.add(one.task.key)
-        assert len(engine._images) <= 1
-    assert done == {cell.key for cell in tasks}
-    assert not engine._images
-    pictures = [value for value in put if isinstance(value, bytes)]
-    assert len(set(pictures)) == len(sources)
 
 
 def parent(process_id):
@@ -231,7 +215,7 @@ def test_a_worker_that_cannot_work_at_all_ends_the_run_in_a_sentence(cluster, so
 def command(cluster, images, results, *more):
     words = ["run", "--codecs", f"{CODECS}:KillsItsWorker", "--dataset", images, "--limit", "2"]
     words += ["--metrics", "psnr", *more]
-    place = ["--engine", "ray", "--address", cluster.ray.address, "--results", results]
+    place = ["--engine", "ray", "--results", results]
     return [sys.executable, "-m", "benchmark", *map(str, [*words, *place])]
 
 
@@ -244,6 +228,7 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
     """A worker of each image is killed as well: what Ray says of it is no part of the summary."""
     images, results = sources[0].file.path.parent, tmp_path / "results"
     monkeypatch.setenv("BENCH_PAUSE", "1.05")  # slow rows are stored at once
+    monkeypatch.setenv("RAY_ADDRESS", cluster.ray.address)
     nowhere = subprocess.DEVNULL
     first = subprocess.Popen(command(cluster, images, results), stdout=nowhere, stderr=nowhere)
     assert until(lambda: stored(results), 120), "no row was stored"
@@ -276,16 +261,19 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("more", "address", "says"),
     [
-        (["--engine", "ray", "--timing"], "--timing"),
-        (["--engine", "ray", "--address", "ray://a:1"], "'ray://a:1' is neither auto nor HOST"),
-        (["--engine", "ray", "--address", "localhost:1"], "no Ray cluster answers at localhost:1"),
+        (["--timing"], "", "--timing"),
+        ([], "ray://a:1", "$RAY_ADDRESS is 'ray://a:1', not HOST:PORT"),
+        ([], "localhost:1", "no Ray cluster answers at localhost:1"),
     ],
 )
-def test_where_it_cannot_be_used_one_sentence_says_so(more, says, sources, tmp_path):
+def test_where_it_cannot_be_used_one_sentence_says_so(
+    more, address, says, sources, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", address)
     images = sources[0].file.path.parent
     words = ("run", "--codecs", f"{FAKES}:Honest", "--dataset", images, "--results", tmp_path)
-    done = bench(*words, *more)
+    done = bench(*words, "--engine", "ray", *more)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert says in done.stderr

@@ -168,9 +168,6 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
     [
         ("vtm:depth=10", "'EncoderAppStatic'"),
         ("vtm --timing", "'EncoderAppStatic'"),
-        ("vtm --vtm-dir nowhere", "nowhere is not a folder of programs"),
-        ("vtm --vtm-dir tests", "'EncoderAppStatic'"),  # not streams of the bundled pack instead
-        ("all --vtm-dir tests", "'EncoderAppStatic'"),
         ("jpeg --weights-dir no", "no was named"),
         ("hyperprior,jpeg", "bmshj2018-hyperprior-1-"),
         (f"{FAKES}:Missing", "'nonesuch'"),
@@ -185,6 +182,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkey
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("codec", ["vtm", "all"])
+def test_a_folder_without_the_program_that_it_is_to_have_is_refused(codec, tmp_path, monkeypatch):
+    """Streams of the bundled pack do not stand in."""
+    monkeypatch.setenv("VTM_DIR", "tests")
+    done = bench("run", "--codecs", codec, "--results", tmp_path)
+    assert (done.returncode, "'EncoderAppStatic'" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

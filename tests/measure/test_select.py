@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmark.answer import Absent
 from benchmark.api.codec import run
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, Unavailable, UnknownName, UsageError
@@ -117,9 +118,8 @@ def test_all_are_codecs_without_options_and_a_missing_one_is_a_skip_with_its_rea
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: names)
     selection = select(["all"], {})
     assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    assert selection.reasons == {
-        fake("Missing"): "the program 'nonesuch' is not on the PATH: install it"
-    }
+    why = "the program 'nonesuch' is not on the PATH: install it"
+    assert selection.skipped == (Absent(fake("Missing"), why),)
 
 
 def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
@@ -134,7 +134,7 @@ def test_a_missing_codec_of_a_list_can_be_skipped_with_its_points():
     points = parse_points([f"{fake('Missing')}.step=8"])
     selection = select(asked, points, skip_missing=True)
     assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    assert [one.codec for one in selection.skipped] == [fake("Missing")]
+    assert [one.what for one in selection.skipped] == [fake("Missing")]
     with pytest.raises(UnknownName, match="Did you mean 'step'"):
         select(asked, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
     with pytest.raises(UnknownName, match="No codec 'jpgeg'"):
@@ -187,7 +187,7 @@ def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
 
 def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):
     given = {"dataset": "sample", "metrics": "psnr", "limit": 1, "results": tmp_path}
-    asked = Request.of(codecs="raw", **given)
+    asked = Request(**{**given, "codecs": ("raw",), "metrics": ("psnr",)})
     assert not measured_before(asked)
     assert len(open_matrix(asked).to_do) == len(open_matrix(asked).cells) == 1
     run("raw", jobs=1, **given)
@@ -212,11 +212,10 @@ def test_options_have_their_limits_and_are_off_unless_asked_for():
     known = declared(Request).items()
     assert {name: option.least for name, (_, option) in known if option.least} == {
         "limit": 1, "draws": 2, "generations": 2, "jobs": 1, "timeout_seconds": 0.1,
-        "gpus_per_worker": 0.01,
     }  # fmt: skip
     asked = Request()
     assert (asked.flatten, asked.skip_missing, asked.timing, asked.verify) == (False,) * 4
-    assert (asked.keep, asked.gpus_per_worker) == (True, 1)
+    assert asked.keep
 
 
 ODD = """

@@ -46,8 +46,7 @@ def written(path, rates, values, column="psnr"):
 
 
 def answer(path, *words):
-    done = bench("explain", path, *words, "--json")
-    assert done.returncode == 0, done.stderr
+    done = bench("explain", path, *words, "--json", code=0)
     result = json.loads(done.stdout, parse_constant=pytest.fail)  # no NaN, no Infinity
     *rules, none = result["records"]
     assert none["rule"] == "none"

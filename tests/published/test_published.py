@@ -30,7 +30,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
 from benchmark.system.text import listed
 from conftest import SHARED
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_rows
 from support.rows.measured import table
 
@@ -258,11 +258,11 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
 
 
 def test_other_images_or_averages_are_refused():
-    check_same_images("kodak", 24, "per_image")
+    check_same_images("kodak", 24, pooled=False)
     with pytest.raises(UsageError, match="kodak are of 24 images, these results are of 4"):
-        check_same_images("kodak", 4, "per_image")
+        check_same_images("kodak", 4, pooled=False)
     with pytest.raises(UsageError, match="leave out --pooled"):
-        check_same_images("kodak", 24, "pooled")
+        check_same_images("kodak", 24, pooled=True)
 
 
 def test_the_list_accounts_for_every_point(tmp_path):
@@ -276,9 +276,9 @@ def test_the_list_accounts_for_every_point(tmp_path):
     counts = {"metrics": len({p.metric for p in hific}), "doubtful": 0, "points": len(hific)}
     assert systems["HiFiC"].items() >= {"datasets": listed(sets), **counts}.items()
     assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", 3) in rows
-    shown = bench("published", "list")
+    shown = output_of("published", "list")
     assert len(shown.splitlines()) == len({point.system for point in EVERY}) + 1
-    shown = bench("published", "list", "--dataset", "clic2020")
+    shown = output_of("published", "list", "--dataset", "clic2020")
     assert len(shown.splitlines()) == sum(row[2] == "clic2020" for row in rows) + 1
     assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
         line.split() for line in shown.splitlines()

@@ -37,7 +37,7 @@ def reviewed(photos, tmp_path):
     def run(path, codecs="all", dataset=str(photos), claims=()):
         into = tmp_path / "into"
         into.mkdir()
-        request = Request.of(metrics="psnr", jobs=1, data_dir=tmp_path)
+        request = Request(metrics=("psnr",), jobs=1, data_dir=tmp_path)
         place = tmp_path / "none", NamedCodecs(codecs), quiet
         (tmp_path / "none").mkdir(exist_ok=True)
         return review(path, into, request, dataset, claims, *place)

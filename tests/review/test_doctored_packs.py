@@ -44,7 +44,7 @@ def reviewed(honest, four, tmp_path):
         pack = Opened(honest, tmp_path / "pack", codecs)
         edit(*(pack, four)[: len(inspect.signature(edit).parameters)])
         (tmp_path / "into").mkdir()
-        request = Request.of(metrics="psnr,ssim", jobs=1)
+        request = Request(metrics=("psnr", "ssim"), jobs=1)
         asked = request, str(four), (), tmp_path / "none", NamedCodecs("all"), quiet
         done = review(pack.close(), tmp_path / "into", *asked)
         verdicts = {answer["name"]: answer["verdict"] for answer in for_machines(done)["answers"]}

@@ -100,7 +100,7 @@ def test_texts_of_packs_are_escaped_on_the_site():
 
 
 def audited(folder):
-    request = Request.of(metrics="psnr", jobs=1)
+    request = Request(metrics=("psnr",), jobs=1)
     return audited_packs(folder, request, NamedCodecs("all"), quiet)
 
 

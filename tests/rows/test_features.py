@@ -9,13 +9,13 @@ import pytest
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.metric import Reduced
-from benchmark.rows.reduce import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.reduce import MOST_SHARDS, Reduction, Reductions, reduction_key
 from benchmark.rows.streams import FeatureFolder, ImageFeatures, features_budget_bytes
 from support.files.hostile_files import MakesFolder
 
 
 def reduction(number):
-    key = reduction_key("fid256/1", [Pair("source", str(number))])
+    key = reduction_key("fid256/1", [("source", str(number))])
     return Reduction(key, "fid256", "fid256/1", Reduced(float(number), np.array([0.5, -0.5])))
 
 
@@ -31,10 +31,10 @@ def test_what_is_added_is_kept_and_a_seventeenth_file_puts_all_together(tmp_path
 
 
 def test_the_key_of_a_set_does_not_depend_on_the_order_of_its_pairs():
-    pairs = [Pair("a", "b"), Pair("c", "d")]
+    pairs = [("a", "b"), ("c", "d")]
     assert reduction_key("p", pairs) == reduction_key("p", pairs[::-1])
     assert reduction_key("p", pairs) != reduction_key("q", pairs)
-    assert reduction_key("p", pairs) != reduction_key("p", [Pair("b", "a"), Pair("c", "d")])
+    assert reduction_key("p", pairs) != reduction_key("p", [("b", "a"), ("c", "d")])
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_what_was_new(tmp_path, monkeypatch):

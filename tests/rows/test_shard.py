@@ -81,11 +81,25 @@ def test_real_rows_are_read_as_polars_reads_them(columns, monkeypatch):
         assert read_shard(path, columns).equals(read)
 
 
+def test_columns_without_a_value_are_passed_over_unless_every_row_must_have_one(tmp_path):
+    columns = {"status": ["ok"], "cell": ["a"], "psnr_db": [1.0], "caveat": [None]}
+    kinds = {name: schema_of()[name] for name in columns}
+    path = tmp_path / "a.parquet"
+    pl.DataFrame(columns, kinds).write_parquet(path)
+    assert read_shard(path).columns == [*columns]
+    assert read_shard(path, filled=True).columns == ["status", "cell", "psnr_db"]
+    lacking = pl.DataFrame({**columns, "bpp": [None]}, {**kinds, "bpp": pl.Float64})
+    lacking.write_parquet(path)
+    with pytest.raises(BadShard, match="measured rows without a value of 'bpp'"):
+        read_shard(path, filled=True)
+
+
 @pytest.mark.parametrize("sets", [False, True])
 def test_a_footer_says_what_the_rows_are(sets):
     for path in bundled_results().glob(f"*/{'sets' if sets else 'per_image'}/*.parquet"):
         footer, table = read_footer(path.read_bytes()), pl.read_parquet(path)
         assert (footer.rows, footer.names) == (table.height, table.columns)
+        assert footer.empty == {of.name for of in table if of.null_count() == table.height}
         of_lists = footer.values - 4 * table.height if sets else 0
         elements = table["influence"].list.len().fill_null(1).sum() if sets else 0
         assert of_lists == elements

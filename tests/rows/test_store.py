@@ -13,7 +13,7 @@ from benchmark.metrics.metric import Reduced
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.reduce import Reduction, Reductions
 from benchmark.rows.shard import schema_of, to_parquet
-from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, stores_below
+from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, finished, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.rows.versions import one_per_cell
 from support.rows import measured
@@ -77,20 +77,20 @@ def test_records_of_runs_are_read_oldest_first_and_damaged_ones_warned_of(store)
 
 def test_an_empty_store_has_no_rows_and_nothing_done(store):
     assert store.table().height == 0
-    assert store.read().done() == set()
+    assert {*finished(store.read()[1])["cell"]} == set()
 
 
 def test_only_cells_without_failure_are_done(store):
     store.append([row("a"), row("b", "failed"), row("c", timing=True)])
-    assert store.read().done() == {"a", "c"}
-    assert store.read().done(timed=True) == {"c"}
+    assert {*finished(store.read()[1])["cell"]} == {"a", "c"}
+    assert {*finished(store.read()[1], timed=True)["cell"]} == {"c"}
 
 
 def test_rows_that_come_with_the_project_stay_beside_those_measured_here(store):
     ours, vtm = {"codec": "ours", "variant": "beta=0"}, {"codec": "vtm", "variant": ""}
     rows = [row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)]
     shipped = store.ship("checkpoints", measured.table(rows))
-    assert store.read().done() == set(), "nothing was measured here"
+    assert {*finished(store.read()[1])["cell"]} == set(), "nothing was measured here"
     assert {record["cell"]: record["recorded"] for record in store.table().rows(named=True)} == {
         "a": True,
         "b": True,
@@ -101,7 +101,7 @@ def test_rows_that_come_with_the_project_stay_beside_those_measured_here(store):
     store.append([row("c", bpp=1.0, **{**ours, "variant": "beta=3.84"})])
     store.compact()
     assert shipped.read_bytes() == content
-    assert store.read().done() == {"a", "c"}
+    assert {*finished(store.read()[1])["cell"]} == {"a", "c"}
     rows = {(one["cell"], one["bpp"], one["bundled"]) for one in store.table().rows(named=True)}
     both = {("a", 0.75, None), ("a", 0.5, True)}  # two editions
     assert rows == both | {("b", 0.25, True), ("c", 1.0, None), ("v", 4.0, True)}
@@ -117,7 +117,7 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
     pl.read_parquet(shard).drop(lacking).write_parquet(older(shard))
     assert store.table()["recorded"].to_list() == [None]
     store.append([row("new", recorded=True, **PSNR)])
-    assert store.read().done() == {"old", "new"}
+    assert {*finished(store.read()[1])["cell"]} == {"old", "new"}
     for _ in range(2):
         rows = {
             r["cell"]: (r["recorded"], r["psnr_db_protocol"])
@@ -167,7 +167,7 @@ def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
     store.append([row("a")])
     store.compact()
     assert list(store.folder.glob("per_image/*.parquet")) == [first], "the content is another"
-    assert store.read().done() == {"a", "b"}
+    assert {*finished(store.read()[1])["cell"]} == {"a", "b"}
 
 
 @pytest.mark.parametrize(("rows", "files"), [(50_000, 2), (49_999, 1)])
@@ -242,7 +242,7 @@ def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
             for number in range(5):
                 mine.append([row(f"{name}{number}")])
                 mine.compact()
-                assert f"{name}{number}" in mine.read().done()
+                assert f"{name}{number}" in [*finished(mine.read()[1])["cell"]]
         except Exception as error:
             problems.append(error)
 
@@ -252,7 +252,7 @@ def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
     for thread in threads:
         thread.join()
     assert problems == []
-    assert len(store.read().done()) == 16
+    assert len({*finished(store.read()[1])["cell"]}) == 16
 
 
 def test_a_stream_is_named_by_its_sha256_and_a_damaged_one_is_an_error_until_written_again(store):
@@ -393,5 +393,5 @@ def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):
     store.append([row("listed", run="run-a"), row("unkept", **{**lost, "run": "run-b"})])
     store.append([row("unnamed", **{**lost, "run": None}), row("other", **lost)])
     cells = ["both", "gone", "listed", "unkept", "unnamed"]
-    assert store.read().without_stream(store, cells) == {"gone", "unnamed"}
-    assert store.read().without_stream(store, cells, timed=True) == set()
+    assert store.without_stream(store.read()[1], cells) == {"gone", "unnamed"}
+    assert store.without_stream(store.read()[1], cells, timed=True) == set()

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate
 from benchmark.compare.system_curve import measured_curves, names_in_figures
-from benchmark.metrics.metric import Again, Metric, remedies
+from benchmark.metrics.metric import Metric, remedies
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
@@ -116,7 +116,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     (note,) = shown.notes
     assert note.startswith("No LPIPS (SqueezeNet) of some codecs: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
-    (note,) = ranking_table(ranking._replace(again=Again("bench rescore --dataset sample"))).notes
+    (note,) = ranking_table(ranking._replace(again="bench rescore --dataset sample")).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     rows = [*squeezed(rows), failed("jpeg", 30, "a", "encode", "why")]  # which no stream is kept of
     whole = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
@@ -144,11 +144,11 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
         lost = {("bb", at), ("a", at)}
         failing = [r for r in mine(2) if (r["image"], r["setting_value"]) not in lost]
         ranking = rank_by_bd_rate(summarise(table([*failing, *scaled("vtm")])), [PSNR], "vtm")
-        (rank,) = (rank for rank in ranking.ranks if rank.rates[0].value)
+        (rank,) = (of for of in ranking.records if of["bd_rate_percent"]["psnr_db"])
         most = max(r["setting_value"] for r in failing if r["setting_value"] != at)
         sizes = [8 * r["num_bytes"] for r in mine(2) if r["setting_value"] == most]
         expected = fmean(sizes) / (WIDTH * HEIGHT)
-        assert (rank.images, rank.bpp[1]) == (3, pytest.approx(expected))
+        assert (rank["images"], rank["highest_bpp"]) == (3, pytest.approx(expected))
 
 
 def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():
@@ -163,9 +163,9 @@ def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_ther
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
     again = summarise(table([*scaled("vtm"), *mine()])).stored_in(Path("my results/photos")).again
     named = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
-    assert again == Again(f"bench rescore {named}")
+    assert again == f"bench rescore {named}"
     again = summarise(table(scaled("vtm"))).stored_in(Path("results/x")).again
-    assert again == Again("bench rescore --dataset x")
+    assert again == "bench rescore --dataset x"
 
 
 def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp_path):
@@ -174,8 +174,8 @@ def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp
     rows = [*scaled("vtm"), *mine()]
     again = summarise(table(rows)).stored_in(tmp_path, ["0", "1"]).again
     assert remedies(["psnr_y"], again=again) == (
-        "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` codes "
-        "the images again, as no streams were kept"
+        "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
+        "computes it"
     )
 
 
@@ -201,8 +201,7 @@ def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_head
     ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", named=(PSNR, alex))
     assert unnamed.metrics == (PSNR,)
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
-    assert [rank.bd_rates for rank in ranking.ranks if rank.label == "ours"] == [
-        (pytest.approx(-50, abs=0.5), pytest.approx(-50, abs=0.5))
-    ]
+    (rates,) = (of["bd_rate_percent"] for of in ranking.records if of["codec"] == "ours")
+    assert [*rates.values()] == pytest.approx([-50, -50], abs=0.5)
     said = [headline(of, 3, names_in_figures(summary)) for of in (unnamed, ranking)]
     assert said[0] == said[1]

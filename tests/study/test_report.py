@@ -31,8 +31,7 @@ def answered(tmp_path_factory, write):
 
 def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     words = ("--results", measured / "results", "--anchor", "jpeg")
-    done = bench("study", "read", answered / "study", answered / "answers", *words)
-    assert done.returncode == 0, done.stderr
+    done = bench("study", "read", answered / "study", answered / "answers", *words, code=0)
     assert "96 answers of 8 raters on 2 images" in done.stdout
     assert "2 of 10 files left out" in done.stdout
     assert "Left out: 1, of a rater who is there with more answers." in done.stdout

@@ -13,7 +13,7 @@ from benchmark.system import programs as external
 from benchmark.system.atomic import private_folder
 from benchmark.system.machine import package_folder
 from benchmark.system.programs import find_program, read_written, run_program
-from benchmark.system.settings import program_folders, use_program_folder
+from benchmark.system.settings import program_folders
 from support.processes import is_running, until
 
 ROOT = Path(__file__).parents[2]
@@ -133,14 +133,11 @@ def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(
     program = tmp_path / "bin" / "sh"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    monkeypatch.setenv("MINE_DIR", "")  # so that it is put back
-    use_program_folder("MINE_DIR", tmp_path)
+    monkeypatch.setenv("MINE_DIR", str(tmp_path))
     assert find_program("sh", "install it", program_folders("MINE_DIR")) == program
     message = f"{tmp_path} was named as the folder of the program 'env' and has none: .*; build it$"
     with pytest.raises(UsageError, match=message):  # although the PATH has it
         find_program("env", "build it", program_folders("MINE_DIR"))
-    with pytest.raises(UsageError, match="none is not a folder of programs"):
-        use_program_folder("MINE_DIR", tmp_path / "none")
 
 
 def test_only_exit_codes_that_are_accepted_are_no_failure():

@@ -13,9 +13,7 @@ from benchmark.system import settings
 from benchmark.system.settings import (
     chosen_device,
     isolated,
-    program_folders,
     use_device,
-    use_program_folder,
     use_weights_folder,
     weight_folders,
     worker_environment,
@@ -77,10 +75,8 @@ def test_workers_get_the_settings_of_the_call(tmp_path, monkeypatch):
 def with_settings(folder: Path) -> dict[str, str]:
     use_device("cpu")
     use_weights_folder(folder)
-    use_program_folder("MINE_DIR", folder)
     assert chosen_device() == "cpu"
     assert weight_folders()[0] == folder
-    assert program_folders("MINE_DIR") == [folder, folder / "bin"]
     return worker_environment(MORE="1")
 
 
@@ -92,12 +88,11 @@ def test_settings_end_with_the_call_that_used_them(tmp_path, monkeypatch):
     given = with_settings(tmp_path)
     assert given.items() >= {
         "BENCH_DEVICE": "cpu", "BENCH_WEIGHTS": f"{tmp_path}{os.pathsep}/elsewhere",
-        "MINE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1", "MORE": "1",
+        "OMP_NUM_THREADS": "1", "MORE": "1",
     }.items()  # fmt: skip
     assert dict(os.environ) == before
     assert (chosen_device(), settings.settings()) == ("cuda", settings.Settings())
     assert weight_folders()[0] == Path("/elsewhere")
-    assert program_folders("MINE_DIR") == []
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from benchmark.rows.packs.pack import (
 )
 from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ
 from benchmark.rows.shard import alike, table_of, to_parquet
-from benchmark.rows.store import Store
+from benchmark.rows.store import Store, finished
 from benchmark.rows.stored import rows_of, specs_in
 from benchmark.rows.summary import options_of
 from benchmark.rows.variants import measured_place
@@ -192,8 +192,8 @@ def dataset_contents(
     streams = [(pack, row) for pack in packs for row in pack.streams.values()
                if name_of(row) == dataset]  # fmt: skip
     if known is None:
-        stored = store.read()
-        table, done = stored.table, stored.done()
+        table, versions = store.read()
+        done = {*finished(versions)["cell"]}
     else:
         table, done = known, store.done() if streams else set[str]()
     from_packs: dict[str, tuple[Pack, Row]] = {}

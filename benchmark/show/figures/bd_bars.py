@@ -7,8 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from benchmark.answer import NOTHING
-from benchmark.compare.bd import Comparison, ImagesDelta
-from benchmark.compare.curves import compared
+from benchmark.compare.bd import Comparison, compared
 from benchmark.compare.system_curve import Panel, SystemCurve, of_label
 from benchmark.show import sections
 from benchmark.show.bd_rates import bd_records, cut_words, delta_text, doubt_notes
@@ -101,10 +100,9 @@ def _compared(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> I
         if curve.measured and curve.system.label in known:
             yield curve, known[curve.system.label]
         elif other is not None and curve is not other:
-            pair = compared(other.rates, curve.rates, metric)
-            key = metric.column, curve.system.label if curve.measured else curve.name, anchor
-            no_images = ImagesDelta(why="a published curve has no values of single images")
-            yield curve, Comparison(*key, pair.rate, no_images, pair.quality)
+            comparison = compared(other.rates, curve.rates, metric)
+            name = curve.system.label if curve.measured else curve.name
+            yield curve, comparison._replace(column=metric.column, label=name, anchor=anchor)
 
 
 def _outer(of: Comparison) -> float:

@@ -27,7 +27,7 @@ ROOM, LINEAR_ROOM = 1.12, 1.04  # factor between the outermost rates and the end
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
 STAR = 1.4  # a star looks smaller than other markers of its size
 OWN = 1.8  # own curves are heavier
-PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
+SAMPLED_DASHES = (1.0, 1.4)
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 
@@ -256,9 +256,10 @@ def line(
 ) -> dict[str, Any]:
     """Return matplotlib's Line2D properties of a curve.
 
-    Published points are open markers on a broken line. sampled: read off a plotted line, without
+    Published points are open markers on a thin line. sampled: read off a plotted line, dots without
     markers. own: of our codec or the user's, heavier than the others.
     """
+    dashes = SAMPLED_DASHES if sampled else style.dashes
     size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)
     return {
         "color": style.colour,
@@ -268,5 +269,5 @@ def line(
         "markeredgecolor": style.colour,
         "markeredgewidth": EDGE_POINTS,
         "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
-        "linestyle": SAMPLED_DASHES if sampled else PUBLISHED_DASHES if published else "-",
+        "linestyle": (0, dashes) if dashes else "-",
     }

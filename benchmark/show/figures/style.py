@@ -9,6 +9,7 @@ from contextlib import chdir, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, reduce
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
@@ -25,8 +26,9 @@ LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, LINE_GREY = "#555555", "#777777"
 OWN_COLOUR = "#000000"  # of the user's codec: no other is as dark
-LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
-SHADES = (0.35, 0.475, 0.6)  # shares of white or black in colours of a codec's variants
+LEAST_LIGHTNESS = 7.0  # difference of L* between two styles with one marker
+# Strokes and gaps, in line widths, of a codec's curves in one figure, its plainest whole.
+DASHES = ((), (5.0, 1.6), (5.0, 1.4, 1.4, 1.4), (2.2, 1.4))
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 OWN_MARKERS = ("D", "^", "v", "P", "X", "h", "<", ">", "p", "8", "d", "H")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "H")
@@ -154,10 +156,11 @@ def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
 
 
 class Style(NamedTuple):
-    """Colour and marker of a system in every figure."""
+    """Colour, marker and line of a system in every figure."""
 
     colour: str  # "#D55E00"
     marker: str  # as matplotlib names it
+    dashes: tuple[float, ...] = ()  # strokes and gaps in line widths; none: a whole line
 
 
 OWN_STYLE = Path(__file__).with_name("figure.mplstyle")
@@ -239,14 +242,14 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return a style for each label, no two the same.
 
     A style follows from the label alone, whatever other codecs are there: that of the table
-    `SYSTEMS`; a shade of its codec's colour and another marker for other variants; a colour and
-    marker by a checksum of the name for unknown codecs. Only of two that this gives the very same
-    style, the second by alphabet has its next choice, and the user's codec, the first by alphabet
-    of several, is black.
+    `SYSTEMS`; its codec's colour and another marker for other variants; a colour and marker by a
+    checksum of the name for unknown codecs. Only of two that this gives the very same style, the
+    second by alphabet has its next choice, the user's codec, the first by alphabet of several, is
+    black, and the lines of a codec's variants differ in dash.
     """
     from matplotlib.colors import to_hex
 
-    from benchmark.rows.systems import family, is_users
+    from benchmark.rows.systems import family, is_users, plainness
 
     known, labels = _known(), sorted(set(labels))
     own = next((family(label) for label in labels if is_users(label)), None)
@@ -256,6 +259,10 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         result[label] = known.get(label) or _first_apart(
             label, known.values(), result.values(), colour
         )
+    plainest_first = sorted(labels, key=lambda label: (family(label), plainness(label)))
+    for _, variants in groupby(plainest_first, family):
+        for label, dashes in zip(variants, cycle(DASHES), strict=False):
+            result[label] = result[label]._replace(dashes=dashes)
     for label, colour in by_label(look().colour, result).items():
         result[label] = result[label]._replace(colour=to_hex(colour))
     return result
@@ -266,15 +273,17 @@ def _first_apart(
 ) -> Style:
     """Return a label's first choice that is none of `known` or `others`.
 
-    Variants of codecs that have a style are apart from `known`, where that can be.
+    Variants of codecs that have a style are apart from `known`, where that can be; a marker of
+    their own in the facts comes first.
     """
-    from benchmark.rows.systems import family
+    from benchmark.rows.systems import declared_marker, family
 
     known = [*known]
     every = [*_own_choices(label, colour)] if colour else [*_choices(label)]
     free = [style for style in every if style not in {*known, *others}] or every
-    apart = (style for style in free if _is_apart(style, known))
-    return next(apart, free[0]) if family(label) in families() else free[0]
+    if free[0].marker == declared_marker(label) or family(label) not in families():
+        return free[0]
+    return next((style for style in free if _is_apart(style, known)), free[0])
 
 
 def _own_choices(label: str, colour: str) -> Iterator[Style]:
@@ -297,7 +306,7 @@ def _choices(label: str) -> Iterator[Style]:
 
     own, number = family(label), crc32(label.encode())
     base, first = families().get(own), declared_marker(label)
-    markers = _from(SPARE_MARKERS, number // len(SHADES))
+    markers = _from(SPARE_MARKERS, number)
     colours = [*_from(SPARE_COLOURS, crc32(own.encode()))] if base is None else [base.colour]
     if base is not None:
         if not plainness(label):
@@ -305,13 +314,6 @@ def _choices(label: str) -> Iterator[Style]:
         markers = [marker for marker in markers if marker != base.marker]
         if first not in ("", base.marker):
             markers.insert(0, first)
-    if base is not None or plainness(label):
-        target = 255 if sum(channels(colours[0])) < 3 * 128 else 0  # dark colours become lighter
-        shares = SHADES if first else _from(SHADES, number)
-        less = 0.0 if base else 0.225  # colours of unknown codecs are light enough
-        colours = [mixed(colour, target, share - less) for colour in colours for share in shares]
-    if first in markers:  # another shade before another marker
-        yield from (Style(colour, first) for colour in colours)
     yield from (Style(colour, marker) for colour in colours for marker in markers)
 
 

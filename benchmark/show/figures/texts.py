@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
-from benchmark.compare.curves import bd_rate
+from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
 from benchmark.errors import Notice
 from benchmark.metrics.metric import Metric
@@ -109,7 +109,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     decades = [metric.label for metric in every if metric.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    notes += doubt_notes(delta for row in rows for delta in row.values())
+    notes += doubt_notes(of for row in rows for of in row.values() if isinstance(of, Delta))
     return Table.of(columns, rows, notes).filled(always=4)
 
 

@@ -8,7 +8,7 @@ page.marker = (style, x, y, filled) => page.svg("path", {
   fill: filled ? page.colour(style) : "var(--page)", stroke: page.colour(style),
 });
 
-page.dashes = (one) => (!one.published ? "none" : one.published.sampled ? "6 2 1 2" : "4 3");
+page.dashes = (one) => (one.published?.sampled ? "2 3" : one.style.dashes || "none");
 
 // A line with the marker of a curve.
 page.swatch = (one) => page.svg("svg", { viewBox: "0 0 28 14", width: 28, height: 14, "aria-hidden": "true" },

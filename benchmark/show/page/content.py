@@ -30,7 +30,7 @@ ORIGINS = {  # of published points, by `points.How`
 
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
 FIRST = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of the metrics that come before others
-MARKER_PX = 9.0
+MARKER_PX, LINE_PX = 9.0, 1.8
 UNQUOTED = f"{ascii_letters}{digits}-_.~!*'():="  # in links
 STEPS = 20  # between a colour and black or white
 
@@ -280,6 +280,7 @@ def legend_entry(name: str, style: Style) -> dict[str, str]:
         "colour": style.colour,
         "colour_dark": on_dark(style.colour),
         "marker": marker_path(style.marker),
+        "dashes": " ".join(f"{LINE_PX * length:.3g}" for length in style.dashes),
     }
 
 

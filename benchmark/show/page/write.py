@@ -133,7 +133,7 @@ def _panels(of: Experiment, report: Report) -> list[Panel]:
         rule = summary.protocols[metric.column]
         curves = []
         with suppress(UsageError):
-            check_same_images(name, images_in(summary, metric), summary.average)
+            check_same_images(name, images_in(summary, metric), summary.pooled)
             curves = [c for c in published_curves(points, name, metric) if c.protocol == rule]
         if of.published and metric.column in report.overlays:
             curves = [*report.overlays[metric.column].compatible]
@@ -164,7 +164,7 @@ def _legend(
 
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    average = "mean of each image's own" if summary.average == "per_image" else "pooled"
+    average = "pooled" if summary.pooled else "mean of each image's own"
     images = f"{summary.images}"
     if summary.dropped:
         images += f"; {summary.dropped} that not every point has are left out"

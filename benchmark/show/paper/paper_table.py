@@ -6,9 +6,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from benchmark.answer import Column
-from benchmark.compare.bd import rate_intervals
+from benchmark.compare.bd import ITSELF, Comparison, compared, rate_intervals
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
-from benchmark.compare.curves import Delta, Pair, compared
+from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
 from benchmark.compare.system_curve import SystemCurve, names_in_figures, of_label
@@ -43,16 +43,8 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
 )
 SECONDS = COSTS[2][2]
-ITSELF = Pair(Delta(0.0, 1.0), Delta(0.0, 1.0), None)  # of the anchor
 TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
 TIMED, TYPICAL = "timed alone on {}", "typical of one core, as codecs declare it"
-
-
-class Rate(NamedTuple):
-    """A BD-rate, with its interval over images; None of published curves."""
-
-    delta: Delta
-    interval: Interval | None
 
 
 class SystemRow(NamedTuple):
@@ -60,8 +52,7 @@ class SystemRow(NamedTuple):
 
     name: str
     curve: SystemCurve
-    pairs: Mapping[str, Pair]  # with the anchor's curve, by dataset and column of a metric
-    intervals: Mapping[str, Interval]  # of BD-rates, likewise
+    pairs: Mapping[str, Comparison]  # with the anchor, by dataset and column of a metric
     costs: Mapping[str, float]  # by the csv's name
 
 
@@ -125,8 +116,7 @@ def _rows(
 ) -> tuple[list[SystemRow], list[str], str]:
     """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
     curves: dict[str, SystemCurve] = {}
-    pairs: dict[str, dict[str, Pair]] = {}
-    intervals: dict[str, dict[str, Interval]] = {}
+    pairs: dict[str, dict[str, Comparison]] = {}
     absent: dict[str, None] = {}
     for result in results:
         named = (result.anchor, *asked.named) if asked.named else ()
@@ -145,27 +135,26 @@ def _rows(
                 if other is not None and curve.name == other.name:
                     of[key] = ITSELF
                 elif other is not None:
-                    of[key] = compared(other.rates, curve.rates, metric)
-                known = key in of and of[key].rate.value is not None
-                if known and curve.edition is not None and curve.system.label in ends:
-                    intervals.setdefault(curve.name, {})[key] = ends[curve.system.label]
+                    pair = compared(other.rates, curve.rates, metric)
+                    if pair.rate.value is not None and curve.edition is not None:
+                        pair = pair._replace(rate_interval=ends.get(curve.system.label))
+                    of[key] = pair
             others = [of[key] for of in pairs.values() if of.get(key, ITSELF) is not ITSELF]
             if all(pair.rate.value is None for pair in others):
                 _ = [of.pop(key, None) for of in pairs.values()]  # nothing beside the anchor
-        for curve, pair in _without_curve(result):
+        for curve, lacking in _without_curve(result):
             curves.setdefault(curve.name, curve)
             if curve is curves[curve.name]:
-                pairs.setdefault(curve.name, {}).update(pair)
+                pairs.setdefault(curve.name, {}).update(lacking)
     costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(kind(curves[name].system)))
-    rows = [
-        SystemRow(name, curves[name], pairs[name], intervals.get(name, {}), costs[name])
-        for name in ordered
-    ]
+    rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
     return rows, [name for name in absent if name not in curves], time_note
 
 
-def _without_curve(result: ExperimentCurves) -> Iterator[tuple[SystemCurve, dict[str, Pair]]]:
+def _without_curve(
+    result: ExperimentCurves,
+) -> Iterator[tuple[SystemCurve, dict[str, Comparison]]]:
     """Yield the codecs that have no complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
@@ -177,7 +166,7 @@ def _without_curve(result: ExperimentCurves) -> Iterator[tuple[SystemCurve, dict
             none = Delta(why=f"it has no complete point ({point.setting}: {why})")
             system = System(names[point.label], point.label)
             curve = SystemCurve(metric, system, (), point.edition)
-            yield curve, {_key(result, metric): Pair(none, none, None)}
+            yield curve, {_key(result, metric): Comparison(none, none)}
 
 
 def _words(of: tuple[str, str]) -> str:
@@ -212,26 +201,27 @@ def _columns(
     return (*groups, *([("", len(costs))] if costs else [])), [*columns, *costs]
 
 
-def _rate(key: str, row: SystemRow) -> Rate | None:
+def _rate(key: str, row: SystemRow) -> Comparison | None:
     pair = row.pairs.get(key)
-    return Rate(pair.rate, row.intervals.get(key)) if pair and pair.rate.value is not None else None
+    return pair if pair and pair.rate.value is not None else None
 
 
-def _text(rate: Rate) -> str:
-    return delta_text(rate.delta, "+z.1f") if rate.delta.value else "0"
+def _text(pair: Comparison) -> str:
+    return delta_text(pair.rate, "+z.1f") if pair.rate.value else "0"
 
 
-def _with_ends(rate: Rate) -> str:
-    return f"{_text(rate)} {ends_text(rate.interval)}".rstrip()
+def _with_ends(pair: Comparison) -> str:
+    return f"{_text(pair)} {ends_text(pair.rate_interval)}".rstrip()
 
 
 def _percent(key: str, row: SystemRow) -> float | None:
-    rate = _rate(key, row)
-    return rate and rate.delta.value
+    pair = _rate(key, row)
+    return pair and pair.rate.value
 
 
 def _end(key: str, end: str, row: SystemRow) -> float | None:
-    return getattr(row.intervals.get(key), end, None)
+    pair = _rate(key, row)
+    return getattr(pair.rate_interval, end, None) if pair else None
 
 
 def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
@@ -241,8 +231,8 @@ def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
     """
     known: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
-        if isinstance(value, Rate):
-            known |= {} if value.delta.doubtful else {row: value.delta.number}
+        if isinstance(value, Comparison):
+            known |= {} if value.rate.doubtful else {row: value.rate.number}
         elif value is not None:
             known[row] = value
     texts = {row: column.text(rows[row], "") for row in sorted(known, key=known.__getitem__)}

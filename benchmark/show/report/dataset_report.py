@@ -43,6 +43,7 @@ from benchmark.show.means_table import few_of, means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,
+    draws_table,
     page_sections,
     report_text,
     source_sentences,
@@ -202,7 +203,7 @@ def _write(
         "details.md": details_text(
             record,
             absent,
-            draw_spreads(summary, measured),
+            draws_table(draw_spreads(summary, measured), measured),
             means_table(summary, over_few),
             published,
         ),

@@ -5,11 +5,11 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from benchmark.answer import NOTHING, Absent, Column, decimals
+from benchmark.answer import Absent, Column, decimals
 from benchmark.compare.bd import Ranking
-from benchmark.compare.interval import DrawSpread, Interval
+from benchmark.metrics.metric import Metric
 from benchmark.rows.schema import CELL_COLUMNS
-from benchmark.rows.stored import WIDE_SPREAD, DatasetResults, SourceFacts
+from benchmark.rows.stored import WIDE_SPREAD, DatasetResults
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Edition, Summary
 from benchmark.rows.systems import chosen_on, trained_on, training
 from benchmark.show.absences import absent_table, not_shown
@@ -72,20 +72,23 @@ PAGE_CODECS = (
 IN_RECORD = ("device", "call")  # and not in the text
 
 
-def draws_table(spreads: Sequence[DrawSpread]) -> Table:
+def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> Table:
     """Return a row for each spread over drawings, with the spread over images beside it."""
+    labels = {metric.column: metric.label for metric in metrics}
 
-    def value(name: str, spread: DrawSpread) -> str:
-        value: float | Interval | tuple[float, float] | None = getattr(spread, name)
-        if value is None:
-            return NOTHING
-        ends = value if isinstance(value, tuple) else (value,)
-        return " to ".join(f"{end:.{decimals(spread.metric.label)}f}" for end in ends)
+    def value(name: str, spread: Mapping[str, Any]) -> str | None:
+        if (value := spread[name]) is None:
+            return None
+        ends, digits = value if isinstance(value, tuple) else (value,), decimals(metric_of(spread))
+        return " to ".join(f"{end:.{digits}f}" for end in ends)
+
+    def metric_of(spread: Mapping[str, Any]) -> str:
+        return labels[spread["metric"]]
 
     columns = (
         Column("codec", "label"),
-        Column("setting", lambda spread: str(spread.setting)),
-        Column("metric", "metric.label"),
+        Column("setting"),
+        Column("metric", metric_of),
         Column("draws", "draws", "d"),
         Column("mean", partial(value, "mean"), str),
         Column("over draws", partial(value, "over_draws"), str),
@@ -94,17 +97,17 @@ def draws_table(spreads: Sequence[DrawSpread]) -> Table:
     return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
 
 
-def source_sentences(facts: SourceFacts | None) -> list[str]:
+def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
     """Return a sentence on lossily coded photographs and one on a wide spread of sizes, if any."""
     result = []
-    if facts and facts.lossy:
-        share = f"{facts.lossy} of {counted(facts.images, 'image')}"
+    if facts and facts["lossy"]:
+        share = f"{facts['lossy']} of {counted(facts['images'], 'image')}"
         result.append(f"lossy sources: {share} had been coded (JPEG, WebP), and artefacts count")
-    if facts and facts.spread >= WIDE_SPREAD:
-        small, large = facts.smallest, facts.largest
+    if facts and facts["spread"] >= WIDE_SPREAD:
+        (name, *small), (_, *large) = facts["smallest"], facts["largest"]
         result.append(
-            f"sizes: {small.width_px} x {small.height_px} px ({small.image}) to {large.width_px} x "
-            f"{large.height_px}, alike in means (`bench report --pooled`: by pixels)"
+            f"sizes: {small[0]} x {small[1]} px ({name}) to {large[0]} x {large[1]}, alike in "
+            "means (`bench report --pooled`: by pixels)"
         )
     return result
 
@@ -123,7 +126,7 @@ def details_record(
     drawings: Mapping[str, Drawing],
     absent: Sequence[Absent],
     published: Sequence[str],
-    sources: SourceFacts | None,
+    sources: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return everything that a report says in details.json: values of JSON alone.
 
@@ -136,10 +139,10 @@ def details_record(
         "command": command,
         "images": summary.images,
         "images_left_out": summary.dropped,
-        "bpp": "mean of each image's" if summary.average == "per_image" else "pooled",
+        "bpp": "pooled" if summary.pooled else "mean of each image's",
         "anchor": anchor,
         "protocols": dict(summary.protocols_in_use),
-        "sources": sources and {**sources._asdict(), "sentences": source_sentences(sources)},
+        "sources": sources and {**sources, "sentences": source_sentences(sources)},
         "codecs": codec_records(summary),
         "figures": {name: drawing.caption for name, drawing in drawings.items()},
         "absent": [of._asdict() for of in absent],
@@ -195,14 +198,14 @@ def _training_cells(edition: Edition) -> tuple[str, str, str, str]:
 def details_text(
     record: Mapping[str, Any],
     absent: Sequence[Absent] = (),
-    spreads: Sequence[DrawSpread] = (),
+    draws: Table | None = None,
     over_few: Table | None = None,
     published: Table | None = None,
 ) -> str:
     """Return details.md: the record as a text, with a table of the spreads over drawings.
 
-    over_few: means of the metrics that a report does not show, since they are over few images.
-    published: sources of the published curves.
+    draws: of `draws_table`. over_few: means of the metrics that a report does not show, since they
+    are over few images. published: sources of the published curves.
     """
     pooled = record["bpp"] == "pooled"
     bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
@@ -225,8 +228,8 @@ def details_text(
         parts.append(section("published", "Published curves", published))
     if over_few is not None and FEW_NOTE in over_few.notes:
         parts.append(section("few", "Over few images", over_few))
-    if spreads:
-        parts.append(section("draws", "Draws", draws_table(spreads)))
+    if draws is not None and draws.rows:
+        parts.append(section("draws", "Draws", draws))
     nothing = "Nothing." if not (absent or record["published_left_out"]) else ""
     table = [absent_table(absent)] if absent else []
     left_out = section("left_out", "Left out", nothing, *table, record["published_left_out"])

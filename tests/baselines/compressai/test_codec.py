@@ -184,7 +184,6 @@ def test_weights_of_another_model_are_refused(tmp_path, photo):
         ({"model": "mbt2018-mean", "weights": "matched"}, BadOption),
         ({"model": HYPERPRIOR, "weights": "matched", "metric": "ms-ssim"}, BadOption),
         ({"model": HYPERPRIOR, "weights": "matched", "checkpoint": "own.pth"}, BadOption),
-        ({"model": "mbt2018", "weights": "random", "device": "tpu"}, BadOption),
         ({"model": "bmshj2018-factorized-relu"}, Unavailable),
         ({"model": "mbt2018", "checkpoint": "nowhere.pth"}, Unavailable),
     ],

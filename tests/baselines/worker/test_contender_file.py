@@ -181,14 +181,12 @@ def test_the_example_is_measured_beside_jpeg_from_an_environment_with_another_nu
         )
         .replace("import zlib", "import zlib\nimport numpy\nassert numpy.__version__ == '2.2.6'")
     )
-    checked = bench("worker", "check", file)
-    assert checked.returncode == 0, checked.stderr
+    checked = bench("worker", "check", file, code=0)
     assert checked.stdout.count(" dB") == 12
     (tmp_path / "photos").mkdir()
     effect_noise((64, 48), 50).convert("RGB").save("photos/a.png")
     codecs = f"worker:{file},jpeg"
-    done = bench("run", "--codecs", codecs, "--dataset", "photos", "--metrics", "psnr")
-    assert done.returncode == 0, done.stderr
+    done = bench("run", "--codecs", codecs, "--dataset", "photos", "--metrics", "psnr", code=0)
     assert "Toy-1" in done.stdout
 
 

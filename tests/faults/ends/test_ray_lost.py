@@ -50,8 +50,9 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(clus
     command = [sys.executable, "-m", "benchmark", *words]
 
     def hanging():
-        ray = ["--engine", "ray", "--address", cluster.address]
-        run = subprocess.Popen([*command, *ray], stderr=subprocess.PIPE, text=True)
+        environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+        whole = [*command, "--engine", "ray"]
+        run = subprocess.Popen(whole, stderr=subprocess.PIPE, text=True, env=environment)
         assert until(lambda: len(running(f"^sleep {mark}")) == 2, 400), "no program was started"
         return run
 

@@ -102,7 +102,7 @@ def _frequencies(count: int) -> Any:
 
 
 def zoo_header(folder: Path) -> Target:
-    """The container of CompressAI's and MS-ILLM's networks, with one string and with two."""
+    """The container of CompressAI's networks, with one string and with two."""
 
     def parse(data: bytes) -> int:
         stream = zoo.unpack(data[1:], 1 + data[0] % 2 if data else 1)

@@ -47,8 +47,7 @@ def hostile(work):
 
 
 def test_a_report_of_hostile_rows_is_text(hostile):
-    done = bench(*READS["report --page"])
-    assert done.returncode == 0, done.stderr
+    done = bench(*READS["report --page"], code=0)
     assert not STEERS.search(done.stdout + done.stderr)
     (folder,) = (path.parent for path in (hostile / "results").rglob("report.md"))
     files = {path.suffix: path for path in folder.iterdir()}

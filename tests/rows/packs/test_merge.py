@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmark.errors import DamagedResults, UsageError
 from benchmark.metrics.metric import Reduced
 from benchmark.rows.packs.merge import merge_folders
-from benchmark.rows.reduce import Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.reduce import Reduction, Reductions, reduction_key
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
@@ -274,7 +274,7 @@ def test_features_and_reductions_are_merged_too(three, tmp_path):
     first, second, _ = three
     features = FeatureFolder(second / "kodak")
     features.keep(ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32)))
-    pairs = [Pair("s", "d")]
+    pairs = [("s", "d")]
     reduced = Reduction(reduction_key("fd/1", pairs), "fd", "fd/1", Reduced(1.5, np.array([0.25])))
     Reductions(second / "kodak").add([reduced])
     (reported,) = merged(tmp_path / "into", first, second)
@@ -293,7 +293,7 @@ def test_rows_that_came_with_the_project_stay_what_they_are(three, tmp_path):
     merged(tmp_path / "into", first)
     into = Store(tmp_path / "into" / "kodak")
     assert into.versions(shipped=True).height == 3
-    assert len(into.read().done()) == 4, "they never count as done"
+    assert len(into.done()) == 4, "they never count as done"
 
 
 def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_what_only_a_program_could_code_is_an_error_by_name_and_a_skip_among_all
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: ["raw"])
     matrix = open_matrix(replace(request, codecs=ALL))
     assert {cell.codec.name for cell in matrix.cells} == {"raw"}
-    assert [one.codec for one in matrix.selection.skipped] == [HONEST.text]
+    assert [one.what for one in matrix.selection.skipped] == [HONEST.text]
 
 
 def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack_path, photos):

@@ -14,7 +14,7 @@ from benchmark.rows.store import Store
 from benchmark.show.figures import style
 from benchmark.show.figures.style import FORMATS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import file_bytes
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.figures.published import drawn
 from support.processes import ran
 from support.rows.measured import sweep, table
@@ -124,7 +124,7 @@ def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_
     (tmp_path / "matplotlibrc").write_text(HOSTILE)
     words = ["rd", "--metrics", "psnr", "--format", ",".join(FORMATS), "--dataset", "set"]
     words = ["figures", *words, "--results", str(tmp_path), "--out"]
-    bench(*words, tmp_path / "here")
+    output_of(*words, tmp_path / "here")
     done = ran(
         *(sys.executable, "-W", "error::UserWarning", "-c"),
         *("from benchmark.cli import main; main()", *words, tmp_path / "there"),

@@ -14,7 +14,7 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.report.exported_pictures import picture_names
 from benchmark.system.digest import pixels_sha256
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.codecs.files import FAKES
 from support.packs.honest_pack import rewrite
 from support.rows.bundled_results import bundled_results
@@ -74,7 +74,7 @@ def export(folder, *words, code=0, to="out"):
 
 def images(results, dataset, to, *words, code=0):
     words = ("--results", results, "--dataset", dataset, "--to", to, *words)
-    return bench("export", "images", *words, code=code)
+    return output_of("export", "images", *words, code=code)
 
 
 def pictures(folder, to="out"):

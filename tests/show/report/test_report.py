@@ -10,7 +10,7 @@ from benchmark.compare.anchor import BEST
 from benchmark.errors import StoreError, UnknownName
 from benchmark.rows.store import Store
 from benchmark.show.report.details import NETWORK_HEADERS
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row, sweep
 
@@ -23,7 +23,7 @@ def fill(folder, rows, dataset="kodak"):
 
 
 def bench_report(results, *arguments):
-    return bench("report", "--results", results, *arguments)
+    return output_of("report", "--results", results, *arguments)
 
 
 def contents(folder):

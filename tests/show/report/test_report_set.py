@@ -10,7 +10,7 @@ import pytest
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.report.files import ReportSet
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.rows.measured import sweep
 
 
@@ -22,7 +22,7 @@ def results(tmp_path):
 
 
 def bench_report(results, *words, code=0):
-    return bench("report", "--results", results, *words, code=code)
+    return output_of("report", "--results", results, *words, code=code)
 
 
 def names(folder):

@@ -1,4 +1,4 @@
-"""The command `bench` in this process, as a terminal would show it."""
+"""The command `bench` in this process: as a terminal would show it, or with its error raised."""
 
 import subprocess
 import sys
@@ -6,20 +6,41 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from unittest.mock import patch
 
+from typer.testing import CliRunner
+
 from benchmark.cli import main
+from support.bench.verbs import app
 
 
-def bench(*words: object, mixed: bool = False) -> subprocess.CompletedProcess[str]:
+def bench(
+    *words: object, code: int | None = None, mixed: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Return its exit code and output; its workers load what they need once for all calls.
 
-    mixed: both streams are one, as in a terminal.
+    code: the exit code that it has to have. mixed: both streams are one, as in a terminal.
     """
-    out, code = StringIO(), 0
+    out, ended = StringIO(), 0
     err = out if mixed else StringIO()
     argv = patch.object(sys, "argv", ["bench", *map(str, words)])
     with argv, redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as end:
-            code = int(end.code or 0)
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+            ended = int(end.code or 0)
+    assert code in (None, ended), err.getvalue()
+    return subprocess.CompletedProcess(words, ended, out.getvalue(), err.getvalue())
+
+
+def output_of(*words, code=0):
+    """What the command prints, which has to end with this exit code; its error is raised."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def verdict_line(text):
+    """The line of `bench check` with its verdict, the first that it prints on standard output."""
+    words = ("PASS (", "FAIL (", "UNDECIDED: ", "NO VERDICT (")
+    return next(line for line in text.splitlines() if line.startswith(words))

@@ -52,7 +52,7 @@ def losses_of(store, before):
     """What must not be, after a kill; and the cells that are stored now."""
     if store is None:
         return len(before), set()
-    done = store.read().done()
+    done = store.done()
     without_stream = [
         row
         for row in store.table().rows(named=True)

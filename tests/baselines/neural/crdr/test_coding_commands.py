@@ -14,7 +14,7 @@ from baselines.neural.crdr.model import HeaderControls
 from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable, UsageError
-from support.bench.invoked import bench
+from support.bench.command import output_of
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, unpack
 
@@ -31,22 +31,22 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     Image.fromarray(ramp).save(tmp_path / "map.png")
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
     spec, point = "ours:beta=3.84", ("--point", "q=2.5")
-    message = bench("encode", tmp_path / "in.png", stream, "--codec", spec, *point)
+    message = output_of("encode", tmp_path / "in.png", stream, "--codec", spec, *point)
     assert f"{stream.stat().st_size} bytes" in message
     assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
     checked = tmp_path / "checked.crdr"
     both = f"{spec}:check_latents=1"
-    bench("encode", tmp_path / "in.png", checked, "--codec", both, *point)
+    output_of("encode", tmp_path / "in.png", checked, "--codec", both, *point)
     assert checked.read_bytes() == codec.checked(stream.read_bytes())
-    bench("decode", stream, out)
+    output_of("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
-    bench("decode", stream, out, "--beta", 0)
+    output_of("decode", stream, out, "--beta", 0)
     assert np.array_equal(
         np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), at_no_realism)
     )
     maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
     at = f"ours:beta=0:checkpoint={checkpoint}"
-    bench("encode", tmp_path / "in.png", stream, *maps, "--codec", at)
+    output_of("encode", tmp_path / "in.png", stream, *maps, "--codec", at)
     assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
 
 
@@ -56,12 +56,12 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
     for codec in (CRDR(beta=3.84), CRDR(beta=3.84, size="micro")):
         stream.write_bytes(codec.encode(pixels, Setting("q", 1)))
-        bench("decode", stream, out)
+        output_of("decode", stream, out)
         assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     remedy = r"made with the .*; --codec ours:beta=0:checkpoint=ours-micro.safetensors takes"
     for other in f"ours:beta=0:checkpoint={checkpoint}", "ours:beta=0":
         with pytest.raises(UsageError, match=remedy):
-            bench("decode", stream, out, "--codec", other)
+            output_of("decode", stream, out, "--codec", other)
 
 
 def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
