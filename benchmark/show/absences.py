@@ -1,4 +1,4 @@
-"""What a summary, a metric or a curve lacks: records, a table and lines of them."""
+"""Absences: what a summary, a metric or a curve lacks, as records, a table and lines."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
