@@ -8,7 +8,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
-from benchmark.show.means import lacking, lines_of, problems
+from benchmark.show.absences import lacking, lines_of, problems
 from benchmark.show.report.details import details_record, details_text
 from support.rows.measured import failed, row, sweep, table
 
