@@ -14,7 +14,7 @@ from benchmark.compare.panel import SystemCurve, names_in_figures
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Point, own_caveats
+from benchmark.rows.summary import Point, caveat_notes
 from benchmark.rows.systems import System, kind
 from benchmark.show.bd_tables import (
     PERCENT,
@@ -318,7 +318,9 @@ def _notes(
     notes += doubt_notes(pair.rate for row in rows for pair in row.pairs.values())
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.origin for row in rows}
-    notes += dict.fromkeys(text for of in results if of.summary for text in own_caveats(of.summary))
+    notes += dict.fromkeys(
+        text for of in results if of.summary for text in caveat_notes(of.summary.points)
+    )
     if "bundled" in origins and "here" not in origins:  # else their names say so
         notes.append("What is measured is bundled with the benchmark.")
     return notes
