@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 from polars import col
 
-from benchmark.compare.panel import with_anchor
+from benchmark.compare.anchor import with_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named

@@ -61,8 +61,8 @@ def measure_candidate(
     """
     use_device(request.device)
     (codec,), named = with_settings_as_points([codec], {})
-    at = (f"{of}.{name}={value!r}" for (of, name), values in named.items() for value in values)
-    dataset, points = request.dataset or _only(folders), (*request.points, *at)
+    chosen = (f"{of}.{name}={value!r}" for (of, name), values in named.items() for value in values)
+    dataset, points = request.dataset or _only(folders), (*request.points, *chosen)
     request = replace(request, dataset=dataset, points=points)
     request.use_folders()
     sources = with_stored_name(open_sources(request), folders)

@@ -66,7 +66,8 @@ def test_vif_counts_what_is_left_of_the_source(pair):
 
 
 def test_vif_is_that_of_piq(pair):
-    torch, piq = pytest.importorskip("torch"), pytest.importorskip("piq", reason="piq is not installed")
+    torch = pytest.importorskip("torch")
+    piq = pytest.importorskip("piq", reason="piq is not installed")
     source, decoded = (torch.from_numpy(luma(pixels)[None, None]) for pixels in pair)
     expected = float(piq.vif_p(decoded, source, data_range=255.0))
     assert value_of(VIF(), *pair) == pytest.approx(expected, rel=1e-6)

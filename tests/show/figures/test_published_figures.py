@@ -5,10 +5,9 @@ from typer.testing import CliRunner
 from benchmark.errors import UsageError
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import drawn_as, families
 from support.bench.verbs import app
-from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_registry, overlaid
+from support.figures.published import FID, MS_SSIM, POINTS, PSNR, drawn, from_registry, overlaid
 from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
@@ -27,7 +26,7 @@ def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **c
     summary = summarise(table(rows(**columns))) if measured else None
     panels, known = overlaid(summary, names, measures, dataset, mix)
     with drawn_as(every_curve=True):
-        return draw_rate_curves(panels, known, dataset, summary)
+        return drawn(panels, known, dataset)
 
 
 def lines_of(axes):
@@ -131,11 +130,10 @@ def test_published_curves_stand_alone_where_nothing_is_measured():
 def test_a_lone_point_of_a_curve_is_not_drawn():
     names = ["crdr:beta=0", "crdr:beta=3.84"]
     (psnr, fid), known = overlaid(None, names, (PSNR, FID), "clic2020", True)
-    first, second = fid.curves
-    fid = fid._replace(curves=(first._replace(points=first.points[:1]), second))
-    drawing = draw_rate_curves([psnr, fid], known, "clic2020")
-    drawn = [len(axes.get_lines()) for axes in drawing.figure.axes]
-    assert drawn == [2, 1]
+    first, second = fid
+    fid = [first._replace(points=first.points[:1]), second]
+    drawing = drawn([psnr, fid], known, "clic2020")
+    assert [len(axes.get_lines()) for axes in drawing.figure.axes] == [2, 1]
     assert "not reported" not in words_in(drawing.figure)
 
 
