@@ -3,14 +3,12 @@
     ours:beta=2.56                             by default beta=0 and beta=3.84
     ours:beta=0:checkpoint=trained/small.safetensors
     ours:beta=0:size=micro
-    ours:beta=2.56:effort=2:search_for=realism
-    ours:beta=0:bpp=0.25                       q chosen for each image; or psnr=32
+    ours:beta=2.56:effort=2
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
 "Controlling Rate, Distortion, and Realism", WACV 2024). torch is imported with the first image.
 """
 
-import math
 from copy import copy
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,6 @@ from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.network_codec import NetworkCodec, loaded_codec
 from benchmark.codec import (
     Between,
-    CodecInfo,
     OneOf,
     Pixels,
     Setting,
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 
 HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
-PSNR, REALISM = "psnr", "realism"
 SIZES = ARCHITECTURES["crdr"].sizes
 
 
@@ -44,11 +40,8 @@ class CRDR(NetworkCodec):
     is a safetensors file with its card beside it, by default `ours.safetensors` (of a `size` in
     `SIZES`, `ours-SIZE.safetensors`) in the folders of weights, else the bundled one. With `exact`
     of 1 the decoder sums without rounding: pixels, too, are the same on every machine. With an
-    `effort` of 1 to 3 the encoder searches for better latents of each image by gradient descent,
-    for squared error ("psnr") or LPIPS at that beta as well (`search_for` "realism", which needs
-    AlexNet's weights). `bpp` or `psnr` (dB) is the only setting if given: q is chosen for each
-    image. `check_latents` of 1 adds two bytes by which a decoder detects wrong latents, on any
-    machine.
+    `effort` of 1 to 3 the encoder searches for better latents of each image by gradient descent.
+    `check_latents` of 1 adds two bytes by which a decoder detects wrong latents, on any machine.
     """
 
     name, architecture = "ours", "crdr"
@@ -65,9 +58,6 @@ class CRDR(NetworkCodec):
         size: str = "",
         exact: int = 0,
         effort: int = 0,
-        search_for: str = PSNR,
-        bpp: float = 0.0,
-        psnr: float = 0.0,
         check_latents: int = 0,
     ) -> None:
         if not 0 <= beta <= HIGHEST_BETA:
@@ -78,41 +68,20 @@ class CRDR(NetworkCodec):
             exact=(exact, (0, 1)),
             check_latents=(check_latents, (0, 1)),
             effort=(effort, range(len(SEARCH_STEPS))),
-            search_for=(search_for, (PSNR, REALISM)),
         )
         if size and checkpoint:
             raise BadOption(f"size={size}, checkpoint={checkpoint}: one of them")
-        targets = [Setting(name, value) for name, value in (("bpp", bpp), ("psnr", psnr)) if value]
-        if len(targets) > 1 or any(not 0 < target.value < math.inf for target in targets):
-            raise BadOption(f"bpp={bpp:g}, psnr={psnr:g}: one of them, above 0")
         self._size, self._exact, self._beta = size, bool(exact), beta
         self._steps = SEARCH_STEPS[effort]
-        self._search_for = search_for
         super().__init__(checkpoint=checkpoint)
         if size and self._cards[0].config != SIZES[size]:
             raise Unavailable(f"{self._paths[0]} has other dimensions than those of size={size}")
-        self.sweep = tuple(targets) or type(self).sweep
-        self.accepts = OneOf(self.sweep) if targets else Q_RANGE
+        self.sweep, self.accepts = type(self).sweep, Q_RANGE
         self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
-        rate = f"the q that {self.sweep[0]} takes" if targets else "q={q}"
-        self.method = f"CRDR at {rate}, beta={beta:g}"
+        self.method = f"CRDR at q={{q}}, beta={beta:g}"
         self.coding += ", exact synthesis" if exact else ""
         self.coding += f", latents searched for in {self._steps} steps" if effort else ""
-        if effort and search_for == REALISM:
-            self.coding += ", for squared error and LPIPS"
         self._tiled, self._checks = False, bool(check_latents)
-
-    def describe(self) -> CodecInfo:
-        """Return the checkpoint as its card describes it, and the sha256 of its tensors.
-
-        Raises `Unavailable` for a card that the tensors do not fit, and for a search for realism
-        without AlexNet's weights.
-        """
-        if self._steps and self._search_for == REALISM:
-            from benchmark.system.backbone import ALEXNET
-
-            ALEXNET.find()
-        return super().describe()
 
     def encode(
         self,
@@ -126,26 +95,15 @@ class CRDR(NetworkCodec):
         require_accepted(self, setting)
         from baselines.neural.bitstream.container import SMALL
         from baselines.neural.bitstream.control_grid import levels_of
-        from baselines.neural.crdr.encode import Search, encode, encode_to
+        from baselines.neural.crdr.encode import encode
         from baselines.neural.crdr.model import HeaderControls
 
         height, width, _ = pixels.shape
+        q = setting.value if q_map is None else levels_of(q_map, width, height)
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
-        tiling, search = SMALL if self._tiled else None, None
-        if self._steps:
-            search = Search(self._steps, self._search_for == REALISM)
-        codec = self._codec()
-        if self.accepts == Q_RANGE:
-            q = setting.value if q_map is None else levels_of(q_map, width, height)
-            controls = HeaderControls.nearest(q, beta)
-            return self._coded_by(codec, encode(codec, pixels, controls, tiling, search))
-        if q_map is not None:
-            raise BadOption(f"{setting} leaves no place for a map of q")
-        controls = HeaderControls.nearest(0, beta)
-        return self._coded_by(codec, encode_to(codec, pixels, controls, setting, tiling, search))
-
-    def _coded_by(self, codec: "PictureCodec", data: bytes) -> bytes:
-        self._noted(codec, data)
+        codec, tiling = self._codec(), SMALL if self._tiled else None
+        controls = HeaderControls.nearest(q, beta)
+        data = self._noted(codec, encode(codec, pixels, controls, tiling, self._steps))
         return codec.checked(data) if self._checks else data
 
     def checked(self, data: bytes) -> bytes:

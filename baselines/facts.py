@@ -99,8 +99,6 @@ def ours(options: Options) -> Facts:
         memory=Memory(20, 220),
         typical=(
             Typical("q", ((0, once + searched), (4, once + searched))),
-            Typical("bpp", ((0, 7 + searched),)),
-            Typical("psnr", ((0, 14 + searched),)),
             # on an A100 (results/published/complexity.csv)
             Typical("q", ((0, 0.39), (4, 0.39)), "cuda"),
         ),

@@ -139,9 +139,8 @@ class Dirac(DrawingCodec):
     """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
     Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation"
-    (2023), built after the abstract. `steps`, 1 to 1000, of DDIM; one step estimates the mean.
-    `start`, above 0 to 1, is the time to begin at, by default 1 for one step and .5 for more;
-    `seed` chooses another sample. None of these three changes a bit.
+    (2023), built after the abstract. `steps`, 1 to 1000, of DDIM; one step estimates the mean, more
+    begin at the time .5. `seed` chooses another sample. Neither changes a bit.
     """
 
     name = "dirac"
@@ -154,8 +153,8 @@ class Hfd(DrawingCodec):
     """HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
     Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),
-    built after the abstract. Options as for `Dirac`; steps are ancestral ones, as DDPM's, and start
-    at .3 by default.
+    built after the abstract. Options as for `Dirac`; steps are ancestral ones, as DDPM's, from the
+    time .3 on.
     """
 
     name = "hfd"
@@ -167,8 +166,7 @@ class Hfd(DrawingCodec):
         *,
         steps: int = 20,
         base: str = "elic",
-        start: float = 0.0,
         seed: int = 0,
         checkpoint: str = "",
     ) -> None:
-        super().__init__(steps=steps, base=base, start=start, seed=seed, checkpoint=checkpoint)
+        super().__init__(steps=steps, base=base, seed=seed, checkpoint=checkpoint)

@@ -1,4 +1,4 @@
-"""VVC intra pictures: the reference software VTM encodes, ffmpeg or VTM decodes.
+"""VVC intra pictures: the reference software VTM encodes, ffmpeg decodes.
 
 The stream is VTM's own. It does not name matrix and range: BT.709, full range and 4:4:4 are
 constants of this adapter, as is the configuration (`encoder_intra_vtm.cfg`). The encoder pads sides
@@ -33,7 +33,7 @@ LEAST_TIMEOUT_SECONDS = 600
 
 
 class VTM:
-    """Options: depth 8 (default) or 10 bits of the picture given; decoder ffmpeg (default) or vtm.
+    """Option: depth, 8 (default) or 10 bits of the picture given.
 
     Both depths are coded with 10 bits inside. With 8, decoded samples are rounded to 8-bit YCbCr
     before they become RGB, which caps PSNR at about 53 dB. The encoder is sought when it is needed,
@@ -44,29 +44,23 @@ class VTM:
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     accepts = Between("qp", 0, 63, whole=True)
 
-    def __init__(self, *, depth: int = 8, decoder: str = "ffmpeg"):
-        require_options(self.name, depth=(depth, (8, 10)), decoder=(decoder, ("ffmpeg", "vtm")))
+    def __init__(self, *, depth: int = 8):
+        require_options(self.name, depth=(depth, (8, 10)))
         self._layout = ffmpeg.PictureFormat(depth, 444)
-        self._own_decoder = decoder == "vtm"
-        self._decoder = (
-            _find("DecoderAppStatic")
-            if self._own_decoder
-            else ffmpeg.find_ffmpeg("decoding vvc", decoder="vvc")
-        )
+        self._decoder = ffmpeg.find_ffmpeg("decoding vvc", decoder="vvc")
 
     def describe(self) -> CodecInfo:
         """Return the versions of VTM and the decoder; fingerprint encoder and configuration."""
         release = printed_version(
             self._encoder, "--help", rb"VTM Encoder Version (\S+)", "VTM", REMEDY
         )
-        decoder = "" if self._own_decoder else ffmpeg.ffmpeg_version(self._decoder)
         return CodecInfo(
-            version=f"VTM {release}" + (decoder and f", decoded by {decoder}"),
+            version=f"VTM {release}, decoded by {ffmpeg.ffmpeg_version(self._decoder)}",
             command=self.command_text(),
             licence="BSD-3-Clause",
             fingerprint=files_sha256([self._encoder, _configuration(self._encoder)]),
-            timed="program start, colour conversion in numpy, samples through files"
-            + (decoder and "; ffmpeg's decoder"),
+            timed="program start, colour conversion in numpy, samples through files; ffmpeg's "
+            "decoder",
             chroma=self._layout.chroma,
             tuned_for="PSNR",
         )
@@ -76,9 +70,7 @@ class VTM:
         files = {"program": "EncoderAppStatic", "source": "IN.yuv", "stream": "OUT.vvc"}
         marks = {name: f"{{{name}}}" for name in ("qp", "width", "height")}
         command = self._command(**files, **marks, configuration=CONFIGURATION)
-        own = "DecoderAppStatic -b OUT.vvc -o PICTURE.y4m -d 0"
-        decoder = own if self._own_decoder else "ffmpeg's native VVC decoder"
-        return f"{' '.join(command)}; {self._layout}; decoded by {decoder}"
+        return f"{' '.join(command)}; {self._layout}; decoded by ffmpeg's native VVC decoder"
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return VTM's stream of an intra picture; `BadOption` unless qp is whole, 0 to 63."""
@@ -99,7 +91,7 @@ class VTM:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
         if not data:
             raise CorruptStream("an empty stream is no vvc")
-        picture = ffmpeg.read_y4m(self._decoded(data))
+        picture = ffmpeg.read_y4m(ffmpeg.decode_to_y4m(self._decoder, "vvc", data))
         if picture.depth != INTERNAL_DEPTH or len({plane.shape for plane in picture.planes}) > 1:
             raise CorruptStream(f"the stream is not of {INTERNAL_DEPTH} bits in 4:4:4")
         if self._layout.depth == 8:
@@ -108,26 +100,10 @@ class VTM:
 
     @cached_property
     def _encoder(self) -> Path:
-        return _find("EncoderAppStatic")
+        return programs.find_program("EncoderAppStatic", REMEDY, program_folders("VTM_DIR"))
 
     def _command(self, **values: object) -> list[str]:
         return [word.format(**values, depth=self._layout.depth) for word in COMMAND.split()]
-
-    def _decoded(self, data: bytes) -> bytes:
-        if not self._own_decoder:
-            return ffmpeg.decode_to_y4m(self._decoder, "vvc", data)
-        with private_folder() as folder:
-            stream, picture = folder / "in.vvc", folder / "out.y4m"
-            stream.write_bytes(data)
-            programs.run_program(
-                [self._decoder, "-b", stream, "-o", picture, "-d", "0"],
-                timeout_seconds=SECONDS_PER_MEGAPIXEL,
-            )
-            return programs.read_written(picture, self._decoder, programs.LARGEST_FILE_BYTES)
-
-
-def _find(program: str) -> Path:
-    return programs.find_program(program, REMEDY, program_folders("VTM_DIR"))
 
 
 def _configuration(program: Path) -> Path:

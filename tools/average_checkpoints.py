@@ -3,7 +3,7 @@
     python -m tools.average_checkpoints START=0.5 RUN=0.25 RUN=0.25 --data PHOTOGRAPHS \\
         --out runs/mean/ours.safetensors
 
-Shares add up to 1. It is exported as runs are with `--half --quantised`, and validated on the
+Shares add up to 1. It is exported as runs are with `--quantised`, and validated on the
 photographs that training holds out of PHOTOGRAPHS. docs/experiments says what a mean of runs that
 trained gains and biases alone is good for; a mean of runs that trained all weights was worse than
 each of them.
@@ -109,7 +109,6 @@ def average(chosen: argparse.Namespace) -> str:
             estimates(point._asdict() for point in validation.points),
         ),
         [pixels[-CROP_PX:, -CROP_PX:] for pixels in pictures],
-        half=True,
         quantised=True,
     )
     return f"{chosen.out}: checkpoint {made.sha256[:8]}\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import benchmark
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UsageError
 from benchmark.option import ARGUMENT, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
@@ -39,7 +39,6 @@ def import_weights(
     training_data: Annotated[
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
-    sizes: Annotated[str, opt(TRAINED, "Its dimensions, a preset of crdr.")] = "full",
 ) -> None:
     """Write the weights, the integer tables that the codec needs, and a json card beside them.
 
@@ -47,20 +46,11 @@ def import_weights(
       bench checkpoint import crdr.pth.tar
       bench checkpoint import crdr.pth.tar --out weights/ours.safetensors
     """
-    from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.crdr.authors import import_checkpoint
 
-    known = ARCHITECTURES["crdr"].sizes
-    if sizes not in known:
-        raise UnknownName("size of crdr", sizes, known)
     target = _named_as_tensors(out or weight_folders()[0] / NAME)
     with _refused(file, target):
-        card = import_checkpoint(
-            *(file, target, _crops()),
-            sizes=known[sizes],
-            steps=steps,
-            training_data=training_data,
-        )
+        card = import_checkpoint(file, target, _crops(), steps=steps, training_data=training_data)
     print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
 
 

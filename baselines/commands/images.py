@@ -62,7 +62,7 @@ def encode(
     Examples:
       bench encode in.png out.crdr --codec ours:beta=3.84 --point q=2.5
       bench encode in.png out.crdr --q-map importance.png
-      bench encode in.png out.crdr --codec ours:beta=0:bpp=0.25:effort=2
+      bench encode in.png out.crdr --codec ours:beta=0:effort=2
       bench encode in.png out.jpg --codec jpeg --point quality=30
     """
     coder = _opened(codec, request)

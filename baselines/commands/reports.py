@@ -104,8 +104,7 @@ def draw_losses(run: Path, recipe: Recipe) -> None:
 
 def run_step(report: Mapping[str, Any], recipe: Recipe) -> int:
     """Return a report's step, counted through all stages."""
-    stage, step = step_of(report)
-    return recipe.steps_before(stage) + step
+    return recipe.step_in_all(*step_of(report))
 
 
 def _of_user(name: str, function: Callable[[dict[str, Any]], object], recipe: Recipe) -> Log:

@@ -14,7 +14,6 @@ from baselines.neural.card import TENSORS, card_path
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.how import How
 from baselines.neural.training.optimisers import precision_of
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
 from baselines.neural.training.run import MILESTONE, Run, export, read_record
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, train
@@ -115,13 +114,11 @@ def check_runs(runs: Sequence[Run], how: How, device: str) -> None:
     paths = set(photograph_files.photograph_paths(how.data)) - how.held_out
     seen = photographs.open_photographs(sorted(paths))
     for run in runs:
-        recipe = replace(run.recipe, processes=1)
-        for stage in recipe.stages:
+        for stage in run.recipe.stages:
             stage.find_resources()
         _say(f"{run.name}: some steps of each stage on {chosen}, at most half a minute each")
         seconds, on = 0.0, "" if chosen == "cpu" else "GPU "
-        costs = stage_costs(replace(run, recipe=recipe), chosen, Ranks(), seen)
-        for number, cost in enumerate(costs, start=1):
+        for number, cost in enumerate(stage_costs(run, chosen, seen), start=1):
             memory = f"{cost.memory_bytes / 1e9:.3g} GB of tensors, " if cost.memory_bytes else ""
             hours = cost.steps * cost.seconds / 3600
             _say(

@@ -1,6 +1,6 @@
-"""CompressAI's networks with a hyperprior, as networks of the boundary.
+"""CompressAI's network with a scale hyperprior, as a network of the boundary.
 
-The architectures are CompressAI's own, at any widths, and trained as CompressAI trains them: the
+The architecture is CompressAI's own, at any widths, and trained as CompressAI trains it: the
 decoder sees the latent with the uniform noise that its bits are counted with. There is a network
 for each rate, without controls. CompressAI is imported with the first network.
 """
@@ -18,7 +18,7 @@ from baselines.neural.architecture import ZooSizes
 from baselines.neural.blocks.start_values import add_transform, transforms_of
 from baselines.neural.entropy.hyperprior import CodedLatents, LatentNetwork
 
-MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
+MODEL = "bmshj2018-hyperprior"
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
 LEAST_SPREAD = 0.15  # least scale of a latent channel at the start
@@ -28,25 +28,24 @@ NOISE = 0.001  # standard deviation of what is added to the kernels of a transfo
 class ZooNetwork(LatentNetwork):
     """A CompressAI network, `codec`, that maps images in [-1, 1] to an `Estimate`.
 
-    Raises `ValueError` for a model that is none of `MODELS`.
+    Raises `ValueError` for another model than `MODEL`.
     """
 
     def __init__(self, sizes: ZooSizes) -> None:
         super().__init__()
-        if sizes.model not in MODELS:
-            raise ValueError(f"{sizes.model} is none of {', '.join(MODELS)}")
+        if sizes.model != MODEL:
+            raise ValueError(f"{sizes.model} is not {MODEL}")
         self.sizes = sizes
         from baselines.compressai.weights import importable
 
         with importable():
-            from compressai.registry import MODELS as ARCHITECTURES
-        self.has_means = sizes.model == "mbt2018-mean"
+            from compressai.registry import MODELS
         # CompressAI's constructors mix devices on "meta": shapes without memory, in another way.
         with ExitStack() as stack:
             if torch.get_default_device().type == "meta":
                 stack.enter_context(FakeTensorMode())
                 stack.enter_context(torch.device("cpu"))
-            self.codec: Any = ARCHITECTURES[sizes.model](*sizes.widths)
+            self.codec: Any = MODELS[MODEL](*sizes.widths)
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
@@ -64,15 +63,12 @@ class ZooNetwork(LatentNetwork):
         Rounded latents have no gradient.
         """
         net = self.codec
-        hyper = net.h_a(latents if self.has_means else latents.abs()).float()
+        hyper = net.h_a(latents.abs()).float()
         with torch.autocast(latents.device.type, enabled=False):
             hyper, z_likelihoods = net.entropy_bottleneck(hyper, training=noisy)
-        predicted = net.h_s(hyper).float()
-        scales, means = predicted.chunk(2, 1) if self.has_means else (predicted, None)
+        scales = net.h_s(hyper).float()
         with torch.autocast(latents.device.type, enabled=False):
-            latents, y_likelihoods = net.gaussian_conditional(
-                latents, scales, means=means, training=noisy
-            )
+            latents, y_likelihoods = net.gaussian_conditional(latents, scales, training=noisy)
             y_bits, z_bits = (
                 -likelihoods.log2().sum((1, 2, 3)) for likelihoods in (y_likelihoods, z_likelihoods)
             )
@@ -104,7 +100,7 @@ class ZooNetwork(LatentNetwork):
             net.g_a[6].bias *= gain
             net.g_s[0].weight /= gain
             net.h_a[0].weight /= spread[:, None, None]
-            net.h_s[4].bias[: net.M] = spread
+            net.h_s[4].bias.copy_(spread)
 
     def priors(self) -> tuple[nn.Module]:  # type: ignore[override]
         """Return CompressAI's entropy bottleneck."""

@@ -105,27 +105,22 @@ def make_checkpoint(
     card: Card,
     images: Sequence[Pixels],
     *,
-    half: bool = False,
     quantised: bool = False,
 ) -> Card:
     """Save a trained network with the tables that its coder needs; return the card with its sha256.
 
-    Tables are made for photographs like `images`. Before that, `half` rounds parameters to float16,
-    `quantised` the weights of `Network.quantised_bits` to integers. Raises `ValueError`.
+    Tables are made for photographs like `images`. Before that, `quantised` rounds the weights of
+    `Network.quantised_bits` to integers. Raises `ValueError`.
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
         _refuse_infinite(kept.named_parameters())
         kept.settle()
-        if half:
-            for parameter in kept.parameters():
-                parameter.copy_(parameter.half().float())
-            _refuse_infinite(kept.named_parameters())
         short = quantised_parameters(kept) if quantised else {}
         for name, weights in short.items():
             kept.get_parameter(name).copy_(weights.values())
     tables = kept.tables(images)
-    return save_checkpoint(path, kept, card, tables, half=half, quantised=short)
+    return save_checkpoint(path, kept, card, tables, short)
 
 
 def save_checkpoint(
@@ -133,17 +128,14 @@ def save_checkpoint(
     network: Network,
     card: Card,
     tables: Mapping[str, Tensor] | None = None,
-    *,
-    half: bool = False,
     quantised: Mapping[str, QuantisedWeights] | None = None,
 ) -> Card:
     """Write the tensors to `path`, then the card; return the card with its sha256.
 
     Parameters, all finite, are written as integers and scales where `quantised` has their names.
     """
-    floats = torch.float16 if half else torch.float32
     tensors = {
-        name: value.detach().to("cpu", floats if isinstance(value, nn.Parameter) else value.dtype)
+        name: value.detach().float().cpu() if isinstance(value, nn.Parameter) else value.cpu()
         for name, value in network.stored_state().items()
     }
     for name, weights in (quantised or {}).items():

@@ -130,10 +130,6 @@ class RandomLevels(NamedTuple):
     q: Any  # float32 (n,), or (n, cells, cells) for a map; tensors of a GPU in a recorded step
     beta: Any  # likewise
 
-    def part(self, places: slice) -> "RandomLevels":
-        """Return the levels of some of the crops."""
-        return RandomLevels(self.q[places], self.beta[places])
-
     @property
     def q_of_crops(self) -> Any:
         """Rate of each crop's first region, (n,): the crop's own where its regions agree."""
@@ -210,7 +206,7 @@ def sent(values: Any, device: torch.device) -> Tensor:
 
 
 class Draw(NamedTuple):
-    """Random levels of a step, and the weights that follow, for this process's crops."""
+    """Random levels of a step, and the weights that follow."""
 
     controls: Any  # of the network
     lambdas: Tensor | float  # weight of a bit per pixel, (n,) or the same for all
@@ -219,7 +215,6 @@ class Draw(NamedTuple):
     target: Tensor | float | None = None  # rate, above which `lambdas` hold
     early: float = 1.0  # factor of the weight of a bit
     levels: RandomLevels | None = None  # where discriminators are by rate level
-    of_batch: RandomLevels | None = None
 
 
 class ImageObjective(Objective):
@@ -258,8 +253,7 @@ class ImageObjective(Objective):
             if estimate.rounded_bits is None:
                 why = "targets_bpp are for networks that count the bits of rounded latents."
                 raise UsageError(why)
-            rounded = self.setup.ranks.mean(estimate.rounded_bits.mean())
-            rounded = rounded / crops[0, 0].numel()
+            rounded = estimate.rounded_bits.mean().detach().float() / crops[0, 0].numel()
             below = stage.lambda_below or HIFIC_BELOW
             lambdas = towards_target(lambdas, rounded, draw.target, below)
             numbers["rounded_bpp"] = rounded
@@ -319,13 +313,9 @@ class ImageObjective(Objective):
             return None
 
         def update(factor: float | Tensor) -> Mapping[str, Tensor]:
-            context, of_batch = estimate.latents, None
-            if levels is not None and draw.of_batch is not None:
-                context, of_batch = levels.q_of_crops, draw.of_batch.q_of_crops
-            else:
-                context = context.detach()  # type: ignore[union-attr]
+            context = estimate.latents.detach() if levels is None else levels.q_of_crops  # type: ignore[union-attr]
             with self.setup.precision():
-                return adversary.update(crops, estimate.images, context, factor, of_batch)
+                return adversary.update(crops, estimate.images, context, factor)
 
         return update
 
@@ -362,15 +352,13 @@ class SingleRate(ImageObjective):
         return None if levels.q.ndim == 3 else torch.from_numpy(np.stack(levels))
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
-        """Return random levels, those of the whole batch too."""
+        """Return random levels."""
         stage, device = self.stage, self.setup.device
-        everywhere = (
-            draw_levels(stage, self.setup.random(step))
-            if batch.random is None
-            else RandomLevels(*batch.random)
-        )
+        everywhere: Tensor | RandomLevels | None = batch.random
+        if everywhere is None:
+            everywhere = draw_levels(stage, self.setup.random(step))
         network.counts_rounded = bool(stage.targets_bpp)
-        levels = everywhere.part(batch.places)
+        levels = RandomLevels(*(values[: len(batch.crops)] for values in everywhere))
         q, beta = (sent(values, device) for values in levels)
         target = self._of_levels[1][q[:1].long()] if stage.targets_bpp else None
         return Draw(
@@ -379,7 +367,6 @@ class SingleRate(ImageObjective):
             beta=weight_of(beta, stage.beta_growth),
             target=target,
             levels=levels,
-            of_batch=everywhere,
         )
 
 
@@ -476,7 +463,7 @@ class MultiRealism(ImageObjective):
         betas = random.uniform(0, MULTIREALISM_BETA, stage.batch)
         zero = random.uniform(size=stage.batch) < stage.zero_beta_share
         betas[zero if self.is_realistic else slice(None)] = 0
-        beta = sent(betas.astype(np.float32)[batch.places], self.setup.device)
+        beta = sent(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
         early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
         return Draw(PlacedLevels(beta, None), stage.lambdas[0], beta=beta, early=early)
 

@@ -111,7 +111,7 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
     line = f"\n{stored.heading}: {images}, {codecs}"
     if summary.dropped:
-        line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
+        line += f"; {summary.dropped} that not every point has are left out"
     print(line)
     print_ranking(report.ranking, summary, report.metrics, table, report.named)
     absent = report.absent if verbose else report.problems

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baselines.formats.ffmpeg import read_y4m
+from baselines.formats.ffmpeg import decode_to_y4m, read_y4m
 from baselines.vtm import VTM
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.kodak import open_sample
@@ -53,7 +53,7 @@ def read(path: Path) -> Pixels:
 
 def from_ten_bits(data: bytes) -> Pixels:
     """Return RGB of the decoder's 10-bit samples over 4, rounded once."""
-    planes = read_y4m(VTM()._decoded(data)).planes
+    planes = read_y4m(decode_to_y4m(VTM()._decoder, "vvc", data)).planes
     luma, cb, cr = (plane / 4 - offset for plane, offset in zip(planes, (0, 128, 128), strict=True))
     red, blue = luma + 1.5748 * cr, luma + 1.8556 * cb
     green = (luma - 0.2126 * red - 0.0722 * blue) / 0.7152
@@ -204,34 +204,12 @@ def test_without_the_encoder_streams_are_decoded_and_the_rest_says_what_is_missi
         codec.describe()
     with pytest.raises(Unavailable, match=remedy):
         codec.encode(photo, Setting("qp", 27))
-    with pytest.raises(Unavailable, match="'DecoderAppStatic' is not on the PATH"):
-        VTM(decoder="vtm")
 
 
 def test_a_program_without_its_configuration_is_told(folder):
     (folder.root / "cfg" / "encoder_intra_vtm.cfg").unlink()
     with pytest.raises(Unavailable, match=r"no encoder_intra_vtm\.cfg beside it or in \.\./cfg"):
         VTM().describe()
-
-
-DECODER = """#!{python}
-import shutil, subprocess, sys
-words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-assert words["-d"] == "0", "the decoder's own depth"
-call = [{ffmpeg!r}, "-loglevel", "error", "-f", "vvc", "-i", words["-b"], "-strict", "-1"]
-subprocess.run([*call, words["-o"]], check=True)
-"""
-
-
-def test_vtms_own_decoder_is_asked_for_ten_bits_and_read_as_y4m(folder):
-    """The stub is ffmpeg behind VTM's options."""
-    program = folder.root / "bin" / "DecoderAppStatic"
-    program.write_text(DECODER.format(python=sys.executable, ffmpeg=str(VTM()._decoder)))
-    program.chmod(0o755)
-    own, data = VTM(decoder="vtm"), recorded("chelsea", 22)
-    assert np.array_equal(own.decode(data), VTM().decode(data))
-    assert "decoded by DecoderAppStatic" in own.describe().command
-    assert "ffmpeg" not in own.describe().version + own.describe().timed
 
 
 def test_streams_that_are_cut_repeated_or_of_another_format_are_refused(photo):

@@ -35,7 +35,7 @@ RUN = (
 OWN_MEANING = {
     "--against", "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common",
     "--data-dir", "--dataset", "--images", "--metrics", "--mix-protocols", "--out", "--points",
-    "--published", "--results", "--seed", "--sizes", "--to", "--up-to-bpp",
+    "--published", "--results", "--seed", "--to", "--up-to-bpp",
 }  # fmt: skip
 
 

@@ -121,7 +121,7 @@ MISTAKES = {
         figures maps --dataset ./photos --box=-1,2,3,4
         train --recipe smoke --data sample --out out --seed -1
         encode photo.png out.crdr --point q=9
-        encode photo.png out.crdr --codec ours:beta=0:bpp=-1
+        encode photo.png out.crdr --codec ours:beta=9
         checkpoint info notes.txt
         run --codecs ours:beta=0:effort=9 --dataset ./photos
         checkpoint import notes.txt --steps -1
@@ -156,9 +156,7 @@ MISTAKES = {
         train --recipe dawn --data sample --out out
         train --recipe smoke --data sample --out out --suite pairs
         train --recipe smoke --data sample --out out --suite matched --members hyperprior-9
-        encode photo.png out.crdr --codec ours:beta=0:bpp=0.2 --q-map photo.png
         encode photo.png out.jpg --codec jpeg:effort=1
-        encode photo.png out.crdr --codec ours:beta=0:effort=1:search_for=speed
         decode notes.txt out.jpg
         fetch alexnet --from photo.png
     """,

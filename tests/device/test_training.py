@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import OBJECTIVES
 from baselines.neural.training.trainer import Learner
 from support.networks.tiny_diffusion import drawing_network
@@ -33,7 +32,7 @@ def learner_on(device, method, kind):
     else:
         architecture = load_architecture(method)
         network = architecture.build(architecture.sizes["tiny"])
-    return Learner(network.to(device), recipe, 0, photographs(), Ranks())
+    return Learner(network.to(device), recipe, 0, photographs())
 
 
 def test_every_kind_of_stage_is_tried():

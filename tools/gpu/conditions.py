@@ -139,7 +139,7 @@ def untrained(conditions: Conditions, size: str) -> str:
     images = torch.cat([to_images(crop, torch.device("cpu")) for crop in crops])
     network.initialise(images, [0.05] * config.rate_levels)
     card = Card("crdr", config, "two crops", 0, "untrained", "0")
-    make_checkpoint(path, network, card, crops, half=True)
+    make_checkpoint(path, network, card, crops)
     return codec
 
 

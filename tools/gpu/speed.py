@@ -22,7 +22,6 @@ from baselines.compressai.weights import find_matched
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.training.check import stage_costs
 from baselines.neural.training.photographs import Photographs, pack
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import Recipe, load_recipe
 from baselines.neural.training.run import Run
 from baselines.neural.training.trainer import Learner
@@ -69,15 +68,14 @@ def _learner(conditions: Conditions, recipe: Recipe, index: int, manner: str) ->
     layout: Any = {"memory_format": torch.channels_last}  # as the trainer has it
     network = _run(recipe).build().to(conditions.device, **layout)
     graph = manner != "--no-graph"
-    return Learner(network, recipe, index, _photographs(), Ranks(), graph=graph)
+    return Learner(network, recipe, index, _photographs(), graph=graph)
 
 
 def _trained(conditions: Conditions, size: str, index: int, manner: str) -> Result:
     recipe, gpu = _recipe(conditions, size, index, manner), conditions.device == "cuda"
     foreseen: Any = None
     if (size, manner) == ("mini", "recorded"):  # as `bench train --check` foresees it
-        inputs = conditions.device, Ranks(), _photographs()
-        (foreseen,) = stage_costs(_run(recipe), *inputs)
+        (foreseen,) = stage_costs(_run(recipe), conditions.device, _photographs())
     gc.collect()
     learner = _learner(conditions, recipe, index, manner)
     if gpu:

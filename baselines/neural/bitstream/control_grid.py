@@ -29,7 +29,7 @@ AS_PREDICTED, AS_THE_OTHER, HIGHER, FURTHER = 0, 3, 6, 9
 CONTEXTS = 9 + LEVELS
 EVEN, LIKELY = (1, 1), (1, 5)  # counts to begin with, of no and of yes
 
-Levels = NDArray[np.uint8]  # (rows, columns), 0..15
+LevelMap = NDArray[np.uint8]  # (rows, columns), 0..15
 Decide = Callable[[int | None, bool], bool]
 
 
@@ -38,19 +38,19 @@ def map_shape(width: int, height: int) -> tuple[int, int]:
     return -(-height // BLOCK), -(-width // BLOCK)
 
 
-def level_steps(levels: Levels, highest: int) -> NDArray[np.int64]:
+def level_steps(levels: LevelMap, highest: int) -> NDArray[np.int64]:
     """Convert levels to steps of a grid whose last step is `highest`, a multiple of 16."""
     sixteenths = levels.astype(np.int64) + (levels == HIGHEST)
     return sixteenths * np.int64(highest // LEVELS)
 
 
-def nearest_levels(fractions: NDArray[np.floating[Any]]) -> Levels:
+def nearest_levels(fractions: NDArray[np.floating[Any]]) -> LevelMap:
     """Convert fractions of the range, 0 to 1, to levels, ties to the lower."""
     values = level_steps(np.arange(LEVELS, dtype=np.uint8), LEVELS) / LEVELS
     return np.searchsorted((values[1:] + values[:-1]) / 2, fractions).astype(np.uint8)
 
 
-def encode_levels(levels: Levels) -> bytes:
+def encode_levels(levels: LevelMap) -> bytes:
     """Return a map's bytes: 1 if all levels are equal, else at least 2."""
     if bool((levels == levels[0, 0]).all()):
         return bytes([int(levels[0, 0])])
@@ -59,7 +59,7 @@ def encode_levels(levels: Levels) -> bytes:
     return decisions.finish().rjust(FEWEST_BYTES, b"\0")
 
 
-def decode_levels(data: bytes, rows: int, columns: int) -> Levels:
+def decode_levels(data: bytes, rows: int, columns: int) -> LevelMap:
     """Return the map that `encode_levels` was given; raises `CorruptStream` for other bytes."""
     if not data:
         raise CorruptStream("a map of levels is empty")
@@ -188,7 +188,7 @@ class _Reader(_Counts):
             raise CorruptStream("a map of levels does not end where its blocks do")
 
 
-def levels_of(picture: Pixels, width: int, height: int) -> Levels:
+def levels_of(picture: Pixels, width: int, height: int) -> LevelMap:
     """Return the map of an image of width x height pixels from a grey picture stretched over it.
 
     A block takes the mean of its part, pixels weighted by area; black is 0, white the whole range.
@@ -225,7 +225,7 @@ class ControlGrid(NamedTuple):
         """Return the value that a step means."""
         return step / self.steps_per_unit
 
-    def write(self, control: int | Levels) -> bytes:
+    def write(self, control: int | LevelMap) -> bytes:
         """Return a byte for a step, else the length of a map's levels and these."""
         if isinstance(control, int):
             return bytes([control])
@@ -234,7 +234,7 @@ class ControlGrid(NamedTuple):
 
     def read(
         self, reader: ByteReader, width: int, height: int, *, is_map: bool = False
-    ) -> int | Levels:
+    ) -> int | LevelMap:
         """Return the step or map that `write` was given; raises `CorruptStream`."""
         if is_map:
             return decode_levels(reader.take(reader.varint()), *map_shape(width, height))

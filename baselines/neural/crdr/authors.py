@@ -74,9 +74,9 @@ def import_checkpoint(
     target: Path,
     images: Sequence[Pixels],
     *,
-    sizes: CrdrSizes,
     steps: int,
     training_data: str,
+    sizes: CrdrSizes = FULL,
 ) -> Card:
     """Make a checkpoint of `crdr.pth.tar`, its tables for `images`; raises `Unavailable`."""
     with torch.device("meta"):

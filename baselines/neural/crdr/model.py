@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import CrdrSizes
 from baselines.neural.bitstream.container import ByteReader, ControlBlock
-from baselines.neural.bitstream.control_grid import BLOCK, ControlGrid, Levels, level_steps
+from baselines.neural.bitstream.control_grid import BLOCK, ControlGrid, LevelMap, level_steps
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
     ConditionedBottlenecks,
@@ -210,11 +210,11 @@ BETA_GRID = ControlGrid("beta", 25, 128)
 class HeaderControls(NamedTuple):
     """q and beta in a stream: steps of their grids, or maps of levels."""
 
-    q: int | Levels
-    beta: int | Levels
+    q: int | LevelMap
+    beta: int | LevelMap
 
     @classmethod
-    def nearest(cls, q: float | Levels, beta: float | Levels) -> "HeaderControls":
+    def nearest(cls, q: float | LevelMap, beta: float | LevelMap) -> "HeaderControls":
         """Return q and beta, each rounded to its grid, or maps as they are; raises `ValueError`."""
         return cls(
             q if isinstance(q, np.ndarray) else Q_GRID.step(q),
@@ -249,7 +249,7 @@ class CRDRControlBlock(ControlBlock):
 
 
 def _level(
-    control: int | Levels, grid: ControlGrid, rows: slice, columns: slice, per_block: int
+    control: int | LevelMap, grid: ControlGrid, rows: slice, columns: slice, per_block: int
 ) -> float | Tensor:
     """Return a number, or (1, 1, h, w): a part of the map, repeated `per_block` times each way."""
     if isinstance(control, int):

@@ -40,9 +40,9 @@ AFTER_THE_ABSTRACT = "after the abstract"
 class DrawingCodec(NetworkCodec):
     """Codec of a base and a diffusion decoder trained for it; a subclass names the method.
 
-    `steps`, `start` and `seed` are the receiver's: they change no bit. A `start` of 0 means
-    `late_start`, or for 1 where a step is to estimate the mean. The network's file is
-    `NAME-BASE.safetensors`, or the option `checkpoint`. Settings are the base's.
+    `steps` and `seed` are the receiver's: they change no bit. A single step, which estimates the
+    mean, begins at time 1. The network's file is `NAME-BASE.safetensors`, or the option
+    `checkpoint`. Settings are the base's.
     """
 
     late_start: ClassVar[float]  # time to begin at with several steps
@@ -54,18 +54,15 @@ class DrawingCodec(NetworkCodec):
         *,
         steps: int,
         base: str = "elic",
-        start: float = 0.0,
         seed: int = 0,
         checkpoint: str = "",
     ) -> None:
         if not 1 <= steps <= MOST_STEPS:
             raise BadOption(f"steps={steps}: it is 1 to {MOST_STEPS}")
-        if not 0 <= start <= 1:
-            raise BadOption(f"start={start:g}: it is above 0 and at most 1, or 0 for the usual one")
         if not 0 <= seed <= LARGEST_SEED:
             raise BadOption(f"seed={seed}: it is 0 to {LARGEST_SEED}")
         self._steps, self._seed = steps, seed
-        self._start = start or (1.0 if steps == 1 else self.late_start)
+        self._start = 1.0 if steps == 1 else self.late_start
         self._base = BaseCodec(base)
         named = self._base.spec.name.rpartition(":")[2]
         self._member = f"{self.name}-{named}"

@@ -34,7 +34,7 @@ from baselines.neural.training.objective import (
 )
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.recipe import Recipe, Stage
-from baselines.neural.training.suites import LEARNING_RATE, Member, phases_of, stage_of
+from baselines.neural.training.suites import LEARNING_RATE, phases_of, stage_of
 from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
@@ -62,8 +62,8 @@ class ShownPhotographs(Photographs):
         self._photographs, self._folder = photographs, folder
         self._base, self._setting, self._device = base, setting, device
 
-    def decoded(self, index: int, scale: int = 1) -> Pixels:
-        """Return the base's picture of a photograph, uint8 (height, width, 3), at full scale."""
+    def decoded(self, index: int) -> Pixels:
+        """Return the base's picture of a photograph, uint8 (height, width, 3)."""
         path = self._folder / f"{self._setting.value:g}-{index}.npy"
         if not path.exists():
             pixels = self._photographs.decoded(index)
@@ -89,8 +89,8 @@ class Drawing(Objective):
         """Return the loss of a step at random levels and times."""
         plain, crops = self._opened(network), batch.crops
         levels, times = self._random_levels(plain, step)
-        levels, times = levels[batch.places], times[batch.places]
-        shown, scales, ratios = self._noisy_conditions(plain, batch, levels, times)
+        some = slice(len(crops))
+        shown, scales, ratios = self._noisy_conditions(plain, batch, levels[some], times[some])
         clean = (crops - shown) / scales.exp()[:, None, None, None]
         noise = torch.randn_like(clean)
         alpha, sigma = amplitudes(ratios)
@@ -194,12 +194,12 @@ class Drawing(Objective):
         return shown, scales, ratios
 
 
-def members(recipe: Recipe, names: Sequence[str]) -> list[Member]:
+def members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recipe]:
     """Return the members `dirac-BASE` and `hfd-BASE`; see `suites.GENERATIVE`."""
-    return [_member(name, recipe) for name in names]
+    return dict(_member(name, recipe) for name in names)
 
 
-def _member(name: str, recipe: Recipe) -> Member:
+def _member(name: str, recipe: Recipe) -> tuple[str, Recipe]:
     """Return a member with the crops of `ours`, since its network serves all rates of its base."""
     method, _, text = name.partition("-")
     text = text or USUAL_BASE
@@ -222,4 +222,4 @@ def _member(name: str, recipe: Recipe) -> Member:
         for phase in phases_of(recipe, realism=False)
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
-    return Member(file, replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions)))
+    return file, replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions))

@@ -143,12 +143,3 @@ def annealed(temperature: float, generator: torch.Generator) -> Rounding:
         return below + ((up + uniform.logit()) / temperature).sigmoid()
 
     return rounded
-
-
-def with_dead_zone(width: float) -> Rounding:
-    """Return rounding towards zero by `width`, 0 to .5, more than to the nearest integer."""
-
-    def rounded(distances: Tensor) -> Tensor:
-        return distances.sign() * (distances.abs() + (0.5 - width)).floor()
-
-    return rounded

@@ -27,7 +27,6 @@ from baselines.neural.entropy.coder import (
     Encoder,
     channel_rows,
 )
-from baselines.neural.entropy.factorised import with_dead_zone
 from baselines.neural.entropy.hyperprior import LatentNetwork
 from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
@@ -190,9 +189,8 @@ class TransformCoder:
         """Return the bytes of y, float32 (1, M, h, w) with h and w multiples of 4."""
         return self.encode_chosen(Chosen(latents, self.network.hyper_analyse(latents)))
 
-    def encode_chosen(self, chosen: Chosen, dead_zone: float = 0.0) -> bytes:
-        """Return the bytes of y and z, y rounded towards zero by `dead_zone`, 0 to .5."""
-        rounding = with_dead_zone(dead_zone) if dead_zone else torch.round
+    def encode_chosen(self, chosen: Chosen) -> bytes:
+        """Return the bytes of y and z."""
         medians = self.network.prior.medians()[:, None, None]
         z = (chosen.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
         encoder = Encoder()
@@ -201,7 +199,7 @@ class TransformCoder:
 
         def add(piece: Tensor, parameters: PieceParameters) -> Tensor:
             """Encode the symbols of a piece, and return them."""
-            y = symbols_of(piece, parameters.means, rounding)
+            y = symbols_of(piece, parameters.means)
             encoder.add(_array(y), self._y, _array(parameters.indices))
             return y
 

@@ -41,7 +41,6 @@ from baselines.neural.training.recipe import ONE_RATE, Recipe
 from baselines.neural.training.suites import (
     LEARNING_RATE,
     METHODS,
-    Member,
     adversarial_fields,
     phases_of,
     stage_of,
@@ -60,7 +59,6 @@ class Autoencoder(ImageObjective):
     weighs_rate = False  # which is fixed
     frozen = ("transformer",)
     uses: ClassVar[set[str]] = {"lpips", "gan", *OF_LATENTS}
-    accumulates = False  # entries are counted by steps
 
     def __init__(self, stage: ImageStage, setup: Setup) -> None:
         super().__init__(stage, setup)
@@ -115,11 +113,10 @@ class Autoencoder(ImageObjective):
         # These steps wait for a GPU: the number of entries to replace decides what is sampled.
         if bool(left_out):
             return {}
-        shared = self.setup.ranks.average([], self._counts.reshape(-1)).view_as(counts)
+        used, self._counts = self._counts.cpu(), None
         seed = int(self.setup.random(step).integers(1 << 31))
-        self._counts = None
         generator = torch.Generator().manual_seed(seed)
-        return {"replaced": float(network.quantiser.split_unused(shared.cpu(), generator))}
+        return {"replaced": float(network.quantiser.split_unused(used, generator))}
 
 
 class Transformer(Objective):
@@ -136,7 +133,7 @@ class Transformer(Objective):
             vectors = plain.quantiser.vectors(tokens)
         rows, columns = tokens.shape[2:]
         masks = self.masks(plain.sizes, step, rows, columns)
-        known, wanted = (mask[batch.places] for mask in masks)
+        known, wanted = (mask[: len(batch.crops)] for mask in masks)
         with self.setup.precision():
             logits = plain.transformer(
                 tokens, vectors, known.to(tokens.device, non_blocking=True), wanted
@@ -179,16 +176,16 @@ USUAL = [name for name in MEMBERS if name != "pqmim-perceptual-4"]
 GROUPS = {"pqmim": USUAL, "pqmim-perceptual": USUAL[4:]}
 
 
-def members(recipe: Recipe, names: Sequence[str]) -> list[Member]:
+def members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recipe]:
     """Return members by name, where `pqmim` and `pqmim-perceptual` mean their usual levels."""
     asked = dict.fromkeys(member for name in names for member in GROUPS.get(name, [name]))
     for name in asked:
         if name not in MEMBERS:
             raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
-    return [_member(name, recipe) for name in asked]
+    return {name: _member(name, recipe) for name in asked}
 
 
-def _member(name: str, recipe: Recipe) -> Member:
+def _member(name: str, recipe: Recipe) -> Recipe:
     """Return a member, whose transformer sees as many pixels as the autoencoder, whole windows."""
     level, perceptual = MEMBERS[name]
     sizes = replace(ARCHITECTURES["pqmim"].sizes[recipe.sizes], books=BOOKS[level - 1])
@@ -202,8 +199,8 @@ def _member(name: str, recipe: Recipe) -> Member:
     side, first = sizes.window * FACTOR, phases_of(recipe)[0]
     like = stage_of(first, recipe, "pqmim_transformer", parts, LEARNING_RATE, **own)
     area = side**2 / like.crop_px**2
-    batch = max(1, round(like.batch / area / recipe.processes)) * recipe.processes
+    batch = max(1, round(like.batch / area))
     steps = max(1, round(sum(stage.crops for stage in recipe.stages) / parts / area / batch))
     stages.append(replace(like, crop_px=side, batch=batch, steps=steps))
     dimensions = msgspec.to_builtins(sizes)
-    return Member(name, replace(recipe, stages=tuple(stages), dimensions=dimensions))
+    return replace(recipe, stages=tuple(stages), dimensions=dimensions)

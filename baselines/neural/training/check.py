@@ -8,7 +8,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.training.photographs import Photographs
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.run import Run
 from baselines.neural.training.trainer import Learner, first_crops
 
@@ -17,7 +16,7 @@ TIMED_STEPS, TIMED_SECONDS = 20, 20.0  # at most; a step is finished in any case
 
 
 class StageCost(NamedTuple):
-    """Memory, work and time that a stage takes of each process."""
+    """Memory, work and time that a stage takes."""
 
     objective: str
     steps: int
@@ -26,8 +25,8 @@ class StageCost(NamedTuple):
     seconds: float  # of a step
 
 
-def stage_costs(run: Run, device: str, ranks: Ranks, seen: Photographs) -> Iterator[StageCost]:
-    """Yield what the stages of a run take, in each of the processes; raises what training does."""
+def stage_costs(run: Run, device: str, seen: Photographs) -> Iterator[StageCost]:
+    """Yield what the stages of a run take; raises what training does."""
     recipe, on_gpu = run.recipe, device != "cpu"
     for index, stage in enumerate(recipe.stages):
         network = run.build()
@@ -35,8 +34,8 @@ def stage_costs(run: Run, device: str, ranks: Ranks, seen: Photographs) -> Itera
             network.initialise(first_crops(recipe, seen), recipe.stages[0].lambdas)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with FlopCounterMode(display=False) as counted:  # a step anew: a graph counts nothing
-            Learner(network, recipe, index, seen, ranks, graph=False).update()
-        learner = Learner(network, recipe, index, seen, ranks)
+            Learner(network, recipe, index, seen, graph=False).update()
+        learner = Learner(network, recipe, index, seen)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         for _ in range(FIRST_STEPS if on_gpu else 1):

@@ -36,7 +36,7 @@ Reference = Literal["none", "real", "next_rate"]
 
 
 class GanLoss(NamedTuple):
-    """Losses of a GAN's discriminator and generator, and its label in figures.
+    """Losses of a GAN's discriminator and generator.
 
     Logits are (N, 1, h, w). `discriminator_loss` maps real and fake logits to a scalar;
     `patch_losses` maps reference and fake logits to the generator's losses. `reference` are the
@@ -44,7 +44,6 @@ class GanLoss(NamedTuple):
     at the next higher rate level and the same beta; the real image at the highest level.
     """
 
-    label: str
     discriminator_loss: Callable[[Tensor, Tensor], Tensor]
     patch_losses: Callable[[Tensor, Tensor], Tensor]
     reference: Reference
@@ -106,10 +105,10 @@ def _wide(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 GAN_LOSSES: Mapping[str, GanLoss] = {
-    "sgan": GanLoss("SGAN", _standard_discriminator, _standard_patches, "none"),
-    "rgan": GanLoss("RGAN", _relativistic_discriminator, _relativistic_patches, "real"),
-    "ragan": GanLoss("RaGAN", _average_discriminator, _average_patches, "real"),
-    "hrrgan": GanLoss("HRRGAN", _relativistic_discriminator, _relativistic_patches, "next_rate"),
+    "sgan": GanLoss(_standard_discriminator, _standard_patches, "none"),
+    "rgan": GanLoss(_relativistic_discriminator, _relativistic_patches, "real"),
+    "ragan": GanLoss(_average_discriminator, _average_patches, "real"),
+    "hrrgan": GanLoss(_relativistic_discriminator, _relativistic_patches, "next_rate"),
 }
 
 
@@ -154,26 +153,21 @@ class PatchDiscriminator(nn.Module):
 
 
 class DiscriminatorDesign(NamedTuple):
-    """Layers that rate levels share, and where the level enters; `label` is for figures."""
+    """Layers that rate levels share, and where the level enters."""
 
-    label: str
     backbones: Literal["shared", "each"]
     heads: Literal["shared", "each"]
     condition: Literal["none", "image", "features"]
 
 
 DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = {
-    "independent": DiscriminatorDesign("independent", "each", "each", "none"),
-    "shared": DiscriminatorDesign("shared", "shared", "shared", "none"),
-    "shared-conditioned": DiscriminatorDesign("shared, conditioned", "shared", "shared", "image"),
-    "hybrid-head": DiscriminatorDesign("hybrid head", "shared", "each", "none"),
-    "hybrid-head-conditioned": DiscriminatorDesign(
-        "hybrid head, conditioned", "shared", "each", "image"
-    ),
-    "hybrid-backbone": DiscriminatorDesign("hybrid backbone", "each", "shared", "none"),
-    "hybrid-backbone-conditioned": DiscriminatorDesign(
-        "hybrid backbone, conditioned", "each", "shared", "features"
-    ),
+    "independent": DiscriminatorDesign("each", "each", "none"),
+    "shared": DiscriminatorDesign("shared", "shared", "none"),
+    "shared-conditioned": DiscriminatorDesign("shared", "shared", "image"),
+    "hybrid-head": DiscriminatorDesign("shared", "each", "none"),
+    "hybrid-head-conditioned": DiscriminatorDesign("shared", "each", "image"),
+    "hybrid-backbone": DiscriminatorDesign("each", "shared", "none"),
+    "hybrid-backbone-conditioned": DiscriminatorDesign("each", "shared", "features"),
 }
 
 
@@ -280,7 +274,6 @@ class Adversary:
         self.gan = GAN_LOSSES[stage.gan_loss if by_level else "sgan"]
         self._stage, self.setup, self._by_level = stage, setup, by_level
         self._state: dict[str, Any] | None = None  # to be restored
-        self._seen = 0  # parts of the present batch
         if by_level:
             design, count = DISCRIMINATORS[stage.discriminator], len(stage.lambdas)
             widths, layout = stage.discriminator_channels, {"memory_format": torch.channels_last}
@@ -323,40 +316,22 @@ class Adversary:
         images: Tensor,
         context: Any,
         factor: float | Tensor,
-        of_batch: Any = None,
     ) -> dict[str, Tensor]:
-        """Do a step with the last part of a batch, averaged over processes; return the loss.
-
-        of_batch: rates of the whole batch. A copy that serves none of them stays as it is.
-        """
-        parts, optimisers = self.setup.recipe.accumulate, self.setup.optimisers
+        """Do a step and return the loss; a copy that serves none of the images stays as it is."""
+        optimisers = self.setup.optimisers
         condition = _levels(context) if self._by_level else context
         for _, _, optimiser in self._copies:
-            if not self._seen:
-                optimiser.zero_grad()
+            optimiser.zero_grad()
             for group in optimiser.param_groups:
                 optimisers.set_rate(group, self._stage.discriminator_learning_rate * factor)
         real = self._network(originals, condition)
         fake = self._network(images.detach().float(), condition)
         loss = self.gan.discriminator_loss(real, fake)
-        (loss / parts).backward()  # type: ignore[no-untyped-call]
-        self._seen = (self._seen + 1) % parts
-        if self._seen:
-            return {"discriminator": loss.detach()}
-        everywhere = condition if of_batch is None else _levels(of_batch)
-        serving = [
-            (list(copy.parameters()), optimiser, unused)
-            for level, copy, optimiser in self._copies
-            if (unused := self._unused(level, everywhere)) is not True
-        ]
-        weights = [weight for copy, _, _ in serving for weight in copy]
-        for weight in weights:  # trained even if only other processes' parts reach it
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        averaged = self.setup.ranks.average(weights, loss.detach().reshape(1))
-        for _, optimiser, unused in serving:
-            optimisers.step(optimiser, unused)
-        return {"discriminator": averaged[0]}
+        loss.backward()  # type: ignore[no-untyped-call]
+        for level, _, optimiser in self._copies:
+            if (unused := self._unused(level, condition)) is not True:
+                optimisers.step(optimiser, unused)
+        return {"discriminator": loss.detach()}
 
     def _unused(self, level: int | None, levels: Tensor) -> Tensor | bool:
         """Return whether no image at these levels needs the copy of a level, on their device."""

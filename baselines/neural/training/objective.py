@@ -17,7 +17,6 @@ from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.network import BLOCK, Network, to_images
 from baselines.neural.training.optimisers import Optimisers, Precision, precision_of
 from baselines.neural.training.photographs import Photographs
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import ANY_RATES, Recipe, Stage
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
@@ -26,27 +25,21 @@ Kind = TypeVar("Kind", bound=Network)
 
 
 class Batch(NamedTuple):
-    """This process's part of the crops of a step."""
+    """The crops of a step."""
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
-    first: int = 0  # position of the part's first crop in the batch of all processes
     numbers: range = range(0)  # of the crops in the run, as `draw_crops` counts them
     random: Tensor | None = None  # in a recorded step, `Objective.random_inputs` on the device
 
-    @property
-    def places(self) -> slice:
-        """Positions of the part's crops in the batch of all processes."""
-        return slice(self.first, self.first + len(self.crops))
-
 
 class Loss(NamedTuple):
-    """Loss of a step in a process."""
+    """Loss of a step."""
 
     total: Tensor  # scalar whose gradient trains the network
-    numbers: Mapping[str, Tensor] = {}  # scalars for the journal, the same names in all processes
+    numbers: Mapping[str, Tensor] = {}  # scalars for the journal
     # Update of discriminators after the network's own, given the learning rate's factor, a number
-    # or a tensor; it returns further numbers, averaged over the processes. On a GPU it is called
-    # for steps that are left out too, which `Setup.optimisers` do not take.
+    # or a tensor; it returns further numbers. On a GPU it is called for steps that are left out
+    # too, which `Setup.optimisers` do not take.
     after_step: Callable[[Any], Mapping[str, Tensor | float]] | None = None
 
 
@@ -68,18 +61,17 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Surroundings of an objective: a stage of a run, in any of its processes."""
+    """Surroundings of an objective: a stage of a run."""
 
     recipe: Recipe
     index: int  # of the stage
     device: torch.device
-    ranks: Ranks
     optimisers: Optimisers = field(default_factory=Optimisers)  # also of an objective's own
     photographs: Photographs | None = None  # of which the crops are
     folder: Path | None = None  # of the run, for what an objective keeps of its photographs
 
     def random(self, step: int) -> np.random.Generator:
-        """Return the generator of a step's choices, alike in all processes and after a resume."""
+        """Return the generator of a step's choices, the same after a resume."""
         return np.random.default_rng([self.recipe.seed, 2, self.index, step])
 
     @property
@@ -101,7 +93,6 @@ class Objective:
     weighs_rate: ClassVar[bool] = True  # with a lambda for each level
     reduces: ClassVar[bool] = True  # whether crops may be of reduced photographs
     frozen: ClassVar[Collection[str]] = ()  # parts of networks that it does not train
-    accumulates: ClassVar[bool] = True  # whether `loss` may see a batch in parts, in turn
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
 
     def __init__(self, stage: Any, setup: Setup) -> None:

@@ -1,13 +1,13 @@
 """Photographs on disk and random crops of them, each a function of the seed and its number.
 
-Photographs that fit into the memory allowed are decoded once, into a tensor that processes share;
-others when a crop needs them, and those used last are kept. Both give the same crops.
+Photographs that fit into the memory allowed are decoded once, others when a crop needs them, and
+those used last are kept. Both give the same crops.
 """
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from functools import cache, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from heapq import nsmallest
 from pathlib import PurePath
@@ -46,14 +46,15 @@ class Photographs:
         self,
         paths: Sequence[str],
         sides: Int64Array,
-        pixels: Tensor | None = None,
+        pixels: Pixels | None = None,
         most_kept: int = 0,
     ) -> None:
         """sides: height and width, (n, 2), 0 where unreadable. pixels: uint8 (total, 3), or None.
 
-        most_kept: number of those decoded last that each process keeps.
+        most_kept: number of those decoded last that are kept.
         """
-        self.paths, self.sides, self.pixels, self.most_kept = paths, sides, pixels, most_kept
+        self.paths, self.sides, self.pixels = paths, sides, pixels
+        self._read = lru_cache(most_kept)(read_photograph)
         self._ends = np.cumsum(sides.prod(1))
         readable = np.flatnonzero(sides[:, 0])
         # Of each, itself or the next that is readable
@@ -75,29 +76,22 @@ class Photographs:
 
     def _decoded(self, index: int) -> Pixels:
         if self.pixels is None:
-            return _keeping(self.most_kept)(self.paths[index])
+            return self._read(self.paths[index])
         height, width = self.sides[index]
         end = self._ends[index]
-        return self.pixels[end - height * width : end].numpy().reshape(height, width, 3)
+        return self.pixels[end - height * width : end].reshape(height, width, 3)
 
 
-@cache
-def _keeping(count: int) -> Callable[[str], Pixels]:
-    return lru_cache(count)(read_photograph)
-
-
-def open_photographs(
-    paths: list[str], memory_bytes: int = MEMORY_BYTES, processes: int = 1
-) -> Photographs:
+def open_photographs(paths: list[str], memory_bytes: int = MEMORY_BYTES) -> Photographs:
     """Look at photographs by their paths, and decode them if they fit.
 
-    memory_bytes: of decoded pixels, shared by as many `processes`. Those that cannot be read are
-    told in a warning. Raises `UsageError` where none can.
+    memory_bytes: of decoded pixels. Those that cannot be read are told in a warning. Raises
+    `UsageError` where none can.
     """
     sides = sides_of(paths)
     pixels, kept, joined = int(sides.prod(1).sum()), 0, None
     if 3 * pixels > memory_bytes:
-        kept = memory_bytes // processes // (3 * int(sides.prod(1).max()))
+        kept = memory_bytes // (3 * int(sides.prod(1).max()))
     else:
         joined = _joined(_readable(paths, sides), pixels)
     lost = [paths[place] for place in np.flatnonzero(sides[:, 0] == 0)]
@@ -132,42 +126,14 @@ def pack(pictures: Sequence[Pixels]) -> Photographs:
     return Photographs([], sides, _joined(pictures, int(sides.prod(1).sum())))
 
 
-def _joined(pictures: Iterable[Pixels], total: int) -> Tensor:
+def _joined(pictures: Iterable[Pixels], total: int) -> Pixels:
     pixels = np.empty((total, 3), np.uint8)
     start = 0
     for picture in pictures:
         end = start + picture.shape[0] * picture.shape[1]
         pixels[start:end] = picture.reshape(-1, 3)
         start = end
-    return torch.from_numpy(pixels)
-
-
-class Choice(NamedTuple):
-    """Random part of a crop: all that its number decides."""
-
-    photograph: int
-    shares: tuple[float, float]  # of its free height and width, above and left of the crop
-    mirrored: bool
-    factor: float  # sides of the square that is reduced, over the crop's; 0 for none
-
-
-class Square(NamedTuple):
-    """Place of a square in a photograph, in pixels; it may reach beyond it."""
-
-    top: int
-    left: int
-    side: int
-
-
-def square(
-    sides: tuple[int, ...], shares: tuple[float, float], factor: float, side_px: int
-) -> Square:
-    """Return the square of a photograph, of those height and width, that becomes a crop."""
-    seen = max(side_px, min(round(factor * side_px), *sides))
-    top, left = (
-        int(share * (max(0, side - seen) + 1)) for share, side in zip(shares, sides, strict=True)
-    )
-    return Square(top, left, seen)
+    return pixels
 
 
 class Drawing(NamedTuple):
@@ -184,28 +150,33 @@ class Drawing(NamedTuple):
     # a Lanczos filter for more detail per pixel.
     reduced_share: float = 0.0
 
-    def choice(self, number: int) -> Choice:
-        """Return what is random in the crop of a number in the run."""
+    def photograph(self, number: int) -> int:
+        """Return the index of the photograph of the crop of a number in the run."""
         epoch, turn = divmod(number, len(self.photographs))
         order = _order(self.seed, epoch, len(self.photographs))
-        index = int(self.photographs.instead[order[turn]])
-        random = np.random.default_rng([self.seed, 1, number])
-        top, left = random.random(2)
-        mirrored = random.random() < 0.5
-        reduced = random.random() < self.reduced_share
-        factor = 1 + (LARGEST_REDUCTION - 1) * random.random()
-        return Choice(index, (top, left), mirrored, factor if reduced else 0.0)
+        return int(self.photographs.instead[order[turn]])
 
     def crop(self, number: int) -> Pixels:
         """Return the crop of a number in the run, uint8 (side, side, 3)."""
-        side, photographs = self.side_px, self.photographs
-        index, shares, mirrored, factor = self.choice(number)
-        picture = photographs.decoded(index)
-        seen = square(picture.shape[:2], shares, factor, side)
-        window = _window(picture, seen)
+        side, picture = self.side_px, self.photographs.decoded(self.photograph(number))
+        random = np.random.default_rng([self.seed, 1, number])
+        shares = random.random(2)  # of the free height and width, above and left of the crop
+        mirrored = random.random() < 0.5
+        reduced = random.random() < self.reduced_share
+        factor = 1 + (LARGEST_REDUCTION - 1) * random.random()
+        height, width = picture.shape[:2]
+        seen = max(side, min(round(factor * side), height, width)) if reduced else side
+        top, left = (
+            int(share * (max(0, length - seen) + 1))
+            for share, length in zip(shares, (height, width), strict=True)
+        )
+        window = picture[top : top + seen, left : left + seen]
+        missing = [(0, seen - length) for length in window.shape[:2]]
+        if any(more for _, more in missing):
+            window = np.pad(window, [*missing, (0, 0)], mode="reflect")
         if len(window) > side:
-            reduced = Image.fromarray(window)
-            window = np.asarray(reduced.resize((side, side), Image.Resampling.LANCZOS))
+            smaller = Image.fromarray(window)
+            window = np.asarray(smaller.resize((side, side), Image.Resampling.LANCZOS))
         return window[:, ::-1] if mirrored else window
 
 
@@ -220,15 +191,6 @@ def draw_crops(
     drawing = Drawing(photographs, side_px, seed, reduced_share)
     crops = np.stack([drawing.crop(number) for number in numbers])
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
-
-
-def _window(picture: Pixels, seen: Square) -> Pixels:
-    """Return a square of a picture, reflected where it reaches beyond the picture."""
-    window = picture[seen.top : seen.top + seen.side, seen.left : seen.left + seen.side]
-    missing = [(0, seen.side - side) for side in window.shape[:2]]
-    if any(more for _, more in missing):
-        window = np.pad(window, [*missing, (0, 0)], mode="reflect")
-    return window
 
 
 @lru_cache(maxsize=4)

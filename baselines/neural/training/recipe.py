@@ -142,27 +142,13 @@ class Recipe:
     caveat: str = ""  # shown beside the name of the result in tables and figures
     seed: Count = 1
     autocast: bool = False  # bfloat16 where the processor has instructions for it
-    accumulate: AtLeastOne = 1  # parts of a batch whose gradients are added up, to save memory
     # Decay of the mean of weights that validations and checkpoints have; 0: the weights themselves.
     ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
-    processes: AtLeastOne = 1  # on the CPU, of a thread each
     initialise: Literal["random", "pca"] = "random"
     report_every_steps: AtLeastOne = 100
     validate_every_steps: AtLeastOne = 1000
     # Networks by name that differ in fields of the last stage; the stages before are trained once.
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for stage in self.stages:
-            if stage.batch % self.processes:
-                raise ValueError(f"a batch of {stage.batch} for {self.processes} processes")
-            if stage.batch // self.processes % self.accumulate:
-                each = f"{self.processes} processes in {self.accumulate} parts each"
-                raise ValueError(f"a batch of {stage.batch} for {each}")
-            if self.accumulate > 1 and not objective_class(stage.objective).accumulates:
-                raise ValueError(
-                    f"a {stage.objective} stage needs its batch at once: no accumulate"
-                )
 
     def check_network(self) -> None:
         """Raise `ValueError` where the architecture has no such sizes or cannot have a stage."""

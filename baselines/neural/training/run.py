@@ -41,7 +41,7 @@ RECORD, JOURNAL = "recipe.json", "journal.jsonl"
 STATE = "state.pt"  # after the last saved step
 MILESTONE = "state-{}.pt"  # after a step, counted through all stages
 PHOTOGRAPHS = "photographs.txt"  # names and sizes
-MANNER = ("autocast", "accumulate")  # fields of a recipe, which may change in a run
+MANNER = ("autocast",)  # fields of a recipe, which may change in a run
 CROP_PX = 256  # of the photographs from which integer tables are made
 
 
@@ -117,8 +117,7 @@ class Run:
         try:
             card = msgspec.json.decode(self.target.with_suffix(".json").read_bytes())
             begun = read_record(self.folder)
-            recipe = replace(self.recipe, processes=begun.recipe.processes)  # as the device has it
-            same = (begun.start, begun.recipe) == (self.start, recipe)
+            same = (begun.start, begun.recipe) == (self.start, self.recipe)
             earlier = self.start.steps if self.start else 0
             done = card["steps"] == earlier + self.recipe.steps
             return bool(same and done and self.target.exists())
@@ -186,7 +185,7 @@ def write_record(run: Run, how: How, paths: Sequence[str]) -> None:
 def differing_field(begun: Record, run: Run) -> str:
     """Return the field by which a run is another than the one that was begun; "" for the same.
 
-    Precision and the parts of a batch may differ, and stages may be added.
+    The precision may differ, and stages may be added.
     """
     if begun.start != run.start:
         return "start"

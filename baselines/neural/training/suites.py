@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.system.text import read_toml
 
 # Methods of the suite `generative`, in the order of training -> "module:function", as text, from
-# (recipe for `ours`, names) to the members of these names; the method's own name is for its usual
-# ones. It raises `UsageError` for names that no member can have.
+# (recipe for `ours`, names) to recipes by these names; the method's own name is for its usual ones.
+# It raises `UsageError` for names that no member can have.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
@@ -33,8 +33,7 @@ PAPER = "paper"  # recipe in whose place those of the methods are taken
 LEARNING_RATE = 1e-3  # of the suite `generative`
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(NamedTuple):
     """Consecutive stages that train for the same, in the same precision."""
 
     realism: bool  # with LPIPS or a GAN
@@ -74,13 +73,6 @@ def stage_of(
     return objective_class(objective).stage_type(**(shared | own))
 
 
-class Member(NamedTuple):
-    """A network of a suite."""
-
-    name: str  # of its folder and of its checkpoint
-    recipe: Recipe
-
-
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row of `suites.toml`, which says what its fields mean."""
 
@@ -95,14 +87,14 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     realism: Mapping[str, float] = {}
     always: Collection[str] = ()
 
-    def members(self, name: str, recipe: Recipe) -> list[Member]:
-        """Return the networks of the method, each with its share of the crops of a recipe."""
+    def members(self, name: str, recipe: Recipe) -> dict[str, Recipe]:
+        """Return the method's recipes by name, each with its share of the crops of a recipe."""
         own = self.paper if self.paper and recipe == load_recipe(PAPER) else self.networks
         levels = len(recipe.stages[-1].lambdas)
         made = [self._recipe(name, recipe, of) for of in own if of.get("level", 0) <= levels]
         if len(made) == 1:
-            return [Member(name, made[0])]
-        return [Member(f"{name}-{point}", of) for point, of in enumerate(made, 1)]
+            return {name: made[0]}
+        return {f"{name}-{point}": of for point, of in enumerate(made, 1)}
 
     def _recipe(self, name: str, recipe: Recipe, network: Mapping[str, Any]) -> Recipe:
         own: dict[str, Any] = {
@@ -168,38 +160,39 @@ def suite(name: str, recipe: Recipe, folder: Path, asked: Sequence[str] = ()) ->
         rows = {method: row for method, row in METHODS.items() if row.suite == name}
         planned = {name: row.members(name, recipe) for name, row in rows.items()}
         if name == "matched":
-            planned = {"ours": [Member("ours", recipe)], **planned}
-        known = {*planned, *(member.name for members in planned.values() for member in members)}
+            planned = {"ours": {"ours": recipe}, **planned}
+        known = {*planned, *(member for members in planned.values() for member in members)}
         for word in asked:
             if word not in known:
                 raise UsageError(f"the suite has no member {word}: {', '.join(sorted(known))}")
-        kept = [
-            member
+        kept = {
+            member: of_member
             for method, members in planned.items()
-            for member in members
-            if not asked or {method, member.name} & {*asked}
-        ]
-    for member in kept:
-        require_sizes(recipe, member.recipe)
+            for member, of_member in members.items()
+            if not asked or {method, member} & {*asked}
+        }
+    for of_member in kept.values():
+        require_sizes(recipe, of_member)
     return [
-        Run(folder / name, folder / f"{name}.safetensors", of_member) for name, of_member in kept
+        Run(folder / member, folder / f"{member}.safetensors", of_member)
+        for member, of_member in kept.items()
     ]
 
 
-def _generative(recipe: Recipe, asked: Sequence[str]) -> list[Member]:
+def _generative(recipe: Recipe, asked: Sequence[str]) -> dict[str, Recipe]:
     """Return members of `generative`; names of methods begin them (`dirac-elic`)."""
     words = tuple(asked) or tuple(GENERATIVE)
     for word in words:
         if word.partition("-")[0] not in GENERATIVE:
             known = ", ".join(GENERATIVE)
             raise UsageError(f"the suite has no member {word}: its methods are {known}")
-    members: list[Member] = []
+    members: dict[str, Recipe] = {}
     for method, target in GENERATIVE.items():
         names = [word for word in words if word.partition("-")[0] == method]
         if names:
             like = replace(recipe, architecture=method, initialise="pca")
             require_sizes(recipe, like)
-            members += imported(target)(like, names)
+            members |= imported(target)(like, names)
     return members
 
 

@@ -24,9 +24,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from baselines.neural.network import BLOCK, Network, keep_freed_memory
 from baselines.neural.training import run as files
-from baselines.neural.training.device_crops import crops_on
 from baselines.neural.training.how import How, Log
-from baselines.neural.training.objective import Batch, Loss, Objective, Setup, Validation
+from baselines.neural.training.objective import Batch, Loss, Objective, Setup
 from baselines.neural.training.optimisers import (
     LARGEST_LOSS,
     Optimisers,
@@ -36,13 +35,12 @@ from baselines.neural.training.optimisers import (
 )
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import (
-    MEMORY_BYTES,
+    CropStream,
     Drawing,
     Photographs,
     draw_crops,
     open_photographs,
 )
-from baselines.neural.training.ranks import Ranks, in_processes
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import Run
 from benchmark.errors import BenchError, Unavailable, UsageError
@@ -54,7 +52,6 @@ Begins = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
 SAVE_EVERY_SECONDS = 60.0  # at least
 COST = 0.01  # of the time, that training may wait for saves
-ASK_EVERY_STEPS = 8  # of several processes, whether to stop
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
 SMALL_WEIGHTS = 2_000_000  # as `tiny` and `micro` have
 LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
@@ -76,10 +73,6 @@ def train(run: Run, how: How, begins: Begins | None = None) -> str:
                 _train(run, how, begins)
             except KeyboardInterrupt:
                 return INTERRUPTED  # before the first step: nothing has changed
-            except Exception:
-                if interrupted():  # a process that had not begun yet
-                    return INTERRUPTED
-                raise
             if run.steps_reported() == run.recipe.steps:
                 return FINISHED
             return INTERRUPTED if interrupted() else OUT_OF_TIME
@@ -92,8 +85,6 @@ def _train(run: Run, how: How, begins: Begins | None) -> None:
     how = replace(how, device=device_of(how.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in how.validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
-    if how.device != "cpu":
-        run = replace(run, recipe=replace(run.recipe, processes=1))
     paths = [path for path in photograph_paths(how.data) if path not in how.held_out]
     files.take_over(run)
     files.write_record(run, how, paths)
@@ -103,8 +94,7 @@ def _train(run: Run, how: How, begins: Begins | None) -> None:
             _try_out(run, index, how)
     if begins:
         begins(run.steps_saved(), run.steps_reported())
-    photographs = open_photographs(paths, MEMORY_BYTES, run.recipe.processes)
-    in_processes(run.recipe.processes, go, run, how, photographs)
+    go(run, how, open_photographs(paths))
 
 
 def _try_out(run: Run, index: int, how: How) -> None:
@@ -113,7 +103,7 @@ def _try_out(run: Run, index: int, how: How) -> None:
     kind = objective_class(stage.objective)
     crops = torch.rand(2, 3, stage.crop_px, stage.crop_px) * 2 - 1
     try:
-        objective = kind(stage, Setup(run.recipe, index, torch.device("cpu"), Ranks()))
+        objective = kind(stage, Setup(run.recipe, index, torch.device("cpu")))
         loss = objective.loss(network, Batch(crops), 0)
         if not isinstance(loss, Loss) or loss.total.ndim or not loss.total.requires_grad:
             raise TypeError("loss() is to return a Loss, whose total is a number with a gradient")
@@ -139,9 +129,9 @@ def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
     return draw_crops(photographs, *place).float() / 127.5 - 1
 
 
-def go(ranks: Ranks, run: Run, how: How, photographs: Photographs) -> None:
-    """Train all stages, from wherever the run is, in each of the processes."""
-    loop = _Loop(ranks, run, how)
+def go(run: Run, how: How, photographs: Photographs) -> None:
+    """Train all stages, from wherever the run is."""
+    loop = _Loop(run, how)
     signals = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, loop.stop) for number in signals}
     try:
@@ -172,28 +162,24 @@ def _threads(network: Network, device: str) -> Iterator[None]:
 class _Loop:
     """The one state of a call: what is counted, saved and reported over its steps."""
 
-    def __init__(self, ranks: Ranks, run: Run, how: How) -> None:
-        self.ranks, self.run, self.how, self.recipe = ranks, run, how, run.recipe
+    def __init__(self, run: Run, how: How) -> None:
+        self.run, self.how, self.recipe = run, how, run.recipe
         self.device = torch.device(how.device)
         self.asked_to_stop = False
-        self.steps = 0  # of this call
         self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
         self.precision_steps: dict[str, int] = {}  # of the run
         self.writer = ThreadPoolExecutor(1)
         self.writing: Future[None] | None = None
-        self.log: Log = lambda _report: None
-        if ranks.leads:
-            for draft in run.folder.glob(".*.part"):  # of a process that was killed as it wrote
-                draft.unlink(missing_ok=True)
-            if how.log is not None:
-                self.log = how.log(run.folder, self.recipe)
+        for draft in run.folder.glob(".*.part"):  # of a process that was killed as it wrote
+            draft.unlink(missing_ok=True)
+        self.log: Log = how.log(run.folder, self.recipe) if how.log else lambda _report: None
 
     def stop(self, *_signal: object) -> None:
         self.asked_to_stop = True
 
     def go(self, photographs: Photographs) -> None:
         saved = files.load_state(self.run.folder, self.device)
-        torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
+        torch.manual_seed(self.recipe.seed)
         network, first = self.run.build(), 0
         if saved is not None:
             with files.restoring(self.run.folder):
@@ -204,30 +190,27 @@ class _Loop:
             elif self.recipe.initialise == "pca":
                 crops = first_crops(self.recipe, photographs)
                 network.initialise(crops, self.recipe.stages[0].lambdas)
-            if self.ranks.leads:
-                files.cut(self.run.folder, 0, 0)
+            files.cut(self.run.folder, 0, 0)
         layout = {"memory_format": torch.channels_last, "non_blocking": True}
         network = network.to(self.device, **layout)  # type: ignore[call-overload]
-        self.ranks.share(network)
         random = self.recipe.initialise == "random" and self.run.start is None
         for index in range(first, len(self.recipe.stages)):
             if saved is None and random:
                 _start_parts(network, self.recipe, index)
-            inputs = photographs, self.ranks, self.run.folder
+            inputs = photographs, self.run.folder
             learner = Learner(network, self.recipe, index, *inputs, graph=not self.how.no_graph)
             if saved is not None:
                 with files.restoring(self.run.folder):
                     learner.load_state(saved)
                     self.precision_steps = saved["precision_steps"]
                     self.updates = [Update(False, each) for each in saved["updates"]]
-                if self.ranks.leads:
-                    files.cut(self.run.folder, index, learner.step)
+                files.cut(self.run.folder, index, learner.step)
                 saved = None
             if self.learn(learner):
                 return
 
     def learn(self, learner: "Learner") -> bool:
-        """Train to the end of the stage; true where all processes agreed to stop earlier."""
+        """Train to the end of the stage; true where it was to stop earlier."""
         saved_at = reported_at = monotonic()
         save_seconds, steps, stop = 0.0, 0, False
         every = self.how.milestone_steps
@@ -245,7 +228,7 @@ class _Loop:
             self.precision_steps[learner.precision] = done + 1
             self.updates.append(update)
             steps += 1
-            stop = self.has_to_stop()
+            stop = self.asked_to_stop or self.how.is_over
             due = learner.due(self.recipe.report_every_steps)
             due |= learner.due(self.recipe.validate_every_steps)
             if stop or due:
@@ -256,7 +239,7 @@ class _Loop:
             kept = milestone if every and milestone % every == 0 else None
             late = monotonic() - saved_at > max(SAVE_EVERY_SECONDS, save_seconds / COST)
             last = learner.step == learner.stage.steps
-            if self.ranks.leads and (stop or last or kept is not None or late):
+            if stop or last or kept is not None or late:
                 begun = monotonic()
                 self.wait_for_writing()  # of the state before
                 state = files.copied(learner.state() | self.state())
@@ -265,7 +248,6 @@ class _Loop:
                 saved_at = monotonic()
                 save_seconds = saved_at - begun
         self.wait_for_writing()
-        self.ranks.wait()
         return stop
 
     def wait_for_writing(self) -> None:
@@ -274,19 +256,12 @@ class _Loop:
         if last is not None:
             last.result()
 
-    def has_to_stop(self) -> bool:
-        self.steps += 1
-        if self.ranks.count > 1 and self.steps % ASK_EVERY_STEPS:
-            return False
-        return self.ranks.ask(self.asked_to_stop or self.how.is_over)
-
     def report(self, learner: "Learner", steps: int, seconds: float) -> None:
         validation = None
         if learner.due(self.recipe.validate_every_steps) and self.how.validation:
-            validation = self.validate(learner)
+            with learner.with_mean(), kernels_of("float32"):
+                validation = learner.objective.validate(learner.network, self.how.validation)
         counted = self.counted()
-        if not self.ranks.leads:
-            return
         means = {
             name: float(np.mean([numbers[name] for numbers in counted if name in numbers]))
             for name in sorted({name for numbers in counted for name in numbers})
@@ -309,14 +284,6 @@ class _Loop:
     def counted(self) -> list[dict[str, float]]:
         return [update.numbers for update in self.updates if not update.left_out]
 
-    def validate(self, learner: "Learner") -> Validation | None:
-        validation = None
-        if self.ranks.leads:
-            with learner.with_mean(), kernels_of("float32"):
-                validation = learner.objective.validate(learner.network, self.how.validation)
-        self.ranks.wait()
-        return validation
-
     def state(self) -> dict[str, Any]:
         on_gpu = self.device.type == "cuda"
         return {
@@ -327,7 +294,7 @@ class _Loop:
 
 
 def _start_parts(network: Network, recipe: Recipe, index: int) -> None:
-    """Set start values of parts that no stage before has trained, alike in all processes."""
+    """Set start values of parts that no stage before has trained."""
     trained = [
         network.freezable().keys() - {*objective_class(stage.objective).frozen, *stage.frozen}
         for stage in recipe.stages[: index + 1]
@@ -361,7 +328,6 @@ class Learner:
         recipe: Recipe,
         index: int,
         photographs: Photographs,
-        ranks: Ranks,
         folder: Path | None = None,
         graph: bool = True,
     ) -> None:
@@ -375,15 +341,14 @@ class Learner:
         # Steps that were left out, in all and the last in turn: tensors where steps stay unread.
         self._skipped: Tensor | int = 0
         self._gap: Tensor | int = 0
-        self._recipe, self._ranks = recipe, ranks
+        self._recipe = recipe
         self._steps = steps = Optimisers()
         device, stage = next(network.parameters()).device, self.stage
         self._on_gpu = device.type == "cuda"
-        setup = Setup(recipe, index, device, ranks, steps, photographs, folder)
+        setup = Setup(recipe, index, device, steps, photographs, folder)
         self.precision = setup.precision_name
         # SOAP counts its steps on the processor, and waits for the GPU where it computes bases.
-        alone = self._on_gpu and ranks.count == 1 and stage.optimiser == "adam"
-        steps.recorded = graph and alone and stage.recordable
+        steps.recorded = graph and self._on_gpu and stage.optimiser == "adam" and stage.recordable
         self.objective: Objective = objective_class(stage.objective)(stage, setup)
         _freeze(network, stage.frozen, self.objective.frozen)
         groups = [  # without what is frozen
@@ -402,9 +367,8 @@ class Learner:
         if self._auxiliary:
             self._optimisers.append(steps.adam(self._auxiliary, stage.quantile_learning_rate))
         self._recorded = RecordedStep(self._recordable, device) if steps.recorded else None
-        self._part = stage.batch // ranks.count
         drawing = Drawing(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
-        self._crops = crops_on(device, drawing, self._numbers, stage.steps)
+        self._crops = CropStream(drawing, self._numbers, stage.steps, device)
         named = {name: w for name, w in network.named_parameters() if w.requires_grad}
         self._averaged = named if recipe.ema else {}
         self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}
@@ -432,8 +396,7 @@ class Learner:
         pixels = self._crops.take(self.step)
         with kernels_of(self.precision):
             # The noise in place of rounding.
-            key = self._recipe.seed, 3, self.index, self.step, self._ranks.rank
-            torch.manual_seed(_seed(*key))
+            torch.manual_seed(_seed(self._recipe.seed, 3, self.index, self.step, 0))
             factor = self.stage.rate_factor(self.step)
             random = self.objective.random_inputs(self.step) if self._recorded else None
             if self._recorded is None or random is None:
@@ -462,40 +425,22 @@ class Learner:
         for optimiser in self._optimisers:
             optimiser.zero_grad()
         crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        numbers, after_step = self._backward(crops, random)
+        batch = Batch(crops, self._numbers(self.step), random)
+        loss = self.objective.loss(self.network, batch, self.step)
+        loss.total.backward()  # type: ignore[no-untyped-call]
         if self._auxiliary:
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
-        trained = [*self._parameters, *self._auxiliary]
-        means = self._ranks.average(trained, torch.stack(list(numbers.values())))
-        values: dict[str, Any] = dict(zip(numbers, means.unbind(), strict=True))
+        named = {"loss": loss.total, **loss.numbers}
+        values: dict[str, Any] = {name: of.detach().float() for name, of in named.items()}
         norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
         self._steps.decide(norm, values["loss"])
         if not self._on_gpu and self._steps.left_out:
             return values
         for optimiser in self._optimisers:
             self._steps.step(optimiser)
-        for update in after_step:  # of a batch's parts in turn: the last takes the step
-            values |= update(factor)
+        if loss.after_step is not None:
+            values |= loss.after_step(factor)
         return values
-
-    def _backward(
-        self, crops: Tensor, random: Tensor | None
-    ) -> tuple[dict[str, Tensor], list[Any]]:
-        """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
-        numbers: dict[str, Tensor] = {}
-        after: list[Any] = []
-        parts = crops.chunk(self._recipe.accumulate)
-        for index, part in enumerate(parts):
-            start = index * len(part)
-            seen = self._numbers(self.step)[start : start + len(part)]
-            batch = Batch(part, self._ranks.rank * self._part + start, seen, random)
-            loss = self.objective.loss(self.network, batch, self.step)
-            (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
-            for name, value in {"loss": loss.total, **loss.numbers}.items():
-                share = value.detach().float() / len(parts)
-                numbers[name] = numbers[name] + share if name in numbers else share
-            after += [loss.after_step] if loss.after_step is not None else []
-        return numbers, after
 
     def _move_mean(self) -> None:
         """Move the mean of weights towards them; at the stage's end the network takes it over."""
@@ -546,9 +491,8 @@ class Learner:
             mean.copy_(state["mean"][name])
 
     def _numbers(self, step: int) -> range:
-        before = self._recipe.crops_before(self.index)
-        start = before + step * self.stage.batch + self._ranks.rank * self._part
-        return range(start, start + self._part)
+        start = self._recipe.crops_before(self.index) + step * self.stage.batch
+        return range(start, start + self.stage.batch)
 
 
 def _freeze(network: Network, asked: tuple[str, ...], own: Any) -> None:

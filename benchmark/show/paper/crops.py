@@ -21,7 +21,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of, reference_codecs
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
-from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end, shown
+from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
@@ -168,11 +168,11 @@ def draw_maps(
         values = dict(tile.values)
         if values[views.metric.label] is None:
             values[views.metric.label] = metric.compare(prepared, view.pixels[label])
-        values["this part"] = float(shown(np.nanmean(cut[label], dtype=np.float64), scale))
+        part = metric.of_map(float(np.nanmean(cut[label], dtype=np.float64)))
+        values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
         both = above(tile.pixels, coloured(cut[label], scale, end))
         tiles.append(tile._replace(pixels=both, values=values))
-    mean = "root mean square" if scale.root else "mean"
-    below = f"Below each: {scale.label}, and its {mean} in this part."
+    below = f"Below each: {scale.label}, and the metric of this part."
     caption = brief(_caption(views, tiles), below)
     drawing = draw_pictures(tiles, len(tiles), caption)
     add_bar(drawing.figure, scale, end)

@@ -15,7 +15,7 @@ from benchmark.compare.system_curve import SystemCurve, names_in_figures, of_lab
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Point, excluded, own_caveats
+from benchmark.rows.summary import Point, caveat_notes, excluded
 from benchmark.rows.systems import System, kind
 from benchmark.show.absences import not_shown
 from benchmark.show.bd_rates import (
@@ -304,7 +304,9 @@ def _notes(
     notes += doubt_notes(pair.rate for row in rows for pair in row.pairs.values())
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.origin for row in rows}
-    notes += dict.fromkeys(text for of in results if of.summary for text in own_caveats(of.summary))
+    notes += dict.fromkeys(
+        text for of in results if of.summary for text in caveat_notes(of.summary.points)
+    )
     if "bundled" in origins and "here" not in origins:  # else their names say so
         notes.append("What is measured is bundled with the benchmark.")
     return notes

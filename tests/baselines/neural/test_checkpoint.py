@@ -65,27 +65,23 @@ def test_what_is_saved_comes_back(tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.json"}
 
 
-def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):
-    model = CRDRNetwork(TINY)
-    card = replace(CARD, config=model.sizes)
-    save_checkpoint(tmp_path / "whole.safetensors", model, card)
-    save_checkpoint(tmp_path / "half.safetensors", model, card, half=True)
-    whole, half = (tmp_path / f"{name}.safetensors" for name in ("whole", "half"))
-    assert {value.dtype for value in load_file(half).values()} == {torch.float16}
-    assert half.stat().st_size < 0.65 * whole.stat().st_size  # names and shapes take some
+def test_parameters_in_half_precision_come_back_as_float32(tmp_path):
+    model, half = CRDRNetwork(TINY), tmp_path / "half.safetensors"
+    save_checkpoint(half, model, replace(CARD, config=model.sizes))
+    save_file({name: value.half() for name, value in load_file(half).items()}, half)
+    bless(half)
     result = load_checkpoint(half).network.state_dict()
     for name, value in model.state_dict().items():
         assert torch.equal(result[name], value.half().float())
         assert result[name].dtype == torch.float32
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_parameters_that_are_not_finite_are_not_saved(tmp_path, half):
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
     model = CRDRNetwork(TINY)
     with torch.no_grad():
-        model.analysis.layers[0].bias[0] = 1e6 if half else torch.inf
+        model.analysis.layers[0].bias[0] = torch.inf
     with pytest.raises(ValueError, match=r"not finite: analysis\.layers\.0\.bias"):
-        make_checkpoint(tmp_path / "tiny.safetensors", model, CARD, [], half=half)
+        make_checkpoint(tmp_path / "tiny.safetensors", model, CARD, [])
     assert not list(tmp_path.iterdir())
 
 

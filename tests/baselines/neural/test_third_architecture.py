@@ -53,7 +53,7 @@ def codec(tmp_path):
     network.initialise(crops, [0.05])
     card = Card("factorised", network.sizes, "noise", 0, "none", "0")
     path = tmp_path / "factorised.safetensors"
-    make_checkpoint(path, network, card, photographs, half=True)
+    make_checkpoint(path, network, card, photographs)
     record = json.loads(card_path(path).read_text())
     assert (record["architecture"], record["config"]) == ("factorised", {"hidden": 8, "latent": 6})
     return PictureCodec(load_checkpoint(path))

@@ -245,7 +245,8 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
     for image, of in zip(images[2:], maps, strict=True):
         assert np.array_equal(image[height + GAP_PX :], coloured(of, scale, end))
         mean = float(of.mean(dtype=np.float64))
-        assert f"this part {mean**0.5 if scale.root else mean:.3f}" in words
+        part = {"psnr_y": f"{10 * np.log10(255**2 / mean):.2f} dB", "ssim": f"{1 - mean:.3f}"}
+        assert f"this part {part.get(metric, f'{mean:.3f}')}" in words
     bar = drawing.figure.axes[-1]
     assert bar.get_xlabel() == scale.label
     assert bar.get_xticks().tolist() == [0, end / 2, end]

@@ -285,7 +285,7 @@ def test_common_brings_back_points_that_lack_images(tmp_path):
     fill(tmp_path, rows)
     assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
     message = bench_report(tmp_path, "--metrics", "psnr", "--common")
-    assert "kodak: 2 images, 2 codecs; 1 image that not every point has left out" in message
+    assert "kodak: 2 images, 2 codecs; 1 that not every point has are left out" in message
     assert "not drawn" not in message
     details = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())
     assert details["images_left_out"] == 1

@@ -64,10 +64,8 @@ class LatentGAN(Objective):
             self.optimiser.param_groups[0]["lr"] = self.stage.discriminator_learning_rate * factor
             self.optimiser.zero_grad()
             (loss + self.stage.r1 / 2 * r1).backward()
-            numbers = torch.stack([loss.detach(), r1.detach()])
-            averaged = self.setup.ranks.average(self.score.parameters(), numbers)
             self.setup.optimisers.step(self.optimiser)
-            return dict(zip(("discriminator", "r1"), averaged, strict=True))
+            return {"discriminator": loss.detach(), "r1": r1.detach()}
 
         return Loss(total, {"bpp": cost.bpp.mean()}, update)
 

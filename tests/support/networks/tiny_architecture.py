@@ -12,7 +12,7 @@ from support.networks.tiny_checkpoint import noise
 
 
 def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
-    """Write a checkpoint of the preset "tiny", in half precision."""
+    """Write a checkpoint of the preset "tiny"."""
     torch.manual_seed(seed)
     architecture = load_architecture(name)
     config = architecture.sizes["tiny"]
@@ -21,4 +21,4 @@ def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
     crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
     network.initialise(crops, [0.3] * rate_levels(config))
     card = Card(name, config, "noise", 0, "none", "0")
-    return make_checkpoint(path, network, card, photographs, half=True)
+    return make_checkpoint(path, network, card, photographs)

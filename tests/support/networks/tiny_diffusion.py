@@ -45,4 +45,4 @@ def write_drawing(path: Path, method: str, base: str, weights: Path | None = Non
     with patch.dict(os.environ, folders):
         network = drawing_network(method, base)
     card = Card(method, network.sizes, "noise", 0, "none", "0")
-    return make_checkpoint(path, network, card, [], half=True)
+    return make_checkpoint(path, network, card, [])

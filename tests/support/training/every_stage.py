@@ -7,7 +7,6 @@ import torch
 from baselines.neural.architecture import load_architecture, rate_levels
 from baselines.neural.network import to_images
 from baselines.neural.training.objective import Batch, Setup
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import Recipe, objective_class, recipe_from
 from support.networks.tiny_checkpoint import noise
 from support.training.fixtures import CPU, LAMBDAS
@@ -53,4 +52,4 @@ def objective_of(kind: str, **fields: Any) -> tuple[Any, Any, Batch]:
     side = stage.crop_px
     crops = torch.cat([to_images(noise(side, side, seed), CPU) for seed in (1, 2)])
     network.initialise(crops, stage.lambdas)
-    return objective_class(kind)(stage, Setup(recipe, 0, CPU, Ranks())), network, Batch(crops)
+    return objective_class(kind)(stage, Setup(recipe, 0, CPU)), network, Batch(crops)

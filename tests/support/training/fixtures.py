@@ -1,7 +1,6 @@
 """What the trainer's tests train: recipes of a few steps, noisy pictures, 14 weights."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,17 +18,13 @@ from torch import Tensor, nn
 from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.network import Estimate, Network, ParameterGroup
-from baselines.neural.training.gan import Adversary
 from baselines.neural.training.how import How
-from baselines.neural.training.objective import Setup
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import Photographs, open_photographs, pack
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
 from baselines.neural.training.run import Run, entries
 from baselines.neural.training.trainer import Learner, go, train
 from benchmark.codec import Pixels
-from benchmark.errors import UsageError
 from support.networks.tiny_checkpoint import TINY
 
 ROOT = Path(__file__).parents[3]
@@ -78,11 +73,11 @@ def pictures(count: int = 5) -> list[Pixels]:
 
 
 def load_photographs(
-    places: Iterable[Path], *memory: int, processes: int = 1, without: Container[str] = ()
+    places: Iterable[Path], *memory: int, without: Container[str] = ()
 ) -> Photographs:
     """Those of `photograph_paths`, but some."""
     paths = [path for path in photograph_paths(places) if path not in without]
-    return open_photographs(paths, *memory, processes=processes)
+    return open_photographs(paths, *memory)
 
 
 def photographs(count: int = 5) -> Photographs:
@@ -100,11 +95,6 @@ def in_two_stages() -> Recipe:
     realism = {**REALISM, "crop_px": 128, "map_share": 0.2, "mixed_levels": True, "steps": 4}
     first = {"steps": 4, "mixed_levels": True, "decay_at": 0.5, "decay": "linear"}
     return recipe_of(first, realism, report_every_steps=1, initialise="pca")
-
-
-def of_eight_processes() -> Recipe:
-    stage = {"steps": 30, "batch": 8, "mixed_levels": True, "decay_at": 0.5, "decay": "linear"}
-    return recipe_of(stage, processes=8, report_every_steps=1)
 
 
 class ToyControls(NamedTuple):
@@ -163,49 +153,6 @@ class Poisoned(Toy):
         return result._replace(y_bits=result.y_bits + (result.y_bits * 0).sqrt())
 
 
-def in_one_of_two(workers: Ranks, folder: Path) -> None:
-    """Averages, steps of which one's part is bad once, a run, a failure with a reason."""
-    folder.mkdir(exist_ok=True)
-    trained, untouched = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(4))
-    trained.grad = torch.arange(6.0).reshape(2, 3) * (1 + 2 * workers.rank)
-    numbers = workers.average([trained, untouched], torch.tensor([float(workers.rank), 5.0]))
-    torch.manual_seed(1)
-    network = Poisoned("infinite loss", at=2 if workers.rank else 0)
-    learner = Learner(network, recipe_of({"batch": 4}), 0, photographs(), workers)
-    updates = [learner.update() for _ in range(3)]
-    recipe = recipe_of({**REALISM, "gan_loss": "sgan"})
-    adversary = Adversary(recipe.stages[0], Setup(recipe, 0, CPU, workers), by_level=True)
-    images = [
-        torch.from_numpy(picture[:64, :64]).permute(2, 0, 1)[None] / 255 for picture in pictures(2)
-    ]
-    rates = np.float32([0, 1])  # another one in each process
-    judged = adversary.update(*images, rates[workers.rank :][:1], 1.0, rates)
-    result = {
-        "discriminators": adversary.state()["network"],
-        "discriminator_loss": judged["discriminator"],
-        "gradient": trained.grad,
-        "untouched": untouched.grad,
-        "numbers": numbers,
-        "mean": workers.mean(torch.tensor(3.0 + workers.rank)),
-        "skipped": [bool(update.left_out) for update in updates],
-        "loss": [update.numbers["loss"] for update in updates],
-        "network": copied(network),
-    }
-    torch.save(result, folder / f"{workers.rank}.pt")
-    workers.wait()
-    recipe = recipe_of(ENDLESS, processes=2, report_every_steps=5)
-    train_toy(folder, recipe, ranks=workers)
-    if workers.rank:
-        raise UsageError("The second process has a reason.")
-
-
-def die(workers: Ranks) -> None:
-    """End one of two processes as the kernel does where memory is short."""
-    if workers.rank:
-        os.kill(os.getpid(), signal.SIGKILL)
-    workers.wait()
-
-
 @dataclass(frozen=True)
 class ToyRun(Run):
     """A run of a network that no recipe describes."""
@@ -220,13 +167,12 @@ def train_toy(
     folder: Path,
     recipe: Recipe,
     make: Callable[[], Network] = Toy,
-    ranks: Ranks | None = None,
     **how: Any,
 ) -> None:
     """One call of the trainer for a network that `make` makes, on the processor unless said."""
     folder.mkdir(exist_ok=True)
     run = ToyRun(folder, folder, recipe, make=make)
-    go(ranks or Ranks(), run, How(**{"device": "cpu", **how}), photographs())
+    go(run, How(**{"device": "cpu", **how}), photographs())
 
 
 def train_in(folder: Path, recipe: Recipe, data: Path, **how: Any) -> str:
@@ -259,9 +205,9 @@ def least_network():
     return CRDRNetwork(LEAST)
 
 
-def learner_of(network, *stages, workers=None, index=0, **settings):
+def learner_of(network, *stages, index=0, **settings):
     recipe = recipe_of(*stages, **settings)
-    return Learner(network, recipe, index, photographs(), workers or Ranks())
+    return Learner(network, recipe, index, photographs())
 
 
 @contextmanager

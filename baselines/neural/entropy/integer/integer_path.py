@@ -6,7 +6,6 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.entropy.factorised import Rounding
 from baselines.neural.entropy.hyperprior import LatentNetwork
 from baselines.neural.entropy.integer.convolution import IntegerSequence, convolutions
 from baselines.neural.entropy.integer.exact_sums import require_exact
@@ -196,10 +195,10 @@ class IntegerPath:
         return coarser(values, bits, ACTIVATION_LIMIT)
 
 
-def symbols_of(latents: Tensor, means: Tensor, rounding: Rounding = torch.round) -> Tensor:
+def symbols_of(latents: Tensor, means: Tensor) -> Tensor:
     """Return the symbols to code, int32: latents minus means, rounded; same shape."""
     reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
-    symbols = rounding(latents - to_float(means.to(latents.device)))
+    symbols = torch.round(latents - to_float(means.to(latents.device)))
     return symbols.clamp(-reach, reach).to(torch.int32)
 
 

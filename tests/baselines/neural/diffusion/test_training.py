@@ -14,7 +14,6 @@ from baselines.neural.diffusion.objective import FOLDER, Drawing
 from baselines.neural.network import padded, to_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.photographs import draw_crops, pack
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.recipe import load_recipe, recipe_from
 from baselines.neural.training.suites import suite
 from benchmark.errors import Unavailable, UnknownName, UsageError
@@ -38,7 +37,7 @@ def objective(method="dirac", photographs=None, folder=None, **fields):
         "decay_at": 1.0, **fields,
     }  # fmt: skip
     recipe = recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
-    setup = Setup(recipe, 0, torch.device("cpu"), Ranks(), photographs=photographs, folder=folder)
+    setup = Setup(recipe, 0, torch.device("cpu"), photographs=photographs, folder=folder)
     return Drawing(recipe.stages[0], setup)
 
 
@@ -47,7 +46,7 @@ def drawn_with(folder, photographs):
     made = objective(photographs=photographs, folder=folder)
     numbers = range(10, 10 + BATCH)
     pixels = draw_crops(photographs, 64, numbers, 1)
-    batch = Batch(pixels.float() / 127.5 - 1, 0, numbers)
+    batch = Batch(pixels.float() / 127.5 - 1, numbers)
     network = drawing_network("dirac", "jpeg")
     levels, drawn = made._random_levels(network, 0)
     shown, _, _ = made._noisy_conditions(network, batch, levels, drawn)

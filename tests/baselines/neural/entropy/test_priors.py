@@ -14,7 +14,6 @@ from baselines.neural.entropy.factorised import (
     FactorisedPrior,
     annealed,
     factorised_tables,
-    with_dead_zone,
 )
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from support.entropy.reference_coder import encode
@@ -179,14 +178,6 @@ def test_whole_numbers_stay_finite():
     rounded = annealed(0.05, seeded())(distances)
     assert bool(torch.autograd.grad(rounded.sum(), distances)[0].isfinite().all())
     assert torch.allclose(rounded, distances, atol=1e-3)
-
-
-def test_a_dead_zone_widens_the_interval_of_zero_and_shifts_the_others():
-    edges = torch.tensor([0.69, 0.71, 1.69, 1.71])
-    expected = torch.tensor([0.0, 1.0, 1.0, 2.0])
-    rounding = with_dead_zone(0.2)
-    assert torch.equal(rounding(edges), expected)
-    assert torch.equal(rounding(-edges), -expected)
 
 
 def latents(pictures):

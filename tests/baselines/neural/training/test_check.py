@@ -6,7 +6,6 @@ import pytest
 
 from baselines.neural.costs import costs
 from baselines.neural.training.check import stage_costs
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.run import Run
 from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import photographs, recipe_of
@@ -15,7 +14,7 @@ from support.training.tiny_runs import bench, training, write_photographs, write
 
 def cost_of(tmp_path, **stage):
     recipe = recipe_of({"crop_px": 128, **stage})
-    (cost,) = stage_costs(Run(tmp_path, tmp_path, recipe), "cpu", Ranks(), photographs())
+    (cost,) = stage_costs(Run(tmp_path, tmp_path, recipe), "cpu", photographs())
     return cost
 
 

@@ -18,14 +18,13 @@ from baselines.commands.training import device_here
 from baselines.neural.card import load_card, save_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.network_codec import BUNDLED
-from baselines.neural.training.ranks import in_processes
 from baselines.neural.training.run import entries
 from benchmark.commands import output
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import Unavailable, UsageError
 from benchmark.system.processes import passed_on
 from support.networks.tiny_checkpoint import NAMED
 from support.processes import started_bench, until
-from support.training.fixtures import die, recipe_of
+from support.training.fixtures import recipe_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 STEPS = 4  # of the recipe, in two stages
@@ -211,20 +210,6 @@ def test_a_folder_in_use_or_that_is_a_file_is_refused(place, tmp_path):
     os.close(handle)
     with pytest.raises(UsageError, match=r"recipe.toml cannot be written: it is a file"):
         bench(*training(place, place / "recipe.toml"))
-
-
-@pytest.mark.slow
-def test_a_failure_or_the_death_of_a_worker_process_is_one_sentence(place, tmp_path):
-    recipe = write_recipe(tmp_path / "recipe.toml", processes=2)
-    out = tmp_path / "r"
-    out.mkdir()
-    (out / "state.pt").write_bytes(b"no state")  # which each of the processes reads
-    with pytest.raises(UsageError, match=r"state\.pt is no state of a training run") as caught:
-        bench(*training(place, out, recipe=recipe))
-    assert type(caught.value) is UsageError
-    assert "\n" not in str(caught.value)
-    with pytest.raises(BenchError, match=r"process that trained died .*resumes from the last"):
-        in_processes(2, die)
 
 
 def test_a_report_is_shown_with_what_it_has_and_the_time_left():

@@ -67,10 +67,10 @@ def test_the_paper_s_recipe_is_that_of_the_published_configuration():
 
 def test_a_recipe_s_file_gives_its_fields(tmp_path):
     path = tmp_path / "mine.toml"
-    head = HEAD + 'seed = 5\nprocesses = 2\ninitialise = "pca"\nautocast = true\n'
+    head = HEAD + 'seed = 5\ninitialise = "pca"\nautocast = true\n'
     path.write_text(head + WHOLE_STAGE + 'frozen = ["analysis"]\nmixed_levels = true\n')
     recipe = load_recipe(str(path))
-    assert (recipe.name, recipe.sizes, recipe.seed, recipe.processes) == ("mine", "tiny", 5, 2)
+    assert (recipe.name, recipe.sizes, recipe.seed) == ("mine", "tiny", 5)
     assert (recipe.initialise, recipe.ema, recipe.autocast) == ("pca", 0, True)
     (stage,) = recipe.stages
     assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (3, 2, 64, 1e-3)
@@ -118,8 +118,6 @@ MALFORMED = {
     "unknown loss of a GAN": (with_stage('gan_loss = "wgan"'), "gan_loss is 'wgan'"),
     "unknown discriminator": (with_stage('discriminator = "none"'), "discriminator is 'none'"),
     "one channel": (with_stage("discriminator_channels = [4]"), "discriminator_channels"),
-    "no processes": ("processes = 0\n" + HEAD + WHOLE_STAGE, "processes is 0"),
-    "three processes": ("processes = 3\n" + HEAD + WHOLE_STAGE, "3 processes"),
     "falls of a straight line": (
         with_stage('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'),
         'further_falls come with decay = "step"',

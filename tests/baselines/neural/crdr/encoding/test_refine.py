@@ -1,6 +1,5 @@
 """The encoder's search, with the bundled network: less rate and distortion for the same decoder."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +14,8 @@ from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
-from benchmark.errors import BadOption, ImageRefused, Unavailable
-from benchmark.metrics.deep_features import LPIPSAlex
 from conftest import SHARED
 from support.networks.tiny_checkpoint import TINY, write_checkpoint
-from support.quick import quick
 
 ALEXNET = SHARED / "data" / "weights"
 LAMBDAS = (3.4, 1.2, 0.4, 0.13, 0.05)  # of the recipe that trained it
@@ -92,74 +88,9 @@ def test_a_map_of_rates_gives_each_region_its_own_worth_of_a_bit(photograph):
     assert costs[1] < 0.99 * costs[0]
 
 
-@pytest.fixture
-def _alexnet(monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(ALEXNET))
-
-
-@pytest.mark.usefixtures("_alexnet")
-@pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
-def test_a_search_for_realism_lowers_lpips_at_the_beta_of_the_stream():
-    """By the metric's own LPIPS, and with what it costs in bits and squared error counted."""
-    pixels = read_image(open_sample().images[0].path).pixels[64:164, 128:248]
-    metric = LPIPSAlex()
-    distances, costs = [], []
-    for purpose in ("psnr", "realism"):
-        codec = ours(beta=3.84, effort=1, search_for=purpose)
-        data = codec.encode(pixels, Setting("q", 2))
-        decoded = codec.decode(data)
-        distances.append(metric.compare(metric.prepare(pixels), decoded))
-        error = np.square(np.subtract(pixels, decoded, dtype=float) / 255).mean()
-        bpp = 24 * len(data) / pixels.size
-        costs.append(150 * error + 0.390625 * 3.84 * distances[-1] + LAMBDAS[2] * bpp)
-    assert distances[1] < 0.9 * distances[0]
-    assert costs[1] < 0.99 * costs[0]
-
-
-def test_a_search_for_realism_without_the_weights_of_lpips_says_how_to_get_them(photograph):
-    codec = ours(beta=3.84, effort=1, search_for="realism")
-    with pytest.raises(Unavailable, match="bench fetch alexnet"):
-        codec.describe()
-
-
 def test_an_image_whose_quality_does_not_follow_its_rate_is_coded_in_one_pass():
     flat = np.full((64, 64, 3), 128, np.uint8)
     assert ours(effort=1).encode(flat, Setting("q", 4))[:2] == b"C\xd2"
-
-
-@pytest.mark.parametrize(("bpp", "effort"), quick([(0.2, 0), (0.4, 1)], (0.2, 0)))
-def test_a_wanted_rate_is_hit_within_a_percent(photograph, bpp, effort):
-    codec = ours(bpp=bpp, effort=effort)
-    data = codec.encode(photograph, *codec.sweep)
-    assert 24 * len(data) / photograph.size == pytest.approx(bpp, rel=0.01)
-
-
-@pytest.mark.parametrize(("decibels", "effort"), quick([(31.0, 0), (29.0, 1)], (31.0, 0)))
-def test_a_wanted_psnr_is_reached_with_little_to_spare(photograph, decibels, effort):
-    codec = ours(psnr=decibels, effort=effort)
-    decoded = codec.decode(codec.encode(photograph, *codec.sweep))
-    error = np.square(np.subtract(photograph, decoded, dtype=float)).mean()
-    assert decibels <= 10 * math.log10(255**2 / error) < decibels + 0.03  # a step of q is some .18
-
-
-@pytest.mark.parametrize(
-    ("target", "says"),
-    [({"bpp": 9}, r"^9 bpp cannot be reached: this image has [\d.]+ bpp at most$"),
-     ({"bpp": 0.001}, r"^0.001 bpp cannot be reached: this image has [\d.]+ bpp at least$"),
-     ({"psnr": 60}, r"^60 dB cannot be reached: this image has [\d.]+ dB at most$")],
-)  # fmt: skip
-def test_what_no_q_gives_is_refused_with_the_nearest_that_is_there(photograph, target, says):
-    codec = ours(**target)
-    with pytest.raises(ImageRefused, match=says):
-        codec.encode(photograph, *codec.sweep)
-
-
-def test_a_target_takes_no_other_setting_and_no_map(photograph):
-    codec = ours(bpp=0.3)
-    with pytest.raises(BadOption, match="q=2"):
-        codec.encode(photograph, Setting("q", 2))
-    with pytest.raises(BadOption, match="no place for a map of q"):
-        codec.encode(photograph, *codec.sweep, q_map=photograph)
 
 
 def test_two_rates_are_enough_to_compare(photograph, tmp_path):

@@ -12,7 +12,6 @@ from baselines.neural.objectives import draw_levels
 from baselines.neural.training.gan import DISCRIMINATORS, GAN_LOSSES, Adversary
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.ranks import Ranks
 from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import (
     CPU,
@@ -133,7 +132,7 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(j
 
 def adversary_of(**different):
     recipe = recipe_of({**REALISM, **different})
-    return Adversary(recipe.stages[0], Setup(recipe, 0, CPU, Ranks()), by_level=True)
+    return Adversary(recipe.stages[0], Setup(recipe, 0, CPU), by_level=True)
 
 
 def noise_images(count, seed):
@@ -202,13 +201,3 @@ def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(desi
         ]
         changed = differing(moments["state"], others["state"])
         assert bool(weights) == bool(changed) == (not prefix.startswith(of_level_0))
-
-
-def test_a_level_of_another_processs_part_is_averaged_as_zero_gradients():
-    adversary = adversary_of(gan_loss="sgan")
-    both, first = np.float32([0, 1]), np.float32([0])
-    adversary.update(noise_images(1, 1), noise_images(1, 2), first, factor=1.0, of_batch=both)
-    grads = {name: tensor.grad for name, tensor in adversary._network.named_parameters()}
-    assert not bool(grads["heads.1.8.bias"].any())
-    assert bool(grads["heads.0.8.bias"].any())
-    assert grads["heads.2.8.bias"] is None

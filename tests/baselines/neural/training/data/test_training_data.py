@@ -113,7 +113,7 @@ def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
     assert read.sides.tolist() == [[5, 7], [6, 4]]
     assert len(read) == 2
     expected = [np.repeat(grey[:, :, None], 3, axis=2).reshape(-1, 3), colours.reshape(-1, 3)]
-    assert np.array_equal(read.pixels.numpy(), np.concatenate(expected))
+    assert np.array_equal(read.pixels, np.concatenate(expected))
 
 
 def test_a_folder_without_photographs_is_named(tmp_path):

@@ -12,7 +12,6 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.objectives import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.ranks import Ranks
 from conftest import SHARED
 from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import (
@@ -143,26 +142,6 @@ def test_crops_are_numbered_through_all_stages_and_steps():
         assert torch.equal(crops, pixels.float() / 127.5 - 1)
 
 
-class OneOf(Ranks):
-    """A worker whose others are elsewhere."""
-
-    def average(self, parameters, numbers):
-        return numbers
-
-
-def test_the_parts_of_the_workers_are_the_batch():
-    stage = {"batch": 6, "mixed_levels": True}
-    parts = []
-    for workers in (Ranks(), OneOf(0, 2), OneOf(1, 2)):
-        network = toy()
-        seen = seen_by(network)
-        learner_of(network, stage, workers=workers).update()
-        parts.append(seen[0])
-    for whole, first, second in zip(*(part[:3] for part in parts), strict=True):
-        assert torch.equal(whole, torch.cat([first, second]))
-        assert len(first) == len(second)
-
-
 HOW = ("infinite loss", "gradient that is no number")
 
 
@@ -254,31 +233,6 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
     share = float(weight_of(beta, 4.0)[0] / beta[0])
     assert share < 0.9
     assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
-
-
-@pytest.mark.parametrize("stage", [{}, {**REALISM, "gan_loss": "rgan"}], ids=["mse", "gan"])
-def test_gradients_of_a_batch_in_parts_are_those_of_the_whole(stage):
-    """Of a network without noise, so that only the order of sums differs."""
-    states = []
-    for parts in (1, 2):
-        network = toy()
-        start = copied(network)
-        learner = learner_of(network, {**stage, "batch": 4}, accumulate=parts)
-        losses = [learner.update().numbers["loss"] for _ in range(3)]
-        states.append((losses, copied(network), learner.state()["objective"]))
-    (whole, weights, adversary), (parted, others, other_adversary) = states
-    assert parted == pytest.approx(whole, rel=1e-4)
-    for name, weight in weights.items():
-        moved = float((weight - start[name]).abs().max())
-        assert torch.allclose(weight, others[name], rtol=0, atol=0.02 * moved + 1e-9)
-    if adversary is not None:
-        for name, weight in adversary["network"].items():
-            assert torch.allclose(weight, other_adversary["network"][name], rtol=0, atol=2e-5)
-        steps, others = (
-            [int(one["step"]) for of in each["optimisers"] for one in of["state"].values()]
-            for each in (adversary, other_adversary)
-        )
-        assert steps == others, "a step for a batch, not for a part"
 
 
 def test_the_mean_of_weights_is_validated_and_taken_over_at_the_end_of_a_stage():

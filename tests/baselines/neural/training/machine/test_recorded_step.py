@@ -8,7 +8,6 @@ from baselines.commands import training as commands
 from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.optimisers import FIRST_STEPS, RecordedStep
-from baselines.neural.training.ranks import Ranks
 from baselines.neural.training.trainer import Learner
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 from support.networks.stand_in_gpu import stand_in_gpu
@@ -25,7 +24,7 @@ MIXED = {
 def learner_on(device, recipe, **options):
     torch.manual_seed(5)
     network = least_network().to(device)
-    return Learner(network, recipe, 0, photographs(), Ranks(), **options)
+    return Learner(network, recipe, 0, photographs(), **options)
 
 
 def numbers_of(learner, steps=STEPS):
@@ -48,9 +47,9 @@ TARGETS = {"lambda_below": 0.02, "targets_bpp": [0.1, 0.2, 0.4, 0.8, 1.6]}
 @pytest.mark.parametrize(
     ("stage", "settings"),
     [
-        (MIXED, {"accumulate": 2, "ema": 0.9}),
+        (MIXED, {"ema": 0.9}),
         ({"steps": 9, "lpips": 1.0, **TARGETS}, {}),
-        (GAN, {"accumulate": 2, "seed": 18}),  # its fifth step, of maps, is between two replays
+        (GAN, {"seed": 18}),  # its fifth step, of maps, is between two replays
         ({**GAN, "discriminator": "shared-conditioned", "crop_px": 64}, {}),
         ({**GAN, "discriminator": "hybrid-backbone-conditioned", "crop_px": 64}, {}),
     ],
@@ -73,7 +72,7 @@ def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_n
     states = []
     for device in ("cpu", "cuda"):
         with stand_in_gpu():
-            setup = Setup(recipe_of(GAN), 0, torch.device(device), Ranks())
+            setup = Setup(recipe_of(GAN), 0, torch.device(device))
             adversary = Adversary(stage, setup, by_level=True)
             for q in ([0.0, 1.0, 3.0], [4.0, 0.2, 2.4], [2.0, 2.0, 2.0]):
                 rates = torch.tensor(q, device=device) if device == "cuda" else np.float32(q)
