@@ -90,10 +90,8 @@ def crops(results: PaperResults) -> PaperFigure:
         figure = draw_crops(results, Experiment(dataset=dataset))
         if figure.drawing is not None:
             return figure
-    why = (
-        "no dataset has photographs and kept streams of two codecs here (`./run_all.sh` makes some"
-    )
-    return PaperFigure(None, (f"no crops: {why}; `bench figures crops --dataset NAME` says why)",))
+    why = "no dataset has its photographs and kept streams of two codecs here"
+    return PaperFigure(None, (f"no crops: {why} (`./run_all.sh` makes some)",))
 
 
 def _panels(
