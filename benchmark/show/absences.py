@@ -61,6 +61,20 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     return result
 
 
+def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
+    """Return the curves that a metric has of some points of a codec, and not of others."""
+    result = []
+    for metric in metrics:
+        for label in summary.labels:
+            means = [p.means[metric.column] for p in summary.points if p.label == label]
+            known = sum(mean.images + mean.infinite > 0 for mean in means)
+            if 0 < known < len(means):
+                why = f"{NOT_COMPUTED} at {len(means) - known} of {counted(len(means), 'point')}"
+                remedy = f"{summary.again} --metrics {metric.column}"
+                result.append(Absent(f"{metric.label} of {label}", why, remedy))
+    return result
+
+
 def _without_values(metric: Metric, summary: Summary) -> Absent:
     why = summary.why_without(metric.column) or NOT_COMPUTED
     if NOT_COMPUTED in why:

@@ -26,7 +26,7 @@ from benchmark.rows.stored import (
     source_facts,
 )
 from benchmark.rows.summary import Summary
-from benchmark.show.absences import absent_sentences, lacking, problems
+from benchmark.show.absences import absent_sentences, gaps, lacking, problems
 from benchmark.show.bd_rates import bd_records, bd_table
 from benchmark.show.figures.choice import (
     Choice,
@@ -217,7 +217,8 @@ def _write(
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
     return Report(
         stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
-        deltas, over, ranking, [folder / "report.md"], len(drawings), of_reader, absent,
+        deltas, over, ranking, [folder / "report.md"], len(drawings),
+        [*of_reader, *gaps(summary, ranking.metrics)], absent,
         [*origin, *about_sources, *of_published, *missed, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip
