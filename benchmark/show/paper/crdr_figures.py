@@ -86,14 +86,12 @@ def realism(results: PaperResults, name: str, dataset: str, metrics: Sequence[st
 
 def crops(results: PaperResults) -> PaperFigure:
     """Draw a part of a photograph of the first dataset that has kept streams of two codecs."""
-    sentences = list[str]()
     for dataset in results.datasets():
         figure = draw_crops(results, Experiment(dataset=dataset))
         if figure.drawing is not None:
             return figure
-        sentences += figure.sentences
-    nothing = "no crops: nothing is measured (`./run_all.sh` does)"
-    return PaperFigure(None, tuple(dict.fromkeys(sentences)) or (nothing,))
+    why = "no dataset has its photographs and kept streams of two codecs here"
+    return PaperFigure(None, (f"no crops: {why} (`./run_all.sh` makes some)",))
 
 
 def _panels(
