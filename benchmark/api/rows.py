@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
 LABEL, RESULTS = "label", Path("results")
 FIRST = (
-    *("codec", "variant", "setting_name", "setting_value", "dataset", "image"),
+    *("codec", "setting_name", "setting_value", "dataset", "image"),
     *("width_px", "height_px", "num_bytes", "bpp", "encode_seconds", "decode_seconds"),
 )
 LAST = (
@@ -36,7 +36,7 @@ LAST = (
     *("timing", "recorded", "bundled", "attested", "cell"),
 )
 KEY = ("cell", "bundled")  # of a row in its store
-ORDER = ("codec", "variant", "setting_name", "setting_value", "image")
+CELL = ("codec", "setting_name", "setting_value", "image")
 
 
 def load(
@@ -73,9 +73,9 @@ def load(
     Returns
     -------
     DataFrame
-        Some forty columns: ``codec`` with its options, as `summary` and the commands have it, the
-        options again as ``variant``, ``label`` (its name in figures), setting, image, bytes and bpp
-        of the one image, seconds, the metrics that any row has, and where the row comes from.
+        Some forty columns: ``codec`` with its options, as `summary` and the commands have it,
+        ``label`` (its name in figures), setting, image, bytes and bpp of the one image, seconds,
+        the metrics that any row has, and where the row comes from.
         Integers and booleans are pandas' nullable types; a metric without a value is NaN (`missing`
         says why); identical images have an infinite PSNR.
         ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]``
@@ -92,13 +92,13 @@ def load(
         table = table if every_edition else comparable.shown(table)
     else:
         folder, table = source.matrix.store.folder, source.rows
-    table = table.sort(ORDER, nulls_last=True, maintain_order=True)
+    table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)
     names = table.columns if details else [*FIRST, *_metrics(table), *LAST]
     frame = _frame(table.select(names))
     labels = _labels(table)
     shown = short_names(list(dict.fromkeys(labels)))
     frame["codec"] = pd.Series(labels, dtype="str")
-    frame.insert(names.index("variant") + 1, LABEL, [shown[label] for label in labels])
+    frame.insert(names.index("codec") + 1, LABEL, [shown[label] for label in labels])
     columns = [column for column in columns_of(table.columns) if column.name in frame]
     meanings = {column.name: column.meaning for column in columns}
     frame.attrs = {
@@ -116,18 +116,18 @@ def missing(source: Rows) -> pd.DataFrame:
     """Return the values that rows without failure lack, and why.
 
     source: rows of one dataset, from `load` (any selection of them), or what `load` takes. The
-    frame has a row for each: ``codec``, ``variant``, setting, ``image``, ``metric`` (its column)
+    frame has a row for each: ``codec``, setting, ``image``, ``metric`` (its column)
     and ``reason``, which names what installs or computes it.
     """
     table, _ = whole_rows(source)
     table = table.with_columns(codec=pl.Series(_labels(table), dtype=pl.String)).filter(OK)
-    parts = [pd.DataFrame(columns=[*ORDER, "metric", "reason"])]
+    parts = [pd.DataFrame(columns=[*CELL, "metric", "reason"])]
     for metric in _metrics(table, asked=True):
         value, _, reason = metric_columns(metric)
         without = table.filter(col(value).is_null())
         if without.height:
             reasons = col(reason).fill_null("not computed").alias("reason")
-            parts.append(_frame(without.select(*ORDER, pl.lit(metric).alias("metric"), reasons)))
+            parts.append(_frame(without.select(*CELL, pl.lit(metric).alias("metric"), reasons)))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
