@@ -202,7 +202,6 @@ DECLARED: dict[str, Mapping[str, Any]] = {
             "metric=ms-ssim:model=bmshj2018-hyperprior",
         ),
     },
-    "anchors": {"jpeg": ("optimize=1", ""), "compressai": (MATCHED_PRIOR,)},  # of BD-rates
     "runs_programs": {"command": True, "worker": True},
     "unnamed_option": {"worker": "file"},
 }  # fmt: skip

@@ -120,8 +120,7 @@ EXPERIMENT = opt(
 METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,
-    "Decoded images in the page: files of a total size (14MB), those of a number of photographs "
-    "(2), or 'all'.",
+    "Decoded images in the page: files of a total size (14MB), or 'all'.",
 )
 RESULTS = opt(ORIGIN, "Folder of results.", refuses="stored")
 UP_TO_BPP = opt(MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001)

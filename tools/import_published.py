@@ -2,9 +2,6 @@
 
     tools/import_published.py published.csv published_more.csv results/published
 
-It writes complexity.csv beside that: seconds, memory and parameters, which no csv has, from the
-table below.
-
 The first csv has free text where rules belong; the tables below say what each text stands for.
 Nothing is guessed: a row that no entry covers ends the program. docs/protocol.md defines the ids.
 Where the text alone does not decide, the code that made the number does:
@@ -27,8 +24,6 @@ import msgspec
 
 from benchmark.published.points import PublishedPoint, slug
 from benchmark.published.registry import Paper, series_of, write_paper
-from benchmark.show.table import csv_text
-from benchmark.system.atomic import write_file
 
 Row = Mapping[str, str]
 
@@ -222,28 +217,6 @@ VARIANTS = [
 ]
 # SSCL's Table 2: seconds to encode and to decode, GB of GPU memory, and millions of parameters
 # where those are known. Seconds are of an image of CLIC2020, not of a megapixel.
-COMPLEXITY_METRICS = {
-    "encode_seconds": "s", "decode_seconds": "s", "memory_gb": "GB", "parameters_millions": "10^6",
-}  # fmt: skip
-COMPLEXITY: dict[str, tuple[str, ...]] = {
-    "CRDR": ("0.51", "0.58", "4.31", "127.7"),
-    "HiFiC": ("2.04", "5.02", "3.90", "181.5"),
-    "Multi-Realism": ("0.49", "0.58", "4.27", "60.5"),
-    "MS-ILLM": ("0.58", "0.57", "5.10"),
-    "EGIC": ("0.53", "0.58", "10.19"),
-    "SSCL": ("0.43", "0.33", "4.56"),
-    "TACO": ("0.47", "0.52", "3.37"),
-    "CDC": ("0.12", "15.36", "11.09"),
-    "DiffEIC": ("0.97", "60.03", "21.24"),
-    "ELIC": ("0.58", "0.51", "3.13", "41.9"),
-}
-COMPLEXITY_ORIGIN = {
-    "dataset": "clic2020",
-    "machine": "NVIDIA A100, 40 GB",
-    "how": "table",
-    "source": "SSCL (AAAI 2026)",
-    "reference": "Table 2 of the paper",
-}
 OWN_OF_DIFFEIC = ("DiffEIC", "RDEIC-2", "RDEIC-5")
 
 
@@ -382,17 +355,6 @@ def write(rows: Iterable[Row], more: Iterable[Row], folder: Path) -> int:
     return len(points)
 
 
-def write_complexity(path: Path) -> int:
-    """Write complexity.csv; return how many rows there are."""
-    records = [
-        {"system": system, "metric": metric, "value": value, "unit": unit, **COMPLEXITY_ORIGIN}
-        for system, values in COMPLEXITY.items()
-        for (metric, unit), value in zip(COMPLEXITY_METRICS.items(), values, strict=False)
-    ]
-    write_file(path, csv_text(records))
-    return len(records)
-
-
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         raise SystemExit(f"usage: {sys.argv[0]} published.csv published_more.csv results/published")
@@ -401,4 +363,3 @@ if __name__ == "__main__":
         for name in sys.argv[1:3]
     )
     write(first, later, Path(sys.argv[3]))
-    write_complexity(Path(sys.argv[3]) / "complexity.csv")

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.answer import Column
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import LEAST_POINTS
-from benchmark.compare.panel import SystemCurve, measured_panel
+from benchmark.compare.system_curve import SystemCurve, measured_curves, of_label
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
@@ -114,10 +114,10 @@ def agreements(
     systems = [s for s in SYSTEMS if s.measured in summary.labels and s.published and not s.budget]
     for metric in sorted(metrics, key=lambda metric: metric.column != "psnr_db"):
         published = published_curves(points, dataset, metric)
-        panel = measured_panel(summary, metric)
+        measured = measured_curves(summary, metric)
         for system, curve in product(systems, published):
             if curve.system.published[0] == system.published[0]:
-                label, mine = system.label, panel.of_label(system.label)
+                label, mine = system.label, of_label(measured, system.label)
                 known = agreed.setdefault((label, curve.system.name), set())
                 result.append(_compare(summary, label, mine, metric, curve, known))
                 if getattr(result[-1], "verdict", "") == "agrees":
@@ -136,7 +136,7 @@ def _compare(
     """Compare a codec with a published curve. agreed: metrics in which the two agree."""
     editions = [point.edition for point in summary.points if point.label == label]
     facts = facts_of(parse_codec(label))
-    theirs, ours = rules = curve.protocols[0], summary.protocols[metric.column]
+    theirs, ours = rules = curve.protocol, summary.protocols[metric.column]
     caveats = next((edition.caveats for edition in editions if edition.caveats), ())
     refusals = {
         f"ours are {', '.join(caveats)}": bool(caveats),
@@ -150,8 +150,8 @@ def _compare(
     why = next((why for why, applies in refusals.items() if applies), "")
     if mine is None or why:
         return NotCompared(*key, why)
-    bpp, places = map(np.array, curve.plotted(metric))
-    rates, values = map(np.array, mine.plotted(metric))
+    bpp, places = map(np.array, curve.plotted)
+    rates, values = map(np.array, mine.plotted)
     inside = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not inside.any():
         return NotCompared(*key, "no rate in common")

@@ -13,8 +13,8 @@ import pandas as pd
 import benchmark
 from baselines.facts import SEARCH_STEPS
 from benchmark.api.rows import source_of
+from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare
-from benchmark.compare.panel import read_compared
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import label_of

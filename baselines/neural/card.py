@@ -23,6 +23,7 @@ from benchmark.system.text import read_json
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20
 TENSORS, PACKED = ".safetensors", ".xz"  # ends of names
+OF_TORCH = {".pth", ".pt", ".tar", ".ckpt"}
 MOST_UNPACKED_BYTES, MOST_UNPACKING_BYTES = 1 << 30, 1 << 27
 UNKNOWN = "unknown"  # in place of a fact
 TRAINING_UNKNOWN = "training unknown"  # caveat in tables and figures
@@ -125,8 +126,8 @@ def load_card(path: Path) -> Card:
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
-            makes = f"`bench checkpoint import {path}` makes a checkpoint of the authors' weights"
-            remedy = "get both files" if path.suffix == TENSORS else makes
+            makes = f"`bench checkpoint import {path}` makes one of weights that authors publish"
+            remedy = makes if path.suffix in OF_TORCH else f"name a file *{TENSORS} with its card"
             missing = f"{path} has no card {source.name} beside it: {remedy}"
         raise Unavailable(missing) from None
     except (OSError, ValueError, UnknownName) as error:

@@ -354,7 +354,7 @@ class SingleRate(ImageObjective):
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return random levels."""
         stage, device = self.stage, self.setup.device
-        everywhere = batch.random
+        everywhere: Tensor | RandomLevels | None = batch.random
         if everywhere is None:
             everywhere = draw_levels(stage, self.setup.random(step))
         network.counts_rounded = bool(stage.targets_bpp)

@@ -138,7 +138,8 @@ def decoded(
     from benchmark.measure.decode_again import reconstruct_all
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.packs.contents import dataset_contents, packs_beside
-    from benchmark.show.report.chosen_pictures import PictureChoice, choose_pictures
+    from benchmark.rows.systems import label_of
+    from benchmark.show.report.exported_pictures import choose_pictures
 
     use_weights_folder(None if weights_dir is None else Path(weights_dir))
     chosen_device = use_device(device)
@@ -148,14 +149,20 @@ def decoded(
     packs = packs_beside(folder.parent)
     contents = dataset_contents(folder.parent, folder.name, packs, NamedCodecs(codec))
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
-    choice = PictureChoice(folder.name, codec, (image,), None, points)
-    chosen = choose_pictures(contents, folder.name, choice)
-    if not chosen.pictures:
-        raise Unavailable(f"{codec} of {image} cannot be decoded: {'; '.join(chosen.absent)}")
-    if len(chosen.pictures) > 1:
-        known = ", ".join(f"{it.label} {it.setting}" for it in chosen.pictures)
+    rows, absent = choose_pictures(
+        contents, folder.name, folder.name, codec, images=[image], points=points
+    )
+    if not rows:
+        whys = "; ".join(of.why for of in absent)
+        raise Unavailable(f"{codec} of {image} cannot be decoded: {whys}")
+    if len(rows) > 1:
+        known = ", ".join(
+            f"{label_of(row['codec'], row['variant'])} "
+            f"{Setting(row['setting_name'], row['setting_value'])}"
+            for row in rows
+        )
         raise UsageError(f"{codec} of {image} has several pictures: {known}; name one of them")
-    result = reconstruct_all([chosen.pictures[0].row], contents, chosen_device, 1)
+    result = reconstruct_all(rows, contents, chosen_device, 1)
     (pixels,) = (done[1] for done in result if done is not None)
     if isinstance(pixels, Failed):
         kind = Unavailable if pixels.stage == "load" else CorruptStream

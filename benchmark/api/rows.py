@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 from polars import col
 
-from benchmark.compare.panel import with_anchor
+from benchmark.compare.anchor import with_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
@@ -73,10 +73,11 @@ def load(
     Returns
     -------
     DataFrame
-        Some forty columns: codec, variant and ``label`` (its name in figures), setting, image,
-        bytes and bpp of the one image, seconds, the metrics that any row has, and where the row
-        comes from. Integers and booleans are pandas' nullable types; a metric without a value is
-        NaN (`missing` says why); identical images have an infinite PSNR.
+        Some forty columns: ``codec`` with its options, as `summary` and the commands have it, the
+        options again as ``variant``, ``label`` (its name in figures), setting, image, bytes and bpp
+        of the one image, seconds, the metrics that any row has, and where the row comes from.
+        Integers and booleans are pandas' nullable types; a metric without a value is NaN (`missing`
+        says why); identical images have an infinite PSNR.
         ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]``
         has the protocol ids that `summary` expects, and ``attrs["folder"]`` is where the rows are
         stored.
@@ -94,10 +95,10 @@ def load(
     table = table.sort(ORDER, nulls_last=True, maintain_order=True)
     names = table.columns if details else [*FIRST, *_metrics(table), *LAST]
     frame = _frame(table.select(names))
-    pairs = table.select("codec", "variant").rows()
-    labels = distinct_labels(sorted(set(pairs)))
-    shown = short_names(list(dict.fromkeys(labels.values())))
-    frame.insert(names.index("variant") + 1, LABEL, [shown[labels[pair]] for pair in pairs])
+    labels = _labels(table)
+    shown = short_names(list(dict.fromkeys(labels)))
+    frame["codec"] = pd.Series(labels, dtype="str")
+    frame.insert(names.index("variant") + 1, LABEL, [shown[label] for label in labels])
     columns = [column for column in columns_of(table.columns) if column.name in frame]
     meanings = {column.name: column.meaning for column in columns}
     frame.attrs = {
@@ -106,6 +107,7 @@ def load(
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
         "anchor": chosen.label,
+        "codecs": dict(zip(labels, table["codec"], strict=True)),
     }
     return frame
 
@@ -118,7 +120,7 @@ def missing(source: Rows) -> pd.DataFrame:
     and ``reason``, which names what installs or computes it.
     """
     table, _ = whole_rows(source)
-    table = table.filter(OK)
+    table = table.with_columns(codec=pl.Series(_labels(table), dtype=pl.String)).filter(OK)
     parts = [pd.DataFrame(columns=[*ORDER, "metric", "reason"])]
     for metric in _metrics(table, asked=True):
         value, _, reason = metric_columns(metric)
@@ -127,6 +129,13 @@ def missing(source: Rows) -> pd.DataFrame:
             reasons = col(reason).fill_null("not computed").alias("reason")
             parts.append(_frame(without.select(*ORDER, pl.lit(metric).alias("metric"), reasons)))
     return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def _labels(table: pl.DataFrame) -> list[str]:
+    """Return for each row its codec with options, as the commands name it."""
+    pairs = table.select("codec", "variant").rows()
+    labels = distinct_labels(sorted(set(pairs)))
+    return [labels[pair] for pair in pairs]
 
 
 def source_of(rows: Rows) -> Source:
@@ -159,7 +168,7 @@ def whole_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
     """
     frame = source if isinstance(source, pd.DataFrame) else load(source, details=True)
     lacks = [name for name in KEY if name not in frame]
-    if "folder" not in frame.attrs:
+    if not {"folder", "codecs"} <= {*frame.attrs}:
         lacks.append("attrs")
     if lacks:
         what = ", ".join(lacks)
@@ -167,6 +176,8 @@ def whole_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
     if not len(frame):
         raise UsageError("the frame has no rows")
     folder = Path(frame.attrs["folder"])
+    if "codec" in frame:
+        frame = frame.assign(codec=frame["codec"].replace(frame.attrs["codecs"]))
     if not {column.name for column in columns_of(frame.columns)} <= {*frame.columns}:
         stored = Store(folder).table().with_columns(BUNDLED.alias("bundled"))
         keys = _table(frame[list(KEY)]).with_columns(BUNDLED.alias("bundled"))

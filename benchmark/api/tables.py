@@ -13,9 +13,10 @@ from benchmark.api.rows import Rows, source_of, unit
 from benchmark.compare import match as matching
 from benchmark.compare import rank as ranking
 from benchmark.compare import tradeoff as trading
+from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare
 from benchmark.compare.experiment import IMAGES
-from benchmark.compare.panel import measured_panel, read_compared
+from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import (
@@ -33,12 +34,12 @@ from benchmark.registry import metric_named
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source
 from benchmark.rows.systems import find_label
-from benchmark.show.bd_tables import bd_columns, bd_records
-from benchmark.show.figures.choice import choose
+from benchmark.show.bd_rates import bd_columns, bd_records
+from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import add_legend
-from benchmark.show.sections import panels_note
+from benchmark.show.sections import curves_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -238,20 +239,20 @@ def plot(
     result = stored.summary
     with drawn_as(look):
         look.check(result.labels)
-        panel = measured_panel(result, shown)
-        panels = choose([panel], stored.anchor.label).of([panel])
+        every = renamed([measured_curves(result, shown)])
+        panels = choose(every, stored.anchor.label).of(every)
         if not panels:
             why = remedies([name], result.why_without(shown.column), result.again)
             raise UsageError(f"no point of {shown.label} can be drawn: {why}")
         styled = styles(result.labels)
         if ax is not None:
-            draw_panel(ax, panels[0], styled, look.linear_rate)
+            draw_panel(ax, panels[0], styled)
             for text in ax.legend(fontsize="x-small", frameon=False).get_texts():
                 text.set_parse_math(False)
             return ax
         with figure_style():
             size = WIDTHS[look.width or "page"], HEIGHT_INCHES
             figure, axes = plt.subplots(figsize=size, layout="constrained")
-            lines = draw_panel(axes, panels[0], styled, look.linear_rate)
-            add_legend(figure, [handle for _, handle in lines], panels_note(panels))
+            lines = draw_panel(axes, panels[0], styled)
+            add_legend(figure, [handle for _, handle in lines], curves_note(panels[0]))
     return axes

@@ -20,6 +20,7 @@ from benchmark.check.pairing import (
 from benchmark.check.row_sets import read_rows
 from benchmark.check.verdict import USUAL
 from benchmark.errors import UnknownName, UsageError
+from benchmark.measure.request import with_settings_as_points
 from benchmark.measure.select import open_matrix, open_sources, with_stored_name
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_named, scored_by_image
 from benchmark.rows.shard import alike
@@ -27,6 +28,7 @@ from benchmark.rows.stored import points_of, rows_of, settings_of, specs_in
 from benchmark.rows.variants import required_place
 from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device
+from benchmark.system.text import listed
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
@@ -58,7 +60,10 @@ def measure_candidate(
     Raises `NotComparable` before anything is measured if the images or settings are not the same.
     """
     use_device(request.device)
-    request = replace(request, dataset=request.dataset or _only(folders))
+    (codec,), named = with_settings_as_points([codec], {})
+    chosen = (f"{of}.{name}={value!r}" for (of, name), values in named.items() for value in values)
+    dataset, points = request.dataset or _only(folders), (*request.points, *chosen)
+    request = replace(request, dataset=dataset, points=points)
     request.use_folders()
     sources = with_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
@@ -87,7 +92,15 @@ def measure_candidate(
         points = request.points or points_of(spec.name, of_spec)
         whole = spec._replace(options=tuple(sorted((*spec.options, *spec.beside)))).text
         to_measure = replace(request, codecs=(whole,), points=points, metrics=metrics)
-        matrix = open_matrix(to_measure)
+        try:
+            matrix = open_matrix(to_measure)
+        except UnknownName as unknown:
+            if request.points:
+                raise
+            raise UsageError(
+                f"{spec.label} has no settings like those of {before.label}: `bench report` "
+                "compares their curves"
+            ) from unknown
         stored_at = set(map(str, settings_of(of_spec)))
         asked = {str(cell.setting) for cell in matrix.cells}
         if asked - stored_at and not common:
@@ -146,7 +159,10 @@ def _counterparts(
     for spec, counterpart in wanted.items():
         same = [known for known in specs if counterpart in (known, without_weights(known))]
         if not same:
-            raise UnknownName("codec of the reference", counterpart.text, names)
+            raise UsageError(
+                f"the reference has no rows of {counterpart.text}: --reference-codec takes one of "
+                f"{listed(names)}"
+            )
         if len(same) > 1:
             several = " and ".join(sorted(known.text for known in same))
             raise UsageError(f"the reference has {several}: say which with --reference-codec")

@@ -20,7 +20,11 @@ VERDICTS = {
     "not worse": ("✅", "PASS", "no change is above its margin"),
     "met": ("✅", "PASS", "the requirements are met"),
     "undecided": ("❔", "UNDECIDED", "too few images, or no curves, to say"),
-    "nothing measured": ("⚠️", "NO VERDICT", "something that was to be judged has no values"),
+    "nothing measured": (
+        "⚠️",
+        "NO VERDICT",
+        "something to judge has no values (--metrics names what is judged)",
+    ),
     "not comparable": ("⚠️", "NO VERDICT", "the two sets of rows cannot be compared"),
 }
 FIRST_METRICS = 4  # that the headline names

@@ -1,6 +1,6 @@
 """`bench pack`, `bench export` and `bench merge`: cells and decoded pictures for others."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -172,8 +172,7 @@ def export_images(
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.packs.contents import dataset_contents, packs_beside
     from benchmark.rows.stored import require_one
-    from benchmark.show.report.chosen_pictures import PictureChoice, choose_pictures, rates
-    from benchmark.show.report.exported_pictures import export_pictures
+    from benchmark.show.report.exported_pictures import choose_pictures, export_pictures
     from benchmark.system.machine import cores
 
     if bpp is not None and not bpp > 0:
@@ -185,37 +184,20 @@ def export_images(
     packs, named = packs_beside(results), NamedCodecs(codecs)
     contents = dataset_contents(results, name.partition(":")[0], packs, named)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
-    choice = PictureChoice(dataset, codecs, names, request.limit, points, bpp)
-    chosen = choose_pictures(contents, name, choice)
-    if not chosen.pictures:
-        raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
-    with (
-        output.interruptible("pictures that were written stay; the same command writes the others"),
-        output.show_progress("decoding", len(chosen.pictures)) as report,
-    ):
-        result = export_pictures(
-            to, chosen.pictures, contents, use_device("auto"), request.jobs or cores(), report
-        )
-    absent = [
-        Absent(counted(count, "picture"), reason)
-        for of in (chosen.absent, result.absent)
-        for reason, count in of.items()
-    ]
-    if not (result.files or result.failures):
-        whys = "; ".join(f"{of.what}: {of.why}" for of in absent)
-        raise Unavailable(f"no picture can be exported: {whys}")
-    of_codecs = rates(result.files.values()).items()
-    lacks = [Absent(of.cell, f"not written: {of.reason}") for of in result.failures]
-    there = len(result.files) - result.written
-    return Answer(
-        [{"codec": label, "rates": of} for label, of in of_codecs],
-        [Column("codec"), Column("rates")],
-        f"{to}: {result.written} pictures written, {there} were there before",
-        [*lacks, *absent],
-        {"folder": str(to), "images": [*result.files]},
-        int(bool(result.failures)),
+    rows, absent = choose_pictures(
+        contents, name, dataset, codecs,
+        images=names, limit=request.limit, points=points, bpp=bpp,
+    )  # fmt: skip
+    if rows:
+        with (
+            output.interruptible("written pictures stay; the same command writes the others"),
+            output.show_progress("decoding", len(rows)) as report,
+        ):
+            how = use_device("auto"), request.jobs or cores(), report
+            result = export_pictures(to, rows, contents, *how)
+        absent = [*result.absent, *absent]
+        if result.records or result.code:
+            return result._replace(absent=absent)
+    raise Unavailable(
+        f"no picture can be exported: {'; '.join(f'{of.what}: {of.why}' for of in absent)}"
     )
-
-
-def _counted(absent: Mapping[str, int]) -> list[str]:
-    return [f"{counted(count, 'picture')}: {reason}" for reason, count in absent.items()]

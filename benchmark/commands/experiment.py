@@ -17,7 +17,7 @@ from benchmark.measure.request import Request
 from benchmark.option import SPELLINGS, declared, flat, kind_of
 from benchmark.show.figures.style import Look
 from benchmark.show.paper.crops import Crop
-from benchmark.show.paper.figures import FIGURES
+from benchmark.show.paper.own_figures import FIGURES
 from benchmark.system.atomic import write_file
 from benchmark.system.text import name_text, read_toml
 

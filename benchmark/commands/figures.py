@@ -17,7 +17,7 @@ from benchmark.measure.request import Request, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
-from benchmark.show.paper.figures import FIGURES
+from benchmark.show.paper.own_figures import FIGURES
 from benchmark.show.paper.results import PaperFigure, PaperResults, write_figure
 from benchmark.spec import text_of_list
 from benchmark.system.atomic import require_inside, write_files
@@ -115,16 +115,16 @@ def new(
       bench figures new
     """
     from benchmark.show.figures.choice import choose
-    from benchmark.show.paper.evidence import evidence
+    from benchmark.show.paper.experiment_curves import experiment_curves
 
     if path.exists():
         raise UsageError(f"{path} is there: name another file, or remove it")
-    result = evidence(Experiment(results, dataset), "rd")
+    (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
     kept = choose(result.panels, result.anchor).kept.values()
     codecs = {c.system.label: c.system.name for c in kept if c.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(
-        dataset=result.name,
+        dataset=result.dataset,
         codecs=", ".join(f'"{label}"' for label in codecs),
         labels="\n".join(f'"{label}" = "{name}"' for label, name in codecs.items()),
     )
@@ -157,7 +157,7 @@ def crdr(
       bench figures crdr
       bench figures crdr --only curves_kodak --font serif --out figures
     """
-    from benchmark.show.paper.crdr import draw_crdr
+    from benchmark.show.paper.crdr_figures import draw_crdr
 
     request.use_folders()
     folder = out or results / "figures" / "crdr"

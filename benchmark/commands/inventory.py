@@ -80,7 +80,10 @@ def _titles(kind: str) -> dict[str, str]:
 
 def _title(target: str, of_module: bool = False) -> str:
     """Return the first sentence of the docstring of `module:object`, or of the module."""
-    what = import_module(target.partition(":")[0]) if of_module else registry.imported(target)
+    try:
+        what = import_module(target.partition(":")[0]) if of_module else registry.imported(target)
+    except Exception:  # a broken library, of which `_attempt` says more
+        return ""
     text = what.__doc__ or ""
     return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
 

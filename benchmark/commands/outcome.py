@@ -78,7 +78,7 @@ def print_outcome(
     """
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
-    from benchmark.show.means import lines_of
+    from benchmark.show.absences import lines_of
 
     ranked = outcome.rows.height and table is not False
     if ranked:
@@ -133,7 +133,7 @@ def _reached_line(reached: Reached) -> str:
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
     """Print a table of the points; of many metrics, without less usual and unmeasured ones."""
-    from benchmark.show.means import means_table
+    from benchmark.show.means_table import means_table
 
     counts = {metric.column: summary.values_of(metric.column) for metric in metrics}
     usual = overview_columns(counts)
@@ -162,9 +162,9 @@ def print_ranking(
     if table is False:
         return
     from benchmark.rows.summary import own_caveats
-    from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+    from benchmark.show.absences import not_shown
+    from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
-    from benchmark.show.means import not_shown
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
@@ -212,8 +212,8 @@ def _summarised(
     outcome: Outcome, metrics: Sequence[Metric], allow_few: bool
 ) -> "tuple[Summary, Summary, Ranking]":
     """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
+    from benchmark.compare.anchor import with_anchor
     from benchmark.compare.bd import rank_by_bd_rate
-    from benchmark.compare.panel import with_anchor
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.systems import label_of
     from benchmark.rows.variants import others_of, pairs_of, with_bundled

@@ -121,7 +121,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         ]  # fmt: skip
         lines: list[str] = []
         if of.absent:
-            from benchmark.show.means import lines_of  # which needs polars
+            from benchmark.show.absences import lines_of  # which needs polars
 
             lines = lines_of(of.absent)
         more = len(lines) - SHOWN_LINES

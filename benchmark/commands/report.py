@@ -14,7 +14,7 @@ from benchmark.system.text import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmark.show.report.report import Report
+    from benchmark.show.report.dataset_report import Report
 
 USUAL_PAGE_IMAGES = "14MB"
 PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
@@ -62,8 +62,8 @@ def report(
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.show.page.picks import limit_of
     from benchmark.show.page.write import start_workers, write_page
+    from benchmark.show.report.dataset_report import write_reports
     from benchmark.show.report.files import ReportSet
-    from benchmark.show.report.report import write_reports
 
     limit_of(page_images)  # refused before anything is drawn
     progress = partial(output.show_progress, "decoding for the page")
@@ -105,13 +105,13 @@ def report(
 
 def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.commands.outcome import print_ranking
-    from benchmark.show.means import lines_of
+    from benchmark.show.absences import lines_of
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
     line = f"\n{stored.heading}: {images}, {codecs}"
     if summary.dropped:
-        line += f"; {counted(summary.dropped, 'image')} that not every point has left out"
+        line += f"; {summary.dropped} that not every point has are left out"
     print(line)
     print_ranking(report.ranking, summary, report.metrics, table, report.named)
     absent = report.absent if verbose else report.problems
@@ -127,7 +127,7 @@ def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]
         "images": report.stored.summary.images,
         "ranking": report.ranking.records,
         "summary": report.stored.summary.for_machines(),
-        "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas[1]),
+        "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas),
         "absent": [absent._asdict() for absent in report.absent],
         "notes": list(report.notes),
         "files": [*map(str, report.files), *pages[:1]],

@@ -10,8 +10,7 @@ from benchmark.errors import StoreError
 from benchmark.option import some
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
-from benchmark.show.paper.table import draw_table
-from benchmark.show.table import csv_text, latex, markdown
+from benchmark.show.paper.paper_table import draw_table
 from benchmark.system.atomic import require_inside, write_files
 
 MADE = "% Made by `bench table"  # how a table's LaTeX begins
@@ -42,16 +41,11 @@ def table(
         raise StoreError(f"{path} is of no earlier `bench table`: move it, or name another --out")
     named = of.dataset or stored_dataset(of.results, "")
     with drawn_as(look):
-        made = draw_table(of, asked_datasets(of.results, named))
-    tex = latex(made.table, {}, made.marks, made.groups, made.headers, made.parts)
-    files = {
-        path.name: f"{MADE}{command.removeprefix('bench table')}`.\n{tex}",
-        "table.md": markdown(made.wide, made.marks),
-        "table.csv": csv_text(made.records),
-    }
+        made, files, sentences = draw_table(of, asked_datasets(of.results, named))
+    files[path.name] = f"{MADE}{command.removeprefix('bench table')}`.\n{files[path.name]}"
     write_files(folder, files, what="table")
-    output.print_table(made.table)
-    for sentence in made.sentences:
+    output.print_table(made)
+    for sentence in sentences:
         print(sentence, file=sys.stderr)
     for name in files:
         print(folder / name)

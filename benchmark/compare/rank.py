@@ -21,10 +21,10 @@ from benchmark.answer import Absent, Answer, Column, decimals, seconds_text, wit
 from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
+from benchmark.compare.anchor import read_compared
 from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval
-from benchmark.compare.panel import read_compared
 from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric

@@ -1,7 +1,7 @@
 """Distortion and realism of every system at a rate, with its choices of realism."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.compare.builds import beta_of, betas
 from benchmark.compare.curves import interpolated
-from benchmark.compare.panel import INTERPOLATED, CurvePoint, Panel, SystemCurve, measured_panel
+from benchmark.compare.system_curve import INTERPOLATED, CurvePoint, SystemCurve, measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
@@ -50,21 +50,23 @@ class PlotAtRate(NamedTuple):
 
 
 def realism_sweeps(
-    panels: Sequence[Panel], summary: Summary | None, bpp: float
+    curves: Iterable[SystemCurve],
+    metrics: tuple[Metric, Metric],
+    summary: Summary | None,
+    bpp: float,
 ) -> list[RealismSweep]:
     """Return every system that has both metrics at a rate, with all its choices of realism.
 
-    panels: of distortion and of realism. What was measured at several beta is one sweep; so are the
-    published variants of one system.
+    metrics: of distortion and of realism. What was measured at several beta is one sweep; so are
+    the published variants of one system.
     """
-    distortion, realism = panels
-    metrics = distortion.metric, realism.metric
     own = measured_sweep(summary, *metrics, bpp)
     result = {own.key: own} if own else {}
-    complete = set(result)
-    others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
-    for first in distortion.curves:
-        system, second = first.system, others.get((first.system, first.measured, first.build))
+    complete, curves = set(result), [*curves]
+    distortion, realism = ([c for c in curves if c.metric == metric] for metric in metrics)
+    others = {(curve.system, curve.measured): curve for curve in realism}
+    for first in distortion:
+        system, second = first.system, others.get((first.system, first.measured))
         method, choice = system.method, system.choice
         if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
             method, _, choice = system.name.removesuffix(")").partition(" (")
@@ -94,8 +96,10 @@ def measured_sweep(
     if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
         return None
     family = betas(summary, (distortion, realism))
-    panels = [measured_panel(family.within(summary), of) for of in (distortion, realism)]
-    first, second = ({curve.system.label: curve for curve in panel.curves} for panel in panels)
+    first, second = (
+        {curve.system.label: curve for curve in measured_curves(family.within(summary), metric)}
+        for metric in (distortion, realism)
+    )
     steps, editions = [], []
     variants = (points[0].edition for points in family.points.values())
     for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
@@ -111,7 +115,7 @@ def measured_sweep(
     caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
     recorded = any(edition.recorded for edition in editions)
     edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
-    curve = SystemCurve(METHODS[method], (), edition)
+    curve = SystemCurve(realism, METHODS[method], (), edition)
     return RealismSweep(curve, tuple(steps), family.left_out)
 
 

@@ -1,9 +1,8 @@
-"""VIF, FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF (JPEG AI's set), ColorVideoVDP, by others' programs.
+"""FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF (JPEG AI's set), ColorVideoVDP, by others' programs.
 
 Of two 8-bit RGB images. JPEG AI's software takes BT.709 luma of the full range: so do, unrounded,
 all here that take luma, but VMAF. Releases are pinned, since other ones may give other values:
 
-    VIF         Sheikh, Bovik (2006), in the pixel domain, of luma; piq
     FSIM        Zhang et al. (2011), with chrominance (FSIMc), of RGB; piq
     IW-SSIM     Wang, Li (2011), of luma; piq
     NLPD        Laparra et al. (2016), of luma; pyiqa
@@ -108,16 +107,6 @@ class OfTensors(OfPackage):
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
         """Return the package's value."""
         return getattr(import_module("piq"), self.function)(decoded, source, data_range=1.0)
-
-
-class VIF(OfTensors):
-    """Visual information fidelity of luma in the pixel domain, four scales."""
-
-    column, label, better = "vif", "VIF", "higher"
-    protocol = f"vif/piq-{PIQ[1]}-pixel-luma709"
-    packages, release = ("piq",), PIQ
-    of_luma, weighted, min_side_px, function = True, True, 41, "vif_p"
-    on_cpu = True  # in dark and flat areas rounding decides the value: a GPU moved it by 17 %
 
 
 class FSIM(OfTensors):

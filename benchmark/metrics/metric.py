@@ -112,8 +112,12 @@ class ImageMetric(Protocol):
         """Return the metric of a decoded image; `ValueError` unless it has the source's shape."""
 
     def error_map(self, prepared: Any, decoded: Pixels) -> ErrorMap:
-        """Return each pixel's term of the metric on "cpu"; its mean gives the value."""
+        """Return each pixel's term of the metric on "cpu"; `of_map` makes a value of their mean."""
         raise NotImplementedError
+
+    def of_map(self, mean: float) -> float:
+        """Return the metric of an image, or a part of one, whose map has this mean."""
+        return mean
 
 
 def require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> None:

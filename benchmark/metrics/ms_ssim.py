@@ -239,6 +239,10 @@ class SSIM(Structural):
         [*_similarities(prepared, decoded, 1, inside)]
         return np.pad(inside / 3, MARGIN_PX // 2, constant_values=np.nan)
 
+    def of_map(self, mean: float) -> float:
+        """Return SSIM."""
+        return 1 - mean
+
 
 def _moments(planes: Finest | AnyPlanes) -> Iterator[Moments]:
     """Yield a source's moments strip by strip, in the order of `strips`."""

@@ -66,11 +66,15 @@ class LumaPSNR(ImageMetric):
         return _decibels(total / LUMA_UNIT**2 / len(flat[0]))
 
     def error_map(self, prepared: Pixels, decoded: Pixels) -> ErrorMap:
-        """Return squared errors of luma; PSNR is 10 log10(255² / mean)."""
+        """Return squared errors of luma."""
         require_same_shape(prepared.shape, decoded.shape)
         errors = _luma_sums(decoded) - _luma_sums(prepared)  # whole numbers below 2^24
         result: ErrorMap = np.square(errors / np.float32(LUMA_UNIT))
         return result
+
+    def of_map(self, mean: float) -> float:
+        """Return the PSNR (dB) of a mean squared error; infinite without any."""
+        return 10 * math.log10(PEAK**2 / mean) if mean else math.inf
 
 
 class WeightedPSNR(ImageMetric):

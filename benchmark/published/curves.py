@@ -6,28 +6,24 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmark.compare.panel import CurvePoint, Panel, SystemCurve
+from benchmark.compare.system_curve import CurvePoint, SystemCurve, measured_curves, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.registry import UNSTATED
-from benchmark.rows.summary import Summary, images_in
+from benchmark.rows.summary import Summary, excluded, images_in
 from benchmark.rows.systems import (
-    FIELD_SYSTEMS,
     OURS,
     PAPER_SYSTEMS,
     SYSTEMS,
     System,
-    default_anchors,
 )
 from benchmark.system.text import by_key
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
 SAME_RATE = 1.04  # two sources of one point: the first of them is kept
-# By label: the label of a variant with the same pixels, and words on it.
-STAND_INS = {default_anchors()[1]: (default_anchors()[0], "optimised tables")}
 DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network at choices of realism
 PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
 
@@ -48,7 +44,8 @@ def published_curves(
     result = []
     for (name, variant, *_), group in groups.items():
         names = curve_name(name, variant), style_label(name, variant)
-        result.append(published_curve(System(*names, published=((name, variant),)), group, dataset))
+        system = System(*names, published=((name, variant),))
+        result.append(published_curve(system, metric, group, dataset))
     return result
 
 
@@ -86,7 +83,9 @@ def dataset_title(dataset: str) -> str:
     return profile(dataset).title
 
 
-def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> SystemCurve:
+def published_curve(
+    system: System, metric: Metric, points: Sequence[PublishedPoint], dataset: str
+) -> SystemCurve:
     """Return the curve of a system through published points."""
     images = profile(dataset).published_images
     names = [name for name in CurvePoint._fields if name not in ("images", "interval")]
@@ -94,7 +93,8 @@ def published_curve(system: System, points: Sequence[PublishedPoint], dataset: s
         CurvePoint(**{name: getattr(point, name) for name in names}, images=images)
         for point in sorted(points, key=lambda point: point.bpp)
     ]
-    return SystemCurve(system, tuple(result), sampled=any(p.kind == "sample" for p in points))
+    is_sampled = any(point.kind == "sample" for point in points)
+    return SystemCurve(metric, system, tuple(result), sampled=is_sampled)
 
 
 def style_label(system: str, variant: str) -> str:
@@ -131,11 +131,11 @@ def overlay(
     back end decides. Those of a user's own file, whose protocol is not stated, are beside any. With
     `mix` all are compatible.
     """
-    first = [curve.protocols[0] for curve in curves[:1]]
+    first = [curve.protocol for curve in curves[:1]]
     rules = {UNSTATED, *([protocol] if protocol else first)}
     if not protocol or metric.kind == "distortion":
         rules |= {*metric.meets}
-    fits = [curve for curve in curves if mix or curve.protocols[0] in rules]
+    fits = [curve for curve in curves if mix or curve.protocol in rules]
     return Overlay(tuple(fits), tuple(curve for curve in curves if curve not in fits))
 
 
@@ -175,7 +175,7 @@ def overlays(
                 others = summary.protocols[column] if summary else "another rule"
                 raise UsageError(
                     f"{curve.system.name} cannot be beside the others: its {column} is by "
-                    f"{curve.protocols[0]}, theirs by {others}; --mix-protocols draws both, and "
+                    f"{curve.protocol}, theirs by {others}; --mix-protocols draws both, and "
                     "the figure says so"
                 )
     return result
@@ -191,7 +191,7 @@ def left_out(
     refused: dict[tuple[str, str], dict[str, None]] = {}
     for column, of_column in overlaid.items():
         for curve in of_column.refused:
-            refused.setdefault((column, curve.protocols[0]), {})[curve.system.name] = None
+            refused.setdefault((column, curve.protocol), {})[curve.system.name] = None
     methods = {c.method for of_column in overlaid.values() for curves in of_column for c in curves}
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
@@ -219,16 +219,20 @@ def check_same_images(dataset: str, images: int, pooled: bool, of: str = "") -> 
         raise OtherMeans("published rates are means of each image's bpp: leave out --pooled.")
 
 
-def paper_panel(
-    metric: Metric, dataset: str, here: Panel, points: Sequence[PublishedPoint], up_to_bpp: float
-) -> Panel:
+def paper_curves(
+    metric: Metric,
+    dataset: str,
+    here: Sequence[SystemCurve],
+    points: Sequence[PublishedPoint],
+    up_to_bpp: float,
+) -> list[SystemCurve]:
     """Return every system of the paper that has points below a rate, in the order of the table.
 
-    `here` is the `measured_panel` of the dataset. A measured curve takes the place of a published
-    one of the same codec, except our method's, whose published points are of another network. Of
-    the other methods that were trained here only the published points are shown: `field_panel` has
-    theirs. Measured means over fewer images than published ones (`too_few` names them) and
-    published points of a protocol that is not in `metric.meets` are left out.
+    here: the `measured_curves` of the dataset. A measured curve takes the place of a published one
+    of the same codec, except our method's, whose published points are of another network, and those
+    of the other methods that were trained here. Measured means over fewer images than published
+    ones (`too_few` names them) and published points of a protocol that is not in `metric.meets` are
+    left out.
     """
     curves = []
     whole = _whole_curves(here, dataset)
@@ -238,32 +242,20 @@ def paper_panel(
         if measured is None or system.group == OURS:  # beside another network of the method
             curves.append(_published(system, metric, dataset, points))
         curves.append(measured and measured._replace(system=system))
-    return Panel(metric, tuple(filter(None, curves))).up_to(up_to_bpp)
+    return up_to(filter(None, curves), up_to_bpp)
 
 
-def field_panel(metric: Metric, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
-    """Return the measured curves below a rate of the networks that were trained with one budget.
-
-    `here` is the `measured_panel` of the dataset; the curves of two programs are beside them.
-    Where one of these lacks rows, a variant of it that has the same pixels replaces it.
-    """
-    curves = []
-    whole = _whole_curves(here, dataset)
-    for system in FIELD_SYSTEMS:
-        variants = [(system.label, ""), STAND_INS.get(system.label, ("", ""))]
-        known = [(whole[label], words) for label, words in variants if label in whole]
-        curves += [curve._replace(system=system, build=words) for curve, words in known[:1]]
-    return Panel(metric, tuple(curves)).up_to(up_to_bpp)
-
-
-def too_few(here: Iterable[Panel], dataset: str) -> list[str]:
+def too_few(summary: Summary | None, metrics: Iterable[Metric], dataset: str) -> list[str]:
     """Return a sentence on every measured system of the paper that lacks images of the dataset."""
     reasons: dict[str, dict[str, None]] = {}
     of_paper = {system.measured for system in PAPER_SYSTEMS if system.measured}
-    for panel in here:
-        whole = _whole_curves(panel, dataset)
-        known = {curve.system.label: curve for curve in panel.measured}
-        lacks = [(p.label, why) for p, why in panel.excluded if p.label not in known]
+    for metric in metrics:
+        if summary is None or metric.column not in summary.protocols:
+            continue
+        here = measured_curves(summary, metric)
+        whole = _whole_curves(here, dataset)
+        known = {curve.system.label: curve for curve in here}
+        lacks = [(p.label, why) for p, why in excluded(summary, metric) if p.label not in known]
         for label, curve in known.items():
             if label not in whole:
                 most = max(point.images or 0 for point in curve.points)
@@ -311,12 +303,12 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
     ]
 
 
-def _whole_curves(here: Panel, dataset: str) -> dict[str, SystemCurve]:
+def _whole_curves(here: Iterable[SystemCurve], dataset: str) -> dict[str, SystemCurve]:
     """Return the measured curves of means over as many images as published ones, by label."""
     wanted = profile(dataset).published_images
     return {
         curve.system.label: curve
-        for curve in here.measured
+        for curve in here
         if wanted is None or any(point.images == wanted for point in curve.points)
     }
 
@@ -344,5 +336,5 @@ def _published(
             ):
                 kept.append(p)
         if kept:
-            return published_curve(system, kept, dataset)
+            return published_curve(system, metric, kept, dataset)
     return None

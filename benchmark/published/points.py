@@ -36,7 +36,7 @@ EVERY = "all"  # names every system
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of one system, as its source has it; the field names are the csv's columns."""
+    """A number of one system, as its source has it."""
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; empty where the system comes in one

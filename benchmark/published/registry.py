@@ -30,9 +30,8 @@ from benchmark.published.points import (
 )
 from benchmark.spec import split_unescaped
 from benchmark.system.atomic import require_inside, write_files
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import by_key, parse_sheet, read_json
+from benchmark.system.text import by_key, read_json
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
@@ -151,27 +150,6 @@ def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, 
     """
     points = (point for paper in read_papers(results) for point in paper.published())
     return tuple(point for point in points if doubtful or not point.doubt)
-
-
-def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record, ...]:
-    """Return the rows of a csv of published numbers: the results' own or the project's.
-
-    Its columns are the fields of `kind`; empty cells are defaults. Raises `StoreError` where it
-    cannot be read.
-    """
-    path = results / "published" / name
-    path = path if path.exists() else BUNDLED / "published" / name
-    names = list(kind.__struct_fields__)
-    try:
-        sheet = parse_sheet(read_regular(path, LARGEST_FILE_BYTES))
-        if sheet.names != names:
-            raise StoreError(f"it has other columns than {', '.join(names)}")
-        rows = [dict(zip(names, cells, strict=True)) for _, cells in sheet.lines]
-        known = [{name: cell for name, cell in row.items() if cell} for row in rows]
-        return tuple(msgspec.convert(known, list[kind], strict=False))  # type: ignore[valid-type]
-    except (OSError, StoreError, BadFile, msgspec.ValidationError) as error:
-        why = getattr(error, "strerror", error)
-        raise StoreError(f"{path} cannot be read: {why}") from error
 
 
 def chosen_points(results: Path, names: str, every: bool = False) -> tuple[PublishedPoint, ...]:

@@ -23,7 +23,7 @@ from benchmark.published.registry import chosen_points, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
-from benchmark.show.bd_tables import DOUBTFUL_NOTE
+from benchmark.show.bd_rates import DOUBTFUL_NOTE
 from benchmark.show.table import DOUBTFUL
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
@@ -114,7 +114,7 @@ def compare(
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
             pair = Comparison()
             if place:
-                both = [(each.system.name, each.rates(metric)) for each in (curves[0], curve)]
+                both = [(each.system.name, each.rates) for each in (curves[0], curve)]
                 pair = compared(both[0][1], both[1][1], metric, any_overlap)
                 what = f"{curve.system.name}, {metric.label}"
                 absent += [Absent(what, why) for why in remarks(pair, both)]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.answer import NOTHING, Absent
+from benchmark.compare.anchor import anchor_among
 from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.panel import anchor_among
 from benchmark.datasets.dataset import profile
 from benchmark.errors import BadPack, StoreError, UsageError
 from benchmark.facts import facts_of
@@ -23,7 +23,7 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.systems import short_names
-from benchmark.show.bd_tables import short_name
+from benchmark.show.bd_rates import short_name
 from benchmark.show.page.document import sheet_html
 from benchmark.show.table import DOUBTFUL, Table, html
 from benchmark.spec import CodecSpec

@@ -57,7 +57,7 @@ class DatasetResults(NamedTuple):
     summary: Summary
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
-    anchor: Anchor = NO_ANCHOR  # see `compare.panel`
+    anchor: Anchor = NO_ANCHOR  # see `compare.anchor`
     unfinished: Sequence[str] = ()  # a sentence on the last run, if it was stopped
 
     @property

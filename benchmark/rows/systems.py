@@ -31,7 +31,6 @@ GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("Trained for distortion", "Programs"),
 )
 OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
-MATCHED = "size=micro"  # the network of our codec whose work and crops the budget is
 SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
 
 
@@ -46,8 +45,7 @@ class System(NamedTuple):
     # System and variant of published numbers. The paper draws the first that has points; of a
     # codec that can be measured here, the first is what the same program or weights gave.
     published: tuple[tuple[str, str], ...] = ()
-    budget: bool = False  # its rows are of a network trained here with the budget of `MATCHED`
-    reference: bool = False  # plotted beside the networks of that budget
+    budget: bool = False  # its rows are of a network trained here with the budget of `size=micro`
     kind: Kind = "learned"
 
     @property
@@ -95,7 +93,7 @@ def _systems() -> Iterator[System]:
             if facts.title:
                 yield System(
                     facts.title, aliases.get(spec, spec.text), facts.colour, facts.marker,
-                    facts.group, facts.published, facts.budget, facts.reference, facts.kind,
+                    facts.group, facts.published, facts.budget, facts.kind,
                 )  # fmt: skip
     yield from PUBLISHED_ONLY
 
@@ -104,29 +102,10 @@ def _systems() -> Iterator[System]:
 SYSTEMS = tuple(sorted(_systems(), key=lambda system: (*GROUPS, "").index(system.group)))
 OWN = SYSTEMS[0].label.partition(":")[0]  # the codec of the first group, this project's method
 GROUPED_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
-# One trainer, one budget: every network that has it, and two programs to compare.
-FIELD_SYSTEMS = tuple(system for system in GROUPED_SYSTEMS if system.budget or system.reference)
 PAPER_SYSTEMS = tuple(
     system for system in GROUPED_SYSTEMS if not (system.group == OURS and system.budget)
 )
 PLAIN = frozenset(system.label for system in SYSTEMS if system.colour)
-
-
-@cache
-def default_anchors(budget: bool = False) -> tuple[str, ...]:
-    """Return the labels of the anchors of BD-rates where none is named, the first choice first.
-
-    budget: of comparisons of the networks that were trained here with one budget.
-
-    >>> default_anchors(), default_anchors(budget=True)
-    (('jpeg:optimize=1', 'jpeg'), ('hyperprior:weights=matched',))
-    """
-    declaring = [(name, variant) for name in CODECS for variant in declared(name, "anchors") or ()]
-    return tuple(
-        label_of(name, variant)
-        for name, variant in declaring
-        if facts_of(CodecSpec.of(name, variant)).budget == budget
-    )
 
 
 def trained_on(label: str) -> tuple[str, ...]:

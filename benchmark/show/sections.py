@@ -1,4 +1,4 @@
-"""A text as sections: headings, paragraphs, lists, tables, pictures; as markdown and HTML. Pure.
+"""A text as sections: headings, paragraphs, lists and tables; as markdown and HTML. Pure.
 
 What a report says is built once, of these; a file, a page and a terminal each show what they need.
 Sentences that captions, details, notes and tables have in common are here too.
@@ -8,34 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
-from benchmark.rows.summary import Point
+from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.show.table import Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
 from benchmark.system.text import by_key, counted, markdown_text, one_line
-
-
-class Heading(NamedTuple):
-    """A heading: what programs know it by, and what is read."""
-
-    kind: str  # "ranking"
-    title: str
-
-
-class Links(NamedTuple):
-    """A sentence that ends with links."""
-
-    before: str
-    files: Mapping[str, str]  # by the words of the link
-
-
-class Picture(NamedTuple):
-    """A picture in a file beside the text, with its caption."""
-
-    name: str  # without the file's suffix
-    caption: str
 
 
 class Section(NamedTuple):
@@ -44,7 +23,8 @@ class Section(NamedTuple):
     parts: texts are paragraphs, other sequences of texts are lists.
     """
 
-    heading: Heading
+    kind: str  # what programs know it by: "ranking"
+    title: str
     parts: "Sequence[Part]"
     folded: bool = False  # opened by whoever wants to read it
 
@@ -53,12 +33,12 @@ class Section(NamedTuple):
         return self._replace(parts=(*self.parts, *more))
 
 
-Part = str | Sequence[str] | Table | Links | Picture | Section
+Part = str | Sequence[str] | Table | Section
 
 
 def section(kind: str, title: str, *parts: Part, folded: bool = False) -> Section:
     """Return a section of these parts."""
-    return Section(Heading(kind, title), parts, folded)
+    return Section(kind, title, parts, folded)
 
 
 def made_by(command: str) -> str:
@@ -74,15 +54,16 @@ def markdown(of: Section, level: int = 1) -> str:
     <BLANKLINE>
     - a &lt;b>
     """
-    title = markdown_text(of.heading.title)
+    title = markdown_text(of.title)
     start = f"<details><summary>{title}</summary>" if of.folded else f"{'#' * level} {title}"
-    blocks = [start, *(_block(part, level + 1).rstrip("\n") for part in of.parts if part)]
+    blocks = [start, *(block(part, level + 1).rstrip("\n") for part in of.parts if part)]
     if of.folded:
         blocks.append("</details>")
     return "\n\n".join(blocks) + "\n"
 
 
-def _block(part: Part, level: int) -> str:
+def block(part: Part, level: int = 2) -> str:
+    """Return a part of a section as markdown, as `markdown` does."""
     match part:
         case str():
             return markdown_text(part)
@@ -90,11 +71,6 @@ def _block(part: Part, level: int) -> str:
             return markdown(part, level)
         case Table():
             return table_markdown(part)
-        case Links():
-            links = (f"[{words}]({file})" for words, file in part.files.items())
-            return f"{markdown_text(part.before)}{', '.join(links)}."
-        case Picture():
-            return f"![{part.name}]({part.name}.png)\n\n{markdown_text(part.caption)}"
     return "\n".join(f"- {markdown_text(sentence)}" for sentence in part)
 
 
@@ -106,23 +82,21 @@ def html(
     names, links, wordy: of its tables, see `table.html`.
     """
 
-    def block(part: Part) -> str:
+    def as_html(part: Part) -> str:
         match part:
             case str():
                 kind = "hint" if len(of.parts) > 1 else "note"
                 return f'<p class="{kind}">{escape(part)}</p>'
             case Table():
-                return table_html(part, of.heading.title, names, links, wordy)
+                return table_html(part, of.title, names, links, wordy)
             case Section():
                 counts = [len(lines) for lines in part.parts if isinstance(lines, list)]
                 badge = f' <span class="badge">{sum(counts)}</span>' if counts else ""
-                title = f"{escape(part.heading.title)}{badge}"
+                title = f"{escape(part.title)}{badge}"
                 return f"<details><summary>{title}</summary>{html(part, names)}</details>"
-            case Links() | Picture():
-                raise TypeError(f"{type(part).__name__} is for markdown")
         return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in part)}</ul>"
 
-    return "".join(block(part) for part in of.parts if part)
+    return "".join(as_html(part) for part in of.parts if part)
 
 
 MOST_WORDS = 60  # of a caption
@@ -208,11 +182,6 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
     return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
 
 
-def panels_note(panels: Sequence[Panel]) -> str:
-    """Return the line inside a figure of panels, as `curves_note` does."""
-    return curves_note([curve for panel in panels for curve in panel.curves])
-
-
 def _brief_reason(point: Point, metric: Metric, why: str) -> str:
     """Return why a point is on no curve, with the reason of its rows shortened."""
     for text, _ in point.means[metric.column].reasons[:1]:
@@ -222,12 +191,12 @@ def _brief_reason(point: Point, metric: Metric, why: str) -> str:
     return why
 
 
-def points_left_out(panels: Iterable[Panel]) -> list[str]:
+def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[str]:
     """Return sentences on the points that no curve has, by reason, in a few words."""
     refused = grouped(
-        (_brief_reason(point, panel.metric, why), point.label)
-        for panel in panels
-        for point, why in panel.excluded
+        (_brief_reason(point, metric, why), point.label)
+        for metric in metrics
+        for point, why in (excluded(summary, metric) if summary else ())
     )
     return [f"Points left out ({why}): {', '.join(labels)}." for why, labels in refused.items()]
 
@@ -253,10 +222,11 @@ def images_of(panels: Iterable[Panel]) -> str:
     """
     of_count: dict[str, list[Metric]] = {}
     for panel in panels:
-        points = [point for curve in panel.measured or panel.curves for point in curve.points]
+        measured = [curve for curve in panel if curve.measured]
+        points = [point for curve in measured or panel for point in curve.points]
         if counts := sorted({point.images for point in points if point.images}):
             words = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
-            of_count.setdefault(words, []).append(panel.metric)
+            of_count.setdefault(words, []).append(panel[0].metric)
     if len(of_count) < 2:
         return next(iter(of_count), "an unknown number of images")
     return listed([f"{words} in {metric_names(of)}" for words, of in of_count.items()])

@@ -106,13 +106,12 @@ def _markdown_cell(cell: str) -> str:
 
 def latex(
     table: Table,
-    names: Mapping[str, str],
     marks: Marks = NO_MARKS,
     groups: Sequence[tuple[str, int]] = (),
     headers: Sequence[str] = (),
     parts: Collection[int] = (),
 ) -> str:
-    """Return a booktabs tabular, notes as comments; `names` shortens cells that are codec labels.
+    """Return a booktabs tabular, notes as comments.
 
     A little space separates the groups of a table whose first column repeats. Of marked cells the
     best are bold, the second underlined. groups: titles above columns, and how many each is above;
@@ -133,7 +132,7 @@ def latex(
             lines.append(r"\midrule")
         elif grouped and row[0] != before:
             lines.append(r"\addlinespace")
-        lines.append(line([names.get(cell, cell) for cell in row], number))
+        lines.append(line(row, number))
         before = row[0]
     notes = [f"% {escape_latex(note)}" for note in table.notes]
     text = "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
@@ -180,8 +179,7 @@ def html(
     """Return a table that scrolls by itself where it is wider than the page, its notes below.
 
     names: what stands for a first cell that is one of these labels. links: addresses of the rows'
-    second cells, empty for none. wordy: cells are long texts, which a narrow page puts below each
-    other.
+    second cells, empty for none. wordy: cells are long texts, which are broken into lines.
     """
     kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(
@@ -192,10 +190,9 @@ def html(
     for number, row in enumerate(table.rows):
         title = breakable(names.get(row[0], row[0]))
         cells = [f'<th scope="row" class="text">{title}</th>']
-        for kind, header, cell in list(zip(kinds, table.headers, row, strict=True))[1:]:
-            named = f' data-label="{escape(header)}"' if wordy else ""
+        for kind, cell in list(zip(kinds, row, strict=True))[1:]:
             text = escape(MINUS.sub("−", cell)) if kind == "number" else breakable(cell)
-            cells.append(f'<td class="{kind}"{named}>{text}</td>')
+            cells.append(f'<td class="{kind}">{text}</td>')
         if links and links[number]:
             link = f'<a href="{escape(links[number])}">{escape(row[1])}</a>'
             cells[1] = f'<td class="text">{link}</td>'

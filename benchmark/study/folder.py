@@ -25,7 +25,7 @@ from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, stored_dataset
-from benchmark.show.figures.pictures import most_different
+from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
 from benchmark.show.paper.crops import rows_with_streams

@@ -12,8 +12,9 @@ from polars import col
 
 from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import CODING
+from benchmark.compare.anchor import anchor_among
 from benchmark.compare.interval import Interval
-from benchmark.compare.panel import CurvePoint, Panel, SystemCurve, anchor_among
+from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
@@ -21,7 +22,8 @@ from benchmark.rows.means import summarise
 from benchmark.rows.summary import Edition
 from benchmark.rows.systems import System, find_label, label_of, short_names
 from benchmark.rows.variants import are_of, pairs_of
-from benchmark.show.bd_tables import ends_text
+from benchmark.show.bd_rates import ends_text
+from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.page.document import sheet_html
@@ -210,7 +212,7 @@ def _points(votes: Votes, scores: Scores, dataset: str, study: str) -> list[dict
     return result
 
 
-def _panel(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Panel:
+def _curves(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[SystemCurve]:
     """Return the curves of rows. names: by label."""
     curves = []
     for label, name in names.items():
@@ -224,8 +226,8 @@ def _panel(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Pan
             for row in sorted(own, key=lambda row: row["bpp"])
         )  # fmt: skip
         edition = Edition(label, label, "", "", "", (), ())
-        curves += [SystemCurve(System(name, label), made, edition)] if made else []
-    return Panel(PREFERENCE, tuple(curves))
+        curves += [SystemCurve(PREFERENCE, System(name, label), made, edition)] if made else []
+    return curves
 
 
 def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
@@ -241,7 +243,7 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         "study", title, report.lines, rule, *parts, section("files", "Left out", gone),
         made_by(command),
     )  # fmt: skip
-    body = "".join(f"<section><h2>{of.heading.title}</h2>{html(of, {})}</section>" for of in parts)
+    body = "".join(f"<section><h2>{of.title}</h2>{html(of, {})}</section>" for of in parts)
     pl.DataFrame(report.points).write_parquet(rows := BytesIO())
     files: Mapping[str, str | bytes] = {
         f"{NAME}.md": markdown(whole),
@@ -250,7 +252,8 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
     }
     write_files(out, files, what="report")
     names = short_names([*dict.fromkeys(point["codec"] for point in report.points)])
-    panel = _panel(report.points, names)
-    drawing = draw_rate_curves([panel], styles(names), profile(report.dataset).title)
+    panels = [_curves(report.points, names)]
+    datasets = [(profile(report.dataset).title, panels)]
+    drawing = draw_rate_curves(datasets, styles(names), choose(panels))
     figures = write_figure(NAME, PaperFigure(drawing), out, command)
     return [*(out / name for name in files), *figures]

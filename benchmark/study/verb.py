@@ -9,7 +9,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.compare.experiment import Experiment
 from benchmark.errors import UsageError
 from benchmark.option import ARGUMENT, DRAWING, MANNER, TARGET, opt, some
-from benchmark.show.paper.figures import DATA_DIR, Rates
+from benchmark.show.paper.own_figures import DATA_DIR, Rates
 from benchmark.study.folder import write_study
 from benchmark.study.report import read_study, write_report
 

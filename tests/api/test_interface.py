@@ -139,6 +139,8 @@ def test_a_frame_has_some_forty_columns_and_the_rest_is_asked_for():
     assert not [name for name in frame if name.endswith(("_protocol", "_reason"))]
     of_label = frame.groupby("label")[["codec", "variant"]].nunique()
     assert (of_label == 1).all(axis=None)
+    assert set(frame["codec"]) == set(benchmark.summary(frame)["codec"])
+    assert set(frame.loc[frame["codec"] == "ours:beta=3.84", "variant"]) == {"beta=3.84"}
     assert set(frame.loc[frame["variant"] == "beta=3.84", "label"]) == {"CRDR β=3.84"}
     whole = benchmark.load(bundled_results() / "kodak", details=True)
     assert {"psnr_db_protocol", "vmaf_reason", "fingerprint", "label"} <= set(whole.columns)

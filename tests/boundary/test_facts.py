@@ -35,7 +35,7 @@ from benchmark.spec import CodecSpec
 assert measured_names()["added"] == "My codec"
 assert next(one.group for one in GROUPED_SYSTEMS if one.label == "added") == "Programs"
 assert family("added:level=2") == "mine"
-assert styles(["added"])["added"] == ("#123456", "d")
+assert styles(["added"])["added"][:2] == ("#123456", "d")
 assert trained_on("added:level=2") == ("ms_ssim",)
 assert facts_of(CodecSpec("added", ())).chroma == "4:2:2"
 sizes = [worker_bytes(Need("added", 100, side), ["psnr"]) for side in (1000, 2000)]

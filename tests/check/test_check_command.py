@@ -198,7 +198,17 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
     assert "only jpeg has quality=20; --common compares what both have" in result
+    beside = (*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
+    with pytest.raises(UsageError, match="avif has no settings like those of jpeg"):
+        output_of(*beside)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_setting_that_the_codec_names_is_the_only_one_that_is_checked(stored, crops, tmp_path):
+    words = ("check", "--codec", "jpeg:quality=10", "--against", stored / "jpeg", "--metrics")
+    result = output_of(*words, "psnr", "--dataset", crops, "--results", tmp_path / "new")
+    assert "6 cells measured" in result
+    assert verdict_line(result).startswith("PASS (equivalent)")
 
 
 def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
@@ -344,7 +354,7 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
         ("jpeg", {}, "mine", "mine is no dataset by name: say where its images are with --dataset"),
         ("jpeg", {"device": "abacus"}, "sample", "--device 'abacus'"),
         ("jpeg", {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
-        ("jpeg:optimize=1", {}, "sample", "No codec of the reference 'jpeg:optimize=1'"),
+        ("jpeg:optimize=1", {}, "sample", "no rows of jpeg:optimize=1: --reference-codec"),
         ("command", {}, "sample", "the reference itself names what would run, 'command:"),
     ],
 )

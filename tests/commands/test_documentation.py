@@ -195,25 +195,6 @@ def test_no_other_number_of_the_readme_is_unfounded():
     assert "sample: 4 images" in README
 
 
-def test_the_two_budgets_are_those_of_the_table():
-    page = (ROOT / FIELD_PAGE).read_text()
-    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    saved = {  # percent: equal crops in total, all crops for each network, published
-        row[0]: [f"{-float(cell.split()[0]):.0f}" for cell in row[5:8] if cell != "–"]
-        for row in rows
-        if len(row) == 10 and row[5][0] in "-+" and row[6][0] in "-+"
-    }
-    elic, charm, ivr = (
-        next(saved[name] for name in saved if name.startswith(f"| {method} ("))
-        for method in ("ELIC", "Charm", "IVR")
-    )
-    crdr = saved["| **`ours:size=micro`, beta 0** ‡"]
-    text = " ".join(page.split())
-    assert f"ELIC {elic[0]} %, CRDR {crdr[0]}, IVR {ivr[0]}, Charm {charm[0]}." in text
-    all_crops = f"ELIC {elic[1]} % (published: {elic[2]}), Charm {charm[1]} ({charm[2]})"
-    assert f"{all_crops}, CRDR {crdr[1]} ({crdr[2]}), IVR {ivr[1]} ({ivr[2]})" in text
-
-
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= MOST_LINES
     assert len(re.findall(r"\S*\w\S*", README)) <= MOST_WORDS

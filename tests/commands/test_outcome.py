@@ -8,7 +8,7 @@ from benchmark.commands.output import SHOWN_LINES, print_lines
 from benchmark.measure.record import Failure
 from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
-from benchmark.show.means import lines_of
+from benchmark.show.absences import lines_of
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
 from support.rows.measured import sweep

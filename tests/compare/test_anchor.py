@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.compare.panel import BEST, NO_CONVENTIONAL, anchor_among, require_named, with_anchor
+from benchmark.compare.anchor import BEST, NO_CONVENTIONAL, anchor_among, require_named, with_anchor
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.means import summarise
 from benchmark.rows.variants import Anchor

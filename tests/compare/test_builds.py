@@ -8,8 +8,8 @@ from benchmark.compare.builds import (
     is_default,
     one_build,
 )
-from benchmark.compare.panel import measured_panel
 from benchmark.compare.realism_sweep import measured_sweep
+from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
@@ -189,14 +189,13 @@ def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest
 
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
     store.append(of_beta(0, size=":size=micro", **NOISY))
-    curves = measured_panel(summarise(store.table()), PSNR).curves
+    curves = measured_curves(summarise(store.table()), PSNR)
     assert "ours:beta=0:size=micro" in {curve.system.label for curve in curves}
-    assert {curve.build for curve in curves} == {""}
 
 
 def test_variants_of_several_builds_have_names_of_their_own(store):
     store.append(of_beta(3.84, **NOISY))
     summary = summarise(store.table())
-    names = {curve.system.label: curve.name for curve in measured_panel(summary, PSNR).curves}
+    names = {curve.system.label: curve.name for curve in measured_curves(summary, PSNR)}
     assert names["ours:beta=3.84"] == "CRDR β=3.84"
     assert names["ours:beta=0"] == "CRDR β=0 (bundled)"

@@ -25,7 +25,7 @@ from benchmark.compare.curves import (
     interpolated,
     pareto_front,
 )
-from benchmark.compare.panel import CurvePoint, SystemCurve
+from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import curves, excluded
@@ -87,7 +87,7 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     assert len(curve_of([0.1, 0.2], [3.0, -0.1], FD).bpp) == 1  # KID of equal sets may be below 0
     edition = summarise(table(sweep("jpeg")), PROTOCOLS).points[0].edition
     points = [CurvePoint(*one, "", "", 1, "", "", "") for one in zip(rates, values[0], strict=True)]
-    drawn = SystemCurve(SYSTEMS[0], tuple(points), edition).rates(FD)
+    drawn = SystemCurve(FD, SYSTEMS[0], tuple(points), edition).rates
     assert np.array_equal(drawn, anchor)
 
 

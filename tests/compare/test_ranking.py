@@ -7,7 +7,7 @@ from benchmark.compare.curves import Delta
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import plainness
-from benchmark.show.bd_tables import ranking_table
+from benchmark.show.bd_rates import ranking_table
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, MS_SSIM, LPIPS = map(Metric.named, ("psnr", "ms_ssim", "lpips"))

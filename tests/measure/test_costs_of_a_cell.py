@@ -18,7 +18,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.shard import refused, table_of
 from benchmark.rows.store import Store
 from benchmark.rows.summary import REAL_TO_ESTIMATED
-from benchmark.show.means import means_table
+from benchmark.show.means_table import means_table
 from benchmark.show.report.details import codec_records, codecs_table
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
 from benchmark.system.machine import BUNDLED as BUNDLED_RESULTS

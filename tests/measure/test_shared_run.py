@@ -61,9 +61,7 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
         yield reported.append
 
     def announce(matrix, lacking, workers):
-        seen.append(
-            (len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).done())
-        )
+        seen.append((len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).done()))
 
     run(request_of(), announce=announce, progress=progress)
     assert seen == [(6, 6, set())]

@@ -155,5 +155,5 @@ def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:
         assert sum(int(line["images"]) for line in csv.DictReader(file)) == 3
-    words = ("--results", results, "--verified-only", "--only", "complexity")
+    words = ("--results", results, "--verified-only", "--only", "crops")
     bench("figures", "crdr", *words, code=0)

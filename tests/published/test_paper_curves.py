@@ -5,14 +5,11 @@ import pytest
 from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
-from benchmark.compare.panel import CurvePoint, SystemCurve, measured_panel
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
-from benchmark.errors import StoreError
-from benchmark.published.curves import field_panel, paper_panel, too_few, whole_set
-from benchmark.published.registry import read_published
+from benchmark.compare.system_curve import CurvePoint, SystemCurve
+from benchmark.published.curves import too_few, whole_set
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
-from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import point_records
 from support.figures.published import (
@@ -22,8 +19,6 @@ from support.figures.published import (
     MS_SSIM,
     POINTS,
     PSNR,
-    SECONDS,
-    SECONDS_FILE,
     clic_plots,
     from_registry,
     panel,
@@ -35,7 +30,7 @@ HIGH = 99.0
 
 
 def of(one, name):
-    return {curve.name: curve for curve in one.curves}[name]
+    return {curve.name: curve for curve in one}[name]
 
 
 def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
@@ -59,39 +54,23 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
-    points = [r for r in point_records([one]) if r["system"] == "HiFiC"]
+    points = [r for r in point_records(one) if r["system"] == "HiFiC"]
     assert [(r["bpp"], r["value"], r["source"]) for r in points] == [
         (s.bpp, s.value, s.source) for s in hific.points
     ]
 
 
-def test_a_network_trained_here_is_in_the_field_and_never_stands_for_the_published_one():
+def test_a_network_trained_here_never_stands_for_the_published_one():
     mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
-    summary = summarise(table(mine))
-    paper = panel(PSNR, "kodak", summary, HIGH)
-    assert [curve.measured for curve in paper.curves if curve.system.name == "ELIC"] == [False]
-    field = field_panel(PSNR, "kodak", measured_panel(summary, PSNR), HIGH)
-    names = [curve.name for curve in field.curves]
-    assert names == ["Multi-Realism β=2.56", "ELIC", "JPEG"]
-    assert all(curve.measured for curve in field.curves)
-
-
-def test_jpeg_with_optimised_tables_stands_in_where_jpeg_lacks_rows_and_says_so():
-    optimised = rows("jpeg", variant="optimize=1")
-    names = {}
-    for mine in (optimised, optimised + rows("jpeg")):
-        here = measured_panel(summarise(table(mine)), PSNR)
-        names[len(mine)] = [curve.name for curve in field_panel(PSNR, "kodak", here, HIGH).curves]
-        assert not [curve for curve in paper_panel(PSNR, "kodak", here, (), HIGH).curves
-                    if "tables" in curve.name]  # fmt: skip
-    assert [*names.values()] == [["JPEG (optimised tables)"], ["JPEG"]]
+    paper = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
+    assert [curve.measured for curve in paper if curve.system.name == "ELIC"] == [False]
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
     one = panel(PSNR, "clic2020", None, 0.12)
-    assert all(curve.points for curve in one.curves)
-    assert max(point.bpp for curve in one.curves for point in curve.points) <= 0.12
-    assert "HiFiC (published)" not in {curve.name for curve in one.curves}  # begins at .129
+    assert all(curve.points for curve in one)
+    assert max(point.bpp for curve in one for point in curve.points) <= 0.12
+    assert "HiFiC (published)" not in {curve.name for curve in one}  # begins at .129
 
 
 def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
@@ -129,7 +108,7 @@ def test_two_sources_of_one_point_are_one_point():
 @pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
 def test_only_rules_that_are_named_meet(metric, dataset):
     one = panel(metric, dataset, None, HIGH)
-    rules = {rule for curve in one.curves for rule in curve.protocols}
+    rules = {curve.protocol for curve in one}
     assert rules <= set(metric.meets)
     assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
 
@@ -137,9 +116,9 @@ def test_only_rules_that_are_named_meet(metric, dataset):
 def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
     mine = rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
     one = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
-    jpeg = [curve for curve in one.curves if curve.system.name == "JPEG"]
+    jpeg = [curve for curve in one if curve.system.name == "JPEG"]
     assert [curve.measured for curve in jpeg] == [True]
-    ours = [curve for curve in one.curves if curve.system.name == "CRDR β=3.84"]
+    ours = [curve for curve in one if curve.system.name == "CRDR β=3.84"]
     assert [(curve.measured, curve.name) for curve in ours] == [
         (False, "CRDR β=3.84 (published)"),
         (True, "CRDR β=3.84"),
@@ -156,7 +135,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
         summary = summarise(table(rows("jpeg", images)))
         name = "JPEG" if not sentences else "JPEG (published)"
         assert of(panel(PSNR, "kodak", summary, HIGH), name).measured == (not sentences)
-        result = too_few([measured_panel(summary, PSNR)], "kodak")
+        result = too_few(summary, [PSNR], "kodak")
         assert [one.endswith("jpeg are not drawn: 4 of 24 images") for one in result] == (
             [True] * sentences
         )
@@ -164,7 +143,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
 
 def curve_of(*places):
     points = [CurvePoint(*place, "", "table", 24, "rule", "", "a paper") for place in places]
-    return SystemCurve(System("Any", "any"), tuple(points))
+    return SystemCurve(PSNR, System("Any", "any"), tuple(points))
 
 
 @pytest.mark.parametrize(
@@ -262,28 +241,8 @@ def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_th
     assert "DC-VIC" not in wider  # ends at .137 bpp
 
 
-def test_published_seconds_are_typed_and_have_their_origin(tmp_path):
-    values = {second.metric: second.value for second in SECONDS if second.system == "CRDR"}
-    assert values == {"encode_seconds": 0.51, "decode_seconds": 0.58, "memory_gb": 4.31,
-                      "parameters_millions": 127.7}  # fmt: skip
-    (first, *_) = (second for second in SECONDS if second.system == "DiffEIC")
-    assert (first.source, first.dataset) == ("SSCL (AAAI 2026)", "clic2020")
-    head = SECONDS_FILE.read_text(encoding="utf-8").splitlines()[0]
-    (tmp_path / "published").mkdir()
-    for text, why in (
-        (
-            f"{head}\nCRDR,encode_seconds,1,s,clic2020,A100,table,,x",
-            r"field `source` - at `\$\[0\]",
-        ),
-        ("system,value\n", "it has other columns than system, "),
-    ):
-        (tmp_path / "published" / "complexity.csv").write_text(text)
-        with pytest.raises(StoreError, match=f"complexity.csv cannot be read: .*{why}"):
-            read_published(tmp_path, "complexity.csv", ComplexityRow)
-
-
 def test_a_system_without_points_has_no_curve():
     fewer = tuple(replace(p, dataset="elsewhere") if p.system == "HFD" else p for p in POINTS)
-    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, fewer).curves}
+    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, fewer)}
     assert "HFD (published)" not in names
     assert "HiFiC (published)" in names

@@ -1,7 +1,6 @@
 import csv
 import importlib.util
 import math
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -23,14 +22,12 @@ from benchmark.published.registry import (
     Paper,
     chosen_points,
     read_points,
-    read_published,
     series_of,
     write_paper,
 )
 from benchmark.registry import DATASETS, METRICS, metric_class
 from benchmark.rows.means import summarise
 from benchmark.rows.systems import SYSTEMS
-from benchmark.show.figures.complexity import ComplexityRow
 from benchmark.system.text import listed
 from conftest import SHARED
 from support.bench.command import output_of
@@ -215,7 +212,7 @@ def test_a_curve_is_one_variant_of_one_source_by_rate_and_realism_sweeps_are_non
     for curve in curves:
         rates = [point.bpp for point in curve.points]
         assert rates == sorted(rates)
-        assert len({p.source for p in curve.points}) == len(curve.protocols) == 1
+        assert len({p.source for p in curve.points}) == len({p.protocol for p in curve.points}) == 1
     curves = published_curves(POINTS, "kodak", PSNR)
     (psnr,) = [curve for curve in curves if curve.name == "JPEG (Pillow 7.1.2, published)"]
     assert len(psnr.points) == 19
@@ -286,21 +283,6 @@ def test_the_list_accounts_for_every_point(tmp_path):
     assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
         line.split() for line in shown.splitlines()
     ]
-
-
-def test_a_table_among_the_results_is_used_before_the_projects(tmp_path):
-    own = tmp_path / "published" / "complexity.csv"
-    own.parent.mkdir()
-    writes = (
-        lambda: own.write_text("nothing\n"),
-        lambda: own.write_bytes(b"\xff"),
-        lambda: own.write_text(f"system\n{'x' * 200_000}\n"),
-        lambda: (own.unlink(), os.mkfifo(own)),
-    )
-    for write in writes:
-        write()
-        with pytest.raises(StoreError, match=f"{own} cannot be read"):
-            read_published(tmp_path, own.name, ComplexityRow)
 
 
 @pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])

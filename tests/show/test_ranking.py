@@ -6,11 +6,11 @@ from statistics import fmean
 import pytest
 
 from benchmark.compare.bd import compare, rank_by_bd_rate
-from benchmark.compare.panel import measured_panel, names_in_figures
+from benchmark.compare.system_curve import measured_curves, names_in_figures
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
 from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
 
@@ -134,7 +134,7 @@ def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
     summary = summarise(table(rows))
     heading = ranking_heading(rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm"), {"vtm": "VTM"})
     assert "in PSNR and LPIPS (SqueezeNet) (2 images), best first" in heading
-    panels = [measured_panel(summary, metric) for metric in (PSNR, LPIPS)]
+    panels = [measured_curves(summary, metric) for metric in (PSNR, LPIPS)]
     assert images_of(panels) == "3 images in PSNR and 2 images in LPIPS (SqueezeNet)"
     assert images_of(panels[1:]) == "2 images"
 

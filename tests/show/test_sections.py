@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from benchmark.answer import Column
-from benchmark.show.sections import Links, Picture, html, markdown, section
+from benchmark.show.sections import html, markdown, section
 from benchmark.show.table import Table, latex, plain, records
 
 HOSTILE = "<b>[x](y)\x1b"
@@ -38,7 +38,7 @@ def test_a_column_is_declared_once_for_every_form_of_its_table():
         {"codec": "jpeg", "high": 2.0, "seen": "yes"},
         {"codec": "webp", "high": None, "seen": None},
     ]
-    assert r"jpeg & $-$1.2 & $-$1.25 & yes \\" in latex(table, {})
+    assert r"jpeg & $-$1.2 & $-$1.25 & yes \\" in latex(table)
     assert plain(table).splitlines()[1] == "jpeg   -1.2  -1.25   yes"
 
 
@@ -62,13 +62,6 @@ def test_markdown_has_what_is_there_and_obeys_nothing_of_it(report):
         "## Report\n\n&lt;b>[x]\\(y) \n\n| codec |\n|:---|\n| jpeg |\n\n"
         "<details><summary>Failed</summary>\n\n- &lt;b>[x]\\(y) \n- b\n\n</details>\n"
     )
-
-
-def test_links_and_pictures_are_for_markdown(report):
-    text = markdown(section("a", "A", Links("See ", {"b": "b.md", "c": "c.md"}), Picture("d", "e")))
-    assert text == "# A\n\nSee [b](b.md), [c](c.md).\n\n![d](d.png)\n\ne\n"
-    with pytest.raises(TypeError, match="Links is for markdown"):
-        html(section("a", "A", Links("See ", {"b": "b.md"})), {})
 
 
 def test_html_folds_sections_counts_their_lists_and_escapes_texts(report):

@@ -48,10 +48,6 @@ def ran(*words: object, **environment: object) -> "subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
-def bench_alone(*words: object, **environment: object) -> "subprocess.CompletedProcess[str]":
-    return ran(sys.executable, "-m", "benchmark", *words, **environment)
-
-
 def started_bench(*words: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "benchmark", *map(str, words)],

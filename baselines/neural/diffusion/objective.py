@@ -88,8 +88,9 @@ class Drawing(Objective):
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels and times."""
         plain, crops = self._opened(network), batch.crops
-        levels, times = (of[: len(crops)] for of in self._random_levels(plain, step))
-        shown, scales, ratios = self._noisy_conditions(plain, batch, levels, times)
+        levels, times = self._random_levels(plain, step)
+        some = slice(len(crops))
+        shown, scales, ratios = self._noisy_conditions(plain, batch, levels[some], times[some])
         clean = (crops - shown) / scales.exp()[:, None, None, None]
         noise = torch.randn_like(clean)
         alpha, sigma = amplitudes(ratios)

@@ -150,26 +150,32 @@ class Drawing(NamedTuple):
     # a Lanczos filter for more detail per pixel.
     reduced_share: float = 0.0
 
-    def photograph(self, number: int) -> int:
-        """Return the index of the photograph of the crop of a number in the run."""
+    def place(self, number: int) -> tuple[int, int, int, int, bool]:
+        """Return all that is random in the crop of a number in the run.
+
+        A photograph; top, left and side of the square of it that becomes the crop, which may reach
+        beyond it; and whether the crop is mirrored.
+        """
         epoch, turn = divmod(number, len(self.photographs))
         order = _order(self.seed, epoch, len(self.photographs))
-        return int(self.photographs.instead[order[turn]])
-
-    def crop(self, number: int) -> Pixels:
-        """Return the crop of a number in the run, uint8 (side, side, 3)."""
-        side, picture = self.side_px, self.photographs.decoded(self.photograph(number))
+        index = int(self.photographs.instead[order[turn]])
         random = np.random.default_rng([self.seed, 1, number])
         shares = random.random(2)  # of the free height and width, above and left of the crop
         mirrored = random.random() < 0.5
         reduced = random.random() < self.reduced_share
         factor = 1 + (LARGEST_REDUCTION - 1) * random.random()
-        height, width = picture.shape[:2]
-        seen = max(side, min(round(factor * side), height, width)) if reduced else side
+        sides, side = self.photographs.sides[index].tolist(), self.side_px
+        seen = max(side, min(round(factor * side), *sides)) if reduced else side
         top, left = (
             int(share * (max(0, length - seen) + 1))
-            for share, length in zip(shares, (height, width), strict=True)
+            for share, length in zip(shares, sides, strict=True)
         )
+        return index, top, left, seen, mirrored
+
+    def crop(self, number: int) -> Pixels:
+        """Return the crop of a number in the run, uint8 (side, side, 3)."""
+        index, top, left, seen, mirrored = self.place(number)
+        picture, side = self.photographs.decoded(index), self.side_px
         window = picture[top : top + seen, left : left + seen]
         missing = [(0, seen - length) for length in window.shape[:2]]
         if any(more for _, more in missing):

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from baselines.neural.network import BLOCK, Network, keep_freed_memory
 from baselines.neural.training import run as files
+from baselines.neural.training.device_crops import crops_on
 from baselines.neural.training.how import How, Log
 from baselines.neural.training.objective import Batch, Loss, Objective, Setup
 from baselines.neural.training.optimisers import (
@@ -35,7 +36,6 @@ from baselines.neural.training.optimisers import (
 )
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import (
-    CropStream,
     Drawing,
     Photographs,
     draw_crops,
@@ -368,7 +368,7 @@ class Learner:
             self._optimisers.append(steps.adam(self._auxiliary, stage.quantile_learning_rate))
         self._recorded = RecordedStep(self._recordable, device) if steps.recorded else None
         drawing = Drawing(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
-        self._crops = CropStream(drawing, self._numbers, stage.steps, device)
+        self._crops = crops_on(device, drawing, self._numbers, stage.steps)
         named = {name: w for name, w in network.named_parameters() if w.requires_grad}
         self._averaged = named if recipe.ema else {}
         self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparison, compared
-from benchmark.compare.curves import Delta
-from benchmark.compare.interval import Interval
-from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.compare.system_curve import Panel, SystemCurve, of_label
 from benchmark.show import sections
-from benchmark.show.bd_tables import bd_records, cut_words, delta_text, doubt_notes
+from benchmark.show.bd_rates import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -19,24 +18,10 @@ from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Bar = tuple[SystemCurve, Comparison]
 ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # of a line of a name; of the title and the axis
 NAME_SHARE = 0.42  # of a column; longer names are broken
 ROOM = 0.3  # of the span of values, beside the bars, for their numbers
-
-
-class Bar(NamedTuple):
-    """The BD-rate of a curve under one metric, percent, with its interval; or why it has none."""
-
-    curve: SystemCurve
-    delta: Delta
-    interval: Interval | None
-
-    @property
-    def outer(self) -> float:
-        """The end of the bar or of its interval that is farther from zero."""
-        value = self.delta.number
-        low, high = self.interval or (value, value)
-        return min(low, value) if value < 0 else max(high, value)
 
 
 def draw_bd_bars(
@@ -58,12 +43,12 @@ def draw_bd_bars(
     pairs = [[*_compared(panel, comparisons, anchor)] for panel in panels]
     panels = [panel for panel, all_of in zip(panels, pairs, strict=True) if all_of]
     pairs = [all_of for all_of in pairs if all_of]
-    bars = [{of.name: Bar(of, c.rate, c.rate_interval) for of, c in all_of} for all_of in pairs]
-    every = [bar for of in bars for bar in of.values()]
-    known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
-    if all(bar.delta.value is None for bar in every):
+    bars = [{curve.name: (curve, of) for curve, of in all_of} for all_of in pairs]
+    every = [of for all_of in pairs for _, of in all_of]
+    known = {curve.name: curve for all_of in reversed(pairs) for curve, _ in all_of}
+    if all(of.rate.value is None for of in every):
         return None
-    first = {n: bar.delta.number for n, bar in bars[0].items() if bar.delta.value is not None}
+    first = {curve.name: of.rate.number for curve, of in pairs[0] if of.rate.value is not None}
     places = {name: look().place(curve.system.label) for name, curve in known.items()}
     names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
     width = texts.figure_width(len(panels))
@@ -80,10 +65,10 @@ def draw_bd_bars(
         EDGE_INCHES + ROW_INCHES * sum(words[name].count("\n") + 1 for name in mine)
         for mine in rows
     ]
-    doubts = doubt_notes(bar.delta for bar in every)
-    note = " ".join(filter(None, [*doubts, sections.panels_note(panels)]))
-    lines = "Lines are 95 % intervals over images." if any(b.interval for b in every) else ""
-    curves = [curve for panel in panels for curve in panel.curves]
+    curves = [*chain(*panels)]
+    doubts = doubt_notes(of.rate for of in every)
+    note = " ".join(filter(None, [*doubts, sections.curves_note(curves)]))
+    lines = "Lines are 95 % intervals over images." if any(o.rate_interval for o in every) else ""
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
     with figure_style():
         below = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
@@ -92,9 +77,9 @@ def draw_bd_bars(
             _draw(axes, [of.get(name) for name in mine], styles)
             axes.set_yticks(range(len(mine)), [words[name] for name in mine])
             axes.set_xlabel(f"BD-rate against {against} (%)")
-            texts.title(axes, sections.metric_names([panel.metric]), width)
+            texts.title(axes, sections.metric_names([panel[0].metric]), width)
         texts.add_legend(figure, [], " ".join(filter(None, [lines, note])))
-    metrics = sections.metric_names([of.metric for of in panels]) + cut_words(up_to_bpp)
+    metrics = sections.metric_names([of[0].metric for of in panels]) + cut_words(up_to_bpp)
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         *lacking,
@@ -102,47 +87,54 @@ def draw_bd_bars(
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
     )
-    records = bd_records([c for all_of in pairs for _, c in all_of], up_to_bpp)
+    records = bd_records(every, up_to_bpp)
     table = texts.rate_table(panels, anchor)
-    return texts.Drawing(figure, caption, records, table, sources_table(panels))
+    return texts.Drawing(figure, caption, records, table, sources_table(curves))
 
 
-def _compared(
-    panel: Panel, comparisons: Sequence[Comparison], anchor: str
-) -> Iterator[tuple[SystemCurve, Comparison]]:
+def _compared(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> Iterator[Bar]:
     """Yield a panel's curves beside the anchor's; published ones are named as figures do."""
-    metric, other = panel.metric, panel.of_label(anchor)
+    metric, other = panel[0].metric, of_label(panel, anchor)
     known = {c.label: c for c in comparisons if c.column == metric.column}
-    for curve in (*panel.measured, *panel.published):
+    for curve in sorted(panel, key=lambda curve: not curve.measured):
         if curve.measured and curve.system.label in known:
             yield curve, known[curve.system.label]
         elif other is not None and curve is not other:
-            comparison = compared(other.rates(metric), curve.rates(metric), metric)
+            comparison = compared(other.rates, curve.rates, metric)
             name = curve.system.label if curve.measured else curve.name
             yield curve, comparison._replace(column=metric.column, label=name, anchor=anchor)
 
 
+def _outer(of: Comparison) -> float:
+    """Return the end of a bar or of its interval that is farther from zero."""
+    value = of.rate.number
+    low, high = of.rate_interval or (value, value)
+    return min(low, value) if value < 0 else max(high, value)
+
+
 def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:
     """Draw bars from the top, with their numbers beside them."""
+    ends = [0.0]
     for row, bar in enumerate(bars):
         if bar is None:
             continue
-        if bar.delta.value is None:
+        curve, of = bar
+        if of.rate.value is None:
             axes.annotate(NOTHING, (0, row), (2, 0), textcoords="offset points", va="center")
             continue
-        colour = styles[bar.curve.system.label].colour
-        fill = colour if bar.curve.measured else "white"
-        axes.barh(row, bar.delta.number, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
-        if bar.interval:
-            axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
-        saves = bar.delta.number < 0
+        colour = styles[curve.system.label].colour
+        fill = colour if curve.measured else "white"
+        axes.barh(row, of.rate.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
+        if of.rate_interval:
+            axes.plot(of.rate_interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
+        saves = of.rate.value < 0
         axes.annotate(
-            delta_text(bar.delta, "+z.1f").replace("-", "−"),
-            (bar.outer, row), (-2 if saves else 2, 0),
+            delta_text(of.rate, "+z.1f").replace("-", "−"),
+            (_outer(of), row), (-2 if saves else 2, 0),
             textcoords="offset points", ha="right" if saves else "left", va="center",
             fontsize=SMALL_POINTS,
         )  # fmt: skip
-    ends = [0.0, *(bar.outer for bar in bars if bar and bar.delta.value is not None)]
+        ends.append(_outer(of))
     low, high = min(ends), max(ends)
     room = ROOM * ((high - low) or 1.0)
     axes.set_xlim(low - room * (low < 0), high + room * (high > 0 or low == 0))

@@ -9,11 +9,12 @@ family before second ones.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.curves import bd_rate
-from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.errors import BenchError
 from benchmark.rows.systems import OWN, family, is_users, kind, label_of, option_count, trained_on
 from benchmark.rows.variants import usual_variants
@@ -30,32 +31,17 @@ MOST_NAMES = 8  # in a sentence on what a panel lacks
 CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
 
 
-class Frame(NamedTuple):
-    """Range of the rates that the panels of a figure show, in bpp."""
-
-    low: float
-    high: float
-    most: float  # no point above it is inside
-    beyond: float  # the lowest rate of a point above `high`; infinite without any
-
-
-def frame_of(panels: Iterable[Panel]) -> Frame:
-    """Return the range of all points up to CROP_BPP, and of all points of own curves."""
-    curves = [curve for panel in panels for curve in panel.curves]
-    every = [point.bpp for curve in curves for point in curve.points]
-    own = [point.bpp for curve in curves if curve.origin == "here" for point in curve.points]
-    most = max([CROP_BPP, *own])
-    inside = [bpp for bpp in every if bpp <= most] or every
-    beyond = min((bpp for bpp in every if bpp > max(inside)), default=math.inf)
-    return Frame(min(inside), max(inside), most, beyond)
+def most_rate(curves: Iterable[SystemCurve]) -> float:
+    """Return the highest rate that figures show: CROP_BPP, or that of an own curve if higher."""
+    own = (point.bpp for curve in curves if curve.origin == "here" for point in curve.points)
+    return max([CROP_BPP, *own])
 
 
 def beyond_sentences(
     panels: Iterable[Panel], cut: Iterable[Panel], up_to_bpp: float | None
 ) -> list[str]:
     """Return a sentence on curves without a point below the rate where panels are cut, if any."""
-    left = {curve.name for panel in panels for curve in panel.curves}
-    left -= {curve.name for panel in cut for curve in panel.curves}
+    left = {curve.name for curve in chain(*panels)} - {curve.name for curve in chain(*cut)}
     return [f"No point below {up_to_bpp:g} bpp: {', '.join(sorted(left))}."] if left else []
 
 
@@ -78,13 +64,13 @@ class Choice(NamedTuple):
 
     def of(self, panels: Sequence[Panel]) -> list[Panel]:
         """Return the panels with the kept curves alone, without panels that have none of them."""
-        order, result = list(self.kept), []
-        for panel in renamed(panels):
-            curves = [curve for curve in panel.curves if curve.name in self.kept]
+        order, result = list(self.kept), list[Panel]()
+        for panel in panels:
+            curves = [curve for curve in panel if curve.name in self.kept]
             curves.sort(key=lambda curve: order.index(curve.name))
             titled = (c.called(self.title(c.name)) if c.name in self.alike else c for c in curves)
-            result.append(panel._replace(curves=tuple(titled)))
-        return [panel for panel in result if panel.curves]
+            result += [[*titled]] if curves else []
+        return result
 
     def title(self, name: str) -> str:
         """Return the name of a kept curve in the legend: those of the equal ones, too."""
@@ -101,14 +87,14 @@ class Choice(NamedTuple):
                 sentences.append(f"Not {word}: {listed(whole, most=MOST_NAMES)}.")
             for panel, names in zip(panels, lacked, strict=True):
                 if rest := [name for name in names if name not in whole]:
-                    metric = panel.metric.label.partition(" (dB)")[0]
+                    metric = panel[0].metric.label.partition(" (dB)")[0]
                     sentences.append(f"{metric} not {word}: {listed(rest, most=MOST_NAMES)}.")
         return sentences
 
 
 def _lacking(curves: Sequence[SystemCurve], panel: Panel) -> list[str]:
     """Return the names of the curves that a panel has no points of, without "published"."""
-    there = {(curve.system.label, curve.measured) for curve in panel.curves}
+    there = {(curve.system.label, curve.measured) for curve in panel}
     lacked = [curve for curve in curves if (curve.system.label, curve.measured) not in there]
     return [curve.name if curve.measured else curve.system.name for curve in lacked]
 
@@ -120,9 +106,8 @@ def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ())
     named and the user's own are always kept. anchor: label that strength is against. named: codecs
     or labels.
     """
-    panels = renamed([panel for panel in panels if panel.curves])
-    every = [curve for panel in panels for curve in (*panel.measured, *panel.published)]
-    known = {curve.name: curve for curve in sorted(every, key=lambda curve: not curve.measured)}
+    every = sorted(chain(*panels), key=lambda curve: not curve.measured)
+    known = {curve.name: curve for curve in every}
     first = _equal(panels, known, anchor)
     distinct = [name for name in known if first[name] == name]
     kept, most = distinct, look().most
@@ -162,7 +147,7 @@ def _equal(
     Only of learned codecs, whose decoders may stand behind the streams of another.
     """
     measured = [
-        (panel, {c.name: c for c in panel.measured if kind(c.system) == "learned"})
+        (panel, {c.name: c for c in panel if c.measured and kind(c.system) == "learned"})
         for panel in panels
     ]
 
@@ -186,26 +171,21 @@ def _as_one(panel: Panel, first: SystemCurve | None, second: SystemCurve | None)
     """Return whether two curves have the same rates, and values that cannot be told apart."""
     if first is None or second is None:
         return False
-    (rates, values), (other_rates, others) = (c.plotted(panel.metric) for c in (first, second))
+    (rates, values), (other_rates, others) = first.plotted, second.plotted
     if rates != other_rates:
         return False
-    every = [value for curve in panel.measured for value in curve.plotted(panel.metric)[1]]
+    every = [value for curve in panel if curve.measured for value in curve.plotted[1]]
     most = AS_ONE * (max(every) - min(every))
-    if "dB" in panel.metric.axis_label:
+    if "dB" in first.metric.axis_label:
         most = min(most, AS_ONE_DB)
     return all(abs(value - other) <= most for value, other in zip(values, others, strict=True))
 
 
-def renamed(panels: Sequence[Panel]) -> list[Panel]:
-    """Give curves the names of the look."""
-    labels = {curve.system.label for panel in panels for curve in panel.curves}
+def renamed(panels: Sequence[Panel], labels: Iterable[str] = ()) -> list[Panel]:
+    """Give curves the names of the look. labels: among which it means them; default: theirs."""
+    labels = {*labels} or {curve.system.label for curve in chain(*panels)}
     names = looks.by_label(look().label, labels)
-    return [
-        panel._replace(
-            curves=tuple(c.called(names.get(c.system.label, c.system.name)) for c in panel.curves)
-        )
-        for panel in panels
-    ]
+    return [[c.called(names.get(c.system.label, c.system.name)) for c in panel] for panel in panels]
 
 
 def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCurve]:
@@ -227,8 +207,8 @@ def _by_rank(
     first: Panel, every: Sequence[SystemCurve], users: Sequence[SystemCurve], anchor: str
 ) -> list[SystemCurve]:
     """Return all curves, those that matter most first (see the module); BD-rates are in `first`."""
-    rates = {curve.name: curve.rates(first.metric) for curve in first.curves}
-    reference = {curve.system.label: rates[curve.name] for curve in first.curves}.get(anchor)
+    rates = {curve.name: curve.rates for curve in first}
+    reference = {curve.system.label: curve.rates for curve in first}.get(anchor)
 
     def place(curve: SystemCurve) -> tuple[bool, float]:
         delta = None
@@ -249,17 +229,11 @@ def _by_rank(
     return list({curve.name: curve for curve in (*begins, *ranked)}.values())
 
 
-def with_bars(panels: Sequence[Panel]) -> list[str]:
-    """Return the metrics whose points have intervals."""
-    return [p.metric.label for p in panels if any(q.interval for c in p.curves for q in c.points)]
-
-
-def sources_table(panels: Iterable[Panel]) -> Table:
+def sources_table(curves: Iterable[SystemCurve]) -> Table:
     """Return a row for each curve and source of its points: where from, protocols, caveats."""
     rows = {
-        (curve.name, panel.metric, *(getattr(point, name) for name in OF_SOURCE)): (curve, point)
-        for panel in panels
-        for curve in panel.curves
+        (curve.name, curve.metric, *(getattr(point, name) for name in OF_SOURCE)): (curve, point)
+        for curve in curves
         for point in curve.points[: curve.marks]
     }
     return Table.of(SOURCES, rows.values(), absent="").filled()

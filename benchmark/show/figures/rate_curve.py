@@ -1,21 +1,19 @@
 """Figures of rate curves: a panel for each metric, a row of them for each dataset."""
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.compare.panel import Panel, SystemCurve
+from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPS, kind
 from benchmark.show import sections
-from benchmark.show.figures import choice as choices
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
-from benchmark.show.figures.choice import Frame
+from benchmark.show.figures.choice import Choice, most_rate, sources_table
 from benchmark.show.figures.style import BAR_POINTS, LINE_POINTS, MARKER_POINTS, WIDTHS, Style, look
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 LACKING = "Some panels lack some of the codecs."
 WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
-ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
+ROOM, LINEAR_ROOM = 1.12, 1.04  # factor between the outermost rates and the ends of an axis
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
 STAR = 1.4  # a star looks smaller than other markers of its size
 OWN = 1.8  # own curves are heavier
@@ -33,38 +31,15 @@ SAMPLED_DASHES = (1.0, 1.4)
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 
-
-class OfDataset(NamedTuple):
-    """Panels of one dataset: a row of a figure where there are several datasets."""
-
-    title: str
-    panels: Sequence[Panel]
-    summary: Summary | None = None  # of the measured curves
-    anchor: str = ""  # label that BD-rates are against
+OfDataset = tuple[str, Sequence[Panel]]  # its title, and a panel for each metric
 
 
 def draw_rate_curves(
-    panels: Sequence[Panel],
-    styles: Mapping[str, Style],
-    dataset: str,
-    summary: Summary | None = None,
-    *,
-    anchor: str = "",
-    named: Sequence[str] = (),
-    choice: choices.Choice | None = None,
-    outlier: str = "",
-    groups: bool = False,
-) -> texts.Drawing | None:
-    """Draw the panels of one dataset, whose title `dataset` is: see `draw_datasets`."""
-    of_dataset = OfDataset(dataset, panels, summary, anchor)
-    return draw_datasets([of_dataset], styles, named, choice, outlier, groups)
-
-
-def draw_datasets(
     datasets: Sequence[OfDataset],
     styles: Mapping[str, Style],
-    named: Sequence[str] = (),
-    choice: choices.Choice | None = None,
+    choice: Choice,
+    *,
+    anchor: str = "",
     outlier: str = "",
     groups: bool = False,
 ) -> texts.Drawing | None:
@@ -74,85 +49,67 @@ def draw_datasets(
     rates. Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and
     on a linear one a dozen codecs meet in the lowest quarter.
 
-    styles: by `System.label`. named: the codecs that were asked for. choice: the curves to show, if
-    not of these panels alone. outlier: see `draw_panel`. groups: put the legend's entries under
-    their groups.
+    styles: by `System.label`. anchor: label that the BD-rates of one dataset's table are against.
+    outlier: see `draw_panel`. groups: put the legend's entries under their groups.
     """
-    called = _called(datasets)
-    choice = choice or choice_of(datasets, named)
-    rows, lacking = _shown(called, choice)
+    rows, lacking = _shown(datasets, choice)
     if not rows:
         return None
-    panels = [panel for of in rows for panel in of.panels]
-    metrics = list(dict.fromkeys(panel.metric for panel in panels))
-    frame = choices.frame_of(panels)
+    panels = [panel for _, of in rows for panel in of]
+    curves = [*chain(*panels)]
+    metrics = list(dict.fromkeys(curve.metric for curve in curves))
     handles: dict[str, Line2D] = {}
     with looks.figure_style():
+        limits = rate_limits(curves)
         figure, grid, inches = _axes_of(rows, metrics)
-        for of, every_axes in zip(rows, grid, strict=True):
-            for axes, panel in zip(every_axes, of.panels, strict=True):
-                for curve, handle in draw_panel(
-                    axes, panel, styles, look().linear_rate, outlier, frame
-                ):
+        for (title, of), every_axes in zip(rows, grid, strict=True):
+            for axes, panel in zip(every_axes, of, strict=True):
+                for curve, handle in draw_panel(axes, panel, styles, outlier, limits):
                     handles.setdefault(curve.name, handle)
-            texts.title(every_axes[0], f"{of.title}, {sections.images_of(of.panels)}", inches)
+            texts.title(every_axes[0], f"{title}, {sections.images_of(of)}", inches)
         ordered = [handles[name] for name in map(choice.title, choice.kept) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        signs = sections.panels_note(panels), _cut(panels)
+        signs = sections.curves_note(curves), _beyond(curves, limits[1])
         texts.add_legend(figure, ordered, " ".join(filter(None, signs)), groups)
     count = len(choice.kept)
     shown = (
         f"{sections.metric_names(metrics)} against rate on "
-        f"{sections.listed([f'{of.title} ({sections.images_of(of.panels)})' for of in rows])}, "
+        f"{sections.listed([f'{title} ({sections.images_of(of)})' for title, of in rows])}, "
         "means over images."
     )
     whole = " ".join([shown, *lacking])
     fits = bool(sections.brief(whole))
+    intervals = any(point.interval for curve in curves for point in curve.points)
     caption = sections.brief(
         *([shown, *lacking] if fits else [shown, LACKING]),
         *sections.scale_sentences(metrics),
-        "Bars: 95 % intervals." if choices.with_bars(panels) else None,
+        "Bars: 95 % intervals." if intervals else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
-    sources = choices.sources_table(panels)
+    sources = sources_table(curves)
     if len(rows) == 1:
-        table = texts.rate_table(panels, rows[0].anchor)
-        return texts.Drawing(figure, caption, texts.point_records(panels), table, sources)
+        table = texts.rate_table(panels, anchor)
+        return texts.Drawing(figure, caption, texts.point_records(curves), table, sources)
     marks = [
-        {"dataset": of.title, **mark} for of in rows for mark in texts.point_records(of.panels)
+        {"dataset": title, **mark} for title, of in rows for mark in texts.point_records(chain(*of))
     ]
     return texts.Drawing(figure, caption, marks, None, sources)
 
 
-def choice_of(datasets: Sequence[OfDataset], named: Sequence[str] = ()) -> choices.Choice:
-    """Return the curves that a figure of these datasets shows; named: see `choose`."""
-    first, *others = sorted(_called(datasets), key=lambda of: not of.anchor)
-    every = [panel for of in (first, *others) for panel in of.panels]
-    return choices.choose(every, first.anchor, named)
-
-
-def _called(datasets: Sequence[OfDataset]) -> list[OfDataset]:
-    """Give curves their names: one that is published says so beside one measured on any of them."""
-    parts = iter(choices.renamed([panel for of in datasets for panel in of.panels]))
-    return [of._replace(panels=[*islice(parts, len(of.panels))]) for of in datasets]
-
-
-def _shown(
-    datasets: Sequence[OfDataset], choice: choices.Choice
-) -> tuple[list[OfDataset], list[str]]:
+def _shown(datasets: Sequence[OfDataset], choice: Choice) -> tuple[list[OfDataset], list[str]]:
     """Return the datasets with the chosen curves, and sentences on what a panel lacks."""
-    rows, lacking = [], list[str]()
-    for of in datasets:
-        if panels := choice.of(of.panels):
-            where = f"{of.title}: " if len(datasets) > 1 else ""
-            there = {panel.metric for panel in panels}
-            absent = [of.metric for of in of.panels if of.metric not in there]
+    rows, lacking = list[OfDataset](), list[str]()
+    for title, every in datasets:
+        if panels := choice.of(every):
+            where = f"{title}: " if len(datasets) > 1 else ""
+            there = {panel[0].metric for panel in panels}
+            absent = [panel[0].metric for panel in every if panel[0].metric not in there]
             names = sections.metric_names(absent)
             lacking += [f"{where}{names}: no values of these codecs."] if names else []
             lacking += [f"{where}{sentence}" for sentence in choice.lacking(panels)]
-            rows.append(of._replace(panels=_without_lone_points(panels)))
+            rows.append((title, _without_lone_points(panels)))
     return rows, lacking
 
 
@@ -166,17 +123,17 @@ def _axes_of(
     """
     width = texts.figure_width(len(metrics))
     if 1 in (len(rows), len(metrics)) or width == WIDTHS["column"]:
-        figure, every, width = texts.panel_figure(sum(len(of.panels) for of in rows))
+        figure, every, width = texts.panel_figure(sum(len(panels) for _, panels in rows))
         # Titles stand beside each other; that of one dataset may go on over its other panels.
         columns = texts.panels_in_a_row(len(rows)) if len(rows) > 1 else 1
         axes = iter(every)
-        return figure, [[*islice(axes, len(of.panels))] for of in rows], 0.8 * width / columns
+        return figure, [[*islice(axes, len(of))] for _, of in rows], 0.8 * width / columns
     height = looks.PANEL_INCHES * len(rows)
     figure, grid = texts.new_figure(width, height, len(rows), len(metrics))
     result = []
-    for of, in_row in zip(rows, grid, strict=True):
+    for (_, panels), in_row in zip(rows, grid, strict=True):
         mine = dict(zip(metrics, in_row, strict=True))
-        there = [panel.metric for panel in of.panels]
+        there = [panel[0].metric for panel in panels]
         for metric in mine.keys() - {*there}:
             mine[metric].remove()
         result.append([mine[metric] for metric in there])
@@ -185,21 +142,32 @@ def _axes_of(
 
 def _without_lone_points(panels: Sequence[Panel]) -> list[Panel]:
     """Return panels without published curves that have one point there and more in another."""
-    curves = [curve for panel in panels for curve in panel.published]
-    others = {curve.name for curve in curves if len(curve.points) > 1}
-    result = []
-    for panel in panels:
-        lone = [c for c in panel.published if len(c.points) == 1 and c.name in others]
-        kept = tuple(curve for curve in panel.curves if curve not in lone)
-        result.append(panel._replace(curves=kept or panel.curves))
-    return result
+    published = [curve for curve in chain(*panels) if not curve.measured]
+    others = {curve.name for curve in published if len(curve.points) > 1}
+
+    def is_lone(curve: SystemCurve) -> bool:
+        return not curve.measured and len(curve.points) == 1 and curve.name in others
+
+    return [[curve for curve in panel if not is_lone(curve)] or panel for panel in panels]
 
 
-def _cut(panels: Sequence[Panel]) -> str:
-    """Return the sentence on curves that go on beyond the frame; empty without any."""
-    most = choices.frame_of(panels).high
-    curves = {c.name: c.points for panel in panels for c in panel.curves if c.points[0].bpp <= most}
-    ends = {name: points[-1].bpp for name, points in curves.items()}
+def rate_limits(curves: Iterable[SystemCurve]) -> tuple[float, float]:
+    """Return the ends of the axis of rates, around all points up to `most_rate`.
+
+    The first point beyond them is so far away that no marker is half shown.
+    """
+    curves, linear = [*curves], look().linear_rate
+    every, most = [point.bpp for curve in curves for point in curve.points], most_rate(curves)
+    inside = [bpp for bpp in every if bpp <= most] or every
+    low, high = min(inside), max(inside)
+    beyond = min((bpp for bpp in every if bpp > high), default=math.inf)
+    right = min((LINEAR_ROOM if linear else ROOM) * high, math.sqrt(high * beyond))
+    return 0.0 if linear else low / ROOM, right
+
+
+def _beyond(curves: Sequence[SystemCurve], most: float) -> str:
+    """Return the sentence on curves that go on beyond the axis; empty without any."""
+    ends = {curve.name: curve.points[-1].bpp for curve in curves if curve.points[0].bpp <= most}
     names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > most]
     return f"Beyond the frame: {', '.join(names)}." if names else ""
 
@@ -208,33 +176,28 @@ def draw_panel(
     axes: "Axes",
     panel: Panel,
     styles: Mapping[str, Style],
-    linear_rate: bool = False,
     outlier: str = "",
-    frame: Frame | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> "list[tuple[SystemCurve, Line2D]]":
     """Draw the curves of a panel, frame its axes, and return each with its line.
 
-    Curves wholly beyond the frame are left out. The axis of values spans those of all curves but
-    the system named `outlier`. frame: of the figure; default: of this panel.
+    Curves wholly beyond the axis are left out. The axis of values spans those of all curves but
+    the system named `outlier`. limits: `rate_limits` of the figure; default: of this panel.
     """
-    frame = frame or choices.frame_of([panel])
-    inside = [c for c in panel.curves if min(p.bpp for p in c.points) <= frame.high]
-    ordered = sorted(inside, key=lambda curve: curve.measured)
-    seen = panel._replace(curves=tuple(ordered))
-    lines = [
-        (curve, _draw(axes, curve, panel.metric, styles[curve.system.label]))
-        for curve in seen.curves
-    ]
-    _set_frame(axes, seen, linear_rate, outlier, frame)
+    limits = limits or rate_limits(panel)
+    inside = [curve for curve in panel if min(p.bpp for p in curve.points) <= limits[1]]
+    ordered = sorted(inside or panel, key=lambda curve: curve.measured)
+    lines = [(curve, _draw(axes, curve, styles[curve.system.label])) for curve in ordered]
+    _set_frame(axes, ordered, outlier, limits)
     return lines
 
 
-def _draw(axes: "Axes", curve: SystemCurve, metric: Metric, style: Style) -> "Line2D":
-    own = kind(curve.system) == "own"
+def _draw(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
+    own, metric = kind(curve.system) == "own", curve.metric
     properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
     every = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
-    bpp, values = curve.plotted(metric)
+    bpp, values = curve.plotted
     name = sections.marked(curve.name, curve.caveats)
     properties |= {"label": name, "gid": curve.system.group}
     marks = slice(0, curve.marks, every)
@@ -258,14 +221,15 @@ def _draw(axes: "Axes", curve: SystemCurve, metric: Metric, style: Style) -> "Li
     return handle
 
 
-def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, frame: Frame) -> None:
+def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, float]) -> None:
     """Set limits from the points inside the frame, ticks, and the words on the axes."""
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    metric = panel.metric
-    framing = [curve for curve in panel.curves if curve.system.name != outlier] or panel.curves
-    points = [point for curve in framing for point in curve.points if point.bpp <= frame.high]
+    metric, (left, right) = panel[0].metric, limits
+    framing = [curve for curve in panel if curve.system.name != outlier] or panel
+    every = [point for curve in framing for point in curve.points]
+    points = [point for point in every if point.bpp <= right] or every
     values = [metric.plotted(point.value) for point in points]
     ends = [metric.plotted(end) for point in points for end in point.interval or ()]
     low, high = min(values), max(values)
@@ -278,15 +242,10 @@ def _set_frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str, fram
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
         axes.set_ylim(low - margin, high + margin)
         axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
-    room = 1.04 if linear_rate else ROOM
-    # so no marker is half shown
-    right = min(room * frame.high, math.sqrt(frame.high * frame.beyond))
-    if linear_rate:
-        axes.set_xlim(0, right)
-    else:
+    if left:
         axes.set_xscale("log")
-        axes.set_xlim(frame.low / room, right)
-        texts.plain_ticks(axes.xaxis, wide=right * room / frame.low > 5)
+        texts.plain_ticks(axes.xaxis, wide=right / left > 5)
+    axes.set_xlim(left, right)
     axes.set_xlabel(texts.RATE_LABEL)
     axes.set_ylabel(texts.axis_words(metric, texts.few_images(panel)))
     sns.despine(ax=axes)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.curves import Delta, bd_rate
-from benchmark.compare.panel import Panel, names_in_figures
+from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
 from benchmark.errors import Notice
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import delta_text, doubt_notes, short_name
+from benchmark.show.bd_rates import delta_text, doubt_notes, short_name
 from benchmark.show.figures import style
 from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.show.sections import listed
@@ -53,21 +53,20 @@ class Drawing(NamedTuple):
     sources: Table | None = None  # of its curves: where from, protocols, caveats
 
 
-def point_records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
-    """Return a flat record for every point of these panels, as it is plotted."""
+def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
+    """Return a flat record for every point of these curves, as it is plotted."""
     return [
         {
-            "metric": panel.metric.column,
+            "metric": curve.metric.column,
             "system": curve.system.name,
             "group": curve.system.group,
             "measured": curve.measured,
             "from": curve.origin,
             "sampled": curve.sampled,
-            "drawn": panel.metric.plotted(point.value),
+            "drawn": curve.metric.plotted(point.value),
             **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
         }
-        for panel in panels
-        for curve in panel.curves
+        for curve in curves
         for point in curve.points
     ]
 
@@ -77,11 +76,11 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
 
     anchor: label that they are against; without its curve there are none.
     """
-    anchors = [panel.of_label(anchor) for panel in panels]
+    anchors = [of_label(panel, anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
-    every = [panel.metric for panel in panels]
-    for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
-        mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
+    every = [panel[0].metric for panel in panels]
+    for name in dict.fromkeys(curve.name for panel in panels for curve in panel):
+        mine = [next((c for c in panel if c.name == name), None) for panel in panels]
         known = [curve for curve in mine if curve]
         bpp = [point.bpp for curve in known for point in curve.points]
         row: dict[str, Any] = {
@@ -90,10 +89,9 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
             "points": max(curve.marks for curve in known),
             "bpp": range_text(min(bpp), max(bpp), ".3f"),
         }
-        for panel, curve, other in zip(panels, mine, anchors, strict=True):
-            if other is None or curve is None:
-                continue
-            row[panel.metric.column] = bd_rate(other.rates(panel.metric), curve.rates(panel.metric))
+        for curve, other in zip(mine, anchors, strict=True):
+            if curve and other:
+                row[curve.metric.column] = bd_rate(other.rates, curve.rates)
         rows.append(row)
     columns = [
         Column("system"),
@@ -101,14 +99,14 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         Column("points", form="d"),
         Column("bpp", form=str),
     ]
-    for panel in panels:
-        name, column = f"BD-rate, {short_name(panel.metric, every)} (%)", panel.metric.column
-        columns.append(Column(name, column, partial(delta_text, form="+z.1f")))
+    for metric in every:
+        name = f"BD-rate, {short_name(metric, every)} (%)"
+        columns.append(Column(name, metric.column, partial(delta_text, form="+z.1f")))
     against = next((curve.system.name for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
-    decades = [panel.metric.label for panel in panels if panel.metric.scale == "decades"]
+    decades = [metric.label for metric in every if metric.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
     notes += doubt_notes(of for row in rows for of in row.values() if isinstance(of, Delta))
@@ -274,8 +272,9 @@ def axis_words(metric: Metric, few_images: int = 0) -> str:
 
 def few_images(panel: Panel) -> int:
     """Return the least number of images of a distribution metric that are few; 0 for none."""
-    counts = {point.images or 0 for curve in panel.measured for point in curve.points}
-    return min(filter(panel.metric.few, counts), default=0)
+    measured = [curve for curve in panel if curve.measured]
+    counts = ((curve.metric, point.images or 0) for curve in measured for point in curve.points)
+    return min((count for metric, count in counts if metric.few(count)), default=0)
 
 
 def file_bytes(figure: "Figure", kind: str) -> bytes:

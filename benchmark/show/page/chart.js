@@ -79,7 +79,7 @@ page.seriesOf = (one, x, y) => {
     page.svg("polyline", { points: points.map((point) => at(point)).join(" "), "stroke-width": one.width, "stroke-dasharray": one.dashes }),
     ...points.map((point) => {
       const [low, high] = (point.ends || []).map((end) => y(end).toFixed(1));
-      const made = page.svg("a", { class: "point", "aria-label": point.hover.join(", "), ...(point.href && { href: point.href, tabindex: -1 }) },
+      const made = page.svg("a", { class: "point", "aria-label": point.hover.join(", "), ...(point.href && { href: point.href }) },
         ...(low && !one.band ? [page.svg("path", { class: "interval", d: `M${x(point.x).toFixed(1)} ${low}V${high}m-3 0h6M${x(point.x).toFixed(1)} ${low}m-3 0h6` })] : []),
         ...(one.marked ? [page.marker(one.style, x(point.x), y(point.y), one.filled)] : []),
         page.svg("circle", { class: "ring", cx: x(point.x), cy: y(point.y), r: 10 }));
@@ -88,7 +88,7 @@ page.seriesOf = (one, x, y) => {
 };
 
 // Show a point's numbers beside it, above or below where there is no room beside, while the mouse
-// or the keyboard is on it; let arrows move along a curve, and to the nearest rate of another one.
+// or the keyboard is on it.
 page.listenToChart = (box, tip) => {
   const show = (event) => {
     const on = event.target.closest?.(".point");
@@ -107,17 +107,4 @@ page.listenToChart = (box, tip) => {
   };
   for (const kind of ["pointerover", "focusin"]) box.addEventListener(kind, show);
   for (const kind of ["pointerleave", "focusout"]) box.addEventListener(kind, () => { tip.hidden = true; });
-  box.addEventListener("keydown", (event) => {
-    const [along, across] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [];
-    if (along === undefined) return;
-    event.preventDefault();
-    const sweeps = [...box.querySelectorAll(".series")].map((one) => [...one.querySelectorAll("a[href]")]).filter((one) => one.length);
-    const now = sweeps.findIndex((one) => one.includes(event.target));
-    if (now < 0) sweeps.at(-1)?.[0].focus();
-    else if (along) sweeps[now][sweeps[now].indexOf(event.target) + along]?.focus();
-    else {
-      const away = (one) => Math.abs(Math.log(one.point.x / event.target.point.x));
-      sweeps[(now + across + sweeps.length) % sweeps.length].reduce((best, one) => (away(one) < away(best) ? one : best)).focus();
-    }
-  });
 };

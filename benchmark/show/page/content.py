@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE, point_interval
-from benchmark.compare.panel import SystemCurve
 from benchmark.compare.pictures import CLOSE
+from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.rows.systems import System, kind
-from benchmark.show.figures.style import luminance, mixed
-from benchmark.show.sections import Section, caveat_note, grouped, metric_names, scale_sentences
+from benchmark.show.figures.style import Style, luminance, mixed
+from benchmark.show.sections import Section, metric_names
 
 DIGITS = 6
 BY_IMAGE = ("images", "image_bpp", "image_values", "pictures", "maps")  # of a point
@@ -38,15 +38,6 @@ STEPS = 20  # between a colour and black or white
 DARK_PAGE = "#15171b"  # as `colours.css` has it
 
 
-class LegendEntry(NamedTuple):
-    """Name of a curve in legends, with its colour, marker and line in the figures."""
-
-    name: str
-    colour: str  # "#D55E00"
-    marker: str  # as matplotlib names it
-    dashes: tuple[float, ...]  # strokes and gaps in line widths
-
-
 class SourcePicture(NamedTuple):
     """A source image; its picture is a file beside the page, or `absent` says why there is none."""
 
@@ -57,13 +48,6 @@ class SourcePicture(NamedTuple):
     absent: str = ""
 
 
-class ErrorPicture(NamedTuple):
-    """Map of a decoded image: a file beside the page, and the value that few pixels exceed."""
-
-    file: str
-    reach: float
-
-
 class DecodedPicture(NamedTuple):
     """Decoded image of a stream: a file beside the page, or `absent` says why there is none."""
 
@@ -71,7 +55,8 @@ class DecodedPicture(NamedTuple):
     absent: str = ""
     failed: bool = False  # there is a stream, and decoding it failed
     limited: bool = False  # there is a stream that the page has no room for
-    maps: Mapping[str, ErrorPicture] = {}  # by the metric's column
+    # By a metric's column: the file of its map, and the value that few pixels exceed.
+    maps: Mapping[str, tuple[str, float]] = {}
 
 
 ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
@@ -98,7 +83,7 @@ class Content:
     headline: str  # sentence below it
     summary: Summary
     metrics: Sequence[Metric]  # that have values
-    legend: Mapping[str, LegendEntry]  # by label, and by name of published curves
+    legend: Mapping[str, Mapping[str, str]]  # `legend_entry` by label, or by published name
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     pictures: Mapping[ImageKey, DecodedPicture]
     sections: Mapping[str, Section]  # ranking, bd_rates, means, codecs, missing
@@ -107,6 +92,7 @@ class Content:
     shown: Sequence[str] = ()  # labels of the curves that are shown first
     alike: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names of curves equal to it
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
+    captions: Mapping[str, str] = field(default_factory=dict)  # of curves, by column
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
     crops: Sequence[Crop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
@@ -138,9 +124,6 @@ def page_data(content: Content) -> dict[str, Any]:
         "title": content.title,
         "confidence": round(100 * CONFIDENCE),
         "close": CLOSE,
-        "caveat": caveat_note(
-            grouped((why, p.label) for p in summary.points for why in p.edition.caveats)
-        ),
         "quantiles": _shorts(quantiles),
         "linear_rate": content.linear_rate,
         "most_bpp": _short(content.most_bpp) if math.isfinite(content.most_bpp) else None,
@@ -149,7 +132,7 @@ def page_data(content: Content) -> dict[str, Any]:
             "published": list(content.shown_published),
         },
         "leads": list(content.leads),
-        "measures": [_measure(metric) for metric in sorted(content.metrics, key=_rank)],
+        "measures": [_measure(content, metric) for metric in sorted(content.metrics, key=_rank)],
         "codecs": [_codec(content, label) for label in labels],
         "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
@@ -162,8 +145,7 @@ def page_data(content: Content) -> dict[str, Any]:
         "absent": list(sentences),
         "published": {
             metric.column: [
-                _published(content, curve, metric)
-                for curve in content.published.get(metric.column, ())
+                _published(content, curve) for curve in content.published.get(metric.column, ())
             ]
             for metric in content.metrics
         },
@@ -199,13 +181,13 @@ def _rank(metric: Metric) -> int:
     return FIRST.index(metric.column) if metric.column in FIRST else len(FIRST)
 
 
-def _measure(metric: Metric) -> dict[str, Any]:
+def _measure(content: Content, metric: Metric) -> dict[str, Any]:
     return {
         "column": metric.column,
         "label": metric.label,
         "name": metric_names([metric]),
         "unit": " dB" if "(dB)" in metric.label else "",
-        "note": " ".join(scale_sentences([metric])),
+        "caption": content.captions.get(metric.column, ""),
         "axis": metric.axis_label,
         "better": metric.better,
         "saturating": metric.saturating,
@@ -219,7 +201,7 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
     edition = next(p.edition for p in content.summary.points if p.label == label)
     return {
         "label": label,
-        **_legend(content.legend[label]),
+        **content.legend[label],
         "version": edition.short_version,
         "alike": list(content.alike.get(label, ())),
         "own": kind(System("", label)) == "own",
@@ -291,13 +273,14 @@ def marker_path(marker: str) -> str:
     return "".join(f"M{line}Z" for line in lines)
 
 
-def _legend(entry: LegendEntry) -> dict[str, str]:
+def legend_entry(name: str, style: Style) -> dict[str, str]:
+    """Return a curve's name in legends, its colours on either page, and its marker as a path."""
     return {
-        "name": entry.name,
-        "colour": entry.colour,
-        "colour_dark": on_dark(entry.colour),
-        "marker": marker_path(entry.marker),
-        "dashes": " ".join(f"{LINE_PX * length:.3g}" for length in entry.dashes),
+        "name": name,
+        "colour": style.colour,
+        "colour_dark": on_dark(style.colour),
+        "marker": marker_path(style.marker),
+        "dashes": " ".join(f"{LINE_PX * length:.3g}" for length in style.dashes),
     }
 
 
@@ -353,8 +336,10 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
                 "pictures": pictures,
                 "maps": [
                     {
-                        column: [of.file, _short(of.reach)]
-                        for column, of in content.pictures[point.label, setting, n].maps.items()
+                        column: [file, _short(reach)]
+                        for column, (file, reach) in content.pictures[
+                            point.label, setting, n
+                        ].maps.items()
                     }
                     for n in numbers
                 ],
@@ -363,7 +348,8 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
     return points
 
 
-def _published(content: Content, curve: SystemCurve, metric: Metric) -> dict[str, Any]:
+def _published(content: Content, curve: SystemCurve) -> dict[str, Any]:
+    metric = curve.metric
     rule, first = content.summary.protocols[metric.column], curve.points[0]
     copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
     points = []
@@ -378,7 +364,7 @@ def _published(content: Content, curve: SystemCurve, metric: Metric) -> dict[str
             }
         )
     return {
-        **_legend(content.legend[curve.name]),
+        **content.legend[curve.name],
         "protocol": first.protocol,
         "other_rule": first.protocol not in (rule, *metric.meets, UNSTATED),
         "sampled": curve.sampled,

@@ -2,7 +2,6 @@
 "use strict";
 
 page.metric = page.data.measures[0]?.column;
-page.intervalsAsked = false; // until then distribution metrics have them, as in figures
 page.first = new Set([ // keys of the curves that are not folded
   ...page.data.shown.codecs.map((place) => `codec ${place}`), ...page.data.shown.published.map((name) => `published ${name}`),
 ]);
@@ -69,34 +68,17 @@ page.series = (one, measure) => {
     points: page.drawnPoints(one.place).map((point) => {
       const mean = point.means[measure.column];
       return {
-        x: mean.bpp, y: mean.place, ends: page.by("intervals").checked && mean.ends,
+        x: mean.bpp, y: mean.place, ends: !measure.by_image && mean.ends,
         hover: page.hover(point, measure), href: point.images.length ? page.linkOf(point) : "",
       };
     }),
   };
 };
 
-page.caption = (measure, visible) => {
-  const { data } = page;
-  const measured = visible.filter((one) => !one.published);
-  const counts = [...new Set(measured.flatMap((one) => page.drawnPoints(one.place)).map((point) => point.means[measure.column].images))].sort();
-  return [
-    `${data.title}: ${measure.by_image ? "means over" : "one value of the whole set of"} ${counts.join(" or ") || 0} image${counts.at(-1) === 1 ? "" : "s"}.`,
-    measure.note,
-    page.by("intervals").checked && `Bars: ${data.confidence} % intervals over images.`,
-    measured.some(({ style }) => style.bundled && !style.name.includes("bundled"))
-      && `${visible.length > measured.length ? "Unmarked" : "All"} results are bundled with the project.`,
-    measured.some(({ style }) => style.caveats.length) && data.caveat,
-    visible.some((one) => one.published?.other_rule) && "Protocols mixed: see the details.",
-  ].filter(Boolean).join(" ");
-};
-
 page.drawCurves = () => {
   const measure = page.measure(page.metric);
   if (!measure) return;
-  if (!page.intervalsAsked) page.by("intervals").checked = !measure.by_image;
-  const visible = page.visible();
-  const series = visible.map((one) => page.series(one, measure)).reverse();
+  const series = page.visible().map((one) => page.series(one, measure)).reverse();
   // The axes reach to the highest rate of papers' comparisons, or of one's own codecs.
   const every = series.flatMap((one) => one.points);
   const inside = every.filter((one) => one.x <= (page.data.most_bpp ?? Infinity));
@@ -106,13 +88,13 @@ page.drawCurves = () => {
   const beyond = every.map((one) => one.x).filter((x) => x > Math.max(...rates));
   // As in the figures: by the values alone, not by the ends of their intervals.
   const wide = measure.wide && Math.min(...places) > 0 && Math.max(...places) > 10 * Math.min(...places);
-  const log = page.by("log-rate").checked;
+  const log = !page.data.linear_rate;
   let [low, high] = page.room(rates, log ? 0.12 : 0.04, log);
   // So that no marker is half shown.
   if (beyond.length) high = Math.min(high, Math.sqrt(Math.max(...rates) * Math.min(...beyond)));
   const values = wide ? places : [...places, ...seen.flatMap((one) => one.ends || [])];
   page.by("chart").setAttribute("aria-label", `${measure.name} against bits per pixel, ${series.length} curves`);
-  page.by("curve-caption").textContent = page.caption(measure, visible);
+  page.by("curve-caption").textContent = measure.caption;
   page.plot(page.by("chart"), {
     x: { title: "Rate (bit per pixel)", log, range: [log ? low : 0, high] },
     y: { title: measure.axis + (measure.better === "lower" ? " ↓" : ""), log: wide, range: page.room(values, wide ? 0.15 : 0.05, wide) },
@@ -131,18 +113,8 @@ page.narrow = window.matchMedia("(max-width: 760px)");
 
 page.startCurves = () => {
   const box = page.by("chart");
-  page.by("log-rate").checked = !page.data.linear_rate;
   page.segments(page.by("metric-choice"), "metric", page.data.measures.map((one) => [one.column, one.label]), page.chooseMetric);
-  page.by("log-rate").addEventListener("change", page.drawCurves);
-  page.by("intervals").addEventListener("change", () => {
-    page.intervalsAsked = true;
-    page.drawCurves();
-  });
   page.listenToChart(box, page.by("tip"));
-  // The styles know how much stands above the chart, so that its axis is seen without scrolling.
-  const place = () => document.documentElement.style.setProperty("--above-chart", `${Math.ceil(box.getBoundingClientRect().top + window.scrollY)}px`);
-  window.addEventListener("resize", place);
   if (page.metric) page.chooseMetric(page.metric);
-  place();
   new ResizeObserver(page.drawCurves).observe(box);
 };

@@ -13,9 +13,8 @@ from html import escape
 from pathlib import Path
 
 from benchmark.answer import decimals
-from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.pictures import off_rate
-from benchmark.show.bd_tables import short_name
+from benchmark.show.bd_rates import short_name
 from benchmark.show.page.content import (
     Content,
     ImageKey,
@@ -40,7 +39,7 @@ POLICY = (
 def html_text(content: Content) -> str:
     """Return the whole page; the same content gives the same text."""
     labels = content.summary.labels
-    codecs = {label: content.legend[label].name for label in labels}
+    codecs = {label: content.legend[label]["name"] for label in labels}
     links = [
         link_of(content, point.label, str(point.setting)) if len(point.image_ids) else ""
         for point in content.summary.points
@@ -49,7 +48,6 @@ def html_text(content: Content) -> str:
         "title": escape(f"{content.title}: rate, distortion and realism"),
         "dataset": escape(content.title),
         "lede": escape(content.headline),
-        "confidence": f"{100 * CONFIDENCE:.0f} %",
         "facts": "\n".join(
             f"    <div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>"
             for term, text in content.facts
@@ -126,7 +124,7 @@ def _crops(content: Content) -> str:
     for crop in content.crops:
         name, values, start, end = "original", "", "", ""
         if crop.key is not None:
-            name = content.legend[crop.key[0]].name
+            name = content.legend[crop.key[0]]["name"]
             values = _values(content, crop.key, crop.rate)
             start, end = f'<a href="{escape(link_of(content, *crop.key))}">', "</a>"
         alt = escape(

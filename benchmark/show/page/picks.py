@@ -12,7 +12,7 @@ from benchmark.facts import Facts, facts_of
 from benchmark.measure.estimate import interpolated
 from benchmark.show.page.content import ImageKey
 from benchmark.spec import CodecSpec
-from benchmark.system.text import by_key, counted
+from benchmark.system.text import by_key
 
 ALL = "all"
 MOST_SECONDS = 20.0  # of decoding, on one core
@@ -32,7 +32,6 @@ StoredRow = Mapping[str, Any]
 class Limit(NamedTuple):
     """Limits of a page's pictures; None is no limit."""
 
-    photographs: int | None
     most_bytes: int | None  # of all picture files together, originals included
     most_seconds: float | None = None  # of decoding, on one core
 
@@ -40,39 +39,32 @@ class Limit(NamedTuple):
 def limit_of(text: str) -> Limit:
     """Return the limit that `--page-images` states; raises `UsageError` for any other text.
 
-    >>> limit_of("2"), limit_of("14MB").most_bytes
-    (Limit(photographs=2, most_bytes=None, most_seconds=None), 14000000)
+    >>> limit_of("14MB"), limit_of("all")
+    (Limit(most_bytes=14000000, most_seconds=20.0), Limit(most_bytes=None, most_seconds=None))
     """
     if text == ALL:
-        return Limit(None, None)
+        return Limit(None)
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
-    if size:
-        return Limit(None, round(float(size[1]) * 1e6), MOST_SECONDS)
-    if not text.isdecimal():
-        raise UsageError(
-            f"--page-images {text!r} is neither a size (14MB), a number of photographs nor 'all'"
-        )
-    return Limit(int(text), None)
+    if not size:
+        raise UsageError(f"--page-images {text!r} is neither a size (14MB) nor 'all'")
+    return Limit(round(float(size[1]) * 1e6), MOST_SECONDS)
 
 
 def words(limit: Limit) -> str:
     """Return the limits as a part of a sentence."""
-    if limit.most_bytes is not None:
-        return f" (at most {limit.most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
-    return "" if limit.photographs is None else f" ({counted(limit.photographs, 'photograph')})"
+    if limit.most_bytes is None:
+        return ""
+    return f" (at most {limit.most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
 
 
-def in_order(
-    rows: Mapping[ImageKey, StoredRow], photographs: int | None, first: Sequence[str] = ()
-) -> list[ImageKey]:
+def in_order(rows: Mapping[ImageKey, StoredRow], first: Sequence[str] = ()) -> list[ImageKey]:
     """Return the images in the order in which the page gets their pictures.
 
     One photograph follows the other, so that every point opens into an image of the first; of
     FEW_PHOTOGRAPHS the first ROUNDS rates of each come before. Of a photograph codecs of `first`
     come before the others, and of either the points nearest to `rate_of` and RATES, of all codecs
     at one rate after the other. Photographs are in the order of their number of pictures, most
-    first, then of their size, smallest first, then of their names. `photographs` limits their
-    number; None takes all.
+    first, then of their size, smallest first, then of their names.
     """
     by_number = by_key((key[2], key) for key in rows)
 
@@ -88,7 +80,7 @@ def in_order(
 
     rounds: list[list[ImageKey]] = [[] for _ in range(ROUNDS)]
     result: list[ImageKey] = []
-    numbers = sorted(by_number, key=rank)[:photographs]
+    numbers = sorted(by_number, key=rank)
     for number in numbers:
         keys = by_number[number]
         shown = [key for label in first for key in keys if key[0] == label]

@@ -6,32 +6,14 @@ page.sight = { scale: 1, x: 0, y: 0, split: 0.5, mode: "slider", original: false
 
 page.stages = [];
 
-// The 8-bit difference times eight, limited to 255, without reading pixels, which a canvas may not
-// do for local files: the pictures are drawn as differences, then the result thrice over itself.
-page.difference = (canvas, original, decoded) => {
-  canvas.width = decoded.naturalWidth;
-  canvas.height = decoded.naturalHeight;
-  const context = canvas.getContext("2d");
-  context.globalCompositeOperation = "copy";
-  context.drawImage(original, 0, 0);
-  context.globalCompositeOperation = "difference";
-  context.drawImage(decoded, 0, 0);
-  context.globalCompositeOperation = "lighter";
-  for (let doubled = 0; doubled < 3; doubled++) context.drawImage(canvas, 0, 0);
-};
-
 // A pane of {point, at}: its picture and what is laid over it, or why there is none.
 page.stage = ({ point, at }, source, caption) => {
   const stage = page.make("div", { className: "stage" });
   const figure = page.make("figure", { className: "pane" }, stage, page.make("figcaption", {}, ...caption));
-  const one = { stage, figure, layers: [], canvas: null, over: null, map: null, handle: null };
-  // Commands, in backticks, can be copied.
-  const say = (text, kind = "absent") => stage.append(page.make("p", { className: kind }, page.make("span", {}, ...text.split("`").map((part, place) => {
-    if (place % 2 === 0) return part;
-    const copy = page.make("button", { type: "button", title: "Copy the command", textContent: part });
-    copy.addEventListener("click", () => navigator.clipboard.writeText(part).then(() => copy.classList.add("copied")));
-    return copy;
-  }))));
+  const one = { stage, figure, layers: [], over: null, map: null, handle: null };
+  // Commands are in backticks.
+  const say = (text, kind = "absent") => stage.append(page.make("p", { className: kind }, page.make("span", {},
+    ...text.split("`").map((part, place) => (place % 2 ? page.make("code", { textContent: part }) : part)))));
   if (!page.pictured(point, at)) {
     say(page.data.absent[point.pictures[at]]);
     return one;
@@ -47,19 +29,11 @@ page.stage = ({ point, at }, source, caption) => {
     return made;
   };
   const original = source.picture && layer("under", picture(source.picture, `${source.name}, original`));
-  const decoded = layer("over", picture(point.pictures[at], `${source.name}, decoded: ${page.titleOf(point)}`));
-  one.over = decoded.parentElement;
+  one.over = layer("over", picture(point.pictures[at], `${source.name}, decoded: ${page.titleOf(point)}`)).parentElement;
   const map = page.where.layer({ point, at }, source);
   if (map) one.map = layer("map", map);
   if (original) {
-    one.canvas = layer("difference", page.make("canvas", { role: "img", "aria-label": `Difference ×8, ${page.titleOf(point)}` }));
-    Promise.all([original.decode(), decoded.decode()])
-      .then(() => page.difference(one.canvas, original, decoded))
-      .catch(() => {});
-    one.handle = page.make("div", {
-      className: "handle", role: "slider", tabIndex: 0, "aria-orientation": "horizontal",
-      "aria-label": "Original to the left, decoded to the right", "aria-valuemin": "0", "aria-valuemax": "100",
-    });
+    one.handle = page.make("div", { className: "handle" });
     const tag = (side, text) => page.make("span", { className: `tag ${side}`, textContent: text });
     stage.append(one.handle, tag("left", "original"), tag("right", "decoded"));
   } else if (source.absent) say(source.absent, "absent low");
@@ -74,7 +48,7 @@ page.showSight = () => {
   // So that pixels stay on the screen's: browsers put the stage itself on a whole one.
   const whole = (value) => Math.round(value * ratio) / ratio;
   for (const one of page.stages) {
-    const kind = original && one.canvas ? "original" : one.canvas || mode === "where" ? mode : "decoded";
+    const kind = original && one.handle ? "original" : one.handle || mode === "where" ? mode : "decoded";
     if (one.map && mode === "where") one.map.src ||= one.map.dataset.map;
     one.stage.dataset.mode = kind;
     for (const layer of one.layers) {
@@ -84,10 +58,7 @@ page.showSight = () => {
     if (one.over) {
       const left = Math.round(split * one.stage.clientWidth);
       one.over.style.clipPath = kind === "slider" ? `inset(0 0 0 ${left}px)` : "none";
-      if (one.handle) {
-        one.handle.style.left = `${left}px`;
-        one.handle.setAttribute("aria-valuenow", String(Math.round(100 * split)));
-      }
+      if (one.handle) one.handle.style.left = `${left}px`;
     }
   }
   page.by("zoom-now").textContent = `${Math.round(100 * scale * ratio)} %`;
@@ -155,7 +126,6 @@ page.listenToStage = (one) => {
     return [event.clientX - box.left, event.clientY - box.top];
   };
   stage.addEventListener("pointerdown", (event) => {
-    if (event.target.closest("button")) return;
     slides = event.target === handle;
     fingers.set(event.pointerId, inStage(event));
     stage.setPointerCapture(event.pointerId);
@@ -186,12 +156,4 @@ page.listenToStage = (one) => {
     event.preventDefault();
     page.zoom(Math.exp(-event.deltaY / 400), ...inStage(event));
   }, { passive: false });
-  handle?.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -0.02, ArrowRight: 0.02, PageDown: -0.1, PageUp: 0.1 }[event.key];
-    const end = { Home: 0, End: 1 }[event.key];
-    if (step === undefined && end === undefined) return;
-    page.moveSplit(end ?? page.sight.split + step);
-    event.preventDefault();
-    event.stopPropagation();
-  });
 };

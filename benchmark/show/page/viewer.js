@@ -4,7 +4,7 @@
 page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, sort: 0, down: false };
 
 page.MODES = [
-  ["slider", "Slider"], ["flicker", "Flicker"], ["difference", "Difference ×8"], ["decoded", "Decoded"],
+  ["slider", "Slider"], ["flicker", "Flicker"], ["decoded", "Decoded"],
   ...(page.data.maps.length ? [["where", "Where"]] : []),
 ];
 page.FLICKER_MS = 600;
@@ -295,9 +295,8 @@ page.viewer.hold = (held) => {
 page.viewer.KEYS = {
   s: () => page.viewer.setMode("slider"),
   f: () => page.viewer.setMode("flicker"),
-  d: () => page.viewer.setMode("difference"),
   v: () => page.viewer.setMode("decoded"),
-  w: () => page.data.maps.length && (page.sight.mode === "where" ? page.where.next() : page.viewer.setMode("where")),
+  w: () => page.data.maps.length && page.viewer.setMode("where"),
   o: () => page.viewer.hold(true),
   n: () => page.viewer.nextImage(1),
   p: () => page.viewer.nextImage(-1),

@@ -60,8 +60,3 @@ page.where.choose = (column) => {
   page.where.column = column;
   page.viewer.show(false);
 };
-
-page.where.next = () => {
-  const columns = page.data.maps.map((one) => one.column);
-  page.where.choose(columns[(columns.indexOf(page.where.column) + 1) % columns.length]);
-};

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.panel import Panel, SystemCurve, measured_panel
+from benchmark.compare.system_curve import Panel, SystemCurve, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
@@ -20,19 +21,19 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
-from benchmark.show.bd_tables import headline
-from benchmark.show.figures.choice import choose, frame_of, renamed
+from benchmark.show.absences import not_shown
+from benchmark.show.bd_rates import headline
+from benchmark.show.figures.choice import choose, most_rate, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
-from benchmark.show.means import not_shown
-from benchmark.show.page.content import Content, LegendEntry
+from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
-from benchmark.show.page.maps import mapped_metrics
+from benchmark.show.page.page_maps import mapped_metrics
+from benchmark.show.page.page_pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.show.page.picks import limit_of
-from benchmark.show.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
+from benchmark.show.report.dataset_report import Report
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
-from benchmark.show.report.report import Report
-from benchmark.show.sections import capitalised
+from benchmark.show.sections import capitalised, curves_note, images_of, scale_sentences
 from benchmark.system.atomic import write_files
 
 
@@ -72,13 +73,12 @@ def write_page(
     if isinstance(sources, str):
         say(sources)
     title = profile(stored.name).title
-    panels = renamed(_panels(of, report))
-    published = {panel.metric.column: panel.published for panel in panels}
+    title = title[:1].upper() + title[1:]
+    panels = dict(zip(report.measured, renamed(_panels(of, report)), strict=True))
+    published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
     named = [*report.named, report.anchor] if report.named else ()
-    at_first = panels
-    if not of.published:
-        at_first = [panel._replace(curves=panel.measured) for panel in panels]
-    choice = choose(at_first, report.anchor, named)
+    shown_first = [[c for c in of_m if c.measured or of.published] for of_m in panels.values()]
+    choice = choose(shown_first, report.anchor, named)
     shown = choice.labels
     mapped = mapped_metrics(report.measured)
     command = command or f"bench report --dataset {of.dataset} --page"
@@ -89,9 +89,9 @@ def write_page(
     line = headline(report.ranking, summary.images, names_of(summary), report.named)
     content = Content(
         dataset=stored.name,
-        title=title[:1].upper() + title[1:],
+        title=title,
         summary=summary,
-        metrics=[panel.metric for panel in panels if not few_images(panel)],
+        metrics=[metric for metric, panel in panels.items() if not few_images(panel)],
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
@@ -102,6 +102,7 @@ def write_page(
             for label in summary.labels
             if label == report.anchor or label.partition(":")[0] in reference_codecs()
         ],
+        captions={of[0].metric.column: _caption(title, of) for of in choice.of([*panels.values()])},
         leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(capitalised, not_shown(summary))]),
         shown=shown,
@@ -110,7 +111,7 @@ def write_page(
         crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
         published=published,
         linear_rate=linear,
-        most_bpp=frame_of(panels).most,
+        most_bpp=most_rate(chain(*panels.values())),
         map_scales={metric_named(name).column: map_scale(name) for name in mapped},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
@@ -126,29 +127,40 @@ def write_page(
 
 def _panels(of: Experiment, report: Report) -> list[Panel]:
     """Return measured curves of every metric, and the published ones that a reader may add."""
-    summary, name, panels = report.stored.summary, report.stored.name, []
+    summary, name, panels = report.stored.summary, report.stored.name, list[Panel]()
     points = [] if of.published else list(read_points(of.results))
     for metric in report.measured:
-        panel = measured_panel(summary, metric)
         rule = summary.protocols[metric.column]
         curves = []
         with suppress(UsageError):
             check_same_images(name, images_in(summary, metric), summary.pooled)
-            curves = [c for c in published_curves(points, name, metric) if c.protocols[0] == rule]
+            curves = [c for c in published_curves(points, name, metric) if c.protocol == rule]
         if of.published and metric.column in report.overlays:
             curves = [*report.overlays[metric.column].compatible]
-        panels.append(panel._replace(curves=(*panel.curves, *curves)))
+        panels.append([*measured_curves(summary, metric), *curves])
     return panels
+
+
+def _caption(title: str, panel: Panel) -> str:
+    metric = panel[0].metric
+    over = f"one value of the whole set of {images_of([panel])}"
+    sentences = [
+        f"{title}: {over if metric.of_sets else f'means over {images_of([panel])}'}.",
+        *scale_sentences([metric]),
+        "Bars: 95 % intervals over images." if metric.of_sets else "",
+        curves_note(panel),
+    ]
+    return " ".join(filter(None, sentences))
 
 
 def _legend(
     summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
-) -> dict[str, LegendEntry]:
+) -> dict[str, dict[str, str]]:
     curves = [curve for result in published.values() for curve in result]
     looks = styles([*summary.labels, *(curve.system.label for curve in curves)])
     short = names_of(summary)
-    result = {curve.name: LegendEntry(curve.name, *looks[curve.system.label]) for curve in curves}
-    return result | {label: LegendEntry(short[label], *looks[label]) for label in summary.labels}
+    result = {curve.name: legend_entry(curve.name, looks[curve.system.label]) for curve in curves}
+    return result | {label: legend_entry(short[label], looks[label]) for label in summary.labels}
 
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
+from benchmark.compare.anchor import with_anchor
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.panel import with_anchor
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -21,7 +21,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of, reference_codecs
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
-from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end, shown
+from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
@@ -32,9 +32,9 @@ from benchmark.rows.stored import stored_dataset
 from benchmark.rows.systems import is_users, label_of, measured_names, short_names
 from benchmark.rows.variants import divided, pairs_of
 from benchmark.rows.versions import BUNDLED
-from benchmark.show.bd_tables import LONGEST_LIST
-from benchmark.show.figures.maps import above, add_bar, coloured
-from benchmark.show.figures.pictures import Box, PictureTile, draw_pictures, most_different
+from benchmark.show.bd_rates import LONGEST_LIST
+from benchmark.show.figures.coloured_maps import above, add_bar, coloured
+from benchmark.show.figures.picture_sheet import Box, PictureTile, draw_pictures, most_different
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import CAVEAT, brief, marked
@@ -80,14 +80,6 @@ def crops_of(
     if min(left, top) < 0 or min(width, height) < 1:
         raise UsageError(f"--box {box!r} is not of the form LEFT,TOP,WIDTH,HEIGHT")
     return (Crop(image or (crops[0].image if crops else ""), (left, top, width, height)),)
-
-
-class AtRate(NamedTuple):
-    """Rows of one photograph by codec: those that show a codec at a rate, and the others."""
-
-    chosen: Mapping[str, StreamRow]
-    far: ByCodec
-    rate: float  # bpp
 
 
 class View(NamedTuple):
@@ -176,11 +168,11 @@ def draw_maps(
         values = dict(tile.values)
         if values[views.metric.label] is None:
             values[views.metric.label] = metric.compare(prepared, view.pixels[label])
-        values["this part"] = float(shown(np.nanmean(cut[label], dtype=np.float64), scale))
+        part = metric.of_map(float(np.nanmean(cut[label], dtype=np.float64)))
+        values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
         both = above(tile.pixels, coloured(cut[label], scale, end))
         tiles.append(tile._replace(pixels=both, values=values))
-    mean = "root mean square" if scale.root else "mean"
-    below = f"Below each: {scale.label}, and its {mean} in this part."
+    below = f"Below each: {scale.label}, and the metric of this part."
     caption = brief(_caption(views, tiles), below)
     drawing = draw_pictures(tiles, len(tiles), caption)
     add_bar(drawing.figure, scale, end)
@@ -229,7 +221,8 @@ def _views(
         image = _image(crop.image, by_image) or _most_different(by_image, metric)
         bpp = crop.bpp or next(iter(rates), None)
         picture = read_image(files[image], flatten=True).pixels
-        chosen, far, rate = _at_rate(by_image[image], bpp)
+        chosen, rate = _at_rate(by_image[image], bpp)
+        far = {label: of for label, of in by_image[image].items() if label not in chosen}
         pixels, failed = _decoded(chosen, contents)
         lacking += [*_too_far(far, rate, of.dataset), *failed]
         if len(pixels) < 2:
@@ -259,7 +252,7 @@ def _caption(views: Views, tiles: Sequence[PictureTile]) -> str:
 
 def _none_drawn(figure: str, views: Views) -> PaperFigure:
     why, *more = views.sentences
-    return PaperFigure(None, (f"no {figure}: {why}", *more), (why, *more))
+    return PaperFigure(None, (f"no {figure}: {why}", *more))
 
 
 def _order(labels: Iterable[str], most: int | None) -> list[str]:
@@ -285,20 +278,20 @@ def _most_different(by_image: Mapping[str, ByCodec], metric: Metric) -> str:
 
     def spread(image: str) -> tuple[int, float, str]:
         rows = by_image[image]
-        values = (row.get(metric.column) for row in _at_rate(rows, None).chosen.values())
+        values = (row.get(metric.column) for row in _at_rate(rows, None)[0].values())
         known = [value for value in values if value is not None] or [0.0]
         return len(rows), max(known) - min(known), image
 
     return max(by_image, key=spread)
 
 
-def _at_rate(rows: ByCodec, bpp: float | None) -> AtRate:
+def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], float]:
     """Choose the rows that show each codec at a rate; by default at one that most are shown at."""
     rates = {name: [row["bpp"] for row in of] for name, of in rows.items()}
     rate = bpp or matched_rate(rates)
     places = {name: nearest(of, rate) for name, of in rates.items()}
     chosen = {name: rows[name][place] for name, place in places.items() if place is not None}
-    return AtRate(chosen, {n: of for n, of in rows.items() if n not in chosen}, rate)
+    return chosen, rate
 
 
 def _without_streams(

@@ -34,7 +34,6 @@ class PaperFigure(NamedTuple):
 
     drawing: Drawing | None
     sentences: tuple[str, ...] = ()
-    why: tuple[str, ...] = ()  # there is no drawing: the reasons, in words that name no figure
 
 
 def every_metric_name() -> tuple[str, ...]:
@@ -102,7 +101,7 @@ def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> li
             f"{name}.details.md": markdown(text),
         }
         if drawing.table is not None:
-            files[f"{name}.tex"] = latex(drawing.table, {})
+            files[f"{name}.tex"] = latex(drawing.table)
     written = (folder / f"{name}.details.md").is_file()
     if not written and (own := next((file for file in files if (folder / file).exists()), None)):
         raise StoreError(

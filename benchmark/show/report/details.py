@@ -10,33 +10,31 @@ from benchmark.compare.bd import Ranking
 from benchmark.metrics.metric import Metric
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults
-from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.rows.systems import chosen_on, trained_on
-from benchmark.show.bd_tables import headline, ranking_heading, ranking_table
+from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Edition, Summary
+from benchmark.rows.systems import chosen_on, trained_on, training
+from benchmark.show.absences import absent_table, not_shown
+from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
-from benchmark.show.means import (
-    FEW_NOTE,
-    NETWORK_HEADERS,
-    absent_table,
-    not_shown,
-    training_cells,
-)
+from benchmark.show.means_table import FEW_NOTE
 from benchmark.show.sections import (
-    Links,
     Part,
-    Picture,
     Section,
+    block,
     capitalised,
     made_by,
     markdown,
     section,
 )
 from benchmark.show.table import Table
-from benchmark.system.text import counted
+from benchmark.system.text import counted, markdown_text
 
 DRAWS_NOTE = (
     "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
     "the mean over drawings."
+)
+NETWORK_HEADERS = (
+    *("work (kMAC/px)", "training (10^15 MAC)"),
+    *("optimiser", "steps of a network"),
 )
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
 SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
@@ -179,7 +177,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "tuned_for": edition.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
         **{name: _mean_of(summary, edition.label, name) for name in COSTS},
-        "training": dict(zip(NETWORK_HEADERS, training_cells(edition), strict=True)),
+        "training": dict(zip(NETWORK_HEADERS, _training_cells(edition), strict=True)),
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
@@ -187,6 +185,14 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "realism_chosen_on": " by ".join(chosen_on(edition.label) or ()),
         "command": edition.command,
     }
+
+
+def _training_cells(edition: Edition) -> tuple[str, str, str, str]:
+    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
+    kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
+    if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
+        return ("", "", "", "")
+    return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
 
 
 def details_text(
@@ -262,46 +268,44 @@ def report_text(
     pictures += [*drawings][:SHOWN_FIGURES] if "curves" not in pictures else []
     pictures = list(dict.fromkeys(pictures))
     others = [name for name in drawings if name not in pictures]
-    parts: list[Part] = [
-        headline(ranking, summary.images, names, named),
-        *map(capitalised, not_shown(summary)),
-        Links(about, {"details": "details.md"}),
-        f"{ranking_heading(ranking, names)}:",
-        table._replace(rows=table.rows[:LONGEST_RANKING]),
+    links = {name: f"{name}.png" for name in others} | {name: name for name in tables}
+    beside = ", ".join(f"[{name}]({file})" for name, file in links.items())
+    more = len(table.rows) - LONGEST_RANKING
+    blocks = [
+        f"# {markdown_text(title)}",
+        block(headline(ranking, summary.images, names, named)),
+        *map(block, map(capitalised, not_shown(summary))),
+        f"{markdown_text(about)}[details](details.md).",
+        block(f"{ranking_heading(ranking, names)}:"),
+        block(table._replace(rows=table.rows[:LONGEST_RANKING])),
+        f"And {more} more in bd_rate.csv." if more > 0 else "",
+        *(f"![{name}]({name}.png)\n\n{block(drawings[name].caption)}" for name in pictures),
+        "" if pictures else "No points can be drawn.",
+        block([*remarks]),
+        f"Beside it: {beside}." if beside else "",
+        block(made_by(command)),
     ]
-    if (more := len(table.rows) - LONGEST_RANKING) > 0:
-        parts.append(f"And {more} more in bd_rate.csv.")
-    parts += [Picture(name, drawings[name].caption) for name in pictures]
-    if not pictures:
-        parts.append("No points can be drawn.")
-    parts.append([*remarks])
-    if links := {name: f"{name}.png" for name in others} | {name: name for name in tables}:
-        parts.append(Links("Beside it: ", links))
-    return markdown(section("report", title, *parts, made_by(command)))
+    return "\n\n".join(text.rstrip("\n") for text in blocks if text) + "\n"
 
 
 def page_sections(
     summary: Summary,
     ranking: Ranking,
-    deltas: tuple[Table, Table] | str,
+    deltas: Table | str,
     means: Table,
     absent: Sequence[Absent],
 ) -> dict[str, Section]:
-    """Return what a page shows of a report, by kind. deltas: tables, or why there are none."""
-    rates: list[Part] = [deltas] if isinstance(deltas, str) else []
+    """Return what a page shows of a report, by kind. deltas: of BD-rates, or why there are none."""
+    rates: Part = deltas
     if not isinstance(deltas, str):
-        titles = ("BD-rates in every metric", "BD-rates in detail")
-        rates += [
-            section(f"bd_rates_{place}", title, table, folded=True)
-            for place, (title, table) in enumerate(zip(titles, deltas, strict=True))
-        ]
+        rates = section("bd_rates_detail", "BD-rates in every metric", deltas, folded=True)
     heading = ranking_heading(ranking, names_of(summary))
     missing = absent_table(absent) if absent else "Nothing failed or is left out."
     known = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),
-        section("bd_rates", "BD-rates", *rates),
+        section("bd_rates", "BD-rates", rates),
         section("means", "All points", means),
         section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),
         section("missing", "Failed and left out", missing),
     )
-    return {of.heading.kind: of for of in known}
+    return {of.kind: of for of in known}

@@ -1,94 +1,181 @@
-"""Decoded pictures as PNG files under readable names.
+"""Decoded pictures of stored rows as PNG files under readable names.
 
 Only the pixels that were scored are written: their sha256 is that of the row, or there is no file.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from PIL.Image import fromarray
+from polars import col
 
+from benchmark.answer import Absent, Answer, Column
+from benchmark.codec import Setting
+from benchmark.compare.match import FARTHEST
 from benchmark.datasets.image import read_image
-from benchmark.errors import ImageRefused
+from benchmark.errors import ImageRefused, UnknownName, UsageError
+from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
-from benchmark.measure.record import Failure, Progress
+from benchmark.measure.record import Progress
+from benchmark.measure.request import parse_points
+from benchmark.registry import ALIASES, CODECS
+from benchmark.rows.codecs import why_no_stream, why_not_run
+from benchmark.rows.comparable import shown
 from benchmark.rows.packs.contents import DatasetContents
-from benchmark.show.report.chosen_pictures import StoredPicture
+from benchmark.rows.stored import rows_of_codecs
+from benchmark.rows.systems import known_names, label_of
+from benchmark.rows.variants import measured_place
+from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
-from benchmark.system.text import utf8
+from benchmark.system.text import by_key, counted, utf8
 
+MOST_NAMES = 30  # in a message
+FAILED = "they failed when they were measured; `bench report` has the reasons"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
 LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
 
+Row = Mapping[str, Any]
 
-class ExportedPictures(NamedTuple):
-    """Outcome of an export."""
 
-    files: Mapping[str, StoredPicture]  # of the pictures asked for that are in the folder now
-    written: int  # of them; the others were there before with these pixels
-    failures: tuple[Failure, ...]  # streams that decode to other pixels than the scored, or none
-    absent: Mapping[str, int]  # number of pictures by what this machine lacks to decode them
+def choose_pictures(
+    contents: DatasetContents,
+    name: str,
+    dataset: str,
+    codecs: str = "all",
+    *,
+    images: Sequence[str] = (),
+    limit: int | None = None,
+    points: Sequence[str] = (),
+    bpp: float | None = None,
+) -> tuple[list[Row], list[Absent]]:
+    """Choose rows of each codec variant's edition, ordered by image, codec and setting.
+
+    name: of the dataset, or of a part of it such as clic2020:mobile. dataset: as `bench run` takes
+    it, a name or a folder of images. codecs: "all" leaves out those that code nothing. images:
+    names, with or without their files' suffix. limit: only the first images by name. points:
+    `parse_points`; with codecs "all", only codecs with a point. bpp: of each codec and image, the
+    setting of the nearest rate alone. Raises `UsageError` for what no row has: another codec,
+    image, setting or value. Returns rows that can be decoded, and the others with reasons.
+    """
+    rows = _of_images(_rows(contents, name, codecs), images, limit)
+    absent: Counter[str] = Counter()
+    kept = []
+    for row in _at_points(rows, points, codecs == "all"):
+        spec = CodecSpec.of_row(row)
+        if row["status"] != "ok":
+            absent[FAILED] += 1
+        elif not contents.codecs.decoder_of(spec):
+            absent[why_not_run(spec)] += 1
+        else:
+            kept.append(row)
+    if bpp is not None:
+        kept, far = _of_rate(kept, contents, bpp)
+        if far:
+            labels = ", ".join(sorted({_label(row) for row in far}))
+            reason = f"no stored rate within a factor of {FARTHEST:g} of {bpp:g} bpp"
+            absent[f"{reason} ({labels})"] = len(far)
+    place = measured_place(contents.store.folder.parent, dataset)
+    lacking = [row for row in kept if not contents.has_picture(row)]
+    for recorded in (True, False):
+        if mine := [row for row in lacking if bool(row["recorded"]) == recorded]:
+            labels_of = {_label(row): CodecSpec.of_row(row).text for row in mine}
+            specs = {label if label in ALIASES else text for label, text in labels_of.items()}
+            absent[why_no_stream(recorded, sorted(specs), place, points)] = len(mine)
+    return [row for row in kept if contents.has_picture(row)], _absent(absent)
 
 
 def export_pictures(
     folder: Path,
-    pictures: Sequence[StoredPicture],
+    rows: Sequence[Row],
     contents: DatasetContents,
     device: Device,
     jobs: int,
     report: Callable[[Progress], None],
-) -> ExportedPictures:
+) -> Answer:
     """Write the pictures that are not in the folder yet, in place of files of other content.
 
     device and jobs: see `reconstruct_all`. `report` is called with the state while streams are
-    decoded. Raises `StoreError` if the folder cannot be written.
+    decoded. The answer's code is 1 if a stream decodes to other pixels than the scored, or none.
+    Raises `StoreError` if the folder cannot be written.
     """
-    names = picture_names(pictures)
-    pairs = zip(names, pictures, strict=True)
-    files = {name: picture for name, picture in pairs if _is_there(folder / name, picture)}
+    names = picture_names(rows)
+    pairs = zip(names, rows, strict=True)
+    files = {name: row for name, row in pairs if _is_there(folder / name, row)}
     before, missing = len(files), [n for n, name in enumerate(names) if name not in files]
-    failures: list[Failure] = []
-    absent = Counter[str]()
-    for result in reconstruct_all([pictures[n].row for n in missing], contents, device, jobs):
+    wrong = list[Absent]()
+    unable = Counter[str]()
+    for result in reconstruct_all([rows[n] for n in missing], contents, device, jobs):
         if result is not None:
-            picture, name = pictures[missing[result[0]]], names[missing[result[0]]]
+            row, name = rows[missing[result[0]]], names[missing[result[0]]]
             if not isinstance(pixels := result[1], Failed):
                 fromarray(pixels).save(png := BytesIO(), "PNG")
                 write_files(folder, {name: png.getvalue()}, what="pictures")
-                files[name] = picture
+                files[name] = row
             elif pixels.stage == "load":
-                absent[f"{picture.label}: {pixels.reason}"] += 1
+                unable[f"{_label(row)}: {pixels.reason}"] += 1
             else:
-                failures.append(_failure(picture, pixels, device))
-        report(Progress(len(files) - before + len(failures) + absent.total(), len(failures)))
-    shown = {name: files[name] for name in names if name in files}
-    return ExportedPictures(shown, len(files) - before, tuple(failures), absent)
+                cell = f"{_label(row)} {_setting(row)} {row['image']}"
+                wrong.append(Absent(cell, f"not written: {_why(row, pixels, device)}"))
+        report(Progress(len(files) - before + len(wrong) + unable.total(), len(wrong)))
+    there = [files[name] for name in names if name in files]
+    return Answer(
+        [{"codec": label, "rates": of} for label, of in _rates(there).items()],
+        [Column("codec"), Column("rates")],
+        f"{folder}: {len(files) - before} pictures written, {before} were there before",
+        [*wrong, *_absent(unable)],
+        {"folder": str(folder), "images": [name for name in names if name in files]},
+        int(bool(wrong)),
+    )
 
 
-def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
+def picture_names(rows: Sequence[Row]) -> list[str]:
     """Return the pictures' file names, valid on every system and distinct where case is ignored.
 
     kodim03__ours_beta=3.84__q=2__0.384bpp.png: image, codec variant, setting, rate.
     """
+    texts = [(stem(row["image"]), _label(row), str(_setting(row))) for row in rows]
     names = [
-        "__".join([*map(_part, (it.image, it.label, str(it.setting))), f"{it.row['bpp']:.3f}bpp"])
-        for it in pictures
+        "__".join([*map(_part, of), f"{row['bpp']:.3f}bpp"])
+        for of, row in zip(texts, rows, strict=True)
     ]
     counts = Counter(name.casefold() for name in names)
-    cells = [sha256(utf8(picture.row["cell"])).hexdigest()[:8] for picture in pictures]
+    cells = [sha256(utf8(row["cell"])).hexdigest()[:8] for row in rows]
     return [
         f"{name}__{cell}.png" if counts[name.casefold()] > 1 else f"{name}.png"
         for name, cell in zip(names, cells, strict=True)
     ]
+
+
+def stem(image: str) -> str:
+    """Return an image's name without its file's suffix.
+
+    >>> stem("mobile/IMG_1.v2.png"), stem("kodim03")
+    ('mobile/IMG_1.v2', 'kodim03')
+    """
+    return str(PurePosixPath(image).with_suffix(""))
+
+
+def _label(row: Row) -> str:
+    return label_of(row["codec"], row["variant"])
+
+
+def _setting(row: Row) -> Setting:
+    return Setting(row["setting_name"], row["setting_value"])
+
+
+def _absent(counts: Mapping[str, int]) -> list[Absent]:
+    return [Absent(counted(count, "picture"), reason) for reason, count in counts.items()]
 
 
 def _part(text: str) -> str:
@@ -103,18 +190,97 @@ def _part(text: str) -> str:
     return safe
 
 
-def _is_there(path: Path, picture: StoredPicture) -> bool:
+def _is_there(path: Path, row: Row) -> bool:
     with suppress(ImageRefused):
-        return path.exists() and (
-            pixels_sha256(read_image(path).pixels) == picture.row["decoded_sha256"]
-        )
+        return path.exists() and pixels_sha256(read_image(path).pixels) == row["decoded_sha256"]
     return False
 
 
-def _failure(picture: StoredPicture, failed: Failed, device: Device) -> Failure:
-    reason, made_on = failed.reason, picture.row["device"]
+def _why(row: Row, failed: Failed, device: Device) -> str:
+    made_on = row["device"]
     if failed.stage == "verify" and made_on != device:
-        reason += f" on {made_on}, which this machine does not use"
-    return Failure(
-        f"{picture.label} {picture.setting} {picture.row['image']}", failed.stage, reason
-    )
+        return f"{failed.reason} on {made_on}, which this machine does not use"
+    return failed.reason
+
+
+def _rates(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the settings and rates of rows by codec variant, in words."""
+    result = {}
+    for label, alike in by_key((_label(row), row) for row in rows).items():
+        bpp = [row["bpp"] for row in alike]
+        span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
+        settings = ", ".join(map(str, sorted({*map(_setting, alike)})))
+        result[label] = f"{span} bpp at {settings}"
+    return result
+
+
+def _rows(contents: DatasetContents, name: str, codecs: str) -> list[Row]:
+    table = contents.table
+    if codecs == "all":
+        null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
+        table = table.filter(~col("codec").is_in(null))
+    table = shown(rows_of_codecs(table, codecs, name.partition(":")[2]))
+    if table.height == 0:
+        raise UsageError(
+            f"{contents.store.folder} has no rows of {name}: measure some with `bench run`"
+        )
+    rows = table.rows(named=True)
+    return sorted(rows, key=lambda row: (row["image"], _label(row), *_setting(row), row["cell"]))
+
+
+def _of_images(rows: Sequence[Row], images: Sequence[str], limit: int | None) -> list[Row]:
+    names = list(dict.fromkeys(row["image"] for row in rows))
+    known = {stem(name): name for name in names} | {name: name for name in names}
+    for name in images:
+        if name not in known:
+            near = get_close_matches(name, known, n=5)
+            few = [*map(stem, names)] if len(names) <= MOST_NAMES else near
+            typed = [known.replace(",", r"\,") for known in few]
+            raise UnknownName("image with results", name, typed)
+    wanted = ([known[name] for name in images] or names)[:limit]
+    return [row for row in rows if row["image"] in wanted]
+
+
+def _at_points(rows: Sequence[Row], asked: Sequence[str], every: bool) -> list[Row]:
+    """Return the rows at these points. every: of all codecs, of which others have none then."""
+    points = parse_points(asked)
+    named = [(row, {row["codec"], _label(row), CodecSpec.of_row(row).text}) for row in rows]
+    for (codec, setting), values in points.items():
+        of_codec = [_setting(row) for row, names in named if codec in names]
+        if not of_codec:
+            variants = ((row["codec"], row["variant"]) for row in rows)
+            raise UnknownName("codec with results", codec, known_names(variants))
+        stored = {known.value for known in of_codec if known.name == setting}
+        if not stored:
+            raise UnknownName(f"setting of {codec}", setting, {known.name for known in of_codec})
+        for value in values:
+            if value not in stored:
+                at = ", ".join(f"{known:g}" for known in sorted(stored))
+                raise UsageError(f"{codec} has no results at {setting}={value:g}, but at {at}")
+    kept = []
+    for row, names in named:
+        own = [key for key in points if key[0] in names]
+        wanted = {of for key in own if key[1] == row["setting_name"] for of in points[key]}
+        if row["setting_value"] in wanted or not (own or (points and every)):
+            kept.append(row)
+    return kept
+
+
+def _of_rate(
+    rows: Sequence[Row], contents: DatasetContents, bpp: float
+) -> tuple[list[Row], list[Row]]:
+    """Return the nearest rows of each image and codec, and those whose nearest is far off.
+
+    Rows without a stream count only where the codec and image have none near the rate that has one.
+    """
+
+    def distance(row: Row) -> tuple[bool, float]:
+        ratio = abs(math.log(row["bpp"] / bpp))
+        return ratio > math.log(FARTHEST) or not contents.has_picture(row), ratio
+
+    groups = by_key(((row["image"], CodecSpec.of_row(row).text), row) for row in rows)
+    near: list[Row] = []
+    far: list[Row] = []
+    for row in (min(group, key=distance) for group in groups.values()):
+        (far if distance(row)[1] > math.log(FARTHEST) else near).append(row)
+    return near, far

@@ -92,7 +92,6 @@ CSVS = {"cell": table((0.1, LONG)), "twice": "file,file\na,b", "no text": b"\xff
 PLACED = {  # where a verb finds a file without its name on the command line, and what it may be
     "doctor": ("{}/runs/x.json", JSONS),
     "published list": ("results/published/a.json", JSONS),
-    "figures crdr": ("results/published/complexity.csv", CSVS),
     "report": ("out/report.json", JSONS),
     "figures rd": ("x.toml", TOMLS),
     "train": ("x.toml", TOMLS),
@@ -100,7 +99,6 @@ PLACED = {  # where a verb finds a file without its name on the command line, an
 }
 WORDS = READS | {
     "figures rd": ("figures", "rd", "x.toml", "--out", "out"),
-    "figures crdr": ("figures", "crdr", "--results", "results", "--only", "complexity"),
     "train": ("train", "--recipe", "x.toml", "--data", "photos", "--out", "trained", "--check"),
     "run": ("run", "--codecs", "folder:path=sent", "--dataset", "photos", "--metrics", "psnr"),
 }

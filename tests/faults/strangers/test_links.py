@@ -52,7 +52,7 @@ def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
     linked = (tmp_path / "results" if place in OF_RESULTS else dataset) / place
     linked.mkdir(parents=True, exist_ok=True)
     mine = shutil.copytree(linked, tmp_path / "mine")
-    for name in ("bd_rate.tex", "rd.pdf", "rd.tex", "crops.tex"):
+    for name in ("bd_rate.md", "rd.pdf", "rd.tex", "crops.tex"):
         (mine / name).write_text("by hand")
     shutil.rmtree(linked)
     linked.symlink_to(mine, target_is_directory=True)

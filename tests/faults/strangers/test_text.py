@@ -102,7 +102,7 @@ def test_a_terminal_is_not_steered_by_any_text(text):
 @given(st.text(alphabet=st.characters(codec="utf-8")))
 def test_any_text_is_one_line_of_latex_markdown_and_a_table(text):
     table = Table(("codec", "bpp"), ((text, "1"),), 1, (text,))
-    for written, lines in ((latex(table, {}), 9), (markdown(table), 5), (plain(table), 3)):
+    for written, lines in ((latex(table), 9), (markdown(table), 5), (plain(table), 3)):
         assert len(written.splitlines()) == lines
     commands = set(re.findall(r"\\([a-zA-Z]+)", escape_latex(text)))
     ours = ("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater")

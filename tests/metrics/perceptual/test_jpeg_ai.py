@@ -7,14 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.ndimage import correlate1d
 
 from benchmark import registry
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.jpeg_ai import CVVDP, FSIM, IWSSIM, NLPD, PSNRHVSM, VIF, luma
+from benchmark.metrics.jpeg_ai import CVVDP, FSIM, IWSSIM, NLPD, PSNRHVSM
 from support.metrics.cases import value as value_of
 
-ALL = pytest.mark.parametrize("metric", [VIF, FSIM, IWSSIM, NLPD, PSNRHVSM, CVVDP])
+ALL = pytest.mark.parametrize("metric", [FSIM, IWSSIM, NLPD, PSNRHVSM, CVVDP])
 
 
 def needs(*packages):
@@ -48,7 +47,7 @@ def handed(monkeypatch):
         return torch.tensor(1.5)
 
     cvvdp = SimpleNamespace(predict=lambda *images, **options: (give(*images, **options), {}))
-    of_piq = ("vif_p", "fsim", "information_weighted_ssim")
+    of_piq = ("fsim", "information_weighted_ssim")
     packages = {
         "piq": dict.fromkeys(of_piq, give),
         "pyiqa": {"create_metric": lambda name, device: give if name == "nlpd" else None},
@@ -57,7 +56,7 @@ def handed(monkeypatch):
     }
     for name, functions in packages.items():
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(**functions))
-    releases = dict(metric.release for metric in (VIF, NLPD, PSNRHVSM, CVVDP))
+    releases = dict(metric.release for metric in (FSIM, NLPD, PSNRHVSM, CVVDP))
     monkeypatch.setattr(registry, "find_spec", lambda name: object())
     monkeypatch.setattr("importlib.metadata.version", releases.__getitem__)
     return calls
@@ -66,7 +65,7 @@ def handed(monkeypatch):
 @pytest.mark.parametrize(
     ("metric", "least", "expected"),
     [
-        *((VIF, 41, 1.5), (FSIM, 16, 1.5), (IWSSIM, 161, 1.0)),  # never above 1
+        *((FSIM, 16, 1.5), (IWSSIM, 161, 1.0)),  # never above 1
         *((NLPD, 64, 1.5), (PSNRHVSM, 8, 1.5), (CVVDP, 16, 1.5)),
     ],
 )
@@ -112,38 +111,6 @@ def value(metric, pixels):
     return value_of(metric(), *pair(pixels))
 
 
-def vifp(source, decoded):
-    """VIF in the pixel domain by the authors' formula, in float64."""
-    above = below = 0.0
-    for scale in range(1, 5):
-        size = 2 ** (5 - scale) + 1
-        window = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * (size / 5) ** 2))
-        window /= window.sum()
-
-        def smooth(image, window=window, half=size // 2):
-            result = correlate1d(correlate1d(image, window, 0), window, 1)
-            return result[half:-half, half:-half]
-
-        if scale > 1:
-            source, decoded = smooth(source)[::2, ::2], smooth(decoded)[::2, ::2]
-        means = smooth(source), smooth(decoded)
-        of_source = np.maximum(smooth(source**2) - means[0] ** 2, 0)
-        of_decoded = np.maximum(smooth(decoded**2) - means[1] ** 2, 0)
-        gain = (smooth(source * decoded) - means[0] * means[1]) / (of_source + 1e-10)
-        noise = of_decoded - gain * (smooth(source * decoded) - means[0] * means[1])
-        noise = np.where(gain < 0, of_decoded, noise)
-        gain, noise = np.maximum(gain, 0), np.maximum(noise, 1e-10)
-        above += np.log10(1 + gain**2 * of_source / (noise + 2)).sum()
-        below += np.log10(1 + of_source / 2).sum()
-    return above / below
-
-
-@needs("piq", "torch")
-def test_vif_is_the_authors_formula(coffee):
-    source, decoded = pair(coffee)
-    assert value(VIF, coffee) == pytest.approx(vifp(luma(source), luma(decoded)), rel=1e-4)
-
-
 @pytest.mark.slow
 @needs("piq", "pyiqa", "torch")
 def test_fsim_is_that_of_another_implementation(coffee):
@@ -174,7 +141,7 @@ def test_cvvdp_falls_below_ten_with_the_noise(coffee):
     assert 5 < value(CVVDP, coffee) < 9.9
 
 
-@pytest.mark.parametrize("metric", [VIF, FSIM, IWSSIM])
+@pytest.mark.parametrize("metric", [FSIM, IWSSIM])
 def test_a_flat_source_has_no_value_whatever_its_colour(metric, handed):
     coloured = np.tile(np.uint8([10, 200, 30]), (176, 176, 1))
     with pytest.raises(NotMeasurable, match="needs a source that is not flat"):

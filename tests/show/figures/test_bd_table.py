@@ -5,13 +5,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.curves import Delta
+from benchmark.compare.bd import compare
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import excluded
-from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
+from benchmark.show.bd_rates import bd_records, bd_table
 from support.rows.measured import row, sweep, table
 
 PSNR = Metric.named("psnr")
@@ -25,7 +24,6 @@ def shifted(codec, shift_db):
 def tables(rows, metric=PSNR, **choices):
     comparisons = compare(summarise(table(rows)), metric, "jpeg", **choices)
     return (
-        bd_overview(comparisons, [metric], "jpeg"),
         bd_table(comparisons, [metric], "jpeg"),
         bd_records(comparisons),
     )
@@ -34,14 +32,11 @@ def tables(rows, metric=PSNR, **choices):
 def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     rows = [*sweep("jpeg"), row("webp", 5, "a"), row("webp", 5, "bb"), row("webp", 5, "ccc")]
     rows += shifted("avif", 6.5)
-    overview, details, (webp_record, avif_record) = tables(rows)
+    details, (webp_record, avif_record) = tables(rows)
     webp, avif = details.rows
     assert webp[3:] == ("–",) * 9
     assert "1 of the 4 points" in webp[2]
     assert avif[3].endswith("†")
-    cells = dict(overview.rows)
-    assert cells["webp"] == "–"
-    assert cells["avif"].startswith(avif[3])
     overlap = (15 - 6.5) / (15 + 6.5)
     assert webp_record["bd_rate_percent"] is None
     assert "1 of the 4" in webp_record["reason"]
@@ -50,20 +45,10 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     assert avif[-1] == f"{100 * avif_record['bd_rate_overlap']:.0f}"
 
 
-def test_a_crossing_names_its_metric_among_others_of_the_name():
-    both = [Metric.named("lpips"), Metric.named("lpips_squeeze")]
-    delta = Delta(1.0, 1.0)
-    of_both = [
-        Comparison(delta, delta, 0.1, column=m.column, label="webp", anchor="jpeg") for m in both
-    ]
-    note = bd_overview(of_both, both, "jpeg").notes[-1]
-    assert "webp (LPIPS (AlexNet) 0.1) and webp (LPIPS (SqueezeNet) 0.1)" in note
-
-
 def test_the_marks_and_dashes_of_a_bd_metric_are_explained():
     rows = [*sweep("jpeg"), *(r | {"num_bytes": 3 * r["num_bytes"]} for r in sweep("webp"))]
     rows += [r | {"num_bytes": 6 * r["num_bytes"]} for r in sweep("avif")]
-    _, details, _ = tables(rows)
+    details, _ = tables(rows)
     webp, avif = details.rows
     assert webp[-2].endswith("†")
     assert "†: less than half (of a BD-metric: of the rates), or" in details.notes[0]
@@ -72,16 +57,15 @@ def test_the_marks_and_dashes_of_a_bd_metric_are_explained():
 
 def test_an_overlap_under_a_third_is_a_dash_that_says_how_to_get_the_number():
     rows = [*sweep("jpeg"), *shifted("avif", 9)]
-    overview, details, (record,) = tables(rows)
-    assert overview.headers == ("codec",), "a metric without any BD-rate has no column"
+    details, (record,) = tables(rows)
     assert details.rows[0][3] == "–"
     assert "--any-overlap" in details.rows[0][2]
     assert details.rows[0][-1] == "25"
     assert record["bd_rate_percent"] is None
     assert record["bd_rate_overlap"] == pytest.approx(0.25)
     assert record["images_bd_rate_percent"] is None
-    overview, details, (record,) = tables(rows, any_overlap=True)
-    assert "†" in overview.rows[0][1]
+    details, (record,) = tables(rows, any_overlap=True)
+    assert "†" in details.rows[0][3]
     assert record["bd_rate_percent"] < -50
     assert record["images_bd_rate_images"] == 3
 
@@ -98,9 +82,9 @@ def uneven():
 
 
 def test_both_averages_are_in_details_and_records():
-    overview, details, (record,) = tables(uneven())
+    details, (record,) = tables(uneven())
     of_curves = 100 * (8200 / 8400 - 1)
-    assert overview.rows[0][1].startswith(f"{of_curves:+.2f} [")
+    assert details.rows[0][3] == f"{of_curves:+.2f}"
     assert details.rows[0][5].startswith("-33.33")
     assert details.rows[0][7:10] == ("-50.00", "[-50.0, -25.0]", "3")
     ends = ["images_bd_rate_low_percent", "images_bd_rate_high_percent"]
@@ -145,7 +129,7 @@ def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
             and entry["setting_value"] in (20, 60)
         ):
             entry["psnr_db"] -= 4.5
-    _, details, (record,) = tables(rows)
+    details, (record,) = tables(rows)
     assert (record["images_bd_rate_images"], record["images_bd_rate_refused"]) == (2, 1)
     assert details.rows[0][9] == "2 of 3"
 
@@ -168,9 +152,8 @@ def of_sets(images):
 @pytest.mark.parametrize(("images", "few"), [(49, True), (50, False)])
 def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images, few):
     comparisons = compare(of_sets([f"{n:02d}" for n in range(images)]), FD, "jpeg")
-    overview = bd_overview(comparisons, [FD], "jpeg")
-    assert overview.rows[0][1].endswith("[-20.8, -20.8]")  # every image has the same values
     (detail,) = bd_table(comparisons, [FD], "jpeg").rows
+    assert detail[4] == "[-20.8, -20.8]"  # every image has the same values
     assert ("few images" in detail[2]) is few
     assert detail[5:10] == ("–",) * 5
     (record,) = bd_records(comparisons)
@@ -184,4 +167,3 @@ def test_a_distribution_metric_without_influences_has_no_interval():
     comparisons = compare(of_sets(["a", "b", "c"]), unknown, "jpeg")
     assert comparisons[0].rate.value is not None
     assert comparisons[0].rate_interval is None
-    assert "[" not in bd_overview(comparisons, [unknown], "jpeg").rows[0][1]

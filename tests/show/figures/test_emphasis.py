@@ -5,15 +5,15 @@ from itertools import combinations
 import pytest
 
 from benchmark.compare.curves import bd_rate
-from benchmark.compare.panel import measured_panel
+from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
+from benchmark.rows.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import drawn_as, styles
 from benchmark.spec import parse_codec
 from support.figures.colour_vision import VISIONS, distance
+from support.figures.published import drawn
 from support.rows.measured import row, table
 
 PSNR = Metric.named("psnr")
@@ -38,7 +38,7 @@ def summary_of(gains):
 
 
 def panel_of(gains):
-    return measured_panel(summary_of(gains), PSNR)
+    return measured_curves(summary_of(gains), PSNR)
 
 
 def names_of(gains, most=8, named=()):
@@ -53,8 +53,8 @@ def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
     others = {"JPEG (optimised)", "VTM", "Joint autoregressive", "VVenC fast 4:2:0"}
     assert own | others <= set(names)
     panel = panel_of(GAINS)
-    assert names == [curve.name for curve in panel.curves if curve.name in names]
-    assert names_of(GAINS, None) == [curve.name for curve in panel.curves]
+    assert names == [curve.name for curve in panel if curve.name in names]
+    assert names_of(GAINS, None) == [curve.name for curve in panel]
     assert len(names_of(dict(list(GAINS.items())[:8]))) == 8
 
 
@@ -69,7 +69,7 @@ def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
     changed = GAINS | {"webp": 6.0}
-    curves = {curve.system.label: curve.rates(PSNR) for curve in panel_of(changed).curves}
+    curves = {curve.system.label: curve.rates for curve in panel_of(changed)}
     deltas = {
         label: bd_rate(curves["jpeg:optimize=1"], curves[label]).value
         for label in ("webp", "vtm", "vvenc")
@@ -95,9 +95,9 @@ def test_second_variants_of_a_family_come_after_the_first_of_the_others():
 
 def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
     summary = summary_of(GAINS)
-    panel = measured_panel(summary, PSNR)
+    panel = measured_curves(summary, PSNR)
     known = styles(summary.labels)
-    drawing = draw_rate_curves([panel], known, "set", summary, anchor="jpeg:optimize=1")
+    drawing = drawn([panel], known, anchor="jpeg:optimize=1")
     (axes,) = drawing.figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert len(lines) == 8
@@ -106,15 +106,15 @@ def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
     assert heavy == {name for name in lines if name.startswith("CRDR")}
     assert f"8 of {len(GAINS)} curves." in drawing.caption
     with drawn_as(every_curve=True):
-        every = draw_rate_curves([panel], known, "set", summary, anchor="jpeg:optimize=1")
+        every = drawn([panel], known, anchor="jpeg:optimize=1")
     assert len(every.figure.axes[0].get_lines()) == len(GAINS)
     assert "curves." not in every.caption
 
 
 def test_the_sources_name_metrics_that_are_in_a_training_loss():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
-    panel = measured_panel(summary, PSNR)
-    sources = draw_rate_curves([panel], styles(summary.labels), "set", summary).sources
+    panel = measured_curves(summary, PSNR)
+    sources = drawn([panel], styles(summary.labels)).sources
     place = sources.headers.index("in its loss")
     losses = {cells[0]: cells[place] for cells in sources.rows}
     assert losses == {"CRDR β=3.84": "psnr_db, lpips_alex", "VTM": ""}
@@ -159,8 +159,8 @@ def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
         [[system.label for system in SYSTEMS]] if vision != "greyscale" else []
     )  # 45 are too many
     here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
-    drawn = [[system.label for system in systems] for systems in (PAPER_SYSTEMS, FIELD_SYSTEMS)]
-    for labels in (*drawn, here, *every):
+    drawn = [system.label for system in PAPER_SYSTEMS]
+    for labels in (drawn, here, *every):
         result = styles(labels)
         alike = [
             (one, other)

@@ -7,13 +7,11 @@ import pytest
 
 from benchmark.compare.experiment import Experiment
 from benchmark.rows.means import summarise
-from benchmark.show.figures.complexity import draw_complexity, published_blocks
-from benchmark.show.figures.pictures import PictureTile, draw_pictures
-from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
-from benchmark.show.paper.crdr import draw_crdr
-from benchmark.show.paper.figures import FIGURES as VERBS
+from benchmark.show.paper.crdr_figures import draw_crdr
+from benchmark.show.paper.own_figures import FIGURES as VERBS
 from benchmark.show.paper.results import PaperResults
 from support.figures.published import (
     FID,
@@ -22,10 +20,9 @@ from support.figures.published import (
     MS_SSIM,
     PSNR,
     RESULTS,
-    SECONDS,
     STYLES,
-    block_of,
     clic_plots,
+    drawn,
     overlaid,
     panel,
 )
@@ -75,22 +72,18 @@ def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
     names = published.split(",") if published else []
     panels, known = overlaid(summary, names, measures, "kodak", mix=True)
     with drawn_as(**look):
-        return draw_rate_curves(panels, known, dataset, summary, anchor=anchor)
+        return drawn(panels, known, dataset, anchor)
 
 
 def draw_paper(summary, dataset, metrics):
     panels = [panel(metric, dataset, summary, 1.3) for metric in metrics]
     with drawn_as(every_curve=True):
-        return draw_rate_curves(panels, STYLES, dataset, summary, anchor="vtm", groups=True)
+        return drawn(panels, STYLES, dataset, "vtm", groups=True)
 
 
 def draw_plane(summary):
     plots = clic_plots((0.093, 0.143, 0.323))
     return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", "428 images")
-
-
-def draw_seconds(published):
-    return draw_complexity([block_of(summarise(table(fourteen(timing=True)))), *published])
 
 
 def draw_tiles(summary):
@@ -116,12 +109,10 @@ FIGURES = {
     "paper, Kodak": lambda s: draw_paper(s, "kodak", (PSNR, MS_SSIM, LPIPS)),
     "paper, CLIC2020": lambda s: draw_paper(None, "clic2020", (PSNR, FID)),
     "realism plots": draw_plane,
-    "seconds": lambda s: draw_seconds(published_blocks(SECONDS)),
-    "timing": lambda s: draw_seconds([]),
     "pictures": draw_tiles,
 }
 
-USUAL = "overview", "many published", "paper, Kodak", "realism plots", "seconds", "pictures"
+USUAL = "overview", "many published", "paper, Kodak", "realism plots", "pictures"
 
 
 @pytest.mark.parametrize("font", quick(FONTS, "sans"))

@@ -5,17 +5,17 @@ from contextlib import nullcontext
 
 import pytest
 
-from benchmark.compare.panel import measured_panel
+from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import Notice, UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import flat
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures import style
-from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import FORMATS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import file_bytes
 from support.bench.command import output_of
+from support.figures.published import drawn
 from support.processes import ran
 from support.rows.measured import sweep, table
 
@@ -51,7 +51,7 @@ def look_of(look: Look):
 def draw(summary, **look):
     with drawn_as(look_of(**look)):
         known = styles(summary.labels)
-        return draw_rate_curves([measured_panel(summary, PSNR)], known, "set", summary).figure
+        return drawn([measured_curves(summary, PSNR)], known).figure
 
 
 def lines_of(figure):

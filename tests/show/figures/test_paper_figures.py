@@ -2,16 +2,13 @@
 
 import csv
 from io import StringIO
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
-from benchmark.show.figures.complexity import draw_complexity, published_blocks
-from benchmark.show.figures.pictures import PictureTile, draw_pictures
-from benchmark.show.figures.rate_curve import draw_rate_curves
+from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import WIDTHS, drawn_as
 from benchmark.show.table import Table, csv_text, latex
@@ -21,10 +18,9 @@ from support.figures.published import (
     LPIPS,
     MS_SSIM,
     PSNR,
-    SECONDS,
     STYLES,
-    block_of,
     clic_plots,
+    drawn,
     kodak_rows,
     panel,
 )
@@ -34,7 +30,7 @@ from support.rows.measured import row, table
 
 def draw_all(panels, dataset, anchor):
     with drawn_as(every_curve=True):
-        return draw_rate_curves(panels, STYLES, dataset, anchor=anchor, groups=True)
+        return drawn(panels, STYLES, dataset, anchor, groups=True)
 
 
 @pytest.fixture(scope="module")
@@ -134,37 +130,6 @@ def test_better_realism_is_upwards_and_the_legend_has_the_ends_of_sweeps(realism
         assert "CRDR (published), β=0 to β=3.84" in curves_of(axes)
 
 
-def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
-    timed = [
-        row(codec, q, image, timing=True, encode_seconds=0.008 * q * slow, decode_seconds=0.004 * q)
-        for codec, slow in (("jpeg", 1), ("webp", 20)) for q in (5, 40) for image in "abc"
-    ]  # fmt: skip
-    block = block_of(summarise(table(timed)), "set")
-    drawing = draw_complexity([block, *published_blocks(SECONDS)])
-    records = as_read(drawing)
-    mine = {record["system"]: record for record in records if record["measured"] == "True"}
-    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s per megapixel
-    assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
-    assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
-    assert float(mine["WebP"]["encode_slowest"]) == pytest.approx(800)
-    left, right = drawing.figure.axes
-    assert left.get_xlabel() == "Time (s/MP)"
-    assert right.get_xlabel() == "Time (s per image)"
-    assert "CLIC2020 test" in right.get_title(loc="left")
-    for axes, of in ((left, list(mine.values())), (right, records[len(mine) :])):
-        names = [text.get_text() for text in axes.get_yticklabels()]
-        assert names == [record["system"] for record in of]
-        for marker, column in ((">", "encode_fastest"), ("<", "decode_fastest")):
-            (marks,) = (line for line in axes.get_lines() if line.get_marker() == marker)
-            assert marks.get_xdata() == pytest.approx([float(one[column]) for one in of])
-    cells = {cell for cells in drawing.table.rows for cell in cells}
-    assert {"SSCL (AAAI 2026), Table 2 of the paper", "set, 3 images, Some CPU, 2 cores"} <= cells
-    assert "Compare within a panel alone" in drawing.caption
-    decoders = [float(record["decode_fastest"]) for record in records[len(mine) :]]
-    assert all(first <= second for first, second in pairwise(decoders))
-    assert block_of(summarise(table(kodak_rows("jpeg")))) is None
-
-
 def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     chance = np.random.default_rng(3)
     pictures = [chance.integers(0, 255, (8, 12, 3), dtype=np.uint8) for _ in range(3)]
@@ -184,28 +149,27 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     assert [record["system"] for record in drawing.records] == ["One", "Two"]
     frames = drawing.figure.axes[0].patches
     assert {frame.get_bbox().bounds for frame in frames} == {(1, 2, 4, 3)}
-    assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table, {})
+    assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table)
 
 
 def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
     caveat = "reduced network, trained for an hour on a CPU"
     summary = summarise(table(of_betas(caveat=caveat, timing=True)))
-    both = [panel(one, "kodak", summary, 2.0) for one in (PSNR, LPIPS)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, 0.9)))
+    metrics = PSNR, LPIPS
+    both = [curve for one in metrics for curve in panel(one, "kodak", summary, 2.0)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, metrics, summary, 0.9)))
     keys = [sweep.key for sweep in plot.sweeps]
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
-    for drawing in (
-        draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images"),
-        draw_complexity([block_of(summary)]),
-    ):
-        assert caveat in words_in(drawing.figure)
-        assert caveat in drawing.caption.replace("Reduced", "reduced")
+    drawing = draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images")
+    assert caveat in words_in(drawing.figure)
+    assert caveat in drawing.caption
 
 
 def test_realism_is_better_upwards_where_higher_values_are_better():
     summary = summarise(table(of_betas()))
-    both = [panel(one, "kodak", summary, 2.0) for one in (LPIPS, MS_SSIM)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, summary, 0.9)))
+    metrics = LPIPS, MS_SSIM
+    both = [curve for one in metrics for curve in panel(one, "kodak", summary, 2.0)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, metrics, summary, 0.9)))
     drawing = draw_realism_plots([plot], LPIPS, MS_SSIM, STYLES, "Kodak", "24 images")
     (axes,) = drawing.figure.axes
     assert (np.diff(axes.get_ylim())[0] > 0, axes.get_yscale()) == (True, "linear")
@@ -213,10 +177,10 @@ def test_realism_is_better_upwards_where_higher_values_are_better():
 
 
 def test_greek_letters_are_commands_in_latex(clic):
-    text = latex(clic.table, {})
+    text = latex(clic.table)
     assert r"CRDR $\beta$=3.84 & published & 17" in text
     assert not {"β", "α"} & set(text)
-    other = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1), {}).splitlines()[0]
+    other = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1)).splitlines()[0]
     assert other.endswith(
         "booktabs}, and LuaLaTeX or XeLaTeX with a font that has \u0434 分 \u5909"
     )

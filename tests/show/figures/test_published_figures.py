@@ -5,10 +5,9 @@ from typer.testing import CliRunner
 from benchmark.errors import UsageError
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import drawn_as, families
 from support.bench.verbs import app
-from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_registry, overlaid
+from support.figures.published import FID, MS_SSIM, POINTS, PSNR, drawn, from_registry, overlaid
 from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
@@ -27,14 +26,14 @@ def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **c
     summary = summarise(table(rows(**columns))) if measured else None
     panels, known = overlaid(summary, names, measures, dataset, mix)
     with drawn_as(every_curve=True):
-        return draw_rate_curves(panels, known, dataset, summary)
+        return drawn(panels, known, dataset)
 
 
 def lines_of(axes):
     return {line.get_label(): line for line in axes.get_lines()}
 
 
-def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_them():
+def test_published_points_are_open_markers_on_thin_lines_where_the_csv_has_them():
     drawing = draw(["hific:"])
     (axes,) = drawing.figure.axes
     lines = lines_of(axes)
@@ -43,10 +42,9 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
         "HiFiC", "", "kodak", "psnr_db"
     )
     assert line.get_markerfacecolor() == "white"
-    assert line.is_dashed()
-    assert (line.get_color(), line.get_marker()) == families()["hific"]
+    assert line.get_linewidth() < lines["JPEG"].get_linewidth()
+    assert (line.get_color(), line.get_marker()) == families()["hific"][:2]
     assert lines["JPEG"].get_markerfacecolor() != "white"
-    assert not lines["JPEG"].is_dashed()
     assert line.get_zorder() < lines["JPEG"].get_zorder()
     assert words_in(drawing.figure).count("(published)") == 1, "in the legend alone"
     (cells,) = [cells for cells in drawing.sources.rows if cells[0] == "HiFiC (published)"]
@@ -131,11 +129,10 @@ def test_published_curves_stand_alone_where_nothing_is_measured():
 def test_a_lone_point_of_a_curve_is_not_drawn():
     names = ["crdr:beta=0", "crdr:beta=3.84"]
     (psnr, fid), known = overlaid(None, names, (PSNR, FID), "clic2020", True)
-    first, second = fid.curves
-    fid = fid._replace(curves=(first._replace(points=first.points[:1]), second))
-    drawing = draw_rate_curves([psnr, fid], known, "clic2020")
-    drawn = [len(axes.get_lines()) for axes in drawing.figure.axes]
-    assert drawn == [2, 1]
+    first, second = fid
+    fid = [first._replace(points=first.points[:1]), second]
+    drawing = drawn([psnr, fid], known, "clic2020")
+    assert [len(axes.get_lines()) for axes in drawing.figure.axes] == [2, 1]
     assert "not reported" not in words_in(drawing.figure)
 
 

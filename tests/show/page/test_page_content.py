@@ -244,24 +244,29 @@ def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
     assert sizes[100] == set()
 
 
-def test_a_number_of_photographs_and_how_to_get_the_rest(results):
+def test_a_picture_that_has_no_room_says_what_adds_it(results):
     assert len(pictures_of(page_of(results))) == 48 + 48 + 3  # each has a map
-    page = page_of(results, images="1")
+    page = page_of(results, images="0.03MB")  # less than any original has
     data = data_of(page)
-    shown = [image["picture"] is not None for image in data["images"]]
-    assert sum(shown) == 1
-    assert len(pictures_of(page)) == 16 + 16 + 1
+    assert {image["picture"] for image in data["images"]} == {None}
     [sentence] = data["absent"]
     command = f"bench report --dataset {results.parent / 'photos'} --page --page-images all"
     assert f"`{command}` adds it" in sentence
-    for point in data["points"]:
-        for image, picture in zip(point["images"], point["pictures"], strict=True):
-            assert isinstance(picture, str) == shown[image]
-    assert not (page_of(results, images="0").parent / "pictures").exists()
+    assert not any(isinstance(of, str) for point in data["points"] for of in point["pictures"])
+    assert not (page.parent / "pictures").exists()
+
+
+def files_of_the_first(page):
+    """Return the pictures and maps of the page's first photograph."""
+    data = data_of(page)
+    at = [(point, point["images"].index(0)) for point in data["points"] if point["images"]]
+    files = [data["images"][0]["picture"], *(point["pictures"][n] for point, n in at)]
+    files += [file for point, n in at for file, _ in point["maps"][n].values()]
+    return [page.parent / file for file in files]
 
 
 def test_a_size_is_not_exceeded_and_every_photograph_has_every_codec_first(results):
-    least = sum(path.stat().st_size for path in pictures_of(page_of(results, images="1")))
+    least = sum(path.stat().st_size for path in files_of_the_first(page_of(results)))
     most = round(1.6 * least / 1e6, 3)
     page = page_of(results, images=f"{most}MB")
     kept = pictures_of(page)
@@ -282,13 +287,13 @@ def test_a_size_is_not_exceeded_and_every_photograph_has_every_codec_first(resul
 
 
 def test_pictures_of_an_earlier_page_go_and_files_of_others_stay(results):
-    page = page_of(results, images="1")
+    page = page_of(results)
     earlier = page.parent / "pictures" / f"{'0' * 64}.png"
     notes, unlisted = (earlier.with_name(name) for name in ("notes.txt", f"{'1' * 64}.png"))
     earlier.write_bytes(b"png")
     unlisted.write_bytes(b"a reader's own")
     manifest = json.loads((page.parent / "report.json").read_text())
-    assert len(manifest["pictures"]) == 16 + 16 + 1
+    assert len(manifest["pictures"]) == 48 + 48 + 3
     manifest["pictures"].append(earlier.name)
     (page.parent / "report.json").write_text(json.dumps(manifest))
     notes.write_text("a reader's own")
@@ -356,7 +361,7 @@ def test_a_page_that_cannot_be_finished_leaves_the_earlier_one(results, monkeypa
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
-        page_of(results, images="1")
+        page_of(results)
     assert page.read_bytes() == before
     assert not list(page.parent.rglob("*.part"))
     assert pictures_of(page) == pictures

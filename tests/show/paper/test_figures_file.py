@@ -17,7 +17,7 @@ from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import drawn_as
 from benchmark.show.figures.texts import Drawing
-from benchmark.show.paper.figures import FIGURES
+from benchmark.show.paper.own_figures import FIGURES
 from benchmark.show.paper.results import PaperFigure, write_figure
 from benchmark.show.table import markdown
 from support.bench.verbs import app

@@ -18,12 +18,11 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.maps import error_map, map_scale, rounded_up
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.store import Store
-from benchmark.show.figures.maps import GAP_PX, coloured
+from benchmark.show.figures.coloured_maps import GAP_PX, coloured
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.paper.figures import FIGURES
+from benchmark.show.paper.own_figures import FIGURES
 from benchmark.spec import load_codec, parse_codec
 from support.bench.verbs import app
-from support.rows.bundled_results import copy_bundled_results
 
 PHOTOGRAPH = "chelsea.png"  # the smallest
 SUFFIXES = ("pdf", "png", "csv", "tex", "txt", "details.md")
@@ -72,7 +71,7 @@ maps_of = partial(crops_of, figure="maps")
 
 
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
-    drawn = ["curves_kodak", "complexity"]
+    drawn = ["curves_kodak", "curves_clic2020"]
     absent = ["crops"]
     brief = draw(tmp_path, ",".join(drawn + absent))
     assert brief.exit_code == 0, brief.output
@@ -99,24 +98,6 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     details = (folder_of(tmp_path) / "curves_kodak.details.md").read_text()
     assert "| VTM | bundled | recorded | VTM 23.13 |" in details
     assert not (tmp_path / "kodak").exists()
-
-
-def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tmp_path):
-    copy_bundled_results(tmp_path / "results")
-    names = ("field_realism_fd", "field_realism_lpips")
-    done = draw(tmp_path / "results", ",".join(names), "-v", "--all")
-    assert done.exit_code == 0, done.output
-    assert "left out" not in done.stdout
-    for name, column in zip(names, ("fd_squeeze", "lpips_squeeze"), strict=True):
-        result = records(folder_of(tmp_path / "results") / f"{name}.csv")
-        at_a_fifth = {row["system"] for row in result if row["target_bpp"] == "0.2"}
-        assert at_a_fifth >= {"CRDR micro", "HiFiC", "Multi-Realism", "ELIC = DIRAC, 1 step",
-                              "Charm", "IVR", "Hyperprior, our budget", "VTM", "JPEG"}  # fmt: skip
-        assert {one["realism_protocol"].split("/")[0].replace("-", "_") for one in result} == {
-            column
-        }
-    text = (folder_of(tmp_path / "results") / "field_realism_fd.txt").read_text()
-    assert "Kodak (24 images)" in text
 
 
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
@@ -264,7 +245,8 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
     for image, of in zip(images[2:], maps, strict=True):
         assert np.array_equal(image[height + GAP_PX :], coloured(of, scale, end))
         mean = float(of.mean(dtype=np.float64))
-        assert f"this part {mean**0.5 if scale.root else mean:.3f}" in words
+        part = {"psnr_y": f"{10 * np.log10(255**2 / mean):.2f} dB", "ssim": f"{1 - mean:.3f}"}
+        assert f"this part {part.get(metric, f'{mean:.3f}')}" in words
     bar = drawing.figure.axes[-1]
     assert bar.get_xlabel() == scale.label
     assert bar.get_xticks().tolist() == [0, end / 2, end]

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.rows.store import Store
-from benchmark.show.figures.pictures import most_different
+from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.paper.crops import rows_with_streams
 from support.rows.measured import row
 

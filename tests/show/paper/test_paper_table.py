@@ -67,7 +67,7 @@ def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tm
     }  # fmt: skip
     body = [line.split(" & ") for line in tex.splitlines() if " & " in line]
     assert [cell.strip(" \\") for cell in body[1]] == [
-        "System", "PSNR", "LPIPS", "kMAC/px", "Param. (M)", "Time (s/MP)",
+        "System", "PSNR", "LPIPS (AlexNet)", "kMAC/px", "Param. (M)", "Time (s/MP)",
     ]  # fmt: skip
     cells = {line[0]: line[1:] for line in body[2:]}
     assert cells["JPEG"][:3] == ["0", "0", "--"]
@@ -243,7 +243,7 @@ def test_all_takes_every_system_into_the_table(tmp_path):
 
 def test_marks_are_of_cells():
     table = Table(("a", "b"), (("x_1", "-2"), ("y", "3")), 1)
-    text = latex(table, {}, {(0, 1): "best", (1, 1): "second"}, [("", 1), ("50 %", 1)], "ab", (1,))
+    text = latex(table, {(0, 1): "best", (1, 1): "second"}, [("", 1), ("50 %", 1)], "ab", (1,))
     assert text.splitlines()[3:9] == [
         r"\multicolumn{1}{c}{} & \multicolumn{1}{c}{50 \%} \\", r"\cmidrule(lr){2-2}", r"a & b \\",
         r"\midrule", r"x\_1 & \textbf{\boldmath $-$2} \\", r"\midrule",

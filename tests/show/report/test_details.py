@@ -8,7 +8,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
-from benchmark.show.means import lacking, lines_of, problems
+from benchmark.show.absences import gaps, lacking, lines_of, problems
 from benchmark.show.report.details import details_record, details_text
 from support.rows.measured import failed, row, sweep, table
 
@@ -41,6 +41,17 @@ def test_training_is_that_of_rows_with_the_bundled_weights(tmp_path, fingerprint
     (codec,) = details(tmp_path, rows)[0]["codecs"]
     known = ["41.3", "", "soap, adam", "79,090"]
     assert [*codec["training"].values()] == (known if fingerprint.strip("0") else [""] * 4)
+
+
+def test_a_curve_without_some_of_a_codecs_points_is_named_with_what_computes_them(tmp_path):
+    without = {"lpips_alex": None, "lpips_alex_protocol": None}
+    rows = [row("jpeg", value, "a", **(without if value == 20 else {})) for value in (5, 10, 20)]
+    rows += [row("webp", 5, "a", **without)]
+    summary = summarise(table(rows)).stored_in(tmp_path / "set")
+    (gap,) = gaps(summary, [Metric.named("psnr"), Metric.named("lpips")])
+    assert gap.what == "LPIPS (AlexNet) of jpeg"
+    assert "1 of 3 points" in gap.why
+    assert "--metrics lpips_alex" in gap.remedy
 
 
 def test_the_text_is_made_of_the_record_and_a_strangers_names_are_no_markup(tmp_path):

@@ -12,7 +12,6 @@ import benchmark
 from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable, UsageError
 from benchmark.rows.store import Store
-from benchmark.show.report.chosen_pictures import StoredPicture
 from benchmark.show.report.exported_pictures import picture_names
 from benchmark.system.digest import pixels_sha256
 from support.bench.command import output_of
@@ -282,16 +281,12 @@ def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
     assert pixels_sha256(read_image(decoded).pixels) == row_["decoded_sha256"]
 
 
-def stored(label, image, quality=10.0, **columns):
-    return StoredPicture(label, row(label, quality, image, **columns))
-
-
 def test_names_are_valid_on_every_system_and_distinct_where_case_is_ignored():
     made = [
-        stored("ours:beta=3.84", "mobile/IMG 1.jpg", bpp=0.38412),
-        stored('a<b>c"d|e?f*g\\h', "x:y.png"),
-        stored("jpeg", "a/b.png"), stored("jpeg", "a_B.png"),
-        stored("mine.py:" + "long" * 80, "ä" * 200 + ".png"),
+        row("ours", 10.0, "mobile/IMG 1.jpg", variant="beta=3.84", bpp=0.38412),
+        row('a<b>c"d|e?f*g\\h', 10.0, "x:y.png"),
+        row("jpeg", 10.0, "a/b.png"), row("jpeg", 10.0, "a_B.png"),
+        row("mine.py:" + "long" * 80, 10.0, "ä" * 200 + ".png"),
     ]  # fmt: skip
     names = picture_names(made)
     assert names[0] == "mobile_IMG 1__ours_beta=3.84__quality=10__0.384bpp.png"

@@ -88,7 +88,7 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     folder = results / "kodak" / "report"
     words = ("--dataset", "kodak", "--metrics")
     picture = folder / "pictures" / f"{'a' * 64}.png"
-    bench_report(results, *words, "psnr,ms_ssim", "--page", "--page-images", "1")
+    bench_report(results, *words, "psnr,ms_ssim", "--page", "--page-images", "1MB")
     manifest = json.loads((folder / "report.json").read_text())
     (folder / "report.json").write_text(json.dumps({**manifest, "pictures": [picture.name]}))
     first = (folder / "page.html").read_text()
@@ -106,7 +106,7 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     assert reads.count(None) == 2, "own rows and bundled ones, each read once"
     assert "the earlier report's page is written again (--no-page removes it)" in message
     assert (folder / "page.html").read_text() != first
-    assert json.loads((folder / "report.json").read_text())["page_images"] == "1"
+    assert json.loads((folder / "report.json").read_text())["page_images"] == "1MB"
     assert not picture.exists()
     gone = bench_report(results, *words, "ms_ssim", "--no-page")
     assert "the page of the earlier report is removed" in gone

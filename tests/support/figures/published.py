@@ -2,22 +2,21 @@
 
 import json
 
-from benchmark.compare.panel import measured_panel
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
-from benchmark.published.curves import overlay, paper_panel, published_curves
+from benchmark.published.curves import overlay, paper_curves, published_curves
 from benchmark.published.points import select
-from benchmark.published.registry import read_points, read_published
-from benchmark.rows.systems import GROUPED_SYSTEMS, measured_names, short_names
-from benchmark.show.figures.complexity import ComplexityRow, measured_block
+from benchmark.published.registry import read_points
+from benchmark.rows.systems import GROUPED_SYSTEMS
+from benchmark.show.figures.choice import choose, renamed
+from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row
 
 RESULTS = bundled_results()
 POINTS = read_points(RESULTS)
-SECONDS_FILE = RESULTS / "published" / "complexity.csv"
-SECONDS = read_published(RESULTS, SECONDS_FILE.name, ComplexityRow)
 PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
     Metric.named(name)
     for name in ("psnr", "ms_ssim", "lpips", "lpips_squeeze", "fd_squeeze", "fid256")
@@ -37,31 +36,33 @@ def kodak_rows(codec, images=KODAK, variant="", **columns):
 
 def panel(metric, dataset, summary, up_to_bpp, points=POINTS):
     """Return the paper's panel of a metric, of a summary and of published points."""
-    return paper_panel(metric, dataset, measured_panel(summary, metric), points, up_to_bpp)
+    return paper_curves(metric, dataset, measured_curves(summary, metric), points, up_to_bpp)
 
 
 def overlaid(summary, names, metrics, dataset, mix=False):
     """Return panels of a summary with published curves, and the styles of their systems."""
     panels = []
     for metric in metrics:
-        panel = measured_panel(summary, metric)
         rule = summary.protocols[metric.column] if summary else ""
         curves = published_curves(select(POINTS, names), dataset, metric)
         over = overlay(curves, metric, rule, mix).compatible
-        panels.append(panel._replace(curves=(*panel.curves, *over)))
-    return panels, styles({curve.system.label for one in panels for curve in one.curves})
+        panels.append([*measured_curves(summary, metric), *over])
+    return panels, styles({curve.system.label for one in panels for curve in one})
+
+
+def drawn(panels, known, title="set", anchor="", **options):
+    """Draw the panels of one dataset that have curves, named as the look has them."""
+    panels = renamed([panel for panel in panels if panel])
+    choice = choose(panels, anchor)
+    return draw_rate_curves([(title, panels)], known, choice, anchor=anchor, **options)
 
 
 def clic_plots(rates):
     """Return the published distortion-realism plots of CLIC2020 at some rates."""
-    both = [panel(one, "clic2020", None, 2.0) for one in (PSNR, FID)]
-    sweeps = (realism_sweeps(both, None, bpp) for bpp in rates)
+    both = (PSNR, FID)
+    curves = [curve for one in both for curve in panel(one, "clic2020", None, 2.0)]
+    sweeps = (realism_sweeps(curves, both, None, bpp) for bpp in rates)
     return [PlotAtRate(bpp, tuple(found)) for bpp, found in zip(rates, sweeps, strict=True)]
-
-
-def block_of(summary, dataset="kodak"):
-    """Return the measured seconds of a summary, named as in the paper."""
-    return measured_block(summary, dataset, {**short_names(summary.labels), **measured_names()})
 
 
 def from_registry(system, variant, dataset, metric, fields=()):

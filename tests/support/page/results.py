@@ -23,12 +23,14 @@ from benchmark.published.curves import overlays
 from benchmark.published.registry import chosen_points
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
-from benchmark.show.means import lacking, means_table, problems
-from benchmark.show.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
+from benchmark.show.absences import lacking, problems
+from benchmark.show.figures.style import Style
+from benchmark.show.means_table import means_table
+from benchmark.show.page.content import Content, DecodedPicture, SourcePicture, legend_entry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.write import write_page
+from benchmark.show.report.dataset_report import Report, compare_all
 from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
-from benchmark.show.report.report import Report, compare_all
 from benchmark.show.sections import section
 from benchmark.show.table import Table
 from support.rows.measured import row, table
@@ -124,7 +126,7 @@ def make_page_of_sets(path: Path) -> list[float]:
         headline="One point.",
         summary=summary,
         metrics=[fid],
-        legend={"jpeg": LegendEntry("jpeg", "#000000", "s")},
+        legend={"jpeg": legend_entry("jpeg", Style("#000000", "s"))},
         photographs={n: SourcePicture(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
         pictures={("jpeg", "quality=10", n): DecodedPicture(None, "none") for n in point.image_ids},
         sections={

@@ -46,7 +46,7 @@ def drawn_with(folder, photographs):
     made = objective(photographs=photographs, folder=folder)
     numbers = range(10, 10 + BATCH)
     pixels = draw_crops(photographs, 64, numbers, 1)
-    batch = Batch(pixels.float() / 127.5 - 1, 0, numbers)
+    batch = Batch(pixels.float() / 127.5 - 1, numbers)
     network = drawing_network("dirac", "jpeg")
     levels, drawn = made._random_levels(network, 0)
     shown, _, _ = made._noisy_conditions(network, batch, levels, drawn)

@@ -1,16 +1,13 @@
-"""Rows, published points and curves of a figure or table of one's own experiment."""
+"""Curves of one's own experiment, of stored rows and published points, for figures and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
+from benchmark.compare.anchor import read_compared, require_named
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.panel import (
-    Panel,
-    measured_panel,
-    read_compared,
-    require_named,
-)
+from benchmark.compare.system_curve import Panel, measured_curves, up_to
 from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
@@ -25,9 +22,9 @@ from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label, short_names, with_remark
-from benchmark.show.figures.choice import beyond_sentences
-from benchmark.show.figures.style import Style, look, styles
-from benchmark.show.means import absent_sentences
+from benchmark.show.absences import absent_sentences
+from benchmark.show.figures.choice import beyond_sentences, renamed
+from benchmark.show.figures.style import look
 from benchmark.show.sections import listed
 from benchmark.spec import split_codecs
 
@@ -41,17 +38,20 @@ METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
 }
 
 
-class Evidence(NamedTuple):
-    """Rows and points that a figure is made from."""
+class ExperimentCurves(NamedTuple):
+    """Curves of an experiment on a dataset."""
 
-    name: str  # of the dataset
+    dataset: str
     stored: DatasetResults | None  # None: published points alone
-    points: Sequence[PublishedPoint]
-    panels: list[Panel]  # with every curve
+    metrics: Sequence[Metric]  # that have values
+    panels: Sequence[Panel]  # of the metrics that have curves
     anchor: str  # label
-    title: str  # of the dataset
-    styles: Mapping[str, Style]
-    lacking: Sequence[str] = ()  # sentences on metrics that were named and have no panel
+    lacking: Sequence[str]  # sentences on metrics that were named and have no values
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset."""
+        return profile(self.dataset).title
 
     @property
     def summary(self) -> Summary | None:
@@ -61,68 +61,24 @@ class Evidence(NamedTuple):
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the measured codecs, then those of published curves."""
-        curves = (curve for panel in self.panels for curve in panel.published)
-        of_published = dict.fromkeys(curve.system.label for curve in curves)
-        return (*(self.summary.labels if self.summary else ()), *of_published)
+        curves = chain(*self.panels)
+        published = dict.fromkeys(curve.system.label for curve in curves if not curve.measured)
+        return (*(self.summary.labels if self.summary else ()), *published)
 
 
-def evidence(of: Experiment, verb: str, instead: bool = False) -> Evidence:
-    """Return what is stored of the codecs asked for and the anchor, and published points.
+def experiment_curves(
+    asked: Experiment, datasets: Sequence[str], verb: str
+) -> list[ExperimentCurves]:
+    """Return the curves on each dataset, of which one may lack named codecs, or the anchor.
 
-    instead: see `compare.panel.with_anchor`.
-    """
-    fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
-    names = metric_names(of.metrics or fits)
-    points = chosen_points(of.results, of.published)
-    stored = None if _only_published(of, points) else _read(of, names, points, instead)
-    metrics = [*map(Metric.named, names)]
-    if stored and verb == "realism" and len(metrics) == 2:
-        both = of_both(stored.summary.points, *metrics)
-        stored = stored._replace(summary=replace(stored.summary, points=both))
-    dataset, summary = (stored.name, stored.summary) if stored else (of.dataset, None)
-    over = overlays(points, summary, metrics, dataset, of.mix_protocols)
-    panels = []
-    for metric in metrics:
-        panel = measured_panel(summary, metric)
-        compatible = over[metric.column].compatible if metric.column in over else ()
-        panel = panel._replace(curves=(*panel.curves, *compatible))
-        panels += [panel] if panel.curves or (summary and metric.column in over) else []
-    if not panels:
-        first = Metric.named(names[0])
-        if summary is None:
-            raise UsageError(
-                f"nothing published on {dataset} has {first.label}: name another metric"
-            )
-        why = remedies(names, summary.why_without(first.column), summary.again)
-        raise UsageError(f"no row of {dataset} has {first.label}: {why}")
-    look().check({curve.system.label for panel in panels for curve in panel.curves})
-    title, sentences = profile(dataset).title, list[str]()
-    if of.metrics and summary:
-        sentences = absent_sentences(names, summary)
-    elif of.metrics:
-        lacking = {of.label for of in metrics} - {panel.metric.label for panel in panels}
-        sentences = [f"Nothing published on {title} has {label}." for label in sorted(lacking)]
-    cut = [panel.up_to(of.up_to_bpp) for panel in panels]
-    beyond = beyond_sentences(panels, cut, of.up_to_bpp)
-    if beyond and not any(panel.curves for panel in cut):
-        where = f"below {of.up_to_bpp:g} bpp"
-        raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
-    sentences += beyond
-    result = Evidence(dataset, stored, points, cut, "", title, {}, sentences)
-    anchor = _anchor(result, of.anchor, instead)
-    return result._replace(anchor=anchor, styles=styles(result.labels))
-
-
-def of_datasets(asked: Experiment, datasets: Sequence[str], verb: str) -> list[Evidence]:
-    """Return what there is on each dataset, of which one may lack named codecs, or the anchor.
-
-    Raises `UnknownName` for a name without rows on any of them, and a dataset without any codec.
+    verb: of figures, whose usual metrics are taken where none are named. Raises `UnknownName` for a
+    name without rows on any of them, and a dataset without any codec.
     """
     lacking: dict[str, list[UnknownName]] = {}
 
-    def on(of: Experiment) -> Evidence:
+    def on(of: Experiment) -> ExperimentCurves:
         try:
-            return evidence(of, verb, instead=len(datasets) > 1)
+            return _on_dataset(of, verb, instead=len(datasets) > 1)
         except UnknownName as error:
             codecs, bundled = (
                 ",".join(name for name in split_codecs(text) if name != error.name)
@@ -140,12 +96,58 @@ def of_datasets(asked: Experiment, datasets: Sequence[str], verb: str) -> list[E
     for errors in lacking.values():
         if len(errors) == len(results):
             raise errors[0]
-    return _named_alike(results)
+    results = _named_alike(results) if results[1:] else results
+    labels = {curve.system.label for of in results for curve in chain(*of.panels)}
+    return [of._replace(panels=renamed(of.panels, labels)) for of in results]
 
 
-def _named_alike(results: Sequence[Evidence]) -> list[Evidence]:
+def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
+    """Return what is stored of the codecs asked for and the anchor, and published points.
+
+    instead: see `compare.anchor.with_anchor`.
+    """
+    fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
+    names = metric_names(of.metrics or fits)
+    points = chosen_points(of.results, of.published)
+    stored = None if _only_published(of, points) else _read(of, names, points, instead)
+    asked = [*map(Metric.named, names)]
+    if stored and verb == "realism" and len(asked) == 2:
+        both = of_both(stored.summary.points, *asked)
+        stored = stored._replace(summary=replace(stored.summary, points=both))
+    dataset, summary = (stored.name, stored.summary) if stored else (of.dataset, None)
+    over = overlays(points, summary, asked, dataset, of.mix_protocols)
+    every: dict[Metric, Panel] = {}
+    for metric in asked:
+        published = over[metric.column].compatible if metric.column in over else ()
+        curves = [*measured_curves(summary, metric), *published]
+        if curves or (summary and metric.column in over):
+            every[metric] = curves
+    if not every and summary is None:
+        raise UsageError(
+            f"nothing published on {dataset} has {asked[0].label}: name another metric"
+        )
+    if not every and summary:
+        why = remedies(names, summary.why_without(asked[0].column), summary.again)
+        raise UsageError(f"no row of {dataset} has {asked[0].label}: {why}")
+    look().check({curve.system.label for curve in chain(*every.values())})
+    sentences = list[str]()
+    if of.metrics and summary:
+        sentences = absent_sentences(names, summary)
+    elif of.metrics:
+        labels = sorted({metric.label for metric in asked} - {metric.label for metric in every})
+        sentences = [f"Nothing published on {profile(dataset).title} has {of}." for of in labels]
+    cut = [panel for curves in every.values() if (panel := up_to(curves, of.up_to_bpp))]
+    beyond = beyond_sentences(every.values(), cut, of.up_to_bpp)
+    if beyond and not cut:
+        where = f"below {of.up_to_bpp:g} bpp"
+        raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
+    result = ExperimentCurves(dataset, stored, [*every], cut, "", [*sentences, *beyond])
+    return result._replace(anchor=_anchor(result, of.anchor, points, instead))
+
+
+def _named_alike(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
     """Give each measured codec one name, which says on which datasets its rows are bundled."""
-    curves = [(of.title, c) for of in results for panel in of.panels for c in panel.measured]
+    curves = [(of.title, c) for of in results for c in chain(*of.panels) if c.measured]
     versions = {c.system.label: c.edition.version for _, c in curves if c.edition}
     names, where = short_names([*versions], versions), dict[str, dict[str, str]]()
     for title, curve in curves:
@@ -157,23 +159,24 @@ def _named_alike(results: Sequence[Evidence]) -> list[Evidence]:
             names[label] = with_remark(names[label], f"bundled{on}" if bundled else "")
 
     def called(panel: Panel) -> Panel:
-        curves = (c.called(names[c.system.label]) if c.measured else c for c in panel.curves)
-        return panel._replace(curves=tuple(curves))
+        return [c.called(names[c.system.label]) if c.measured else c for c in panel]
 
     return [of._replace(panels=[*map(called, of.panels)]) for of in results]
 
 
-def _anchor(result: Evidence, asked: str, instead: bool) -> str:
+def _anchor(
+    result: ExperimentCurves, asked: str, points: Sequence[PublishedPoint], instead: bool
+) -> str:
     """Return the label of the anchor of the rows, else that of a published curve.
 
     asked: `system` or `system:variant`; without it the last of the codecs that readers know, or
     none. instead: none, too, where there is no such curve; else raise `UnknownName`.
     """
     measured = result.stored.anchor.label if result.stored else ""
-    if measured and not _are_of(asked, result.points):
+    if measured and not _are_of(asked, points):
         return measured
     system, _, variant = (asked or reference_codecs()[-1]).partition(":")
-    for curve in (curve for panel in result.panels for curve in panel.published):
+    for curve in (curve for curve in chain(*result.panels) if not curve.measured):
         name, of = curve.system.published[0]
         if slug(name) == slug(system) and variant in ("", of):
             return curve.system.label

@@ -18,7 +18,7 @@ from benchmark.measure.workers import replies
 from benchmark.metrics.maps import halved, levels, map_scale, mapped_metric, reach
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import metric_named
-from benchmark.show.page.content import DecodedPicture, ErrorPicture, ImageKey, SourcePicture
+from benchmark.show.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.show.report.files import PICTURES
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
@@ -70,7 +70,7 @@ def with_maps(
         there = {metric: file for metric, file in named.items() if (folder / file).is_file()}
         result[key] = decoded[key]._replace(
             maps={
-                metric_named(metric).column: ErrorPicture(file, _reach(folder / file, metric))
+                metric_named(metric).column: (file, _reach(folder / file, metric))
                 for metric, file in there.items()
             }
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from benchmark.answer import Column
@@ -10,13 +11,14 @@ from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
-from benchmark.compare.panel import SystemCurve, names_in_figures
+from benchmark.compare.system_curve import SystemCurve, names_in_figures, of_label
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Point, own_caveats
+from benchmark.rows.summary import Point, caveat_notes, excluded
 from benchmark.rows.systems import System, kind
-from benchmark.show.bd_tables import (
+from benchmark.show.absences import not_shown
+from benchmark.show.bd_rates import (
     PERCENT,
     cut_words,
     delta_text,
@@ -26,10 +28,9 @@ from benchmark.show.bd_tables import (
 )
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as, look
-from benchmark.show.means import not_shown
-from benchmark.show.paper.evidence import Evidence, of_datasets
+from benchmark.show.paper.experiment_curves import ExperimentCurves, experiment_curves
 from benchmark.show.sections import images_of, listed, metric_names, points_left_out
-from benchmark.show.table import Marks, Table, records
+from benchmark.show.table import Table, csv_text, latex, markdown, records
 from benchmark.system.text import counted
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."
@@ -55,26 +56,16 @@ class SystemRow(NamedTuple):
     costs: Mapping[str, float]  # by the csv's name
 
 
-class PaperTable(NamedTuple):
-    """A table, how LaTeX has it, and its rows for csv."""
+def draw_table(
+    asked: Experiment, datasets: Sequence[str]
+) -> tuple[Table, dict[str, str], list[str]]:
+    """Return the table of the systems and metrics asked for, its files, what is not in it.
 
-    table: Table
-    wide: Table  # with intervals, for which the page of a paper has no room
-    marks: Marks  # of the best and the second of each column
-    groups: tuple[tuple[str, int], ...]  # titles above columns, and how many each is above
-    headers: tuple[str, ...]  # below them
-    parts: tuple[int, ...]  # rows that begin a part: other kinds of systems
-    records: list[dict[str, Any]]
-    sentences: tuple[str, ...]  # on what is not in it
-
-
-def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
-    """Return the table of the systems and metrics asked for, on these datasets.
-
-    The anchor of a dataset without curve of the named one is by `compare.panel`. Raises
-    `UsageError` where no system has a BD-rate.
+    In LaTeX it has no intervals, for which the page of a paper has no room. The anchor of a dataset
+    without curve of the named one is by `compare.anchor`. Raises `UsageError` where no system has a
+    BD-rate.
     """
-    results = of_datasets(asked, datasets, "table")
+    results = experiment_curves(asked, datasets, "table")
     with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
         rows, absent, time_note = _rows(results, asked)
     named = {row.curve.system.label: row.name for row in rows}
@@ -95,33 +86,34 @@ def draw_table(asked: Experiment, datasets: Sequence[str]) -> PaperTable:
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
-    left_out += [f"{of.title}: {why}" for of in results for why in points_left_out(of.panels)]
+    for of in results:
+        whys = points_left_out(of.summary, of.metrics)
+        left_out += [f"{of.title}: {why}" for why in whys]
     left_out += [text for of in results for text in of.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
-    return PaperTable(
-        Table.of(columns, rows, notes),
-        Table.of(wide, rows, [*notes, INTERVALS]),
-        marks,
-        groups,
-        headers,
-        parts,
-        _records(results, rows),
-        (*left_out, *of_rows),
-    )
+    table = Table.of(columns, rows, notes)
+    files = {
+        "table.tex": latex(table, marks, groups, headers, parts),
+        "table.md": markdown(Table.of(wide, rows, [*notes, INTERVALS]), marks),
+        "table.csv": csv_text(_records(results, rows)),
+    }
+    return table, files, [*left_out, *of_rows]
 
 
-def _anchors(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> dict[str, str]:
+def _anchors(results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]) -> dict[str, str]:
     """Return the names of the anchors, by title of the dataset."""
     return {
         of.title: row.name
         for of in results
-        for panel in of.panels
+        for metric in of.metrics
         for row in rows
-        if row.pairs.get(_key(of, panel.metric)) is ITSELF
+        if row.pairs.get(_key(of, metric)) is ITSELF
     }
 
 
-def _rows(results: Sequence[Evidence], asked: Experiment) -> tuple[list[SystemRow], list[str], str]:
+def _rows(
+    results: Sequence[ExperimentCurves], asked: Experiment
+) -> tuple[list[SystemRow], list[str], str]:
     """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
     curves: dict[str, SystemCurve] = {}
     pairs: dict[str, dict[str, Comparison]] = {}
@@ -131,19 +123,19 @@ def _rows(results: Sequence[Evidence], asked: Experiment) -> tuple[list[SystemRo
         choice = choose(result.panels, result.anchor, named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
-            other, key = panel.of_label(result.anchor), _key(result, panel.metric)
+            metric, other = panel[0].metric, of_label(panel, result.anchor)
+            key = _key(result, metric)
             ends = dict[str, Interval]()
             if result.summary and other and other.edition:
                 against = other.system.label, asked.up_to_bpp
-                ends = rate_intervals(result.summary, panel.metric, *against)
-            for curve in panel.curves:
+                ends = rate_intervals(result.summary, metric, *against)
+            for curve in panel:
                 curves.setdefault(curve.name, curve)
                 of = pairs.setdefault(curve.name, {})
                 if other is not None and curve.name == other.name:
                     of[key] = ITSELF
                 elif other is not None:
-                    first, second = other.rates(panel.metric), curve.rates(panel.metric)
-                    pair = compared(first, second, panel.metric)
+                    pair = compared(other.rates, curve.rates, metric)
                     if pair.rate.value is not None and curve.edition is not None:
                         pair = pair._replace(rate_interval=ends.get(curve.system.label))
                     of[key] = pair
@@ -160,43 +152,46 @@ def _rows(results: Sequence[Evidence], asked: Experiment) -> tuple[list[SystemRo
     return rows, [name for name in absent if name not in curves], time_note
 
 
-def _without_curve(result: Evidence) -> Iterator[tuple[SystemCurve, dict[str, Comparison]]]:
+def _without_curve(
+    result: ExperimentCurves,
+) -> Iterator[tuple[SystemCurve, dict[str, Comparison]]]:
     """Yield the codecs that have no complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
-    there = {curve.system.label for panel in result.panels for curve in panel.measured}
-    names, (panel, *_) = names_in_figures(result.summary), result.panels
-    for point, why in reversed(panel.excluded):
+    there = {curve.system.label for curve in chain(*result.panels) if curve.measured}
+    names, (metric, *_) = names_in_figures(result.summary), result.metrics
+    for point, why in reversed(excluded(result.summary, metric)):
         if point.label not in there:
             there.add(point.label)
             none = Delta(why=f"it has no complete point ({point.setting}: {why})")
-            curve = SystemCurve(System(names[point.label], point.label), (), point.edition)
-            yield curve, {_key(result, panel.metric): Comparison(none, none)}
+            system = System(names[point.label], point.label)
+            curve = SystemCurve(metric, system, (), point.edition)
+            yield curve, {_key(result, metric): Comparison(none, none)}
 
 
 def _words(of: tuple[str, str]) -> str:
     return f" in {of[0]}{of[1]}"
 
 
-def _key(result: Evidence, metric: Metric) -> str:
-    return f"{result.name} {metric.column}"
+def _key(result: ExperimentCurves, metric: Metric) -> str:
+    return f"{result.dataset} {metric.column}"
 
 
 def _columns(
-    results: Sequence[Evidence], rows: Sequence[SystemRow]
+    results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]
 ) -> tuple[tuple[tuple[str, int], ...], list[Column]]:
     """Return the columns that have values, and the titles above them."""
     columns, groups = [Column("System", "name")], [("", 1)]
     for result in results:
         above = f"BD-rate (%) on {result.title}"
         known = [
-            panel.metric
-            for panel in result.panels
-            if any(_rate(_key(result, panel.metric), row) for row in rows)
+            metric
+            for metric in result.metrics
+            if any(_rate(_key(result, metric), row) for row in rows)
         ]
         for metric in known:
             get = partial(_rate, _key(result, metric))
-            columns.append(Column(f"{above}, {short_name(metric, known)}", get, _text))
+            columns.append(Column(f"{above}, {metric_names([metric])}", get, _text))
         groups += [(above, len(known))] if known else []
     costs = [
         Column(heading, f"costs.{name}", form)
@@ -247,7 +242,7 @@ def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
 
 
 def _costs(
-    results: Sequence[Evidence], curves: Mapping[str, SystemCurve]
+    results: Sequence[ExperimentCurves], curves: Mapping[str, SystemCurve]
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Return what systems cost by name, and the note on their seconds.
 
@@ -280,7 +275,7 @@ def _of_rows(points: Sequence[Point]) -> dict[str, float]:
 
 
 def _notes(
-    results: Sequence[Evidence],
+    results: Sequence[ExperimentCurves],
     rows: Sequence[SystemRow],
     anchors: Mapping[str, str],
     time: str,
@@ -289,26 +284,17 @@ def _notes(
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    metrics = metric_names(dict.fromkeys(panel.metric for of in results for panel in of.panels))
+    metrics = metric_names(dict.fromkeys(chain(*(of.metrics for of in results))))
     against = f"against {listed(names)}{cut}"
     notes = [f"BD-rate in {metrics} {against}; negative saves bits at equal quality."]
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
     of_key = {
-        _key(of, metric): (short_name(metric, every), f" on {of.title}" * bool(results[1:]))
+        _key(of, metric): (short_name(metric, of.metrics), f" on {of.title}" * bool(results[1:]))
         for of in results
-        for every in [[panel.metric for panel in of.panels]]
-        for metric in every
+        for metric in of.metrics
     }
-    crossing = [
-        f"{row.name} ({of_key[key][0]} {pair.crossing:.4g}{of_key[key][1]})"
-        for row in rows
-        for key, pair in row.pairs.items()
-        if pair.crossing is not None
-    ]
-    if crossing:
-        notes.append(f"Ahead at some qualities, behind at others: {listed(crossing)}.")
     notes += [
         f"No BD-rate of {row.name}{_words(of_key[key])}: {pair.rate.why}."
         for row in rows
@@ -318,13 +304,17 @@ def _notes(
     notes += doubt_notes(pair.rate for row in rows for pair in row.pairs.values())
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.origin for row in rows}
-    notes += dict.fromkeys(text for of in results if of.summary for text in own_caveats(of.summary))
+    notes += dict.fromkeys(
+        text for of in results if of.summary for text in caveat_notes(of.summary.points)
+    )
     if "bundled" in origins and "here" not in origins:  # else their names say so
         notes.append("What is measured is bundled with the benchmark.")
     return notes
 
 
-def _records(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> list[dict[str, Any]]:
+def _records(
+    results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]
+) -> list[dict[str, Any]]:
     """Return a flat record for each system, at full precision."""
     columns = [
         Column("", "name", key="system"),
@@ -332,8 +322,8 @@ def _records(results: Sequence[Evidence], rows: Sequence[SystemRow]) -> list[dic
         Column("", "curve.origin", key="from"),
     ]
     for result in results:
-        for panel in result.panels:
-            key = _key(result, panel.metric)
+        for metric in result.metrics:
+            key = _key(result, metric)
             columns.append(Column("", partial(_percent, key), key=f"{key} bd_rate_percent"))
             for end in Interval._fields:
                 get = partial(_end, key, end)

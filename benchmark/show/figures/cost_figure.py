@@ -1,17 +1,18 @@
 """Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.answer import Column
-from benchmark.compare.cost import AT_BPP
+from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
-from benchmark.compare.panel import SystemCurve
+from benchmark.compare.system_curve import Panel, SystemCurve
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import kind
 from benchmark.show import sections
-from benchmark.show.bd_tables import delta_marks, delta_text, doubt_notes
+from benchmark.show.bd_rates import delta_marks, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
@@ -50,6 +51,23 @@ class CostPoint(NamedTuple):
     measured: bool  # False: typical, as the codec's class states
 
 
+def cost_points(
+    panel: Panel, rates: Mapping[str, Delta], summary: Summary, costs: Iterable[str]
+) -> list[CostPoint]:
+    """Return the costs, as far as known, of the measured curves that have a BD-rate, by label."""
+    points = []
+    for curve, cost in product(panel, costs):
+        delta = rates.get(curve.system.label, Delta())
+        if curve.measured and delta.value is not None:
+            mine = [point for point in summary.points if point.label == curve.system.label]
+            seconds = megapixel_seconds(mine) if cost == "seconds" else None
+            value = seconds.value if seconds else kmac(mine) if cost == "kmac" and mine else None
+            if value:
+                measured = seconds is None or seconds.timed
+                points.append(CostPoint(curve, cost, value, delta, measured))
+    return points
+
+
 COLUMNS = (
     Column("system", "curve.name", key="system"),
     Column("", "curve.system.label", key="label"),
@@ -80,7 +98,9 @@ def draw_costs(
     from matplotlib.ticker import LogLocator
 
     of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
-    kinds = [cost for cost in COSTS if of_cost[cost]]
+    known = [cost for cost in COSTS if of_cost[cost]]
+    # A panel of one cost alone compares nothing.
+    kinds = [cost for cost in known if len({of.value for of in of_cost[cost]}) > 1] or known
     if not kinds:
         return None
     handles = {}

@@ -25,9 +25,9 @@ from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
 from benchmark.rows.variants import measured_place
-from benchmark.show.figures.pictures import most_different
+from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
-from benchmark.show.page.maps import SHARE, with_maps
+from benchmark.show.page.page_maps import SHARE, with_maps
 from benchmark.show.page.picks import (
     UNKNOWN_BYTES,
     Limit,
@@ -110,7 +110,7 @@ def write_pictures(
     why_not = {key: _refusal(row, contents, place, programs) for key, row in rows.items()}
     refused = {key: why for key, why in why_not.items() if why}
     able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
-    order = in_order(able, limit.photographs, first)
+    order = in_order(able, first)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
     chosen = within(order, rows, seconds, lambda key: originals.size(rows[key]), limit, SHARE)
     missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
@@ -152,7 +152,7 @@ def write_pictures(
     decoded = with_maps(folder, photographs, decoded, kept, metrics, say)
     files = {*(photograph.picture for photograph in photographs.values())}
     files |= {decoded[key].picture for key in kept}
-    files |= {of.file for key in kept for of in decoded[key].maps.values()}
+    files |= {file for key in kept for file, _ in decoded[key].maps.values()}
     sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
     return Pictures(photographs, decoded, sizes, kept, rate)
 

@@ -1,107 +1,14 @@
-"""Tables and sentences of what was measured: means, networks."""
+"""Absences: what a summary, a metric or a curve lacks, as records, a table and lines."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.answer import Absent, Column, decimals, seconds_text
-from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, remedies
-from benchmark.rows.summary import (
-    REAL_TO_ESTIMATED,
-    SECONDS,
-    Edition,
-    Mean,
-    Point,
-    Summary,
-    caveat_notes,
-    excluded,
-)
-from benchmark.rows.systems import training
-from benchmark.show.table import ENDLESS, FEW_MARK, Table
+from benchmark.answer import Absent, Column
+from benchmark.metrics.metric import NOT_COMPUTED, Metric, remedies
+from benchmark.rows.summary import Summary, excluded
+from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
-
-NETWORK_HEADERS = (
-    *("work (kMAC/px)", "training (10^15 MAC)"),
-    *("optimiser", "steps of a network"),
-)
-COUNT_NOTE = "A count in brackets: the mean is over that number of images only."
-IDENTICAL_NOTE = (
-    f"{ENDLESS} n: of n images the value is infinite (of PSNR: they came back identical); they are "
-    "not in the mean."
-)
-FEW_NOTE = (
-    f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
-)
-
-
-def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
-    """Return a row for each point; each mean is over the row's images unless it says otherwise.
-
-    Columns without any value are left out.
-    """
-
-    def images(point: Point) -> str:
-        return f"{point.images} of {summary.images}" if point.missing else str(point.images)
-
-    columns = [
-        Column("codec", "label"),
-        Column("setting", lambda point: str(point.setting)),
-        Column("images", images, str),
-        Column("bpp", "bpp", ".4f"),
-        *(Column(m.label, partial(_mean_of_metric, m), str) for m in metrics),
-        Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, "{:.4f}".format), str),
-    ]
-    columns += [
-        Column(name.partition("_")[0], partial(_mean, name, seconds_text), str) for name in SECONDS
-    ]
-    if any(point.failed for point in summary.points):
-        columns.append(Column("failed", lambda point: str(point.failed or ""), str))
-    table = Table.of(columns, summary.points)
-    text = "".join(cell for row in table.rows for cell in row[3:])
-    signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
-    notes = [note for sign, note in signs if sign in text]
-    notes += caveat_notes(summary.points)
-    return table._replace(notes=tuple(notes)).filled(always=4)
-
-
-def _mean_of_metric(metric: Metric, point: Point) -> str | None:
-    mean = point.means[metric.column]
-    few = mean.value is not None and metric.few(mean.images)
-    form = f"{{:.{decimals(metric.label)}f}}".format
-    return _mean(metric.column, form, point, FEW_MARK if few else "")
-
-
-def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
-    """Return a mean of a point in words: over how many images, and how many are infinite."""
-    mean: Mean | None = point.means.get(name)
-    if mean is None:
-        return None
-    endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
-    if mean.value is None:
-        return endless or None
-    count = str(mean.images) if mean.images != point.images else ""
-    inside = ", ".join(part for part in (count, endless) if part)
-    return f"{form(mean.value)}{mark}" + (f" ({inside})" if inside else "")
-
-
-def few_of(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics of whole sets that every point has of too few images."""
-    return [
-        metric
-        for metric in metrics
-        if metric.of_sets
-        and all(metric.few(point.means[metric.column].images) for point in summary.points)
-    ]
-
-
-def training_cells(edition: Edition) -> tuple[str, str, str, str]:
-    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
-    kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
-    if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
-        return ("", "", "", "")
-    return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
-
 
 OF_LAST_RUN = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
 COLUMNS = Column("what"), Column("why"), Column("remedy")
@@ -151,6 +58,20 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
         )
         where = f"in no curve of {', '.join(of) or 'any metric'}"
         result.append(Absent("; ".join(what), f"{where}: {why}"))
+    return result
+
+
+def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
+    """Return the curves that a metric has of some points of a codec, and not of others."""
+    result = []
+    for metric in metrics:
+        for label in summary.labels:
+            means = [p.means[metric.column] for p in summary.points if p.label == label]
+            known = sum(mean.images + mean.infinite > 0 for mean in means)
+            if 0 < known < len(means):
+                why = f"{NOT_COMPUTED} at {len(means) - known} of {counted(len(means), 'point')}"
+                remedy = f"{summary.again} --metrics {metric.column}"
+                result.append(Absent(f"{metric.label} of {label}", why, remedy))
     return result
 
 

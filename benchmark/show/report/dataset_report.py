@@ -3,14 +3,17 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.answer import Absent
+from benchmark.compare.anchor import read_compared, require_named
 from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
+from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.panel import Panel, measured_panel, read_compared, require_named
+from benchmark.compare.system_curve import Panel, measured_curves, of_label, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.schema import metric_names
@@ -23,18 +26,20 @@ from benchmark.rows.stored import (
     source_facts,
 )
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_tables import bd_overview, bd_records, bd_table
+from benchmark.show.absences import absent_sentences, gaps, lacking, problems
+from benchmark.show.bd_rates import bd_records, bd_table
 from benchmark.show.figures.choice import (
     Choice,
     beyond_sentences,
     choose,
+    renamed,
     sources_table,
     without_place,
 )
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
-from benchmark.show.means import absent_sentences, few_of, lacking, means_table, problems
+from benchmark.show.means_table import few_of, means_table
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -45,7 +50,8 @@ from benchmark.show.report.details import (
 )
 from benchmark.show.report.files import PAGE, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
-from benchmark.show.table import Table, csv_text, latex, markdown
+from benchmark.show.sections import metric_names as metric_words
+from benchmark.show.table import Table, csv_text, markdown
 from benchmark.spec import named_in
 from benchmark.system.text import listed
 
@@ -63,7 +69,7 @@ class Report:
     metrics: Sequence[Metric]  # those asked for
     measured: Sequence[Metric]  # those that have values
     sections: Mapping[str, Section]  # that a page shows, by kind
-    deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
+    deltas: Table | str  # BD-rates, or why there are none
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
     ranking: Ranking
     files: Sequence[Path] = ()  # report.md
@@ -153,17 +159,20 @@ def _write(
     wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
     over_few = [] if asked.metrics != "all" or asked.allow_few else few_of(summary, measured)
     measured = [metric for metric in measured if metric not in over_few]
-    panels = {metric.column: measured_panel(summary, metric) for metric in measured}
+    panels = {
+        metric.column: [
+            *measured_curves(summary, metric),
+            *(over[metric.column].compatible if metric.column in over else ()),
+        ]
+        for metric in measured
+    }
     codecs, short, most = asked.named, names_of(summary), asked.up_to_bpp
-    for column, of_column in over.items():
-        if column in panels:
-            more = (*panels[column].curves, *of_column.compatible)
-            panels[column] = panels[column]._replace(curves=more)
-    overlaid = {column: panel.up_to(most) for column, panel in panels.items()}
-    choice = choose(list(overlaid.values()), anchor, [*codecs, anchor] if codecs else ())
-    drawings = _draw(stored, overlaid, choice, anchor)
+    of_look = dict(zip(panels, renamed([*panels.values()]), strict=True))
+    overlaid = {column: cut for column, of in of_look.items() if (cut := up_to(of, most))}
+    choice = choose([*overlaid.values()], anchor, [*codecs, anchor] if codecs else ())
     missed = without_place(choice, [*codecs, *named_in(asked.bundled)])
     comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
+    drawings = _draw(stored, overlaid, choice, anchor, comparisons)
     named_metrics = () if asked.metrics == "all" else metrics
     ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, named_metrics)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
@@ -172,17 +181,15 @@ def _write(
     sources = source_facts(stored.of_compared_images)
     record = details_record(stored, command, anchor, drawings, absent, of_published, sources)
     means = means_table(summary, measured)
-    published = [of._replace(curves=of.published) for of in choice.of([*overlaid.values()])]
-    eight = summary.labels if look().most is None else choice.labels
+    shown = chain(*choice.of([*overlaid.values()]))
+    published = sources_table(curve for curve in shown if not curve.measured)
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
-        compared = [comparison for comparison in comparisons if comparison.label in eight]
-        tables["bd_rate.md"] = markdown(deltas[1])
-        tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
+        tables["bd_rate.md"] = markdown(deltas)
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
-    origin += beyond_sentences(panels.values(), overlaid.values(), most)
+    origin += beyond_sentences(of_look.values(), overlaid.values(), most)
     if asked.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
         named = dict(zip(metric_names(asked.metrics), metrics, strict=True))
@@ -198,7 +205,7 @@ def _write(
             absent,
             draws_table(draw_spreads(summary, measured), measured),
             means_table(summary, over_few),
-            sources_table(published),
+            published,
         ),
         **tables,
     }
@@ -210,7 +217,8 @@ def _write(
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
     return Report(
         stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
-        deltas, over, ranking, [folder / "report.md"], len(drawings), of_reader, absent,
+        deltas, over, ranking, [folder / "report.md"], len(drawings),
+        [*of_reader, *gaps(summary, ranking.metrics)], absent,
         [*origin, *about_sources, *of_published, *missed, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip
@@ -238,8 +246,8 @@ def compare_all(
     anchor: str,
     up_to_bpp: float | None,
     any_overlap: bool = False,
-) -> tuple[list[Comparison], tuple[Table, Table] | str]:
-    """Return BD-rates, and their tables (overview, details) or why there are none."""
+) -> tuple[list[Comparison], Table | str]:
+    """Return BD-rates, and their table or why there are none."""
     if anchor not in summary.labels:
         others = ", ".join(summary.labels)
         return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
@@ -250,12 +258,15 @@ def compare_all(
         for metric in metrics
         for comparison in compare(summary, metric, anchor, up_to_bpp, any_overlap)
     ]
-    overview = bd_overview(comparisons, metrics, anchor, up_to_bpp)
-    return comparisons, (overview, bd_table(comparisons, metrics, anchor))
+    return comparisons, bd_table(comparisons, metrics, anchor)
 
 
 def _draw(
-    stored: DatasetResults, panels: Mapping[str, Panel], choice: Choice, anchor: str
+    stored: DatasetResults,
+    panels: Mapping[str, Panel],
+    choice: Choice,
+    anchor: str,
+    comparisons: Sequence[Comparison],
 ) -> dict[str, Drawing]:
     """Return the figures by name. panels: by metric column.
 
@@ -263,18 +274,23 @@ def _draw(
     """
     summary, name = stored.summary, stored.name
     large = {column: panel for column, panel in panels.items() if not few_images(panel)}
-    labels = [curve.system.label for panel in panels.values() for curve in panel.published]
+    labels = [curve.system.label for curve in chain(*panels.values()) if not curve.measured]
     looks = styles([*summary.labels, *labels])
-    several = overview_columns({column: len(panel.measured) for column, panel in large.items()})
+    counts = {column: sum(c.measured for c in panel) for column, panel in large.items()}
+    several = overview_columns(counts)
     figures = {"curves": several} if len(several) > 1 else {}
     drawings: dict[str, Drawing | None] = {}
     for file, columns in (figures | {column: [column] for column in large}).items():
-        of_file = [large[column] for column in columns], looks, profile(name).title, summary
-        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, choice=choice)
-    if summary.machine:
-        from benchmark.show.figures.complexity import draw_complexity, measured_block
+        of_file = [(profile(name).title, [large[column] for column in columns])]
+        drawings[file] = draw_rate_curves(of_file, looks, choice, anchor=anchor)
+    for panel in choice.of([*large.values()][:1]) if summary.machine else ():
+        from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
-        names = names_of(summary)
-        if timed := measured_block(summary, name, names):
-            drawings["timing"] = draw_complexity([timed], [names[label] for label in choice.labels])
+        metric, against = panel[0].metric, of_label(panel, anchor)
+        rates = {of.label: of.rate for of in comparisons if of.column == metric.column}
+        points = cost_points(panel, rates | {anchor: Delta(0.0, 1.0)}, summary, ["seconds"])
+        timed = [point for point in points if point.measured]
+        if against and timed[1:]:
+            words = profile(name).title, metric_words([metric]), against.name
+            drawings["timing"] = draw_costs(timed, looks, *words)
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}

@@ -68,8 +68,8 @@ def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
 def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> Drawing:
     """Draw tiles row by row over the width of a figure, each as wide as its neighbours.
 
-    Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
-    they are magnified.
+    Rows are as high as their highest picture, words directly below each. Pixels are shown as they
+    are, not interpolated where they are magnified.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -90,7 +90,7 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
         for row, height in zip(rows, heights, strict=True):
             for place, (tile, tall, words) in enumerate(row):
                 left = EDGE_INCHES + place * (width + GAP_INCHES)
-                low = top - (height + tall) / 2
+                low = top - tall
                 axes = figure.add_axes((left / total, low / whole, width / total, tall / whole))
                 axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
                 axes.set_axis_off()
@@ -100,7 +100,7 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
                         frame.set(edgecolor=colour, linewidth=points)
                         axes.add_patch(frame)
                 for line, (text, bold) in enumerate(words):
-                    down = top - height - PAD_INCHES - LINE_INCHES * line
+                    down = low - PAD_INCHES - LINE_INCHES * line
                     figure.text(
                         left / total, down / whole, text, fontsize=SMALL_POINTS, va="top",
                         color="#000000" if bold else GREY, weight="bold" if bold else "normal",
@@ -123,13 +123,13 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     remark = f" ({tile.remark})" if tile.remark else ""
     first = [f"{value:.3f} bpp{remark}" for label, value in known.items() if "(bpp)" in label]
     rest = [
-        f"{label.partition(' (')[0]} {value:.2f} dB" if "dB" in label
+        f"{label.partition(' (')[0]} {value:.2f}{NO_BREAK}dB" if "dB" in label
         else f"{label.partition(' (')[0]} {value:.3f}"
         for label, value in known.items() if "(bpp)" not in label
     ]  # fmt: skip
     # A name and its number stay on one line, if they fit.
     kept = [
-        text if "\n" in wrapped(text, inches) else text.replace(" ", NO_BREAK)
+        text if "\n" in wrapped(f"{text},", inches) else text.replace(" ", NO_BREAK)
         for text in (*first, *rest)
     ]
     values = wrapped(", ".join(kept), inches).replace(NO_BREAK, " ").splitlines()

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from benchmark.answer import NOTHING, Column, seconds_text
+from benchmark.compare.anchor import headlined
 from benchmark.compare.bd import Comparison, Ranking
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
-from benchmark.compare.panel import headlined
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_named
 from benchmark.rows.systems import marked_bundled
@@ -35,42 +35,6 @@ def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
     name = metric.label.partition(" (")[0]
     same = [of for of in among if of != metric and of.label.partition(" (")[0] == name]
     return metric.label.partition(" (dB)")[0] if same else name
-
-
-def bd_overview(
-    comparisons: Sequence[Comparison],
-    metrics: Sequence[Metric],
-    anchor: str,
-    up_to_bpp: float | None = None,
-) -> Table:
-    """Return a row for each codec: BD-rates of the mean curves with intervals, by metric.
-
-    Metrics in which no codec has a BD-rate are left out.
-    """
-    known = {(c.label, c.column): c for c in comparisons if c.rate.value is not None}
-    shown = [m for m in metrics if any(column == m.column for _, column in known)]
-
-    def cell(column: str, label: str) -> str | None:
-        if (c := known.get((label, column))) is None:
-            return None
-        return f"{delta_text(c.rate)} {ends_text(c.rate_interval)}".rstrip()
-
-    labels = list(dict.fromkeys(comparison.label for comparison in comparisons))
-    columns = [Column("codec", str)]
-    columns += [Column(m.axis_label, partial(cell, m.column), str) for m in shown]
-    note = f"BD-rate (%) against {anchor}{cut_words(up_to_bpp)}; negative saves bits."
-    ends = any(comparison.rate_interval for comparison in known.values())
-    notes = [f"{note} In brackets {PERCENT} intervals over images." if ends else note]
-    notes += doubt_notes(c.rate for c in known.values())
-    of_column = {metric.column: metric for metric in shown}
-    cross = [
-        f"{c.label} ({short_name(of_column[c.column], shown)} {c.crossing:.4g})"
-        for c in comparisons
-        if c.crossing is not None
-    ]
-    if cross:
-        notes.append(f"Ahead at some qualities, behind at others: {listed(cross)}.")
-    return Table.of(columns, labels, notes)
 
 
 def cut_words(up_to_bpp: float | None) -> str:

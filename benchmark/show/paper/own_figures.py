@@ -1,6 +1,7 @@
 """Figures of one's own experiment, made from stored rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -8,34 +9,32 @@ from typing import Annotated, Any
 import polars as pl
 
 from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.cost import kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment, rates_in
-from benchmark.compare.panel import Panel, SystemCurve, names_in_figures
 from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import COMPARED, ORIGIN, opt, some
-from benchmark.published.points import PublishedPoint
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_one, rows_of_codecs
-from benchmark.rows.summary import Edition, Summary
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
+from benchmark.show.absences import absent_sentences, not_shown
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, without_place
-from benchmark.show.figures.cost import COSTS, CostPoint, draw_costs
-from benchmark.show.figures.pictures import draw_generations
-from benchmark.show.figures.rate_curve import OfDataset, choice_of, draw_datasets
+from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
+from benchmark.show.figures.picture_sheet import draw_generations
+from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
 from benchmark.show.figures.texts import Drawing, few_images
-from benchmark.show.means import absent_sentences, not_shown
 from benchmark.show.paper.crops import crops_of, draw_crops, draw_maps
-from benchmark.show.paper.evidence import METRICS, Evidence, evidence, of_datasets
+from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
 from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
@@ -63,12 +62,14 @@ def rd(of: Experiment) -> PaperFigure:
       bench figures rd figures.toml --width column --label 'ours:beta=3.84=Ours'
     """
     names = listed_datasets(of.dataset) if of.dataset else [""]
-    results = of_datasets(of, names, "rd")
-    rows = [OfDataset(it.title, it.panels, it.summary, it.anchor) for it in results]
+    results = experiment_curves(of, names, "rd")
     looks = styles(dict.fromkeys(label for it in results for label in it.labels))
     named = [name for it in results for name in _named(of, it)]
-    choice = choice_of(rows, tuple(dict.fromkeys(named)))
-    drawing = draw_datasets(rows, looks, choice=choice)
+    first, *others = sorted(results, key=lambda it: not it.anchor)
+    panels = [*chain(first.panels, *(it.panels for it in others))]
+    choice = choose(panels, first.anchor, tuple(dict.fromkeys(named)))
+    datasets = [(it.title, it.panels) for it in results]
+    drawing = draw_rate_curves(datasets, looks, choice, anchor=first.anchor)
     missed = without_place(choice, _asked(of))
     return _made(results, drawing, "no rd: no points can be drawn", *missed)
 
@@ -79,28 +80,28 @@ def _asked(of: Experiment) -> list[str]:
 
 
 def _made(
-    results: Sequence[Evidence], drawing: Drawing | None, absent: str, *more: str
+    results: Sequence[ExperimentCurves], drawing: Drawing | None, absent: str, *more: str
 ) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
     lacking = (text for of in results for text in of.lacking)
     rows = (text for of in results if of.stored for text in not_shown(of.stored.summary))
-    points = (text for of in results for text in points_left_out(of.panels))
+    points = (text for of in results for text in points_left_out(of.summary, of.metrics))
     sentences = (*more, *lacking, *points, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 
-def _named(of: Experiment, result: Evidence) -> tuple[str, ...]:
+def _named(of: Experiment, result: ExperimentCurves) -> tuple[str, ...]:
     """Return the codecs that were named, the anchor among them; none if none were."""
     return (result.anchor, *of.named) if of.named else ()
 
 
-def _comparisons(result: Evidence, of: Experiment) -> list[Comparison]:
+def _comparisons(result: ExperimentCurves, of: Experiment) -> list[Comparison]:
     if result.summary is None or result.anchor not in result.summary.labels:
         return []  # the anchor is a published curve, if any
     return [
         comparison
-        for panel in result.panels
-        for comparison in compare(result.summary, panel.metric, result.anchor, of.up_to_bpp)
+        for metric in result.metrics
+        for comparison in compare(result.summary, metric, result.anchor, of.up_to_bpp)
     ]
 
 
@@ -110,11 +111,11 @@ def bd(of: Experiment) -> PaperFigure:
     Examples:
       bench figures bd --anchor vtm --metrics psnr,lpips_squeeze
     """
-    result = evidence(of, "bd")
+    (result,) = experiment_curves(of, [of.dataset], "bd")
     compared = _comparisons(result, of)
     choice = choose(result.panels, result.anchor, _named(of, result))
     panels = choice.of(result.panels)
-    shown = panels, compared, result.styles, result.title, result.anchor
+    shown = panels, compared, styles(result.labels), result.title, result.anchor
     drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), of.up_to_bpp)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     missed = without_place(choice, _asked(of))
@@ -146,43 +147,30 @@ def complexity(
     for name in cost:
         if name not in COSTS:
             raise UnknownName("cost", name, COSTS)
-    result = evidence(of, "complexity")
+    (result,) = experiment_curves(of, [of.dataset], "complexity")
     summary = result.summary
     if summary is None:
-        raise UsageError(f"nothing is measured on {result.name}: `bench run` does")
+        raise UsageError(f"nothing is measured on {result.dataset}: `bench run` does")
     choice = choose(result.panels[:1], result.anchor, _named(of, result))
-    panels = choice.of(result.panels[:1])
-    metric = panels[0].metric
+    (panel,) = choice.of(result.panels[:1])
+    metric = panel[0].metric
     compared = _comparisons(result, of)
     rates = {each.label: each.rate for each in compared if each.column == metric.column}
     rates[result.anchor] = Delta(0.0, 1.0)
-    points, lacking = [], []
-    for curve in panels[0].measured:
-        delta = rates.get(curve.system.label, Delta())
-        if curve.edition is None or delta.value is None:
-            continue
-        for name in cost or COSTS:
-            if spent := cost_of(summary, curve.edition, name):
-                points.append(CostPoint(curve, name, spent[0], delta, spent[1]))
-            else:
-                lacking.append(curve.name)
-    of_anchor = panels[0].of_label(result.anchor)
+    points = cost_points(panel, rates, summary, cost or COSTS)
+    of_anchor = of_label(panel, result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
     most = of.up_to_bpp
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
-    drawing = draw_costs(points, result.styles, where, words, name)
-    names = dict.fromkeys(name for name in lacking if name not in {p.curve.name for p in points})
-    timed = f"complexity lacks {', '.join(names)}: no cost known; `bench run --timing` times it"
-    return _made([result], drawing, "no complexity: no cost is known", *([timed] if names else ()))
-
-
-def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
-    """Return the cost of a codec and whether it was measured; None where nothing says it."""
-    points = [point for point in summary.points if point.label == edition.label]
-    if cost == "seconds":
-        return megapixel_seconds(points)
-    work = kmac(points) if points else None
-    return (work, True) if work else None
+    drawing = draw_costs(points, styles(result.labels), where, words, name)
+    there = {point.curve.name for point in points}
+    lacks = ", ".join(
+        curve.name
+        for curve in panel
+        if curve.name not in there and rates.get(curve.system.label, Delta()).value is not None
+    )
+    timed = f"complexity lacks {lacks}: no cost known; `bench run --timing` times it"
+    return _made([result], drawing, "no complexity: no cost is known", *([timed] if lacks else ()))
 
 
 def realism(
@@ -203,21 +191,20 @@ def realism(
     Examples:
       bench figures realism --metrics psnr,fd_squeeze --bpp 0.1,0.2
     """
-    result, rates = evidence(of, "realism"), rates_in(bpp)
+    (result,), rates = experiment_curves(of, [of.dataset], "realism"), rates_in(bpp)
     if len(result.panels) != 2:
         names = metric_names(of.metrics or METRICS["realism"])
         lacks = absent_sentences(names, result.summary) if result.summary else []
         needs = "realism takes two metrics that rows have: --metrics psnr,lpips_squeeze"
         raise UsageError(". ".join((needs, *lacks)))
-    known = styles(system.label for system in GROUPED_SYSTEMS) | {**result.styles}
+    known = styles(system.label for system in GROUPED_SYSTEMS) | styles(result.labels)
     drawing, plots = realism_plots(
-        result.panels, result.summary, result.points, result.name, rates, known,
-        result.anchor, images_of(result.panels), of.named
-    )  # fmt: skip
+        result.panels, result.summary, result.dataset, rates, known, result.anchor, of.named
+    )
     absent = "no realism: no two points are near any of these rates (--bpp)"
     lacking = [*left_out(plots)]
     for rate in rates:
-        curves = result.panels[0].curves if of.named else ()
+        curves = result.panels[0] if of.named else ()
         if beyond := [words for curve in curves if (words := _beyond(curve, rate))]:
             lacking.append(f"not at {rate:g} bpp: {', '.join(beyond)}")
         if rate not in [plot.bpp for plot in plots]:
@@ -235,12 +222,10 @@ def _beyond(curve: SystemCurve, bpp: float) -> str:
 def realism_plots(
     panels: Sequence[Panel],
     summary: Summary | None,
-    points: Sequence[PublishedPoint],
     dataset: str,
     rates: Sequence[float],
     looks: Mapping[str, Style],
     anchor: str,
-    images: str,
     named: Sequence[str] = (),
 ) -> tuple[Drawing | None, list[PlotAtRate]]:
     """Draw the systems of two panels, of distortion and of realism, at some rates.
@@ -256,11 +241,9 @@ def realism_plots(
         label, name = curve.system.label, curve.system.name
         return curve.called(plain[label] if label in marked and name == named_as[label] else name)
 
-    cut = [
-        panel._replace(curves=tuple(unmarked(c) for c in panel.curves if c.name in choice.kept))
-        for panel in panels
-    ]
-    few = [panel.metric for panel in panels if few_images(panel)]
+    curves = [unmarked(curve) for curve in chain(*panels) if curve.name in choice.kept]
+    distortion, realism = (panel[0].metric for panel in panels)
+    few = [panel[0].metric for panel in panels if few_images(panel)]
     titles = {
         of.system.label: choice.title(n) for n, of in choice.kept.items() if n in choice.alike
     }
@@ -274,14 +257,13 @@ def realism_plots(
 
     plots = []
     for bpp in rates:
-        sweeps = tuple(map(called, realism_sweeps(cut, summary, bpp)))
+        sweeps = tuple(map(called, realism_sweeps(curves, (distortion, realism), summary, bpp)))
         if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []
-    first, second = (panel.metric for panel in panels)
-    title = profile(dataset).title
-    return draw_realism_plots(plots, first, second, looks, title, images, few), plots
+    shown = profile(dataset).title, images_of(panels)
+    return draw_realism_plots(plots, distortion, realism, looks, *shown, few), plots
 
 
 def generations(

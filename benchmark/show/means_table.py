@@ -1,0 +1,78 @@
+"""The table of means: a row for each point."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from benchmark.answer import Column, decimals, seconds_text
+from benchmark.metrics.metric import FEW_IMAGES, Metric
+from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Mean, Point, Summary, caveat_notes
+from benchmark.show.table import ENDLESS, FEW_MARK, Table
+
+COUNT_NOTE = "A count in brackets: the mean is over that number of images only."
+IDENTICAL_NOTE = (
+    f"{ENDLESS} n: of n images the value is infinite (of PSNR: they came back identical); they are "
+    "not in the mean."
+)
+FEW_NOTE = (
+    f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
+)
+
+
+def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
+    """Return a row for each point; each mean is over the row's images unless it says otherwise.
+
+    Columns without any value are left out.
+    """
+
+    def images(point: Point) -> str:
+        return f"{point.images} of {summary.images}" if point.missing else str(point.images)
+
+    columns = [
+        Column("codec", "label"),
+        Column("setting", lambda point: str(point.setting)),
+        Column("images", images, str),
+        Column("bpp", "bpp", ".4f"),
+        *(Column(m.label, partial(_mean_of_metric, m), str) for m in metrics),
+        Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, "{:.4f}".format), str),
+    ]
+    columns += [
+        Column(name.partition("_")[0], partial(_mean, name, seconds_text), str) for name in SECONDS
+    ]
+    if any(point.failed for point in summary.points):
+        columns.append(Column("failed", lambda point: str(point.failed or ""), str))
+    table = Table.of(columns, summary.points)
+    text = "".join(cell for row in table.rows for cell in row[3:])
+    signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
+    notes = [note for sign, note in signs if sign in text]
+    notes += caveat_notes(summary.points)
+    return table._replace(notes=tuple(notes)).filled(always=4)
+
+
+def _mean_of_metric(metric: Metric, point: Point) -> str | None:
+    mean = point.means[metric.column]
+    few = mean.value is not None and metric.few(mean.images)
+    form = f"{{:.{decimals(metric.label)}f}}".format
+    return _mean(metric.column, form, point, FEW_MARK if few else "")
+
+
+def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
+    """Return a mean of a point in words: over how many images, and how many are infinite."""
+    mean: Mean | None = point.means.get(name)
+    if mean is None:
+        return None
+    endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
+    if mean.value is None:
+        return endless or None
+    count = str(mean.images) if mean.images != point.images else ""
+    inside = ", ".join(part for part in (count, endless) if part)
+    return f"{form(mean.value)}{mark}" + (f" ({inside})" if inside else "")
+
+
+def few_of(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics of whole sets that every point has of too few images."""
+    return [
+        metric
+        for metric in metrics
+        if metric.of_sets
+        and all(metric.few(point.means[metric.column].images) for point in summary.points)
+    ]

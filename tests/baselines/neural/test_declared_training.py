@@ -1,0 +1,25 @@
+"""Work and training of bundled checkpoints: codecs' classes say what the cards have."""
+
+import pytest
+
+from baselines.neural.costs import costs
+from benchmark.rows.systems import training
+from tools.field_table import FIELD, cards_of, effort
+
+
+@pytest.mark.parametrize("contender", FIELD, ids=lambda contender: contender.label)
+def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(contender):
+    cards, receiver = cards_of(contender)
+    kmac, trained = training(contender.label)
+    declared = trained.petamacs, trained.optimiser, trained.steps
+    assert declared == tuple(effort([*cards, *receiver]))
+    works = [
+        sum(part.macs_per_pixel for part in costs(card.architecture, card.config).values()) / 1e3
+        for card in cards
+    ]
+    steps = [
+        contender.steps * part.macs_per_pixel / 1e3
+        for card in receiver
+        for part in costs(card.architecture, card.config).values()
+    ]
+    assert min(works) - 0.1 < kmac - sum(steps) < max(works) + 0.1
