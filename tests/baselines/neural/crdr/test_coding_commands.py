@@ -95,9 +95,8 @@ def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, chec
 
 def test_options_and_settings_that_exclude_each_other_are_refused(checkpoint):
     codec = CRDR(beta=0, checkpoint=str(checkpoint))
-    for options in ({"size": "micro", "checkpoint": str(checkpoint)}, {"bpp": 0.2, "psnr": 30}):
-        with pytest.raises(BadOption, match="one of them"):
-            CRDR(beta=0, **options)
+    with pytest.raises(BadOption, match="one of them"):
+        CRDR(beta=0, size="micro", checkpoint=str(checkpoint))
     for setting in (Setting("quality", 2), Setting("q", 4.1), Setting("q", math.nan)):
         with pytest.raises(BadOption, match=setting.name):
             codec.encode(noise(8, 8), setting)
