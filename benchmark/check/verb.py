@@ -182,7 +182,6 @@ def history(
     if len(checkpoints) < 2:
         raise UsageError("a history needs two checkpoints: name those of a training")
     with output.interruptible():
-        request.use_folders()
         states = [_measured(*of, request, codec) for of in in_order(checkpoints)]
         made = history_of(states, request.metrics, margin)
         drawing = draw_history(made.records, codec, states[0].rows.folder.name)
