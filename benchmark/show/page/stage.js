@@ -6,14 +6,32 @@ page.sight = { scale: 1, x: 0, y: 0, split: 0.5, mode: "slider", original: false
 
 page.stages = [];
 
+// The 8-bit difference times eight, limited to 255, without reading pixels, which a canvas may not
+// do for local files: the pictures are drawn as differences, then the result thrice over itself.
+page.difference = (canvas, original, decoded) => {
+  canvas.width = decoded.naturalWidth;
+  canvas.height = decoded.naturalHeight;
+  const context = canvas.getContext("2d");
+  context.globalCompositeOperation = "copy";
+  context.drawImage(original, 0, 0);
+  context.globalCompositeOperation = "difference";
+  context.drawImage(decoded, 0, 0);
+  context.globalCompositeOperation = "lighter";
+  for (let doubled = 0; doubled < 3; doubled++) context.drawImage(canvas, 0, 0);
+};
+
 // A pane of {point, at}: its picture and what is laid over it, or why there is none.
 page.stage = ({ point, at }, source, caption) => {
   const stage = page.make("div", { className: "stage" });
   const figure = page.make("figure", { className: "pane" }, stage, page.make("figcaption", {}, ...caption));
   const one = { stage, figure, layers: [], over: null, map: null, handle: null };
-  // Commands are in backticks.
-  const say = (text, kind = "absent") => stage.append(page.make("p", { className: kind }, page.make("span", {},
-    ...text.split("`").map((part, place) => (place % 2 ? page.make("code", { textContent: part }) : part)))));
+  // Commands, in backticks, can be copied.
+  const say = (text, kind = "absent") => stage.append(page.make("p", { className: kind }, page.make("span", {}, ...text.split("`").map((part, place) => {
+    if (place % 2 === 0) return part;
+    const copy = page.make("button", { type: "button", title: "Copy the command", textContent: part });
+    copy.addEventListener("click", () => navigator.clipboard.writeText(part).then(() => copy.classList.add("copied")));
+    return copy;
+  }))));
   if (!page.pictured(point, at)) {
     say(page.data.absent[point.pictures[at]]);
     return one;
@@ -29,10 +47,13 @@ page.stage = ({ point, at }, source, caption) => {
     return made;
   };
   const original = source.picture && layer("under", picture(source.picture, `${source.name}, original`));
-  one.over = layer("over", picture(point.pictures[at], `${source.name}, decoded: ${page.titleOf(point)}`)).parentElement;
+  const decoded = layer("over", picture(point.pictures[at], `${source.name}, decoded: ${page.titleOf(point)}`));
+  one.over = decoded.parentElement;
   const map = page.where.layer({ point, at }, source);
   if (map) one.map = layer("map", map);
   if (original) {
+    const canvas = layer("difference", page.make("canvas", { role: "img", "aria-label": `Difference ×8, ${page.titleOf(point)}` }));
+    Promise.all([original.decode(), decoded.decode()]).then(() => page.difference(canvas, original, decoded)).catch(() => {});
     one.handle = page.make("div", { className: "handle" });
     const tag = (side, text) => page.make("span", { className: `tag ${side}`, textContent: text });
     stage.append(one.handle, tag("left", "original"), tag("right", "decoded"));
@@ -126,6 +147,7 @@ page.listenToStage = (one) => {
     return [event.clientX - box.left, event.clientY - box.top];
   };
   stage.addEventListener("pointerdown", (event) => {
+    if (event.target.closest("button")) return;
     slides = event.target === handle;
     fingers.set(event.pointerId, inStage(event));
     stage.setPointerCapture(event.pointerId);

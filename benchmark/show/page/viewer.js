@@ -4,7 +4,7 @@
 page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, sort: 0, down: false };
 
 page.MODES = [
-  ["slider", "Slider"], ["flicker", "Flicker"], ["decoded", "Decoded"],
+  ["slider", "Slider"], ["flicker", "Flicker"], ["difference", "Difference ×8"], ["decoded", "Decoded"],
   ...(page.data.maps.length ? [["where", "Where"]] : []),
 ];
 page.FLICKER_MS = 600;
@@ -295,6 +295,7 @@ page.viewer.hold = (held) => {
 page.viewer.KEYS = {
   s: () => page.viewer.setMode("slider"),
   f: () => page.viewer.setMode("flicker"),
+  d: () => page.viewer.setMode("difference"),
   v: () => page.viewer.setMode("decoded"),
   w: () => page.data.maps.length && page.viewer.setMode("where"),
   o: () => page.viewer.hold(true),

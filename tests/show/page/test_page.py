@@ -149,7 +149,7 @@ def test_a_published_curve_can_be_shown_and_its_hover_names_the_source(visit, ko
     legend = page.locator("#legend label", has_text="VTM (CompressAI, published)")
     legend.click()
     result = curves_of(page)["VTM (CompressAI, published)"]
-    assert (result["filled"], result["dashes"]) == (False, "4 3")
+    assert (result["filled"], result["dashes"]) == (False, "none")
     assert all(curve["filled"] for name, curve in curves_of(page).items() if name[:3] != "VTM")
     caption = page.locator("#curve-caption").inner_text()
     assert "* a trial." in caption
@@ -163,7 +163,7 @@ def test_a_published_curve_can_be_shown_and_its_hover_names_the_source(visit, ko
     page.locator("#all-points a").first.click()
     absent = page.locator("#panes .absent").first.inner_text()
     assert "was not kept; bench run --codecs jpeg" in absent
-    command = page.locator("#panes .absent code").first.inner_text()
+    command = page.locator("#panes .absent button").first.inner_text()
     assert command.startswith("bench run --codecs jpeg")
 
 

@@ -112,6 +112,19 @@ def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, fil
 
 
 @pytest.mark.slow
+def test_the_difference_is_eight_times_the_absolute_one_cut_off(visit, file, data, results):
+    page = visit(file)
+    click_point(page, data)
+    for image in IMAGES:
+        page.locator("#image-table tbody button", has_text=image).click()
+        page.keyboard.press("d")
+        expected = truth(results, image)
+        wanted = np.minimum(8 * abs(expected.source - expected.decoded), 255)
+        assert np.array_equal(seen(page)[0], wanted)
+        assert (wanted == 255).any()
+
+
+@pytest.mark.slow
 def test_flicker_shows_one_after_the_other(visit, file, data, results):
     page = visit(file)
     click_point(page, data)
@@ -162,7 +175,7 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
             return [mine.left - left, mine.top - top, mine.width, mine.height];
         })""",
     )
-    assert len(places) == 12  # original, decoded and map of each
+    assert len(places) == 16  # original, decoded, difference and map of each
     assert np.ptp(places, axis=0).max() < 1e-3
     sizes = page.eval_on_selector_all(
         "#panes .stage", "(all) => all.map((one) => `${one.clientWidth} ${one.clientHeight}`)"

@@ -15,6 +15,7 @@ from benchmark.show.page.content import DecodedPicture, SourcePicture
 from benchmark.show.page.page_maps import with_maps
 from support.page.opened import PHONE, click_point, loaded
 from support.page.results import data_of, pixels_of
+from support.processes import until
 
 LUMA = "psnr_y_db"
 REACHES = ([0.2], [0.11, 0.31, 0.7], [0, 0], [], [0.049, 0.051], [900.0, 2.5])
@@ -138,6 +139,7 @@ def test_w_shows_maps_and_a_link_restores_the_metric(visit, file, data):
     column = columns[-1]
     page.locator(f"#where-choice input[value={column}]").check(force=True)
     assert page.locator("#where-choice input:checked").get_attribute("value") == column
+    assert until(lambda: f"where={column}" in page.url, 20)
     again = page.context.new_page()
     again.goto(page.url)
     again.wait_for_selector("#viewer[open]")
@@ -191,5 +193,5 @@ def test_a_page_without_maps_offers_none(visit, file, tmp_path):
     page.locator("#crops a").first.click()
     page.wait_for_selector("#viewer[open]")
     page.keyboard.press("w")
-    assert page.locator("#mode-choice label").count() == 3
+    assert page.locator("#mode-choice label").count() == 4
     assert page.evaluate("page.sight.mode") == "slider"
