@@ -127,7 +127,7 @@ def load_card(path: Path) -> Card:
         missing = f"no checkpoint {path}"
         if path.is_file():
             makes = f"`bench checkpoint import {path}` makes one of weights that authors publish"
-            remedy = makes if path.suffix in OF_TORCH else f"name a file *{TENSORS} with its card"
+            remedy = makes if path.suffix in OF_TORCH else f"get both files, *{TENSORS} and card"
             missing = f"{path} has no card {source.name} beside it: {remedy}"
         raise Unavailable(missing) from None
     except (OSError, ValueError, UnknownName) as error:
