@@ -32,12 +32,8 @@ def main(into: Path) -> None:
         results = Path(name)
         shutil.copytree(ROOT / "results" / "kodak", results / "kodak")
         bench("run", *MEASURED, "--metrics", "psnr,ms_ssim", "--no-table", "--results", name)
-        for dataset, images, figure, link in (
-            ("kodak", "0", "page.png", ""),
-            ("sample", "1", "viewer.png", OPENED),
-        ):
-            asked = ("--dataset", dataset, "--page", "--page-images", images, "--results", name)
-            bench("report", *asked)
+        for dataset, figure, link in (("kodak", "page.png", ""), ("sample", "viewer.png", OPENED)):
+            bench("report", "--dataset", dataset, "--page", "--results", name)
             page = results / dataset / "report" / "page.html"
             waits = "#viewer[open] img" if link else "#chart .point"
             (into / figure).write_bytes(screenshot(page, waits, link))
