@@ -15,6 +15,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
+from benchmark.registry import USUAL_METRICS
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.own_figures import FIGURES
@@ -36,6 +37,7 @@ File = Annotated[
 ]
 FOLDER = "Folder to write to; default: RESULTS/figures, of a table RESULTS/tables."
 Folder = Annotated[Path | None, opt(TARGET, FOLDER, refuses="folder")]
+OF_ANY_METRICS = ("rd", "bd")  # others take two, or none
 LOOKS = "label colour order style font width format every_curve"
 
 
@@ -92,15 +94,20 @@ def require_figures(names: Iterable[str]) -> None:
 
 def draw_figures(names: Iterable[str], request: Request, file: Path | None, command: str) -> None:
     """Draw figures of a run's rows, with the options of its file."""
+    from benchmark.rows.schema import metric_names
+
     codecs, _ = with_settings_as_points(request.codecs, {})
-    own = {} if "all" in codecs else {"codecs": codecs}
+    own: dict[str, Any] = {} if "all" in codecs else {"codecs": codecs}
     place = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
     place |= {"anchor": request.anchor, "bundled": request.bundled}
+    if request.metrics != metric_names(USUAL_METRICS):
+        own["metrics"] = ",".join(request.metrics)
     for name in names:
         verb = flat(VERBS[name])
         known = signature(verb).parameters
         chosen = {key: of for key, of in place.items() if key in known and of != known[key].default}
-        verb(**own | options_in(file, name, known, chosen) | chosen, command=command)
+        usual = {key: of for key, of in own.items() if key != "metrics" or name in OF_ANY_METRICS}
+        verb(**usual | options_in(file, name, known, chosen) | chosen, command=command)
 
 
 @figures.verb("new")

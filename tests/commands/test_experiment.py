@@ -137,3 +137,10 @@ def test_stored_datasets_are_named_as_a_list(here):
     done = bench("report", "--dataset", r"first,more\, photos", "--json", code=0)
     names = [record["dataset"] for record in json.loads(done.stdout)]
     assert [name.rpartition("-")[0] for name in names] == ["first", "more_photos"]
+
+
+def test_figures_of_a_run_have_the_metrics_that_it_names(here):
+    words = ("--dataset", "first", "--codecs", "jpeg,webp", "--metrics", "psnr")
+    bench("run", *words, "--figures", "bd", code=0)
+    table = (here / "results" / "figures" / "bd.csv").read_text().splitlines()
+    assert {line.partition(",")[0] for line in table[1:]} == {"psnr_db"}
