@@ -301,7 +301,8 @@ def _read_within(content: bytes, columns: Sequence[str] | None, filled: bool) ->
     refuse("claims", claimed)
     wanted = [name for name in footer.names if columns is None or name in columns]
     if filled:
-        passed = footer.empty.difference(NEVER_NULL, MEASURED)
+        # Columns of users' metrics are known by each other: all of them are read.
+        passed = footer.empty.intersection(schema_of()).difference(NEVER_NULL, MEASURED)
         wanted = [name for name in wanted if name not in passed]
     # By columns: polars' own choice takes twice the processor time for shards of wide rows.
     table = pl.read_parquet(content, columns=wanted, parallel="columns")
