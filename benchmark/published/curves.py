@@ -101,13 +101,12 @@ def style_label(system: str, variant: str) -> str:
     """Return the label that a published variant's style goes by: that of its system, if known.
 
     >>> style_label("VTM", "CompressAI"), style_label("CRDR", "beta=2"), style_label("TCM", "")
-    ('vtm', 'crdr:beta=2', 'tcm')
+    ('vtm', 'crdr:beta=2', 'tcm:variant=')
     >>> style_label("WebP", "")  # of another program than the table's
     'webp:variant='
     """
-    known, name = STYLE_LABELS.get((system, variant)), slug(system)
     option = variant if "=" in variant else f"variant={slug(variant) if variant else ''}"
-    return known or (f"{name}:{option}" if variant or name in LABELS else name)
+    return STYLE_LABELS.get((system, variant)) or f"{slug(system)}:{option}"
 
 
 class OtherMeans(UsageError):  # noqa: N818 - reads as what happened

@@ -157,11 +157,17 @@ def _runs_here(spec: CodecSpec) -> bool:
 def is_users(label: str) -> bool:
     """Return whether a label is of a codec, or of weights, that the user brought.
 
+    A name of no codec is what an option `name` gave, or else, with options, a published system's.
+
     >>> [is_users(label) for label in ("mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0")]
     [True, True, False]
+    >>> is_users("Mine"), is_users("tcm:variant=large")
+    (True, False)
     """
     spec = spec_of(label)
-    return (names_code(spec) and _runs_here(spec)) or any(key in PATHS for key, _ in spec.options)
+    if not _runs_here(spec):
+        return not spec.options
+    return names_code(spec) or any(key in PATHS for key, _ in spec.options)
 
 
 def measured_names() -> dict[str, str]:
