@@ -29,9 +29,10 @@ def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, st
 
     bundled, labels: the bundled rows on Kodak, and the label of each.
     """
-    of_prior = bundled["variant"].str.endswith("weights=matched-whole")
+    of_prior = bundled["codec"].str.endswith("weights=matched-whole")
     whole = pd.concat([benchmark.load(WHOLE), bundled[of_prior]])
-    parts = {label: whole[whole["codec"] == codec] for codec, label in ONE_RATE.items()}
+    names = whole["codec"].str.partition(":")[0]
+    parts = {label: whole[names == codec] for codec, label in ONE_RATE.items()}
     parts |= {label: bundled[labels == label] for label in ALL_RATES}
     curves = {label: _curve(rows) for label, rows in parts.items()}
     anchor = curves.pop(HYPERPRIOR)

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 import benchmark
 from baselines.neural.card import Card, load_card
 from baselines.neural.costs import Cost, costs
@@ -17,7 +15,6 @@ from benchmark.compare.curves import bd_rate
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import published_curves
 from benchmark.published.registry import read_points
-from benchmark.rows.systems import label_of
 from tools.all_crops import HYPERPRIOR, all_crops_bd_rates
 from tools.results_table import KODAK, bd_rates
 
@@ -82,7 +79,7 @@ def lines(kodak: Path) -> Iterator[str]:
     left out.
     """
     rows = benchmark.load(kodak)
-    labels = pd.Series(map(label_of, rows["codec"], rows["variant"]), rows.index)
+    labels = rows["codec"]
     shown = rows[labels.isin([contender.label for contender in FIELD])]
     psnr, *others = [bd_rates(shown, HYPERPRIOR, metric) for metric in METRICS]
     all_crops, published = all_crops_bd_rates(rows, labels), _published()

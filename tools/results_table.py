@@ -17,7 +17,6 @@ from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.rows.systems import label_of
 from benchmark.spec import parse_codec
 from benchmark.system.text import listed
 
@@ -98,9 +97,9 @@ def other_metrics(kodak: Path) -> Iterator[str]:
 def note(kodak: Path) -> str:
     """Return the sentences on what decides places in both tables."""
     rows = benchmark.load(kodak, details=True)
-    rows = rows[rows["codec"].isin([label.partition(":")[0] for label in (ANCHOR, BOXED)])]
+    rows = rows[rows["codec"].isin([ANCHOR, BOXED])]
     bare = rows["num_bytes"] - rows["container_bytes"].fillna(0)
-    boxes = rows["container_bytes"][rows["codec"] == BOXED.partition(":")[0]].dropna().unique()
+    boxes = rows["container_bytes"][rows["codec"] == BOXED].dropna().unique()
     psnr, lpips = (
         bd_rates(rows.assign(num_bytes=bare), ANCHOR, metric)[BOXED].split(" ")[0]
         for metric in ("psnr", LPIPS)
@@ -130,8 +129,7 @@ def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
 
 def _rows(kodak: Path) -> pd.DataFrame:
     rows = benchmark.load(kodak)
-    labels = map(label_of, rows["codec"], rows["variant"])
-    return rows[[label in CODECS for label in labels]]
+    return rows[rows["codec"].isin(CODECS)]
 
 
 def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:

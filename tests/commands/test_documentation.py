@@ -135,8 +135,7 @@ def test_the_results_are_those_of_the_bundled_rows(tmp_path):
 
 def curve(rows, label, metric):
     """Return the logarithms of the mean rates of a codec, and the means of a metric."""
-    codec, _, variant = label.partition(":")
-    own = rows[(rows["codec"] == codec) & (rows["variant"] == variant)]
+    own = rows[rows["codec"] == label]
     means = own.groupby("setting_value")[["bpp", metric]].mean().sort_values("bpp")
     best = means[metric].cummax() if metric == "psnr_db" else means[metric].cummin()
     means = means[(means[metric] == best) & ~means[metric].duplicated()]
@@ -181,7 +180,7 @@ def test_no_other_number_of_the_readme_is_unfounded():
     glibc = re.search(r"the wheels need ([\d.]+)", setup)
     rates = results_table.AT.removeprefix("bpp=")
     rows = benchmark.load(KODAK, details=True)
-    ours = rows[(rows["codec"] == "ours") & (rows["variant"] == "beta=0")]
+    ours = rows[rows["codec"] == "ours:beta=0"]
     (parameters,) = set(ours["parameters"])
     known = {
         "WACV 2024", "x86-64", "95 %", f"glibc {glibc[1]}", f"{pythons[1]} or {pythons[2]}",
