@@ -104,7 +104,7 @@ def _published() -> dict[str, str]:
     metric = Metric.named("psnr")
     points = read_points(KODAK.parent)
     curves = {
-        curve.system.published[0]: curve.rates(metric)
+        curve.system.published[0]: curve.rates
         for curve in published_curves(points, "kodak", metric)
     }
     anchor, *_ = PUBLISHED.values()
