@@ -169,7 +169,7 @@ def _ran(
 def _evaluated(conditions: Conditions) -> Result:
     """Run CompressAI's own evaluation with the network that `hyperprior 3` is measured with."""
     folder = conditions.scratch / "evaluated"
-    codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse", whole=False)[3]).network
+    codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse")[3]).network
     cuda = ("--cuda",) if conditions.device == "cuda" else ()
     took = []
     for most in (1, 24):  # the time of one image is the start's
