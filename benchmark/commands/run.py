@@ -228,7 +228,7 @@ def _planned(request: Request) -> Answer:
     """Return the plan for one dataset."""
     from benchmark.commands.outcome import absences
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
-    from benchmark.measure.select import open_matrix, unchanged_rows
+    from benchmark.measure.select import finished_elsewhere, open_matrix
     from benchmark.metrics.metric import computable, lacking
     from benchmark.system.machine import available_memory, cores
 
@@ -237,7 +237,7 @@ def _planned(request: Request) -> Answer:
         matrix = open_matrix(replace(request, skip_missing=True))
     except Unavailable as missing:
         return _planned_by_name(request, missing)
-    taken = unchanged_rows(matrix, request)
+    taken = finished_elsewhere(matrix, request)
     matrix = matrix._replace(to_do=tuple(of for of in matrix.to_do if of.key not in taken))
     model, sources = CostModel(matrix.table), matrix.sources
     metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))

@@ -42,7 +42,7 @@ from benchmark.measure.select import (
     measured_before,
     open_matrix,
     open_stored,
-    unchanged_rows,
+    take_over,
 )
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.metric import by_kind, computable, labelled, lacking
@@ -91,8 +91,7 @@ def run(
         if here and matrix is None and not measured_before(request):
             worker_context()  # begins to load what workers need
         matrix = matrix or open_matrix(request)
-        if taken := unchanged_rows(matrix, request):
-            matrix.store.append([*taken.values()])
+        if taken := take_over(matrix, request):
             matrix = matrix_of(request, matrix.sources, matrix.selection, matrix.store)
         # What the nodes of a cluster lack is known once they have reported it.
         absent = lacking(metrics) if here else {}
@@ -103,7 +102,7 @@ def run(
         conditions = Conditions.of(request, matrix.store.folder, backend.device, jobs)
         outcome = _measure(request, matrix, conditions, backend, absent, progress)
     if taken:
-        what = f"{counted(len(taken), 'cell')} taken over: of unchanged weights"
+        what = f"{counted(taken, 'cell')} taken over: of checks, or of unchanged weights"
         outcome = replace(outcome, remarks=(*outcome.remarks, what))
     return _verified(outcome, conditions, progress) if request.verify else outcome
 

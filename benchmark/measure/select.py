@@ -4,7 +4,8 @@ Codecs that cannot run here are skipped, with reasons, or refused.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from benchmark.datasets.dataset import (
 from benchmark.errors import (
     BadOption,
     BadPack,
+    BenchError,
     DamagedResults,
     Reason,
     Unavailable,
@@ -50,6 +52,7 @@ from benchmark.rows.shard import SHIPPED, refused
 from benchmark.rows.store import Row, Store, finished, stores_below
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
+    PATHS,
     SEED,
     CodecSpec,
     codec_class,
@@ -371,38 +374,82 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     return Selection(tuple(kept), tuple(skipped))
 
 
-def unchanged_rows(matrix: Matrix, request: Request) -> dict[str, Row]:
-    """Return the finished rows that make cells to do done, by cell, as rows of the cell's build.
+def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
+    """Return the finished rows that make cells to do done, and where they are, by cell.
 
-    They are of settings whose own weights did not change when another file of the codec did. None
-    where cells are timed or streams are not kept.
+    They are those that `bench check` measured beside the results, and those of settings whose own
+    weights did not change when another file of the codec did, or got another name: they count as
+    rows of the new build. None where cells are timed or streams are not kept.
     """
-    wanted = [cell for cell in matrix.to_do if cell.generations == 1 and cell.info.parts]
-    if not wanted or request.timing or not request.keep or not matrix.table.height:
-        return {}
-    store, own = matrix.store, matrix.table.filter(OK & ~BUNDLED)
-    columns = [name for name in own.columns if name != "bundled"]
-    records = [record.get("codecs") for record in store.records()]
-    rows: dict[str, Row] = {}
-    for cells in by_key((cell.codec.text, cell) for cell in wanted).values():
+    wanted = {cell.key: cell for cell in matrix.to_do if cell.generations == 1}
+    rows: dict[str, tuple[Row, Store]] = {}
+    if not wanted or request.timing or not request.keep:
+        return rows
+    store = matrix.store
+    checks = Store(store.folder.parent / CHECKS / store.folder.name)
+    of_checks = checks.table() if checks.folder.is_dir() else pl.DataFrame()
+    for source, table in ((checks, of_checks), (store, matrix.table)):
+        own = table.filter(OK & ~BUNDLED) if table.height else table
+        for key, row in _rows_for(source, own, wanted) if own.height else ():
+            if source.has_stream(row["stream_sha256"], row["num_bytes"]):
+                rows.setdefault(key, (row, source))
+    return rows
+
+
+def take_over(matrix: Matrix, request: Request) -> int:
+    """Add the rows of `finished_elsewhere` and their streams to the store; return how many."""
+    store, rows = matrix.store, finished_elsewhere(matrix, request)
+    for row, source in rows.values():
+        if source is not store and (stream := source.stream(row["stream_sha256"])):
+            store.keep(stream)
+        if not store.has_record(row["run"]):
+            store.begin(row["run"], source.record(row["run"]))
+    store.append([row for row, _ in rows.values()])
+    return len(rows)
+
+
+def _rows_for(
+    source: Store, table: pl.DataFrame, wanted: Mapping[str, Cell]
+) -> Iterator[tuple[str, Row]]:
+    """Yield rows for the keys of cells, those of other builds as rows of the cell's."""
+    columns = [name for name in table.columns if name != "bundled"]
+    for row in table.filter(col("cell").is_in([*wanted])).select(columns).rows(named=True):
+        yield row["cell"], row
+    records = [of for record in source.records() if isinstance(of := record.get("codecs"), dict)]
+    for cells in by_key((cell.codec.text, cell) for cell in wanted.values()).values():
         codec, info = cells[0].codec, cells[0].info
-        builds = [of.get(codec.text) for of in records if isinstance(of, dict)]
+        builds = [(_beside(codec, text), build) for of in records for text, build in of.items()]
         keys = {
             cell_key(
-                codec, replace(info, fingerprint=build["fingerprint"]), cell.setting,
+                before, replace(info, fingerprint=build["fingerprint"]), cell.setting,
                 cell.source.sha256, cell.source.width_px, CODING,
             ): cell
-            for build in builds
-            if build is not None and _is_alike(build, info)
+            for before, build in builds
+            if before is not None and _is_alike(build, info)
             for cell in cells
             if (weights := dict(info.parts).get(str(cell.setting)))
             and [str(cell.setting), weights] in build["parts"]
         }  # fmt: skip
-        for row in own.filter(col("cell").is_in([*keys])).select(columns).rows(named=True):
+        for row in table.filter(col("cell").is_in([*keys])).select(columns).rows(named=True):
             cell = keys[row["cell"]]
-            if store.has_stream(row["stream_sha256"], row["num_bytes"]):
-                rows[cell.key] = {**row, **info_columns(cell.info), "cell": cell.key}
-    return rows
+            own = {**info_columns(cell.info), "variant": codec.variant, "cell": cell.key}
+            yield cell.key, {**row, **own}
+
+
+def _beside(codec: CodecSpec, text: str) -> CodecSpec | None:
+    """Return the spec in a record, if its options are those of a codec but for names of files."""
+    rest = text.removeprefix(codec.name)
+    if rest == text or rest[:1] not in ("", ":"):
+        return None
+    with suppress(BenchError):
+        spec = CodecSpec.of(codec.name, rest[1:])
+        if _without_files(spec) == _without_files(codec):
+            return spec
+    return None
+
+
+def _without_files(spec: CodecSpec) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in spec.options if key not in PATHS]
 
 
 def _is_alike(build: Any, info: CodecInfo) -> bool:

@@ -1,9 +1,11 @@
-"""Rows that a run takes over: of settings whose own weights are unchanged."""
+"""Rows that a run takes over: of checks, and of settings whose own weights are unchanged."""
 
 import json
 
 import pytest
 
+from baselines.neural.checkpoint import load_checkpoint
+from baselines.neural.network_codec import BUNDLED
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import noise_images
@@ -49,11 +51,12 @@ def measured(mine, tmp_path):
     """Measure with these further words and return the settings encoded, and what was printed."""
     images = noise_images(tmp_path / "photos", [(64, 48), (64, 49)])
 
-    def run(*words):
+    def run(verb="run", *words):
         log = tmp_path / "encoded.txt"
         log.unlink(missing_ok=True)
+        codecs = ("--codec" if verb == "check" else "--codecs", f"{mine}:Mine")
         shared = ("--dataset", images, "--metrics", "psnr", "--jobs", "1")
-        done = bench("run", "--codecs", f"{mine}:Mine", *shared, *words)
+        done = bench(verb, *codecs, *shared, *words)
         text = log.read_text() if log.exists() else ""
         return {*text.split()}, done
 
@@ -62,36 +65,79 @@ def measured(mine, tmp_path):
 
 def test_a_new_file_for_one_of_three_settings_measures_that_setting_alone(measured, tmp_path):
     words = "--results", tmp_path / "results"
-    every, first = measured(*words)
+    every, first = measured("run", *words)
     assert first.returncode == 0, first.stderr
     assert every == EVERY
     (tmp_path / "2.pth").write_text("64")
-    again, second = measured(*words)
+    again, second = measured("run", *words)
     assert second.returncode == 0, second.stderr
     assert again == {"quality=2"}
     assert "2 cells measured, 0 failed, 4 were finished before" in second.stdout
-    assert "4 cells taken over: of unchanged weights" in second.stderr
+    assert "4 cells taken over: of checks, or of unchanged weights" in second.stderr
     (folder,) = (tmp_path / "results").iterdir()
     rows = Store(folder).table()
     builds = rows.group_by("fingerprint").len().sort("fingerprint")
     assert builds["len"].to_list() == [6, 6], "both editions are whole"
-    assert measured(*words)[0] == set()
+    assert measured("run", *words)[0] == set()
 
 
 def test_another_source_file_of_the_codec_measures_all(measured, mine, tmp_path):
     words = "--results", tmp_path / "results"
-    measured(*words)
+    measured("run", *words)
     mine.write_text(CODEC + "\n# another program\n")
-    assert measured(*words)[0] == EVERY
+    assert measured("run", *words)[0] == EVERY
+
+
+def test_what_a_check_has_measured_a_run_takes_over(measured, tmp_path):
+    reference, results = tmp_path / "reference", tmp_path / "results"
+    measured("run", "--results", reference)
+    (tmp_path / "2.pth").write_text("64")
+    checked, done = measured("check", "--against", reference, "--results", results / "checks")
+    assert done.returncode in (0, 1, 3, 4), done.stderr
+    assert checked == EVERY
+    again, planned = measured("plan", "--results", results, "--json")
+    assert (json.loads(planned.stdout)["to_do"], again) == (0, set())
+    again, done = measured("run", "--results", results)
+    assert done.returncode == 0, done.stderr
+    assert again == set()
+    (folder,) = (path for path in results.iterdir() if path.name != "checks")
+    rows = Store(folder).table()
+    assert rows.height == 6
+    assert all(Store(folder).has_stream(digest) for digest in rows["stream_sha256"])
+    assert {path.stem for path in folder.glob("runs/*.json")} >= {*rows["run"]}
 
 
 def test_a_record_that_a_stranger_wrote_is_no_build(measured, tmp_path):
     words = "--results", tmp_path / "results"
-    measured(*words)
+    measured("run", *words)
     for path in tmp_path.glob("results/*/runs/*.json"):
         record = json.loads(path.read_text())
         for codec in record["codecs"].values():
             codec["parts"] = "none"
         path.write_text(json.dumps(record))
     (tmp_path / "2.pth").write_text("64")
-    assert measured(*words)[0] == EVERY
+    assert measured("run", *words)[0] == EVERY
+
+
+def test_a_new_name_for_one_of_three_checkpoints_measures_that_checkpoint_alone(tmp_path):
+    """Networks of CompressAI, whose option `checkpoint` has a file for each quality."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("compressai", reason="needs the Python package compressai")
+    for number in (1, 2, 3, 4):
+        trained = load_checkpoint(BUNDLED / f"hyperprior-{number}.safetensors.xz").network.codec
+        torch.save(trained.state_dict(), tmp_path / f"{number}.pth")
+    images = noise_images(tmp_path / "photos", [(64, 48)])
+    model = "compressai:model=bmshj2018-hyperprior:name=Mine:checkpoint="
+
+    def run(*names):
+        files = ",".join(str(tmp_path / f"{name}.pth") for name in names)
+        words = ("--dataset", images, "--metrics", "psnr", "--results", tmp_path / "results")
+        return bench("run", "--codecs", model + files, *words, "--jobs", "1", code=0)
+
+    run(1, 2, 3)
+    again = run(1, 2, 4)
+    assert "2 cells taken over: of checks, or of unchanged weights" in again.stderr
+    assert "1 cell measured, 0 failed, 2 were finished before" in again.stdout
+    (folder,) = (tmp_path / "results").iterdir()
+    variants = Store(folder).table().group_by("variant").len()["len"]
+    assert sorted(variants) == [3, 3], "both editions are whole"
