@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from benchmark.answer import Absent
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
@@ -88,6 +90,7 @@ def print_outcome(
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, every, ranking = _summarised(outcome, metrics, allow_few)
         print_ranking(ranking, every, metrics, table, outcome.named, summary)
+        print_lines(_of_bundled_rows(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
@@ -201,6 +204,18 @@ def absences(
             Absent(f"{each['column']} of {cells}", f"no value: {what}", command.strip("`"))
         )
     return absent
+
+
+def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
+    """Return the line on metrics of the ranking that bundled rows have, and no row of the run."""
+    lacking = [Metric.named(name) for name in outcome.lacking]
+    shown = [metric for metric in ranking.metrics if metric in lacking]
+    own = outcome.matrix.store.versions() if shown else outcome.rows
+    own = own.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
+    labels = [
+        of.label for of in shown if not own.height or own[of.column].null_count() == own.height
+    ]
+    return [f"{', '.join(labels)}: of the bundled rows with the same pixels"] if labels else []
 
 
 def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:

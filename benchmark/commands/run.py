@@ -18,6 +18,7 @@ from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
+FEW = 20  # images of a first look
 LONG_SECONDS = 43_200  # from which a plan says what would be shorter
 ExperimentFile = Annotated[
     Path | None,
@@ -165,8 +166,11 @@ def plan(
     return [*map(_planned, request.of_each_dataset())]
 
 
-def time_sentence(codecs: Mapping[str, float], at_a_time: int) -> str:
-    """Return how long coding takes and what would be shorter; codecs: seconds on a core of each."""
+def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: int) -> str:
+    """Return how long coding takes, by codec, and what would be shorter.
+
+    codecs: seconds on a core. of_few: of the first `FEW` images; None where there are no more.
+    """
     total = sum(codecs.values()) / at_a_time
     cells = counted(at_a_time, "cell")
     text = f"coding takes about {output.duration(total)}, {cells} at a time, without metrics"
@@ -176,8 +180,9 @@ def time_sentence(codecs: Mapping[str, float], at_a_time: int) -> str:
     if total < LONG_SECONDS:
         return text
     parts = math.ceil(total / 3600)
-    machines = f"`--part I/{parts}` on {parts} machines like this, an hour each"
-    return f"{text}. Shorter: {machines}; `--limit N`"
+    text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
+    few = "" if of_few is None else f"; `--limit {FEW}`, {output.duration(of_few / at_a_time)}"
+    return text + few
 
 
 def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
@@ -216,11 +221,12 @@ def _planned_by_name(request: Request, missing: Unavailable) -> Answer:
     images = min(request.limit or known.published_images, known.published_images)
     jobs, pixels = request.jobs or cores(), known.pixels * images // known.published_images
     each = _typical(request.codecs, request, pixels)
+    of_few = sum(each.values()) * FEW / images if images > FEW else None
     records = [{"codec": label, "seconds": of / jobs} for label, of in each.items()]
     facts = {"dataset": request.dataset, "images": images}
     facts["coding_seconds"] = sum(each.values()) / jobs
     title = f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}"
-    summary = time_sentence(each, jobs)
+    summary = time_sentence(each, of_few, jobs)
     return Answer(records, (PLANNED[0], PLANNED[3]), summary, facts=facts, title=title)
 
 
@@ -246,6 +252,8 @@ def _planned(request: Request) -> Answer:
     guess = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells_of = Counter(cell.codec.label for cell in matrix.cells)
+    seen = {image.file.name for image in sources.images[:FEW]}
+    few = [cell for cell in matrix.to_do if cell.source.file.name in seen]
     each = {
         name: estimate([cell for cell in matrix.to_do if cell.codec.label == name], model).seconds
         for name in to_do
@@ -253,6 +261,7 @@ def _planned(request: Request) -> Answer:
     pixels = sum(image.width_px * image.height_px for image in sources.images)
     skipped = matrix.selection.skipped
     each |= _typical([of.what for of in skipped], request, pixels)
+    of_few = estimate(few, model).seconds if len(sources.images) > FEW else None
     records = [
         {
             "codec": name, "cells": cells_of[name], "to_do": to_do[name],
@@ -272,7 +281,7 @@ def _planned(request: Request) -> Answer:
     }
     cells = f"{counted(len(matrix.cells), 'cell')}, {len(matrix.to_do)} to do"
     rests = {"estimated from typical times": guess.typical, "without an estimate": guess.unknown}
-    lines = [time_sentence(each, workers.workers)]
+    lines = [time_sentence(each, of_few, workers.workers)]
     lines += [f"{n} cells {how}" for how, n in rests.items() if n]
     if matrix.to_do:
         available = workers.available_bytes

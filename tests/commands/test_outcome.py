@@ -11,6 +11,7 @@ from benchmark.rows.store import Store
 from benchmark.show.absences import lines_of
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
+from support.rows.bundled_results import copy_bundled_results
 from support.rows.measured import sweep
 
 
@@ -94,6 +95,21 @@ def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
     ssim, both = ([*map(Metric.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
     assert scale_sentences(ssim) == ["SSIM is drawn as -10 log10(1 - mean)."]
     assert scale_sentences(both) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
+
+
+def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs(
+    tmp_path, monkeypatch
+):
+    for name in ("BENCH_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    results = copy_bundled_results(tmp_path / "results")
+    words = "run", "--codecs", "jpeg", "--dataset", "sample", "--limit", "1", "--results", results
+    done = bench(*words, "--points", "jpeg.quality=10,30,50,70,90", code=0)
+    line = "LPIPS (SqueezeNet): of the bundled rows with the same pixels"
+    assert (line in done.stdout) == ("LPIPS" in done.stdout.splitlines()[1])
+    assert line in done.stdout
+    other = bench(*words[:-1], tmp_path / "none", "--points", "jpeg.quality=10,30,50,70")
+    assert line not in other.stdout
 
 
 def test_random_weights_are_said_below_every_table(tmp_path):

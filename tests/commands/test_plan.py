@@ -10,12 +10,12 @@ from support.files.noise import noise_images
 
 
 def test_a_long_run_says_days_whose_they_are_and_what_is_shorter():
-    said = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 2)
+    said = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
     assert said == (
         "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of them vtm. "
-        "Shorter: `--part I/116` on 116 machines like this, an hour each; `--limit N`"
+        "Shorter: `--part I/116` on 116 machines like this, an hour each; `--limit 20`, 5.4 h"
     )
-    assert "Shorter" not in time_sentence({"vtm": 40_000.0}, 1)
+    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines like this, an hour each")
 
 
 def test_a_plan_says_what_its_codecs_take_by_their_typical_times(tmp_path, monkeypatch):
