@@ -36,7 +36,7 @@ class DeviceCrops:
         self._drawing, self._numbers, self._device = drawing, numbers, device
         areas = photographs.sides.prod(1)
         self._starts = areas.cumsum() - areas
-        self._pixels = torch.from_numpy(photographs.pixels).to(device)
+        self._pixels = torch.from_numpy(photographs.pixels).to(device, non_blocking=True)
         largest = LARGEST_REDUCTION * side if drawing.reduced_share else side
         self._most = max(side, min(largest, int(photographs.sides.min(1).max())))
 
