@@ -245,7 +245,7 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     `SYSTEMS`; its codec's colour and another marker for other variants; a colour and marker by a
     checksum of the name for unknown codecs. Only of two that this gives the very same style, the
     second by alphabet has its next choice, the user's codec, the first by alphabet of several, is
-    black, and the lines of a codec's variants differ in dash.
+    black, and lines of a codec's variants, or of unknown ones of one colour, differ in dash.
     """
     from matplotlib.colors import to_hex
 
@@ -259,9 +259,14 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         result[label] = known.get(label) or _first_apart(
             label, known.values(), result.values(), colour
         )
-    plainest_first = sorted(labels, key=lambda label: (family(label), plainness(label)))
-    for _, variants in groupby(plainest_first, family):
-        for label, dashes in zip(variants, cycle(DASHES), strict=False):
+
+    def alike(label: str) -> str:
+        own = family(label)
+        return own if own in families() else result[label].colour
+
+    plainest_first = sorted(labels, key=lambda label: (alike(label), plainness(label)))
+    for _, of_one in groupby(plainest_first, alike):
+        for label, dashes in zip(of_one, cycle(DASHES), strict=False):
             result[label] = result[label]._replace(dashes=dashes)
     for label, colour in by_label(look().colour, result).items():
         result[label] = result[label]._replace(colour=to_hex(colour))
