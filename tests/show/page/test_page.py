@@ -239,8 +239,9 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     page.keyboard.press("+")
     page.keyboard.press("0")
     page.keyboard.press("Escape")
-    assert not page.locator("#viewer").is_visible()
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == reported
+    assert until(lambda: not page.locator("#viewer").is_visible(), 20)
+    focused = "document.activeElement.getAttribute('aria-label')"
+    assert until(lambda: page.evaluate(focused) == reported, 20)
 
 
 def colours(page):
