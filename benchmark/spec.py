@@ -3,7 +3,7 @@
 import inspect
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +44,10 @@ class CodecSpec(NamedTuple):
     def identity(self) -> "CodecSpec":
         """The spec as rows have it."""
         return self._replace(beside=())
+
+    def without(self, names: Collection[str]) -> "CodecSpec":
+        """Return the spec without the options of these names."""
+        return self._replace(options=tuple(pair for pair in self.options if pair[0] not in names))
 
     @property
     def variant(self) -> str:

@@ -99,7 +99,7 @@ def pair_up(
 
 def without_weights(spec: CodecSpec) -> CodecSpec:
     """Return the spec without the option that names weights."""
-    return spec._replace(options=tuple(option for option in spec.options if option[0] != WEIGHTS))
+    return spec.without([WEIGHTS])
 
 
 def with_weights(spec: CodecSpec, weights: str) -> CodecSpec:

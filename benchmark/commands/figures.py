@@ -97,16 +97,16 @@ def draw_figures(names: Iterable[str], request: Request, file: Path | None, comm
     from benchmark.rows.schema import metric_names
 
     codecs, _ = with_settings_as_points(request.codecs, {})
-    own: dict[str, Any] = {} if "all" in codecs else {"codecs": codecs}
+    own = {} if "all" in codecs else {"codecs": codecs}
     place = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
     place |= {"anchor": request.anchor, "bundled": request.bundled}
-    if request.metrics != metric_names(USUAL_METRICS):
-        own["metrics"] = ",".join(request.metrics)
+    named = request.metrics != metric_names(USUAL_METRICS)
+    metrics = {"metrics": ",".join(request.metrics)} if named else {}
     for name in names:
         verb = flat(VERBS[name])
         known = signature(verb).parameters
         chosen = {key: of for key, of in place.items() if key in known and of != known[key].default}
-        usual = {key: of for key, of in own.items() if key != "metrics" or name in OF_ANY_METRICS}
+        usual: dict[str, Any] = own | (metrics if name in OF_ANY_METRICS else {})
         verb(**usual | options_in(file, name, known, chosen) | chosen, command=command)
 
 

@@ -257,7 +257,7 @@ def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
     rest = {key: text for key, text in spec.options if key not in parameters}
     if not rest:
         return spec, {}
-    plain = spec._replace(options=tuple(pair for pair in spec.options if pair[0] in parameters))
+    plain = spec.without(rest)
     names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
     return (plain, rest) if rest.keys() <= names else (spec, {})
 

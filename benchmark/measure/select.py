@@ -5,7 +5,6 @@ Codecs that cannot run here are skipped, with reasons, or refused.
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +33,6 @@ from benchmark.datasets.dataset import (
 from benchmark.errors import (
     BadOption,
     BadPack,
-    BenchError,
     DamagedResults,
     Reason,
     Unavailable,
@@ -50,6 +48,7 @@ from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, 
 from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused
 from benchmark.rows.store import Row, Store, finished, stores_below
+from benchmark.rows.systems import spec_of
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
     PATHS,
@@ -437,19 +436,9 @@ def _rows_for(
 
 
 def _beside(codec: CodecSpec, text: str) -> CodecSpec | None:
-    """Return the spec in a record, if its options are those of a codec but for names of files."""
-    rest = text.removeprefix(codec.name)
-    if rest == text or rest[:1] not in ("", ":"):
-        return None
-    with suppress(BenchError):
-        spec = CodecSpec.of(codec.name, rest[1:])
-        if _without_files(spec) == _without_files(codec):
-            return spec
-    return None
-
-
-def _without_files(spec: CodecSpec) -> list[tuple[str, str]]:
-    return [(key, value) for key, value in spec.options if key not in PATHS]
+    """Return the spec in a record, if it is that of a codec but for names of files."""
+    spec = spec_of(text)
+    return spec if spec.without(PATHS) == codec.identity.without(PATHS) else None
 
 
 def _is_alike(build: Any, info: CodecInfo) -> bool:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import (
+    NOT_FLAT,
     OF_PIXELS,
     ImageMetric,
     Presentation,
@@ -75,9 +76,6 @@ class OfPackage(ImageMetric):
 
         array = np.ascontiguousarray(np.atleast_3d(values).transpose(2, 0, 1), np.float32)
         return torch.from_numpy(array)[None].to(self._device) / 255
-
-
-NOT_FLAT = "needs a source that is not flat"
 
 
 class OfTensors(OfPackage):

@@ -126,6 +126,9 @@ def require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> 
         raise ValueError(f"shapes differ: reference {reference}, decoded {decoded}")
 
 
+NOT_FLAT = "needs a source that is not flat"  # as metrics do that weigh by information
+
+
 def require_side(pixels: Pixels, least_px: int, metric: str) -> None:
     """Raise `NotMeasurable` where a side of the image is shorter than a metric needs."""
     side = min(pixels.shape[:2])

@@ -6,6 +6,7 @@ visual noise of variance 2, of BT.709 luma of the full range, not rounded. In fl
 areas variances are small differences of large squares, and float32 moved values by up to 2e-3.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import (
+    NOT_FLAT,
     OF_PIXELS,
     ImageMetric,
     Presentation,
@@ -46,24 +48,21 @@ class VIF(ImageMetric):
     def prepare(self, reference: Pixels) -> list[Scale]:
         """Return the source at each scale; `NotMeasurable` for a short side, or flat luma."""
         require_side(reference, self.min_side_px, self.label)
-        scales, plane = [], luma(reference)
-        for window in WINDOWS:
-            plane = plane if window == WINDOWS[0] else _halved(plane, window)
+        scales = []
+        for window, plane in _planes(reference):
             mean = _smooth(plane, window)
             variance = _variance(plane, mean, window)
             information = np.log10(1 + variance / VISUAL_NOISE).sum()
             scales.append(Scale(plane, mean, variance, float(information)))
         if not sum(scale.information for scale in scales):
-            raise NotMeasurable(f"{self.label} needs a source that is not flat", OF_PIXELS)
+            raise NotMeasurable(f"{self.label} {NOT_FLAT}", OF_PIXELS)
         return scales
 
     def compare(self, prepared: list[Scale], decoded: Pixels) -> float:
         """Return the VIF of a decoded image; `ValueError` unless the shapes agree."""
         require_same_shape(prepared[0].plane.shape, decoded.shape[:2])
-        kept, plane = 0.0, luma(decoded)
-        for window, source in zip(WINDOWS, prepared, strict=True):
-            plane = plane if window == WINDOWS[0] else _halved(plane, window)
-            kept += _information(source, plane, window)
+        scales = zip(prepared, _planes(decoded), strict=True)
+        kept = sum(_information(source, plane, window) for source, (window, plane) in scales)
         return kept / sum(scale.information for scale in prepared)
 
 
@@ -87,8 +86,13 @@ def _variance(plane: Float64Array, mean: Float64Array, window: int) -> Float64Ar
     return np.where(variance < LEAST, 0, variance)
 
 
-def _halved(plane: Float64Array, window: int) -> Float64Array:
-    return _smooth(plane, window)[::2, ::2]
+def _planes(pixels: Pixels) -> Iterator[tuple[int, Float64Array]]:
+    """Yield each scale's window and luma, halved from scale to scale."""
+    plane = luma(pixels)
+    yield WINDOWS[0], plane
+    for window in WINDOWS[1:]:
+        plane = _smooth(plane, window)[::2, ::2]
+        yield window, plane
 
 
 def _smooth(plane: Float64Array, window: int) -> Float64Array:

@@ -21,7 +21,6 @@ from benchmark.rows.systems import (
 )
 from benchmark.system.text import by_key
 
-LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
 SAME_RATE = 1.04  # two sources of one point: the first of them is kept
 DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network at choices of realism
@@ -76,11 +75,6 @@ def _place(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
         not trained_on,
         newest,
     )
-
-
-def dataset_title(dataset: str) -> str:
-    """Return what figures call a dataset."""
-    return profile(dataset).title
 
 
 def published_curve(

@@ -63,13 +63,12 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
 
 def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     """Return the curves that a metric has of some points of a codec, and not of others."""
-    result = []
+    result, by_label = [], by_key((point.label, point) for point in summary.points)
     for metric in metrics:
-        for label in summary.labels:
-            means = [p.means[metric.column] for p in summary.points if p.label == label]
-            known = sum(mean.images + mean.infinite > 0 for mean in means)
-            if 0 < known < len(means):
-                why = f"{NOT_COMPUTED} at {len(means) - known} of {counted(len(means), 'point')}"
+        for label, points in by_label.items():
+            without = sum(not point.has(metric.column) for point in points)
+            if 0 < without < len(points):
+                why = f"{NOT_COMPUTED} at {without} of {counted(len(points), 'point')}"
                 remedy = f"{summary.again} --metrics {metric.column}"
                 result.append(Absent(f"{metric.label} of {label}", why, remedy))
     return result
