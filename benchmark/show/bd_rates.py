@@ -107,7 +107,7 @@ def bd_table(comparisons: Sequence[Comparison], metrics: Sequence[Metric], ancho
     sign = f" {DOUBTFUL}: {what}." if doubtful else ""
     note = (
         f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span.{sign} "
-        f"Remarks: why there is no number, or points left out because "
+        "Remarks: why there is no number, or points left out because "
         "another of no higher rate is better, by so much."
     )
     return Table.of(bd_columns(metrics), comparisons, [note])
