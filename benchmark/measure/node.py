@@ -5,14 +5,10 @@ which has the time to end its programs.
 """
 
 import os
-import socket
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
-from threading import Event, Thread
-from time import monotonic
 from typing import Any, NamedTuple
 
 from benchmark.codec import CodecInfo
@@ -37,8 +33,6 @@ from benchmark.system.digest import code_sha256
 from benchmark.system.machine import machine
 
 OTHER_CODE = "its rdrbench is another version than the driver's: install the same on both"
-LOST_SECONDS, RETRY_SECONDS, KNOCK_SECONDS = 5.0, 1.0, 2.0  # of a silent head; Ray waits a minute
-KNOCK_EVERY_SECONDS = 5.0  # of each worker at the head: a thousand of them are 200 a second
 
 
 class Run(NamedTuple):
@@ -140,47 +134,11 @@ def carry_out_here(
     return outcome
 
 
-@cache
-def end_with_head(address: str) -> None:
-    """End this process when the head is lost: nobody would fetch what it still measures."""
-    watch_head(address, Event(), end_at_once, KNOCK_EVERY_SECONDS)
-
-
 def measure(run: Run, *task: Any) -> Reply:
-    """Carry out a task as one of Ray, whose worker ends with the head of the cluster."""
+    """Carry out a task as one of Ray."""
     import ray
 
-    context = ray.get_runtime_context()
-    end_with_head(context.gcs_address)
-    node = context.get_node_id(), ray.util.get_node_ip_address()
+    node = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
     if run.code != code_sha256():
         return Reply(*node, NotHere("load", OTHER_CODE))
     return Reply(*node, carry_out_here(run, *task))
-
-
-def watch_head(
-    address: str, ended: Event, lost: Callable[[], object], every_seconds: float = 1.0
-) -> None:
-    """Ask the head at HOST:PORT from a thread until `ended`; call `lost` when it stays silent."""
-    host, _, port = address.rpartition(":")
-
-    def ask() -> None:
-        pause, answered = every_seconds, monotonic()
-        while not ended.wait(pause):
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
-                pause, answered = every_seconds, monotonic()
-            except OSError:
-                pause = RETRY_SECONDS
-                if monotonic() - answered > LOST_SECONDS + every_seconds:
-                    lost()
-                    return
-
-    Thread(target=ask, daemon=True).start()
-
-
-def end_at_once() -> None:
-    """End this process, whatever its threads wait for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)

@@ -4,20 +4,17 @@ The driver alone stores what comes back, as that of local workers. A cell whose 
 lost is sent again, and is a failed row the `MOST_TRIES`th time.
 """
 
-import atexit
 import os
 import signal
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from benchmark.errors import BadPack, BenchError, StoreError, Unavailable
 from benchmark.measure.cells import (
@@ -36,11 +33,9 @@ from benchmark.measure.node import (
     NotHere,
     Reply,
     Run,
-    end_at_once,
     measure,
-    watch_head,
 )
-from benchmark.measure.workers import ENDING_SECONDS, TICK_SECONDS
+from benchmark.measure.workers import TICK_SECONDS
 from benchmark.plugins import file_of
 from benchmark.registry import names_file
 from benchmark.rows.packs.pack import open_pack
@@ -55,12 +50,6 @@ MOST_TRIES = 3  # of a cell
 PATIENCE_SECONDS = 600.0  # after which a run without any node is given up
 
 RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # of a `Node`, by device
-
-T = TypeVar("T")
-
-
-class HeadLost(BenchError):  # noqa: N818 - reads as what happened
-    """The head of the cluster has gone; what it says needs no traceback."""
 
 
 class Node(NamedTuple):
@@ -100,15 +89,11 @@ def joined() -> Iterator[list[Node]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    leave: Callable[[], object] = ray.shutdown
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         try:
             yield [*_nodes(ray).values()]
-        except HeadLost:
-            leave = partial(atexit.register, end_at_once)  # Ray would wait for it, or crash
-            raise
         finally:
-            leave()
+            ray.shutdown()
 
 
 def _nodes(ray: Any) -> dict[str, Node]:
@@ -149,40 +134,6 @@ def variables(device: str) -> dict[str, str]:
     return {**inherited, **settings().variables(), DEVICE: device, **hidden}
 
 
-def while_answered(address: str, work: Callable[[Event], Iterator[T]]) -> Iterator[T]:
-    """Yield what `work` does in a thread; raise `HeadLost` when the head at HOST:PORT is.
-
-    A call of Ray that needs a lost head ends after a minute, or never, and nothing interrupts it:
-    the thread is left alone then. work: is handed an event, and returns soon after that is set.
-    """
-    events, ended, event = SimpleQueue[Any](), Event(), None
-    lost = HeadLost(
-        f"the head of the Ray cluster at {address} is lost: start the cluster again, and give the "
-        "same command; finished cells are kept"
-    )
-
-    def act() -> None:
-        try:
-            for made in work(ended):
-                events.put(made)
-            events.put(ended)
-        except BaseException as error:
-            events.put(error)
-
-    thread = Thread(target=act, daemon=True)
-    watch_head(address, ended, lambda: events.put(lost))
-    thread.start()
-    try:
-        while (event := events.get()) is not ended:
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-    finally:
-        ended.set()
-        if event is not lost:
-            thread.join(ENDING_SECONDS)
-
-
 class RayEngine:
     """An engine on the nodes of the cluster that was joined, with a worker for each GPU.
 
@@ -197,13 +148,7 @@ class RayEngine:
         self._gpu_workers = sum(int(node.gpus) for node in nodes)
 
     def carry_out(self, tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
-        """Do all tasks as `local.carry_out` does; raise `HeadLost` when the head is."""
-        address = self._ray.get_runtime_context().gcs_address
-        return while_answered(address, partial(self._finished, tasks, conditions))
-
-    def _finished(
-        self, tasks: Sequence[Task], conditions: Conditions, ended: Event
-    ) -> Iterator[Finished | None]:
+        """Do all tasks as `local.carry_out` does."""
         self._conditions, self._tries = conditions, Counter[str]()
         self._refused: dict[str, str] = {}  # sentences on nodes that lack something
         most = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
@@ -215,7 +160,7 @@ class RayEngine:
         sends = {device: self._sends(device, of[device]) for device in most if of[device]}
         flying: dict[Any, Task] = {}
         heard, joined_by = monotonic(), _nodes(self._ray)
-        while (flying or any(self._waiting.values())) and not ended.is_set():
+        while flying or any(self._waiting.values()):
             for device, queue in self._waiting.items():
                 busy = sum(task.device == device for task in flying.values())
                 for _ in range(min(most[device] - busy, len(queue))):
