@@ -168,6 +168,23 @@ def _behind(options: Options, steps: int, fingerprint: str) -> Facts:
     return replace(facts, work=with_drawing(elic.work), works=works, training=training)
 
 
+def repeat(options: Options) -> Facts:
+    """Return the facts of a codec that codes a picture so many times, in the codec's colour."""
+    base, times = parse_codec(options.get("base", "")), int(options.get("times", 2))
+    facts = facts_of(base)
+    whole = facts.title and {key for key, _ in base.options} <= {*facts.titled}
+    typical = (
+        of._replace(seconds=tuple((at, each * times) for at, each in of.seconds))
+        for of in facts.typical
+    )
+    return Facts(
+        f"{facts.title if whole else base.label}, coded {times} times", kind=facts.kind,
+        colour=facts.colour, family=facts.family or base.name, trained_on=facts.trained_on,
+        chroma=facts.chroma, tuned_for=facts.tuned_for, memory=facts.memory,
+        typical=tuple(typical), titled=("base", "times"),
+    )  # fmt: skip
+
+
 def worker(options: Options) -> Facts:
     """Return what a contender file says of name, work, memory and seconds."""
     file = Path(options["file"])
@@ -186,7 +203,7 @@ def worker(options: Options) -> Facts:
 
 FACTS: dict[str, Facts | Callable[[Options], Facts]] = {
     **{name: partial(of_table, name) for name in RECORDS if ":" not in name},
-    **{of.__name__: of for of in (ours, avif, dirac, hfd, worker)},
+    **{of.__name__: of for of in (ours, avif, dirac, hfd, repeat, worker)},
 }
 # What the harness asks of a codec before it is imported, by the name of the attribute: of a codec
 # that is not in these tables, its class is asked.

@@ -247,6 +247,19 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     return result
 
 
+def sole_variant(text: str, option: str) -> CodecSpec:
+    """Return the variant that the value of an option stands for; `BadOption` for several.
+
+    >>> sole_variant("jpeg", "base").text
+    'jpeg'
+    """
+    variants = resolve(parse_codec(text))
+    if len(variants) > 1:
+        listed = ", ".join(variant.text for variant in variants)
+        raise BadOption(f"{option}={text} stands for several codecs, {listed}: name one of them")
+    return variants[0]
+
+
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 

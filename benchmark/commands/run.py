@@ -149,7 +149,7 @@ def plan(
     request: Annotated[
         Request,
         some(
-            "codecs dataset points metrics jobs draws generations limit part results data_dir "
+            "codecs dataset points metrics jobs draws limit part results data_dir "
             "weights_dir packs skip_missing flatten timing"
         ),
     ],

@@ -1,19 +1,11 @@
-"""Pictures: of one rate, which may stand side by side; of one photograph, coded again and again.
+"""Pictures of one rate, which may stand side by side.
 
 One rule of rates for the figure of crops, the page's crops and its viewer (model.js). Pure.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any, NamedTuple
-
-import polars as pl
-
-from benchmark.codec import Setting
-from benchmark.rows.systems import label_of
-from benchmark.system.text import by_key
 
 CLOSE = 1.1  # ratio of two rates up to which pictures are of one rate
 LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
@@ -69,56 +61,3 @@ def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
 
     close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
     return close[0] if close else min(usual, key=spread)
-
-
-BUILD = ("codec", "variant", "setting_name", "setting_value", "fingerprint", "revision")
-COLUMNS = (*BUILD, "image_sha256", "generation", "status", "bpp", "finished_utc")
-
-
-class GenerationCurve(NamedTuple):
-    """A codec variant at a setting: means over the images that have every generation."""
-
-    label: str
-    setting: Setting
-    images: int
-    bpp: tuple[float, ...]  # by generation, from the first on
-    means: Mapping[str, tuple[float, ...]]  # by metric column; those with a value in every row
-
-
-def generation_curves(table: pl.DataFrame, columns: Sequence[str]) -> list[GenerationCurve]:
-    """Return the curves of rows (the first generation's too); of several builds, the newest."""
-    builds: dict[tuple[Any, ...], dict[str, dict[int, Any]]]
-    builds = defaultdict(lambda: defaultdict(dict))
-    for row in table.select([*COLUMNS, *columns]).rows(named=True):
-        if row["status"] == "ok":
-            build = tuple(row[name] for name in BUILD)
-            builds[build][row["image_sha256"]][row["generation"] or 1] = row
-    newest: dict[tuple[Any, ...], tuple[str, GenerationCurve]] = {}
-    for build, images in builds.items():
-        most = max(number for of_image in images.values() for number in of_image)
-        whole = [of for of in images.values() if of.keys() == set(range(1, most + 1))]
-        if most == 1 or not whole:
-            continue
-        by_number = [[of[number] for of in whole] for number in range(1, most + 1)]
-        curve = GenerationCurve(
-            label_of(*build[:2]),
-            Setting(*build[2:4]),
-            len(whole),
-            tuple(fmean(row["bpp"] for row in of) for of in by_number),
-            {
-                column: tuple(fmean(row[column] for row in of) for of in by_number)
-                for column in columns
-                if all(row[column] is not None for of in by_number for row in of)
-            },
-        )
-        last = max(str(row["finished_utc"]) for row in by_number[-1])
-        newest[build[:4]] = max(newest.get(build[:4], ("", curve)), (last, curve))
-    return [curve for _, curve in newest.values()]
-
-
-def nearest_to(curves: Iterable[GenerationCurve], bpp: float) -> list[GenerationCurve]:
-    """Return the curve of each codec whose first generation is nearest to a rate, by label."""
-    return [
-        min(of_label, key=lambda curve: abs(math.log(curve.bpp[0] / bpp)))
-        for _, of_label in sorted(by_key((curve.label, curve) for curve in curves).items())
-    ]

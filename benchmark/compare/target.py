@@ -167,7 +167,7 @@ def run_to_target(
         raise UsageError(
             f"--target {target}: {target.name} has no value of an image: name bpp or psnr"
         )
-    for name in ("points", "generations", "part"):
+    for name in ("points", "part"):
         if getattr(request, name):
             raise UsageError(f"--target searches the settings: leave --{name} out")
     if target.name not in (RATE, *request.metrics):

@@ -76,22 +76,12 @@ class Cell(NamedTuple):
     dataset: str
     source: Source
     pack: Path | Pack | None = None  # where the stream is recorded, if the codec need not encode
-    generations: int = 1  # times to code the picture, each time as decoded before: rows of the cell
 
     @property
     def key(self) -> str:
-        """The identity of its row in the store; of several generations, of the first."""
-        return self.key_of(1)
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The identities of the rows of all its generations."""
-        return tuple(self.key_of(generation + 1) for generation in range(self.generations))
-
-    def key_of(self, generation: int) -> str:
-        """The identity of the row of a generation, from 1 on."""
+        """The identity of its row in the store."""
         source = self.source.sha256, self.source.width_px
-        return cell_key(self.codec, self.info, self.setting, *source, CODING, generation)
+        return cell_key(self.codec, self.info, self.setting, *source, CODING)
 
     @property
     def image_sha256(self) -> str:
@@ -189,15 +179,6 @@ class Measured(NamedTuple):
     features: tuple["ImageFeatures", ...] = ()
     failed: tuple[Failed, ...] = ()  # why the row has failed, or metrics of it are null
     decoded_twice: bool = False  # by two instances, to the same pixels
-    further: tuple["Measured", ...] = ()  # of later generations, in order
-
-    @property
-    def all_failed(self) -> tuple[Failed, ...]:
-        """The failures of all generations."""
-        return (
-            *self.failed,
-            *(failed for generation in self.further for failed in generation.failed),
-        )
 
     @property
     def coding_seconds(self) -> float | None:
@@ -248,18 +229,17 @@ def failed_outcome(task: Task, conditions: Conditions, failed: Failed) -> Measur
     return failed_row(task, conditions, failed) if isinstance(task, Cell) else failed
 
 
-def failed_row(cell: Cell, conditions: Conditions, failed: Failed, number: int = 1) -> Measured:
-    """Return the failed row of a cell's generation."""
+def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Measured:
+    """Return the failed row of a cell."""
     why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
-    return Measured({**origin_of(cell, conditions, number), **why}, None, failed=(failed,))
+    return Measured({**origin_of(cell, conditions), **why}, None, failed=(failed,))
 
 
-def origin_of(cell: Cell, conditions: Conditions, number: int = 1) -> Row:
-    """Return the columns of a generation's row that are known before it is coded."""
+def origin_of(cell: Cell, conditions: Conditions) -> Row:
+    """Return the columns of a cell's row that are known before it is coded."""
     source = cell.source
     return {
-        "cell": cell.key_of(number),
-        "generation": number if number > 1 else None,
+        "cell": cell.key,
         "run": conditions.run,
         "codec": cell.codec.name,
         "variant": cell.codec.variant,
@@ -288,7 +268,6 @@ def plan(
     contenders: Sequence[Contender],
     dataset: str,
     sources: Sequence[Source],
-    generations: int = 1,
     part: Part = WHOLE,
 ) -> list[Cell]:
     """Return codecs x settings x images, images outermost: an early stop is a fair sample.
@@ -303,7 +282,6 @@ def plan(
             dataset,
             source,
             contender.pack.path if contender.pack else None,
-            generations,
         )
         for at, source in enumerate(sources)
         for contender in contenders

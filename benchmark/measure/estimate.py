@@ -62,7 +62,7 @@ class CostModel:
         if task.pack is not None:
             return 0.0
         rate = self._rate(task)
-        return None if rate is None else rate * task.num_pixels * task.generations
+        return None if rate is None else rate * task.num_pixels
 
     def basis(self, cell: Cell) -> Basis:
         """Return whether the expected seconds come from measured rows or from typical times."""

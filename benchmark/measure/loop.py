@@ -133,7 +133,7 @@ def rescore(
     absent = lacking(asked := metric_names(request.metrics))
     _refuse_all(asked, absent)
     sources, store = open_stored(request)
-    images, table = sources.images, store.every_generation()
+    images, table = sources.images, store.table()
     sides = {(image.height_px, image.width_px) for image in images}
     needs = [Need(codec, *side) for codec in table["codec"].unique().sort() for side in sides]
     workers = _workers(request, needs, asked, absent)
@@ -156,7 +156,7 @@ def rescore(
         engine = _local_engine(seconds)
         failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
     cells = [task.row["cell"] for task in tasks]
-    rows = one_per_cell(store.every_generation()).filter(col("cell").is_in(cells))
+    rows = one_per_cell(store.table()).filter(col("cell").is_in(cells))
     before, after = (count_values(of, cells, names) for of in (table, rows))
     filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
     without = without_value(rows, names)
@@ -220,7 +220,7 @@ def _measure(
 def _to_score(matrix: Matrix, metrics: Sequence[str], absent: Mapping[str, str]) -> Sequence[Task]:
     """Return the rows of finished cells that lack a metric which can be computed here."""
     to_do = {cell.key for cell in matrix.to_do}
-    done = {key for cell in matrix.cells if cell.key not in to_do for key in cell.keys}
+    done = {cell.key for cell in matrix.cells} - to_do
     if not done:
         return ()
     from benchmark.measure.score import unscored
@@ -228,7 +228,7 @@ def _to_score(matrix: Matrix, metrics: Sequence[str], absent: Mapping[str, str])
     # A row of the cell's key may still name another codec, if a stranger wrote it.
     asked = {contender.spec for contender in matrix.selection.contenders}
     tasks = unscored(
-        matrix.store.every_generation() if matrix.cells[0].generations > 1 else matrix.table,
+        matrix.table,
         matrix.sources.images,
         computable(metrics, absent),
         matrix.store.folder,

@@ -190,7 +190,7 @@ class RunNotes:
     def add(self, done: Finished) -> list[Failure]:
         """Note which stream was decoded twice and the tracebacks; return what failed of a task."""
         task, outcome = done.task, done.outcome
-        failures = (outcome,) if isinstance(outcome, Failed) else outcome.all_failed
+        failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
         image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
         where = f"{task.setting} {image}"
         cell = f"{task.codec.label} {where}"
@@ -230,9 +230,7 @@ class Recorder:
         self._shards = 0
 
     def add(self, measured: Measured) -> None:
-        """Take a finished cell, with its further generations."""
-        for further in measured.further:
-            self.add(further)
+        """Take a finished cell."""
         if measured.stream is not None and self._keep:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
             self._streams.add(self._store.stream_files({digest: measured.stream}))

@@ -66,13 +66,6 @@ class Request:
     draws: int | None = option(
         None, MEASURED, "Decode with N seeds, 0 to N - 1, where a decoder is generative.", least=2
     )
-    generations: int | None = option(
-        None,
-        MEASURED,
-        "Code each picture N times, from the second on as decoded before: `bench figures "
-        "generations`.",
-        least=2,
-    )
     target: str = option(
         "",
         MEASURED,

@@ -18,7 +18,6 @@ from benchmark.codec import (
     Between,
     Codec,
     CodecInfo,
-    DeclaresSizes,
     OneOf,
     Setting,
     TakesDataset,
@@ -70,7 +69,6 @@ ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
 CHECKS = "checks"  # folder of the results of `bench check`, in a results folder
 ALIKE = "command", "revision", "device"  # of two builds that share settings
-ONCE = "its pictures were coded elsewhere, once: --generations needs an encoder here"
 
 
 class Selection(NamedTuple):
@@ -330,11 +328,10 @@ def open_matrix(request: Request) -> Matrix:
 
 def matrix_of(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:
     """Return the cells of a selection, and those that the store lacks as it is now."""
-    generations = request.generations or 1
     part = Part.of(request.part)
-    cells = plan(selection.contenders, sources.dataset.name, sources.images, generations, part)
+    cells = plan(selection.contenders, sources.dataset.name, sources.images, part)
     table, versions = store.read()
-    done = {*finished(versions, request.timing)["cell"]} & {key for c in cells for key in c.keys}
+    done = {*finished(versions, request.timing)["cell"]} & {cell.key for cell in cells}
     if request.keep and (lost := store.without_stream(versions, done, request.timing)):
         done -= lost
         warnings.warn(
@@ -347,7 +344,7 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
         from benchmark.measure.score import unscorable
 
         done -= unscorable(table.filter(col("cell").is_in([*done])), request.metrics, store)
-    to_do = tuple(cell for cell in cells if not done or not done.issuperset(cell.keys))
+    to_do = tuple(cell for cell in cells if cell.key not in done)
     return Matrix(sources, selection, store, table, tuple(cells), to_do)
 
 
@@ -358,12 +355,9 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
         spec = contender.spec
         if issubclass(codec_class(spec), TakesDataset):
             load_codec(spec).require_distinct([image.file.name for image in images])
-        once = request.generations and (
-            contender.pack or issubclass(codec_class(spec), DeclaresSizes)
-        )
-        if reason := ONCE if once else lacking(contender, images):
+        if reason := lacking(contender, images):
             skipped.append(Absent(spec.text, reason))
-        if not reason or (not once and plan([contender], "", images)):
+        if not reason or plan([contender], "", images):
             kept.append(contender)
         elif request.codecs != ALL and not request.skip_missing:
             raise cannot_run(spec.text, reason, len(request.codecs))
@@ -380,7 +374,7 @@ def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row,
     weights did not change when another file of the codec did, or got another name: they count as
     rows of the new build. None where cells are timed or streams are not kept.
     """
-    wanted = {cell.key: cell for cell in matrix.to_do if cell.generations == 1}
+    wanted = {cell.key: cell for cell in matrix.to_do}
     rows: dict[str, tuple[Row, Store]] = {}
     if not wanted or request.timing or not request.keep:
         return rows

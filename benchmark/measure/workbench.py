@@ -21,7 +21,6 @@ from benchmark.measure.cells import (
     Task,
     failed_by,
     failed_outcome,
-    failed_row,
     ignore_stages,
     now_utc,
     origin_of,
@@ -85,33 +84,14 @@ class Workbench:
         elif self._has_changed(cell, encoder):
             raise BenchError(f"{cell.codec.label} has changed since the run began: run again")
         self._warm_up(cell, encoder, decoder, enter)
-        outcome = self._generation(cell, 1, encoder, decoder, pixels, enter)
-        if isinstance(outcome, Failed):
-            return outcome
-        measured, decoded = outcome
-        further: list[Measured] = []
-        for number in range(2, cell.generations + 1):
-            outcome = self._generation(cell, number, encoder, decoder, decoded, enter)
-            if isinstance(outcome, Failed):
-                failed = outcome._replace(reason=f"generation {number}: {outcome.reason}")
-                further.append(failed_row(cell, self._conditions, failed, number))
-                break
-            further.append(outcome[0])
-            decoded = outcome[1]
-        return measured._replace(further=tuple(further))
-
-    def _generation(
-        self, cell: Cell, number: int, encoder: Codec, decoder: Codec, pixels: Pixels, enter: Enter
-    ) -> tuple[Measured, Pixels] | Failed:
-        """Code pixels, the source's or as decoded before; score and return what is decoded."""
         conditions, name = self._conditions, cell.source.file.name
         outcome, tiled = execute_within_memory(
             encoder, decoder, name, pixels, cell.setting, enter, cell.info.device
         )
         if isinstance(outcome, Failed):
             return outcome
-        row = origin_of(cell, conditions, number)
-        if twice := number == 1 and row["cell"] in conditions.decode_twice:
+        row = origin_of(cell, conditions)
+        if twice := row["cell"] in conditions.decode_twice:
             second = partial(load_codec, cell.codec)
             failed = differs_again(decoder, second, name, cell.setting, outcome, enter)
             if failed is not None:
@@ -126,7 +106,7 @@ class Workbench:
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row |= {"encode_seconds": recorded["encode_seconds"]}
-        return Measured(row, outcome.stream, scored.features, scored.failed, twice), outcome.decoded
+        return Measured(row, outcome.stream, scored.features, scored.failed, twice)
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings polars, which coding does without

@@ -23,7 +23,7 @@ Photographs = Mapping[str, Sequence[Source]]  # by dataset
 
 # Columns that no review compares with anything, so that no author decides by them what is shown.
 UNCOMPARED = (
-    *("generation", "timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
+    *("timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
     *("parameters", "encode_kmac", "decode_kmac"),
 )
 

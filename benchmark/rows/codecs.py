@@ -132,7 +132,7 @@ PACKAGES = (
 RUN_TIME = "%Y%m%dT%H%M%S"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run or dataset: no path to elsewhere
 AGAIN = (
-    *("codecs", "dataset", "points", "limit", "part", "draws", "generations", "target"),
+    *("codecs", "dataset", "points", "limit", "part", "draws", "target"),
     "results",
 )
 DIGITS = 6  # hexadecimal, that complete the name of a folder of images

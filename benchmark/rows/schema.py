@@ -92,19 +92,14 @@ def cell_key(
     source_sha256: str,
     width_px: int,
     coding_protocol: str,
-    generation: int = 1,
 ) -> str:
     """Return the hexadecimal sha256 of everything that decides the stream, a cell's identity.
 
     Another library, weight file, adapter revision or coding rule is another cell, so that a row is
-    neither taken for one of another version nor measured again. generation: times that the picture
-    was coded; keys of the first have no word of it.
+    neither taken for one of another version nor measured again.
     """
     start = _start_of_key(codec, info.fingerprint, info.revision, setting)
-    parts = [
-        *(source_sha256, width_px, coding_protocol),
-        *([f"generation {generation}"] if generation > 1 else []),
-    ]
+    parts = [source_sha256, width_px, coding_protocol]
     return hashlib.sha256(f"{start}, {json.dumps(parts)[1:]}".encode()).hexdigest()
 
 

@@ -47,8 +47,9 @@ BETWEEN = {
     "width_px": (1, LARGEST_SIDE), "height_px": (1, LARGEST_SIDE), "num_bytes": (0, LARGEST_WHOLE),
     **dict.fromkeys(("parameters", "container_bytes"), (0, LARGEST_WHOLE)),
 }  # fmt: skip
-# Columns of earlier versions that are passed over: memory with what scoring had left in the process
-RETIRED = ("encode_peak_bytes", "decode_peak_bytes")
+# Columns of earlier versions that are passed over: memory with what scoring had left in the
+# process, and how often a picture was coded.
+RETIRED = ("encode_peak_bytes", "decode_peak_bytes", "generation")
 MOST_CHARACTERS = 4000  # that are stored of a text which is no part of a row's identity
 
 
@@ -218,6 +219,8 @@ def parse_shard(content: bytes) -> pl.DataFrame:
 
 
 def _known(table: pl.DataFrame) -> pl.DataFrame:
+    if "generation" in table.columns:  # of pictures that were coded again, rows are of no mean
+        table = table.filter(col("generation").is_null())
     table = table.drop(RETIRED, strict=False)
     known = schema_of(table.columns)
     for name, kind in table.schema.items():

@@ -33,7 +33,6 @@ from benchmark.rows.shard import (
     NEVER_NULL,
     SHIPPED,
     BadShard,
-    alike,
     read_shard,
     schema_of,
     storable,
@@ -51,8 +50,7 @@ Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
-ONCE = col("generation").is_null()  # marks rows of pictures that were not coded again
-NOT_OF_MEANS = ("bpp", "jobs", "threads", "generation")
+NOT_OF_MEANS = ("bpp", "jobs", "threads")
 DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # only compared in means
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
@@ -161,7 +159,7 @@ class Store(StreamFolder):
         The versions have the columns `OWN`, for `finished` and `without_stream`.
         """
         own, shipped = self._read(), self._read(shipped=True)
-        rows = joined([own.filter(ONCE), _bundled(shipped)])
+        rows = joined([own, _bundled(shipped)])
         return whole(merge_versions(rows, features=True)), own.select(OWN)
 
     def done(self) -> set[str]:
@@ -185,14 +183,6 @@ class Store(StreamFolder):
             has = digest is None or self.has_stream(digest, row["num_bytes"])
             (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
         return lost - whole
-
-    def generations(self) -> pl.DataFrame:
-        """Return the best version of each row of a picture coded more than once."""
-        return whole(merge_versions(self._read().filter(~ONCE)))
-
-    def every_generation(self) -> pl.DataFrame:
-        """Return the rows of `table` and of `generations`."""
-        return pl.concat(alike([self.table(), self.generations()]))
 
     def versions(self, shipped: bool = False) -> pl.DataFrame:
         """Return every row of every cell: those measured here, or the bundled ones."""
@@ -317,9 +307,7 @@ def _bundled(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _lean(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return a shard's rows for means: of pictures that were coded once, in narrow types."""
-    if "generation" in rows.columns:
-        rows = rows.filter(ONCE)
+    """Return a shard's rows for means, in narrow types."""
     texts = cs.string() - cs.by_name(*DIGESTS, "finished_utc", require_all=False)
     digests = cs.by_name(*DIGESTS, require_all=False)
     hashed = pl.when(digests.is_not_null()).then(digests.hash())

@@ -133,7 +133,6 @@ MISTAKES = {
         run --codecs jpeg --dataset ./photos --points webp.quality=5
         run --codecs jpeg --dataset ./photos --part 4/3
         audit rows results --codecs avif --dataset ./photos
-        figures generations --dataset ./photos
         report --style loud --metrics psnr
         report --width wide --metrics psnr
         report --label jpg=J --metrics psnr
@@ -175,7 +174,6 @@ MISTAKES = {
         export images --to out --dataset ./photos --results nowhere
         audit decode nowhere
         figures crdr --results nowhere
-        figures generations --results nowhere
         site --submissions nowhere --out out
         study new --results nowhere
     """,

@@ -205,7 +205,7 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     assert failed.returncode == 1
     assert "at q=95, a cell failed or has no value" in failed.stdout
     assert "1 failed" in failed.stdout
-    for name, value in {"points": "jpeg.quality=3", "part": "1/2", "generations": 2}.items():
+    for name, value in {"points": "jpeg.quality=3", "part": "1/2"}.items():
         refused = bench("run", *words, f"--{name}", value)
         told = f"bench: --target searches the settings: leave --{name} out\n"
         assert (refused.returncode, refused.stderr) == (2, told)

@@ -26,6 +26,7 @@ from support.psnr import psnr
 WITH_OPTIONS = (
     "compressai:model=bmshj2018-factorized:metric=mse:weights=random",
     "jpeg2000:control=psnr",
+    "repeat:base=jpeg",
     "ours:beta=0:effort=1",
 )
 

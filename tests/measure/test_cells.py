@@ -145,9 +145,9 @@ def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     assert lacking(lacks, SOURCES) == told
     assert lacking(lacks._replace(encoder_lacks="no cjpeg"), SOURCES) == f"no cjpeg; and {told}"
     assert lacking(lacks, SOURCES[:1]) == lacking(JPEG, SOURCES) == ""
-    chosen = plan([lacks], "kodak", SOURCES[1:], generations=2)
-    assert [(cell.setting.value, cell.pack, cell.generations) for cell in chosen] == [
-        (quality, Path("p.tar"), 2) for quality in (0, 2, 3, 4, 5, 6, 7)
+    chosen = plan([lacks], "kodak", SOURCES[1:])
+    assert [(cell.setting.value, cell.pack) for cell in chosen] == [
+        (quality, Path("p.tar")) for quality in (0, 2, 3, 4, 5, 6, 7)
     ]
 
 
@@ -167,8 +167,6 @@ def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused
     for asked in ({}, {**named, "skip_missing": True}):
         with pytest.raises(Unavailable, match=rf"{nothing}p\.tar has no streams"):
             chosen("a", "b", **asked)
-    with pytest.raises(Unavailable, match=f"{nothing}its pictures were coded elsewhere"):
-        chosen(generations=2)
 
 
 def words(images, results, *more, verb="run"):

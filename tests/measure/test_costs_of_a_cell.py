@@ -120,5 +120,5 @@ def test_estimated_and_real_bits_meet_in_the_tables():
 def test_rows_of_before_have_none_of_these_columns_and_load():
     table = Store(BUNDLED_RESULTS / "kodak").table()
     table = table.filter(~pl.col("codec").is_in(["dirac", "elic", "hfd", "ivr", "ours"]))
-    for name in ("estimated_bits", "parameters", "generation"):
+    for name in ("estimated_bits", "parameters"):
         assert table[name].null_count() == table.height > 0

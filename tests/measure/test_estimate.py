@@ -55,7 +55,6 @@ def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels(
     rows += [timed("vtm", ("qp", 32), 9999.0, recorded=True)]
     assert seconds(rows, pixels=3_000_000) == pytest.approx(600.0, rel=1e-12)
     model, here = CostModel(table(rows)), cell()
-    assert model.seconds(here._replace(generations=3)) == pytest.approx(600.0, rel=1e-12)
     packed = here._replace(pack="a pack")
     assert (model.seconds(packed), model.basis(packed)) == (0.0, "measured")
     assert model.seconds(SimpleNamespace(row={"decode_seconds": 7.0})) == 7.0

@@ -211,7 +211,7 @@ def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(
 def test_options_have_their_limits_and_are_off_unless_asked_for():
     known = declared(Request).items()
     assert {name: option.least for name, (_, option) in known if option.least} == {
-        "limit": 1, "draws": 2, "generations": 2, "jobs": 1, "timeout_seconds": 0.1,
+        "limit": 1, "draws": 2, "jobs": 1, "timeout_seconds": 0.1,
     }  # fmt: skip
     asked = Request()
     assert (asked.flatten, asked.skip_missing, asked.timing, asked.verify) == (False,) * 4

@@ -54,7 +54,7 @@ def _sent(pack):
 def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(author, tmp_path):
     shutil.unpack_archive(author / "mine.tar", tmp_path, filter="data")
     honest = _sent(tmp_path / "mine")
-    numbers = dict.fromkeys(("generation", "jobs", "parameters", "container_bytes"), 2)
+    numbers = dict.fromkeys(("jobs", "parameters", "container_bytes"), 2)
     numbers |= dict.fromkeys(("encode_kmac", "decode_kmac", "estimated_bits"), 0.5)
     marks = dict.fromkeys(("timing", "source_lossy"), True)
     write_rows(tmp_path / "mine", [

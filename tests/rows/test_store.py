@@ -12,7 +12,7 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.metrics.metric import Reduced
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.reduce import Reduction, Reductions
-from benchmark.rows.shard import schema_of, to_parquet
+from benchmark.rows.shard import schema_of, to_parquet, write_shard
 from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, finished, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.rows.versions import one_per_cell
@@ -129,7 +129,7 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
 
 @pytest.mark.parametrize("builds", [1, 2])
 def test_means_are_over_the_rows_of_the_table_in_narrow_types(store, builds):
-    """Cells of one row, of two that agree or not, bundled, of another generation; two shards."""
+    """Cells of one row, of two that agree or not, bundled; two shards."""
     codes = {"codec": "jpeg", "variant": "", "fingerprint": "f", "revision": 1}
     cells = [f"{number:064x}"[::-1] for number in range(1, 7)]
     rows = [row(cell, **codes, stream_sha256=cell, image=f"{cell[0]}.png") for cell in cells]
@@ -137,7 +137,7 @@ def test_means_are_over_the_rows_of_the_table_in_narrow_types(store, builds):
     bundled = [{**rows[4], "psnr_db": 30.0}, {**rows[5], "num_bytes": 9}]
     store.ship("elsewhere", measured.table(bundled))
     store.append(rows[:3])
-    store.append([{**rows[1], "status": "failed"}, {**rows[3], "generation": 2}, rows[5]])
+    store.append([{**rows[1], "status": "failed"}, rows[5]])
     table, means = store.table(), store.means_table()
     assert len(table) == 6
     kept = [name for name in means.columns if name not in (*NOT_OF_MEANS, *DIGESTS)]
@@ -203,13 +203,13 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
         store.table()
 
 
-def test_a_picture_coded_again_is_in_a_table_of_its_own_and_images_count_with_bundled_ones(store):
+def test_images_count_with_bundled_ones_and_earlier_rows_of_a_picture_coded_again_do_not(store):
     store.ship("x", measured.table([row("c", image_sha256="3" * 64)]))
-    store.append([row("a", image_sha256="1" * 64), row("b", generation=2, image_sha256="2" * 64)])
-    store.append([row("b", "failed", generation=2), row("d", generation=3)])
-    assert sorted(store.table()["cell"].to_list()) == ["a", "c"]
-    assert sorted(store.generations()["cell"].to_list()) == ["b", "d"]
-    assert store.images() == {None, *(digit * 64 for digit in "123")}
+    store.append([row("a", image_sha256="1" * 64)])
+    again = measured.table([row("b"), row("d")]).with_columns(generation=pl.Series([None, 3]))
+    write_shard(store.folder / "per_image", again)
+    assert sorted(store.table()["cell"].to_list()) == ["a", "b", "c"]
+    assert store.images() == {None, *(digit * 64 for digit in "13")}
     table = store.table()
     assert one_per_cell(table) is table
 

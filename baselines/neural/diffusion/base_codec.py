@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
-from benchmark.spec import codec_class, load_codec, parse_codec, resolve
+from benchmark.spec import codec_class, load_codec, sole_variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,13 +40,9 @@ class BaseCodec:
     """
 
     def __init__(self, text: str) -> None:
-        variants = resolve(parse_codec(text))
-        if variants[0].name in METHODS:
+        self.spec = sole_variant(text, "base")
+        if self.spec.name in METHODS:
             raise BadOption(f"base={text}: a decoder that draws is no base of another")
-        if len(variants) > 1:
-            listed = ", ".join(variant.text for variant in variants)
-            raise BadOption(f"base={text} stands for several codecs, {listed}: name one of them")
-        self.spec = variants[0]
         self.codec: Codec = load_codec(self.spec)
         # A network of all rates tells no setting of its streams.
         self._tells = getattr(self.codec, "levels", ()) != (0,)

@@ -64,7 +64,7 @@ FIXED = {
     "timing": False,
     "recorded": True,
     "run": RUN,
-    **dict.fromkeys(("stage", "reason", "attested", "generation")),
+    **dict.fromkeys(("stage", "reason", "attested")),
 }
 
 Row = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Sheets of pictures with their numbers under them; quality of pictures coded again and again."""
+"""Sheets of pictures with their numbers under them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,18 +9,12 @@ from numpy.typing import NDArray
 
 from benchmark.answer import Column, decimals
 from benchmark.codec import Pixels
-from benchmark.compare.pictures import GenerationCurve
-from benchmark.metrics.metric import Metric
-from benchmark.show import sections
-from benchmark.show.figures import texts
-from benchmark.show.figures.rate_curve import line
-from benchmark.show.figures.style import GREY, SMALL_POINTS, Style, figure_style
+from benchmark.show.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
-from benchmark.show.table import Table, records
-from benchmark.system.text import counted
+from benchmark.show.table import Table
 
 if TYPE_CHECKING:
-    from matplotlib.lines import Line2D
+    pass
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -135,66 +129,3 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     values = wrapped(", ".join(kept), inches).replace(NO_BREAK, " ").splitlines()
     lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
     return lines + [(line, False) for line in values]
-
-
-def draw_generations(
-    curves: Sequence[GenerationCurve],
-    metrics: Sequence[Metric],
-    styles: Mapping[str, Style],
-    names: Mapping[str, str],
-    dataset: str,
-) -> Drawing | None:
-    """Draw a panel for each metric; None without values.
-
-    styles and names: of codecs, by label. dataset: its title.
-    """
-    import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
-
-    metrics = [m for m in metrics if any(m.column in curve.means for curve in curves)]
-    if not metrics:
-        return None
-    handles: dict[str, Line2D] = {}
-    with figure_style():
-        figure, every_axes, width = texts.panel_figure(len(metrics))
-        for axes, metric in zip(every_axes, metrics, strict=True):
-            for curve in curves:
-                if (values := curve.means.get(metric.column)) is not None:
-                    (handle,) = axes.plot(
-                        range(1, len(values) + 1),
-                        [metric.plotted(value) for value in values],
-                        label=f"{names[curve.label]}, {curve.setting} ({curve.bpp[0]:.2f} bpp)",
-                        **line(styles[curve.label]),
-                    )
-                    handles.setdefault(curve.label, handle)
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            axes.margins(x=0.06, y=0.1)
-            axes.set_xlabel("Generation")
-            axes.set_ylabel(texts.axis_words(metric))
-            sns.despine(ax=axes)
-        images = min(curve.images for curve in curves)
-        texts.title(every_axes[0], f"{dataset}, {counted(images, 'image')}", 0.8 * width)
-        texts.add_legend(figure, list(handles.values()))
-    caption = sections.brief(
-        f"{sections.metric_names(metrics)} against the original, of pictures that were coded "
-        f"again and again on {dataset} ({counted(images, 'image')}); in brackets the rate of "
-        "the first generation.",
-        *sections.scale_sentences(metrics),
-    )
-    columns = [
-        Column("system", lambda at: names[at[0].label], key="system"),
-        Column("", "0.label", key="label"),
-        Column("setting", lambda at: str(at[0].setting), key="setting"),
-        Column("generation", lambda at: at[1] + 1, "d", "generation"),
-        Column("", "0.images", key="images"),
-        Column("bpp", lambda at: at[0].bpp[at[1]], ".4f", "bpp"),
-    ]
-    columns += [Column(m.label, partial(_value, m.column), ".4f", m.column) for m in metrics]
-    marks = [(curve, number) for curve in curves for number in range(len(curve.bpp))]
-    table = Table.of(columns, marks, absent="")
-    return Drawing(figure, caption, records(columns, marks), table)
-
-
-def _value(column: str, at: tuple[GenerationCurve, int]) -> float | None:
-    values = at[0].means.get(column)
-    return None if values is None else values[at[1]]

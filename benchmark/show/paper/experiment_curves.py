@@ -34,7 +34,6 @@ METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "bd": ("psnr", "lpips_squeeze"),
     "complexity": ("psnr",),
     "realism": ("psnr", "lpips_squeeze"),
-    "generations": ("psnr", "ms_ssim", "lpips"),
 }
 
 

@@ -3,32 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
-
-import polars as pl
 
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment, rates_in
-from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
-from benchmark.metrics.metric import Metric
 from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.rows.schema import metric_names
-from benchmark.rows.shard import alike
-from benchmark.rows.store import Store
-from benchmark.rows.stored import read_one, rows_of_codecs
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled, short_names
+from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled
 from benchmark.show.absences import absent_sentences, not_shown
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, without_place
 from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
-from benchmark.show.figures.picture_sheet import draw_generations
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
@@ -266,38 +257,6 @@ def realism_plots(
     return draw_realism_plots(plots, distortion, realism, looks, *shown, few), plots
 
 
-def generations(
-    of: Annotated[Experiment, some("results dataset codecs metrics verified_only")],
-    bpp: Rates = (),
-) -> PaperFigure:
-    """Draw metrics against generation, of pictures that were coded again and again.
-
-    Each codec is drawn at the setting whose first generation is nearest to --bpp; default: median.
-
-    Examples:
-      bench figures generations --bpp 0.5 --metrics psnr,lpips
-    """
-    result = read_one(of.results, of.dataset, "all", ["psnr"], whole=True)
-    name, store = result.name, Store(of.results / result.name.partition(":")[0])
-    rows = store.generations()
-    if not rows.height:
-        raise UsageError(f"{name} has no rows of generations: `bench run --generations 5`")
-    if of.verified_only:
-        raise UsageError("--verified-only leaves nothing: no row of generations is verified")
-    once = result.table.select([name for name in rows.columns if name in result.table.columns])
-    every = rows_of_codecs(pl.concat(alike([once, rows])), of.codecs)
-    metrics = [*map(Metric.named, metric_names(of.metrics or METRICS["generations"]))]
-    curves = generation_curves(every, [metric.column for metric in metrics])
-    if not curves:
-        raise UsageError(f"{name} has no image with every generation: run the same again")
-    rate = next(iter(rates_in(bpp)), median(curve.bpp[0] for curve in curves))
-    curves = nearest_to(curves, rate)
-    labels = [curve.label for curve in curves]
-    names = short_names(labels, {}) | by_label(look().label, labels)
-    drawing = draw_generations(curves, metrics, styles(labels), names, profile(name).title)
-    return PaperFigure(drawing, () if drawing else ("no generations: no metric has a value",))
-
-
 def crops(
     of: Parts,
     bpp: Rates = (),
@@ -340,5 +299,5 @@ def maps(
 
 
 FIGURES: Mapping[str, Callable[..., PaperFigure]] = {
-    of.__name__: of for of in (rd, bd, crops, maps, complexity, realism, generations)
+    of.__name__: of for of in (rd, bd, crops, maps, complexity, realism)
 }

@@ -133,7 +133,7 @@ def test_a_column_that_is_missing_is_named(folder_pack, name):
 
 def test_what_no_author_decides_is_as_for_every_pack(folder_pack):
     known = open_pack(folder_pack)
-    other = {"cell": "0", "timing": True, "recorded": False, "attested": True, "generation": 2}
+    other = {"cell": "0", "timing": True, "recorded": False, "attested": True}
     other |= {"bytes_origin": "declared", "reason": "none"}
     write_rows(folder_pack, [{**row, **other} for row in rows_in(folder_pack)])
     assert open_pack(folder_pack).streams == known.streams

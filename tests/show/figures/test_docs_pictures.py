@@ -10,8 +10,7 @@ from tools.docs_figures import draw, pictures
 
 def test_every_figure_of_a_page_has_a_command():
     assert {picture.name for picture in pictures()} >= {
-        f"{verb}.png"
-        for verb in ("rd", "bd", "complexity", "realism", "crops", "maps", "generations")
+        f"{verb}.png" for verb in ("rd", "bd", "complexity", "realism", "crops", "maps")
     }
     assert all((ROOT / "docs" / "figures" / picture.name).exists() for picture in pictures())
 

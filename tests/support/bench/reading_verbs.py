@@ -32,7 +32,6 @@ READS: dict[str, tuple[str, ...]] = {
     "figures crops": ("figures", "crops", *WRITES_OUT, "--bpp", "1"),
     "figures maps": ("figures", "maps", *WRITES_OUT, "--bpp", "1", "--metrics", "psnr_y"),
     "figures new": ("figures", "new", "out.toml", *DATASET, *RESULTS),
-    "figures generations": ("figures", "generations", *WRITES_OUT, "--metrics", "psnr,ms_ssim"),
     "figures crdr": ("figures", "crdr", *RESULTS, "--out", "out", "--only", "crops"),
     "study new": ("study", "new", *WRITES_OUT, "--bpp", "1", "--crop", "64"),
     "table": ("table", *WRITES_OUT, "--metrics", "psnr", "--anchor", "jpeg"),

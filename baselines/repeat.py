@@ -1,0 +1,52 @@
+"""A codec that codes a picture again and again: the last of `times` streams is the one measured."""
+
+from dataclasses import replace
+
+from benchmark.codec import (
+    Codec,
+    CodecInfo,
+    DeclaresSizes,
+    Pixels,
+    Setting,
+    offers,
+    require_options,
+)
+from benchmark.errors import BadOption
+from benchmark.spec import load_codec, sole_variant
+
+MOST_TIMES = 1000
+
+
+class Repeat:
+    """Another codec, `times` times: each time it codes what it decoded before, at one setting."""
+
+    name = "repeat"
+
+    def __init__(self, base: str, times: int = 2) -> None:
+        require_options(self.name, times=(times, range(1, MOST_TIMES + 1)))
+        self._times, spec = times, sole_variant(base, "base")
+        if spec.name == self.name:
+            raise BadOption(f"base={base}: raise `times` instead")
+        self._encoder: Codec = load_codec(spec)
+        if offers(self._encoder, DeclaresSizes):
+            raise BadOption(f"base={base} has pictures of others, and codes none")
+        self._decoder: Codec = load_codec(spec)
+        self.sweep: tuple[Setting, ...] = self._encoder.sweep
+        if accepts := getattr(self._encoder, "accepts", None):
+            self.accepts = accepts
+
+    def describe(self) -> CodecInfo:
+        """Return what the codec says of itself, and that it is called several times."""
+        info, times = self._encoder.describe(), self._times
+        timed = f"{times} encodings and {times - 1} decodings of {info.timed}"
+        return replace(info, command=f"{times} times: {info.command}", timed=timed)
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the last stream."""
+        for _ in range(self._times - 1):
+            pixels = self._decoder.decode(self._encoder.encode(pixels, setting))
+        return self._encoder.encode(pixels, setting)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the picture of the last stream."""
+        return self._decoder.decode(data)
