@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from conftest import ROOT
-from support.skip_account import read_expected
 
 SUITE = """
 import pytest
@@ -46,9 +45,3 @@ def test_only_expected_skips_pass(tmp_path, suite, expected, options, code, unex
     assert ("2 skipped, GPU: rent it" in lines) == ("rent it" in expected)
     assert len([line for line in lines if line.startswith("unexpected skip: ")]) == unexpected
     assert (f"unexpected skip: {SIZED}[1] | needs a GPU" in lines) == (unexpected == 2)
-
-
-def test_a_list_is_read_whole_or_refused_with_the_line():
-    assert read_expected((ROOT / "tests" / "expected_skips.txt").read_text())
-    with pytest.raises(ValueError, match="line 2"):
-        read_expected("# skips\ntests/a.py::test_b | needs a GPU")

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import KODAK, ROOT, options
 
 VERDICT = re.compile(r"^(met   |MISSED) (.+): (-?[\d.]+), at most ([\d.]+)$", re.MULTILINE)
-SCRIPTS = ("kodak", "inception", "metrics", "ours", "store", "start", "linear", "frechet")
+SCRIPTS = ("kodak", "metrics", "ours", "store", "start")
 
 
 def main() -> int:

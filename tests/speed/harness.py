@@ -1,6 +1,7 @@
 """What the scripts of this folder share: options, clocks, peers run as commands, verdicts.
 
-What a command leaves running, such as a fork server, is adopted and waited for, so that its
+Importing this file pins the pools of threads of a script, for its own work; commands run without
+that. What a command leaves running, such as a fork server, is adopted and waited for, so that its
 processor time counts; the wall clock is that of the command alone.
 """
 
@@ -19,12 +20,15 @@ from time import perf_counter, process_time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from benchmark.system.settings import ONE_THREAD, POOLS
+
+os.environ |= ONE_THREAD
+
 import numpy as np
 import polars as pl
 from PIL import Image
 
 from benchmark.rows.store import Store
-from benchmark.system.settings import POOLS
 
 ROOT = Path(__file__).parents[2]
 BENCH = str(Path(sys.executable).with_name("bench"))

@@ -1,13 +1,12 @@
-"""Measure the milliseconds of each metric beside its peer, for an image and its JPEG on one thread.
+"""Measure metrics, Inception's features and a Frechet distance beside their peers, on one thread.
 
-    python tests/speed/metrics.py [--image FILE] [--weights-dir DIR] [--repeat 15]
+    python tests/speed/metrics.py [--image FILE] [--weights-dir DIR] [--repeat 15] [--patches 50]
 
-Processor time. Every round runs ours and the peer after each other, so that other work meets both.
-"once" is what a source costs (`prepare`), "each" what a decoded image costs (`compare`); a peer has
-only "each". Best and median of the rounds, ratio of the medians. A network whose weights are not
-here is left out. Exit code 1 where a target is missed.
+Processor time. Every round runs ours and the peer after each other, so that other work meets both;
+medians of the rounds. "once" is what a source costs (`prepare`), "each" what a decoded image costs
+(`compare`); a peer has only "each". A network whose weights are not here is left out; those of
+Inception are random, and both have the best of some batches. Exit code 1 where a target is missed.
 """
-# ruff: noqa: E402 - the pools have to be pinned before numpy and torch are imported
 
 import os
 import warnings
@@ -16,23 +15,29 @@ from contextlib import suppress
 from io import BytesIO
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
-for pool in ("OMP", "OPENBLAS", "MKL"):
-    os.environ[f"{pool}_NUM_THREADS"] = "1"
-
+import harness  # before torch: it pins the pools of threads
 import numpy as np
 import torch
 from harness import options, run, timed, verdict
 from PIL import Image
+from scipy.linalg import sqrtm
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
+from benchmark.metrics import feature_spaces
 from benchmark.metrics.deep_features import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
+from benchmark.metrics.feature_spaces import Inception256
+from benchmark.metrics.frechet import GaussianSums, frechet
 from benchmark.metrics.ms_ssim import MSSSIM, SSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
 from benchmark.system.machine import package_folder
 
 Metric = Callable[[Pixels, Pixels], float]
+BATCHES = (4, 8, 16, 50)
+LUMA = np.array([0.2126, 0.7152, 0.0722])
+DIMENSIONS, SAMPLES, KODAK_PATCHES, KODAK_IMAGES = 2048, 2500, 192, 24
 
 
 def planes(pixels: Pixels) -> torch.Tensor:
@@ -45,22 +50,15 @@ def psnr_in_float64(reference: Pixels, decoded: Pixels) -> float:
 
 
 def luma_psnr_in_float64(reference: Pixels, decoded: Pixels) -> float:
-    weights = np.array([0.2126, 0.7152, 0.0722])
-    error = (reference.astype(np.float64) - decoded) @ weights
+    error = (reference.astype(np.float64) - decoded) @ LUMA
     return float(10 * np.log10(255**2 / np.mean(error**2)))
 
 
-def ms_ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
-    from pytorch_msssim import ms_ssim
+def of_pytorch_msssim(name: str) -> Metric:
+    import pytorch_msssim
 
-    return float(ms_ssim(planes(reference), planes(decoded), data_range=255))
-
-
-def ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
-    """Return the peer's SSIM."""
-    from pytorch_msssim import ssim
-
-    return float(ssim(planes(reference), planes(decoded), data_range=255))
+    peer = getattr(pytorch_msssim, name)
+    return lambda reference, decoded: float(peer(planes(reference), planes(decoded), 255))
 
 
 def lpips_of_the_package(metric: LPIPS) -> Metric:
@@ -91,38 +89,94 @@ def race(metric: Any, peer: Metric, reference: Pixels, decoded: Pixels, rounds: 
         once.append(1e3 * timed(lambda: metric.prepare(reference)).cpu)
         each.append(1e3 * timed(lambda: metric.compare(prepared, decoded)).cpu)
         beside.append(1e3 * timed(lambda: peer(reference, decoded)).cpu)
-    columns = (f"{min(times):8.2f} {median(times):8.2f}" for times in (once, each, beside))
-    ratio = median(beside) / median(each)
-    verdict(f"ours / peer, {metric.column}, each", 1 / ratio, 1 / 4)
-    print(f"{metric.column:13}", *columns, f"{ratio:6.1f}", f"{ours:.9f} {theirs:.9f}", sep=" | ")
+    times = (f"{median(one):8.2f}" for one in (once, each, beside))
+    print(f"{metric.column:13}", *times, f"{ours:.9f} {theirs:.9f}", sep=" | ")
+    verdict(f"ours / peer, {metric.column}, each", median(each) / median(beside), 1 / 4)
+
+
+def race_inception(most_patches: int, rounds: int) -> None:
+    """Print milliseconds a patch of each batch, of ours and of pytorch-fid's network."""
+    from pytorch_fid import inception
+
+    torch.manual_seed(0)
+    drawn: dict[str, torch.Tensor] = {}
+
+    def keep(network: torch.nn.Module, *_: object, **__: object) -> None:
+        drawn.update(network.state_dict())
+
+    with (
+        patch.object(inception, "load_state_dict_from_url", lambda *_, **__: None),
+        patch.object(torch.nn.Module, "load_state_dict", keep),
+    ):
+        peer = inception.InceptionV3().eval()
+    with (
+        patch.object(Inception256, "require", staticmethod(lambda: None)),
+        patch.object(feature_spaces, "load_pinned", lambda *_: drawn),
+    ):
+        ours = Inception256()
+    least = {}
+    for name, network in {"ours": ours.vectors, "pytorch-fid": peer}.items():
+        for batch in (size for size in BATCHES if size <= most_patches):
+            patches = torch.rand(batch, 3, 256, 256)
+            with torch.inference_mode():
+                times = [timed(lambda p=patches, n=network: n(p)).cpu for _ in range(rounds)]
+            took = 1000 * median(times) / batch
+            print(f"{name:12} {batch:3} a batch: {took:7.1f} ms a patch")
+            least[name] = min(took, least.get(name, took))
+    verdict("Inception, ours / peer", least["ours"] / least["pytorch-fid"], 0.4)
+
+
+def race_frechet(rounds: int) -> None:
+    """Print the seconds of distances; pytorch-fid takes the root of the covariances' product."""
+    random = np.random.default_rng(0)
+    # Above 0 with standard deviations from 1 to .001, as after a ReLU, and features near them.
+    spread = np.geomspace(1, 1e-3, DIMENSIONS, dtype=np.float32)
+    drawn = [np.abs(random.standard_normal((SAMPLES, DIMENSIONS))) * spread for _ in range(2)]
+    first, second = (of.astype(np.float32) for of in (drawn[0], 0.95 * drawn[0] + 0.1 * drawn[1]))
+
+    def by_root() -> float:
+        sums = [GaussianSums.of(of) for of in (first, second)]
+        root = sqrtm(sums[0].covariance() @ sums[1].covariance())
+        step = sums[0].mean - sums[1].mean
+        return float(step @ step + np.trace(sum(of.covariance() for of in sums) - 2 * root).real)
+
+    few = first[:KODAK_PATCHES], second[:KODAK_PATCHES]
+    images = [np.array_split(of, KODAK_IMAGES) for of in few]
+    for what, call, most in (
+        ("full rank", lambda: frechet([first], [second]), 3),
+        (f"{KODAK_PATCHES} samples", lambda: frechet([few[0]], [few[1]]), 0.1),
+        ("the same with influences", lambda: frechet(*images), 0.5),
+    ):
+        took = min((timed(call) for _ in range(rounds)), key=lambda one: one.cpu)
+        verdict(f"Frechet distance, {what}, s", took.cpu, most)
+    value = frechet([first], [second]).value
+    verdict("Frechet distance, millionths of difference", 1e6 * abs(value / by_root() - 1), 10)
 
 
 def main() -> None:
     """Race each metric with its peer."""
     coffee = str(package_folder("skimage") / "data/coffee.png")
-    chosen = options(__doc__, image=coffee, weights_dir="", repeat=15)
+    chosen = options(__doc__, image=coffee, weights_dir="", repeat=15, patches=50)
     if chosen.weights_dir:
         os.environ["BENCH_WEIGHTS"] = chosen.weights_dir
     torch.set_num_threads(1)
-
     reference = np.asarray(Image.open(chosen.image).convert("RGB"))
     stream = BytesIO()
     Image.fromarray(reference).save(stream, "JPEG", quality=50)
     decoded = np.asarray(Image.open(stream))
     height, width, _ = reference.shape
-    print(f"{chosen.image}, {width} x {height}, JPEG 50; ms, best and median of {chosen.repeat}")
-    print(
-        "metric        | once              | each              | peer, each        | ratio | values"
-    )
-
+    print(f"{chosen.image}, {width} x {height}, JPEG 50; ms, medians of {chosen.repeat}")
+    print("metric        | once     | each     | peer     | values")
     race(PSNR(), psnr_in_float64, reference, decoded, chosen.repeat)
     race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, chosen.repeat)
-    race(MSSSIM(), ms_ssim_of_pytorch_msssim, reference, decoded, chosen.repeat)
-    race(SSIM(), ssim_of_pytorch_msssim, reference, decoded, chosen.repeat)
+    race(MSSSIM(), of_pytorch_msssim("ms_ssim"), reference, decoded, chosen.repeat)
+    race(SSIM(), of_pytorch_msssim("ssim"), reference, decoded, chosen.repeat)
     for kind in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG):
         with suppress(Unavailable):
             metric = kind()
             race(metric, lpips_of_the_package(metric), reference, decoded, chosen.repeat)
+    race_inception(chosen.patches, harness.ROUNDS)
+    race_frechet(harness.ROUNDS)
 
 
 if __name__ == "__main__":

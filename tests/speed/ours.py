@@ -1,18 +1,14 @@
 """Measure encode and decode of `ours` by default, one picture of 768 x 512, on one thread.
 
-    python tests/speed/ours.py [--height 512] [--width 768] [--rounds 5]
+    python tests/speed/ours.py [--height 512] [--width 768] [--rounds 3]
 
 Processor time of the codec's two calls, medians of the rounds. Exit code 1 where a target is
 missed.
 """
-# ruff: noqa: E402 - the pools have to be pinned before torch is imported
 
-import os
 from statistics import median
 
-for pool in ("OMP", "OPENBLAS", "MKL"):
-    os.environ[f"{pool}_NUM_THREADS"] = "1"
-
+import harness  # before numpy and torch: it pins the pools of threads
 import numpy as np
 from harness import options, run, timed, verdict
 from PIL import Image
@@ -23,7 +19,7 @@ from benchmark.spec import load_codec, parse_codec
 
 def main() -> None:
     """Print the seconds of both ways, and whether the targets are met."""
-    chosen = options(__doc__, height=512, width=768, rounds=5)
+    chosen = options(__doc__, height=512, width=768, rounds=harness.ROUNDS)
     whole = Image.fromarray(data.astronaut()).resize((chosen.width, chosen.height))
     pixels = np.asarray(whole)
     codec = load_codec(parse_codec("ours:beta=3.84"))

@@ -3,46 +3,36 @@
 Loaded by `./run_all.sh test`, so that a test cannot silently stop running where it used to run.
 """
 
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 EXPECTED = Path("tests") / "expected_skips.txt"
 
 
-class Expected(NamedTuple):
-    test: str  # node id, with or without parameters; * and ? as in file names
-    reason: str  # part of the reason that the test gives
-    why: str  # for whoever reads the file
-    remedy: str = ""  # what makes the test run, said at the end if it was skipped
-
-    def allows(self, test: str, reason: str) -> bool:
-        # A parameter's brackets would be a set of characters to fnmatch: they are left out.
-        names = (test, test.partition("[")[0])
-        matches = test == self.test or any(fnmatchcase(name, self.test) for name in names)
-        return matches and self.reason in reason
-
-
-def read_expected(text: str) -> list[Expected]:
+def read_expected(text: str) -> list[list[str]]:
     """Parse lines of `test | reason | why it is allowed`, behind it perhaps `| remedy`."""
-    expected = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.startswith("#"):
-            parts = [part.strip() for part in line.split("|")]
-            if len(parts) not in (3, 4) or not all(parts):
-                raise ValueError(f"{EXPECTED}, line {number}: not `test | reason | why`: {line!r}")
-            expected.append(Expected(*parts))
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    expected = [[part.strip() for part in line.split("|")] for line in lines]
+    for line, parts in zip(lines, expected, strict=True):
+        if len(parts) not in (3, 4) or not all(parts):
+            raise ValueError(f"{EXPECTED}: not `test | reason | why`: {line!r}")
     return expected
+
+
+def allows(expected: list[str], test: str, reason: str) -> bool:
+    """Return whether a line, in which * and ? are as in file names, expects the skip of a test."""
+    # A parameter's brackets would be a set of characters to fnmatch: they are left out.
+    names = (test, test.partition("[")[0])
+    return any(fnmatchcase(name, expected[0]) for name in names) and expected[1] in reason
 
 
 class Account:
     """Skips of a session."""
 
-    def __init__(self, expected: Iterable[Expected]) -> None:
-        self._expected = list(expected)
+    def __init__(self, expected: list[list[str]]) -> None:
+        self._expected = expected
         self._skips: dict[tuple[str, str], None] = {}  # several processes collect the same file
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -56,7 +46,7 @@ class Account:
             self._skips[report.nodeid, reason.removeprefix("Skipped: ")] = None
 
     def _unexpected(self) -> list[tuple[str, str]]:
-        return [one for one in self._skips if not any(of.allows(*one) for of in self._expected)]
+        return [one for one in self._skips if not any(allows(of, *one) for of in self._expected)]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail a session that would have passed for a skip that is not expected."""
@@ -66,14 +56,13 @@ class Account:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for test, reason in self._unexpected():
             terminalreporter.line(f"unexpected skip: {test} | {reason}", red=True)
-        for line in filter(lambda line: line.remedy, self._expected):
-            if number := sum(line.allows(*skip) for skip in self._skips):
-                terminalreporter.line(f"{number} skipped, {line.reason}: {line.remedy}")
+        for of in self._expected:
+            if of[3:] and (number := sum(allows(of, *skip) for skip in self._skips)):
+                terminalreporter.line(f"{number} skipped, {of[1]}: {of[3]}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start counting, unless the tests are only listed, or others in another process count."""
     if not config.option.collectonly and not hasattr(config, "workerinput"):
-        file = config.rootpath / EXPECTED
-        expected = read_expected(file.read_text()) if file.exists() else []
+        expected = read_expected((config.rootpath / EXPECTED).read_text())
         config.pluginmanager.register(Account(expected), "skip-account")

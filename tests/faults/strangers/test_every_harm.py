@@ -1,15 +1,19 @@
 """Every kind of harm in a file, over every verb that reads such a file: a sentence, in little time.
 
-A traceback, a hang or a line of another's on the terminal fails.
+A traceback, a hang, much memory, a line of another's on the terminal, a copy of what a link leads
+to and code of another's that runs all fail.
 """
 
 import io
 import json
 import os
+import pickle
+import re
 import shutil
 import tarfile
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -19,10 +23,14 @@ import pytest
 from baselines.neural.training.photograph_files import photograph_paths
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import UsageError
+from faults.fuzzing.target import peak_bytes
 from support.bench.command import bench
 from support.bench.reading_verbs import READS
+from support.files.hostile_files import HEADERS, MakesFolder, bomb, png, tar_of
+from support.networks.tiny_checkpoint import write_checkpoint
 
 DEEP, LONG = 20_000, "x" * 140_000
+STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 POINTS = ((0.1, 30.0), (0.2, 32.0), (0.4, 35.0), (0.8, 38.0))
 
 
@@ -87,20 +95,56 @@ OF_PACKS = {
 
 
 DEEP_JSON, TWICE_JSON = CURVES["deep.json"], CURVES["twice.json"]
-JSONS = {"deep": DEEP_JSON, "twice": TWICE_JSON, "nan": "[NaN]", "no text": b"\xff", "empty": ""}
-CSVS = {"cell": table((0.1, LONG)), "twice": "file,file\na,b", "no text": b"\xff", "empty": ""}
-PLACED = {  # where a verb finds a file without its name on the command line, and what it may be
-    "doctor": ("{}/runs/x.json", JSONS),
-    "published list": ("results/published/a.json", JSONS),
-    "report": ("out/report.json", JSONS),
-    "figures rd": ("x.toml", TOMLS),
-    "train": ("x.toml", TOMLS),
-    "run": ("sent/sizes.csv", CSVS),
+JSONS = {"deep": DEEP_JSON, "twice": TWICE_JSON, "nan": "[NaN]", "no text": b"\xff",
+         "no meaning": '{"format": 1e999, "run": null, "codecs": [[]]}'}  # fmt: skip
+CSVS = {"cell": table((0.1, LONG)), "twice": "file,file\na,b", "no text": b"\xff"}
+SHARDS = {"head": b"PAR1" + b"\x15\x04" * 200 + b"PAR1", "steering": b"\xff\xfe\x00\x1b[2J" * 50}
+PICTURES = {"4 gigapixels": png(1, 65_535, 65_535), "without its last rows": png(3, 40, 48)}
+SECRET = b"the secret of the user"
+FORMS = {  # of what is in the place of a file, whatever is read there
+    "pipe": os.mkfifo,
+    "kernel": lambda path: path.symlink_to("/proc/self/pagemap"),
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "secret": lambda path: path.symlink_to(Path("secret").absolute()),
+    "itself": lambda path: path.symlink_to(path),
+    "folder": Path.mkdir,
+    "empty": Path.touch,
+    "hole": lambda path: (path.touch(), os.truncate(path, 1 << 33)),
+    "pickle": lambda path: path.write_bytes(pickle.dumps(MakesFolder("PWNED"))),
+    "torch": bomb,
+    "tar": lambda path: tar_of(path, {"rows.parquet": b"PAR1"}, HEADERS["one long number"]),
 }
+CRDR = "ours:beta=0:checkpoint=ours.safetensors"
 WORDS = READS | {
+    "report": ("report", "--results", "results", "--metrics", "psnr", "--out", "out"),
     "figures rd": ("figures", "rd", "x.toml", "--out", "out"),
     "train": ("train", "--recipe", "x.toml", "--data", "photos", "--out", "trained", "--check"),
-    "run": ("run", "--codecs", "folder:path=sent", "--dataset", "photos", "--metrics", "psnr"),
+    "run": ("run", "--codecs", "jpeg", "--dataset", "photos", "--metrics", "psnr"),
+    "folder": ("run", "--codecs", "folder:path=sent", "--dataset", "photos", "--metrics", "psnr"),
+    "encode": ("encode", "photos/0.png", "a.crdr", "--codec", CRDR),
+    "decode": ("decode", "a.crdr", "decoded.png"),
+    "decode jpeg": ("decode", "a.jpg", "decoded.png"),
+    "import": ("checkpoint", "import", "crdr.pth.tar"),
+}
+PLACED = {  # where a verb finds a file, what it may be beside `FORMS`, and the verbs
+    "{}/runs/x.json": (JSONS, "doctor", "report", "merge"),
+    "{}/per_image/strange.parquet": (SHARDS, "report", "merge"),
+    "{}/streams/ab/" + 32 * "ab": (SHARDS, "doctor", "merge"),
+    "{}/features/a/b.npy": ({}, "report", "merge"),
+    "{}/sets/x.parquet": (SHARDS, "report", "doctor"),
+    "{}/README.md": ({}, "report", "merge"),
+    "results/strange": ({}, "report", "doctor"),
+    "results/published/a.json": (JSONS, "published list"),
+    "out/report.json": (JSONS, "report"),
+    "x.toml": (TOMLS, "figures rd", "train"),
+    "sent/sizes.csv": (CSVS, "folder"),
+    "photos/strange.png": (PICTURES, "run"),
+    "pack.tar": ({}, "pack import"),
+    "ours.safetensors": ({}, "encode"),
+    "ours.json": (JSONS, "encode"),
+    "a.crdr": (SHARDS, "decode"),
+    "a.jpg": (SHARDS, "decode jpeg"),
+    "crdr.pth.tar": ({}, "import"),
 }
 
 
@@ -132,13 +176,15 @@ PACKS = {
 
 
 def attacked(words, file=""):
-    began = process_time()
+    began, memory = process_time(), peak_bytes()
     done = bench(*(word.format(file) for word in words))
     assert process_time() - began < 20
+    assert peak_bytes() - memory < 1 << 30
     assert done.returncode in (0, 1, 2)
     said = done.stdout + done.stderr
     assert not any(line.startswith("yes      Do the streams") for line in said.splitlines())
     assert "Traceback" not in said
+    assert not STEERS.search(said)
     return done
 
 
@@ -171,21 +217,25 @@ def test_a_pack_of_any_harm_is_a_sentence(work, verb, name, tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore::benchmark.errors.DamagedResults")
-@pytest.mark.parametrize("verb", [
-    pytest.param(verb, marks=[pytest.mark.slow] * verb.startswith("figures")) for verb in PLACED
-])  # fmt: skip
-def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, verb):
-    place, contents = PLACED[verb]
+@pytest.mark.parametrize("place", PLACED)
+def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, place):
+    contents, *verbs = PLACED[place]
+    Path("secret").write_bytes(SECRET)
+    if "encode" in verbs:
+        write_checkpoint(Path("ours.safetensors"))
     path = Path(place.format(work.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
-    for content in contents.values():
-        written(path, content)
-        attacked(WORDS[verb])
-        path.unlink()
-    for make in (lambda: path.symlink_to("/proc/self/pagemap"), lambda: os.mkfifo(path)):
-        make()
-        attacked(WORDS[verb])
-        path.unlink()
+    path.unlink(missing_ok=True)
+    made = FORMS | {name: partial(written, content=of) for name, of in contents.items()}
+    for make in made.values():
+        for verb in verbs:
+            make(path)
+            attacked(WORDS[verb])
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            assert not Path("PWNED").exists()
+    for one in Path().rglob("*"):
+        copied = one.name != "secret" and one.is_file() and SECRET in one.read_bytes()
+        assert not copied, one
 
 
 @pytest.mark.parametrize("name", [name for name in PACKS if name.endswith(".tar")])

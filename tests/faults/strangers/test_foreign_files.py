@@ -7,8 +7,6 @@ process of its own, which is ended after a long while: a test that needs that ha
 import io
 import os
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import torch
@@ -27,6 +25,7 @@ from benchmark.system.foreign_files import (
     open_regular,
     read_regular,
 )
+from support.files.file_server import served
 from support.files.hostile_files import HEADERS, bomb, extended, tar_of
 from support.processes import in_a_process
 from support.rows.measured import row
@@ -226,38 +225,11 @@ def test_a_state_that_lacks_a_part_is_named(tmp_path):
 # Downloads
 
 
-class Endless(BaseHTTPRequestHandler):
-    """Sends zeros without saying how many, up to what no test should take."""
-
-    sent = 0
-
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        try:
-            for _ in range(1 << 10):
-                self.wfile.write(bytes(1 << 16))
-                Endless.sent += 1 << 16
-        except OSError:
-            pass
-
-    def log_message(self, *words):
-        pass
-
-
-@pytest.fixture
-def endless():
-    Endless.sent = 0
-    server = HTTPServer(("127.0.0.1", 0), Endless)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/w.pth"
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_download_without_a_length_ends_at_the_expected_size(tmp_path, endless, monkeypatch):
+def test_a_download_without_a_length_ends_at_the_expected_size(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "LARGEST_UNKNOWN_BYTES", 3 << 20)
-    for size, most in ((1 << 20, 1 << 20), (None, 3 << 20)):
-        with pytest.raises(Unavailable, match=f"more than the {most} bytes"):
-            download.fetch(endless, tmp_path / "w.pth", size)
-        assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
+    with served(monkeypatch) as server:
+        server.files["/w.pth"], server.says_length = bytes(64 << 20), False
+        for size, most in ((1 << 20, 1 << 20), (None, 3 << 20)):
+            with pytest.raises(Unavailable, match=f"more than the {most} bytes"):
+                download.fetch(f"{server.url}/w.pth", tmp_path / "w.pth", size)
+            assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0

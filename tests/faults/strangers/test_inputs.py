@@ -2,10 +2,8 @@
 
 import io
 import json
-from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from benchmark.rows.store import Store
@@ -97,31 +95,3 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path):
         assert reason.isprintable()
     for command in (["report", "--results"], ["audit", "decode"]):
         assert bench(*command, tmp_path / "results").returncode == 0
-
-
-@pytest.mark.slow
-def test_a_folder_of_many_images_is_measured_whole(tmp_path):
-    number, folder = 10_000, tmp_path / "many"
-    for at in range(number):
-        place = folder / f"{at % 10}"
-        place.mkdir(parents=True, exist_ok=True)
-        noise(4, 3, at).save(place / f"{at}.png", compress_level=1)
-    first, again = (bench_run(folder, tmp_path / "results", "raw") for _ in range(2))
-    assert (first.returncode, again.returncode) == (0, 0), first.stderr
-    rows = rows_of(tmp_path / "results")
-    assert len({row["image"] for row in rows if row["psnr_db"] == float("inf")}) == number
-    assert json.loads(again.stdout)["measured"] == 0
-
-
-def test_names_that_are_no_text_are_measured_or_refused(tmp_path):
-    """Linux allows any bytes but the slash and zero."""
-    folder = tmp_path / "bytes"
-    folder.mkdir()
-    for at, name in enumerate((b"latin-1 \xe9.png", b"\xff\xfe.png", b"plain.png")):
-        (Path(str(folder)) / name.decode(errors="surrogateescape")).write_bytes(
-            encoded(noise(9, 8, at))
-        )
-    done = bench_run(folder, tmp_path / "results", "raw")
-    assert "Traceback" not in done.stderr
-    refused = json.loads(done.stdout)["refused"]
-    assert len(rows_of(tmp_path / "results")) + len(refused) == 3

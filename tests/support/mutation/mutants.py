@@ -10,18 +10,16 @@ from copy import copy
 from typing import NamedTuple
 
 PAIRS = (
-    *((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot)),
-    *((ast.In, ast.NotIn), (ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.LShift, ast.RShift)),
-    *((ast.BitAnd, ast.BitOr), (ast.And, ast.Or)),
+    *("Lt LtE", "Gt GtE", "Eq NotEq", "Is IsNot", "In NotIn", "Add Sub", "Mult Div"),
+    *("LShift RShift", "BitAnd BitOr", "And Or"),
+    *("min max", "any all", "minimum maximum", "argmin argmax", "nanmin nanmax"),
 )
-EXCHANGED: dict[type[ast.AST], type[ast.AST]] = {
-    **dict.fromkeys((ast.FloorDiv, ast.Mod, ast.Pow), ast.Mult),
-    **dict(PAIRS),
-    **{other: one for one, other in PAIRS},
-}
-CALLS = ("min max", "any all", "minimum maximum", "argmin argmax", "nanmin nanmax")
-OTHER_CALL = {"reversed": "list"} | {
-    name: other for one, two in map(str.split, CALLS) for name, other in ((one, two), (two, one))
+# Operators by the names of their nodes, functions by their own.
+EXCHANGED = {
+    **dict.fromkeys(("FloorDiv", "Mod", "Pow"), "Mult"),
+    "reversed": "list",
+    **dict(map(str.split, PAIRS)),
+    **dict(pair.split()[::-1] for pair in PAIRS),
 }
 UNTOUCHED = ("annotation", "returns", "decorator_list", "type_params")  # fields of nodes
 
@@ -99,11 +97,25 @@ def _typing(node: ast.AST) -> bool:
     )
 
 
-def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
-    yield from _other_operators(node)
-    if isinstance(node, ast.Call):
-        yield from _other_calls(node)
+def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:  # noqa: PLR0912 - one for each kind
     match node:
+        case ast.Compare(ops=operators):
+            for i, operator in enumerate(operators):
+                yield _with(node, ops=[*operators[:i], _exchanged(operator), *operators[i + 1 :]])
+        case ast.BinOp(left=left, op=operator) if type(operator).__name__ in EXCHANGED:
+            if not _text(left) and not _text(node.right):
+                yield _with(node, op=_exchanged(operator))
+        case ast.BoolOp(op=operator):
+            yield _with(node, op=_exchanged(operator))
+        case ast.UnaryOp(operand=operand):
+            yield operand
+        case ast.Call(func=ast.Name(id="sorted")):
+            backwards = ast.Slice(step=ast.UnaryOp(ast.USub(), ast.Constant(1)))
+            yield ast.Subscript(node, backwards, ast.Load())
+        case ast.Call(func=ast.Name(id=name) as function) if name in EXCHANGED:
+            yield _with(node, func=_with(function, id=EXCHANGED[name]))
+        case ast.Call(func=ast.Attribute(attr=name) as function) if name in EXCHANGED:
+            yield _with(node, func=_with(function, attr=EXCHANGED[name]))
         case ast.Constant(value=bool(value)):
             yield _with(node, value=not value)
         case ast.Constant(value=int(value)):
@@ -120,30 +132,9 @@ def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
             yield ast.Pass()
 
 
-def _other_operators(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
-    match node:
-        case ast.Compare(ops=operators):
-            for i, operator in enumerate(operators):
-                changed = [*operators[:i], EXCHANGED[type(operator)](), *operators[i + 1 :]]
-                yield _with(node, ops=changed)
-        case ast.BinOp(left=left, op=operator) if type(operator) in EXCHANGED:
-            if not _text(left) and not _text(node.right):
-                yield _with(node, op=EXCHANGED[type(operator)]())
-        case ast.BoolOp(op=operator):
-            yield _with(node, op=EXCHANGED[type(operator)]())
-        case ast.UnaryOp(operand=operand):
-            yield operand
-
-
-def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
-    match node.func:
-        case ast.Name(id="sorted"):
-            backwards = ast.Slice(step=ast.UnaryOp(ast.USub(), ast.Constant(1)))
-            yield ast.Subscript(node, backwards, ast.Load())
-        case ast.Name(id=name) if name in OTHER_CALL:
-            yield _with(node, func=_with(node.func, id=OTHER_CALL[name]))
-        case ast.Attribute(attr=name) if name in OTHER_CALL:
-            yield _with(node, func=_with(node.func, attr=OTHER_CALL[name]))
+def _exchanged(operator: ast.AST) -> ast.AST:
+    exchanged: ast.AST = getattr(ast, EXCHANGED[type(operator).__name__])()
+    return exchanged
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:
