@@ -8,7 +8,6 @@ or a signal ends it after a whole step, with everything saved. A diverged networ
 
 import math
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -46,7 +45,7 @@ from baselines.neural.training.run import Run
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.plugins import failed_in
 from benchmark.registry import names_file
-from benchmark.system.processes import passed_on
+from benchmark.system.atomic import handled
 
 Begins = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
@@ -68,20 +67,20 @@ def train(run: Run, how: How, begins: Begins | None = None) -> str:
     for stage in run.recipe.stages:
         stage.find_resources()  # now, not hours later
     try:
-        with files.owned(run), passed_on() as interrupted:
+        with files.owned(run):
             try:
-                _train(run, how, begins)
+                interrupted = _train(run, how, begins)
             except KeyboardInterrupt:
                 return INTERRUPTED  # before the first step: nothing has changed
             if run.steps_reported() == run.recipe.steps:
                 return FINISHED
-            return INTERRUPTED if interrupted() else OUT_OF_TIME
+            return INTERRUPTED if interrupted else OUT_OF_TIME
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
 
 
-def _train(run: Run, how: How, begins: Begins | None) -> None:
+def _train(run: Run, how: How, begins: Begins | None) -> bool:
     how = replace(how, device=device_of(how.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in how.validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
@@ -94,7 +93,7 @@ def _train(run: Run, how: How, begins: Begins | None) -> None:
             _try_out(run, index, how)
     if begins:
         begins(run.steps_saved(), run.steps_reported())
-    go(run, how, open_photographs(paths))
+    return go(run, how, open_photographs(paths))
 
 
 def _try_out(run: Run, index: int, how: How) -> None:
@@ -129,17 +128,16 @@ def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
     return draw_crops(photographs, *place).float() / 127.5 - 1
 
 
-def go(run: Run, how: How, photographs: Photographs) -> None:
-    """Train all stages, from wherever the run is."""
+def go(run: Run, how: How, photographs: Photographs) -> bool:
+    """Train all stages, from wherever the run is; return whether a signal ended it."""
     loop = _Loop(run, how)
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.signal(number, loop.stop) for number in signals}
-    try:
-        with deterministic_kernels(how.deterministic), _threads(run.build(), how.device):
-            loop.go(photographs)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with (
+        handled(loop.stop),
+        deterministic_kernels(how.deterministic),
+        _threads(run.build(), how.device),
+    ):
+        loop.go(photographs)
+    return loop.asked_to_stop
 
 
 @contextmanager
@@ -351,17 +349,17 @@ class Learner:
         steps.recorded = graph and self._on_gpu and stage.optimiser == "adam" and stage.recordable
         self.objective: Objective = objective_class(stage.objective)(stage, setup)
         _freeze(network, stage.frozen, self.objective.frozen)
-        groups = [  # without what is frozen
-            (name, [weight for weight in weights if weight.requires_grad], auxiliary)
-            for name, weights, auxiliary in network.parameter_groups()
-        ]
+        groups = {  # without what is frozen
+            name: [weight for weight in weights if weight.requires_grad]
+            for name, weights in network.parameter_groups().items()
+        }
+        self._auxiliary = groups.pop("quantiles", [])
         main = [
             {"params": weights, "factor": stage.prior_rate_factor if name == "prior" else 1.0}
-            for name, weights, auxiliary in groups
-            if weights and not auxiliary
+            for name, weights in groups.items()
+            if weights
         ]
-        self._parameters = [weight for group in main for weight in group["params"]]  # type: ignore[attr-defined]
-        self._auxiliary = [weight for _, weights, of in groups if of for weight in weights]
+        self._parameters = [weight for weights in groups.values() for weight in weights]
         make = steps.soap if stage.optimiser == "soap" else steps.adam
         self._optimisers = [make(main, stage.learning_rate)]
         if self._auxiliary:
