@@ -319,16 +319,12 @@ class Adversary:
         loss = self.gan.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         for level, _, optimiser in self._copies:
-            if (unused := self._unused(level, condition)) is not True:
-                optimisers.step(optimiser, unused)
+            unused = False if level is None else (condition != level).all()
+            if isinstance(unused, Tensor) and unused.device.type != "cpu":
+                optimisers.step(optimiser, unused.float())
+            elif not unused:
+                optimisers.step(optimiser)
         return {"discriminator": loss.detach()}
-
-    def _unused(self, level: int | None, levels: Tensor) -> Tensor | bool:
-        """Return whether no image at these levels needs the copy of a level, on their device."""
-        if level is None:
-            return False
-        unused = (levels != level).all()
-        return bool(unused) if levels.device.type == "cpu" else unused.float()
 
     def state(self) -> dict[str, Any]:
         """Return weights and optimisers."""
