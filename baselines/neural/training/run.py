@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import TRAINING_UNKNOWN, UNKNOWN, Card, verified_card
@@ -272,15 +271,6 @@ def _keep(path: Path, other: Path) -> None:
             os.link(path, draft)
         except OSError:  # a file system without links
             shutil.copyfile(path, draft)
-
-
-def copied(state: Any) -> Any:
-    """Return a state, of dicts, lists and tuples, with a copy of each tensor on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, Mapping):
-        return {name: copied(part) for name, part in state.items()}
-    return type(state)(map(copied, state)) if isinstance(state, list | tuple) else state
 
 
 def load_state(folder: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:

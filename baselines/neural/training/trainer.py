@@ -9,17 +9,17 @@ or a signal ends it after a whole step, with everything saved. A diverged networ
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.network import BLOCK, Network, keep_freed_memory
 from baselines.neural.training import run as files
@@ -32,6 +32,7 @@ from baselines.neural.training.optimisers import (
     RecordedStep,
     deterministic_kernels,
     kernels_of,
+    precision_of,
 )
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import (
@@ -166,8 +167,6 @@ class _Loop:
         self.asked_to_stop = False
         self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
         self.precision_steps: dict[str, int] = {}  # of the run
-        self.writer = ThreadPoolExecutor(1)
-        self.writing: Future[None] | None = None
         for draft in run.folder.glob(".*.part"):  # of a process that was killed as it wrote
             draft.unlink(missing_ok=True)
         self.log: Log = how.log(run.folder, self.recipe) if how.log else lambda _report: None
@@ -239,20 +238,10 @@ class _Loop:
             last = learner.step == learner.stage.steps
             if stop or last or kept is not None or late:
                 begun = monotonic()
-                self.wait_for_writing()  # of the state before
-                state = files.copied(learner.state() | self.state())
-                folder = self.run.folder
-                self.writing = self.writer.submit(files.save_state, folder, state, milestone=kept)
+                files.save_state(self.run.folder, learner.state() | self.state(), milestone=kept)
                 saved_at = monotonic()
                 save_seconds = saved_at - begun
-        self.wait_for_writing()
         return stop
-
-    def wait_for_writing(self) -> None:
-        """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
-        last, self.writing = self.writing, None
-        if last is not None:
-            last.result()
 
     def report(self, learner: "Learner", steps: int, seconds: float) -> None:
         validation = None
@@ -344,7 +333,7 @@ class Learner:
         device, stage = next(network.parameters()).device, self.stage
         self._on_gpu = device.type == "cuda"
         setup = Setup(recipe, index, device, steps, photographs, folder)
-        self.precision = setup.precision_name
+        self.precision = precision_of(recipe, stage, device.type)
         # SOAP counts its steps on the processor, and waits for the GPU where it computes bases.
         steps.recorded = graph and self._on_gpu and stage.optimiser == "adam" and stage.recordable
         self.objective: Objective = objective_class(stage.objective)(stage, setup)
@@ -502,3 +491,42 @@ def _freeze(network: Network, asked: tuple[str, ...], own: Any) -> None:
     for name in parts.keys() & {*own, *asked}:
         for parameter in parts[name]:
             parameter.requires_grad_(False)
+
+
+UNTIMED_STEPS = 5  # on a GPU, which allocates, chooses kernels and records in them; 1 on a CPU
+TIMED_STEPS, TIMED_SECONDS = 20, 20.0  # at most; a step is finished in any case
+
+
+class StageCost(NamedTuple):
+    """Memory, work and time that a stage takes."""
+
+    objective: str
+    steps: int
+    memory_bytes: int  # at most allocated for tensors on a GPU; 0 on a CPU
+    macs: float  # multiply-accumulates of a step, of all networks forwards and backwards
+    seconds: float  # of a step
+
+
+def stage_costs(run: Run, device: str, seen: Photographs) -> Iterator[StageCost]:
+    """Yield what the stages of a run take; raises what training does."""
+    recipe, on_gpu = run.recipe, device != "cpu"
+    for index, stage in enumerate(recipe.stages):
+        network = run.build()
+        if recipe.initialise == "pca":  # what is measured of a base: without it, no step can be
+            network.initialise(first_crops(recipe, seen), recipe.stages[0].lambdas)
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with FlopCounterMode(display=False) as counted:  # a step anew: a graph counts nothing
+            Learner(network, recipe, index, seen, graph=False).update()
+        learner = Learner(network, recipe, index, seen)
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        for _ in range(UNTIMED_STEPS if on_gpu else 1):
+            learner.update().numbers  # noqa: B018 - waits for the device
+        started, steps = perf_counter(), 0
+        while steps < TIMED_STEPS and perf_counter() - started < TIMED_SECONDS:
+            learner.update().numbers  # noqa: B018
+            steps += 1
+        seconds = (perf_counter() - started) / steps
+        memory = torch.cuda.max_memory_allocated() if on_gpu else 0
+        macs = counted.get_total_flops() / 2  # of convolutions: a product and a sum
+        yield StageCost(stage.objective, stage.steps, memory, macs, seconds)

@@ -11,7 +11,6 @@ import torch
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import trainer
 from baselines.neural.training.run import (
-    copied,
     cut,
     entries,
     load_state,
@@ -215,14 +214,13 @@ def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):
 def test_states_are_saved_as_often_as_costs_a_percent_of_the_time_or_as_told(
     given, saved, tmp_path, monkeypatch
 ):
-    """A state takes 6 s to copy, so that one in 600 s costs a percent."""
+    """A state takes 6 s to write, so that one in 600 s costs a percent."""
     now, steps = [0.0], []
 
-    def slowly(state):
-        if isinstance(state, dict) and "index" in state:  # not a part of one
-            steps.append(state["step"])
-            now[0] += 6
-        return copied(state)
+    def slowly(folder, state, milestone):
+        steps.append(state["step"])
+        now[0] += 6
+        save_state(folder, state, milestone)
 
     class TenSeconds(Learner):
         def update(self):
@@ -230,7 +228,7 @@ def test_states_are_saved_as_often_as_costs_a_percent_of_the_time_or_as_told(
             return super().update()
 
     monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
-    monkeypatch.setattr(trainer.files, "copied", slowly)
+    monkeypatch.setattr(trainer.files, "save_state", slowly)
     monkeypatch.setattr(trainer, "Learner", TenSeconds)
     train_toy(tmp_path, recipe_of({"steps": 150}), **given)
     assert steps == saved
