@@ -5,7 +5,7 @@ those used last are kept. Both give the same crops.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from hashlib import sha256
@@ -93,7 +93,14 @@ def open_photographs(paths: list[str], memory_bytes: int = MEMORY_BYTES) -> Phot
     if 3 * pixels > memory_bytes:
         kept = memory_bytes // (3 * int(sides.prod(1).max()))
     else:
-        joined = _joined(_readable(paths, sides), pixels)
+        joined, start = np.empty((pixels, 3), np.uint8), 0
+        for place, picture in enumerate(read_each(picture_or_none, paths, MOST_READERS)):
+            if picture is None:
+                sides[place] = 0
+            else:
+                end = start + picture.shape[0] * picture.shape[1]
+                joined[start:end] = picture.reshape(-1, 3)
+                start = end
     lost = [paths[place] for place in np.flatnonzero(sides[:, 0] == 0)]
     if len(lost) == len(paths):
         raise UsageError(f"{lost[0]} cannot be read as a photograph, nor can any other of --data")
@@ -101,15 +108,6 @@ def open_photographs(paths: list[str], memory_bytes: int = MEMORY_BYTES) -> Phot
         what = f"{len(lost)} of {len(paths)} photographs cannot be read and are left out"
         warnings.warn(DamagedResults(f"{what}: {listed(lost)}"), stacklevel=2)
     return Photographs(paths, sides, joined, kept)
-
-
-def _readable(paths: Sequence[str], sides: Int64Array) -> Iterator[Pixels]:
-    """Yield the pictures that can be read, in order; set the sides of others to 0."""
-    for place, picture in enumerate(read_each(picture_or_none, paths, MOST_READERS)):
-        if picture is None:
-            sides[place] = 0
-        else:
-            yield picture
 
 
 def picture_or_none(path: str) -> Pixels | None:
@@ -123,17 +121,7 @@ def picture_or_none(path: str) -> Pixels | None:
 def pack(pictures: Sequence[Pixels]) -> Photographs:
     """Return photographs that are in memory already, uint8 (height, width, 3)."""
     sides = np.array([picture.shape[:2] for picture in pictures], np.int64)
-    return Photographs([], sides, _joined(pictures, int(sides.prod(1).sum())))
-
-
-def _joined(pictures: Iterable[Pixels], total: int) -> Pixels:
-    pixels = np.empty((total, 3), np.uint8)
-    start = 0
-    for picture in pictures:
-        end = start + picture.shape[0] * picture.shape[1]
-        pixels[start:end] = picture.reshape(-1, 3)
-        start = end
-    return pixels
+    return Photographs([], sides, np.concatenate([of.reshape(-1, 3) for of in pictures]))
 
 
 class Drawing(NamedTuple):
