@@ -114,29 +114,6 @@ def test_levels_out_of_range_are_refused(tiny, images, level):
         tiny.analyse(images, level)
 
 
-def test_the_decoder_rebuilds_the_latent_from_symbols_alone(images):
-    network = shaken(CRDRNetwork(TINY)).requires_grad_(False)
-    latents = network.analyse(images, 1.0) * 10
-    hyper = network.round_hyper(network.hyper_analyse(latents))
-    offsets = hyper - network.prior.medians()[:, None, None]
-    torch.testing.assert_close(offsets, offsets.round())
-    values = latents.split(TINY.slices, dim=1)
-    symbols: list[torch.Tensor] = []
-
-    def encode(i, mean, scale):
-        assert mean.shape == scale.shape == values[i].shape
-        symbols.append((values[i] - mean).round())
-        return symbols[i] + mean
-
-    encoded = network.context(*network.hyper_synthesis(hyper), encode)
-    decoded = network.context(
-        *network.hyper_synthesis(hyper), lambda i, mean, _scale: symbols[i] + mean
-    )
-    assert torch.equal(encoded, decoded)
-    assert max(float(symbol.abs().max()) for symbol in symbols) > 1
-    assert float((decoded - latents).abs().max()) <= 1.0  # half a step and half of tanh
-
-
 def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):
     network = shaken(CRDRNetwork(TINY))
     estimate = network(images, Controls(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0])))
