@@ -203,10 +203,8 @@ def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:
     """Return pixels (h, w, 3), mirrored at the bottom and the right to multiples of `stride`."""
     for axis in (0, 1):
         side = pixels.shape[axis]
-        missing = -side % stride
-        if missing:
-            widths = [(0, 0)] * 3
-            widths[axis] = (0, missing)
+        if missing := -side % stride:
+            widths = [(0, missing if of == axis else 0) for of in range(3)]
             pixels = np.pad(pixels, widths, mode="reflect" if missing < side else "edge")
     return pixels
 

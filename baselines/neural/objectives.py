@@ -231,11 +231,6 @@ class ImageObjective(Objective):
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
         self._adversary = Adversary(stage, setup, by_level=self.by_level) if stage.has_gan else None
 
-    @property
-    def is_realistic(self) -> bool:
-        """True if LPIPS or a GAN is part of the loss."""
-        return self._perceptual is not None or self._adversary is not None
-
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return what a step draws."""
         raise NotImplementedError
@@ -460,15 +455,16 @@ class MultiRealism(ImageObjective):
         stage, random = self.stage, self.setup.random(step)
         betas = random.uniform(0, MULTIREALISM_BETA, stage.batch)
         zero = random.uniform(size=stage.batch) < stage.zero_beta_share
-        betas[zero if self.is_realistic else slice(None)] = 0
+        betas[zero if len(self.betas) > 1 else slice(None)] = 0
         beta = sent(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
         early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
         return Draw(PlacedLevels(beta, None), stage.lambdas[0], beta=beta, early=early)
 
     @property
     def betas(self) -> tuple[float, ...]:  # type: ignore[override]
-        """The betas of a validation."""
-        return (0.0, MULTIREALISM_BETA) if self.is_realistic else (0.0,)
+        """The betas of a validation: 0 alone where neither LPIPS nor a GAN is in the loss."""
+        realistic = self.stage.has_lpips or self.stage.has_gan
+        return (0.0, MULTIREALISM_BETA) if realistic else (0.0,)
 
 
 def context_of(estimate: Estimate, draw: Draw) -> Any:

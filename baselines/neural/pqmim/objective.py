@@ -90,9 +90,7 @@ class Autoencoder(ImageObjective):
 
         return Loss(total, numbers, update)
 
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
-        """Return the loss; the rate is fixed."""
-        return Objective.validate(self, network, photographs)
+    validate = Objective.validate  # the loss; the rate is fixed
 
     def state(self) -> Any:
         """Return the counts of the entries, and the discriminator's state if any."""

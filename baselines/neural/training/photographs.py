@@ -30,7 +30,6 @@ from benchmark.errors import DamagedResults, UsageError
 from benchmark.system.text import listed, utf8
 
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
-STEPS_AHEAD = 4
 LARGEST_REDUCTION = 2
 ONE_IN, MOST = 20, 12  # photographs to validate with
 SIDE_PX = 768  # larger ones are cut to their centres: a validation takes seconds, not minutes
@@ -193,7 +192,7 @@ def _order(seed: int, epoch: int, count: int) -> Int64Array:
 
 
 class CropStream:
-    """Crops of consecutive steps, each sampled ahead by a thread of its own, on their device."""
+    """Crops of consecutive steps on their device, those of each step drawn ahead by a thread."""
 
     def __init__(
         self,
@@ -205,36 +204,27 @@ class CropStream:
         """numbers: of the crops of a step. steps: there are no more than these."""
         self._drawing, self._numbers, self._steps, self._device = drawing, numbers, steps, device
         self._pinned = device.type == "cuda" and torch.cuda.is_available()
-        self._ahead: dict[int, tuple[Tensor, list[Future[None]]]] = {}
+        self._ahead: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
         """Return the crops of a step, uint8 (n, 3, side, side); raises what drawing them raises.
 
-        A step may follow any other. Crops of the next steps are begun: of `STEPS_AHEAD`, and of as
-        many as all readers draw at a time.
+        A step may follow any other. Crops of as many steps as there are readers are begun.
         """
-        count = len(self._numbers(step))
-        last = min(step + max(STEPS_AHEAD, -(-2 * MOST_READERS // count)), self._steps - 1)
-        for number in range(step, max(step, last) + 1):
-            if number not in self._ahead:
-                self._ahead[number] = self._begin(number)
-        crops, pending = self._ahead.pop(step)
-        for crop in pending:
-            crop.result()
+        last = max(step, min(step + MOST_READERS, self._steps - 1))
+        for later in range(step, last + 1):
+            if later not in self._ahead:
+                self._ahead[later] = readers().submit(self._draw, later)
+        crops = self._ahead.pop(step).result()
         return crops.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
 
-    def _begin(self, step: int) -> tuple[Tensor, list[Future[None]]]:
+    def _draw(self, step: int) -> Tensor:
         side, numbers = self._drawing.side_px, self._numbers(step)
-        array = np.empty((len(numbers), side, side, 3), np.uint8)
-        crops = torch.from_numpy(array)
-        if self._pinned:
-            crops = crops.pin_memory()
-            array = crops.numpy()
-
-        def draw(place: int) -> None:
-            array[place] = self._drawing.crop(numbers[place])
-
-        return crops, [readers().submit(draw, place) for place in range(len(numbers))]
+        shape = len(numbers), side, side, 3
+        crops = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+        for place, number in enumerate(numbers):
+            crops.numpy()[place] = self._drawing.crop(number)
+        return crops
 
 
 def held_out(paths: Sequence[str]) -> frozenset[str]:

@@ -200,7 +200,6 @@ class _Loop:
                 with files.restoring(self.run.folder):
                     learner.load_state(saved)
                     self.precision_steps = saved["precision_steps"]
-                    self.updates = [Update(False, each) for each in saved["updates"]]
                 files.cut(self.run.folder, index, learner.step)
                 saved = None
             if self.learn(learner):
@@ -209,10 +208,10 @@ class _Loop:
     def learn(self, learner: "Learner") -> bool:
         """Train to the end of the stage; true where it was to stop earlier."""
         saved_at = reported_at = monotonic()
-        save_seconds, steps, stop = 0.0, 0, False
+        save_seconds, stop = 0.0, False
         every = self.how.milestone_steps
         while learner.step < learner.stage.steps and not stop:
-            update = learner.update()
+            self.updates.append(learner.update())
             if learner.has_diverged():
                 raise BenchError(
                     f"{self.run.folder}: the network has diverged: the last {LARGEST_GAP} steps, "
@@ -223,15 +222,12 @@ class _Loop:
                 )
             done = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = done + 1
-            self.updates.append(update)
-            steps += 1
             stop = self.asked_to_stop or self.how.is_over
             due = learner.due(self.recipe.report_every_steps)
             due |= learner.due(self.recipe.validate_every_steps)
             if stop or due:
-                self.report(learner, steps, monotonic() - reported_at)
-                reported_at, steps = monotonic(), 0
-                self.updates = [] if due else self.updates  # else for the report that is due
+                self.report(learner, monotonic() - reported_at)
+                reported_at, self.updates = monotonic(), []
             milestone = self.recipe.step_in_all(learner.index, learner.step)
             kept = milestone if every and milestone % every == 0 else None
             late = monotonic() - saved_at > max(SAVE_EVERY_SECONDS, save_seconds / COST)
@@ -243,12 +239,12 @@ class _Loop:
                 save_seconds = saved_at - begun
         return stop
 
-    def report(self, learner: "Learner", steps: int, seconds: float) -> None:
-        validation = None
+    def report(self, learner: "Learner", seconds: float) -> None:
+        validation, speed = None, len(self.updates) / seconds
         if learner.due(self.recipe.validate_every_steps) and self.how.validation:
             with learner.with_mean(), kernels_of("float32"):
                 validation = learner.objective.validate(learner.network, self.how.validation)
-        counted = self.counted()
+        counted = [update.numbers for update in self.updates if not update.left_out]
         means = {
             name: float(np.mean([numbers[name] for numbers in counted if name in numbers]))
             for name in sorted({name for numbers in counted for name in numbers})
@@ -258,8 +254,8 @@ class _Loop:
             "step": learner.step,
             "skipped": learner.skipped,
             "precision": learner.precision,
-            "steps_per_second": steps / seconds,
-            "crops_per_second": steps * learner.stage.batch / seconds,
+            "steps_per_second": speed,
+            "crops_per_second": speed * learner.stage.batch,
             **means,
         }
         if validation is not None:
@@ -268,15 +264,11 @@ class _Loop:
         files.report(self.run.folder, entry)
         self.log(entry)
 
-    def counted(self) -> list[dict[str, float]]:
-        return [update.numbers for update in self.updates if not update.left_out]
-
     def state(self) -> dict[str, Any]:
         on_gpu = self.device.type == "cuda"
         return {
             "precision_steps": self.precision_steps,
             "device": torch.cuda.get_device_name(self.device) if on_gpu else self.device.type,
-            "updates": self.counted(),
         }
 
 

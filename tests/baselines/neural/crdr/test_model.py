@@ -80,20 +80,6 @@ def test_one_level_for_each_picture_is_each_picture_alone(tiny, images, memory_f
         torch.testing.assert_close(decoded[i : i + 1], alone)
 
 
-@each_format
-def test_a_map_constant_over_a_picture_is_its_one_level_to_the_bit(tiny, images, memory_format):
-    """A level of its own in each picture, so that nothing can treat the map as a number."""
-    images = images.contiguous(memory_format=memory_format)
-    q, beta = torch.tensor([0.7, 4.0]), torch.tensor([3.84, 0.0])
-    q_map, beta_map = (one.reshape(2, 1, 1, 1).repeat(1, 1, 1, 2) for one in (q, beta))
-    latents = tiny.analyse(images, q)
-    assert torch.equal(tiny.analyse(images, q_map), latents)
-    mapped = tiny.synthesise(latents, Controls(q_map, beta_map))
-    assert torch.equal(mapped, tiny.synthesise(latents, Controls(q, beta)))
-    constant = torch.full((2, 1, 1, 2), 1.25)
-    assert torch.equal(tiny.analyse(images, constant), tiny.analyse(images, 1.25))
-
-
 @pytest.mark.parametrize(
     "q", [1.25, torch.tensor([[[[0.0, 3.5]]], [[[2.0, 2.0]]]])], ids=["number", "map"]
 )

@@ -16,7 +16,6 @@ from baselines.neural.training.run import (
     load_state,
     report,
     save_state,
-    step_of,
 )
 from baselines.neural.training.trainer import LARGEST_GAP, Learner
 from benchmark.errors import BenchError
@@ -119,20 +118,6 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
     assert not differing(state, load_state(whole, CPU))
     train_toy(parts, recipe, least_network)
     assert not differing(state, load_state(parts, CPU)), "nothing was left to do"
-
-
-def test_a_run_stopped_after_every_step_has_the_journal_of_an_unbroken_one(tmp_path):
-    stages = ({"steps": 5}, {**REALISM, "steps": 4})
-    recipe = recipe_of(*stages, report_every_steps=3)
-    train_toy(tmp_path / "whole", recipe, least_network)
-    for _ in range(9):
-        train_toy(tmp_path / "parts", recipe, least_network, max_minutes=0)
-    whole, parts = (entries(tmp_path / run) for run in ("whole", "parts"))
-    speeds = {"steps_per_second", "crops_per_second"}
-    without = [{name: of[name] for name in of.keys() - speeds} for of in whole]
-    assert [step_of(entry) for entry in whole] == [(0, 3), (0, 5), (1, 3), (1, 4)]
-    for entry in without:
-        assert entry in [{name: of[name] for name in of.keys() - speeds} for of in parts]
 
 
 @pytest.mark.parametrize("initialise", ["random", "pca"])

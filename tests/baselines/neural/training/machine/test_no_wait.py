@@ -9,7 +9,6 @@ from support.training.fixtures import least_network, recipe_of, train_toy
 MAY_WAIT = {
     "trainer.py: report", "trainer.py: numbers", "trainer.py: skipped", "trainer.py: <dictcomp>",
     "trainer.py: <listcomp>", "run.py: save_state", "trainer.py: has_diverged",
-    "trainer.py: counted",
 }  # fmt: skip
 
 
