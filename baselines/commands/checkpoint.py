@@ -1,7 +1,5 @@
 """`bench checkpoint`: import the authors' weights, and describe checkpoints."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,26 +46,16 @@ def import_weights(
     """
     from baselines.neural.crdr.authors import import_checkpoint
 
-    target = _named_as_tensors(out or weight_folders()[0] / NAME)
-    with _refused(file, target):
-        card = import_checkpoint(file, target, _crops(), steps=steps, training_data=training_data)
-    print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
-
-
-@contextmanager
-def _refused(file: Path, target: Path) -> Iterator[None]:
+    target = out or weight_folders()[0] / NAME
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target}: the name of a checkpoint ends in .safetensors")
     try:
-        yield
+        card = import_checkpoint(file, target, _crops(), steps=steps, training_data=training_data)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
-
-
-def _named_as_tensors(path: Path) -> Path:
-    if path.suffix != ".safetensors":
-        raise UsageError(f"{path}: the name of a checkpoint ends in .safetensors")
-    return path
+    print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
 
 
 def _crops() -> "list[Pixels]":

@@ -20,23 +20,6 @@ if TYPE_CHECKING:
 
     from baselines.neural.training.run import Run
 
-Data = Annotated[
-    list[str],
-    opt(ORIGIN, "A folder or tar archive of photographs, or a dataset by name (repeatable)."),
-]
-RecipeName = Annotated[
-    str, opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.")
-]
-ValidationName = Annotated[
-    str | None,
-    opt(
-        ORIGIN,
-        "Photographs for validation, never trained on: a dataset or a folder; default: one in "
-        "20 of --data, at most 12, which is then not trained on.",
-    ),
-]
-Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
-
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
 BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
@@ -46,8 +29,13 @@ def train(
     how: How,
     request: Annotated[Request, some("device weights_dir")],
     context: typer.Context,
-    recipe: RecipeName,
-    data: Data,
+    recipe: Annotated[
+        str, opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.")
+    ],
+    data: Annotated[
+        list[str],
+        opt(ORIGIN, "A folder or tar archive of photographs, or a dataset by name (repeatable)."),
+    ],
     out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
     suite: Annotated[
         str | None,
@@ -63,7 +51,14 @@ def train(
     start: Annotated[
         Path | None, opt(ORIGIN, "Checkpoint of the same network to begin with.")
     ] = None,
-    validation: ValidationName = None,
+    validation: Annotated[
+        str | None,
+        opt(
+            ORIGIN,
+            "Photographs for validation, never trained on: a dataset or a folder; default: one in "
+            "20 of --data, at most 12, which is then not trained on.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         opt(
@@ -81,7 +76,7 @@ def train(
     export_now: Annotated[
         bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
     ] = False,
-    quiet: Quiet = False,
+    quiet: Annotated[bool, opt(MANNER, "Show no progress on standard error.")] = False,
 ) -> None:
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 

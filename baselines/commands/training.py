@@ -16,7 +16,7 @@ from baselines.neural.training.how import How
 from baselines.neural.training.optimisers import precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
 from baselines.neural.training.run import MILESTONE, Run, export, read_record
-from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, train
+from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, stage_costs, train
 from benchmark.commands.output import duration
 from benchmark.errors import UsageError
 from benchmark.registry import DATASETS
@@ -108,8 +108,6 @@ def say_how_to_compare(recipe: Recipe, folder: Path) -> None:
 
 def check_runs(runs: Sequence[Run], how: How, device: str) -> None:
     """Print memory, speed and time of each stage of the runs, with nothing written."""
-    from baselines.neural.training.check import stage_costs
-
     chosen = device_of(device)
     paths = set(photograph_files.photograph_paths(how.data)) - how.held_out
     seen = photographs.open_photographs(sorted(paths))
@@ -142,15 +140,9 @@ def train_all(runs: Sequence[Run], how: How, quiet: bool) -> None:
             _say(f"{run.target}: finished before, {run.recipe.steps} steps")
             continue
         _train(run, how, quiet)
-        if run is not runs[-1]:
-            stop_if_over(run, how)
-
-
-def stop_if_over(run: Run, how: How) -> None:
-    """End the command between two runs where the time is over."""
-    if how.is_over:
-        _say(f"the time is over after {run.name}; the same command resumes with the next")
-        raise typer.Exit(0)
+        if how.is_over and run is not runs[-1]:
+            _say(f"the time is over after {run.name}; the same command resumes with the next")
+            raise typer.Exit(0)
 
 
 def how_far(recipe: Recipe, done: int) -> str:

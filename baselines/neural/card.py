@@ -74,7 +74,7 @@ class Card:
 
 
 REQUIRED = ("training_data", "steps", "command", "commit", "measured", "sha256")  # on a card
-UNSAID = (0, None, UNKNOWN)  # values of the last three fields that a card leaves out
+LATER = ("optimiser", "seed", "device")  # which a card leaves out where they are unknown
 
 
 def card_path(path: Path) -> Path:
@@ -108,12 +108,14 @@ def tensors_sha256(path: Path) -> str:
 
 def save_card(path: Path, card: Card) -> None:
     """Write the card of the tensors' file `path`, whole or not at all."""
-    record: dict[str, Any] = {field.name: getattr(card, field.name) for field in fields(card)}
+    values = {field: getattr(card, field.name) for field in fields(card)}
+    record = {
+        of.name: value
+        for of, value in values.items()
+        if of.name not in LATER or value != of.default
+    }
     record["config"] = asdict(card.config)
     record["steps"] = UNKNOWN if card.steps is None else card.steps
-    for name in ("optimiser", "seed", "device"):
-        if record[name] in UNSAID and (name, record[name]) != ("seed", 0):
-            del record[name]
     content = json.dumps({"format": FORMAT, **record}, indent=2) + "\n"
     write_file(card_path(path), content, durable=True)
 

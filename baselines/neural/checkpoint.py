@@ -6,7 +6,7 @@ that file, whose first bytes name the checkpoint in every stream.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,7 +114,8 @@ def make_checkpoint(
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
-        _refuse_infinite(kept.named_parameters())
+        if broken := [k for k, v in kept.named_parameters() if not bool(v.isfinite().all())]:
+            raise ValueError(f"not finite: {', '.join(broken[:4])}")
         kept.settle()
         short = quantised_parameters(kept) if quantised else {}
         for name, weights in short.items():
@@ -181,12 +182,6 @@ def read_weights(path: Path) -> Any:
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
         ) from error
-
-
-def _refuse_infinite(tensors: Iterable[tuple[str, Tensor]]) -> None:
-    broken = [name for name, value in tensors if not bool(value.isfinite().all())]
-    if broken:
-        raise ValueError(f"not finite: {', '.join(broken[:4])}")
 
 
 def _read(

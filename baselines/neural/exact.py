@@ -157,19 +157,20 @@ class ExactConvolution(nn.Module):
 
 
 class ExactLinear(nn.Module):
-    """A linear layer with exact sums."""
+    """A linear layer with exact sums; each vector has a grid of its own where `dims` is -1."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, dims: int | None = None) -> None:
         super().__init__()
+        self._dims = dims
         self.register_buffer("weight", weights_on_grid(layer.weight))
         self.register_buffer("bias", layer.bias.detach().double())
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Map float64 `vectors` (K, in) to (K, out)."""
-        return functional.linear(on_grid(vectors), self.weight).add_(self.bias)
+        """Map float64 `vectors` (..., in) to (..., out)."""
+        return functional.linear(on_grid(vectors, self._dims), self.weight).add_(self.bias)
 
 
 def exact_transform(transform: Transform) -> Transform:

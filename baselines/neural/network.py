@@ -52,14 +52,6 @@ class LatentCoder(Protocol):
         """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
 
 
-class ParameterGroup(NamedTuple):
-    """Parameters that are optimised alike, in the order of `Network.parameters()`."""
-
-    name: str  # "rest", "prior" or "quantiles"; a stage of a recipe may scale its learning rate
-    parameters: tuple[nn.Parameter, ...]
-    auxiliary: bool = False  # trained by `Network.auxiliary_loss` alone, with an optimiser apart
-
-
 class Network(nn.Module):
     """Base class of the networks of learned codecs; a method overrides what differs.
 
@@ -110,23 +102,23 @@ class Network(nn.Module):
         return ()
 
     def auxiliary_loss(self) -> Tensor:
-        """Return the loss that trains the auxiliary groups, a scalar with a gradient for them."""
+        """Return the loss that trains the group "quantiles", a scalar with a gradient for it."""
         losses = [prior.quantile_loss() for prior in self.priors()]  # type: ignore[operator]
         return torch.stack(losses).sum()
 
-    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """Return all parameters in groups, empty ones left out; quantiles are auxiliary."""
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters that are optimised alike, in their order: "prior" and "rest".
+
+        A stage of a recipe scales the learning rate of "prior". Those of "quantiles" are trained by
+        `auxiliary_loss` alone, with an optimiser apart.
+        """
         quantiles = {prior.quantiles for prior in self.priors()}
         prior = {weight for module in self.priors() for weight in module.parameters()}
         named: dict[str, list[nn.Parameter]] = {"prior": [], "rest": [], "quantiles": []}
         for weight in self.parameters():
             name = "quantiles" if weight in quantiles else "prior" if weight in prior else "rest"
             named[name].append(weight)
-        return tuple(
-            ParameterGroup(name, tuple(members), name == "quantiles")
-            for name, members in named.items()
-            if members
-        )
+        return named
 
     def freezable(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Return the parameters of each part that a stage can freeze, by the part's name.
@@ -211,10 +203,8 @@ def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:
     """Return pixels (h, w, 3), mirrored at the bottom and the right to multiples of `stride`."""
     for axis in (0, 1):
         side = pixels.shape[axis]
-        missing = -side % stride
-        if missing:
-            widths = [(0, 0)] * 3
-            widths[axis] = (0, missing)
+        if missing := -side % stride:
+            widths = [(0, missing if of == axis else 0) for of in range(3)]
             pixels = np.pad(pixels, widths, mode="reflect" if missing < side else "edge")
     return pixels
 

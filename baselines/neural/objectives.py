@@ -231,11 +231,6 @@ class ImageObjective(Objective):
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
         self._adversary = Adversary(stage, setup, by_level=self.by_level) if stage.has_gan else None
 
-    @property
-    def is_realistic(self) -> bool:
-        """True if LPIPS or a GAN is part of the loss."""
-        return self._perceptual is not None or self._adversary is not None
-
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return what a step draws."""
         raise NotImplementedError
@@ -254,8 +249,8 @@ class ImageObjective(Objective):
                 why = "targets_bpp are for networks that count the bits of rounded latents."
                 raise UsageError(why)
             rounded = estimate.rounded_bits.mean().detach().float() / crops[0, 0].numel()
-            below = stage.lambda_below or HIFIC_BELOW
-            lambdas = towards_target(lambdas, rounded, draw.target, below)
+            below = torch.full_like(lambdas, stage.lambda_below or HIFIC_BELOW)
+            lambdas = torch.where(rounded > draw.target, lambdas, below)
             numbers["rounded_bpp"] = rounded
         lambdas = lambdas * draw.early
         costs_of_crops = draw.of_mse * costs.mse + lambdas * costs.bpp
@@ -283,11 +278,9 @@ class ImageObjective(Objective):
             penalty = penalty + distance
             numbers["lpips"] = distance.mean() / weights.mean().clamp(min=1e-6)
         if self._adversary is not None and not (draw.levels and draw.levels.q_differs):
-            references = None
-            context = estimate.latents.detach() if draw.levels is None else draw.levels.q_of_crops  # type: ignore[union-attr]
-            if draw.levels is not None:
-                at_next = self._adversary.gan.reference == "next_rate"
-                references = self.at_next_rate(network, crops, draw) if at_next else crops
+            references, context = crops, context_of(estimate, draw)
+            if self._adversary.gan.reference == "next_rate":
+                references = self.at_next_rate(network, crops, draw)
             losses = self._adversary.penalty(images, context, references, beta)
             penalty = penalty + (stage.gan if beta is None else stage.gan_per_beta) * losses
             mean = 1.0 if beta is None else beta.mean().clamp(min=1e-6)
@@ -313,8 +306,8 @@ class ImageObjective(Objective):
             return None
 
         def update(factor: float | Tensor) -> Mapping[str, Tensor]:
-            context = estimate.latents.detach() if levels is None else levels.q_of_crops  # type: ignore[union-attr]
             with self.setup.precision():
+                context = context_of(estimate, draw)
                 return adversary.update(crops, estimate.images, context, factor)
 
         return update
@@ -462,27 +455,26 @@ class MultiRealism(ImageObjective):
         stage, random = self.stage, self.setup.random(step)
         betas = random.uniform(0, MULTIREALISM_BETA, stage.batch)
         zero = random.uniform(size=stage.batch) < stage.zero_beta_share
-        betas[zero if self.is_realistic else slice(None)] = 0
+        betas[zero if len(self.betas) > 1 else slice(None)] = 0
         beta = sent(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
         early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
         return Draw(PlacedLevels(beta, None), stage.lambdas[0], beta=beta, early=early)
 
     @property
     def betas(self) -> tuple[float, ...]:  # type: ignore[override]
-        """The betas of a validation."""
-        return (0.0, MULTIREALISM_BETA) if self.is_realistic else (0.0,)
+        """The betas of a validation: 0 alone where neither LPIPS nor a GAN is in the loss."""
+        realistic = self.stage.has_lpips or self.stage.has_gan
+        return (0.0, MULTIREALISM_BETA) if realistic else (0.0,)
+
+
+def context_of(estimate: Estimate, draw: Draw) -> Any:
+    """Return what discriminators are told of images: their rates, (n,), or their latents."""
+    return estimate.latents.detach() if draw.levels is None else draw.levels.q_of_crops  # type: ignore[union-attr]
 
 
 def of_each(crops: Tensor, value: Tensor | float) -> Tensor:
     """Return a number for each of the crops (n,), a tensor as it is; a GPU is not waited for."""
     return value if isinstance(value, Tensor) else crops.new_full((len(crops),), value)
-
-
-def towards_target(
-    lambdas: Tensor, rounded_bpp: Tensor, target: Tensor | float, below: float
-) -> Tensor:
-    """Return `lambdas` (n,) while the batch's rounded latents take more bits than the target."""
-    return torch.where(rounded_bpp > target, lambdas, torch.full_like(lambdas, below))
 
 
 def controls_of(network: Network, levels: RandomLevels, device: torch.device) -> Any:

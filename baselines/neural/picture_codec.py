@@ -39,7 +39,6 @@ from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 class Piece(NamedTuple):
     """Part of an image that an encoder sees for a tile; the whole image if it has none."""
 
-    number: int  # of the tile, from 0 on
     images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride
     inside: tuple[int, int]  # first rows and columns, which are no padding
     controls: Any  # as the coder takes them
@@ -86,13 +85,12 @@ class PictureCodec:
         margin = whole_blocks(tiling.margin, stride) if tiling else 0
         payloads, encoders = [], []
         with inference():
-            for number, tile in enumerate(pieces):
+            for tile in pieces:
                 seen, blocks, own = (
                     window(tile, margin, width, height, pixels, stride)
                     for pixels in (1, stride, unit)
                 )
                 piece = Piece(
-                    number,
                     to_images(whole[seen.rows, seen.columns], self._device),
                     (min(height, seen.rows.stop) - seen.rows.start,
                      min(width, seen.columns.stop) - seen.columns.start),

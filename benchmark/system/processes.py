@@ -1,4 +1,4 @@
-"""Processes that end with others and with all that they started; signals passed on."""
+"""Processes that end with others and with all that they started."""
 
 import os
 import select
@@ -6,14 +6,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import active_children
 from pathlib import Path
 from threading import Thread
 from time import sleep
 from types import FrameType
 
 from benchmark.errors import Unavailable
-from benchmark.system.atomic import ENDING, handled
 
 GRACE_SECONDS = 5.0
 OF_THE_TERMINAL = [signal.SIGINT]
@@ -151,41 +149,3 @@ def interrupt_at_hang_up() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGHUP, interrupt)
-
-
-@contextmanager
-def passed_on() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether SIGINT or SIGTERM came; for the main thread.
-
-    While processes of `multiprocessing` work for this one, it reaches them and this one keeps
-    waiting. While none does, it is a `KeyboardInterrupt`, until the work sets other handlers; on
-    Windows, always.
-    """
-    if sys.platform == "win32":
-        yield lambda: False
-        return
-    reading, writing = os.pipe()
-    for end in (reading, writing):
-        os.set_blocking(end, False)
-    numbers: set[int] = set()
-
-    def came() -> bool:
-        with suppress(BlockingIOError):
-            numbers.update(os.read(reading, select.PIPE_BUF))
-        return not numbers.isdisjoint(ENDING)
-
-    def pass_on(_number: int, _frame: FrameType | None) -> None:
-        if not (workers := active_children()):
-            raise KeyboardInterrupt
-        for worker in workers:
-            worker.terminate()
-
-    # The numbers of all signals go there, also of those that a later handler takes.
-    other = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    try:
-        with handled(pass_on):
-            yield came
-    finally:
-        signal.set_wakeup_fd(other)
-        os.close(reading)
-        os.close(writing)

@@ -20,11 +20,10 @@ from PIL import Image
 
 from baselines.compressai.weights import find_matched
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.training.check import stage_costs
 from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe, load_recipe
 from baselines.neural.training.run import Run
-from baselines.neural.training.trainer import Learner
+from baselines.neural.training.trainer import Learner, stage_costs
 from benchmark.datasets.dataset import open_dataset
 from benchmark.registry import metric_named
 from tools.gpu.conditions import Cells, Conditions, Result, per_second, printed, rows_of, untrained

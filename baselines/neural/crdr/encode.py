@@ -125,12 +125,8 @@ def _lambdas(
         return None
     slopes = np.log(-SQUARED_ERROR_WEIGHT * np.diff(errors) / np.diff(bits))
     middles = np.arange(len(slopes)) + 0.5
-    return torch.from_numpy(np.exp(_interpolated(_map_of(rate), middles, slopes))).to(images)
-
-
-def _map_of(level: Level | PlacedLevels) -> Floats:
-    """Return a number as (1, 1, 1, 1), a map unchanged."""
-    return level.cpu().numpy() if isinstance(level, Tensor) else np.full((1, 1, 1, 1), level)
+    at = rate.cpu().numpy() if isinstance(rate, Tensor) else np.full((1, 1, 1, 1), rate)
+    return torch.from_numpy(np.exp(_interpolated(at, middles, slopes))).to(images)
 
 
 def _interpolated(at: Floats, places: Floats, values: Floats) -> Floats:

@@ -11,7 +11,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METHODS = ("dirac", "hfd")  # which are no base
-
-
-class CodedCrops(NamedTuple):
-    """Crops as a base codec reconstructs them."""
-
-    images: "Tensor"  # (N, 3, H, W), 8-bit values mapped to [-1, 1]
-    bits: "Tensor"  # (N,), of streams or as estimated
 
 
 class BaseCodec:
@@ -58,8 +51,11 @@ class BaseCodec:
         options = inspect.signature(codec_class(self.spec)).parameters.keys()
         return self.info.fingerprint if options & {"checkpoint", "weights"} else ""
 
-    def code_crops(self, crops: "Tensor", setting: Setting) -> CodedCrops:
-        """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting."""
+    def code_crops(self, crops: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
+        """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting, in 8 bits.
+
+        Beside them the bits (N,), of streams or as estimated.
+        """
         import torch
 
         def eight_bits(images: "Tensor") -> "Tensor":
@@ -67,13 +63,13 @@ class BaseCodec:
 
         if self._tells and hasattr(self.codec, "reconstruct"):
             images, bits = self.codec.reconstruct(crops, setting)
-            return CodedCrops(eight_bits(images).float() / 127.5 - 1, bits)
+            return eight_bits(images).float() / 127.5 - 1, bits
         levels = eight_bits(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         streams = [self.codec.encode(pixels, setting) for pixels in levels]
         decoded = np.stack([self.codec.decode(data) for data in streams])
         images = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops.device)
         bits = torch.tensor([8.0 * len(data) for data in streams], device=crops.device)
-        return CodedCrops(images.float() / 127.5 - 1, bits)
+        return images.float() / 127.5 - 1, bits
 
     def position(
         self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],

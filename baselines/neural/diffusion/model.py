@@ -117,14 +117,14 @@ class DiffusionNetwork(Network):
         pixels = crops.shape[2] * crops.shape[3]
         rows = []
         for setting in sizes.sweep:
-            coded = base.code_crops(crops, setting)
-            overhead = float(base.code_crops(flat, setting).bits) / 8
-            residuals = crops - coded.images
+            shown, bits = base.code_crops(crops, setting)
+            overhead = float(base.code_crops(flat, setting)[1]) / 8
+            residuals = crops - shown
             scale = max(float(residuals.square().mean().sqrt()), LEAST_SCALE)
             magnitudes = residuals.abs().flatten()  # too many for torch's own quantile
             rank = max(1, round(sizes.threshold_share * len(magnitudes)))
             largest = float(magnitudes.kthvalue(rank).values)
-            rate = (coded.bits / 8 - overhead).clamp(min=1).mul(8 / pixels).log2().mean()
+            rate = (bits / 8 - overhead).clamp(min=1).mul(8 / pixels).log2().mean()
             rows.append([scale, max(largest / scale, 1.0), float(rate), overhead])
         with torch.no_grad():
             self.level_table.copy_(torch.tensor(rows))

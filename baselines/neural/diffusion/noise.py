@@ -34,17 +34,13 @@ class NoiseLevel(NamedTuple):
     sigma: float
 
 
-def log_snr(time: float, noise_scale: float = 1.0) -> float:
-    """Return logSNR at a time in [0, 1] for n = `noise_scale`, limited to -15..15."""
-    if time <= 0 or time >= 1:
-        return LARGEST_LOG_SNR if time <= 0 else -LARGEST_LOG_SNR
-    ratio = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
-    return min(max(ratio, -LARGEST_LOG_SNR), LARGEST_LOG_SNR)
-
-
 def noise_level(time: float, noise_scale: float = 1.0) -> NoiseLevel:
-    """Return logSNR, alpha and sigma at a time in [0, 1]."""
-    ratio = log_snr(time, noise_scale)
+    """Return logSNR, limited to -15..15, alpha and sigma at a time in [0, 1], n = `noise_scale`."""
+    if 0 < time < 1:
+        ratio = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
+        ratio = min(max(ratio, -LARGEST_LOG_SNR), LARGEST_LOG_SNR)
+    else:
+        ratio = LARGEST_LOG_SNR if time <= 0 else -LARGEST_LOG_SNR
     return NoiseLevel(ratio, (1 + math.exp(-ratio)) ** -0.5, (1 + math.exp(ratio)) ** -0.5)
 
 

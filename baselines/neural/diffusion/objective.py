@@ -68,7 +68,7 @@ class ShownPhotographs(Photographs):
         if not path.exists():
             pixels = self._photographs.decoded(index)
             image = to_images(padded(pixels), self._device)
-            shown = to_pixels(self._base.code_crops(image, self._setting).images)
+            shown = to_pixels(self._base.code_crops(image, self._setting)[0])
             content = io.BytesIO()
             np.save(content, shown[: pixels.shape[0], : pixels.shape[1]])
             write_file(path, content.getbuffer())
@@ -112,9 +112,9 @@ class Drawing(Objective):
         for level, setting in enumerate(() if self._validated else plain.sizes.sweep):
             for pixels in photographs:
                 part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
-                coded = self._base.code_crops(to_images(part, device), setting)
-                rate = float(coded.bits) / (part.shape[0] * part.shape[1])
-                self._validated.append((level, part, to_pixels(coded.images), rate))
+                shown, bits = self._base.code_crops(to_images(part, device), setting)
+                rate = float(bits) / (part.shape[0] * part.shape[1])
+                self._validated.append((level, part, to_pixels(shown), rate))
         points = [ValidationPoint(float(level), 0.0, 0.0, 0.0) for level in range(len(self._facts))]
         errors: list[float] = []
         with torch.no_grad():
@@ -185,7 +185,7 @@ class Drawing(Objective):
                 shown[chosen] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1
             else:
                 setting = network.sizes.sweep[level]
-                shown[chosen] = self._base.code_crops(crops[chosen], setting).images
+                shown[chosen], _ = self._base.code_crops(crops[chosen], setting)
             facts = self._facts[level]
             scales[chosen] = math.log(facts.scale)
             n = network.noise_scale(facts)

@@ -44,23 +44,21 @@ order.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
+from torch.nn import functional
 
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import PRECISION, Decoder, Encoder
-from baselines.neural.exact import exponential, on_grid, square_root, weights_on_grid
+from baselines.neural.exact import ExactLinear, exponential, on_grid, square_root
 from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, ProductQuantiser
 from baselines.neural.pqmim.transformer import (
     EPSILON,
     Layer,
     MaskedTransformer,
-    RootMeanSquareNorm,
     Windows,
     by_heads,
     stages_of,
@@ -78,54 +76,27 @@ def exponentials(steps: int, bits: int) -> Tensor:
     return torch.round(exponential(arguments) * 2.0**bits)
 
 
-class _Linear(NamedTuple):
-    weight: Tensor
-    bias: Tensor
-
-    @classmethod
-    def of(cls, layer: nn.Module, device: torch.device) -> "_Linear":
-        assert isinstance(layer, nn.Linear)
-        weight = weights_on_grid(layer.weight.detach().cpu()).to(device)
-        return cls(weight, layer.bias.detach().double().to(device))
-
-    def __call__(self, values: Tensor) -> Tensor:
-        return linear(on_grid(values, -1), self.weight).add_(self.bias)
-
-    def parts(self, count: int) -> "list[_Linear]":
-        pairs = zip(self.weight.chunk(count), self.bias.chunk(count), strict=True)
-        return [_Linear(*pair) for pair in pairs]
-
-
-class _Norm(NamedTuple):
-    gain: Tensor
-    share: float  # 1 / channels
-
-    @classmethod
-    def of(cls, norm: nn.Module, device: torch.device) -> "_Norm":
-        assert isinstance(norm, RootMeanSquareNorm)
-        return cls(norm.gain.detach().double().to(device), 1 / len(norm.gain))
-
-    def __call__(self, values: Tensor) -> Tensor:
-        coarse = on_grid(values, -1, PAIR_BITS)
-        mean = coarse.square().sum(-1, keepdim=True).mul_(self.share)
-        return values.div(square_root(mean.add_(EPSILON))).mul_(self.gain)
+def _normalised(values: Tensor, gain: Tensor) -> Tensor:
+    mean = on_grid(values, -1, PAIR_BITS).square().sum(-1, keepdim=True).mul_(1 / len(gain))
+    return values.div(square_root(mean.add_(EPSILON))).mul_(gain)
 
 
 class _Layer:
     def __init__(self, layer: Layer, weights: Tensor, device: torch.device) -> None:
         self._heads, self._weights = layer.heads, weights
         self._biases = layer.biases().detach().double().to(device)
-        self._attention_norm, self._perceptron_norm = (
-            _Norm.of(norm, device) for norm in (layer.attention_norm, layer.perceptron_norm)
+        self._attention_gain, self._perceptron_gain = (
+            norm.gain.detach().double().to(device)
+            for norm in (layer.attention_norm, layer.perceptron_norm)
         )
         self._query_key_value, self._mix, self._expand, self._reduce = (
-            _Linear.of(linear, device)
-            for linear in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
+            ExactLinear(part, -1).to(device)
+            for part in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
         )
 
     def __call__(self, features: Tensor, inside: Tensor | None) -> Tensor:
-        parts = by_heads(self._query_key_value(self._attention_norm(features)), self._heads)
-        query, key, value = parts
+        normal = _normalised(features, self._attention_gain)
+        query, key, value = by_heads(self._query_key_value(normal), self._heads)
         query = on_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)
         key, value = on_grid(key, -1, PAIR_BITS), on_grid(value, -2, PAIR_BITS)
         attended = torch.empty_like(query)
@@ -133,7 +104,7 @@ class _Layer:
             seen = None if inside is None else inside[window]
             attended[window] = self._attend(query[window], key[window], value[window], seen)
         features = features + self._mix(attended.transpose(1, 2).flatten(2))
-        inner = self._expand(self._perceptron_norm(features)).relu_()
+        inner = self._expand(_normalised(features, self._perceptron_gain)).relu_()
         return features + self._reduce(inner)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
@@ -161,15 +132,16 @@ class ExactTransformer:
     def __init__(self, network: MaskedTransformer, device: torch.device | str = "cpu") -> None:
         at = torch.device(device)
         self._sizes = network.sizes
-        self._embedding = _Linear.of(network.embedding, at)
-        self._heads = _Linear.of(network.head, at).parts(self._sizes.books)
+        self._embedding = ExactLinear(network.embedding, -1).to(at)
+        head, books = ExactLinear(network.head, -1).to(at), network.sizes.books
+        self._heads = list(zip(head.weight.chunk(books), head.bias.chunk(books), strict=True))
         self._earlier = network.earlier.detach().double().to(at)
         self._unknown, self._places = (
             p.detach().double().to(at) for p in (network.unknown, network.places)
         )
         weights = exponentials(SCORE_STEPS, PAIR_BITS).to(at)
         self._layers = [_Layer(layer, weights, at) for layer in network.layers]  # type: ignore[arg-type]
-        self._norm = _Norm.of(network.norm, at)
+        self._gain = network.norm.gain.detach().double().to(at)
         self._masses = exponentials(LOGIT_STEPS, PRECISION).to(at, torch.int64)
 
     def features(self, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
@@ -180,15 +152,20 @@ class ExactTransformer:
         features = windows.split(mixed) + self._places
         for layer in self._layers:
             features = layer(features, windows.inside)
-        return self._norm(windows.join(features)[0][wanted])
+        return _normalised(windows.join(features)[0][wanted], self._gain)
 
     def following(self, features: Tensor, book: int, chosen: Tensor) -> Tensor:
         """Return the features (P, C) of the parts after `book`, whose entries are `chosen` (P,)."""
         return features + self._earlier[book][chosen] if book < len(self._earlier) else features
 
+    def logits(self, features: Tensor, book: int) -> Tensor:
+        """Return the logits (P, K) of a part of tokens."""
+        weight, bias = self._heads[book]
+        return functional.linear(on_grid(features, -1), weight).add_(bias)
+
     def frequencies(self, features: Tensor, book: int) -> NDArray[np.int64]:
         """Return frequencies (P, K) of a part of tokens, at least 1, 2^24 in a row."""
-        logits = self._heads[book](features)
+        logits = self.logits(features, book)
         masses = torch.take(self._masses, _steps_below_largest(logits, LOGIT_STEPS))
         totals = masses.sum(1, keepdim=True)
         counts = masses.mul_((1 << PRECISION) - self._sizes.entries).div_(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from baselines.neural.architecture import PqMimSizes
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
-from baselines.neural.network import Estimate, Network, ParameterGroup
+from baselines.neural.network import Estimate, Network
 from baselines.neural.pqmim.transformer import MaskedTransformer, picked, stages_of
 
 FIRST_SPREAD = 0.5  # of random entries
@@ -152,11 +152,10 @@ class PqMimNetwork(Network):
         self.quantiser = ProductQuantiser(sizes.books, sizes.entries, sizes.code_width)
         self.transformer = MaskedTransformer(sizes)
 
-    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the codebooks as "prior", whose learning rate a stage scales, and the rest."""
         books = self.quantiser.codebooks
-        rest = tuple(weight for weight in self.parameters() if weight is not books)
-        return (ParameterGroup("prior", (books,)), ParameterGroup("rest", rest))
+        return {"prior": [books], "rest": [of for of in self.parameters() if of is not books]}
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
         """Return the work of the transformer, which runs once for each stage of the tokens."""

@@ -90,9 +90,7 @@ class Autoencoder(ImageObjective):
 
         return Loss(total, numbers, update)
 
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
-        """Return the loss; the rate is fixed."""
-        return Objective.validate(self, network, photographs)
+    validate = Objective.validate  # the loss; the rate is fixed
 
     def state(self) -> Any:
         """Return the counts of the entries, and the discriminator's state if any."""
@@ -193,7 +191,7 @@ def _member(name: str, recipe: Recipe) -> Recipe:
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     stages = []
     for phase in phases_of(recipe, realism=perceptual):
-        gan = adversarial_fields(phase, recipe, METHODS["hific"].realism)
+        gan = adversarial_fields(phase, recipe, METHODS["hific"].realism if perceptual else {})
         stage = stage_of(phase, recipe, "pqmim_autoencoder", parts, LEARNING_RATE, **own, **gan)
         stages.append(stage)
     side, first = sizes.window * FACTOR, phases_of(recipe)[0]

@@ -35,18 +35,30 @@ from baselines.neural.training.objective import Setup
 Reference = Literal["none", "real", "next_rate"]
 
 
-class GanLoss(NamedTuple):
-    """Losses of a GAN's discriminator and generator.
+Losses = Callable[[Tensor, Tensor], Tensor]  # of logits of real images, or references, and of fakes
 
-    Logits are (N, 1, h, w). `discriminator_loss` maps real and fake logits to a scalar;
-    `patch_losses` maps reference and fake logits to the generator's losses. `reference` are the
-    images that the generator is compared with: "next_rate" is the reconstruction, without gradient,
-    at the next higher rate level and the same beta; the real image at the highest level.
+
+class GanLoss(NamedTuple):
+    """Losses of a GAN's discriminator and generator; logits are (N, 1, h, w).
+
+    `reference` are the images that the generator is compared with: "next_rate" is the
+    reconstruction, without gradient, at the next higher rate level and the same beta; the real
+    image at the highest level.
     """
 
-    discriminator_loss: Callable[[Tensor, Tensor], Tensor]
-    patch_losses: Callable[[Tensor, Tensor], Tensor]
+    of_real: Losses  # of the discriminator, half the sum of the means of both
+    of_fake: Losses
+    of_patches: Losses  # of the generator, given the reference's logits
     reference: Reference
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Return the discriminator's loss, a scalar."""
+        wide = _wide(real_logits, fake_logits)
+        return 0.5 * (self.of_real(*wide).mean() + self.of_fake(*wide).mean())
+
+    def patch_losses(self, reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Return the generator's loss of each patch (N, 1, h, w)."""
+        return self.of_patches(*_wide(reference_logits.detach(), fake_logits))
 
     def generator_loss(
         self, reference_logits: Tensor | None, fake_logits: Tensor, weights: Tensor | None = None
@@ -66,49 +78,32 @@ class GanLoss(NamedTuple):
         return (of_cells.mean((2, 4)) * cells).mean((1, 2))
 
 
-def _standard_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    real, fake = _wide(real_logits, fake_logits)
-    return 0.5 * (softplus(-real).mean() + softplus(fake).mean())
-
-
-def _standard_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    return softplus(-_wide(reference_logits, fake_logits)[1])
-
-
-def _relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    real, fake = _wide(real_logits, fake_logits)
-    of_real, of_fake = softplus(fake.detach() - real), softplus(fake - real.detach())
-    return 0.5 * (of_real.mean() + of_fake.mean())
-
-
-def _relativistic_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    reference, fake = _wide(reference_logits.detach(), fake_logits)
-    return softplus(reference - fake)
-
-
-def _average_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    real, fake = _wide(real_logits, fake_logits)
-    of_real = softplus(fake.detach().mean() - real)
-    of_fake = softplus(fake - real.detach().mean())
-    return 0.5 * (of_real.mean() + of_fake.mean())
-
-
-def _average_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    reference, fake = _wide(reference_logits.detach(), fake_logits)
-    return 0.5 * (softplus(reference - fake.mean()) + softplus(reference.mean() - fake))
-
-
 def _wide(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in float32 or wider: under autocast, logits may come with eight bits."""
     dtype = torch.promote_types(first.dtype, torch.float32)
     return first.to(dtype), second.to(dtype)
 
 
+_RELATIVISTIC: tuple[Losses, Losses, Losses] = (
+    lambda real, fake: softplus(fake.detach() - real),
+    lambda real, fake: softplus(fake - real.detach()),
+    lambda reference, fake: softplus(reference - fake),
+)
 GAN_LOSSES: Mapping[str, GanLoss] = {
-    "sgan": GanLoss(_standard_discriminator, _standard_patches, "none"),
-    "rgan": GanLoss(_relativistic_discriminator, _relativistic_patches, "real"),
-    "ragan": GanLoss(_average_discriminator, _average_patches, "real"),
-    "hrrgan": GanLoss(_relativistic_discriminator, _relativistic_patches, "next_rate"),
+    "sgan": GanLoss(
+        lambda real, _fake: softplus(-real),
+        lambda _real, fake: softplus(fake),
+        lambda _reference, fake: softplus(-fake),
+        "none",
+    ),
+    "rgan": GanLoss(*_RELATIVISTIC, "real"),
+    "ragan": GanLoss(
+        lambda real, fake: softplus(fake.detach().mean() - real),
+        lambda real, fake: softplus(fake - real.detach().mean()),
+        lambda r, fake: 0.5 * (softplus(r - fake.mean()) + softplus(r.mean() - fake)),
+        "real",
+    ),
+    "hrrgan": GanLoss(*_RELATIVISTIC, "next_rate"),
 }
 
 
@@ -263,30 +258,29 @@ class Adversary:
     """A discriminator with its loss and optimisers: by rate level, of a design, or of latents.
 
     Its `context` of images is a rate of each (NumPy, or in a recorded step a tensor of the
-    GPU; a fractional one takes the nearest level's copy) or the latents. A network for latents is
-    made with the first of them. Every copy has an optimiser of its own: Adam moves weights whose
-    gradients are zeros, too, and those of a copy that no image needs have to stay.
+    GPU; a fractional one takes the nearest level's copy) or the latents. Every copy has an
+    optimiser of its own: Adam moves weights whose gradients are zeros, too, and those of a copy
+    that no image needs have to stay.
     """
-
-    _network: Any = None
 
     def __init__(self, stage: Any, setup: Setup, *, by_level: bool) -> None:
         self.gan = GAN_LOSSES[stage.gan_loss if by_level else "sgan"]
-        self._stage, self.setup, self._by_level = stage, setup, by_level
-        self._state: dict[str, Any] | None = None  # to be restored
-        if by_level:
-            design, count = DISCRIMINATORS[stage.discriminator], len(stage.lambdas)
-            widths, layout = stage.discriminator_channels, {"memory_format": torch.channels_last}
-            self._make(lambda: Discriminator(design, count, widths), **layout)
-
-    def _make(self, make: Callable[[], nn.Module], **layout: Any) -> None:
+        self._stage, self._optimisers, self._by_level = stage, setup.optimisers, by_level
+        widths = stage.discriminator_channels
+        network: Discriminator | PatchDiscriminator
         with torch.random.fork_rng():
-            torch.manual_seed(self.setup.recipe.seed)
-            network = self._network = make().to(self.setup.device, non_blocking=True, **layout)
+            torch.manual_seed(setup.recipe.seed)
+            if by_level:
+                design, count = DISCRIMINATORS[stage.discriminator], len(stage.lambdas)
+                network = Discriminator(design, count, widths)
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            else:
+                latent = setup.recipe.network().latent
+                network = PatchDiscriminator(latent, widths, stage.discriminator_latent_channels)
+        self._network = network.to(setup.device, non_blocking=True)
         copies = network.copies() if isinstance(network, Discriminator) else [(None, network)]
-        rate, adam = self._stage.discriminator_learning_rate, self.setup.optimisers.adam
+        rate, adam = stage.discriminator_learning_rate, setup.optimisers.adam
         self._copies = [(level, copy, adam(copy.parameters(), rate)) for level, copy in copies]
-        self.load_state(self._state)
 
     def penalty(
         self,
@@ -296,10 +290,6 @@ class Adversary:
         weights: Tensor | None = None,
     ) -> Tensor:
         """Return the generator's loss of each of `images` (n, 3, h, w), weighted: (n,)."""
-        if self._network is None:
-            stage, width = self._stage, context.shape[1]
-            widths = stage.discriminator_channels, stage.discriminator_latent_channels
-            self._make(lambda: PatchDiscriminator(width, *widths))
         condition = _levels(context) if self._by_level else context
         self._network.requires_grad_(False)
         expected = None
@@ -318,7 +308,7 @@ class Adversary:
         factor: float | Tensor,
     ) -> dict[str, Tensor]:
         """Do a step and return the loss; a copy that serves none of the images stays as it is."""
-        optimisers = self.setup.optimisers
+        optimisers = self._optimisers
         condition = _levels(context) if self._by_level else context
         for _, _, optimiser in self._copies:
             optimiser.zero_grad()
@@ -329,33 +319,24 @@ class Adversary:
         loss = self.gan.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         for level, _, optimiser in self._copies:
-            if (unused := self._unused(level, condition)) is not True:
-                optimisers.step(optimiser, unused)
+            unused = False if level is None else (condition != level).all()
+            if isinstance(unused, Tensor) and unused.device.type != "cpu":
+                optimisers.step(optimiser, unused.float())
+            elif not unused:
+                optimisers.step(optimiser)
         return {"discriminator": loss.detach()}
 
-    def _unused(self, level: int | None, levels: Tensor) -> Tensor | bool:
-        """Return whether no image at these levels needs the copy of a level, on their device."""
-        if level is None or not self._by_level:
-            return False
-        unused = (levels != level).all()
-        return bool(unused) if levels.device.type == "cpu" else unused.float()
-
-    def state(self) -> dict[str, Any] | None:
-        """Return weights and optimisers; None before the network is made."""
-        if self._network is None:
-            return self._state
+    def state(self) -> dict[str, Any]:
+        """Return weights and optimisers."""
         optimisers = [optimiser.state_dict() for _, _, optimiser in self._copies]
         return {"network": self._network.state_dict(), "optimisers": optimisers}
 
-    def load_state(self, state: dict[str, Any] | None) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self._state = state
-        if self._network is not None and state is not None:
-            self._network.load_state_dict(state["network"])
-            for (_, _, optimiser), kept in zip(self._copies, state["optimisers"], strict=True):
-                optimiser.load_state_dict(kept)
-                self.setup.optimisers.prepared(optimiser)
-            self._state = None
+        self._network.load_state_dict(state["network"])
+        for (_, _, optimiser), kept in zip(self._copies, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
+            self._optimisers.prepared(optimiser)
 
 
 def _levels(q: Any) -> Tensor:

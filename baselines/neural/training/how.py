@@ -45,12 +45,12 @@ class How:
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     validation: "Sequence[Pixels]" = ()  # photographs, uint8 (height, width, 3)
     device: str = "auto"
-    log: "Callable[[Path, Recipe], Log] | None" = None  # called in the process that reports
+    log: "Callable[[Path, Recipe], Log] | None" = None  # called with each run's folder
     data_name: str = ""  # of the photographs, for cards; empty: unknown
     command: str = ""  # that makes the same networks, for cards; empty: unknown
     begun: float = field(default_factory=monotonic)  # importing torch is part of the time
 
     @property
     def is_over(self) -> bool:
-        """True where the minutes are over; all processes have the same clock."""
+        """True where the minutes are over."""
         return self.max_minutes is not None and monotonic() > self.begun + 60 * self.max_minutes

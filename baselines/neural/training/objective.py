@@ -15,7 +15,7 @@ from torch import Tensor
 
 from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.network import BLOCK, Network, to_images
-from baselines.neural.training.optimisers import Optimisers, Precision, precision_of
+from baselines.neural.training.optimisers import Optimisers, precision_of
 from baselines.neural.training.photographs import Photographs
 from baselines.neural.training.recipe import ANY_RATES, Recipe, Stage
 from benchmark.codec import Pixels
@@ -74,14 +74,10 @@ class Setup:
         """Return the generator of a step's choices, the same after a resume."""
         return np.random.default_rng([self.recipe.seed, 2, self.index, step])
 
-    @property
-    def precision_name(self) -> Precision:
-        """Precision of convolutions in this process: the recipe's, if the processor has it."""
-        return precision_of(self.recipe, self.recipe.stages[self.index], self.device.type)
-
     def precision(self) -> torch.autocast:
         """Return the context in which networks are run."""
-        reduced = self.precision_name == "bfloat16"
+        stage = self.recipe.stages[self.index]
+        reduced = precision_of(self.recipe, stage, self.device.type) == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
 

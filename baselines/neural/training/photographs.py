@@ -5,7 +5,7 @@ those used last are kept. Both give the same crops.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from hashlib import sha256
@@ -30,7 +30,6 @@ from benchmark.errors import DamagedResults, UsageError
 from benchmark.system.text import listed, utf8
 
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
-STEPS_AHEAD = 4
 LARGEST_REDUCTION = 2
 ONE_IN, MOST = 20, 12  # photographs to validate with
 SIDE_PX = 768  # larger ones are cut to their centres: a validation takes seconds, not minutes
@@ -93,7 +92,14 @@ def open_photographs(paths: list[str], memory_bytes: int = MEMORY_BYTES) -> Phot
     if 3 * pixels > memory_bytes:
         kept = memory_bytes // (3 * int(sides.prod(1).max()))
     else:
-        joined = _joined(_readable(paths, sides), pixels)
+        joined, start = np.empty((pixels, 3), np.uint8), 0
+        for place, picture in enumerate(read_each(picture_or_none, paths, MOST_READERS)):
+            if picture is None:
+                sides[place] = 0
+            else:
+                end = start + picture.shape[0] * picture.shape[1]
+                joined[start:end] = picture.reshape(-1, 3)
+                start = end
     lost = [paths[place] for place in np.flatnonzero(sides[:, 0] == 0)]
     if len(lost) == len(paths):
         raise UsageError(f"{lost[0]} cannot be read as a photograph, nor can any other of --data")
@@ -101,15 +107,6 @@ def open_photographs(paths: list[str], memory_bytes: int = MEMORY_BYTES) -> Phot
         what = f"{len(lost)} of {len(paths)} photographs cannot be read and are left out"
         warnings.warn(DamagedResults(f"{what}: {listed(lost)}"), stacklevel=2)
     return Photographs(paths, sides, joined, kept)
-
-
-def _readable(paths: Sequence[str], sides: Int64Array) -> Iterator[Pixels]:
-    """Yield the pictures that can be read, in order; set the sides of others to 0."""
-    for place, picture in enumerate(read_each(picture_or_none, paths, MOST_READERS)):
-        if picture is None:
-            sides[place] = 0
-        else:
-            yield picture
 
 
 def picture_or_none(path: str) -> Pixels | None:
@@ -123,17 +120,7 @@ def picture_or_none(path: str) -> Pixels | None:
 def pack(pictures: Sequence[Pixels]) -> Photographs:
     """Return photographs that are in memory already, uint8 (height, width, 3)."""
     sides = np.array([picture.shape[:2] for picture in pictures], np.int64)
-    return Photographs([], sides, _joined(pictures, int(sides.prod(1).sum())))
-
-
-def _joined(pictures: Iterable[Pixels], total: int) -> Pixels:
-    pixels = np.empty((total, 3), np.uint8)
-    start = 0
-    for picture in pictures:
-        end = start + picture.shape[0] * picture.shape[1]
-        pixels[start:end] = picture.reshape(-1, 3)
-        start = end
-    return pixels
+    return Photographs([], sides, np.concatenate([of.reshape(-1, 3) for of in pictures]))
 
 
 class Drawing(NamedTuple):
@@ -205,7 +192,7 @@ def _order(seed: int, epoch: int, count: int) -> Int64Array:
 
 
 class CropStream:
-    """Crops of consecutive steps, each sampled ahead by a thread of its own, on their device."""
+    """Crops of consecutive steps on their device, those of each step drawn ahead by a thread."""
 
     def __init__(
         self,
@@ -217,36 +204,27 @@ class CropStream:
         """numbers: of the crops of a step. steps: there are no more than these."""
         self._drawing, self._numbers, self._steps, self._device = drawing, numbers, steps, device
         self._pinned = device.type == "cuda" and torch.cuda.is_available()
-        self._ahead: dict[int, tuple[Tensor, list[Future[None]]]] = {}
+        self._ahead: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
         """Return the crops of a step, uint8 (n, 3, side, side); raises what drawing them raises.
 
-        A step may follow any other. Crops of the next steps are begun: of `STEPS_AHEAD`, and of as
-        many as all readers draw at a time.
+        A step may follow any other. Crops of as many steps as there are readers are begun.
         """
-        count = len(self._numbers(step))
-        last = min(step + max(STEPS_AHEAD, -(-2 * MOST_READERS // count)), self._steps - 1)
-        for number in range(step, max(step, last) + 1):
-            if number not in self._ahead:
-                self._ahead[number] = self._begin(number)
-        crops, pending = self._ahead.pop(step)
-        for crop in pending:
-            crop.result()
+        last = max(step, min(step + MOST_READERS, self._steps - 1))
+        for later in range(step, last + 1):
+            if later not in self._ahead:
+                self._ahead[later] = readers().submit(self._draw, later)
+        crops = self._ahead.pop(step).result()
         return crops.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
 
-    def _begin(self, step: int) -> tuple[Tensor, list[Future[None]]]:
+    def _draw(self, step: int) -> Tensor:
         side, numbers = self._drawing.side_px, self._numbers(step)
-        array = np.empty((len(numbers), side, side, 3), np.uint8)
-        crops = torch.from_numpy(array)
-        if self._pinned:
-            crops = crops.pin_memory()
-            array = crops.numpy()
-
-        def draw(place: int) -> None:
-            array[place] = self._drawing.crop(numbers[place])
-
-        return crops, [readers().submit(draw, place) for place in range(len(numbers))]
+        shape = len(numbers), side, side, 3
+        crops = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+        for place, number in enumerate(numbers):
+            crops.numpy()[place] = self._drawing.crop(number)
+        return crops
 
 
 def held_out(paths: Sequence[str]) -> frozenset[str]:

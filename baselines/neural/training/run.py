@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import TRAINING_UNKNOWN, UNKNOWN, Card, verified_card
@@ -243,7 +242,9 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
                 torch.save(state, file)
             synchronise([draft])
         if milestone is not None:
-            _keep(path, folder / MILESTONE.format(milestone))
+            with replacing(folder / MILESTONE.format(milestone)) as draft:
+                shutil.copyfile(path, draft)
+                synchronise([draft])
         synchronise(folders)
     except (OSError, RuntimeError) as error:  # torch's own after one of the system
         system = error if isinstance(error, OSError) else error.__context__
@@ -264,23 +265,6 @@ def require_room(folder: Path, network: Network) -> None:
             f"{folder} has room for {free / 1e6:.3g} MB, and the states of this training take "
             f"{needed / 1e6:.3g} MB: make room, or train elsewhere"
         )
-
-
-def _keep(path: Path, other: Path) -> None:
-    with replacing(other) as draft:
-        try:
-            os.link(path, draft)
-        except OSError:  # a file system without links
-            shutil.copyfile(path, draft)
-
-
-def copied(state: Any) -> Any:
-    """Return a state, of dicts, lists and tuples, with a copy of each tensor on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, Mapping):
-        return {name: copied(part) for name, part in state.items()}
-    return type(state)(map(copied, state)) if isinstance(state, list | tuple) else state
 
 
 def load_state(folder: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -33,39 +33,30 @@ PAPER = "paper"  # recipe in whose place those of the methods are taken
 LEARNING_RATE = 1e-3  # of the suite `generative`
 
 
-class Phase(NamedTuple):
-    """Consecutive stages that train for the same, in the same precision."""
-
-    realism: bool  # with LPIPS or a GAN
-    stages: tuple[Stage, ...]
-
-    @property
-    def like(self) -> Stage:
-        """The first stage, whose schedule the phase has."""
-        return self.stages[0]
+Phase = list[Stage]  # that train for the same, realism or not, in the same precision
 
 
-def phases_of(recipe: Recipe, *, realism: bool = True) -> tuple[Phase, ...]:
+def phases_of(recipe: Recipe, *, realism: bool = True) -> list[Phase]:
     """Return the phases of a recipe for `ours`, without realism a phase for each precision."""
-    phases: dict[tuple[bool, bool], list[Stage]] = {}
+    phases: dict[tuple[bool, bool], Phase] = {}
     for stage in recipe.stages:
         adversarial = realism and stage.objective == "realism"
         phases.setdefault((adversarial, stage.float32), []).append(stage)
-    return tuple(Phase(kind, tuple(stages)) for (kind, _), stages in phases.items())
+    return list(phases.values())
 
 
 def stage_of(
     phase: Phase, recipe: Recipe, objective: str, parts: int, rate: float, **own: Any
 ) -> Stage:
-    """Return a stage with a share 1 / `parts` of a phase's crops, and its schedule.
+    """Return a stage with a share 1 / `parts` of a phase's crops, and the schedule of its first.
 
     rate: the learning rate of the recipe's first stage. own: further fields, or others.
     """
-    like = phase.like
+    like = phase[0]
     shared: dict[str, Any] = {field.name: getattr(like, field.name) for field in fields(Stage)}
     shared |= {
         "objective": objective,
-        "steps": max(1, math.ceil(sum(of.crops for of in phase.stages) / parts / like.batch)),
+        "steps": max(1, math.ceil(sum(of.crops for of in phase) / parts / like.batch)),
         "crop_px": max(stage.crop_px for stage in recipe.stages),
         "learning_rate": rate * (like.learning_rate / recipe.stages[0].learning_rate),
         "frozen": (),
@@ -116,7 +107,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             changed = replace(changed, dimensions=dimensions)
         own.setdefault("lambdas", _lambdas(recipe))
         if "balanced" in objective_class(self.objective).uses:
-            own["balanced"] = any(getattr(phase.like, "balanced", False) for phase in phases)
+            own["balanced"] = any(getattr(phase[0], "balanced", False) for phase in phases)
         parts = 1 if self.whole else len(levels)
         stages = []
         for phase in phases:
@@ -211,15 +202,16 @@ def adversarial_fields(
 ) -> dict[str, Any]:
     """Return weights of LPIPS, if the recipe has it, and GAN in a phase, and the GAN's widths."""
     without = not any(stage.has_lpips for stage in recipe.stages)
+    like, realism = phase[0], phase[0].objective == "realism"
     own: dict[str, Any] = {}
     for name, weight in weights.items():
-        counts = phase.realism or name in always
+        counts = realism or name in always
         own[name] = 0.0 if not counts or (without and name.startswith("lpips")) else weight
-    if not (phase.realism and weights):
+    if not (realism and weights):
         return own
-    if channels := getattr(phase.like, "discriminator_channels", None):
+    if channels := getattr(like, "discriminator_channels", None):
         own["discriminator_channels"] = channels
         own["discriminator_latent_channels"] = max(1, channels[0] // 4)
     if "lpips_per_beta" in weights:
-        own["zero_beta_share"] = getattr(phase.like, "zero_beta_share", 0.0)
+        own["zero_beta_share"] = getattr(like, "zero_beta_share", 0.0)
     return own

@@ -8,19 +8,18 @@ or a signal ends it after a whole step, with everything saved. A diverged networ
 
 import math
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.network import BLOCK, Network, keep_freed_memory
 from baselines.neural.training import run as files
@@ -33,6 +32,7 @@ from baselines.neural.training.optimisers import (
     RecordedStep,
     deterministic_kernels,
     kernels_of,
+    precision_of,
 )
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import (
@@ -46,7 +46,7 @@ from baselines.neural.training.run import Run
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.plugins import failed_in
 from benchmark.registry import names_file
-from benchmark.system.processes import passed_on
+from benchmark.system.atomic import handled
 
 Begins = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
@@ -68,20 +68,20 @@ def train(run: Run, how: How, begins: Begins | None = None) -> str:
     for stage in run.recipe.stages:
         stage.find_resources()  # now, not hours later
     try:
-        with files.owned(run), passed_on() as interrupted:
+        with files.owned(run):
             try:
-                _train(run, how, begins)
+                interrupted = _train(run, how, begins)
             except KeyboardInterrupt:
                 return INTERRUPTED  # before the first step: nothing has changed
             if run.steps_reported() == run.recipe.steps:
                 return FINISHED
-            return INTERRUPTED if interrupted() else OUT_OF_TIME
+            return INTERRUPTED if interrupted else OUT_OF_TIME
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
 
 
-def _train(run: Run, how: How, begins: Begins | None) -> None:
+def _train(run: Run, how: How, begins: Begins | None) -> bool:
     how = replace(how, device=device_of(how.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in how.validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
@@ -94,7 +94,7 @@ def _train(run: Run, how: How, begins: Begins | None) -> None:
             _try_out(run, index, how)
     if begins:
         begins(run.steps_saved(), run.steps_reported())
-    go(run, how, open_photographs(paths))
+    return go(run, how, open_photographs(paths))
 
 
 def _try_out(run: Run, index: int, how: How) -> None:
@@ -129,17 +129,16 @@ def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
     return draw_crops(photographs, *place).float() / 127.5 - 1
 
 
-def go(run: Run, how: How, photographs: Photographs) -> None:
-    """Train all stages, from wherever the run is."""
+def go(run: Run, how: How, photographs: Photographs) -> bool:
+    """Train all stages, from wherever the run is; return whether a signal ended it."""
     loop = _Loop(run, how)
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.signal(number, loop.stop) for number in signals}
-    try:
-        with deterministic_kernels(how.deterministic), _threads(run.build(), how.device):
-            loop.go(photographs)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with (
+        handled(loop.stop),
+        deterministic_kernels(how.deterministic),
+        _threads(run.build(), how.device),
+    ):
+        loop.go(photographs)
+    return loop.asked_to_stop
 
 
 @contextmanager
@@ -168,8 +167,6 @@ class _Loop:
         self.asked_to_stop = False
         self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
         self.precision_steps: dict[str, int] = {}  # of the run
-        self.writer = ThreadPoolExecutor(1)
-        self.writing: Future[None] | None = None
         for draft in run.folder.glob(".*.part"):  # of a process that was killed as it wrote
             draft.unlink(missing_ok=True)
         self.log: Log = how.log(run.folder, self.recipe) if how.log else lambda _report: None
@@ -203,7 +200,6 @@ class _Loop:
                 with files.restoring(self.run.folder):
                     learner.load_state(saved)
                     self.precision_steps = saved["precision_steps"]
-                    self.updates = [Update(False, each) for each in saved["updates"]]
                 files.cut(self.run.folder, index, learner.step)
                 saved = None
             if self.learn(learner):
@@ -212,10 +208,10 @@ class _Loop:
     def learn(self, learner: "Learner") -> bool:
         """Train to the end of the stage; true where it was to stop earlier."""
         saved_at = reported_at = monotonic()
-        save_seconds, steps, stop = 0.0, 0, False
+        save_seconds, stop = 0.0, False
         every = self.how.milestone_steps
         while learner.step < learner.stage.steps and not stop:
-            update = learner.update()
+            self.updates.append(learner.update())
             if learner.has_diverged():
                 raise BenchError(
                     f"{self.run.folder}: the network has diverged: the last {LARGEST_GAP} steps, "
@@ -226,42 +222,29 @@ class _Loop:
                 )
             done = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = done + 1
-            self.updates.append(update)
-            steps += 1
             stop = self.asked_to_stop or self.how.is_over
             due = learner.due(self.recipe.report_every_steps)
             due |= learner.due(self.recipe.validate_every_steps)
             if stop or due:
-                self.report(learner, steps, monotonic() - reported_at)
-                reported_at, steps = monotonic(), 0
-                self.updates = [] if due else self.updates  # else for the report that is due
+                self.report(learner, monotonic() - reported_at)
+                reported_at, self.updates = monotonic(), []
             milestone = self.recipe.step_in_all(learner.index, learner.step)
             kept = milestone if every and milestone % every == 0 else None
             late = monotonic() - saved_at > max(SAVE_EVERY_SECONDS, save_seconds / COST)
             last = learner.step == learner.stage.steps
             if stop or last or kept is not None or late:
                 begun = monotonic()
-                self.wait_for_writing()  # of the state before
-                state = files.copied(learner.state() | self.state())
-                folder = self.run.folder
-                self.writing = self.writer.submit(files.save_state, folder, state, milestone=kept)
+                files.save_state(self.run.folder, learner.state() | self.state(), milestone=kept)
                 saved_at = monotonic()
                 save_seconds = saved_at - begun
-        self.wait_for_writing()
         return stop
 
-    def wait_for_writing(self) -> None:
-        """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
-        last, self.writing = self.writing, None
-        if last is not None:
-            last.result()
-
-    def report(self, learner: "Learner", steps: int, seconds: float) -> None:
-        validation = None
+    def report(self, learner: "Learner", seconds: float) -> None:
+        validation, speed = None, len(self.updates) / seconds
         if learner.due(self.recipe.validate_every_steps) and self.how.validation:
             with learner.with_mean(), kernels_of("float32"):
                 validation = learner.objective.validate(learner.network, self.how.validation)
-        counted = self.counted()
+        counted = [update.numbers for update in self.updates if not update.left_out]
         means = {
             name: float(np.mean([numbers[name] for numbers in counted if name in numbers]))
             for name in sorted({name for numbers in counted for name in numbers})
@@ -271,8 +254,8 @@ class _Loop:
             "step": learner.step,
             "skipped": learner.skipped,
             "precision": learner.precision,
-            "steps_per_second": steps / seconds,
-            "crops_per_second": steps * learner.stage.batch / seconds,
+            "steps_per_second": speed,
+            "crops_per_second": speed * learner.stage.batch,
             **means,
         }
         if validation is not None:
@@ -281,15 +264,11 @@ class _Loop:
         files.report(self.run.folder, entry)
         self.log(entry)
 
-    def counted(self) -> list[dict[str, float]]:
-        return [update.numbers for update in self.updates if not update.left_out]
-
     def state(self) -> dict[str, Any]:
         on_gpu = self.device.type == "cuda"
         return {
             "precision_steps": self.precision_steps,
             "device": torch.cuda.get_device_name(self.device) if on_gpu else self.device.type,
-            "updates": self.counted(),
         }
 
 
@@ -346,22 +325,22 @@ class Learner:
         device, stage = next(network.parameters()).device, self.stage
         self._on_gpu = device.type == "cuda"
         setup = Setup(recipe, index, device, steps, photographs, folder)
-        self.precision = setup.precision_name
+        self.precision = precision_of(recipe, stage, device.type)
         # SOAP counts its steps on the processor, and waits for the GPU where it computes bases.
         steps.recorded = graph and self._on_gpu and stage.optimiser == "adam" and stage.recordable
         self.objective: Objective = objective_class(stage.objective)(stage, setup)
         _freeze(network, stage.frozen, self.objective.frozen)
-        groups = [  # without what is frozen
-            (name, [weight for weight in weights if weight.requires_grad], auxiliary)
-            for name, weights, auxiliary in network.parameter_groups()
-        ]
+        groups = {  # without what is frozen
+            name: [weight for weight in weights if weight.requires_grad]
+            for name, weights in network.parameter_groups().items()
+        }
+        self._auxiliary = groups.pop("quantiles", [])
         main = [
             {"params": weights, "factor": stage.prior_rate_factor if name == "prior" else 1.0}
-            for name, weights, auxiliary in groups
-            if weights and not auxiliary
+            for name, weights in groups.items()
+            if weights
         ]
-        self._parameters = [weight for group in main for weight in group["params"]]  # type: ignore[attr-defined]
-        self._auxiliary = [weight for _, weights, of in groups if of for weight in weights]
+        self._parameters = [weight for weights in groups.values() for weight in weights]
         make = steps.soap if stage.optimiser == "soap" else steps.adam
         self._optimisers = [make(main, stage.learning_rate)]
         if self._auxiliary:
@@ -504,3 +483,42 @@ def _freeze(network: Network, asked: tuple[str, ...], own: Any) -> None:
     for name in parts.keys() & {*own, *asked}:
         for parameter in parts[name]:
             parameter.requires_grad_(False)
+
+
+UNTIMED_STEPS = 5  # on a GPU, which allocates, chooses kernels and records in them; 1 on a CPU
+TIMED_STEPS, TIMED_SECONDS = 20, 20.0  # at most; a step is finished in any case
+
+
+class StageCost(NamedTuple):
+    """Memory, work and time that a stage takes."""
+
+    objective: str
+    steps: int
+    memory_bytes: int  # at most allocated for tensors on a GPU; 0 on a CPU
+    macs: float  # multiply-accumulates of a step, of all networks forwards and backwards
+    seconds: float  # of a step
+
+
+def stage_costs(run: Run, device: str, seen: Photographs) -> Iterator[StageCost]:
+    """Yield what the stages of a run take; raises what training does."""
+    recipe, on_gpu = run.recipe, device != "cpu"
+    for index, stage in enumerate(recipe.stages):
+        network = run.build()
+        if recipe.initialise == "pca":  # what is measured of a base: without it, no step can be
+            network.initialise(first_crops(recipe, seen), recipe.stages[0].lambdas)
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with FlopCounterMode(display=False) as counted:  # a step anew: a graph counts nothing
+            Learner(network, recipe, index, seen, graph=False).update()
+        learner = Learner(network, recipe, index, seen)
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        for _ in range(UNTIMED_STEPS if on_gpu else 1):
+            learner.update().numbers  # noqa: B018 - waits for the device
+        started, steps = perf_counter(), 0
+        while steps < TIMED_STEPS and perf_counter() - started < TIMED_SECONDS:
+            learner.update().numbers  # noqa: B018
+            steps += 1
+        seconds = (perf_counter() - started) / steps
+        memory = torch.cuda.max_memory_allocated() if on_gpu else 0
+        macs = counted.get_total_flops() / 2  # of convolutions: a product and a sum
+        yield StageCost(stage.objective, stage.steps, memory, macs, seconds)

@@ -12,14 +12,13 @@ import torch
 from baselines.neural.architecture import ARCHITECTURES, Architecture, load_architecture
 from baselines.neural.card import Card, card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
-from baselines.neural.costs import macs_per_pixel
 from baselines.neural.network import padded, to_images
 from baselines.neural.network_codec import NetworkCodec
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from benchmark import registry
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, Unavailable, UsageError
+from benchmark.errors import BadOption, Unavailable
 from benchmark.spec import load_codec, parse_codec
 from support.added.factorised import Widths
 from support.networks.tiny_checkpoint import noise
@@ -75,12 +74,6 @@ def test_a_stream_decodes_to_the_picture_of_the_latents_that_were_coded(codec, s
     assert np.array_equal(decoded, levels)
 
 
-def test_its_work_is_counted_without_a_word_of_its_own():
-    config = Widths(8, 6)
-    expected = 2 * (3 * 8 * 25 / 4 + 8 * 6 * 25 / 16)
-    assert macs_per_pixel("factorised", config) == expected
-
-
 def load(spec):
     return load_codec(parse_codec(spec))
 
@@ -118,11 +111,3 @@ def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds
     result = load("factorised")
     pixels = noise(64, 64)
     assert result.decode(result.encode(pixels, result.sweep[0])).shape == pixels.shape
-
-
-def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
-    recipe = tmp_path / "recipe.toml"
-    text = (recipes.FOLDER / "smoke.toml").read_text()
-    recipe.write_text(f'architecture = "factorised"\n{text}')
-    with pytest.raises(UsageError, match="no recipe: a multi_rate stage"):
-        bench("train", "--recipe", recipe, "--data", tmp_path, "--out", tmp_path / "run")

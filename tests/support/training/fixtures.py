@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.network import Estimate, Network, ParameterGroup
+from baselines.neural.network import Estimate, Network
 from baselines.neural.training.how import How
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import Photographs, open_photographs, pack
@@ -117,16 +117,14 @@ class Toy(Network):
     def auxiliary_loss(self) -> Tensor:
         return self.quantiles.sum()
 
-    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        named = dict(self.named_parameters())
-        quantiles = [name for name in named if name.endswith("quantiles")]
-        prior = [name for name in named if name.startswith("prior.") and name not in quantiles]
-        rest = [name for name in named if name not in (*quantiles, *prior)]
-        return tuple(
-            ParameterGroup(group, tuple(named[name] for name in names), names is quantiles)
-            for group, names in (("prior", prior), ("rest", rest), ("quantiles", quantiles))
-            if names
-        )
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        groups: dict[str, list[nn.Parameter]] = {"prior": [], "rest": [], "quantiles": []}
+        for name, weight in self.named_parameters():
+            first, last = name.split(".")[0], name.split(".")[-1]
+            groups[last if last == "quantiles" else first if first == "prior" else "rest"].append(
+                weight
+            )
+        return groups
 
     def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
         mixed = self.mix(images)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.neural.blocks.control import PlacedLevels
@@ -160,16 +159,9 @@ def test_the_picture_is_theirs(network, referee, beta):
 
 def test_the_estimated_bits_are_theirs(network):
     """For rounded latents, against golden values of the authors' likelihoods, in bits per pixel."""
-    y_bpp, z_bpp = (value / 256**2 for value in estimated_bits(network))
-    theirs = stage("bpp_y_z")
-    assert y_bpp == pytest.approx(float(theirs[0]), rel=1e-5)
-    assert z_bpp == pytest.approx(float(theirs[1]), rel=1e-5)
-
-
-def estimated_bits(network: CRDRNetwork) -> tuple[float, float]:
-    residuals = stage("y_sym").float()
-    y_bits = gaussian_bits(residuals, stage("sigma")).double().sum()
-    return float(y_bits), float(network.prior.bits(stage("z_hat")).double().sum())
+    bits = gaussian_bits(stage("y_sym").float(), stage("sigma")), network.prior.bits(stage("z_hat"))
+    ours = [float(of.double().sum()) / 256**2 for of in bits]
+    assert ours == pytest.approx(stage("bpp_y_z").tolist(), rel=1e-5)
 
 
 def test_a_free_run_flips_next_to_no_symbol(network, record_property):
@@ -188,35 +180,22 @@ def test_a_free_run_flips_next_to_no_symbol(network, record_property):
     assert flipped <= 0.001 * decoded.numel()
 
 
-@cache
-def stored(name: str) -> NDArray[Any]:
-    """Return a golden value of the crop, or of the tables."""
-    with np.load(PARITY / "golden.npz") as values:
-        result: NDArray[Any] = values[name if "." in name else f"256x256.q1.3.{name}"]
-        return result
-
-
 def test_our_distributions_of_y_have_their_symbols():
     tables = make_tables()
-    assert np.array_equal(tables["cdf_length"], stored("cdf.y.cdf_length"))
-    assert np.array_equal(tables["cdf_offset"], stored("cdf.y.offset"))
+    assert torch.equal(tables["cdf_length"], golden("cdf.y.cdf_length"))
+    assert torch.equal(tables["cdf_offset"], golden("cdf.y.offset"))
     thresholds = tables["thresholds"].double() / 2**OUTPUT_FRACTION
-    scales = torch.from_numpy(stored("cdf.y.scale_table")).double()
+    scales = golden("cdf.y.scale_table").double()
     middles = (scales[1:] * scales[:-1]).sqrt()
     assert float((thresholds - middles).abs().max()) <= 2.0**-OUTPUT_FRACTION
 
 
-def our_indices() -> NDArray[np.int64]:
-    sigma = torch.from_numpy(stored("sigma"))
-    on_grid = (sigma * 2**OUTPUT_FRACTION).round().int()
-    return torch.bucketize(on_grid, make_tables()["thresholds"]).numpy()
-
-
 def test_our_coder_takes_fewer_bytes_for_their_symbols():
-    encoder = Encoder()
-    distributions = Distributions.of(make_tables(), "cdf")
-    encoder.add(stored("y_sym").astype(np.int32), distributions, our_indices().astype(np.int32))
-    ours, theirs = len(encoder.finish()), stored("bytes_y").size
+    encoder, tables = Encoder(), make_tables()
+    on_grid = (stage("sigma") * 2**OUTPUT_FRACTION).round().int()
+    indices = torch.bucketize(on_grid, tables["thresholds"]).int().numpy()
+    encoder.add(stage("y_sym").int().numpy(), Distributions.of(tables, "cdf"), indices)
+    ours, theirs = len(encoder.finish()), stage("bytes_y").numel()
     assert 0.97 * theirs < ours < theirs
 
 
@@ -232,7 +211,7 @@ def test_our_distributions_of_z_are_theirs_where_both_have_a_symbol():
         {name: values[name].view(array.shape) for name, array in prior.state_dict().items()}
     )
     ours = factorised_tables(prior)
-    theirs = {name: stored(f"cdf.z.{name}") for name in ("quantized_cdf", "cdf_length", "offset")}
+    theirs = {name: golden(f"cdf.z.{name}") for name in ("quantized_cdf", "cdf_length", "offset")}
     for channel in range(FULL.hyper_latent):
         mine, other = (
             _frequencies(*(tables[name][channel] for name in names))

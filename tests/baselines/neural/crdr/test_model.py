@@ -80,20 +80,6 @@ def test_one_level_for_each_picture_is_each_picture_alone(tiny, images, memory_f
         torch.testing.assert_close(decoded[i : i + 1], alone)
 
 
-@each_format
-def test_a_map_constant_over_a_picture_is_its_one_level_to_the_bit(tiny, images, memory_format):
-    """A level of its own in each picture, so that nothing can treat the map as a number."""
-    images = images.contiguous(memory_format=memory_format)
-    q, beta = torch.tensor([0.7, 4.0]), torch.tensor([3.84, 0.0])
-    q_map, beta_map = (one.reshape(2, 1, 1, 1).repeat(1, 1, 1, 2) for one in (q, beta))
-    latents = tiny.analyse(images, q)
-    assert torch.equal(tiny.analyse(images, q_map), latents)
-    mapped = tiny.synthesise(latents, Controls(q_map, beta_map))
-    assert torch.equal(mapped, tiny.synthesise(latents, Controls(q, beta)))
-    constant = torch.full((2, 1, 1, 2), 1.25)
-    assert torch.equal(tiny.analyse(images, constant), tiny.analyse(images, 1.25))
-
-
 @pytest.mark.parametrize(
     "q", [1.25, torch.tensor([[[[0.0, 3.5]]], [[[2.0, 2.0]]]])], ids=["number", "map"]
 )
@@ -112,29 +98,6 @@ def test_without_gradients_the_values_are_the_same_and_the_inputs_are_kept(tiny,
 def test_levels_out_of_range_are_refused(tiny, images, level):
     with pytest.raises(ValueError, match=r"not within 0\.\.4"):
         tiny.analyse(images, level)
-
-
-def test_the_decoder_rebuilds_the_latent_from_symbols_alone(images):
-    network = shaken(CRDRNetwork(TINY)).requires_grad_(False)
-    latents = network.analyse(images, 1.0) * 10
-    hyper = network.round_hyper(network.hyper_analyse(latents))
-    offsets = hyper - network.prior.medians()[:, None, None]
-    torch.testing.assert_close(offsets, offsets.round())
-    values = latents.split(TINY.slices, dim=1)
-    symbols: list[torch.Tensor] = []
-
-    def encode(i, mean, scale):
-        assert mean.shape == scale.shape == values[i].shape
-        symbols.append((values[i] - mean).round())
-        return symbols[i] + mean
-
-    encoded = network.context(*network.hyper_synthesis(hyper), encode)
-    decoded = network.context(
-        *network.hyper_synthesis(hyper), lambda i, mean, _scale: symbols[i] + mean
-    )
-    assert torch.equal(encoded, decoded)
-    assert max(float(symbol.abs().max()) for symbol in symbols) > 1
-    assert float((decoded - latents).abs().max()) <= 1.0  # half a step and half of tanh
 
 
 def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):

@@ -167,7 +167,7 @@ def test_estimated_reconstructions_are_what_the_base_decodes():
     images = crops.permute(0, 3, 1, 2).float() / 127.5 - 1
     setting = base.codec.sweep[1]
     coded = base.code_crops(images, setting)
-    for crop, image, bits in zip(crops, coded.images, coded.bits, strict=True):
+    for crop, image, bits in zip(crops, *coded, strict=True):
         data = base.codec.encode(crop.numpy(), setting)
         levels = ((image + 1) * 127.5).round().permute(1, 2, 0).numpy()
         assert np.abs(levels - base.codec.decode(data)).mean() < 0.5

@@ -11,7 +11,6 @@ from scipy.stats import norm
 from baselines.neural.diffusion.model import draw_residual
 from baselines.neural.diffusion.noise import (
     GRID,
-    log_snr,
     noise_key,
     noise_level,
     normal_noise,
@@ -84,7 +83,7 @@ def test_a_late_start_from_noise_of_its_level_loses_the_variance_that_it_lacks()
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 0.1])
 def test_a_level_has_the_published_ratio_and_unit_energy(scale):
-    assert log_snr(0.5, scale) == pytest.approx(-2 * math.log(scale), abs=1e-12)
+    assert noise_level(0.5, scale).log_snr == pytest.approx(-2 * math.log(scale), abs=1e-12)
     for time in np.linspace(0, 1, 101):
         at = noise_level(float(time), scale)
         assert at.alpha**2 + at.sigma**2 == pytest.approx(1, abs=1e-12)

@@ -1,6 +1,5 @@
 """Training of diffusion decoders: what is measured first, the loss, the suite and its members."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -17,12 +16,9 @@ from baselines.neural.training.photographs import draw_crops, pack
 from baselines.neural.training.recipe import load_recipe, recipe_from
 from baselines.neural.training.suites import suite
 from benchmark.errors import Unavailable, UnknownName, UsageError
-from benchmark.spec import load_codec, parse_codec
 from support.metrics.cases import through_jpeg
-from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_diffusion import drawing_network
-from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 BATCH = 6
 
@@ -190,31 +186,3 @@ def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
     ):
         with pytest.raises(kind, match=reported):
             suite("generative", recipe, tmp_path, [member])
-
-
-@pytest.mark.slow
-def test_members_are_trained_to_checkpoints_that_draw_behind_their_base(tmp_path, monkeypatch):
-    write_photographs(tmp_path)
-    write_recipe(tmp_path / "recipe.toml", caveat='"a few steps"')
-    weights, out = tmp_path / "weights", tmp_path / "out"
-    weights.mkdir()
-    for seed, level in enumerate((1, 2)):
-        write_tiny(weights / f"elic-{level}.safetensors", "elic", seed=seed)
-    monkeypatch.setenv("BENCH_WEIGHTS", f"{out}:{weights}")
-    suite = ("--suite", "generative", "--members", "dirac-jpeg,hfd")
-    done = bench(*training(tmp_path, out, *suite, "--quiet"))
-    assert done.exit_code == 0, done.stderr
-    pixels = noise(70, 60)
-    for spec in ("dirac:steps=2:base=jpeg", "hfd:steps=2"):
-        codec = load_codec(parse_codec(spec))
-        data = codec.encode(pixels, codec.sweep[0])
-        assert codec.decode(data).shape == pixels.shape
-        assert codec.describe().caveat.startswith("after the abstract; a few steps")
-    card = json.loads((out / "hfd-elic.json").read_text())
-    assert card["config"]["settings"] == [1.0, 2.0]
-    assert (
-        card["config"]["base_fingerprint"] == load_codec(parse_codec("elic")).describe().fingerprint
-    )
-    assert "--members dirac-jpeg,hfd" in card["command"]
-    journal = (out / "hfd-elic" / "journal.jsonl").read_text().splitlines()
-    assert "velocity_error" in json.loads(journal[0])

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from baselines.neural.pqmim import coder
 from baselines.neural.pqmim.coder import ExactTransformer, exponentials
 from baselines.neural.pqmim.transformer import MaskedTransformer, stages_of
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
@@ -45,7 +45,7 @@ def parts_of(exact: ExactTransformer, rows: int, columns: int, stage: int):
     features = exact.features(vectors, known, wanted)
     chosen = tokens_of(rows, columns)[0][:, wanted]
     for book in range(TINY.books):
-        logits = exact._heads[book](features)
+        logits = exact.logits(features, book)
         yield features.numpy(), logits.numpy(), exact.frequencies(features, book)
         features = exact.following(features, book, chosen[book])
 
@@ -97,7 +97,7 @@ def test_no_sum_depends_on_its_order(monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", shuffled_product)
     monkeypatch.setattr(torch.Tensor, "sum", shuffled_sum)
-    monkeypatch.setattr(coder, "linear", lambda x, w: shuffled_product(x, w.T))
+    monkeypatch.setattr(functional, "linear", lambda x, w: shuffled_product(x, w.T))
     exact.frequencies(exact.features(*inputs(11, 13, 3)), 0)
     # Of a layer four, and two for each window; the embedding and the logits.
     assert done.count("product") == TINY.layers * (4 + 2 * 4) + 2

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from baselines.neural.costs import costs
-from baselines.neural.training.check import stage_costs
 from baselines.neural.training.run import Run
+from baselines.neural.training.trainer import stage_costs
 from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import photographs, recipe_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe

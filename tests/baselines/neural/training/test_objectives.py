@@ -2,7 +2,7 @@
 
 import pytest
 
-from baselines.neural.training.recipe import OBJECTIVES, Stage, objective_class
+from baselines.neural.training.recipe import OBJECTIVES
 from baselines.neural.training.run import entries, load_state
 from support.training.fixtures import (
     CPU,
@@ -19,11 +19,6 @@ GAN = {"objective": "latent_gan", "r1": 0.5, "steps": 4}
 @pytest.fixture(autouse=True)
 def table(monkeypatch):
     monkeypatch.setitem(OBJECTIVES, "latent_gan", "support.added.objectives:LatentGAN")
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_in_the_table_has_its_stage_s_fields(name):
-    assert issubclass(objective_class(name).stage_type, Stage)
 
 
 def test_an_objective_is_one_of_the_table_with_fields_of_its_own():

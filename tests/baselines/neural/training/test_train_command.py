@@ -21,7 +21,6 @@ from baselines.neural.network_codec import BUNDLED
 from baselines.neural.training.run import entries
 from benchmark.commands import output
 from benchmark.errors import Unavailable, UsageError
-from benchmark.system.processes import passed_on
 from support.networks.tiny_checkpoint import NAMED
 from support.processes import started_bench, until
 from support.training.fixtures import recipe_of
@@ -172,15 +171,6 @@ def test_a_signal_stops_a_run_after_a_step_with_everything_saved(place, tmp_path
     assert reached == int(result[1]) > 0
     goes_on = bench(*training(place, out, "--max-minutes", 0, recipe=recipe))
     assert f"after {reached + 1} of 100000 steps" in goes_on.stdout
-
-
-def test_a_signal_is_noticed_whoever_handles_it_and_handlers_come_back():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with passed_on() as came:
-        assert not came()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_card_that_is_named_is_torchs_current_one(monkeypatch):

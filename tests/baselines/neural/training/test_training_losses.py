@@ -1,4 +1,4 @@
-"""Rate and distortion as a loss and in validation, against numbers made by hand; lambda's rule."""
+"""Rate and distortion as a loss and in validation, against numbers made by hand."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.objectives import towards_target
 from baselines.neural.training.objective import (
     RateDistortion,
     lambda_at,
@@ -14,11 +13,6 @@ from baselines.neural.training.objective import (
     validate,
 )
 from support.training.fixtures import LAMBDAS, REALISM, Toy, pictures, recipe_of, toy
-
-# Stage 2 of the published configuration.
-LAMBDAS_ABOVE = [3.6, 1.8, 0.8, 0.4, 0.1]
-LAMBDA_BELOW = 2**-6
-TARGETS_BPP = [0.08, 0.16, 0.36, 0.72, 1.2]
 
 
 def test_the_loss_is_150_times_the_error_and_lambda_times_the_bits_per_pixel():
@@ -47,25 +41,6 @@ def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
     between = math.sqrt(1.2 * 0.4)
     expected = [(3.4 * 1.2 * 1.2 * between) ** (1 / 4), 0.05]
     assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(expected, rel=1e-5)
-
-
-def chosen(level, bpp):
-    lambdas = torch.full((len(bpp),), LAMBDAS_ABOVE[level])
-    mean = torch.tensor(bpp).mean()
-    return towards_target(lambdas, mean, TARGETS_BPP[level], LAMBDA_BELOW).tolist()
-
-
-@pytest.mark.parametrize("level", range(5))
-def test_published_lambda_holds_while_a_batch_is_above_its_target_and_another_below(level):
-    target = TARGETS_BPP[level]
-    above = np.float32(LAMBDAS_ABOVE[level])
-    assert chosen(level, [target * 1.01] * 2) == [above] * 2
-    assert chosen(level, [target * 0.99] * 2) == [LAMBDA_BELOW] * 2
-
-
-def test_the_mean_of_a_batch_decides_for_all_of_it_if_there_are_targets():
-    assert chosen(2, [0.01, 0.8]) == [np.float32(0.8)] * 2
-    assert chosen(2, [0.37, 0.34]) == [LAMBDA_BELOW] * 2
 
 
 class Realistic(Toy):

@@ -65,20 +65,6 @@ def test_the_paper_s_recipe_is_that_of_the_published_configuration():
     assert third.discriminator_learning_rate == 1e-4
 
 
-def test_a_recipe_s_file_gives_its_fields(tmp_path):
-    path = tmp_path / "mine.toml"
-    head = HEAD + 'seed = 5\ninitialise = "pca"\nautocast = true\n'
-    path.write_text(head + WHOLE_STAGE + 'frozen = ["analysis"]\nmixed_levels = true\n')
-    recipe = load_recipe(str(path))
-    assert (recipe.name, recipe.sizes, recipe.seed) == ("mine", "tiny", 5)
-    assert (recipe.initialise, recipe.ema, recipe.autocast) == ("pca", 0, True)
-    (stage,) = recipe.stages
-    assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (3, 2, 64, 1e-3)
-    assert stage.lambdas == (3.4, 1.2, 0.4, 0.13, 0.05)
-    assert (stage.decay_at, type(stage.decay_at)) == (1, float)
-    assert (stage.frozen, stage.mixed_levels, stage.balanced) == (("analysis",), True, False)
-
-
 def replaced(old, new):
     text = HEAD + WHOLE_STAGE
     assert old in text

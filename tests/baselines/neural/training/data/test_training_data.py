@@ -10,7 +10,14 @@ from PIL import Image
 from baselines.neural.objectives import draw_levels
 from baselines.neural.training.photographs import draw_crops, pack
 from benchmark.errors import UsageError
-from support.training.fixtures import REALISM, SINGLE, load_photographs, noise, pictures, stage_of
+from support.training.fixtures import (
+    REALISM,
+    SINGLE,
+    load_photographs,
+    noise,
+    pictures,
+    stage_of,
+)
 
 SIDE_PX = 24
 # Larger than a crop, as large, and smaller in one direction or both; one is a single column.

@@ -76,12 +76,12 @@ class Costly(Toy):
     def forward(self, images, controls, *, noisy=True):
         assert noisy, "the decoder runs once"
         result = super().forward(images, controls, noisy=noisy)
-        bits, rounded = (torch.full_like(result.y_bits, b * 64**2) for b in (2.0, self.rounded_bpp))
-        return result._replace(y_bits=bits, rounded_bits=rounded)
+        bits = torch.tensor([[2.0, 2.0], [0.5 * self.rounded_bpp, 1.5 * self.rounded_bpp]]) * 64**2
+        return result._replace(y_bits=bits[0], rounded_bits=bits[1])
 
 
-@pytest.mark.parametrize(("rounded_bpp", "weight"), [(0.4, 0.05), (0.2, 0.5)])
-def test_rounded_latents_decide_which_lambda_weighs_the_bits_with_noise(rounded_bpp, weight):
+@pytest.mark.parametrize(("rounded_bpp", "weight"), [(0.303, 0.05), (0.297, 0.5)])
+def test_the_mean_of_rounded_latents_decides_which_lambda_weighs_noisy_bits(rounded_bpp, weight):
     network = toy(Costly)
     network.rounded_bpp = rounded_bpp
     targets = {"lambdas": [0.05], "targets_bpp": [0.3], "lambda_below": 0.5}

@@ -11,13 +11,11 @@ import torch
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import trainer
 from baselines.neural.training.run import (
-    copied,
     cut,
     entries,
     load_state,
     report,
     save_state,
-    step_of,
 )
 from baselines.neural.training.trainer import LARGEST_GAP, Learner
 from benchmark.errors import BenchError
@@ -122,20 +120,6 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
     assert not differing(state, load_state(parts, CPU)), "nothing was left to do"
 
 
-def test_a_run_stopped_after_every_step_has_the_journal_of_an_unbroken_one(tmp_path):
-    stages = ({"steps": 5}, {**REALISM, "steps": 4})
-    recipe = recipe_of(*stages, report_every_steps=3)
-    train_toy(tmp_path / "whole", recipe, least_network)
-    for _ in range(9):
-        train_toy(tmp_path / "parts", recipe, least_network, max_minutes=0)
-    whole, parts = (entries(tmp_path / run) for run in ("whole", "parts"))
-    speeds = {"steps_per_second", "crops_per_second"}
-    without = [{name: of[name] for name in of.keys() - speeds} for of in whole]
-    assert [step_of(entry) for entry in whole] == [(0, 3), (0, 5), (1, 3), (1, 4)]
-    for entry in without:
-        assert entry in [{name: of[name] for name in of.keys() - speeds} for of in parts]
-
-
 @pytest.mark.parametrize("initialise", ["random", "pca"])
 def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_path, initialise):
     """From random weights as the authors have it; a fitted start leaves it at zero."""
@@ -215,14 +199,13 @@ def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):
 def test_states_are_saved_as_often_as_costs_a_percent_of_the_time_or_as_told(
     given, saved, tmp_path, monkeypatch
 ):
-    """A state takes 6 s to copy, so that one in 600 s costs a percent."""
+    """A state takes 6 s to write, so that one in 600 s costs a percent."""
     now, steps = [0.0], []
 
-    def slowly(state):
-        if isinstance(state, dict) and "index" in state:  # not a part of one
-            steps.append(state["step"])
-            now[0] += 6
-        return copied(state)
+    def slowly(folder, state, milestone):
+        steps.append(state["step"])
+        now[0] += 6
+        save_state(folder, state, milestone)
 
     class TenSeconds(Learner):
         def update(self):
@@ -230,7 +213,7 @@ def test_states_are_saved_as_often_as_costs_a_percent_of_the_time_or_as_told(
             return super().update()
 
     monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
-    monkeypatch.setattr(trainer.files, "copied", slowly)
+    monkeypatch.setattr(trainer.files, "save_state", slowly)
     monkeypatch.setattr(trainer, "Learner", TenSeconds)
     train_toy(tmp_path, recipe_of({"steps": 150}), **given)
     assert steps == saved

@@ -8,7 +8,7 @@ from support.training.fixtures import least_network, recipe_of, train_toy
 # Where a run may wait: its reports, its states, and a look at the skipped steps every hundred.
 MAY_WAIT = {
     "trainer.py: report", "trainer.py: numbers", "trainer.py: skipped", "trainer.py: <dictcomp>",
-    "trainer.py: <listcomp>", "run.py: copied", "trainer.py: has_diverged", "trainer.py: counted",
+    "trainer.py: <listcomp>", "run.py: save_state", "trainer.py: has_diverged",
 }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.commands import training as commands
 from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.optimisers import FIRST_STEPS, RecordedStep
@@ -12,7 +11,6 @@ from baselines.neural.training.trainer import Learner
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import least_network, photographs, recipe_of
-from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 STEPS = FIRST_STEPS + 4
 MIXED = {
@@ -134,27 +132,7 @@ def test_the_stand_in_records_no_step_that_waits_or_copies(step):
             recorded(torch.ones(3))
 
 
-def test_what_a_recorded_step_draws_on_the_processor_stays_as_it_was_recorded():
-    random = np.random.default_rng(1)
-    with stand_in_gpu():
-        recorded = RecordedStep(lambda x: (x * random.random(),), torch.device("cuda"))
-        found = [recorded(torch.ones(1))[0].item() for _ in range(FIRST_STEPS + 3)]
-    assert len({*found}) == FIRST_STEPS + 1
-
-
 def test_soap_is_not_recorded():
     recipe = recipe_of({**MIXED, "optimiser": "soap"})
     with stand_in_gpu():
         assert learner_on("cuda", recipe)._recorded is None
-
-
-@pytest.mark.parametrize("options", [(), ("--no-graph",)])
-def test_a_user_can_do_without_a_graph(options, tmp_path, monkeypatch):
-    sessions = []
-    monkeypatch.setattr(
-        commands, "train_all", lambda _runs, session, _quiet: sessions.append(session)
-    )
-    write_recipe(tmp_path / "recipe.toml", 2, 0)
-    write_photographs(tmp_path)
-    bench(*training(tmp_path, tmp_path / "run"), *options)
-    assert [session.no_graph for session in sessions] == [bool(options)]

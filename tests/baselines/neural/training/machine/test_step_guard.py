@@ -1,7 +1,5 @@
 """Steps left out on the device, precision by processor, float32 that is float32, determinism."""
 
-import json
-
 import pytest
 import torch
 
@@ -12,9 +10,8 @@ from baselines.neural.training.optimisers import (
     deterministic_kernels,
     kernels_of,
 )
-from baselines.neural.training.run import load_state
 from benchmark.errors import UsageError
-from support.training.fixtures import CPU, Toy, learner_of, recipe_of, toy, train_toy
+from support.training.fixtures import Toy, learner_of, of_journal, recipe_of, toy, train_toy
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
@@ -127,23 +124,6 @@ def on_a_processor(monkeypatch, *, with_bfloat16):
     monkeypatch.setattr(optimisers, "has_bfloat16", lambda _device: with_bfloat16)
 
 
-def test_a_run_resumes_in_the_other_precision_and_counts_both(tmp_path, monkeypatch):
-    recipe = recipe_of({"steps": 3}, {"steps": 2, "float32": True}, autocast=True)
-    on_a_processor(monkeypatch, with_bfloat16=True)
-    train_toy(tmp_path, recipe, max_minutes=0)
-    on_a_processor(monkeypatch, with_bfloat16=False)
-    train_toy(tmp_path, recipe, max_minutes=0)
-    on_a_processor(monkeypatch, with_bfloat16=True)
-    train_toy(tmp_path, recipe)
-    state = load_state(tmp_path, CPU)
-    assert state["precision_steps"] == {"bfloat16": 2, "float32": 3}
-    lines = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
-    steps = [(line["stage"], line["step"], line["precision"]) for line in lines]
-    assert steps == [
-        (0, 1, "bfloat16"), (0, 2, "float32"), (0, 3, "bfloat16"), (1, 2, "float32"),
-    ]  # fmt: skip
-
-
 def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
@@ -158,3 +138,4 @@ def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_pa
     )
     card = load_card(tmp_path / "run" / "ours.safetensors")
     assert card.precision_steps == {"bfloat16": 1, "float32": 1}
+    assert of_journal(tmp_path / "run", "precision") == ["bfloat16", "float32"]
