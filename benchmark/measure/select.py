@@ -18,10 +18,8 @@ from benchmark.codec import (
     Between,
     Codec,
     CodecInfo,
-    DeclaresSizes,
     OneOf,
     Setting,
-    TakesDataset,
 )
 from benchmark.datasets.dataset import (
     Dataset,
@@ -356,11 +354,10 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     kept, skipped = list[Contender](), list(selection.skipped)
     for contender in selection.contenders:
         spec = contender.spec
-        if issubclass(codec_class(spec), TakesDataset):
+        if hasattr(codec_class(spec), "require_distinct"):
             load_codec(spec).require_distinct([image.file.name for image in images])
-        once = request.generations and (
-            contender.pack or issubclass(codec_class(spec), DeclaresSizes)
-        )
+        declares = hasattr(codec_class(spec), "declared")
+        once = request.generations and (contender.pack or declares)
         if reason := ONCE if once else lacking(contender, images):
             skipped.append(Absent(spec.text, reason))
         if not reason or (not once and plan([contender], "", images)):
