@@ -12,7 +12,6 @@ One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12
 from copy import copy
 from typing import TYPE_CHECKING
 
-from baselines.facts import SEARCH_STEPS
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.network_codec import NetworkCodec, loaded_codec
 from benchmark.codec import (
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
 HIGHEST_BETA = 5.12
+SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 Q_RANGE = Between("q", 0, 4)
 SIZES = ARCHITECTURES["crdr"].sizes
 

@@ -1,7 +1,7 @@
 """Facts of the project's codecs beside their code: names, looks, training, memory and seconds.
 
-They are in `facts.toml`; the functions are of those that are computed from options. Reports and
-plans ask for the facts of every codec; none is imported for them.
+They are in `facts.toml`, but for what is computed from options or read from a user's file. Reports
+and plans ask for the facts of every codec; none is imported for them.
 """
 
 import tomllib
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from benchmark.facts import Facts, Memory, Training, Typical, Work, facts_of
+from benchmark.facts import Facts, Memory, Typical, Work, facts_of
 from benchmark.spec import parse_codec
 
 Options = Mapping[str, str]  # as rows have them, defaults left out
@@ -23,6 +23,7 @@ UNKNOWN = "unknown"
 RECORDS: dict[str, dict[str, Any]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 )
+_DECLARED = RECORDS.pop("declared")
 
 
 def of_table(name: str, options: Options) -> Facts:
@@ -53,119 +54,33 @@ def _filled(value: Any, options: Options) -> Any:
     return [_filled(part, options) for part in value] if isinstance(value, list) else value
 
 
-SEARCH_STEPS = (0, 25, 200, 600)  # of `ours`, by effort
-# kMAC per pixel of a search, by size: each rate level once before it, then, of a step, the decoder
-# and the way back to the latents alone.
-SEARCH_KMAC = {"": (206.3, 43.9), "micro": (73.2, 15.67)}
-MARKERS = {  # of variants of `ours`, whose options are in alphabetical order
-    "beta=0": "o", "beta=0.64": "v", "beta=1.28": "d", "beta=2.56": "x", "beta=3.84": "*",
-    "beta=0:effort=1": "P", "beta=0:effort=2": "p",
-    "beta=0:size=micro": "h", "beta=1.28:size=micro": "^", "beta=2.56:size=micro": "8",
-    "beta=3.84:size=micro": "D",
-}  # fmt: skip
-WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
-TRAINING = {
-    "": Training(None, "soap, adam", "79,090", "64bd0421"),
-    "micro": Training(0.52, "adam", "44,800", "91d85ac1"),
-}
-# Seconds of libaom's `good` usage at crf 34, speed 4 being 1
-AVIF_SLOWDOWN = {"0": 6, "1": 2.7, "2": 2.6, "3": 1.4, "5": 0.55, "6": 0.35}
-STEPS, ALL_STEPS = "8,960", "44,800"  # of a network of one rate, of all
-# Of a diffusion decoder; seconds per step and megapixel, on one core
-DRAWING_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
-MSE_PRIOR = "metric=mse:model=bmshj2018-hyperprior"
-MATCHED_PRIOR = f"{MSE_PRIOR}:weights=matched"
-ZOO = ("bmshj2018-factorized", "mbt2018-mean", "mbt2018", "cheng2020-anchor", "cheng2020-attn")
+STEPS = {"dirac": 1, "hfd": 20}  # of receivers that sample, by default
+# Of such a receiver; seconds per step and megapixel, on one core
+RECEIVER_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 
 
-def ours(options: Options) -> Facts:
-    """Return the facts of a beta, size and effort of CRDR."""
-    beta, size = options.get("beta", ""), options.get("size", "")
-    micro, checkpoint = size == "micro", "checkpoint" in options
-    steps = SEARCH_STEPS[int(options.get("effort", 0))]
-    searched, work = 1.0 * steps, WORK.get(size, Work())
-    once = 0.53 if micro else 1.2  # without a search
-    kmac = {"": 41.3, "micro": 14.6}.get(size, 0.0)
-    if steps and size in WORK:
-        first, each = SEARCH_KMAC[size]
-        kmac += first + steps * each
-        work = work._replace(encode_kmac=round((work.encode_kmac or 0) + first + steps * each, 1))
-    return Facts(
-        f"CRDR micro β={beta}" if micro else f"CRDR β={beta}", kind="own", group="This method",
-        colour="#D55E00" if beta == "3.84" and not micro else "",
-        marker=MARKERS.get(":".join(f"{key}={options[key]}" for key in sorted(options)), ""),
-        trained_on=("psnr_db", "lpips_alex"),
-        chroma="4:4:4", tuned_for="PSNR" if beta == "0" else "perceptual quality",
-        memory=Memory(20, 220),
-        typical=(
-            Typical("q", ((0, once + searched), (4, once + searched))),
-            # on an A100 (results/published/complexity.csv)
-            Typical("q", ((0, 0.39), (4, 0.39)), "cuda"),
-        ),
-        published=() if micro else (("CRDR", f"beta={beta}"),),
-        published_version="5000000 steps, Open Images",
-        kmac=0.0 if checkpoint else float(f"{kmac:.4g}"), work=work, budget=micro,
-        training=Training() if checkpoint else TRAINING.get(size, Training()),
-        chosen_on=("kodak", "lpips_squeeze") if micro else None,
-        titled=("beta", "size") if micro else ("beta",),
-    )  # fmt: skip
-
-
-def avif(options: Options) -> Facts:
-    """Return the facts of a speed, which every name has: the slowest needs 4 % fewer bits."""
-    speed = options.get("speed", "4")
-    slowdown = AVIF_SLOWDOWN.get(speed, 1)
-    seconds = tuple((crf, slowdown * at_4) for crf, at_4 in ((18, 5.6), (34, 4.1), (60, 1.2)))
-    return Facts(
-        f"AVIF speed {speed}", kind="standard", colour="#117733",
-        marker="h" if speed == "2" else "^", chroma="4:4:4", tuned_for="SSIM",
-        titled=("speed",), memory=Memory(220, 0, torch=False), typical=(Typical("crf", seconds),),
-    )  # fmt: skip
-
-
-def dirac(options: Options) -> Facts:
-    """Return the facts of so many steps behind a base."""
-    steps = options.get("steps", "")
-    colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
-    return replace(
-        _behind(options, int(steps or 1), "369c239f"),
-        title=f"DIRAC, {steps} step{'s' * (steps != '1')}", colour=colour, marker=marker,
-        published=((f"DIRAC-{steps}", ""),), kmac=round(14.7 + STEP_KMAC * int(steps or 0), 1),
-        titled=("steps",),
-    )  # fmt: skip
-
-
-def hfd(options: Options) -> Facts:
-    """Return the facts of so many steps behind a base."""
-    return replace(
-        _behind(options, int(options.get("steps", 20)), "8c9e9f84"),
-        title="HFD", colour="#E69F00", marker=">", published=(("HFD", ""),), kmac=310.3,
-    )  # fmt: skip
-
-
-def _behind(options: Options, steps: int, fingerprint: str) -> Facts:
-    """Return what decoders that draw share: work and training are known behind ELIC alone."""
-    base, seconds = options.get("base", "elic"), STEP_SECONDS * steps
-    on_cpu = (
-        typical._replace(seconds=tuple((at, each + seconds) for at, each in typical.seconds))
-        for typical in facts_of(parse_codec(base)).typical
-        if typical.device == "cpu"
-    )
-    facts = Facts(
-        kind="learned", group="Trained for realism", trained_on=("psnr_db",),  # of the base
-        typical=(*on_cpu, Typical("", ((0, seconds),))), budget=True,
-    )  # fmt: skip
+def behind_a_base(name: str, options: Options) -> Facts:
+    """Return the facts of a receiver behind a base: its work is known behind ELIC alone."""
+    facts = of_table(name, options)
+    base, steps = options.get("base", "elic"), int(options.get("steps", STEPS[name]))
+    typical = [
+        of._replace(seconds=tuple((at, each + STEP_SECONDS * steps) for at, each in of.seconds))
+        for of in facts_of(parse_codec(base)).typical
+        if of.device == "cpu"
+    ]
+    typical.append(Typical("", ((0, STEP_SECONDS * steps),)))
+    if name == "dirac":
+        facts = replace(facts, kmac=round(facts.kmac + STEP_KMAC * steps, 1))
     if base != "elic":
-        return facts
+        return replace(facts, typical=tuple(typical))
 
-    def with_drawing(of: Work) -> Work:
-        parameters, decode = (of.parameters or 0) + DRAWING_PARAMETERS, of.decode_kmac or 0
+    def with_receiver(of: Work) -> Work:
+        parameters, decode = (of.parameters or 0) + RECEIVER_PARAMETERS, of.decode_kmac or 0
         return Work(parameters, of.encode_kmac, round(decode + steps * STEP_KMAC, 2))
 
-    elic = of_table("elic", {})
-    works = tuple((level, with_drawing(of)) for level, of in elic.works)
-    training = Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}", fingerprint)
-    return replace(facts, work=with_drawing(elic.work), works=works, training=training)
+    elic = of_table(base, {})
+    works = tuple((level, with_receiver(of)) for level, of in elic.works)
+    return replace(facts, typical=tuple(typical), work=with_receiver(elic.work), works=works)
 
 
 def repeat(options: Options) -> Facts:
@@ -201,24 +116,12 @@ def worker(options: Options) -> Facts:
     )  # fmt: skip
 
 
-FACTS: dict[str, Facts | Callable[[Options], Facts]] = {
+FACTS: dict[str, Callable[[Options], Facts]] = {
     **{name: partial(of_table, name) for name in RECORDS if ":" not in name},
-    **{of.__name__: of for of in (ours, avif, dirac, hfd, repeat, worker)},
+    **{name: partial(behind_a_base, name) for name in STEPS},
+    "repeat": repeat,
+    "worker": worker,
 }
 # What the harness asks of a codec before it is imported, by the name of the attribute: of a codec
 # that is not in these tables, its class is asked.
-DECLARED: dict[str, Mapping[str, Any]] = {
-    "facts": FACTS,
-    "shown": {  # variants in the table of systems, where the bare name is not the only one
-        "ours": ("beta=3.84", "beta=0", "beta=3.84:size=micro", "beta=0:size=micro"),
-        "multirealism": ("beta=2.56", "beta=0"),
-        "dirac": ("steps=1", "steps=100"),
-        "pqmim": ("perceptual=1", ""),
-        "compressai": (
-            MSE_PRIOR, MATCHED_PRIOR, *(f"model={model}" for model in ZOO),
-            "metric=ms-ssim:model=bmshj2018-hyperprior",
-        ),
-    },
-    "runs_programs": {"command": True, "worker": True},
-    "unnamed_option": {"worker": "file"},
-}  # fmt: skip
+DECLARED: dict[str, Mapping[str, Any]] = {"facts": FACTS, **_DECLARED}

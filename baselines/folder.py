@@ -9,11 +9,11 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
-from typing import NamedTuple
 from unicodedata import normalize
 
 from baselines.formats.external import read_png, read_webp
 from baselines.published_pictures import (
+    Picture,
     PublishedPictures,
     plain,
     published_pictures,
@@ -30,17 +30,6 @@ SIZES = "sizes.csv"
 COLUMNS = ("image", "setting", "num_bytes")
 MOST_BYTES, MOST_SETTINGS = 1 << 26, 1000  # of the csv
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
-
-
-class SizeLine(NamedTuple):
-    """Line of the csv file."""
-
-    line: int  # in the file, from 1, the header's included
-    image: str
-    setting: float
-    num_bytes: int
-    file: str  # of the reconstruction, below the folder
-    stem: str  # the image without extension
 
 
 class Folder:
@@ -62,13 +51,13 @@ class Folder:
         self.name = name
         self._folder = unpacked_folder(Path(path))
         self._sizes = self._folder / csv
-        self._stated: dict[tuple[str, float], Mapping[str, str]] = {}
         self._published: PublishedPictures | None = None
         if csv != SIZES or self._sizes.exists() or not self._folder.is_dir():
             self._rows = _index(self._sizes)
         else:
-            self._rows = self._of_published(published_pictures(self._folder))
-        self._by_stem: dict[tuple[str, float], list[SizeLine]] = defaultdict(list)
+            self._published, self._sizes = published_pictures(self._folder), self._folder
+            self._rows = {(of.image, of.setting): of for of in self._published.pictures}
+        self._by_stem: dict[tuple[str, float], list[Picture]] = defaultdict(list)
         sizes: dict[float, list[int]] = defaultdict(list)
         for row in self._rows.values():
             self._by_stem[row.stem, row.setting].append(row)
@@ -78,16 +67,6 @@ class Folder:
         rising = sorted(sizes, key=lambda at: sum(sizes[at]) / len(sizes[at]))
         self.sweep = tuple(Setting("setting", value) for value in rising)
         self.accepts = OneOf(self.sweep)
-
-    def _of_published(self, of: PublishedPictures) -> dict[tuple[str, float], SizeLine]:
-        self._published, self._sizes = of, self._folder
-        settings = {point: float(number) for number, point in enumerate(of.points, 1)}
-        rows = {}
-        for it in of.pictures:
-            key = it.image, settings[it.point]
-            rows[key] = SizeLine(0, *key, it.num_bytes, it.file, it.image)
-            self._stated[key] = it.stated
-        return rows
 
     def understood(self, images: Sequence[str]) -> str:
         """Return a sentence on what was found for images of these names; "" with a list."""
@@ -102,8 +81,7 @@ class Folder:
     def stated(self, image: str, setting: Setting) -> Mapping[str, str]:
         """Return what the authors state of a picture: cells of a csv by the names of columns."""
         with suppress(ImageRefused):
-            row = self._line(image, setting)
-            return self._stated.get((row.image, row.setting), {})
+            return self._line(image, setting).stated
         return {}
 
     def describe(self) -> CodecInfo:
@@ -153,7 +131,7 @@ class Folder:
             return bool(self._line(image, setting))
         return False
 
-    def _picture(self, row: SizeLine) -> Path:
+    def _picture(self, row: Picture) -> Path:
         """Return the path of a picture; raise `OSError` for one outside the folder."""
         picture = below(self._folder, row.file)
         if not os.path.lexists(picture):  # its name may be stored in the other form of Unicode
@@ -174,7 +152,7 @@ class Folder:
                             "write a line for each, with its extension"
                         )
 
-    def _line(self, image: str, setting: Setting) -> SizeLine:
+    def _line(self, image: str, setting: Setting) -> Picture:
         image = normalize("NFC", image)
         exact, stem = self._rows.get((image, setting.value)), _without_suffix(image)
         near = self._by_stem.get((plain(stem) if self._published else stem, setting.value), [])
@@ -184,10 +162,10 @@ class Folder:
         raise ImageRefused(f"{self._sizes} has {why} for image {image!r} at {setting}: add it")
 
 
-def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
+def _index(path: Path) -> dict[tuple[str, float], Picture]:
     """Return the lines by image and setting; `Unavailable` without a file, `BadOption` if wrong."""
-    rows: dict[tuple[str, float], SizeLine] = {}
-    first: dict[tuple[str, float], SizeLine] = {}  # by the name without extension
+    rows: dict[tuple[str, float], Picture] = {}
+    first: dict[tuple[str, float], Picture] = {}  # by the name without extension
     try:
         for row in _lines(path):
             image, stem = row.image, row.stem
@@ -206,7 +184,7 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
     return rows
 
 
-def _lines(path: Path) -> Iterator[SizeLine]:
+def _lines(path: Path) -> Iterator[Picture]:
     """Yield the lines below the header, whose columns may be in capitals.
 
     Images are in Unicode's composed form (NFC).
@@ -230,7 +208,7 @@ def _lines(path: Path) -> Iterator[SizeLine]:
             raise BadOption(f"{where}: num_bytes is a whole number above 0, not {num_bytes!r}")
         stem = _without_suffix(image)
         file = cells.get("file") or f"{setting}/{stem}.png"
-        yield SizeLine(number, image, value, int(num_bytes), file, stem)
+        yield Picture(image, value, int(num_bytes), file, stem, number)
 
 
 def _without_suffix(image: str) -> str:

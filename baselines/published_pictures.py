@@ -22,7 +22,7 @@ from benchmark.registry import squeezed
 from benchmark.system.atomic import replacing
 from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import BadFile, open_regular, read_regular, walk
-from benchmark.system.text import Sheet, listed, number_in, parse_sheet
+from benchmark.system.text import Sheet, by_key, listed, number_in, parse_sheet
 from benchmark.system.unpacked import unpack
 
 PICTURES = {".png", ".webp"}
@@ -40,22 +40,23 @@ SIZES = {
 }
 
 
-class PublishedPicture(NamedTuple):
-    """A picture with its size and what its authors state of it."""
+class Picture(NamedTuple):
+    """A reconstruction of an image, with the size that is stated of its stream."""
 
-    file: str  # below the folder
-    image: str  # without extension
-    point: str
+    image: str
+    setting: float
     num_bytes: int
-    stated: Mapping[str, str]  # cells of its line by the names of columns
+    file: str  # below the folder
+    stem: str  # the image without extension
+    line: int = 0  # of sizes.csv, from 1, the header's included; 0: of something else
+    stated: Mapping[str, str] = {}  # cells of a line by the names of columns
 
 
 class PublishedPictures(NamedTuple):
     """Pictures of several operating points, and what was understood of them."""
 
-    folder: Path
-    points: tuple[str, ...]  # lowest mean rate first
-    pictures: tuple[PublishedPicture, ...]
+    points: tuple[str, ...]  # lowest mean rate first: those of the settings 1, 2, ...
+    pictures: tuple[Picture, ...]
     sizes_from: str  # "bpp of metrics.csv"
     left_out: tuple[str, ...]  # points without any size
 
@@ -109,7 +110,7 @@ def published_pictures(folder: Path) -> PublishedPictures:
         if file.suffix.lower() == ".csv" and (of := _of_sheet(folder, file, places, stated)):
             named.append(of)
     beside = _streams_beside(folder, files)
-    kept: list[PublishedPicture] = []
+    kept: dict[tuple[str, str], Picture] = {}  # by image and point
     used = dict.fromkeys(named)
     for place in places:
         size, cells = stated.get(place.file, (None, {}))
@@ -119,19 +120,23 @@ def published_pictures(folder: Path) -> PublishedPictures:
             size, _ = streams[0], used.setdefault("sizes of bitstreams")
         if size is not None:
             num_bytes = size if isinstance(size, int) else _bytes(folder, place, size)
-            kept.append(PublishedPicture(place.file, place.image, place.point, num_bytes, cells))
+            made = Picture(place.image, 0, num_bytes, place.file, place.image, stated=cells)
+            other = kept.setdefault((place.image, place.point), made)
+            if other is not made:
+                both = f"{other.file} and {made.file} are of one image at one point"
+                raise BadOption(f"{folder}: {both}: leave one, or name the folder of one dataset")
     if not kept:
         raise BadOption(
             f"{folder} says no size of its pictures: it needs a csv with image and bpp, num_bytes "
             "or bits, names that end in _0.25bpp, or a bitstream beside each picture"
         )
-    _require_once(folder, kept)
-    sizes: dict[str, list[int]] = defaultdict(list)
-    for picture in kept:
-        sizes[picture.point].append(picture.num_bytes)
+    sizes = by_key((point, picture.num_bytes) for (_, point), picture in kept.items())
     points = tuple(sorted(sizes, key=lambda point: (fmean(sizes[point]), point)))
+    pictures = tuple(
+        picture._replace(setting=1.0 + points.index(point)) for (_, point), picture in kept.items()
+    )
     left_out = tuple(dict.fromkeys(of.point for of in places if of.point not in sizes))
-    return PublishedPictures(folder, points, tuple(kept), listed([*used]), left_out)
+    return PublishedPictures(points, pictures, listed([*used]), left_out)
 
 
 def plain(image: str) -> str:
@@ -264,13 +269,3 @@ def _bytes(folder: Path, place: _Place, bpp: float) -> int:
     except Exception as error:  # whatever Pillow raises is about this file
         raise BadOption(f"{folder / place.file} is no picture: {error}") from error
     return max(1, round(bpp * width * height / 8))
-
-
-def _require_once(folder: Path, pictures: Iterable[PublishedPicture]) -> None:
-    first: dict[tuple[str, str], PublishedPicture] = {}
-    for of in pictures:
-        other = first.setdefault((of.image, of.point), of)
-        if other is not of:
-            both = f"{other.file} and {of.file}"
-            raise BadOption(f"{folder}: {both} are of one image at one point: leave one, or name "
-                            "the folder of one dataset")  # fmt: skip

@@ -2,15 +2,7 @@
 
 from dataclasses import replace
 
-from benchmark.codec import (
-    Codec,
-    CodecInfo,
-    DeclaresSizes,
-    Pixels,
-    Setting,
-    offers,
-    require_options,
-)
+from benchmark.codec import Codec, CodecInfo, Pixels, Setting, require_options
 from benchmark.errors import BadOption
 from benchmark.spec import load_codec, sole_variant
 
@@ -28,7 +20,7 @@ class Repeat:
         if spec.name == self.name:
             raise BadOption(f"base={base}: raise `times` instead")
         self._encoder: Codec = load_codec(spec)
-        if offers(self._encoder, DeclaresSizes):
+        if hasattr(self._encoder, "declared"):
             raise BadOption(f"base={base} has pictures of others, and codes none")
         self._decoder: Codec = load_codec(spec)
         self.sweep: tuple[Setting, ...] = self._encoder.sweep

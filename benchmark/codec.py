@@ -3,17 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import (
-    Any,
-    Literal,
-    NamedTuple,
-    Protocol,
-    TypeGuard,
-    TypeVar,
-    overload,
-    runtime_checkable,
-)
+from typing import Any, Literal, NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +81,8 @@ class Codec(Protocol):
 
     A class may declare more:
 
-    accepts            all settings that `encode` takes (`DeclaresSettings`); others are refused
+    accepts            all settings that `encode` takes, a `Between` or `OneOf`, the sweep's among
+                       them; any other is refused before a run starts
     seed               option of a decoder that draws random numbers: a whole number, by default 0,
                        on which streams do not depend; `bench run --draws` repeats with several
     facts              `benchmark.facts.Facts`: name and colour in figures, memory and time
@@ -104,6 +95,23 @@ class Codec(Protocol):
                        `benchmark.system.settings.PublishedFile`s that `bench fetch` downloads
     unnamed_option     option that may be written without its name: `worker:contenders/hpcm.toml`
     runs_programs      True if its options name programs to run, which stored rows must not start
+
+    And it may do more:
+
+    container_bytes    method of a stream: its bytes that are a file format around the coded image,
+                       such as boxes, signatures and sizes; tables of its quantisation and codes and
+                       the image's own headers are none of these
+    declared           method of an image's name and a setting, of a codec without a program: the
+                       `Declared` picture on disk, with the size that a list states
+    estimated_bits     method: the sum of -log2 p over the symbols of the last stream, None if
+                       unknown; called after `encode`, and not timed
+    in_tiles           method: the same codec, coding every image in small tiles, whose streams its
+                       decoder reads, too; an image for which a GPU's memory is too small
+                       (`OutOfDeviceMemory`, or torch's own error) is coded again by it
+    inside_seconds     of the last call, as a codec in another process measures it there, without
+                       the transfer; None where it does not
+    require_distinct   method of a dataset's images by name: raises `BadOption` if two of them would
+                       get the same declared picture
     """
 
     name: str
@@ -146,38 +154,6 @@ class Declared(NamedTuple):
 
     num_bytes: int
     decoded: Pixels
-
-
-Offered = TypeVar("Offered")
-
-
-def offers(codec: object, kind: type[Offered]) -> TypeGuard[Offered]:
-    """Return whether a codec has all attributes and methods of a protocol of this file.
-
-    `isinstance` says the same, and takes twenty times as long.
-    """
-    return all(hasattr(codec, name) for name in _members(kind))  # type: ignore[arg-type]
-
-
-@cache
-def _members(kind: type[Any]) -> list[str]:
-    return [name for name in {*vars(kind), *kind.__annotations__} if not name.startswith("_")]
-
-
-@runtime_checkable
-class DeclaresSizes(Protocol):
-    """A codec without a program: decoded images on disk, and a list of their streams' sizes."""
-
-    def declared(self, image: str, setting: Setting) -> Declared:
-        """Return the decoded image and the declared stream size of a dataset's image, by name."""
-
-
-@runtime_checkable
-class TakesDataset(Protocol):
-    """A codec that declares sizes and can tell whether two images share a decoded image."""
-
-    def require_distinct(self, images: Sequence[str]) -> None:
-        """Raise `BadOption` if two of a dataset's images would get the same decoded image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,19 +204,7 @@ class OneOf:
         return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
 
 
-class DeclaresSettings(Protocol):
-    """A codec that declares which settings it takes; any other is refused before a run starts."""
-
-    @property
-    def name(self) -> str:
-        """The codec's name."""
-
-    @property
-    def accepts(self) -> Between | OneOf:
-        """All settings that `encode` takes; those of the sweep are among them."""
-
-
-def require_accepted(codec: DeclaresSettings, setting: Setting) -> None:
+def require_accepted(codec: Any, setting: Setting) -> None:
     """Raise `BadOption` for a setting that is not in `codec.accepts`."""
     if setting not in codec.accepts:
         raise BadOption(f"{codec.name} takes {codec.accepts}, not {setting}")
@@ -263,44 +227,3 @@ def require_options(codec: str, **options: tuple[object, range | Sequence[object
             *others, last = filter(None, map(str, allowed))
             known = f"{allowed[0]} to" if isinstance(allowed, range) else f"{', '.join(others)} or"
             raise BadOption(f"{codec}: {name}={value}: it is {known} {last}")
-
-
-@runtime_checkable
-class HasContainer(Protocol):
-    """A codec that knows how many bytes of its streams are a file format around the coded image."""
-
-    def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of a stream that belong to the file format: boxes, signatures, sizes.
-
-        Quantisation tables, code tables and the image's own headers belong to the coded image.
-        """
-
-
-@runtime_checkable
-class TimesItself(Protocol):
-    """A codec that runs in another process and measures there the time of each call."""
-
-    inside_seconds: float | None  # of the last call, without the transfer to and from the process
-
-
-@runtime_checkable
-class EstimatesBits(Protocol):
-    """A codec that knows the probabilities of the symbols that it codes."""
-
-    def estimated_bits(self) -> float | None:
-        """Return the sum of -log2 p over the symbols of the last stream; None if unknown.
-
-        Called after `encode`, and not timed.
-        """
-
-
-@runtime_checkable
-class CodesInTiles(Protocol):
-    """A codec that needs less memory in tiles, with another stream that its decoder also reads.
-
-    If a GPU runs out of memory on an image (`OutOfDeviceMemory`, or torch's own error), the image
-    is coded again in tiles, and its row says so.
-    """
-
-    def in_tiles(self) -> Codec:
-        """Return the same codec, coding every image in small tiles."""

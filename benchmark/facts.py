@@ -64,7 +64,7 @@ class Facts:
 
     A codec class may have an attribute `facts`: a `Facts`, or a static method that takes the
     options as a mapping of texts (defaults left out) and returns the variant's. Those of the
-    project's codecs are in `baselines/facts.py`.
+    project's codecs are in `baselines/facts.toml`.
     """
 
     title: str = ""  # in legends and tables; empty: the codec's name and options

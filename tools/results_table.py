@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 import benchmark
-from baselines.facts import SEARCH_STEPS
+from baselines.crdr import SEARCH_STEPS
 from benchmark.api.rows import source_of
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare

@@ -27,7 +27,6 @@ decoder refuses more, since its work depends on them, and an encoder writes zero
 string of an image so blank that its stream would have fewer bytes.
 """
 
-import math
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import version
@@ -48,7 +47,7 @@ from benchmark.codec import (
 )
 from benchmark.errors import CorruptStream, ImageRefused
 from benchmark.system.machine import package_folder
-from benchmark.system.settings import PublishedFile, chosen_device
+from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,26 +104,9 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
     return ZooStream(quality, width, height, strings)
 
 
-def padded(width: int, height: int) -> tuple[int, int]:
-    """Return both sides padded to multiples of `STEP`."""
-    return -(-width // STEP) * STEP, -(-height // STEP) * STEP
-
-
-def padded_pixels(stream: ZooStream) -> int:
-    """Return the pixels that the networks work on."""
-    return math.prod(padded(stream.width, stream.height))
-
-
 def most_pixels(num_bytes: int) -> int:
     """Return the most pixels that a decoder works on for a stream of `num_bytes`."""
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
-
-
-def require_possible_size(stream: ZooStream, num_bytes: int) -> None:
-    """Raise `CorruptStream` where no image of the claimed size takes so few bytes."""
-    if padded_pixels(stream) > most_pixels(num_bytes):
-        size = f"{stream.width} x {stream.height} pixels in {num_bytes} bytes"
-        raise CorruptStream(f"the stream claims {size}: no image takes so few")
 
 
 def long_enough(stream: ZooStream) -> ZooStream:
@@ -132,18 +114,11 @@ def long_enough(stream: ZooStream) -> ZooStream:
 
     Only blank images take so few bytes; entropy decoders ignore the zeros.
     """
-    lacking = padded_pixels(stream) - most_pixels(sum(map(len, stream.strings)))
+    _, _, wide, high = padding(stream.width, stream.height)
+    lacking = wide * high - most_pixels(sum(map(len, stream.strings)))
     *others, last = stream.strings
     last += bytes(max(0, -(-lacking // PIXELS_PER_BYTE)))
     return stream._replace(strings=(*others, last))
-
-
-def readable_beyond(string: bytes, num_symbols: int) -> bytes:
-    """Append zeros to a string: CompressAI's decoder reads beyond the end of damaged strings.
-
-    It reads at most four bytes a symbol, or fifteen times four bits for an escape.
-    """
-    return string + bytes(15 * len(string) + 4 * num_symbols + STRING_TAIL)
 
 
 class CompressAI:
@@ -158,6 +133,7 @@ class CompressAI:
     name = "compressai"
     packages: ClassVar[tuple[str, ...]] = ("torch", "compressai")
     not_here: ClassVar[Mapping[str, str]] = weight_files.not_here()
+    published_weights = staticmethod(weight_files.published_files)
 
     def __init__(
         self,
@@ -177,11 +153,6 @@ class CompressAI:
         self._paths = [source.path for source in sources.values() if source.path is not None]
         self.sweep = tuple(Setting("quality", quality) for quality in sources)
         self.accepts = OneOf(self.sweep)
-
-    @staticmethod
-    def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
-        """Return the published weight files for these options, for `bench fetch`."""
-        return weight_files.published_files(options)
 
     def describe(self) -> CodecInfo:
         """Return version, call, CompressAI's licence and the sha256 of the weights."""
@@ -233,12 +204,16 @@ class CompressAI:
         stream = unpack(data, self.num_strings)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        require_possible_size(stream, len(data))
-        net: Any = weight_files.network(self._sources[stream.quality])
         _, _, wide, high = padding(stream.width, stream.height)
+        if wide * high > most_pixels(len(data)):
+            size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
+            raise CorruptStream(f"the stream claims {size}: no image takes so few")
+        net: Any = weight_files.network(self._sources[stream.quality])
         factor = int(net.downsampling_factor)
-        symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)
-        strings = [[readable_beyond(string, symbols)] for string in stream.strings]
+        # CompressAI's decoder reads beyond the end of a damaged string, at most four bytes a symbol
+        # or fifteen times four bits for an escape: what it reads there are zeros.
+        beyond = 4 * int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP) + STRING_TAIL
+        strings = [[string + bytes(15 * len(string) + beyond)] for string in stream.strings]
         with inference():
             decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
             levels = inner_levels(decoded, stream.width, stream.height)
@@ -270,7 +245,7 @@ def padding(width: int, height: int) -> tuple[int, int, int, int]:
     >>> padding(451, 64)
     (30, 0, 512, 64)
     """
-    wide, high = padded(width, height)
+    wide, high = (-(-side // STEP) * STEP for side in (width, height))
     return (wide - width) // 2, (high - height) // 2, wide, high
 
 

@@ -79,8 +79,13 @@ def find_sources(
     if weights == "random":
         files = dict.fromkeys(range(1, QUALITIES[model] + 1))
     elif checkpoint:
-        files = find_checkpoints(checkpoint)
-        for path in filter(has_card, files.values()):
+        if QUALITY_MARK in checkpoint:
+            files = those_here(
+                range(1, 100), lambda at: find_checkpoint(checkpoint.replace(QUALITY_MARK, str(at)))
+            )
+        else:
+            files = dict(enumerate(map(find_checkpoint, file_list(checkpoint)), start=1))
+        for path in filter(has_card, filter(None, files.values())):
             require_model(path, model)
     elif weights == "published":
         files = find_published(model, metric)
@@ -191,20 +196,6 @@ def require_model(path: Path, model: str) -> None:
     model_of_card = getattr(card.config, "model", card.architecture)
     if model_of_card != model:
         raise Unavailable(f"{path} holds {model_of_card} by its card, not {model}")
-
-
-def find_checkpoints(pattern: str) -> dict[int, Path]:
-    """Return the state dicts of `pattern` by number, lowest first.
-
-    pattern: files separated by commas, which count from 1, or a file for each `{quality}`. Raises
-    `Unavailable` where there is no such file.
-    """
-    if QUALITY_MARK not in pattern:
-        return dict(enumerate(map(find_checkpoint, file_list(pattern)), start=1))
-    numbers = range(1, 100)
-    return those_here(
-        numbers, lambda number: find_checkpoint(pattern.replace(QUALITY_MARK, str(number)))
-    )
 
 
 _kept: OrderedDict[Hashable, "nn.Module"] = OrderedDict()

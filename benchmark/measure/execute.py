@@ -17,17 +17,12 @@ import numpy as np
 
 from benchmark.codec import (
     Codec,
-    CodesInTiles,
-    DeclaresSizes,
+    Declared,
     Device,
-    EstimatesBits,
-    HasContainer,
     Pixels,
     Setting,
-    TimesItself,
     bits_per_pixel,
     most_stream_bytes,
-    offers,
 )
 from benchmark.datasets.dataset import Source
 from benchmark.measure.cells import Enter, Failed, failed_by, ignore_stages
@@ -71,7 +66,7 @@ def execute(
     device: Device = "cpu",
 ) -> Coded | Failed:
     """Code an image; `decoder` has never encoded: only bytes cross over. device: the codec's."""
-    if offers(encoder, DeclaresSizes):
+    if hasattr(encoder, "declared"):
         enter("decode")
         return _declared(encoder, image, pixels, setting)
     own_copy = pixels.copy()  # a codec that writes into its input must not change the reference
@@ -96,21 +91,20 @@ def execute(
     try:
         decoded = decoder.decode(stream)
         finished = perf_counter()
-        container = decoder.container_bytes(stream) if offers(decoder, HasContainer) else None
+        container = decoder.container_bytes(stream) if hasattr(decoder, "container_bytes") else None
     except (Exception, GeneratorExit) as error:
         return failed_by(decoder, "decode", error)
     if wrong := _mismatch(decoded, pixels):
         return Failed("verify", wrong)
     seconds = (encoded - started, finished - resumed)
-    codecs = (encoder, decoder)
-    inside = [codec.inside_seconds if offers(codec, TimesItself) else None for codec in codecs]
+    inside = [getattr(codec, "inside_seconds", None) for codec in (encoder, decoder)]
     return Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1], estimated)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:
     """Return what the encoder estimates of its last stream; None for what is no number of bits."""
     with suppress(Exception, GeneratorExit):  # foreign code
-        bits = encoder.estimated_bits() if offers(encoder, EstimatesBits) else None
+        bits = encoder.estimated_bits() if hasattr(encoder, "estimated_bits") else None
         if bits is not None and 0 <= (number := float(bits)) < math.inf:
             return number
     return None
@@ -129,7 +123,7 @@ def execute_within_memory(
     outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
     if not isinstance(outcome, Failed) or outcome.lacked != "device":
         return outcome, False
-    if not offers(encoder, CodesInTiles):
+    if not hasattr(encoder, "in_tiles"):
         return outcome, False
     give_memory_back()
     try:
@@ -149,8 +143,9 @@ def decode_again(
 ) -> Pixels | Failed:
     """Decode a kept stream again, or read the reconstruction of a declared size."""
     try:
-        if offers(decoder, DeclaresSizes):
-            return decoder.declared(image, setting).decoded
+        if hasattr(decoder, "declared"):
+            declared: Declared = decoder.declared(image, setting)
+            return declared.decoded
         if stream is None:
             return Failed("load", "its stream was not kept")
         return decoder.decode(stream)
@@ -199,9 +194,9 @@ def give_memory_back() -> None:
         torch.cuda.empty_cache()
 
 
-def _declared(codec: DeclaresSizes, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:
+def _declared(codec: Any, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:
     try:
-        declared = codec.declared(image, setting)
+        declared: Declared = codec.declared(image, setting)
     except (Exception, GeneratorExit) as error:
         return failed_by(codec, "decode", error)
     if wrong := _mismatch(declared.decoded, pixels):

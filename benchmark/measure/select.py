@@ -20,7 +20,6 @@ from benchmark.codec import (
     CodecInfo,
     OneOf,
     Setting,
-    TakesDataset,
 )
 from benchmark.datasets.dataset import (
     Dataset,
@@ -353,7 +352,7 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     kept, skipped = list[Contender](), list(selection.skipped)
     for contender in selection.contenders:
         spec = contender.spec
-        if issubclass(codec_class(spec), TakesDataset):
+        if hasattr(codec_class(spec), "require_distinct"):
             load_codec(spec).require_distinct([image.file.name for image in images])
         if reason := lacking(contender, images):
             skipped.append(Absent(spec.text, reason))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting, offers
+from benchmark.codec import Codec, Pixels, Setting
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
 from benchmark.facts import work_of
@@ -159,7 +159,7 @@ class Workbench:
     def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:
             encoder = load_codec(spec)
-            codes = not offers(encoder, DeclaresSizes)
+            codes = not hasattr(encoder, "declared")
             self._codecs[spec] = (encoder, load_codec(spec) if codes else encoder)
         return self._codecs[spec]
 
@@ -174,7 +174,7 @@ class Workbench:
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.
         key = cell.codec, cell.setting
-        if key in self._warm or isinstance(encoder, Recorded) or offers(encoder, DeclaresSizes):
+        if key in self._warm or isinstance(encoder, Recorded) or hasattr(encoder, "declared"):
             return
         self._warm.add(key)
         with suppress(Exception):  # what fails here fails, and is recorded, in the cell itself

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from baselines.folder import Folder
-from benchmark.codec import DeclaresSizes, Pixels, Setting
+from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.spec import load_codec, parse_codec
 from support.files.image_files import png
@@ -43,7 +43,6 @@ def hific(tmp_path, photo):
 
 def test_sizes_and_pictures_are_those_on_disk(hific, photo):
     codec = Folder(path=str(hific))
-    assert isinstance(codec, DeclaresSizes)
     declared = codec.declared("kodim01.png", HIGH)
     assert declared.num_bytes == 9000
     assert np.array_equal(declared.decoded, photo)

@@ -56,7 +56,7 @@ def test_a_new_codec_with_its_facts_is_one_file_and_its_line_in_the_registry(tmp
 def test_facts_of_files_of_users_and_of_wrong_options_are_the_defaults(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text("raise SystemExit('a file that rows name was run')")
-    for text in (f"{mine}:Mine", "ours:effort=9", "dirac:base=nothing", "dirac:steps=few"):
+    for text in (f"{mine}:Mine", "dirac:base=nothing", "dirac:steps=few"):
         assert facts_of(parse_codec(text)).title == ""
     assert facts_of(parse_codec(f"dirac:steps=2:base={mine}\\:Mine")).kind == "learned"
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from baselines.facts import SEARCH_STEPS
+from baselines.crdr import SEARCH_STEPS
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.facts import facts_of

@@ -17,7 +17,6 @@ from baselines.neural.network_codec import NetworkCodec, released, wait_without_
 from benchmark.codec import (
     Between,
     CodecInfo,
-    EstimatesBits,
     OneOf,
     Pixels,
     Setting,
@@ -111,8 +110,7 @@ class DrawingCodec(NetworkCodec):
 
     def estimated_bits(self) -> float | None:
         """Return the bits of the base's last stream by its symbols' probabilities, if it says."""
-        base = self._base.codec
-        return base.estimated_bits() if isinstance(base, EstimatesBits) else None
+        return getattr(self._base.codec, "estimated_bits", lambda: None)()
 
     def decode(self, data: bytes) -> Pixels:
         """Return the picture sampled behind the base's; raises what the base does for bad bytes."""

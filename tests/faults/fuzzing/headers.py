@@ -105,10 +105,7 @@ def zoo_header(folder: Path) -> Target:
     """The container of CompressAI's networks, with one string and with two."""
 
     def parse(data: bytes) -> int:
-        stream = zoo.unpack(data[1:], 1 + data[0] % 2 if data else 1)
-        zoo.require_possible_size(stream, len(data))
-        if zoo.padded_pixels(stream) > zoo.most_pixels(len(data)):
-            raise AssertionError("more pixels than its bytes allow")
+        zoo.unpack(data[1:], 1 + data[0] % 2 if data else 1)
         return 0
 
     return Target(parse)

@@ -4,6 +4,7 @@ Streams that claim more than a few thousand pixels are parsed and not decoded; t
 may ask for is bounded by `tests/faults/strangers/test_streams.py`.
 """
 
+import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -43,7 +44,8 @@ def hyperprior(folder: Path) -> Target:
     quality = codec.encode(noise(1, 1), codec.sweep[0])[:1]
 
     def claimed(data: bytes) -> int:
-        return zoo.padded_pixels(zoo.unpack(data, 2))
+        stream = zoo.unpack(data, 2)
+        return math.prod(zoo.padding(stream.width, stream.height)[2:])
 
     def mend(data: bytes) -> bytes:
         return quality + data[1:]  # the quality, of which there is one
