@@ -7,16 +7,14 @@ and rates, times the image's influence on each (the infinitesimal jackknife).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from benchmark.answer import Absent
-from benchmark.check.equivalence import Claims
 from benchmark.check.pairing import VariantPair
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
@@ -26,28 +24,15 @@ from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.summary import Point, Summary, curves, excluded
 
 Kind = Literal["BD-rate", "BD-metric", "limit"]
-Verdict = Literal[
-    "regressed", "missed", "nothing measured", "undecided", "not worse", "improved", "equivalent",
-    "met", "not comparable",
-]  # fmt: skip
-
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 SIDES = "the reference", "what is checked"
 WIDE = 1.25  # times the bits of a point: it is worse without any curve
-HIDDEN = {"percent", "unit", "beyond", "nothing"}  # of a finding, in its record
 STEP = 1e-4  # of the range of a curve: for derivatives
 
 
-class WorstImage(NamedTuple):
-    """An image and its change in percent; positive is worse."""
-
-    image: str
-    percent: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Finding:
-    """A codec variant's change in a metric, and the verdict on it, once judged."""
+class Change:
+    """A codec variant's change in a metric, image by image."""
 
     label: str  # of the codec variant
     metric: str  # in the registry; of a limit also a column of seconds
@@ -65,58 +50,33 @@ class Finding:
     nothing: str = ""  # why no image has a number
     inferred: bool = False  # not computed on both sides: the pixels of all images are equal
 
-    verdict: Verdict = "nothing measured"
-    why: str = ""  # a sentence; empty where the numbers say it
-    margin_percent: float | None = None
-    change_percent: float | None = None  # the mean
-    lower_percent: float | None = None  # each bound holds at the confidence, this metric alone
-    upper_percent: float | None = None
-    deviation_percent: float | None = None  # of single images
-    change: float | None = None  # for BD-metrics: in units of the metric, sign as measured
-    p: Claims | None = None  # corrected
-    images_needed: int | None = None  # of an undecided one
-    worst: tuple[WorstImage, ...] = ()
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """The finding as JSON values, images as their number."""
-        names = (of.name for of in fields(self) if of.name not in HIDDEN)
-        of = {name: getattr(self, name) for name in names}
-        lists = {
-            name: [each._asdict() for each in of[name]] for name in ("worst", "unknown", "left_out")
-        }
-        return of | lists | {"images": len(self.images), "p": self.p and self.p._asdict()}
-
-
-def changes(pair: VariantPair, name: str) -> Finding:
+def changes(pair: VariantPair, name: str) -> Change:
     """Return the change of a metric, by its name in the registry, on every image of a pair."""
     metric = Metric.named(name)
     of_set = name in DISTRIBUTION_METRICS
     kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
-    empty = Finding(pair.label, name, metric.axis_label, kind)
+    empty, sides = Change(pair.label, name, metric.axis_label, kind), (pair.reference, pair.test)
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
-        sides = [side.summary.points for side in (pair.reference, pair.test)]
-        known = [all(_values(point, metric) == point.images for point in side) for side in sides]
-        result = _with_level(empty, metric, sides[0]) if known[0] else empty
+        known = [all(_values(of, metric) == of.images for of in side.points) for side in sides]
+        result = _with_level(empty, metric, pair.reference.points) if known[0] else empty
         nought = np.zeros(len(pair.images))
         return replace(result, images=pair.images, percent=nought, inferred=not all(known))
     if not metric.by_image:
         return replace(empty, nothing=f"{metric.label} gives no influence of an image")
     points = []
-    for side, whose in zip((pair.reference, pair.test), SIDES, strict=True):
-        points.append(curves(side.summary, metric).get(side.label, []))
+    for side, whose in zip(sides, SIDES, strict=True):
+        points.append(curves(side, metric).get(side.points[0].label, []))
         if not points[-1]:
-            why = why_no_curve(side.summary, metric)
-            return replace(empty, nothing=f"{whose}: {why}")
+            return replace(empty, nothing=f"{whose}: {why_no_curve(side, metric)}")
     result = _with_level(empty, metric, points[0])
     if kind == "BD-metric" and not result.level:
-        why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
+        why = f"the mean value of {points[0][0].label} is 0, so changes have no percentage"
         return replace(empty, nothing=why)
     return (_of_set if of_set else _of_images)(result, metric, pair, points)
 
 
 def _values(point: Point, metric: Metric) -> int:
-    """Count the images of a point that have a value."""
     mean = point.means[metric.column]
     return mean.images + mean.infinite
 
@@ -131,8 +91,7 @@ def why_no_curve(summary: Summary, metric: Metric) -> str:
     return next((why for _, why in excluded(summary, metric)), "no value")
 
 
-def _with_level(empty: Finding, metric: Metric, points: Sequence[Point]) -> Finding:
-    """Return the same with the mean of the reference's values over settings and images."""
+def _with_level(empty: Change, metric: Metric, points: Sequence[Point]) -> Change:
     if empty.kind == "BD-rate":
         return empty
     values = [point.means[metric.column].value for point in points]
@@ -142,15 +101,14 @@ def _with_level(empty: Finding, metric: Metric, points: Sequence[Point]) -> Find
 
 
 def _of_images(
-    empty: Finding, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
-) -> Finding:
+    empty: Change, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
+) -> Change:
     before, after = (rd.image_curves(side, metric) for side in points)
     delta, scale = rd.bd_rate, 1.0
     if empty.level is not None:
         delta, scale = rd.bd_quality, -100 / empty.level
     numbers: dict[str, float] = {}
-    kinds = ("below", "above", "", "left out")
-    without: dict[str, list[Absent]] = {kind: [] for kind in kinds}
+    without: dict[str, list[Absent]] = {kind: [] for kind in ("below", "above", "", "left out")}
     doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.equal:
@@ -165,15 +123,14 @@ def _of_images(
             itself = delta(before[image], before[image], any_overlap=True)
             kind = "left out" if itself.value is None else _wholly(before[image], new)
             without[kind].append(Absent(name, result.why))
-    below = [image.what for image in without["below"]]
     nothing = ""
-    if not (numbers or below or without["above"]):
+    if not (numbers or without["below"] or without["above"]):
         nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
     return replace(
         empty,
         images=tuple(numbers),
         percent=np.array(list(numbers.values()), np.float64),
-        out_of_reach=tuple(sorted(below)),
+        out_of_reach=tuple(image.what for image in without["below"]),
         beyond=tuple(image.what for image in without["above"]),
         unknown=tuple(without[""]),
         left_out=tuple(without["left out"]),
@@ -208,34 +165,35 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
 
 
 def _of_set(
-    empty: Finding, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
-) -> Finding:
+    empty: Change, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
+) -> Change:
     values = np.stack([p.image_values[metric.column] for side in points for p in side])
     finite = np.isfinite(values).all(axis=0)
     images = tuple(np.array(pair.images, object)[finite].tolist())
-    curves, influences = zip(*(_set_curve(side, metric, finite) for side in points), strict=True)
-    delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
-    result = delta(*curves)
+    sides = [_set_curve(side, metric, finite) for side in points]
+    at, influences = (np.concatenate(of, axis=1) for of in zip(*sides, strict=True))
+    first = sides[0][0].shape[1]
+
+    def delta(at: Float64Array) -> rd.Delta:
+        both = Curve(*at[:, :first]), Curve(*at[:, first:])
+        return rd.bd_quality(*both, any_overlap=True, anchor_name=SIDES[0])
+
+    result = delta(at)
     if result.value is None:
-        where = _wholly(*curves)
-        below = images if where == "below" else ()
-        unknown = () if where else tuple(Absent(image, result.why) for image in images)
-        return replace(
-            empty,
-            out_of_reach=below,
-            beyond=images if where == "above" else (),
-            unknown=unknown,
-            nothing="" if where else result.why,
-        )
-    change = np.full(len(images), result.value)
-    for place, influence in enumerate(influences):
-
-        def of_side(curve: Curve, place: int = place) -> float:
-            shifted = delta(*curves[:place], curve, *curves[place + 1 :])
-            return result.number if shifted.value is None else shifted.value
-
-        change += _derivatives(of_side, curves[place], "bpp") @ influence.bpp
-        change += _derivatives(of_side, curves[place], "quality") @ influence.quality
+        match _wholly(Curve(*at[:, :first]), Curve(*at[:, first:])):
+            case "below":
+                return replace(empty, out_of_reach=images)
+            case "above":
+                return replace(empty, beyond=images)
+        unknown = tuple(Absent(image, result.why) for image in images)
+        return replace(empty, unknown=unknown, nothing=result.why)
+    change, steps = np.full(len(images), result.value), STEP * np.ptp(at, axis=1)
+    for place in np.ndindex(at.shape):
+        shift = np.zeros_like(at)
+        shift[place] = step = steps[place[0]] or STEP
+        ends = [delta(at + side * shift).value for side in (-1, 1)]
+        below, above = (result.value if end is None else end for end in ends)
+        change += (above - below) / (2 * step) * influences[place]
     assert empty.level is not None
     percent = -100 / empty.level * change
     if metric.scale == "decades":  # influences to first order
@@ -245,8 +203,10 @@ def _of_set(
     return replace(empty, images=images, percent=percent, doubtful=doubtful)
 
 
-def _set_curve(points: Sequence[Point], metric: Metric, finite: BoolArray) -> tuple[Curve, Curve]:
-    """Return the curve of a set, and each image's influence on its points, (points, images)."""
+def _set_curve(
+    points: Sequence[Point], metric: Metric, finite: BoolArray
+) -> tuple[Float64Array, Float64Array]:
+    """Return rates and qualities of a set, (2, points), and influences, (2, points, images)."""
     values = np.array([point.image_values[metric.column][finite] for point in points])
     rates = np.array([point.image_bpp[finite] for point in points])
     means = values.mean(axis=1)
@@ -256,19 +216,5 @@ def _set_curve(points: Sequence[Point], metric: Metric, finite: BoolArray) -> tu
     slope = np.full(len(means), 1.0 if metric.better == "higher" else -1.0)
     if metric.scale == "decades":
         slope /= means * math.log(10)
-    influences = Curve(rates - bpp[:, None], slope[:, None] * influence)
-    return Curve(bpp, rd.qualities(means, metric)), influences
-
-
-def _derivatives(
-    value: Callable[[Curve], float], curve: Curve, of: Literal["bpp", "quality"]
-) -> Float64Array:
-    coordinates: Float64Array = getattr(curve, of)
-    step = STEP * float(np.ptp(coordinates) or 1.0)
-    result = np.empty(len(coordinates))
-    for place, shift in enumerate(step * np.eye(len(coordinates))):
-        below, above = (
-            value(curve._replace(**{of: coordinates + sign * shift})) for sign in (-1, 1)
-        )
-        result[place] = (above - below) / (2 * step)
-    return result
+    influences = np.stack([rates - bpp[:, None], slope[:, None] * influence])
+    return np.stack([bpp, rd.qualities(means, metric)]), influences

@@ -12,7 +12,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
@@ -101,23 +100,19 @@ def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
     return np.concatenate(result)
 
 
-class Claims(NamedTuple):
-    """The p-values of four claims about the mean change; a larger change is worse."""
+def claims(tests: MeanTests, margin: float) -> dict[str, float]:
+    """Return the uncorrected p-values of four claims about the mean change of the first sample.
 
-    worse: float  # above the margin
-    equal: float  # inside
-    better: float  # below minus the margin
-    not_worse: float  # below the margin
-
-
-def claims(tests: MeanTests, margin: float) -> Claims:
-    """Return the uncorrected p-values of the first sample; `margin` is positive."""
-    return Claims(
-        float(tests.p_above(margin)[0]),
-        float(max(tests.p_below(margin)[0], tests.p_above(-margin)[0])),
-        float(tests.p_below(-margin)[0]),
-        float(tests.p_below(margin)[0]),
-    )
+    It is worse: above the margin, which is positive; equal: inside; better: below minus the margin;
+    not_worse: below the margin.
+    """
+    not_worse = float(tests.p_below(margin)[0])
+    return {
+        "worse": float(tests.p_above(margin)[0]),
+        "equal": max(not_worse, float(tests.p_above(-margin)[0])),
+        "better": float(tests.p_below(-margin)[0]),
+        "not_worse": not_worse,
+    }
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,26 +4,39 @@ A state is worse where `bench check` would say that it has regressed against the
 it; all states, metrics and variants are one family for Holm's correction.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark.answer import Answer, Column, with_interval
-from benchmark.check.changes import Finding, changes
+from benchmark.check.changes import Change, changes
 from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up, without_weights
-from benchmark.check.text import ERRORS
-from benchmark.check.verdict import CONFIDENCE, judge
+from benchmark.check.text import VERDICTS
+from benchmark.check.verdict import CONFIDENCE, Finding, judge
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.stored import specs_in
+from benchmark.show import sections
+from benchmark.show.figures import texts
+from benchmark.show.figures.style import (
+    BAR_POINTS,
+    MARKER_POINTS,
+    SPARE_COLOURS,
+    SPARE_MARKERS,
+    figure_style,
+)
+from benchmark.show.table import Table
 from benchmark.system.text import counted
 
+States = Sequence[tuple[int, RowSet]]  # numbers of checkpoints, and rows by the name of each
 STEP = re.compile(r"(?:^|[-_])(\d+)(?:\.[A-Za-z]\w*)*$")  # "36000" of ours-36000.safetensors
 NOTE = f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
 ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # of names in records, and of findings
+EDGE = 0.97  # of the axes: where a state has its cross that has no change
 
 
 def _with_ends(name: str, record: Mapping[str, Any]) -> str | None:
@@ -40,22 +53,6 @@ COLUMNS = (
     Column("beside it", partial(_with_ends, "best_change_percent"), str),
     Column("verdict"),
 )
-
-
-class State(NamedTuple):
-    """A checkpoint with its rows, of one codec's variants."""
-
-    name: str  # "ours-36000"
-    number: int  # of a training's step, or the state's own
-    rows: RowSet
-
-
-class Beside(NamedTuple):
-    """A state beside the first and beside the best before it, under one metric."""
-
-    state: State
-    others: tuple[State, State]
-    findings: tuple[Finding, Finding]
 
 
 def in_order(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
@@ -77,7 +74,7 @@ def in_order(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
     return sorted(zip(names, numbers, checkpoints, strict=True), key=lambda of: of[1])
 
 
-def history_of(states: Sequence[State], metrics: Sequence[str], margin: str = "") -> Answer:
+def history_of(states: States, metrics: Sequence[str], margin: str = "") -> Answer:
     """Return a record for each state after the first, variant and metric, in the order given.
 
     It has the changes beside the first, then those beside the best before it, in percent, and the
@@ -85,70 +82,70 @@ def history_of(states: Sequence[State], metrics: Sequence[str], margin: str = ""
     registry. Raises `UsageError` for a margin that is none, and where no variant has two states.
     """
     margins, notes = parse_margins(margin), dict[str, None]()
-    of_states = {state.name: [*map(without_weights, specs_in(state.rows.rows))] for state in states}
-    beside: list[Beside] = []
-    for variant in dict.fromkeys(spec for specs in of_states.values() for spec in specs):
-        own = [state for state in states if variant in of_states[state.name]]
-        notes |= {f"{of.name} has no {variant.text}": None for of in states if of not in own}
+    variants = [{*map(without_weights, specs_in(rows.rows))} for _, rows in states]
+    compared: list[tuple[dict[str, Any], Change, Change]] = []
+    for variant in dict.fromkeys(spec for of_state in variants for spec in sorted(of_state)):
+        own = [of for of, has in zip(states, variants, strict=True) if variant in has]
+        for (_, rows), has in zip(states, variants, strict=True):
+            if variant not in has:
+                notes[f"{rows.name} has no {variant.text}"] = None
         for metric in metrics:
-            beside += _beside(own, variant.text, metric, notes)
-    if not beside:
+            compared += _compared(own, variant.text, metric, notes)
+    if not compared:
         why = f": {next(iter(notes))}" if len(states) > 1 and notes else ""
         raise UsageError(f"a history needs two states of a codec variant: name checkpoints{why}")
-    beside.sort(key=lambda of: states.index(of.state))
-    judged = (judge([of.findings[at] for of in beside], margins, CONFIDENCE) for at in (0, 1))
-    both = zip(beside, *judged, strict=True)
-    records = [_record(of.state, of.others, findings) for of, *findings in both]
+    names = [rows.name for _, rows in states]
+    compared.sort(key=lambda of: names.index(of[0]["state"]))
+    named, first, best = zip(*compared, strict=True)
+    judged = (judge(changes, margins, CONFIDENCE) for changes in (first, best))
+    records = [of | _numbers(*both) for of, *both in zip(named, *judged, strict=True)]
     worse = any(of["verdict"] == "regressed" for of in records)
     summary, title = "\n".join([NOTE, *notes]), headline(records)
     return Answer(records, COLUMNS, summary, code=int(worse), title=title)
 
 
-def _beside(
-    states: Sequence[State], variant: str, metric: str, notes: dict[str, None]
-) -> Iterator[Beside]:
-    """Yield each state with the first, the best before it, and the changes of its images."""
-    best = states[0]
-    for state in states[1:]:
+def _compared(
+    states: States, variant: str, metric: str, notes: dict[str, None]
+) -> Iterator[tuple[dict[str, Any], Change, Change]]:
+    """Yield names of each state, its change beside the first, and beside the best before it."""
+    (first_number, first), best = states[0], states[0][1]
+    for number, rows in states[1:]:
         try:
-            first, pair = (_paired(of, state, variant, metric) for of in (states[0], best))
+            of_first, of_best = (_paired(of, rows, variant, metric) for of in (first, best))
         except NotComparable as why:
-            notes[f"{state.name}: {why}"] = None
+            notes[f"{rows.name}: {why}"] = None
             continue
-        change = changes(pair, metric)
-        yield Beside(state, (states[0], best), (changes(first, metric), change))
+        change = changes(of_best, metric)
+        names = {
+            "number": number, "state": rows.name, "first": first.name,
+            "first_number": first_number, "best": best.name,
+        }  # fmt: skip
+        yield names, changes(of_first, metric), change
         # Nothing that comes later can be told from a state that has no curves of its own.
         if len(change.percent):
             better = change.percent.mean() < 0 and not change.unknown
         else:
-            itself = pair._replace(reference=pair.test, equal=())
+            itself = of_best._replace(reference=of_best.test, equal=())
             better = len(changes(itself, metric).percent) > 0
-        best = state if better and not change.out_of_reach else best
+        best = rows if better and not change.out_of_reach else best
 
 
-def _paired(before: State, after: State, variant: str, metric: str) -> VariantPair:
-    first, second = (of.rows._replace(name=of.name) for of in (before, after))
-    (pair,), _ = pair_up(first, second, [metric], variant, common=True, allow_few=True)
+def _paired(before: RowSet, after: RowSet, variant: str, metric: str) -> VariantPair:
+    (pair,), _ = pair_up(before, after, [metric], variant, common=True, allow_few=True)
     return pair
 
 
-def _record(
-    state: State, others: tuple[State, State], findings: Sequence[Finding]
-) -> dict[str, Any]:
+def _numbers(first: Finding, best: Finding) -> dict[str, Any]:
     changed = {
-        f"{side}_change_percent{end}": (
-            None if of.out_of_reach else getattr(of, f"{name}_percent")
-        )
-        for side, of in zip(("first", "best"), findings, strict=True)
+        f"{side}_change_percent{end}": None if of["out_of_reach"] else of[f"{name}_percent"]
+        for side, of in (("first", first), ("best", best))
         for end, name in ENDS.items()
-    }  # fmt: skip
-    (first, best), judged = others, findings[1]
+    }
+    worst = best["worst"][0]["image"] if best["worst"] else None
     return {
-        "number": state.number, "state": state.name, "codec": judged.label,
-        "metric": judged.metric, "by": judged.kind, "images": len(judged.images),
-        "first": first.name, "first_number": first.number, "best": best.name, **changed,
-        "worst_image": judged.worst[0].image if judged.worst else None,
-        "verdict": judged.verdict, "why": judged.why,
+        "codec": best["label"], "metric": best["metric"], "by": best["kind"],
+        "images": best["images"], **changed, "worst_image": worst, "verdict": best["verdict"],
+        "why": best["why"],
     }  # fmt: skip
 
 
@@ -156,7 +153,7 @@ def headline(records: Sequence[Mapping[str, Any]]) -> str:
     """Return one line: the first state that is worse than the best before it, or that none is."""
     worse = next((of for of in records if of["verdict"] == "regressed"), None)
     if worse is None:
-        without = [of["why"] for of in records if of["verdict"] in ERRORS]
+        without = [of["why"] for of in records if VERDICTS[of["verdict"]][0]]
         if not without:
             return "no state is worse than one before"
         lacking = f"{len(without)} of {counted(len(records), 'comparison')} without verdict"
@@ -166,3 +163,61 @@ def headline(records: Sequence[Mapping[str, Any]]) -> str:
     how = f"{amount} ({worse['by']}), image {worse['worst_image']}" if amount else worse["why"]
     metric = Metric.named(worse["metric"]).label.removesuffix(" (dB)")
     return f"regressed at {worse['state']}: {named}{metric} {how}, beside {worse['best']}"
+
+
+def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str) -> texts.Drawing:
+    """Draw the changes of states beside the first; a cross is on those that are worse."""
+    import seaborn as sns
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    names = [*dict.fromkeys(of["metric"] for of in records)]
+    variants = [*dict.fromkeys(of["codec"] for of in records)]
+    handles: dict[str, Line2D] = {}
+    with figure_style():
+        figure, every_axes, width = texts.panel_figure(len(names))
+        for axes, name in zip(every_axes, names, strict=True):
+            axes.axhline(0, color="black", linewidth=BAR_POINTS)
+            for place, variant in enumerate(variants):
+                own = [of for of in records if (of["codec"], of["metric"]) == (variant, name)]
+                known = [of for of in own if of["first_change_percent"] is not None]
+                steps = [of["number"] for of in known]
+                colour = SPARE_COLOURS[place % len(SPARE_COLOURS)]
+                (handles[variant],) = axes.plot(
+                    [own[0]["first_number"], *steps],
+                    [0, *(of["first_change_percent"] for of in known)],
+                    color=colour, marker=SPARE_MARKERS[place % len(SPARE_MARKERS)],
+                    markersize=MARKER_POINTS, label=variant,
+                )  # fmt: skip
+                low, high = (
+                    [of[f"first_change_percent_{end}"] or math.nan for of in known]
+                    for end in ("low", "high")
+                )
+                axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+                for of in own:
+                    if of["verdict"] == "regressed":
+                        at = of["first_change_percent"]
+                        where = axes.get_xaxis_transform() if at is None else axes.transData
+                        y = EDGE if at is None else at
+                        axes.plot(of["number"], y, "x", transform=where, color="red", markersize=9)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            axes.margins(x=0.06, y=0.1)
+            axes.set(xlabel="Step", ylabel="Change (%)")
+            texts.title(axes, sections.metric_names([Metric.named(name)]), width / len(names))
+            sns.despine(ax=axes)
+        marks = [*handles.values()]
+        if any(of["verdict"] == "regressed" for of in records):
+            label = "worse than the best before it"
+            marks.append(Line2D([], [], linestyle="", marker="x", color="red", label=label))
+        texts.add_legend(figure, marks)
+    states = len({of["state"] for of in records} | {of["first"] for of in records})
+    images = max(of["images"] for of in records)
+    caption = sections.brief(
+        f"Changes of {counted(states, 'state')} of {codec} on {dataset} "
+        f"({counted(images, 'image')}) beside the first, by "
+        f"{sections.metric_names(map(Metric.named, names))}: bits at equal quality where it is in "
+        "dB, else the value at equal rate; positive is worse.",
+        "Bands: bounds of 95 % confidence.",
+    )
+    return texts.Drawing(figure, caption, [*records], Table.of(COLUMNS, records).filled())

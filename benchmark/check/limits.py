@@ -17,12 +17,12 @@ import polars as pl
 from polars import col
 
 from benchmark.check.changes import why_no_curve
-from benchmark.check.pairing import Side
 from benchmark.compare.rank import RATE, Target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
 from benchmark.rows.schema import metric_names
+from benchmark.rows.summary import Summary
 from benchmark.system.text import counted, number_in
 
 PERCENT = {"bd_rate": 1.0, "bd_metric": 1.0}  # margins by default
@@ -37,26 +37,18 @@ UNITS = {"ms": 1e-3, "s": 1.0}
 ALONE = col("timing").fill_null(False) & ~col("recorded").fill_null(False)
 
 
-class Margin(NamedTuple):
-    """The greatest change of a mean that still counts as equal."""
-
-    value: float
-    percent: bool
-
-
-def parse_margins(text: str) -> dict[str, Margin]:
+def parse_margins(text: str) -> dict[str, tuple[float, str]]:
     """Return margins by key, the defaults where the text has none; raise `UsageError`.
 
     Keys are `bd_rate` (metrics judged by rate), `bd_metric` (by their own value), or one metric by
-    name, which takes precedence. Percent is of the reference's; a plain number is in the metric's
-    units.
+    name, which takes precedence. A margin is a number and "%", of the reference's, or "", in the
+    metric's units.
 
-    >>> parse_margins("bd_rate=2%,lpips_alex=0.002")["lpips"]
-    Margin(value=0.002, percent=False)
-    >>> parse_margins("")["bd_rate"]
-    Margin(value=1.0, percent=True)
+    >>> margins = parse_margins("bd_rate=2%,lpips_alex=0.002")
+    >>> margins["bd_rate"], margins["bd_metric"], margins["lpips"]
+    ((2.0, '%'), (1.0, '%'), (0.002, ''))
     """
-    margins = {key: Margin(value, percent=True) for key, value in PERCENT.items()}
+    margins = {key: (value, "%") for key, value in PERCENT.items()}
     known = (*PERCENT, *METRICS, *DISTRIBUTION_METRICS)
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, amount = part.partition("=")
@@ -65,13 +57,13 @@ def parse_margins(text: str) -> dict[str, Margin]:
         key = key if key in PERCENT else metric_called(key.strip())
         if key not in known and not is_brought(key):
             raise UnknownName("margin", key, known)
-        percent = amount.endswith("%")
+        unit = "%" if amount.endswith("%") else ""
         value = number_in(amount.removesuffix("%"))
         if not (0 < value < math.inf):
             raise UsageError(f"--margin {part!r}: a margin is a positive number, or percent")
-        if not percent and key in PERCENT:
+        if not unit and key in PERCENT:
             raise UsageError(f"--margin {part!r}: {key} is in percent; write {key}={amount}%")
-        margins[key] = Margin(value, percent)
+        margins[key] = value, unit
     return margins
 
 
@@ -84,13 +76,13 @@ class Limit(NamedTuple):
     value: float  # in the metric's units, or seconds
     bpp: float | None  # None for seconds
 
-    def kept_by(self, side: Side) -> tuple[bool | None, str]:
-        """Return whether the rows of a codec variant keep it, and a sentence.
+    def kept_by(self, summary: Summary, rows: pl.DataFrame) -> tuple[bool | None, str]:
+        """Return whether a codec variant, by its summary and rows, keeps it, and a sentence.
 
         None where nothing was measured, the sentence then says why; else it has the value, which
         keeps the limit if it is the limit itself.
         """
-        value, words = _seconds(self, side.rows) if self.bpp is None else _at_rate(self, side)
+        value, words = _seconds(self, rows) if self.bpp is None else _at_rate(self, summary)
         if value is None:
             return None, words
         return (value >= self.value if self.least else value <= self.value), f"it is {words}"
@@ -131,15 +123,15 @@ def _parsed(text: str) -> Limit:
     return Limit(f"{what} {words} {unit}", SECONDS[what], least, number * UNITS[unit], None)
 
 
-def _at_rate(limit: Limit, side: Side) -> tuple[float | None, str]:
+def _at_rate(limit: Limit, summary: Summary) -> tuple[float | None, str]:
     metric, target = Metric.named(limit.metric), Target(RATE, limit.bpp or 0.0)
     if metric.of_sets and not metric.by_image:
         return None, f"{metric.label} has no value at a rate"
-    (of,) = rank_at(side.summary, target, [metric], "set" if metric.of_sets else "image")
+    (of,) = rank_at(summary, target, [metric], "set" if metric.of_sets else "image")
     if not (of.short or of.values):
-        return None, why_no_curve(side.summary, metric)
+        return None, why_no_curve(summary, metric)
     if of.short or metric.column not in of.values:
-        count, rate = counted(len(of.short) or side.summary.images, "image"), f"{limit.bpp:g} bpp"
+        count, rate = counted(len(of.short) or summary.images, "image"), f"{limit.bpp:g} bpp"
         return None, f"the curves of {count} do not reach {rate}: measure more settings"
     value, interval = of.values[metric.column]
     return value, f"{value:.4g}" + (

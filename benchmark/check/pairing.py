@@ -40,23 +40,14 @@ class RowSet(NamedTuple):
     rows: pl.DataFrame  # all columns of `rows.schema`, one row per cell
 
 
-class Side(NamedTuple):
-    """The rows of one codec variant of a pair, by setting and image."""
-
-    label: str
-    version: str
-    rows: pl.DataFrame  # one per cell of the pair
-    summary: Summary
-
-
 class VariantPair(NamedTuple):
     """A codec variant and its counterpart in the reference, at the same images and settings."""
 
     label: str  # of the codec that is checked, without its weights
-    reference: Side
-    test: Side
+    reference: Summary
+    test: Summary
+    rows: pl.DataFrame  # of the codec that is checked, one per cell
     images: tuple[str, ...]  # names; image i of the summaries is images[i]
-    settings: tuple[Setting, ...]
     # Images whose pixels and numbers of bytes are the same on both sides at every setting. Of them,
     # every metric of the pixels is the same, measured or not.
     equal: tuple[str, ...] = ()
@@ -158,34 +149,33 @@ def _pair(
     allow_few: bool,
 ) -> VariantPair:
     of_sets = [name for name in metrics if name in DISTRIBUTION_METRICS]
-    names, labels = [of.name for of in sets], [*map(_label, specs)]
     tables = [_cells(of, spec) for of, spec in zip(sets, specs, strict=True)]
     of_images = [name for name in metrics if name not in DISTRIBUTION_METRICS]
+    names = [of.name for of in sets]
     protocols = present_protocols(of_sets) | _protocols(names, tables, of_images)
     images = {key: name for of in reversed(tables) for key, name in _images(of)}
-    settings, keys = _shared(names, labels, tables, images, common)
+    settings, keys = _shared(names, [*map(_label, specs)], tables, images, common)
     sides = []
-    for of, label, table in zip(sets, labels, tables, strict=True):
+    for of, table in zip(sets, tables, strict=True):
         kept = [at in settings and key in keys for at, key in _keys(table)]
         rows = table.filter(pl.Series(kept)).sort(CELL)
         if of_sets:
             rows = with_distribution_metrics(rows, of.folder, of_sets, allow_few=allow_few).table
-        summary = summarise(rows, protocols)
-        sides.append(Side(label, summary.points[0].edition.version, rows, summary))
-    pixels, sizes = (
-        [side.rows[name].cast(pl.String) for side in sides]
-        for name in ("decoded_sha256", "num_bytes")
-    )
+        sides.append(rows)
+    summaries = [summarise(rows, protocols) for rows in sides]
     # Images with other pixels or bytes at any setting, or unknown ones
+    pixels, sizes = (
+        [rows[name].cast(pl.String) for rows in sides] for name in ("decoded_sha256", "num_bytes")
+    )
     same = ((pixels[0] == pixels[1]) & (sizes[0] == sizes[1])).fill_null(False)
-    other = {key for _, key in _keys(sides[0].rows.filter(~same))}
+    other = {key for _, key in _keys(sides[0].filter(~same))}
     ordered = sorted(keys)  # as `summarise` numbers them
     return VariantPair(
         _label(without_weights(specs[1])),
-        sides[0],
+        summaries[0],
+        summaries[1],
         sides[1],
         tuple(images[key] for key in ordered),
-        tuple(sorted(settings)),
         tuple(images[key] for key in ordered if key not in other),
     )
 

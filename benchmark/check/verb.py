@@ -2,8 +2,8 @@
 
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,7 @@ from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.check.history import State
-    from benchmark.check.verdict import Check
+    from benchmark.check.pairing import RowSet
     from benchmark.measure.record import Outcome
     from benchmark.measure.select import Matrix
 
@@ -94,35 +93,36 @@ def check(
         )
     if rows and (request.points or request.limit):
         raise UsageError("two sets of rows are compared whole: leave out --points and --limit")
-    compare = partial(
-        verdict.check, metrics=request.metrics, margin=margin, confidence=confidence,
-        require=require, common=common, allow_few=allow_few,
-    )  # fmt: skip
-
-    def checked() -> "Check":
-        if rows:
-            both = row_sets.two_row_sets(rows[0], rows[1], dataset)
-            return compare(*both, codec=codec, reference_codec=reference_codec)
-        folders = row_sets.dataset_folders(against)
+    with _errors_without_verdict():
         try:
-            with output.interruptible():
-                both = measure_candidate(
-                    codec, request, folders, partial(_run, verbose), checkpoint=checkpoint,
-                    reference_codec=reference_codec, require=require, common=common,
-                )  # fmt: skip
+            if rows:
+                both = row_sets.two_row_sets(rows[0], rows[1], dataset)
+            else:
+                folders = row_sets.dataset_folders(against)
+                with output.interruptible():
+                    both = measure_candidate(
+                        codec, request, folders, partial(_run, verbose), checkpoint=checkpoint,
+                        reference_codec=reference_codec, require=require, common=common,
+                    )  # fmt: skip
+            # What was measured was chosen: rows have labels, not its specs.
+            done = verdict.check(
+                *both, request.metrics, codec=codec if rows else "",
+                reference_codec=reference_codec if rows else "", margin=margin,
+                confidence=confidence, require=require, common=common, allow_few=allow_few,
+            )  # fmt: skip
         except NotComparable as why:
-            return verdict.Check(codec, against, "not comparable", str(why), confidence)
-        # Codecs were chosen above: rows have labels, not the specs of what was measured.
-        return compare(*both)
-
-    try:
-        done = checked()
-        files: dict[Path | None, Callable[[Check], str]] = {
-            markdown: text.check_markdown, junit: text.junit_xml,
-        }  # fmt: skip
-        for path, content in files.items():
+            done = text.answer(codec, against, "not comparable", str(why), confidence)
+        for path, content in ((markdown, text.check_markdown), (junit, text.junit_xml)):
             if path is not None:
                 write_files(path.parent, {path.name: content(done)}, what="verdict")
+    return done
+
+
+@contextmanager
+def _errors_without_verdict() -> Iterator[None]:
+    """Turn errors but those of the request into `NoVerdict`."""
+    try:
+        yield
     except (UsageError, Unavailable):
         raise
     except Exception as error:
@@ -130,7 +130,6 @@ def check(
             raise
         known = isinstance(error, BenchError)
         raise NoVerdict(str(error) if known else traceback.format_exc()) from error
-    return text.answer(done)
 
 
 def _run(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
@@ -171,8 +170,7 @@ def history(
       bench history runs/night/milestones/*.safetensors --codec ours
       bench history a.pth b.pth --codec compressai:model=mbt2018
     """
-    from benchmark.check.history import history_of, in_order
-    from benchmark.check.history_figure import draw_history
+    from benchmark.check.history import draw_history, history_of, in_order
     from benchmark.show.paper.results import PaperFigure, write_figure
 
     refuse_several("--codec", codec)
@@ -182,16 +180,16 @@ def history(
     if len(checkpoints) < 2:
         raise UsageError("a history needs two checkpoints: name those of a training")
     with output.interruptible():
-        states = [_measured(*of, request, codec) for of in in_order(checkpoints)]
+        ordered = in_order(checkpoints)
+        states = [(number, _measured(name, of, request, codec)) for name, number, of in ordered]
         made = history_of(states, request.metrics, margin)
-        drawing = draw_history(made.records, codec, states[0].rows.folder.name)
+        drawing = draw_history(made.records, codec, states[0][1].folder.name)
         files = write_figure("history", PaperFigure(drawing), out or results / "history", command)
     return made._replace(files=files)
 
 
-def _measured(name: str, number: int, weights: str, request: Request, codec: str) -> "State":
+def _measured(name: str, weights: str, request: Request, codec: str) -> "RowSet":
     """Measure a checkpoint, unless that was done before."""
-    from benchmark.check.history import State
     from benchmark.check.pairing import RowSet, with_weights
     from benchmark.commands.outcome import run_with_progress
     from benchmark.spec import parse_codec
@@ -200,7 +198,7 @@ def _measured(name: str, number: int, weights: str, request: Request, codec: str
     outcome = run_with_progress(replace(request, codecs=(spec.text,)))
     if failures := outcome.failures:
         output.say([f"{name}: {counted(len(failures), 'cell')} failed: {failures[0].reason}"])
-    return State(name, number, RowSet(name, outcome.matrix.store.folder, outcome.rows))
+    return RowSet(name, outcome.matrix.store.folder, outcome.rows)
 
 
 baseline = Verbs("""Save and list named references for `bench check`.

@@ -307,12 +307,11 @@ def test_seconds_are_those_of_the_slowest_setting_of_rows_timed_alone():
         row("jpeg", q, image, timing=True, encode_seconds=s)
         for q, image, s in ((10, "a", 0.01), (10, "b", 0.02), (90, "a", 0.03), (90, "b", 0.05))
     ]
-    of = SimpleNamespace(rows=table_of(rows))
     for limit, kept in (("encode at most 40 ms", True), ("encode <= 0.039 s", False)):
         (asked,) = parse_limits([limit])
-        assert asked.kept_by(of) == (kept, "it is 40 ms at quality=90")
-    of = SimpleNamespace(rows=table_of([*rows, row("jpeg", 20, "a")]))
-    assert asked.kept_by(of) == (None, "1 row without `--timing`")
+        assert asked.kept_by(None, table_of(rows)) == (kept, "it is 40 ms at quality=90")
+    untimed = table_of([*rows, row("jpeg", 20, "a")])
+    assert asked.kept_by(None, untimed) == (None, "1 row without `--timing`")
 
 
 def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):

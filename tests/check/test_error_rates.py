@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.check.changes import Finding
+from benchmark.check.changes import Change
 from benchmark.check.equivalence import MeanTests, holm
 from benchmark.check.limits import parse_margins
 from benchmark.check.verdict import judge
@@ -65,9 +65,9 @@ def test_each_verdict_is_given_as_often_as_the_experiments_say(row):
     for _ in range(sets):
         percent = float(effect) + 1.5 * OF_TABLE[shape](random, int(images))
         names = tuple(map(str, range(len(percent))))
-        of = Finding("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
+        of = Change("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
         (finding,) = judge([of], parse_margins("bd_rate=1%"), 0.95)
-        counts[finding.verdict] += 1
+        counts[finding["verdict"]] += 1
     order = ("regressed", "undecided", "not worse", "equivalent", "improved")
     for verdict, share in zip(order, shares.split(" | "), strict=True):
         said = float(share) / 100

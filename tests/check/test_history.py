@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.check.history import State, headline, history_of, in_order
-from benchmark.check.history_figure import draw_history
+from benchmark.check.history import draw_history, headline, history_of, in_order
 from benchmark.check.pairing import RowSet
 from benchmark.check.verdict import check
 from benchmark.errors import UsageError
@@ -60,22 +59,25 @@ def rows_of_state(number, codec="ours", variant=None, **columns):
     ]  # fmt: skip
 
 
+def state(number, name, rows):
+    return number, RowSet(name, Path("nowhere"), table(rows))
+
+
 def states():
-    rows = [RowSet("x", Path("nowhere"), table(rows_of_state(n))) for n in range(len(GAINS))]
-    return [State(f"step {n}00", 100 * n, of) for n, of in enumerate(rows)]
+    return [state(100 * n, f"step {n}00", rows_of_state(n)) for n in range(len(GAINS))]
 
 
 def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
-    result, of_name = history_of(states(), ["psnr"]), {of.name: of.rows for of in states()}
+    result, of_name = history_of(states(), ["psnr"]), {of.name: of for _, of in states()}
     records = result.records
     assert [of["state"] for of in records] == [f"step {n}00" for n in range(1, 6)]
     assert [of["first"] for of in records] == ["step 000"] * 5
     assert [of["best"] for of in records] == [f"step {n}00" for n in (0, 1, 2, 2, 4)]
     for of in records:
         for side in ("first", "best"):
-            alone = check(of_name[of[side]], of_name[of["state"]], ["psnr"]).findings[0]
+            alone = check(of_name[of[side]], of_name[of["state"]], ["psnr"]).records[0]
             ends = [of[f"{side}_change_percent{end}"] for end in ("", "_low", "_high")]
-            assert ends == [alone.change_percent, alone.lower_percent, alone.upper_percent]
+            assert ends == [alone[f"{name}_percent"] for name in ("change", "lower", "upper")]
     assert [of["verdict"] == "regressed" for of in records] == [False, False, True, False, False]
     low, high = (records[2][f"best_change_percent_{end}"] for end in ("low", "high"))
     assert low < 100 * (2 ** (0.9 / 6) - 1) < high
@@ -87,7 +89,7 @@ def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
 def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     rows = [{**one, "psnr_db": one["psnr_db"] - 40} for one in rows_of_state(3)]
     far = states()
-    far[3] = far[3]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
+    far[3] = state(300, "step 300", rows)
     result = history_of(far, ["psnr"])
     assert result.title == (
         "regressed at step 300: PSNR on 8 images (image-0, ...) it never reaches the reference's "
@@ -102,7 +104,7 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
 def changed(number, change, images=IMAGES):
     """A state whose rows of some images are changed."""
     rows = [one | change(one) for one in rows_of_state(number) if one["image"] in images]
-    return states()[number]._replace(rows=RowSet("x", Path("nowhere"), table(rows)))
+    return state(100 * number, f"step {number}00", rows)
 
 
 @pytest.mark.parametrize("metric", ["psnr", "lpips"])
@@ -137,14 +139,12 @@ def test_a_change_that_is_not_decided_is_said():
 def test_a_variant_is_compared_where_it_has_two_states():
     """Rows of two variants, measured at different times, are states of neither together."""
     one, other = (
-        State(
-            name, number, RowSet("x", Path("nowhere"), table(rows_of_state(number, "ours", name)))
-        )
+        state(number, name, rows_of_state(number, "ours", name))
         for number, name in enumerate(("beta=0", "beta=1"))
     )
     with pytest.raises(UsageError, match="needs two states of a codec variant"):
         history_of([one, other], ["psnr"])
-    again = State("again", 2, one.rows._replace(rows=table(rows_of_state(3, "ours", "beta=0"))))
+    again = state(2, "again", rows_of_state(3, "ours", "beta=0"))
     result = history_of([one, other, again], ["psnr"])
     assert [(of["state"], of["codec"]) for of in result.records] == [("again", "ours:beta=0")]
     assert set(result.summary.splitlines()[1:]) == {
