@@ -9,17 +9,17 @@ difference are kept. Ratios are averaged geometrically; nothing is interpolated.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from statistics import fmean
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from benchmark.answer import Absent, Answer, Column, with_interval
 from benchmark.codec import Float64Array, Int64Array, Setting
-from benchmark.compare.interval import Interval, draws_interval, image_draws
+from benchmark.compare.interval import draws_interval, image_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, overview_columns, remedies
 from benchmark.option import AGAINST, CODEC, COMPARED, MANNER, opt
@@ -93,7 +93,8 @@ def match(
             for side in ("codec", "against")
         ]
         return Answer(pairs, columns, f"{subject}.", facts=facts)
-    has = {name: 1 for of in matched for name, mean in of.averages.items() if mean.pairs}
+    columns = [*(Metric.named(name).column for name in every), *TIMED]
+    has = {name: 1 for name in columns if any(_of(each.record, name, "_pairs") for each in matched)}
     wanted = [of.column for of in shown] if others else [by.column, *overview_columns(has)]
     absent = [
         Absent(of.label, "no values", f"{stored.summary.again} --metrics {name}")
@@ -104,10 +105,10 @@ def match(
         why = "no pair was timed alone on one machine"
         absent.append(Absent("times", why, "bench run --timing"))
     absent += stored.summary.not_shown
-    averaged = [name for name in has if name != "bytes" and name in (*wanted, *TIMED)]
+    averaged = [name for name in has if name in (*wanted, *TIMED)]
     texts = dict.fromkeys(f"{text}." for of in matched for text in of.caveats)
     return Answer(
-        [of.for_machines() for of in matched],
+        [{**of.record, "caveat": "; ".join(of.caveats)} for of in matched],
         _columns(averaged, shown, stored.summary.bundled),
         " ".join((f"{subject}; ratios are of codec to against.", *texts)),
         absent,
@@ -138,19 +139,28 @@ def _columns(
         Column("unmatched", unmatched, str),
     ]
     for name in ("bytes", *names):
-        start = name.removesuffix("_per_megapixel")
-        columns.append(Column(labels[name], partial(_average, start), str))
+        columns.append(Column(labels[name], partial(_average, name), str))
     return columns
 
 
+def _of(record: Mapping[str, Any], name: str, end: str = "") -> Any:
+    """Return what a record has of an average, whether that is a ratio or a difference."""
+    of_kinds = (record.get(f"{_start(name)}_{kind}{end}") for kind in get_args(Kind))
+    return next((value for value in of_kinds if value is not None), None)
+
+
+def _start(name: str) -> str:
+    """Return how the columns of an average begin: seconds are in pairs of the same image."""
+    return name.removesuffix("_per_megapixel")
+
+
 def _average(name: str, record: Mapping[str, Any]) -> str | None:
-    """Return the text of an average, that of the bytes with its interval."""
     if name == "bytes":
         return with_interval(record, "bytes_ratio", ".3f")
-    ratio, difference = (record.get(f"{name}_{kind}") for kind in ("ratio", "difference"))
-    if ratio is not None:
-        return f"{ratio:.3f}"
-    return None if difference is None else f"{difference:+z.3f}"
+    value = _of(record, name)
+    if value is None:
+        return None
+    return f"{value:.3f}" if f"{_start(name)}_ratio" in record else f"{value:+z.3f}"
 
 
 class Tolerance(NamedTuple):
@@ -169,59 +179,19 @@ class Streams(NamedTuple):
     label: str
     image: Int64Array  # the same number for the same image in all codecs
     settings: tuple[Setting, ...]
-    bpp: Float64Array
-    # by metric column, as figures have them, and of TIMED; NaN for none
+    # of "bytes" (bits per pixel), metric columns (as figures have them) and TIMED; NaN for none
     values: Mapping[str, Float64Array]
 
 
-class Average(NamedTuple):
-    """The mean over pairs of a ratio or difference, the first codec's to the second's."""
-
-    kind: Kind
-    value: float | None  # None without pairs
-    interval: Interval | None  # over images; None for less than two
-    pairs: int  # that have it
-    bias: float = 0.0  # what the pairs' difference in the metric is worth, of a ratio its logarithm
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Match:
+class Match(NamedTuple):
     """Two codec variants compared over their pairs of streams."""
 
     first: Streams
     second: Streams
     pairs: Int64Array  # (pairs, 2): places in `first` and in `second`
-    images: int  # that both codecs have streams of
-    averages: Mapping[str, Average]  # of "bytes", metric columns and TIMED
+    record: dict[str, Any]  # counts and averages, JSON values only
+    bias: float  # what the pairs' difference in the metric is worth in the logarithm of the bytes
     caveats: tuple[str, ...] = ()
-
-    @property
-    def matched_images(self) -> int:
-        """The number of images with a pair."""
-        return len(np.unique(self.first.image[self.pairs[:, 0]]))
-
-    @property
-    def unmatched(self) -> tuple[int, int]:
-        """The numbers of streams of either codec that are in no pair."""
-        return len(self.first.bpp) - len(self.pairs), len(self.second.bpp) - len(self.pairs)
-
-    def for_machines(self) -> dict[str, Any]:
-        """Return counts and averages as one flat record, JSON values only."""
-        record: dict[str, Any] = {
-            "codec": self.first.label,
-            "against": self.second.label,
-            "images": self.images,
-            "images_without_match": self.images - self.matched_images,
-            "pairs": len(self.pairs),
-            "codec_streams_without_match": self.unmatched[0],
-            "against_streams_without_match": self.unmatched[1],
-        }
-        for name, average in self.averages.items():
-            low, high = average.interval or (None, None)
-            column = f"{name.removesuffix('_per_megapixel')}_{average.kind}"
-            record |= {column: average.value, f"{column}_low": low, f"{column}_high": high}
-            record[f"{column}_pairs"] = average.pairs
-        return {**record, "caveat": "; ".join(self.caveats)}
 
     def pair_records(self, image_names: Mapping[int, str]) -> list[dict[str, Any]]:
         """Return a record of each pair: both streams' settings, rates and values."""
@@ -231,9 +201,9 @@ class Match:
             sides = ("codec", self.first, first), ("against", self.second, second)
             for side, streams, place in sides:
                 record |= {side: streams.label, f"{side}_setting": str(streams.settings[place])}
-                for name, values in {"bpp": streams.bpp, **streams.values}.items():
-                    value = float(values[place])
-                    record[f"{side}_{name}"] = value if math.isfinite(value) else None
+                for name, values in streams.values.items():
+                    value, column = float(values[place]), "bpp" if name == "bytes" else name
+                    record[f"{side}_{column}"] = value if math.isfinite(value) else None
             records.append(record)
         return records
 
@@ -278,25 +248,25 @@ def matches(
         for label in own.labels:
             points = [point for point in own.points if point.label == label]
             side.append((streams_of(points, by, metrics), points[0].edition))
-        if not any(len(streams.bpp) for streams, _ in side):
+        if not any(len(streams.image) for streams, _ in side):
             why = remedies([name], again=summary.again)
             raise UsageError(f"{asked} has no finite {by.label} to match: {why}")
         sides.append(side)
     compared = []
     for (first, one_side), (second, other_side) in product(*sides):
         if first.label != second.label:
-            pairs = match_streams(first, second, by, tolerance, metrics)
-            worth = math.expm1(abs(pairs.averages["bytes"].bias))
+            result = match_streams(first, second, by, tolerance, metrics)
+            worth = math.expm1(abs(result.bias))
             if worth > MOST_BIAS:
-                kind, value, *_ = pairs.averages[by.column]
-                ratio = f"{100 * (value or 0) - 100:+z.3g} %"
+                value = _of(result.record, by.column) or 0.0
+                ratio = f"{100 * value - 100:+z.3g} %"
                 raise UsageError(
                     f"the pairs of {first.label} and {second.label} differ in {by.axis_label} by "
-                    f"{ratio if kind == 'ratio' else f'{value:+z.3g}'} in the mean, worth "
+                    f"{f'{value:+z.3g}' if by.better == 'higher' else ratio} in the mean, worth "
                     f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: give a "
                     "smaller --tolerance"
                 )
-            compared.append(replace(pairs, caveats=caveats(one_side, other_side)))
+            compared.append(result._replace(caveats=caveats(one_side, other_side)))
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return compared
@@ -317,9 +287,8 @@ def bias(
     """
     rises = spreads = 0.0
     for streams in (first, second):
-        y = streams.bpp if other == "bytes" else streams.values[other]
         with np.errstate(divide="ignore", invalid="ignore"):
-            y = np.log(y) if kind == "ratio" else y
+            y = np.log(streams.values[other]) if kind == "ratio" else streams.values[other]
         has = np.isfinite(y)
         _, number = np.unique(streams.image[has], return_inverse=True)
         counts = np.bincount(number)
@@ -338,21 +307,20 @@ def bias(
 
 def streams_of(points: Sequence[Point], by: Metric, others: Sequence[Metric]) -> Streams:
     """Return the streams of points of a codec variant that have a finite value of `by`."""
-    values: dict[str, Float64Array] = {}
+    values = dict[str, Float64Array]()
     for metric in (by, *others):
         own = [value for p in points for value in p.image_values[metric.column].tolist()]
         values[metric.column] = np.array([metric.plotted(value) for value in own])
     values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
     image = np.concatenate([point.image_ids for point in points])
-    bpp = np.concatenate([point.image_bpp for point in points])
-    order = np.lexsort((bpp, image))
+    values["bytes"] = np.concatenate([point.image_bpp for point in points])
+    order = np.lexsort((values["bytes"], image))
     order = order[np.isfinite(values[by.column][order])]
     settings = [point.setting for point in points for _ in point.image_ids]
     return Streams(
         points[0].label,
         image[order],
         tuple(settings[place] for place in order.tolist()),
-        bpp[order],
         {name: of_streams[order] for name, of_streams in values.items()},
     )
 
@@ -369,17 +337,25 @@ def match_streams(
     pairs = matched_pairs(first, second, by.column, tolerance)
     mine, other = pairs.T
     image = first.image[mine]
-    averages = {}
-    differences = {metric.column for metric in others if metric.better == "higher"}
+    images = len(np.intersect1d(first.image, second.image))
+    record: dict[str, Any] = {
+        "codec": first.label,
+        "against": second.label,
+        "images": images,
+        "images_without_match": images - len(np.unique(image)),
+        "pairs": len(pairs),
+        "codec_streams_without_match": len(first.image) - len(pairs),
+        "against_streams_without_match": len(second.image) - len(pairs),
+    }
+    differences, worth = {metric.column for metric in others if metric.better == "higher"}, {}
     for name in ("bytes", *(metric.column for metric in others), *TIMED):
         kind: Kind = "difference" if name in differences else "ratio"
-        worth = 0.0 if name == by.column else bias(first, second, pairs, by.column, name, kind)
-        of_first, of_second = (
-            (side.bpp if name == "bytes" else side.values[name])[places]
-            for side, places in ((first, mine), (second, other))
-        )
-        averages[name] = _averaged(kind, of_first, of_second, image, worth)
-    return Match(first, second, pairs, len(np.intersect1d(first.image, second.image)), averages)
+        with_bias = name != by.column
+        worth[name] = bias(first, second, pairs, by.column, name, kind) if with_bias else 0.0
+        of_pairs = first.values[name][mine], second.values[name][other]
+        averages = _averaged(kind, *of_pairs, image, worth[name])
+        record |= {f"{_start(name)}_{kind}{end}": value for end, value in averages.items()}
+    return Match(first, second, pairs, record, worth["bytes"])
 
 
 def matched_pairs(first: Streams, second: Streams, column: str, tolerance: Tolerance) -> Int64Array:
@@ -417,22 +393,24 @@ def _error(value: float, other: float, tolerance: Tolerance) -> float:
 
 def _averaged(
     kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array, bias: float
-) -> Average:
-    """Average over pairs that have a finite comparison; an image's pairs are resampled together."""
+) -> dict[str, Any]:
+    """Return mean, interval and number of the pairs that have a finite comparison, by column's end.
+
+    An image's pairs are resampled together.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         compared = np.log(values / others) if kind == "ratio" else values - others
     has = np.isfinite(compared)
+    result = {"": None, "_low": None, "_high": None, "_pairs": int(has.sum())}
     if not has.any():
-        return Average(kind, None, None, 0)
+        return result
+    shown = math.exp if kind == "ratio" else float
     _, number = np.unique(image[has], return_inverse=True)
     sums, counts = np.bincount(number, compared[has]), np.bincount(number)
-    mean, interval = float(sums.sum() / counts.sum()), None
+    mean = float(sums.sum() / counts.sum())
     if len(sums) > 1:
         draws = image_draws(len(sums))
         influenced = mean + len(sums) * (sums - mean * counts) / counts.sum()
         low, high = draws_interval((draws @ sums) / (draws @ counts), influenced)
-        interval = Interval(low - max(bias, 0.0), high - min(bias, 0.0))
-    if kind == "ratio":
-        mean = math.exp(mean)
-        interval = interval and Interval(*map(math.exp, interval))
-    return Average(kind, mean, interval, int(has.sum()), bias)
+        result |= {"_low": shown(low - max(bias, 0.0)), "_high": shown(high - min(bias, 0.0))}
+    return result | {"": shown(mean)}
