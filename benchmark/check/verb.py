@@ -173,7 +173,7 @@ def history(
     """
     from benchmark.check.history import history_of, in_order
     from benchmark.check.history_figure import draw_history
-    from benchmark.show.paper.results import PaperFigure, write_figure
+    from benchmark.show.figures.texts import write_figure
 
     refuse_several("--codec", codec)
     for path in checkpoints:
@@ -185,7 +185,7 @@ def history(
         states = [_measured(*of, request, codec) for of in in_order(checkpoints)]
         made = history_of(states, request.metrics, margin)
         drawing = draw_history(made.records, codec, states[0].rows.folder.name)
-        files = write_figure("history", PaperFigure(drawing), out or results / "history", command)
+        files = write_figure("history", drawing, out or results / "history", command)
     return made._replace(files=files)
 
 

@@ -2,22 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
-from benchmark.compare.experiment import Experiment, rates_in
+from benchmark.compare.experiment import Experiment, Rates, rates_in
 from benchmark.compare.pictures import generation_curves, nearest_to
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.option import COMPARED, ORIGIN, opt, some
+from benchmark.option import COMPARED, opt, some
 from benchmark.rows.schema import metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
@@ -32,23 +31,16 @@ from benchmark.show.figures.picture_sheet import draw_generations
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
-from benchmark.show.figures.texts import Drawing, few_images
-from benchmark.show.paper.crops import crops_of, draw_crops, draw_maps
+from benchmark.show.figures.texts import Drawing, PaperFigure, few_images
+from benchmark.show.paper.crops import crops, maps
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
-from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets, named_in
 from benchmark.system.text import range_text
 
 RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
-Rates = Annotated[tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", many="listed")]
-Parts = Annotated[  # what a figure of parts of photographs is about
-    Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
-]
 COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed")
-BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
-DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
 
 
 def rd(of: Experiment) -> PaperFigure:
@@ -267,7 +259,7 @@ def realism_plots(
 
 
 def generations(
-    of: Annotated[Experiment, some("results dataset codecs metrics verified_only")],
+    of: Annotated[Experiment, some("results dataset codecs metrics")],
     bpp: Rates = (),
 ) -> PaperFigure:
     """Draw metrics against generation, of pictures that were coded again and again.
@@ -282,8 +274,6 @@ def generations(
     rows = store.generations()
     if not rows.height:
         raise UsageError(f"{name} has no rows of generations: `bench run --generations 5`")
-    if of.verified_only:
-        raise UsageError("--verified-only leaves nothing: no row of generations is verified")
     once = result.table.select([name for name in rows.columns if name in result.table.columns])
     every = rows_of_codecs(pl.concat(alike([once, rows])), of.codecs)
     metrics = [*map(Metric.named, metric_names(of.metrics or METRICS["generations"]))]
@@ -296,47 +286,6 @@ def generations(
     names = short_names(labels, {}) | by_label(look().label, labels)
     drawing = draw_generations(curves, metrics, styles(labels), names, profile(name).title)
     return PaperFigure(drawing, () if drawing else ("no generations: no metric has a value",))
-
-
-def crops(
-    of: Parts,
-    bpp: Rates = (),
-    box: Annotated[str, BOX] = "",
-    data_dir: Annotated[Path | None, DATA_DIR] = None,
-    crops: Sequence[Mapping[str, Any]] = (),
-) -> PaperFigure:
-    """Draw one part of a photograph as codecs have it at about one rate.
-
-    By default it is the part that the codecs disagree on most, of the photograph on which the
-    metric differs most; --images and --box, or `crops` of FILE, choose others. The metric is below
-    each part.
-
-    Examples:
-      bench figures crops --dataset sample --images chelsea --bpp 0.2
-      bench figures crops --images kodim15 --box 120,80,192,128
-    """
-    results = PaperResults(of.results, data_dir, of.verified_only)
-    return draw_crops(results, of, rates_in(bpp), crops_of(crops, box, of.images))
-
-
-def maps(
-    of: Parts,
-    bpp: Rates = (),
-    box: Annotated[str, BOX] = "",
-    data_dir: Annotated[Path | None, DATA_DIR] = None,
-    crops: Sequence[Mapping[str, Any]] = (),
-) -> PaperFigure:
-    """Draw one part of a photograph as codecs have it, and a map of where each is worse.
-
-    The map is of the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. By default the part
-    is where the maps of all but the worst codec differ most.
-
-    Examples:
-      bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
-      bench figures maps --metrics psnr_y --width column
-    """
-    results = PaperResults(of.results, data_dir, of.verified_only)
-    return draw_maps(results, of, rates_in(bpp), crops_of(crops, box, of.images))
 
 
 FIGURES: Mapping[str, Callable[..., PaperFigure]] = {
