@@ -171,7 +171,7 @@ def history(
       bench history a.pth b.pth --codec compressai:model=mbt2018
     """
     from benchmark.check.history import draw_history, history_of, in_order
-    from benchmark.show.paper.results import PaperFigure, write_figure
+    from benchmark.show.figures.texts import write_figure
 
     refuse_several("--codec", codec)
     for path in checkpoints:
@@ -184,7 +184,7 @@ def history(
         states = [(number, _measured(name, of, request, codec)) for name, number, of in ordered]
         made = history_of(states, request.metrics, margin)
         drawing = draw_history(made.records, codec, states[0][1].folder.name)
-        files = write_figure("history", PaperFigure(drawing), out or results / "history", command)
+        files = write_figure("history", drawing, out or results / "history", command)
     return made._replace(files=files)
 
 

@@ -18,8 +18,8 @@ from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
 from benchmark.registry import USUAL_METRICS
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
+from benchmark.show.figures.texts import PaperFigure, write_figure
 from benchmark.show.paper.own_figures import FIGURES
-from benchmark.show.paper.results import PaperFigure, PaperResults, write_figure
 from benchmark.spec import text_of_list
 from benchmark.system.atomic import require_inside, write_files
 
@@ -58,7 +58,7 @@ def draw(name: str, of: Experiment, look: Look, out: Path | None, command: str, 
             folder = out or of.results / "figures"
             if out is None:
                 require_inside(of.results, folder / stem)
-            for path in write_figure(stem, made, folder, command):
+            for path in write_figure(stem, made.drawing, folder, command):
                 print(path)
         for sentence in made.sentences:
             print(sentence, file=sys.stderr)
@@ -141,17 +141,16 @@ def new(
 
 @figures.verb("crdr")
 def crdr(
+    of: Annotated[Experiment, some("results verified_only")],
     request: Annotated[Request, some("data_dir weights_dir")],
     look: Annotated[Look, some("style font width format linear_rate every_curve")],
     only: Annotated[
         str, opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops.")
     ] = "all",
-    results: options.Results = Path("results"),
     out: Annotated[
         Path | None,
         opt(TARGET, "Folder to write to; default: RESULTS/figures/crdr.", refuses="folder"),
     ] = None,
-    verified_only: options.VerifiedOnly = False,
     verbose: options.Verbose = False,
     command: str = "",
 ) -> None:
@@ -167,13 +166,13 @@ def crdr(
     from benchmark.show.paper.crdr_figures import draw_crdr
 
     request.use_folders()
-    folder = out or results / "figures" / "crdr"
+    folder = out or of.results / "figures" / "crdr"
     if out is None:
-        require_inside(results, folder / "any")
+        require_inside(of.results, folder / "any")
     lacks: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
     with drawn_as(look):
-        for name, made in draw_crdr(PaperResults(results, request.data_dir, verified_only), only):
-            for path in write_figure(name, made, folder, command):
+        for name, made in draw_crdr(of, only, request.data_dir):
+            for path in write_figure(name, made.drawing, folder, command):
                 if path.suffix == f".{look.format[0]}":
                     print(path, flush=True)
             kind = "not drawn" if made.drawing is None else "incomplete"

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from benchmark.compare.curves import LEAST_POINTS, Curve, Delta, bd_rate, mean_curve
+from benchmark.compare.experiment import Experiment
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, protocols
@@ -43,6 +44,17 @@ def read_compared(
     joined = partial(with_anchor, named=anchor, instead=instead)
     of = source.results, source.dataset, codecs, metrics
     return read_results(*of, rows=source.rows, joined=joined, **options)
+
+
+def read_experiment(
+    of: Experiment, metrics: Sequence[str], instead: bool, **options: Any
+) -> DatasetResults:
+    """Read the rows of an experiment on its dataset, and of its anchor, as `read_compared` does."""
+    return read_compared(
+        Source(of.results, of.dataset), of.codecs, metrics, anchor=of.anchor, instead=instead,
+        bundled=of.bundled, images=of.images, allow_few=of.allow_few,
+        verified_only=of.verified_only, **options,
+    )  # fmt: skip
 
 
 def with_anchor(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from benchmark import option as known
 from benchmark.errors import UsageError
@@ -10,6 +11,7 @@ from benchmark.option import COMPARED, DRAWING, opt, option, shared
 from benchmark.spec import named_in
 from benchmark.system.text import number_in
 
+Rates = Annotated[tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", many="listed")]
 IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
 
 

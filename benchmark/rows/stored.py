@@ -205,10 +205,7 @@ def read_results(
     else:
         rows, runs = store.table() if whole or of_sets else store.means_table(), store.records()
         unfinished = _unfinished(rows, runs)
-    if verified_only and rows.height:
-        rows = rows.filter("attested")
-        if not rows.height:
-            raise UsageError(f"{store.folder} has no verified rows: run the same with --verify")
+    rows = verified(rows, store.folder) if verified_only else rows
     table = of_part(rows, subset)
     if images:
         kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
@@ -227,6 +224,14 @@ def read_results(
     summary = summary.stored_in(store.folder, table["run"].unique())
     report = report_folder(results, name)
     return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
+
+
+def verified(rows: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """Return the rows of a store whose streams a fresh process decoded; raise where none is."""
+    kept = rows.filter("attested")
+    if rows.height and not kept.height:
+        raise UsageError(f"{folder} has no verified rows: run the same with --verify")
+    return kept
 
 
 def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -23,13 +23,12 @@ from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
-from benchmark.rows.packs.contents import DatasetContents
+from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.stored import named_images, stored_dataset
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
 from benchmark.show.paper.crops import rows_with_streams
-from benchmark.show.paper.results import PaperResults
 from benchmark.study.design import (
     TRAINING,
     Pair,
@@ -65,7 +64,8 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     """Return what a study can show; raises `UsageError` where no two pictures can be compared."""
     asked_rates = sorted({*rates_in(bpp)})
     dataset = stored_dataset(asked.results, asked.dataset)
-    contents = PaperResults(asked.results, data_dir).contents(dataset.partition(":")[0])
+    packs = packs_beside(asked.results)
+    contents = dataset_contents(asked.results, dataset.partition(":")[0], packs)
     by_image = rows_with_streams(contents, asked.codecs, anchor=None)
     sources = sources_of(asked.dataset or dataset, data_dir, asked.results)
     if isinstance(sources, str):

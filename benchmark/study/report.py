@@ -19,6 +19,8 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.means import summarise
+from benchmark.rows.packs.contents import dataset_contents, packs_beside
+from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Edition
 from benchmark.rows.systems import System, find_label, label_of, short_names
 from benchmark.rows.variants import are_of, pairs_of
@@ -26,8 +28,8 @@ from benchmark.show.bd_rates import ends_text
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
+from benchmark.show.figures.texts import write_figure
 from benchmark.show.page.document import sheet_html
-from benchmark.show.paper.results import PaperFigure, PaperResults, every_metric, write_figure
 from benchmark.show.sections import html, made_by, markdown, section
 from benchmark.show.table import Table
 from benchmark.study.agreement import agreements
@@ -90,7 +92,6 @@ def read_study(
     study: Path,
     paths: Sequence[Path],
     results: Path = Path("results"),
-    data_dir: Path | None = None,
     anchor: str = "",
 ) -> StudyReport:
     """Return what answers to a study say; raise `UsageError` where too few are left.
@@ -102,9 +103,10 @@ def read_study(
     if not (files := [file for of in folders for file in of]):
         raise UsageError("no answers: name the files that raters saved, or a folder of them")
     votes, left_out = _votes(key, files)
-    contents = PaperResults(results, data_dir).contents(key.dataset.partition(":")[0])
+    contents = dataset_contents(results, key.dataset.partition(":")[0], packs_beside(results))
     rows = contents.table
-    values = _values(key, votes, rows)
+    metrics = [*map(Metric.named, metric_names("all"))]
+    values = _values(key, votes, rows, metrics)
     scores = scores_of(votes)
     names = short_names([*dict.fromkeys(stimulus.system for stimulus in votes.stimuli)])
     against = next(iter(names))
@@ -127,7 +129,7 @@ def read_study(
         (
             "Which metric agrees with people",
             AGREEMENT,
-            [of._asdict() for of in agreements(votes, values, every_metric())],
+            [of._asdict() for of in agreements(votes, values, metrics)],
         ),
     )
     answers = [
@@ -163,9 +165,11 @@ def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
     return votes.of(~np.isin(votes.rater, far)), left_out
 
 
-def _values(key: Key, votes: Votes, table: pl.DataFrame) -> dict[tuple[int, int], dict[str, float]]:
+def _values(
+    key: Key, votes: Votes, table: pl.DataFrame, metrics: Sequence[Metric]
+) -> dict[tuple[int, int], dict[str, float]]:
     """Return values of metric columns by image and stimulus, of the rows that are stored now."""
-    columns = [m.column for m in every_metric() if m.column in table.columns]
+    columns = [m.column for m in metrics if m.column in table.columns]
     cells = {of.cell: (votes.images.index(of.image), of.stimulus) for of in key.pictures if of.cell}
     rows = table.filter(col("cell").cast(pl.String).is_in([*cells])).select("cell", *columns)
     return {
@@ -255,5 +259,5 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
     panels = [_curves(report.points, names)]
     datasets = [(profile(report.dataset).title, panels)]
     drawing = draw_rate_curves(datasets, styles(names), choose(panels))
-    figures = write_figure(NAME, PaperFigure(drawing), out, command)
+    figures = write_figure(NAME, drawing, out, command)
     return [*(out / name for name in files), *figures]

@@ -6,10 +6,10 @@ from typing import Annotated
 from benchmark.answer import Answer
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
-from benchmark.compare.experiment import Experiment
+from benchmark.compare.experiment import Experiment, Rates
 from benchmark.errors import UsageError
 from benchmark.option import ARGUMENT, DRAWING, MANNER, TARGET, opt, some
-from benchmark.show.paper.own_figures import DATA_DIR, Rates
+from benchmark.show.paper.crops import DATA_DIR
 from benchmark.study.folder import write_study
 from benchmark.study.report import read_study, write_report
 
@@ -71,7 +71,6 @@ def read(
     ] = (),
     anchor: options.Anchor = "",
     results: options.Results = Path("results"),
-    data_dir: Annotated[Path | None, DATA_DIR] = None,
     out: Annotated[
         Path | None, opt(TARGET, "Folder to write to; default: STUDY/report.", refuses="folder")
     ] = None,
@@ -85,6 +84,6 @@ def read(
     Examples:
       bench study read study answers/*.json
     """
-    report = read_study(folder, answers, results, data_dir, anchor)
+    report = read_study(folder, answers, results, anchor)
     files = write_report(report, out or folder / "report", command)
     return [*report.answers[:-1], report.answers[-1]._replace(files=files)]

@@ -7,19 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.curves import Delta, bd_rate
 from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
-from benchmark.errors import Notice
+from benchmark.errors import Notice, StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_rates import delta_text, doubt_notes, short_name
 from benchmark.show.figures import style
-from benchmark.show.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
-from benchmark.show.sections import listed
-from benchmark.show.table import Table
+from benchmark.show.figures.style import FORMATS, GREY, SMALL_POINTS, WIDTHS, by_label, look
+from benchmark.show.sections import listed, made_by, markdown, section
+from benchmark.show.table import Table, csv_text, latex
+from benchmark.system.atomic import write_files
 from benchmark.system.text import one_line, range_text
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
+# Of a figure's files. txt: the caption; details.md: the sources of its curves
+SUFFIXES = (*FORMATS, "csv", "tex", "txt", "details.md")
 UNRECORDED = ("reference", "interval")  # fields of points that records leave out
 RATE_LABEL = "Rate (bit per pixel)"
 CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
@@ -51,6 +55,13 @@ class Drawing(NamedTuple):
     records: Sequence[Mapping[str, Any]] = ()  # of every mark that is plotted
     table: Table | None = None
     sources: Table | None = None  # of its curves: where from, protocols, caveats
+
+
+class PaperFigure(NamedTuple):
+    """A drawing, or None, and sentences on what is not in it."""
+
+    drawing: Drawing | None
+    sentences: Sequence[str] = ()
 
 
 def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
@@ -305,6 +316,34 @@ def warn_of_boxes(figure: "Figure") -> None:
 def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
     """Return the files of a figure in the formats that were asked for, by their names."""
     return {f"{name}.{kind}": file_bytes(figure, kind) for kind in look().format}
+
+
+def write_figure(name: str, drawing: Drawing | None, folder: Path, command: str) -> list[Path]:
+    """Write the files of a figure in place of those of an earlier one; return the figures' own.
+
+    command: that makes it again. Files of the name are replaced and removed only beside the details
+    of an earlier figure. Raises `StoreError` for another file, or an unwritable folder.
+    """
+    files: dict[str, str | bytes] = {}
+    if drawing:
+        sources = [drawing.sources] if drawing.sources else []
+        text = section(name, name, drawing.caption, *sources, made_by(command))
+        files = files_of(drawing.figure, name) | {
+            f"{name}.csv": csv_text(drawing.records),
+            f"{name}.txt": f"{drawing.caption}\n",
+            f"{name}.details.md": markdown(text),
+        }
+        if drawing.table is not None:
+            files[f"{name}.tex"] = latex(drawing.table)
+    written = (folder / f"{name}.details.md").is_file()
+    if not written and (own := next((file for file in files if (folder / file).exists()), None)):
+        raise StoreError(
+            f"{folder / own} is of no earlier figure, since {name}.details.md is not beside it: "
+            "move it, or name another folder with --out"
+        )
+    gone = {f"{name}.{suffix}" for suffix in SUFFIXES if written} - files.keys()
+    write_files(folder, files, gone, what="figures")
+    return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]
 
 
 def names_of(summary: Summary) -> dict[str, str]:

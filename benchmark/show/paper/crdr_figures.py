@@ -1,39 +1,51 @@
 """The figures of the CRDR paper: its systems measured here, and published points of the others."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import PlotAtRate
 from benchmark.compare.system_curve import Panel, measured_curves
 from benchmark.datasets.dataset import profile
-from benchmark.errors import UnknownName
+from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import paper_curves, too_few
+from benchmark.published.registry import read_points
+from benchmark.registry import DATASETS
+from benchmark.rows.packs.contents import dataset_contents, name_of, packs_beside
+from benchmark.rows.reduce import summarise_with_distributions
+from benchmark.rows.schema import metric_names
+from benchmark.rows.store import stores_below
+from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, OWN, PAPER_SYSTEMS
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import left_out
-from benchmark.show.figures.style import Style, styles
-from benchmark.show.paper.crops import draw_crops
+from benchmark.show.figures.style import styles
+from benchmark.show.figures.texts import PaperFigure
+from benchmark.show.paper import crops
 from benchmark.show.paper.own_figures import realism_plots
-from benchmark.show.paper.results import PaperFigure, PaperResults
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
 OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
 
 CLIC = ("psnr", "fid256")
-FIGURES: Mapping[str, Callable[[str, PaperResults], PaperFigure]] = {
-    "curves_clic2020": lambda name, of: curves(of, name, "clic2020", CLIC),
-    "curves_kodak": lambda name, of: curves(of, name, "kodak", ("psnr", "ms_ssim", "lpips")),
-    "realism_plane": lambda name, of: realism(of, name, "clic2020", CLIC),
-    "crops": lambda _, of: crops(of),
+FIGURES: Mapping[str, Callable[[str, Experiment, Path | None], PaperFigure]] = {
+    "curves_clic2020": lambda name, of, _: curves(of, name, "clic2020", CLIC),
+    "curves_kodak": lambda name, of, _: curves(of, name, "kodak", ("psnr", "ms_ssim", "lpips")),
+    "realism_plane": lambda name, of, _: realism(of, name, "clic2020", CLIC),
+    "crops": lambda _, of, data_dir: first_crops(of, data_dir),
 }
 
 
-def draw_crdr(results: PaperResults, names: str) -> Iterator[tuple[str, PaperFigure]]:
+def draw_crdr(
+    of: Experiment, names: str, data_dir: Path | None = None
+) -> Iterator[tuple[str, PaperFigure]]:
     """Draw the named figures, comma-separated or "all", and yield each when it is made.
 
     Raises `UnknownName` for other names.
@@ -43,14 +55,14 @@ def draw_crdr(results: PaperResults, names: str) -> Iterator[tuple[str, PaperFig
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
     for name in asked:
-        yield name, FIGURES[name](name, results)
+        yield name, FIGURES[name](name, of, data_dir)
 
 
-def curves(results: PaperResults, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
+def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw metrics against rate, of every system that is measured or published."""
-    facts = profile(dataset)
-    panels = _panels(results, dataset, metrics, facts.most_bpp or MOST_BPP)
-    sentences = too_few(results.summary(dataset), map(Metric.named, metrics), dataset)
+    facts, summary = profile(dataset), _summary(of, dataset)
+    panels = _panels(of, summary, dataset, metrics, facts.most_bpp or MOST_BPP)
+    sentences = too_few(summary, map(Metric.named, metrics), dataset)
     measured = {curve.system.label for curve in chain(*panels) if curve.measured}
     wanted = [system for system in PAPER_SYSTEMS if system.group == OURS]
     absent = [system for system in wanted if system.label not in measured]
@@ -63,16 +75,18 @@ def curves(results: PaperResults, name: str, dataset: str, metrics: Sequence[str
     anchor = next((of.label for of in PAPER_SYSTEMS if of.name == facts.anchor), "")
     datasets, choice = [(facts.title, panels)], choose(panels, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
-    return PaperFigure(draw_rate_curves(datasets, _styles(), choice, **options), tuple(sentences))
+    looks = styles(system.label for system in GROUPED_SYSTEMS)
+    return PaperFigure(draw_rate_curves(datasets, looks, choice, **options), sentences)
 
 
-def realism(results: PaperResults, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
+def realism(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw a metric of realism against one of distortion at a few rates."""
-    panels = _panels(results, dataset, metrics, MOST_BPP)
+    summary = _summary(of, dataset)
+    panels = _panels(of, summary, dataset, metrics, MOST_BPP)
     drawing, plots = None, list[PlotAtRate]()
     if len(panels) == len(metrics):
-        shown = dataset, RATES, _styles(), ""
-        drawing, plots = realism_plots(panels, results.summary(dataset), *shown)
+        looks = styles(system.label for system in GROUPED_SYSTEMS)
+        drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, "")
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
     command = f"`bench run --codecs {OWN} --dataset {dataset} --metrics {','.join(metrics)}`"
     lacking = f"{labels} on {dataset} ({command})"
@@ -81,29 +95,42 @@ def realism(results: PaperResults, name: str, dataset: str, metrics: Sequence[st
     sentences = [f"{name}: {why}" for why in left_out(plots)]
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
         sentences.append(f"{name} has only published points: no measured codec has {lacking}")
-    return PaperFigure(drawing, tuple(sentences))
+    return PaperFigure(drawing, sentences)
 
 
-def crops(results: PaperResults) -> PaperFigure:
+def first_crops(of: Experiment, data_dir: Path | None) -> PaperFigure:
     """Draw a part of a photograph of the first dataset that has kept streams of two codecs."""
-    for dataset in results.datasets():
-        figure = draw_crops(results, Experiment(dataset=dataset))
-        if figure.drawing is not None:
-            return figure
+    there = {name_of(row) for pack in packs_beside(of.results) for row in pack.streams.values()}
+    there |= stores_below(of.results).keys()
+    known = dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS))
+    for dataset in (*known, *sorted(there - known.keys())):  # the largest first
+        with suppress(UsageError):  # none is verified
+            if dataset in there:
+                figure = crops.crops(replace(of, dataset=dataset), data_dir=data_dir)
+                if figure.drawing is not None:
+                    return figure
     why = "no dataset has its photographs and kept streams of two codecs here"
     return PaperFigure(None, (f"no crops: {why} (`./run_all.sh` makes some)",))
 
 
+def _summary(of: Experiment, dataset: str) -> Summary | None:
+    """Return the means of all rows, with those of packs; None without any."""
+    table = dataset_contents(of.results, dataset, packs_beside(of.results)).table
+    table = table.filter("attested") if of.verified_only else table
+    folder = of.results / dataset
+    return summarise_with_distributions(table, folder, metric_names("all")) if len(table) else None
+
+
 def _panels(
-    results: PaperResults, dataset: str, metrics: Sequence[str], up_to_bpp: float
+    of: Experiment,
+    summary: Summary | None,
+    dataset: str,
+    metrics: Sequence[str],
+    up_to_bpp: float,
 ) -> list[Panel]:
     """Return panels of the paper's systems below a rate, of the metrics that have any."""
-    summary, panels = results.summary(dataset), list[Panel]()
+    points, panels = read_points(of.results), list[Panel]()
     for metric in map(Metric.named, metrics):
         here = measured_curves(summary, metric)
-        panels.append(paper_curves(metric, dataset, here, results.points, up_to_bpp))
+        panels.append(paper_curves(metric, dataset, here, points, up_to_bpp))
     return [panel for panel in panels if panel]
-
-
-def _styles() -> dict[str, Style]:
-    return styles(system.label for system in GROUPED_SYSTEMS)

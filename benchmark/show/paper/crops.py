@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
-from pathlib import PurePath
-from typing import Any, NamedTuple, TypeVar
+from pathlib import Path, PurePath
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.compare.anchor import with_anchor
-from benchmark.compare.experiment import Experiment
+from benchmark.compare.experiment import Experiment, Rates, rates_in
 from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -23,12 +23,13 @@ from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
 from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
+from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import shown as shown_rows
-from benchmark.rows.packs.contents import DatasetContents
+from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import stored_dataset
+from benchmark.rows.stored import stored_dataset, verified
 from benchmark.rows.systems import is_users, label_of, measured_names, short_names
 from benchmark.rows.variants import divided, pairs_of
 from benchmark.rows.versions import BUNDLED
@@ -36,12 +37,17 @@ from benchmark.show.bd_rates import LONGEST_LIST
 from benchmark.show.figures.coloured_maps import above, add_bar, coloured
 from benchmark.show.figures.picture_sheet import Box, PictureTile, draw_pictures, most_different
 from benchmark.show.figures.style import by_label, look
-from benchmark.show.paper.results import PaperFigure, PaperResults
+from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.sections import CAVEAT, brief, marked
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec, named_in
 from benchmark.system.text import listed
 
+Parts = Annotated[  # what a figure of parts of photographs is about
+    Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
+]
+BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
+DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
 MAPPED = ("lpips_squeeze", "lpips", "psnr_y")  # the first that can be computed here is drawn
@@ -86,151 +92,156 @@ class View(NamedTuple):
     """A photograph as several codecs have it at about one rate."""
 
     image: str
+    title: str  # of the dataset
     picture: Pixels
     pixels: Mapping[str, Pixels]  # by label, in their order
     rows: Mapping[str, StreamRow]  # by label
+    names: Mapping[str, str]  # by label
     rate: float  # bpp
     box: Box | None  # that was asked for
-
-
-class Views(NamedTuple):
-    """Photographs that a figure shows parts of; without any, `sentences` begin with the reason."""
-
-    dataset: str
     metric: Metric  # whose values stand below the parts
-    sentences: Sequence[str]  # on what is missing
-    every: Sequence[View] = ()
-    names: Mapping[str, str] = {}  # by label
 
 
-def draw_crops(
-    results: PaperResults,
-    of: Experiment,
-    rates: Sequence[float] = (),
-    crops: Sequence[Crop] = (Crop(),),
+def crops(
+    of: Parts,
+    bpp: Rates = (),
+    box: Annotated[str, BOX] = "",
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
+    crops: Sequence[Mapping[str, Any]] = (),
 ) -> PaperFigure:
-    """Draw parts of photographs, each as codecs have it at about the same rate.
+    """Draw one part of a photograph as codecs have it at about one rate.
 
-    rates: the first is that of crops without one. A crop without a box is the part that the codecs
-    disagree on most. Raises `UsageError` for parts and photographs that are not there.
+    By default it is the part that the codecs disagree on most, of the photograph on which the
+    metric differs most; --images and --box, or `crops` of FILE, choose others. The metric is below
+    each part.
+
+    Examples:
+      bench figures crops --dataset sample --images chelsea --bpp 0.2
+      bench figures crops --images kodim15 --box 120,80,192,128
     """
-    views = _views(results, of, rates, crops, metric_names(of.metrics or USUAL_METRICS), "crops")
-    if not views.every:
-        return _none_drawn("crops", views)
+    parts, metrics = crops_of(crops, box, of.images), metric_names(of.metrics or USUAL_METRICS)
+    views, sentences = _views(of, rates_in(bpp), parts, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
-    for view in views.every:
+    for view in views:
         kept = _order(view.pixels, None if look().most is None else MOST_CROPS)
-        box = _inside(view, view.box or most_different([view.pixels[k] for k in kept], CROP_PX))
-        if len(views.every) == 1:
-            tiles.append(PictureTile("Photograph", view.picture, {}, {}, box))
-        tiles.append(PictureTile("Source", _part(view.picture, box), {}, {}))
-        tiles += [_tile(views, view, label, box) for label in kept]
-    each = len(tiles) // len(views.every)
+        place = _inside(view, view.box or most_different([view.pixels[k] for k in kept], CROP_PX))
+        if len(views) == 1:
+            tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
+        tiles.append(PictureTile("Source", _part(view.picture, place), {}, {}))
+        tiles += [_tile(view, label, place) for label in kept]
+    if not tiles:
+        return PaperFigure(None, sentences)
+    each = len(tiles) // len(views)
     columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
-    drawing = draw_pictures(tiles, columns, _caption(views, tiles))
-    return PaperFigure(drawing, tuple(views.sentences))
+    return PaperFigure(draw_pictures(tiles, columns, _caption(views, tiles)), sentences)
 
 
-def draw_maps(
-    results: PaperResults,
-    of: Experiment,
-    rates: Sequence[float] = (),
-    crops: Sequence[Crop] = (Crop(),),
+def maps(
+    of: Parts,
+    bpp: Rates = (),
+    box: Annotated[str, BOX] = "",
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
+    crops: Sequence[Mapping[str, Any]] = (),
 ) -> PaperFigure:
-    """Draw a part of a photograph as codecs have it, and below each a map of where it is worse.
+    """Draw one part of a photograph as codecs have it, and a map of where each is worse.
 
-    The map is of the first metric. Without a box the part is the one where the maps differ most,
-    that of the worst codec not counted. Raises `UsageError` for a metric without a map, and as
-    `draw_crops` does.
+    The map is of the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. By default the part
+    is where the maps of all but the worst codec differ most.
+
+    Examples:
+      bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
+      bench figures maps --metrics psnr_y --width column
     """
-    asked = metric_names(of.metrics) if of.metrics else ()
+    asked, parts = metric_names(of.metrics) if of.metrics else (), crops_of(crops, box, of.images)
     name = next(iter(asked), "") or next(name for name in MAPPED if not lacking([name]))
     scale, metric = map_scale(name), mapped_metric(name)
-    views = _views(results, of, rates, crops[:1], (name,), "maps")
-    if not views.every:
-        return _none_drawn("maps", views)
-    (view,) = views.every
+    views, sentences = _views(of, rates_in(bpp), parts[:1], data_dir, (name,), "maps")
+    if not views:
+        return PaperFigure(None, sentences)
+    (view,) = views
     is_column = look().width == "column"
     kept = _order(view.pixels, MOST_MAPS[is_column])
     prepared = metric.prepare(view.picture)
-    maps = {label: metric.error_map(prepared, view.pixels[label]) for label in kept}
-    better = sorted(kept, key=lambda label: float(np.nanmean(maps[label])))
-    differ = [np.nan_to_num(maps[k])[..., None] for k in better[: max(len(kept) - 1, 2)]]
-    box = _inside(view, view.box or most_different(differ, MAP_CROP_PX))
-    cut = {label: _part(maps[label], box) for label in kept}
+    of_codec = {label: metric.error_map(prepared, view.pixels[label]) for label in kept}
+    better = sorted(kept, key=lambda label: float(np.nanmean(of_codec[label])))
+    differ = [np.nan_to_num(of_codec[k])[..., None] for k in better[: max(len(kept) - 1, 2)]]
+    place = _inside(view, view.box or most_different(differ, MAP_CROP_PX))
+    cut = {label: _part(of_codec[label], place) for label in kept}
     end = scale_end([float(np.nanpercentile(part, REACH)) for part in cut.values()], scale)
     tiles = []
     if not is_column:
-        tiles.append(PictureTile("Photograph", view.picture, {}, {}, box))
-        tiles.append(PictureTile("Source", _part(view.picture, box), {}, {}))
+        tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
+        tiles.append(PictureTile("Source", _part(view.picture, place), {}, {}))
     for label in kept:
-        tile = _tile(views, view, label, box)
+        tile = _tile(view, label, place)
         values = dict(tile.values)
-        if values[views.metric.label] is None:
-            values[views.metric.label] = metric.compare(prepared, view.pixels[label])
+        if values[view.metric.label] is None:
+            values[view.metric.label] = metric.compare(prepared, view.pixels[label])
         part = metric.of_map(float(np.nanmean(cut[label], dtype=np.float64)))
         values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
         both = above(tile.pixels, coloured(cut[label], scale, end))
         tiles.append(tile._replace(pixels=both, values=values))
     below = f"Below each: {scale.label}, and the metric of this part."
-    caption = brief(_caption(views, tiles), below)
-    drawing = draw_pictures(tiles, len(tiles), caption)
+    drawing = draw_pictures(tiles, len(tiles), brief(_caption(views, tiles), below))
     add_bar(drawing.figure, scale, end)
-    more = (f"maps show one part, the first of {len(crops)}",) if crops[1:] else ()
-    return PaperFigure(drawing, (*views.sentences, *more))
+    more = [f"maps show one part, the first of {len(parts)}"] if parts[1:] else []
+    return PaperFigure(drawing, [*sentences, *more])
 
 
 def _views(
-    results: PaperResults,
     of: Experiment,
     rates: Sequence[float],
-    crops: Sequence[Crop],
+    parts: Sequence[Crop],
+    data_dir: Path | None,
     metrics: Sequence[str],
     figure: str,
-) -> Views:
-    """Decode the photographs that were asked for; `figure` is named in sentences.
+) -> tuple[list[View], list[str]]:
+    """Decode the photographs of parts; return them with sentences, which begin with why none is.
 
-    metrics: the first that all rows have is shown, or the only one, or the first of the experiment.
+    rates: the first is that of parts without one. metrics: the first that all rows have is shown,
+    or the only one, or the first of the experiment. `figure` is named in sentences.
     """
     dataset = of.dataset.partition(":")[0]
     if dataset not in DATASETS:
-        dataset = stored_dataset(results.folder, of.dataset)
-    contents = results.contents(dataset)._replace(codecs=NamedCodecs(of.codecs))
+        dataset = stored_dataset(of.results, of.dataset)
+    codecs = NamedCodecs(of.codecs)
+    contents = dataset_contents(of.results, dataset, packs_beside(of.results), codecs)
+    if of.verified_only:
+        contents = contents._replace(table=verified(contents.table, of.results / dataset))
     table = _asked(contents, of.codecs, of.bundled, of.anchor)
     by_image = _with_streams(contents, table, of.named)
-    lacking = _without_streams(table, by_image, of)
+    lacks = _without_streams(table, by_image, of)
     every = [row for rows in by_image.values() for own in rows.values() for row in own]
     asked, is_named = map(Metric.named, metrics), of.metrics or not metrics[1:]
     there = (m for m in asked if is_named or all(r.get(m.column) is not None for r in every))
     metric = next(there, Metric.named("psnr"))
-    sources = sources_of(of.dataset, results.data_dir, results.folder)
+    sources = sources_of(of.dataset, data_dir, of.results)
     if isinstance(sources, str):
-        return Views(dataset, metric, [sources])
+        return [], [f"no {figure}: {sources}"]
     measured = {row["image_sha256"] for row in every}
     files = {it.file.name: it.file.path for key, it in sources.items() if key in measured}
     by_image = {image: rows for image, rows in by_image.items() if image in files}
+    views, few = list[View](), ""
     if not any(len(rows) > 1 for rows in by_image.values()):
-        why = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
-        return Views(dataset, metric, [why, *(f"{figure} lack {codec}" for codec in lacking)])
+        few = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
     versions = {k: own[0]["codec_version"] for rows in by_image.values() for k, own in rows.items()}
     here = {label_of(row["codec"], row["variant"]) for row in every if not row["bundled"]}
     names = short_names([*versions], versions, versions.keys() - here if here else ())
     names |= by_label(look().label, names)
-    views: list[View] = []
-    for crop in crops:
-        image = _image(crop.image, by_image) or _most_different(by_image, metric)
-        bpp = crop.bpp or next(iter(rates), None)
+    for part in () if few else parts:
+        image = _image(part.image, by_image) or _most_different(by_image, metric)
         picture = read_image(files[image], flatten=True).pixels
-        chosen, rate = _at_rate(by_image[image], bpp)
-        far = {label: of for label, of in by_image[image].items() if label not in chosen}
+        chosen, rate = _at_rate(by_image[image], part.bpp or next(iter(rates), None))
+        far = {label: rows for label, rows in by_image[image].items() if label not in chosen}
         pixels, failed = _decoded(chosen, contents)
-        lacking += [*_too_far(far, rate, of.dataset), *failed]
+        lacks += [*_too_far(far, rate, of.dataset), *failed]
         if len(pixels) < 2:
             few = f"fewer than two codecs have kept streams of about {rate:.3g} bpp to decode"
-            return Views(dataset, metric, [few, *(f"{figure} lack {codec}" for codec in lacking)])
-        views.append(View(image, picture, pixels, chosen, rate, crop.box))
-    sentences = dict.fromkeys(f"{figure} lack {codec}" for codec in lacking)
-    return Views(dataset, metric, [*sentences], views, names)
+            break
+        shown = picture, pixels, chosen, names, rate, part.box, metric
+        views.append(View(image, profile(dataset).title, *shown))
+    sentences = [f"no {figure}: {few}"] if few else []
+    return [] if few else views, [*sentences, *dict.fromkeys(f"{figure} lack {it}" for it in lacks)]
 
 
 def _inside(view: View, box: Box) -> Box:
@@ -240,19 +251,14 @@ def _inside(view: View, box: Box) -> Box:
     return box
 
 
-def _caption(views: Views, tiles: Sequence[PictureTile]) -> str:
+def _caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
     return brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({profile(views.dataset).title}), decoded from real streams of about one rate; rate and "
-        f"{metric_words([views.metric])} are of the whole photograph.",
+        f"({views[0].title}), decoded from real streams of about one rate; rate and "
+        f"{metric_words([views[0].metric])} are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
-
-
-def _none_drawn(figure: str, views: Views) -> PaperFigure:
-    why, *more = views.sentences
-    return PaperFigure(None, (f"no {figure}: {why}", *more))
 
 
 def _order(labels: Iterable[str], most: int | None) -> list[str]:
@@ -350,8 +356,8 @@ def _part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
     return pixels[top : top + height, left : left + width]
 
 
-def _tile(views: Views, view: View, label: str, box: Box) -> PictureTile:
-    row, metric, name = view.rows[label], views.metric, views.names[label]
+def _tile(view: View, label: str, box: Box) -> PictureTile:
+    row, metric, name = view.rows[label], view.metric, view.names[label]
     record = {
         "system": name,
         "codec": row["codec"],

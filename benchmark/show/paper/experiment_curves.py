@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
-from benchmark.compare.anchor import read_compared, require_named
+from benchmark.compare.anchor import read_experiment, require_named
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import Panel, measured_curves, up_to
 from benchmark.compare.tradeoff import of_both
@@ -19,7 +19,7 @@ from benchmark.published.registry import chosen_points
 from benchmark.registry import DATASETS
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
-from benchmark.rows.stored import DatasetResults, Source
+from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import find_label, short_names, with_remark
 from benchmark.show.absences import absent_sentences
@@ -108,7 +108,10 @@ def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
     fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
     names = metric_names(of.metrics or fits)
     points = chosen_points(of.results, of.published)
-    stored = None if _only_published(of, points) else _read(of, names, points, instead)
+    stored = None
+    if not _only_published(of, points):
+        rows = replace(of, anchor="") if _are_of(of.anchor, points) else of
+        stored = read_experiment(rows, names, instead)
     asked = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(asked) == 2:
         both = of_both(stored.summary.points, *asked)
@@ -193,14 +196,3 @@ def _only_published(of: Experiment, points: Sequence[PublishedPoint]) -> bool:
     if of.named or of.dataset in stores_below(of.results):
         return False
     return bool(points) and of.dataset in {*DATASETS, *(point.dataset for point in points)}
-
-
-def _read(
-    of: Experiment, names: Sequence[str], points: Sequence[PublishedPoint], instead: bool
-) -> DatasetResults:
-    """Read the rows of the codecs that were named and of the anchor, if it is not published."""
-    return read_compared(
-        Source(of.results, of.dataset), of.codecs, names, instead=instead,
-        anchor="" if _are_of(of.anchor, points) else of.anchor, bundled=of.bundled,
-        images=of.images, allow_few=of.allow_few, verified_only=of.verified_only,
-    )  # fmt: skip

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
-from benchmark.compare.experiment import Experiment, rates_in
+from benchmark.compare.experiment import Experiment, Rates, rates_in
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import COMPARED, ORIGIN, opt, some
+from benchmark.option import COMPARED, opt, some
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
 from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled
@@ -23,23 +22,16 @@ from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
 from benchmark.show.figures.style import Style, by_label, look, styles
-from benchmark.show.figures.texts import Drawing, few_images
-from benchmark.show.paper.crops import crops_of, draw_crops, draw_maps
+from benchmark.show.figures.texts import Drawing, PaperFigure, few_images
+from benchmark.show.paper.crops import crops, maps
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
-from benchmark.show.paper.results import PaperFigure, PaperResults
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import listed_datasets, named_in
 from benchmark.system.text import range_text
 
 RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
-Rates = Annotated[tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", many="listed")]
-Parts = Annotated[  # what a figure of parts of photographs is about
-    Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
-]
 COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed")
-BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
-DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
 
 
 def rd(of: Experiment) -> PaperFigure:
@@ -255,47 +247,6 @@ def realism_plots(
         return None, []
     shown = profile(dataset).title, images_of(panels)
     return draw_realism_plots(plots, distortion, realism, looks, *shown, few), plots
-
-
-def crops(
-    of: Parts,
-    bpp: Rates = (),
-    box: Annotated[str, BOX] = "",
-    data_dir: Annotated[Path | None, DATA_DIR] = None,
-    crops: Sequence[Mapping[str, Any]] = (),
-) -> PaperFigure:
-    """Draw one part of a photograph as codecs have it at about one rate.
-
-    By default it is the part that the codecs disagree on most, of the photograph on which the
-    metric differs most; --images and --box, or `crops` of FILE, choose others. The metric is below
-    each part.
-
-    Examples:
-      bench figures crops --dataset sample --images chelsea --bpp 0.2
-      bench figures crops --images kodim15 --box 120,80,192,128
-    """
-    results = PaperResults(of.results, data_dir, of.verified_only)
-    return draw_crops(results, of, rates_in(bpp), crops_of(crops, box, of.images))
-
-
-def maps(
-    of: Parts,
-    bpp: Rates = (),
-    box: Annotated[str, BOX] = "",
-    data_dir: Annotated[Path | None, DATA_DIR] = None,
-    crops: Sequence[Mapping[str, Any]] = (),
-) -> PaperFigure:
-    """Draw one part of a photograph as codecs have it, and a map of where each is worse.
-
-    The map is of the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. By default the part
-    is where the maps of all but the worst codec differ most.
-
-    Examples:
-      bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
-      bench figures maps --metrics psnr_y --width column
-    """
-    results = PaperResults(of.results, data_dir, of.verified_only)
-    return draw_maps(results, of, rates_in(bpp), crops_of(crops, box, of.images))
 
 
 FIGURES: Mapping[str, Callable[..., PaperFigure]] = {

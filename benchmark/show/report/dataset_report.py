@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.answer import Absent
-from benchmark.compare.anchor import read_compared, require_named
+from benchmark.compare.anchor import read_experiment, require_named
 from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
@@ -19,7 +19,6 @@ from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
-    Source,
     asked_datasets,
     datasets_with_results,
     report_folder,
@@ -110,14 +109,11 @@ def write_reports(
         sets.append(ReportSet(folder, own=out is None))
     with_page = (page or report_set.page_images is not None for report_set in sets)
     result = [
-        read_compared(
-            Source(of.results, name), of.codecs, names,
-            anchor=of.anchor, instead=True, common=common, pooled=pooled, allow_few=of.allow_few,
-            verified_only=of.verified_only, images=of.images,
-            whole=whole, bundled=of.bundled,
+        read_experiment(
+            replace(of, dataset=name), names, True, common=common, pooled=pooled, whole=whole
         )
         for name, whole in zip(asked, with_page, strict=True)
-    ]  # fmt: skip
+    ]
     require_named(stored.anchor for stored in result)
     labels = {label for stored in result for label in stored.summary.labels}
     if of.published:

@@ -12,7 +12,6 @@ from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
 from benchmark.show.paper.crdr_figures import draw_crdr
 from benchmark.show.paper.own_figures import FIGURES as VERBS
-from benchmark.show.paper.results import PaperResults
 from support.figures.published import (
     FID,
     KODAK,
@@ -147,7 +146,7 @@ def test_a_name_beside_a_point_lies_on_no_axis():
 @pytest.mark.parametrize("every", [False, True])
 def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
     with drawn_as(every_curve=every):
-        drawn = [made.drawing for _, made in draw_crdr(PaperResults(RESULTS), "all")]
+        drawn = [made.drawing for _, made in draw_crdr(Experiment(RESULTS), "all")]
     assert [crowding(drawing.figure) for drawing in drawn if drawing] == [[]] * sum(
         map(bool, drawn)
     )

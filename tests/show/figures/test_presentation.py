@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import measured_curves
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
 from benchmark.metrics.metric import Metric, Presentation, protocols
@@ -16,7 +17,6 @@ from benchmark.rows.store import Store
 from benchmark.show.figures.style import styles
 from benchmark.show.means_table import means_table
 from benchmark.show.paper.crdr_figures import curves
-from benchmark.show.paper.results import PaperResults
 from support.added.metrics import line_of
 from support.figures.published import drawn
 from support.rows.measured import row, table
@@ -109,7 +109,7 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     )  # fmt: skip
     write_paper(Paper(title="A paper", series=series), folder / "a.json")
     Store(tmp_path / "r" / "garden").append(rows())
-    made = curves(PaperResults(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
+    made = curves(Experiment(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
     drawn = {
         (record["metric"], record["system"], record["measured"]) for record in made.drawing.records
     }

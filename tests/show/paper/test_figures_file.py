@@ -16,9 +16,8 @@ from benchmark.compare.experiment import Experiment
 from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.figures.texts import Drawing
+from benchmark.show.figures.texts import Drawing, write_figure
 from benchmark.show.paper.own_figures import FIGURES
-from benchmark.show.paper.results import PaperFigure, write_figure
 from benchmark.show.table import markdown
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results, copy_bundled_results
@@ -407,7 +406,7 @@ def test_the_order_of_datasets_changes_no_curve_where_one_has_published_points_a
 
 
 def test_a_file_that_no_figure_wrote_is_not_replaced(tmp_path):
-    made = PaperFigure(Drawing(Figure(), "caption"))
+    made = Drawing(Figure(), "caption")
     (tmp_path / "mine.csv").write_text("my own")
     with pytest.raises(StoreError, match=r"mine\.csv is of no earlier figure.*--out"):
         write_figure("mine", made, tmp_path, "")
