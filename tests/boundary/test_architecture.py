@@ -4,13 +4,12 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from benchmark.registry import ALIASES, CODECS
+from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS
 from support.bench.lean_process import HEAVY, ROOT, bench_without
 
 SOURCES = sorted(
@@ -31,15 +30,7 @@ NOUNS = {
     "command",
     "worker",
     "compressai",
-}  # also formats and packages
-
-
-# Private parts of other packages that have no public like, by the name that is used.
-UNAVOIDABLE = {
-    "torch._subclasses.fake_tensor": "sizes without memory; torch documents it under this name",
-    "_exit": "os._exit, documented: the end of a process that was forked",
-}
-NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}  # documented
+}  # formats too
 # They import and parse files of users, as the documentation of importlib shows it.
 OF_USERS = {"benchmark/plugins.py", "baselines/formats/external.py"}
 
@@ -166,52 +157,11 @@ def test_no_sentence_of_our_own_is_parsed():
     assert not wrong
 
 
-def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("__")
-
-
-def private_imports(tree: ast.Module) -> Iterator[str]:
-    """Yield the private modules and names that a file imports from other packages."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
-        names = [alias.name for alias in node.names]
-        if isinstance(node, ast.Import):
-            modules, names = names, []
-        elif node.module:
-            modules = [node.module]
-        else:
-            continue
-        if modules[0].partition(".")[0] not in ("benchmark", "baselines", "rdrbench"):
-            yield from (name for name in modules if any(map(is_private, name.split("."))))
-            yield from filter(is_private, names)
-
-
-def own_names(tree: ast.Module) -> set[str]:
-    """Return the private names that a file defines."""
-    defined = (name for node in ast.walk(tree) for name in defined_names(node))
-    return {name for name in defined if is_private(name)}
-
-
 def test_a_signed_number_is_never_minus_zero():
     signed = re.compile(r"[:'\"]\+z?(?=[.{])")  # how its format begins
     sources = [*SOURCES, *(ROOT / "tools").glob("*.py")]
     begin = {at for source in sources for at in signed.findall(source.read_text())}
     assert {at[1:] for at in begin} == {"+z"}
-
-
-def test_no_private_part_of_another_package_is_used():
-    own = {name for source in SOURCES for name in own_names(tree_of(source))}
-    wrong = []
-    for source in SOURCES:
-        used = {*private_imports(tree_of(source))}
-        used |= {
-            node.attr
-            for node in ast.walk(tree_of(source))
-            if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own
-        }
-        wrong += [f"{name_of(source)}: {name}" for name in used - NAMED_TUPLE - UNAVOIDABLE.keys()]
-    assert not wrong
 
 
 def test_no_module_is_invented_and_no_source_parsed_but_for_files_of_users():
@@ -251,9 +201,11 @@ def test_help_imports_nothing_heavy(tmp_path, command):
     assert "Usage" in bench_without(HEAVY, tmp_path, *arguments)
 
 
-def test_list_loads_no_network_and_draws_nothing(tmp_path):
+@pytest.mark.parametrize("verb", ["list", "doctor"])
+def test_a_list_loads_no_network_and_draws_nothing(tmp_path, verb):
     heavy = set(HEAVY) - {"numpy", "imagecodecs", "polars"}  # packs are tables
-    assert "jpeg" in bench_without(tuple(heavy), tmp_path, "list").split()
+    words = bench_without(tuple(heavy), tmp_path, verb).split()
+    assert {*CODECS, *METRICS, *DATASETS} <= {*words}
 
 
 def test_a_run_without_learned_parts_imports_no_torch(tmp_path):

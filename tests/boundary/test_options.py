@@ -10,20 +10,9 @@ import typer
 
 import benchmark
 from benchmark.commands.verb import add_verb
-from benchmark.compare.experiment import Experiment
 from benchmark.measure.request import Request
 from benchmark.option import MANNER, declared, flat, opt, option, some
-from benchmark.show.figures.style import Look
 from support.bench.verbs import every_verb
-
-SHARED = {  # also of verbs that have no request, from `commands/options.py`
-    "Folder of results.",
-    "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
-    "Comma-separated codecs to keep, or 'all' that have results.",
-    "Datasets that have results, or 'all' of them.",
-    "Only rows that an independent decode has verified (`bench run --verify`).",
-    "Compute FID and KID of fewer than 50 images too, marked as such.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +103,3 @@ def test_values_of_python_and_of_the_command_line_become_one_request(points):
     )  # fmt: skip
     assert request == expected
     assert asked_of(codecs=["jpeg"], metrics="psnr, lpips").metrics == ("psnr", "lpips")
-
-
-@pytest.mark.parametrize("made", [Request, Experiment, Look])
-def test_verbs_repeat_no_declaration_of_a_request(made):
-    helps = {told.help for _, told in declared(made).values()} - SHARED
-    for path in (Path(benchmark.__file__).parent / "commands").rglob("*.py"):
-        assert not [one for one in helps if one in path.read_text()], path

@@ -142,9 +142,10 @@ def test_every_path_to_a_codec_file_in_the_current_folder_names_one_system(
     assert parse_codec(f"{path}:Mine") == parse_codec("./mine.py:Mine")
 
 
-def test_the_whole_codec_of_these_tests_is_planned(tmp_path, monkeypatch):
+@pytest.mark.parametrize("level", ["1", "__import__('numpy').int64(1)"])
+def test_the_whole_codec_of_these_tests_is_planned(tmp_path, monkeypatch, level):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(HEAD + WHOLE)
+    (tmp_path / "mine.py").write_text(HEAD + WHOLE.replace('"bits", 1', f'"bits", {level}'))
     done = bench("plan", "--codecs", "./mine.py:Mine", "--limit", "1", "--results", "r")
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 cells" in done.stdout
@@ -158,13 +159,6 @@ def test_dataclasses_and_a_name_of_a_package_are_no_hindrance(tmp_path):
     assert load_codec(parse_codec(f"{path}:Mine")).name == "mine"
     assert json.loads("[1]") == [1]
     assert sys.modules["json"] is json
-
-
-def test_settings_may_be_numbers_of_numpy(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    several = WHOLE.replace('Setting("bits", 1)', 'Setting("bits", np.int64(1))')
-    (tmp_path / "mine.py").write_text(f"{HEAD}import numpy as np\n{several}")
-    assert bench("plan", "--codecs", "./mine.py:Mine", "--limit", "1").returncode == 0
 
 
 def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):

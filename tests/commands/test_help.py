@@ -13,24 +13,6 @@ from support.bench.command import bench
 from support.bench.verbs import every_command, every_verb
 
 COMMANDS_OF_HELP = dict(every_command())
-# Examples that take seconds and need nothing but `sample` and what the project bundles; the others
-# are parsed, and those of docs/ are run by test_documentation.py.
-RUN = (
-    "bench list --json",
-    "bench plan --codecs vtm --dataset sample --part 1/64 --json",
-    "bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim",
-    "bench rescore --dataset sample --metrics ssim",
-    "bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv",
-    "bench tradeoff ours vtm --realism fd_squeeze",
-    "bench check results/kodak other/kodak --codec jpeg --markdown verdict.md",
-    "bench baseline save v1 --codecs ours,jpeg --dataset kodak",
-    "bench audit pack webp.tar --metrics psnr --jobs 2 --json",
-    "bench pack import vtm.tar",
-    "bench audit decode results --dataset sample --json",
-    "bench merge results-a results-b --into results",
-    "bench encode in.png out.crdr --q-map importance.png",
-    "bench decode out.crdr out.png --beta 5.12",
-)
 # Options whose meaning is another one in these verbs.
 OWN_MEANING = {
     "--against", "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common",
@@ -115,17 +97,6 @@ def test_every_example_parses():
         )
         with verbs[verb].make_context(f"bench {verb}", words[len(verb.split()) :]) as context:
             assert context.params, example
-    assert set(RUN) <= set(ALL_EXAMPLES)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("example", RUN)
-def test_an_example_runs(place, monkeypatch, example):
-    monkeypatch.chdir(place)
-    if " out.crdr " in example and not (place / "out.crdr").exists():
-        assert bench("encode", "in.png", "out.crdr").returncode == 0
-    done = bench(*shlex.split(example)[1:], code=0)
-    assert done.stdout
 
 
 def test_version_is_that_of_run_records():

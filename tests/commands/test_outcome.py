@@ -70,17 +70,6 @@ def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
         assert model in of["remedy"]
 
 
-def test_codecs_that_lack_the_same_thing_share_a_line_with_what_helps_each():
-    train, lost = "bench train --suite field", "no weight files"
-    skipped = [Absent("ivr", lost, f"{train} --members ivr"), Absent("hific", lost, train)]
-    skipped += [Absent("mine", why) for why in ("a licence", "no stream", "no stream")]
-    assert lines_of(absences(skipped=skipped)) == [
-        f"ivr, hific: skipped: {lost} (`{train} --members ivr`, `{train}`)",
-        "mine: skipped: a licence",
-        "mine: skipped: no stream",
-    ]
-
-
 def test_metrics_that_were_asked_for_are_in_the_table_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = bench(

@@ -1,8 +1,9 @@
-"""A question asked on the command line and in Python has one answer: the same records."""
+"""A question asked on the command line and in Python has one answer; `--json` prints it alone."""
 
 import json
 import math
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -14,7 +15,8 @@ from benchmark.commands.run import plan
 from benchmark.option import flat
 from benchmark.published import verb as curves
 from benchmark.published.explain import explain
-from support.bench.command import output_of
+from conftest import ROOT
+from support.bench.command import bench, output_of
 from support.bench.verbs import every_verb
 from support.rows.bundled_results import bundled_results
 
@@ -55,11 +57,25 @@ OTHERS = {  # the functions themselves
         codecs=["jpeg"], dataset="sample", limit=1
     ),
 }
-# Those that measure, decode or write: what they print is tried in their rooms.
-ELSEWHERE = {
-    "history", "baseline save", "rescore", "merge", "pack export", "pack import", "review", "site",
-    "study read", "audit decode", "audit pack", "audit rows", "export images",
-}  # fmt: skip
+MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"
+ELIC = ROOT / "baselines" / "checkpoints" / "elic-3.safetensors.xz"
+# Those that measure, decode or write, and words that their JSON has to have.
+OF_WORK = {
+    f"run {MEASURED} --metrics psnr": ("measured", "summary", "failed"),
+    "rescore --dataset sample --limit 1 --metrics ssim --results measured": ("rows", "tried"),
+    "report --results measured --metrics psnr --page": ("bd_rates", "files", "summary"),
+    "check --codec jpeg --against measured --metrics psnr --limit 1 --results again "
+    "--points jpeg.quality=30,60": ("verdict", "exit_code"),
+    "merge results --into merged": ("rows", "conflicts"),
+    "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
+    "audit decode measured": ("records", "wrong"),
+    "audit rows measured --limit 1": ("bytes_equal", "wrong"),
+    "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
+    "review measured.tar --metrics psnr --dataset sample": ("answers", "verdict", "wrong"),
+    "site --submissions packs --metrics psnr --out board": ("pack", "audited"),
+    f"checkpoint info {ELIC}": ("architecture", "config", "macs_per_pixel", "training_data"),
+}
+ELSEWHERE = {"study read", "history", "baseline save", "pack export", "pack import"}
 
 
 def plain(value):
@@ -94,8 +110,45 @@ def test_the_command_prints_the_answer_of_the_function(words):
         assert answer.facts.keys() <= of.keys()
 
 
-def test_every_question_is_asked_here_or_in_its_room():
-    asked = {words.partition(" --")[0] for words in {**QUESTIONS, **OTHERS}}
-    flags = {path: [flag for of in verb.params for flag in of.opts] for path, verb in every_verb()}
-    verbs = {path for path, of_verb in flags.items() if "--csv" in of_verb}
-    assert {path for path in verbs if not any(of.startswith(path) for of in asked)} == ELSEWHERE
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A folder with results of a photograph, a pack of them, and those that are bundled."""
+    place = tmp_path_factory.mktemp("stored")
+    shutil.copytree(SAMPLE, place / "results" / "sample")
+    results = place / "measured"
+    words = MEASURED.replace("measured", str(results))
+    bench(*f"run {words} --metrics psnr".split(), code=0)
+    bench(
+        "pack", "export", place / "measured.tar", "--codecs", "jpeg", "--results", results, code=0
+    )
+    (place / "packs").mkdir()
+    shutil.copy(place / "measured.tar", place / "packs")
+    return place
+
+
+def words_in(value):
+    """Every key of a JSON value."""
+    if isinstance(value, dict):
+        return set(value) | {word for one in value.values() for word in words_in(one)}
+    return {word for one in value for word in words_in(one)} if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("words", OF_WORK)
+def test_a_verb_that_works_prints_json_alone(stored, monkeypatch, words):
+    monkeypatch.chdir(stored)
+    done = bench(*words.split(), "--json")
+    of_one_photograph = words.startswith(("site", "review", "check"))  # which is no verdict
+    assert done.returncode == 0 or of_one_photograph, done.stderr
+    assert set(OF_WORK[words]) <= words_in(json.loads(done.stdout))
+
+
+def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
+    flags = {
+        path: param.is_flag
+        for path, command in every_verb()
+        for param in command.params
+        if "--json" in param.opts
+    }
+    assert all(flags.values())
+    asked = {**QUESTIONS, **OTHERS, **OF_WORK}
+    assert {path for path in flags if not any(of.startswith(path) for of in asked)} == ELSEWHERE

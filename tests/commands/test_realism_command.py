@@ -113,22 +113,6 @@ def test_a_report_has_sets_with_intervals(whole):
     assert few == {"psnr_db": "False", "fd_alex": "True", "fd_squeeze": "True"}
 
 
-def test_tradeoff_says_who_has_the_higher_psnr_at_equal_rate_and_realism(whole, tmp_path):
-    name = store_of(whole).folder.name
-    file = tmp_path / "tradeoff.csv"
-    done = bench(
-        "tradeoff", "webp", "jpeg", "--realism", "fd_squeeze", "--results", whole,
-        "--dataset", name, "--csv", file,
-    )  # fmt: skip
-    assert "webp is interpolated between webp" in done.stdout
-    with file.open() as opened:
-        rows = list(csv.DictReader(opened))
-    assert [row["label"] for row in rows] == ["jpeg"] * 4
-    assert {row["verdict"] for row in rows} <= {
-        "equal", "all better", "all worse", "other rates"
-    }  # fmt: skip
-
-
 def test_beside_a_small_image_both_metrics_are_of_the_others(whole, photographs, tmp_path):
     more, results = tmp_path / photographs.name, tmp_path / "results"
     for old, new in ((photographs, more), (whole, results)):

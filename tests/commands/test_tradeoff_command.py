@@ -64,12 +64,6 @@ def test_the_bare_name_of_a_codec_means_its_default_network_without_a_search(sto
     assert table_of(tradeoff(store)) == table_of(before)
 
 
-def test_a_metric_that_no_row_has_is_refused_with_one_that_some_have(tmp_path):
-    Store(tmp_path / "kodak").append([*of_beta(0, **LACKING), row("vtm", 0, "a")])
-    with pytest.raises(UsageError, match=r"has no LPIPS \(SqueezeNet\): try --realism lpips$"):
-        compared(tmp_path)
-
-
 def test_a_single_image_has_its_difference_and_no_interval(tmp_path):
     theirs = row("vtm", 0, "a", num_bytes=1500, psnr_db=20.0, lpips_squeeze=0.12, **RULE)
     ours = [one for beta in (0, 1, 2) for one in of_beta(beta) if one["image"] == "a"]

@@ -158,12 +158,3 @@ def test_a_codec_names_the_card_that_was_chosen_and_its_rows_do_not(
     assert codec.info.device == "cuda"
     assert codec.decode(codec.encode(PIXELS)).shape == PIXELS.shape
     assert gpu.real or (card in asked and "cuda" not in asked)
-
-
-def test_every_place_that_may_wait_is_there():
-    from conftest import ROOT
-
-    for place in MAY_WAIT:
-        assert (ROOT / "baselines" / place).exists(), place
-    assert not only_meant(["baselines/neural/network.py: to_pixels"])
-    assert only_meant(["baselines/neural/blocks/layers.py: forward"])

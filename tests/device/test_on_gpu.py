@@ -1,12 +1,12 @@
 """`tools/on_gpu.sh`: its parts without a GPU, results that go on, and the table of the page."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 
 from conftest import ROOT
+from support.processes import ran
 from tools.gpu import record
 from tools.gpu.conditions import Conditions, Result
 
@@ -25,16 +25,8 @@ def test_a_request_that_cannot_be_run_is_one_sentence(monkeypatch, capsys, tmp_p
 @pytest.mark.slow
 def test_every_part_runs_small_on_a_cpu_and_writes_no_page_about_gpus(tmp_path):
     page = PAGE.read_text()
-    command = [
-        "bash",
-        ROOT / "tools" / "on_gpu.sh",
-        "--device",
-        "cpu",
-        "--small",
-        "--out",
-        tmp_path,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ("--device", "cpu", "--small", "--out")
+    done = ran("bash", ROOT / "tools" / "on_gpu.sh", *words, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     parts = json.loads((tmp_path / "results.json").read_text())["parts"]
     written = (tmp_path / "gpu.md").read_text()

@@ -1,4 +1,4 @@
-"""The environment that run_all.sh makes: packages of one build, taken from where pip looks."""
+"""Where uv looks for packages: where pip is configured to look."""
 
 import os
 import subprocess
@@ -6,44 +6,8 @@ import sys
 
 import pytest
 
-from benchmark.system.machine import package_folder
 from support.checkout import ROOT
 from tools.pip_settings import settings
-
-TORCHVISION = """
-import torch, torchvision
-assert (torch.version.cuda is None) or torchvision.extension._has_ops()
-print(torchvision.transforms.ToTensor.__name__)
-"""
-COMPRESSAI = """
-from compressai.models import FactorizedPrior
-print(FactorizedPrior.__name__)
-
-import runpy, sys
-sys.argv[1:] = ["--help"]
-runpy.run_module("compressai.utils.bench", run_name="__main__")
-"""
-
-
-def imported(program):
-    """Run a program outside the checkout; return what it prints."""
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.slow
-def test_torchvision_is_imported_plainly():
-    assert imported(TORCHVISION).split() == ["ToTensor"]
-
-
-@pytest.mark.slow
-def test_compressai_is_imported_plainly_and_is_a_program():
-    package_folder("compressai")
-    name, _, help_of_bench = imported(COMPRESSAI).partition("\n")
-    assert name == "FactorizedPrior"
-    assert "vtm" in help_of_bench
 
 
 def test_uv_looks_where_pip_is_configured_to_look(tmp_path):

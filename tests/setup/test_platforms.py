@@ -1,4 +1,4 @@
-"""Other systems, processors and Pythons: what is installed there, and types."""
+"""Other systems, processors, Pythons and versions: what is installed there, and types."""
 
 import os
 import re
@@ -15,6 +15,7 @@ from support.checkout import ROOT
 from tools.pip_settings import settings
 
 LOCK = ROOT / "platforms.lock"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MACHINES = {  # as uv and as Python name them
     "x86_64-manylinux_2_34": ("linux", "x86_64"),
     "aarch64-manylinux_2_34": ("linux", "aarch64"),
@@ -46,9 +47,8 @@ def locked(machine: str, python: str) -> dict[str, str]:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_lock_has_what_is_asked_for_on_each_machine(machine, python):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    asked = project["dependencies"] + extras["formats"] + extras["neural"] + extras["compressai"]
+    extras = PROJECT["optional-dependencies"]
+    asked = PROJECT["dependencies"] + extras["formats"] + extras["neural"] + extras["compressai"]
     system, processor = MACHINES[machine]
     here = {"sys_platform": system, "platform_machine": processor, "python_version": python}
     pins = locked(machine, python)
@@ -97,4 +97,31 @@ def test_types_are_right_on_other_systems(system, tmp_path):
     options = ["--platform", system, "--no-warn-unreachable", "--cache-dir", tmp_path]
     command = [sys.executable, "-m", "mypy", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+ALLOWED = [
+    one for one in map(Requirement, PROJECT["dependencies"]) if one.name in ("typer", "rich")
+]
+ENDS = {
+    "oldest": [
+        f"{one.name}=={bound.version}"
+        for one in ALLOWED for bound in one.specifier if bound.operator == ">="
+    ],
+    "newest": [*map(str, ALLOWED)],
+}  # fmt: skip
+TESTS = ["tests/commands/test_help.py", "tests/commands/test_mistakes.py"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ENDS)
+def test_the_command_line_is_the_same_at_both_ends_of_what_is_allowed(end, tmp_path):
+    install = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path)
+    if subprocess.run([*install, *ENDS[end]], check=False).returncode:
+        pytest.skip("no package index")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout

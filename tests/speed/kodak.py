@@ -10,18 +10,14 @@ about as many bits as trained ones (half a bit per pixel) and pictures use the r
 the work is that of trained weights, the quality is not. Exit code 1 where a target is missed.
 """
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import numpy as np
 from harness import (
     KODAK,
-    POOLS,
     ROUNDS,
     Clocked,
-    clock,
     kodak_folder,
     mean,
     middle,
@@ -48,11 +44,7 @@ LATENT_DEVIATION, PICTURE_DEVIATION, PICTURE_MEAN = 0.25, 0.2, 0.45
 
 def main() -> None:
     """Print both comparisons and whether their targets are met."""
-    chosen = options(__doc__, kodak=str(KODAK), kernels=False)
-    kodak = kodak_folder(chosen.kodak)
-    if chosen.kernels:
-        print(kernel_seconds(kodak))
-        return
+    kodak = kodak_folder(options(__doc__, kodak=str(KODAK)).kodak)
     compare_jpeg(kodak)
     compare_hyperprior(kodak)
 
@@ -66,22 +58,12 @@ def compare_jpeg(kodak: Path) -> None:
         peers.append(run_peer(*script, one_thread=True))
         runs.append(bench(kodak, *words, "--points", f"jpeg.quality={points}"))
     peer, ours = middle(peers), middle(runs)
-    # A cell for each worker: start-up and little else.
-    few = (*words, "--points", "jpeg.quality=10", "--limit", str(JOBS))
-    start = middle([bench(kodak, *few) for _ in range(ROUNDS)])
-    single = dict.fromkeys(POOLS, "1")
-    measured = clock([sys.executable, __file__, "--kernels", "--kodak", str(kodak)], single)
-    kernels = float(measured.result)
-    start_up = start.seconds - kernels / (24 * len(QUALITIES))
-    print(f"start-up {start_up:.2f} s, kernels {kernels:.2f} s on one core")
     print_seconds(peer, ours)
     rows = [ours.result.filter([value == quality for value in ours.result["setting_value"]])
             for quality in QUALITIES]  # fmt: skip
     means = {name: [mean(of, column) for of in rows] for name, column in COLUMNS.items()}
     verdict("JPEG, ours / peer, processor time", ours.cpu_seconds / peer.cpu_seconds, 0.2)
     verdict("JPEG, ours / peer, wall clock", ours.seconds / peer.seconds, 0.2)
-    apart = (ours.seconds - start_up) / (kernels / JOBS)
-    verdict("JPEG, start-up apart, ours / (kernels / cores)", apart, 1.3)
     verdict("JPEG, largest difference of a mean, in roundings", worst("jpeg", peer, means), 1)
 
 
@@ -128,28 +110,6 @@ def bench(kodak: Path, *words: str) -> Clocked:
     """Return a run into an empty folder."""
     with TemporaryDirectory() as folder:
         return run_bench(kodak, Path(folder), *words)
-
-
-def kernel_seconds(kodak: Path) -> float:
-    """Return the seconds of coding and scoring all cells of JPEG in this process, nothing else."""
-    from benchmark.codec import Setting
-    from benchmark.registry import metric_class
-    from benchmark.spec import load_codec, parse_codec
-
-    codec = load_codec(parse_codec("jpeg"))
-    metrics = [metric_class(name)("cpu") for name in METRICS]
-    seconds = 0.0
-    for path in sorted(kodak.glob("*.png")):
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        started = perf_counter()
-        prepared = [metric.prepare(pixels) for metric in metrics]
-        for quality in QUALITIES:
-            decoded = codec.decode(codec.encode(pixels, Setting("quality", quality)))
-            for metric, source in zip(metrics, prepared, strict=True):
-                metric.compare(source, decoded)
-        seconds += perf_counter() - started
-    return seconds
 
 
 def header_bits_per_pixel(ours: Clocked, results: Path) -> float:

@@ -159,22 +159,6 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(images, expec
         assert stable(only_store(results)) == expected
 
 
-NAME = "-leading=dash,comma:colon 'quotes', ünïcödé – 結果 🖼 and new\nline"
-
-
-@pytest.mark.slow
-def test_results_and_images_below_any_name_come_out_the_same(images, expected, tmp_path):
-    place = tmp_path / NAME
-    place.mkdir()
-    (place / "photos").symlink_to(images)
-    assert bench(*run_words(place / "photos", place / "results")).returncode == 0
-    store = only_store(place / "results")
-    assert losses_of(store, set())[0] == 0
-    assert stable(store) == expected
-    for command in (("report", "--results"), ("audit", "decode", "--codecs", HONEST)):
-        assert bench(*command, place / "results").returncode == 0
-
-
 @pytest.mark.slow
 def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(images, expected, tmp_path):
     results = tmp_path / "results"

@@ -17,6 +17,7 @@ from benchmark.rows.reduce import Reduction, Reductions
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from support.bench.command import bench
+from support.files.noise import noise_images
 
 UNIMPORTANT = {"README.md", "CACHEDIR.TAG"}  # written again, or missed by nobody
 
@@ -24,8 +25,8 @@ UNIMPORTANT = {"README.md", "CACHEDIR.TAG"}  # written again, or missed by nobod
 class Disk:
     """Changes below a folder that a loss of power may undo, and what such a loss would break."""
 
-    def __init__(self, root, patch, loses=""):
-        self.root, self.loses = root, loses
+    def __init__(self, root, patch):
+        self.root = root
         self.stored, self.broken = 0, set()
         self._sure = {}  # size and time of the contents that the disk has, by device and inode
         self._unsure_folders = {}  # paths by device and inode
@@ -77,8 +78,6 @@ class Disk:
     def _synchronise(self, descriptor, does):
         about = os.fstat(descriptor)
         of_folder = stat.S_ISDIR(about.st_mode)
-        if self.loses == ("folders" if of_folder else "files"):
-            return
         does(descriptor)
         if of_folder:
             self._unsure_folders.pop((about.st_dev, about.st_ino), None)
@@ -102,6 +101,11 @@ def _content(path):
     return about.st_size, about.st_mtime_ns
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return noise_images(tmp_path_factory.mktemp("images") / "photos", [(64, 48), (64, 49)])
+
+
 def run_words(images, results):
     """Return a run by two workers, whose rows come in any order."""
     return (
@@ -114,9 +118,9 @@ def run_words(images, results):
 def watched(monkeypatch):
     """Return a function that begins to watch a folder; rows are stored one by one from then on."""
 
-    def watch(root, loses=""):
+    def watch(root):
         root.mkdir(exist_ok=True)
-        disk, write = Disk(root, monkeypatch, loses), Store._write_shard
+        disk, write = Disk(root, monkeypatch), Store._write_shard
 
         def write_and_say(store, table):
             path = write(store, table)
@@ -153,14 +157,6 @@ def test_rows_that_are_stored_survive_a_loss_of_power(verb, images, tmp_path, wa
     assert Store(folder).table().height == 6
     assert disk.stored >= (6 if verb in ("run", "rescore") else 1)
     assert disk.broken == set()
-
-
-@pytest.mark.parametrize("loses", ["files", "folders"])
-def test_what_is_not_synchronised_is_noticed(loses, images, tmp_path, watched):
-    disk = watched(tmp_path / "root", loses)
-    assert bench(*run_words(images, disk.root)).returncode == 0
-    kind = {"files": "content", "folders": "entries"}[loses]
-    assert {f"{kind} of {place}" for place in ("per_image", "streams", "runs")} <= disk.broken
 
 
 def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, watched):

@@ -64,15 +64,6 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
     assert not [row for row in Store(folder).table().rows(named=True) if not row["ms_ssim"]]
 
 
-@pytest.mark.slow
-def test_a_metric_of_a_users_file_is_null_as_well(images, tmp_path):
-    metrics = f"psnr,{HUNGRY}:Hungry"
-    done, rows = run("raw", images, tmp_path / "results", metrics)
-    assert done.returncode == 0
-    assert [row["hungry"] for row in rows] == [None] * 3
-    assert all("Hungry of" in row["hungry_reason"] for row in rows)
-
-
 @pytest.mark.parametrize(
     ("codec", "failed"), quick([("TooLargeToLoad", 9), ("Torches", 3)], ("TooLargeToLoad", 9))
 )

@@ -20,10 +20,10 @@ from benchmark.codec import Codec
 from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
 from faults.fuzzing.target import Target
-from support.networks.small_hyperprior import write_small_hyperprior
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
+from support.networks.zoo import write_hyperprior
 
 MOST_PIXELS = 1 << 14
 BEFORE_ID = len(MAGIC) + 1
@@ -40,7 +40,7 @@ def ours(folder: Path) -> Target:
 
 def hyperprior(folder: Path) -> Target:
     """A hyperprior of CompressAI, whose entropy decoder is foreign code that trusts its input."""
-    codec = load_codec(write_small_hyperprior(folder))
+    codec = load_codec(write_hyperprior(folder))
     quality = codec.encode(noise(1, 1), codec.sweep[0])[:1]
 
     def claimed(data: bytes) -> int:

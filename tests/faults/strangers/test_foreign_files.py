@@ -1,21 +1,19 @@
-"""Files of strangers: pipes, devices, links, tars, torch files, downloads, odd content.
-
-Each is read within its limits or refused in one sentence. What would wait without end is tried in a
-process of its own, which is ended after a long while: a test that needs that has failed.
-"""
+"""Files of strangers: pipes, links, tars, torch files, downloads, read within limits or refused."""
 
 import io
 import os
 import tarfile
 
+import numpy as np
 import pytest
 import torch
 
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.training.run import load_state, restoring
 from benchmark.datasets import download
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import StoreError, Unavailable, UsageError
 from benchmark.rows.store import Store
+from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign_files import (
     LARGEST_EXTENSION_BYTES,
@@ -28,15 +26,6 @@ from benchmark.system.foreign_files import (
 from support.files.file_server import served
 from support.files.hostile_files import HEADERS, bomb, extended, tar_of
 from support.processes import in_a_process
-from support.rows.measured import row
-
-
-def stranger(folder):
-    store = Store(folder / "photos")
-    store.begin("20260101T000000-a", {"theirs": True})
-    store.append([row("jpeg", 30, "a.png")])
-    return store
-
 
 # Regular files
 
@@ -64,40 +53,37 @@ def test_only_regular_files_within_their_folder_are_opened(tmp_path):
         read_regular(inside / "a", 4, within=inside)
 
 
-MERGE = """
-import sys
-from pathlib import Path
-from benchmark.errors import BenchError
-from benchmark.rows.packs.merge import merge_folders
-try:
-    for one in merge_folders([Path(sys.argv[1])], Path(sys.argv[2])):
-        print(*one.damaged, *one.conflicts, sep=chr(10))
-except BenchError as error:
-    print("refused", error)
-"""
-
-
-@pytest.mark.parametrize("kind", ["pipe", "endless", "secret"])
-@pytest.mark.parametrize(
-    "place",
-    ["streams/ab/ab", "per_image/x.parquet", "runs/x.json", "features/a/b/c.npy", "sets/x.parquet"],
-)
-def test_a_merge_reads_no_pipe_device_or_link_and_copies_no_secret(tmp_path, kind, place):
-    store = stranger(tmp_path / "theirs")
-    (tmp_path / "secret").write_bytes(b'{"secret": 1}')
-    path = store.folder / place
-    path = path.with_name("ab" * 32) if place.startswith("streams") else path
+def pipe(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    if kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("/dev/zero" if kind == "endless" else tmp_path / "secret")
-    message = in_a_process(MERGE, tmp_path / "theirs", tmp_path / "mine")
-    assert str(path) in message
-    copied = [one for one in (tmp_path / "mine").rglob("*") if one.is_file()]
-    assert not any(b"secret" in one.read_bytes() for one in copied)
-    if not place.startswith(("per_image", "sets")):
-        assert Store(tmp_path / "mine" / "photos").table().height == 1
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(work):
+    results, store = work.parent, Store(work.parent)
+    stream = next(iter(store.streams()))
+    with pytest.raises(StoreError, match=f"{stream.name} cannot be read: it is no regular file"):
+        Store(pipe(stream).parents[2]).stream(stream.name)
+    pipe(results / "runs" / "x.json")
+    with pytest.raises(StoreError, match=r"x\.json cannot be read: .*it is no regular file"):
+        store.record("x")
+    pipe(results / "per_image" / ".shipped-a.parquet.sha256")
+    (shard,) = results.glob("per_image/*.parquet")
+    shard.rename(shard.with_name("shipped-a.parquet"))
+    with pytest.raises(StoreError, match="it is no regular file"):
+        store.table()
+
+
+def test_features_that_are_a_pipe_count_as_none(tmp_path):
+    folder = FeatureFolder(tmp_path)
+    one = ImageFeatures("space/1", "a" * 64, np.zeros((2, 3), np.float32))
+    folder.keep(one)
+    assert folder.read(one.protocol, one.pixels_sha256) is not None
+    (path,) = folder.folder.glob("*/*/*.npy")
+    pipe(path)
+    assert folder.read(one.protocol, one.pixels_sha256) is None
+    assert not path.exists()
 
 
 # Tars
@@ -193,26 +179,6 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
     path = tar_of(tmp_path / "w.pth", {"a": b"b"}, before=extended(b"x", b"9" * 160_000))
     with pytest.raises(Unavailable, match="is a tar"):
         load_tensors(path)
-
-
-def test_a_pipe_in_the_place_of_weights_or_a_card_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "w.json")
-    os.mkfifo(tmp_path / "w.pth")
-    code = """
-import sys
-from pathlib import Path
-from baselines.neural.card import load_card
-from benchmark.errors import Unavailable
-from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import load_tensors
-for read in (load_tensors, load_card, file_sha256):
-    try:
-        read(Path(sys.argv[1]))
-    except (Unavailable, OSError) as error:
-        print(error)
-"""
-    message = in_a_process(code, tmp_path / "w.pth")
-    assert message.count("no regular file") == 3
 
 
 def test_a_state_that_lacks_a_part_is_named(tmp_path):

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 import struct
 import zlib
 
@@ -16,7 +15,6 @@ from benchmark.datasets.kodak import open_sample
 from benchmark.errors import ImageRefused
 from support.files.hostile_files import png
 from support.networks.tiny_checkpoint import noise
-from support.processes import in_a_process
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -108,20 +106,3 @@ def test_a_black_interlaced_picture_is_read_where_all_of_it_is_there(tmp_path, s
     path.write_bytes(interlaced(bytes_there - 1))
     with pytest.raises(ImageRefused):
         read_png(path)
-
-
-def test_a_link_to_the_kernel_log_is_no_image(tmp_path):
-    (tmp_path / "a.png").symlink_to("/proc/kmsg")
-    os.mkfifo(tmp_path / "b.png")
-    code = """
-import sys
-from benchmark.datasets.image import read_image
-from benchmark.errors import ImageRefused
-for path in sys.argv[1:]:
-    try:
-        read_image(path)
-    except ImageRefused as refused:
-        print(refused)
-"""
-    message = in_a_process(code, tmp_path / "a.png", tmp_path / "b.png")
-    assert message.count("\n") == 2

@@ -1,5 +1,6 @@
 """Rows of a stranger: every verb over every value that no run writes ends in sentences."""
 
+import hashlib
 import shutil
 import traceback
 import warnings
@@ -8,11 +9,21 @@ import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults
-from benchmark.rows.shard import BadShard, read_shard, write_shard
+from benchmark.rows.schema import CELL_COLUMNS, metric_columns
+from benchmark.rows.shard import BadShard, read_shard, schema_of, write_shard
 from support.bench.command import bench
 from support.bench.reading_verbs import READS, READS_NONE
 from support.bench.verbs import every_verb
-from support.rows.hostile_values import HOSTILE, another_cell, with_value
+
+TEXTS = (
+    None, "", ".", "/", "..", "../../x", "/etc/passwd", "a/../b", "a,b:c=d\\", "=1+1", "{}", "%s",
+    "a\nb", "\x1b[2J\x00", "\u202e<script>", "nan", "x" * 100_000,
+)  # fmt: skip
+REALS = (None, float("nan"), float("inf"), float("-inf"), -1.0, 0.0, 5e-324, 1e308)
+WHOLES = (None, 0, -1, 1, 2**53, 2**62)
+VALUES = {pl.String: TEXTS, pl.Float64: REALS, pl.Int64: WHOLES, pl.Boolean: (None, True, False)}
+COLUMNS = (*(column.name for column in CELL_COLUMNS), *metric_columns("psnr_db"))
+HOSTILE = [(name, value) for name in COLUMNS for value in VALUES[schema_of()[name]]]
 
 
 def put(shards, *tables):
@@ -50,7 +61,14 @@ def all_at_once(sound, tmp_path_factory):
     read, left_out = [rows], []
     for number, (name, value) in enumerate(HOSTILE):
         row = rows.slice(number % len(rows), 1)
-        row = with_value(row if name == "cell" else another_cell(row, number), name, value)
+        cell = {
+            "cell": hashlib.sha256(f"{number}".encode()).hexdigest(),
+            "setting_value": row["setting_value"][0] + (number + 1) / 10_000,
+        }
+        row = row.with_columns(
+            pl.lit(of, schema_of()[column]).alias(column)
+            for column, of in {**cell, name: value}.items()
+        )
         try:
             read_shard(write_shard(folder, row))
             read.append(row)

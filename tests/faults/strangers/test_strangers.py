@@ -98,28 +98,14 @@ def test_a_row_or_a_member_twice_is_refused(whole, tmp_path):
         open_pack(twice)
 
 
-LINKS = {
-    "a link to a file of the user": (tarfile.SYMTYPE, "/etc/passwd"),
-    "a link out of the tar": (tarfile.LNKTYPE, "../../secret"),
-    "a device": (tarfile.CHRTYPE, ""),
-    "a pipe, which would block": (tarfile.FIFOTYPE, ""),
-}
-
-
-@pytest.mark.parametrize("member", LINKS.values(), ids=LINKS.keys())
-def test_members_that_are_no_files_are_refused_by_name(whole, member, tmp_path):
-    (kind, target), name = member, "rows.parquet"
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_members_that_are_no_files_are_refused_by_name(kind, tmp_path):
     path = tmp_path / "pack.tar"
     with tarfile.open(path, "w") as tar:
-        for one, data in files(whole / "pack").items():
-            info = tarfile.TarInfo(one)
-            info.size = len(data)
-            if one == name:
-                info.type, info.linkname, info.size = kind, target, 0
-                tar.addfile(info)
-            else:
-                tar.addfile(info, io.BytesIO(data))
-    with pytest.raises(BadPack, match=f"{name}: it is (a link|no regular file)"):
+        info = tarfile.TarInfo("rows.parquet")
+        info.type, info.linkname = kind, "../../secret"
+        tar.addfile(info)
+    with pytest.raises(BadPack, match=r"rows\.parquet: it is (a link|no regular file)"):
         open_pack(path)
 
 

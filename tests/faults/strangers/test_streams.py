@@ -11,8 +11,8 @@ from baselines.neural.bitstream.container import varint
 from benchmark.errors import CorruptStream
 from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
-from support.networks.small_hyperprior import write_small_hyperprior
 from support.networks.tiny_checkpoint import noise, write_checkpoint
+from support.networks.zoo import write_hyperprior
 
 
 def ours(folder):
@@ -23,7 +23,7 @@ def ours(folder):
 def claiming(make, data, chance):
     """Return the payload behind a valid header of another image size."""
     width, height = (chance.choice((1, 64, 700, 3000, 8192, 60_000)) for _ in range(2))
-    if make is write_small_hyperprior:
+    if make is write_hyperprior:
         other = compressai_container.unpack(data, 2)._replace(width=width, height=height)
         return compressai_container.pack(other)
     # Sides below 128 px are a byte each, behind the first seven.
@@ -47,7 +47,7 @@ def operations(codec, stream):
     ("make", "most_pixels", "margin"),
     [
         (ours, crdr_container.most_pixels, 2),
-        (write_small_hyperprior, compressai_container.most_pixels, 1),
+        (write_hyperprior, compressai_container.most_pixels, 1),
     ],
     ids=["ours", "compressai"],
 )

@@ -6,21 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-
-
 HEAVY = (
-    "compressai",
-    "imagecodecs",
-    "lpips",
-    "matplotlib",
-    "numpy",
-    "pandas",
-    "polars",
-    "scipy",
-    "seaborn",
-    "skimage",
-    "torch",
-    "torchvision",
+    *("compressai", "imagecodecs", "lpips", "matplotlib", "numpy", "pandas", "polars", "scipy"),
+    *("seaborn", "skimage", "torch", "torchvision"),
 )
 
 

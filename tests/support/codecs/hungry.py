@@ -1,10 +1,9 @@
-"""Codecs and a metric that run out of memory for real: tests/support/codecs/hungry.py:Name."""
+"""Codecs that run out of memory for real: tests/support/codecs/hungry.py:Name."""
 
 import multiprocessing
 import os
 import resource
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -50,21 +49,6 @@ class Torches(Honest):
         if np.frombuffer(data[:6], np.uint16)[2] == 16:
             torch.empty(1 << 50, dtype=torch.uint8)
         return super().decode(data)
-
-
-class Hungry:
-    """Metric that asks for a petabyte where the image is wider than 40 px."""
-
-    column = "hungry"
-    label = "Hungry"
-    better: Literal["higher", "lower"] = "lower"
-    protocol = "hungry/1"
-
-    def prepare(self, reference: Pixels) -> Pixels:
-        return reference
-
-    def compare(self, prepared: Pixels, decoded: Pixels) -> float:
-        return float(np.ones(1 << 50 if prepared.shape[1] > 40 else 1).sum())
 
 
 def limit_memory(room_bytes: int | None) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from baselines.compressai.weights import importable
+from benchmark.spec import CodecSpec, parse_codec
 
 CHANNELS = {True: (8,), False: (8, 12)}  # by "is one of Cheng's": narrow, so that tests are quick
 LATENT_DEVIATION = 3.0
@@ -29,3 +30,9 @@ def small_network(model: str, deviation: float = LATENT_DEVIATION) -> torch.nn.M
 def save(network: torch.nn.Module, path: str | Path) -> str:
     torch.save(network.state_dict(), path)
     return str(path)
+
+
+def write_hyperprior(folder: Path) -> CodecSpec:
+    """Write a small hyperprior into `folder`; return the codec that has it."""
+    path = save(small_network("bmshj2018-hyperprior"), folder / "small.pth")
+    return parse_codec(f"hyperprior:checkpoint={path}")

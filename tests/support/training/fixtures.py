@@ -46,7 +46,6 @@ REALISM = {
     "gan_per_beta": 0.01,
     "discriminator_channels": [4, 4, 4, 4],
 }
-ENDLESS = {**STAGE, "steps": 10**6, "batch": 4, "mixed_levels": True}
 SINGLE = {**STAGE, "objective": "single_rate", "lambdas": [0.05]}
 
 
