@@ -57,14 +57,14 @@ class Optimisers:
         """Set a group's learning rate, where steps are recorded in the tensor that they read."""
         group["lr"] = group["lr"].fill_(rate) if self.recorded else rate
 
-    def step(self, optimiser: torch.optim.Optimizer, unused: Tensor | bool = False) -> None:
+    def step(self, optimiser: torch.optim.Optimizer, unused: Tensor | None = None) -> None:
         """Update the optimiser's parameters, unless the step is left out.
 
         unused: on a GPU, float32 scalar, 1 where nothing of the batch needs these parameters.
         """
         left_out = self.left_out
         if isinstance(left_out, Tensor) and isinstance(optimiser, torch.optim.Adam):
-            both = torch.maximum(left_out, unused) if isinstance(unused, Tensor) else left_out
+            both = left_out if unused is None else torch.maximum(left_out, unused)
             optimiser.found_inf, optimiser.grad_scale = both, None  # type: ignore[attr-defined]
         elif left_out:  # waits for a GPU, as SOAP does anyway
             return

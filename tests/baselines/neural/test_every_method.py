@@ -141,15 +141,3 @@ def test_the_auxiliary_loss_reaches_the_auxiliary_group_alone(name):
             parameter.grad is not None and bool(parameter.grad.any()) for parameter in parameters
         )
         assert reached == (group == "quantiles")
-
-
-def test_what_acts_on_rate_and_realism_can_be_frozen_by_those_names():
-    network = made("crdr")[1]
-    parts = network.freezable()
-    names = {id(one): name for name, one in network.named_parameters()}
-    for part, within in (
-        ("rate_control", {"attentions"}),
-        ("realism_control", {"embedding", "project"}),
-    ):
-        result = {names[id(one)] for one in parts[part]}
-        assert result == {name for name in names.values() if within & set(name.split("."))}

@@ -100,7 +100,7 @@ def test_levels_out_of_range_are_refused(tiny, images, level):
         tiny.analyse(images, level)
 
 
-def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):
+def test_the_loss_reaches_every_parameter_but_quantiles(images):
     network = shaken(CRDRNetwork(TINY))
     estimate = network(images, Controls(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0])))
     bits = estimate.y_bits + estimate.z_bits
@@ -109,10 +109,6 @@ def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(i
     (estimate.images.square().mean() + bits.mean()).backward()
     without = {n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()}
     assert without == {"prior.quantiles"}
-    network.zero_grad()
-    network.prior.quantile_loss().backward()
-    reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
-    assert reached == {"prior.quantiles"}
 
 
 def test_rounding_lets_the_gradient_of_the_picture_through(images):

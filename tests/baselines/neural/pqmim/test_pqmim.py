@@ -1,6 +1,5 @@
 """PQ-MIM as a codec: its rate by the model, hostile bytes, the suite that trains it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,23 +8,19 @@ import pytest
 import torch
 
 from baselines.field import PqMim
-from baselines.neural.architecture import load_architecture
 from baselines.neural.costs import costs
 from baselines.neural.network import padded, to_images
 from baselines.neural.pqmim.coder import PqMimCoder
 from baselines.neural.pqmim.model import PqMimNetwork, transformer_macs_per_pixel
 from baselines.neural.pqmim.objective import BOOKS
 from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.run import read_record
 from baselines.neural.training.suites import suite
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream, UsageError
-from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import PQMIM_MICRO as MICRO
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.networks.tiny_checkpoint import noise
-from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 CONFIGURATIONS = {
     "default": TINY,
@@ -147,34 +142,3 @@ def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_
         assert run.recipe.dimensions["books"] == BOOKS[level - 1]
     with pytest.raises(UsageError, match="pqmim has no member pqmim-5"):
         suite("generative", recipe, Path(), ["pqmim-5"])
-
-
-@pytest.mark.slow
-def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monkeypatch):
-    write_photographs(tmp_path)
-    write_recipe(tmp_path / "recipe.toml", validate_every_steps=1)
-    out = tmp_path / "generative"
-    suite = ("--suite", "generative", "--members", "pqmim-1,pqmim-perceptual-2")
-    done = bench(*training(tmp_path, out, *suite, "--quiet"))
-    assert done.exit_code == 0, done.stderr
-    monkeypatch.setenv("BENCH_WEIGHTS", str(out))
-    pixels = noise(70, 60)
-    for spec, value in (("pqmim", 1), ("pqmim:perceptual=1", 2)):
-        codec = load_codec(parse_codec(spec))
-        data = codec.encode(pixels, Setting("level", value))
-        assert codec.decode(data).shape == pixels.shape
-    card = json.loads((out / "pqmim-1.json").read_text())
-    assert card["config"]["books"] == 4
-    *autoencoder, transformer = read_record(out / "pqmim-1").recipe.stages
-    first, last = sum(one.crops for one in autoencoder), transformer.crops
-    sides = autoencoder[0].crop_px, transformer.crop_px
-    crops = f"{first} crops of {sides[0]} px, {last} crops of {sides[1]} px"
-    assert sides[0] != sides[1]
-    assert card["training_data"].endswith(crops)
-    assert card["crops"] == first + last
-    assert load_architecture("pqmim").read(card["config"]).books == 4
-    entries = [
-        json.loads(line) for line in (out / "pqmim-1" / "journal.jsonl").read_text().splitlines()
-    ]
-    assert entries[0]["perplexity"] > 1
-    assert entries[-1]["validation"][0]["bpp"] > 0

@@ -1,29 +1,20 @@
-"""The suite `field`: equal budgets, two objectives with a GAN, members trained to checkpoints."""
+"""The suite `field`: equal budgets, and objectives with a GAN."""
 
-import json
-import re
-import signal
-from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from baselines.neural.training import run as files
 from baselines.neural.training.gan import PatchDiscriminator
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suites import METHODS, suite
 from benchmark.errors import UsageError
-from benchmark.spec import load_codec, parse_codec
-from support.networks.tiny_checkpoint import noise
 from support.training.every_stage import objective_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 SMALL = {"crop_px": 64, "discriminator_channels": [4, 4, 4]}
-MEMBERS = ("charm-1", "elic-4", "ivr", "hific-2", "multirealism-3")
 POINTS = {"charm": 4, "elic": 4, "ivr": 1, "hific": 3, "multirealism": 4}
 
 
@@ -99,89 +90,12 @@ def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random(
     assert not np.array_equal(drawn[:, 0], drawn[:, 1])
 
 
-def test_a_discriminator_learns_and_goes_on_from_its_state():
-    made = partial(objective_of, "multirealism", gan_per_beta=0.5, **SMALL)
-    first, network, batch = made()
-    for step in range(2):
-        torch.manual_seed(step)
-        first.loss(network, batch, step).after_step(1.0)
-    second, *_ = made()
-    second.load_state(deepcopy(first.state()))
-    losses = []
-    for one in (first, second):
-        torch.manual_seed(9)
-        losses.append(float(one.loss(network, batch, 2).after_step(1.0)["discriminator"]))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    third, *_ = made()
-    torch.manual_seed(9)
-    assert float(third.loss(network, batch, 2).after_step(1.0)["discriminator"]) != losses[0]
-
-
-@pytest.mark.slow
-def test_members_are_trained_to_checkpoints_that_their_codecs_find(tmp_path, monkeypatch):
-    write_photographs(tmp_path)
-    out = tmp_path / "field"
-    data = ("--data", tmp_path / "photos", "--validation", tmp_path / "unseen")
-    chosen = ("--suite", "field", "--recipe", "smoke", "--members", ",".join(MEMBERS))
-    done = bench("train", *chosen, *data, "--out", out, "--quiet")
-    assert done.exit_code == 0, done.stderr
-    cards = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
-    ivr = cards.pop("ivr")
-    assert (ivr["steps"], ivr["crops"]) == (60, 240)
-    assert all(card["crops"] == 48 for card in cards.values() if "hific" not in card["command"])
-    assert ivr["command"].startswith("bench train --recipe smoke --suite field ")
-    monkeypatch.setenv("BENCH_WEIGHTS", str(out))
-    pixels = noise(70, 60)
-    assert {*cards, "ivr"} == {*MEMBERS}
-    for member in MEMBERS:
-        name = member.partition("-")[0]
-        codec = load_codec(parse_codec(f"{name}:beta=2.56" if name == "multirealism" else name))
-        assert "steps" in codec.describe().version
-        setting = codec.sweep[-1]
-        assert codec.decode(codec.encode(pixels, setting)).shape == pixels.shape
-        assert member in (name, f"{name}-{setting.value:g}")
-
-
-@pytest.fixture
-def command(tmp_path):
-    """A suite of two members of five steps each, whose batches have two crops."""
+def test_the_minutes_are_those_of_the_whole_suite(tmp_path):
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", 25, 0, initialise='"pca"')
     suite = ("--suite", "field", "--members", "elic-1,elic-2")
-    return lambda out, *more: training(tmp_path, out, *suite, *more)
-
-
-@pytest.mark.slow
-def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, command, monkeypatch):
-    whole = bench(*command(tmp_path / "whole"))
-    message = whole.stderr.splitlines()
-    assert message[0] == "2 networks, 0 finished: 10 steps left"
-    assert re.search(r"^elic-2: .*, 0 s left, 0 skipped$", message[-2])
-    assert message[-1] == f"elic-2: writing {tmp_path / 'whole/elic-2.safetensors'}"
-    report = files.report
-
-    def interrupted(folder, entry):
-        report(folder, entry)
-        if folder.name == "elic-2" and entry["step"] == 2:
-            signal.raise_signal(signal.SIGINT)  # it arrives in the next step
-
-    monkeypatch.setattr(files, "report", interrupted)
-    stopped = bench(*command(tmp_path / "pieces"))
-    assert stopped.exit_code == 130
-    assert "elic-2: interrupted after 3 of 5 steps" in stopped.stdout
-    again = bench(*command(tmp_path / "pieces"))
-    assert again.exit_code == 0
-    assert "elic-1.safetensors: finished before, 5 steps" in again.stdout
-    assert again.stderr.startswith("2 networks, 1 finished: 2 steps left\n")
-    for name in ("elic-1", "elic-2"):
-        one, other = (
-            json.loads((tmp_path / out / f"{name}.json").read_text()) for out in ("whole", "pieces")
-        )
-        assert one["sha256"] == other["sha256"]
-
-
-def test_the_minutes_are_those_of_the_whole_suite(tmp_path, command):
-    done = bench(*command(tmp_path / "out", "--max-minutes", 0))
+    done = bench(*training(tmp_path, tmp_path / "out", *suite, "--max-minutes", 0))
+    assert done.stderr.startswith("2 networks, 0 finished: 10 steps left\n")
     assert done.exit_code == 0
     assert "elic-1: the time is over after 1 of 5 steps" in done.stdout
     assert not (tmp_path / "out" / "elic-2").exists()
