@@ -152,7 +152,6 @@ def plain(image: str) -> str:
 
 
 def _places(files: Sequence[Path]) -> list[_Place]:
-    """Return pictures with their points."""
     if rates := {file: match for file in files if (match := RATE.fullmatch(file.stem))}:
         by_image: dict[str, list[tuple[float, Path]]] = defaultdict(list)
         for file, match in rates.items():
