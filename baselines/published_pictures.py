@@ -142,8 +142,8 @@ def published_pictures(folder: Path) -> PublishedPictures:
 def plain(image: str) -> str:
     """Return an image's name without folders, extension and what coders append.
 
-    >>> plain("recon/kodim01_rec.png"), plain("clic/a.b.webp"), plain("kodim01")
-    ('kodim01', 'a.b', 'kodim01')
+    >>> [*map(plain, ("recon/kodim01_rec.png", "clic/a.b.webp", "beach-out.png", "v1.2"))]
+    ['kodim01', 'a.b', 'beach', 'v1.2']
     """
     name = normalize("NFC", PurePosixPath(image.replace("\\", "/")).name)
     stem, dot, suffix = name.rpartition(".")
