@@ -106,10 +106,6 @@ class CRDR(NetworkCodec):
         data = self._noted(codec, encode(codec, pixels, controls, tiling, self._steps))
         return codec.checked(data) if self._checks else data
 
-    def checked(self, data: bytes) -> bytes:
-        """Return a stream, two bytes longer, whose decoder compares its latents with those here."""
-        return self._codec().checked(data)
-
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """Return the image, at `beta` instead of the stream's own; raises `CorruptStream`."""
         if beta is None:

@@ -43,8 +43,13 @@ class JPEGCodec:
             return np.asarray(image)
 
     def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of application segments, such as JFIF's."""
-        return application_bytes(data)
+        """Return the bytes of application segments, such as JFIF's, markers included."""
+        total, start = 0, 2  # segments as in ITU-T T.81, annex B, up to the first scan
+        while start + 4 <= len(data) and (marker := data[start + 1]) != START_OF_SCAN:
+            size = 2 + int.from_bytes(data[start + 2 : start + 4])
+            total += size if marker in APPLICATION else 0
+            start += size
+        return total
 
 
 class JPEG(JPEGCodec):
@@ -238,26 +243,12 @@ def open_jpeg(data: bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def application_bytes(stream: bytes) -> int:
-    """Return the bytes of application segments before the first scan, markers included.
-
-    ITU-T T.81, annex B.
-    """
-    total, start = 0, 2
-    while start + 4 <= len(stream) and (marker := stream[start + 1]) != START_OF_SCAN:
-        size = 2 + int.from_bytes(stream[start + 2 : start + 4])
-        total += size if marker in APPLICATION else 0
-        start += size
-    return total
-
-
 def _luma_table(image: Image.Image) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return np.array(image.quantization[0])  # type: ignore[attr-defined]
 
 
 @cache
 def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
-    """Return the quantisation table of luma for each quality, as libjpeg-turbo scales it."""
     tables = {}
     for quality in range(1, 101):
         stream = BytesIO()

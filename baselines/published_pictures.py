@@ -142,8 +142,8 @@ def published_pictures(folder: Path) -> PublishedPictures:
 def plain(image: str) -> str:
     """Return an image's name without folders, extension and what coders append.
 
-    >>> plain("recon/kodim01_rec.png"), plain("clic/a.b.webp"), plain("kodim01")
-    ('kodim01', 'a.b', 'kodim01')
+    >>> [*map(plain, ("recon/kodim01_rec.png", "clic/a.b.webp", "beach-out.png", "v1.2"))]
+    ['kodim01', 'a.b', 'beach', 'v1.2']
     """
     name = normalize("NFC", PurePosixPath(image.replace("\\", "/")).name)
     stem, dot, suffix = name.rpartition(".")
@@ -152,7 +152,6 @@ def plain(image: str) -> str:
 
 
 def _places(files: Sequence[Path]) -> list[_Place]:
-    """Return pictures with their points."""
     if rates := {file: match for file in files if (match := RATE.fullmatch(file.stem))}:
         by_image: dict[str, list[tuple[float, Path]]] = defaultdict(list)
         for file, match in rates.items():

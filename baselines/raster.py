@@ -8,7 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class WheelCodec:
     timed: ClassVar[str] = "one call in this process"
     chroma: ClassVar[str] = "4:4:4"
     tuned_for: ClassVar[str] = ""
+    decoding: ClassVar[dict[str, Any]]  # arguments of the decoder beside the stream
     command: str  # as `CodecInfo` has it
 
     def __init__(self) -> None:
@@ -72,6 +73,13 @@ class WheelCodec:
             tuned_for=self.tuned_for,
         )
 
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; raises what imagecodecs does for anything but a whole stream."""
+        import imagecodecs
+
+        pixels: Pixels = getattr(imagecodecs, f"{self.part}_decode")(data, **self.decoding)
+        return pixels
+
     def files(self) -> list[Path]:
         """Return the compiled files of the part and of its libraries."""
         folder = package_folder("imagecodecs")
@@ -91,6 +99,7 @@ class WebP(WheelCodec):
     """
 
     name, part, libraries = "webp", "webp", ("libwebp", "libsharpyuv")
+    decoding: ClassVar[dict[str, Any]] = {"index": 0, "hasalpha": False}
     chroma = "4:2:0"
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
     accepts = Between("quality", 0, 100)
@@ -115,13 +124,6 @@ class WebP(WheelCodec):
         data = webp_encode(packed, level, lossless=False, method=self._method, numthreads=0)
         return bytes(data)
 
-    def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; raises imagecodecs' `WebpError` for anything but a whole WebP."""
-        from imagecodecs import webp_decode
-
-        decoded: Pixels = webp_decode(data, index=0, hasalpha=False)
-        return decoded
-
     def container_bytes(self, data: bytes) -> int:
         """Return the bytes of the RIFF file that are not the content of its VP8 chunk."""
         return len(data) - int.from_bytes(data[16:20], "little")
@@ -136,6 +138,7 @@ class JPEGXL(WheelCodec):
     """
 
     name, part, libraries = "jpegxl", "jpegxl", ("libjxl",)
+    decoding: ClassVar[dict[str, Any]] = {"index": 0, "numthreads": 1}
     timed = "one call in this process, conversion from and to RGB included"
     tuned_for = "Butteraugli"
     sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
@@ -166,13 +169,6 @@ class JPEGXL(WheelCodec):
         )
         return bytes(data)
 
-    def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; raises `ValueError` or `JpegxlError` for anything but a JPEG XL."""
-        from imagecodecs import jpegxl_decode
-
-        decoded: Pixels = jpegxl_decode(data, index=0, numthreads=1)
-        return decoded
-
 
 class JPEG2000(WheelCodec):
     """JPEG 2000 codestreams (9/7 wavelet) through the OpenJPEG of Pillow or of imagecodecs.
@@ -186,6 +182,7 @@ class JPEG2000(WheelCodec):
     """
 
     name, part, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)
+    decoding: ClassVar[dict[str, Any]] = {"planar": False, "numthreads": 1}
     licence = "BSD-2-Clause"
     timed = "one call in this process, removal of the comment included"
     tuned_for = "PSNR"
@@ -257,16 +254,8 @@ class JPEG2000(WheelCodec):
         )
         return _without_comments(bytes(data))
 
-    def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; raises imagecodecs' `Jpeg2kError` for anything but a codestream."""
-        from imagecodecs import jpeg2k_decode
-
-        decoded: Pixels = jpeg2k_decode(data, planar=False, numthreads=1)
-        return decoded
-
 
 def _pillows_openjpeg() -> str:
-    """Return the version of OpenJPEG in Pillow, or raise `Unavailable`."""
     from PIL import features
 
     if release := features.version("jpg_2000"):
@@ -278,7 +267,6 @@ def _pillows_openjpeg() -> str:
 
 
 def _without_comments(stream: bytes) -> bytes:
-    """Remove the COM segments of the main header."""
     kept, start = [stream[:2]], 2
     while (marker := stream[start : start + 2]) != START_OF_TILE_PART:
         if len(marker) < 2:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from baselines.compressai.codec import inner_levels, padded_planes
+from baselines.compressai.codec import inner_pixels, padded_planes
 from baselines.compressai.weights import kept
 from benchmark.codec import Pixels, Setting
 from benchmark.system.digest import file_sha256
@@ -74,9 +74,7 @@ class TorchModel:
         number, height, width, shape, strings = msgspec.msgpack.decode(data, type=STREAM)
         with inference():
             decoded = self._network(number).decompress(strings, shape)["x_hat"][0]
-            levels = inner_levels(decoded, width, height).permute(1, 2, 0).contiguous()
-            pixels: Pixels = levels.cpu().numpy()
-        return pixels
+            return inner_pixels(decoded, width, height)
 
     def _network(self, number: int) -> Any:
         file = self.files[number]

@@ -107,7 +107,6 @@ class VTM:
 
 
 def _configuration(program: Path) -> Path:
-    """Return the configuration file beside the program or in the folders of VTM's sources."""
     real = program.resolve()
     for place in (real.parent, real.parent / "cfg", real.parent.parent / "cfg"):
         if (place / CONFIGURATION).is_file():

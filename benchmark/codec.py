@@ -88,7 +88,6 @@ class Codec(Protocol):
     facts              `benchmark.facts.Facts`: name and colour in figures, memory and time
     shown, variants    options of its variants in the table of systems, and of those that its bare
                        name stands for
-    anchors            options of the variants that BD-rates are relative to if none is named
     packages           Python packages outside the core that it needs: ("torch", "safetensors")
     not_here           why a package cannot be installed on this machine, by the package's name
     published_weights  static method that returns for the options the

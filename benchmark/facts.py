@@ -47,17 +47,6 @@ class Training(NamedTuple):
     fingerprint: str = ""  # begins that of rows of these networks: of the same weights
 
 
-class KnownDifference(NamedTuple):
-    """Explained difference, measured minus published, between values of one codec in dB."""
-
-    column: str  # of the metric: "psnr_db"
-    why: str
-    low_db: float
-    high_db: float
-    version: str = ""  # beginning of the measured codec's version; empty: any
-    beside: str = ""  # column of a metric that has to agree; empty: none
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Facts of a codec variant that plans, comparisons and figures need beside its rows.
@@ -90,8 +79,6 @@ class Facts:
     # System and variant of published points. The paper plots the first that has points; of a
     # measured codec, the first has the same program or weights.
     published: tuple[tuple[str, str], ...] = ()
-    published_version: str = ""  # part of the codec's version if its weights are the published ones
-    known_differences: tuple[KnownDifference, ...] = ()
     budget: bool = False  # trained here, with the work and crops of our codec's micro network
     reference: bool = False  # a program that readers know, shown beside any codec
     null: bool = False  # decodes to the source, so that it measures the harness
@@ -126,12 +113,10 @@ def work_of(spec: CodecSpec, codec: object, at: float | None = None) -> Work:
     `select` refuses what no row can have (`rows.shard.refused`).
     """
     with suppress(Exception):  # foreign code
-        facts: Any = getattr(type(codec), "facts", None)
-        if facts is None and spec.name in CODECS:
-            facts = declared(spec.name, "facts")
-        of_variant = facts(dict(spec.options)) if callable(facts) else facts
-        if isinstance(of_variant, Facts) and "checkpoint" not in dict(spec.options):
-            work = dict(of_variant.works).get(at, of_variant.work)  # type: ignore[arg-type]
+        own: Any = getattr(type(codec), "facts", None)
+        facts = own(dict(spec.options)) if callable(own) else own or facts_of(spec)
+        if isinstance(facts, Facts) and "checkpoint" not in dict(spec.options):
+            work = dict(facts.works).get(at, facts.work)  # type: ignore[arg-type]
             weights: Any = work.parameters
             whole = isinstance(weights, float) and weights.is_integer()
             return work._replace(parameters=int(weights)) if whole else work

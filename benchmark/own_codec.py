@@ -35,21 +35,20 @@ def default_description(name: str, codec: Any) -> CodecInfo:
 
     Its attributes of the same names come first; a `device` such as "cuda:0" counts as cuda.
     """
-    path, digest = plugins.file_of(name), plugins.digest_of(name)
-    if files := tuple(Path(file) for file in getattr(codec, "files", ())):
-        digest = hashlib.sha256("".join([digest, *map(_digest, files)]).encode()).hexdigest()
+    own = digest = plugins.digest_of(name)
+    if files := [_digest(Path(file)) for file in getattr(codec, "files", ())]:
+        digest = hashlib.sha256("".join([own, *files]).encode()).hexdigest()
     plugin = plugins.installed().get(name)
     setting = codec.sweep[0].name
     declared = {field: getattr(codec, field, None) for field in ATTRIBUTES}
     facts: dict[str, Any] = {
-        "version": plugin.package if plugin else f"{path.name} {digest[:8]}",
+        "version": plugin.package if plugin else f"{plugins.file_of(name).name} {digest[:8]}",
         "command": f"{type(codec).__name__}.encode(pixels, {setting}={{{setting}}})",
         "licence": "NOASSERTION",
         "fingerprint": digest,
         "device": device_kind(str(getattr(codec, "device", ""))),
         **{field: value for field, value in declared.items() if isinstance(value, str)},
     }
-    own = plugins.digest_of(name)
     parts = (
         (str(Setting(setting, value)), f"{own} {_digest(Path(file))}")
         for value, file in getattr(codec, "checkpoints", {}).items()

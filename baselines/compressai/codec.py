@@ -216,16 +216,13 @@ class CompressAI:
         strings = [[string + bytes(15 * len(string) + beyond)] for string in stream.strings]
         with inference():
             decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
-            levels = inner_levels(decoded, stream.width, stream.height)
-            pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-        return pixels
+            return inner_pixels(decoded, stream.width, stream.height)
 
     def setting_of(self, data: bytes) -> Setting:
         """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
         return Setting("quality", unpack(data, self.num_strings).quality)
 
     def _cards(self) -> list[Card]:
-        """Return the cards of those files that have any."""
         return [verified_card(path) for path in self._paths if has_card(path)]
 
     def _caveat(self) -> str:
@@ -260,11 +257,9 @@ def padded_planes(pixels: Pixels, device: str) -> "Tensor":
     return functional.pad(planes, (left, wide - width - left, top, high - height - top))
 
 
-def inner_levels(planes: "Tensor", width: int, height: int) -> "Tensor":
-    """Return the image inside a network's planes, (3, height, width), rounded to uint8."""
-    import torch
-
+def inner_pixels(planes: "Tensor", width: int, height: int) -> Pixels:
+    """Return the image inside a network's planes, (3, height, width), rounded to 8 bits."""
     left, top, _, _ = padding(width, height)
-    picture = planes[:, top : top + height, left : left + width]
-    levels: Tensor = picture.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return levels
+    picture = planes[:, top : top + height, left : left + width].permute(1, 2, 0)
+    pixels: Pixels = picture.mul(255).round_().clamp_(0, 255).byte().contiguous().cpu().numpy()
+    return pixels

@@ -71,11 +71,7 @@ def read_png(path: Path) -> Pixels:
         raise ImageRefused("is not a whole PNG: its last rows are not there")
     if data[BITS_PER_SAMPLE] > 8:
         raise ImageRefused(f"has {data[BITS_PER_SAMPLE]} bits per sample: save it with 8")
-    if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
-        raise ImageRefused("has transparency: save it without")
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageRefused("is an animation: save one picture")
-    return np.array(image.convert("RGB"))
+    return _opaque(image)
 
 
 def read_webp(path: Path) -> Pixels:
@@ -91,7 +87,11 @@ def read_webp(path: Path) -> Pixels:
     except Exception as error:  # whatever Pillow raises is about this file
         why = getattr(error, "strerror", None) or error
         raise ImageRefused(f"is not a whole WebP: {why}") from error
-    if image.mode == "RGBA" and np.array(image)[..., 3].min() < 255:
+    return _opaque(image)
+
+
+def _opaque(image: Image.Image) -> Pixels:
+    if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
         raise ImageRefused("has transparency: save it without")
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation: save one picture")

@@ -123,7 +123,6 @@ def _double_rows(rows: NDArray[Any], site: float) -> Samples:
 
 
 def _lanczos(distances: Sequence[float]) -> Samples:
-    """Return sinc(d) sinc(d / 3) within 3 samples and 0 beyond, scaled to a sum of 1."""
     d = np.asarray(distances)
     weights = np.where(np.abs(d) < LOBES, np.sinc(d) * np.sinc(d / LOBES), 0)
     return np.asarray(weights / weights.sum())

@@ -78,7 +78,11 @@ class Worker:
         self.inside_seconds: float | None = None  # of the last call, measured in the process
         self._estimated_bits: float | None = None
         self._record = self._contender.file.with_suffix(".opened.sha256")
-        self._opened = opened_files(self._record)
+        known = self._record.exists()
+        text = read_regular(self._record, LARGEST_FILE_BYTES).decode() if known else ""
+        # Lines of `sha256sum`; of two of a path the first holds.
+        lines = (line.partition("  ") for line in reversed(text.splitlines()))
+        self._opened = {path: digest for digest, _, path in lines}
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
@@ -208,13 +212,6 @@ class Worker:
         except (msgspec.ValidationError, OverflowError) as error:
             self.close()
             raise ProgramFailed(f"{self.name} gave an answer that is none: {error}") from None
-
-
-def opened_files(record: Path) -> dict[str, str]:
-    """Return the sha256 of opened files by path, as they were first: lines of `sha256sum`."""
-    text = read_regular(record, LARGEST_FILE_BYTES).decode() if record.exists() else ""
-    lines = [line.partition("  ") for line in reversed(text.splitlines())]
-    return {path: digest for digest, _, path in lines}
 
 
 def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:

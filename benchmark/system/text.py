@@ -330,7 +330,6 @@ def _real(text: str) -> float:
 
 
 def _each_text(change: Callable[[str], str], value: Any) -> Any:
-    """Return a value of JSON with every text in it changed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from baselines.folder import Folder
-from baselines.published_pictures import plain
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.metrics.psnr import psnr
@@ -224,11 +223,3 @@ def test_a_webp_that_is_none_is_refused_alone(tmp_path, photo):
     with pytest.raises(ImageRefused, match=r"low/kodim01\.webp is not a whole WebP"):
         codec.declared("kodim01.png", codec.sweep[0])
     assert codec.declared("kodim02.png", codec.sweep[0]).num_bytes > 0
-
-
-@pytest.mark.parametrize(("name", "image"), [
-    ("a/kodim01.png", "kodim01"), ("kodim01_decoded.webp", "kodim01"), ("x.y.png", "x.y"),
-    ("beach-out.png", "beach"), ("v1.2", "v1.2"),
-])  # fmt: skip
-def test_a_name_is_that_of_the_image(name, image):
-    assert plain(name) == image

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,16 @@ def test_the_shipped_pack_is_the_anchors_stream_by_stream_and_digit_by_digit():
         assert stream["psnr_db"] == pytest.approx(reported, abs=LAST_DIGIT)
         for metric in ("psnr_y_db", "ms_ssim", "lpips_alex", "lpips_squeeze"):
             assert stream[metric] > 0
+
+
+def test_the_bytes_of_the_pack_of_vtm_rise_with_its_sweep():
+    pack = open_pack(PACK)
+    sizes = dict.fromkeys(pack.sweep(SPEC), 0)
+    for (*_, setting), row in pack.streams.items():
+        sizes[setting] += row["num_bytes"]
+    assert [setting.value for setting in sizes] == [47, 42, 37, 32, 27, 22]
+    assert all(fewer < more for fewer, more in pairwise(sizes.values()))
+    assert sum(sizes.values()) == 4_159_240
 
 
 def test_the_info_of_the_pack_is_that_of_the_adapter():

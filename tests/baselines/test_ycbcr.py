@@ -1,4 +1,4 @@
-"""The colour conversion against exact fractions, Pillow's resampling and the published losses."""
+"""The colour conversion against exact fractions, Pillow's resampling, and losses of codecs."""
 
 from fractions import Fraction
 
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from baselines.formats.ycbcr import Planes, double, halve, rgb_to_ycbcr, ycbcr_to_rgb
+from benchmark.codec import Setting
+from benchmark.spec import load_codec, parse_codec
 from conftest import SHARED
 from support.psnr import psnr
 
@@ -130,3 +132,21 @@ def test_a_flat_plane_stays_flat_up_to_its_edges():
 def test_odd_sides_are_refused_in_420(shape):
     with pytest.raises(ValueError, match="even sides"):
         rgb_to_ycbcr(np.zeros(shape, np.uint8), 8, 420)
+
+
+# Codecs that convert colours, by their formats -> the finest setting, and the PSNR that a
+# conversion which truncates would not reach.
+FINEST = {
+    "avif": ("crf", 48), "avif:depth=8": ("crf", 46), "avif:subsampling=420": ("crf", 38),
+    "x264:preset=fast": ("qp", 52), "x264:depth=8:preset=fast": ("qp", 49),
+    "x264:preset=fast:subsampling=420": ("qp", 38),
+    "x265:preset=fast": ("qp", 49), "x265:depth=10:preset=fast": ("qp", 52),
+    "x265:preset=fast:subsampling=420": ("qp", 38), "vvenc": ("qp", 38),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", FINEST)
+def test_a_codec_at_its_finest_keeps_what_a_right_conversion_keeps(spec, coffee):
+    crop = np.ascontiguousarray(coffee[100:196, 200:328])
+    codec, (name, least) = load_codec(parse_codec(spec)), FINEST[spec]
+    assert psnr(crop, codec.decode(codec.encode(crop, Setting(name, 0)))) >= least

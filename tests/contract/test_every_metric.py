@@ -198,18 +198,6 @@ def test_images_of_other_shapes_are_refused(image_metric, coffee):
             metric.compare(prepared, np.ascontiguousarray(other))
 
 
-def test_an_image_of_one_pixel_has_a_value_or_a_reason(image_metric):
-    name, metric = image_metric
-    pixel = np.full((1, 1, 3), 90, np.uint8)
-    value, reason = None, "this image has 1"
-    try:
-        value = metric.compare(metric.prepare(pixel), pixel)
-    except NotMeasurable as why:
-        reason = str(why)
-    assert value in (None, IDENTICAL.get(name, 0.0))
-    assert "this image has 1" in reason
-
-
 def test_a_source_and_its_decoded_image_are_only_read(image_metric, coffee):
     _, metric = image_metric
     one, other = (

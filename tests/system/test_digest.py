@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.errors import Unavailable
 from benchmark.system.digest import (
     FileMemory,
     cache_folder,
     file_sha256,
     files_sha256,
     pixels_sha256,
+    record_sha256,
+    recorded_sha256,
     remembered,
 )
 
@@ -107,3 +110,17 @@ def test_what_several_files_gave_is_written_together_and_remembered(tmp_path, mo
         with closing(sqlite3.connect(cache_folder() / "digests.sqlite")) as file:
             assert file.execute("select count(*) from digest").fetchone() == (2,)
     assert [remembered(path, "look", lambda: "new") for path in paths] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("damage", ["", "abc  net.ckpt\n", "\xff" * 64, "0" * 65])
+def test_a_file_has_the_digest_that_was_recorded_and_a_damaged_record_is_named(tmp_path, damage):
+    file = tmp_path / "net.ckpt"
+    file.write_bytes(b"weights")
+    assert recorded_sha256(file) == ""
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert record_sha256(file) == digest
+    file.write_bytes(b"weighty")
+    assert recorded_sha256(file) == digest
+    file.with_name("net.ckpt.sha256").write_text(damage)
+    with pytest.raises(Unavailable, match=r"net\.ckpt\.sha256 holds no sha256: delete it"):
+        recorded_sha256(file)

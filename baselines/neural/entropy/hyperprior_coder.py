@@ -122,10 +122,10 @@ class EntropyPath(IntegerPath):
         kind, _, part = name.partition(".")
         first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         if kind == "residual":
-            return Ends(first, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT, torch.int16)
+            return Ends(first, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT)
         if kind == "hyper" and self.autoregressive:
             last = self.fractional_bits[f"support.{part}"]
-            return Ends(first, last, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT, torch.int16)
+            return Ends(first, last, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT)
         return Ends(first, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
 
 
@@ -228,7 +228,6 @@ class TransformCoder:
 
 
 def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
-    """Return the image of a tensor (1, c, h, w), on the CPU."""
     return tensor[0].cpu().numpy()
 
 

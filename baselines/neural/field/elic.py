@@ -334,7 +334,7 @@ class ElicPath(IntegerPath):
         if kind == "aggregation":
             return Ends(FIRST[kind], OUTPUT_FRACTION, WeightLimit.FINE)
         last = self.fractional_bits["features"]
-        return Ends(FIRST[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT, torch.int16)
+        return Ends(FIRST[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
 
     def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         plain = [

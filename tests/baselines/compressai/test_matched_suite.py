@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.matched import WIDTHS, hyperprior
+from baselines.compressai.network import WIDTHS, hyperprior
 from baselines.compressai.weights import find_matched
 from baselines.neural.architecture import ZooSizes
 from baselines.neural.costs import macs_per_pixel

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.compressai.matched import rate_weight
-from baselines.compressai.network import ZooNetwork
+from baselines.compressai.network import ZooNetwork, rate_weight
 from baselines.neural.architecture import ZooSizes
 from baselines.neural.blocks.start_values import transforms_of
 from support.networks.matched_hyperprior import HYPERPRIOR, as_images, wrapped

@@ -57,11 +57,6 @@ def test_setting_and_size_are_counted_bytes_of_the_stream(worker, value, beside_
     assert np.array_equal(decoded, pixels)
 
 
-def test_a_picture_of_one_column_comes_back(worker):
-    pixels = photograph()[:, :1]
-    assert np.array_equal(worker.decode(worker.encode(pixels, Setting("q", 1))), pixels)
-
-
 def test_a_worker_sends_the_bits_that_its_class_estimates(worker, tmp_path):
     worker.encode(photograph(), Setting("q", 1))
     assert worker.estimated_bits() is None

@@ -9,7 +9,7 @@ import numpy as np
 from baselines.bpg import BPG
 from baselines.compressai import codec as zoo
 from baselines.formats.ffmpeg import read_y4m
-from baselines.jpeg import application_bytes
+from baselines.jpeg import JPEG
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import whole_blocks, window
 from baselines.neural.bitstream.control_grid import SingleControl, decode_levels
@@ -151,7 +151,7 @@ def jpeg_segments(folder: Path) -> Target:
     """The marker segments of a JPEG file, whose application bytes are counted."""
 
     def parse(data: bytes) -> int:
-        result = application_bytes(data)
+        result = JPEG().container_bytes(data)
         if not 0 <= result <= len(data) + (1 << 16):
             raise AssertionError(f"{result} bytes of {len(data)} are an application's")
         return 0

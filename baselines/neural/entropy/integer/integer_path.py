@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.entropy.hyperprior import LatentNetwork
-from baselines.neural.entropy.integer.convolution import IntegerSequence, convolutions
-from baselines.neural.entropy.integer.exact_sums import require_exact
+from baselines.neural.entropy.integer.convolution import (
+    IntegerSequence,
+    convolutions,
+    require_exact,
+)
 from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
     NUM_SCALES,
@@ -99,7 +102,6 @@ class Ends(NamedTuple):
     last: int  # fractional bits of the output
     weight_limit: WeightLimit  # of the weights
     limit: int = OUTPUT_LIMIT  # of the output
-    dtype: torch.dtype = torch.int32  # of the output
 
 
 class PieceParameters(NamedTuple):
@@ -167,7 +169,6 @@ class IntegerPath:
             [known[ends.first], *(known[f"{name}.{i}"] for i in range(hidden)), ends.last],
             name=name,
             output_limit=ends.limit,
-            output_dtype=ends.dtype,
             weight_limit=ends.weight_limit,
             device=self.device,
         )

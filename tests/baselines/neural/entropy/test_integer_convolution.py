@@ -8,7 +8,6 @@ from baselines.neural.entropy.integer.convolution import (
     BoundExceeded,
     IntegerConvolution,
     IntegerSequence,
-    LayerGrid,
     prove,
 )
 from baselines.neural.entropy.integer.grid import (
@@ -33,7 +32,7 @@ each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 def in_integers(layer: nn.Module, weight_limit=WeightLimit.FINE, relu=False):
     return IntegerConvolution(
         layer,
-        LayerGrid(IN_FRACTION, OUT_FRACTION, ACTIVATION_LIMIT, torch.int16),
+        (IN_FRACTION, OUT_FRACTION),
         relu=relu,
         weight_limit=weight_limit,
         device=CPU,
