@@ -142,15 +142,14 @@ def export_images(
         str,
         opt(
             EXPORTED,
-            "Comma-separated names of images (a comma in one: \\,): kodim03,kodim21; default: all.",
+            "Comma-separated names of images (a comma in one: \\,): kodim0*,kodim21; default: all.",
         ),
     ] = "",
     points: Annotated[
         tuple[str, ...],
         opt(
             EXPORTED,
-            "Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
-            "other codecs; else all settings of the others.",
+            "Only these settings: jpeg.quality=10,30 (repeatable).",
             many="repeated",
         ),
     ] = (),

@@ -60,7 +60,7 @@ def report(
       bench report --dataset kodak --anchor vtm --published hific --page
     """
     from benchmark.rows.codecs import NamedCodecs
-    from benchmark.show.page.picks import limit_of
+    from benchmark.show.page.pictures import limit_of
     from benchmark.show.page.write import start_workers, write_page
     from benchmark.show.report.dataset_report import write_reports
     from benchmark.show.report.files import ReportSet

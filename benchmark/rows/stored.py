@@ -255,9 +255,14 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     texts = {name: (name, PurePath(name).name, PurePath(name).stem) for name in names}
     kept: set[str] = set()
     for pattern in patterns:
-        matching = {name for name, of in texts.items() if any(fnmatch(t, pattern) for t in of)}
+        matching = {
+            name
+            for name, of in texts.items()
+            if any(t == pattern or fnmatch(t, pattern) for t in of)
+        }
         if not matching:
-            raise UnknownName("image with rows", pattern, names)
+            known = [str(PurePath(name).with_suffix("")) for name in names]
+            raise UnknownName("image with rows", pattern, known)
         kept |= matching
     return kept
 

@@ -38,7 +38,12 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
 def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     """Return the metrics without any value, and the points that curves of some metrics lack."""
     known = [metric for metric in metrics if summary.values_of(metric.column)]
-    result = [_without_values(metric, summary) for metric in metrics if metric not in known]
+    result = []
+    for metric in (metric for metric in metrics if metric not in known):
+        why, remedy = summary.why_without(metric.column) or NOT_COMPUTED, ""
+        if NOT_COMPUTED in why:
+            why, remedy = NOT_COMPUTED, f"{summary.again} --metrics {metric.column}"
+        result.append(Absent(metric.label, why, remedy))
     points: dict[tuple[str, str], dict[str, str]] = {}
     for metric in known:
         for point, why in excluded(summary, metric):
@@ -72,13 +77,6 @@ def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
                 remedy = f"{summary.again} --metrics {metric.column}"
                 result.append(Absent(f"{metric.label} of {label}", why, remedy))
     return result
-
-
-def _without_values(metric: Metric, summary: Summary) -> Absent:
-    why = summary.why_without(metric.column) or NOT_COMPUTED
-    if NOT_COMPUTED in why:
-        return Absent(metric.label, NOT_COMPUTED, f"{summary.again} --metrics {metric.column}")
-    return Absent(metric.label, why)
 
 
 def absent_table(absent: Sequence[Absent]) -> Table:

@@ -26,19 +26,14 @@ class Section(NamedTuple):
     kind: str  # what programs know it by: "ranking"
     title: str
     parts: "Sequence[Part]"
-    folded: bool = False  # opened by whoever wants to read it
-
-    def with_parts(self, *more: "Part") -> "Section":
-        """Return the section with more parts at its end."""
-        return self._replace(parts=(*self.parts, *more))
 
 
 Part = str | Sequence[str] | Table | Section
 
 
-def section(kind: str, title: str, *parts: Part, folded: bool = False) -> Section:
+def section(kind: str, title: str, *parts: Part) -> Section:
     """Return a section of these parts."""
-    return Section(kind, title, parts, folded)
+    return Section(kind, title, parts)
 
 
 def made_by(command: str) -> str:
@@ -54,12 +49,8 @@ def markdown(of: Section, level: int = 1) -> str:
     <BLANKLINE>
     - a &lt;b>
     """
-    title = markdown_text(of.title)
-    start = f"<details><summary>{title}</summary>" if of.folded else f"{'#' * level} {title}"
-    blocks = [start, *(block(part, level + 1).rstrip("\n") for part in of.parts if part)]
-    if of.folded:
-        blocks.append("</details>")
-    return "\n\n".join(blocks) + "\n"
+    blocks = [block(part, level + 1).rstrip("\n") for part in of.parts if part]
+    return "\n\n".join([f"{'#' * level} {markdown_text(of.title)}", *blocks]) + "\n"
 
 
 def block(part: Part, level: int = 2) -> str:
@@ -146,29 +137,24 @@ def capitalised(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def caveats(curves: Iterable[SystemCurve]) -> dict[str, list[str]]:
-    """Return the names of measured curves by caveat."""
-    return grouped((caveat, curve.name) for curve in curves for caveat in curve.caveats)
-
-
 def marked(name: str, caveats: Sequence[str] | None) -> str:
     """Return a name with the mark CAVEAT, where its codec has any."""
     return f"{name}{CAVEAT}" if caveats else name
 
 
-def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
+def _caveat_note(curves: Iterable[SystemCurve]) -> str:
     """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
 
     It is what all caveats have in common, else everything that they say, if that is short.
     """
-    parts = [caveat.split("; ") for caveat in groups]
+    parts = [caveat.split("; ") for curve in curves for caveat in curve.caveats]
     every = list(dict.fromkeys(part for of in parts for part in of))
     common = [part for part in every if all(part in of for of in parts)]
     words = "; ".join(common or every)
     if len(words) > MOST_CAVEAT:  # then how all begin: "reduced network"
         first, *others = {part.partition(",")[0]: None for part in every}
         words = "a caveat: see the sources" if others else first
-    return f"{CAVEAT} {words}." if groups else ""
+    return f"{CAVEAT} {words}." if parts else ""
 
 
 def curves_note(curves: Sequence[SystemCurve]) -> str:
@@ -179,7 +165,7 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
         parts.append(f"{which} results are bundled with the project.")
     if any(curve.sampled for curve in curves):
         parts.append("Dash-dotted: read off a plotted line.")
-    return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
+    return " ".join(filter(None, [*parts, _caveat_note(curves)]))
 
 
 def _brief_reason(point: Point, metric: Metric, why: str) -> str:

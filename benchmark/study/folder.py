@@ -23,8 +23,10 @@ from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.select import sources_of
+from benchmark.rows.comparable import shown as shown_rows
 from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.stored import named_images, stored_dataset
+from benchmark.rows.variants import divided
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
@@ -66,7 +68,8 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     dataset = stored_dataset(asked.results, asked.dataset)
     packs = packs_beside(asked.results)
     contents = dataset_contents(asked.results, dataset.partition(":")[0], packs)
-    by_image = rows_with_streams(contents, asked.codecs, anchor=None)
+    own, _ = divided(contents.table, asked.codecs)
+    by_image = rows_with_streams(contents, shown_rows(own), asked.named)
     sources = sources_of(asked.dataset or dataset, data_dir, asked.results)
     if isinstance(sources, str):
         raise UsageError(sources)

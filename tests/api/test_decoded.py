@@ -33,7 +33,7 @@ def test_it_has_the_pixels_that_were_scored(place):
 def test_what_is_not_one_stored_picture_is_refused(place):
     with pytest.raises(UsageError, match="several pictures: webp quality=5, webp quality=60"):
         benchmark.decoded(place, "webp", "cup")
-    with pytest.raises(UnknownName, match="No image with results 'cop'"):
+    with pytest.raises(UnknownName, match="No image with rows 'cop'"):
         benchmark.decoded(place, "webp", "cop", quality=5)
     with pytest.raises(UsageError, match="holds no rows of one dataset"):
         benchmark.decoded(place.parent, "webp", "cup", quality=5)

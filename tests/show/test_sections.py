@@ -53,14 +53,14 @@ def test_empty_columns_go_and_the_words_of_a_table_are_counted_again():
 @pytest.fixture
 def report():
     table = Table(("codec",), (("jpeg",),), 1)
-    missing = section("failed", "Failed", [HOSTILE, "b"], folded=True)
+    missing = section("failed", "Failed", [HOSTILE, "b"])
     return section("report", "Report", HOSTILE, "", [], table, missing)
 
 
 def test_markdown_has_what_is_there_and_obeys_nothing_of_it(report):
     assert markdown(report, level=2) == (
         "## Report\n\n&lt;b>[x]\\(y) \n\n| codec |\n|:---|\n| jpeg |\n\n"
-        "<details><summary>Failed</summary>\n\n- &lt;b>[x]\\(y) \n- b\n\n</details>\n"
+        "### Failed\n\n- &lt;b>[x]\\(y) \n- b\n"
     )
 
 

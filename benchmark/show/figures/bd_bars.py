@@ -12,7 +12,7 @@ from benchmark.compare.system_curve import Panel, SystemCurve, of_label
 from benchmark.show import sections
 from benchmark.show.bd_rates import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
-from benchmark.show.figures.choice import sources_table
+from benchmark.show.figures.choice import Choice, sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
 
 if TYPE_CHECKING:
@@ -26,20 +26,20 @@ ROOM = 0.3  # of the span of values, beside the bars, for their numbers
 
 def draw_bd_bars(
     panels: Sequence[Panel],
+    choice: Choice,
     comparisons: Sequence[Comparison],
     styles: Mapping[str, Style],
     dataset: str,
     anchor: str,
-    absent: Sequence[str] = (),
-    lacking: Sequence[str] = (),
     up_to_bpp: float | None = None,
 ) -> texts.Drawing | None:
     """Draw bars of BD-rates against the anchor, the best codec first; None without any.
 
-    Bars of published curves are open, and have no interval. anchor: a label. panels: the curves to
-    show. absent: names of those that are left out. lacking: sentences on curves a panel lacks.
-    up_to_bpp: where the curves of `comparisons` and of the panels are cut.
+    Bars of published curves are open, and have no interval. anchor: a label. choice: the curves of
+    the panels to show. up_to_bpp: where the curves of `comparisons` and of the panels are cut.
     """
+    panels, absent = choice.of(panels), len(choice.absent)
+    lacking = choice.lacking(panels)
     pairs = [[*_compared(panel, comparisons, anchor)] for panel in panels]
     panels = [panel for panel, all_of in zip(panels, pairs, strict=True) if all_of]
     pairs = [all_of for all_of in pairs if all_of]
@@ -85,7 +85,7 @@ def draw_bd_bars(
         *lacking,
         lines,
         note,
-        f"{len(names)} of {len(names) + len(absent)} codecs." if absent else None,
+        f"{len(names)} of {len(names) + absent} codecs." if absent else None,
     )
     records = bd_records(every, up_to_bpp)
     table = texts.rate_table(panels, anchor)

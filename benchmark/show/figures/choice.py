@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.curves import bd_rate
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.errors import BenchError
 from benchmark.rows.systems import OWN, family, is_users, kind, label_of, option_count, trained_on
@@ -21,7 +22,7 @@ from benchmark.rows.variants import usual_variants
 from benchmark.show.figures import style as looks
 from benchmark.show.figures.style import look
 from benchmark.show.table import Table
-from benchmark.spec import parse_codec
+from benchmark.spec import named_in, parse_codec
 from benchmark.system.text import by_key, listed
 
 # The largest difference of two curves that are shown as one: of a panel's span of values, which is
@@ -81,7 +82,11 @@ class Choice(NamedTuple):
         sentences = []
         for measured, word in ((True, "measured"), (False, "reported")):
             kept = [curve for curve in self.kept.values() if curve.measured is measured]
-            lacked = [_lacking(kept, panel) for panel in panels]
+            lacked = []
+            for panel in panels:
+                there = {curve.system.label for curve in panel if curve.measured is measured}
+                none = [curve for curve in kept if curve.system.label not in there]
+                lacked.append([curve.name if measured else curve.system.name for curve in none])
             whole = [name for name in lacked[0] if all(name in names for names in lacked)]
             if whole:
                 sentences.append(f"Not {word}: {listed(whole, most=MOST_NAMES)}.")
@@ -92,19 +97,12 @@ class Choice(NamedTuple):
         return sentences
 
 
-def _lacking(curves: Sequence[SystemCurve], panel: Panel) -> list[str]:
-    """Return the names of the curves that a panel has no points of, without "published"."""
-    there = {(curve.system.label, curve.measured) for curve in panel}
-    lacked = [curve for curve in curves if (curve.system.label, curve.measured) not in there]
-    return [curve.name if curve.measured else curve.system.name for curve in lacked]
-
-
 def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ()) -> Choice:
     """Choose the curves to show by the look in force, out of those of all panels.
 
     A curve that no panel shows apart from another is shown as one with it. The codecs that were
-    named and the user's own are always kept. anchor: label that strength is against. named: codecs
-    or labels.
+    named, and then the anchor, and the user's own are always kept. anchor: label that strength is
+    against. named: codecs or labels.
     """
     every = sorted(chain(*panels), key=lambda curve: not curve.measured)
     known = {curve.name: curve for curve in every}
@@ -114,7 +112,7 @@ def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ())
     if most is not None and len(distinct) > most:
         curves = list(known.values())
         users = [curve for curve in curves if curve.measured and is_users(curve.system.label)]
-        asked = _named(curves, named) if named else []
+        asked = _named(curves, [anchor, *named]) if named else []
         wanted = asked or _by_rank(panels[0], curves, users, anchor)
         always = len({first[curve.name] for curve in (asked or users) if curve.measured})
         names = list(dict.fromkeys(first[curve.name] for curve in wanted))
@@ -125,15 +123,16 @@ def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ())
     return Choice({name: known[name] for name in kept}, absent, alike)
 
 
-def without_place(choice: Choice, asked: Sequence[str]) -> list[str]:
-    """Return the sentence on what was asked for and has no place, if anything.
+def without_place(choice: Choice, of: Experiment) -> list[str]:
+    """Return the sentence on what an experiment names and a figure has no place for, if anything.
 
-    asked: names of measured codecs; published curves are there since they were asked for.
+    Published curves are there since they were asked for.
     """
+    asked = {*of.named, *named_in(of.bundled)}
     names = [
         name
         for name, curve in choice.absent.items()
-        if not curve.measured or looks.names_meaning(curve.system.label) & {*asked}
+        if not curve.measured or looks.names_meaning(curve.system.label) & asked
     ]
     most = f"a figure has at most {look().most} curves, --all draws every one"
     return [f"not drawn: {', '.join(names)}: {most}"] if names else []

@@ -1,4 +1,4 @@
-"""Sheets of pictures with their numbers under them."""
+"""Sheets of pictures and maps with their numbers."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,17 +9,23 @@ from numpy.typing import NDArray
 
 from benchmark.answer import Column, decimals
 from benchmark.codec import Pixels
+from benchmark.metrics.maps import shown
+from benchmark.metrics.metric import ErrorMap, MapScale
 from benchmark.show.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
 from benchmark.show.table import Table
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.figure import Figure
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 NO_BREAK = "\N{NO-BREAK SPACE}"
 BOLD_WIDTH = 1.15  # of bold type, relative to the usual
 STRIDE_PX = 8  # between the places that are compared
+COLOURS = "inferno"  # black is no error; where.js has the same
+GAP_PX = 4  # between a crop and its map
+BAR_INCHES = 0.46  # below a row of maps, with its numbers and its label
+BAR = 0.3, 0.4, 0.46, 0.08  # left and width, of the figure; above its edge and height, in inches
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
@@ -32,10 +38,6 @@ class PictureTile(NamedTuple):
     record: Mapping[str, Any]  # for the csv; empty for the source
     box: Box | None = None  # of a framed part
     remark: str = ""  # after the rate, in brackets
-
-    def value(self, label: str) -> float | None:
-        """Return the number by its label."""
-        return self.values.get(label)
 
 
 def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
@@ -103,12 +105,54 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
     recorded = [tile for tile in tiles if tile.record]
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
     cells = [Column("picture", "heading")]
-    cells += [
-        Column(label, partial(PictureTile.value, label=label), f".{decimals(label)}f")
-        for label in labels
-    ]
+    cells += [Column(label, partial(_value_at, label), f".{decimals(label)}f") for label in labels]
     table = Table.of(cells, recorded) if recorded else None
     return Drawing(figure, caption, [tile.record for tile in recorded], table)
+
+
+def coloured(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
+    """Return a map in colours from 0 to `end`, in the legend's unit; NaN is grey."""
+    from matplotlib import colormaps
+
+    colours = colormaps[COLOURS].with_extremes(bad="#808080")
+    return np.asarray(colours(shown(values, scale) / end, bytes=True))[..., :3]
+
+
+def above(pixels: Pixels, lower: Pixels) -> Pixels:
+    """Return a crop above its map."""
+    gap = np.full((GAP_PX, *pixels.shape[1:]), 255, np.uint8)
+    return np.concatenate([pixels, gap, lower])
+
+
+def add_bar(figure: "Figure", scale: MapScale, end: float) -> None:
+    """Make room below a figure, and draw the scale's bar there."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    before = figure.get_figheight()
+    height = before + BAR_INCHES
+
+    def raised(place: float) -> float:
+        return (place * before + BAR_INCHES) / height
+
+    for axes in figure.axes:
+        box = axes.get_position()
+        axes.set_position((box.x0, raised(box.y0), box.width, box.height * before / height))
+    for text in figure.texts:
+        text.set_y(raised(text.get_position()[1]))
+    figure.set_figheight(height)
+    left, width, low, tall = BAR
+    with figure_style():
+        axes = figure.add_axes((left, (low - tall) / height, width, tall / height))
+        colours = ScalarMappable(Normalize(0, end), COLOURS)
+        bar = figure.colorbar(colours, axes, orientation="horizontal", extend="max")
+        bar.set_label(scale.label, fontsize=SMALL_POINTS, labelpad=1)
+        bar.set_ticks([0, end / 2, end])
+        bar.ax.tick_params(labelsize=SMALL_POINTS, pad=1.5, length=2)
+
+
+def _value_at(label: str, tile: PictureTile) -> float | None:
+    return tile.values.get(label)
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:

@@ -17,6 +17,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.figures import texts
+from benchmark.show.figures.choice import SOURCES as CURVE_SOURCES
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
     LINE_GREY,
@@ -108,14 +109,8 @@ def draw_realism_plots(
     return texts.Drawing(figure, caption, marks, Table.of(columns, steps), sources)
 
 
-SOURCES = (  # of a curve and a value of one of its settings
-    Column("system", "0.name"),
-    Column("from", "0.origin"),
-    Column("how", "1.how"),
-    Column("source", "1.source"),
-    Column("protocol", "1.protocol"),
-    Column("caveat", lambda of: "; ".join(of[0].caveats)),
-)
+OF_SOURCES = ("curve", "from", "how", "source", "protocol", "caveat")  # what settings are of
+SOURCES = [column for column in CURVE_SOURCES if column.name in OF_SOURCES]
 
 
 def _reverse(axes: "Axes", values: Sequence[float]) -> None:

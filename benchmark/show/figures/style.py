@@ -281,22 +281,18 @@ def _first_apart(
     Variants of codecs that have a style are apart from `known`, where that can be; a marker of
     their own in the facts comes first.
     """
-    from benchmark.rows.systems import declared_marker, family
+    from benchmark.rows.systems import declared_marker, family, plainness
 
     known = [*known]
-    every = [*_own_choices(label, colour)] if colour else [*_choices(label)]
+    every = [*_choices(label)]
+    if colour:
+        number = crc32(label.encode())
+        markers = _from(OWN_MARKERS[1:], number) if plainness(label) else OWN_MARKERS
+        every = [Style(colour, marker) for marker in markers]
     free = [style for style in every if style not in {*known, *others}] or every
     if free[0].marker == declared_marker(label) or family(label) not in families():
         return free[0]
     return next((style for style in free if _is_apart(style, known)), free[0])
-
-
-def _own_choices(label: str, colour: str) -> Iterator[Style]:
-    from benchmark.rows.systems import plainness
-
-    number = crc32(label.encode())
-    markers = _from(OWN_MARKERS[1:], number) if plainness(label) else OWN_MARKERS
-    yield from (Style(colour, marker) for marker in markers)
 
 
 def _is_apart(style: Style, others: Iterable[Style]) -> bool:

@@ -114,7 +114,8 @@ def page_data(content: Content) -> dict[str, Any]:
     from scipy.special import stdtrit
 
     summary, order = content.summary, content.order
-    labels = list(summary.labels)
+    labels, metrics = list(summary.labels), {m.column: m for m in content.metrics}
+    metrics = {name: metrics[name] for name in FIRST if name in metrics} | metrics
     # Standard errors on either side of a mean over 2 or more images, by Student's t
     quantiles = [float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) for n in range(2, len(order) + 1)]
     sentences: dict[str, int] = {}
@@ -132,7 +133,7 @@ def page_data(content: Content) -> dict[str, Any]:
             "published": list(content.shown_published),
         },
         "leads": list(content.leads),
-        "measures": [_measure(content, metric) for metric in sorted(content.metrics, key=_rank)],
+        "measures": [_measure(content, metric) for metric in metrics.values()],
         "codecs": [_codec(content, label) for label in labels],
         "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
@@ -175,10 +176,6 @@ def link_of(
 def _quoted(text: str) -> str:
     signs = map(chr, text.encode("utf-8", "replace"))
     return "".join(sign if sign in UNQUOTED else f"%{ord(sign):02X}" for sign in signs)
-
-
-def _rank(metric: Metric) -> int:
-    return FIRST.index(metric.column) if metric.column in FIRST else len(FIRST)
 
 
 def _measure(content: Content, metric: Metric) -> dict[str, Any]:

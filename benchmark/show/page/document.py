@@ -83,28 +83,22 @@ def framed_html(
     skeleton, styles, scripts: names of files beside this one, or whole paths. sends_to: the only
     address that the page may send to.
     """
-    frame = _frame(styles, scripts)
-    frame["policy"] += f"; connect-src {sends_to}" if sends_to else ""
-    text = _asset(skeleton).replace("{{head}}\n", _asset("head.html"))
-    # In one pass, so that what is filled in is never looked through for places to fill.
-    filled = {**frame, **parts}
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], text)
-
-
-def _frame(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, str]:
-    """Return styles and scripts inside a page, and the policy that allows no others."""
     texts = [*map(_asset, scripts)]
     for script in texts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError("a script that ends its own element cannot be in a page")
-    colours = _asset("colours.css").rstrip("\n")
-    style = "\n" + "\n".join([colours, *map(_asset, styles)]) + "\n"
+    style = "\n".join(["", _asset("colours.css").rstrip("\n"), *map(_asset, styles), ""])
     allowed = " ".join(map(_digest, texts)) or "'none'"
-    return {
-        "policy": f"{POLICY}style-src {_digest(style)}; script-src {allowed}",
+    policy = f"{POLICY}style-src {_digest(style)}; script-src {allowed}"
+    frame = {
+        "policy": f"{policy}; connect-src {sends_to}" if sends_to else policy,
         "style": style,
         "scripts": "\n".join(f"<script>{script}</script>" for script in texts),
     }
+    text = _asset(skeleton).replace("{{head}}\n", _asset("head.html"))
+    # In one pass, so that what is filled in is never looked through for places to fill.
+    filled = {**frame, **parts}
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], text)
 
 
 def _asset(name: str) -> str:

@@ -28,9 +28,13 @@ from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
-from benchmark.show.page.page_maps import mapped_metrics
-from benchmark.show.page.page_pictures import ShowProgress, crops, rows_by_image, write_pictures
-from benchmark.show.page.picks import limit_of
+from benchmark.show.page.pictures import (
+    ShowProgress,
+    limit_of,
+    mapped_metrics,
+    rows_by_image,
+    write_pictures,
+)
 from benchmark.show.report.dataset_report import Report
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
 from benchmark.show.sections import capitalised, curves_note, images_of, scale_sentences
@@ -76,13 +80,12 @@ def write_page(
     title = title[:1].upper() + title[1:]
     panels = dict(zip(report.measured, renamed(_panels(of, report)), strict=True))
     published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
-    named = [*report.named, report.anchor] if report.named else ()
     shown_first = [[c for c in of_m if c.measured or of.published] for of_m in panels.values()]
-    choice = choose(shown_first, report.anchor, named)
+    choice = choose(shown_first, report.anchor, report.named)
     shown = choice.labels
     mapped = mapped_metrics(report.measured)
     command = command or f"bench report --dataset {of.dataset} --page"
-    pictures = write_pictures(
+    photographs, decoded, crops, sizes = write_pictures(
         folder, rows, contents, sources, limit_of(images), shown, mapped, command, show_progress,
         say,
     )  # fmt: skip
@@ -93,8 +96,8 @@ def write_page(
         summary=summary,
         metrics=[metric for metric, panel in panels.items() if not few_images(panel)],
         legend=_legend(summary, published),
-        photographs=pictures.photographs,
-        pictures=pictures.decoded,
+        photographs=photographs,
+        pictures=decoded,
         sections=report.sections,
         facts=_facts(summary, stored.runs),
         neighbours=[
@@ -108,18 +111,18 @@ def write_page(
         shown=shown,
         alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,
-        crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
+        crops=crops,
         published=published,
         linear_rate=linear,
         most_bpp=most_rate(chain(*panels.values())),
         map_scales={metric_named(name).column: map_scale(name) for name in mapped},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
-    decoded, sizes = pictures.decoded.values(), pictures.sizes
-    remark = f"the page has pictures of {len(pictures.order)} of {len(decoded)} streams"
+    count = sum(picture.picture is not None for picture in decoded.values())
+    remark = f"the page has pictures of {count} of {len(decoded)} streams"
     if sizes:
         remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
-    if limited := sum(picture.limited for picture in decoded):
+    if limited := sum(picture.limited for picture in decoded.values()):
         remark += f"; {limited} more by --page-images all"
     ReportSet(folder).end_page(images, sorted(sizes))
     return str(folder / PAGE), remark

@@ -34,13 +34,20 @@ from benchmark.rows.systems import is_users, label_of, measured_names, short_nam
 from benchmark.rows.variants import divided, pairs_of
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_rates import LONGEST_LIST
-from benchmark.show.figures.coloured_maps import above, add_bar, coloured
-from benchmark.show.figures.picture_sheet import Box, PictureTile, draw_pictures, most_different
+from benchmark.show.figures.picture_sheet import (
+    Box,
+    PictureTile,
+    above,
+    add_bar,
+    coloured,
+    draw_pictures,
+    most_different,
+)
 from benchmark.show.figures.style import by_label, look
 from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.sections import CAVEAT, brief, marked
 from benchmark.show.sections import metric_names as metric_words
-from benchmark.spec import CodecSpec, named_in
+from benchmark.spec import CodecSpec
 from benchmark.system.text import listed
 
 Parts = Annotated[  # what a figure of parts of photographs is about
@@ -208,8 +215,8 @@ def _views(
     contents = dataset_contents(of.results, dataset, packs_beside(of.results), codecs)
     if of.verified_only:
         contents = contents._replace(table=verified(contents.table, of.results / dataset))
-    table = _asked(contents, of.codecs, of.bundled, of.anchor)
-    by_image = _with_streams(contents, table, of.named)
+    table = shown_rows(with_anchor(*divided(contents.table, of.codecs, of.bundled), of.anchor)[0])
+    by_image = rows_with_streams(contents, table, of.named)
     lacks = _without_streams(table, by_image, of)
     every = [row for rows in by_image.values() for own in rows.values() for row in own]
     asked, is_named = map(Metric.named, metrics), of.metrics or not metrics[1:]
@@ -378,28 +385,12 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
 
 
 def rows_with_streams(
-    contents: DatasetContents, codecs: str = "all", anchor: str | None = ""
+    contents: DatasetContents, rows: pl.DataFrame, codecs: Sequence[str] = ()
 ) -> dict[str, dict[str, list[StreamRow]]]:
-    """Return rows with an available stream by image and label: of the experiment and its anchor.
+    """Return those of the rows that have an available stream, by image and label.
 
-    They are under the present protocol, and of each codec variant of the edition that is shown.
-    `raw` is left out. Codecs are in the order of `codecs`, else
-    the paper's first. codecs: see `divided`. anchor: see `with_anchor`; None adds none.
-    Raises `UnknownName` for one without rows.
+    `raw` is left out. Codecs are in the order of `codecs`, else the paper's first.
     """
-    return _with_streams(contents, _asked(contents, codecs, "", anchor), named_in(codecs))
-
-
-def _asked(
-    contents: DatasetContents, codecs: str, bundled: str, anchor: str | None
-) -> pl.DataFrame:
-    own, others = divided(contents.table, codecs, bundled)
-    return shown_rows(own if anchor is None else with_anchor(own, others, anchor)[0])
-
-
-def _with_streams(
-    contents: DatasetContents, rows: pl.DataFrame, codecs: Sequence[str]
-) -> dict[str, dict[str, list[StreamRow]]]:
     labelled = [(label_of(row["codec"], row["variant"]), row) for row in rows.rows(named=True)]
     order = [*codecs, *measured_names(), *CODECS]
 

@@ -27,7 +27,7 @@ from benchmark.show.paper.crops import crops, maps
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
-from benchmark.spec import listed_datasets, named_in
+from benchmark.spec import listed_datasets
 from benchmark.system.text import range_text
 
 RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
@@ -47,19 +47,14 @@ def rd(of: Experiment) -> PaperFigure:
     names = listed_datasets(of.dataset) if of.dataset else [""]
     results = experiment_curves(of, names, "rd")
     looks = styles(dict.fromkeys(label for it in results for label in it.labels))
-    named = [name for it in results for name in _named(of, it)]
+    anchors = [it.anchor for it in results] if of.named else []
     first, *others = sorted(results, key=lambda it: not it.anchor)
     panels = [*chain(first.panels, *(it.panels for it in others))]
-    choice = choose(panels, first.anchor, tuple(dict.fromkeys(named)))
+    choice = choose(panels, first.anchor, [*anchors, *of.named])
     datasets = [(it.title, it.panels) for it in results]
     drawing = draw_rate_curves(datasets, looks, choice, anchor=first.anchor)
-    missed = without_place(choice, _asked(of))
+    missed = without_place(choice, of)
     return _made(results, drawing, "no rd: no points can be drawn", *missed)
-
-
-def _asked(of: Experiment) -> list[str]:
-    """Return the names of the codecs that the figure was asked to show."""
-    return [*of.named, *named_in(of.bundled)]
 
 
 def _made(
@@ -71,11 +66,6 @@ def _made(
     points = (text for of in results for text in points_left_out(of.summary, of.metrics))
     sentences = (*more, *lacking, *points, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
-
-
-def _named(of: Experiment, result: ExperimentCurves) -> tuple[str, ...]:
-    """Return the codecs that were named, the anchor among them; none if none were."""
-    return (result.anchor, *of.named) if of.named else ()
 
 
 def _comparisons(result: ExperimentCurves, of: Experiment) -> list[Comparison]:
@@ -96,12 +86,12 @@ def bd(of: Experiment) -> PaperFigure:
     """
     (result,) = experiment_curves(of, [of.dataset], "bd")
     compared = _comparisons(result, of)
-    choice = choose(result.panels, result.anchor, _named(of, result))
-    panels = choice.of(result.panels)
-    shown = panels, compared, styles(result.labels), result.title, result.anchor
-    drawing = draw_bd_bars(*shown, [*choice.absent], choice.lacking(panels), of.up_to_bpp)
+    choice = choose(result.panels, result.anchor, of.named)
+    looks = styles(result.labels)
+    shown = choice, compared, looks, result.title, result.anchor, of.up_to_bpp
+    drawing = draw_bd_bars(result.panels, *shown)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
-    missed = without_place(choice, _asked(of))
+    missed = without_place(choice, of)
     refused = (
         f"no BD-rate of {c.label} in {c.column}: {c.rate.why}"
         for c in compared
@@ -134,7 +124,7 @@ def complexity(
     summary = result.summary
     if summary is None:
         raise UsageError(f"nothing is measured on {result.dataset}: `bench run` does")
-    choice = choose(result.panels[:1], result.anchor, _named(of, result))
+    choice = choose(result.panels[:1], result.anchor, of.named)
     (panel,) = choice.of(result.panels[:1])
     metric = panel[0].metric
     compared = _comparisons(result, of)
@@ -219,12 +209,11 @@ def realism_plots(
     # A system's name without mark has its method and its choice of realism.
     named_as, plain = ((names_in_figures(summary, of) if summary else {}) for of in (True, False))
     marked = {label for label, name in named_as.items() if name != plain[label]}
-
-    def unmarked(curve: SystemCurve) -> SystemCurve:
-        label, name = curve.system.label, curve.system.name
-        return curve.called(plain[label] if label in marked and name == named_as[label] else name)
-
-    curves = [unmarked(curve) for curve in chain(*panels) if curve.name in choice.kept]
+    kept = [(curve, curve.system) for curve in chain(*panels) if curve.name in choice.kept]
+    curves = [
+        curve.called(plain[of.label]) if of.name == named_as.get(of.label) else curve
+        for curve, of in kept
+    ]
     distortion, realism = (panel[0].metric for panel in panels)
     few = [panel[0].metric for panel in panels if few_images(panel)]
     titles = {

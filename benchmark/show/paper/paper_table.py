@@ -30,7 +30,7 @@ from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as, look
 from benchmark.show.paper.experiment_curves import ExperimentCurves, experiment_curves
 from benchmark.show.sections import images_of, listed, metric_names, points_left_out
-from benchmark.show.table import Table, csv_text, latex, markdown, records
+from benchmark.show.table import Table, csv_text, latex, markdown
 from benchmark.system.text import counted
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."
@@ -82,7 +82,11 @@ def draw_table(
     kinds = [kind(row.curve.system) for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note, cut_words(asked.up_to_bpp))
-    wide = [c._replace(form=_with_ends) if c.form == _text else c for c in columns]
+
+    def with_ends(pair: Comparison) -> str:
+        return f"{_text(pair)} {ends_text(pair.rate_interval)}".rstrip()
+
+    wide = [c._replace(form=with_ends) if c.form == _text else c for c in columns]
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
@@ -119,8 +123,7 @@ def _rows(
     pairs: dict[str, dict[str, Comparison]] = {}
     absent: dict[str, None] = {}
     for result in results:
-        named = (result.anchor, *asked.named) if asked.named else ()
-        choice = choose(result.panels, result.anchor, named)
+        choice = choose(result.panels, result.anchor, asked.named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
             metric, other = panel[0].metric, of_label(panel, result.anchor)
@@ -169,10 +172,6 @@ def _without_curve(
             yield curve, {_key(result, metric): Comparison(none, none)}
 
 
-def _words(of: tuple[str, str]) -> str:
-    return f" in {of[0]}{of[1]}"
-
-
 def _key(result: ExperimentCurves, metric: Metric) -> str:
     return f"{result.dataset} {metric.column}"
 
@@ -208,20 +207,6 @@ def _rate(key: str, row: SystemRow) -> Comparison | None:
 
 def _text(pair: Comparison) -> str:
     return delta_text(pair.rate, "+z.1f") if pair.rate.value else "0"
-
-
-def _with_ends(pair: Comparison) -> str:
-    return f"{_text(pair)} {ends_text(pair.rate_interval)}".rstrip()
-
-
-def _percent(key: str, row: SystemRow) -> float | None:
-    pair = _rate(key, row)
-    return pair and pair.rate.value
-
-
-def _end(key: str, end: str, row: SystemRow) -> float | None:
-    pair = _rate(key, row)
-    return getattr(pair.rate_interval, end, None) if pair else None
 
 
 def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
@@ -290,13 +275,13 @@ def _notes(
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
-    of_key = {
-        _key(of, metric): (short_name(metric, of.metrics), f" on {of.title}" * bool(results[1:]))
+    words = {
+        _key(of, metric): f"{short_name(metric, of.metrics)}{f' on {of.title}' * bool(results[1:])}"
         for of in results
         for metric in of.metrics
     }
     notes += [
-        f"No BD-rate of {row.name}{_words(of_key[key])}: {pair.rate.why}."
+        f"No BD-rate of {row.name} in {words[key]}: {pair.rate.why}."
         for row in rows
         for key, pair in row.pairs.items()
         if pair.rate.value is None
@@ -316,17 +301,20 @@ def _records(
     results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]
 ) -> list[dict[str, Any]]:
     """Return a flat record for each system, at full precision."""
-    columns = [
-        Column("", "name", key="system"),
-        Column("", "curve.system.label", key="label"),
-        Column("", "curve.origin", key="from"),
-    ]
-    for result in results:
-        for metric in result.metrics:
-            key = _key(result, metric)
-            columns.append(Column("", partial(_percent, key), key=f"{key} bd_rate_percent"))
-            for end in Interval._fields:
-                get = partial(_end, key, end)
-                columns.append(Column("", get, key=f"{key} bd_rate_{end}_percent"))
-    columns += [Column("", f"costs.{name}", key=name) for *_, name in COSTS]
-    return records(columns, rows)
+    result = []
+    for row in rows:
+        record: dict[str, Any] = {
+            "system": row.name,
+            "label": row.curve.system.label,
+            "from": row.curve.origin,
+        }
+        for of in results:
+            for metric in of.metrics:
+                key = _key(of, metric)
+                pair = row.pairs.get(key, Comparison())
+                record[f"{key} bd_rate_percent"] = pair.rate.value
+                for end in Interval._fields:
+                    value = getattr(pair.rate_interval, end, None)
+                    record[f"{key} bd_rate_{end}_percent"] = value
+        result.append(record | {name: row.costs.get(name) for *_, name in COSTS})
+    return result

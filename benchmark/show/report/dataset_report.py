@@ -37,7 +37,7 @@ from benchmark.show.figures.choice import (
 )
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
-from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of, names_of
+from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of
 from benchmark.show.means_table import few_of, means_table
 from benchmark.show.report.details import (
     details_record,
@@ -51,7 +51,6 @@ from benchmark.show.report.files import PAGE, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.show.table import Table, csv_text, markdown
-from benchmark.spec import named_in
 from benchmark.system.text import listed
 
 if TYPE_CHECKING:
@@ -162,11 +161,11 @@ def _write(
         ]
         for metric in measured
     }
-    codecs, short, most = asked.named, names_of(summary), asked.up_to_bpp
+    codecs, most = asked.named, asked.up_to_bpp
     of_look = dict(zip(panels, renamed([*panels.values()]), strict=True))
     overlaid = {column: cut for column, of in of_look.items() if (cut := up_to(of, most))}
-    choice = choose([*overlaid.values()], anchor, [*codecs, anchor] if codecs else ())
-    missed = without_place(choice, [*codecs, *named_in(asked.bundled)])
+    choice = choose([*overlaid.values()], anchor, codecs)
+    missed = without_place(choice, asked)
     comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
     drawings = _draw(stored, overlaid, choice, anchor, comparisons)
     named_metrics = () if asked.metrics == "all" else metrics
@@ -190,10 +189,13 @@ def _write(
         noted = {metric.column for metric, _ in ranking.absent}
         named = dict(zip(metric_names(asked.metrics), metrics, strict=True))
         origin += absent_sentences([n for n, m in named.items() if m.column not in noted], summary)
-    remarks = [*origin, *about_sources, *_brief(of_reader)]
+    remarks = [*origin, *about_sources]
+    if of_reader:
+        names = listed([absent.what for absent in of_reader])
+        remarks.append(f"Left out: {names}; details.md says why.")
     files: dict[str, str | bytes] = {
         "report.md": report_text(
-            title, summary, ranking, drawings, remarks, [*tables], short, command, codecs
+            title, summary, ranking, drawings, remarks, [*tables], command, codecs
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
         "details.md": details_text(
@@ -218,11 +220,6 @@ def _write(
         [*origin, *about_sources, *of_published, *missed, *changed], anchor, earlier_page,
         codecs,
     )  # fmt: skip
-
-
-def _brief(problems: Sequence[Absent]) -> list[str]:
-    names = listed([absent.what for absent in problems])
-    return [f"Left out: {names}; details.md says why."] if problems else []
 
 
 def _under_test(summary: Summary, anchor: str) -> set[str]:

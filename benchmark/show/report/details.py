@@ -232,11 +232,13 @@ def details_text(
         parts.append(section("draws", "Draws", draws))
     nothing = "Nothing." if not (absent or record["published_left_out"]) else ""
     table = [absent_table(absent)] if absent else []
-    left_out = section("left_out", "Left out", nothing, *table, record["published_left_out"])
+    of_runs = ""
     if last := record["last_run"]:
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
-        left_out = left_out.with_parts(f"The last of {record['runs']} runs: {', '.join(facts)}.")
-    return markdown(section("report", f"Details of {record['dataset']}", *parts, left_out))
+        of_runs = f"The last of {record['runs']} runs: {', '.join(facts)}."
+    lines = record["published_left_out"]
+    parts.append(section("left_out", "Left out", nothing, *table, lines, of_runs))
+    return markdown(section("report", f"Details of {record['dataset']}", *parts))
 
 
 def report_text(
@@ -246,15 +248,14 @@ def report_text(
     drawings: Mapping[str, Drawing],
     remarks: Sequence[str],
     tables: Sequence[str],
-    names: Mapping[str, str],
     command: str,
     named: Sequence[str] = (),
 ) -> str:
     """Return report.md: a sentence, the ranking, figures; the same results, the same text.
 
-    tables: names of files. names: of codecs in figures, by label.
-    named: codecs that were asked for.
+    tables: names of files. named: codecs that were asked for.
     """
+    names = names_of(summary)
     counts = (
         counted(summary.images, "image"),
         counted(len(summary.labels), "codec"),
@@ -298,7 +299,7 @@ def page_sections(
     """Return what a page shows of a report, by kind. deltas: of BD-rates, or why there are none."""
     rates: Part = deltas
     if not isinstance(deltas, str):
-        rates = section("bd_rates_detail", "BD-rates in every metric", deltas, folded=True)
+        rates = section("bd_rates_detail", "BD-rates in every metric", deltas)
     heading = ranking_heading(ranking, names_of(summary))
     missing = absent_table(absent) if absent else "Nothing failed or is left out."
     known = (

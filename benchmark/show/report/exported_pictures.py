@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -27,11 +26,11 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.record import Progress
 from benchmark.measure.request import parse_points
-from benchmark.registry import ALIASES, CODECS
+from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import shown
 from benchmark.rows.packs.contents import DatasetContents
-from benchmark.rows.stored import rows_of_codecs
+from benchmark.rows.stored import named_images, rows_of_codecs
 from benchmark.rows.systems import known_names, label_of
 from benchmark.rows.variants import measured_place
 from benchmark.spec import CodecSpec
@@ -40,7 +39,6 @@ from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
 from benchmark.system.text import by_key, counted, utf8
 
-MOST_NAMES = 30  # in a message
 FAILED = "they failed when they were measured; `bench report` has the reasons"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
 LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
@@ -63,15 +61,19 @@ def choose_pictures(
 
     name: of the dataset, or of a part of it such as clic2020:mobile. dataset: as `bench run` takes
     it, a name or a folder of images. codecs: "all" leaves out those that code nothing. images:
-    names, with or without their files' suffix. limit: only the first images by name. points:
-    `parse_points`; with codecs "all", only codecs with a point. bpp: of each codec and image, the
+    patterns, with or without their files' suffix. limit: only the first images by name. points:
+    `parse_points`, of which only those are kept. bpp: of each codec and image, the
     setting of the nearest rate alone. Raises `UsageError` for what no row has: another codec,
     image, setting or value. Returns rows that can be decoded, and the others with reasons.
     """
-    rows = _of_images(_rows(contents, name, codecs), images, limit)
+    rows = _rows(contents, name, codecs)
+    names = list(dict.fromkeys(row["image"] for row in rows))
+    wanted = named_images(names, images) if images else names
+    wanted = [name for name in names if name in wanted][:limit]
+    rows = [row for row in rows if row["image"] in wanted]
     absent: Counter[str] = Counter()
     kept = []
-    for row in _at_points(rows, points, codecs == "all"):
+    for row in _at_points(rows, points):
         spec = CodecSpec.of_row(row)
         if row["status"] != "ok":
             absent[FAILED] += 1
@@ -86,13 +88,14 @@ def choose_pictures(
             reason = f"no stored rate within a factor of {FARTHEST:g} of {bpp:g} bpp"
             absent[f"{reason} ({labels})"] = len(far)
     place = measured_place(contents.store.folder.parent, dataset)
-    lacking = [row for row in kept if not contents.has_picture(row)]
-    for recorded in (True, False):
-        if mine := [row for row in lacking if bool(row["recorded"]) == recorded]:
-            labels_of = {_label(row): CodecSpec.of_row(row).text for row in mine}
-            specs = {label if label in ALIASES else text for label, text in labels_of.items()}
-            absent[why_no_stream(recorded, sorted(specs), place, points)] = len(mine)
-    return [row for row in kept if contents.has_picture(row)], _absent(absent)
+    there = []
+    for row in kept:
+        if contents.has_picture(row):
+            there.append(row)
+        else:
+            codec = CodecSpec.of_row(row).text
+            absent[why_no_stream(bool(row["recorded"]), [codec], place, points)] += 1
+    return there, _absent(absent)
 
 
 def export_pictures(
@@ -125,8 +128,10 @@ def export_pictures(
             elif pixels.stage == "load":
                 unable[f"{_label(row)}: {pixels.reason}"] += 1
             else:
-                cell = f"{_label(row)} {_setting(row)} {row['image']}"
-                wrong.append(Absent(cell, f"not written: {_why(row, pixels, device)}"))
+                cell, on = f"{_label(row)} {_setting(row)} {row['image']}", row["device"]
+                elsewhere = pixels.stage == "verify" and on != device
+                where = f" on {on}, which this machine does not use" if elsewhere else ""
+                wrong.append(Absent(cell, f"not written: {pixels.reason}{where}"))
         report(Progress(len(files) - before + len(wrong) + unable.total(), len(wrong)))
     there = [files[name] for name in names if name in files]
     return Answer(
@@ -144,26 +149,16 @@ def picture_names(rows: Sequence[Row]) -> list[str]:
 
     kodim03__ours_beta=3.84__q=2__0.384bpp.png: image, codec variant, setting, rate.
     """
-    texts = [(stem(row["image"]), _label(row), str(_setting(row))) for row in rows]
-    names = [
-        "__".join([*map(_part, of), f"{row['bpp']:.3f}bpp"])
-        for of, row in zip(texts, rows, strict=True)
-    ]
+    names = []
+    for row in rows:
+        texts = str(PurePosixPath(row["image"]).with_suffix("")), _label(row), str(_setting(row))
+        names.append("__".join([*map(_part, texts), f"{row['bpp']:.3f}bpp"]))
     counts = Counter(name.casefold() for name in names)
     cells = [sha256(utf8(row["cell"])).hexdigest()[:8] for row in rows]
     return [
         f"{name}__{cell}.png" if counts[name.casefold()] > 1 else f"{name}.png"
         for name, cell in zip(names, cells, strict=True)
     ]
-
-
-def stem(image: str) -> str:
-    """Return an image's name without its file's suffix.
-
-    >>> stem("mobile/IMG_1.v2.png"), stem("kodim03")
-    ('mobile/IMG_1.v2', 'kodim03')
-    """
-    return str(PurePosixPath(image).with_suffix(""))
 
 
 def _label(row: Row) -> str:
@@ -196,13 +191,6 @@ def _is_there(path: Path, row: Row) -> bool:
     return False
 
 
-def _why(row: Row, failed: Failed, device: Device) -> str:
-    made_on = row["device"]
-    if failed.stage == "verify" and made_on != device:
-        return f"{failed.reason} on {made_on}, which this machine does not use"
-    return failed.reason
-
-
 def _rates(rows: Sequence[Row]) -> dict[str, str]:
     """Return the settings and rates of rows by codec variant, in words."""
     result = {}
@@ -228,42 +216,25 @@ def _rows(contents: DatasetContents, name: str, codecs: str) -> list[Row]:
     return sorted(rows, key=lambda row: (row["image"], _label(row), *_setting(row), row["cell"]))
 
 
-def _of_images(rows: Sequence[Row], images: Sequence[str], limit: int | None) -> list[Row]:
-    names = list(dict.fromkeys(row["image"] for row in rows))
-    known = {stem(name): name for name in names} | {name: name for name in names}
-    for name in images:
-        if name not in known:
-            near = get_close_matches(name, known, n=5)
-            few = [*map(stem, names)] if len(names) <= MOST_NAMES else near
-            typed = [known.replace(",", r"\,") for known in few]
-            raise UnknownName("image with results", name, typed)
-    wanted = ([known[name] for name in images] or names)[:limit]
-    return [row for row in rows if row["image"] in wanted]
-
-
-def _at_points(rows: Sequence[Row], asked: Sequence[str], every: bool) -> list[Row]:
-    """Return the rows at these points. every: of all codecs, of which others have none then."""
-    points = parse_points(asked)
+def _at_points(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
+    """Return the rows at these points, or all without any."""
     named = [(row, {row["codec"], _label(row), CodecSpec.of_row(row).text}) for row in rows]
-    for (codec, setting), values in points.items():
-        of_codec = [_setting(row) for row, names in named if codec in names]
+    cells: set[str] = set()
+    for (codec, setting), values in parse_points(asked).items():
+        of_codec = [row for row, names in named if codec in names]
         if not of_codec:
             variants = ((row["codec"], row["variant"]) for row in rows)
             raise UnknownName("codec with results", codec, known_names(variants))
-        stored = {known.value for known in of_codec if known.name == setting}
+        at = by_key((_setting(row), row["cell"]) for row in of_codec)
+        stored = {of.value: of_setting for of, of_setting in at.items() if of.name == setting}
         if not stored:
-            raise UnknownName(f"setting of {codec}", setting, {known.name for known in of_codec})
+            raise UnknownName(f"setting of {codec}", setting, {of.name for of in at})
         for value in values:
             if value not in stored:
-                at = ", ".join(f"{known:g}" for known in sorted(stored))
-                raise UsageError(f"{codec} has no results at {setting}={value:g}, but at {at}")
-    kept = []
-    for row, names in named:
-        own = [key for key in points if key[0] in names]
-        wanted = {of for key in own if key[1] == row["setting_name"] for of in points[key]}
-        if row["setting_value"] in wanted or not (own or (points and every)):
-            kept.append(row)
-    return kept
+                known = ", ".join(f"{of:g}" for of in sorted(stored))
+                raise UsageError(f"{codec} has no results at {setting}={value:g}, but at {known}")
+            cells |= {*stored[value]}
+    return [row for row in rows if row["cell"] in cells or not asked]
 
 
 def _of_rate(
@@ -279,8 +250,9 @@ def _of_rate(
         return ratio > math.log(FARTHEST) or not contents.has_picture(row), ratio
 
     groups = by_key(((row["image"], CodecSpec.of_row(row).text), row) for row in rows)
-    near: list[Row] = []
-    far: list[Row] = []
-    for row in (min(group, key=distance) for group in groups.values()):
-        (far if distance(row)[1] > math.log(FARTHEST) else near).append(row)
+    nearest = [min(group, key=distance) for group in groups.values()]
+    near, far = (
+        [row for row in nearest if (distance(row)[1] > math.log(FARTHEST)) == is_far]
+        for is_far in (False, True)
+    )
     return near, far

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,7 +8,6 @@ from benchmark.compare.bd import compare
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
-from benchmark.rows.summary import excluded
 from benchmark.show.bd_rates import bd_records, bd_table
 from support.rows.measured import row, sweep, table
 
@@ -98,28 +96,6 @@ def test_both_averages_are_in_details_and_records():
     assert record["few"] is False
 
 
-def dipping(codec, settings, by_db):
-    return [
-        record
-        | {"psnr_db": record["psnr_db"] - (by_db if record["setting_value"] in settings else 0)}
-        for record in sweep(codec)
-    ]
-
-
-def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_settings():
-    rows = [*sweep("jpeg"), *dipping("webp", [20], 6)]
-    for record in rows:
-        if record["codec"] == "webp" and record["setting_value"] == 5:
-            record["num_bytes"] = 0
-    summary = summarise(table(rows))
-    (result,) = compare(summary, PSNR, "jpeg")
-    (text,) = result.left_out
-    assert text.startswith("webp quality=20 by ")
-    ((without, why),) = excluded(summary, PSNR)
-    assert (without.label, str(without.setting)) == ("webp", "quality=5")
-    assert why == "no bits, which no rate-distortion curve has a place for"
-
-
 def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
     rows = [*sweep("jpeg"), *sweep("webp")]
     for entry in rows:
@@ -160,10 +136,3 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images
     assert record["few"] is few
     assert record["bd_rate_low_percent"] == pytest.approx(record["bd_rate_percent"])
     assert not math.isnan(record["bd_rate_percent"])
-
-
-def test_a_distribution_metric_without_influences_has_no_interval():
-    unknown = replace(FD, by_image=False)
-    comparisons = compare(of_sets(["a", "b", "c"]), unknown, "jpeg")
-    assert comparisons[0].rate.value is not None
-    assert comparisons[0].rate_interval is None

@@ -55,21 +55,6 @@ def test_no_two_codecs_look_the_same():
     assert len(set(result.values())) == len(result)
 
 
-def test_a_known_codec_looks_the_same_whoever_else_is_there():
-    alone, among = styles(["webp"]), styles(TWELVE)
-    assert alone["webp"] == among["webp"] == families()["webp"]
-    assert styles(["hyperprior"])["hyperprior"] == families()["bmshj2018-hyperprior"]
-    mse, ms_ssim = "compressai:model=mbt2018", "compressai:metric=ms-ssim:model=mbt2018"
-    result = styles([mse, ms_ssim])
-    assert result[mse][:2] == families()["mbt2018"][:2] != result[ms_ssim][:2]
-    assert styles([ms_ssim])[ms_ssim][:2] == result[ms_ssim][:2]
-
-
-def test_short_names_stay_different():
-    labels = ["./a/x.py:Mine", "./b/x.py:Mine", "folder:path=/data/hific/"]
-    assert short_names(labels) == {**{k: k for k in labels[:2]}, labels[2]: "folder (path hific)"}
-
-
 def test_curves_are_drawn_through_the_means():
     summary = summary_of(["jpeg", "webp"])
     (axes,) = draw(summary).figure.axes
@@ -102,15 +87,6 @@ def test_twelve_curves_are_each_named_once_in_the_legend(metrics, width):
     assert crowding(figure) == []
     for axes in figure.axes:
         assert axes.bbox.height / figure.dpi > 1.2
-
-
-def test_a_caveat_is_a_star_at_the_name_and_a_note_that_fits_the_figure():
-    caveat = "reduced network, trained on a CPU for as many crops as the whole of this project has"
-    figure = draw(summary_of(["ours", "jpeg"], caveat=caveat)).figure
-    words = words_in(figure)
-    assert f"* {caveat}" in words
-    assert "CRDR β=*" in words
-    assert crowding(figure) == []
 
 
 def test_recorded_streams_are_named_and_their_seconds_are_nowhere():

@@ -113,17 +113,6 @@ def test_figures_are_drawn_where_their_csv_says_and_details_name_every_source(fi
     assert all(axes.bbox.height / drawing.figure.dpi > 1.5 for axes in drawing.figure.axes)
 
 
-def test_a_system_has_one_style_in_every_figure(clic, kodak, realism_plot):
-    seen: dict[str, set[tuple[str, str]]] = {}
-    for drawing in (clic, kodak, realism_plot):
-        for axes in drawing.figure.axes:
-            for name, line in curves_of(axes).items():
-                if line.get_marker() not in ("", "None"):
-                    known = seen.setdefault(plain(name), set())
-                    known.add((line.get_color(), line.get_marker()))
-    assert {name for name, found in seen.items() if len(found) > 1} == set()
-
-
 def test_better_realism_is_upwards_and_the_legend_has_the_ends_of_sweeps(realism_plot):
     for axes in realism_plot.figure.axes:
         assert axes.get_ylim()[0] > axes.get_ylim()[1]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import measured_curves
-from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile
 from benchmark.metrics.metric import Metric, Presentation, protocols
 from benchmark.published.registry import Paper, Series, write_paper
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
@@ -88,13 +88,6 @@ def test_a_new_distribution_metric_is_drawn_and_counted():
     assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
     assert "Spread" in means_table(summary, [spread]).headers
-
-
-def test_a_dataset_says_how_figures_call_it_without_opening_its_images():
-    assert profile("garden") == Profile("Garden", 4, 2.0, "JPEG")
-    assert profile("garden").title == "Garden"
-    assert profile("elsewhere") == Profile("elsewhere")
-    assert open_dataset("garden").name == "garden"
 
 
 def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_path):

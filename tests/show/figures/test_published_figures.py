@@ -105,13 +105,6 @@ def test_a_reported_psnr_is_beside_a_measured_one_and_the_sources_have_who_follo
     }
 
 
-def test_a_curve_of_a_rule_that_does_not_meet_is_drawn_where_it_is_asked_for():
-    drawing = draw(["perco", "hific:"], (PSNR, MS_SSIM), mix=True)
-    assert any("PerCo" in name for axes in drawing.figure.axes for name in lines_of(axes))
-    drawn = lines_of(draw(["perco", "hific:"]).figure.axes[0])
-    assert list(drawn) == ["HiFiC (published)", "JPEG"]
-
-
 def test_published_curves_stand_alone_where_nothing_is_measured():
     names = ["crdr:beta=3.84", "multi-realism", "pq-mim", "vtm:version 20.0"]
     drawing = draw(names, (PSNR, FID), "clic2020", measured=False, mix=True)

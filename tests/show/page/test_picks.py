@@ -1,9 +1,11 @@
 """Which pictures a page has, and in which order they are made."""
 
+import math
+
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.show.page.picks import Limit, decode_seconds, in_order, limit_of, within
+from benchmark.show.page.pictures import decode_seconds, in_order, limit_of, within
 
 RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
 SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
@@ -62,11 +64,6 @@ def test_few_photographs_have_every_codec_at_three_rates_before_one_has_every_ra
     assert [number for _, _, number in in_order(many(7), ["a", "b"])[:16]] == [0] * 16
 
 
-def test_codecs_that_are_shown_first_have_their_pictures_first():
-    order = in_order(candidates(b=(0, 2), a=(0, 2)), ["b"])
-    assert [codec for codec, _, _ in order] == ["b"] * 3 + ["a"] * 3
-
-
 def test_an_empty_stream_has_a_place_too():
     empty = {("a", "q=0", 0): row_of("x", 4, 0.0), ("a", "q=1", 0): row_of("x", 4, 0.2)}
     assert in_order(empty) == [("a", "q=1", 0), ("a", "q=0", 0)]
@@ -74,23 +71,23 @@ def test_an_empty_stream_has_a_place_too():
 
 def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
     order = [("a", "q=0", 1), ("slow", "q=0", 1), ("a", "q=1", 1), ("a", "q=2", 1), ("a", "q=0", 2)]
-    seconds = dict.fromkeys(order, 0.5) | {("slow", "q=0", 1): 3.0}
     rows = dict.fromkeys(order, row_of("x", 200_000, 0.25))
 
-    def chosen(most_bytes, most_seconds):
-        limit = Limit(most_bytes, most_seconds)
-        return within(order, rows, seconds, lambda key: 100, limit)
+    def chosen(most_bytes, seconds=0.5, maps=0.0):
+        of_each = dict.fromkeys(order, seconds) | {("slow", "q=0", 1): 3.0}
+        return within(order, rows, of_each, lambda key: 100, most_bytes, maps)
 
     fast = [order[0], *order[2:]]
-    assert chosen(None, None) == order
-    assert chosen(None, 20) == fast
-    assert chosen(None, 1.2) == fast[:2]
-    assert chosen(370, 20) == fast[:3]  # an original of 100 bytes, three decoded of 90
-    assert chosen(369, 20) == fast[:2]
-    assert chosen(559, 20) == fast[:3]  # another original
-    assert chosen(560, 20) == fast
-    with_maps = Limit(560, 20)  # which take a tenth of an original each
-    assert within(order, rows, seconds, lambda key: 100, with_maps, 0.1) == fast[:3]
+    assert chosen(math.inf) == chosen(math.inf, 900) == order
+    assert chosen(10_000) == fast
+    rows = dict.fromkeys(order, row_of("x", 800_000, 0.25))
+    assert chosen(10_000, 7.9) == order[:3]  # 7.9 + 3 + 7.9 seconds of 20
+    rows = dict.fromkeys(order, row_of("x", 200_000, 0.25))
+    assert chosen(370) == fast[:3]  # an original of 100 bytes, three decoded of 90
+    assert chosen(369) == fast[:2]
+    assert chosen(559) == fast[:3]  # another original
+    assert chosen(560) == fast
+    assert chosen(560, maps=0.1) == fast[:3]  # which take a tenth of an original each
 
 
 def test_seconds_are_those_of_the_row_else_typical_of_the_codec():
@@ -108,7 +105,7 @@ def test_seconds_are_those_of_the_row_else_typical_of_the_codec():
 @pytest.mark.parametrize(
     ("text", "limit"),
     [
-        ("all", (None, None)), ("14MB", (14_000_000, 20)), ("1.5 mb", (1_500_000, 20)),
+        ("all", math.inf), ("14MB", 14_000_000), ("1.5 mb", 1_500_000),
         *((text, None) for text in ("some", "-1", "3", "", "MB", "3 photographs", "-2MB")),
     ],
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """Maps of the report page: files, colours, legend, keyboard and link, in a real Chromium."""
 
-import hashlib
 import shutil
 from io import BytesIO
 
@@ -10,9 +9,7 @@ from PIL import Image
 
 from benchmark.metrics.maps import error_map, halved, levels, map_scale, scale_end
 from benchmark.metrics.metric import MapScale
-from benchmark.show.figures.coloured_maps import COLOURS
-from benchmark.show.page.content import DecodedPicture, SourcePicture
-from benchmark.show.page.page_maps import with_maps
+from benchmark.show.figures.picture_sheet import COLOURS
 from support.page.opened import PHONE, click_point, loaded
 from support.page.results import data_of, pixels_of
 from support.processes import until
@@ -42,30 +39,6 @@ def test_a_map_is_a_grey_picture_of_half_the_size_named_by_what_it_is_of(file, d
             assert np.array_equal(made, np.repeat(wanted[..., None], 3, axis=2))
     assert len(seen) == 48
     assert [one["column"] for one in data["maps"]][-1] == LUMA
-
-
-def test_another_codec_or_protocol_changes_no_file(file, data, tmp_path, monkeypatch):
-    one = next(value for value in data["points"] if value["images"])
-    sources = {0: SourcePicture("a", 240, 200, data["images"][one["images"][0]]["picture"])}
-    pictures = {("a", "q=1", 0): DecodedPicture(one["pictures"][0])}
-    shutil.copytree(file.parent / "pictures", tmp_path / "pictures")
-    said = []
-
-    def made(decoded):
-        result = with_maps(tmp_path, sources, decoded, [*decoded], ["psnr_y"], said.append)
-        return result["a", "q=1", 0].maps[LUMA]
-
-    alone = made(pictures)
-    beside = made({**pictures, ("b", "q=1", 0): DecodedPicture(one["pictures"][0])})
-    assert alone == beside
-    file, reach = one["maps"][0][LUMA]
-    assert alone == (file, pytest.approx(reach, rel=1e-5))
-    assert said == []  # all of them were there
-    digest = hashlib.sha256
-    monkeypatch.setattr(
-        "benchmark.show.page.page_maps.sha256", lambda text: digest(text + b"another protocol")
-    )
-    assert made(pictures)[0] != file
 
 
 def test_the_page_and_the_figure_have_one_rule_of_scales(visit, file):

@@ -187,13 +187,6 @@ def test_a_sweep_that_ends_at_the_defaults_says_so(tmp_path):
     assert "Mine, default to beta 2.5" in names
 
 
-def test_realism_is_at_the_rates_that_were_asked_for(tmp_path):
-    drawn, _ = draw("realism", tmp_path, "--codecs", "ours,vtm", "--bpp", "0.2,0.3")
-    assert {row["target_bpp"] for row in drawn} == {"0.2", "0.3"}
-    assert {row["system"] for row in drawn} >= {"CRDR", "VTM 23.13"}
-    assert sum(row["system"] == "CRDR" for row in drawn) == 4  # a step for each beta
-
-
 @pytest.mark.parametrize(
     "metrics", ['["psnr", "ms_ssim", "lpips_squeeze", "vif"]', '"psnr,vif,fsim"']
 )
@@ -235,19 +228,6 @@ def test_only_the_named_images_count(tmp_path):
     at_27 = next(row for row in drawn if row["setting"] == "qp=27")
     assert float(at_27["value"]) == pytest.approx(rows[images]["psnr_db"].mean(), abs=1e-12)
     assert "(3 images)" in caption
-
-
-def test_points_of_an_own_file_are_drawn_with_the_word_that_their_rule_is_not_stated(tmp_path):
-    own = tmp_path / "mine.csv"
-    own.write_text("name,bpp,PSNR,MS-SSIM\nMine,.1,28.9,11\nMine,.6,35.5,19\n")
-    words = ["--codecs", "vtm", "--metrics", "psnr,ms_ssim", "--published", f"{own},hific"]
-    points = [point for point in draw("rd", tmp_path, *words)[0] if point["system"] == "Mine"]
-    assert {point["protocol"] for point in points} == {"unstated"}
-    assert {(point["metric"], float(point["bpp"])) for point in points} == {
-        (metric, bpp) for metric in ("psnr_db", "ms_ssim") for bpp in (0.1, 0.6)
-    }
-    ms_ssim = next(float(p["value"]) for p in points if p["metric"] == "ms_ssim")
-    assert ms_ssim == pytest.approx(1 - 10**-1.1)
 
 
 def test_bundled_variants_beside_ones_own_codec_are_one_sweep_of_realism(tmp_path):
@@ -369,17 +349,6 @@ def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tm
     hidden = tmp_path / "hidden"
     draw("rd", hidden, "--codecs", "ours", "--metrics", "psnr")
     assert " -- " not in (hidden / "rd.tex").read_text()
-
-
-def test_bars_say_which_codec_a_panel_lacks(tmp_path):
-    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif", lpips_alex=None)]
-    Store(tmp_path / "set").append([*rows, *sweep("jpegxl", psnr_db=99.0)])
-    words = "--results", tmp_path, "--metrics", "psnr,lpips", "--anchor", "jpeg"
-    done = bench("bd", *words, "--out", tmp_path, "--format", "svg")
-    assert done.exit_code == 0, done.output
-    caption = (tmp_path / "bd.txt").read_text()
-    assert "LPIPS (AlexNet) not measured: AVIF speed 4." in caption
-    assert "no BD-rate of jpegxl in psnr_db: it has 1 of the 4 points" in done.stderr
 
 
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,lpips_squeeze"])

@@ -18,7 +18,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.maps import error_map, map_scale, rounded_up
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.store import Store
-from benchmark.show.figures.coloured_maps import GAP_PX, coloured
+from benchmark.show.figures.picture_sheet import GAP_PX, coloured
 from benchmark.show.figures.style import drawn_as
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.spec import load_codec, parse_codec

@@ -224,13 +224,6 @@ def test_seconds_are_those_of_one_machine(tmp_path):
     assert "timed alone on B." in tex
 
 
-def test_published_curves_alone_make_a_table(tmp_path):
-    words = "--dataset", "tecnick", "--published", "tcm:large,mlic++,stf", "--metrics", "psnr"
-    rows, _, _ = draw(tmp_path, "--results", RESULTS, *words, "--anchor", "tcm:large")
-    assert {row["from"] for row in rows} == {"published"}
-    assert len(rows) > 1
-
-
 def test_all_takes_every_system_into_the_table(tmp_path):
     words = "--results", RESULTS, "--dataset", "kodak", "--metrics", "psnr"
     few, every = (

@@ -165,8 +165,8 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
 
 
 def test_images_and_settings_are_chosen_by_name(folder):
-    export(folder, "--images", "spoon,cup.png", "--limit", "1", to="one")
-    assert {name.partition("__")[0] for name in pictures(folder, "one")} == {"spoon"}
+    export(folder, "--images", "s*n,cup.png", "--limit", "1", to="one")
+    assert {name.partition("__")[0] for name in pictures(folder, "one")} == {"cup"}
     assert "'co,mma'" in export(folder, "--images", r"co\,mma", code=2, to="none")
     export(folder, "--limit", "1", to="first")
     assert {name.partition("__")[0] for name in pictures(folder, "first")} == {"cup"}
@@ -175,12 +175,10 @@ def test_images_and_settings_are_chosen_by_name(folder):
     assert chosen == {"jpeg__quality=10", "jpeg__quality=80", "webp__quality=5"}
     export(folder, "--points", "jpeg.quality=10", to="only")
     assert {name.split("__")[1] for name in pictures(folder, "only")} == {"jpeg"}
-    export(folder, "--codecs", "jpeg,webp", "--points", "jpeg.quality=10", to="others")
-    assert len(pictures(folder, "others")) == 2 + 4
 
 
 MISTAKES = [
-    (("--images", "cop"), "No image with results 'cop'. Did you mean 'cup'? Known: cup, spoon"),
+    (("--images", "cop"), "No image with rows 'cop'. Did you mean 'cup'? Known: cup, spoon"),
     (("--points", "jpeg.quality=11"), "no results at quality=11, but at 10, 40, 80"),
     (("--points", "jpeg.q=10"), "No setting of jpeg 'q'"),
     (("--points", "avif.crf=10"), "No codec with results 'avif'"),

@@ -188,11 +188,6 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
     assert max(map(len, others)) <= 80 + len(str(out)), headline
     chosen = "Kodak by LPIPS (SqueezeNet)"
     assert chosen not in message
-    record = json.loads((out / "details.json").read_text())
-    trained = {of["codec"]: [*of["training"].values()] for of in record["codecs"]}
-    assert trained["ours:beta=0:size=micro"] == ["14.6", "0.52", "adam", "44,800"]
-    assert trained["ours:beta=0"] == ["41.3", "", "soap, adam", "79,090"]
-    assert trained["vtm"] == [""] * 4
     details = (out / "details.md").read_text()
     assert chosen in details
     assert "| work (kMAC/px) | training (10^15 MAC) | optimiser | steps of a network |" in details
@@ -238,30 +233,6 @@ def test_a_dataset_without_the_named_anchor_has_its_own_and_says_so(tmp_path):
         bench_report(tmp_path, *words, "avif")
 
 
-def test_what_bd_rates_leave_out_and_refuse_is_in_the_tables(tmp_path):
-    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif"), *sweep("x265")]
-    for record in rows:
-        dips = {"webp": (20,), "avif": (20, 60)}.get(record["codec"], ())
-        record["psnr_db"] += (
-            9 if record["codec"] == "x265" else -6 * (record["setting_value"] in dips)
-        )
-    fill(tmp_path, rows)
-    bench_report(tmp_path, "--metrics", "psnr", "--anchor", "jpeg")
-    text = (tmp_path / "kodak" / "report" / "bd_rate.md").read_text()
-    for words in (
-        "webp quality=20 by 4",
-        "2 of 6 points of it lie below",
-        "the curves share less than a third",
-    ):
-        assert words in text
-    with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
-        result = {record["codec"]: record for record in csv.DictReader(file)}
-    assert result["webp"]["points_left_out"] == "webp quality=20 by 4"
-    assert result["avif"]["bd_rate_percent"] == result["x265"]["bd_rate_percent"] == ""
-    message = bench_report(tmp_path, "--metrics", "psnr", "--anchor", "jpeg", "--any-overlap")
-    assert "†" in next(line for line in message.splitlines() if line.startswith("x265  "))
-
-
 def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     rows = [*sweep("jpeg", source_lossy=False), *sweep("webp", source_lossy=False)]
     fill(tmp_path, rows, "plain")
@@ -300,13 +271,6 @@ def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     assert "clic2020:mobile: 1 image, 2 codecs" in message
     assert "against JPEG" in message, "the anchor stays"
     assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
-
-
-def test_every_dataset_that_has_results_is_reported(tmp_path):
-    fill(fill(tmp_path, [row("jpeg", 5, "a")], "kodak"), [row("jpeg", 5, "a")], "two")
-    message = bench_report(tmp_path, "--metrics", "psnr")
-    assert "kodak: 1 image," in message
-    assert "two: 1 image," in message
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_files_whole(
