@@ -13,7 +13,8 @@ MUTANTS = 2000
 @pytest.mark.parametrize("name", TARGETS)
 def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     target = load_target(name, tmp_path)
-    verdicts = [judge(target, data, HANG_SECONDS) for data in kept_inputs(name)]
+    inputs = [*kept_inputs(name), *target.inputs]
+    verdicts = [judge(target, data, HANG_SECONDS) for data in inputs]
     assert [verdict.finding for verdict in verdicts if verdict.finding] == []
     assert any(verdict.refused for verdict in verdicts) != (
         name == "jpeg-segments"
@@ -25,7 +26,7 @@ def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path):
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutants_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     target, chance = load_target(name, tmp_path), random.Random(name)
-    inputs, findings = kept_inputs(name), []
+    inputs, findings = [*kept_inputs(name), *target.inputs], []
     for _ in range(MUTANTS):
         data = mutated(chance.choice(inputs), chance)[: target.longest]
         if finding := judge(target, data, HANG_SECONDS).finding:

@@ -19,7 +19,7 @@ from baselines.neural.card import Card
 from benchmark.codec import Codec
 from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
-from faults.fuzzing.target import Target
+from faults.fuzzing.target import MEND, Target
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
@@ -88,7 +88,10 @@ def _ours(codec: Codec, architecture: str, card: Card) -> Target:
     def mend(data: bytes) -> bytes:
         return signed(data[:BEFORE_ID] + identity + data[BEFORE_ID + CHECKPOINT_BYTES :])
 
-    return Target(_decode(codec, claimed), mend, most_pixels=MOST_PIXELS, longest=LONGEST)
+    whole = bytes([MEND]) + codec.encode(noise(24, 32), codec.sweep[0])
+    return Target(
+        _decode(codec, claimed), mend, most_pixels=MOST_PIXELS, longest=LONGEST, inputs=(whole,)
+    )
 
 
 def _decode(codec: Codec, claimed: Callable[[bytes], int]) -> Callable[[bytes], int]:

@@ -49,6 +49,7 @@ class Target(NamedTuple):
     most_pixels: int = 0  # that `parse` may return
     most_bytes: int = 256 << 20  # by which one execution may raise the process's peak memory
     longest: int = 512  # bytes of an input
+    inputs: tuple[bytes, ...] = ()  # made anew, beside those that are kept
 
     def bytes_of(self, data: bytes) -> bytes:
         """Return what the parser is given for an input."""
