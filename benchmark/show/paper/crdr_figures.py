@@ -10,7 +10,8 @@ from benchmark.compare.system_curve import Panel, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Metric
-from benchmark.published.curves import paper_curves, too_few
+from benchmark.published.curves import paper_curves
+from benchmark.rows.summary import images_in
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, OWN, PAPER_SYSTEMS
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
@@ -19,6 +20,7 @@ from benchmark.show.figures.style import Style, styles
 from benchmark.show.paper.crops import draw_crops
 from benchmark.show.paper.own_figures import realism_plots
 from benchmark.show.paper.results import PaperFigure, PaperResults
+from benchmark.show.sections import points_left_out
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
@@ -50,7 +52,13 @@ def curves(results: PaperResults, name: str, dataset: str, metrics: Sequence[str
     """Draw metrics against rate, of every system that is measured or published."""
     facts = profile(dataset)
     panels = _panels(results, dataset, metrics, facts.most_bpp or MOST_BPP)
-    sentences = too_few(results.summary(dataset), map(Metric.named, metrics), dataset)
+    summary = results.summary(dataset)
+    known = [of for of in map(Metric.named, metrics) if summary and of.column in summary.protocols]
+    sentences = points_left_out(summary, known)
+    counts = {images_in(summary, metric) for metric in known if summary}
+    if few := [n for n in sorted(counts) if n != (facts.published_images or n)]:
+        lacking = f"{few[0]} of {facts.published_images} images"
+        sentences.append(f"{dataset}: measured rows are not drawn: {lacking}")
     measured = {curve.system.label for curve in chain(*panels) if curve.measured}
     wanted = [system for system in PAPER_SYSTEMS if system.group == OURS]
     absent = [system for system in wanted if system.label not in measured]
