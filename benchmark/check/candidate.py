@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 from polars import col
@@ -20,8 +19,15 @@ from benchmark.check.pairing import (
 from benchmark.check.row_sets import read_rows
 from benchmark.check.verdict import USUAL
 from benchmark.errors import UnknownName, UsageError
-from benchmark.measure.request import with_settings_as_points
-from benchmark.measure.select import open_matrix, open_sources, with_stored_name
+from benchmark.measure.record import Outcome
+from benchmark.measure.request import Request, with_settings_as_points
+from benchmark.measure.select import (
+    Matrix,
+    Sources,
+    open_matrix,
+    open_sources,
+    with_stored_name,
+)
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_named, scored_by_image
 from benchmark.rows.shard import alike
 from benchmark.rows.stored import points_of, rows_of, settings_of, specs_in
@@ -30,22 +36,15 @@ from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, 
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
 
-if TYPE_CHECKING:
-    from benchmark.measure.record import Outcome
-    from benchmark.measure.request import Request
-    from benchmark.measure.select import Matrix, Sources
-
-    Measures = Callable[[Request, Matrix], Outcome]
-
 HINT = "--limit compares the first, --common what both have"
 
 
 @isolated
 def measure_candidate(
     codec: str,
-    request: "Request",
+    request: Request,
     folders: Mapping[str, Path],
-    run: "Measures",
+    run: Callable[[Request, Matrix], Outcome],
     *,
     checkpoint: Path | None = None,
     reference_codec: str = "",
@@ -170,7 +169,7 @@ def _counterparts(
     return matched
 
 
-def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) -> None:
+def _refuse_other_images(reference: RowSet, sources: Sources, common: bool) -> None:
     """Raise `NotComparable` for other images, before hours are spent on them."""
     rows = reference.rows
     names = dict(zip(rows["image_sha256"], rows["image"], strict=True))

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
@@ -82,9 +83,9 @@ def history_of(states: States, metrics: Sequence[str], margin: str = "") -> Answ
     registry. Raises `UsageError` for a margin that is none, and where no variant has two states.
     """
     margins, notes = parse_margins(margin), dict[str, None]()
-    variants = [{*map(without_weights, specs_in(rows.rows))} for _, rows in states]
+    variants = [[*map(without_weights, specs_in(rows.rows))] for _, rows in states]
     compared: list[tuple[dict[str, Any], Change, Change]] = []
-    for variant in dict.fromkeys(spec for of_state in variants for spec in sorted(of_state)):
+    for variant in dict.fromkeys(chain(*variants)):
         own = [of for of, has in zip(states, variants, strict=True) if variant in has]
         for (_, rows), has in zip(states, variants, strict=True):
             if variant not in has:
@@ -96,9 +97,9 @@ def history_of(states: States, metrics: Sequence[str], margin: str = "") -> Answ
         raise UsageError(f"a history needs two states of a codec variant: name checkpoints{why}")
     names = [rows.name for _, rows in states]
     compared.sort(key=lambda of: names.index(of[0]["state"]))
-    named, first, best = zip(*compared, strict=True)
-    judged = (judge(changes, margins, CONFIDENCE) for changes in (first, best))
-    records = [of | _numbers(*both) for of, *both in zip(named, *judged, strict=True)]
+    named, *both = zip(*compared, strict=True)
+    judged = (judge(beside, margins, CONFIDENCE) for beside in both)
+    records = [of | _numbers(*findings) for of, *findings in zip(named, *judged, strict=True)]
     worse = any(of["verdict"] == "regressed" for of in records)
     summary, title = "\n".join([NOTE, *notes]), headline(records)
     return Answer(records, COLUMNS, summary, code=int(worse), title=title)

@@ -101,15 +101,12 @@ def parse_limits(texts: Iterable[str]) -> tuple[Limit, ...]:
 
 def _parsed(text: str) -> Limit:
     parts = FORM.fullmatch(text.strip())
-    try:
-        if parts is None:
-            raise ValueError
-        number, bpp = float(parts["number"]), float(parts["bpp"] or "inf")
-    except ValueError:
+    number, bpp = (number_in(parts[of] or "inf") if parts else math.nan for of in ("number", "bpp"))
+    if parts is None or math.isnan(number + bpp):
         raise UsageError(
             f"--require {text!r} is not of the form 'ssimulacra2 at least 70 at 0.5 bpp' or "
             "'encode at most 40 ms'"
-        ) from None
+        )
     least, what = parts["side"].lower() in (">=", "at least"), parts["what"].lower()
     words = f"at {'least' if least else 'most'} {number:g}"
     if parts["bpp"]:

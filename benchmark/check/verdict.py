@@ -102,8 +102,8 @@ def judge(
     p_values = {at: claims(test, widths[at]) for at, test in tests.items()}
     for claim in ("worse", *CLAIMS):
         corrected = holm([of[claim] for of in p_values.values()])
-        for of_one, value in zip(p_values.values(), corrected, strict=True):
-            of_one[claim] = value
+        for at, value in zip(p_values, corrected, strict=True):
+            p_values[at][claim] = value
     alpha = 1 - confidence + ROUNDING
     level = (1 - confidence) / max(len(tests), 1)  # of the first of Holm's steps
     findings = []

@@ -87,10 +87,15 @@ def verify(
                 elif failed.stage == "load":
                     absent[f"{CodecSpec.of_row(row).label}: {failed.reason}"] += 1
                 else:
-                    failures.append(failure_of(row, failed))
-                    tracebacks.add(failed.traceback, failures[-1].cell)
+                    setting = f"{row['setting_name']}={row['setting_value']:g}"
+                    cell = f"{CodecSpec.of_row(row).label} {setting} {row['image']}"
+                    failures.append(Failure(cell, failed.stage, failed.reason))
+                    tracebacks.add(failed.traceback, cell)
                     with suppress(OSError):  # else it stays, and is reported again
-                        _set_aside(store, row["stream_sha256"])
+                        try:
+                            store.stream(row["stream_sha256"])
+                        except StoreError:  # it is damaged
+                            store.set_stream_aside(row["stream_sha256"])
             if len(places) >= ROWS_AT_ONCE:
                 store_verified()
             report(Progress(finished, len(failures)))
@@ -101,18 +106,3 @@ def verify(
     counts["they have no stream: their sizes are declared"] = kept.declared
     unverified = [Failure(f"{n} cells", "verify", why) for why, n in counts.items() if n]
     return [*failures, *unverified]
-
-
-def failure_of(row: StoredRow, failed: Failed) -> Failure:
-    """Return a row's failure, as a run lists those of its cells."""
-    setting = f"{row['setting_name']}={row['setting_value']:g}"
-    cell = f"{CodecSpec.of_row(row).label} {setting} {row['image']}"
-    return Failure(cell, failed.stage, failed.reason)
-
-
-def _set_aside(store: Store, digest: str) -> None:
-    """Set a stream aside if it is damaged."""
-    try:
-        store.stream(digest)
-    except StoreError:
-        store.set_stream_aside(digest)

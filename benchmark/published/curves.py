@@ -6,19 +6,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmark.compare.system_curve import CurvePoint, SystemCurve, measured_curves, up_to
+from benchmark.compare.system_curve import CurvePoint, SystemCurve, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.registry import UNSTATED
-from benchmark.rows.summary import Summary, excluded, images_in
-from benchmark.rows.systems import (
-    OURS,
-    PAPER_SYSTEMS,
-    SYSTEMS,
-    System,
-)
+from benchmark.rows.summary import Summary, images_in
+from benchmark.rows.systems import OURS, PAPER_SYSTEMS, SYSTEMS, System
 from benchmark.system.text import by_key
 
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
@@ -223,12 +218,11 @@ def paper_curves(
 
     here: the `measured_curves` of the dataset. A measured curve takes the place of a published one
     of the same codec, except our method's, whose published points are of another network, and those
-    of the other methods that were trained here. Measured means over fewer images than published
-    ones (`too_few` names them) and published points of a protocol that is not in `metric.meets` are
-    left out.
+    of the other methods that were trained here. Measured means over other images than published
+    ones and published points of a protocol that is not in `metric.meets` are left out.
     """
-    curves = []
-    whole = _whole_curves(here, dataset)
+    published, curves = profile(dataset).published_images, []
+    whole = {of.system.label: of for of in here if published in (None, of.points[0].images)}
     for system in PAPER_SYSTEMS:
         another = system.budget and system.published  # the network measured here is not that one
         measured = None if another else whole.get(system.label)
@@ -236,30 +230,6 @@ def paper_curves(
             curves.append(_published(system, metric, dataset, points))
         curves.append(measured and measured._replace(system=system))
     return up_to(filter(None, curves), up_to_bpp)
-
-
-def too_few(summary: Summary | None, metrics: Iterable[Metric], dataset: str) -> list[str]:
-    """Return a sentence on every measured system of the paper that lacks images of the dataset."""
-    reasons: dict[str, dict[str, None]] = {}
-    of_paper = {system.measured for system in PAPER_SYSTEMS if system.measured}
-    for metric in metrics:
-        if summary is None or metric.column not in summary.protocols:
-            continue
-        here = measured_curves(summary, metric)
-        whole = _whole_curves(here, dataset)
-        known = {curve.system.label: curve for curve in here}
-        lacks = [(p.label, why) for p, why in excluded(summary, metric) if p.label not in known]
-        for label, curve in known.items():
-            if label not in whole:
-                most = max(point.images or 0 for point in curve.points)
-                lacks.append((label, f"{most} of {profile(dataset).published_images} images"))
-        for label, why in lacks:
-            if label in of_paper:
-                reasons.setdefault(label, {})[why] = None
-    return [
-        f"{dataset}: measured rows of {label} are not drawn: {'; '.join(why)}"
-        for label, why in reasons.items()
-    ]
 
 
 def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:
@@ -294,16 +264,6 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
         for first, second in zip(*parts, strict=True)
         if first.setting == second.setting
     ]
-
-
-def _whole_curves(here: Iterable[SystemCurve], dataset: str) -> dict[str, SystemCurve]:
-    """Return the measured curves of means over as many images as published ones, by label."""
-    wanted = profile(dataset).published_images
-    return {
-        curve.system.label: curve
-        for curve in here
-        if wanted is None or any(point.images == wanted for point in curve.points)
-    }
 
 
 def _published(

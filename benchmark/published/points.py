@@ -35,27 +35,32 @@ ANY_DATASET = "any"  # of points in a user's own file
 EVERY = "all"  # names every system
 
 
-class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of one system, as its source has it."""
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts that the points of a system in a metric from one place of a source share."""
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; empty where the system comes in one
-    setting: str = ""  # which point of the variant, where the source says so: "q=0.25"
-    kind: Kind
     dataset: Text  # as results are called; other images have other names: "clic2020-diffeic"
-    bpp: float
     metric: Text  # column of ours where there is one: "psnr_db"
-    value: float
     protocol: Text
     rate_protocol: Text
     how: How
+    kind: Kind = "point"
     value_error: float | None = None  # reading error of digitised numbers, up and down
     bpp_error: float | None = None
     note: str = ""
-    source: Text  # title
+    source: str = ""  # title
     reference: Text  # repository, file and commit
     rule: str = ""  # how the source computed it, in its words
     doubt: str = ""  # why it is not plotted unless asked for
+
+
+class PublishedPoint(Origin, frozen=True, kw_only=True):
+    """A number of one system, as its source has it."""
+
+    bpp: float
+    value: float
+    setting: str = ""  # which point of the variant, where the source says so: "q=0.25"
     doi: str = ""
 
     def __post_init__(self) -> None:

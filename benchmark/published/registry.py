@@ -20,8 +20,7 @@ from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.published.points import (
     DOUBTFUL,
     EVERY,
-    How,
-    Kind,
+    Origin,
     PublishedPoint,
     Text,
     points_of_file,
@@ -38,24 +37,9 @@ SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may b
 ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project
 
 
-class Series(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Points of a system in a metric from one place of a source, as `PublishedPoint` has them."""
+class Series(Origin, frozen=True, kw_only=True, omit_defaults=True):
+    """Points of one origin; its `source` is empty where it is the title of the paper."""
 
-    system: Text
-    variant: str = ""
-    dataset: Text
-    metric: Text
-    protocol: Text
-    rate_protocol: Text
-    how: How
-    kind: Kind = "point"
-    value_error: float | None = None
-    bpp_error: float | None = None
-    note: str = ""
-    source: str = ""  # title, where it is not that of the paper
-    reference: Text
-    rule: str = ""  # how the source computed the values, in its words
-    doubt: str = ""
     settings: tuple[str, ...] = ()  # of each point, where the source says it
     points: tuple[tuple[float, float], ...]  # rate in bit per pixel, value
 
@@ -64,7 +48,6 @@ class Series(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError(f"{len(self.settings)} settings of {len(self.points)} points")
 
 
-SHARED = tuple(n for n in Series.__struct_fields__ if n not in ("settings", "points"))
 SERIES = ("system", "variant", "dataset", "metric")
 
 
@@ -80,7 +63,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def published(self) -> Iterator[PublishedPoint]:
         """Yield the points of every series."""
         for series in self.series:
-            fields = {name: getattr(series, name) for name in SHARED}
+            fields = {name: getattr(series, name) for name in Origin.__struct_fields__}
             fields |= {"source": series.source or self.title, "doi": self.doi}
             settings = series.settings or ("",) * len(series.points)
             for (bpp, value), setting in zip(series.points, settings, strict=True):
@@ -94,7 +77,7 @@ def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series
     """
 
     def shared(point: PublishedPoint) -> dict[str, Any]:
-        fields = {name: getattr(point, name) for name in SHARED}
+        fields = {name: getattr(point, name) for name in Origin.__struct_fields__}
         return {**fields, "source": "" if point.source == title else point.source}
 
     ordered = by_key((tuple(getattr(point, name) for name in SERIES), point) for point in points)

@@ -112,13 +112,10 @@ def audit_decode(
              if it.state not in ("equal", "not run")]  # fmt: skip
     skipped = Counter(f"{CodecSpec.of_row(it.row).label}: {it.reason}" for it in done
                       if it.state == "not run")  # fmt: skip
-    lacks = {"not_kept": sum(of.not_kept for of in kept.values()),
-             "declared": sum(of.declared for of in kept.values())}  # fmt: skip
-    absent = [*wrong, *(Absent(counted(n, "row"), why) for why, n in skipped.items())]
-    whys = ("their stream was not kept", "they have no stream")
-    absent += [
-        Absent(counted(n, "row"), why) for n, why in zip(lacks.values(), whys, strict=True) if n
-    ]
+    not_kept = sum(of.not_kept for of in kept.values())
+    declared = sum(of.declared for of in kept.values())
+    counts = {**skipped, "their stream was not kept": not_kept, "they have no stream": declared}
+    absent = [*wrong, *(Absent(counted(n, "row"), why) for why, n in counts.items() if n)]
     tracebacks = Tracebacks()
     for it in done:
         tracebacks.add(it.traceback, it.row["cell"])
@@ -127,10 +124,12 @@ def audit_decode(
         "tracebacks": tracebacks.listed(),
         "wrong": [f"{it.what}: {it.why}" for it in wrong],
         "skipped": dict(skipped),
+        "not_kept": not_kept,
+        "declared": declared,
     }
     streams = f"{counted(len(sent), 'stream')} in {counted(len(kept), 'dataset')}"
     summary = f"{streams}; {len(wrong)} wrong." if wrong else f"{streams}."
-    return Answer(records, columns, summary, absent, facts | lacks, int(bool(wrong)))
+    return Answer(records, columns, summary, absent, facts, int(bool(wrong)))
 
 
 @audit.verb("pack")

@@ -59,14 +59,6 @@ class Pair(NamedTuple):
         return 0.0 if self.sent == self.here else abs(self.sent / (self.here or math.inf) - 1)
 
 
-class _Pictures(NamedTuple):
-    """Originals of streams, and what scores reconstructions of them."""
-
-    original: Callable[[Row], HashedImage | None]
-    scorer: Scorer
-    metrics: Sequence[str]
-
-
 def decode(
     sent: Sequence[Sent],
     photographs: Photographs,
@@ -89,10 +81,15 @@ def decode(
         source = sources.get((sha256, width_px))
         return source and HashedImage(sha256, read_image(source.file.path, flatten=True).pixels)
 
-    def original_of(row: Row) -> HashedImage | None:
-        return original(row["image_sha256"], row["width_px"])
+    scorer = Scorer(metrics, chosen_device())
 
-    pictures = _Pictures(original_of, Scorer(metrics, chosen_device()), metrics)
+    def score(row: Row, after: HashedImage) -> dict[str, float]:
+        before = original(row["image_sha256"], row["width_px"])
+        if before is None or before.pixels.shape != after.pixels.shape:
+            return {}
+        columns = scorer.score(before, after, metrics).columns
+        return {name: value for name, value in columns.items() if isinstance(value, float)}
+
     result: list[Decoded] = []
     with progress("decoding", len(sent)) as report:
         kinds = ((CodecSpec.of_row(it.row), it.row["device"] == device, it) for it in sent)
@@ -112,7 +109,7 @@ def decode(
                     )
                 else:
                     after = HashedImage(pixels_sha256(pixels), pixels)
-                    done[name] = _compared(done[name], after, pictures)
+                    done[name] = _compared(done[name], after, score)
                 report(Progress(len(result) + count, 0))
             result += done.values()
     return result
@@ -138,18 +135,17 @@ def _read(sent: Sequence[Sent]) -> tuple[dict[str, Decoded], dict[str, bytes]]:
     return done, streams
 
 
-def _compared(stream: Decoded, after: HashedImage, pictures: _Pictures) -> Decoded:
+def _compared(
+    stream: Decoded, after: HashedImage, score: Callable[[Row, HashedImage], dict[str, float]]
+) -> Decoded:
     """Return how a picture compares with the one that its row recorded."""
-    row, values = stream.row, dict[str, float]()
+    row = stream.row
     height, width, _ = after.pixels.shape
     if (width, height) != (row["width_px"], row["height_px"]):
         size = f"{row['width_px']} x {row['height_px']} px"
         wrong = f"{name_of_row(row)} decodes to {width} x {height} px, not {size}"
         return stream._replace(state="other", reason=wrong, wrong_size=stream.wrong_size or wrong)
-    before = pictures.original(row)
-    if before and before.pixels.shape == after.pixels.shape:
-        columns = pictures.scorer.score(before, after, pictures.metrics).columns
-        values = {name: value for name, value in columns.items() if isinstance(value, float)}
+    values = score(row, after)
     recorded, here = row.get("psnr_db"), values.get("psnr_db")
     state: State = "other"
     if after.sha256 == row.get("decoded_sha256"):

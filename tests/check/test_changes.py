@@ -18,7 +18,6 @@ from benchmark.compare.curves import Curve, bd_quality
 from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
-from benchmark.rows.stored import points_of, specs_in
 from support.added import metrics as added
 from support.rows.measured import failed, row, table
 
@@ -361,12 +360,6 @@ def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
         for record in rows
     ]
     assert changes(paired(rules, rules[30:]), "psnr").percent == pytest.approx(np.zeros(5))
-
-
-def test_variants_and_settings_are_named_in_order():
-    rows = table([*curved("webp"), *reversed(curved()), *curved_at(variant="optimize=1")])
-    assert [entry.text for entry in specs_in(rows)] == ["jpeg", "jpeg:optimize=1", "webp"]
-    assert points_of("jpeg", rows) == ("jpeg.quality=5,10,20,40,60,80",)
 
 
 def test_common_compares_the_images_and_settings_that_both_have():

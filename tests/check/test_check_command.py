@@ -9,14 +9,19 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from baselines.neural.checkpoint import load_checkpoint, save_checkpoint
+from baselines.neural.network_codec import BUNDLED
 from benchmark.check.candidate import measure_candidate
 from benchmark.check.limits import parse_limits
 from benchmark.check.pairing import NotComparable
+from benchmark.check.verb import NoVerdict
 from benchmark.compare.rank import Target, rank_at
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import DamagedResults, UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import Metric
 from benchmark.registry import metric_class
@@ -25,7 +30,7 @@ from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from support.bench.command import output_of, verdict_line
 from support.rows.bundled_results import bundled_results
-from support.rows.measured import row
+from support.rows.measured import row, sweep
 
 ROOT = Path(__file__).parents[2]
 QUALITIES = "jpeg.quality=10,30,50,70,90"
@@ -78,6 +83,7 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
     assert "6 of 6 images have the pixels and the number of bytes of the reference" in equal
     assert "worst images" in worse
     assert "worst images" not in equal
+    assert "caveat" not in better
     assert "not judged: the reference has no ms_ssim, lpips" in worse
 
 
@@ -249,10 +255,6 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
     assert f"{finding['change_percent']:+.2f} %" in junit.read_text()
 
 
-def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
-    assert "caveat" not in output_of("check", stored / "jpeg", stored / "jpeg-optimize=1")
-
-
 def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = tmp_path / "results"
@@ -372,31 +374,121 @@ def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
         measure_candidate(codec, request, folders, run=None)
 
 
-def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for():
-    measured = []
+def requests_of(codec, tmp_path, metrics=(), **options):
+    """Return what would be measured beside the bundled rows of the sample."""
+    asked = []
 
     def record(request, matrix):
-        measured.append(request.metrics)
+        asked.append(request)
         return SimpleNamespace(matrix=matrix, rows=table_of([]))
 
+    request = Request(dataset="", metrics=metrics, results=tmp_path)
     folders = {"sample": bundled_results() / "sample"}
-    for metrics in ((), ("psnr", "vmaf")):
-        request = Request(dataset="", metrics=metrics, results=Path("unused"))
-        measure_candidate("jpeg", request, folders, run=record)
-    all_of_them, named = measured
-    assert all_of_them[:3] == ("psnr", "ms_ssim", "lpips")
-    assert named == ("psnr", "vmaf")
+    measure_candidate(codec, request, folders, run=record, **options)
+    return asked
+
+
+def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for(tmp_path):
+    (every,) = requests_of("jpeg", tmp_path)
+    assert every.metrics[:3] == ("psnr", "ms_ssim", "lpips")
+    (named,) = requests_of("jpeg", tmp_path, ("psnr", "vmaf"))
+    assert named.metrics == ("psnr", "vmaf")
 
 
 def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp_path):
-    codecs = []
-
-    def record(request, matrix):
-        codecs.extend(request.codecs)
-        return SimpleNamespace(matrix=matrix, rows=table_of([]))
-
     checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors.xz"
-    folders = {"sample": bundled_results() / "sample"}
-    request = Request(dataset="", results=tmp_path)
-    measure_candidate("ours", request, folders, run=record, checkpoint=checkpoint)
-    assert codecs == [f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")]
+    asked = requests_of("ours", tmp_path, checkpoint=checkpoint)
+    assert [codec for request in asked for codec in request.codecs] == [
+        f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")
+    ]
+
+
+def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
+    own = {
+        "jpeg": {"chroma": "4:2:0", "caveat": "a trial"},
+        "avif": {"chroma": "4:4:4", "tuned_for": "SSIM"},
+    }
+    for codec, columns in own.items():
+        Store(tmp_path / codec / "set").append(sweep(codec, **columns))
+    files = [tmp_path / name for name in ("c.md", "c.xml")]
+    words = ("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr")
+    text = output_of(*words, "-v", "--markdown", files[0], "--junit", files[1])
+    expected = [
+        "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
+        "subsampling removes",
+        "avif is tuned for SSIM, jpeg for no stated metric: a metric favours the codec that is "
+        "tuned for it",
+        "jpeg: a trial",
+    ]
+    (subject,) = json.loads(output_of(*words, "--json"))["subjects"]
+    assert subject["caveats"] == expected
+    lines = [f"caveat: {one}" for one in expected]
+    assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
+    assert [line for line in files[0].read_text().splitlines() if "caveat" in line] == [
+        f"- {line}" for line in lines
+    ]
+    suite = ElementTree.parse(files[1]).getroot()
+    assert suite.findtext("system-out") == "\n".join(lines)
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "0")
+
+
+def test_confidence_is_at_least_a_half_and_no_certainty(tmp_path):
+    Store(tmp_path / "set").append(sweep("jpeg"))
+    for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
+        words = ("check", tmp_path, tmp_path, "--metrics", "psnr", "--confidence", sure)
+        output_of(*words, code=code)
+
+
+def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
+    folder = tmp_path / "old" / "set" / "per_image"
+    folder.mkdir(parents=True)
+    (folder / "damaged.parquet").write_bytes(b"not parquet")
+    with pytest.warns(DamagedResults, match="is left out"):
+        assert Store(folder.parent).table().height == 0
+    with pytest.raises(NoVerdict, match="cannot be read") as ended:
+        output_of("check", tmp_path / "old", tmp_path / "old")
+    assert ended.value.exit_code == 4
+
+
+def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
+    Store(tmp_path / "kodak").append(sweep("jpeg"))
+    monkeypatch.setattr("benchmark.check.verdict.check", lambda *_, **options: 1 / 0)
+    with pytest.raises(NoVerdict, match="ZeroDivisionError"):
+        output_of("check", tmp_path / "kodak", tmp_path / "kodak")
+
+
+@pytest.fixture(scope="module")
+def photographs(coffee, tmp_path_factory):
+    """Six photographs of 64 x 64, one block of the codec each."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for number in range(6):
+        crop = coffee[100:164, 100 + 70 * number : 164 + 70 * number]
+        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regressed(
+    photographs, tmp_path
+):
+    """The bundled network; one without training has no curve: its rate does not move."""
+    shipped = load_checkpoint(BUNDLED / "ours.safetensors.xz")
+    again, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
+    save_checkpoint(again, shipped.network, shipped.card, shipped.tables)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weights in shipped.network.named_parameters():
+            if name.startswith("synthesis"):
+                weights.mul_(1 + 0.03 * torch.randn(weights.shape, generator=random))
+    save_checkpoint(spoilt, shipped.network, shipped.card, shipped.tables)
+    run = ("--dataset", photographs, "--metrics", "psnr", "--jobs", 1)
+    output_of(
+        "run", "--codecs", "ours:beta=0", "--points", "ours.q=0,1,2,3", "--results",
+        tmp_path / "old", *run,
+    )  # fmt: skip
+    words = ("check", "--codec", "ours", "--against", tmp_path / "old", *run)
+    equal = output_of(*words, "--checkpoint", again, "--results", tmp_path / "new")
+    assert verdict_line(equal).startswith("PASS (equivalent): ")
+    worse = output_of(*words, "--checkpoint", spoilt, "--results", tmp_path / "new", code=1)
+    assert verdict_line(worse).startswith("FAIL (regressed): ")
+    assert "worst images" in worse

@@ -36,19 +36,14 @@ IMAGES = 24  # of Kodak
 RESAMPLES = 1999
 
 
-LOGNORMAL_MEAN = math.exp(0.5)
 SHAPES = {  # of mean 0 and deviation 1
     "normal": lambda random, shape: random.normal(size=shape),
     "skewness 1": lambda random, shape: random.gamma(4, 1, shape) / 2 - 2,
     "skewness -1": lambda random, shape: 2 - random.gamma(4, 1, shape) / 2,
     "heavy tails": lambda random, shape: random.standard_t(5, shape) / math.sqrt(5 / 3),
-    "skewness 6": lambda random, shape: (
-        (random.lognormal(0, 1, shape) / LOGNORMAL_MEAN - 1) / math.sqrt(math.e - 1)
-    ),
 }
 EFFECTS = (0.0, MARGIN / 2, MARGIN, 2 * MARGIN)
-SKEWED = ((24, 0.082), (41, 0.074), (100, 0.070))  # images, share
-each_shape = pytest.mark.parametrize("shape", quick(list(SHAPES)[:4], "normal", "skewness 1"))
+each_shape = pytest.mark.parametrize("shape", quick([*SHAPES], "normal", "skewness 1"))
 
 
 def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
@@ -72,12 +67,6 @@ def test_a_false_claim_is_hardly_ever_made_and_a_true_one_often(shape, effect):
     assert true is None or result[true] > (0.75 if true == "regressed" else 0.35)
 
 
-@pytest.mark.parametrize(("images", "rate"), quick(SKEWED, SKEWED[0]))
-def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
-    result = verdicts("skewness 6", MARGIN, images)["equivalent"]
-    assert result == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
-
-
 @pytest.mark.parametrize("effect", quick([0.0, 0.3, 2.0, -1.8], 0.3, -1.8))
 def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
     images = images_needed(effect, DEVIATION, MARGIN, LEVEL)
@@ -85,19 +74,6 @@ def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
     true = "equivalent" if abs(effect) < MARGIN else "regressed" if effect > 0 else "improved"
     slack = 3 * math.sqrt(POWER * (1 - POWER) / DRAWS)
     assert POWER - slack - 0.03 < result[true] < POWER + slack + 0.03
-
-
-def test_holm_keeps_the_errors_of_several_metrics_together_where_none_does_not():
-    random = np.random.default_rng(5)
-    shared = random.normal(size=(IMAGES, DRAWS))
-    p_values = []
-    for _ in range(4):  # metrics of the same images agree in part
-        mixed = (shared + random.normal(size=shared.shape)) / math.sqrt(2)
-        p_values.append(MeanTests(MARGIN + mixed, RESAMPLES).p_above(MARGIN))
-    raw = np.array(p_values)
-    corrected = np.array([holm(column) for column in raw.T.tolist()]).T
-    assert (raw <= LEVEL).any(axis=0).mean() > 0.1
-    assert (corrected <= LEVEL).any(axis=0).mean() <= LEVEL + BY_CHANCE
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.5))
@@ -172,14 +148,6 @@ def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
     assert claims(MeanTests(np.zeros(4)), 1.0)["worse"] > 0.99
     assert claims(MeanTests(np.full(4, 2.0)), 1.0)["worse"] < 0.001
     assert claims(MeanTests(np.array([5.0])), 1.0) == dict.fromkeys(CLAIMS, 1.0)
-    result = MeanTests(np.random.default_rng(2).normal(0.2, 1, 12))
-    expected = [
-        result.p_above(0.5),
-        max(result.p_below(0.5), result.p_above(-0.5)),
-        result.p_below(-0.5),
-        result.p_below(0.5),
-    ]
-    assert [*claims(result, 0.5).values()] == [p[0] for p in expected]
     assert [b[0] for b in MeanTests(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
 
 

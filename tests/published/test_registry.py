@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmark.compare.curves import curve_of
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import published_curves
+from benchmark.published.doubts import doubts
 from benchmark.published.registry import chosen_points, read_curve, read_points
 from support.bench.command import bench
-from support.figures.published import RESULTS, from_registry
+from support.figures.published import MS_SSIM, RESULTS, from_registry
+from support.figures.published import PSNR as PSNR_METRIC
 
 RATES, PSNR = (0.11, 0.25, 0.49, 0.87, 1.4), (28.6, 31.3, 34.4, 37.5, 40.5)
 MS_SSIM_DB = (11.0, 13.8, 16.8, 19.7, 22.4)
@@ -52,9 +56,7 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ((RATES, (28.6, 31.3, 31.0, 37.5, 40.5)), "psnr_db at 0.49 bpp is 0.3 below that of a"),
         ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
-        ((tuple(r * 6 for r in RATES), tuple(v - 9 for v in PSNR)), "dB below VTM"),
         ((tuple(r / 8 for r in RATES), PSNR), "only if rates are multiplied by 8"),
         ((tuple(r * 8 for r in RATES), PSNR), "by 0.125: bits per pixel are expected, not eighths"),
         ((RATES, tuple(v / 100 for v in PSNR)), "which the metric does not reach"),
@@ -164,3 +166,37 @@ def test_a_curve_that_cannot_be_written_is_one_sentence(tmp_path):
                  "--results", tmp_path / "results")  # fmt: skip
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "cannot be written" in done.stderr
+
+
+def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
+    anchor = (0.1, 0.2, 0.4, 0.8), (38.0, 41.0, 43.0, 44.0)  # dB, by 3, 2 and 1 a doubling
+    rates, values = (0.025, 0.05, 0.1, 0.8, 3.2), (32.0, 35.0, 38.0, 44.0, 46.0)
+    vtm = curve_of(*anchor, PSNR_METRIC)
+    assert not doubts(PSNR_METRIC, rates, values, vtm)
+    for place, most, kind in ((0, 2, "above"), (-1, 2, "above"), (0, -12, "below")):
+        inside, beyond = (np.add(values, np.eye(5)[place] * most * by) for by in (0.99, 1.01))
+        assert not doubts(PSNR_METRIC, rates, inside, vtm)
+        apart = f"psnr_db at {rates[place]} bpp is {abs(most) * 1.01:.3g} dB {kind} VTM: no known"
+        (said,) = doubts(PSNR_METRIC, rates, beyond, vtm)
+        assert said.startswith(apart)
+
+
+@pytest.mark.parametrize(
+    ("metric", "rates", "values", "said"),
+    [
+        (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (10.0, 31.0, 31.0, 60.0), []),
+        (PSNR_METRIC, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), ["psnr_db at 0.1 bpp is 9.99, which"]),
+        (PSNR_METRIC, (0.1, 0.2, 0.4), (30.0, 31.0, 60.01), ["psnr_db at 0.4 bpp is 60.01, which"]),
+        (MS_SSIM, (0.1, 0.2, 0.4, 0.8), (0.3, 0.9, 0.95, 0.96), []),
+        (MS_SSIM, (0.1, 0.2, 0.4), (0.29, 0.9, 0.95), ["ms_ssim at 0.1 bpp is 0.29, which"]),
+        (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), ["ms_ssim at 0.4 bpp is 1.01, which"]),
+        (PSNR_METRIC, (0.1, 0.2), (30.0, 31.0), []),
+        (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5),
+         ["psnr_db at 0.8 bpp is 1.5 below that of a lower rate"]),
+    ],
+)  # fmt: skip
+def test_what_is_unusual_about_a_curve_is_said_with_its_place_and_amount(
+    metric, rates, values, said
+):
+    result = doubts(metric, rates, values, None)
+    assert [one[: len(start)] for one, start in zip(result, said, strict=True)] == said

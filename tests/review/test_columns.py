@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
-from benchmark.review.decode import Decoded, _compared, _Pictures
+from benchmark.review.decode import Decoded, _compared
 from benchmark.review.review import html_text, markdown_review
 from benchmark.review.sent import label_of_row, sent_rows
 from benchmark.review.site import Entry, board, index_html
@@ -18,7 +18,11 @@ from support.packs.honest_pack import rows_in, write_rows
 from support.rows.measured import row
 
 PIXELS = np.zeros((64, 64, 3), np.uint8)
-PICTURES = _Pictures(lambda row: None, None, ())
+
+
+def unknown(row, after):
+    """Values of a picture without its photograph."""
+    return {}
 
 
 @pytest.mark.slow
@@ -40,7 +44,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             assert "<b>" not in html_text(done) + markdown_review(done)
             rows = [of.row for of in _sent(pack)]
             for record in rows:
-                _compared(Decoded(record, "failed"), HashedImage("0" * 64, PIXELS), PICTURES)
+                _compared(Decoded(record, "failed"), HashedImage("0" * 64, PIXELS), unknown)
             entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
             shown = board("set", [entry], "", tmp_path / "none", ("psnr",))
             assert "<b>" not in index_html([shown], [])
@@ -70,5 +74,5 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
 ])  # fmt: skip
 def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, why):
     stream = Decoded(row("webp", 30, "a", width_px=size, height_px=64), "failed")
-    done = _compared(stream, HashedImage("0" * 64, PIXELS), PICTURES)
+    done = _compared(stream, HashedImage("0" * 64, PIXELS), unknown)
     assert (done.state, done.reason) == (state, why)

@@ -13,14 +13,14 @@ from benchmark.compare.system_curve import Panel, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.published.curves import paper_curves, too_few
+from benchmark.published.curves import paper_curves
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS
 from benchmark.rows.packs.contents import dataset_contents, name_of, packs_beside
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
-from benchmark.rows.summary import Summary
+from benchmark.rows.summary import Summary, images_in
 from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, OWN, PAPER_SYSTEMS
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
@@ -29,6 +29,7 @@ from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.paper import crops
 from benchmark.show.paper.own_figures import realism_plots
+from benchmark.show.sections import points_left_out
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
@@ -62,7 +63,12 @@ def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> P
     """Draw metrics against rate, of every system that is measured or published."""
     facts, summary = profile(dataset), _summary(of, dataset)
     panels = _panels(of, summary, dataset, metrics, facts.most_bpp or MOST_BPP)
-    sentences = too_few(summary, map(Metric.named, metrics), dataset)
+    known = [m for m in map(Metric.named, metrics) if summary and m.column in summary.protocols]
+    sentences = points_left_out(summary, known)
+    counts = {images_in(summary, metric) for metric in known if summary}
+    if few := [n for n in sorted(counts) if n != (facts.published_images or n)]:
+        lacking = f"{few[0]} of {facts.published_images} images"
+        sentences.append(f"{dataset}: measured rows are not drawn: {lacking}")
     measured = {curve.system.label for curve in chain(*panels) if curve.measured}
     wanted = [system for system in PAPER_SYSTEMS if system.group == OURS]
     absent = [system for system in wanted if system.label not in measured]
