@@ -125,15 +125,13 @@ def _at_rate(limit: Limit, summary: Summary) -> tuple[float | None, str]:
     if metric.of_sets and not metric.by_image:
         return None, f"{metric.label} has no value at a rate"
     (of,) = rank_at(summary, target, [metric], "set" if metric.of_sets else "image")
-    if not (of.short or of.values):
-        return None, why_no_curve(summary, metric)
-    if of.short or metric.column not in of.values:
-        count, rate = counted(len(of.short) or summary.images, "image"), f"{limit.bpp:g} bpp"
+    value, low, high = (of.record[f"{metric.column}{end}"] for end in ("", "_low", "_high"))
+    if of.short:
+        count, rate = counted(len(of.short), "image"), f"{limit.bpp:g} bpp"
         return None, f"the curves of {count} do not reach {rate}: measure more settings"
-    value, interval = of.values[metric.column]
-    return value, f"{value:.4g}" + (
-        f" [{interval.low:.4g}, {interval.high:.4g}]" if interval else ""
-    )
+    if value is None:
+        return None, why_no_curve(summary, metric)
+    return value, f"{value:.4g}" + ("" if low is None else f" [{low:.4g}, {high:.4g}]")
 
 
 def _seconds(limit: Limit, rows: pl.DataFrame) -> tuple[float | None, str]:

@@ -211,13 +211,11 @@ def quality_at(front: Curve, log_rate: float) -> float:
     return float(interpolated(x, y, np.array([log_rate]))[0])
 
 
-def log_rate_at(front: Curve, quality: float) -> float:
-    """Return the rate, as log10, at which a Pareto front has a quality; NaN beyond its ends."""
-    return float(log_rates_at(front, np.array([quality]))[0])
-
-
 def log_rates_at(front: Curve, at: Float64Array) -> Float64Array:
-    """Return `log_rate_at` of each quality, shape (qualities,)."""
+    """Return the rate, as log10, at which a Pareto front has each quality, shape (qualities,).
+
+    NaN beyond its ends.
+    """
     axes = front.quality, front.log_rate
     x, y = (np.broadcast_to(axis, (len(at), len(axis))) for axis in axes)
     return interpolated(x, y, at)

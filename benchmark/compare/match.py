@@ -93,8 +93,8 @@ def match(
             for side in ("codec", "against")
         ]
         return Answer(pairs, columns, f"{subject}.", facts=facts)
-    columns = [*(Metric.named(name).column for name in every), *TIMED]
-    has = {name: 1 for name in columns if any(_of(each.record, name, "_pairs") for each in matched)}
+    known = [*(Metric.named(name).column for name in every), *TIMED]
+    has = {name: 1 for name in known if any(_of(each.record, name, "_pairs") for each in matched)}
     wanted = [of.column for of in shown] if others else [by.column, *overview_columns(has)]
     absent = [
         Absent(of.label, "no values", f"{stored.summary.again} --metrics {name}")
@@ -307,13 +307,12 @@ def bias(
 
 def streams_of(points: Sequence[Point], by: Metric, others: Sequence[Metric]) -> Streams:
     """Return the streams of points of a codec variant that have a finite value of `by`."""
-    values = dict[str, Float64Array]()
+    values = {"bytes": np.concatenate([point.image_bpp for point in points])}
     for metric in (by, *others):
         own = [value for p in points for value in p.image_values[metric.column].tolist()]
         values[metric.column] = np.array([metric.plotted(value) for value in own])
     values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
     image = np.concatenate([point.image_ids for point in points])
-    values["bytes"] = np.concatenate([point.image_bpp for point in points])
     order = np.lexsort((values["bytes"], image))
     order = order[np.isfinite(values[by.column][order])]
     settings = [point.setting for point in points for _ in point.image_ids]
@@ -401,7 +400,7 @@ def _averaged(
     with np.errstate(divide="ignore", invalid="ignore"):
         compared = np.log(values / others) if kind == "ratio" else values - others
     has = np.isfinite(compared)
-    result = {"": None, "_low": None, "_high": None, "_pairs": int(has.sum())}
+    result: dict[str, Any] = {"": None, "_low": None, "_high": None, "_pairs": int(has.sum())}
     if not has.any():
         return result
     shown = math.exp if kind == "ratio" else float

@@ -38,6 +38,11 @@ from benchmark.system.text import by_key, counted, listed, number_in
 RATE = "bpp"
 BRACKETS = "Brackets: 95 % intervals over images in pairs."
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
+Estimate = tuple[float, Interval | None]  # a mean; without an interval of one image
+# A difference from the best codec over the same images, and the images in which it is better, None
+# for a set: of the mean, at a rate in the metric's units, else of the rate in percent
+Paired = tuple[float, Interval | None, int | None]
+TYPICAL = "typical_seconds_per_megapixel"  # of both ways on one core, as the codec declares
 Budget = Literal["image", "set"]  # whether each image has the rate, or all images together
 
 
@@ -55,58 +60,12 @@ class Target(NamedTuple):
         return value if self.name == RATE else Metric.named(self.name).plotted(value)
 
 
-class Estimate(NamedTuple):
-    """A mean over images, with its interval; None for one image."""
-
-    value: float
-    interval: Interval | None
-
-
-class Paired(NamedTuple):
-    """The difference of a codec from the best one, over the same images."""
-
-    change: float  # of the mean: at a rate in the metric's units, else of the rate in percent
-    interval: Interval | None  # of the images in pairs; None for one image
-    better: int | None  # images in which the codec is better than the best one, None for a set
-
-
 class Ranked(NamedTuple):
     """A codec variant at a target."""
 
-    target: Target
-    label: str
-    rank: int | None  # from 1 on, the same for equal ones; None where it is not ranked
-    images: int  # that are compared; 0 without a curve
-    reached: int  # of these, the images whose curves reach the target
-    bpp: Estimate | None = None
-    values: Mapping[str, Estimate] = {}  # by metric column
-    to_best: Paired | None = None  # None for the best one, and where it is not ranked
-    short: tuple[int, ...] = ()  # images of its curve that do not reach the target
-    span: tuple[float, float] | None = None  # rates or values that all images of its curve reach
-    encode_seconds: float | None = None
-    decode_seconds: float | None = None
-    typical_seconds: float | None = None  # of both, a megapixel on one core, as the codec declares
-    bundled: bool = False  # its rows come with the project
-
-    def record(self, metrics: Sequence[Metric]) -> dict[str, Any]:
-        """Return a flat record, JSON values only; each mean is followed by its interval."""
-        record: dict[str, Any] = {
-            "at": str(self.target),
-            "rank": self.rank,
-            "codec": self.label,
-            "bundled": self.bundled,
-            "images": self.images,
-            "images_reached": self.reached,
-        }
-        columns = [metric.column for metric in metrics]
-        for name, mean in {RATE: self.bpp, **{c: self.values.get(c) for c in columns}}.items():
-            low, high = (mean and mean.interval) or (None, None)
-            record |= {name: mean and mean.value, f"{name}_low": low, f"{name}_high": high}
-        change, ends, better = self.to_best or (None, None, None)
-        record |= {"to_best": change, "to_best_low": ends and ends.low}
-        record |= {"to_best_high": ends and ends.high, "images_better": better}
-        seconds = dict(zip(SECONDS, (self.encode_seconds, self.decode_seconds), strict=True))
-        return {**record, **seconds, "typical_seconds_per_megapixel": self.typical_seconds}
+    record: dict[str, Any]  # as `rank` gives it
+    short: tuple[int, ...]  # images of its curve that do not reach the target
+    span: tuple[float, float] | None  # rates or values that all images of its curve reach
 
 
 AT = opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", many="repeated")
@@ -157,7 +116,7 @@ def rank(
     )  # fmt: skip
     shown = [*map(Metric.named, names)]
     ranks = {target: rank_at(stored.summary, target, shown, of, common) for target in targets}
-    records = [codec.record(shown) for ranked in ranks.values() for codec in ranked]
+    records = [codec.record for ranked in ranks.values() for codec in ranked]
     images = len(stored.image_names)
     firsts = " ".join(_first(at, ranked, shown[0], images) for at, ranked in ranks.items())
     return Answer(
@@ -178,6 +137,10 @@ def rank(
 def _columns(
     metrics: Sequence[Metric], targets: Sequence[Target], bundled: Collection[str]
 ) -> list[Column]:
+    def better(record: Mapping[str, Any]) -> str | None:
+        images = record["images_better"]
+        return None if images is None else f"{images}/{record['images']}"
+
     columns = [Column("at")] if len(targets) > 1 else []
     columns += [
         Column("rank", lambda of: of["rank"] and str(of["rank"])),
@@ -185,13 +148,12 @@ def _columns(
     ]
     columns += [Column("bpp", "bpp", ".3f")] if any(at.name != RATE for at in targets) else []
     columns += [Column(of.label, of.column, f".{decimals(of.label)}f") for of in metrics]
-    typical = "typical_seconds_per_megapixel"
     return [
         *columns,
         Column("to the best", partial(_to_best, metrics[0]), str),
-        Column("better on", _better, str),
+        Column("better on", better, str),
         *(Column(name.partition("_")[0], name, seconds_text) for name in SECONDS),
-        Column("typical, a Mpx", typical, seconds_text),
+        Column("typical, a Mpx", TYPICAL, seconds_text),
     ]
 
 
@@ -202,28 +164,25 @@ def _to_best(metric: Metric, record: Mapping[str, Any]) -> str | None:
     return with_interval(record, "to_best", "+z.1f", " %")
 
 
-def _better(record: Mapping[str, Any]) -> str | None:
-    better = record["images_better"]
-    return None if better is None else f"{better}/{record['images']}"
-
-
 def _first(target: Target, ranked: Sequence["Ranked"], metric: Metric, images: int) -> str:
     """Return the sentence on the best codec at a target, and on the next one.
 
     images: of the dataset.
     """
-    best = [codec for codec in ranked if codec.rank is not None]
-    few = f" on {best[0].images} of {images} images" if best and best[0].images < images else ""
-    if len(best) < 2 or best[1].to_best is None:
-        only = f"only {best[0].label}" if best else "no codec"
+    best = [codec.record for codec in ranked if codec.record["rank"] is not None]
+    compared = best[0]["images"] if best else images
+    few = f" on {compared} of {images} images" if compared < images else ""
+    if len(best) < 2 or best[1]["to_best"] is None:
+        only = f"only {best[0]['codec']}" if best else "no codec"
         return f"At {target}{few} {only} is ranked."
-    ends = [codec.to_best.interval for codec in best if codec.to_best]
-    sure = all(of and not of.low <= 0 <= of.high for of in ends)
-    first = f"{best[0].label} {'is the best' if sure else 'has the best mean'}"
-    if best[1].rank == 1:
-        first = f"{best[0].label} is as good as {best[1].label}"
-    change = _to_best(metric, best[1].record([metric]))
-    return f"At {target}{few} {first}; {best[1].label} differs by {change}."
+    first, second = best[:2]
+    ends = [(of["to_best_low"], of["to_best_high"]) for of in best if of["to_best"] is not None]
+    sure = all(low is not None and not low <= 0 <= high for low, high in ends)
+    how = f"{first['codec']} {'is the best' if sure else 'has the best mean'}"
+    if second["rank"] == 1:
+        how = f"{first['codec']} is as good as {second['codec']}"
+    change = _to_best(metric, second)
+    return f"At {target}{few} {how}; {second['codec']} differs by {change}."
 
 
 def _absent(
@@ -231,26 +190,26 @@ def _absent(
 ) -> Iterator[Absent]:
     """Yield the images that are not compared, and the codecs and metrics without a place."""
     names = stored.image_names
-    best = [codec for codec in ranked if codec.rank is not None]
-    if best and best[0].images < len(names):
+    best = [codec for codec in ranked if codec.record["rank"] is not None]
+    if best and best[0].record["images"] < len(names):
         out = sorted({names[number] for codec in best for number in codec.short})
         by = metrics[0] if target.name == RATE else Metric.named(target.name)
         known = (
             {*stored.table.drop_nulls(by.column)["image"]} if not by.of_sets else {*names.values()}
         )
         whys = {
-            f"not reached by {listed([codec.label for codec in best if codec.short])}": out,
+            f"not reached by {listed([of.record['codec'] for of in best if of.short])}": out,
             f"no {by.label}": sorted({*names.values()} - known),
         }
         for why, images in whys.items():
             if images:
                 yield Absent(listed(images), f"not compared at {target}: {why}")
     for metric in metrics if best else ():
-        has = any(metric.column in codec.values for codec in best)
+        has = any(codec.record[metric.column] is not None for codec in best)
         if not has and stored.summary.values_of(metric.column):
             yield Absent(metric.label, f"no codec has it of each compared image at {target}")
     for codec in ranked:
-        if codec.rank is None:
+        if codec.record["rank"] is None:
             why = f"no curve for {target}"
             if codec.short:
                 missed = listed(sorted(names[number] for number in codec.short))
@@ -258,7 +217,7 @@ def _absent(
                 if codec.span:
                     low, high = codec.span
                     why += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
-            yield Absent(codec.label, why)
+            yield Absent(codec.record["codec"], why)
 
 
 def parse_target(text: str) -> Target:
@@ -310,42 +269,55 @@ def rank_at(
     if common and of_codec and not images:
         raise UsageError(_none_shared(of_codec, target))
     order = sorted(images)
-    exact = Estimate(target.value, None)  # what interpolation there and back would round
+    of_rank = by.column if by_rate else RATE
     sign = -1 if by_rate and by.better == "higher" else 1
     ranked: list[tuple[float, Ranked, Float64Array]] = []
     others: list[Ranked] = []
-    editions = {point.label: point.edition for point in summary.points}
-    for label, edition in editions.items():
-        codec = Ranked(target, label, None, 0, 0, bundled=edition.bundled)
-        of_rank, score = None, 0.0
-        if curve := of_codec.get(label):
-            codec = codec._replace(images=len(images), reached=len(curve.reached & images))
-            short = tuple(sorted(curve.images & has_value - curve.reached))
-            codec = codec._replace(short=short, span=curve.span)
-            if images and images <= curve.reached:
-                rates, means = curve.rates(order), {m.column: curve.at(order, m) for m in metrics}
-                values = {c: at_target.mean(of) for c, of in means.items() if of is not None}
-                values |= {} if by_rate else {by.column: exact}
-                bpp = at_target.mean(rates)
-                points_of = [over(p, images, (), budget == "set") for p in curve.points[by.column]]
-                seconds = _seconds([p for p in points_of if p.bpp], bpp.value)
-                codec = codec._replace(bpp=exact if by_rate else bpp, values=values, **seconds)
-                of_rank = means[by.column] if by_rate else rates
-                score = sign * (values.get(by.column, bpp) if by_rate else bpp).value
-        if of_rank is None:
+    for label, edition in {point.label: point.edition for point in summary.points}.items():
+        curve, seconds = of_codec.get(label), dict[str, float | None]()
+        of, means = dict[str, Float64Array | None](), dict[str, Estimate]()
+        short = sorted(curve.images & has_value - curve.reached) if curve else ()
+        if curve and images and images <= curve.reached:
+            of = {RATE: curve.rates(order), **{m.column: curve.at(order, m) for m in metrics}}
+            means = {name: at_target.mean(x) for name, x in of.items() if x is not None}
+            points_of = [over(p, images, (), budget == "set") for p in curve.points[by.column]]
+            seconds = _seconds([p for p in points_of if p.bpp], means[RATE][0])
+        of_mean = means.get(of_rank, (0.0, None))[0]
+        if means:  # exact, which interpolation there and back would round
+            means[RATE if by_rate else by.column] = target.value, None
+        record: dict[str, Any] = {
+            "at": str(target),
+            "rank": None,
+            "codec": label,
+            "bundled": edition.bundled,
+            "images": len(images) if curve else 0,
+            "images_reached": len(curve.reached & images) if curve else 0,
+        }
+        for name in (RATE, *(metric.column for metric in metrics)):
+            record |= _with_ends(name, *means.get(name, (None, None)))
+        record |= {**_with_ends("to_best"), "images_better": None}
+        record |= {**dict.fromkeys((*SECONDS, TYPICAL)), **seconds}
+        codec = Ranked(record, tuple(short), curve.span if curve else None)
+        if (values := of.get(of_rank)) is None:
             others.append(codec)
         else:
-            ranked.append((score, codec, of_rank))
+            ranked.append((sign * of_mean, codec, values))
     ranked.sort(key=itemgetter(0))
     scores = [score for score, *_ in ranked]
-    best = [
-        codec._replace(
-            rank=bisect_left(scores, score) + 1,
-            to_best=at_target.paired(of, ranked[0][2], by if by_rate else None) if place else None,
-        )
-        for place, (score, codec, of) in enumerate(ranked)
-    ]
-    return best + sorted(others, key=lambda codec: -codec.reached)
+    for score, codec, _ in ranked:
+        codec.record["rank"] = bisect_left(scores, score) + 1
+    for _, codec, values in ranked[1:]:
+        change, ends, better = at_target.paired(values, ranked[0][2], by if by_rate else None)
+        codec.record.update(_with_ends("to_best", change, ends), images_better=better)
+    others.sort(key=lambda codec: -codec.record["images_reached"])
+    return [*(codec for _, codec, _ in ranked), *others]
+
+
+def _with_ends(
+    name: str, value: float | None = None, interval: Interval | None = None
+) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _of_any_image(summary: Summary, metric: Metric) -> dict[str, list[Point]]:
@@ -392,8 +364,9 @@ class _ImageCurves:
         if target.name == RATE:
             self._log_rate = dict.fromkeys(fronts, math.log10(target.value))
         else:
-            at = by.quality(target.value)
-            self._log_rate = {image: rd.log_rate_at(front, at) for image, front in fronts.items()}
+            at = np.array([by.quality(target.value)])
+            of_fronts = ((image, rd.log_rates_at(front, at)) for image, front in fronts.items())
+            self._log_rate = {image: float(rate) for image, (rate,) in of_fronts}
         self.span = _span(fronts.values(), target, by)
         self.images = {n for point in points[by.column] for n in point.image_ids.tolist()}
         there = {n: rd.quality_at(front, self._log_rate[n]) for n, front in fronts.items()}
@@ -414,7 +387,7 @@ class _ImageCurves:
     def mean(values: Float64Array) -> Estimate:
         """Return the mean over images."""
         interval = over_images.bootstrap_interval(values) if len(values) > 1 else None
-        return Estimate(float(values.mean()), interval)
+        return float(values.mean()), interval
 
     @staticmethod
     def paired(values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
@@ -423,11 +396,11 @@ class _ImageCurves:
         better = int(np.sum(values > best if higher else values < best))
         if metric is not None:
             interval = over_images.skewed_interval(values - best) if several else None
-            return Paired(float(np.mean(values - best)), interval, better)
+            return float(np.mean(values - best)), interval, better
         ratio = math.log(values.mean() / best.mean())
         influenced = ratio + values / values.mean() - best / best.mean()
         interval = over_images.percent_interval(influenced) if several else None
-        return Paired(100 * math.expm1(ratio), interval, better)
+        return 100 * math.expm1(ratio), interval, better
 
 
 class _SetCurves:
@@ -480,13 +453,13 @@ class _SetCurves:
         finite = values[1:][np.isfinite(values[1:])]
         enough = len(finite) >= max(LEAST_COMPARED * (len(values) - 1), 2)
         interval = over_images.percentile_interval(finite) if enough else None
-        return Estimate(float(values[0]), interval)
+        return float(values[0]), interval
 
     @classmethod
     def paired(cls, values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
         """Return the difference from the best codec's, in the same draws of as many images."""
         change = values - best if metric is not None else 100 * (values / best - 1)
-        return Paired(*cls.mean(change), None)
+        return *cls.mean(change), None
 
 
 def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, Curve]:
@@ -506,6 +479,6 @@ def _span(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, f
     return float(ends[0]), float(ends[1])
 
 
-def _seconds(points: Sequence[Point], bpp: float) -> dict[str, Any]:
+def _seconds(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
     seconds = {name: at_rate(points, name, bpp) for name in SECONDS}
-    return {**seconds, "typical_seconds": typical_seconds(points, bpp, points[0].edition.devices)}
+    return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.devices)}

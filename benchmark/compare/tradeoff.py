@@ -9,7 +9,7 @@ influence of each image, to first order.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -107,7 +107,7 @@ def tradeoff(
     surface = f"{codec} is interpolated between {mine.described}."
     brackets = f"Brackets and certainty: {DRAWS} draws of images, both codecs' together."
     return Answer(
-        [*map(asdict, points)],
+        points,
         _columns(codec, metrics, bundled if len(bundled) < len(curves) else ()),
         " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(summary)]),
         [*dict.fromkeys(absent for of in families for absent in of.absent), *summary.not_shown],
@@ -185,11 +185,7 @@ def _families(
 
 def _family(summary: Summary, codec: str, metrics: Sequence[Metric], build: str = "") -> Family:
     labels = _labels(summary, codec)
-    editions = [point.edition for point in summary.points if point.label in labels]
-    variants = {(edition.codec, edition.variant) for edition in editions}
-    return one_build(
-        summary, lambda edition: (edition.codec, edition.variant) in variants, metrics, build
-    )
+    return one_build(summary, lambda edition: edition.label in labels, metrics, build)
 
 
 def _labels(summary: Summary, codec: str) -> list[str]:
@@ -206,31 +202,14 @@ def _labels(summary: Summary, codec: str) -> list[str]:
     return list(dict.fromkeys(edition.label for edition in default or named))
 
 
-@dataclass(frozen=True, slots=True)
-class Tradeoff:
-    """A setting of a codec, and the other codec's distortion at its rate and realism."""
-
-    label: str
-    setting: str
-    bpp: float
-    distortion: float  # in the metric's units
-    realism: float
-    # "equal": the other reaches this rate and realism. Else all of its variants are better or worse
-    # in realism at this rate, or it has no such rate.
-    verdict: Match
-    other: float | None = None  # its distortion there, else that of the variant nearest in realism
-    difference: float | None = None  # the other's distortion less this one's
-    low: float | None = None  # of the difference, at CONFIDENCE; None for one image
-    high: float | None = None
-    certainty: float | None = None  # share of draws in which the difference has this sign
-    draws: int = 0  # in which it could be compared
-    images: int = 0  # with values of both metrics
-
-
 def tradeoffs(
     mine: Sequence[Point], other: Sequence[Sequence[Point]], distortion: Metric, realism: Metric
-) -> list[Tradeoff]:
+) -> list[dict[str, Any]]:
     """Compare every point of a curve with all variants of another codec, lowest rate first.
+
+    Return records as `tradeoff` does: `other` is the other codec's distortion there, else that of
+    the variant nearest in realism, `low` and `high` are the ends of the interval, without for one
+    image, `draws` those in which it could be compared. All values are in the metrics' units.
 
     other: one curve for each variant, all of one build (`builds`). All points are over the same
     images and have both metrics. Raises `UsageError` where one gives no influence of an image.
@@ -243,7 +222,7 @@ def tradeoffs(
             )
     curves = [_surface(points, distortion, realism) for points in other]
     compared = [_tradeoff(point, curves, distortion, realism) for point in mine]
-    return sorted(compared, key=lambda tradeoff: tradeoff.bpp)
+    return sorted(compared, key=lambda record: record["bpp"])
 
 
 def of_both(points: Sequence[Point], first: Metric, second: Metric) -> tuple[Point, ...]:
@@ -304,36 +283,34 @@ def _weights(images: int) -> Float64Array:
 
 def _tradeoff(
     point: Point, curves: Sequence[Surface], distortion: Metric, realism: Metric
-) -> Tradeoff:
+) -> dict[str, Any]:
     log_rate, quality, at_realism = (x[:, 0] for x in _surface([point], distortion, realism))
     verdicts, others = _at_realism(*_at_rate(curves, log_rate), at_realism)
     sign = 1 if distortion.better == "higher" else -1
-    mine = Tradeoff(
-        point.label,
-        str(point.setting),
-        float(10 ** log_rate[0]),
-        sign * float(quality[0]),
-        realism.value(float(at_realism[0])),
-        MATCHES[int(verdicts[0])],
-        images=len(quality) - 1 - DRAWS,
-    )
+    record: dict[str, Any] = {
+        "label": point.label,
+        "setting": str(point.setting),
+        "bpp": float(10 ** log_rate[0]),
+        "distortion": sign * float(quality[0]),
+        "realism": realism.value(float(at_realism[0])),
+        "verdict": MATCHES[int(verdicts[0])],
+        **dict.fromkeys(("other", "difference", "low", "high", "certainty")),
+        "draws": 0,
+        "images": len(quality) - 1 - DRAWS,
+    }
     differences = sign * (others - quality)
     of_draws = slice(1, 1 + DRAWS)
     compared = differences[of_draws][verdicts[of_draws] != MATCHES.index("other rates")]
-    if mine.verdict == "other rates" or not len(compared):
-        return mine
+    if record["verdict"] == "other rates" or not len(compared):
+        return record
     influences = (differences[1 + DRAWS :] - differences[0]) / STEP
-    mine = replace(mine, other=sign * float(others[0]), difference=float(differences[0]))
-    if len(influences) == 1:  # one image says nothing of the next
-        return mine
-    low, high = draws_interval(compared, differences[0] + influences)
-    return replace(
-        mine,
-        low=low,
-        high=high,
-        certainty=float(np.mean(np.sign(compared) == np.sign(differences[0]))),
-        draws=len(compared),
-    )
+    record |= {"other": sign * float(others[0]), "difference": float(differences[0])}
+    if len(influences) > 1:  # one image says nothing of the next
+        low, high = draws_interval(compared, differences[0] + influences)
+        same = np.sign(compared) == np.sign(differences[0])
+        record |= {"low": low, "high": high, "certainty": float(np.mean(same))}
+        record["draws"] = len(compared)
+    return record
 
 
 def _at_rate(

@@ -45,14 +45,16 @@ class CostModel:
     """
 
     def __init__(self, table: pl.DataFrame) -> None:
-        self._sums: dict[Kind, dict[float, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
+        # Seconds and pixels, by the value of the setting
+        self._sums = defaultdict[Kind, dict[float, tuple[float, float]]](dict)
         for row in _sums(table):
             codec, place = row["codec"], (row["device"], row["setting_name"])
             typical = facts_of(CodecSpec.of(codec, row["variant"])).typical
             for variants in (row["variant"], typical):
                 sums = self._sums[codec, variants, *place]
-                at = row["setting_value"]
-                sums[at] = sums[at].plus(row["seconds_sum"], row["pixels_sum"])
+                seconds, pixels = sums.get(row["setting_value"], (0.0, 0.0))
+                both = seconds + row["seconds_sum"], pixels + row["pixels_sum"]
+                sums[row["setting_value"]] = both
 
     def seconds(self, task: Task) -> float | None:
         """Return the expected seconds of a task; None if nothing is known of the codec."""
@@ -70,7 +72,7 @@ class CostModel:
             return "measured"
         return "typical" if _typical(cell) else "unknown"
 
-    def _measured(self, cell: Cell) -> Mapping[float, "_Sum"]:
+    def _measured(self, cell: Cell) -> Mapping[float, tuple[float, float]]:
         """Return the sums of its variant, else of its codec's variants of about the same time."""
         place = cell.device, cell.setting.name
         own = self._sums.get((cell.codec.name, cell.codec.variant, *place))
@@ -78,29 +80,18 @@ class CostModel:
 
     def _rate(self, cell: Cell) -> float | None:
         measured, typical, value = self._measured(cell), _typical(cell), float(cell.setting.value)
-        if value in measured:
-            return measured[value].rate
+        rates = {at: seconds / pixels for at, (seconds, pixels) in sorted(measured.items())}
+        if value in rates:
+            return rates[value]
         if not measured:
             return interpolated(typical, value) / 1e6 if typical else None
         if typical:
             expected = math.fsum(
-                interpolated(typical, at) / 1e6 * sums.pixels for at, sums in measured.items()
+                interpolated(typical, at) / 1e6 * pixels for at, (_, pixels) in measured.items()
             )
-            result = math.fsum(sums.seconds for sums in measured.values())
+            result = math.fsum(seconds for seconds, _ in measured.values())
             return interpolated(typical, value) / 1e6 * (result / expected)
-        return interpolated(tuple((at, measured[at].rate) for at in sorted(measured)), value)
-
-
-class _Sum(NamedTuple):
-    seconds: float = 0.0
-    pixels: float = 0.0
-
-    def plus(self, seconds: float, pixels: float) -> "_Sum":
-        return _Sum(self.seconds + seconds, self.pixels + pixels)
-
-    @property
-    def rate(self) -> float:
-        return self.seconds / self.pixels
+        return interpolated(tuple(rates.items()), value)
 
 
 @lru_cache(1 << 12)  # the cells of a run are of few settings

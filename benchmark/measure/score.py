@@ -64,27 +64,6 @@ def _without_value(kind: Any, why: str, *failed: Failed) -> Scores:
     return Scores(_columns(kind, None, why), failed=failed)
 
 
-class Extractor:
-    """A feature space; an image's column counts its patches."""
-
-    def __init__(self, space: FeatureSpace) -> None:
-        self._space = space
-        # What was handed over may not be on disk yet when the next cell of its image comes.
-        self._handed_over: set[tuple[str, str]] = set()
-
-    def extract(self, source: HashedImage, decoded: HashedImage, is_kept: IsKept) -> Scores:
-        """Return the column that counts patches, and the features that were not kept before."""
-        features = []
-        for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
-            key = (self._space.protocol, sha256)
-            if key not in self._handed_over and not is_kept(*key):
-                features.append(ImageFeatures(*key, self._space.features(pixels)))
-        count = self._space.patch_count(*source.pixels.shape[:2])
-        # Not sooner: an error on the way leaves none of them handed over.
-        self._handed_over |= {(feature.protocol, feature.pixels_sha256) for feature in features}
-        return Scores(_columns(self._space, count), tuple(features))
-
-
 class Scorer:
     """The image metrics and feature spaces of a run on a device.
 
@@ -97,7 +76,9 @@ class Scorer:
         self._device = device
         self._prepared: dict[str, Any] = {}
         self._prepared_of: tuple[str, tuple[int, ...]] = ("", ())
-        self._metrics: dict[str, Extractor | ImageMetric | Scores] = {}
+        # Features of a space and an image that may not be on disk yet when its next cell comes
+        self._handed_over: set[tuple[str, str]] = set()
+        self._metrics: dict[str, FeatureSpace | ImageMetric | Scores] = {}
         for name in names:
             with suppress(_OutOfMemory):  # tried again where it is needed, and then a reason
                 self._loaded(name)
@@ -134,8 +115,9 @@ class Scorer:
             metric = self._loaded(name)
             if isinstance(metric, Scores):
                 return metric
-            if isinstance(metric, Extractor):
-                return self._within_memory(name, partial(metric.extract, source, decoded, is_kept))
+            if name in FEATURE_SPACES:
+                extract = partial(self._extracted, metric, source, decoded, is_kept)
+                return self._within_memory(name, extract)
             kind = type(metric)  # the user's file may have changed since
             value = self._within_memory(name, partial(self._value, name, metric, source, decoded))
             if math.isnan(value):
@@ -150,6 +132,20 @@ class Scorer:
             return _without_value(kind, failed.reason, failed)
         return Scores(_columns(kind, value))
 
+    def _extracted(
+        self, space: Any, source: HashedImage, decoded: HashedImage, is_kept: IsKept
+    ) -> Scores:
+        """Return the column that counts patches, and the features that were not kept before."""
+        features = []
+        for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
+            key = space.protocol, sha256
+            if key not in self._handed_over and not is_kept(*key):
+                features.append(ImageFeatures(*key, space.features(pixels)))
+        count = space.patch_count(*source.pixels.shape[:2])
+        # Not sooner: an error on the way leaves none of them handed over.
+        self._handed_over |= {(feature.protocol, feature.pixels_sha256) for feature in features}
+        return Scores(_columns(space, count), tuple(features))
+
     def _value(
         self, name: str, metric: ImageMetric, source: HashedImage, decoded: HashedImage
     ) -> float:
@@ -157,16 +153,16 @@ class Scorer:
             self._prepared[name] = metric.prepare(source.pixels)
         return float(metric.compare(self._prepared[name], decoded.pixels))
 
-    def _loaded(self, name: str) -> Extractor | ImageMetric | Scores:
+    def _loaded(self, name: str) -> Any:
         """Return a metric, loaded once; columns without a value where that is not possible."""
         if name not in self._metrics:
             self._metrics[name] = self._within_memory(name, partial(self._open, name))
         return self._metrics[name]
 
-    def _open(self, name: str) -> Extractor | ImageMetric | Scores:
+    def _open(self, name: str) -> FeatureSpace | ImageMetric | Scores:
         kind = metric_class(name)
         try:
-            metric: Any = kind(device=self._device)
+            metric: FeatureSpace | ImageMetric = kind(device=self._device)
         except Unavailable as missing:
             return _without_value(kind, reason_text(missing))
         except (Exception, GeneratorExit) as error:
@@ -174,7 +170,7 @@ class Scorer:
                 raise
             failed = failed_by(kind, "score", error)
             return _without_value(kind, failed.reason, failed)
-        return Extractor(metric) if name in FEATURE_SPACES else metric
+        return metric
 
     def _within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
         """Do a metric's work; where memory runs out, once more without what others have prepared.

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -40,13 +39,8 @@ SCHEMA = pl.Schema({**TEXTS, "value": pl.Float64(), "influence": pl.List(pl.Floa
 MOST_SHARDS = 16  # of reductions; beyond it they are put together
 
 
-class Reduction(NamedTuple):
-    """A distribution metric with its inputs; influences are ordered as the sorted pairs."""
-
-    key: str
-    column: str
-    protocol: str
-    reduced: Reduced
+# A row of SCHEMA: a distribution metric with its inputs, influences in the order of sorted pairs
+Reduction = tuple[str, str, str, float, Sequence[float] | None]
 
 
 def reduction_key(protocol: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -142,7 +136,7 @@ class _Reducer:
                 influence = None if reduced is None else reduced.influence
                 if reduced is None or (influence is not None and len(influence) != len(pairs)):
                     reduced = self._reduce(metric, str(space.protocol), pairs)
-                    new.append(Reduction(key, metric.column, protocol, reduced))
+                    new.append(stored(key, metric.column, protocol, reduced))
             except NotMeasurable as reason:
                 for row in row_of.values():
                     reasons[row] = str(reason)
@@ -185,6 +179,12 @@ def _texts(rows: ComparableRows, column: str) -> list[str]:
     return [text or "" for text in rows.chosen(column).to_series()]
 
 
+def stored(key: str, column: str, protocol: str, reduced: Reduced) -> Reduction:
+    """Return a reduced distribution metric as `Reductions` keep it."""
+    influence = reduced.influence
+    return key, column, protocol, reduced.value, None if influence is None else influence.tolist()
+
+
 class Reductions:
     """Reduced distribution metrics of a dataset, in `results/<dataset>/sets`."""
 
@@ -194,20 +194,22 @@ class Reductions:
         self._known: dict[str, Reduction] = {}
         for path in sorted(self.folder.glob("*.parquet")):
             reductions = _read(path)
-            self._known |= {reduction.key: reduction for reduction in reductions or ()}
+            self._known |= {reduction[0]: reduction for reduction in reductions or ()}
             if reductions is not None and not path.name.startswith(SHIPPED):
                 self._shards.append(path)
 
     def get(self, key: str) -> Reduced | None:
         """Return the value that was reduced under a key, or None."""
-        known = self._known.get(key)
-        return known.reduced if known else None
+        if key not in self._known:
+            return None
+        *_, value, influence = self._known[key]
+        return Reduced(value, None if influence is None else np.array(influence))
 
     def add(self, new: Sequence[Reduction]) -> None:
         """Keep them; a folder that cannot be written costs only the time to reduce again."""
         if not new:
             return
-        self._known |= {reduction.key: reduction for reduction in new}
+        self._known |= {reduction[0]: reduction for reduction in new}
         together = len(self._shards) >= MOST_SHARDS
         with suppress(StoreError):
             require_inside(self._store_folder, self.folder / "any")
@@ -227,11 +229,7 @@ class Reductions:
 
 
 def _table(reductions: Iterable[Reduction]) -> pl.DataFrame:
-    rows = [
-        (each.key, each.column, each.protocol, each.reduced.value, each.reduced.influence)
-        for each in reductions
-    ]
-    return pl.DataFrame(rows, SCHEMA, orient="row")
+    return pl.DataFrame([*reductions], SCHEMA, orient="row")
 
 
 def _read(path: Path) -> list[Reduction] | None:
@@ -251,7 +249,4 @@ def _read(path: Path) -> list[Reduction] | None:
         return None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error}; remove it") from error
-    return [
-        Reduction(key, column, protocol, Reduced(value, None if i is None else np.array(i)))
-        for key, column, protocol, value, i in table.rows()
-    ]
+    return table.rows()

@@ -300,7 +300,7 @@ def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, t
     (ranked,) = rank_at(summary, Target("bpp", 2.0), [Metric.named("psnr")])
     limit = ("--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x")
     found = json.loads(output_of(*words, *limit, "--json", code=1))["records"][-1]
-    assert found["why"].startswith(f"it is {ranked.values['psnr_db'].value:.4g} [")
+    assert found["why"].startswith(f"it is {ranked.record['psnr_db']:.4g} [")
     assert ElementTree.parse(tmp_path / "x").getroot().get("failures") == "1"
 
 

@@ -146,13 +146,6 @@ def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
     assert [is_default(edition) for edition in editions] == [True, False, False, True, True]
 
 
-def test_a_family_is_described_by_its_variants_and_their_build():
-    rows = [*of_beta(0, recorded=True), *of_beta(1.28)[:3], *of_beta(2.56, caveat="a trial")]
-    assert betas(summarise(table(rows)), [PSNR]).described == (
-        "ours:beta=0, ours:beta=1.28, ours:beta=2.56 (checkpoint bundled)"
-    )
-
-
 def without_lpips(rows):
     gone = {
         f"{name}{end}": None

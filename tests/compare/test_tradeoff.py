@@ -56,13 +56,13 @@ def at_beta(beta):
 def test_on_a_bilinear_surface_the_difference_is_the_closed_form(realism, verdict, beta):
     """Beyond the surface, the variant of the nearest realism is compared."""
     (tradeoff,) = tradeoffs([point("jpeg", 1, 0.3, 28.0, realism)], BILINEAR, PSNR, FD)
-    assert tradeoff.verdict == verdict
-    assert tradeoff.other == pytest.approx(at_beta(beta)[0], abs=1e-9)
-    assert tradeoff.difference == pytest.approx(tradeoff.other - 28.0, abs=1e-12)
-    assert (tradeoff.low, tradeoff.high) == pytest.approx(
-        (tradeoff.difference, tradeoff.difference), abs=1e-9
+    assert tradeoff["verdict"] == verdict
+    assert tradeoff["other"] == pytest.approx(at_beta(beta)[0], abs=1e-9)
+    assert tradeoff["difference"] == pytest.approx(tradeoff["other"] - 28.0, abs=1e-12)
+    assert (tradeoff["low"], tradeoff["high"]) == pytest.approx(
+        (tradeoff["difference"], tradeoff["difference"]), abs=1e-9
     )
-    assert (tradeoff.certainty, tradeoff.draws) == (1.0, DRAWS)
+    assert (tradeoff["certainty"], tradeoff["draws"]) == (1.0, DRAWS)
 
 
 def test_both_metrics_are_of_the_images_that_have_both():
@@ -83,7 +83,7 @@ def test_both_metrics_are_of_the_images_that_have_both():
         for change in (without_last, lambda of: changed(of, slice(IMAGES - 1)))
     ]
     assert results[0] == results[1]
-    assert results[0][0].images == IMAGES - 1
+    assert results[0][0]["images"] == IMAGES - 1
 
 
 def test_settings_of_one_rate_are_one_point_the_better():
@@ -100,12 +100,12 @@ def test_settings_of_one_rate_are_one_point_the_better():
 def test_a_rate_that_no_variant_reaches_has_no_number():
     for rate in (0.05, 0.9):
         (tradeoff,) = tradeoffs([point("jpeg", 1, rate, 28.0, 12.0)], BILINEAR, PSNR, FD)
-        assert (tradeoff.verdict, tradeoff.other, tradeoff.difference) == (
+        assert (tradeoff["verdict"], tradeoff["other"], tradeoff["difference"]) == (
             "other rates",
             None,
             None,
         )
-        assert tradeoff.draws == 0
+        assert tradeoff["draws"] == 0
 
 
 def test_the_interval_is_that_of_the_mean_of_paired_differences():
@@ -113,12 +113,14 @@ def test_the_interval_is_that_of_the_mean_of_paired_differences():
     theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=1.0)
     (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
     expected = stats.ttest_1samp(1.0 + 2.0 * SPREAD, 0).confidence_interval(0.95)
-    assert tradeoff.difference == pytest.approx(1.0, abs=1e-12)
+    assert tradeoff["difference"] == pytest.approx(1.0, abs=1e-12)
     # never narrower than Student's; a bootstrap of 1000 draws knows its bounds to about 6 %
-    assert tradeoff.low == pytest.approx(expected.low, abs=0.06 * (expected.high - expected.low))
-    assert tradeoff.high == pytest.approx(expected.high, abs=0.06 * (expected.high - expected.low))
-    assert tradeoff.low <= expected.low + 1e-6
-    assert tradeoff.high >= expected.high - 1e-6
+    assert tradeoff["low"] == pytest.approx(expected.low, abs=0.06 * (expected.high - expected.low))
+    assert tradeoff["high"] == pytest.approx(
+        expected.high, abs=0.06 * (expected.high - expected.low)
+    )
+    assert tradeoff["low"] <= expected.low + 1e-6
+    assert tradeoff["high"] >= expected.high - 1e-6
 
 
 def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
@@ -126,11 +128,13 @@ def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
     theirs = point("jpeg", 1, 0.3, 28.0, at_beta(0)[1] - 0.01, fd_spread=2.0)
     (tradeoff,) = tradeoffs([theirs], BILINEAR, PSNR, FD)
     nearest = 35 + 4 * math.log(0.3) - 28.0  # of beta 0
-    assert (tradeoff.verdict, tradeoff.draws) == ("equal", DRAWS)
+    assert (tradeoff["verdict"], tradeoff["draws"]) == ("equal", DRAWS)
     drawn = image_draws(IMAGES) @ (-0.01 + 2.0 * SPREAD)
     assert 0.4 < np.mean(drawn > 0) < 0.6
-    assert tradeoff.high == pytest.approx(nearest, abs=0.4)
-    assert tradeoff.low < nearest + np.quantile(drawn, 0.025) / 4 < tradeoff.difference < nearest
+    assert tradeoff["high"] == pytest.approx(nearest, abs=0.4)
+    assert (
+        tradeoff["low"] < nearest + np.quantile(drawn, 0.025) / 4 < tradeoff["difference"] < nearest
+    )
 
 
 @pytest.mark.slow
@@ -144,12 +148,12 @@ def test_intervals_cover_the_difference_in_the_population(images, least):
     """
     rng = np.random.default_rng(images)
     population = rng.normal(size=(9, 2000))
-    truth = [one.difference for one in _compared(population)]
+    truth = [one["difference"] for one in _compared(population)]
     inside = np.zeros((400, len(truth)), np.bool_)
     for trial in inside:
         result = _compared(population[:, rng.integers(0, 2000, images)])
         trial[:] = [
-            one.low is not None and one.low <= true <= one.high
+            one["low"] is not None and one["low"] <= true <= one["high"]
             for one, true in zip(result, truth, strict=True)
         ]
     assert 100 * inside.mean(axis=0).min() > least
@@ -197,9 +201,9 @@ def test_a_distortion_that_is_better_when_lower_keeps_its_sign():
     psnr = Metric("psnr_db", "PSNR", "higher")
     theirs = point("jpeg", 1, 0.3, 35 + 4 * math.log(0.3) - 1.0, 20.0)  # PSNR of beta = 1
     (tradeoff,) = tradeoffs([theirs], BILINEAR, lpips, psnr)
-    assert tradeoff.verdict == "equal"
-    assert tradeoff.difference == pytest.approx(10 - 3 * math.log(0.3) - 4 - 20.0, abs=1e-9)
-    assert tradeoff.low <= tradeoff.difference + 1e-9
+    assert tradeoff["verdict"] == "equal"
+    assert tradeoff["difference"] == pytest.approx(10 - 3 * math.log(0.3) - 4 - 20.0, abs=1e-9)
+    assert tradeoff["low"] <= tradeoff["difference"] + 1e-9
 
 
 def test_the_order_of_images_and_curves_does_not_matter():
@@ -240,8 +244,8 @@ def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
             (psnr, fd), (other_psnr, other_fd) = at[first], at[second]
             theirs = point("jpeg", 1, rate, 20.0, fd + 0.25 * (other_fd - fd))
             (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
-            assert tradeoff.verdict == "equal"
-            assert tradeoff.other == pytest.approx(psnr + 0.25 * (other_psnr - psnr), abs=1e-9)
+            assert tradeoff["verdict"] == "equal"
+            assert tradeoff["other"] == pytest.approx(psnr + 0.25 * (other_psnr - psnr), abs=1e-9)
 
 
 def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
@@ -249,20 +253,20 @@ def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
     for shift in (0.5, -0.5):  # of the mean; draws deviate by three times .19 or so
         (tradeoff,) = tradeoffs([point("jpeg", 1, 0.2, 30.0 - shift, 6.0)], ours, PSNR, FD)
         drawn = image_draws(IMAGES) @ (shift + 3.0 * SPREAD)
-        assert tradeoff.certainty == pytest.approx(
+        assert tradeoff["certainty"] == pytest.approx(
             np.mean(np.sign(drawn) == np.sign(shift)), abs=1e-12
         )
-        assert 0.5 < tradeoff.certainty < 1
+        assert 0.5 < tradeoff["certainty"] < 1
 
 
 def test_several_settings_are_listed_from_the_lowest_rate_up():
     rates = (0.7, 0.15, 0.3)
     theirs = [point("jpeg", rate, rate, 28.0 + rate, 10 - 3 * math.log(rate) - 4) for rate in rates]
     result = tradeoffs(theirs, BILINEAR, PSNR, FD)
-    assert [one.bpp for one in result] == pytest.approx(sorted(rates))
-    assert [one.setting for one in result] == ["q=0.15", "q=0.3", "q=0.7"]
-    assert [one.distortion for one in result] == pytest.approx([28.15, 28.3, 28.7])
-    assert [one.other for one in result] == pytest.approx(
+    assert [one["bpp"] for one in result] == pytest.approx(sorted(rates))
+    assert [one["setting"] for one in result] == ["q=0.15", "q=0.3", "q=0.7"]
+    assert [one["distortion"] for one in result] == pytest.approx([28.15, 28.3, 28.7])
+    assert [one["other"] for one in result] == pytest.approx(
         [34 + 4 * math.log(rate) for rate in sorted(rates)], abs=1e-9
     )
 
@@ -272,14 +276,14 @@ def test_draws_count_whatever_their_verdict():
     for fd, verdict in ((4.95, "equal"), (5.05, "all better")):
         theirs = point("jpeg", 1, 0.2, 29.0, fd, fd_spread=1.0)
         (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
-        assert (tradeoff.verdict, tradeoff.draws) == (verdict, DRAWS)
+        assert (tradeoff["verdict"], tradeoff["draws"]) == (verdict, DRAWS)
 
 
 def test_the_rate_is_the_mean_of_the_images_rates():
     ours = [[point("ours", r, r, 30.0, 5.0) for r in (0.1, 0.4)]]
     theirs = replace(point("jpeg", 1, 0.2, 29.0, 6.0), image_bpp=0.2 + 0.05 * SPREAD)
     (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
-    assert tradeoff.bpp == pytest.approx(0.2, rel=1e-12)
+    assert tradeoff["bpp"] == pytest.approx(0.2, rel=1e-12)
 
 
 def test_a_realism_metric_without_influences_of_images_is_refused():

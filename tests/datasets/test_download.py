@@ -1,6 +1,5 @@
 """Downloads against a real server that ranges, ignores ranges, breaks off, lies or is not there."""
 
-import errno
 import fcntl
 import shutil
 import socket
@@ -143,15 +142,6 @@ def test_too_little_space_is_noticed_before_anything_is_asked_for(server, target
     with pytest.raises(Unavailable, match="room for 999999 bytes, and 1000000 are needed"):
         fetch(f"{server.url}/file.bin", target, len(BODY))
     assert server.asked == []
-
-
-def test_a_disk_that_fills_up_is_one_sentence(server, target, monkeypatch):
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(download.os, "fsync", fail)
-    with pytest.raises(Unavailable, match="cannot be written: No space left on device"):
-        fetch(f"{server.url}/file.bin", target)
 
 
 def test_progress_is_told_from_where_it_starts_to_the_end(server, target):

@@ -11,11 +11,9 @@ from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.cells import (
     Cell,
-    Conditions,
     Contender,
     Measured,
     Part,
-    Rescore,
     lacking,
     longest_first,
     plan,
@@ -26,7 +24,6 @@ from benchmark.measure.select import Selection, _for_images
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
-from benchmark.system.machine import cores
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.rows.measured import row, table
@@ -98,15 +95,6 @@ def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
     assert sequence == [("vtm", 20), ("vtm", 10), ("jpeg", 20), ("jpeg", 10)]
 
 
-def test_a_row_to_score_again_says_what_its_cell_did():
-    stored = row("jpeg", 10, "a", cell="c", variant="optimize=1")
-    task = Rescore(stored, None, (), Path())
-    told = task.key, task.codec, task.setting, task.image_sha256, task.num_pixels, task.device
-    spec = CodecSpec("jpeg", (("optimize", "1"),))
-    sha256 = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"  # FIPS 180: "a"
-    assert told == ("c", spec, Setting("quality", 10), sha256, 100 * 80, "cpu")
-
-
 @pytest.mark.parametrize(
     ("known", "seconds"),
     [
@@ -118,16 +106,6 @@ def test_a_row_to_score_again_says_what_its_cell_did():
 )
 def test_the_seconds_of_coding_are_those_of_the_calls_that_were_made_here(known, seconds):
     assert Measured(known, None).coding_seconds == seconds
-
-
-def test_a_timed_run_has_one_job_and_others_what_was_asked_for_or_a_job_per_core(tmp_path):
-    def made(jobs, **asked):
-        given = Conditions.of(Request(metrics=("psnr",), **asked), tmp_path, "cuda", jobs)
-        return given.jobs, given.threads, given.device, given.timing, given.flatten
-
-    assert made(3, timing=True) == (1, 1, "cuda", True, False)
-    assert made(3, flatten=True) == (3, 1, "cuda", False, True)
-    assert made(None) == (cores(), 1, "cuda", False, False)
 
 
 def packed(*lost):

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import polars as pl
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,12 +15,10 @@ from benchmark.measure.execute import execute
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.shard import refused, table_of
-from benchmark.rows.store import Store
 from benchmark.rows.summary import REAL_TO_ESTIMATED
 from benchmark.show.means_table import means_table
 from benchmark.show.report.details import codec_records, codecs_table
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
-from benchmark.system.machine import BUNDLED as BUNDLED_RESULTS
 from support.codecs import fakes
 from support.rows.measured import sweep
 
@@ -115,10 +112,3 @@ def test_estimated_and_real_bits_meet_in_the_tables():
     assert dict(details.rows) == {"elic": "1.0200", "jpeg": ""}
     without = summarise(table_of(sweep("jpeg")))
     assert REAL_TO_ESTIMATED not in without.points[0].means
-
-
-def test_rows_of_before_have_none_of_these_columns_and_load():
-    table = Store(BUNDLED_RESULTS / "kodak").table()
-    table = table.filter(~pl.col("codec").is_in(["dirac", "elic", "hfd", "ivr", "ours"]))
-    for name in ("estimated_bits", "parameters"):
-        assert table[name].null_count() == table.height > 0

@@ -50,13 +50,6 @@ def test_a_misbehaving_codec_is_a_failure_with_its_reason(kind, stage, reason, p
     assert reason in re.sub(r"line \d+", "line N", failed.reason)
 
 
-def test_an_exception_is_told_with_its_traceback_and_another_mistake_without(photo):
-    failed = run(fakes.CrashesOnEncode, photo)
-    assert failed.traceback.startswith("Traceback (most recent call last):")
-    assert failed.traceback.endswith("RuntimeError: no rate control\nfor this image\n")
-    assert run(fakes.Shrinks, photo).traceback == ""
-
-
 def test_a_codec_that_scribbles_on_its_input_does_not_change_the_reference(photo):
     before = photo.copy()
     coded = run(fakes.Scribbles, photo, Setting("step", 1))

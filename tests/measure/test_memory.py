@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from benchmark.measure.estimate import (
     plan_workers,
     worker_bytes,
 )
-from benchmark.measure.execute import Coded, execute_within_memory, give_memory_back
+from benchmark.measure.execute import Coded, execute_within_memory
 from benchmark.measure.workbench import IN_TILES, Workbench
 from benchmark.registry import metric_class
 from benchmark.rows.store import Store
@@ -39,14 +38,6 @@ from support.processes import ran
 
 SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
 METRICS = ("psnr", "psnr_y", "ms_ssim")
-
-
-def test_memory_of_a_gpu_is_given_back(monkeypatch):
-    given = []
-    cuda = SimpleNamespace(empty_cache=lambda: given.append("cache"))
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    give_memory_back()
-    assert given == ["cache"]
 
 
 def test_there_is_a_worker_per_core_where_memory_allows():

@@ -12,7 +12,6 @@ from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import every_codec, measured_before, open_matrix, select, sources_of
-from benchmark.option import declared
 from benchmark.registry import ALIASES
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
@@ -206,16 +205,6 @@ def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(
     assert not measured_before(asked)
     with pytest.raises(UsageError, match="--timing measures encoders"):
         open_matrix(replace(asked, timing=True, packs=(tmp_path,)))
-
-
-def test_options_have_their_limits_and_are_off_unless_asked_for():
-    known = declared(Request).items()
-    assert {name: option.least for name, (_, option) in known if option.least} == {
-        "limit": 1, "draws": 2, "jobs": 1, "timeout_seconds": 0.1,
-    }  # fmt: skip
-    asked = Request()
-    assert (asked.flatten, asked.skip_missing, asked.timing, asked.verify) == (False,) * 4
-    assert asked.keep
 
 
 ODD = """

@@ -1,6 +1,5 @@
 """One run for the command, `bench check` and Python: a request goes in, an outcome comes out."""
 
-import json
 from contextlib import contextmanager
 
 import pytest
@@ -69,28 +68,12 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
     assert reported[-1][:2] == (6, 0)
 
 
-def test_a_matrix_that_is_open_already_is_taken(request_of, monkeypatch):
-    request = request_of(limit=1)
-    matrix = open_matrix(request)
-    monkeypatch.setattr("benchmark.measure.loop.open_matrix", lambda request: pytest.fail("opened"))
-    assert run(request, matrix=matrix).matrix is matrix
-
-
 def test_what_cannot_be_is_refused_before_anything_is_written(request_of, tmp_path):
     with pytest.raises(UsageError, match="--verify decodes kept streams again: drop --no-keep"):
         run(request_of(verify=True, keep=False))
     with pytest.raises(UsageError, match="--verify decodes on this machine"):
         run(request_of(verify=True, engine="ray"))
     assert not (tmp_path / "r").exists()
-
-
-def test_the_record_of_a_run_holds_the_whole_request(request_of):
-    request = request_of(limit=1)
-    outcome = run(request)
-    (path,) = (outcome.matrix.store.folder / "runs").glob("*.json")
-    reported = json.loads(path.read_text())["request"]
-    assert reported["codecs"] == list(request.codecs)
-    assert (reported["limit"], reported["metrics"], reported["weights_dir"]) == (1, ["psnr"], None)
 
 
 def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkeypatch):

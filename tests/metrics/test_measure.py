@@ -1,7 +1,6 @@
 """Metrics as figures draw them: places on an axis, qualities and back, what is compared."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -37,21 +36,6 @@ def test_values_at_the_end_of_a_scale_have_no_finite_place():
     assert [saturating.plotted(value) for value in (1.0, 1.5)] == [math.inf, math.inf]
     distance = Metric("x", "X", "lower", "decades")
     assert [math.isnan(distance.quality(value)) for value in (0.0, -1.0)] == [True, True]
-
-
-def test_a_measure_is_its_column_label_direction_and_scale_whatever_figures_say_of_it():
-    psnr = Metric.named("psnr")
-    assert psnr == Metric("psnr_db", "PSNR (dB)", "higher")
-    facts = {
-        "realism": 7,
-        "published": "p",
-        "meets": ("m",),
-        "kind": "realism",
-        "over_few": "few",
-    }
-    for name, fact in facts.items():
-        assert {replace(psnr, **{name: fact}), psnr} == {psnr}
-    assert psnr not in (replace(psnr, of_sets=True), replace(psnr, by_image=False))
 
 
 def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():

@@ -8,15 +8,14 @@ import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
-from benchmark.metrics.metric import Reduced
-from benchmark.rows.reduce import MOST_SHARDS, Reduction, Reductions, reduction_key
+from benchmark.rows.reduce import MOST_SHARDS, Reductions, reduction_key
 from benchmark.rows.streams import FeatureFolder, ImageFeatures, features_budget_bytes
 from support.files.hostile_files import MakesFolder
 
 
 def reduction(number):
     key = reduction_key("fid256/1", [("source", str(number))])
-    return Reduction(key, "fid256", "fid256/1", Reduced(float(number), np.array([0.5, -0.5])))
+    return key, "fid256", "fid256/1", float(number), [0.5, -0.5]
 
 
 def test_what_is_added_is_kept_and_a_seventeenth_file_puts_all_together(tmp_path):
@@ -27,7 +26,7 @@ def test_what_is_added_is_kept_and_a_seventeenth_file_puts_all_together(tmp_path
     assert counts == [*range(1, 17), 1, 2]
     kept = Reductions(tmp_path)
     for number in range(MOST_SHARDS + 2):
-        assert kept.get(reduction(number).key).value == number
+        assert kept.get(reduction(number)[0]).value == number
 
 
 def test_the_key_of_a_set_does_not_depend_on_the_order_of_its_pairs():
@@ -46,11 +45,11 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_what_was_new(tmp_path
     monkeypatch.setattr(os, "replace", full)
     kept.add([reduction(2)])
     monkeypatch.undo()
-    assert kept.get(reduction(2).key).value == 2.0, "known to this process all the same"
+    assert kept.get(reduction(2)[0]).value == 2.0, "known to this process all the same"
     assert [path.suffix for path in kept.folder.iterdir()] == [".parquet"], "no draft is left"
     again = Reductions(tmp_path)
-    assert again.get(reduction(1).key).value == 1.0
-    assert again.get(reduction(2).key) is None
+    assert again.get(reduction(1)[0]).value == 1.0
+    assert again.get(reduction(2)[0]) is None
 
 
 def test_features_stay_below_their_size_and_those_read_longest_ago_go_first(tmp_path):
@@ -108,14 +107,14 @@ def test_a_pickle_among_features_is_not_run(tmp_path):
 def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(tmp_path):
     mine, bundled = Reductions(tmp_path / "mine"), Reductions(tmp_path / "bundled")
     known = [reduction(number) for number in range(9)]
-    known.append(Reduction("x", "mine", "mine/1", Reduced(2.0)))
+    known.append(("x", "mine", "mine/1", 2.0, None))
     mine.add(known)
     path = bundled.ship("field", mine)
     assert path.name == "shipped-field.parquet"
-    assert pl.read_parquet(path)["key"].to_list() == sorted(entry.key for entry in known)
+    assert pl.read_parquet(path)["key"].to_list() == sorted(entry[0] for entry in known)
     again = Reductions(tmp_path / "bundled")
     assert again.get("x").influence is None
-    assert again.get(known[3].key).influence.tolist() == [0.5, -0.5]
+    assert again.get(known[3][0]).influence.tolist() == [0.5, -0.5]
     (tmp_path / "bundled" / "sets" / "folder.parquet").mkdir()
     with pytest.raises(StoreError, match=r"folder\.parquet cannot be read: .*; remove it"):
         Reductions(tmp_path / "bundled")
@@ -149,7 +148,7 @@ def test_a_file_with_other_columns_is_left_out_with_a_warning(tmp_path):
     pl.DataFrame({"key": ["a"]}).write_parquet(foreign)
     with pytest.warns(DamagedResults) as caught:
         kept = Reductions(tmp_path)
-    assert (caught[0].message.file, kept.get(reduction(1).key).value) == (foreign, 1.0)
+    assert (caught[0].message.file, kept.get(reduction(1)[0]).value) == (foreign, 1.0)
     for number in range(MOST_SHARDS + 1):
         kept.add([reduction(number + 2)])
     assert foreign.exists(), "another version may read it"

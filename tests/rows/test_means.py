@@ -7,14 +7,12 @@ import polars as pl
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.errors import UnknownName
 from benchmark.metrics.metric import protocols
 from benchmark.metrics.psnr import psnr
-from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.summary import SECONDS, TIMED
-from benchmark.rows.systems import find_label, label_of
+from benchmark.rows.systems import label_of
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
 
@@ -242,17 +240,11 @@ def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stand
     assert (result.images, result.means["psnr_db"].value) == (1, 31.0)
 
 
-def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_are_empty():
+def test_rows_are_described_by_the_latest_that_counts():
     rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
-    whole = ComparableRows(table(rows), PROTOCOLS["coding"])
-    assert rows[whole.index[whole.recency.argmax()]]["run"] == "2"
     for status, run in (("ok", "2"), ("failed", "1")):
         (point,) = summarise(table([rows[0], rows[1] | {"status": status}])).points
         assert point.edition.run == run
-    assert np.isnan(whole.numbers("mine")).all()
-    assert find_label("jpeg:optimize=1", ["jpeg:optimize=1", "jpeg"]) == "jpeg:optimize=1"
-    with pytest.raises(UnknownName, match="No codec with results 'webp'"):
-        find_label("webp", ["jpeg"])
 
 
 def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():

@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.metrics.metric import Reduced
 from benchmark.rows.codecs import folder_store_name
-from benchmark.rows.reduce import Reduction, Reductions
+from benchmark.rows.reduce import Reductions
 from benchmark.rows.shard import schema_of, to_parquet, write_shard
 from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, finished, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
@@ -73,11 +72,6 @@ def test_records_of_runs_are_read_oldest_first_and_damaged_ones_warned_of(store)
     assert [store.has_record(run) for run in ("1", "5", "../runs/1", "")] == [True, *[False] * 3]
     with pytest.raises(StoreError, match=r"has a row whose run is called '\.\./1'"):
         store.record("../1")
-
-
-def test_an_empty_store_has_no_rows_and_nothing_done(store):
-    assert store.table().height == 0
-    assert {*finished(store.read()[1])["cell"]} == set()
 
 
 def test_only_cells_without_failure_are_done(store):
@@ -306,7 +300,7 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
         }
 
     before = content()
-    reduction = Reduction("key", "fid256", "fid/1", Reduced(1.0))
+    reduction = "key", "fid256", "fid/1", 1.0, None
     for act in (
         lambda: features.read("space/1", many[0]),
         lambda: features.keep(ImageFeatures("space/1", many[1], np.zeros((1, 2)))),

@@ -55,12 +55,6 @@ def test_datasets_are_those_with_rows(results):
         datasets_with_results(results / "empty", "all")
 
 
-def test_means_are_of_one_dataset(results):
-    stored(results, "other", [row("jpeg", 10, "a")])
-    with pytest.raises(UnknownName, match="No results of a dataset or folder 'all'"):
-        read_results(results, "all", "all", ["psnr"])
-
-
 def test_codecs_are_asked_for_by_name_or_by_label(results):
     of = {
         "all": ["jpeg", "jpeg:optimize=1", "webp"],

@@ -2,7 +2,6 @@
 
 from benchmark.registry import CODECS
 from benchmark.rows.systems import (
-    GROUPS,
     SYSTEMS,
     distinct_labels,
     kind,
@@ -34,12 +33,6 @@ def test_every_codec_takes_a_name_and_each_of_its_variants_has_its_own():
     assert (spec.label, short_names([spec.label])) == ("A", {"A": "A"})
     named, plain = (load_codec(of) for of in (spec, parse_codec("jpeg:optimize=1")))
     assert named.describe() == plain.describe()
-
-
-def test_systems_come_in_groups():
-    groups = [system.group for system in SYSTEMS]
-    assert list(dict.fromkeys(groups)) == [*GROUPS, ""]
-    assert groups == sorted(groups, key=(*GROUPS, "").index)
 
 
 def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_them():

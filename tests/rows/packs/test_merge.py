@@ -11,9 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.errors import DamagedResults, UsageError
-from benchmark.metrics.metric import Reduced
 from benchmark.rows.packs.merge import merge_folders
-from benchmark.rows.reduce import Reduction, Reductions, reduction_key
+from benchmark.rows.reduce import Reductions, reduction_key
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
@@ -275,13 +274,13 @@ def test_features_and_reductions_are_merged_too(three, tmp_path):
     features = FeatureFolder(second / "kodak")
     features.keep(ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32)))
     pairs = [("s", "d")]
-    reduced = Reduction(reduction_key("fd/1", pairs), "fd", "fd/1", Reduced(1.5, np.array([0.25])))
+    reduced = reduction_key("fd/1", pairs), "fd", "fd/1", 1.5, [0.25]
     Reductions(second / "kodak").add([reduced])
     (reported,) = merged(tmp_path / "into", first, second)
     assert (reported.features, reported.reductions) == (1, 1)
     into = tmp_path / "into" / "kodak"
     assert FeatureFolder(into).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
-    result = Reductions(into).get(reduced.key)
+    result = Reductions(into).get(reduced[0])
     assert (result.value, result.influence.tolist()) == (1.5, [0.25])
     assert (into / "features" / "CACHEDIR.TAG").exists()
 
