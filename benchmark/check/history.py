@@ -93,7 +93,7 @@ def history_of(states: States, metrics: Sequence[str], margin: str = "") -> Answ
         for metric in metrics:
             compared += _compared(own, variant.text, metric, notes)
     if not compared:
-        why = f": {next(iter(notes))}" if len(states) > 1 and notes else ""
+        why = f": {next(iter(notes))}" if notes else ""
         raise UsageError(f"a history needs two states of a codec variant: name checkpoints{why}")
     names = [rows.name for _, rows in states]
     compared.sort(key=lambda of: names.index(of[0]["state"]))

@@ -20,7 +20,7 @@ from benchmark.check.equivalence import (
     holm,
     images_needed,
 )
-from benchmark.check.limits import parse_margins
+from benchmark.check.limits import parse_limits, parse_margins
 from benchmark.check.verdict import ROUNDING, decide, judge, overall
 from benchmark.errors import UsageError
 from support.quick import quick
@@ -336,3 +336,17 @@ def test_margins_are_read_and_the_others_stay():
     assert result["bd_rate"] == (2.0, "%")
     assert result["lpips"] == (0.01, "")
     assert result["bd_metric"] == (1.0, "%")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("encode at most -e ms", "is not of the form"),
+        ("psnr 30 at 0.5 bpp", "is not of the form"),
+        ("psnr at least 30 at 0 bpp", "a rate is above 0"),
+        ("psnr at least 30 s", "seconds are those of encode or decode"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused_with_the_reason(text, why):
+    with pytest.raises(UsageError, match=why):
+        parse_limits([text])
