@@ -111,6 +111,9 @@ class Codec(Protocol):
                        the transfer; None where it does not
     require_distinct   method of a dataset's images by name: raises `BadOption` if two of them would
                        get the same declared picture
+    stated, understood methods of a codec of published pictures: of an image's name and a setting,
+                       what its authors state, texts by names of columns; of images' names, a
+                       sentence on what it has of them
     """
 
     name: str

@@ -1,9 +1,9 @@
 """Pictures that others publish: what was understood of them, and their values beside those here."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from benchmark.answer import decimals
 from benchmark.codec import Setting
@@ -22,32 +22,21 @@ ALIKE = {"psnr_db": 0.01, IN_DB: 0.01}  # no more than the roundings of papers; 
 ALIKE_ELSE = 1e-3
 
 
-@runtime_checkable
-class States(Protocol):
-    """A codec of pictures with what their authors state of them."""
-
-    def understood(self, images: Sequence[str]) -> str:
-        """Return a sentence on what was found for images of these names; "" for nothing to say."""
-
-    def stated(self, image: str, setting: Setting) -> Mapping[str, str]:
-        """Return what is stated of a picture: texts by names of columns."""
-
-
 def understood(matrix: "Matrix") -> list[str]:
     """Return a line for each codec of published pictures among a run's."""
     names = [image.file.name for image in matrix.sources.images]
-    codecs = [_states(contender.spec) for contender in matrix.selection.contenders]
+    codecs = [_stating(contender.spec) for contender in matrix.selection.contenders]
     return [line for codec in codecs if codec and (line := codec.understood(names))]
 
 
 def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
     """Return records of stated and measured means, by codec, setting and metric."""
     values: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-    codecs: dict[CodecSpec, States | None] = {}
+    codecs: dict[CodecSpec, Any] = {}
     rows = outcome.rows.filter(status="ok").sort("codec", "variant", "setting_value")
     for row in rows.rows(named=True):
         spec, setting = CodecSpec.of_row(row), Setting(row["setting_name"], row["setting_value"])
-        states = codecs[spec] if spec in codecs else codecs.setdefault(spec, _states(spec))
+        states = codecs[spec] if spec in codecs else codecs.setdefault(spec, _stating(spec))
         for name, text in states.stated(row["image"], setting).items() if states else ():
             column, number = column_of(name), number_in(text)
             column = IN_DB if column == "ms_ssim" and number > 1 else column
@@ -85,5 +74,6 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _states(spec: CodecSpec) -> States | None:
-    return load_codec(spec) if issubclass(codec_class(spec), States) else None
+def _stating(spec: CodecSpec) -> Any:
+    """Return a codec that says what authors state of its pictures; None for others."""
+    return load_codec(spec) if hasattr(codec_class(spec), "stated") else None
