@@ -83,15 +83,6 @@ def test_saving_leaves_the_network_as_it_is(tmp_path):
     assert network.training
 
 
-def replace_tensor(name, change):
-    def act(path):
-        tensors = load_file(path)
-        save_file(tensors | {name: change(tensors[name])}, path)
-        bless(path)
-
-    return act
-
-
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -100,8 +91,6 @@ def replace_tensor(name, change):
         (resized(widths=[8, 12, 3]), r"widths is"),
         (resized(widths=[8, 16]), "does not hold its card's network"),
         (resized(lmbda=None), r"lmbda is"),
-        (replace_tensor("g_a.2.bias", lambda old: old / 0), "g_a.2.bias has values that"),
-        (replace_tensor("h_a.0.bias", lambda old: old[1:].clone()), "network: h_a.0.bias differs"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(shipped, photo, damage, said):

@@ -50,8 +50,6 @@ LAYERS = {
     "up by 5 x 5": lambda: spread(upsampling(6, 3, 5)),
     "up by 9 x 9": lambda: spread(upsampling(2, 3, 9)),
 }
-
-
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 
@@ -158,8 +156,6 @@ def test_a_layer_without_an_exact_form_is_refused(layer):
 
 
 VALUES = [-745.0, -701.5, -40.0, -20.3, -1.7, -1e-3, -1e-17, 0.0, 1e-9, 0.3466, 0.6932, 7.1, 36.9]
-
-
 CLOSE = 2e-15
 
 

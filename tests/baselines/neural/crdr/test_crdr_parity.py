@@ -31,8 +31,7 @@ Q = 1.3
 BETAS = (0.0, 3.84)
 ROUNDING = 1e-4  # of the standard deviation; 2.7e-5 was seen, with any instruction set
 
-needs_parity = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")
-pytestmark = needs_parity
+pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")
 
 
 @cache
