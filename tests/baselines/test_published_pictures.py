@@ -10,7 +10,7 @@ from PIL import Image
 
 from baselines.folder import Folder
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, ImageRefused, Unavailable
+from benchmark.errors import BadOption, ImageRefused
 from benchmark.metrics.psnr import psnr
 from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
@@ -211,9 +211,6 @@ def test_pictures_without_sizes_two_of_one_image_and_no_archive_are_one_sentence
     (tmp_path / "c.zip").write_bytes(b"PK\3\4 no zip")
     with pytest.raises(BadOption, match="holds no zip or tar of pictures that can be read"):
         Folder(path=str(tmp_path / "c.zip"))
-    (tmp_path / "d").mkdir()
-    with pytest.raises(Unavailable, match="no pictures"):
-        Folder(path=str(tmp_path / "d"))
 
 
 def test_a_webp_that_is_none_is_refused_alone(tmp_path, photo):

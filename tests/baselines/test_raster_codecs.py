@@ -27,8 +27,6 @@ from support.quick import quick
 
 KODAK = SHARED / "data" / "kodak"
 MEANS = ((10, 0.32659, 26.672), (50, 0.90552, 32.174), (90, 2.34632, 38.034))
-
-
 CRF = Setting("crf", 34)
 
 

@@ -7,8 +7,6 @@ import pytest
 from PIL import Image
 
 import benchmark
-from baselines.commands.images import codec_of
-from baselines.neural.bitstream.container import MAGIC
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.rows.packs.pack import shipped_packs, with_variant
 from benchmark.spec import CodecSpec
@@ -77,10 +75,6 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
     assert pixels_of("out.png").shape[1] == one["width_px"]
     with pytest.raises(UsageError, match="--codec says which codec made it"):
         output_of("decode", "kept", "out.png")
-
-
-def test_our_container_is_recognised():
-    assert codec_of(MAGIC + b"\x10", Path("x")) == "ours"
 
 
 @pytest.mark.parametrize(

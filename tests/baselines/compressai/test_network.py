@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.compressai.network import ZooNetwork, rate_weight
+from baselines.compressai.network import ZooNetwork
 from baselines.neural.architecture import ZooSizes
 from baselines.neural.blocks.start_values import transforms_of
 from support.networks.matched_hyperprior import HYPERPRIOR, as_images, wrapped
@@ -98,14 +98,3 @@ def test_it_starts_with_a_latent_as_coarse_as_its_rate_and_scales_that_fit(photo
     assert torch.allclose(hyper[0], hyper[1], atol=0.02)  # what it says of scales is relative
     result = latents[0].square().mean((0, 2, 3)).sqrt()
     assert (predicted[0] / result.clamp(min=0.15)).log2().abs().max() < 1
-
-
-def test_the_rate_weight_gives_compressais_trade_off():
-    def theirs(mse, bpp):
-        return 0.0067 * 255**2 * mse + bpp
-
-    def ours(mse, bpp):
-        return 150 * mse + rate_weight(0.0067) * bpp
-
-    ratio = ours(0.001, 0.4) / theirs(0.001, 0.4)
-    assert ours(0.0004, 1.1) == pytest.approx(ratio * theirs(0.0004, 1.1), rel=1e-12)

@@ -169,12 +169,6 @@ def test_a_file_that_is_no_safetensors_is_one_error(path, kept):
         load_checkpoint(path)
 
 
-def test_tensors_of_another_network_are_refused(path):
-    edited(config=to_json(replace(TINY, condition=18)))(path)
-    with pytest.raises(Unavailable, match=r"does not hold .*: synthesis\.embedding"):
-        load_checkpoint(path)
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [

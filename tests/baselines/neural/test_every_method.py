@@ -1,6 +1,7 @@
 """What every method of the field has to do with its own network: code, decode, refuse, count."""
 
 from dataclasses import asdict
+from itertools import product
 
 import numpy as np
 import pytest
@@ -84,11 +85,14 @@ def test_tiles_decode_to_nearly_the_picture_of_the_whole(codec, controls):
     assert np.abs(difference).mean() < 2
 
 
-@pytest.mark.parametrize("preset", ["micro", "small"])
-def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(method, preset):
-    """A transformer comes on top of the transforms."""
-    parts = costs(method, load_architecture(method).sizes[preset])
-    work = sum(cost.macs_per_pixel for name, cost in parts.items() if name != "transformer")
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [*product(METHODS, ["micro", "small"]), ("dirac", "micro"), ("hfd", "micro")],
+)
+def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(name, preset):
+    """A transformer comes on top of the transforms; of a decoder that draws it is a step."""
+    parts = costs(name, load_architecture(name).sizes[preset])
+    work = sum(cost.macs_per_pixel for part, cost in parts.items() if part != "transformer")
     assert work == pytest.approx(macs_per_pixel("crdr", CRDR_SIZES[preset]), rel=0.05)
 
 

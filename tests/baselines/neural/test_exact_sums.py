@@ -50,8 +50,6 @@ LAYERS = {
     "up by 5 x 5": lambda: spread(upsampling(6, 3, 5)),
     "up by 9 x 9": lambda: spread(upsampling(2, 3, 9)),
 }
-
-
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 
@@ -140,6 +138,10 @@ def test_weights_without_a_magnitude_are_zeros():
         nn.Conv2d(3, 4, 3, stride=2, padding=1),
         nn.Conv2d(3, 4, 3),
         nn.Conv2d(4, 4, 3, padding=1, groups=2),
+        nn.Conv2d(3, 4, 3, padding=2, dilation=2),
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(3, 4, 3, padding="same"),
+        nn.Conv2d(3, 4, (3, 1), padding=(1, 0)),
         nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1),
         nn.BatchNorm2d(3),
         nn.GELU(),
@@ -154,8 +156,6 @@ def test_a_layer_without_an_exact_form_is_refused(layer):
 
 
 VALUES = [-745.0, -701.5, -40.0, -20.3, -1.7, -1e-3, -1e-17, 0.0, 1e-9, 0.3466, 0.6932, 7.1, 36.9]
-
-
 CLOSE = 2e-15
 
 

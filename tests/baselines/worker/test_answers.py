@@ -140,8 +140,6 @@ while True:
     number, body = json.loads(take(length).decode())["number"], take(bytes_of_body)
     os.write(1, {})
 """
-
-
 CONFUSED = {
     "answer(number, b'1') + answer(number, b'2')": "without being asked",
     "answer(number, b'1') + answer(number + 1, b'2')": "without being asked",

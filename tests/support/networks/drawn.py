@@ -1,4 +1,4 @@
-"""Parameters and inputs of networks, drawn from a seed."""
+"""Parameters and inputs of networks, drawn from a seed, and what a context makes of them."""
 
 import torch
 from torch import nn
@@ -16,3 +16,14 @@ def shaken(module: nn.Module) -> nn.Module:
 def noise(*shape: int, seed: int = 1) -> torch.Tensor:
     """Return normal noise of this shape, the same for each seed."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def by_slice(network, supports, values):
+    """Return (mean, scale) of every slice, and the latents whose slices are `values(i, mean)`."""
+    parameters = []
+
+    def code(index, mean, scale):
+        parameters.append((mean, scale))
+        return values(index, mean)
+
+    return parameters, network.context(*supports, code)

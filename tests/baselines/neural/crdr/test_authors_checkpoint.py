@@ -16,7 +16,6 @@ from benchmark.errors import Unavailable
 from support.files.hostile_files import MakesFolder
 from support.networks.authors_weights import (
     DERIVED_SHAPES,
-    authors_shapes,
     authors_state,
     old_spelling,
 )
@@ -52,13 +51,6 @@ def saved(folder: Path, content: object) -> Path:
 
 def imported(folder: Path, content: object, sizes: CrdrSizes = SHRUNKEN) -> State:
     return import_authors(saved(folder, content), sizes)
-
-
-def test_the_shrunken_network_is_the_published_one_in_small():
-    assert authors_shapes(SHRUNKEN) == {
-        key: tuple(axis // 16 if axis >= 32 else axis for axis in shape)
-        for key, shape in authors_shapes(FULL).items()
-    }
 
 
 @pytest.mark.parametrize("sizes", [SHRUNKEN, TINY, replace(TINY, support_slices=3)])

@@ -1,6 +1,7 @@
 """`bench encode`, `decode`, `checkpoint import` and the contender, with a tiny network."""
 
 import math
+from itertools import product
 from shutil import copyfile
 
 import numpy as np
@@ -9,7 +10,6 @@ from PIL import Image
 
 from baselines.crdr import CRDR
 from baselines.neural.card import card_path, load_card
-from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.crdr.model import HeaderControls
 from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
@@ -64,31 +64,21 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
             output_of("decode", stream, out, "--codec", other)
 
 
-def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
-    monkeypatch, tmp_path, checkpoint
-):
-    monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", tmp_path)
-    with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
-        CRDR(beta=0)
-    with pytest.raises(Unavailable, match="no checkpoint nowhere"):
-        CRDR(beta=0, checkpoint="nowhere")
-    for path in (checkpoint, card_path(checkpoint)):
-        copyfile(path, tmp_path / f"ours{path.suffix}")
-        copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
-    monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", tmp_path)
-    assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
-
-
 def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, checkpoint, tmp_path):
     bundled = load_card(BUNDLED / "ours-micro.safetensors.xz")
     assert CRDR(beta=0, size="micro").describe().fingerprint == bundled.sha256
     monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", tmp_path)
-    with pytest.raises(Unavailable, match=r"no weight file ours-micro\.safetensors"):
-        CRDR(beta=0, size="micro")
-    for path in (checkpoint, card_path(checkpoint)):
-        copyfile(path, tmp_path / f"ours-tiny{path.suffix}")
-        copyfile(path, tmp_path / f"ours-micro{path.suffix}")
-    assert CRDR(beta=0, size="tiny").describe().fingerprint == load_card(checkpoint).sha256
+    for size, name in (("", "ours"), ("micro", "ours-micro")):
+        with pytest.raises(Unavailable, match=rf"no weight file {name}\.safetensors"):
+            CRDR(beta=0, size=size)
+    with pytest.raises(Unavailable, match="no checkpoint nowhere"):
+        CRDR(beta=0, checkpoint="nowhere")
+    for path, name in product(
+        (checkpoint, card_path(checkpoint)), ("ours", "ours-tiny", "ours-micro", "hyperprior-1")
+    ):
+        copyfile(path, tmp_path / f"{name}{path.suffix}")
+    for size in ("", "tiny"):
+        assert CRDR(beta=0, size=size).describe().fingerprint == load_card(checkpoint).sha256
     with pytest.raises(Unavailable, match="other dimensions than those of size=micro"):
         CRDR(beta=0, size="micro")
 

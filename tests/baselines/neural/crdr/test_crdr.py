@@ -17,8 +17,6 @@ from benchmark.errors import CorruptStream, ImageRefused
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, pack, unpack
 
-SIZES = [(1, 7), (64, 64), (65, 128), (181, 203)]
-
 
 @pytest.fixture
 def one_configuration_for_good():
@@ -33,17 +31,6 @@ def analysed(codec: PictureCodec, pixels: np.ndarray, q: float) -> torch.Tensor:
     """y as the float encoder gives it of the whole image."""
     with torch.inference_mode():
         return codec.coder.network.analyse(to_images(padded(pixels), torch.device("cpu")), q)
-
-
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_any_size_comes_back_and_pays_at_most_18_bytes_beside_its_symbols(codec, size):
-    data = encode(codec, noise(*size), 2.5, 3.84)
-    (payload,) = unpack(data).payloads
-    assert len(data) - len(payload) <= 18
-    decoded = codec.decode(data)
-    assert decoded.shape == (*size, 3)
-    assert decoded.dtype == np.uint8
-    assert decoded.flags.c_contiguous
 
 
 def test_padding_mirrors_and_where_the_side_is_too_short_repeats():

@@ -75,18 +75,6 @@ def test_it_is_the_karhunen_loeve_transform(crops):
     assert (agreement[:-1][apart & np.append(True, apart[:-1])] > 0.99).all()
 
 
-def test_coefficients_are_those_of_the_patches_by_hand(crops):
-    transform = transform_of(crops, 5)
-    result = transform.analyse(crops)
-    expected = (patches(crops) - transform.mean.numpy().repeat(4)) @ transform.basis.flatten(
-        1
-    ).numpy().T
-    assert np.abs(result.permute(0, 2, 3, 1).reshape(-1, 5).numpy() - expected).max() < 1e-4
-    assert result.std((0, 2, 3), correction=0).tolist() == pytest.approx(
-        transform.spread.tolist(), rel=1e-2
-    )
-
-
 def test_each_transform_is_fitted_to_what_the_one_before_gives(crops):
     first, second, third = transforms_of(crops, [8, 100, 9])
     assert torch.equal(first.basis, transform_of(crops, 8).basis)

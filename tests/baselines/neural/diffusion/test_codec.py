@@ -11,7 +11,7 @@ from baselines.neural.diffusion.base_codec import BaseCodec, placed
 from baselines.neural.diffusion.codec import _network
 from baselines.neural.diffusion.model import OVERHEAD, RATE
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, Unavailable
+from benchmark.errors import Unavailable
 from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
@@ -113,12 +113,6 @@ def test_another_base_is_refused(weights):
         load(f"hfd:base=jpeg:checkpoint={path}")
     with pytest.raises(Unavailable, match=r"make it with .* --members dirac-jpegxl"):
         load("dirac:steps=1:base=jpegxl")
-
-
-@pytest.mark.parametrize("base", ["dirac", "hfd", "ours"])
-def test_a_decoder_that_draws_or_a_name_of_several_codecs_is_no_base(base):
-    with pytest.raises(BadOption, match=f"base={base}"):
-        load(f"dirac:steps=1:base={base}")
 
 
 @pytest.mark.parametrize("options", ["", ":optimize=1", ":subsampling=444"])

@@ -35,7 +35,6 @@ def test_the_noise_is_the_same_bytes_everywhere():
 
 
 SAMPLES = 100_000
-
 NO_LIMITS = -1e9, 1e9
 
 # Variance of samples over that of the data, of standard deviation s and drawn with the scale n, by

@@ -90,24 +90,6 @@ def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
 
 
 @pytest.mark.parametrize(
-    "layer",
-    [
-        nn.Conv2d(8, 8, 3, padding=1, groups=2),
-        nn.Conv2d(8, 8, 3, padding=2, dilation=2),
-        nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"),
-        nn.Conv2d(8, 8, 3, padding="same"),
-        nn.Conv2d(8, 8, 3, stride=2, padding=1),
-        nn.Conv2d(8, 8, (3, 1), padding=(1, 0)),
-        nn.ConvTranspose2d(8, 8, 3, stride=2, padding=1),
-    ],
-    ids=str,
-)
-def test_layers_of_other_kinds_are_refused(layer):
-    with pytest.raises(ValueError, match="has no exact form"):
-        in_integers(layer)
-
-
-@pytest.mark.parametrize(
     "modules",
     [
         nn.Sequential(nn.ReLU(), nn.Conv2d(2, 2, 1)),

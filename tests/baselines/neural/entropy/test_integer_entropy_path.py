@@ -18,6 +18,7 @@ from baselines.neural.entropy.integer.integer_path import (
     symbols_of,
     to_float,
 )
+from support.networks.drawn import by_slice
 from support.networks.integer_network import (
     SIZES,
     decode,
@@ -85,18 +86,13 @@ def means_scales_decoded(path, hyper, symbols, monkeypatch):
 def float_model(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor):
     """Means, scales and decoded latents for given symbols, in float64."""
     double = copy.deepcopy(model).double()
-    means, scales = [], []
-
-    def code(index, mean, scale):
-        means.append(mean)
-        scales.append(scale)
-        return mean + parts[index]
-
+    parts = symbols.double().split(double.sizes.slices or double.sizes.latent, dim=1)
     with torch.no_grad():
-        parts = symbols.double().split(double.sizes.slices or double.sizes.latent, dim=1)
         rounded = hyper.double() + double.prior.medians()[:, None, None]
-        decoded = double.context(*double.hyper_synthesis(rounded), code)
-    return torch.cat(means, dim=1), torch.cat(scales, dim=1), decoded
+        supports = double.hyper_synthesis(rounded)
+        parameters, decoded = by_slice(double, supports, lambda i, mean: mean + parts[i])
+    means, scales = (torch.cat(each, dim=1) for each in zip(*parameters, strict=True))
+    return means, scales, decoded
 
 
 @each_size

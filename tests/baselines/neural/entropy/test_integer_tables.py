@@ -85,16 +85,6 @@ def test_a_scale_has_the_index_of_the_nearest_scale_in_ratio(tables):
     assert result.max() == 63
 
 
-@pytest.mark.parametrize(
-    ("count", "larger"),
-    [(3, 1), (7, 2), (13, 3)],  # 65536 is 3 x 21845 + 1, 7 x 9362 + 2, 13 x 5041 + 3
-)
-def test_frequencies_that_rounding_leaves_missing_go_to_different_symbols(count, larger):
-    result = module.frequencies(np.full(count, 1 / count))
-    least = 2**CDF_BITS // count
-    assert sorted(result) == [least] * (count - larger) + [least + 1] * larger
-
-
 def exactly_rounded(value: float, exponent: int) -> int:
     """To the nearest integer, a half to even, in rational arithmetic."""
     return round(Fraction(value) * Fraction(2) ** exponent)

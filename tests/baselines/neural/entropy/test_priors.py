@@ -18,7 +18,7 @@ from baselines.neural.entropy.factorised import (
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from support.entropy.reference_coder import encode
 from support.networks.drawn import noise, shaken
-from support.networks.integer_network import network
+from support.networks.integer_network import latents, network
 from support.networks.tiny_checkpoint import TINY
 
 
@@ -93,13 +93,10 @@ def test_the_quantile_loss_leads_to_the_median_and_the_tails():
 
 @pytest.fixture(scope="module")
 def prior():
-    """Spread by a random walk of its parameters, with medians between the integers."""
-    with torch.random.fork_rng(), torch.no_grad():
+    """Twelve distributions that differ, with medians between the integers."""
+    with torch.random.fork_rng():
         torch.manual_seed(3)
-        prior = FactorisedPrior(12)
-        for parameter in prior.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-        return prior
+        return shaken(FactorisedPrior(12))
 
 
 def test_the_priors_integers_are_its_probabilities(prior):
@@ -180,15 +177,11 @@ def test_whole_numbers_stay_finite():
     assert torch.allclose(rounded, distances, atol=1e-3)
 
 
-def latents(pictures):
-    return 4 * torch.randn(pictures, TINY.latent, 8, 4, generator=torch.Generator().manual_seed(1))
-
-
 def test_latents_are_rounded_from_their_mean_with_the_gradient_of_the_identity():
     model, given, means = network(), latents(2).requires_grad_(), []
 
     def first_slice_alone(_mean, _scale, quantise):
-        means.append(torch.full((2, TINY.slices[0], 8, 4), 0.25))
+        means.append(torch.full((2, TINY.slices[0], 8, 12), 0.25))
         return quantise(0, means[0], torch.ones_like(means[0]))
 
     model.context.forward = first_slice_alone

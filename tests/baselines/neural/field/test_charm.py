@@ -8,6 +8,7 @@ from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.blocks.layers import GDN
 from baselines.neural.costs import costs
 from baselines.neural.field.charm import CharmNetwork
+from support.networks.drawn import by_slice
 
 FULL, TINY = (ARCHITECTURES["charm"].sizes[name] for name in ("full", "tiny"))
 
@@ -27,18 +28,11 @@ def network():
 
 
 def parameters_by_slice(network, latents):
-    """Mean and scale of every slice, in floating point."""
-    result = []
-    widths = list(network.sizes.slices)
-
-    def code(index, mean, scale):
-        result.append(torch.cat([mean, scale], 1).detach())
-        values = torch.split(latents, widths, dim=1)[index]
-        return (values - mean).round() + mean
-
-    hyper = torch.zeros(1, network.sizes.hyper_latent, 2, 2)
-    network.context(*network.hyper_synthesis(hyper), code)
-    return result
+    """Mean and scale of every slice."""
+    values = torch.split(latents, list(network.sizes.slices), dim=1)
+    supports = network.hyper_synthesis(torch.zeros(1, network.sizes.hyper_latent, 2, 2))
+    rounded = by_slice(network, supports, lambda i, mean: (values[i] - mean).round() + mean)
+    return [torch.cat(pair, 1).detach() for pair in rounded[0]]
 
 
 def test_a_slice_depends_on_the_first_slices_only(network):

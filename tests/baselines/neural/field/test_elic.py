@@ -11,7 +11,6 @@ from baselines.neural.costs import costs
 from baselines.neural.field.elic import CheckerboardConvolution, ElicNetwork
 
 FULL = ARCHITECTURES["elic"].sizes["full"]
-
 OFFICIAL = replace(
     FULL,
     encoder=(16, 16, 16),

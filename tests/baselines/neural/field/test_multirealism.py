@@ -9,6 +9,8 @@ from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.costs import costs
 from baselines.neural.field.multirealism import BETA_GRID, MultiRealismNetwork, fourier
 from baselines.neural.picture_codec import PictureCodec
+from support.networks.drawn import by_slice
+from support.networks.integer_network import same
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 
@@ -62,21 +64,11 @@ def test_each_picture_of_a_batch_has_its_own_beta():
 def test_a_slice_sees_its_own_part_of_the_hyper_decoder():
     network = MultiRealismNetwork(TINY)
     supports = torch.randn(2, 1, TINY.support, 4, 4)
-    latents = torch.randn(1, TINY.latent, 4, 4)
-
-    def parameters(mean, scale):
-        result = []
-        parts = torch.split(latents, list(TINY.slices), dim=1)
-
-        def code(index, mu, sigma):
-            result.append(torch.cat([mu, sigma], 1).detach())
-            return parts[index]
-
-        network.context(mean, scale, code)
-        return result
-
-    before, part = parameters(*supports), TINY.support // len(TINY.slices)
-    other = supports.clone()
+    latents = torch.randn(1, TINY.latent, 4, 4).split(list(TINY.slices), dim=1)
+    other, part = supports.clone(), TINY.support // len(TINY.slices)
     other[:, :, 3 * part :] += 1  # that of the last slice
-    after = parameters(*other)
-    assert [torch.equal(*both) for both in zip(before, after, strict=True)] == [True] * 3 + [False]
+    before, after = (
+        by_slice(network, each, lambda index, _mean: latents[index])[0]
+        for each in (supports, other)
+    )
+    assert [same(*both) for both in zip(before, after, strict=True)] == [True] * 3 + [False]

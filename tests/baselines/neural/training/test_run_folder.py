@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from baselines.neural.training.run import (
-    STATE,
     load_state,
     save_state,
 )
@@ -112,17 +111,6 @@ def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data
     small = [pictures(1)[0][:63]]
     with pytest.raises(UsageError, match="smaller than 64 pixels"):
         train_in(tmp_path / "run", recipe_of({}), data, validation=small)
-
-
-def test_a_state_takes_the_place_of_the_one_before_and_milestones_are_kept(tmp_path):
-    for step in range(1, 5):
-        state = {"step": step, "parts": [torch.full((1000,), float(step))]}
-        save_state(tmp_path, state, milestone=step if step == 2 else None)
-    result = {name: load_state(tmp_path, CPU, name) for name in (STATE, "state-2.pt")}
-    assert [one["step"] for one in result.values()] == [4, 2]
-    for one in result.values():
-        assert torch.equal(one["parts"][0], torch.full((1000,), float(one["step"])))
-    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_draft_of_a_process_that_was_killed_while_it_wrote_goes(tmp_path):

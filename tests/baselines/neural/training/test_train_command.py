@@ -227,16 +227,12 @@ def test_progress_is_a_line_at_once_one_a_minute_and_the_last(capsys, monkeypatc
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory):
-    """A folder with photos/, unseen/, a run in first/, and still.toml, which moves nothing."""
-    folder = tmp_path_factory.mktemp("started")
-    write_photographs(folder)
-    write_recipe(folder / "recipe.toml")
-    bench(*words(folder, "recipe", "first"))
-    still = write_recipe(folder / "still.toml", rate_steps=0, realism_steps=1).read_text()
+def begun(place, unbroken):
+    """The folder with the finished run, and still.toml, which moves nothing."""
+    still = write_recipe(place / "still.toml", rate_steps=0, realism_steps=1).read_text()
     still = still.replace("1e-3", "0.0\nquantile_learning_rate = 0.0")
-    (folder / "still.toml").write_text(still)
-    return folder
+    (place / "still.toml").write_text(still)
+    return place
 
 
 def words(begun, recipe, out, *more):
@@ -252,7 +248,7 @@ def copy(checkpoint, target):
 def test_a_run_begins_with_the_weights_of_the_checkpoint(begun, initialise):
     recipe = (begun / "still.toml").read_text()
     (begun / f"{initialise}.toml").write_text(f'initialise = "{initialise}"\n{recipe}')
-    first = begun / "first" / "ours.safetensors"
+    first = begun / "unbroken" / "ours.safetensors"
     bench(*words(begun, initialise, f"from-{initialise}", "--start", first))
     before = load_checkpoint(first)
     after = load_checkpoint(begun / f"from-{initialise}" / "ours.safetensors")
@@ -267,7 +263,7 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint(begun, initialise):
 
 
 def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(begun):
-    first = begun / "first" / "ours.safetensors"
+    first = begun / "unbroken" / "ours.safetensors"
     bench(*words(begun, "still", "again", "--start", first, "--max-minutes", "0"))
     with pytest.raises(UsageError, match="is a run of another recipe: its start differs"):
         bench(*words(begun, "still", "again"))
@@ -278,7 +274,7 @@ def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(begun):
 
 
 def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(begun):
-    first, mailed = begun / "first" / "ours.safetensors", begun / "mailed.safetensors"
+    first, mailed = begun / "unbroken" / "ours.safetensors", begun / "mailed.safetensors"
     copy(first, mailed)
     save_card(mailed, replace(load_card(first), steps=None, crops=0, training_data="unknown"))
     bench(*words(begun, "still", "unknown", "--start", mailed))
@@ -292,7 +288,7 @@ def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(begun)
     [
         (("--start", "damaged.safetensors"), "damaged.safetensors is damaged"),
         (("--start", "recipe.toml"), "recipe.toml has no card recipe.json"),
-        (("--suite", "field", "--start", "first/ours.safetensors"), "leave it out"),
+        (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave it out"),
         (
             ("--start", BUNDLED / "elic-1.safetensors.xz"),
             "elic-1.safetensors.xz holds another network than the one to train, tiny",
@@ -301,7 +297,7 @@ def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(begun)
 )
 def test_a_start_that_cannot_be_is_told_in_a_sentence(begun, monkeypatch, given, message):
     monkeypatch.chdir(begun)
-    copy(begun / "first" / "ours.safetensors", begun / "damaged.safetensors")
+    copy(begun / "unbroken" / "ours.safetensors", begun / "damaged.safetensors")
     with (begun / "damaged.safetensors").open("ab") as file:
         file.write(b"x")
     with pytest.raises(UsageError, match=message):

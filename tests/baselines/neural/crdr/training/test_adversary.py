@@ -12,6 +12,7 @@ from baselines.neural.objectives import draw_levels
 from baselines.neural.training.gan import DISCRIMINATORS, GAN_LOSSES, Adversary
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
+from support.networks.drawn import noise
 from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import (
     CPU,
@@ -135,14 +136,10 @@ def adversary_of(**different):
     return Adversary(recipe.stages[0], Setup(recipe, 0, CPU), by_level=True)
 
 
-def noise_images(count, seed):
-    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-
-
 def test_judging_a_picture_gives_gradients_to_the_picture_only():
     adversary = adversary_of(gan_loss="rgan")
-    images = noise_images(2, 1).requires_grad_()
-    losses = adversary.penalty(images, np.float32([1, 3]), noise_images(2, 2), torch.ones(2))
+    images, references = noise(2, 3, 64, 64).requires_grad_(), noise(2, 3, 64, 64, seed=2)
+    losses = adversary.penalty(images, np.float32([1, 3]), references, torch.ones(2))
     losses.sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
@@ -153,8 +150,8 @@ def test_judging_a_picture_gives_gradients_to_the_picture_only():
 def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():
     adversary = adversary_of(gan_loss="sgan", discriminator_learning_rate=2e-3)
     before = deepcopy(adversary.state()["network"])
-    images = noise_images(2, 1).requires_grad_()
-    adversary.update(noise_images(2, 2), images, np.float32([0.6, 3.4]), factor=0.5)
+    images = noise(2, 3, 64, 64, seed=1).requires_grad_()
+    adversary.update(noise(2, 3, 64, 64, seed=2), images, np.float32([0.6, 3.4]), factor=0.5)
     assert images.grad is None
     changed = differing(before, adversary.state()["network"])
     assert {path.split(".")[1] for path in changed} == {"1", "3"}, "the nearest whole rates"
@@ -177,7 +174,7 @@ def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_al
 def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(design):
     """As in the authors' code, whose gradients are None there; Adam would go on by momentum."""
     adversary = adversary_of(gan_loss="sgan", discriminator=design)
-    originals, images = noise_images(2, 1), noise_images(2, 2)
+    originals, images = noise(2, 3, 64, 64, seed=1), noise(2, 3, 64, 64, seed=2)
     adversary.update(originals, images, np.float32([0, 0]), factor=1.0)
     before = deepcopy(adversary.state())
     adversary.update(originals, images, np.float32([1, 1]), factor=1.0)

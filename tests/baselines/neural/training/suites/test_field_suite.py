@@ -15,7 +15,8 @@ from support.training.every_stage import objective_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 SMALL = {"crop_px": 64, "discriminator_channels": [4, 4, 4]}
-POINTS = {"charm": 4, "elic": 4, "ivr": 1, "hific": 3, "multirealism": 4}
+POINTS = {"charm": 4, "elic": 4, "ivr": 1, "hific": 3, "multirealism": 4, "dirac": 1, "hfd": 1}
+OF_ALL_RATES = {"ivr", "dirac", "hfd"}
 
 
 @pytest.mark.parametrize("name", ["night", "smoke"])
@@ -23,10 +24,12 @@ def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
     recipe = load_recipe(name)
     whole = recipe.crops_before(len(recipe.stages))
     members = suite("field", recipe, Path())
+    members += suite("generative", recipe, Path(), ["dirac-jpeg", "hfd-jpeg"])
     assert {point: sum(run.name.startswith(point) for run in members) for point in POINTS} == POINTS
     for run in members:
-        parts = 1 if run.name == "ivr" else 5
-        assert ({stage.objective for stage in run.recipe.stages} == {"ivr"}) == (run.name == "ivr")
+        method, objectives = run.name.partition("-")[0], {s.objective for s in run.recipe.stages}
+        parts = 1 if method in OF_ALL_RATES else 5
+        assert objectives & OF_ALL_RATES == {method} & OF_ALL_RATES
         seen = run.recipe.crops_before(len(run.recipe.stages))
         batches = recipe.stages[0].batch * len(run.recipe.stages)
         assert whole / parts <= seen <= whole / parts + batches

@@ -19,7 +19,6 @@ from support.training.every_stage import objective_of
 from support.training.fixtures import LAMBDAS, learner_of, toy
 
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
-
 LEVELS = 255**2
 
 
