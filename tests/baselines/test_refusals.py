@@ -20,6 +20,7 @@ WRONG_OPTIONS = [
     *("multirealism:beta=2.6", "multirealism:beta=-0.1", "pqmim:perceptual=2"),
     *("dirac:steps=0", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
     *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
+    "repeat:base=jpeg:times=0",
     "hyperprior:weights=best",
     "bpg:subsampling=422",
     *(COPY + ":timeout_seconds=0", "command:encode=cp {in}:decode=cp {in} {out}:values=1"),

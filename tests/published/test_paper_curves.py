@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from benchmark.show.paper.results import PaperResults
 from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
+from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.published.curves import whole_set
@@ -138,7 +138,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence(tmp_path):
         mine = rows("jpeg", images)
         assert name in {c.name for c in panel(PSNR, "kodak", summarise(table(mine)), HIGH)}
         Store(tmp_path / name / "kodak").append(mine)
-        figure = curves(PaperResults(tmp_path / name), "curves", "kodak", ("psnr",))
+        figure = curves(Experiment(tmp_path / name), "curves", "kodak", ("psnr",))
         said = "kodak: measured rows are not drawn: 4 of 24 images"
         assert [*figure.sentences].count(said) == sentences
 
