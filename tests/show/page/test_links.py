@@ -85,7 +85,7 @@ def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data
     assert said in notice.inner_text()
     assert not page.locator("#viewer").is_visible()
     page.get_by_role("link", name="Ranking").click()
-    assert not notice.is_visible()
+    notice.wait_for(state="hidden")
 
 
 @pytest.mark.slow
