@@ -1,9 +1,8 @@
 """Reports of a training run: progress on standard error, losses, functions of the user."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -19,24 +18,20 @@ LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
 
 def log_of(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Log:
     """Return a log that shows progress unless `quiet`, and calls each FILE.py:FUNCTION named."""
-    logs = [] if quiet else [_progress(run.name, recipe)]
-    logs += [_of_user(name, load(name, "log"), recipe) for name in names]
-
-    def log(report: Report) -> None:
-        for write in logs:
-            write(report)
-
-    return log
-
-
-def _progress(name: str, recipe: Recipe) -> Log:
+    functions = {name: load(name, "log") for name in names}
     lines = output.Lines(at_once=True)
 
-    def show(report: Report) -> None:
-        last = run_step(report, recipe) == recipe.steps
-        lines.say(lambda: f"{name}: {sentence(report, recipe)}", last)
+    def log(report: Report) -> None:
+        step = run_step(report, recipe)
+        if not quiet:
+            lines.say(lambda: f"{run.name}: {sentence(report, recipe)}", step == recipe.steps)
+        for name, function in functions.items():
+            try:
+                function({**report, "run_step": step})
+            except Exception as error:  # a user's code raises anything
+                raise failed_in(name, function, "a report", error) from error
 
-    return show
+    return log
 
 
 def sentence(report: Report, recipe: Recipe) -> str:
@@ -102,16 +97,6 @@ def draw_losses(run: Path, recipe: Recipe) -> None:
     write_file(run / LOSSES_PNG, drawing.getvalue())
 
 
-def run_step(report: Mapping[str, Any], recipe: Recipe) -> int:
+def run_step(report: Report, recipe: Recipe) -> int:
     """Return a report's step, counted through all stages."""
     return recipe.step_in_all(*step_of(report))
-
-
-def _of_user(name: str, function: Callable[[dict[str, Any]], object], recipe: Recipe) -> Log:
-    def log(report: Mapping[str, Any]) -> None:
-        try:
-            function({**report, "run_step": run_step(report, recipe)})
-        except Exception as error:  # a user's code raises anything
-            raise failed_in(name, function, "a report", error) from error
-
-    return log

@@ -166,13 +166,10 @@ def export_runs(runs: Sequence[Run], how: How) -> None:
         for state in sorted(run.folder.glob(MILESTONE.format("*[0-9]"))):
             name = f"{recipe.architecture}-{state.stem.partition('-')[2]}{TENSORS}"
             target = run.folder / MILESTONES / name
-            if _written(card_path(target)) < _written(state):
+            card_file = card_path(target)
+            if not card_file.exists() or card_file.stat().st_mtime < state.stat().st_mtime:
                 target.parent.mkdir(exist_ok=True)
                 export(replace(run, target=target), how, state.name)
-
-
-def _written(file: Path) -> int:
-    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:

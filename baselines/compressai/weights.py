@@ -46,6 +46,7 @@ FILE_STEMS = {
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
 QUALITY_MARK = "{quality}"
+CONTAINERS = ("network", "state_dict", "model_state_dict")  # in files of training scripts
 # Networks trained by this project: their model, and the first part of their files' names.
 MATCHED, STEM = "bmshj2018-hyperprior", "hyperprior"
 WEIGHTS = ("published", "matched", "random")  # what the option may be
@@ -223,6 +224,7 @@ def kept(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Module":
 def _make(source: NetworkSource) -> "nn.Module":
     with importable():
         from compressai.registry import MODELS
+        from compressai.zoo import load_state_dict  # which knows older names
         from compressai.zoo.image import cfgs
     import torch
 
@@ -238,8 +240,11 @@ def _make(source: NetworkSource) -> "nn.Module":
 
         made = load_checkpoint(source.path).network.codec
     else:
+        from baselines.neural.checkpoint import read_state_dict
+
+        state = read_state_dict(source.path, *CONTAINERS)
         try:
-            made = architecture.from_state_dict(_state_dict(source.path))
+            made = architecture.from_state_dict(load_state_dict(state))
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error
@@ -250,21 +255,6 @@ def _make(source: NetworkSource) -> "nn.Module":
     made.eval().requires_grad_(False)
     result: nn.Module = made.to(source.device)
     return result
-
-
-def _state_dict(path: Path) -> dict[str, Any]:
-    from baselines.neural.checkpoint import read_weights
-
-    with importable():
-        from compressai.zoo import load_state_dict as with_present_names
-    loaded = read_weights(path)
-    for key in ("network", "state_dict", "model_state_dict"):  # names that training scripts use
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict):
-        raise Unavailable(f"{path} holds a {type(loaded).__name__}, not a state dict")
-    renamed: dict[str, Any] = with_present_names(loaded)
-    return renamed
 
 
 def _num_bytes(made: "nn.Module") -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -168,12 +168,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(network.eval(), card, tables)
 
 
-def read_weights(path: Path) -> Any:
-    """Return what a file of torch's holds; `Unavailable` unless it holds tensors alone."""
+def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
+    """Return the state dict in a file of torch's, by itself or below the names of `containers`.
+
+    Raises `Unavailable`, also for a file that holds more than tensors.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that torch did not write
-            return load_tensors(path)
+            loaded = load_tensors(path)
     except Unavailable:
         raise
     except FileNotFoundError:
@@ -182,6 +185,14 @@ def read_weights(path: Path) -> Any:
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
         ) from error
+    for container in containers:
+        if isinstance(loaded, dict) and isinstance(loaded.get(container), dict):
+            loaded = loaded[container]
+    if not isinstance(loaded, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
+    ):
+        raise Unavailable(f"{path} holds no state dict")
+    return loaded
 
 
 def _read(

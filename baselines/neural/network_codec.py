@@ -65,8 +65,12 @@ class NetworkCodec:
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
+        self._cards = {level: load_card(path) for level, path in self._paths.items()}
         kind = self.architecture or self.name
-        self._cards = {level: card_of(path, kind) for level, path in self._paths.items()}
+        for level, card in self._cards.items():
+            if card.architecture != kind:
+                other = f"{self._paths[level]} holds a network of {card.architecture} by its card"
+                raise Unavailable(f"{other}, not of {kind}")
         self._device = chosen_device()
         self.sweep = tuple(Setting("level", level) for level in self._paths)
         self.accepts = OneOf(self.sweep)
@@ -192,15 +196,6 @@ def released(*codecs: str) -> list[PublishedFile]:
 def codec_of(name: str) -> str:
     """Return the codec that a file's name begins with: `pqmim` of pqmim-perceptual-2.json."""
     return Path(name).stem.partition("-")[0]
-
-
-def card_of(path: Path, architecture: str) -> Card:
-    """Return the card of a checkpoint of an architecture; raises `Unavailable` for any other."""
-    card = load_card(path)
-    if card.architecture != architecture:
-        other = f"{path} holds a network of {card.architecture} by its card"
-        raise Unavailable(f"{other}, not of {architecture}")
-    return card
 
 
 @cache

@@ -191,12 +191,8 @@ class Worker:
             environment = {**os.environ, **contender.environment, **own_gpu(contender.gpu)}
             here = contender.folder
             if not here.is_dir():
-                remedy = f"bench worker setup {contender.file}"
-                raise Unavailable(
-                    f"{self.name} needs the folder {here}, which is not there: get it by "
-                    f"`{remedy}`",
-                    Reason("program", self.name, remedy),
-                )
+                what = f"needs the folder {here}, which is not there"
+                raise contender.lacking(what, "program", self.name)
             self._conversation = Conversation(contender.command(), here, environment)
         seconds = contender.timeout_seconds
         if message["do"] == "describe":
@@ -221,12 +217,8 @@ def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:
         if digest and (not wanted or digest.startswith(wanted)):
             continue
         wrong = f"has the sha256 {digest[:12]}..., not {wanted[:12]}..."
-        wrong = wrong if digest else "is not there"
-        remedy = f"bench worker setup {contender.file}"
-        raise Unavailable(
-            f"{contender.name}: the weight file {path} {wrong}; get it by `{remedy}`",
-            Reason("weights", path, remedy),
-        )
+        what = f"needs the weight file {path}, which {wrong if digest else 'is not there'}"
+        raise contender.lacking(what, "weights", path)
 
 
 def own_gpu(needed: bool) -> dict[str, str]:

@@ -76,12 +76,12 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return str(inside)
         if (path := shutil.which(program)) is not None and os.sep not in program:
             return path
+        raise self.lacking(f"needs the Python {program}, which is not there", "program", program)
+
+    def lacking(self, what: str, kind: str, name: str) -> Unavailable:
+        """Return the error for what `bench worker setup` brings; kind and name: of its reason."""
         remedy = f"bench worker setup {self.file}"
-        raise Unavailable(
-            f"{self.name} needs the Python {program}, which is not there: make its environment "
-            f"by `{remedy}`",
-            Reason("program", program, remedy),
-        )
+        return Unavailable(f"{self.name} {what}: get it by `{remedy}`", Reason(kind, name, remedy))
 
 
 def read_contender(file: Path) -> Contender:

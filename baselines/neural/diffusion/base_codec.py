@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
-from benchmark.spec import codec_class, load_codec, sole_variant
+from benchmark.spec import codec_class, load_codec, parse_codec, sole_variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +33,9 @@ class BaseCodec:
     """
 
     def __init__(self, text: str) -> None:
-        self.spec = sole_variant(text, "base")
-        if self.spec.name in METHODS:
+        if parse_codec(text).name in METHODS:
             raise BadOption(f"base={text}: a decoder that draws is no base of another")
+        self.spec = sole_variant(text, "base")
         self.codec: Codec = load_codec(self.spec)
         # A network of all rates tells no setting of its streams.
         self._tells = getattr(self.codec, "levels", ()) != (0,)

@@ -54,6 +54,7 @@ from torch.nn import functional
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import PRECISION, Decoder, Encoder
 from baselines.neural.exact import ExactLinear, exponential, on_grid, square_root
+from baselines.neural.network import LatentCoder
 from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, ProductQuantiser
 from baselines.neural.pqmim.transformer import (
     EPSILON,
@@ -182,7 +183,7 @@ ROWS_AT_ONCE = 1 << 13  # distributions that are in memory together
 Code = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 
-class PqMimCoder:
+class PqMimCoder(LatentCoder):
     """Images to latents to bytes, and back, with a checkpoint on a device."""
 
     stride = latent_stride = FACTOR
@@ -199,11 +200,6 @@ class PqMimCoder:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._books = network.sizes.books
         self.latent_channels = network.sizes.latent
-
-    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
-        """Return the latents (1, M d, H / 16, W / 16), not quantised, of images (1, 3, H, W)."""
-        seen = images.contiguous(memory_format=torch.channels_last)
-        return self.network.analyse(seen)
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the bytes of the entries that are nearest to latents (1, M d, h, w)."""
@@ -241,11 +237,6 @@ class PqMimCoder:
             vectors.copy_(quantiser.vectors(tokens))  # the next stage sees them
         decoder.finish()
         return vectors
-
-    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of code vectors as decoded."""
-        seen = latents.contiguous(memory_format=torch.channels_last)
-        return self.network.synthesise(seen)
 
     def _stages(self, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the places of each stage, bool (h, w), and its features by `vectors` known then."""

@@ -174,13 +174,11 @@ USUAL = [name for name in MEMBERS if name != "pqmim-perceptual-4"]
 GROUPS = {"pqmim": USUAL, "pqmim-perceptual": USUAL[4:]}
 
 
-def members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recipe]:
-    """Return members by name, where `pqmim` and `pqmim-perceptual` mean their usual levels."""
-    asked = dict.fromkeys(member for name in names for member in GROUPS.get(name, [name]))
-    for name in asked:
-        if name not in MEMBERS:
-            raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
-    return {name: _member(name, recipe) for name in asked}
+def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
+    """Return a member by its name; `pqmim` and `pqmim-perceptual` mean their usual levels."""
+    if name not in (*MEMBERS, *GROUPS):
+        raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
+    return {member: _member(member, recipe) for member in GROUPS.get(name, [name])}
 
 
 def _member(name: str, recipe: Recipe) -> Recipe:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from baselines.neural.architecture import from_json, imported, load_architecture, rate_levels
+from baselines.neural.architecture import from_json, load_architecture, rate_levels
 from benchmark.errors import UsageError
 from benchmark.plugins import load, place_of, require_methods
-from benchmark.registry import names_file
+from benchmark.registry import imported, names_file
 from benchmark.system.text import read_toml
 
 # Objective of a stage -> "module:class", as text: looking one up imports it.
@@ -66,10 +66,6 @@ class Stage:
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
     reduced_share: Share = 0.0  # of the crops, made from squares of 1 to 2 times their side
-
-    recordable = (
-        False  # whether its objective has `random_inputs` for steps of a GPU to be recorded
-    )
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:
