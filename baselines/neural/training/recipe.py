@@ -243,7 +243,13 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     listed = record.get("stage", [])
     if not isinstance(listed, list | tuple) or not all(isinstance(t, Mapping) for t in listed):
         raise ValueError("stage is not a list of tables: write [[stage]] above each")
-    stages = [_stage(number, table) for number, table in enumerate(listed, start=1)]
+    stages: list[Stage] = []
+    for number, table in enumerate(listed, start=1):
+        try:
+            kind = objective_class(str(table.get("objective"))).stage_type
+            stages.append(from_json(table, kind))
+        except ValueError as error:
+            raise ValueError(f"in stage {number}, {error}") from error
     others = {field: value for field, value in record.items() if field != "stage"}
     recipe = from_json({"name": name, "stages": [], **others}, Recipe)
     if not stages:
@@ -252,10 +258,3 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     for changed in (recipe, *recipe.varied().values()):
         changed.check_network()
     return recipe
-
-
-def _stage(number: int, record: Mapping[str, Any]) -> Stage:
-    try:
-        return from_json(record, objective_class(str(record.get("objective"))).stage_type)
-    except ValueError as error:
-        raise ValueError(f"in stage {number}, {error}") from error

@@ -22,7 +22,7 @@ from baselines.neural.card import TRAINING_UNKNOWN, UNKNOWN, Card, verified_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.network import Network
 from baselines.neural.training.how import How, Report
-from baselines.neural.training.photograph_files import names_and_sizes
+from baselines.neural.training.photographs import names_and_sizes
 from baselines.neural.training.recipe import Recipe, recipe_from
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.atomic import (

@@ -33,7 +33,6 @@ from baselines.neural.training.optimisers import (
     kernels_of,
     precision_of,
 )
-from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import (
     CropStream,
     DeviceCrops,
@@ -41,6 +40,7 @@ from baselines.neural.training.photographs import (
     Photographs,
     draw_crops,
     open_photographs,
+    photograph_paths,
 )
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import Run

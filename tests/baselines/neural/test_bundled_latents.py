@@ -10,7 +10,7 @@ from baselines.neural.card import card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.network import to_images
 from baselines.neural.network_codec import BUNDLED
-from baselines.neural.training.photograph_files import read_photograph
+from baselines.neural.training.photographs import read_photograph
 from benchmark.datasets.kodak import open_sample
 
 ROOT = Path(__file__).parents[3]
