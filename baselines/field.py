@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from baselines.neural.card import Card, verified_card
+from baselines.neural.card import verified_card
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.network_codec import NetworkCodec, released, wait_without_spinning
 from benchmark.codec import (
@@ -197,7 +197,18 @@ class DrawingCodec(NetworkCodec):
         config = self._cards[0].config
         if not self._base.spec.options and parse_codec(config.base).name == named:
             self._base = BaseCodec(config.base)  # which may have options
-        _require_base(self._paths[0], self._cards[0], self._base)
+        trained, text = f"{self._paths[0]} was trained for", self._base.spec.text
+        if config.base != text:
+            raise Unavailable(
+                f"{trained} the base {config.base or '(none)'}, not for {text}: name that base, or "
+                "another checkpoint"
+            )
+        known, here = config.base_fingerprint, self._base.fingerprint
+        if known != here:
+            raise Unavailable(
+                f"{trained} other weights of {text} than are here ({known[:8]}, not {here[:8]}): "
+                "use those, or train it anew for these"
+            )
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
         self.accepts = accepts or OneOf(self.sweep)
@@ -210,7 +221,7 @@ class DrawingCodec(NetworkCodec):
 
     def describe(self) -> CodecInfo:
         """Return the base's description, and the decoder's as its card has it."""
-        card, info = verified_card(self._paths[0]), self._base.info
+        card, info = verified_card(self._paths[0]), self._base.codec.describe()
         caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, *info.caveat.split("; "))
         late = "" if self._start == 1 else f" from time {self._start:g}"
         seeded = f", seed {self._seed}" if self._seed else ""
@@ -252,21 +263,6 @@ class DrawingCodec(NetworkCodec):
 
     def _file(self, _level: int) -> str:
         return f"{self._member}.safetensors"
-
-
-def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
-    config = card.config
-    if config.base != base.spec.text:
-        raise Unavailable(
-            f"{path} was trained for the base {config.base or '(none)'}, not for {base.spec.text}: "
-            "name that base, or another checkpoint"
-        )
-    if config.base_fingerprint != base.fingerprint:
-        raise Unavailable(
-            f"{path} was trained for other weights of {config.base} than are here "
-            f"({config.base_fingerprint[:8]}, not {base.fingerprint[:8]}): use those, or train it "
-            "anew for these"
-        )
 
 
 @cache

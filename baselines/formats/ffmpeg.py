@@ -230,7 +230,6 @@ class IntraCodec:
         return len(data[:1])
 
     def _coded(self, planes: ycbcr.Planes, setting: Setting) -> bytes:
-        """Return what the encoder makes of planes in its format."""
         require_accepted(self, setting)
         height, width = planes.luma.shape
         mark, value = f"{{{setting.name}}}", setting.value

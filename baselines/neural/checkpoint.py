@@ -76,15 +76,6 @@ def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:
     }
 
 
-def scales_of(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a parameter's scales by the names that a file has them under."""
-    along = ((ROWS, _ALONG_ROWS[len(shape)]), (COLUMNS, _ALONG_COLUMNS[len(shape)]))
-    return {
-        f"{prefix}{name}": tuple(1 if at in dims else size for at, size in enumerate(shape))
-        for prefix, dims in along
-    }
-
-
 TABLES = "tables."
 WRAPPERS = {"module", "_orig_mod"}  # of torch: several devices, compiled
 FLOATS = (torch.float32, torch.float16)
@@ -211,7 +202,14 @@ def _read(
         for name, shape in parameters.items()
         if len(shape) in _ALONG_ROWS and name in tensors and tensors[name].dtype == torch.int8
     ]
-    scales = {k: v for name in integers for k, v in scales_of(name, parameters[name]).items()}
+    scales = {
+        f"{prefix}{name}": tuple(
+            1 if at in along[len(parameters[name])] else size
+            for at, size in enumerate(parameters[name])
+        )
+        for name in integers
+        for prefix, along in ((ROWS, _ALONG_ROWS), (COLUMNS, _ALONG_COLUMNS))
+    }
     names = tensors.keys() - tables
     wanted = {**dict.fromkeys(buffers), **parameters, **scales}  # shapes; None: any
     differing = sorted(names ^ wanted.keys()) or [

@@ -83,18 +83,14 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bool(self.environment.get(RANDOM) or os.environ.get(RANDOM))
 
     def command(self) -> list[str]:
-        """Return the command that starts the script."""
-        first, *words = shlex.split(self.python)
-        words = [word.replace("{folder}", str(self.folder)) for word in words]
-        return [self.interpreter(first), *words, self.script]
-
-    def interpreter(self, program: str) -> str:
-        """Return the path of a program on this machine; raise `Unavailable` without it."""
+        """Return the command that starts the script; raise `Unavailable` without its program."""
+        program, *words = shlex.split(self.python)
+        words = [*(word.replace("{folder}", str(self.folder)) for word in words), self.script]
         inside = self.folder / program
         if os.sep in program and inside.exists():
-            return str(inside)
+            return [str(inside), *words]
         if (path := shutil.which(program)) is not None and os.sep not in program:
-            return path
+            return [path, *words]
         raise self.lacking(f"needs the Python {program}, which is not there", "program", program)
 
     def lacking(self, what: str, kind: str, name: str) -> Unavailable:

@@ -100,16 +100,12 @@ class LatentNetwork(Network):
         """Return z (N, Z, h / 4, w / 4) of y (N, M, h, w)."""
         return self.hyper_analysis(latents)
 
-    def round_hyper(self, hyper: Tensor) -> Tensor:
-        """Return z in integer steps from each channel's median, ties to even."""
-        return self.prior.rounded(hyper)
-
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
         """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`."""
         hyper = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
-            z_bits = self.prior.bits(noised(hyper) if noisy else self.round_hyper(hyper))
-        return hyper + (self.round_hyper(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
+            z_bits = self.prior.bits(noised(hyper) if noisy else self.prior.rounded(hyper))
+        return hyper + (self.prior.rounded(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w), float32, and count its bits and those of z, noisy if `noisy`.
@@ -311,7 +307,7 @@ class HyperpriorNetwork(LatentNetwork):
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
-        rounded = self.round_hyper(self.hyper_analyse(latents))
+        rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
         mean_support, scale_support = self.hyper_synthesis(rounded)  # its layers are recorded too
         if not self.context.widths:

@@ -43,12 +43,12 @@ from baselines.neural.entropy.hyperprior import (
     hyper_synthesis,
     quantise_about,
 )
-from baselines.neural.entropy.integer.convolution import IntegerSequence
 from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, WeightLimit
 from baselines.neural.entropy.integer.integer_path import (
     Decoding,
     Ends,
     IntegerPath,
+    IntegerSequence,
     PieceParameters,
     channels_first,
     values_of,
@@ -237,7 +237,7 @@ class ElicNetwork(LatentNetwork):
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z, support and features."""
-        rounded = self.round_hyper(self.hyper_analyse(latents))
+        rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
         hyper = self.hyper_synthesis(rounded)
         record("features", hyper)

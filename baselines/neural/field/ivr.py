@@ -303,7 +303,7 @@ class IvrNetwork(LatentNetwork):
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z."""
-        rounded = self.round_hyper(self.hyper_analyse(latents))
+        rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
         self.hyper_synthesis(rounded)
 

@@ -55,11 +55,13 @@ from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import PRECISION, Decoder, Encoder
 from baselines.neural.exact import ExactLinear, exponential, on_grid, square_root
 from baselines.neural.network import LatentCoder
-from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, ProductQuantiser
-from baselines.neural.pqmim.transformer import (
+from baselines.neural.pqmim.model import (
     EPSILON,
+    FACTOR,
     Layer,
     MaskedTransformer,
+    PqMimNetwork,
+    ProductQuantiser,
     Windows,
     by_heads,
     stages_of,
@@ -102,18 +104,14 @@ class _Layer:
         key, value = on_grid(key, -1, PAIR_BITS), on_grid(value, -2, PAIR_BITS)
         attended = torch.empty_like(query)
         for window in range(len(features)):  # in turn: its scores stay in the cache
-            seen = None if inside is None else inside[window]
-            attended[window] = self._attend(query[window], key[window], value[window], seen)
+            scores = (query[window] @ key[window].transpose(1, 2)).add_(self._biases)
+            if inside is not None:
+                scores.masked_fill_(~inside[window], -torch.inf)
+            weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))
+            attended[window] = (weights @ value[window]).div_(weights.sum(-1, keepdim=True))
         features = features + self._mix(attended.transpose(1, 2).flatten(2))
         inner = self._expand(_normalised(features, self._perceptron_gain)).relu_()
         return features + self._reduce(inner)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
-        scores = (query @ key.transpose(1, 2)).add_(self._biases)
-        if seen is not None:
-            scores.masked_fill_(~seen, -torch.inf)
-        weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))
-        return (weights @ value).div_(weights.sum(-1, keepdim=True))
 
 
 def _steps_below_largest(values: Tensor, steps: int) -> Tensor:

@@ -24,8 +24,7 @@ from torch import Tensor
 from baselines.neural.architecture import ARCHITECTURES, PqMimSizes
 from baselines.neural.network import Estimate, Network
 from baselines.neural.objectives import OF_LATENTS, Draw, ImageObjective, ImageStage
-from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, token_bits
-from baselines.neural.pqmim.transformer import stages_of
+from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, stages_of, token_bits
 from baselines.neural.training.objective import (
     MSE_WEIGHT,
     Batch,

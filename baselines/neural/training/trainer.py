@@ -192,7 +192,13 @@ class _Loop:
         random = self.recipe.initialise == "random" and self.run.start is None
         for index in range(first, len(self.recipe.stages)):
             if saved is None and random:
-                _start_parts(network, self.recipe, index)
+                trained = [  # parts; those that no stage before has trained get start values
+                    network.freezable().keys()
+                    - {*objective_class(stage.objective).frozen, *stage.frozen}
+                    for stage in self.recipe.stages[: index + 1]
+                ]
+                torch.manual_seed(_seed(self.recipe.seed, 4, index))
+                network.start_parts(trained[-1].difference(*trained[:-1]))
             inputs = photographs, self.run.folder
             learner = Learner(network, self.recipe, index, *inputs, graph=not self.how.no_graph)
             if saved is not None:
@@ -264,16 +270,6 @@ class _Loop:
             entry["validation"] = [point._asdict() for point in validation.points]
         files.report(self.run.folder, entry)
         self.log(entry)
-
-
-def _start_parts(network: Network, recipe: Recipe, index: int) -> None:
-    """Set start values of parts that no stage before has trained."""
-    trained = [
-        network.freezable().keys() - {*objective_class(stage.objective).frozen, *stage.frozen}
-        for stage in recipe.stages[: index + 1]
-    ]
-    torch.manual_seed(_seed(recipe.seed, 4, index))
-    network.start_parts(trained[-1].difference(*trained[:-1]))
 
 
 def _seed(*key: int) -> int:

@@ -106,7 +106,7 @@ def test_every_stage_up_to_the_hyper_decoder_is_theirs(network, referee):
     assert rounding(latents, stage("y"), exact) < ROUNDING
     exact = referee.hyper_analyse(stage("y").double())
     assert rounding(network.hyper_analyse(stage("y")), stage("z"), exact) < ROUNDING
-    assert torch.equal(network.round_hyper(stage("z")), stage("z_hat"))
+    assert torch.equal(network.prior.rounded(stage("z")), stage("z_hat"))
     symbols = (stage("z") - network.prior.medians()[:, None, None]).round()
     assert torch.equal(symbols, stage("z_sym").float())
     ours = torch.cat(network.hyper_synthesis(stage("z_hat")), 1)
@@ -173,7 +173,7 @@ def test_a_free_run_flips_next_to_no_symbol(network, record_property):
         symbols.append((slices[i] - mean).round())
         return symbols[-1] + mean
 
-    hyper = network.round_hyper(network.hyper_analyse(latents))
+    hyper = network.prior.rounded(network.hyper_analyse(latents))
     decoded = network.context(*network.hyper_synthesis(hyper), quantise)
     flipped = int((torch.cat(symbols, 1) != stage("y_sym").float()).sum())
     record_property("flipped_symbols", flipped)
