@@ -42,7 +42,7 @@ class BPG:
             *("-f", str(subsampling), "-c", "ycbcr", "-b", str(depth)),
             *("-e", "x265", "-m", str(level)),
         )
-        self._decoder = _find("bpgdec")
+        self._decoder = find_program("bpgdec", REMEDY, program_folders("BPG_DIR"))
 
     def describe(self) -> CodecInfo:
         """Return libbpg's version; fingerprint both programs. `Unavailable` without an encoder."""
@@ -93,7 +93,7 @@ class BPG:
 
     @cached_property
     def _encoder(self) -> Path:
-        return _find("bpgenc")
+        return find_program("bpgenc", REMEDY, program_folders("BPG_DIR"))
 
 
 def _header(data: bytes) -> tuple[int, int]:
@@ -123,7 +123,3 @@ def _sized_number(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, end
     raise CorruptStream("the BPG file ends, or makes no sense, within its header")
-
-
-def _find(program: str) -> Path:
-    return find_program(program, REMEDY, program_folders("BPG_DIR"))

@@ -103,7 +103,7 @@ def repeat(options: Options) -> Facts:
 def worker(options: Options) -> Facts:
     """Return what a contender file says of name, work, memory and seconds."""
     file = Path(options["file"])
-    from baselines.worker.contender import read_contender
+    from baselines.worker.codec import read_contender
 
     contender = read_contender(file)
     seconds = contender.seconds_per_megapixel

@@ -104,7 +104,7 @@ class JPEG(JPEGCodec):
     def setting_of(self, data: bytes) -> Setting:
         """Return the quality whose quantisation tables a stream has, the nearest where none has."""
         with open_jpeg(data) as image:
-            table = _luma_table(image)
+            table = np.array(image.quantization[0])  # type: ignore[attr-defined]  # of luma
         tables = _luma_tables()
         return Setting(
             "quality", min(tables, key=lambda quality: abs(tables[quality] - table).sum())
@@ -243,10 +243,6 @@ def open_jpeg(data: bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def _luma_table(image: Image.Image) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    return np.array(image.quantization[0])  # type: ignore[attr-defined]
-
-
 @cache
 def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
     tables = {}
@@ -254,7 +250,7 @@ def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
         stream = BytesIO()
         Image.new("L", (8, 8)).save(stream, "JPEG", quality=quality)
         with Image.open(stream) as image:
-            tables[quality] = _luma_table(image)
+            tables[quality] = np.array(image.quantization[0])  # type: ignore[attr-defined]
     return tables
 
 

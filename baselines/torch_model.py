@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from baselines.compressai.codec import inner_pixels, padded_planes
-from baselines.compressai.weights import kept
+from baselines.compressai.codec import inner_pixels, kept, padded_planes
 from benchmark.codec import Pixels, Setting
 from benchmark.system.digest import file_sha256
 from benchmark.system.settings import chosen_device

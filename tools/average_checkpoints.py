@@ -24,8 +24,7 @@ from baselines.neural.checkpoint import Checkpoint, load_checkpoint, make_checkp
 from baselines.neural.network import Network
 from baselines.neural.objectives import Realism
 from baselines.neural.training.objective import validate
-from baselines.neural.training.photograph_files import photograph_paths
-from baselines.neural.training.photographs import held_out, validation_pictures
+from baselines.neural.training.photographs import held_out, photograph_paths, validation_pictures
 from baselines.neural.training.run import CROP_PX, estimates
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.machine import commit

@@ -73,7 +73,7 @@ def cases() -> Iterator[Case]:
 
 def crop() -> Pixels:
     """Return the photograph that is coded, uint8 (96, 128, 3)."""
-    from baselines.neural.training.photograph_files import read_photograph
+    from baselines.neural.training.photographs import read_photograph
 
     return read_photograph(open_sample().images[0].path)[128:224, 128:256]
 

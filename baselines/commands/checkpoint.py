@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import benchmark
 from benchmark.commands import options, output
@@ -10,9 +10,6 @@ from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 from benchmark.option import ARGUMENT, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
-
-if TYPE_CHECKING:
-    from benchmark.codec import Pixels
 
 NAME = "ours.safetensors"
 STEPS = "Training steps, for the card; 0 marks all rows as untrained."
@@ -49,19 +46,16 @@ def import_weights(
     target = out or weight_folders()[0] / NAME
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: the name of a checkpoint ends in .safetensors")
+    photographs = benchmark.open_dataset("sample").images
+    # Crops whose activations say how fine integers can be
+    crops = [benchmark.read_image(image.path).pixels[-CROP:, -CROP:] for image in photographs]
     try:
-        card = import_checkpoint(file, target, _crops(), steps=steps, training_data=training_data)
+        card = import_checkpoint(file, target, crops, steps=steps, training_data=training_data)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
     print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
-
-
-def _crops() -> "list[Pixels]":
-    """Return crops of the bundled photographs, whose activations say how fine integers can be."""
-    images = benchmark.open_dataset("sample").images
-    return [benchmark.read_image(image.path).pixels[-CROP:, -CROP:] for image in images]
 
 
 @checkpoint.verb("info")

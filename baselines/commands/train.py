@@ -92,7 +92,6 @@ def train(
 
         wait_without_spinning()
         from baselines.commands import training
-        from baselines.commands.reports import log_of
         from baselines.neural.training.recipe import load_recipe
 
         request.use_folders()
@@ -112,7 +111,7 @@ def train(
             runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
         for name in log or ():
             load(name, "log")
-        how = replace(how, log=partial(log_of, log or (), quiet))
+        how = replace(how, log=partial(training.log_of, log or (), quiet))
         command = command_line(context, BESIDE)
         how = training.opened(how, command, data, validation, request.device)
         if check:

@@ -1,29 +1,40 @@
-"""Runs of `bench train`, planned and trained; the verb imports it to run."""
+"""Runs of `bench train`, planned, trained and reported; the verb imports it to run."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
+import polars as pl
 import torch
 import typer
 
 import benchmark
-from baselines.commands.reports import draw_losses, write_losses
 from baselines.neural.card import TENSORS, card_path
-from baselines.neural.training import photograph_files, photographs
-from baselines.neural.training.how import How
+from baselines.neural.training import photographs
+from baselines.neural.training.how import How, Log, Report
 from baselines.neural.training.optimisers import precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import MILESTONE, Run, export, read_record
+from baselines.neural.training.run import (
+    MILESTONE,
+    Run,
+    entries,
+    export,
+    read_record,
+    step_of,
+)
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, stage_costs, train
-from benchmark.commands.output import duration
+from benchmark.commands import output
 from benchmark.errors import UsageError
+from benchmark.plugins import failed_in, load
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
+from benchmark.system.atomic import write_file, write_files
 from benchmark.system.settings import chosen_device, use_device
 
 OURS = "ours"
+LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
 MILESTONES = "milestones"  # folder of a run with their checkpoints
 COMMON = "common"  # run of the stages that variants share
 BETA = 3.84  # at which variants are compared
@@ -35,9 +46,9 @@ def opened(how: How, command: str, data: Sequence[str], validation: str | None, 
     if validation:
         chosen = frozenset[str]()
         images = benchmark.open_dataset(validation).images
-        pictures = [photograph_files.read_photograph(image.path) for image in images]
+        pictures = [photographs.read_photograph(image.path) for image in images]
     else:
-        chosen = photographs.held_out(photograph_files.photograph_paths(paths))
+        chosen = photographs.held_out(photographs.photograph_paths(paths))
         if not (pictures := photographs.validation_pictures(list(chosen))):
             why = "held out to validate with, cannot be read: mend it, or give --validation"
             raise UsageError(f"{', '.join(sorted(chosen))}, {why}")
@@ -67,7 +78,7 @@ def device_here(asked: str) -> str:
 
 def _files_of(place: str) -> list[Path]:
     path = Path(place)
-    if path.is_dir() or (path.is_file() and path.suffix.lower() == photograph_files.ARCHIVE):
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == photographs.ARCHIVE):
         return [path]
     if place not in DATASETS:
         raise UsageError(f"--data {place}: there is no such folder, tar archive or dataset")
@@ -109,7 +120,7 @@ def say_how_to_compare(recipe: Recipe, folder: Path) -> None:
 def check_runs(runs: Sequence[Run], how: How, device: str) -> None:
     """Print memory, speed and time of each stage of the runs, with nothing written."""
     chosen = device_of(device)
-    paths = set(photograph_files.photograph_paths(how.data)) - how.held_out
+    paths = set(photographs.photograph_paths(how.data)) - how.held_out
     seen = photographs.open_photographs(sorted(paths))
     for run in runs:
         for stage in run.recipe.stages:
@@ -125,7 +136,7 @@ def check_runs(runs: Sequence[Run], how: How, device: str) -> None:
                 f"{1 / cost.seconds:.3g} steps/s, {hours:.3g} {on}hours"
             )
             seconds += cost.steps * cost.seconds
-        _say(f"{run.name}: {duration(seconds)}, without reports and validations")
+        _say(f"{run.name}: {output.duration(seconds)}, without reports and validations")
 
 
 def train_all(runs: Sequence[Run], how: How, quiet: bool) -> None:
@@ -166,13 +177,10 @@ def export_runs(runs: Sequence[Run], how: How) -> None:
         for state in sorted(run.folder.glob(MILESTONE.format("*[0-9]"))):
             name = f"{recipe.architecture}-{state.stem.partition('-')[2]}{TENSORS}"
             target = run.folder / MILESTONES / name
-            if _written(card_path(target)) < _written(state):
+            card_file = card_path(target)
+            if not card_file.exists() or card_file.stat().st_mtime < state.stat().st_mtime:
                 target.parent.mkdir(exist_ok=True)
                 export(replace(run, target=target), how, state.name)
-
-
-def _written(file: Path) -> int:
-    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def _train(run: Run, how: How, quiet: bool) -> None:
@@ -206,3 +214,89 @@ def _train(run: Run, how: How, quiet: bool) -> None:
 
 def _say(sentence: str) -> None:
     print(sentence, flush=True)
+
+
+def log_of(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Log:
+    """Return a log that shows progress unless `quiet`, and calls each FILE.py:FUNCTION named."""
+    functions = {name: load(name, "log") for name in names}
+    lines = output.Lines(at_once=True)
+
+    def log(report: Report) -> None:
+        step = run_step(report, recipe)
+        if not quiet:
+            lines.say(lambda: f"{run.name}: {sentence(report, recipe)}", step == recipe.steps)
+        for name, function in functions.items():
+            try:
+                function({**report, "run_step": step})
+            except Exception as error:  # a user's code raises anything
+                raise failed_in(name, function, "a report", error) from error
+
+    return log
+
+
+def sentence(report: Report, recipe: Recipe) -> str:
+    """Return how far a run is, its last numbers, and the time that is left.
+
+    As if all stages saw as many crops per second.
+    """
+    at, stages = report["stage"], recipe.stages
+    parts = [f"stage {at + 1} of {len(stages)}, step {report['step']} of {stages[at].steps}"]
+    known = {"loss": "loss {:.4g}", "bpp": "{:.3f} bpp", "validation_loss": "validation {:.4f}"}
+    parts += [text.format(report[name]) for name, text in known.items() if name in report]
+    for unit in ("steps", "crops"):
+        rate = report[f"{unit}_per_second"]
+        parts.append(f"{rate:.{1 if rate < 10 else 0}f} {unit}/s")
+    stage, *later = recipe.stages[report["stage"] :]
+    crops = (stage.steps - report["step"]) * stage.batch + sum(stage.crops for stage in later)
+    seconds = crops / report["crops_per_second"]
+    parts.append(f"{output.duration(seconds)} left")
+    return ", ".join([*parts, f"{report['skipped']} skipped"])
+
+
+def losses(reports: Iterable[Report], recipe: Recipe) -> pl.DataFrame:
+    """Return a table of reports, stages counted from 1."""
+    rows = []
+    for entry in reports:
+        stage, step = step_of(entry)
+        position = {
+            "stage": stage + 1,
+            "step": step,
+            "run_step": recipe.steps_before(stage) + step,
+            "crops": recipe.crops_before(stage) + step * recipe.stages[stage].batch,
+        }
+        numbers = {name: of for name, of in entry.items() if isinstance(of, int | float)}
+        rows.append(position | {k: of for k, of in numbers.items() if k not in position})
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return frame.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def write_losses(folder: Path, recipe: Recipe) -> None:
+    """Write the journal of a run's folder, if any, as a csv file beside it."""
+    if reports := entries(folder):
+        write_files(folder, {LOSSES: losses(reports, recipe).write_csv()}, what="losses")
+
+
+def draw_losses(run: Path, recipe: Recipe) -> None:
+    """Draw the loss and the validation's of a run's folder over its steps, as `losses.png`."""
+    from matplotlib.figure import Figure
+
+    reports = entries(run)
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for name, style in (("loss", "-"), ("log_loss", "-"), ("validation_loss", "o")):
+        points = [(run_step(of, recipe), of[name]) for of in reports if name in of]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=name, markersize=3)
+    for stage in range(1, len(recipe.stages)):
+        axes.axvline(recipe.steps_before(stage), color="0.7", linewidth=0.8)
+    axes.set(xlabel="step", title=f"{run.name}, {recipe.name}")
+    if axes.has_data():
+        axes.legend()
+    drawing = BytesIO()
+    figure.savefig(drawing, format="png", dpi=150)
+    write_file(run / LOSSES_PNG, drawing.getvalue())
+
+
+def run_step(report: Report, recipe: Recipe) -> int:
+    """Return a report's step, counted through all stages."""
+    return recipe.step_in_all(*step_of(report))

@@ -18,8 +18,7 @@ from benchmark.system.machine import gpus
 from benchmark.system.programs import find_program, run_program
 
 if TYPE_CHECKING:
-    from baselines.worker.codec import Worker
-    from baselines.worker.contender import Contender
+    from baselines.worker.codec import Contender, Worker
     from benchmark.codec import Pixels, Setting
 
 HELPER = "rdrbench_worker.py"
@@ -91,7 +90,7 @@ def setup(file: File) -> None:
     Examples:
       bench worker setup results/contenders/hpcm.toml
     """
-    from baselines.worker.contender import read_contender
+    from baselines.worker.codec import read_contender
     from benchmark.commands.fetch import download_weights
     from benchmark.system.foreign_files import below
     from benchmark.system.settings import PublishedFile

@@ -44,7 +44,7 @@ class ZooNetwork(LatentNetwork):
         if sizes.model != MODEL:
             raise ValueError(f"{sizes.model} is not {MODEL}")
         self.sizes = sizes
-        from baselines.compressai.weights import importable
+        from baselines.compressai.codec import importable
 
         with importable():
             from compressai.registry import MODELS

@@ -206,7 +206,11 @@ class IntraCodec:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the padding's byte and an intra picture; `BadOption` unless qp is whole."""
-        padded, columns, rows = self._padded(pixels)
+        step = 2 if self._layout.subsampling == 420 else 1
+        rows, columns = (
+            -(-max(side, SMALLEST_SIDE) // step) * step - side for side in pixels.shape[:2]
+        )
+        padded = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
         planes = ycbcr.rgb_to_ycbcr(padded, *self._layout)
         return bytes([columns << 4 | rows]) + self._coded(planes, setting)
 
@@ -225,16 +229,7 @@ class IntraCodec:
         """Return 1: the byte of padding before the elementary stream."""
         return len(data[:1])
 
-    def _padded(self, pixels: Pixels) -> tuple[Pixels, int, int]:
-        """Return the picture with its last column and row repeated, and how often either was."""
-        step = 2 if self._layout.subsampling == 420 else 1
-        rows, columns = (
-            -(-max(side, SMALLEST_SIDE) // step) * step - side for side in pixels.shape[:2]
-        )
-        return np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge"), columns, rows
-
     def _coded(self, planes: ycbcr.Planes, setting: Setting) -> bytes:
-        """Return what the encoder makes of planes in its format."""
         require_accepted(self, setting)
         height, width = planes.luma.shape
         mark, value = f"{{{setting.name}}}", setting.value

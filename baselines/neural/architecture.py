@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
@@ -17,6 +16,7 @@ from msgspec import Meta
 
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName
+from benchmark.registry import imported
 from benchmark.system.text import read_toml
 
 FOLDER = Path(__file__).parent / "sizes"
@@ -351,12 +351,6 @@ def load_architecture(name: str) -> Architecture:
 def _sizes(name: str, kind: type[Sizes]) -> Mapping[str, Sizes]:
     tables = read_toml(FOLDER / f"{name}.toml", dict[str, dict[str, Any]])
     return {size: msgspec.convert(table, kind) for size, table in tables.items()}
-
-
-def imported(target: str) -> Any:
-    """Return the object that "module:name" names."""
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
 
 
 def from_json(record: Any, kind: type[Sizes]) -> Sizes:

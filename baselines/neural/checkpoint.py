@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -73,15 +73,6 @@ def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:
         for name, value in network.named_parameters()
         for prefix, bits in network.quantised_bits.items()
         if name.startswith(prefix) and value.ndim in _ALONG_ROWS
-    }
-
-
-def scales_of(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a parameter's scales by the names that a file has them under."""
-    along = ((ROWS, _ALONG_ROWS[len(shape)]), (COLUMNS, _ALONG_COLUMNS[len(shape)]))
-    return {
-        f"{prefix}{name}": tuple(1 if at in dims else size for at, size in enumerate(shape))
-        for prefix, dims in along
     }
 
 
@@ -168,12 +159,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(network.eval(), card, tables)
 
 
-def read_weights(path: Path) -> Any:
-    """Return what a file of torch's holds; `Unavailable` unless it holds tensors alone."""
+def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
+    """Return the state dict in a file of torch's, by itself or below the names of `containers`.
+
+    Raises `Unavailable`, also for a file that holds more than tensors.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that torch did not write
-            return load_tensors(path)
+            loaded = load_tensors(path)
     except Unavailable:
         raise
     except FileNotFoundError:
@@ -182,6 +176,14 @@ def read_weights(path: Path) -> Any:
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
         ) from error
+    for container in containers:
+        if isinstance(loaded, dict) and isinstance(loaded.get(container), dict):
+            loaded = loaded[container]
+    if not isinstance(loaded, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
+    ):
+        raise Unavailable(f"{path} holds no state dict")
+    return loaded
 
 
 def _read(
@@ -200,7 +202,14 @@ def _read(
         for name, shape in parameters.items()
         if len(shape) in _ALONG_ROWS and name in tensors and tensors[name].dtype == torch.int8
     ]
-    scales = {k: v for name in integers for k, v in scales_of(name, parameters[name]).items()}
+    scales = {
+        f"{prefix}{name}": tuple(
+            1 if at in along[len(parameters[name])] else size
+            for at, size in enumerate(parameters[name])
+        )
+        for name in integers
+        for prefix, along in ((ROWS, _ALONG_ROWS), (COLUMNS, _ALONG_COLUMNS))
+    }
     names = tensors.keys() - tables
     wanted = {**dict.fromkeys(buffers), **parameters, **scales}  # shapes; None: any
     differing = sorted(names ^ wanted.keys()) or [

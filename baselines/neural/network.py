@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.architecture import imported
 from baselines.neural.bitstream.container import ControlBlock
 from baselines.neural.blocks.control import Level, PlacedLevels
 from benchmark.codec import Pixels
+from benchmark.registry import imported
 
 
 class Estimate(NamedTuple):
@@ -30,10 +30,11 @@ class Estimate(NamedTuple):
 class LatentCoder(Protocol):
     """Coder of a trained network on a device, between images, latents and bytes.
 
-    Images are padded to multiples of `stride`. `margin`, in pixels, is what transforms see around a
-    tile; 0 to 4080, a multiple of 16.
+    The transforms are by default the network's own. Images are padded to multiples of `stride`.
+    `margin`, in pixels, is what transforms see around a tile; 0 to 4080, a multiple of 16.
     """
 
+    network: Any
     stride: int  # divides 256, the smallest step of tiles
     latent_stride: int  # divides `stride`
     latent_channels: int
@@ -41,6 +42,8 @@ class LatentCoder(Protocol):
 
     def analyse(self, images: Tensor, controls: Any) -> Tensor:
         """Return the latents (1, C, h, w) of `images`, float32 (1, 3, H, W) in [-1, 1]."""
+        seen = images.contiguous(memory_format=torch.channels_last)
+        return self.network.analyse(seen, controls)
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the entropy-coded bytes of latents (1, C, h, w)."""
@@ -50,6 +53,8 @@ class LatentCoder(Protocol):
 
     def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
         """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
+        seen = latents.contiguous(memory_format=torch.channels_last)
+        return self.network.synthesise(seen, controls)
 
 
 class Network(nn.Module):

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import OtherCheckpoint, checkpoint_of
-from baselines.neural.card import PACKED, Card, load_card, verified_card
+from baselines.neural.card import PACKED, load_card, verified_card
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -34,7 +33,6 @@ ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # has
 DIGESTS = BUNDLED / "SHA256SUMS"  # unpacked, in the form of sha256sum, which verifies them, too
 PLACE = "{level}"  # replaced by a number in the option `checkpoint`
 PACKAGES = ("torch", "safetensors")
-TIMED = "one call in this process: padding, transforms, entropy coding"
 
 
 class NetworkCodec:
@@ -65,8 +63,12 @@ class NetworkCodec:
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
+        self._cards = {level: load_card(path) for level, path in self._paths.items()}
         kind = self.architecture or self.name
-        self._cards = {level: card_of(path, kind) for level, path in self._paths.items()}
+        for level, card in self._cards.items():
+            if card.architecture != kind:
+                other = f"{self._paths[level]} holds a network of {card.architecture} by its card"
+                raise Unavailable(f"{other}, not of {kind}")
         self._device = chosen_device()
         self.sweep = tuple(Setting("level", level) for level in self._paths)
         self.accepts = OneOf(self.sweep)
@@ -74,19 +76,27 @@ class NetworkCodec:
     def describe(self) -> CodecInfo:
         """Return the checkpoints as their cards describe them, and a digest of all of them."""
         cards = [verified_card(path) for path in self._paths.values()]
-        if self.levels == (0,):
-            info = described(cards[0], f"{self.method}, {self.coding}", self._device)
-            return replace(info, tuned_for=self.tuned_for)
-        trainings = dict.fromkeys(card.training for card in cards)
-        identities = "".join(card.sha256 for card in cards)
-        command = f"{self.method}: the network of level {{level}}, {self.coding}"
-        return replace(
-            described(cards[0], command, self._device),
-            version=f"{'; '.join(trainings)}; {_libraries()}",
-            fingerprint=sha256(identities.encode()).hexdigest(),
-            caveat=self._caveat(),
+        fingerprint, caveat = cards[0].sha256, cards[0].shown_caveat
+        version = f"checkpoint {fingerprint[:8]}: {cards[0].training}"
+        command, parts = self.method, tuple[tuple[str, str], ...]()
+        if self.levels != (0,):
+            fingerprint = sha256("".join(card.sha256 for card in cards).encode()).hexdigest()
+            caveat = self._caveat()
+            version = "; ".join(dict.fromkeys(card.training for card in cards))
+            command = f"{self.method}: the network of level {{level}}"
+            named = zip(self.sweep, cards, strict=True)
+            parts = tuple((str(setting), card.sha256) for setting, card in named)
+        return CodecInfo(
+            version=f"{version}; {_libraries()}",
+            command=f"{command}, {self.coding}",
+            licence="MIT",
+            fingerprint=fingerprint,
+            timed="one call in this process: padding, transforms, entropy coding",
+            device=device_kind(self._device),
+            caveat=caveat,
+            chroma="4:4:4",
             tuned_for=self.tuned_for,
-            parts=tuple((str(s), c.sha256) for s, c in zip(self.sweep, cards, strict=True)),
+            parts=parts,
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
@@ -194,15 +204,6 @@ def codec_of(name: str) -> str:
     return Path(name).stem.partition("-")[0]
 
 
-def card_of(path: Path, architecture: str) -> Card:
-    """Return the card of a checkpoint of an architecture; raises `Unavailable` for any other."""
-    card = load_card(path)
-    if card.architecture != architecture:
-        other = f"{path} holds a network of {card.architecture} by its card"
-        raise Unavailable(f"{other}, not of {architecture}")
-    return card
-
-
 @cache
 def loaded_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "PictureCodec":
     """Load a checkpoint once for all instances; the sha256 identifies its content.
@@ -224,20 +225,6 @@ def wait_without_spinning() -> None:
     By default they spin, which takes ten times as long where they do not have a core each.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-def described(card: Card, command: str, device: str) -> CodecInfo:
-    """Return the description for rows of a codec of a checkpoint."""
-    return CodecInfo(
-        version=f"checkpoint {card.sha256[:8]}: {card.training}; {_libraries()}",
-        command=command,
-        licence="MIT",
-        fingerprint=card.sha256,
-        timed=TIMED,
-        device=device_kind(device),
-        caveat=card.shown_caveat,
-        chroma="4:4:4",
-    )
 
 
 @cache

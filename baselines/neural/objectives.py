@@ -111,12 +111,6 @@ class ImageStage(Stage):
         if self.targets_bpp and not self.lambda_below:
             raise ValueError("targets_bpp need a lambda_below")
 
-    @property
-    def recordable(self) -> bool:  # type: ignore[override]
-        """Return whether a recorded step, which runs all discriminators on all crops, may pay."""
-        by_level = issubclass(objective_class(self.objective), SingleRate)
-        return by_level and (self.mixed_levels or not self.has_gan)
-
 
 BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths
 CELL_PX = 64  # the finest region that a level can have
@@ -338,6 +332,11 @@ class SingleRate(ImageObjective):
             sent(np.array(each, np.float32), setup.device)
             for each in (stage.lambdas, stage.targets_bpp)
         ]
+
+    @staticmethod
+    def is_recordable(stage: Any) -> bool:
+        """Return whether a recorded step, which runs all discriminators on all crops, may pay."""
+        return stage.mixed_levels or not stage.has_gan
 
     def random_inputs(self, step: int) -> Tensor | None:
         """Return q and beta of each crop, (2, n); None for a batch of maps, of varying sizes."""

@@ -1,7 +1,9 @@
-"""Codec that runs in its authors' environment, in a process that stays for the whole run."""
+"""Codec of a contender file, in its authors' environment, whose processes stay for a run."""
 
 import json
 import os
+import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -9,12 +11,11 @@ from contextlib import suppress
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 
-from baselines.worker.contender import Contender, Finite, Text, read_contender
 from benchmark.codec import MOST_PIXELS, CodecInfo, Pixels, Setting, most_stream_bytes
 from benchmark.errors import (
     BadOption,
@@ -26,12 +27,103 @@ from benchmark.errors import (
 )
 from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.settings import VISIBLE, chosen_device, settings
-from benchmark.system.text import utf8
+from benchmark.system.text import read_toml, utf8
 
 PROTOCOL = 2  # of rdrbench_worker.py
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
+MOST_BYTES = 1 << 20
+RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
+LARGEST_REAL = 1e30  # of a number that a row can have
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST_REAL)]
+Finite = Annotated[float, msgspec.Meta(ge=-LARGEST_REAL, le=LARGEST_REAL)]
+Text = Annotated[str, msgspec.Meta(min_length=1, pattern="^[^\0]*$")]
+
+
+class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A codec that `rdrbench_worker.py` serves."""
+
+    file: Path
+    name: Text
+    folder: Path  # where its script runs
+    script: Text  # in that folder
+    # Interpreter: a name, a path from the folder, or a command; {folder} is the folder's path.
+    python: Text = "python3"
+    environment: Mapping[str, str] = {}
+    # sha256 and url, by path from the folder
+    weights: Mapping[str, Mapping[str, str]] = {}
+    repository: str = ""
+    commit: str = ""
+    licence: str = "NOASSERTION"
+    reference: str = ""  # paper
+    tried: str = ""  # with what the file was tried: "random weights", "nothing"
+    setting: str = ""  # with `values`, the default settings instead of the class's
+    values: tuple[Finite, ...] = ()
+    gpu: bool = False  # it needs a GPU
+    memory_gb: NotNegative = 0  # of the two processes together
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 600  # of a call
+    seconds_per_megapixel: NotNegative = 0  # typical, of encoder and decoder together
+    parameters: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = (
+        None  # of its networks, as the authors or a count say
+    )
+    encode_kmac: NotNegative | None = None  # thousand multiply-accumulates to encode a pixel
+    decode_kmac: NotNegative | None = None
+    python_version: str = ""  # of the environment that `bench worker setup` makes
+    packages: tuple[str, ...] = ()  # that it installs, as pip names them: "torch==1.12.1"
+
+    @property
+    def sweep(self) -> tuple[Setting, ...]:
+        """The default settings that the file names, if any."""
+        return tuple(Setting(self.setting, value) for value in self.values)
+
+    @property
+    def random_weights(self) -> bool:
+        """True if its script is asked for random weights, which need no file."""
+        return bool(self.environment.get(RANDOM) or os.environ.get(RANDOM))
+
+    def command(self) -> list[str]:
+        """Return the command that starts the script; raise `Unavailable` without its program."""
+        program, *words = shlex.split(self.python)
+        words = [*(word.replace("{folder}", str(self.folder)) for word in words), self.script]
+        inside = self.folder / program
+        if os.sep in program and inside.exists():
+            return [str(inside), *words]
+        if (path := shutil.which(program)) is not None and os.sep not in program:
+            return [path, *words]
+        raise self.lacking(f"needs the Python {program}, which is not there", "program", program)
+
+    def lacking(self, what: str, kind: str, name: str) -> Unavailable:
+        """Return the error for what `bench worker setup` brings; kind and name: of its reason."""
+        remedy = f"bench worker setup {self.file}"
+        return Unavailable(f"{self.name} {what}: get it by `{remedy}`", Reason(kind, name, remedy))
+
+
+def read_contender(file: Path) -> Contender:
+    """Read a contender file; raise `UsageError` with the key for an unusable file."""
+    try:
+        values = read_toml(file, dict[str, Any], MOST_BYTES)
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read ({error.strerror}): name a contender file"
+        ) from error
+    except BadFile as error:
+        raise UsageError(f"{file} is unusable: {error}") from error
+    if "file" in values:
+        raise UsageError(f"{file} has the key 'file', which is none of a contender file: remove it")
+    if bool(values.get("values")) != bool(values.get("setting")):
+        raise UsageError(
+            f"{file}: 'setting' and 'values' go together: add the other, or leave both out"
+        )
+    paths = {"file": str(file), "folder": values.get("folder", ".")}
+    try:
+        made = msgspec.convert(values | paths, Contender, dec_hook=lambda kind, text: kind(text))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{file}: {error}: correct it") from None
+    for weight in map(Path, made.weights):
+        if weight.is_absolute() or ".." in weight.parts:
+            raise UsageError(f"{file} has the weight file {weight} outside its folder: move it")
+    return msgspec.structs.replace(made, folder=(file.parent / made.folder).resolve())
 
 
 class About(msgspec.Struct, frozen=True):
@@ -191,12 +283,8 @@ class Worker:
             environment = {**os.environ, **contender.environment, **own_gpu(contender.gpu)}
             here = contender.folder
             if not here.is_dir():
-                remedy = f"bench worker setup {contender.file}"
-                raise Unavailable(
-                    f"{self.name} needs the folder {here}, which is not there: get it by "
-                    f"`{remedy}`",
-                    Reason("program", self.name, remedy),
-                )
+                what = f"needs the folder {here}, which is not there"
+                raise contender.lacking(what, "program", self.name)
             self._conversation = Conversation(contender.command(), here, environment)
         seconds = contender.timeout_seconds
         if message["do"] == "describe":
@@ -221,12 +309,8 @@ def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:
         if digest and (not wanted or digest.startswith(wanted)):
             continue
         wrong = f"has the sha256 {digest[:12]}..., not {wanted[:12]}..."
-        wrong = wrong if digest else "is not there"
-        remedy = f"bench worker setup {contender.file}"
-        raise Unavailable(
-            f"{contender.name}: the weight file {path} {wrong}; get it by `{remedy}`",
-            Reason("weights", path, remedy),
-        )
+        what = f"cannot run: the weight file {path} {wrong if digest else 'is not there'}"
+        raise contender.lacking(what, "weights", path)
 
 
 def own_gpu(needed: bool) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from baselines.compressai import weights
+from baselines.compressai import codec as weights
 from benchmark import registry
 from benchmark.compare.rank import Target, parse_target
 from benchmark.datasets.dataset import open_dataset

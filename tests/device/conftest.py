@@ -7,20 +7,20 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from baselines.compressai import weights as compressai_weights
+from baselines import field
+from baselines.compressai import codec as compressai_codec
 from baselines.neural import network_codec
-from baselines.neural.diffusion import codec as diffusion_codec
-from baselines.neural.entropy.integer.convolution import require_exact
+from baselines.neural.entropy.integer.integer_path import require_exact
 from support.networks.stand_in_gpu import stand_in_gpu
 
 # What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.
-KEPT = (network_codec.loaded_codec, require_exact, diffusion_codec._network)
+KEPT = (network_codec.loaded_codec, require_exact, field._network)
 
 
 def forget() -> None:
     for one in KEPT:
         one.cache_clear()
-    compressai_weights._kept.clear()
+    compressai_codec._kept.clear()
 
 
 class GpuHere(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from baselines.compressai.weights import find_matched
+from baselines.compressai.codec import find_matched
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe, load_recipe

@@ -133,8 +133,6 @@ class _Counts:
 
 
 class _Recorder(_Counts):
-    """Encoder of decisions."""
-
     def __init__(self) -> None:
         super().__init__()
         self._intervals: list[tuple[int, int]] = []  # begin and width, in units of 2^-12

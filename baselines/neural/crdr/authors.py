@@ -16,7 +16,7 @@ from torch import Tensor
 
 from baselines.neural.architecture import ARCHITECTURES, CrdrSizes
 from baselines.neural.card import Card
-from baselines.neural.checkpoint import make_checkpoint, read_weights
+from baselines.neural.checkpoint import make_checkpoint, read_state_dict
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
@@ -47,7 +47,7 @@ FULL = ARCHITECTURES["crdr"].sizes["full"]
 
 def import_authors(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor]:
     """Return the complete float32 state dict of `CRDRNetwork(sizes)`; raises `Unavailable`."""
-    theirs = _canonical(path, _read(path))
+    theirs = _canonical(path, read_state_dict(path, "comp_model", "state_dict"))
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in CRDRNetwork(sizes).state_dict().items()}
     keys = {name: key_of(name, sizes) for name in shapes}
@@ -91,18 +91,6 @@ def _refuse(path: Path, what: str, keys: Set[str]) -> None:
     if keys:
         more = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
         raise Unavailable(f"{path} {what} {', '.join(sorted(keys)[:LISTED])}{more}")
-
-
-def _read(path: Path) -> Mapping[Any, Any]:
-    loaded = read_weights(path)
-    for container in ("comp_model", "state_dict"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(container), dict):
-            loaded = loaded[container]
-    if not isinstance(loaded, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
-    ):
-        raise Unavailable(f"{path} holds no state dict")
-    return loaded
 
 
 def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -76,34 +76,25 @@ def refine(
             return start
         # Bits for each pixel, by the lambda of its region; 0 for padding.
         weights = functional.interpolate(1 / lambdas, images.shape[2:]) * counted
-        return _descend(network, images, Controls(rate), start, weights, steps)
-
-
-def _descend(
-    network: CRDRNetwork,
-    images: Tensor,
-    controls: Controls,
-    start: Chosen,
-    weights: Tensor,
-    steps: int,
-) -> Chosen:
-    latents, hyper = searched = [values.clone().requires_grad_(True) for values in start]
-    generator = torch.Generator(latents.device).manual_seed(0)
-    optimiser = torch.optim.Adam(searched, lr=LEARNING_RATE)
-    device = latents.device.type
-    reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
-    for step in range(steps):
-        fall = LAST_TEMPERATURE / FIRST_TEMPERATURE
-        temperature = FIRST_TEMPERATURE * fall ** (step / steps)
-        with torch.enable_grad(), reduced:
-            coded = network.code_rounded(latents, hyper, annealed(temperature, generator))
-            pictures = network.synthesise(coded.latents, controls)
-            distortion = SQUARED_ERROR_WEIGHT * _squared_error(pictures, images, weights)
-            loss = distortion + (coded.y_bits + coded.z_bits).sum()
-            for values, gradient in zip(searched, torch.autograd.grad(loss, searched), strict=True):
-                values.grad = gradient
-        optimiser.step()
-    return Chosen(latents.detach(), hyper.detach())
+        y, z = searched = [values.clone().requires_grad_(True) for values in start]
+        generator = torch.Generator(y.device).manual_seed(0)
+        optimiser = torch.optim.Adam(searched, lr=LEARNING_RATE)
+        device = y.device.type
+        reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
+        for step in range(steps):
+            fall = LAST_TEMPERATURE / FIRST_TEMPERATURE
+            temperature = FIRST_TEMPERATURE * fall ** (step / steps)
+            with torch.enable_grad(), reduced:
+                coded = network.code_rounded(y, z, annealed(temperature, generator))
+                pictures = network.synthesise(coded.latents, Controls(rate))
+                distortion = SQUARED_ERROR_WEIGHT * _squared_error(pictures, images, weights)
+                loss = distortion + (coded.y_bits + coded.z_bits).sum()
+                for values, gradient in zip(
+                    searched, torch.autograd.grad(loss, searched), strict=True
+                ):
+                    values.grad = gradient
+            optimiser.step()
+        return Chosen(y.detach(), z.detach())
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:

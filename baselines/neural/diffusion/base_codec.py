@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BadOption
 from benchmark.spec import codec_class, load_codec, parse_codec, sole_variant
 
@@ -41,15 +41,10 @@ class BaseCodec:
         self._tells = getattr(self.codec, "levels", ()) != (0,)
 
     @cached_property
-    def info(self) -> CodecInfo:
-        """The codec's description; raises `Unavailable` where it cannot encode."""
-        return self.codec.describe()
-
-    @cached_property
     def fingerprint(self) -> str:
-        """The digest of the codec's weights, empty without weights."""
+        """The digest of the codec's weights, empty without; `Unavailable` if it cannot encode."""
         options = inspect.signature(codec_class(self.spec)).parameters.keys()
-        return self.info.fingerprint if options & {"checkpoint", "weights"} else ""
+        return self.codec.describe().fingerprint if options & {"checkpoint", "weights"} else ""
 
     def code_crops(self, crops: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
         """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting, in 8 bits.

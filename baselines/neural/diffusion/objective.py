@@ -194,13 +194,11 @@ class Drawing(Objective):
         return shown, scales, ratios
 
 
-def members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recipe]:
-    """Return the members `dirac-BASE` and `hfd-BASE`; see `suites.GENERATIVE`."""
-    return dict(_member(name, recipe) for name in names)
+def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
+    """Return the member `dirac-BASE` or `hfd-BASE`; see `suites.GENERATIVE`.
 
-
-def _member(name: str, recipe: Recipe) -> tuple[str, Recipe]:
-    """Return a member with the crops of `ours`, since its network serves all rates of its base."""
+    It has the crops of `ours`, since its network serves all rates of its base.
+    """
     method, _, text = name.partition("-")
     text = text or USUAL_BASE
     if text not in CODECS and text not in ALIASES and ":" not in text:
@@ -222,4 +220,5 @@ def _member(name: str, recipe: Recipe) -> tuple[str, Recipe]:
         for phase in phases_of(recipe, realism=False)
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
-    return file, replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions))
+    made = replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions))
+    return {file: made}

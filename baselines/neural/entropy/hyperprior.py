@@ -53,6 +53,7 @@ class LatentNetwork(Network):
 
     coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
     tables_type = "baselines.neural.entropy.hyperprior_coder:tables_of"
+    path_type: ClassVar[str] = "baselines.neural.entropy.hyperprior_coder:EntropyPath"  # integers
     in_unit_range: ClassVar[bool] = False  # whether the transforms see images in [0, 1]
     analysis: Any  # a module
     synthesis: Any
@@ -99,16 +100,12 @@ class LatentNetwork(Network):
         """Return z (N, Z, h / 4, w / 4) of y (N, M, h, w)."""
         return self.hyper_analysis(latents)
 
-    def round_hyper(self, hyper: Tensor) -> Tensor:
-        """Return z in integer steps from each channel's median, ties to even."""
-        return self.prior.rounded(hyper)
-
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
         """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`."""
         hyper = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
-            z_bits = self.prior.bits(noised(hyper) if noisy else self.round_hyper(hyper))
-        return hyper + (self.round_hyper(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
+            z_bits = self.prior.bits(noised(hyper) if noisy else self.prior.rounded(hyper))
+        return hyper + (self.prior.rounded(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w), float32, and count its bits and those of z, noisy if `noisy`.
@@ -158,19 +155,14 @@ def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
     )
 
 
-class Quantised(NamedTuple):
-    """Values as a decoder has them, and the bits of each, of the same shape."""
-
-    values: Tensor
-    bits: Tensor
-
-
-def quantise_about(values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool) -> Quantised:
-    """Round `values` in integer steps from `mean`, and count bits, noisy ones if `noisy`."""
+def quantise_about(
+    values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool
+) -> tuple[Tensor, Tensor]:
+    """Return `values` in integer steps from `mean`, and the bits of each, noisy ones if `noisy`."""
     symbols = (values - mean).round()
     residual = noised(values) - mean if noisy else symbols
     bits = gaussian_bits(residual, scale.float())
-    return Quantised(values + (symbols + mean - values).detach(), bits)
+    return values + (symbols + mean - values).detach(), bits
 
 
 def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
@@ -184,7 +176,8 @@ def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
 
 # (index of the slice, mean, scale), both (N, c, h, w) -> values (N, c, h, w)
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
-Quantise = Callable[[Tensor, Tensor, Tensor], Quantised]  # of values, mean and scale
+# (values, mean, scale) -> values as a decoder has them, and the bits of each
+Quantise = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 NOISE = 0.003  # standard deviation of the last weights of means and residuals at the start
 LEAST_SPREAD = 0.15  # of a latent channel
 
@@ -274,9 +267,9 @@ class HyperpriorNetwork(LatentNetwork):
         rounded_hyper = self.prior.rounded(hyper, rounding)
         z_bits = self.prior.bits(rounded_hyper).sum((1, 2, 3))
 
-        def quantise(values: Tensor, mean: Tensor, scale: Tensor) -> Quantised:
+        def quantise(values: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
             symbols = rounding(values - mean)
-            return Quantised(symbols + mean, gaussian_bits(symbols, scale))
+            return symbols + mean, gaussian_bits(symbols, scale)
 
         return self._code_slices(latents, rounded_hyper, z_bits, quantise)
 
@@ -290,9 +283,9 @@ class HyperpriorNetwork(LatentNetwork):
         slices = self._slices(latents)
 
         def code(index: int, mean: Tensor, scale: Tensor) -> Tensor:
-            quantised = quantise(slices[index], mean, scale)
-            y_bits.append(quantised.bits.sum((1, 2, 3)))
-            return quantised.values
+            values, bits = quantise(slices[index], mean, scale)
+            y_bits.append(bits.sum((1, 2, 3)))
+            return values
 
         decoded = self.context(*self.hyper_synthesis(rounded_hyper), code)
         return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits)
@@ -314,7 +307,7 @@ class HyperpriorNetwork(LatentNetwork):
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
-        rounded = self.round_hyper(self.hyper_analyse(latents))
+        rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
         mean_support, scale_support = self.hyper_synthesis(rounded)  # its layers are recorded too
         if not self.context.widths:

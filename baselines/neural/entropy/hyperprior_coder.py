@@ -50,8 +50,9 @@ from baselines.neural.entropy.integer.integer_path import (
     to_float,
     values_of,
 )
-from baselines.neural.network import padded, to_images
+from baselines.neural.network import LatentCoder, padded, to_images
 from benchmark.codec import Pixels
+from benchmark.registry import imported
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
@@ -144,13 +145,12 @@ class Chosen(NamedTuple):
         return Chosen(self.latents[:, :, rows, columns], self.hyper[:, :, *coarse])
 
 
-class TransformCoder:
+class TransformCoder(LatentCoder):
     """Encoder and decoder of a checkpoint on a device; `network` is moved there.
 
     Raises `KeyError` or `ValueError` for tables, and what `IntegerPath` raises.
     """
 
-    path_type: ClassVar[type[IntegerPath]] = EntropyPath
     channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with that layout
     margin = LARGE.margin
     latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a position of y; see `Y_PER_Z`
@@ -166,7 +166,7 @@ class TransformCoder:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
-        self._path = self.path_type(network, tables, device=device)
+        self._path: IntegerPath = imported(network.path_type)(network, tables, device=device)
         self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
         for rows, expected in (
             (self._y.models, self._path.num_rows),
@@ -174,16 +174,6 @@ class TransformCoder:
         ):
             if len(rows) != expected:
                 raise ValueError(f"{len(rows)} distributions, not {expected}")
-
-    def analyse(self, images: Tensor, controls: Any) -> Tensor:
-        """Return y (1, M, H / 16, W / 16) of images (1, 3, H, W) in [-1, 1]."""
-        seen = images.contiguous(memory_format=torch.channels_last)
-        return self.network.analyse(seen, controls)
-
-    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of y as decoded."""
-        seen = latents.contiguous(memory_format=torch.channels_last)
-        return self.network.synthesise(seen, controls)
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the bytes of y, float32 (1, M, h, w) with h and w multiples of 4."""

@@ -20,7 +20,7 @@ A decoder computes the context in integers (`ElicPath`)::
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +43,12 @@ from baselines.neural.entropy.hyperprior import (
     hyper_synthesis,
     quantise_about,
 )
-from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.entropy.integer.convolution import IntegerSequence
 from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, WeightLimit
 from baselines.neural.entropy.integer.integer_path import (
     Decoding,
     Ends,
     IntegerPath,
+    IntegerSequence,
     PieceParameters,
     channels_first,
     values_of,
@@ -195,7 +194,7 @@ NOISE = 0.003  # standard deviation of the last weights of a group's parameters
 class ElicNetwork(LatentNetwork):
     """The network; images are in [-1, 1]."""
 
-    coder_type = f"{__name__}:ElicCoder"
+    path_type = f"{__name__}:ElicPath"
 
     def __init__(self, sizes: ElicSizes) -> None:
         super().__init__()
@@ -217,8 +216,8 @@ class ElicNetwork(LatentNetwork):
         seen = _noise if noisy and self.noisy_contexts else _rounding
         coded = self.context(self.hyper_synthesis(rounded_hyper), seen(latents, self.sizes))
         mean, scale = coded.mean.float(), coded.scale.float()
-        quantised = quantise_about(latents, mean, scale, noisy=noisy)
-        return CodedLatents(quantised.values, quantised.bits.sum((1, 2, 3)), z_bits)
+        values, bits = quantise_about(latents, mean, scale, noisy=noisy)
+        return CodedLatents(values, bits.sum((1, 2, 3)), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:
         """Return the convolution sequences of the entropy model by name, as it runs in integers."""
@@ -238,7 +237,7 @@ class ElicNetwork(LatentNetwork):
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z, support and features."""
-        rounded = self.round_hyper(self.hyper_analyse(latents))
+        rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
         hyper = self.hyper_synthesis(rounded)
         record("features", hyper)
@@ -346,9 +345,3 @@ class ElicPath(IntegerPath):
 
 def _positions_last(values: Tensor) -> Tensor:
     return values.permute(0, 2, 1).contiguous()
-
-
-class ElicCoder(TransformCoder):
-    """Images to latents to bytes, and back, with the space-channel context as integer path."""
-
-    path_type: ClassVar[type[IntegerPath]] = ElicPath

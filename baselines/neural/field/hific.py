@@ -52,7 +52,12 @@ class HificNetwork(HyperpriorNetwork):
         with torch.no_grad():
             transforms = transforms_of(images[:, :colours], (*inner, last))
             y = _start_encoder(self.analysis, images, transforms, gain)
-            _start_entropy(self, y)
+            start_entropy_model(self, y.std((0, 2, 3)))
+            hyper: nn.Conv2d = self.hyper_analysis[0]  # type: ignore[assignment]
+            hyper.weight[:, -1] = 0  # the last channel of y is constant
+            means: nn.Conv2d = self.hyper_synthesis.mean[-1]  # type: ignore[assignment]
+            nn.init.normal_(means.weight, std=NOISE)
+            _bias(means).copy_(y.mean((0, 2, 3)))
             _start_generator(self.synthesis, y, transforms, gain)
             _bias(self.synthesis.tail[-1]).add_(images.mean((0, 2, 3)))
 
@@ -81,8 +86,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the block to `features` (N, C, H, W); the shape stays the same."""
-        changed: Tensor = self.layers(features)
-        return features + changed
+        return features + self.layers(features)
 
 
 class Generator(nn.Module):
@@ -155,16 +159,6 @@ def _start_encoder(
     # Coarser numbers than whole ones would be rounded otherwise in bfloat16.
     _set_constant(layers[-1], -1, (REFERENCE_OF_Y * _energy(features[:, :-1])).round())
     return layers[-1](now.features)
-
-
-def _start_entropy(network: HificNetwork, y: Tensor) -> None:
-    """Set scales and means to those of the channels of y, of which the last is constant."""
-    start_entropy_model(network, y.std((0, 2, 3)))
-    hyper: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
-    hyper.weight[:, -1] = 0
-    means: nn.Conv2d = network.hyper_synthesis.mean[-1]  # type: ignore[assignment]
-    nn.init.normal_(means.weight, std=NOISE)
-    means.bias.copy_(y.mean((0, 2, 3)))  # type: ignore[union-attr]
 
 
 def _start_generator(

@@ -15,7 +15,7 @@ two integers, in sixteenths for small scales, more coarsely for larger ones, whi
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -235,7 +235,7 @@ class IvrNetwork(LatentNetwork):
 
     quantised_bits: Mapping[str, int] = {"hyper_": 8}
     control_block = SingleControl(RATE_GRID)
-    coder_type = f"{__name__}:IvrCoder"
+    coder_type, path_type = f"{__name__}:IvrCoder", f"{__name__}:IvrPath"
 
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()
@@ -303,7 +303,7 @@ class IvrNetwork(LatentNetwork):
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z."""
-        rounded = self.round_hyper(self.hyper_analyse(latents))
+        rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
         self.hyper_synthesis(rounded)
 
@@ -338,7 +338,6 @@ class IvrCoder(TransformCoder):
     """Images to latents to bytes, and back; see `TransformCoder`."""
 
     network: IvrNetwork
-    path_type: ClassVar[type[IntegerPath]] = IvrPath
 
     def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
         """Return the images of y; raises `CorruptStream` for a level that the network lacks."""

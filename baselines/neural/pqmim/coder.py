@@ -54,11 +54,14 @@ from torch.nn import functional
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import PRECISION, Decoder, Encoder
 from baselines.neural.exact import ExactLinear, exponential, on_grid, square_root
-from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, ProductQuantiser
-from baselines.neural.pqmim.transformer import (
+from baselines.neural.network import LatentCoder
+from baselines.neural.pqmim.model import (
     EPSILON,
+    FACTOR,
     Layer,
     MaskedTransformer,
+    PqMimNetwork,
+    ProductQuantiser,
     Windows,
     by_heads,
     stages_of,
@@ -101,18 +104,14 @@ class _Layer:
         key, value = on_grid(key, -1, PAIR_BITS), on_grid(value, -2, PAIR_BITS)
         attended = torch.empty_like(query)
         for window in range(len(features)):  # in turn: its scores stay in the cache
-            seen = None if inside is None else inside[window]
-            attended[window] = self._attend(query[window], key[window], value[window], seen)
+            scores = (query[window] @ key[window].transpose(1, 2)).add_(self._biases)
+            if inside is not None:
+                scores.masked_fill_(~inside[window], -torch.inf)
+            weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))
+            attended[window] = (weights @ value[window]).div_(weights.sum(-1, keepdim=True))
         features = features + self._mix(attended.transpose(1, 2).flatten(2))
         inner = self._expand(_normalised(features, self._perceptron_gain)).relu_()
         return features + self._reduce(inner)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
-        scores = (query @ key.transpose(1, 2)).add_(self._biases)
-        if seen is not None:
-            scores.masked_fill_(~seen, -torch.inf)
-        weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))
-        return (weights @ value).div_(weights.sum(-1, keepdim=True))
 
 
 def _steps_below_largest(values: Tensor, steps: int) -> Tensor:
@@ -182,7 +181,7 @@ ROWS_AT_ONCE = 1 << 13  # distributions that are in memory together
 Code = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 
-class PqMimCoder:
+class PqMimCoder(LatentCoder):
     """Images to latents to bytes, and back, with a checkpoint on a device."""
 
     stride = latent_stride = FACTOR
@@ -199,11 +198,6 @@ class PqMimCoder:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._books = network.sizes.books
         self.latent_channels = network.sizes.latent
-
-    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
-        """Return the latents (1, M d, H / 16, W / 16), not quantised, of images (1, 3, H, W)."""
-        seen = images.contiguous(memory_format=torch.channels_last)
-        return self.network.analyse(seen)
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the bytes of the entries that are nearest to latents (1, M d, h, w)."""
@@ -241,11 +235,6 @@ class PqMimCoder:
             vectors.copy_(quantiser.vectors(tokens))  # the next stage sees them
         decoder.finish()
         return vectors
-
-    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of code vectors as decoded."""
-        seen = latents.contiguous(memory_format=torch.channels_last)
-        return self.network.synthesise(seen)
 
     def _stages(self, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the places of each stage, bool (h, w), and its features by `vectors` known then."""

@@ -24,8 +24,7 @@ from torch import Tensor
 from baselines.neural.architecture import ARCHITECTURES, PqMimSizes
 from baselines.neural.network import Estimate, Network
 from baselines.neural.objectives import OF_LATENTS, Draw, ImageObjective, ImageStage
-from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, token_bits
-from baselines.neural.pqmim.transformer import stages_of
+from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, stages_of, token_bits
 from baselines.neural.training.objective import (
     MSE_WEIGHT,
     Batch,
@@ -174,13 +173,11 @@ USUAL = [name for name in MEMBERS if name != "pqmim-perceptual-4"]
 GROUPS = {"pqmim": USUAL, "pqmim-perceptual": USUAL[4:]}
 
 
-def members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recipe]:
-    """Return members by name, where `pqmim` and `pqmim-perceptual` mean their usual levels."""
-    asked = dict.fromkeys(member for name in names for member in GROUPS.get(name, [name]))
-    for name in asked:
-        if name not in MEMBERS:
-            raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
-    return {name: _member(name, recipe) for name in asked}
+def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
+    """Return a member by its name; `pqmim` and `pqmim-perceptual` mean their usual levels."""
+    if name not in (*MEMBERS, *GROUPS):
+        raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
+    return {member: _member(member, recipe) for member in GROUPS.get(name, [name])}
 
 
 def _member(name: str, recipe: Recipe) -> Recipe:

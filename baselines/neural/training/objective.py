@@ -94,6 +94,11 @@ class Objective:
     def __init__(self, stage: Any, setup: Setup) -> None:
         self.stage, self.setup = stage, setup
 
+    @staticmethod
+    def is_recordable(stage: Any) -> bool:
+        """Return whether it has `random_inputs`, and steps of a stage are to be recorded."""
+        return False
+
     def random_inputs(self, step: int) -> Tensor | None:
         """Return what a step to be recorded draws on the CPU, (k, crops of the batch), or None.
 

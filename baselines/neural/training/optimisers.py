@@ -135,23 +135,19 @@ class RecordedStep:
         for kept, value in zip(self._inputs, inputs, strict=True):
             kept.copy_(value, non_blocking=True)
         self._done += 1
-        if self._done <= FIRST_STEPS:
-            return self._beside()
+        if self._done <= FIRST_STEPS:  # in a stream of their own, as the recording needs of them
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with _fastest_kernels(), torch.cuda.stream(stream), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that nothing is recorded
+                outputs = self._step(*self._inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            return outputs
         if self._done == FIRST_STEPS + 1:
             with _fastest_kernels(), torch.cuda.graph(self._graph):
                 self._outputs = self._step(*self._inputs)
         self._graph.replay()
         return tuple(output.clone() for output in self._outputs)
-
-    def _beside(self) -> tuple[Tensor, ...]:
-        """Do the step in a stream of its own, as a recording needs of those before."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with _fastest_kernels(), torch.cuda.stream(stream), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of optimisers, that nothing is recorded
-            outputs = self._step(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        return outputs
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from baselines.neural.architecture import from_json, imported, load_architecture, rate_levels
+from baselines.neural.architecture import from_json, load_architecture, rate_levels
 from benchmark.errors import UsageError
 from benchmark.plugins import load, place_of, require_methods
-from benchmark.registry import names_file
+from benchmark.registry import imported, names_file
 from benchmark.system.text import read_toml
 
 # Objective of a stage -> "module:class", as text: looking one up imports it.
@@ -66,10 +66,6 @@ class Stage:
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
     reduced_share: Share = 0.0  # of the crops, made from squares of 1 to 2 times their side
-
-    recordable = (
-        False  # whether its objective has `random_inputs` for steps of a GPU to be recorded
-    )
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:
@@ -247,7 +243,13 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     listed = record.get("stage", [])
     if not isinstance(listed, list | tuple) or not all(isinstance(t, Mapping) for t in listed):
         raise ValueError("stage is not a list of tables: write [[stage]] above each")
-    stages = [_stage(number, table) for number, table in enumerate(listed, start=1)]
+    stages: list[Stage] = []
+    for number, table in enumerate(listed, start=1):
+        try:
+            kind = objective_class(str(table.get("objective"))).stage_type
+            stages.append(from_json(table, kind))
+        except ValueError as error:
+            raise ValueError(f"in stage {number}, {error}") from error
     others = {field: value for field, value in record.items() if field != "stage"}
     recipe = from_json({"name": name, "stages": [], **others}, Recipe)
     if not stages:
@@ -256,10 +258,3 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     for changed in (recipe, *recipe.varied().values()):
         changed.check_network()
     return recipe
-
-
-def _stage(number: int, record: Mapping[str, Any]) -> Stage:
-    try:
-        return from_json(record, objective_class(str(record.get("objective"))).stage_type)
-    except ValueError as error:
-        raise ValueError(f"in stage {number}, {error}") from error

@@ -22,7 +22,7 @@ from baselines.neural.card import TRAINING_UNKNOWN, UNKNOWN, Card, verified_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.network import Network
 from baselines.neural.training.how import How, Report
-from baselines.neural.training.photograph_files import names_and_sizes
+from baselines.neural.training.photographs import names_and_sizes
 from baselines.neural.training.recipe import Recipe, recipe_from
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.atomic import (
@@ -72,12 +72,10 @@ class Run:
     def build(self) -> Network:
         """Return a network with random weights; raises `UsageError`."""
         try:
-            network: Network = load_architecture(self.recipe.architecture).build(
-                self.recipe.network()
-            )
+            architecture = load_architecture(self.recipe.architecture)
+            return architecture.build(self.recipe.network())
         except ValueError as error:
             raise UsageError(f"{self.recipe.architecture} has no such network: {error}") from error
-        return network
 
     def begun_with(self, checkpoint: Path) -> "Run":
         """Return the run with a checkpoint's weights to begin with; raises `UsageError`."""
@@ -313,11 +311,13 @@ def entries(folder: Path, until: tuple[float, float] = (math.inf, 0)) -> list[di
     """Return the reports in the order of steps, without unfinished lines and repeated steps."""
     path, kept = folder / JOURNAL, list[dict[str, Any]]()
     for line in path.read_bytes().splitlines() if path.exists() else ():
-        if (entry := entry_of(line)) is None:
-            continue
-        while kept and step_of(kept[-1]) >= step_of(entry):
-            kept.pop()
-        kept.append(entry)
+        with suppress(BadFile), parsing("JSON"):  # of a line that is unfinished or damaged
+            entry: dict[str, Any] = json.loads(line)
+            if any(type(number) is not int for number in step_of(entry)):
+                continue
+            while kept and step_of(kept[-1]) >= step_of(entry):
+                kept.pop()
+            kept.append(entry)
     return [entry for entry in kept if step_of(entry) <= until]
 
 
@@ -326,14 +326,6 @@ def cut(folder: Path, stage: int, step: int) -> None:
     kept = entries(folder, (stage, step))
     text = "".join(json.dumps(entry) + "\n" for entry in kept)
     write_file(folder / JOURNAL, text, durable=True)
-
-
-def entry_of(line: bytes) -> dict[str, Any] | None:
-    """Return a line of a journal; None if it is unfinished or damaged."""
-    with suppress(BadFile), parsing("JSON"):
-        entry: dict[str, Any] = json.loads(line)
-        return entry if all(type(number) is int for number in step_of(entry)) else None
-    return None
 
 
 def step_of(entry: Report) -> tuple[int, int]:

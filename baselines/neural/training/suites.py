@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from baselines.neural.architecture import imported, load_architecture
+from baselines.neural.architecture import load_architecture
 from baselines.neural.training.recipe import (
     DEFAULT_ARCHITECTURE,
     Recipe,
@@ -18,11 +18,12 @@ from baselines.neural.training.recipe import (
 )
 from baselines.neural.training.run import Run
 from benchmark.errors import UnknownName, UsageError
+from benchmark.registry import imported
 from benchmark.system.text import read_toml
 
 # Methods of the suite `generative`, in the order of training -> "module:function", as text, from
-# (recipe for `ours`, names) to recipes by these names; the method's own name is for its usual ones.
-# It raises `UsageError` for names that no member can have.
+# (recipe for `ours`, name) to recipes by the names of members; the method's own name is for its
+# usual ones. It raises `UsageError` for a name that no member can have.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
@@ -105,7 +106,8 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.network:
             dimensions, own = imported(self.network)(recipe.sizes, **own)
             changed = replace(changed, dimensions=dimensions)
-        own.setdefault("lambdas", _lambdas(recipe))
+        all_rates = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
+        own.setdefault("lambdas", (all_rates or recipe.stages[-1:])[0].lambdas)
         if "balanced" in objective_class(self.objective).uses:
             own["balanced"] = any(getattr(phase[0], "balanced", False) for phase in phases)
         parts = 1 if self.whole else len(levels)
@@ -121,12 +123,6 @@ METHODS = {
     name: msgspec.convert(row, Method)
     for name, row in read_toml(Path(__file__).with_suffix(".toml"), dict[str, Any]).items()
 }
-
-
-def _lambdas(recipe: Recipe) -> tuple[float, ...]:
-    """Return the lambdas of the recipe's levels, as its first stage of all rates has them."""
-    stages = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
-    return (stages or recipe.stages[-1:])[0].lambdas
 
 
 def suite(name: str, recipe: Recipe, folder: Path, asked: Sequence[str] = ()) -> list[Run]:
@@ -179,11 +175,10 @@ def _generative(recipe: Recipe, asked: Sequence[str]) -> dict[str, Recipe]:
             raise UsageError(f"the suite has no member {word}: its methods are {known}")
     members: dict[str, Recipe] = {}
     for method, target in GENERATIVE.items():
-        names = [word for word in words if word.partition("-")[0] == method]
-        if names:
-            like = replace(recipe, architecture=method, initialise="pca")
+        like = replace(recipe, architecture=method, initialise="pca")
+        for name in [word for word in words if word.partition("-")[0] == method]:
             require_sizes(recipe, like)
-            members |= imported(target)(like, names)
+            members |= imported(target)(like, name)
     return members
 
 

@@ -23,7 +23,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.neural.network import BLOCK, Network, keep_freed_memory
 from baselines.neural.training import run as files
-from baselines.neural.training.device_crops import crops_on
 from baselines.neural.training.how import How, Log
 from baselines.neural.training.objective import Batch, Loss, Objective, Setup
 from baselines.neural.training.optimisers import (
@@ -34,12 +33,14 @@ from baselines.neural.training.optimisers import (
     kernels_of,
     precision_of,
 )
-from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import (
+    CropStream,
+    DeviceCrops,
     Drawing,
     Photographs,
     draw_crops,
     open_photographs,
+    photograph_paths,
 )
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import Run
@@ -131,12 +132,8 @@ def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
 
 def go(run: Run, how: How, photographs: Photographs) -> bool:
     """Train all stages, from wherever the run is; return whether a signal ended it."""
-    loop = _Loop(run, how)
-    with (
-        handled(loop.stop),
-        deterministic_kernels(how.deterministic),
-        _threads(run.build(), how.device),
-    ):
+    loop, threads = _Loop(run, how), _threads(run.build(), how.device)
+    with handled(loop.stop), deterministic_kernels(how.deterministic), threads:
         loop.go(photographs)
     return loop.asked_to_stop
 
@@ -164,6 +161,8 @@ class _Loop:
     def __init__(self, run: Run, how: How) -> None:
         self.run, self.how, self.recipe = run, how, run.recipe
         self.device = torch.device(how.device)
+        on_gpu = self.device.type == "cuda"
+        self.device_name = torch.cuda.get_device_name(self.device) if on_gpu else how.device
         self.asked_to_stop = False
         self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
         self.precision_steps: dict[str, int] = {}  # of the run
@@ -193,7 +192,13 @@ class _Loop:
         random = self.recipe.initialise == "random" and self.run.start is None
         for index in range(first, len(self.recipe.stages)):
             if saved is None and random:
-                _start_parts(network, self.recipe, index)
+                trained = [  # parts; those that no stage before has trained get start values
+                    network.freezable().keys()
+                    - {*objective_class(stage.objective).frozen, *stage.frozen}
+                    for stage in self.recipe.stages[: index + 1]
+                ]
+                torch.manual_seed(_seed(self.recipe.seed, 4, index))
+                network.start_parts(trained[-1].difference(*trained[:-1]))
             inputs = photographs, self.run.folder
             learner = Learner(network, self.recipe, index, *inputs, graph=not self.how.no_graph)
             if saved is not None:
@@ -234,7 +239,9 @@ class _Loop:
             last = learner.step == learner.stage.steps
             if stop or last or kept is not None or late:
                 begun = monotonic()
-                files.save_state(self.run.folder, learner.state() | self.state(), milestone=kept)
+                state = learner.state() | {"precision_steps": self.precision_steps}
+                state["device"] = self.device_name
+                files.save_state(self.run.folder, state, milestone=kept)
                 saved_at = monotonic()
                 save_seconds = saved_at - begun
         return stop
@@ -263,23 +270,6 @@ class _Loop:
             entry["validation"] = [point._asdict() for point in validation.points]
         files.report(self.run.folder, entry)
         self.log(entry)
-
-    def state(self) -> dict[str, Any]:
-        on_gpu = self.device.type == "cuda"
-        return {
-            "precision_steps": self.precision_steps,
-            "device": torch.cuda.get_device_name(self.device) if on_gpu else self.device.type,
-        }
-
-
-def _start_parts(network: Network, recipe: Recipe, index: int) -> None:
-    """Set start values of parts that no stage before has trained."""
-    trained = [
-        network.freezable().keys() - {*objective_class(stage.objective).frozen, *stage.frozen}
-        for stage in recipe.stages[: index + 1]
-    ]
-    torch.manual_seed(_seed(recipe.seed, 4, index))
-    network.start_parts(trained[-1].difference(*trained[:-1]))
 
 
 def _seed(*key: int) -> int:
@@ -327,8 +317,9 @@ class Learner:
         setup = Setup(recipe, index, device, steps, photographs, folder)
         self.precision = precision_of(recipe, stage, device.type)
         # SOAP counts its steps on the processor, and waits for the GPU where it computes bases.
-        steps.recorded = graph and self._on_gpu and stage.optimiser == "adam" and stage.recordable
-        self.objective: Objective = objective_class(stage.objective)(stage, setup)
+        kind, may_record = objective_class(stage.objective), graph and self._on_gpu
+        steps.recorded = may_record and stage.optimiser == "adam" and kind.is_recordable(stage)
+        self.objective: Objective = kind(stage, setup)
         _freeze(network, stage.frozen, self.objective.frozen)
         groups = {  # without what is frozen
             name: [weight for weight in weights if weight.requires_grad]
@@ -347,7 +338,11 @@ class Learner:
             self._optimisers.append(steps.adam(self._auxiliary, stage.quantile_learning_rate))
         self._recorded = RecordedStep(self._recordable, device) if steps.recorded else None
         drawing = Drawing(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
-        self._crops = crops_on(device, drawing, self._numbers, stage.steps)
+        self._crops: CropStream | DeviceCrops
+        if DeviceCrops.fit(drawing, device):
+            self._crops = DeviceCrops(drawing, self._numbers, device)
+        else:
+            self._crops = CropStream(drawing, self._numbers, stage.steps, device)
         named = {name: w for name, w in network.named_parameters() if w.requires_grad}
         self._averaged = named if recipe.ema else {}
         self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}

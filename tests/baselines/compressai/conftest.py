@@ -5,13 +5,13 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from baselines.compressai import weights as compressai_weights
+from baselines.compressai import codec as compressai_codec
 
 
 @pytest.fixture
 def shipped(monkeypatch, tmp_path):
     """A folder in place of the bundled checkpoints; no network is in memory yet."""
-    monkeypatch.setattr(compressai_weights, "_kept", OrderedDict())
+    monkeypatch.setattr(compressai_codec, "_kept", OrderedDict())
     folder = tmp_path / "shipped"
     folder.mkdir()
     monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", folder)

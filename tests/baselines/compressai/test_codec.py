@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.compressai import weights as compressai_weights
-from baselines.compressai.codec import CompressAI, pack, unpack
-from baselines.compressai.weights import QUALITIES
+from baselines.compressai import codec as compressai_codec
+from baselines.compressai.codec import QUALITIES, CompressAI, pack, unpack
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve, split_codecs
@@ -21,7 +20,7 @@ HYPERPRIOR = "bmshj2018-hyperprior"
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch):
-    monkeypatch.setattr(compressai_weights, "_kept", OrderedDict())
+    monkeypatch.setattr(compressai_codec, "_kept", OrderedDict())
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_streams_and_pictures_are_those_of_compressai_to_the_last_bit(model, tmp
     stream = CompressAI(model=model, checkpoint=path).encode(crop, Setting("quality", 1))
     strings, expected = stock_coded(network, crop)
     assert list(unpack(stream, len(strings)).strings) == strings
-    compressai_weights._kept.clear()  # the decoder makes its own network
+    compressai_codec._kept.clear()  # the decoder makes its own network
     decoded = CompressAI(model=model, checkpoint=path).decode(stream)
     assert np.array_equal(decoded, expected)
     assert len(np.unique(decoded)) > 10  # a picture, not one grey
@@ -125,7 +124,7 @@ def test_weight_files_that_are_missing_or_damaged_are_named(tmp_path, monkeypatc
 def test_random_weights_are_told_and_the_same_in_every_instance(photo):
     first = CompressAI(model="bmshj2018-hyperprior", weights="random")
     stream = first.encode(photo, first.sweep[0])
-    compressai_weights._kept.clear()
+    compressai_codec._kept.clear()
     torch.rand(1)
     state = torch.random.get_rng_state()
     second = CompressAI(model="bmshj2018-hyperprior", weights="random")
@@ -208,11 +207,11 @@ def test_networks_beyond_the_memory_for_them_are_dropped_oldest_first(tmp_path, 
     one_two = codec.sweep[:2]
     for setting in one_two:
         codec.encode(photo, setting)
-    held = sum(map(compressai_weights._num_bytes, compressai_weights._kept.values()))
-    monkeypatch.setattr(compressai_weights, "KEPT_BYTES", held)
+    held = sum(map(compressai_codec._num_bytes, compressai_codec._kept.values()))
+    monkeypatch.setattr(compressai_codec, "KEPT_BYTES", held)
     codec.encode(photo, one_two[0])
     codec.encode(photo, codec.sweep[2])
-    assert [source.quality for source in compressai_weights._kept] == [1, 3]
+    assert [source.quality for source in compressai_codec._kept] == [1, 3]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from baselines.compressai import weights as compressai_weights
+from baselines.compressai import codec as compressai_codec
 from baselines.compressai.codec import unpack
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.architecture import ZooSizes
@@ -57,7 +57,7 @@ def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
     save_file(tensors | {name: wider[name] for name in tables}, path)
     bless(path)
     longer = matched().encode(crop, Setting("quality", 1))
-    compressai_weights._kept.clear()
+    compressai_codec._kept.clear()
     save(shipped)
     assert unpack(longer, 2).strings[0] == unpack(matched().encode(crop, QUALITY), 2).strings[0]
     assert unpack(longer, 2).strings[1] != unpack(matched().encode(crop, QUALITY), 2).strings[1]
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_one_sentence(shipped, photo, damage, said):
 def test_a_stream_decodes_to_the_picture_of_the_network_that_was_saved(shipped, crop):
     network = save(shipped)
     stream = matched().encode(crop, Setting("quality", 1))
-    compressai_weights._kept.clear()  # the decoder makes its own
+    compressai_codec._kept.clear()  # the decoder makes its own
     decoded = matched().decode(stream)
     with torch.no_grad():
         network.codec.update(update_quantiles=True)  # as on saving, for the prior's medians

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from baselines.compressai.codec import find_matched
 from baselines.compressai.network import WIDTHS, hyperprior
-from baselines.compressai.weights import find_matched
 from baselines.neural.architecture import ZooSizes
 from baselines.neural.costs import macs_per_pixel
 from baselines.neural.training.recipe import load_recipe

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.codec import CompressAI
-from baselines.compressai.weights import METRICS, QUALITIES, file_pattern, importable
+from baselines.compressai.codec import METRICS, QUALITIES, CompressAI, file_pattern, importable
 from benchmark.errors import BadOption, UnknownName, UsageError
 
 UNPUBLISHED = ("bmshj2018-factorized-relu",)

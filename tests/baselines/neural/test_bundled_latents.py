@@ -9,7 +9,7 @@ from baselines.neural.card import card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.network import to_images
 from baselines.neural.network_codec import BUNDLED
-from baselines.neural.training.photograph_files import read_photograph
+from baselines.neural.training.photographs import read_photograph
 from benchmark.datasets.kodak import open_sample
 
 # Without a hyper-latent: the receivers of diffusion, and PQ-MIM.

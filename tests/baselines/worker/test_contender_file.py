@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from baselines.commands.worker import require_no_page
-from baselines.worker.codec import Worker
-from baselines.worker.contender import read_contender
+from baselines.worker.codec import Worker, read_contender
 from benchmark.codec import CodecInfo, Setting
 from benchmark.errors import BadOption, Unavailable, UsageError
 from benchmark.facts import facts_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from baselines.commands import worker
-from baselines.worker.contender import read_contender
+from baselines.worker.codec import read_contender
 from benchmark.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,11 +12,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 from baselines.compressai import codec as zoo
-from baselines.neural.architecture import imported, load_architecture
+from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC
 from baselines.neural.card import Card
 from benchmark.codec import Codec
+from benchmark.registry import imported
 from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
 from faults.fuzzing.target import MEND, Target

@@ -20,7 +20,7 @@ from time import process_time
 import polars as pl
 import pytest
 
-from baselines.neural.training.photograph_files import photograph_paths
+from baselines.neural.training.photographs import photograph_paths
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import UsageError
 from faults.fuzzing.target import peak_bytes

@@ -117,7 +117,7 @@ def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data,
     else:
         page.locator("#viewer-close").click()
     page.wait_for_url(before)
-    assert not page.locator("#viewer").is_visible()
+    page.locator("#viewer").wait_for(state="hidden")
     page.wait_for_selector("#chart .point:focus")
 
 
@@ -127,7 +127,7 @@ def test_forward_opens_again_and_back_from_a_link_stays_on_the_page(follow, file
     now = opened(page)
     page.go_back()
     page.wait_for_url(file.as_uri())
-    assert not page.locator("#viewer").is_visible()
+    page.locator("#viewer").wait_for(state="hidden")
     page.go_forward()
     assert opened(page) == now
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.compressai.weights import importable
+from baselines.compressai.codec import importable
 from benchmark.spec import CodecSpec, parse_codec
 
 CHANNELS = {True: (8,), False: (8, 12)}  # by "is one of Cheng's": narrow, so that tests are quick

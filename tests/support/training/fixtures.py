@@ -19,8 +19,12 @@ from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.how import How
-from baselines.neural.training.photograph_files import photograph_paths
-from baselines.neural.training.photographs import Photographs, open_photographs, pack
+from baselines.neural.training.photographs import (
+    Photographs,
+    open_photographs,
+    pack,
+    photograph_paths,
+)
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
 from baselines.neural.training.run import Run, entries
 from baselines.neural.training.trainer import Learner, go, train

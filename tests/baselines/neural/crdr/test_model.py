@@ -130,7 +130,7 @@ def test_rounding_lets_the_gradient_of_the_picture_through(images):
 
 def test_the_trained_picture_is_the_decoded_one(tiny, images):
     latents = tiny.analyse(images, 1.0)
-    hyper = tiny.round_hyper(tiny.hyper_analyse(latents))
+    hyper = tiny.prior.rounded(tiny.hyper_analyse(latents))
     slices = latents.split(TINY.slices, dim=1)
     decoded = tiny.context(
         *tiny.hyper_synthesis(hyper), lambda i, mean, _scale: (slices[i] - mean).round() + mean
@@ -146,7 +146,7 @@ def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
         with torch.autocast("cpu", torch.bfloat16):
             mixed = tiny(images, Controls(1.0), noisy=False)
             latents = tiny.analyse(images, 1.0).float()
-            hyper = tiny.round_hyper(tiny.hyper_analyse(latents).float())
+            hyper = tiny.prior.rounded(tiny.hyper_analyse(latents).float())
         z_bits = tiny.prior.bits(hyper).sum((1, 2, 3))
     assert mixed.y_bits.dtype == mixed.z_bits.dtype == torch.float32
     torch.testing.assert_close(mixed.z_bits, z_bits, rtol=1e-6, atol=0)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.field import _network
 from baselines.neural.card import load_card
 from baselines.neural.diffusion.base_codec import BaseCodec, placed
-from baselines.neural.diffusion.codec import _network
 from baselines.neural.diffusion.model import OVERHEAD, RATE
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable

@@ -4,16 +4,16 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.entropy.integer.convolution import (
-    BoundExceeded,
-    IntegerConvolution,
-    IntegerSequence,
-    prove,
-)
 from baselines.neural.entropy.integer.grid import (
     ACTIVATION_LIMIT,
     WeightLimit,
     integer_weights,
+)
+from baselines.neural.entropy.integer.integer_path import (
+    BoundExceeded,
+    IntegerConvolution,
+    IntegerSequence,
+    prove,
 )
 from support.networks.integer_network import extreme
 

@@ -109,7 +109,7 @@ def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
 
     with torch.no_grad():
         for value in values:
-            rounded = model.round_hyper(model.hyper_analyse(value))
+            rounded = model.prior.rounded(model.hyper_analyse(value))
             see("z", rounded)
             see("hyper.scale.0", model.hyper_synthesis.scale[:2](rounded))
             see("hyper.mean.1", model.hyper_synthesis.mean[:4](rounded))

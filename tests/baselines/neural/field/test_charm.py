@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from baselines.compressai.weights import importable
+from baselines.compressai.codec import importable
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.blocks.layers import GDN
 from baselines.neural.costs import costs

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from baselines.compressai.weights import importable
+from baselines.compressai.codec import importable
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.costs import costs
 from baselines.neural.field.elic import CheckerboardConvolution, ElicNetwork

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from baselines.neural.pqmim.coder import ExactTransformer, exponentials
-from baselines.neural.pqmim.transformer import MaskedTransformer, stages_of
+from baselines.neural.pqmim.model import MaskedTransformer, stages_of
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.processes import ran
 

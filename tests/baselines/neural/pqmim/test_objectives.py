@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from baselines.neural.pqmim import objective as objectives
+from baselines.neural.pqmim.model import stages_of
 from baselines.neural.pqmim.objective import Transformer, perplexities
-from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.objective import Batch
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.networks.tiny_checkpoint import noise

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from baselines.neural.pqmim.transformer import (
+from baselines.neural.pqmim.model import (
     Layer,
     MaskedTransformer,
     RootMeanSquareNorm,

@@ -13,8 +13,7 @@ import polars as pl
 import pytest
 import torch
 
-from baselines.commands.reports import log_of, losses, sentence
-from baselines.commands.training import device_here
+from baselines.commands.training import device_here, log_of, losses, sentence
 from baselines.neural.card import load_card, save_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.network_codec import BUNDLED

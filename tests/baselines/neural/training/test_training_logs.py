@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from baselines.commands.reports import log_of
+from baselines.commands.training import log_of
 from benchmark.errors import UsageError
 from support.training.fixtures import of_journal, recipe_of, train_toy
 

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.training.device_crops import DeviceCrops, reflected
-from baselines.neural.training.photographs import Drawing, draw_crops
+from baselines.neural.training.photographs import (
+    DeviceCrops,
+    Drawing,
+    draw_crops,
+    reflected,
+)
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import CPU, photographs
 

@@ -12,14 +12,16 @@ import torch
 from PIL import Image
 
 from baselines.commands.training import opened
-from baselines.neural.training import photograph_files, photographs
+from baselines.neural.training import photographs
 from baselines.neural.training.how import How
-from baselines.neural.training.photograph_files import photograph_paths, read_photograph, sides_of
 from baselines.neural.training.photographs import (
     CropStream,
     Drawing,
     draw_crops,
     held_out,
+    photograph_paths,
+    read_photograph,
+    sides_of,
     validation_pictures,
 )
 from benchmark.errors import UsageError
@@ -201,8 +203,8 @@ def test_the_sides_of_very_many_photographs_take_little_memory(monkeypatch):
     """Beside their paths 350 MB for a million: a process looks at them by itself."""
     count = 20_000
     paths = [f"/photographs/train_{number % 10}/{number:016x}.jpg" for number in range(count)]
-    monkeypatch.setattr(photograph_files, "_read_sides", lambda path: (500, len(path)))
-    monkeypatch.setattr(photograph_files, "HEADERS_AT_ONCE", 100)
+    monkeypatch.setattr(photographs, "_read_sides", lambda path: (500, len(path)))
+    monkeypatch.setattr(photographs, "HEADERS_AT_ONCE", 100)
     tracemalloc.start()
     sides = sides_of(paths)
     peak = tracemalloc.get_traced_memory()[1]
