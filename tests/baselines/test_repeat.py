@@ -13,9 +13,8 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (24, 40, 3), np.uint8)
 
 @pytest.mark.parametrize("times", [1, 2, 4])
 def test_the_stream_is_the_last_of_so_many(times):
-    setting, jpeg = Setting("quality", 30), load_codec(parse_codec("jpeg"))
+    setting, jpeg, pixels = Setting("quality", 30), load_codec(parse_codec("jpeg")), PIXELS
     repeat = load_codec(parse_codec(f"repeat:base=jpeg:times={times}"))
-    pixels = PIXELS
     for _ in range(times):
         stream = jpeg.encode(pixels, setting)
         pixels = jpeg.decode(stream)
@@ -47,10 +46,10 @@ def test_pictures_of_others_cannot_be_coded_again(tmp_path):
 
 def test_it_has_the_colour_of_its_base_a_name_of_its_own_and_runs_no_code_of_stored_rows():
     avif, twice = (facts_of(parse_codec(of)) for of in ("avif", "repeat:base=avif"))
-    assert twice.title == "AVIF speed 4, coded 2 times"
-    assert (twice.family, twice.colour) == ("avif", avif.colour)
+    looks = twice.title, twice.family, twice.colour
+    assert looks == ("AVIF speed 4, coded 2 times", "avif", avif.colour)
     assert twice.typical[0].seconds[0][1] == 2 * avif.typical[0].seconds[0][1]
-    bases = facts_of(parse_codec("repeat:base=jpeg\\:optimize=1:times=5"))
-    assert bases.title == "JPEG (optimised), coded 5 times"
-    assert names_code(parse_codec("repeat:base=mine.py\\:Mine"))
-    assert not names_code(parse_codec("repeat:base=avif"))
+    options = parse_codec("repeat:base=jpeg\\:optimize=1:times=5")
+    assert facts_of(options).title == "JPEG (optimised), coded 5 times"
+    bases = "mine.py\\:Mine", "avif"
+    assert [names_code(parse_codec(f"repeat:base={of}")) for of in bases] == [True, False]
