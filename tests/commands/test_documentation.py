@@ -231,10 +231,10 @@ def reason(command):
     return next((why for what, why in CANNOT.items() if re.search(what, command)), "")
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """A fresh copy with the files that the documents speak of."""
-    made = Session(tmp_path_factory.mktemp("home"))
+@pytest.fixture
+def session(tmp_path):
+    """A fresh copy for each page, with the files that the documents speak of."""
+    made = Session(tmp_path)
     here = made.folder
     shutil.copytree(here / "photos", here / "path" / "to" / "photos")
     shutil.copytree(here / "photos", here / "path" / "to" / "holiday")
