@@ -1,5 +1,5 @@
 """Codecs that run in their authors' environment: another Python, other libraries, another machine.
 
 `rdrbench_worker.py` is copied beside the authors' model and served from there; a contender file
-(`contender.py`) says how it is started; `codec.py` is the codec that the harness measures.
+says how it is started; `codec.py` reads it, and is the codec that the harness measures.
 """

@@ -35,7 +35,6 @@ from benchmark.system.text import by_key, number_in
 Kind = Literal["ratio", "difference"]
 StoredRow = Mapping[str, Any]
 MOST_BIAS = 0.02  # of the bytes, that the pairs' mean difference in the metric may be worth
-FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
 
 
 MATCHED = opt(

@@ -18,7 +18,6 @@ from polars import col
 
 from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import Setting
-from benchmark.compare.match import FARTHEST
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused, UnknownName, UsageError
 from benchmark.facts import facts_of
@@ -41,6 +40,7 @@ from benchmark.system.text import by_key, counted, utf8
 
 FAILED = "they failed when they were measured; `bench report` has the reasons"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
+FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
 LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
 
 Row = Mapping[str, Any]
