@@ -6,6 +6,7 @@ other than its files.
 """
 
 import hashlib
+import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -170,5 +171,6 @@ def _values(content: Content, key: ImageKey, rate: float) -> str:
         if metric.column in content.leads and not metric.of_sets:
             value = point.image_values[metric.column][at]
             unit = " dB" if "dB" in metric.label else ""
-            values.append(f"{short_name(metric)} {value:.{decimals(metric.label)}f}{unit}")
+            if not math.isnan(value):
+                values.append(f"{short_name(metric)} {value:.{decimals(metric.label)}f}{unit}")
     return ", ".join(values)

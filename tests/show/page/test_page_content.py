@@ -9,6 +9,7 @@ import subprocess
 import sys
 from base64 import b64decode
 from html import unescape
+from types import SimpleNamespace
 from typing import get_args
 from urllib.parse import unquote
 
@@ -24,6 +25,7 @@ from benchmark.compare.pictures import off_rate
 from benchmark.errors import StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import How
+from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
 from benchmark.show.figures.style import SPARE_COLOURS, SPARE_MARKERS, families
@@ -36,6 +38,7 @@ from benchmark.show.page.content import (
     marker_path,
     on_dark,
 )
+from benchmark.show.page.document import _values
 from support.page.results import (
     HOSTILE,
     IMAGES,
@@ -47,7 +50,7 @@ from support.page.results import (
     pixels_of,
     run,
 )
-from support.rows.measured import row
+from support.rows.measured import row, table
 
 
 @pytest.fixture
@@ -106,6 +109,16 @@ def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
         for name in (one["decoded_sha256"], one["image_sha256"]):
             pixels = pixels_of(page.parent / "pictures" / f"{name}.webp")
             assert hashlib.sha256(pixels.tobytes()).hexdigest() == name
+
+
+def test_below_a_crop_stand_the_values_that_its_image_has():
+    summary = summarise(table([row("jpeg", 5, "a", psnr_db=31.5, lpips_alex=None)]))
+    metrics = [Metric.named(name) for name in ("psnr", "lpips")]
+    columns = [metric.column for metric in metrics]
+    content = SimpleNamespace(summary=summary, metrics=metrics, leads=columns)
+    (point,) = summary.points
+    key = point.label, str(point.setting), int(point.image_ids[0])
+    assert _values(content, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
 
 
 def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
