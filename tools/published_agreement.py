@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.answer import Column
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import LEAST_POINTS
-from benchmark.compare.system_curve import SystemCurve, measured_curves, of_label
+from benchmark.compare.system_curve import SystemCurve, measured_curves, of_variant
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -26,9 +26,9 @@ from benchmark.published.curves import published_curves
 from benchmark.published.points import PublishedPoint
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS, METRICS
+from benchmark.rows.edition import CATALOGUE
 from benchmark.rows.stored import datasets_with_results, read_results
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import SYSTEMS
 from benchmark.show.table import Table, plain
 from benchmark.spec import parse_codec
 
@@ -140,14 +140,16 @@ def agreements(
     """
     result: list[Agreement | NotCompared] = []
     agreed: dict[tuple[str, str], set[str]] = {}  # metrics, by codec and published curve
-    systems = [s for s in SYSTEMS if s.measured in summary.labels and s.published and not s.budget]
+    there = {edition.spec for edition in summary.editions}
+    known_here = (edition for edition in CATALOGUE if edition.spec in there)
+    own = [of for of in known_here if of.facts.published and not of.facts.budget]
     for metric in sorted(metrics, key=lambda metric: metric.column != "psnr_db"):
         published = published_curves(points, dataset, metric)
         measured = measured_curves(summary, metric)
-        for system, curve in product(systems, published):
-            if curve.system.published[0] == system.published[0]:
-                label, mine = system.label, of_label(measured, system.label)
-                known = agreed.setdefault((label, curve.system.name), set())
+        for edition, curve in product(own, published):
+            if curve.edition.facts.published[0] == edition.facts.published[0]:
+                label, mine = edition.label, of_variant(measured, edition.spec)
+                known = agreed.setdefault((label, curve.title), set())
                 result.append(_compare(summary, label, mine, metric, curve, known))
                 if getattr(result[-1], "verdict", "") == "agrees":
                     known.add(metric.column)
@@ -176,7 +178,7 @@ def _compare(
         "no complete point is measured": mine is None,
         "ours are over other images": mine and mine.points[0].images != curve.points[0].images,
     }
-    key = label, curve.system.name, metric.column
+    key = label, curve.title, metric.column
     why = next((why for why, applies in refusals.items() if applies), "")
     if mine is None or why:
         return NotCompared(*key, why)

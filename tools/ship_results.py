@@ -20,9 +20,10 @@ from typing import Any
 
 import polars as pl
 
+from benchmark.rows.edition import label_of
 from benchmark.rows.reduce import Reductions
 from benchmark.rows.store import Store
-from benchmark.rows.systems import label_of
+from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_file
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -32,7 +33,7 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
     """Write the shard and the run records; exits where a codec has no rows."""
     measured = Store(source / dataset).table()
     labels = [
-        {codec, label_of(codec, variant)}
+        {codec, label_of(CodecSpec.of(codec, variant))}
         for codec, variant in measured.select("codec", "variant").rows()
     ]
     for codec in codecs:

@@ -11,7 +11,7 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import CorruptStream, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import flat
-from benchmark.spec import load_codec, parse_codec
+from benchmark.spec import CodecSpec, load_codec, parse_codec
 from benchmark.system.settings import isolated, use_device, use_weights_folder
 
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ def decoded(
     from benchmark.measure.cells import Failed
     from benchmark.measure.decode_again import reconstruct_all
     from benchmark.rows.codecs import NamedCodecs
+    from benchmark.rows.edition import label_of
     from benchmark.rows.packs.contents import dataset_contents, packs_beside
-    from benchmark.rows.systems import label_of
     from benchmark.show.report.exported_pictures import choose_pictures
 
     use_weights_folder(None if weights_dir is None else Path(weights_dir))
@@ -157,7 +157,7 @@ def decoded(
         raise Unavailable(f"{codec} of {image} cannot be decoded: {whys}")
     if len(rows) > 1:
         known = ", ".join(
-            f"{label_of(row['codec'], row['variant'])} "
+            f"{label_of(CodecSpec.of_row(row))} "
             f"{Setting(row['setting_name'], row['setting_value'])}"
             for row in rows
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,13 +15,14 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
 from benchmark.rows import comparable
+from benchmark.rows.edition import Edition, labels, titles
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import Source, stored_dataset
-from benchmark.rows.systems import distinct_labels, short_names
 from benchmark.rows.variants import Anchor, divided
 from benchmark.rows.versions import BUNDLED, OK
+from benchmark.spec import CodecSpec
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
@@ -82,7 +84,7 @@ def load(
         has the protocol ids that `summary` expects, and ``attrs["folder"]`` is where the rows are
         stored.
     """
-    chosen = Anchor(anchor)
+    chosen: Anchor | None = None  # of rows that were read, the one that was named
     if isinstance(source, str | Path):
         folder = Path(source)
         _require_rows(folder)
@@ -95,10 +97,12 @@ def load(
     table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)
     names = table.columns if details else [*FIRST, *_metrics(table), *LAST]
     frame = _frame(table.select(names))
-    labels = _labels(table)
-    shown = short_names(list(dict.fromkeys(labels)))
-    frame["codec"] = pd.Series(labels, dtype="str")
-    frame.insert(names.index("codec") + 1, LABEL, [shown[label] for label in labels])
+    specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
+    labelled = labels(dict.fromkeys(specs))
+    editions = {spec: replace(Edition.of(spec), label=label) for spec, label in labelled.items()}
+    shown = titles(editions.values())
+    frame["codec"] = pd.Series([labelled[spec] for spec in specs], dtype="str")
+    frame.insert(names.index("codec") + 1, LABEL, [shown[editions[spec]] for spec in specs])
     columns = [column for column in columns_of(table.columns) if column.name in frame]
     meanings = {column.name: column.meaning for column in columns}
     frame.attrs = {
@@ -106,8 +110,8 @@ def load(
         "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
-        "anchor": chosen.label,
-        "codecs": dict(zip(labels, table["codec"], strict=True)),
+        "anchor": chosen.label if chosen else anchor,
+        "codecs": {label: spec.name for spec, label in labelled.items()},
     }
     return frame
 
@@ -133,9 +137,9 @@ def missing(source: Rows) -> pd.DataFrame:
 
 def _labels(table: pl.DataFrame) -> list[str]:
     """Return for each row its codec with options, as the commands name it."""
-    pairs = table.select("codec", "variant").rows()
-    labels = distinct_labels(sorted(set(pairs)))
-    return [labels[pair] for pair in pairs]
+    specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
+    labelled = labels(dict.fromkeys(specs))
+    return [labelled[spec] for spec in specs]
 
 
 def source_of(rows: Rows) -> Source:

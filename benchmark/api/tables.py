@@ -33,7 +33,7 @@ from benchmark.option import (
 from benchmark.registry import metric_named
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source
-from benchmark.rows.systems import find_label
+from benchmark.rows.variants import the_one_named
 from benchmark.show.bd_rates import bd_columns, bd_records
 from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_panel
@@ -176,11 +176,12 @@ def _bd_rate(
         source, "all", (name,), anchor=anchor, common=common, allow_few=allow_few
     )
     result, compared = stored.summary, Metric.named(name)
-    label = find_label(anchor, result.labels)
+    spec = the_one_named(anchor, [edition.spec for edition in result.editions])
     if not result.values_of(compared.column):
         why = remedies([name], result.why_without(compared.column), result.again)
         raise UsageError(f"no row has {compared.label}: {why}")
-    deltas = compare(result, compared, label, up_to_bpp, any_overlap)
+    reference = next(edition for edition in result.editions if edition.spec == spec)
+    deltas = compare(result, compared, reference, up_to_bpp, any_overlap)
     columns = bd_columns([compared], up_to_bpp)
     return Answer(bd_records(deltas, up_to_bpp), columns, facts=stored.facts)
 
@@ -238,13 +239,13 @@ def plot(
     )  # fmt: skip
     result = stored.summary
     with drawn_as(look):
-        look.check(result.labels)
+        look.check(result.editions)
         every = renamed([measured_curves(result, shown)])
-        panels = choose(every, stored.anchor.label).of(every)
+        panels = choose(every, stored.anchor.spec).of(every)
         if not panels:
             why = remedies([name], result.why_without(shown.column), result.again)
             raise UsageError(f"no point of {shown.label} can be drawn: {why}")
-        styled = styles(result.labels)
+        styled = styles(result.editions)
         if ax is not None:
             draw_panel(ax, panels[0], styled)
             for text in ax.legend(fontsize="x-small", frameon=False).get_texts():

@@ -66,7 +66,7 @@ def changes(pair: VariantPair, name: str) -> Change:
         return replace(empty, nothing=f"{metric.label} gives no influence of an image")
     points = []
     for side, whose in zip(sides, SIDES, strict=True):
-        points.append(curves(side, metric).get(side.points[0].label, []))
+        points.append(curves(side, metric).get(side.points[0].edition, []))
         if not points[-1]:
             return replace(empty, nothing=f"{whose}: {why_no_curve(side, metric)}")
     result = _with_level(empty, metric, points[0])

@@ -13,12 +13,12 @@ from benchmark.errors import BenchError, UnknownName
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.reduce import with_distribution_metrics
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.stored import rows_of, settings_of, specs_in
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import label_of
 from benchmark.rows.versions import IMAGE, OK
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
@@ -134,7 +134,7 @@ def _variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
 
 
 def _label(spec: CodecSpec) -> str:
-    return label_of(spec.name, spec.variant)
+    return label_of(spec)
 
 
 def _labels(variants: Mapping[str, CodecSpec]) -> str:

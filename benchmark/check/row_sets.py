@@ -21,10 +21,10 @@ from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.registry import is_brought, means_folder
 from benchmark.rows.comparable import newest
+from benchmark.rows.edition import label_of
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.rows.stored import name_of_folder, of_part, rows_of_codecs, specs_in
-from benchmark.rows.systems import label_of
 from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -76,7 +76,7 @@ def list_baselines(results: Path) -> list[dict[str, Any]]:
         stores = {path.parent.name: path.parent for path in sorted(folder.glob("*/per_image"))}
         tables = {dataset: Store(of).table() for dataset, of in stores.items()}
         specs = (spec for table in tables.values() for spec in specs_in(table))
-        codecs = sorted({label_of(spec.name, spec.variant) for spec in specs})
+        codecs = sorted({label_of(spec) for spec in specs})
         rows = {dataset: table.height for dataset, table in tables.items()}
         records.append({"name": folder.name, "rows": rows, "codecs": codecs})
     return records

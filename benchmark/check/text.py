@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from benchmark.answer import NOTHING, Answer, Column
-from benchmark.rows.systems import short_version
+from benchmark.rows.edition import short_version
 from benchmark.show.sections import markdown, section
 from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed

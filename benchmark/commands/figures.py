@@ -128,7 +128,7 @@ def new(
         raise UsageError(f"{path} is there: name another file, or remove it")
     (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
     kept = choose(result.panels, result.anchor).kept.values()
-    codecs = {c.system.label: c.system.name for c in kept if c.measured}
+    codecs = {c.edition.label: c.title for c in kept if c.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(
         dataset=result.dataset,

@@ -19,8 +19,8 @@ from benchmark.errors import BadOption, BenchError, Reason, Unavailable, Unknown
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
 from benchmark.option import ARGUMENT, opt, some
+from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import shipped_packs, with_variant
-from benchmark.rows.systems import short_version
 from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
 from benchmark.system.digest import cache_folder
 from benchmark.system.text import counted

@@ -18,9 +18,9 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix
 from benchmark.metrics.metric import Metric, absence, by_kind, labelled, overview_columns
 from benchmark.registry import METRICS, USUAL_METRICS, metric_named, scored_by_image
+from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
-from benchmark.rows.systems import short_version
 from benchmark.system.text import by_key, counted, listed
 
 FEW_METRICS = 3  # that were asked for: all of them are shown
@@ -230,8 +230,7 @@ def _summarised(
     from benchmark.compare.anchor import with_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.reduce import summarise_with_distributions
-    from benchmark.rows.systems import label_of
-    from benchmark.rows.variants import others_of, pairs_of, with_bundled
+    from benchmark.rows.variants import others_of, specs_of, with_bundled
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
@@ -240,9 +239,9 @@ def _summarised(
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
     named = () if outcome.metrics in unnamed else metrics
-    ranking = rank_by_bd_rate(summary, metrics, anchor.label, named=named)
-    asked = {label_of(*pair) for pair in pairs_of(outcome.rows)}
-    points = tuple(point for point in summary.points if point.label in asked)
+    ranking = rank_by_bd_rate(summary, metrics, summary.edition_of(anchor.spec), named=named)
+    asked = specs_of(outcome.rows)
+    points = tuple(point for point in summary.points if point.edition.spec in asked)
     ranking = ranking._replace(why=anchor.why)
     return replace(summary, points=points), summary, ranking
 

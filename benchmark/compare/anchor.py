@@ -14,14 +14,15 @@ import polars as pl
 from benchmark.compare.curves import LEAST_POINTS, Curve, Delta, bd_rate, mean_curve
 from benchmark.compare.experiment import Experiment
 from benchmark.errors import UnknownName, UsageError
-from benchmark.facts import reference_codecs
+from benchmark.facts import facts_of, reference_codecs
 from benchmark.metrics.metric import Metric, protocols
+from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Summary, curves
-from benchmark.rows.systems import System, family, find_label, is_users, kind, label_of
-from benchmark.rows.variants import Anchor, are_of, pairs_of
+from benchmark.rows.variants import NO_ANCHOR, Anchor, are_of, is_meant, specs_of, the_one_named
 from benchmark.rows.versions import OK
+from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 BEST = "the best conventional codec with a curve on these images"
@@ -67,11 +68,10 @@ def with_anchor(
     and `UsageError` for one with too few settings; instead: the rule's is taken then, and says why.
     """
     if named:
-        own, more = _labels(rows), _labels(others)
         try:
-            label = find_label(named, [*own] if named in own else [*(own | more)])
-            both = _added(rows, others, label)
-            _require_curve(both.filter(are_of([(more | own)[label]])), label)
+            spec = the_one_named(named, specs_of(rows) | specs_of(others))
+            both = _added(rows, others, spec)
+            _require_curve(both.filter(are_of([spec])), label_of(spec))
         except UsageError as error:
             if not instead:
                 raise
@@ -79,14 +79,14 @@ def with_anchor(
             lacks = "no" if isinstance(error, UnknownName) else "no curve of"
             why = f"{lacks} {named} here{anchor.why and ': '}{anchor.why}"
             return both, anchor._replace(why=why, refused=error)
-        return both, Anchor(label)
+        return both, Anchor(spec)
     anchor = anchor_among(summarise(rows, protocols(["psnr"])))
     if not anchor.why or not others.height:
         return rows, anchor
-    standard = [pair for pair in pairs_of(others) if _is_standard(label_of(*pair))]
+    standard = [spec for spec in specs_of(others) if facts_of(spec).kind == "standard"]
     every = pl.concat([rows, others.filter(are_of(standard))])
     anchor = anchor_among(summarise(every, protocols(["psnr"])))
-    return _added(rows, others, anchor.label), anchor
+    return _added(rows, others, anchor.spec), anchor
 
 
 def require_named(anchors: Iterable[Anchor]) -> None:
@@ -104,46 +104,50 @@ def anchor_among(summary: Summary) -> Anchor:
     """
     metric = Metric.named("psnr")
     known = curves(summary, metric) if metric.column in summary.protocols else {}
-    of = {label: mean_curve(points, metric) for label, points in known.items()}
-    whole = [label for label, curve in of.items() if len(curve.bpp) >= LEAST_POINTS]
-    standard = [label for label in whole if _is_standard(label)]
-    for label in standard:
-        if family(label) == reference_codecs()[-1]:
-            return Anchor(label)
+    of = {edition: mean_curve(points, metric) for edition, points in known.items()}
+    whole = [edition for edition, curve in of.items() if len(curve.bpp) >= LEAST_POINTS]
+    standard = [edition for edition in whole if edition.facts.kind == "standard"]
+    for edition in standard:
+        if edition.family == reference_codecs()[-1]:
+            return Anchor(edition.spec)
     if standard:
-        return Anchor(_best(standard, of), BEST)
-    rest = dict.fromkeys([*whole, *of, *summary.labels])
-    first = min(rest, key=lambda label: (label not in whole, is_users(label)), default="")
-    return Anchor(first, NO_CONVENTIONAL)
+        return Anchor(_best(standard, of).spec, BEST)
+    rest = dict.fromkeys([*whole, *of, *summary.editions])
+    if not rest:
+        return NO_ANCHOR._replace(why=NO_CONVENTIONAL)
+    first = min(rest, key=lambda edition: (edition not in whole, edition.is_users))
+    return Anchor(first.spec, NO_CONVENTIONAL)
 
 
-def headlined(labels: Iterable[str], anchor: str, named: Sequence[str] = ()) -> list[str]:
-    """Return the labels of which the headline of a comparison with an anchor names the best.
+def headlined(
+    editions: Iterable[Edition], anchor: Edition | None, named: Sequence[str] = ()
+) -> list[Edition]:
+    """Return the editions of which the headline of a comparison with an anchor names the best.
 
     Those of codecs that the user brought; else of the first codec that was named, of this project's
     own, or of the first of all.
 
-    >>> headlined(["jpeg", "mine.py:Mine", "vtm"], "vtm"), headlined(["ours", "jpeg"], "jpeg")
-    (['mine.py:Mine'], ['ours'])
+    >>> from benchmark.spec import parse_codec
+    >>> known = [Edition.of(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
+    >>> [edition.label for edition in headlined(known, known[2])]
+    ['ours:beta=0']
     """
-    others = [label for label in labels if label != anchor]
-    brought = [label for label in others if is_users(label)]
-    of_named = (
-        [label for label in others if label == name or label.startswith(f"{name}:")]
-        for name in named
-    )
-    own = [label for label in others if kind(System("", label)) == "own"]
+    others = [edition for edition in editions if edition != anchor]
+    brought = [edition for edition in others if edition.is_users]
+    of_named = ([edition for edition in others if is_meant(name, edition.spec)] for name in named)
+    own = [edition for edition in others if edition.facts.kind == "own"]
     return brought or next(filter(None, of_named), own) or others[:1]
 
 
-def _best(labels: Sequence[str], of: Mapping[str, Curve]) -> str:
-    """Return the label of the curve that needs fewest bits, by BD-rates against the first."""
+def _best(editions: Sequence[Edition], of: Mapping[Edition, Curve]) -> Edition:
+    """Return the edition whose curve needs fewest bits, by BD-rates against the first."""
+    first = editions[0]
 
-    def rate(label: str) -> float:
-        delta = bd_rate(of[labels[0]], of[label]) if label != labels[0] else Delta(0.0, 1.0)
+    def rate(edition: Edition) -> float:
+        delta = bd_rate(of[first], of[edition]) if edition != first else Delta(0.0, 1.0)
         return delta.value if delta.value is not None else math.inf
 
-    return min(labels, key=rate)
+    return min(editions, key=rate)
 
 
 def _require_curve(rows: pl.DataFrame, label: str) -> None:
@@ -155,16 +159,8 @@ def _require_curve(rows: pl.DataFrame, label: str) -> None:
         )
 
 
-def _is_standard(label: str) -> bool:
-    return kind(System("", label)) == "standard"
-
-
-def _labels(rows: pl.DataFrame) -> dict[str, tuple[str, str]]:
-    return {label_of(*pair): pair for pair in sorted(pairs_of(rows))}
-
-
-def _added(rows: pl.DataFrame, others: pl.DataFrame, label: str) -> pl.DataFrame:
-    """Return rows with those of others that have this label, unless there are some."""
-    if label in _labels(rows) or label not in (more := _labels(others)):
+def _added(rows: pl.DataFrame, others: pl.DataFrame, spec: CodecSpec | None) -> pl.DataFrame:
+    """Return rows with those of others that are of a codec variant, unless there are some."""
+    if spec is None or spec in specs_of(rows):
         return rows
-    return pl.concat([rows, others.filter(are_of([more[label]]))])
+    return pl.concat([rows, others.filter(are_of([spec]))])

@@ -18,8 +18,8 @@ from benchmark.compare.curves import Curve, Delta, Form, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
+from benchmark.rows.edition import Edition
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
-from benchmark.rows.systems import trained_on
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
 # Of these, the first if any codec has a curve in it, else that with the most curves; none that is
@@ -38,6 +38,7 @@ class Comparison(NamedTuple):
     quality: Delta = Delta()  # BD-metric of the mean curves, see `bd_metric`
     crossing: float | None = None  # the metric's value from which the other one needs fewer bits
     column: str = ""
+    edition: Edition | None = None
     label: str = ""
     anchor: str = ""
     rate_interval: Interval | None = None  # of `rate`, over images
@@ -69,11 +70,11 @@ def compared(
 def compare(
     summary: Summary,
     metric: Metric,
-    anchor: str,
+    anchor: Edition,
     up_to_bpp: float | None = None,
     any_overlap: bool = False,
 ) -> list[Comparison]:
-    """Compare every codec variant but the anchor's with the anchor, in order.
+    """Compare every edition but the anchor with the anchor, in order.
 
     up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
     any_overlap: as `curves.bd_rate` has it, for mean curves and images.
@@ -81,44 +82,45 @@ def compare(
     of = curves(summary, metric)
     intervals = rate_intervals(summary, metric, anchor, up_to_bpp)
     result = []
-    for label in summary.labels:
-        if label == anchor:
+    for edition in summary.editions:
+        if edition == anchor:
             continue
-        if anchor in of and label in of:
-            both = of[anchor], of[label]
+        if anchor in of and edition in of:
+            both = of[anchor], of[edition]
             first, second = (cut(rd.mean_curve(points, metric), up_to_bpp) for points in both)
             comparison = compared(first, second, metric, any_overlap)
             known = comparison.rate.value is not None
             comparison = comparison._replace(
-                rate_interval=intervals.get(label) if known else None,
+                rate_interval=intervals.get(edition) if known else None,
                 few=any(metric.few(p.means[metric.column].images) for side in both for p in side),
                 left_out=tuple(p for points in both for p in _left_out(points, metric, up_to_bpp)),
                 **_of_images(*both, metric, up_to_bpp, any_overlap),
             )
         else:
-            none = Delta(why=f"{'it' if anchor in of else anchor} has no complete point")
+            none = Delta(why=f"{'it' if anchor in of else anchor.label} has no complete point")
             comparison = Comparison(none, none)
-        result.append(comparison._replace(column=metric.column, label=label, anchor=anchor))
+        comparison = comparison._replace(label=edition.label, anchor=anchor.label)
+        result.append(comparison._replace(column=metric.column, edition=edition))
     return result
 
 
 def rate_intervals(
-    summary: Summary, metric: Metric, anchor: str, up_to_bpp: float | None = None
-) -> dict[str, Interval]:
+    summary: Summary, metric: Metric, anchor: Edition, up_to_bpp: float | None = None
+) -> dict[Edition, Interval]:
     """Return the intervals of codecs' BD-rates of mean curves against the anchor's, over images."""
     if not metric.by_image or summary.pooled:
         return {}
     left_out = {
-        label: over_images.resampled_curve(points, metric, over_images.set_and_left_out)
-        for label, points in curves(summary, metric).items()
+        edition: over_images.resampled_curve(points, metric, over_images.set_and_left_out)
+        for edition, points in curves(summary, metric).items()
         if points[0].means[metric.column].images > 1
     }
     of_anchor = left_out.pop(anchor, None)
     ends = {
-        label: over_images.bd_rate_interval(of_anchor, of, up_to_bpp)
-        for label, of in left_out.items()
+        edition: over_images.bd_rate_interval(of_anchor, of, up_to_bpp)
+        for edition, of in left_out.items()
     }
-    return {label: interval for label, interval in ends.items() if interval}
+    return {edition: interval for edition, interval in ends.items() if interval}
 
 
 def _of_images(
@@ -169,14 +171,16 @@ def _left_out(points: Sequence[Point], metric: Metric, up_to_bpp: float | None) 
 class Ranking(NamedTuple):
     """Codec variants, best first; those without a BD-rate in the first metric come last."""
 
-    anchor: str
+    anchor: Edition | None
     metrics: tuple[Metric, ...]  # a distortion, the held-out metric, `asked`, as far as measured
     # For each codec, JSON values only. `images` are the fewest of its points, of those that are
     # compared if any is; rates are of these, seconds means over the settings that were timed.
     records: tuple[dict[str, Any], ...]
-    comparisons: Mapping[tuple[str, str], Comparison] = {}  # by codec and column of a metric
+    editions: tuple[Edition, ...] = ()  # in their order
+    # By edition and column of a metric.
+    comparisons: Mapping[tuple[Edition, str], Comparison] = {}
     absent: tuple[tuple[Metric, str], ...] = ()  # metrics that some codec has no value of, and why
-    bundled: frozenset[str] = frozenset()  # as `Summary.bundled`
+    bundled: frozenset[Edition] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
     again: str = RESCORE  # as `Summary.again`
     images: tuple[int, ...] = ()  # that the means of `metrics` are over
@@ -184,25 +188,21 @@ class Ranking(NamedTuple):
     asked: tuple[Metric, ...] = ()  # those that are shown since they were named alone
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the codec variants, in order."""
-        return tuple(record["codec"] for record in self.records)
-
-    @property
     def ranked(self) -> bool:
         """True if any codec but the anchor has a BD-rate."""
         of = self.comparisons.items()
-        return any(each.rate.value is not None for (label, _), each in of if label != self.anchor)
+        rates = [each.rate.value for (edition, _), each in of if edition != self.anchor]
+        return any(rate is not None for rate in rates)
 
 
 def rank_by_bd_rate(
     summary: Summary,
     metrics: Iterable[Metric],
-    anchor: str,
+    anchor: Edition | None,
     comparisons: Iterable[Comparison] | None = None,
     named: Iterable[Metric] = (),
 ) -> Ranking:
-    """Rank the codec variants of a summary against an anchor, a label.
+    """Rank the codec variants of a summary against an anchor.
 
     comparisons: those that were made already, with their intervals; else BD-rates of mean curves
     are computed. named: metrics that were asked for, to show also where they rank nothing.
@@ -213,35 +213,37 @@ def rank_by_bd_rate(
     first = (*ranking, *more)
     known = {metric.column: curves(summary, metric) for metric in first}
     ranked = tuple(metric for metric in first if anchor in known[metric.column]) or first
-    beside = {(each.label, each.column): each for each in comparisons or ()}
+    beside = {(each.edition, each.column): each for each in comparisons or ()}
     for metric in ranked if comparisons is None else ():
         of = {
-            label: rd.mean_curve(points, metric) for label, points in known[metric.column].items()
+            edition: rd.mean_curve(points, metric)
+            for edition, points in known[metric.column].items()
         }
         if anchor in of:
-            rates = {name: bd_rate(of[anchor], of[name]) for name in of}
-            beside |= {(name, metric.column): Comparison(rate) for name, rate in rates.items()}
+            rates = {edition: bd_rate(of[anchor], of[edition]) for edition in of}
+            beside |= {(of, metric.column): Comparison(rate) for of, rate in rates.items()}
 
-    def comparison(label: str, column: str) -> Comparison:
-        if lacks := next((name for name in (anchor, label) if name not in known[column]), ""):
-            common = _common_images(summary, lacks, column)
-            how = f"; `bench report --common` compares the {common} that all have" if common else ""
-            why = f"{'it' if lacks == label else lacks} has no complete point{how}"
-            return Comparison(Delta(why=why))
+    def comparison(edition: Edition, column: str) -> Comparison:
+        for lacking in (anchor, edition):
+            if lacking not in known[column]:
+                common = _common_images(summary, lacking, column)
+                how = f"; `bench report --common` compares the {common} that all have"
+                name = "it" if lacking in (edition, None) else lacking.label
+                return Comparison(Delta(why=f"{name} has no complete point{how if common else ''}"))
         none = Comparison(Delta(why="no BD-rate was computed"))
-        return ITSELF if label == anchor else beside.get((label, column), none)
+        return ITSELF if edition == anchor else beside.get((edition, column), none)
 
     columns = [metric.column for metric in ranked]
-    of_codecs = {(c, name): comparison(c, name) for c in summary.labels for name in columns}
-    records = []
-    for label in summary.labels:
-        points = [point for point in summary.points if point.label == label]
-        whole = [point for of in known.values() for point in of.get(label, ())] or points
+    of_codecs = {(c, name): comparison(c, name) for c in summary.editions for name in columns}
+    rows: dict[Edition, dict[str, Any]] = {}
+    for edition in summary.editions:
+        points = summary.of(edition)
+        whole = [point for of in known.values() for point in of.get(edition, ())] or points
         bpp = [point.bpp for point in whole if point.bpp]
         record: dict[str, Any] = {
-            "codec": label,
-            "anchor": anchor,
-            "bd_rate_percent": {name: of_codecs[label, name].rate.value for name in columns},
+            "codec": edition.label,
+            "anchor": anchor.label if anchor else "",
+            "bd_rate_percent": {name: of_codecs[edition, name].rate.value for name in columns},
             "lowest_bpp": min(bpp, default=None),
             "highest_bpp": max(bpp, default=None),
         }
@@ -249,22 +251,24 @@ def rank_by_bd_rate(
             means = [p.means[name].value for p in points]
             timed = [value for value in means if value is not None]
             record[name] = fmean(timed) if timed else None
-        records.append({**record, "images": min(point.images for point in whole)})
+        rows[edition] = {**record, "images": min(point.images for point in whole)}
 
-    def order(record: Mapping[str, Any]) -> tuple[float, ...]:
-        rates = record["bd_rate_percent"].values()
+    def order(edition: Edition) -> tuple[float, ...]:
+        rates = rows[edition]["bd_rate_percent"].values()
         return tuple(math.inf if rate is None else rate for rate in rates)
 
-    measured = {point.label for point in summary.points if point.images}
+    best_first = sorted(rows, key=order)
+    measured = {point.edition for point in summary.points if point.images}
     absent = [
         (metric, summary.why_without(metric.column))
         for metric in dict.fromkeys((*first, *(m for m in metrics if m.column == INDEPENDENT)))
-        if {point.label for point in summary.points if point.has(metric.column)} < measured
+        if {point.edition for point in summary.points if point.has(metric.column)} < measured
     ]
     return Ranking(
         anchor,
         ranked,
-        tuple(sorted(records, key=order)),
+        tuple(rows[edition] for edition in best_first),
+        tuple(best_first),
         of_codecs,
         tuple(absent),
         summary.bundled,
@@ -274,11 +278,11 @@ def rank_by_bd_rate(
     )
 
 
-def _common_images(summary: Summary, label: str, column: str) -> int:
-    """Count the images that all points with a value have one of; 0 where `label` has none."""
+def _common_images(summary: Summary, edition: Edition | None, column: str) -> int:
+    """Count the images that all points with a value have one of; 0 where `edition` has none."""
     points = [point for point in summary.points if point.has(column)]
     known = (point.image_ids[~np.isnan(point.image_values[column])].tolist() for point in points)
-    has_one = any(point.label == label for point in points)
+    has_one = any(point.edition == edition for point in points)
     return len(set.intersection(*map(set, known))) if has_one else 0
 
 
@@ -290,7 +294,7 @@ def ranked_measures(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
     """
     counts = {m: len(curves(summary, m)) for m in metrics if summary.values_of(m.column)}
     known = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
-    trained = {column for label in summary.labels for column in trained_on(label)}
+    trained = {column for edition in summary.editions for column in edition.facts.trained_on}
     first, others = (
         [known[c] for c in (metric_named(name).column for name in names) if c in known]
         for names in (DISTORTION, HELD_OUT)

@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from benchmark.answer import Absent
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Edition, Point, Summary, why_not
-from benchmark.rows.systems import EFFORT, OWN, SIZE
-from benchmark.spec import NAME
+from benchmark.rows.edition import EFFORT, OWN, SIZE, Build, Edition
+from benchmark.rows.summary import Point, Summary, why_not
+from benchmark.spec import NAME, CodecSpec
 
 
 class Family(NamedTuple):
     """Points of variants of one build that have the same metrics, over the same images."""
 
-    points: dict[str, list[Point]]  # by label of the variant's edition, lowest rate first
+    points: dict[Edition, list[Point]]  # lowest rate first
     absent: tuple[Absent, ...]  # variants and settings that are not among them
 
     @property
@@ -29,8 +29,8 @@ class Family(NamedTuple):
     @property
     def described(self) -> str:
         """The labels of the variants, and their versions without details."""
-        versions = dict.fromkeys(of[0].edition.build_words for of in self.points.values())
-        return f"{', '.join(self.points)} ({' and '.join(versions)})"
+        versions = dict.fromkeys(edition.build_words for edition in self.points)
+        return f"{', '.join(of.label for of in self.points)} ({' and '.join(versions)})"
 
     def within(self, summary: Summary) -> Summary:
         """Return the summary with these points alone."""
@@ -50,14 +50,15 @@ def one_build(
     begins; empty to choose. Points that are not shown elsewhere may be part of it.
     """
     points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
-    complete: dict[tuple[str, int], dict[str, list[Point]]] = {}
+    complete: dict[Build, dict[CodecSpec, list[Point]]] = {}
     for point in points:  # those that are shown first
         of = point.edition.build
         if of[0].startswith(build) and _lacks(point, metrics, summary) is None:
-            alike = complete.setdefault(of, {}).setdefault(point.label, [])
-            if not alike or alike[0].edition is point.edition:
+            alike = complete.setdefault(of, {}).setdefault(point.edition.spec, [])
+            if not alike or alike[0].edition == point.edition:
                 alike.append(point)
-    chosen = max(complete.values(), key=_worth, default={})
+    best = max(complete.values(), key=_worth, default={})
+    chosen = {points[0].edition: points for points in best.values()}
     return Family(chosen, tuple(_left_out(points, chosen, metrics, summary)))
 
 
@@ -69,7 +70,7 @@ def is_default(edition: Edition) -> bool:
 def beta_of(edition: Edition) -> float | None:
     """Return the realism weight of our codec's variant; None for other codecs."""
     beta = edition.options.get("beta", "")
-    return float(beta) if edition.codec == OWN and beta else None
+    return float(beta) if edition.spec.name == OWN and beta else None
 
 
 def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
@@ -78,21 +79,21 @@ def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
     They are of its default checkpoint, or of the one with most betas.
     """
     best = _of_one_checkpoint(summary)
-    return one_build(summary, lambda it: it.codec == OWN and it.variant in best, metrics)
+    return one_build(summary, lambda edition: edition.spec in best, metrics)
 
 
-def _of_one_checkpoint(summary: Summary) -> set[str]:
+def _of_one_checkpoint(summary: Summary) -> set[CodecSpec]:
     """Return the variants of our codec with a beta and the same other options."""
-    by_rest: dict[frozenset[tuple[str, str]], set[str]] = {}
-    for edition in {point.label: point.edition for point in summary.points}.values():
+    by_rest: dict[frozenset[tuple[str, str]], set[CodecSpec]] = {}
+    for edition in summary.editions:
         if beta_of(edition) is not None:
             options = edition.options.items()
             rest = frozenset(pair for pair in options if pair[0] not in ("beta", NAME))
-            by_rest.setdefault(rest, set()).add(edition.variant)
+            by_rest.setdefault(rest, set()).add(edition.spec)
     return by_rest.get(frozenset()) or max(by_rest.values(), key=len, default=set())
 
 
-def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
+def _worth(variants: dict[CodecSpec, list[Point]]) -> tuple[int, bool, str]:
     """Return a sort key of builds: by variants, then rows measured here before bundled, by run."""
     editions = [points[0].edition for points in variants.values()]
     here = [edition for edition in editions if not edition.bundled]
@@ -106,11 +107,11 @@ def _lacks(point: Point, metrics: Sequence[Metric], summary: Summary) -> str | N
 
 def _left_out(
     points: Sequence[Point],
-    chosen: dict[str, list[Point]],
+    chosen: dict[Edition, list[Point]],
     metrics: Sequence[Metric],
     summary: Summary,
 ) -> list[Absent]:
-    of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
+    of_chosen = {edition.build: edition for edition in chosen}
     joined = " and ".join(of.build_words for of in of_chosen.values())
     settings: dict[tuple[str, str], list[str]] = {}
     for point in points:

@@ -19,7 +19,7 @@ from benchmark.compare import curves as rd
 from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, Summary
-from benchmark.spec import without_seed
+from benchmark.spec import SEED as DRAWING
 from benchmark.system.text import by_key
 
 CONFIDENCE = 0.95
@@ -194,11 +194,10 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
     one of them lacks.
     """
     groups = by_key(
-        ((point.edition.codec, without_seed(point.edition.variant), point.setting), point)
-        for point in summary.points
+        ((point.edition.spec.without([DRAWING]), point.setting), point) for point in summary.points
     )
     spreads: list[dict[str, Any]] = []
-    for (_, _, setting), points in groups.items():
+    for (_, setting), points in groups.items():
         first = min(points, key=lambda point: (len(point.label), point.label))
         if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
             continue

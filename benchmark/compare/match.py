@@ -24,11 +24,12 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, overview_columns, remedies
 from benchmark.option import AGAINST, CODEC, COMPARED, MANNER, opt
 from benchmark.registry import METRICS
+from benchmark.rows.edition import Edition, marked_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source, read_results
-from benchmark.rows.summary import TIMED, Edition, Point, Summary, caveats
-from benchmark.rows.systems import marked_bundled
-from benchmark.rows.variants import named_variants
+from benchmark.rows.summary import TIMED, Point, Summary, caveats
+from benchmark.rows.variants import named_specs
+from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key, number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
@@ -108,7 +109,7 @@ def match(
     texts = dict.fromkeys(f"{text}." for of in matched for text in of.caveats)
     return Answer(
         [{**of.record, "caveat": "; ".join(of.caveats)} for of in matched],
-        _columns(averaged, shown, stored.summary.bundled),
+        _columns(averaged, shown, {of.label for of in stored.summary.bundled}),
         " ".join((f"{subject}; ratios are of codec to against.", *texts)),
         absent,
         facts,
@@ -235,8 +236,8 @@ def matches(
             f"{by.label} is of a set of images, so streams cannot match in it: name a metric of "
             "single images"
         )
-    known = {(point.edition.codec, point.edition.variant) for point in summary.points}
-    asked_for = {asked: named_variants([asked], known) for asked in (codec, against)}
+    known = {edition.spec for edition in summary.editions}
+    asked_for = {asked: named_specs([asked], known) for asked in (codec, against)}
     summary = _of_variants(summary, set().union(*asked_for.values()))
     metrics = [Metric.named(name) for name in dict.fromkeys((*METRICS, *names))]
     metrics = [m for m in metrics if not m.of_sets and summary.values_of(m.column)]
@@ -244,9 +245,8 @@ def matches(
     for asked in (codec, against):
         own = _of_variants(summary, asked_for[asked])
         side = []
-        for label in own.labels:
-            points = [point for point in own.points if point.label == label]
-            side.append((streams_of(points, by, metrics), points[0].edition))
+        for edition in own.editions:
+            side.append((streams_of(own.of(edition), by, metrics), edition))
         if not any(len(streams.image) for streams, _ in side):
             why = remedies([name], again=summary.again)
             raise UsageError(f"{asked} has no finite {by.label} to match: {why}")
@@ -271,8 +271,8 @@ def matches(
     return compared
 
 
-def _of_variants(summary: Summary, pairs: Collection[tuple[str, str]]) -> Summary:
-    kept = (p for p in summary.points if (p.edition.codec, p.edition.variant) in pairs)
+def _of_variants(summary: Summary, specs: Collection[CodecSpec]) -> Summary:
+    kept = (point for point in summary.points if point.edition.spec in specs)
     return replace(summary, points=tuple(kept))
 
 

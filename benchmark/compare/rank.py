@@ -29,10 +29,10 @@ from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
+from benchmark.rows.edition import Edition, marked_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, own_caveats
-from benchmark.rows.systems import marked_bundled
 from benchmark.system.text import by_key, counted, listed, number_in
 
 RATE = "bpp"
@@ -121,7 +121,7 @@ def rank(
     firsts = " ".join(_first(at, ranked, shown[0], images) for at, ranked in ranks.items())
     return Answer(
         records,
-        _columns(shown, targets, stored.summary.bundled),
+        _columns(shown, targets, {of.label for of in stored.summary.bundled}),
         " ".join([f"{stored.subject}. {firsts}", BRACKETS, *own_caveats(stored.summary)]),
         [
             absent
@@ -258,10 +258,10 @@ def rank_at(
     of_points = _of_any_image if common and budget == "image" else curves
     points = {metric.column: of_points(summary, metric) for metric in (by, *metrics)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
-    of_codec: dict[str, _SetCurves | _ImageCurves] = {}
-    for label in points[by.column]:
-        own = {name: of[label] for name, of in points.items() if label in of}
-        of_codec[label] = at_target(target, by, own)
+    of_codec: dict[Edition, _SetCurves | _ImageCurves] = {}
+    for edition in points[by.column]:
+        own = {name: of[edition] for name, of in points.items() if edition in of}
+        of_codec[edition] = at_target(target, by, own)
     images = _compared([*of_codec.values()], common)
     every = [point for of in points[by.column].values() for point in of]
     known = [p.image_ids[~np.isnan(p.image_values[by.column])].tolist() for p in every]
@@ -273,8 +273,8 @@ def rank_at(
     sign = -1 if by_rate and by.better == "higher" else 1
     ranked: list[tuple[float, Ranked, Float64Array]] = []
     others: list[Ranked] = []
-    for label, edition in {point.label: point.edition for point in summary.points}.items():
-        curve, seconds = of_codec.get(label), dict[str, float | None]()
+    for edition in summary.editions:
+        curve, seconds = of_codec.get(edition), dict[str, float | None]()
         of, means = dict[str, Float64Array | None](), dict[str, Estimate]()
         short = sorted(curve.images & has_value - curve.reached) if curve else ()
         if curve and images and images <= curve.reached:
@@ -288,7 +288,7 @@ def rank_at(
         record: dict[str, Any] = {
             "at": str(target),
             "rank": None,
-            "codec": label,
+            "codec": edition.label,
             "bundled": edition.bundled,
             "images": len(images) if curve else 0,
             "images_reached": len(curve.reached & images) if curve else 0,
@@ -320,10 +320,10 @@ def _with_ends(
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _of_any_image(summary: Summary, metric: Metric) -> dict[str, list[Point]]:
-    """Return, by codec variant, the points with a value of any image."""
+def _of_any_image(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
+    """Return, by edition, the points with a value of any image."""
     known = (point for point in summary.points if point.bpp and point.has(metric.column))
-    return by_key((point.label, point) for point in known)
+    return by_key((point.edition, point) for point in known)
 
 
 def _compared(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
@@ -340,18 +340,22 @@ def _compared(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> se
     return {image for image, count in votes.items() if 2 * count > len(whole or reached)}
 
 
-def _none_shared(curves: "Mapping[str, _SetCurves | _ImageCurves]", target: Target) -> str:
+def _none_shared(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: Target) -> str:
     """Return the sentence on codecs that reach no image in common, and which to leave out."""
-    kept = sorted(curves, key=lambda label: -len(curves[label].reached))
-    while kept and not (shared := set.intersection(*(curves[label].reached for label in kept))):
+    kept = sorted(curves, key=lambda edition: -len(curves[edition].reached))
+    while kept and not (shared := set.intersection(*(curves[of].reached for of in kept))):
         kept.pop()
     if not kept:
         return f"no codec reaches {target} on any image: name another value"
-    out = (label for label in curves if label not in kept)
-    counts = (f"{name} ({len(curves[name].reached)} of {len(curves[name].images)})" for name in out)
+    counts = (
+        f"{edition.label} ({len(curve.reached)} of {len(curve.images)})"
+        for edition, curve in curves.items()
+        if edition not in kept
+    )
+    names = ",".join(edition.label for edition in kept)
     return (
         f"no image reaches {target} with all codecs; without {', '.join(counts)} "
-        f"{counted(len(shared), 'image does', 'images do')}: --codecs {','.join(kept)}"
+        f"{counted(len(shared), 'image does', 'images do')}: --codecs {names}"
     )
 
 

@@ -11,14 +11,13 @@ from benchmark.compare.builds import beta_of, betas
 from benchmark.compare.curves import interpolated
 from benchmark.compare.system_curve import INTERPOLATED, CurvePoint, SystemCurve, measured_curves
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, in_catalogue
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, kind, label_of
 
 MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation
 WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolated between
 # The first system of each method, whose style is that of all; in reverse order.
-METHODS = {system.method: system._replace(name=system.method)
-           for system in reversed(GROUPED_SYSTEMS)}  # fmt: skip
+METHODS = {edition.method: edition for edition in reversed(GROUPED)}  # the first of each method
 
 
 class SweepStep(NamedTuple):
@@ -32,14 +31,15 @@ class SweepStep(NamedTuple):
 class RealismSweep(NamedTuple):
     """A system at a rate, from its least realistic step to its most; a lone step is a point."""
 
-    curve: SystemCurve  # without points; its system has the method's name and style
+    curve: SystemCurve  # without points, of the first step, by the method's name
     steps: tuple[SweepStep, ...]
+    style: Edition  # whose style it has: of the method's first edition in the catalogue, if any
     left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
 
     @property
     def key(self) -> tuple[str, bool]:
         """Name of the method, and whether it was measured."""
-        return self.curve.system.name, self.curve.measured
+        return self.curve.title, self.curve.measured
 
 
 class PlotAtRate(NamedTuple):
@@ -64,18 +64,17 @@ def realism_sweeps(
     result = {own.key: own} if own else {}
     complete, curves = set(result), [*curves]
     distortion, realism = ([c for c in curves if c.metric == metric] for metric in metrics)
-    others = {(curve.system, curve.measured): curve for curve in realism}
+    others = {curve.edition: curve for curve in realism}
     for first in distortion:
-        system, second = first.system, others.get((first.system, first.measured))
-        method, choice = system.method, system.choice
-        if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
-            method, _, choice = system.name.removesuffix(")").partition(" (")
-        key = method, first.measured
-        step = _step(first, second, bpp, choice, metrics[1]) if second else None
+        edition, second = first.edition, others.get(first.edition)
+        key = edition.method, first.measured
+        step = _step(first, second, bpp, edition.choice, metrics[1]) if second else None
         if step is None or key in complete:
             continue
-        system = METHODS.get(method, system._replace(name=method))
-        sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
+        style = METHODS.get(edition.method, edition)
+        group = style.facts.group if edition.method in METHODS else first.group
+        curve = first._replace(title=edition.method, group=group, points=())
+        sweep = result.get(key, RealismSweep(curve, (), style))
         steps = sorted((*sweep.steps, step), key=lambda s: metrics[1].quality(s.realism.value))
         result[key] = sweep._replace(steps=tuple(steps))
     return sorted(result.values(), key=place_of)
@@ -85,7 +84,7 @@ def place_of(sweep: RealismSweep) -> tuple[int, bool]:
     """Return a sort key: own systems, those of the table in its order, others; measured first."""
     method, measured = sweep.key
     places = list(reversed(METHODS))
-    other = -1 if kind(sweep.curve.system) == "own" else len(places)
+    other = -1 if sweep.curve.edition.facts.kind == "own" else len(places)
     return places.index(method) if method in places else other, not measured
 
 
@@ -97,26 +96,27 @@ def measured_sweep(
         return None
     family = betas(summary, (distortion, realism))
     first, second = (
-        {curve.system.label: curve for curve in measured_curves(family.within(summary), metric)}
+        {curve.edition: curve for curve in measured_curves(family.within(summary), metric)}
         for metric in (distortion, realism)
     )
     steps, editions = [], []
     variants = (points[0].edition for points in family.points.values())
     for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
-        name, label = f"β={beta_of(edition) or 0:g}", edition.label
-        if step := _step(first[label], second[label], bpp, name, realism):
+        name = f"β={beta_of(edition) or 0:g}"
+        if step := _step(first[edition], second[edition], bpp, name, realism):
             steps.append(step)
             editions.append(edition)
     if not steps:
         return None
-    labels = {label_of(edition.codec, edition.variant) for edition in editions}
-    known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
-    method = next((system.method for system in known if system.label in labels), known[0].method)
+    known = [of for edition in editions if (of := in_catalogue(edition.spec))]
+    style = METHODS[
+        next((of.method for of in known if of.facts.group == OURS), CATALOGUE[0].method)
+    ]
     caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
     recorded = any(edition.recorded for edition in editions)
     edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
-    curve = SystemCurve(realism, METHODS[method], (), edition)
-    return RealismSweep(curve, tuple(steps), family.left_out)
+    curve = SystemCurve(realism, edition, style.method, (), group=style.facts.group)
+    return RealismSweep(curve, tuple(steps), style, family.left_out)
 
 
 def _step(
@@ -168,8 +168,8 @@ def records(plot: PlotAtRate) -> list[dict[str, Any]]:
     return [
         {
             "target_bpp": plot.bpp,
-            "system": sweep.curve.system.name,
-            "group": sweep.curve.system.group,
+            "system": sweep.curve.title,
+            "group": sweep.curve.group,
             "measured": sweep.curve.measured,
             "setting": step.setting,
             **columns("distortion", step.distortion),

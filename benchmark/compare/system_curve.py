@@ -1,16 +1,17 @@
 """Curves of systems in a metric, measured and published, with the origin of every point."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.compare.curves import Curve, curve_of, cut
 from benchmark.compare.interval import Interval, point_interval
+from benchmark.facts import Group
 from benchmark.metrics.metric import Metric
-from benchmark.registry import UNSTATED
-from benchmark.rows.summary import Edition, Summary, curves
-from benchmark.rows.systems import System, short_names, with_remark
+from benchmark.rows.edition import Edition, Origin, with_remark
+from benchmark.rows.summary import Summary, curves
+from benchmark.spec import CodecSpec
 
-NOT_MEASURED = {"published": "published", "file": "from file"}  # in names, by `SystemCurve.origin`
+NOT_MEASURED: Mapping[Origin, str] = {"published": "published", "file": "from file"}  # in names
 INTERPOLATED = "interpolated"  # `CurvePoint.how` of the end of a curve that is cut at a rate
 
 
@@ -33,44 +34,33 @@ class CurvePoint(NamedTuple):
 
 
 class SystemCurve(NamedTuple):
-    """Points of a system in a metric, lowest rate first."""
+    """Points of an edition in a metric, lowest rate first."""
 
     metric: Metric
-    system: System  # of the table, or made for a codec or published variant that it lacks
+    edition: Edition
+    title: str  # among the curves that it is made with
     points: tuple[CurvePoint, ...]
-    edition: Edition | None = None  # of the codec, where it was measured; None: published
     sampled: bool = False  # read off a plotted line: the points are not the author's
+    group: Group = ""  # in the paper's legends
+
+    @property
+    def spec(self) -> CodecSpec:
+        """The codec variant, which styles and anchors go by."""
+        return self.edition.spec
 
     @property
     def measured(self) -> bool:
         """True if the points were measured here or come from a pack."""
-        return self.edition is not None
-
-    @property
-    def origin(self) -> str:
-        """Source of its points: "here", "bundled", "published", or a "file" of the user's own."""
-        if self.edition is not None:
-            return "bundled" if self.edition.bundled else "here"
-        return "file" if self.protocol == UNSTATED else "published"
+        return self.edition.measured
 
     @property
     def name(self) -> str:
         """Name in legends, which says where points are from that were not measured; no caveats."""
-        return with_remark(self.system.name, NOT_MEASURED.get(self.origin, ""))
+        return with_remark(self.title, NOT_MEASURED.get(self.edition.origin, ""))
 
-    def called(self, name: str) -> "SystemCurve":
-        """Return the curve of a system that is called otherwise."""
-        return self._replace(system=self.system._replace(name=name))
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """Caveats of the measured codec."""
-        return self.edition.caveats if self.edition else ()
-
-    @property
-    def method(self) -> str:
-        """Name of the published system that the points are of."""
-        return self.system.published[0][0]
+    def called(self, title: str) -> "SystemCurve":
+        """Return the curve by another title."""
+        return self._replace(title=title)
 
     @property
     def protocol(self) -> str:
@@ -108,10 +98,10 @@ class SystemCurve(NamedTuple):
 Panel = Sequence[SystemCurve]  # on a pair of axes: of one metric, at least one
 
 
-def of_label(panel: Panel, label: str) -> SystemCurve | None:
-    """Return the curve of a label, a measured one before a published one."""
+def of_variant(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
+    """Return the curve of a codec variant, a measured one before a published one."""
     curves = sorted(panel, key=lambda curve: not curve.measured)
-    return next((curve for curve in curves if curve.system.label == label), None)
+    return next((curve for curve in curves if curve.spec == spec), None)
 
 
 def up_to(curves: Iterable[SystemCurve], bpp: float | None) -> list[SystemCurve]:
@@ -121,33 +111,23 @@ def up_to(curves: Iterable[SystemCurve], bpp: float | None) -> list[SystemCurve]
     return [cut_curve for curve in curves if (cut_curve := curve.up_to(bpp)).points]
 
 
-def names_in_figures(summary: Summary, marks: bool = True) -> dict[str, str]:
-    """Return the names of a summary's codecs in figures and tables, by label.
-
-    marks: whether those of bundled codecs beside others say so.
-    """
-    versions = {point.label: point.edition.version for point in summary.points}
-    return short_names(summary.labels, versions, summary.bundled if marks else ())
-
-
 def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve]:
     """Return the curve of every codec variant of a summary that has one."""
     if summary is None or metric.column not in summary.protocols:
         return []
-    names = names_in_figures(summary)
+    titles = summary.titles()
     rules = summary.protocols[metric.column], summary.protocols["coding"]
     result = []
-    for label, of_label in curves(summary, metric).items():
-        edition, points = of_label[0].edition, []
+    for edition, of_edition in curves(summary, metric).items():
+        points = []
         how = "recorded" if edition.recorded else "measured"
         origin = *rules, edition.short_version, "; ".join(edition.caveats)
-        for point in of_label:
+        for point in of_edition:
             mean = point.means[metric.column]
             if mean.value is not None and mean.bpp:
                 ends = point_interval(point, metric) if metric.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
                 points.append(CurvePoint(*start, *origin, interval=ends))
         if points:
-            system = System(names[label], label)
-            result.append(SystemCurve(metric, system, tuple(points), edition))
+            result.append(SystemCurve(metric, edition, titles[edition], tuple(points)))
     return result

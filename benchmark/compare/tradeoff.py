@@ -24,11 +24,12 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
 from benchmark.registry import METRICS, metric_named
+from benchmark.rows.edition import Edition, marked_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Mean, Point, Summary, own_caveats
-from benchmark.rows.systems import marked_bundled
-from benchmark.rows.variants import NO_ANCHOR, every_variant, named_variants
+from benchmark.rows.variants import NO_ANCHOR, every_variant, is_meant, named_specs
+from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
@@ -95,15 +96,15 @@ def tradeoff(
     points = [
         point
         for other in others
-        for label, curve in other.points.items()
-        if label not in mine.points
+        for edition, curve in other.points.items()
+        if edition.spec not in {of.spec for of in mine.points}
         for point in tradeoffs(curve, list(mine.points.values()), *metrics)
     ]
     if not points:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     families, summary = (mine, *others), stored.summary
-    curves = {label: of[0] for family in families for label, of in family.points.items()}
-    bundled = {label for label, point in curves.items() if point.edition.bundled}
+    curves = {edition.label: edition for family in families for edition in family.points}
+    bundled = {label for label, edition in curves.items() if edition.bundled}
     surface = f"{codec} is interpolated between {mine.described}."
     brackets = f"Brackets and certainty: {DRAWS} draws of images, both codecs' together."
     return Answer(
@@ -163,43 +164,43 @@ def _families(
     for no such codec, `UsageError` for no such build, or none with values of both metrics.
     """
     points = (*summary.points, *summary.replaced)
-    mine = _family(summary, codec, metrics, build)
-    named = {codec, *_labels(summary, codec)}
-    named_points = (point for point in points if named & {point.label, point.edition.codec})
-    builds = sorted({point.edition.fingerprint for point in named_points})
+    mine = _family(summary, _editions(summary, codec), metrics, build)
+    of_codec = (p.edition for p in points if is_meant(codec, p.edition.spec))
+    builds = sorted({edition.fingerprint for edition in of_codec})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
-    others = [_family(summary, label, metrics) for label in _labels(summary, against)]
-    for name, of_codec in ((codec, [mine]), (against, others)):
-        if not any(family.points for family in of_codec):
+    others = [_family(summary, {spec}, metrics) for spec in _editions(summary, against)]
+    for name, families in ((codec, [mine]), (against, others)):
+        if not any(family.points for family in families):
             asked = " and ".join(metric.label for metric in metrics)
-            reason, *more = (text for family in of_codec for text in family.left_out)
+            reason, *more = (text for family in families for text in family.left_out)
             reason += f" (and {counted(len(more), 'variant')} more)" if more else ""
-            labels = _labels(summary, name)
-            without = {m.column for m in metrics if not summary.values_of(m.column, labels)}
+            specs = _editions(summary, name)
+            asked_for = [of for of in summary.editions if of.spec in specs]
+            without = {m.column for m in metrics if not summary.values_of(m.column, asked_for)}
             lacking = [each for each in METRICS if metric_named(each).column in without]
             reason += f"; {remedies(lacking, again=summary.again)}" if lacking else ""
             raise UsageError(f"{name} has no points with {asked} to compare: {reason}")
     return mine, others
 
 
-def _family(summary: Summary, codec: str, metrics: Sequence[Metric], build: str = "") -> Family:
-    labels = _labels(summary, codec)
-    return one_build(summary, lambda edition: edition.label in labels, metrics, build)
+def _family(
+    summary: Summary, specs: Collection[CodecSpec], metrics: Sequence[Metric], build: str = ""
+) -> Family:
+    return one_build(summary, lambda edition: edition.spec in specs, metrics, build)
 
 
-def _labels(summary: Summary, codec: str) -> list[str]:
-    """Return the labels of a codec's variants, or one; raise `UnknownName` for no such codec.
+def _editions(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
+    """Return a codec's variants, or the one named; raise `UnknownName` for no such codec.
 
     A codec's name alone means its default network and encoder, where those have results.
     """
-    editions = [point.edition for point in summary.points]
-    named = [edition for edition in editions if codec in (edition.label, edition.codec)]
+    named = [of for of in summary.editions if codec in (of.label, of.spec.name)]
     if not named:
-        pairs = named_variants([codec], {(of.codec, of.variant) for of in editions})
-        named = [of for of in editions if (of.codec, of.variant) in pairs]
+        specs = named_specs([codec], {edition.spec for edition in summary.editions})
+        named = [edition for edition in summary.editions if edition.spec in specs]
     default = [edition for edition in named if is_default(edition)]
-    return list(dict.fromkeys(edition.label for edition in default or named))
+    return {edition.spec: edition for edition in default or named}
 
 
 def tradeoffs(

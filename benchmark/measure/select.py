@@ -42,11 +42,11 @@ from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
 from benchmark.rows.codecs import folder_store_name
+from benchmark.rows.edition import spec_in
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused
 from benchmark.rows.store import Row, Store, finished, stores_below
-from benchmark.rows.systems import spec_of
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
     PATHS,
@@ -315,13 +315,13 @@ def open_matrix(request: Request) -> Matrix:
     selection = _for_images(selection, sources.images, request)
     matrix = matrix_of(request, sources, selection, store)
     if request.anchor or request.bundled:
-        from benchmark.rows.variants import named_variants, pairs_of, require_label
+        from benchmark.rows.variants import named_specs, require_named, specs_of
         from benchmark.spec import named_in
 
         if request.anchor:
-            require_label(request.anchor, [of.spec for of in selection.contenders], matrix.table)
+            require_named(request.anchor, [of.spec for of in selection.contenders], matrix.table)
         if request.bundled:
-            named_variants(named_in(request.bundled), pairs_of(matrix.table))
+            named_specs(named_in(request.bundled), specs_of(matrix.table))
     return matrix
 
 
@@ -430,7 +430,7 @@ def _rows_for(
 
 def _beside(codec: CodecSpec, text: str) -> CodecSpec | None:
     """Return the spec in a record, if it is that of a codec but for names of files."""
-    spec = spec_of(text)
+    spec = spec_in(text)
     return spec if spec.without(PATHS) == codec.identity.without(PATHS) else None
 
 

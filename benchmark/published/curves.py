@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -9,14 +10,17 @@ import msgspec
 from benchmark.compare.system_curve import CurvePoint, SystemCurve, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
+from benchmark.facts import Facts
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.registry import UNSTATED
+from benchmark.rows.edition import CATALOGUE, OF_PAPER, OURS, Edition, Origin, in_catalogue
 from benchmark.rows.summary import Summary, images_in
-from benchmark.rows.systems import OURS, PAPER_SYSTEMS, SYSTEMS, System
+from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
 
-STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
+# Editions of the catalogue by system and variant of published points.
+KNOWN = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
 SAME_RATE = 1.04  # two sources of one point: the first of them is kept
 DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network at choices of realism
 PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
@@ -27,7 +31,7 @@ def published_curves(
 ) -> list[SystemCurve]:
     """Return a dataset's curves of published points, in the order of the csv.
 
-    A curve is a variant under a protocol from a source; its `System` has that variant alone.
+    A curve is a variant under a protocol from a source.
     """
     name_of = metric.published or metric.column
     groups = by_key(
@@ -37,9 +41,9 @@ def published_curves(
     )
     result = []
     for (name, variant, *_), group in groups.items():
-        names = curve_name(name, variant), style_label(name, variant)
-        system = System(*names, published=((name, variant),))
-        result.append(published_curve(system, metric, group, dataset))
+        origin: Origin = "file" if group[0].protocol == UNSTATED else "published"
+        edition = published_edition(name, variant, origin)
+        result.append(published_curve(edition, metric, group, dataset))
     return result
 
 
@@ -60,7 +64,7 @@ def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
 
 def _place(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
     """Return the place of a system's variant among others: the main one comes first."""
-    variant, plotted = curve[1], [*STYLE_LABELS]
+    variant, plotted = curve[1], [*KNOWN]
     version = re.match(r"version (\d+)", variant)
     newest = -float(version[1]) if version else 0.0
     trained_on = re.search(r"\bmse\b", variant)
@@ -73,9 +77,9 @@ def _place(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
 
 
 def published_curve(
-    system: System, metric: Metric, points: Sequence[PublishedPoint], dataset: str
+    edition: Edition, metric: Metric, points: Sequence[PublishedPoint], dataset: str
 ) -> SystemCurve:
-    """Return the curve of a system through published points."""
+    """Return the curve of an edition through published points."""
     images = profile(dataset).published_images
     names = [name for name in CurvePoint._fields if name not in ("images", "interval")]
     result = [
@@ -83,19 +87,32 @@ def published_curve(
         for point in sorted(points, key=lambda point: point.bpp)
     ]
     is_sampled = any(point.kind == "sample" for point in points)
-    return SystemCurve(metric, system, tuple(result), sampled=is_sampled)
+    return SystemCurve(metric, edition, edition.facts.title, tuple(result), is_sampled)
 
 
-def style_label(system: str, variant: str) -> str:
-    """Return the label that a published variant's style goes by: that of its system, if known.
+def published_edition(system: str, variant: str, origin: Origin = "published") -> Edition:
+    """Return the edition of a published variant: of the codec in the catalogue that it is, if any.
 
-    >>> style_label("VTM", "CompressAI"), style_label("CRDR", "beta=2"), style_label("TCM", "")
-    ('vtm', 'crdr:beta=2', 'tcm:variant=')
-    >>> style_label("WebP", "")  # of another program than the table's
+    >>> published_edition("VTM", "CompressAI").label, published_edition("CRDR", "beta=2").label
+    ('vtm', 'crdr:beta=2')
+    >>> published_edition("WebP", "").label  # of another program than the catalogue's
     'webp:variant='
     """
-    option = variant if "=" in variant else f"variant={slug(variant) if variant else ''}"
-    return STYLE_LABELS.get((system, variant)) or f"{slug(system)}:{option}"
+    title, place = curve_name(system, variant), ((system, variant),)
+    option, _, value = variant.partition("=")
+    choice = title.removeprefix(f"{system} ") if value else ""
+    if known := KNOWN.get((system, variant)):
+        facts = replace(known.facts, title=title, choice=choice, published=place)
+        return replace(known, build=(title, 0), origin=origin, facts=facts)
+    pair = (option, value) if value else ("variant", slug(variant) if variant else "")
+    spec = CodecSpec(slug(system), (pair,))
+    facts = Facts(title, kind="learned", choice=choice, published=place)
+    return Edition(spec, (title, 0), origin, facts, label=spec.label)
+
+
+def system_of(curve: SystemCurve) -> str:
+    """Return the name of the published system that a curve is of."""
+    return curve.edition.facts.published[0][0]
 
 
 class OtherMeans(UsageError):  # noqa: N818 - reads as what happened
@@ -156,13 +173,13 @@ def overlays(
             images = images_in(summary, metric)
             of = "" if images == summary.images else f" of {metric.label}"
             check_same_images(dataset, images, summary.pooled, of)
-    methods = {curve.method for of_column in result.values() for curve in of_column.compatible}
+    methods = {system_of(curve) for of_column in result.values() for curve in of_column.compatible}
     for column, of_column in result.items():
         for curve in of_column.refused:
-            if curve.method not in methods:
+            if system_of(curve) not in methods:
                 others = summary.protocols[column] if summary else "another rule"
                 raise UsageError(
-                    f"{curve.system.name} cannot be beside the others: its {column} is by "
+                    f"{curve.title} cannot be beside the others: its {column} is by "
                     f"{curve.protocol}, theirs by {others}; --mix-protocols draws both, and "
                     "the figure says so"
                 )
@@ -179,8 +196,9 @@ def left_out(
     refused: dict[tuple[str, str], dict[str, None]] = {}
     for column, of_column in overlaid.items():
         for curve in of_column.refused:
-            refused.setdefault((column, curve.protocol), {})[curve.system.name] = None
-    methods = {c.method for of_column in overlaid.values() for curves in of_column for c in curves}
+            refused.setdefault((column, curve.protocol), {})[curve.title] = None
+    drawn = (curves for of_column in overlaid.values() for curves in of_column)
+    methods = {system_of(curve) for curves in drawn for curve in curves}
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
         f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "
@@ -222,13 +240,15 @@ def paper_curves(
     ones and published points of a protocol that is not in `metric.meets` are left out.
     """
     published, curves = profile(dataset).published_images, []
-    whole = {of.system.label: of for of in here if published in (None, of.points[0].images)}
-    for system in PAPER_SYSTEMS:
-        another = system.budget and system.published  # the network measured here is not that one
-        measured = None if another else whole.get(system.label)
-        if measured is None or system.group == OURS:  # beside another network of the method
-            curves.append(_published(system, metric, dataset, points))
-        curves.append(measured and measured._replace(system=system))
+    whole = {in_catalogue(of.spec): of for of in here if published in (None, of.points[0].images)}
+    for edition in OF_PAPER:
+        facts = edition.facts
+        another = facts.budget and facts.published  # the network measured here is not that one
+        measured = None if another else whole.get(edition)
+        if measured is None or facts.group == OURS:  # beside another network of the method
+            curves.append(_published(edition, metric, dataset, points))
+        if measured:
+            curves.append(measured.called(facts.title)._replace(group=facts.group))
     return up_to(filter(None, curves), up_to_bpp)
 
 
@@ -267,14 +287,14 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
 
 
 def _published(
-    system: System, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
+    edition: Edition, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
 ) -> SystemCurve | None:
-    """Return the curve of a system's first variant with points.
+    """Return the curve of the first published variant of an edition that has points.
 
     Of two sources' points at one rate, the first of the csv is kept.
     """
     name = metric.published or metric.column
-    for variant in system.published:
+    for variant in edition.facts.published:
         of_variant = [
             p for p in points
             if (p.system, p.variant) == variant and p.metric == name
@@ -289,5 +309,6 @@ def _published(
             ):
                 kept.append(p)
         if kept:
-            return published_curve(system, metric, kept, dataset)
+            curve = published_curve(edition, metric, kept, dataset)
+            return curve._replace(group=edition.facts.group)
     return None

@@ -162,7 +162,7 @@ def read_reference(asked: str, dataset: str, metric: Metric, results: Path) -> R
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one(folder, dataset, asked, names)
-            points = [point for point in stored.summary.points if point.label == asked]
+            points = [point for point in stored.summary.points if point.edition.label == asked]
             means = [point.means[metric.column] for point in points]
             if means and all(mean.value is not None for mean in means):
                 images = stored.table.select("image").rows()

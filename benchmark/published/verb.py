@@ -108,15 +108,15 @@ def compare(
         for place, curve in enumerate(curves if len(curves) > 1 else ()):
             facts = {
                 "metric": metric.label,
-                "curve": curve.system.name,
+                "curve": curve.title,
                 "points": len(curve.points),
             }
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
             pair = Comparison()
             if place:
-                both = [(each.system.name, each.rates) for each in (curves[0], curve)]
+                both = [(each.title, each.rates) for each in (curves[0], curve)]
                 pair = compared(both[0][1], both[1][1], metric, any_overlap)
-                what = f"{curve.system.name}, {metric.label}"
+                what = f"{curve.title}, {metric.label}"
                 absent += [Absent(what, why) for why in remarks(pair, both)]
             records.append(facts | of | deltas(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]

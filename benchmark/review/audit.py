@@ -26,6 +26,7 @@ from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest
+from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.shard import alike
@@ -37,8 +38,7 @@ from benchmark.rows.stored import (
     rows_of,
     specs_in,
 )
-from benchmark.rows.systems import known_names, short_version
-from benchmark.rows.variants import measured_place, required_place
+from benchmark.rows.variants import known_names, measured_place, required_place, specs_of
 from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import processor_of
@@ -230,7 +230,7 @@ def audit_rows(
     with output.interruptible():
         for place, name in zip(asked_datasets(results, dataset), folders, strict=True):
             table = Store(results / name.partition(":")[0]).table()
-            known |= known_names(table.select(VARIANT).unique().rows())
+            known |= known_names(specs_of(table))
             output.say_not_run(named.not_run(table))
             rows = newest(table).filter(OK)
             wanted = [*map(named.selects_to_run, rows.select(VARIANT).rows(named=True))]

@@ -11,18 +11,17 @@ from benchmark.compare.bd import compare
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
 from benchmark.errors import UsageError
-from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.decode import BROKEN
 from benchmark.review.questions import Question, Reviewed, Verdict
 from benchmark.review.sent import label_of_row
+from benchmark.rows.edition import Edition, titles
 from benchmark.rows.means import summarise
 from benchmark.rows.packs.pack import Row
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import label_of, short_names
 from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
@@ -101,7 +100,8 @@ def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Jud
     both = [row for row in rows if label_of_row(row) == test]
     both += [row for row in anchor_rows if label_of_row(row) == anchor]
     summary = summary_of(both, (claim.metric,))
-    compared = compare(summary, Metric.named(claim.metric), anchor)
+    reference = next((edition for edition in summary.editions if edition.label == anchor), None)
+    compared = compare(summary, Metric.named(claim.metric), reference) if reference else []
     comparison = next((row for row in compared if row.label == test), None)
     done = done._replace(images=summary.images)
     if comparison is None:
@@ -146,14 +146,13 @@ def name_among(asked: str, rows: Sequence[Row]) -> str:
 
     The name of a codec alone stands for its only variant.
     """
-    specs = dict.fromkeys((row["codec"], row["variant"]) for row in rows)
+    specs = dict.fromkeys(map(CodecSpec.of_row, rows))
     names: dict[str, str] = {}
-    shown = short_names([*dict.fromkeys(label_of(*pair) for pair in specs)])
-    for codec, variant in specs:
-        spec, label = CodecSpec.of(codec, variant), label_of(codec, variant)
-        only = codec if sum(other == codec for other, _ in specs) == 1 else ""
-        own = dict(spec.options).get("name", "")
-        for name in (label, shown[label], spec.text, facts_of(spec).title, own, only):
+    for edition, shown in titles(map(Edition.of, specs)).items():
+        spec, label = edition.spec, edition.label
+        only = spec.name if sum(of.name == spec.name for of in specs) == 1 else ""
+        own = edition.options.get("name", "")
+        for name in (label, shown, spec.text, edition.facts.title, own, only):
             names.setdefault(name.lower(), label)
     return names.get(asked.strip().lower(), "")
 

@@ -13,10 +13,10 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, select
 from benchmark.measure.workbench import Workbench
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_named
+from benchmark.rows.edition import label_of
 from benchmark.rows.packs.pack import Pack, Row, with_rate
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.systems import label_of
-from benchmark.spec import load_codec, parse_codec
+from benchmark.spec import CodecSpec, load_codec, parse_codec
 from benchmark.system.text import one_line
 
 Photographs = Mapping[str, Sequence[Source]]  # by dataset
@@ -106,7 +106,7 @@ def values_sent(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, flo
 
 def label_of_row(row: Mapping[str, Any]) -> str:
     """Return the label of a row's codec variant."""
-    return label_of(row["codec"], row["variant"])
+    return label_of(CodecSpec.of_row(row))
 
 
 def setting_of(row: Mapping[str, Any]) -> str:

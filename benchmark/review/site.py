@@ -20,9 +20,9 @@ from benchmark.review.decode import decode
 from benchmark.review.questions import Reviewed, decodes, numbers
 from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.edition import names_of_texts
 from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.systems import short_names
 from benchmark.show.bd_rates import short_name
 from benchmark.show.page.document import sheet_html
 from benchmark.show.table import DOUBTFUL, Table, html
@@ -127,7 +127,8 @@ def board(
         rates: list[Comparison | None] = [None] * len(metrics)
         if anchor and entry.rows and entry.label != anchor:
             summary = summary_of([*entry.rows, *known[anchor]], names)
-            of_metrics = [compare(summary, metric, anchor) for metric in metrics]
+            reference = next(of for of in summary.editions if of.label == anchor)
+            of_metrics = [compare(summary, metric, reference) for metric in metrics]
             rates = [next((r for r in of if r.label == entry.label), None) for of in of_metrics]
         compared.append(entry._replace(rates=rates))
     compared.sort(key=lambda it: (bool(it.why), 0.0 if it.label == anchor else it.value))
@@ -144,7 +145,7 @@ def index_html(boards: Sequence[Board], refused: Sequence[Absent]) -> str:
 
 
 def _section(of: Board) -> str:
-    titles = short_names([*dict.fromkeys([*(entry.label for entry in of.entries), of.anchor])])
+    titles = names_of_texts([*(entry.label for entry in of.entries), of.anchor])
     audited = [entry for entry in of.entries if not entry.why]
     values = [0.0 if entry.label == of.anchor else entry.value for entry in audited]
     lines = []

@@ -18,8 +18,9 @@ from polars import col
 
 from benchmark.answer import Absent
 from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array, bits_per_pixel
-from benchmark.rows.systems import distinct_labels, label_of
+from benchmark.rows.edition import label_of
 from benchmark.rows.versions import BUILD, BUNDLED, IMAGE, OK, VARIANT
+from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 EDITION = (*VARIANT, *BUILD, "bundled")
@@ -140,11 +141,10 @@ class ComparableRows:
         rows = rows[self.index if marked is None else self.index[marked]]
         return rows.cast({pl.Categorical: pl.String})
 
-    def labels(self) -> dict[int, str]:
-        """Return the label of each edition, by its number: that of its codec variant."""
+    def specs(self) -> dict[int, CodecSpec]:
+        """Return the codec variant of each edition, by its number."""
         editions = self.of_points.unique("edition").select("edition", *VARIANT).rows()
-        labels = distinct_labels((codec, variant) for _, codec, variant in editions)
-        return {edition: labels[codec, variant] for edition, codec, variant in editions}
+        return {edition: CodecSpec.of(codec, variant) for edition, codec, variant in editions}
 
     def images_of(self, has: BoolArray) -> int:
         """Count the distinct images of the marked rows that are shown."""
@@ -229,6 +229,6 @@ def _numbers(table: pl.DataFrame, column: str) -> Int64Array:
 def _of_other_protocols(table: pl.DataFrame) -> list[Absent]:
     kinds = table.group_by(*VARIANT, "coding_protocol").len().sort(VARIANT)
     return [
-        Absent(label_of(codec, variant), f"{counted(rows, 'row')} of the protocol {protocol}")
-        for codec, variant, protocol, rows in kinds.rows()
+        Absent(label_of(CodecSpec.of(*pair)), f"{counted(rows, 'row')} of the protocol {protocol}")
+        for *pair, protocol, rows in kinds.rows()
     ]

@@ -17,6 +17,7 @@ from benchmark.facts import facts_of
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.edition import Edition, labels
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.summary import (
     CONTAINER,
@@ -24,13 +25,11 @@ from benchmark.rows.summary import (
     REAL_TO_ESTIMATED,
     SECONDS,
     TIMED,
-    Edition,
     Mean,
     Point,
     Summary,
     Tally,
 )
-from benchmark.spec import CodecSpec
 
 REASONS_KEPT = 3
 Tallies = dict[int, Tally]  # by the number of the point
@@ -100,7 +99,8 @@ def summarise_rows(
 
 
 def _order(point: Point) -> tuple[Any, ...]:
-    place = [*CODECS, point.edition.codec].index(point.edition.codec)
+    codec = point.edition.spec.name
+    place = [*CODECS, codec].index(codec)
     return place, point.label, point.bpp is None, point.bpp or 0.0, point.setting
 
 
@@ -247,7 +247,7 @@ def _points(
     ]
 
 
-OF_LATEST = ("codec", "variant", "codec_version", "command", "timed", "run", "fingerprint",
+OF_LATEST = ("codec_version", "command", "timed", "run", "fingerprint",
              "revision", "chroma", "tuned_for")  # fmt: skip
 NAMED = {"caveats": "caveat", "origins": "bytes_origin", "devices": "device",
          "versions": "codec_version"}  # fmt: skip
@@ -271,16 +271,21 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     marked[_latest(rows)] = True
     latest = rows.chosen(*OF_LATEST, marked=marked)
     made = rows.of_points.unique("edition").sort("edition")
-    labels, editions = rows.labels(), {}
+    specs, editions = rows.specs(), {}
+    names = labels(specs.values())
     points = made.select("edition", "bundled", "shown").rows(named=True)
     for row, point in zip(latest.rows(named=True), points, strict=True):
         text = {name: row[name] or "" for name in OF_LATEST}
         number, of_rows = point["edition"], named[point["edition"]]
         sizes = ["bytes=declared"] if "declared" in of_rows["origins"] else []
-        declared = facts_of(CodecSpec.of(text["codec"], text["variant"]))
+        spec = specs[number]
+        declared = facts_of(spec)
         editions[number] = Edition(
-            label=labels[number],
-            codec=text["codec"],
+            spec,
+            build=(text["fingerprint"], row["revision"] or 0),
+            origin="bundled" if point["bundled"] else "here",
+            facts=declared,
+            label=names[spec],
             version=" and ".join(dict.fromkeys((text["codec_version"], *of_rows["versions"]))),
             command=text["command"],
             timed=text["timed"],
@@ -289,10 +294,6 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             recorded=of_rows["is_recorded"],
             chroma=text["chroma"] or declared.chroma,
             tuned_for=text["tuned_for"] or declared.tuned_for,
-            bundled=point["bundled"],
-            variant=text["variant"],
-            fingerprint=text["fingerprint"],
-            revision=row["revision"] or 0,
             run=text["run"],
             shown=point["shown"],
         )

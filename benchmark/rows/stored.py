@@ -27,9 +27,9 @@ from benchmark.rows.variants import (
     Anchor,
     are_of,
     divided,
-    named_variants,
-    pairs_of,
+    named_specs,
     pixels_of,
+    specs_of,
 )
 from benchmark.spec import CodecSpec, listed_datasets, named_in
 from benchmark.system.text import by_key, counted
@@ -270,17 +270,16 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
 def rows_of_codecs(table: pl.DataFrame, codecs: str, subset: str = "") -> pl.DataFrame:
     """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
 
-    codecs: comma-separated names (see `named_variants`), or "all". Raises `UnknownName`.
+    codecs: comma-separated names (see `named_specs`), or "all". Raises `UnknownName`.
     """
     table = of_part(table, subset)
     asked = named_in(codecs)
-    return table.filter(are_of(named_variants(asked, pairs_of(table)))) if asked else table
+    return table.filter(are_of(named_specs(asked, specs_of(table)))) if asked else table
 
 
 def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:
-    """Return the specs of the codec variants that rows have, sorted."""
-    kinds = rows.select("codec", "variant").unique().rows()
-    return sorted(CodecSpec.of(codec, variant or "") for codec, variant in kinds)
+    """Return the codec variants that rows have, sorted."""
+    return sorted(specs_of(rows))
 
 
 def rows_of(rows: pl.DataFrame, specs: Collection[CodecSpec]) -> pl.DataFrame:

@@ -1,7 +1,6 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
 import math
-import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,9 +22,9 @@ from benchmark.metrics.metric import (
     psnr_of_mean_mse,
 )
 from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.rows.edition import Edition, titles
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
-from benchmark.rows.systems import short_version
 from benchmark.spec import CodecSpec, names_code
 from benchmark.system.text import by_key, listed
 
@@ -50,56 +49,6 @@ class Mean(NamedTuple):
     infinite: int  # images of infinite value (identical to the source), not in the mean
     missing: int  # images that another point has a value of and this one has not
     reasons: Tally  # why images have no value
-
-
-@dataclass(frozen=True, slots=True)
-class Edition:
-    """A codec variant as it ran: of one build, that is one program or weight file."""
-
-    label: str
-    codec: str
-    version: str  # all versions that its rows name, the latest row's first
-    command: str
-    timed: str  # what the seconds contain
-    devices: tuple[str, ...]
-    caveats: tuple[str, ...]  # shown beside the codec in tables and figures
-    recorded: bool = False  # some rows are bundled
-    chroma: str = ""  # "4:2:0", "4:4:4"; empty: not stated
-    tuned_for: str = ""  # "PSNR", "SSIM"; empty: not stated
-    bundled: bool = False  # all rows came with the project or in a pack
-    variant: str = ""  # options of the codec
-    fingerprint: str = ""  # of the program, library or weights
-    revision: int = 0  # of its adapter
-    run: str = ""  # of the latest row
-    shown: bool = True  # of the editions of its variant, the one in figures and tables
-
-    @property
-    def spec(self) -> CodecSpec:
-        """The codec variant."""
-        return CodecSpec.of(self.codec, self.variant)
-
-    @property
-    def short_version(self) -> str:
-        """The first part of the version; of a checkpoint, the first digits of what it is."""
-        first = short_version(self.version)
-        if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
-            return f"checkpoint {self.fingerprint[:8]}"
-        return first
-
-    @property
-    def build(self) -> tuple[str, int]:
-        """The identity of what made the streams."""
-        return self.fingerprint, self.revision
-
-    @property
-    def build_words(self) -> str:
-        """A short version of the build, and whether the rows are bundled."""
-        return f"{short_version(self.version)}{', bundled' if self.bundled else ''}"
-
-    @property
-    def options(self) -> dict[str, str]:
-        """The options of `variant` by name."""
-        return dict(self.spec.options)
 
 
 def caveat_notes(points: "Iterable[Point]") -> list[str]:
@@ -214,11 +163,11 @@ class Summary:
         images: dict[Edition, int] = {}
         for point in (*self.points, *self.replaced):
             images[point.edition] = max(images.get(point.edition, 0), point.coded)
-        shown = {edition.label: edition for edition in images if edition.shown}
+        shown = {edition.spec: edition for edition in images if edition.shown}
         for edition, has in images.items():
             if edition.shown or edition.bundled:
                 continue
-            instead = shown[edition.label]
+            instead = shown[edition.spec]
             if not instead.bundled and instead.run > edition.run:
                 why = f"an older build, {edition.build_words}, is not shown"
                 yield Absent(edition.label, why)
@@ -239,15 +188,35 @@ class Summary:
         return [absent for absent in self.absent if absent.remedy]
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the codec variants, in order."""
-        return tuple(dict.fromkeys(point.label for point in self.points))
+    def editions(self) -> tuple[Edition, ...]:
+        """What the points are of, in order: one edition of each codec variant."""
+        return tuple(dict.fromkeys(point.edition for point in self.points))
 
     @property
-    def bundled(self) -> frozenset[str]:
-        """The labels of bundled codecs beside others that were measured here; else none."""
-        labels = {point.label for point in self.points if point.edition.bundled}
-        return frozenset(labels if labels < {*self.labels} else ())
+    def labels(self) -> tuple[str, ...]:
+        """The names of the codec variants, in order."""
+        return tuple(edition.label for edition in self.editions)
+
+    @property
+    def bundled(self) -> frozenset[Edition]:
+        """The bundled editions beside others that were measured here; else none."""
+        bundled = {edition for edition in self.editions if edition.bundled}
+        return frozenset(bundled if bundled < {*self.editions} else ())
+
+    def titles(self, marks: bool = True) -> dict[Edition, str]:
+        """Return the names of the editions in figures and tables.
+
+        marks: whether those of bundled codecs beside others say so.
+        """
+        return titles(self.editions, self.bundled if marks else ())
+
+    def edition_of(self, spec: CodecSpec | None) -> Edition | None:
+        """Return the edition of a codec variant, if it has points."""
+        return next((edition for edition in self.editions if edition.spec == spec), None)
+
+    def of(self, edition: Edition) -> list[Point]:
+        """Return the points of an edition."""
+        return [point for point in self.points if point.edition == edition]
 
     @property
     def protocols_in_use(self) -> dict[str, str]:
@@ -255,15 +224,15 @@ class Summary:
         used = [name for name in self.protocols if name == "coding" or self.values_of(name)]
         return {name: self.protocols[name] for name in used}
 
-    def values_of(self, column: str, labels: Collection[str] | None = None) -> int:
-        """Count the values of a metric column in the points of some labels, None for all."""
-        points = self.points if labels is None else [p for p in self.points if p.label in labels]
+    def values_of(self, column: str, of: Collection[Edition] | None = None) -> int:
+        """Count the values of a metric column in the points of some editions, None for all."""
+        points = self.points if of is None else [p for p in self.points if p.edition in of]
         means = [point.means[column] for point in points]
         return sum(mean.images + mean.infinite for mean in means)
 
-    def tried(self, column: str, labels: Collection[str]) -> bool:
-        """Return whether computing a metric failed in the points of some labels."""
-        reasons = [p.means[column].reasons for p in self.points if p.label in labels]
+    def tried(self, column: str, of: Collection[Edition]) -> bool:
+        """Return whether computing a metric failed in the points of some editions."""
+        reasons = [p.means[column].reasons for p in self.points if p.edition in of]
         return any(NOT_COMPUTED not in why for of_point in reasons for why, _ in of_point)
 
     def why_without(self, column: str) -> str:
@@ -301,11 +270,11 @@ class Summary:
         return records
 
 
-def curves(summary: Summary, metric: Metric) -> dict[str, list[Point]]:
-    """Return, by codec variant, the points over the same images as all others, low rate first."""
+def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
+    """Return, by edition, the points over the same images as all others, low rate first."""
     points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
-    complete = by_key((p.label, p) for p in points if why_not(p, metric, summary) is None)
-    return {label: complete[label] for label in summary.labels if label in complete}
+    complete = by_key((p.edition, p) for p in points if why_not(p, metric, summary) is None)
+    return {edition: complete[edition] for edition in summary.editions if edition in complete}
 
 
 def images_in(summary: Summary, metric: Metric) -> int:

@@ -17,33 +17,36 @@ from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.facts import needs_options
 from benchmark.registry import ALIASES, CODECS, DATASETS, names_file
+from benchmark.rows.edition import label_of, labels
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.systems import find_label, known_names, label_of
 from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
 from benchmark.spec import (
+    SEED,
     CodecSpec,
     named_in,
     names_code,
     parse_codec,
     plain_codec,
     resolve,
-    without_seed,
 )
 from benchmark.system.machine import cores
-
-Pair = tuple[str, str]  # codec and variant, as rows have them
 
 
 class Anchor(NamedTuple):
     """The codec variant that BD-rates are against."""
 
-    label: str
+    spec: CodecSpec | None  # None: no rows have one
     why: str = ""  # why it is neither VTM nor the one that was named: a phrase
     refused: BenchError | None = None  # why the one that was named is not taken
 
+    @property
+    def label(self) -> str:
+        """Its name in csv and JSON; empty for none."""
+        return label_of(self.spec) if self.spec else ""
 
-NO_ANCHOR = Anchor("")
+
+NO_ANCHOR = Anchor(None)
 
 
 def divided(
@@ -52,17 +55,17 @@ def divided(
     """Divide the rows of a dataset into those that are shown and others, an anchor's among them.
 
     table: with the columns codec, variant and bundled at least. codecs: comma-separated names (see
-    `named_variants`), or "all" that were measured here, or all where nothing was. bundled: names of
+    `named_specs`), or "all" that were measured here, or all where nothing was. bundled: names of
     bundled codecs to add, whose rows from here are left out, or "all". Which edition of a variant
     is shown is a question apart (`rows.comparable`). Raises `UnknownName` for a codec without rows.
     """
-    pairs = pairs_of(table)
-    measured = pairs_of(table.filter(~BUNDLED))
+    specs = specs_of(table)
+    measured = specs_of(table.filter(~BUNDLED))
     asked, more = named_in(codecs), named_in(bundled) if bundled else []
-    kept = named_variants(asked, pairs, measured) if asked else measured or pairs
-    added = named_variants(more, pairs)
-    both = added & pairs_of(table.filter(BUNDLED))
-    kept = pairs if bundled and not more else (kept | added) - both
+    kept = named_specs(asked, specs, measured) if asked else measured or specs
+    added = named_specs(more, specs)
+    both = added & specs_of(table.filter(BUNDLED))
+    kept = specs if bundled and not more else (kept | added) - both
     marks = table.select(shown=are_of(kept) | (are_of(both) & BUNDLED)).to_series()
     return table.filter(marks), table.filter(~marks)
 
@@ -76,17 +79,17 @@ def every_variant(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
 def others_of(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of a table that are of other codec variants, and of the same images."""
     images = rows.select(IMAGE).to_series().unique().implode()
-    return table.filter(IMAGE.is_in(images) & ~are_of(pairs_of(rows)))
+    return table.filter(IMAGE.is_in(images) & ~are_of(specs_of(rows)))
 
 
-def pairs_of(table: pl.DataFrame) -> set[Pair]:
+def specs_of(table: pl.DataFrame) -> set[CodecSpec]:
     """Return the codec variants of rows."""
-    return {*table.select(VARIANT).unique().rows()}
+    return {CodecSpec.of(*pair) for pair in table.select(VARIANT).unique().rows()}
 
 
-def are_of(pairs: Collection[Pair]) -> pl.Expr:
+def are_of(specs: Collection[CodecSpec]) -> pl.Expr:
     """Mark the rows of these codec variants."""
-    marks = ((col("codec") == codec) & (col("variant") == variant) for codec, variant in pairs)
+    marks = ((col("codec") == of.name) & (col("variant") == of.variant) for of in specs)
     return pl.any_horizontal(pl.lit(False), *marks).fill_null(False)
 
 
@@ -96,76 +99,119 @@ def with_bundled(
     """Return rows with those of bundled codecs, names or "all", taken from others, and the rest."""
     rows, others = alike([rows, others])  # of a user's metric that only this run computed
     of = others.filter(BUNDLED)
-    pairs = pairs_of(of)
+    specs = specs_of(of)
     asked = named_in(bundled)
-    more = are_of((named_variants(asked, pairs) if asked else pairs) if bundled else ())
+    more = are_of((named_specs(asked, specs) if asked else specs) if bundled else ())
     every = pl.concat([rows, of.filter(more)])
     return every, others.filter(~(BUNDLED & more))
 
 
-def require_label(named: str, specs: Iterable[CodecSpec], table: pl.DataFrame) -> None:
+def require_named(name: str, specs: Iterable[CodecSpec], table: pl.DataFrame) -> None:
     """Raise `UnknownName` where neither the codec variants nor rows have what is named."""
-    pairs = {*((of.name, of.identity.variant) for of in specs), *pairs_of(table)}
-    find_label(named, [label_of(*pair) for pair in sorted(pairs)])
+    the_one_named(name, {*(of.identity for of in specs), *specs_of(table)})
 
 
-def named_variants(
-    names: Iterable[str], pairs: Collection[Pair], measured: Collection[Pair] = ()
-) -> set[Pair]:
-    """Return the codec variants, among those of rows, that names as `--codecs` has them mean.
+def named_specs(
+    names: Iterable[str], specs: Collection[CodecSpec], measured: Collection[CodecSpec] = ()
+) -> set[CodecSpec]:
+    """Return the codec variants, among those given, that names mean: in every option the same.
 
-    A name means the variants that `bench run` measures of it, of drawings all seeds; where rows
-    have none of these, all variants of the codec. A label or a whole spec means the one variant.
-    measured: variants that come first. Raises `UnknownName` for a name without rows.
+    A name means the variants that `bench run` measures of it, of drawings all seeds; where there
+    are none of these, all variants of the codec. A label or a whole spec means the one variant.
+    measured: variants that come first. Raises `UnknownName` for a name that means none.
 
-    >>> sorted(named_variants(["jpeg", "vtm"], [("jpeg", ""), ("jpeg", "optimize=1"), ("vtm", "")]))
-    [('jpeg', ''), ('vtm', '')]
-    >>> named_variants(["jpeg"], [("jpeg", "optimize=1")])
-    {('jpeg', 'optimize=1')}
+    >>> known = [parse_codec(text) for text in ("jpeg", "jpeg:optimize=1", "vtm")]
+    >>> sorted(spec.text for spec in named_specs(["jpeg", "vtm"], known))
+    ['jpeg', 'vtm']
+    >>> [spec.text for spec in named_specs(["jpeg"], known[1:])]
+    ['jpeg:optimize=1']
     """
-    result: set[Pair] = set()
+    result: set[CodecSpec] = set()
     for name in dict.fromkeys(names):
-        variants = _variants(name, measured) or _variants(name, pairs)
-        if not variants:
-            raise UnknownName("codec with results", name, known_names(sorted(pairs)))
-        result |= variants
+        found = _named(name, measured) or _named(name, specs)
+        if not found:
+            raise UnknownName("codec with results", name, known_names(specs))
+        result |= found
     return result
 
 
-def _variants(name: str, pairs: Collection[Pair]) -> set[Pair]:
+def is_meant(name: str, spec: CodecSpec) -> bool:
+    """Return whether a name means a codec variant; that of its codec means every variant.
+
+    >>> [is_meant(name, parse_codec("ours:effort=2:beta=0")) for name in ("ours", "ours:beta=0")]
+    [True, False]
+    """
+    return bool(_named(name, [spec]))
+
+
+def the_one_named(name: str, specs: Collection[CodecSpec]) -> CodecSpec:
+    """Return the one codec variant that a name means; raise `UnknownName` for none or several.
+
+    >>> the_one_named("jpeg", [parse_codec("jpeg:optimize=1"), parse_codec("vtm")]).text
+    'jpeg:optimize=1'
+    """
+    with suppress(UnknownName):
+        if len(found := named_specs([name], specs)) == 1:
+            return found.pop()
+    raise UnknownName("codec with results", name, labels(sorted(specs)).values())
+
+
+def _named(name: str, specs: Collection[CodecSpec]) -> set[CodecSpec]:
     usual, spellings = usual_variants(name), {name, plain_codec(name)}
-    if exact := {pair for pair in pairs if CodecSpec.of(*pair).text in spellings - {name}}:
+    if exact := {spec for spec in specs if spec.text in spellings - {name}}:
         return exact  # the file that is meant, of those that another folder's shares its label with
-    named, of_codec = set[Pair](), set[Pair]()
-    for codec, variant in pairs:
-        label, text = label_of(codec, variant), CodecSpec.of(codec, variant).text
-        if (codec, without_seed(variant)) in usual or {label, text} & spellings:
-            named.add((codec, variant))
-        if {codec, label.partition(":")[0]} & spellings:
-            of_codec.add((codec, variant))
-    if named or of_codec:
-        return named or of_codec
+    texts = {spec: {label_of(spec), spec.text} for spec in specs}
+    if one := {spec for spec in specs if texts[spec] & spellings or _without_seed(spec) in usual}:
+        return one
+    if of_codec := {spec for spec in specs if {spec.name, _alias(spec)} & spellings}:
+        return of_codec
     with suppress(BenchError):
-        spec = parse_codec(plain_codec(name))
-        if names_code(spec):  # of a file that was moved
-            return {pair for pair in pairs if label_of(*pair) == spec.label}
+        asked = parse_codec(plain_codec(name))
+        if names_code(asked):  # of a file that was moved
+            return {spec for spec in specs if label_of(spec) == asked.label}
     return set()
 
 
-def usual_variants(name: str) -> set[Pair]:
+def _alias(spec: CodecSpec) -> str:
+    """Return the codec's name as the label of a variant begins."""
+    return label_of(spec).partition(":")[0]
+
+
+def _without_seed(spec: CodecSpec) -> CodecSpec:
+    return spec.without([SEED])
+
+
+def known_names(specs: Iterable[CodecSpec]) -> set[str]:
+    """Return the names shown of codec variants after "Known:": their codecs and labels.
+
+    The two are one for a Python file's codec whose label is its name without folders.
+
+    >>> sorted(known_names([parse_codec("jpeg:optimize=1"), parse_codec("./mine.py:Mine")]))
+    ['jpeg', 'jpeg:optimize=1', 'mine.py:Mine']
+    """
+    names = set()
+    for spec in specs:
+        label = label_of(spec)
+        names |= {label} if spec.name.rpartition("/")[2] == label else {spec.name, label}
+    return names
+
+
+def usual_variants(name: str) -> set[CodecSpec]:
     """Return the codec variants that `bench run` measures of a name.
 
     None where it is no codec's, names code, which is not loaded for it, or needs options.
 
-    >>> sorted(usual_variants("ours")), usual_variants("./mine.py:Mine"), usual_variants("folder")
-    ([('ours', 'beta=0'), ('ours', 'beta=3.84')], set(), set())
+    >>> sorted(spec.text for spec in usual_variants("ours")), usual_variants("./mine.py:Mine")
+    (['ours:beta=0', 'ours:beta=3.84'], set())
+    >>> usual_variants("folder")
+    set()
     """
     if name in CODECS and needs_options(name):
         return set()
     with suppress(BenchError):
         spec = parse_codec(name)
         if name in ALIASES or not names_code(spec):
-            return {(of.name, of.identity.variant) for of in resolve(spec)}
+            return {of.identity for of in resolve(spec)}
     return set()
 
 

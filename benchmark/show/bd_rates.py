@@ -11,7 +11,7 @@ from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_named
-from benchmark.rows.systems import marked_bundled
+from benchmark.rows.edition import Edition, marked_bundled
 from benchmark.show.sections import listed, metric_names
 from benchmark.show.table import DOUBTFUL, Table, records
 from benchmark.system.text import counted, range_text
@@ -160,19 +160,19 @@ def delta_marks(delta: Delta) -> str:
 def ranking_table(
     ranking: Ranking,
     intervals: bool = False,
-    names: Mapping[str, str] | None = None,
+    names: Mapping[Edition, str] | None = None,
     marks: bool = False,
 ) -> Table:
     """Return a row for each codec, best first; columns that would be empty are left out.
 
-    intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
+    intervals: with the 95 % interval of each BD-rate. names: of figures, to put first.
     marks: mark the labels of bundled codecs, as names do.
     """
     several = len({of["images"] for of in ranking.records}) > 1
     bundled = ranking.bundled if marks else frozenset()
-    columns = [Column("codec", lambda of: marked_bundled(of["codec"], of["codec"] in bundled))]
+    columns = [Column("codec", lambda of: marked_bundled(of["codec"], of["edition"] in bundled))]
     if names:
-        columns = [Column("codec", lambda of: names[of["codec"]]), Column("spec", "codec")]
+        columns = [Column("codec", lambda of: names[of["edition"]]), Column("spec", "codec")]
     columns += [
         Column(short_name(of, ranking.metrics), partial(_rank_cell, ranking, of, intervals), str)
         for of in ranking.metrics
@@ -183,7 +183,8 @@ def ranking_table(
         Column("decode", "decode_seconds", seconds_text),
         Column("images", lambda of: of["images"] if several else None, "d"),
     ]
-    table = Table.of(columns, ranking.records).filled()
+    both = zip(ranking.records, ranking.editions, strict=True)
+    table = Table.of(columns, [{**record, "edition": of} for record, of in both]).filled()
     notes = [DOUBTFUL_NOTE] if any(DOUBTFUL in cell for row in table.rows for cell in row) else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
     return table._replace(notes=tuple(notes))
@@ -196,9 +197,9 @@ def absent_note(ranking: Ranking, metric: Metric, why: str) -> str:
     return f"No {metric.label}{whose}: {remedies(names, why, ranking.again)}." if names else ""
 
 
-def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
-    """Return the line above the table, on what its numbers are. names: of figures, by label."""
-    if not ranking.metrics:
+def ranking_heading(ranking: Ranking, names: Mapping[Edition, str]) -> str:
+    """Return the line above the table, on what its numbers are. names: of figures."""
+    if not ranking.metrics or ranking.anchor is None:
         return NO_METRIC
     anchor, most = names[ranking.anchor], max(ranking.images)
     metrics = listed(
@@ -212,32 +213,33 @@ def ranking_heading(ranking: Ranking, names: Mapping[str, str]) -> str:
 
 
 def headline(
-    ranking: Ranking, images: int, names: Mapping[str, str], named: Sequence[str] = ()
+    ranking: Ranking, images: int, names: Mapping[Edition, str], named: Sequence[str] = ()
 ) -> str:
     """Return the sentence that a report begins with: the user's codec beside the anchor.
 
-    Of several variants it is the best by each metric. names: of figures, by label. named: codecs
+    Of several variants it is the best by each metric. names: of figures. named: codecs
     that were asked for.
 
-    >>> headline(Ranking("jpeg", (), ()), 4, {})
+    >>> headline(Ranking(None, (), ()), 4, {})
     'There is no codec to compare with on 4 images.'
     """
     where, counts = f"on {counted(images, 'image')}", {*ranking.images}
-    labels = headlined(ranking.labels, ranking.anchor, named)
-    if not labels:
+    editions = headlined(ranking.editions, ranking.anchor, named)
+    if not editions or ranking.anchor is None:
         alone = "There is no codec"
-        if ranking.records:
+        if ranking.anchor:
             alone = f"{names[ranking.anchor]} has no other codec"
         return f"{alone} to compare with {where}."
-    anchor, parts, subject = names[ranking.anchor], list[str](), ""
+    anchor, parts, subject = names[ranking.anchor], list[str](), None
     for place, metric in enumerate(ranking.metrics):
         if metric in ranking.asked and len(ranking.metrics) > len(ranking.asked):
             continue
-        rates = {label: ranking.comparisons[label, metric.column].rate for label in labels}
-        known = [(of.value, label, of) for label, of in rates.items() if of.value is not None]
+        rates = {of: ranking.comparisons[of, metric.column].rate for of in editions}
+        known = [of for of in editions if rates[of].value is not None]
         if known:
-            value, label, rate = min(known)
-            who = f"{names[label]} needs " if label != subject else ""
+            best = min(known, key=lambda of: rates[of].number)
+            rate, value = rates[best], rates[best].number
+            who = f"{names[best]} needs " if best != subject else ""
             than = "" if parts else f" than {anchor}"
             share = (
                 f" (the {100 * (rate.overlap or 0):.0f} % that both reach)" if rate.doubtful else ""
@@ -245,14 +247,14 @@ def headline(
             bits = _more_or_fewer(value, than)
             over = f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
             parts.append(f"{who}{bits} at equal {metric_names([metric])}{share}{over}")
-            subject = label
+            subject = best
     if parts:
         where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
         return f"{listed(parts)}{where}{cut_words(ranking.up_to_bpp)}."
-    of_first = (ranking.comparisons[labels[0], metric.column] for metric in ranking.metrics)
+    of_first = (ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics)
     reasons = [each.rate.why for each in of_first if each.rate.value is None]
     why = f": {next(iter(reasons), NO_METRIC)}"
-    return f"{names[labels[0]]} cannot be compared with {anchor} {where}{why}."
+    return f"{names[editions[0]]} cannot be compared with {anchor} {where}{why}."
 
 
 def _more_or_fewer(percent: float, than: str) -> str:
@@ -275,7 +277,7 @@ def _rank_cell(
     ranking: Ranking, metric: Metric, intervals: bool, record: Mapping[str, Any]
 ) -> str | None:
     """Return a BD-rate; without intervals digits stay below each other, whatever has a mark."""
-    mine = ranking.comparisons[record["codec"], metric.column]
+    mine = ranking.comparisons[record["edition"], metric.column]
     if mine.rate.value is None:
         return None
     text = f"{mine.rate.value:+z.1f}" if mine.rate.value else "0"

@@ -147,7 +147,7 @@ def _caveat_note(curves: Iterable[SystemCurve]) -> str:
 
     It is what all caveats have in common, else everything that they say, if that is short.
     """
-    parts = [caveat.split("; ") for curve in curves for caveat in curve.caveats]
+    parts = [caveat.split("; ") for curve in curves for caveat in curve.edition.caveats]
     every = list(dict.fromkeys(part for of in parts for part in of))
     common = [part for part in every if all(part in of for of in parts)]
     words = "; ".join(common or every)
@@ -160,7 +160,7 @@ def _caveat_note(curves: Iterable[SystemCurve]) -> str:
 def curves_note(curves: Sequence[SystemCurve]) -> str:
     """Return the line inside a figure: what names in the legend do not say, caveats."""
     parts = []
-    if any(curve.origin == "bundled" and "bundled" not in curve.name for curve in curves):
+    if any(curve.edition.bundled and "bundled" not in curve.name for curve in curves):
         which = "All" if all(curve.measured for curve in curves) else "Unmarked"
         parts.append(f"{which} results are bundled with the project.")
     if any(curve.sampled for curve in curves):

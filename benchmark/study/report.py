@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +19,11 @@ from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
+from benchmark.rows.edition import Edition, label_of, names_of_texts, spec_in
 from benchmark.rows.means import summarise
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summary import Edition
-from benchmark.rows.systems import System, find_label, label_of, short_names
-from benchmark.rows.variants import are_of, pairs_of
+from benchmark.rows.variants import are_of, specs_of, the_one_named
 from benchmark.show.bd_rates import ends_text
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
@@ -108,12 +108,12 @@ def read_study(
     metrics = [*map(Metric.named, metric_names("all"))]
     values = _values(key, votes, rows, metrics)
     scores = scores_of(votes)
-    names = short_names([*dict.fromkeys(stimulus.system for stimulus in votes.stimuli)])
+    names = names_of_texts(stimulus.system for stimulus in votes.stimuli)
     against = next(iter(names))
     if anchor:
-        against = find_label(anchor, names)
+        against = label_of(the_one_named(anchor, [*map(spec_in, names)]))
     else:  # the one that every verb has among these codecs
-        own = [pair for pair in pairs_of(rows) if label_of(*pair) in names]
+        own = [spec for spec in specs_of(rows) if label_of(spec) in names]
         usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
         against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
@@ -229,8 +229,8 @@ def _curves(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> li
             )
             for row in sorted(own, key=lambda row: row["bpp"])
         )  # fmt: skip
-        edition = Edition(label, label, "", "", "", (), ())
-        curves += [SystemCurve(PREFERENCE, System(name, label), made, edition)] if made else []
+        edition = replace(Edition.of(spec_in(label)), label=label)
+        curves += [SystemCurve(PREFERENCE, edition, name, made)] if made else []
     return curves
 
 
@@ -255,9 +255,9 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         f"{NAME}.parquet": rows.getvalue(),
     }
     write_files(out, files, what="report")
-    names = short_names([*dict.fromkeys(point["codec"] for point in report.points)])
+    names = names_of_texts(point["codec"] for point in report.points)
     panels = [_curves(report.points, names)]
     datasets = [(profile(report.dataset).title, panels)]
-    drawing = draw_rate_curves(datasets, styles(names), choose(panels))
+    drawing = draw_rate_curves(datasets, styles(c.edition for c in panels[0]), choose(panels))
     figures = write_figure(NAME, drawing, out, command)
     return [*(out / name for name in files), *figures]

@@ -16,8 +16,8 @@ import benchmark
 import rdrbench
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.edition import names_of_texts
 from benchmark.rows.store import Store
-from benchmark.rows.systems import short_names
 from benchmark.show.figures.style import drawn_as
 from conftest import ROOT
 from support.bench.lean_process import HEAVY
@@ -280,7 +280,7 @@ def test_a_plot_has_the_means_as_its_curves(stored):
     means = benchmark.summary(frame)
     drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
     for codec, of_codec in means.groupby("codec"):
-        name = short_names([codec])[codec]
+        name = names_of_texts([codec])[codec]
         assert np.allclose(drawn[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"
     with pytest.raises(UsageError, match="no point of DISTS"):

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.facts import facts_of
 from benchmark.registry import CODECS, declared_facts
-from benchmark.rows.systems import SYSTEMS, training
+from benchmark.rows.edition import CATALOGUE
 from benchmark.spec import CodecSpec, codec_class, load_codec, parse_codec
 from conftest import ROOT
 
@@ -27,16 +27,18 @@ ASKED = """
 import sys
 from benchmark.registry import CODECS
 CODECS["added"] = "added_codec:Mine"
-from benchmark.rows.systems import GROUPED_SYSTEMS, family, measured_names, trained_on
+from benchmark.rows.edition import GROUPED, Edition, measured_titles
 from benchmark.show.figures.style import styles
 from benchmark.measure.estimate import Need, worker_bytes
 from benchmark.facts import facts_of
 from benchmark.spec import CodecSpec
-assert measured_names()["added"] == "My codec"
-assert next(one.group for one in GROUPED_SYSTEMS if one.label == "added") == "Programs"
-assert family("added:level=2") == "mine"
-assert styles(["added"])["added"][:2] == ("#123456", "d")
-assert trained_on("added:level=2") == ("ms_ssim",)
+level = Edition.of(CodecSpec.of("added", "level=2"))
+assert measured_titles()["added"] == "My codec"
+(added,) = (of for of in GROUPED if of.label == "added")
+assert added.facts.group == "Programs"
+assert level.family == "mine"
+assert styles([added])[added.spec][:2] == ("#123456", "d")
+assert level.facts.trained_on == ("ms_ssim",)
 assert facts_of(CodecSpec("added", ())).chroma == "4:2:2"
 sizes = [worker_bytes(Need("added", 100, side), ["psnr"]) for side in (1000, 2000)]
 assert sizes[1] - sizes[0] == 1000 * 100 * 1000
@@ -69,10 +71,10 @@ def test_every_codec_has_facts_without_its_code_and_no_second_ones_on_its_class(
         assert [each for each in known if hasattr(kind, each)] == []
 
 
-TRAINED = [system.measured for system in SYSTEMS if training(system.label)[1].steps]
+TRAINED = [of.label for of in CATALOGUE if of.facts.training.steps]
 
 
 @pytest.mark.parametrize("label", TRAINED)
 def test_training_names_the_bundled_weights(label):
     fingerprint = load_codec(parse_codec(label)).describe().fingerprint
-    assert fingerprint[:8] == training(label)[1].fingerprint
+    assert fingerprint[:8] == facts_of(parse_codec(label)).training.fingerprint

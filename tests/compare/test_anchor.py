@@ -5,7 +5,7 @@ import pytest
 from benchmark.compare.anchor import BEST, NO_CONVENTIONAL, anchor_among, require_named, with_anchor
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.means import summarise
-from benchmark.rows.variants import Anchor
+from support.rows.by_label import anchor as anchor_of
 from support.rows.measured import sweep, table
 
 IMAGES = ("a", "bb", "ccc")
@@ -25,12 +25,12 @@ def rows_of(labels, images=IMAGES):
 @pytest.mark.parametrize(
     ("whole", "short", "anchor"),
     [
-        ("jpeg vtm", "", Anchor("vtm")),
-        ("vtm jpeg:optimize=1 elic", "", Anchor("vtm")),
-        ("jpeg webp avif", "vtm", Anchor("avif", BEST)),
-        ("jpeg elic", "vtm avif", Anchor("jpeg", BEST)),
-        ("folder:name=Mine ours:beta=0", "", Anchor("ours:beta=0", NO_CONVENTIONAL)),
-        ("folder:name=Mine", "elic", Anchor("Mine", NO_CONVENTIONAL)),
+        ("jpeg vtm", "", anchor_of("vtm")),
+        ("vtm jpeg:optimize=1 elic", "", anchor_of("vtm")),
+        ("jpeg webp avif", "vtm", anchor_of("avif", BEST)),
+        ("jpeg elic", "vtm avif", anchor_of("jpeg", BEST)),
+        ("folder:name=Mine ours:beta=0", "", anchor_of("ours:beta=0", NO_CONVENTIONAL)),
+        ("folder:name=Mine", "elic", anchor_of("folder:name=Mine", NO_CONVENTIONAL)),
     ],
 )
 def test_vtm_comes_first_then_the_best_conventional_codec(whole, short, anchor):
@@ -45,16 +45,16 @@ def test_without_values_the_first_codec_is_taken():
 
 def test_the_choice_of_metrics_does_not_change_the_anchor():
     rows = [record | {"lpips_alex": None, "ms_ssim": None} for record in rows_of("vtm")]
-    assert anchor_among(summarise(table([*rows, *rows_of("jpeg")]))) == Anchor("vtm")
+    assert anchor_among(summarise(table([*rows, *rows_of("jpeg")]))) == anchor_of("vtm")
 
 
 def test_the_anchors_rows_are_taken_from_others_where_the_experiment_lacks_them():
     rows, others = table(rows_of("ours:beta=0")), table(rows_of("jpeg vtm avif elic"))
     both, anchor = with_anchor(rows, others)
-    assert anchor == Anchor("vtm")
+    assert anchor == anchor_of("vtm")
     assert set(both["codec"].to_list()) == {"ours", "vtm"}
     own, anchor = with_anchor(table(rows_of("jpeg")), table(rows_of("avif elic")))
-    assert anchor == Anchor("avif", BEST)
+    assert anchor == anchor_of("avif", BEST)
     assert set(own["codec"].to_list()) == {"jpeg", "avif"}
     alone = table(rows_of("vtm ours:beta=0"))
     assert with_anchor(alone, others)[0] is alone
@@ -63,8 +63,8 @@ def test_the_anchors_rows_are_taken_from_others_where_the_experiment_lacks_them(
 def test_a_named_anchor_is_added_or_refused():
     rows, others = table(rows_of("ours:beta=0 vtm")), table(rows_of("avif"))
     both, anchor = with_anchor(rows, others, "avif")
-    assert (anchor, {*both["codec"]}) == (Anchor("avif"), {"ours", "vtm", "avif"})
-    assert with_anchor(rows, others, "ours")[1] == Anchor("ours:beta=0")
+    assert (anchor, {*both["codec"]}) == (anchor_of("avif"), {"ours", "vtm", "avif"})
+    assert with_anchor(rows, others, "ours")[1] == anchor_of("ours:beta=0")
     with pytest.raises(UnknownName, match="No codec with results 'webp'"):
         with_anchor(rows, others, "webp")
 

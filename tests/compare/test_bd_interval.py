@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from benchmark.compare.bd import compare
 from benchmark.compare.curves import Curve, bd_rate, cut
 from benchmark.compare.interval import (
     bd_rate_interval,
@@ -17,7 +16,7 @@ from benchmark.compare.interval import (
 from benchmark.metrics.frechet import frechet
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
-from benchmark.rows.summary import curves
+from support.rows.by_label import compare, curves
 from support.rows.measured import row, sweep, table
 
 PSNR = Metric.named("psnr")

@@ -14,7 +14,7 @@ from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.summary import curves
+from support.rows.by_label import curves
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS, SQUEEZE, DISTS = map(Metric.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
@@ -66,16 +66,18 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
     after = betas(summary, (PSNR, SQUEEZE))
 
     def values(family):
-        return {name: [p.means["psnr_db"] for p in of] for name, of in family.points.items()}
+        return {
+            of.label: [p.means["psnr_db"] for p in points] for of, points in family.points.items()
+        }
 
-    assert list(after.points) == [f"ours:beta={beta:g}" for beta in BETAS]
+    assert [of.label for of in after.points] == [f"ours:beta={beta:g}" for beta in BETAS]
     assert values(after) == values(before)
     assert before.left_out == ()
     assert after.left_out == (
         "left out: ours:beta=3.84 q=0, q=1, q=2: of another build (checkpoint noisyno) than the "
         "others (checkpoint bundled, bundled)",
     )
-    rate = before.points["ours:beta=0"][1].bpp
+    rate = next(iter(before.points.values()))[1].bpp
     sweep = measured_sweep(summary, PSNR, SQUEEZE, rate)
     assert [step.distortion.value for step in sweep.steps] == pytest.approx(
         [of[1].means["psnr_db"].value for of in before.points.values()]
@@ -88,7 +90,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
     rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
     result = betas(summarise(table(rows)), (PSNR, SQUEEZE))
-    assert list(result.points) == [f"ours:beta={beta:g}" for beta in BETAS[:3]]
+    assert [of.label for of in result.points] == [f"ours:beta={beta:g}" for beta in BETAS[:3]]
     assert "of another build (checkpoint noisyno)" in result.left_out[0]
 
 
@@ -98,8 +100,8 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
     family = betas(summary, (PSNR, SQUEEZE))
     assert {p.edition.fingerprint[:5] for of in family.points.values() for p in of} == {"noisy"}
     assert family.left_out == ()
-    older = one_build(summary, lambda one: one.codec == "ours", (PSNR, SQUEEZE), "bundled")
-    assert list(older.points) == [f"ours:beta={beta:g}" for beta in BETAS]
+    older = one_build(summary, lambda one: one.spec.name == "ours", (PSNR, SQUEEZE), "bundled")
+    assert [of.label for of in older.points] == [f"ours:beta={beta:g}" for beta in BETAS]
     assert {p.edition.bundled for of in older.points.values() for p in of} == {True}
 
 
@@ -130,7 +132,8 @@ def test_what_lacks_a_metric_is_named_where_it_is_shown():
 
 def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
     def found(*rows):
-        return list(betas(summarise(table([one for of in rows for one in of])), [PSNR]).points)
+        family = betas(summarise(table([one for of in rows for one in of])), [PSNR])
+        return [of.label for of in family.points]
 
     micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
     small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
@@ -174,7 +177,7 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
     store.append([record | {"run": "2027"} for record in of_beta(3.84)])
     result = betas(summarise(store.table()), (PSNR, SQUEEZE))
-    bundled = {label: {p.edition.bundled for p in of} for label, of in result.points.items()}
+    bundled = {of.label: {of.bundled} for of in result.points}
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
     assert {len(of) for of in result.points.values()} == {3}
     assert result.left_out == ()
@@ -183,12 +186,12 @@ def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
     store.append(of_beta(0, size=":size=micro", **NOISY))
     curves = measured_curves(summarise(store.table()), PSNR)
-    assert "ours:beta=0:size=micro" in {curve.system.label for curve in curves}
+    assert "ours:beta=0:size=micro" in {curve.edition.label for curve in curves}
 
 
 def test_variants_of_several_builds_have_names_of_their_own(store):
     store.append(of_beta(3.84, **NOISY))
     summary = summarise(store.table())
-    names = {curve.system.label: curve.name for curve in measured_curves(summary, PSNR)}
+    names = {curve.edition.label: curve.name for curve in measured_curves(summary, PSNR)}
     assert names["ours:beta=3.84"] == "CRDR β=3.84"
     assert names["ours:beta=0"] == "CRDR β=0 (bundled)"

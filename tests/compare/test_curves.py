@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, interp1d
 
-from benchmark.compare.bd import compare
 from benchmark.compare.curves import (
     Curve,
     Delta,
@@ -28,8 +27,8 @@ from benchmark.compare.curves import (
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
-from benchmark.rows.summary import curves, excluded
-from benchmark.rows.systems import SYSTEMS
+from benchmark.rows.summary import excluded
+from support.rows.by_label import compare, curves
 from support.rows.measured import PROTOCOLS, row, sweep, table
 
 PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
@@ -87,7 +86,7 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     assert len(curve_of([0.1, 0.2], [3.0, -0.1], FD).bpp) == 1  # KID of equal sets may be below 0
     edition = summarise(table(sweep("jpeg")), PROTOCOLS).points[0].edition
     points = [CurvePoint(*one, "", "", 1, "", "", "") for one in zip(rates, values[0], strict=True)]
-    drawn = SystemCurve(FD, SYSTEMS[0], tuple(points), edition).rates
+    drawn = SystemCurve(FD, edition, edition.title, tuple(points)).rates
     assert np.array_equal(drawn, anchor)
 
 

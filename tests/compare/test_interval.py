@@ -19,8 +19,10 @@ from benchmark.compare.interval import (
     studentised,
 )
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise
-from benchmark.rows.summary import Edition, Point
+from benchmark.rows.summary import Point
+from benchmark.spec import CodecSpec
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
@@ -29,7 +31,7 @@ FD = Metric("fd", "FD", "lower", of_sets=True)
 
 def point(values, order=None):
     ids = np.arange(len(values)) if order is None else order
-    edition = Edition("jpeg", "jpeg", "1", "", "", (), ())
+    edition = Edition.of(CodecSpec("jpeg", ()))
     columns = {"psnr_db": np.asarray(values, float), "fd": np.asarray(values, float)}
     return Point(
         edition, Setting("q", 1), 1.0, len(values), 0, 0, (), {}, ids, np.ones(len(values)), columns

@@ -2,12 +2,14 @@
 
 import pytest
 
-from benchmark.compare.bd import compare, rank_by_bd_rate, ranked_measures
+from benchmark.compare.bd import ranked_measures
 from benchmark.compare.curves import Delta
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import plainness
 from benchmark.show.bd_rates import ranking_table
+from benchmark.spec import parse_codec
+from support.rows.by_label import compare, edition, rank_by_bd_rate
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, MS_SSIM, LPIPS = map(Metric.named, ("psnr", "ms_ssim", "lpips"))
@@ -37,7 +39,7 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
     summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
     result = rank_by_bd_rate(summary, [PSNR], "jpeg")
     expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
-    assert result.labels == tuple(expected)
+    assert [of.label for of in result.editions] == [*expected]
     for record in result.records:
         of = [other for other in rows if other["codec"] == record["codec"]]
         by_setting = [
@@ -56,7 +58,7 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
         rate = expected[record["codec"]]
         near = None if rate is None else pytest.approx(rate, abs=0.5)
         assert (record["anchor"], record["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
-    assert result.comparisons["jpeg", "psnr_db"].rate == Delta(0.0, 1.0)
+    assert result.comparisons[edition(summary, "jpeg"), "psnr_db"].rate == Delta(0.0, 1.0)
     assert result.ranked
     assert not rank_by_bd_rate(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
 
@@ -67,7 +69,7 @@ def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     given = [one for metric in MEASURES for one in compare(summary, metric, "jpeg")]
     both = rank_by_bd_rate(summary, MEASURES, "jpeg", given)
     assert both.records == alone.records
-    first = both.comparisons[both.labels[0], "psnr_db"]
+    first = both.comparisons[both.editions[0], "psnr_db"]
     assert first.rate_interval == pytest.approx((first.rate.value,) * 2)  # all images alike
     assert all(of.rate_interval is None for of in alone.comparisons.values())
 
@@ -91,6 +93,7 @@ def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
 
 
 def test_the_network_and_its_default_metric_make_no_variant_less_plain():
-    plain = "compressai:metric=mse:model=mbt2018"
-    assert plainness(plain) == plainness("jpeg") == plainness("ours:beta=3.84") == 0
-    assert plainness("compressai:metric=ms-ssim:model=mbt2018") == 1
+    texts = "compressai:metric=mse:model=mbt2018", "jpeg", "ours:beta=3.84"
+    others = texts[0].replace("mse", "ms-ssim"), "jpeg:optimize=1"
+    counts = [Edition.of(parse_codec(text)).further_options for text in (*texts, *others)]
+    assert counts == [0, 0, 0, 1, 1]

@@ -9,9 +9,9 @@ from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.published.curves import whole_set
+from benchmark.rows.edition import CATALOGUE, GROUPED, PUBLISHED_ONLY
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.rows.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import point_records
 from benchmark.show.paper.crdr_figures import curves
@@ -37,15 +37,14 @@ def of(one, name):
 
 
 def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
-    assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
-    labels = {system.label for system in GROUPED_SYSTEMS}
-    result = styles(labels)
-    assert len(set(result.values())) == len(labels) == len(GROUPED_SYSTEMS)
-    assert len({system.label for system in SYSTEMS}) == len(SYSTEMS)
+    assert len({edition.facts.title for edition in CATALOGUE}) == len(CATALOGUE)
+    result = styles(GROUPED)
+    assert len(set(result.values())) == len(GROUPED)
+    assert len({edition.label for edition in CATALOGUE}) == len({*CATALOGUE}) == len(CATALOGUE)
     there = {(point.system, point.variant) for point in POINTS}
-    for system in SYSTEMS:
-        assert there.issuperset(system.published)
-        assert system.published or system.measured or system not in GROUPED_SYSTEMS
+    for edition in CATALOGUE:
+        assert there.issuperset(edition.facts.published)
+    assert all(edition.facts.published for edition in PUBLISHED_ONLY)
 
 
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():
@@ -66,7 +65,7 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
 def test_a_network_trained_here_never_stands_for_the_published_one():
     mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
     paper = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
-    assert [curve.measured for curve in paper if curve.system.name == "ELIC"] == [False]
+    assert [curve.measured for curve in paper if curve.title == "ELIC"] == [False]
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
@@ -119,9 +118,9 @@ def test_only_rules_that_are_named_meet(metric, dataset):
 def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
     mine = rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
     one = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
-    jpeg = [curve for curve in one if curve.system.name == "JPEG"]
+    jpeg = [curve for curve in one if curve.title == "JPEG"]
     assert [curve.measured for curve in jpeg] == [True]
-    ours = [curve for curve in one if curve.system.name == "CRDR β=3.84"]
+    ours = [curve for curve in one if curve.title == "CRDR β=3.84"]
     assert [(curve.measured, curve.name) for curve in ours] == [
         (False, "CRDR β=3.84 (published)"),
         (True, "CRDR β=3.84"),
@@ -145,7 +144,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence(tmp_path):
 
 def curve_of(*places):
     points = [CurvePoint(*place, "", "table", 24, "rule", "", "a paper") for place in places]
-    return SystemCurve(PSNR, System("Any", "any"), tuple(points))
+    return SystemCurve(PSNR, CATALOGUE[0], "Any", tuple(points))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +229,7 @@ def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
 
 def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_the_most():
     first, second = clic_plots((0.093, 0.323))
-    result = {one.curve.system.name: one for one in first.sweeps}
+    result = {one.curve.title: one for one in first.sweeps}
     assert [step.setting for step in result["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     crdr = result["CRDR"]
     assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
@@ -238,7 +237,7 @@ def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_th
     assert crdr.steps[1].realism.value == pytest.approx(5.157, abs=0.001)
     assert crdr.steps[1].realism.bpp == 0.093
     assert crdr.steps[1].realism.protocol == "fid256-truncated/pytorch-fid-0.3.0"
-    wider = {one.curve.system.name: one for one in second.sweeps}
+    wider = {one.curve.title: one for one in second.sweeps}
     assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     assert "DC-VIC" not in wider  # ends at .137 bpp
 

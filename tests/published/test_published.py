@@ -16,6 +16,7 @@ from benchmark.published.curves import (
     overlay,
     overlays,
     published_curves,
+    system_of,
 )
 from benchmark.published.points import inventory, overview, select
 from benchmark.published.registry import (
@@ -26,8 +27,8 @@ from benchmark.published.registry import (
     write_paper,
 )
 from benchmark.registry import DATASETS, METRICS, metric_class
+from benchmark.rows.edition import CATALOGUE
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import SYSTEMS
 from benchmark.system.text import listed
 from conftest import SHARED
 from support.bench.command import output_of
@@ -147,7 +148,7 @@ def test_datasets_and_metrics_bear_the_names_that_results_have():
     }  # fmt: skip
     # those of other programs are beside no measured value
     assert not OURS & {p.protocol for p in POINTS if p.metric in ("ssim", "niqe")}
-    variants = {variant for system in SYSTEMS for variant in system.published}
+    variants = {variant for edition in CATALOGUE for variant in edition.facts.published}
     assert variants < {(p.system, p.variant) for p in POINTS}
 
 
@@ -205,7 +206,7 @@ def test_systems_and_variants_can_be_chosen():
 
 def test_a_curve_is_one_variant_of_one_source_by_rate_and_realism_sweeps_are_none():
     curves = published_curves(POINTS, "clic2020", FID)
-    variants = [curve.system.published[0] for curve in curves]
+    variants = [curve.edition.facts.published[0] for curve in curves]
     realism = [variant for system, variant in variants if system == "Multi-Realism"]
     assert set(realism) == {"beta=0", "beta=2.56"}
     assert len(realism) == 5  # two sources for one, three for the other
@@ -237,7 +238,7 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     summary = summarise(table(kodak_rows("jpeg", lpips_alex=None)))
     mixed = overlays(points, summary, [PSNR, Metric.named("lpips")], "kodak", True)
     assert {column: len(of.refused) for column, of in mixed.items()} == {"psnr_db": 0}
-    assert {curve.method for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
+    assert {system_of(curve) for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
     alone = overlays(select(POINTS, ["hific:"]), None, [PSNR, FID], "kodak", False)
     assert {column: len(of.compatible) for column, of in alone.items()} == {
         "psnr_db": 1,
@@ -287,5 +288,5 @@ def test_the_list_accounts_for_every_point(tmp_path):
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim", "lpips", "fid256"])
 def test_no_two_published_variants_of_a_panel_share_a_style(dataset, metric):
     curves = published_curves(POINTS, dataset, Metric.named(metric))
-    labels = {curve.system.published[0]: curve.system.label for curve in curves}
+    labels = {curve.edition.facts.published[0]: curve.edition.label for curve in curves}
     assert len(set(labels.values())) == len(labels)

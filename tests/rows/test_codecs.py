@@ -8,10 +8,11 @@ import pytest
 from benchmark.codec import CodecInfo
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import newest
+from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
-from benchmark.rows.summary import Edition, caveats
+from benchmark.rows.summary import caveats
 from benchmark.spec import CodecSpec
 from support.rows import measured
 from support.rows.bundled_results import bundled_results
@@ -71,7 +72,7 @@ def test_what_a_row_names_stands():
 def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():
     def side(name, chroma="", tuned_for="", *notes):
         facts = {"chroma": chroma, "tuned_for": tuned_for, "caveats": notes}
-        return Edition(name, name, "1", "", "", (), **facts)
+        return Edition(CodecSpec(name, ()), label=name, **facts)
 
     assert caveats(side("a", "4:2:0", "PSNR", "x"), side("b", "4:2:0", "PSNR", "x")) == ()
     for one_sided in (("", "4:4:4"), ("4:2:0", "")):

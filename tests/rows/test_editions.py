@@ -10,7 +10,7 @@ from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
-from benchmark.rows.summary import curves
+from support.rows.by_label import curves
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")

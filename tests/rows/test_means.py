@@ -9,10 +9,11 @@ import pytest
 from benchmark.codec import Setting
 from benchmark.metrics.metric import protocols
 from benchmark.metrics.psnr import psnr
+from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.summary import SECONDS, TIMED
-from benchmark.rows.systems import label_of
+from benchmark.spec import CodecSpec, parse_codec
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
 
@@ -331,5 +332,8 @@ def test_records_for_machines_are_json_without_nan():
     "variant", ["metric=mse:model=bmshj2018-hyperprior", "model=bmshj2018-hyperprior"]
 )
 def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults(variant):
-    assert label_of("compressai", variant) == "hyperprior"
-    assert label_of("compressai", "metric=ms-ssim:model=bmshj2018-hyperprior") != "hyperprior"
+    assert label_of(CodecSpec.of("compressai", variant)) == "hyperprior"
+    assert (
+        label_of(parse_codec("compressai:metric=ms-ssim:model=bmshj2018-hyperprior"))
+        != "hyperprior"
+    )

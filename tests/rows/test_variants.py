@@ -7,14 +7,21 @@ from benchmark.errors import UnknownName
 from benchmark.rows.variants import (
     divided,
     every_variant,
-    named_variants,
+    named_specs,
     others_of,
     usual_variants,
     with_bundled,
 )
+from benchmark.spec import CodecSpec
 from support.rows.measured import row, table
 
 IMAGES = ("a", "b", "c")
+
+
+def named_variants(names, pairs, measured=()):
+    """Codec and variant of what names mean, as rows have them."""
+    specs = named_specs(names, *([CodecSpec.of(*of) for of in both] for both in (pairs, measured)))
+    return {(spec.name, spec.variant) for spec in specs}
 
 
 def rows_of(codec, variant="", images=IMAGES, qualities=(10, 20), bundled=False):
@@ -103,7 +110,8 @@ def test_a_name_means_the_variants_that_run_measures():
     pairs = [("ours", f"beta={beta}{size}") for beta in ("0", "3.84", "2.56")
              for size in ("", ":size=micro")]  # fmt: skip
     usual = {("ours", "beta=0"), ("ours", "beta=3.84")}
-    assert usual_variants("ours") == named_variants(["ours"], pairs) == usual
+    assert usual_variants("ours") == {CodecSpec.of(*pair) for pair in usual}
+    assert named_variants(["ours"], pairs) == usual
     micro = {("ours", "beta=0:size=micro"), ("ours", "beta=3.84:size=micro")}
     assert named_variants(["ours:size=micro"], pairs) == micro
     assert named_variants(["ours:beta=2.56"], pairs) == {("ours", "beta=2.56")}

@@ -5,13 +5,13 @@ from statistics import fmean
 
 import pytest
 
-from benchmark.compare.bd import compare, rank_by_bd_rate
-from benchmark.compare.system_curve import measured_curves, names_in_figures
+from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
+from support.rows.by_label import compare, edition, rank_by_bd_rate
 from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips_squeeze")
@@ -34,7 +34,7 @@ def sentence(rows, anchor, *named, metrics=(PSNR,), intervals=False):
     summary = summarise(table(rows))
     given = [one for of in metrics for one in compare(summary, of, anchor)] if intervals else None
     ranking = rank_by_bd_rate(summary, metrics, anchor, given)
-    return headline(ranking, summary.images, names_in_figures(summary), named)
+    return headline(ranking, summary.images, summary.titles(), named)
 
 
 @pytest.mark.parametrize("intervals", [False, True])
@@ -132,7 +132,7 @@ def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
     assert sentence(rows, "vtm", metrics=(PSNR, LPIPS)).endswith("(SqueezeNet) on 2 images.")
     assert sentence(rows, "vtm", metrics=(LPIPS,)).endswith("(SqueezeNet) on 2 images.")
     summary = summarise(table(rows))
-    heading = ranking_heading(rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm"), {"vtm": "VTM"})
+    heading = ranking_heading(rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm"), summary.titles())
     assert "in PSNR and LPIPS (SqueezeNet) (2 images), best first" in heading
     panels = [measured_curves(summary, metric) for metric in (PSNR, LPIPS)]
     assert images_of(panels) == "3 images in PSNR and 2 images in LPIPS (SqueezeNet)"
@@ -154,7 +154,7 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
 def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():
     summary = summarise(table([*scaled("vtm"), *squeezed(scaled("avif", 2)), *squeezed(mine(3))]))
     ranking = rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm")
-    heading, shown = ranking_heading(ranking, names_in_figures(summary)), ranking_table(ranking)
+    heading, shown = ranking_heading(ranking, summary.titles()), ranking_table(ranking)
     assert "LPIPS" not in shown.headers
     assert heading == "BD-rate (%) against VTM in PSNR, best first"
     assert shown.notes[0].startswith("No LPIPS (SqueezeNet): ")
@@ -182,7 +182,7 @@ def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp
 def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
     rows = [*mine(2), *(record | {"bundled": True} for record in scaled("vtm"))]
     summary = summarise(table(rows))
-    ranking, names = rank_by_bd_rate(summary, [PSNR], "vtm"), names_in_figures(summary)
+    ranking, names = rank_by_bd_rate(summary, [PSNR], "vtm"), summary.titles()
     assert (
         ranking_heading(ranking, names) == "BD-rate (%) against VTM (bundled) in PSNR, best first"
     )
@@ -190,7 +190,7 @@ def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
     marked = [line[0] for line in ranking_table(ranking, marks=True).rows]
     assert marked == ["vtm (bundled)", "mine.py:Quantise"]
     alone = summarise(table([record | {"bundled": True} for record in scaled("vtm")]))
-    assert names_in_figures(alone)["vtm"] == "VTM"
+    assert alone.titles()[edition(alone, "vtm")] == "VTM"
 
 
 def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_headline():
@@ -203,5 +203,5 @@ def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_head
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
     (rates,) = (of["bd_rate_percent"] for of in ranking.records if of["codec"] == "ours")
     assert [*rates.values()] == pytest.approx([-50, -50], abs=0.5)
-    said = [headline(of, 3, names_in_figures(summary)) for of in (unnamed, ranking)]
+    said = [headline(of, 3, summary.titles()) for of in (unnamed, ranking)]
     assert said[0] == said[1]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparison, compared
-from benchmark.compare.system_curve import Panel, SystemCurve, of_label
+from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.show import sections
 from benchmark.show.bd_rates import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import Choice, sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
+from benchmark.spec import CodecSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,14 +29,14 @@ def draw_bd_bars(
     panels: Sequence[Panel],
     choice: Choice,
     comparisons: Sequence[Comparison],
-    styles: Mapping[str, Style],
+    styles: Mapping[CodecSpec, Style],
     dataset: str,
-    anchor: str,
+    anchor: CodecSpec | None,
     up_to_bpp: float | None = None,
 ) -> texts.Drawing | None:
     """Draw bars of BD-rates against the anchor, the best codec first; None without any.
 
-    Bars of published curves are open, and have no interval. anchor: a label. choice: the curves of
+    Bars of published curves are open, and have no interval. choice: the curves of
     the panels to show. up_to_bpp: where the curves of `comparisons` and of the panels are cut.
     """
     panels, absent = choice.of(panels), len(choice.absent)
@@ -49,13 +50,13 @@ def draw_bd_bars(
     if all(of.rate.value is None for of in every):
         return None
     first = {curve.name: of.rate.number for curve, of in pairs[0] if of.rate.value is not None}
-    places = {name: look().place(curve.system.label) for name, curve in known.items()}
+    places = {name: look().place(curve.edition) for name, curve in known.items()}
     names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
     width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
     words = {
         name: texts.wrapped(
-            sections.marked(name, known[name].caveats), NAME_SHARE * WIDTHS["column"]
+            sections.marked(name, known[name].edition.caveats), NAME_SHARE * WIDTHS["column"]
         )
         for name in names
     }
@@ -69,7 +70,7 @@ def draw_bd_bars(
     doubts = doubt_notes(of.rate for of in every)
     note = " ".join(filter(None, [*doubts, sections.curves_note(curves)]))
     lines = "Lines are 95 % intervals over images." if any(o.rate_interval for o in every) else ""
-    against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
+    against = next((curve.name for curve in curves if curve.spec == anchor), "")
     with figure_style():
         below = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
         figure, every_axes, _ = texts.panel_figure(len(panels), fmean(heights), **below)
@@ -92,17 +93,20 @@ def draw_bd_bars(
     return texts.Drawing(figure, caption, records, table, sources_table(curves))
 
 
-def _compared(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> Iterator[Bar]:
+def _compared(
+    panel: Panel, comparisons: Sequence[Comparison], anchor: CodecSpec | None
+) -> Iterator[Bar]:
     """Yield a panel's curves beside the anchor's; published ones are named as figures do."""
-    metric, other = panel[0].metric, of_label(panel, anchor)
-    known = {c.label: c for c in comparisons if c.column == metric.column}
+    metric, other = panel[0].metric, of_variant(panel, anchor)
+    known = {c.edition: c for c in comparisons if c.column == metric.column}
     for curve in sorted(panel, key=lambda curve: not curve.measured):
-        if curve.measured and curve.system.label in known:
-            yield curve, known[curve.system.label]
+        if curve.edition in known:
+            yield curve, known[curve.edition]
         elif other is not None and curve is not other:
             comparison = compared(other.rates, curve.rates, metric)
-            name = curve.system.label if curve.measured else curve.name
-            yield curve, comparison._replace(column=metric.column, label=name, anchor=anchor)
+            name = curve.edition.label if curve.measured else curve.name
+            comparison = comparison._replace(label=name, anchor=other.edition.label)
+            yield curve, comparison._replace(column=metric.column)
 
 
 def _outer(of: Comparison) -> float:
@@ -112,7 +116,7 @@ def _outer(of: Comparison) -> float:
     return min(low, value) if value < 0 else max(high, value)
 
 
-def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:
+def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, Style]) -> None:
     """Draw bars from the top, with their numbers beside them."""
     ends = [0.0]
     for row, bar in enumerate(bars):
@@ -122,7 +126,7 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
         if of.rate.value is None:
             axes.annotate(NOTHING, (0, row), (2, 0), textcoords="offset points", va="center")
             continue
-        colour = styles[curve.system.label].colour
+        colour = styles[curve.spec].colour
         fill = colour if curve.measured else "white"
         axes.barh(row, of.rate.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
         if of.rate_interval:

@@ -16,13 +16,12 @@ from benchmark.answer import Column
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import Panel, SystemCurve
-from benchmark.errors import BenchError
-from benchmark.rows.systems import OWN, family, is_users, kind, label_of, option_count, trained_on
-from benchmark.rows.variants import usual_variants
-from benchmark.show.figures import style as looks
+from benchmark.errors import UnknownName
+from benchmark.rows.edition import OWN, Edition
+from benchmark.rows.variants import is_meant, named_specs, usual_variants
 from benchmark.show.figures.style import look
 from benchmark.show.table import Table
-from benchmark.spec import named_in, parse_codec
+from benchmark.spec import CodecSpec, named_in
 from benchmark.system.text import by_key, listed
 
 # The largest difference of two curves that are shown as one: of a panel's span of values, which is
@@ -34,7 +33,9 @@ CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for
 
 def most_rate(curves: Iterable[SystemCurve]) -> float:
     """Return the highest rate that figures show: CROP_BPP, or that of an own curve if higher."""
-    own = (point.bpp for curve in curves if curve.origin == "here" for point in curve.points)
+    own = (
+        point.bpp for curve in curves if curve.edition.origin == "here" for point in curve.points
+    )
     return max([CROP_BPP, *own])
 
 
@@ -56,7 +57,7 @@ class Choice(NamedTuple):
     @property
     def labels(self) -> list[str]:
         """The labels of the measured curves."""
-        return [curve.system.label for curve in self.kept.values() if curve.measured]
+        return [curve.edition.label for curve in self.kept.values() if curve.measured]
 
     @property
     def published(self) -> list[str]:
@@ -84,9 +85,9 @@ class Choice(NamedTuple):
             kept = [curve for curve in self.kept.values() if curve.measured is measured]
             lacked = []
             for panel in panels:
-                there = {curve.system.label for curve in panel if curve.measured is measured}
-                none = [curve for curve in kept if curve.system.label not in there]
-                lacked.append([curve.name if measured else curve.system.name for curve in none])
+                there = {curve.spec for curve in panel if curve.measured is measured}
+                none = [curve for curve in kept if curve.spec not in there]
+                lacked.append([curve.name if measured else curve.title for curve in none])
             whole = [name for name in lacked[0] if all(name in names for names in lacked)]
             if whole:
                 sentences.append(f"Not {word}: {listed(whole, most=MOST_NAMES)}.")
@@ -97,12 +98,14 @@ class Choice(NamedTuple):
         return sentences
 
 
-def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ()) -> Choice:
+def choose(
+    panels: Sequence[Panel], anchor: CodecSpec | None = None, named: Sequence[str] = ()
+) -> Choice:
     """Choose the curves to show by the look in force, out of those of all panels.
 
     A curve that no panel shows apart from another is shown as one with it. The codecs that were
-    named, and then the anchor, and the user's own are always kept. anchor: label that strength is
-    against. named: codecs or labels.
+    named, and then the anchor, and the user's own are always kept. anchor: what strength is
+    against. named: codecs as `--codecs` has them.
     """
     every = sorted(chain(*panels), key=lambda curve: not curve.measured)
     known = {curve.name: curve for curve in every}
@@ -111,13 +114,13 @@ def choose(panels: Sequence[Panel], anchor: str = "", named: Sequence[str] = ())
     kept, most = distinct, look().most
     if most is not None and len(distinct) > most:
         curves = list(known.values())
-        users = [curve for curve in curves if curve.measured and is_users(curve.system.label)]
-        asked = _named(curves, [anchor, *named]) if named else []
+        users = [curve for curve in curves if curve.edition.is_users]
+        asked = _named(curves, anchor, named) if named else []
         wanted = asked or _by_rank(panels[0], curves, users, anchor)
         always = len({first[curve.name] for curve in (asked or users) if curve.measured})
         names = list(dict.fromkeys(first[curve.name] for curve in wanted))
         kept = [name for name in distinct if name in names[: max(most, always)]]
-    kept.sort(key=lambda name: look().place(known[name].system.label))
+    kept.sort(key=lambda name: look().place(known[name].edition))
     alike = by_key((first[name], name) for name in known if first[name] != name)
     absent = {name: known[name] for name in distinct if name not in kept}
     return Choice({name: known[name] for name in kept}, absent, alike)
@@ -132,21 +135,21 @@ def without_place(choice: Choice, of: Experiment) -> list[str]:
     names = [
         name
         for name, curve in choice.absent.items()
-        if not curve.measured or looks.names_meaning(curve.system.label) & asked
+        if not curve.measured or any(is_meant(name, curve.spec) for name in asked)
     ]
     most = f"a figure has at most {look().most} curves, --all draws every one"
     return [f"not drawn: {', '.join(names)}: {most}"] if names else []
 
 
 def _equal(
-    panels: Sequence[Panel], known: Mapping[str, SystemCurve], anchor: str
+    panels: Sequence[Panel], known: Mapping[str, SystemCurve], anchor: CodecSpec | None
 ) -> dict[str, str]:
     """Return by name the first of the curves that no panel shows apart: that of fewest options.
 
     Only of learned codecs, whose decoders may stand behind the streams of another.
     """
     measured = [
-        (panel, {c.name: c for c in panel if c.measured and kind(c.system) == "learned"})
+        (panel, {c.name: c for c in panel if c.measured and c.edition.facts.kind == "learned"})
         for panel in panels
     ]
 
@@ -156,8 +159,8 @@ def _equal(
         return bool(pairs) and all(_as_one(*pair) for pair in pairs)
 
     def place(name: str) -> tuple[bool, int]:
-        label = known[name].system.label
-        return label != anchor, option_count(label)
+        spec = known[name].spec
+        return spec != anchor, len(spec.options)
 
     result: dict[str, str] = {}
     for name in sorted(known, key=place):
@@ -180,50 +183,51 @@ def _as_one(panel: Panel, first: SystemCurve | None, second: SystemCurve | None)
     return all(abs(value - other) <= most for value, other in zip(values, others, strict=True))
 
 
-def renamed(panels: Sequence[Panel], labels: Iterable[str] = ()) -> list[Panel]:
-    """Give curves the names of the look. labels: among which it means them; default: theirs."""
-    labels = {*labels} or {curve.system.label for curve in chain(*panels)}
-    names = looks.by_label(look().label, labels)
-    return [[c.called(names.get(c.system.label, c.system.name)) for c in panel] for panel in panels]
+def renamed(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
+    """Give curves the names of the look. editions: among which it means them; default: theirs."""
+    titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
+    return [[c.called(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
 
-def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCurve]:
-    """Return the curves of the named codecs in their order, then published ones.
-
-    A bare name means the codec's default variants, where these have rows.
-    """
-    asked = []
+def _named(
+    every: Sequence[SystemCurve], anchor: CodecSpec | None, named: Sequence[str]
+) -> list[SystemCurve]:
+    """Return the anchor's curve, those of the named codecs in their order, then published ones."""
+    measured = {curve.spec for curve in every if curve.measured}
+    asked = {anchor: None}
     for text in named:
-        usual = {text}
-        with suppress(BenchError):
-            usual |= {parse_codec(text).label, *(label_of(*pair) for pair in usual_variants(text))}
-        mine = [c for c in every if c.measured and looks.names_meaning(c.system.label) & usual]
-        asked += [curve for curve in mine if curve.system.label in usual] or mine
-    return [*asked, *(curve for curve in every if not curve.measured)]
+        with suppress(UnknownName):  # a published system's, or a codec without a curve
+            specs = named_specs([text], measured)
+            asked |= {curve.spec: None for curve in every if curve.spec in specs}
+    mine = [c for spec in asked for c in every if c.measured and c.spec == spec]
+    return [*mine, *(curve for curve in every if not curve.measured)]
 
 
 def _by_rank(
-    first: Panel, every: Sequence[SystemCurve], users: Sequence[SystemCurve], anchor: str
+    first: Panel,
+    every: Sequence[SystemCurve],
+    users: Sequence[SystemCurve],
+    anchor: CodecSpec | None,
 ) -> list[SystemCurve]:
     """Return all curves, those that matter most first (see the module); BD-rates are in `first`."""
     rates = {curve.name: curve.rates for curve in first}
-    reference = {curve.system.label: curve.rates for curve in first}.get(anchor)
+    reference = next((curve.rates for curve in reversed(first) if curve.spec == anchor), None)
 
     def place(curve: SystemCurve) -> tuple[bool, float]:
         delta = None
         if reference is not None and curve.name in rates:
             delta = bd_rate(reference, rates[curve.name]).value
-        return curve.origin == "bundled", math.inf if delta is None else delta
+        return curve.edition.bundled, math.inf if delta is None else delta
 
     ranked = sorted(every, key=place)
-    begins = [*users, *(curve for curve in ranked if curve.system.label == anchor)]
+    begins = [*users, *(curve for curve in ranked if curve.spec == anchor)]
     if not users:
-        usual = {label_of(*pair) for pair in usual_variants(OWN)}
-        own = [curve for curve in ranked if curve.measured and family(curve.system.label) == OWN]
-        begins += [curve for curve in own if curve.system.label in usual] or own[:1]
+        usual = usual_variants(OWN)
+        own = [curve for curve in ranked if curve.measured and curve.edition.family == OWN]
+        begins += [curve for curve in own if curve.spec in usual] or own[:1]
     begins += [curve for curve in ranked if not curve.measured]
-    there = {family(curve.system.label) for curve in begins}
-    families = by_key((family(curve.system.label), curve) for curve in ranked)
+    there = {curve.edition.family for curve in begins}
+    families = by_key((curve.edition.family, curve) for curve in ranked)
     begins += [curves[0] for name, curves in families.items() if name not in there]
     return list({curve.name: curve for curve in (*begins, *ranked)}.values())
 
@@ -241,14 +245,14 @@ def sources_table(curves: Iterable[SystemCurve]) -> Table:
 OF_SOURCE = ("how", "source", "protocol", "rate_protocol", "value_error", "note")
 SOURCES = (  # of a curve and one of its points
     Column("curve", "0.name"),
-    Column("from", "0.origin"),
+    Column("from", "0.edition.origin"),
     Column("how", "1.how"),
     Column("source", "1.source"),
     Column("protocol", "1.protocol"),
     Column("rates", "1.rate_protocol"),
     Column("images", lambda of: of[1].images and str(of[1].images)),
     Column("reading error", lambda of: of[1].value_error and f"{of[1].value_error:g}"),
-    Column("in its loss", lambda of: ", ".join(trained_on(of[0].system.label))),
-    Column("caveat", lambda of: "; ".join(of[0].caveats)),
+    Column("in its loss", lambda of: ", ".join(of[0].edition.facts.trained_on)),
+    Column("caveat", lambda of: "; ".join(of[0].edition.caveats)),
     Column("note", lambda of: None if of[0].measured else of[1].note),
 )

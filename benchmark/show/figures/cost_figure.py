@@ -9,8 +9,8 @@ from benchmark.answer import Column
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.system_curve import Panel, SystemCurve
+from benchmark.rows.edition import Edition
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.bd_rates import delta_marks, delta_text, doubt_notes
 from benchmark.show.figures import texts
@@ -24,6 +24,7 @@ from benchmark.show.figures.style import (
     figure_style,
 )
 from benchmark.show.table import Table, records
+from benchmark.spec import CodecSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,14 +53,14 @@ class CostPoint(NamedTuple):
 
 
 def cost_points(
-    panel: Panel, rates: Mapping[str, Delta], summary: Summary, costs: Iterable[str]
+    panel: Panel, rates: Mapping[Edition | None, Delta], summary: Summary, costs: Iterable[str]
 ) -> list[CostPoint]:
-    """Return the costs, as far as known, of the measured curves that have a BD-rate, by label."""
+    """Return the costs, as far as known, of the measured curves that have a BD-rate, by edition."""
     points = []
     for curve, cost in product(panel, costs):
-        delta = rates.get(curve.system.label, Delta())
+        delta = rates.get(curve.edition, Delta())
         if curve.measured and delta.value is not None:
-            mine = [point for point in summary.points if point.label == curve.system.label]
+            mine = summary.of(curve.edition)
             seconds = megapixel_seconds(mine) if cost == "seconds" else None
             value = seconds.value if seconds else kmac(mine) if cost == "kmac" and mine else None
             if value:
@@ -70,11 +71,11 @@ def cost_points(
 
 COLUMNS = (
     Column("system", "curve.name", key="system"),
-    Column("", "curve.system.label", key="label"),
+    Column("", "curve.edition.label", key="label"),
     Column("cost", lambda point: COSTS[point.cost][0]),
     Column("", "cost", key="cost"),
     Column("value", "value", ".3g", "value"),
-    Column("from", lambda point: point.curve.origin if point.measured else "typical", str),
+    Column("from", lambda point: point.curve.edition.origin if point.measured else "typical", str),
     Column("BD-rate (%)", "bd_rate", partial(delta_text, form="+z.1f")),
     Column("", "bd_rate.value", key="bd_rate"),
     Column("", "measured", key="measured"),
@@ -83,7 +84,7 @@ COLUMNS = (
 
 def draw_costs(
     points: Sequence[CostPoint],
-    styles: Mapping[str, Style],
+    styles: Mapping[CodecSpec, Style],
     dataset: str,
     metric: str,
     anchor: str,
@@ -92,7 +93,7 @@ def draw_costs(
 
     Names of up to MOST_CURVES codecs are beside their points, else in a legend.
 
-    styles: by label. anchor: name of the codec that BD-rates are against.
+    styles: by codec variant. anchor: name of the codec that BD-rates are against.
     """
     import seaborn as sns
     from matplotlib.ticker import LogLocator
@@ -108,9 +109,9 @@ def draw_costs(
         figure, every_axes, width = texts.panel_figure(len(kinds), PANEL_INCHES, sharey=True)
         for axes, cost in zip(every_axes, kinds, strict=True):
             for point in of_cost[cost]:
-                system, name = point.curve.system, _name(point)
-                own = kind(system) == "own"
-                look = line(styles[system.label], published=not point.measured, own=own)
+                curve, name = point.curve, _name(point)
+                own = curve.edition.facts.kind == "own"
+                look = line(styles[curve.spec], published=not point.measured, own=own)
                 look |= {"linestyle": "", "label": name, "zorder": 3}
                 (handles[name],) = axes.plot(point.value, point.bd_rate.number, **look)
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
@@ -144,7 +145,9 @@ def draw_costs(
 
 
 def _name(point: CostPoint) -> str:
-    return sections.marked(point.curve.name, point.curve.caveats) + delta_marks(point.bd_rate)
+    return sections.marked(point.curve.name, point.curve.edition.caveats) + delta_marks(
+        point.bd_rate
+    )
 
 
 def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:

@@ -9,12 +9,13 @@ import numpy as np
 
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.metrics.metric import Metric
-from benchmark.rows.systems import GROUPS, kind
+from benchmark.rows.edition import GROUPS
 from benchmark.show import sections
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import Choice, most_rate, sources_table
 from benchmark.show.figures.style import BAR_POINTS, LINE_POINTS, MARKER_POINTS, WIDTHS, Style, look
+from benchmark.spec import CodecSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,10 +37,10 @@ OfDataset = tuple[str, Sequence[Panel]]  # its title, and a panel for each metri
 
 def draw_rate_curves(
     datasets: Sequence[OfDataset],
-    styles: Mapping[str, Style],
+    styles: Mapping[CodecSpec, Style],
     choice: Choice,
     *,
-    anchor: str = "",
+    anchor: CodecSpec | None = None,
     outlier: str = "",
     groups: bool = False,
 ) -> texts.Drawing | None:
@@ -49,7 +50,7 @@ def draw_rate_curves(
     rates. Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and
     on a linear one a dozen codecs meet in the lowest quarter.
 
-    styles: by `System.label`. anchor: label that the BD-rates of one dataset's table are against.
+    styles: by codec variant. anchor: what the BD-rates of one dataset's table are against.
     outlier: see `draw_panel`. groups: put the legend's entries under their groups.
     """
     rows, lacking = _shown(datasets, choice)
@@ -175,7 +176,7 @@ def _beyond(curves: Sequence[SystemCurve], most: float) -> str:
 def draw_panel(
     axes: "Axes",
     panel: Panel,
-    styles: Mapping[str, Style],
+    styles: Mapping[CodecSpec, Style],
     outlier: str = "",
     limits: tuple[float, float] | None = None,
 ) -> "list[tuple[SystemCurve, Line2D]]":
@@ -187,19 +188,19 @@ def draw_panel(
     limits = limits or rate_limits(panel)
     inside = [curve for curve in panel if min(p.bpp for p in curve.points) <= limits[1]]
     ordered = sorted(inside or panel, key=lambda curve: curve.measured)
-    lines = [(curve, _draw(axes, curve, styles[curve.system.label])) for curve in ordered]
+    lines = [(curve, _draw(axes, curve, styles[curve.spec])) for curve in ordered]
     _set_frame(axes, ordered, outlier, limits)
     return lines
 
 
 def _draw(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
-    own, metric = kind(curve.system) == "own", curve.metric
+    own, metric = curve.edition.facts.kind == "own", curve.metric
     properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
     every = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted
-    name = sections.marked(curve.name, curve.caveats)
-    properties |= {"label": name, "gid": curve.system.group}
+    name = sections.marked(curve.name, curve.edition.caveats)
+    properties |= {"label": name, "gid": curve.group}
     marks = slice(0, curve.marks, every)
     (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)
     for point in curve.points:
@@ -227,7 +228,7 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     from matplotlib.ticker import MaxNLocator
 
     metric, (left, right) = panel[0].metric, limits
-    framing = [curve for curve in panel if curve.system.name != outlier] or panel
+    framing = [curve for curve in panel if curve.title != outlier] or panel
     every = [point for curve in framing for point in curve.points]
     points = [point for point in every if point.bpp <= right] or every
     values = [metric.plotted(point.value) for point in points]

@@ -14,7 +14,6 @@ from benchmark.compare.realism_sweep import (
 )
 from benchmark.compare.realism_sweep import records as sweep_records
 from benchmark.metrics.metric import Metric
-from benchmark.rows.systems import kind
 from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import SOURCES as CURVE_SOURCES
@@ -26,6 +25,7 @@ from benchmark.show.figures.style import (
     figure_style,
 )
 from benchmark.show.table import Table
+from benchmark.spec import CodecSpec
 
 NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a setting that is stated, not a place on a plotted line
 LABEL_POINTS = 22.0, 9.0  # width and height of a setting beside its point
@@ -38,7 +38,7 @@ def draw_realism_plots(
     plots: Sequence[PlotAtRate],
     distortion: Metric,
     realism: Metric,
-    styles: Mapping[str, Style],
+    styles: Mapping[CodecSpec, Style],
     dataset: str,
     images: str,
     few: Sequence[Metric] = (),
@@ -46,7 +46,7 @@ def draw_realism_plots(
     """Draw a panel for each rate; realism is better upwards.
 
     Where lower values are more real, the axis is logarithmic and reversed. `styles` go by
-    `System.label`. few: metrics of whole sets that are over few images.
+    codec variant. few: metrics of whole sets that are over few images.
     """
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
@@ -61,12 +61,12 @@ def draw_realism_plots(
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
         for axes, plot in zip(every_axes, plots, strict=True):
             for sweep in plot.sweeps:
-                system, name = sweep.curve.system, sweep.curve.name
-                own = kind(system) == "own"
-                look = line(styles[system.label], published=not sweep.curve.measured, own=own)
+                curve, name = sweep.curve, sweep.curve.name
+                own = sweep.style.facts.kind == "own"
+                look = line(styles[sweep.style.spec], published=not sweep.curve.measured, own=own)
                 x = [step.distortion.value for step in sweep.steps]
                 y = [step.realism.value for step in sweep.steps]
-                look |= {"label": names[name], "gid": system.group, "zorder": 2 + own}
+                look |= {"label": names[name], "gid": curve.group, "zorder": 2 + own}
                 (handles[name],) = axes.plot(x, y, **look)
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
@@ -77,7 +77,7 @@ def draw_realism_plots(
             _reverse(every_axes[0], [step.realism.value for *_, step in steps])
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered = sorted((sweep for _, sweep in sweeps), key=place_of)
-        grouped_all = all(sweep.curve.system.group for sweep in ordered)
+        grouped_all = all(sweep.curve.group for sweep in ordered)
         legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
         texts.add_legend(figure, list(legend), note, grouped_all)
         for axes, plot in zip(every_axes, plots, strict=True):  # where the layout has put points
@@ -142,7 +142,7 @@ def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
     names = {}
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
-        name, steps = sections.marked(sweep.curve.name, sweep.curve.caveats), sweep.steps
+        name, steps = sections.marked(sweep.curve.name, sweep.curve.edition.caveats), sweep.steps
         if len(steps) > 1:
             first, last = (step.setting or "default" for step in (steps[0], steps[-1]))
             name += f", {first} to {last}"

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from functools import cache, reduce
 from itertools import cycle, groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import DRAWING, option
 from benchmark.show.table import SIGNS
+
+if TYPE_CHECKING:
+    from benchmark.rows.edition import Edition  # which needs numpy
+    from benchmark.spec import CodecSpec
 
 _T = TypeVar("_T")
 
@@ -82,46 +86,56 @@ class Look:
         """The largest number of curves in a figure; None for all."""
         return None if self.every_curve else MOST_CURVES
 
-    def place(self, label: str) -> int:
+    def place(self, edition: "Edition") -> int:
         """Return a sort key: the place in the order that was given, of others the last."""
-        meaning = names_meaning(label)
-        return next((n for n, name in enumerate(self.order) if name in meaning), len(self.order))
+        from benchmark.rows.variants import is_meant  # which needs numpy
 
-    def check(self, labels: Iterable[str]) -> None:
-        """Raise `UsageError` for choices that no figure of these labels can have."""
-        labels = list(labels)
+        places = (n for n, name in enumerate(self.order) if is_meant(name, edition.spec))
+        return next(places, len(self.order))
+
+    def titles(self, editions: Iterable["Edition"]) -> "dict[Edition, str]":
+        """Return the names that were chosen of editions."""
+        return by_edition(self.label, editions)
+
+    def check(self, editions: Iterable["Edition"]) -> None:
+        """Raise `UsageError` for choices that no figure of these editions can have."""
+        editions = list(editions)
+        names = {edition.label: edition for edition in editions}
         for text in (*self.label, *self.colour):
-            if not by_label([text], labels):
-                raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
+            if not by_edition([text], editions):
+                raise UnknownName("curve", text.rpartition("=")[0] or text, names)
+        from benchmark.rows.variants import is_meant  # which needs numpy
+
         for text in self.order:
-            if all(text not in names_meaning(label) for label in labels):
-                raise UnknownName("curve", text, labels)
+            if not any(is_meant(text, edition.spec) for edition in editions):
+                raise UnknownName("curve", text, names)
 
 
-def names_meaning(label: str) -> set[str]:
-    """Return the names that mean a label: itself, and its codec's."""
-    return {label, label.partition(":")[0]}
-
-
-def by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
-    r"""Return the last parts of texts LABEL=VALUE by the label among `labels` that is meant.
+def by_edition(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edition, str]":
+    r"""Return the last parts of texts NAME=VALUE by the edition that the name means.
 
     Greek letters may be written as in LaTeX.
 
-    >>> by_label(["ours:beta=3.84=Ours", "vtm=a=b"], ["ours:beta=3.84", "vtm"])
-    {'ours:beta=3.84': 'Ours', 'vtm': 'a=b'}
-    >>> by_label([r"ours=Ours ($\beta$)"], ["ours"])
-    {'ours': 'Ours (β)'}
+    >>> from benchmark.rows.edition import Edition
+    >>> from benchmark.spec import parse_codec
+    >>> known = [Edition.of(parse_codec(text)) for text in ("ours:beta=3.84", "vtm")]
+    >>> [*by_edition(["ours:beta=3.84=Ours", "vtm=a=b"], known).values()]
+    ['Ours', 'a=b']
+    >>> [*by_edition([r"ours=Ours ($\beta$)"], known).values()]
+    ['Ours (β)']
     """
-    from benchmark.rows.systems import find_label  # which needs numpy
+    from benchmark.rows.variants import the_one_named  # which needs numpy
 
-    labels = list(labels)
-    result = {}
+    editions = list(editions)
+    specs = {edition.spec for edition in editions}
+    result: dict[Edition, str] = {}
     for text in texts:
         parts = reduce(lambda t, sign: t.replace(SIGNS[sign], sign), SIGNS, text).split("=")
         for count in range(len(parts) - 1, 0, -1):
             with suppress(BenchError):
-                result[find_label("=".join(parts[:count]), labels)] = "=".join(parts[count:])
+                spec = the_one_named("=".join(parts[:count]), specs)
+                value = "=".join(parts[count:])
+                result |= {edition: value for edition in editions if edition.spec == spec}
                 break
     return result
 
@@ -222,75 +236,74 @@ def _style_file(path: Path) -> dict[str, Any]:
 @cache
 def families() -> dict[str, Style]:
     """Return the style of each family of codecs that declares one."""
-    from benchmark.rows.systems import SYSTEMS, family
+    from benchmark.rows.edition import CATALOGUE
 
-    return {family(s.label): Style(s.colour, s.marker) for s in SYSTEMS if s.colour}
+    facts = ((of.family, of.facts) for of in CATALOGUE)
+    return {family: Style(of.colour, of.marker) for family, of in facts if of.colour}
 
 
 @cache
 def _known() -> dict[str, Style]:
-    """Return the styles of the table `SYSTEMS` by label."""
-    from benchmark.rows.systems import SYSTEMS
+    """Return the styles of the catalogue by label."""
+    from benchmark.rows.edition import CATALOGUE
 
-    result = {s.label: Style(s.colour, s.marker) for s in SYSTEMS if s.colour}
-    for system in SYSTEMS:
-        result.setdefault(system.label, _first_apart(system.label, result.values()))
+    facts = {of.label: of.facts for of in CATALOGUE}
+    result = {label: Style(of.colour, of.marker) for label, of in facts.items() if of.colour}
+    for edition in CATALOGUE:
+        result.setdefault(edition.label, _first_apart(edition, result.values()))
     return result
 
 
-def styles(labels: Iterable[str]) -> dict[str, Style]:
-    """Return a style for each label, no two the same.
+def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
+    """Return a style for each codec variant of editions, no two the same.
 
-    A style follows from the label alone, whatever other codecs are there: that of the table
-    `SYSTEMS`; its codec's colour and another marker for other variants; a colour and marker by a
-    checksum of the name for unknown codecs. Only of two that this gives the very same style, the
-    second by alphabet has its next choice, the user's codec, the first by alphabet of several, is
-    black, and lines of a codec's variants, or of unknown ones of one colour, differ in dash.
+    A style follows from the variant alone, whatever other codecs are there: that of the catalogue;
+    its codec's colour and another marker for other variants; a colour and marker by a checksum of
+    the label for unknown codecs. Only of two that this gives the very same style, the second by
+    alphabet has its next choice, the user's codec, the first by alphabet of several, is black, and
+    lines of a codec's variants, or of unknown ones of one colour, differ in dash.
     """
     from matplotlib.colors import to_hex
 
-    from benchmark.rows.systems import family, is_users, plainness
-
-    known, labels = _known(), sorted(set(labels))
-    own = next((family(label) for label in labels if is_users(label)), None)
-    result: dict[str, Style] = {}
-    for label in labels:
-        colour = OWN_COLOUR if is_users(label) and family(label) == own else ""
-        result[label] = known.get(label) or _first_apart(
-            label, known.values(), result.values(), colour
+    variants = {edition.spec: edition for edition in sorted(editions, key=lambda of: of.measured)}
+    ordered = sorted(variants.values(), key=lambda edition: edition.label)
+    known = _known()
+    users = next((edition.family for edition in ordered if edition.is_users), None)
+    result: dict[CodecSpec, Style] = {}
+    for edition in ordered:
+        colour = OWN_COLOUR if edition.is_users and edition.family == users else ""
+        result[edition.spec] = known.get(edition.label) or _first_apart(
+            edition, known.values(), result.values(), colour
         )
 
-    def alike(label: str) -> str:
-        own = family(label)
-        return own if own in families() else result[label].colour
+    def alike(edition: "Edition") -> str:
+        return edition.family if edition.family in families() else result[edition.spec].colour
 
-    plainest_first = sorted(labels, key=lambda label: (alike(label), plainness(label)))
+    plainest_first = sorted(ordered, key=lambda of: (alike(of), of.further_options))
     for _, of_one in groupby(plainest_first, alike):
-        for label, dashes in zip(of_one, cycle(DASHES), strict=False):
-            result[label] = result[label]._replace(dashes=dashes)
-    for label, colour in by_label(look().colour, result).items():
-        result[label] = result[label]._replace(colour=to_hex(colour))
+        for edition, dashes in zip(of_one, cycle(DASHES), strict=False):
+            result[edition.spec] = result[edition.spec]._replace(dashes=dashes)
+    for edition, colour in by_edition(look().colour, ordered).items():
+        result[edition.spec] = result[edition.spec]._replace(colour=to_hex(colour))
     return result
 
 
 def _first_apart(
-    label: str, known: Iterable[Style], others: Iterable[Style] = (), colour: str = ""
+    edition: "Edition", known: Iterable[Style], others: Iterable[Style] = (), colour: str = ""
 ) -> Style:
-    """Return a label's first choice that is none of `known` or `others`.
+    """Return an edition's first choice that is none of `known` or `others`.
 
     Variants of codecs that have a style are apart from `known`, where that can be; a marker of
     their own in the facts comes first.
     """
-    from benchmark.rows.systems import declared_marker, family, plainness
-
     known = [*known]
-    every = [*_choices(label)]
+    every = [*_choices(edition)]
     if colour:
-        number = crc32(label.encode())
-        markers = _from(OWN_MARKERS[1:], number) if plainness(label) else OWN_MARKERS
+        number = crc32(edition.label.encode())
+        markers = _from(OWN_MARKERS[1:], number) if edition.further_options else OWN_MARKERS
         every = [Style(colour, marker) for marker in markers]
     free = [style for style in every if style not in {*known, *others}] or every
-    if free[0].marker == declared_marker(label) or family(label) not in families():
+    if free[0].marker == edition.facts.marker or edition.family not in families():
         return free[0]
     return next((style for style in free if _is_apart(style, known)), free[0])
 
@@ -301,16 +314,14 @@ def _is_apart(style: Style, others: Iterable[Style]) -> bool:
     return all(abs(other - lightness(style.colour)) >= LEAST_LIGHTNESS for other in same)
 
 
-def _choices(label: str) -> Iterator[Style]:
-    """Yield the styles that a label without one in the table may have, its first choice first."""
-    from benchmark.rows.systems import declared_marker, family, plainness
-
-    own, number = family(label), crc32(label.encode())
-    base, first = families().get(own), declared_marker(label)
+def _choices(edition: "Edition") -> Iterator[Style]:
+    """Yield the styles that an edition without one in the catalogue may have, its first first."""
+    own, number = edition.family, crc32(edition.label.encode())
+    base, first = families().get(own), edition.facts.marker
     markers = _from(SPARE_MARKERS, number)
     colours = [*_from(SPARE_COLOURS, crc32(own.encode()))] if base is None else [base.colour]
     if base is not None:
-        if not plainness(label):
+        if not edition.further_options:
             yield base
         markers = [marker for marker in markers if marker != base.marker]
         if first not in ("", base.marker):

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.curves import Delta, bd_rate
-from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
+from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.errors import Notice, StoreError
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import Edition
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_rates import delta_text, doubt_notes, short_name
 from benchmark.show.figures import style
-from benchmark.show.figures.style import FORMATS, GREY, SMALL_POINTS, WIDTHS, by_label, look
+from benchmark.show.figures.style import FORMATS, GREY, SMALL_POINTS, WIDTHS, look
 from benchmark.show.sections import listed, made_by, markdown, section
 from benchmark.show.table import Table, csv_text, latex
+from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.text import one_line, range_text
 
@@ -69,10 +71,10 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
     return [
         {
             "metric": curve.metric.column,
-            "system": curve.system.name,
-            "group": curve.system.group,
+            "system": curve.title,
+            "group": curve.group,
             "measured": curve.measured,
-            "from": curve.origin,
+            "from": curve.edition.origin,
             "sampled": curve.sampled,
             "drawn": curve.metric.plotted(point.value),
             **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
@@ -82,12 +84,12 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
     ]
 
 
-def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
+def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None) -> Table:
     """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
-    anchor: label that they are against; without its curve there are none.
+    anchor: what they are against; without its curve there are none.
     """
-    anchors = [of_label(panel, anchor) for panel in panels]
+    anchors = [of_variant(panel, anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
     every = [panel[0].metric for panel in panels]
     for name in dict.fromkeys(curve.name for panel in panels for curve in panel):
@@ -95,8 +97,8 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
         known = [curve for curve in mine if curve]
         bpp = [point.bpp for curve in known for point in curve.points]
         row: dict[str, Any] = {
-            "system": known[0].system.name,
-            "from": known[0].origin,
+            "system": known[0].title,
+            "from": known[0].edition.origin,
             "points": max(curve.marks for curve in known),
             "bpp": range_text(min(bpp), max(bpp), ".3f"),
         }
@@ -113,7 +115,7 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
     for metric in every:
         name = f"BD-rate, {short_name(metric, every)} (%)"
         columns.append(Column(name, metric.column, partial(delta_text, form="+z.1f")))
-    against = next((curve.system.name for curve in anchors if curve), "")
+    against = next((curve.title for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
@@ -346,6 +348,6 @@ def write_figure(name: str, drawing: Drawing | None, folder: Path, command: str)
     return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]
 
 
-def names_of(summary: Summary) -> dict[str, str]:
-    """Return the names of a summary's codecs in figures and tables, as the look has them."""
-    return names_in_figures(summary) | by_label(look().label, summary.labels)
+def names_of(summary: Summary) -> dict[Edition, str]:
+    """Return the names of a summary's editions in figures and tables, as the look has them."""
+    return summary.titles() | look().titles(summary.editions)

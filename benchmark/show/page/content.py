@@ -15,7 +15,6 @@ from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.summary import Point, Summary, excluded
-from benchmark.rows.systems import System, kind
 from benchmark.show.figures.style import Style, luminance, mixed
 from benchmark.show.sections import Section, metric_names
 
@@ -195,13 +194,13 @@ def _measure(content: Content, metric: Metric) -> dict[str, Any]:
 
 
 def _codec(content: Content, label: str) -> dict[str, Any]:
-    edition = next(p.edition for p in content.summary.points if p.label == label)
+    edition = next(of for of in content.summary.editions if of.label == label)
     return {
         "label": label,
         **content.legend[label],
         "version": edition.short_version,
         "alike": list(content.alike.get(label, ())),
-        "own": kind(System("", label)) == "own",
+        "own": edition.facts.kind == "own",
         "caveats": list(edition.caveats),
         "recorded": edition.recorded,
         "bundled": edition.bundled,
@@ -366,7 +365,9 @@ def _published(content: Content, curve: SystemCurve) -> dict[str, Any]:
         "other_rule": first.protocol not in (rule, *metric.meets, UNSTATED),
         "sampled": curve.sampled,
         "source": first.source,
-        "how": "from file" if curve.origin == "file" else f"published, {ORIGINS[first.how]}",
+        "how": "from file"
+        if curve.edition.origin == "file"
+        else f"published, {ORIGINS[first.how]}",
         "points": points,
     }
 

@@ -43,6 +43,7 @@ from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import CODECS, metric_named
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.edition import labels
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
 from benchmark.rows.variants import measured_place
@@ -196,12 +197,13 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
     """Return the row of every image of every point."""
     rows = ComparableRows(table, coding)
     marked = rows.ok & rows.shown
-    labels, editions = rows.labels(), rows.edition[marked].tolist()
+    names = labels(rows.specs().values())
+    specs, editions = rows.specs(), rows.edition[marked].tolist()
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
     result: dict[ImageKey, StoredRow] = {}
     picked = rows.chosen(*COLUMNS, marked=marked).rows(named=True)
     for row, number, edition in zip(picked, rows.image[marked].tolist(), editions, strict=True):
-        place = labels[edition], f"{row['setting_name']}={row['setting_value']:g}", number
+        place = names[specs[edition]], f"{row['setting_name']}={row['setting_value']:g}", number
         if place in used:
             result[place] = row
     return result

@@ -101,15 +101,15 @@ def write_page(
         sections=report.sections,
         facts=_facts(summary, stored.runs),
         neighbours=[
-            label
-            for label in summary.labels
-            if label == report.anchor or label.partition(":")[0] in reference_codecs()
+            edition.label
+            for edition in summary.editions
+            if edition.spec == report.anchor or edition.spec.name in reference_codecs()
         ],
         captions={of[0].metric.column: _caption(title, of) for of in choice.of([*panels.values()])},
         leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(capitalised, not_shown(summary))]),
         shown=shown,
-        alike={c.system.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
+        alike={c.edition.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,
         crops=crops,
         published=published,
@@ -160,10 +160,10 @@ def _legend(
     summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
 ) -> dict[str, dict[str, str]]:
     curves = [curve for result in published.values() for curve in result]
-    looks = styles([*summary.labels, *(curve.system.label for curve in curves)])
-    short = names_of(summary)
-    result = {curve.name: legend_entry(curve.name, looks[curve.system.label]) for curve in curves}
-    return result | {label: legend_entry(short[label], looks[label]) for label in summary.labels}
+    looks = styles([*summary.editions, *(curve.edition for curve in curves)])
+    result = {curve.name: legend_entry(curve.name, looks[curve.spec]) for curve in curves}
+    names = names_of(summary)
+    return result | {of.label: legend_entry(names[of], looks[of.spec]) for of in summary.editions}
 
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -16,12 +16,12 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curves import paper_curves
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS
+from benchmark.rows.edition import GROUPED, OF_PAPER, OURS, OWN, in_catalogue
 from benchmark.rows.packs.contents import dataset_contents, name_of, packs_beside
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.summary import Summary, images_in
-from benchmark.rows.systems import GROUPED_SYSTEMS, OURS, OWN, PAPER_SYSTEMS
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import left_out
@@ -69,19 +69,19 @@ def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> P
     if few := [n for n in sorted(counts) if n != (facts.published_images or n)]:
         lacking = f"{few[0]} of {facts.published_images} images"
         sentences.append(f"{dataset}: measured rows are not drawn: {lacking}")
-    measured = {curve.system.label for curve in chain(*panels) if curve.measured}
-    wanted = [system for system in PAPER_SYSTEMS if system.group == OURS]
-    absent = [system for system in wanted if system.label not in measured]
+    measured = {in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
+    wanted = [edition for edition in OF_PAPER if edition.facts.group == OURS]
+    absent = [edition for edition in wanted if edition not in measured]
     command = f"`bench run --codecs {OWN} --dataset {dataset}`"
     if not panels:
         return PaperFigure(None, (f"no {name}: nothing measured ({command})", *sentences))
     if absent:
-        names = ", ".join(system.name for system in absent)
+        names = ", ".join(edition.facts.title for edition in absent)
         sentences.append(f"{name} has only published points of {names}: {command} adds measured")
-    anchor = next((of.label for of in PAPER_SYSTEMS if of.name == facts.anchor), "")
+    anchor = next((of.spec for of in OF_PAPER if of.facts.title == facts.anchor), None)
     datasets, choice = [(facts.title, panels)], choose(panels, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
-    looks = styles(system.label for system in GROUPED_SYSTEMS)
+    looks = styles(GROUPED)
     return PaperFigure(draw_rate_curves(datasets, looks, choice, **options), sentences)
 
 
@@ -91,8 +91,8 @@ def realism(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> 
     panels = _panels(of, summary, dataset, metrics, MOST_BPP)
     drawing, plots = None, list[PlotAtRate]()
     if len(panels) == len(metrics):
-        looks = styles(system.label for system in GROUPED_SYSTEMS)
-        drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, "")
+        looks = styles(GROUPED)
+        drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, None)
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
     command = f"`bench run --codecs {OWN} --dataset {dataset} --metrics {','.join(metrics)}`"
     lacking = f"{labels} on {dataset} ({command})"

@@ -1,7 +1,8 @@
 """Figures of a part of a photograph as several codecs have it at about one rate: crops, maps."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -27,11 +28,11 @@ from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import shown as shown_rows
+from benchmark.rows.edition import Edition, label_of, measured_titles, titles
 from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import stored_dataset, verified
-from benchmark.rows.systems import is_users, label_of, measured_names, short_names
-from benchmark.rows.variants import divided, pairs_of
+from benchmark.rows.variants import divided, specs_of
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_rates import LONGEST_LIST
 from benchmark.show.figures.picture_sheet import (
@@ -43,7 +44,7 @@ from benchmark.show.figures.picture_sheet import (
     draw_pictures,
     most_different,
 )
-from benchmark.show.figures.style import by_label, look
+from benchmark.show.figures.style import look
 from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.sections import CAVEAT, brief, marked
 from benchmark.show.sections import metric_names as metric_words
@@ -130,7 +131,7 @@ def crops(
     views, sentences = _views(of, rates_in(bpp), parts, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
-        kept = _order(view.pixels, None if look().most is None else MOST_CROPS)
+        kept = _order(view, None if look().most is None else MOST_CROPS)
         place = _inside(view, view.box or most_different([view.pixels[k] for k in kept], CROP_PX))
         if len(views) == 1:
             tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
@@ -167,7 +168,7 @@ def maps(
         return PaperFigure(None, sentences)
     (view,) = views
     is_column = look().width == "column"
-    kept = _order(view.pixels, MOST_MAPS[is_column])
+    kept = _order(view, MOST_MAPS[is_column])
     prepared = metric.prepare(view.picture)
     of_codec = {label: metric.error_map(prepared, view.pixels[label]) for label in kept}
     better = sorted(kept, key=lambda label: float(np.nanmean(of_codec[label])))
@@ -231,10 +232,11 @@ def _views(
     views, few = list[View](), ""
     if not any(len(rows) > 1 for rows in by_image.values()):
         few = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
-    versions = {k: own[0]["codec_version"] for rows in by_image.values() for k, own in rows.items()}
-    here = {label_of(row["codec"], row["variant"]) for row in every if not row["bundled"]}
-    names = short_names([*versions], versions, versions.keys() - here if here else ())
-    names |= by_label(look().label, names)
+    editions = _editions(by_image)
+    here = {label_of(CodecSpec.of_row(row)) for row in every if not row["bundled"]}
+    bundled = [of for of in editions if here and of.label not in here]
+    named = titles(editions, bundled) | look().titles(editions)
+    names = {edition.label: name for edition, name in named.items()}
     for part in () if few else parts:
         image = _image(part.image, by_image) or _most_different(by_image, metric)
         picture = read_image(files[image], flatten=True).pixels
@@ -249,6 +251,17 @@ def _views(
         views.append(View(image, profile(dataset).title, *shown))
     sentences = [f"no {figure}: {few}"] if few else []
     return [] if few else views, [*sentences, *dict.fromkeys(f"{figure} lack {it}" for it in lacks)]
+
+
+def _editions(by_image: Mapping[str, ByCodec]) -> list[Edition]:
+    """Return what rows are of, by label, as far as their names in figures need it."""
+    rows = {label: own[0] for of in by_image.values() for label, own in of.items()}
+    return [_edition(label, row) for label, row in rows.items()]
+
+
+def _edition(label: str, row: StreamRow) -> Edition:
+    edition = Edition.of(CodecSpec.of_row(row))
+    return replace(edition, version=row["codec_version"] or "", label=label)
 
 
 def _inside(view: View, box: Box) -> Box:
@@ -268,12 +281,13 @@ def _caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     )
 
 
-def _order(labels: Iterable[str], most: int | None) -> list[str]:
+def _order(view: View, most: int | None) -> list[str]:
     """Return the codecs to show, in their order: the user's and the best known before others."""
-    known = reference_codecs()[-1]
-    order = sorted(labels, key=look().place)
-    kept = sorted(order, key=lambda label: not is_users(label) and label != known)[:most]
-    return [label for label in order if label in kept]
+    known, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
+    editions = [_edition(label, row) for label, row in rows.items()]
+    order = sorted(editions, key=look().place)
+    kept = sorted(order, key=lambda of: not of.is_users and of.spec.text != known)[:most]
+    return [edition.label for edition in order if edition in kept]
 
 
 def _image(asked: str, known: Mapping[str, object]) -> str:
@@ -314,11 +328,11 @@ def _without_streams(
     there = {label for of in by_image.values() for label in of}
     lines = []
     for of, more in ((rows.filter(BUNDLED), ""), (rows.filter(~BUNDLED), " --results DIR")):
-        pairs = [pair for pair in sorted(pairs_of(of)) if label_of(*pair) not in there]
-        if pairs and (more or asked.named):
-            specs = ",".join(CodecSpec.of(*pair).text for pair in pairs)
-            command = f"bench run --codecs {specs} --dataset {asked.dataset}{more}"
-            names = listed([label_of(*pair) for pair in pairs], most=LONGEST_LIST)
+        specs = [spec for spec in sorted(specs_of(of)) if label_of(spec) not in there]
+        if specs and (more or asked.named):
+            texts = ",".join(spec.text for spec in specs)
+            command = f"bench run --codecs {texts} --dataset {asked.dataset}{more}"
+            names = listed([label_of(spec) for spec in specs], most=LONGEST_LIST)
             lines.append(f"{names}: no kept streams (`{command}` keeps some)")
     return lines
 
@@ -391,8 +405,8 @@ def rows_with_streams(
 
     `raw` is left out. Codecs are in the order of `codecs`, else the paper's first.
     """
-    labelled = [(label_of(row["codec"], row["variant"]), row) for row in rows.rows(named=True)]
-    order = [*codecs, *measured_names(), *CODECS]
+    labelled = [(label_of(CodecSpec.of_row(row)), row) for row in rows.rows(named=True)]
+    order = [*codecs, *measured_titles(), *CODECS]
 
     def place(pair: tuple[str, StreamRow]) -> tuple[int, str]:
         names = (pair[0], pair[1]["codec"])

@@ -13,20 +13,21 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, remedies
-from benchmark.published.curves import overlays
+from benchmark.published.curves import overlays, system_of
 from benchmark.published.points import PublishedPoint, slug
 from benchmark.published.registry import chosen_points
 from benchmark.registry import DATASETS
+from benchmark.rows.edition import Edition, titles, with_remark
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import find_label, short_names, with_remark
+from benchmark.rows.variants import the_one_named
 from benchmark.show.absences import absent_sentences
 from benchmark.show.figures.choice import beyond_sentences, renamed
 from benchmark.show.figures.style import look
 from benchmark.show.sections import listed
-from benchmark.spec import split_codecs
+from benchmark.spec import CodecSpec, split_codecs
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -44,7 +45,7 @@ class ExperimentCurves(NamedTuple):
     stored: DatasetResults | None  # None: published points alone
     metrics: Sequence[Metric]  # that have values
     panels: Sequence[Panel]  # of the metrics that have curves
-    anchor: str  # label
+    anchor: CodecSpec | None
     lacking: Sequence[str]  # sentences on metrics that were named and have no values
 
     @property
@@ -58,11 +59,16 @@ class ExperimentCurves(NamedTuple):
         return self.stored and self.stored.summary
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels of the measured codecs, then those of published curves."""
+    def editions(self) -> tuple[Edition, ...]:
+        """The measured editions, then those of published curves."""
         curves = chain(*self.panels)
-        published = dict.fromkeys(curve.system.label for curve in curves if not curve.measured)
-        return (*(self.summary.labels if self.summary else ()), *published)
+        published = dict.fromkeys(curve.edition for curve in curves if not curve.measured)
+        return (*(self.summary.editions if self.summary else ()), *published)
+
+    @property
+    def anchor_edition(self) -> Edition | None:
+        """The measured edition that is the anchor, if any is."""
+        return self.summary.edition_of(self.anchor) if self.summary else None
 
 
 def experiment_curves(
@@ -96,8 +102,8 @@ def experiment_curves(
         if len(errors) == len(results):
             raise errors[0]
     results = _named_alike(results) if results[1:] else results
-    labels = {curve.system.label for of in results for curve in chain(*of.panels)}
-    return [of._replace(panels=renamed(of.panels, labels)) for of in results]
+    editions = {curve.edition for of in results for curve in chain(*of.panels)}
+    return [of._replace(panels=renamed(of.panels, editions)) for of in results]
 
 
 def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
@@ -131,7 +137,7 @@ def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
     if not every and summary:
         why = remedies(names, summary.why_without(asked[0].column), summary.again)
         raise UsageError(f"no row of {dataset} has {asked[0].label}: {why}")
-    look().check({curve.system.label for curve in chain(*every.values())})
+    look().check({curve.edition for curve in chain(*every.values())})
     sentences = list[str]()
     if of.metrics and summary:
         sentences = absent_sentences(names, summary)
@@ -143,46 +149,49 @@ def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
     if beyond and not cut:
         where = f"below {of.up_to_bpp:g} bpp"
         raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
-    result = ExperimentCurves(dataset, stored, [*every], cut, "", [*sentences, *beyond])
+    result = ExperimentCurves(dataset, stored, [*every], cut, None, [*sentences, *beyond])
     return result._replace(anchor=_anchor(result, of.anchor, points, instead))
 
 
 def _named_alike(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
     """Give each measured codec one name, which says on which datasets its rows are bundled."""
     curves = [(of.title, c) for of in results for c in chain(*of.panels) if c.measured]
-    versions = {c.system.label: c.edition.version for _, c in curves if c.edition}
-    names, where = short_names([*versions], versions), dict[str, dict[str, str]]()
+    latest = {curve.spec: curve.edition for _, curve in curves}
+    names = {edition.spec: name for edition, name in titles(latest.values()).items()}
+    where = dict[CodecSpec, dict[str, str]]()
     for title, curve in curves:
-        where.setdefault(curve.system.label, {})[title] = curve.origin
+        where.setdefault(curve.spec, {})[title] = curve.edition.origin
     if any("here" in origins.values() for origins in where.values()):
-        for label, origins in where.items():
+        for spec, origins in where.items():
             bundled = [title for title, origin in origins.items() if origin == "bundled"]
             on = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
-            names[label] = with_remark(names[label], f"bundled{on}" if bundled else "")
+            names[spec] = with_remark(names[spec], f"bundled{on}" if bundled else "")
 
     def called(panel: Panel) -> Panel:
-        return [c.called(names[c.system.label]) if c.measured else c for c in panel]
+        return [c.called(names[c.spec]) if c.measured else c for c in panel]
 
     return [of._replace(panels=[*map(called, of.panels)]) for of in results]
 
 
 def _anchor(
     result: ExperimentCurves, asked: str, points: Sequence[PublishedPoint], instead: bool
-) -> str:
-    """Return the label of the anchor of the rows, else that of a published curve.
+) -> CodecSpec | None:
+    """Return the anchor of the rows, else that of a published curve.
 
     asked: `system` or `system:variant`; without it the last of the codecs that readers know, or
     none. instead: none, too, where there is no such curve; else raise `UnknownName`.
     """
-    measured = result.stored.anchor.label if result.stored else ""
+    measured = result.stored.anchor.spec if result.stored else None
     if measured and not _are_of(asked, points):
         return measured
     system, _, variant = (asked or reference_codecs()[-1]).partition(":")
     for curve in (curve for curve in chain(*result.panels) if not curve.measured):
-        name, of = curve.system.published[0]
-        if slug(name) == slug(system) and variant in ("", of):
-            return curve.system.label
-    return measured or (find_label(asked, result.labels) if asked and not instead else "")
+        _, of = curve.edition.facts.published[0]
+        if slug(system_of(curve)) == slug(system) and variant in ("", of):
+            return curve.spec
+    if measured or not asked or instead:
+        return measured
+    return the_one_named(asked, {edition.spec for edition in result.editions})
 
 
 def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:

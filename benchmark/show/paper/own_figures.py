@@ -8,26 +8,26 @@ from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment, Rates, rates_in
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
-from benchmark.compare.system_curve import Panel, SystemCurve, names_in_figures, of_label
+from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import COMPARED, opt, some
+from benchmark.rows.edition import GROUPED, marked_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
-from benchmark.rows.systems import GROUPED_SYSTEMS, marked_bundled
 from benchmark.show.absences import absent_sentences, not_shown
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, without_place
 from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
-from benchmark.show.figures.style import Style, by_label, look, styles
+from benchmark.show.figures.style import Style, look, styles
 from benchmark.show.figures.texts import Drawing, PaperFigure, few_images
 from benchmark.show.paper.crops import crops, maps
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
 from benchmark.show.sections import images_of, points_left_out
 from benchmark.show.sections import metric_names as metric_words
-from benchmark.spec import listed_datasets
+from benchmark.spec import CodecSpec, listed_datasets
 from benchmark.system.text import range_text
 
 RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
@@ -46,8 +46,8 @@ def rd(of: Experiment) -> PaperFigure:
     """
     names = listed_datasets(of.dataset) if of.dataset else [""]
     results = experiment_curves(of, names, "rd")
-    looks = styles(dict.fromkeys(label for it in results for label in it.labels))
-    anchors = [it.anchor for it in results] if of.named else []
+    looks = styles(edition for it in results for edition in it.editions)
+    anchors = [it.anchor.text for it in results if it.anchor] if of.named else []
     first, *others = sorted(results, key=lambda it: not it.anchor)
     panels = [*chain(first.panels, *(it.panels for it in others))]
     choice = choose(panels, first.anchor, [*anchors, *of.named])
@@ -69,12 +69,13 @@ def _made(
 
 
 def _comparisons(result: ExperimentCurves, of: Experiment) -> list[Comparison]:
-    if result.summary is None or result.anchor not in result.summary.labels:
+    anchor = result.anchor_edition
+    if result.summary is None or anchor is None:
         return []  # the anchor is a published curve, if any
     return [
         comparison
         for metric in result.metrics
-        for comparison in compare(result.summary, metric, result.anchor, of.up_to_bpp)
+        for comparison in compare(result.summary, metric, anchor, of.up_to_bpp)
     ]
 
 
@@ -87,7 +88,7 @@ def bd(of: Experiment) -> PaperFigure:
     (result,) = experiment_curves(of, [of.dataset], "bd")
     compared = _comparisons(result, of)
     choice = choose(result.panels, result.anchor, of.named)
-    looks = styles(result.labels)
+    looks = styles(result.editions)
     shown = choice, compared, looks, result.title, result.anchor, of.up_to_bpp
     drawing = draw_bd_bars(result.panels, *shown)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
@@ -128,19 +129,19 @@ def complexity(
     (panel,) = choice.of(result.panels[:1])
     metric = panel[0].metric
     compared = _comparisons(result, of)
-    rates = {each.label: each.rate for each in compared if each.column == metric.column}
-    rates[result.anchor] = Delta(0.0, 1.0)
+    rates = {of.edition: of.rate for of in compared if of.column == metric.column}
+    rates |= {result.anchor_edition: Delta(0.0, 1.0)}
     points = cost_points(panel, rates, summary, cost or COSTS)
-    of_anchor = of_label(panel, result.anchor)
-    words, name = metric_words([metric]), of_anchor.name if of_anchor else result.anchor
+    of_anchor = of_variant(panel, result.anchor)
+    words, name = metric_words([metric]), of_anchor.name if of_anchor else ""
     most = of.up_to_bpp
     where = result.title if most is None else f"{result.title} up to {most:g} bpp"
-    drawing = draw_costs(points, styles(result.labels), where, words, name)
+    drawing = draw_costs(points, styles(result.editions), where, words, name)
     there = {point.curve.name for point in points}
     lacks = ", ".join(
         curve.name
         for curve in panel
-        if curve.name not in there and rates.get(curve.system.label, Delta()).value is not None
+        if curve.name not in there and rates.get(curve.edition, Delta()).value is not None
     )
     timed = f"complexity lacks {lacks}: no cost known; `bench run --timing` times it"
     return _made([result], drawing, "no complexity: no cost is known", *([timed] if lacks else ()))
@@ -170,7 +171,7 @@ def realism(
         lacks = absent_sentences(names, result.summary) if result.summary else []
         needs = "realism takes two metrics that rows have: --metrics psnr,lpips_squeeze"
         raise UsageError(". ".join((needs, *lacks)))
-    known = styles(system.label for system in GROUPED_SYSTEMS) | styles(result.labels)
+    known = styles(GROUPED) | styles(result.editions)
     drawing, plots = realism_plots(
         result.panels, result.summary, result.dataset, rates, known, result.anchor, of.named
     )
@@ -197,35 +198,26 @@ def realism_plots(
     summary: Summary | None,
     dataset: str,
     rates: Sequence[float],
-    looks: Mapping[str, Style],
-    anchor: str,
+    looks: Mapping[CodecSpec, Style],
+    anchor: CodecSpec | None,
     named: Sequence[str] = (),
 ) -> tuple[Drawing | None, list[PlotAtRate]]:
     """Draw the systems of two panels, of distortion and of realism, at some rates.
 
-    None where no system has both at any rate. looks: styles by label.
+    None where no system has both at any rate. looks: styles by codec variant.
     """
     choice = choose(panels, anchor, named)
-    # A system's name without mark has its method and its choice of realism.
-    named_as, plain = ((names_in_figures(summary, of) if summary else {}) for of in (True, False))
-    marked = {label for label, name in named_as.items() if name != plain[label]}
-    kept = [(curve, curve.system) for curve in chain(*panels) if curve.name in choice.kept]
-    curves = [
-        curve.called(plain[of.label]) if of.name == named_as.get(of.label) else curve
-        for curve, of in kept
-    ]
+    curves = [curve for curve in chain(*panels) if curve.name in choice.kept]
+    marked = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)
     few = [panel[0].metric for panel in panels if few_images(panel)]
-    titles = {
-        of.system.label: choice.title(n) for n, of in choice.kept.items() if n in choice.alike
-    }
+    alike = {of.spec: choice.title(n) for n, of in choice.kept.items() if n in choice.alike}
 
     def called(sweep: RealismSweep) -> RealismSweep:
-        system, edition = sweep.curve.system, sweep.curve.edition
-        is_marked = edition is not None and edition.label in marked
-        named_by = {system.label: marked_bundled(system.name, is_marked)} | titles
-        name = (named_by | by_label(look().label, [system.label]))[system.label]
-        return sweep._replace(curve=sweep.curve.called(name))
+        title = marked_bundled(sweep.curve.title, sweep.curve.edition in marked)
+        title = alike.get(sweep.style.spec, title)
+        title = look().titles([sweep.style]).get(sweep.style, title)
+        return sweep._replace(curve=sweep.curve.called(title))
 
     plots = []
     for bpp in rates:

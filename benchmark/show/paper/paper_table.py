@@ -11,12 +11,12 @@ from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
-from benchmark.compare.system_curve import SystemCurve, names_in_figures, of_label
+from benchmark.compare.system_curve import SystemCurve, of_variant
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import Edition
 from benchmark.rows.summary import Point, caveat_notes, excluded
-from benchmark.rows.systems import System, kind
 from benchmark.show.absences import not_shown
 from benchmark.show.bd_rates import (
     PERCENT,
@@ -68,10 +68,11 @@ def draw_table(
     results = experiment_curves(asked, datasets, "table")
     with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
         rows, absent, time_note = _rows(results, asked)
-    named = {row.curve.system.label: row.name for row in rows}
+    named = {row.curve.spec: row.name for row in rows}
     anchors = _anchors(results, rows)
     if not anchors:
-        against = named.get(results[0].anchor, results[0].anchor) or "an anchor"
+        first = results[0].anchor
+        against = (first and named.get(first)) or "an anchor"
         others = ", ".join(row.name for row in rows if row.name != against) or "any other system"
         raise UsageError(
             f"no BD-rate of {others} against {against}: --anchor, --codecs take others"
@@ -79,7 +80,7 @@ def draw_table(
     groups, columns = _columns(results, rows)
     places = [_rank(column, rows) for column in columns[1:]]
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
-    kinds = [kind(row.curve.system) for row in rows]
+    kinds = [row.curve.edition.facts.kind for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note, cut_words(asked.up_to_bpp))
 
@@ -126,11 +127,11 @@ def _rows(
         choice = choose(result.panels, result.anchor, asked.named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
-            metric, other = panel[0].metric, of_label(panel, result.anchor)
+            metric, other = panel[0].metric, of_variant(panel, result.anchor)
             key = _key(result, metric)
-            ends = dict[str, Interval]()
-            if result.summary and other and other.edition:
-                against = other.system.label, asked.up_to_bpp
+            ends = dict[Edition, Interval]()
+            if result.summary and other and other.measured:
+                against = other.edition, asked.up_to_bpp
                 ends = rate_intervals(result.summary, metric, *against)
             for curve in panel:
                 curves.setdefault(curve.name, curve)
@@ -139,8 +140,8 @@ def _rows(
                     of[key] = ITSELF
                 elif other is not None:
                     pair = compared(other.rates, curve.rates, metric)
-                    if pair.rate.value is not None and curve.edition is not None:
-                        pair = pair._replace(rate_interval=ends.get(curve.system.label))
+                    if pair.rate.value is not None:
+                        pair = pair._replace(rate_interval=ends.get(curve.edition))
                     of[key] = pair
             others = [of[key] for of in pairs.values() if of.get(key, ITSELF) is not ITSELF]
             if all(pair.rate.value is None for pair in others):
@@ -150,7 +151,7 @@ def _rows(
             if curve is curves[curve.name]:
                 pairs.setdefault(curve.name, {}).update(lacking)
     costs, time_note = _costs(results, curves)
-    ordered = sorted(curves, key=lambda name: KINDS.index(kind(curves[name].system)))
+    ordered = sorted(curves, key=lambda name: KINDS.index(curves[name].edition.facts.kind))
     rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
     return rows, [name for name in absent if name not in curves], time_note
 
@@ -161,14 +162,14 @@ def _without_curve(
     """Yield the codecs that have no complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
-    there = {curve.system.label for curve in chain(*result.panels) if curve.measured}
-    names, (metric, *_) = names_in_figures(result.summary), result.metrics
+    there = {curve.edition for curve in chain(*result.panels)}
+    titles, (metric, *_) = result.summary.titles(), result.metrics
     for point, why in reversed(excluded(result.summary, metric)):
-        if point.label not in there:
-            there.add(point.label)
+        edition = point.edition
+        if edition not in there:
+            there.add(edition)
             none = Delta(why=f"it has no complete point ({point.setting}: {why})")
-            system = System(names[point.label], point.label)
-            curve = SystemCurve(metric, system, (), point.edition)
+            curve = SystemCurve(metric, edition, titles[edition], ())
             yield curve, {_key(result, metric): Comparison(none, none)}
 
 
@@ -238,11 +239,11 @@ def _costs(
     times: dict[str, dict[str, float]] = {"": {}}  # by machine, of which typical ones have none
     stored = [result.summary for result in results if result.summary]
     for name, curve in curves.items():
-        label = curve.edition.label if curve.edition else ""
-        of = next((summary for summary in stored if label in summary.labels), None)
+        has_rows = (of for of in stored if curve.measured and of.edition_of(curve.spec))
+        of = next(has_rows, None)
         if of is None or not curve.points:
             continue
-        points = [point for point in of.points if point.label == label]
+        points = [point for point in of.points if point.edition.spec == curve.spec]
         costs[name] = _of_rows(points)
         if spent := megapixel_seconds(points):
             times.setdefault(of.machine if spent.timed else "", {})[name] = spent.value
@@ -288,7 +289,7 @@ def _notes(
     ]
     notes += doubt_notes(pair.rate for row in rows for pair in row.pairs.values())
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
-    origins = {row.curve.origin for row in rows}
+    origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(
         text for of in results if of.summary for text in caveat_notes(of.summary.points)
     )
@@ -305,8 +306,8 @@ def _records(
     for row in rows:
         record: dict[str, Any] = {
             "system": row.name,
-            "label": row.curve.system.label,
-            "from": row.curve.origin,
+            "label": row.curve.edition.label,
+            "from": row.curve.edition.origin,
         }
         for of in results:
             for metric in of.metrics:

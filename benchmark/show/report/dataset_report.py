@@ -13,9 +13,10 @@ from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.system_curve import Panel, measured_curves, of_label, up_to
+from benchmark.compare.system_curve import Panel, measured_curves, of_variant, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
+from benchmark.rows.edition import Edition
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
@@ -25,6 +26,7 @@ from benchmark.rows.stored import (
     source_facts,
 )
 from benchmark.rows.summary import Summary
+from benchmark.rows.variants import Anchor
 from benchmark.show.absences import absent_sentences, gaps, lacking, problems
 from benchmark.show.bd_rates import bd_records, bd_table
 from benchmark.show.figures.choice import (
@@ -51,6 +53,7 @@ from benchmark.show.report.files import PAGE, ReportSet
 from benchmark.show.sections import ONLY_BUNDLED, Section
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.show.table import Table, csv_text, markdown
+from benchmark.spec import CodecSpec
 from benchmark.system.text import listed
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ class Report:
     problems: Sequence[Absent] = ()  # what the reader may mend
     absent: Sequence[Absent] = ()  # these, and what metrics and curves lack
     notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
-    anchor: str = ""  # label of the codec that BD-rates are relative to
+    anchor: CodecSpec | None = None  # what BD-rates are relative to
     earlier_page: str | None = None  # the choice of pictures of the earlier report's page, if any
     named: Sequence[str] = ()  # codecs that were asked for
 
@@ -114,14 +117,14 @@ def write_reports(
         for name, whole in zip(asked, with_page, strict=True)
     ]
     require_named(stored.anchor for stored in result)
-    labels = {label for stored in result for label in stored.summary.labels}
+    editions = {edition for stored in result for edition in stored.summary.editions}
     if of.published:
         from benchmark.published import curves
         from benchmark.published.registry import chosen_points
 
         published = chosen_points(of.results, of.published)
-        labels |= {curves.style_label(point.system, point.variant) for point in published}
-    look().check(labels)
+        editions |= {curves.published_edition(of.system, of.variant) for of in published}
+    look().check(editions)
     for report_set in sets:
         report_set.require_writable(ALWAYS | {PAGE} if page else ALWAYS)
     for stored, report_set in zip(result, sets, strict=True):
@@ -148,7 +151,7 @@ def _write(
     command: str,
 ) -> Report:
     summary, folder = stored.summary, stored.folder
-    anchor = stored.anchor.label
+    anchor = summary.edition_of(stored.anchor.spec)
     of = _under_test(summary, anchor) if asked.metrics == "all" else None
     measured = [metric for metric in metrics if summary.values_of(metric.column, of)]
     wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
@@ -164,17 +167,19 @@ def _write(
     codecs, most = asked.named, asked.up_to_bpp
     of_look = dict(zip(panels, renamed([*panels.values()]), strict=True))
     overlaid = {column: cut for column, of in of_look.items() if (cut := up_to(of, most))}
-    choice = choose([*overlaid.values()], anchor, codecs)
+    choice = choose([*overlaid.values()], stored.anchor.spec, codecs)
     missed = without_place(choice, asked)
-    comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
-    drawings = _draw(stored, overlaid, choice, anchor, comparisons)
+    comparisons, deltas = compare_all(summary, measured, stored.anchor, most, any_overlap)
+    drawings = _draw(stored, overlaid, choice, comparisons)
     named_metrics = () if asked.metrics == "all" else metrics
     ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, named_metrics)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     of_reader = problems(summary, stored.runs)
     absent = [*of_reader, *lacking(summary, wanted)]
     sources = source_facts(stored.of_compared_images)
-    record = details_record(stored, command, anchor, drawings, absent, of_published, sources)
+    record = details_record(
+        stored, command, stored.anchor.label, drawings, absent, of_published, sources
+    )
     means = means_table(summary, measured)
     shown = chain(*choice.of([*overlaid.values()]))
     published = sources_table(curve for curve in shown if not curve.measured)
@@ -217,48 +222,50 @@ def _write(
         stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
         deltas, over, ranking, [folder / "report.md"], len(drawings),
         [*of_reader, *gaps(summary, ranking.metrics)], absent,
-        [*origin, *about_sources, *of_published, *missed, *changed], anchor, earlier_page,
-        codecs,
+        [*origin, *about_sources, *of_published, *missed, *changed], stored.anchor.spec,
+        earlier_page, codecs,
     )  # fmt: skip
 
 
-def _under_test(summary: Summary, anchor: str) -> set[str]:
+def _under_test(summary: Summary, anchor: Edition | None) -> set[Edition]:
     """Return the codecs whose metrics a report shows: those measured here, but the anchor.
 
     What bundled codecs have beyond it compares nothing. Where nothing else was measured here, they
     are all but the anchor, or that alone.
     """
-    bundled = {point.label for point in summary.points if point.edition.bundled}
-    others = {*summary.labels} - {anchor}
-    return others - bundled or others or {anchor}
+    others = {edition for edition in summary.editions if edition != anchor}
+    return {edition for edition in others if not edition.bundled} or others or {*summary.editions}
 
 
 def compare_all(
     summary: Summary,
     metrics: Sequence[Metric],
-    anchor: str,
+    anchor: Anchor,
     up_to_bpp: float | None,
     any_overlap: bool = False,
 ) -> tuple[list[Comparison], Table | str]:
     """Return BD-rates, and their table or why there are none."""
-    if anchor not in summary.labels:
+    reference = summary.edition_of(anchor.spec)
+    if reference is None:
         others = ", ".join(summary.labels)
-        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
+        return (
+            [],
+            f"No BD-rates: the anchor {anchor.label} has no rows; --anchor takes one of {others}.",
+        )
     if len(summary.labels) == 1:
-        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
+        return [], f"No BD-rates: there is no codec but the anchor {anchor.label}."
     comparisons = [
         comparison
         for metric in metrics
-        for comparison in compare(summary, metric, anchor, up_to_bpp, any_overlap)
+        for comparison in compare(summary, metric, reference, up_to_bpp, any_overlap)
     ]
-    return comparisons, bd_table(comparisons, metrics, anchor)
+    return comparisons, bd_table(comparisons, metrics, anchor.label)
 
 
 def _draw(
     stored: DatasetResults,
     panels: Mapping[str, Panel],
     choice: Choice,
-    anchor: str,
     comparisons: Sequence[Comparison],
 ) -> dict[str, Drawing]:
     """Return the figures by name. panels: by metric column.
@@ -267,8 +274,8 @@ def _draw(
     """
     summary, name = stored.summary, stored.name
     large = {column: panel for column, panel in panels.items() if not few_images(panel)}
-    labels = [curve.system.label for curve in chain(*panels.values()) if not curve.measured]
-    looks = styles([*summary.labels, *labels])
+    editions = [curve.edition for curve in chain(*panels.values()) if not curve.measured]
+    looks, anchor = styles([*summary.editions, *editions]), stored.anchor.spec
     counts = {column: sum(c.measured for c in panel) for column, panel in large.items()}
     several = overview_columns(counts)
     figures = {"curves": several} if len(several) > 1 else {}
@@ -279,9 +286,11 @@ def _draw(
     for panel in choice.of([*large.values()][:1]) if summary.machine else ():
         from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
-        metric, against = panel[0].metric, of_label(panel, anchor)
-        rates = {of.label: of.rate for of in comparisons if of.column == metric.column}
-        points = cost_points(panel, rates | {anchor: Delta(0.0, 1.0)}, summary, ["seconds"])
+        metric, against = panel[0].metric, of_variant(panel, anchor)
+        rates = {of.edition: of.rate for of in comparisons if of.column == metric.column}
+        points = cost_points(
+            panel, rates | {summary.edition_of(anchor): Delta(0.0, 1.0)}, summary, ["seconds"]
+        )
         timed = [point for point in points if point.measured]
         if against and timed[1:]:
             words = profile(name).title, metric_words([metric]), against.name

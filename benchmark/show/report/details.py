@@ -8,10 +8,10 @@ from typing import Any
 from benchmark.answer import Absent, Column, decimals
 from benchmark.compare.bd import Ranking
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import Edition
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults
-from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Edition, Summary
-from benchmark.rows.systems import chosen_on, trained_on, training
+from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.show.absences import absent_table, not_shown
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
@@ -112,9 +112,9 @@ def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
     return result
 
 
-def _mean_of(summary: Summary, label: str, name: str) -> float | None:
+def _mean_of(summary: Summary, edition: Edition, name: str) -> float | None:
     """Return the mean over a codec's settings of a cost; None without values."""
-    means = [point.means.get(name) for point in summary.points if point.label == label]
+    means = [point.means.get(name) for point in summary.of(edition)]
     values = [mean.value for mean in means if mean is not None and mean.value is not None]
     return fmean(values) if values else None
 
@@ -154,7 +154,7 @@ def details_record(
 
 def codec_records(summary: Summary) -> list[dict[str, Any]]:
     """Return what is known of each codec variant: version, origin, costs, training, call."""
-    return [_codec(summary, label) for label in summary.labels]
+    return [_codec(summary, edition) for edition in summary.editions]
 
 
 def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
@@ -164,10 +164,8 @@ def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) ->
     return table._replace(words=len(table.headers))
 
 
-def _codec(summary: Summary, label: str) -> dict[str, Any]:
-    points = [point for point in summary.points if point.label == label]
-    edition = points[0].edition
-    sizes = [size for point in points if (size := point.means[CONTAINER].value)]
+def _codec(summary: Summary, edition: Edition) -> dict[str, Any]:
+    sizes = [size for point in summary.of(edition) if (size := point.means[CONTAINER].value)]
     origin = "bundled" if edition.recorded else "measured here"
     return {
         "codec": edition.label,
@@ -176,20 +174,20 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "chroma": edition.chroma,
         "tuned_for": edition.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
-        **{name: _mean_of(summary, edition.label, name) for name in COSTS},
+        **{name: _mean_of(summary, edition, name) for name in COSTS},
         "training": dict(zip(NETWORK_HEADERS, _training_cells(edition), strict=True)),
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
-        "trained_on": list(trained_on(edition.label)),
-        "realism_chosen_on": " by ".join(chosen_on(edition.label) or ()),
+        "trained_on": list(edition.facts.trained_on),
+        "realism_chosen_on": " by ".join(edition.chosen_on or ()),
         "command": edition.command,
     }
 
 
 def _training_cells(edition: Edition) -> tuple[str, str, str, str]:
     """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
-    kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
+    kmac, (petamacs, optimiser, steps, fingerprint) = edition.facts.kmac, edition.facts.training
     if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
     return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps

@@ -28,10 +28,10 @@ from benchmark.measure.request import parse_points
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import shown
+from benchmark.rows.edition import label_of
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, rows_of_codecs
-from benchmark.rows.systems import known_names, label_of
-from benchmark.rows.variants import measured_place
+from benchmark.rows.variants import known_names, measured_place
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
@@ -162,7 +162,7 @@ def picture_names(rows: Sequence[Row]) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return label_of(row["codec"], row["variant"])
+    return label_of(CodecSpec.of_row(row))
 
 
 def _setting(row: Row) -> Setting:
@@ -223,8 +223,8 @@ def _at_points(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
     for (codec, setting), values in parse_points(asked).items():
         of_codec = [row for row, names in named if codec in names]
         if not of_codec:
-            variants = ((row["codec"], row["variant"]) for row in rows)
-            raise UnknownName("codec with results", codec, known_names(variants))
+            specs = map(CodecSpec.of_row, rows)
+            raise UnknownName("codec with results", codec, known_names(specs))
         at = by_key((_setting(row), row["cell"]) for row in of_codec)
         stored = {of.value: of_setting for of, of_setting in at.items() if of.name == setting}
         if not stored:

@@ -14,7 +14,7 @@ from baselines.neural.architecture import ZooSizes
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
-from benchmark.rows.systems import label_of
+from benchmark.rows.edition import label_of
 from benchmark.spec import load_codec, parse_codec, resolve
 from support.networks.card_edits import bless, resized
 from support.networks.matched_hyperprior import (
@@ -145,4 +145,4 @@ def test_the_short_name_takes_options_and_labels_the_curve(shipped):
     for text in ("hyperprior:weights=matched", f"compressai:weights=matched:model={HYPERPRIOR}"):
         (spec,) = resolve(parse_codec(text))
         assert load_codec(spec).describe().caveat == "reduced, trained by this project"
-        assert label_of(spec.name, spec.variant) == "hyperprior:weights=matched"
+        assert label_of(spec.identity) == "hyperprior:weights=matched"

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.compare.bd import compare
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
 from benchmark.show.bd_rates import bd_records, bd_table
+from support.rows.by_label import compare
 from support.rows.measured import row, sweep, table
 
 PSNR = Metric.named("psnr")

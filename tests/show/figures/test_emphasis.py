@@ -7,10 +7,11 @@ import pytest
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import CATALOGUE, OF_PAPER, Edition
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import PAPER_SYSTEMS, SYSTEMS
+from benchmark.show.figures import style
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.style import drawn_as, styles
+from benchmark.show.figures.style import drawn_as
 from benchmark.spec import parse_codec
 from support.figures.colour_vision import VISIONS, distance
 from support.figures.published import drawn
@@ -23,6 +24,14 @@ GAINS = {  # in dB at equal rate over JPEG
     "compressai:model=mbt2018": 3.3, "compressai:model=mbt2018-mean": 3.1,
 }  # fmt: skip
 LEAST_DISTANCE = 12.0  # five just noticeable differences
+
+
+def styles(labels):
+    """Styles of codec variants, and of published systems, by label."""
+    known = {edition.label: edition for edition in CATALOGUE}
+    editions = {of: known.get(of) or Edition.of(parse_codec(of)) for of in labels}
+    result = style.styles(editions.values())
+    return {label: result[edition.spec] for label, edition in editions.items()}
 
 
 def summary_of(gains):
@@ -43,7 +52,7 @@ def panel_of(gains):
 
 def names_of(gains, most=8, named=()):
     with drawn_as(every_curve=most is None):
-        return list(choose([panel_of(gains)], "jpeg:optimize=1", named).kept)
+        return list(choose([panel_of(gains)], parse_codec("jpeg:optimize=1"), named).kept)
 
 
 def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
@@ -71,7 +80,7 @@ def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
     changed = GAINS | {"webp": 6.0}
-    curves = {curve.system.label: curve.rates for curve in panel_of(changed)}
+    curves = {curve.edition.label: curve.rates for curve in panel_of(changed)}
     deltas = {
         label: bd_rate(curves["jpeg:optimize=1"], curves[label]).value
         for label in ("webp", "vtm", "vvenc")
@@ -98,7 +107,7 @@ def test_second_variants_of_a_family_come_after_the_first_of_the_others():
 def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
     summary = summary_of(GAINS)
     panel = measured_curves(summary, PSNR)
-    known = styles(summary.labels)
+    known = style.styles(summary.editions)
     drawing = drawn([panel], known, anchor="jpeg:optimize=1")
     (axes,) = drawing.figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
@@ -116,7 +125,7 @@ def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
 def test_the_sources_name_metrics_that_are_in_a_training_loss():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
     panel = measured_curves(summary, PSNR)
-    sources = drawn([panel], styles(summary.labels)).sources
+    sources = drawn([panel], style.styles(summary.editions)).sources
     place = sources.headers.index("in its loss")
     losses = {cells[0]: cells[place] for cells in sources.rows}
     assert losses == {"CRDR β=3.84": "psnr_db, lpips_alex", "VTM": ""}
@@ -157,11 +166,9 @@ def test_a_codec_looks_the_same_whatever_else_is_shown():
 
 @pytest.mark.parametrize("vision", VISIONS)
 def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
-    every = (
-        [[system.label for system in SYSTEMS]] if vision != "greyscale" else []
-    )  # 45 are too many
+    every = [[of.label for of in CATALOGUE]] if vision != "greyscale" else []  # 45 are too many
     here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
-    drawn = [system.label for system in PAPER_SYSTEMS]
+    drawn = [of.label for of in OF_PAPER]
     for labels in (drawn, here, *every):
         result = styles(labels)
         alike = [
@@ -171,3 +178,8 @@ def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
             and result[one][1:] == result[other][1:]  # marker and line
         ]
         assert alike == []
+
+
+def test_a_users_codec_is_black_beside_published_systems():
+    for published in ("dc-vic", "egic", "hm"):
+        assert styles(["mine.py:Mine", published])["mine.py:Mine"].colour == "#000000"

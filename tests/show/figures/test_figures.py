@@ -9,8 +9,8 @@ from PIL import Image
 
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import Edition, spec_in
 from benchmark.rows.means import summarise
-from benchmark.rows.systems import short_names
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
 from benchmark.show.means_table import means_table
@@ -41,7 +41,7 @@ def summary_of(labels, **columns):
 def draw(summary, metrics=(PSNR,), **look):
     panels = [measured_curves(summary, metric) for metric in metrics]
     with drawn_as(**look):
-        return drawn(panels, styles(summary.labels))
+        return drawn(panels, styles(summary.editions))
 
 
 def lines_of(axes):
@@ -51,7 +51,8 @@ def lines_of(axes):
 def test_no_two_codecs_look_the_same():
     many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
     labels = [*families(), "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
-    result = styles([label for label in labels if label != "bmshj2018-hyperprior"])
+    labels = [label for label in labels if label != "bmshj2018-hyperprior"]
+    result = styles(Edition.of(spec_in(label)) for label in labels)
     assert len(set(result.values())) == len(result)
 
 
@@ -82,7 +83,7 @@ def test_twelve_curves_are_each_named_once_in_the_legend(metrics, width):
     figure = draw(summary, metrics, every_curve=True).figure
     (legend,) = figure.legends
     named = sorted(text.get_text().rstrip("*") for text in legend.get_texts())
-    assert named == sorted(short_names(summary.labels).values())
+    assert named == sorted(summary.titles(marks=False).values())
     assert figure.get_size_inches()[0] == width
     assert crowding(figure) == []
     for axes in figure.axes:

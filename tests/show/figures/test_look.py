@@ -50,7 +50,7 @@ def look_of(look: Look):
 
 def draw(summary, **look):
     with drawn_as(look_of(**look)):
-        known = styles(summary.labels)
+        known = styles(summary.editions)
         return drawn([measured_curves(summary, PSNR)], known).figure
 
 
@@ -115,7 +115,7 @@ def test_values_that_there_are_not_are_told(look, told):
 def test_curves_that_there_are_not_are_told(summary):
     for name, text in (("label", "vtn=V"), ("colour", "vtn=red"), ("order", "vtn")):
         with pytest.raises(UnknownName, match="Did you mean 'vtm'"):
-            look_of(**{name: text}).check(summary.labels)
+            look_of(**{name: text}).check(summary.editions)
 
 
 @pytest.mark.slow

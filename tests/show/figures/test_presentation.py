@@ -12,11 +12,13 @@ from benchmark.datasets.dataset import Dataset, ImageFile, Profile
 from benchmark.metrics.metric import Metric, Presentation, protocols
 from benchmark.published.registry import Paper, Series, write_paper
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
+from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import styles
 from benchmark.show.means_table import means_table
 from benchmark.show.paper.crdr_figures import curves
+from benchmark.spec import parse_codec
 from support.added.metrics import line_of
 from support.figures.published import drawn
 from support.rows.measured import row, table
@@ -69,7 +71,7 @@ def rows(codec="jpeg", variant=""):
 def test_a_new_metric_has_the_axis_that_its_class_declares():
     summary = summarise(table(rows()), protocols(["psnr", "blur"]))
     panel = measured_curves(summary, Metric.named("blur"))
-    (axes,) = drawn([panel], styles(["jpeg"])).figure.axes
+    (axes,) = drawn([panel], styles([Edition.of(parse_codec("jpeg"))])).figure.axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "Blur (px) ↓"
 
@@ -83,7 +85,7 @@ def test_a_new_distribution_metric_is_drawn_and_counted():
         spread_reason=pl.lit(None, pl.String),
     )
     summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
-    drawing = drawn([measured_curves(summary, spread)], styles(["jpeg"]))
+    drawing = drawn([measured_curves(summary, spread)], styles([Edition.of(parse_codec("jpeg"))]))
     (axes,) = drawing.figure.axes
     assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))

@@ -8,10 +8,11 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlay, paper_curves, published_curves
 from benchmark.published.points import select
 from benchmark.published.registry import read_points
-from benchmark.rows.systems import GROUPED_SYSTEMS
+from benchmark.rows.edition import GROUPED, Edition
 from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
+from benchmark.spec import parse_codec
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import row
 
@@ -22,7 +23,7 @@ PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
     for name in ("psnr", "ms_ssim", "lpips", "lpips_squeeze", "fd_squeeze", "fid256")
 )
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
-STYLES = styles([*(system.label for system in GROUPED_SYSTEMS), "jpeg", "webp"])
+STYLES = styles([*GROUPED, *(Edition.of(parse_codec(name)) for name in ("jpeg", "webp"))])
 
 
 def kodak_rows(codec, images=KODAK, variant="", **columns):
@@ -47,10 +48,10 @@ def overlaid(summary, names, metrics, dataset, mix=False):
         curves = published_curves(select(POINTS, names), dataset, metric)
         over = overlay(curves, metric, rule, mix).compatible
         panels.append([*measured_curves(summary, metric), *over])
-    return panels, styles({curve.system.label for one in panels for curve in one})
+    return panels, styles({curve.edition for one in panels for curve in one})
 
 
-def drawn(panels, known, title="set", anchor="", **options):
+def drawn(panels, known, title="set", anchor=None, **options):
     """Draw the panels of one dataset that have curves, named as the look has them."""
     panels = renamed([panel for panel in panels if panel])
     choice = choose(panels, anchor)

@@ -16,7 +16,6 @@ from imagecodecs import webp_decode
 from PIL import Image
 
 from benchmark.codec import CODING, Pixels
-from benchmark.compare.bd import rank_by_bd_rate
 from benchmark.compare.experiment import Experiment
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlays
@@ -33,6 +32,8 @@ from benchmark.show.report.dataset_report import Report, compare_all
 from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_table, page_sections
 from benchmark.show.sections import section
 from benchmark.show.table import Table
+from benchmark.spec import parse_codec
+from support.rows.by_label import anchor, rank_by_bd_rate
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[3]
@@ -92,13 +93,21 @@ def make_page(
     metrics = [Metric.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
     over = overlays(points, stored.summary, metrics, stored_name, mix)
-    _, deltas = compare_all(stored.summary, metrics, "jpeg", None)
+    _, deltas = compare_all(stored.summary, metrics, anchor("jpeg"), None)
     means = means_table(stored.summary, metrics)
     ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")
     absent = [*problems(stored.summary, stored.runs), *lacking(stored.summary, metrics)]
     sections = page_sections(stored.summary, ranking, deltas, means, absent)
     report = Report(
-        stored, metrics, metrics, sections, deltas, over, ranking, absent=absent, anchor="jpeg"
+        stored,
+        metrics,
+        metrics,
+        sections,
+        deltas,
+        over,
+        ranking,
+        absent=absent,
+        anchor=parse_codec("jpeg"),
     )
     wanted = Experiment(results, dataset, published=published)
     quiet = nullcontext(lambda state: None)

@@ -1,0 +1,380 @@
+"""Editions: what rows, means and curves are of, and what figures know of codecs.
+
+An edition is a codec variant (a spec), the build that ran, and where its numbers are from. Its
+facts are found once, when rows or published points are read; its title is made where text is
+written, for the editions that are written together. Where a reader compares variants, whatever
+built them (styles, anchors, names on the command line), the key is the spec.
+
+Each codec declares its own looks (`benchmark.facts.Facts`). Colours are Okabe and Ito's (without
+the yellow, which is lost on white paper) and Tol's muted set: colour-blind readers can distinguish
+them, and the marker says the same without colour.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Literal
+
+from benchmark.datasets.dataset import profile
+from benchmark.errors import Unavailable
+from benchmark.facts import Facts, Group, facts_of
+from benchmark.registry import ALIASES, CODECS, metric_named
+from benchmark.spec import (
+    NAME,
+    PATHS,
+    CodecSpec,
+    declared,
+    names_code,
+    parse_codec,
+    resolve,
+    split_unescaped,
+    unescaped,
+)
+
+# Fingerprint of the program, library or weights, and revision of its adapter; of published points
+# their system and variant.
+Build = tuple[str, int]
+Origin = Literal["here", "bundled", "published", "file"]  # file: of the user's own, with points
+MEASURED: tuple[Origin, ...] = ("here", "bundled")
+
+GROUPS: tuple[Group, ...] = (  # in legends, from left to right
+    *("This method", "Trained for realism"),
+    *("Trained for distortion", "Programs"),
+)
+OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
+SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A codec variant as it ran: of one build, from one origin. The other fields follow from these
+    three, or are what its rows name.
+    """
+
+    spec: CodecSpec
+    build: Build = ("", 0)
+    origin: Origin = "here"
+    facts: Facts = field(default=Facts(), compare=False)
+    version: str = field(
+        default="", compare=False
+    )  # all that its rows name, the latest row's first
+    command: str = field(default="", compare=False)
+    timed: str = field(default="", compare=False)  # what the seconds contain
+    devices: tuple[str, ...] = field(default=(), compare=False)
+    caveats: tuple[str, ...] = field(default=(), compare=False)  # beside it in tables and figures
+    recorded: bool = field(default=False, compare=False)  # some rows are bundled
+    chroma: str = field(default="", compare=False)  # "4:2:0", "4:4:4"; empty: not stated
+    tuned_for: str = field(default="", compare=False)  # "PSNR", "SSIM"; empty: not stated
+    run: str = field(default="", compare=False)  # of the latest row
+    shown: bool = field(default=True, compare=False)  # of its variant, that in figures and tables
+    # Name in csv and JSON among the editions that it was read with (`labels`).
+    label: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, spec: CodecSpec, build: Build = ("", 0), origin: Origin = "here") -> "Edition":
+        """Return an edition of which nothing but the variant is known.
+
+        >>> Edition.of(parse_codec("jpeg")).facts.title, Edition.of(parse_codec("jpeg")).label
+        ('JPEG', 'jpeg')
+        """
+        return cls(spec, build, origin, facts_of(spec), label=label_of(spec))
+
+    @property
+    def measured(self) -> bool:
+        """True if its numbers are of rows, measured here or bundled."""
+        return self.origin in MEASURED
+
+    @property
+    def bundled(self) -> bool:
+        """True if all rows came with the project or in a pack."""
+        return self.origin == "bundled"
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of the program, library or weights."""
+        return self.build[0]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of the variant by name."""
+        return dict(self.spec.options)
+
+    @property
+    def family(self) -> str:
+        """The codec that its variants share a style with."""
+        return self.facts.family or self.spec.name
+
+    @property
+    def is_users(self) -> bool:
+        """True if the user brought the codec or its weights, or gave it a name.
+
+        >>> texts = "./mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0", "jpeg:name=Mine"
+        >>> [Edition.of(parse_codec(text)).is_users for text in texts]
+        [True, True, False, True]
+        """
+        named = any(key in (NAME, *PATHS) for key in self.options)
+        return self.measured and (named or names_code(self.spec))
+
+    @property
+    def further_options(self) -> int:
+        """The number of options that its family's style lacks; 0 with a style of its own."""
+        known = in_catalogue(self.spec)
+        further = [pair for pair in self.spec.options if pair not in self.facts.implied]
+        return 0 if known and known.facts.colour else len(further)
+
+    @property
+    def chosen_on(self) -> tuple[str, str] | None:
+        """Dataset and metric by which the realism of its own networks was chosen, if any."""
+        choice = self.facts.chosen_on
+        return choice and (profile(choice[0]).title, metric_named(choice[1]).label)
+
+    @property
+    def short_version(self) -> str:
+        """The first part of the version; of a checkpoint, the first digits of what it is."""
+        first = short_version(self.version)
+        if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
+            return f"checkpoint {self.fingerprint[:8]}"
+        return first
+
+    @property
+    def build_words(self) -> str:
+        """A short version of the build, and whether the rows are bundled."""
+        return f"{short_version(self.version)}{', bundled' if self.bundled else ''}"
+
+    @property
+    def title(self) -> str:
+        """Name in legends and tables, where no other edition has the same: see `titles`."""
+        texts = ", ".join(self._untitled)
+        return f"{self._head} ({texts})" if texts else self._head
+
+    @property
+    def method(self) -> str:
+        """Title without the choice of realism, which `choice` is.
+
+        >>> [(of.method, of.choice) for of in (CATALOGUE[0], CATALOGUE[4])]
+        [('CRDR', 'β=3.84'), ('HiFiC', '')]
+        """
+        if not self.facts.choice:
+            return self._head if names_code(self.spec) else self.title
+        head = self.facts.title.removesuffix(self.facts.choice).rstrip(", ")
+        return f"{head} ({', '.join(self._untitled)})" if self._untitled else head
+
+    @property
+    def choice(self) -> str:
+        """Choice of realism: "β=3.84", "1 step"; of a user's codec its options."""
+        users = ", ".join(self._untitled) if names_code(self.spec) else ""
+        return self.facts.choice or users
+
+    @property
+    def _head(self) -> str:
+        """The title, or of a program the version that begins with it."""
+        name = self.options.get(NAME) or self.facts.title or self.facts.family
+        number = " ".join(self.version.split()[:2]).rstrip(",;:")
+        if self.facts.kind == "standard" and number.startswith(f"{self.facts.title} "):
+            return number
+        return name or self.spec.name.rpartition(".py:")[2]
+
+    @property
+    def _untitled(self) -> list[str]:
+        """The options that the title lacks, as "level 3"; those of a chosen name are in it."""
+        if not self.measured or NAME in self.options:
+            return []
+        return [
+            f"{key} {_last(self.spec.name, value)}"
+            for key, value in self.spec.options
+            if key not in self.facts.titled and (key, value) not in self.facts.implied
+        ]
+
+
+def _last(codec: str, value: str) -> str:
+    """Return the last part of a path; of a file that is called as the codec, that of its folder.
+
+    >>> _last("ours", "runs/lpips/ours.safetensors"), _last("ours", "a/mine.pth")
+    ('lpips', 'mine.pth')
+    """
+    folder, _, file = value.rstrip("/").rpartition("/")
+    return folder.rpartition("/")[2] if folder and file.startswith(f"{codec}.") else file
+
+
+def short_version(version: str) -> str:
+    """Abbreviate a version to its first part; of a checkpoint, the digest remains.
+
+    >>> short_version("VTM 23.13, decoded by ffmpeg 7.1"), short_version("checkpoint 91d8: 9 steps")
+    ('VTM 23.13', 'checkpoint 91d8')
+    """
+    return version.partition(";")[0].partition(", ")[0].partition(": ")[0]
+
+
+# Names in text, for the editions that a text is on.
+
+
+def label_of(spec: CodecSpec) -> str:
+    """Return the name of a codec variant in csv and JSON: its short name where it has one.
+
+    >>> label_of(CodecSpec.of("jpeg", "subsampling=444")), label_of(CodecSpec.of("jpeg", ""))
+    ('jpeg:subsampling=444', 'jpeg')
+    >>> label_of(CodecSpec.of("compressai", "metric=mse:model=bmshj2018-hyperprior"))
+    'hyperprior'
+    >>> label_of(CodecSpec.of("./mine.py:Mine", "")), label_of(CodecSpec.of("folder", "name=HiFiC"))
+    ('mine.py:Mine', 'HiFiC')
+    """
+    return _short_names(spec.name).get(spec, spec.label)
+
+
+def labels(specs: Iterable[CodecSpec]) -> dict[CodecSpec, str]:
+    """Return the labels of codec variants; the whole spec where two would become one curve."""
+    texts = {spec: label_of(spec) for spec in specs}
+    count = Counter(texts.values())
+    return texts | {spec: spec.text for spec, text in texts.items() if count[text] > 1}
+
+
+def spec_in(text: str) -> CodecSpec:
+    """Return the codec variant that a text of a file means: of a study, a site, a record of a run.
+
+    Nothing is looked up: its codec need not be here. A path.py:Class is one name.
+    """
+    name, *rest = split_unescaped(ALIASES.get(text, text), ":")
+    if name.endswith(".py") and rest:
+        name, rest = f"{name}:{rest[0]}", rest[1:]
+    parts = (part.partition("=") for part in rest)
+    return CodecSpec(name, tuple((key, unescaped(value)) for key, _, value in parts))
+
+
+def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> dict[Edition, str]:
+    """Return a name for figures for each edition; whole labels where two would be the same.
+
+    bundled: those of which the names say so.
+
+    >>> texts = "ours:beta=0:effort=2", "jpeg:optimize=1", "./a/mine.py:Mine:level=3"
+    >>> [*titles(Edition.of(parse_codec(text)) for text in texts).values()]
+    ['CRDR β=0 (effort 2)', 'JPEG (optimised)', 'Mine (level 3)']
+    """
+    names = {edition: edition.title for edition in editions}
+    count = Counter(names.values())
+    return {
+        edition: marked_bundled(
+            name if count[name] == 1 else unescaped(edition.label), edition in bundled
+        )
+        for edition, name in names.items()
+    }
+
+
+def names_of_texts(texts: Iterable[str]) -> dict[str, str]:
+    """Return the titles of the editions that texts of a file mean: see `spec_in`."""
+    editions = {text: replace(Edition.of(spec_in(text)), label=text) for text in texts}
+    names = titles(editions.values())
+    return {text: names[edition] for text, edition in editions.items()}
+
+
+def with_remark(name: str, remark: str) -> str:
+    """Return a name with a remark in brackets, in those that the name ends with, if any.
+
+    >>> with_remark("HiFiC", "published"), with_remark("JPEG (Pillow)", "published")
+    ('HiFiC (published)', 'JPEG (Pillow, published)')
+    >>> with_remark("HiFiC", "")
+    'HiFiC'
+    """
+    head = f"{name[:-1]}, " if name.endswith(")") else f"{name} ("
+    return f"{head}{remark})" if remark else name
+
+
+def marked_bundled(name: str, bundled: bool = True) -> str:
+    """Return the name of a codec whose rows are bundled, beside others, with a mark.
+
+    >>> marked_bundled("VTM 23.13"), marked_bundled("VTM 23.13", False)
+    ('VTM 23.13 (bundled)', 'VTM 23.13')
+    """
+    return with_remark(name, "bundled" if bundled else "")
+
+
+@cache
+def _short_names(codec: str) -> dict[CodecSpec, str]:
+    """Map specs to short names, with and without the options that are the codec's defaults."""
+    names = {}
+    for alias in ALIASES:
+        spec = parse_codec(alias)
+        if spec.name == codec:
+            names[spec] = alias
+            with suppress(Unavailable):
+                names[resolve(spec)[0].identity] = alias
+    return names
+
+
+# Editions that figures know: those that codecs of the registry declare, and published systems.
+
+
+def published_system(name: str, facts: Facts) -> Edition:
+    """Return a system that is only known from publications. name: of its style."""
+    return Edition(CodecSpec(name, ()), origin="published", facts=facts, label=name)
+
+
+PUBLISHED_ONLY = (
+    published_system("msillm", Facts(
+        "MS-ILLM", kind="learned", group=GENERATIVE, colour="#000000", marker="o",
+        published=(("MS-ILLM", ""),),
+    )),
+    published_system("egic", Facts(
+        "EGIC α=1", kind="learned", group=GENERATIVE, colour="#117733", marker=">",
+        choice="α=1", published=(("EGIC", "alpha=1"),),
+    )),
+    published_system("dc-vic", Facts(
+        "DC-VIC", kind="learned", group=GENERATIVE, colour="#AA4499", marker="h",
+        published=(("DC-VIC", "oasis"),),
+    )),
+    published_system("hific-without-gan", Facts(
+        "HiFiC without GAN", kind="learned", colour="#4477AA", marker="<",
+        published=(("HiFiC without GAN", ""),),
+    )),
+    published_system("stablecodec", Facts(
+        "StableCodec", kind="learned", colour="#661100", marker="v",
+        published=(("StableCodec", ""),),
+    )),
+    published_system("diffeic", Facts(
+        "DiffEIC", kind="learned", colour="#777700", marker="8", published=(("DiffEIC", ""),),
+    )),
+    published_system("hm", Facts(
+        "HM", kind="standard", colour="#332288", marker="d", published=(("HM", "CompressAI"),),
+    )),
+)  # fmt: skip
+
+
+def _declared_editions() -> Iterator[Edition]:
+    """Yield the variants that codecs of the registry declare, as publications have them."""
+    aliases = {parse_codec(text): name for name, text in ALIASES.items()}
+    for name in CODECS:
+        for variant in declared(name, "shown") or ("",):
+            spec = CodecSpec.of(name, variant)
+            facts, label = facts_of(spec), aliases.get(spec, spec.text)
+            if spec in aliases:
+                with suppress(Unavailable):
+                    spec = resolve(spec)[0].identity  # as rows have it, without defaults
+            if facts.title:
+                yield Edition(spec, origin="published", facts=facts, label=label)
+
+
+# In the order of legends: by group, those in none of the paper's figures last.
+CATALOGUE = tuple(
+    sorted(
+        (*_declared_editions(), *PUBLISHED_ONLY),
+        key=lambda edition: (*GROUPS, "").index(edition.facts.group),
+    )
+)
+OWN = CATALOGUE[0].spec.name  # the codec of the first group, this project's method
+GROUPED = tuple(edition for edition in CATALOGUE if edition.facts.group)
+OF_PAPER = tuple(of for of in GROUPED if not (of.facts.group == OURS and of.facts.budget))
+
+
+_BY_LABEL = {edition.label: edition for edition in CATALOGUE}
+
+
+def in_catalogue(spec: CodecSpec) -> Edition | None:
+    """Return the edition of the catalogue that is of a variant, if any."""
+    return _BY_LABEL.get(label_of(spec))
+
+
+def measured_titles() -> dict[str, str]:
+    """Return the titles in figures of codecs that can be measured here, by label, in order."""
+    return {of.label: of.facts.title for of in CATALOGUE if of not in PUBLISHED_ONLY}

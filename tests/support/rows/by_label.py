@@ -1,0 +1,30 @@
+"""What is keyed by editions, for tests that name these by their labels."""
+
+from benchmark.compare import bd
+from benchmark.rows import summary as summaries
+from benchmark.rows.edition import Edition
+from benchmark.rows.variants import Anchor
+from benchmark.spec import parse_codec
+
+
+def edition(summary, label):
+    """The edition of a summary that has a label; one of no rows where it has none."""
+    known = {of.label: of for of in summary.editions}
+    return known[label] if label in known else Edition.of(parse_codec(label))
+
+
+def anchor(text, why=""):
+    """The anchor that is a codec as `--codecs` has it."""
+    return Anchor(parse_codec(text), why)
+
+
+def compare(summary, metric, label, *args, **options):
+    return bd.compare(summary, metric, edition(summary, label), *args, **options)
+
+
+def rank_by_bd_rate(summary, metrics, label, *args, **options):
+    return bd.rank_by_bd_rate(summary, metrics, edition(summary, label), *args, **options)
+
+
+def curves(summary, metric):
+    return {of.label: points for of, points in summaries.curves(summary, metric).items()}
