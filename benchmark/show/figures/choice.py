@@ -1,6 +1,6 @@
 """The curves that a figure shows, and the table of their sources.
 
-They are at most eight, equal ones as one, in the order of legends: those that were named, or else
+They are at most eight, in the order of legends: those that were named, or else
 the user's own, the anchor, this project's method where nothing is the user's, published ones, then
 what was measured here before what is bundled, by BD-rate in the first metric, one variant of a
 family before second ones.
@@ -24,9 +24,6 @@ from benchmark.show.table import Table
 from benchmark.spec import CodecSpec, named_in
 from benchmark.system.text import by_key, listed
 
-# The largest difference of two curves that are shown as one: of a panel's span of values, which is
-# less than a line's width, and where values are decibels their last printed digit.
-AS_ONE, AS_ONE_DB = 0.01, 0.01
 MOST_NAMES = 8  # in a sentence on what a panel lacks
 CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
 
@@ -52,7 +49,6 @@ class Choice(NamedTuple):
 
     kept: Mapping[str, SystemCurve]  # by name, in the order of the legend
     absent: Mapping[str, SystemCurve]  # those that are left out
-    alike: Mapping[str, Sequence[str]]  # names of the curves that are shown as one with a kept one
 
     @property
     def labels(self) -> list[str]:
@@ -70,13 +66,8 @@ class Choice(NamedTuple):
         for panel in panels:
             curves = [curve for curve in panel if curve.name in self.kept]
             curves.sort(key=lambda curve: order.index(curve.name))
-            titled = (c.called(self.title(c.name)) if c.name in self.alike else c for c in curves)
-            result += [[*titled]] if curves else []
+            result += [curves] if curves else []
         return result
-
-    def title(self, name: str) -> str:
-        """Return the name of a kept curve in the legend: those of the equal ones, too."""
-        return " = ".join([name, *self.alike.get(name, ())])
 
     def lacking(self, panels: Sequence[Panel]) -> list[str]:
         """Return sentences on the kept curves that all of the figure's panels lack, or one does."""
@@ -103,27 +94,22 @@ def choose(
 ) -> Choice:
     """Choose the curves to show by the look in force, out of those of all panels.
 
-    A curve that no panel shows apart from another is shown as one with it. The codecs that were
-    named, and then the anchor, and the user's own are always kept. anchor: what strength is
-    against. named: codecs as `--codecs` has them.
+    The codecs that were named, and then the anchor, and the user's own are always kept. anchor:
+    what strength is against. named: codecs as `--codecs` has them.
     """
     every = sorted(chain(*panels), key=lambda curve: not curve.measured)
     known = {curve.name: curve for curve in every}
-    first = _equal(panels, known, anchor)
-    distinct = [name for name in known if first[name] == name]
-    kept, most = distinct, look().most
-    if most is not None and len(distinct) > most:
+    kept, most = [*known], look().most
+    if most is not None and len(known) > most:
         curves = list(known.values())
         users = [curve for curve in curves if curve.edition.is_users]
         asked = _named(curves, anchor, named) if named else []
-        wanted = asked or _by_rank(panels[0], curves, users, anchor)
-        always = len({first[curve.name] for curve in (asked or users) if curve.measured})
-        names = list(dict.fromkeys(first[curve.name] for curve in wanted))
-        kept = [name for name in distinct if name in names[: max(most, always)]]
+        wanted = [curve.name for curve in asked or _by_rank(panels[0], curves, users, anchor)]
+        always = sum(curve.measured for curve in asked or users)
+        kept = [name for name in known if name in wanted[: max(most, always)]]
     kept.sort(key=lambda name: look().place(known[name].edition))
-    alike = by_key((first[name], name) for name in known if first[name] != name)
-    absent = {name: known[name] for name in distinct if name not in kept}
-    return Choice({name: known[name] for name in kept}, absent, alike)
+    absent = {name: curve for name, curve in known.items() if name not in kept}
+    return Choice({name: known[name] for name in kept}, absent)
 
 
 def without_place(choice: Choice, of: Experiment) -> list[str]:
@@ -139,48 +125,6 @@ def without_place(choice: Choice, of: Experiment) -> list[str]:
     ]
     most = f"a figure has at most {look().most} curves, --all draws every one"
     return [f"not drawn: {', '.join(names)}: {most}"] if names else []
-
-
-def _equal(
-    panels: Sequence[Panel], known: Mapping[str, SystemCurve], anchor: CodecSpec | None
-) -> dict[str, str]:
-    """Return by name the first of the curves that no panel shows apart: that of fewest options.
-
-    Only of learned codecs, whose decoders may stand behind the streams of another.
-    """
-    measured = [
-        (panel, {c.name: c for c in panel if c.measured and c.edition.facts.kind == "learned"})
-        for panel in panels
-    ]
-
-    def as_one(first: str, second: str) -> bool:
-        pairs = [(panel, of.get(first), of.get(second)) for panel, of in measured]
-        pairs = [pair for pair in pairs if pair[1] or pair[2]]
-        return bool(pairs) and all(_as_one(*pair) for pair in pairs)
-
-    def place(name: str) -> tuple[bool, int]:
-        spec = known[name].spec
-        return spec != anchor, len(spec.options)
-
-    result: dict[str, str] = {}
-    for name in sorted(known, key=place):
-        firsts = (first for first in result if result[first] == first)
-        result[name] = next((first for first in firsts if as_one(first, name)), name)
-    return result
-
-
-def _as_one(panel: Panel, first: SystemCurve | None, second: SystemCurve | None) -> bool:
-    """Return whether two curves have the same rates, and values that cannot be told apart."""
-    if first is None or second is None:
-        return False
-    (rates, values), (other_rates, others) = first.plotted, second.plotted
-    if rates != other_rates:
-        return False
-    every = [value for curve in panel if curve.measured for value in curve.plotted[1]]
-    most = AS_ONE * (max(every) - min(every))
-    if "dB" in first.metric.axis_label:
-        most = min(most, AS_ONE_DB)
-    return all(abs(value - other) <= most for value, other in zip(values, others, strict=True))
 
 
 def renamed(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:

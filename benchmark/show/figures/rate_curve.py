@@ -68,7 +68,7 @@ def draw_rate_curves(
                 for curve, handle in draw_panel(axes, panel, styles, outlier, limits):
                     handles.setdefault(curve.name, handle)
             texts.title(every_axes[0], f"{title}, {sections.images_of(of)}", inches)
-        ordered = [handles[name] for name in map(choice.title, choice.kept) if name in handles]
+        ordered = [handles[name] for name in choice.kept if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         signs = sections.curves_note(curves), _beyond(curves, limits[1])

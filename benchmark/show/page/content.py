@@ -89,7 +89,6 @@ class Content:
     facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
     shown: Sequence[str] = ()  # labels of the curves that are shown first
-    alike: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names of curves equal to it
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     captions: Mapping[str, str] = field(default_factory=dict)  # of curves, by column
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
@@ -199,7 +198,6 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
         "label": label,
         **content.legend[label],
         "version": edition.short_version,
-        "alike": list(content.alike.get(label, ())),
         "own": edition.facts.kind == "own",
         "caveats": list(edition.caveats),
         "recorded": edition.recorded,

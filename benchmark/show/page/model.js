@@ -104,7 +104,7 @@ page.press = (fieldset, value) => {
 // A codec or a published curve, as choices list it.
 page.entry = (curve, key, place = null) => ({
   key, place, style: curve, published: place === null ? curve : null,
-  name: [curve.name, ...(curve.alike ?? [])].join(" = ") + (curve.caveats?.length ? "*" : ""),
+  name: curve.name + (curve.caveats?.length ? "*" : ""),
   detail: place === null ? `${curve.how}: ${curve.source}; ${curve.points[0].reference}; ${curve.protocol}`
     : [curve.version, ...curve.caveats].join("; "),
 });

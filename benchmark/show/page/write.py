@@ -109,7 +109,6 @@ def write_page(
         leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(capitalised, not_shown(summary))]),
         shown=shown,
-        alike={c.edition.label: choice.alike.get(name, ()) for name, c in choice.kept.items()},
         shown_published=choice.published,
         crops=crops,
         published=published,

@@ -211,11 +211,9 @@ def realism_plots(
     marked = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)
     few = [panel[0].metric for panel in panels if few_images(panel)]
-    alike = {of.spec: choice.title(n) for n, of in choice.kept.items() if n in choice.alike}
 
     def called(sweep: RealismSweep) -> RealismSweep:
         title = marked_bundled(sweep.curve.title, sweep.curve.edition in marked)
-        title = alike.get(sweep.style.spec, title)
         title = look().titles([sweep.style]).get(sweep.style, title)
         return sweep._replace(curve=sweep.curve.called(title))
 
