@@ -11,23 +11,12 @@ from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from benchmark import plugins
 from benchmark.errors import Reason, Unavailable, UnknownName
 
 Better = Literal["higher", "lower"]
-
-
-class MetricFacts(NamedTuple):
-    """Facts of a metric or feature space that rows and tables need; its class declares the same."""
-
-    column: str  # of the table of measurements: "psnr_db"
-    protocol: str  # id that changes whenever the same pixels would get another value
-    target: str  # module and class
-    label: str = ""  # axis label: "PSNR (dB)"; a feature space has none
-    better: Better = "higher"
-    space: str = ""  # feature space that a distribution metric is reduced from
 
 
 _TABLES = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(encoding="utf-8"))
@@ -42,23 +31,7 @@ ALIASES = {
     "hyperprior": HYPERPRIOR,
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
 }
-
-
-def _metrics(table: str) -> dict[str, MetricFacts]:
-    return {
-        name: MetricFacts(**{key: facts[key] for key in MetricFacts._fields if key in facts})
-        for name, facts in _TABLES[table].items()
-    }
-
-
-METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = map(_metrics, ("images", "spaces", "sets"))
-# More words for metrics, as `squeezed` has them; their names and columns are known as they are.
-METRIC_WORDS = {
-    name: facts["words"]
-    for table in ("images", "spaces", "sets")
-    for name, facts in _TABLES[table].items()
-    if "words" in facts
-}
+METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = (_TABLES[of] for of in ("images", "spaces", "sets"))
 UNSTATED = "unstated"  # protocol of values in a user's own file, who vouches for them
 # Measured unless others are asked for
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips", "lpips_squeeze")
@@ -73,20 +46,6 @@ EXTRAS = {
 }  # fmt: skip
 
 
-def metric_named(name: str) -> MetricFacts:
-    """Return the facts of an image metric, distribution metric or feature space.
-
-    Only the file of a user's metric, `path.py:Class` or a plugin, is loaded.
-    """
-    for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
-        if name in table:
-            return table[name]
-    if not is_brought(name):
-        raise unknown_metric(name, (*METRICS, *DISTRIBUTION_METRICS))
-    kind = plugins.metric_class(name)
-    return MetricFacts(kind.column, kind.protocol, name, kind.label, kind.better)
-
-
 def squeezed(text: str) -> str:
     """Return the small letters and digits of a text alone: "MS-SSIM (dB)" is "msssimdb"."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
@@ -95,9 +54,9 @@ def squeezed(text: str) -> str:
 @cache
 def _metric_words() -> dict[str, str]:
     """Return the names of metrics by every word that stands for one; names win over columns."""
-    known = {**METRICS, **DISTRIBUTION_METRICS}
-    words = {squeezed(word): name for name, more in METRIC_WORDS.items() for word in more.split()}
-    words |= {squeezed(metric.column): name for name, metric in known.items()}
+    known = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    words = {word: name for name, of in known.items() for word in of.words.split()}
+    words |= {squeezed(of.column): name for name, of in known.items()}
     return words | {squeezed(name): name for name in known}
 
 
@@ -124,9 +83,12 @@ def metric_class(name: str) -> type[Any]:
     An image metric may also be in a user's file, `path.py:Class`, or a plugin; its protocol id then
     ends with the first digits of the file's sha256.
     """
-    if is_brought(name):
-        return plugins.metric_class(name)
-    return imported(metric_named(name).target)  # type: ignore[no-any-return]
+    for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
+        if name in table:
+            return imported(table[name])  # type: ignore[no-any-return]
+    if not is_brought(name):
+        raise unknown_metric(name, (*METRICS, *DISTRIBUTION_METRICS))
+    return plugins.metric_class(name)
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
@@ -136,7 +98,7 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
     ('psnr', 'inception256')
     """
     of_images = [
-        DISTRIBUTION_METRICS[name].space if name in DISTRIBUTION_METRICS else name for name in names
+        metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names
     ]
     return tuple(dict.fromkeys(of_images))
 

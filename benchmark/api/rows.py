@@ -13,7 +13,7 @@ from polars import col
 from benchmark.compare.anchor import with_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
 from benchmark.rows import comparable
 from benchmark.rows.edition import Edition, labels, titles
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
@@ -238,12 +238,12 @@ def _metrics(table: pl.DataFrame, asked: bool = False) -> list[str]:
 
     asked: or a reason why it has none.
     """
-    usual = {metric_named(name).column for name in USUAL_METRICS}
+    usual = {metric_class(name).column for name in USUAL_METRICS}
 
     def has(column: str) -> bool:
         value, _, reason = metric_columns(column)
         nulls = [table[name].null_count() for name in (value, *[reason] * asked)]
         return column in usual or min(nulls) < table.height
 
-    known = [metric_named(name).column for name in METRICS]
+    known = [metric_class(name).column for name in METRICS]
     return list(filter(has, (*known, *own_columns(table.columns))))

@@ -30,7 +30,7 @@ from benchmark.option import (
     flat,
     opt,
 )
-from benchmark.registry import metric_named
+from benchmark.registry import metric_class
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source
 from benchmark.rows.variants import the_one_named
@@ -131,7 +131,7 @@ def _summary(
         source, "all", names, common=common, pooled=average == "pooled", allow_few=allow_few
     )
     result = stored.summary
-    columns = [metric_named(name).column for name in names]
+    columns = [metric_class(name).column for name in names]
     without = {
         f"{column}{end}"
         for column in columns

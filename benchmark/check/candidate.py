@@ -28,7 +28,7 @@ from benchmark.measure.select import (
     open_sources,
     with_stored_name,
 )
-from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_named, scored_by_image
+from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_class, scored_by_image
 from benchmark.rows.shard import alike
 from benchmark.rows.stored import points_of, rows_of, settings_of, specs_in
 from benchmark.rows.variants import required_place
@@ -81,7 +81,7 @@ def measure_candidate(
     reference = reference._replace(rows=rows)
     _refuse_other_images(reference, sources, common)
 
-    columns = {name: metric_named(*scored_by_image([name])).column for name in DISTRIBUTION_METRICS}
+    columns = {name: metric_class(*scored_by_image([name])).column for name in DISTRIBUTION_METRICS}
     of_sets = [name for name, column in columns.items() if rows[column].null_count() < rows.height]
     limited = [of.metric for of in parse_limits(require) if of.bpp is not None]
     metrics = tuple(dict.fromkeys((*(request.metrics or (*USUAL, *of_sets)), *limited)))

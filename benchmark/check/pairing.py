@@ -11,7 +11,7 @@ from polars import col
 from benchmark.codec import CODING, Setting
 from benchmark.errors import BenchError, UnknownName
 from benchmark.metrics.metric import protocols as present_protocols
-from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
@@ -215,7 +215,7 @@ def _protocols(
     columns = [("coding", "coding_protocol", "coding_protocol", CODING)]
     columns += [
         (of.column, *metric_columns(of.column)[:2], of.protocol)
-        for of in map(metric_named, metrics)
+        for of in map(metric_class, metrics)
     ]
     for column, value, protocol, present in columns:
         first, second = (

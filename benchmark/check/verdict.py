@@ -24,7 +24,7 @@ from benchmark.check.limits import parse_limits, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.check.text import VERDICTS
 from benchmark.metrics.metric import has_influence
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.summary import caveats
 
 USUAL = ("psnr", "ms_ssim", "lpips")
@@ -66,7 +66,7 @@ def check(
     for pair in pairs:
         # The reference has values of these; new rows without them are a finding: nothing measured.
         values_of = pair.reference.values_of
-        measured = [name for name in asked if values_of(metric_named(name).column)]
+        measured = [name for name in asked if values_of(metric_class(name).column)]
         compared += [changes(pair, name) for name in metrics or measured]
     known = {*(of.metric for of in compared), *DISTRIBUTION_METRICS}
     if absent := [name for name in asked if name not in known]:

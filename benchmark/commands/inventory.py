@@ -73,9 +73,9 @@ def _titles(kind: str) -> dict[str, str]:
             name: _title(target).removeprefix("Open the ").removeprefix("Open ")
             for name, target in registry.DATASETS.items()
         }
-    titles = {name: _title(metric.target) for name, metric in registry.METRICS.items()}
+    titles = {name: _title(target) for name, target in registry.METRICS.items()}
     of_sets = registry.DISTRIBUTION_METRICS.items()
-    return titles | {name: f"of whole datasets: {_title(of.target)}" for name, of in of_sets}
+    return titles | {name: f"of whole datasets: {_title(target)}" for name, target in of_sets}
 
 
 def _title(target: str, of_module: bool = False) -> str:
@@ -208,7 +208,7 @@ def described(name: str) -> Answer:
     values: dict[str, Any] = {}
     settings: tuple[str, ...] = ()
     if name in metrics or name in registry.DATASETS:
-        target = metrics[name].target if name in metrics else registry.DATASETS[name]
+        target = metrics[name] if name in metrics else registry.DATASETS[name]
         made = registry.imported(target)
     else:
         known = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]

@@ -17,7 +17,7 @@ from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix
 from benchmark.metrics.metric import Metric, absence, by_kind, labelled, overview_columns
-from benchmark.registry import METRICS, USUAL_METRICS, metric_named, scored_by_image
+from benchmark.registry import METRICS, USUAL_METRICS, metric_class, scored_by_image
 from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
@@ -105,7 +105,7 @@ def print_outcome(
         print(f"colours  {colours} of {count} ({listed(names)}): their numbers are taken as sRGB's")
     print_lines([*map(_reached_line, outcome.reached)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
-    known = {metric_named(name).column for name in scored_by_image(outcome.lacking)}
+    known = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
     without = [of for of in outcome.without_value() if of["column"] not in known]
     absent = absences(outcome.failures, outcome.refused, outcome.skipped, dataset.unread, without)
     lines = [

@@ -17,7 +17,7 @@ from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, Form, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.metric import RESCORE, Metric
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.edition import Edition
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 
@@ -28,7 +28,7 @@ HELD_OUT = (
     *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
     *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
 )
-INDEPENDENT = metric_named(HELD_OUT[0]).column
+INDEPENDENT = metric_class(HELD_OUT[0]).column
 
 
 class Comparison(NamedTuple):
@@ -296,12 +296,12 @@ def ranked_measures(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
     known = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
     trained = {column for edition in summary.editions for column in edition.facts.trained_on}
     first, others = (
-        [known[c] for c in (metric_named(name).column for name in names) if c in known]
+        [known[c] for c in (metric_class(name).column for name in names) if c in known]
         for names in (DISTORTION, HELD_OUT)
     )
     others = [(count, metric) for count, metric in others if metric.column not in trained]
     most = max((count for count, _ in others), default=0)
     held_out = [m for count, m in others if count == most or m.column == INDEPENDENT]
-    here = {metric_named(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    here = {metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
     own = [metric for column, (_, metric) in known.items() if column not in here]
     return (*(metric for _, metric in first[:1]), *held_out[:1], *own)

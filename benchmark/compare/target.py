@@ -21,7 +21,7 @@ from benchmark.measure.loop import Announces, run
 from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress, silent
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, matrix_of, open_matrix
-from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.settings import isolated
 
@@ -221,7 +221,7 @@ def _means(
 ) -> dict[float, float]:
     """Return the mean of each value; NaN where an image has no row without failure."""
     name = search.target.name
-    column = name if name == RATE else metric_named(name).column
+    column = name if name == RATE else metric_class(name).column
     valid, result = one_per_cell(table), {}
     valid = valid.filter(col("status") == "ok")
     for value in values:

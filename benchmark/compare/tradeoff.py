@@ -23,7 +23,7 @@ from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, s
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
-from benchmark.registry import METRICS, metric_named
+from benchmark.registry import METRICS, metric_class
 from benchmark.rows.edition import Edition, marked_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source, read_results
@@ -149,7 +149,7 @@ def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> N
     known = {column.name for column in stored.table if column.count()}
     for metric, (option, names) in zip(metrics, OTHERS.items(), strict=True):
         if not stored.summary.values_of(metric.column):
-            has = [name for name in names if metric_named(name).column in known]
+            has = [name for name in names if metric_class(name).column in known]
             other = f"for --{option} {names[0]}, {remedies(names[:1], again=stored.summary.again)}"
             remedy = f"try --{option} {has[0]}" if has else other
             raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
@@ -178,7 +178,7 @@ def _families(
             specs = _editions(summary, name)
             asked_for = [of for of in summary.editions if of.spec in specs]
             without = {m.column for m in metrics if not summary.values_of(m.column, asked_for)}
-            lacking = [each for each in METRICS if metric_named(each).column in without]
+            lacking = [each for each in METRICS if metric_class(each).column in without]
             reason += f"; {remedies(lacking, again=summary.again)}" if lacking else ""
             raise UsageError(f"{name} has no points with {asked} to compare: {reason}")
     return mine, others

@@ -46,7 +46,7 @@ from benchmark.measure.select import (
 )
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.metric import by_kind, computable, labelled, lacking
-from benchmark.registry import metric_named, scored_by_image
+from benchmark.registry import metric_class, scored_by_image
 from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import Store
@@ -264,7 +264,7 @@ def _record(
         },
         protocols={
             "coding": CODING,
-            **{kind.column: kind.protocol for kind in map(metric_named, conditions.metrics)},
+            **{kind.column: kind.protocol for kind in map(metric_class, conditions.metrics)},
         },
         **backend.facts,
     )

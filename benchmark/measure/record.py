@@ -16,7 +16,7 @@ from benchmark.codec import Setting
 from benchmark.measure.cells import Cell, Failed, Measured, Task
 from benchmark.measure.local import Finished
 from benchmark.measure.select import Matrix
-from benchmark.registry import metric_named, scored_by_image
+from benchmark.registry import metric_class, scored_by_image
 from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
@@ -98,7 +98,7 @@ def without_value(rows: pl.DataFrame, metrics: Iterable[str]) -> list[dict[str, 
     """
     result = list[dict[str, Any]]()
     for name in scored_by_image(metrics):
-        value, _, reason = metric_columns(metric_named(name).column)
+        value, _, reason = metric_columns(metric_class(name).column)
         if reason not in rows.columns:  # a user's metric, and every cell failed
             continue
         counts = rows.drop_nulls(reason).group_by(reason, maintain_order=True).len()

@@ -27,7 +27,7 @@ from benchmark.metrics.metric import (
     lasting,
     reason_text,
 )
-from benchmark.registry import FEATURE_SPACES, metric_class, metric_named, scored_by_image
+from benchmark.registry import FEATURE_SPACES, metric_class, scored_by_image
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
@@ -249,7 +249,7 @@ def count_values(
     rows = one_per_cell(table)
     rows = rows.filter(rows["cell"].is_in([*cells]))
     counts = np.zeros(rows.height, np.int64)
-    for kind in map(metric_named, metrics):
+    for kind in map(metric_class, metrics):
         value, protocol, _ = metric_columns(kind.column)
         if protocol in rows.columns:  # else a user's metric that was never measured here
             by_rule = (rows[protocol] == kind.protocol).fill_null(False)
@@ -258,7 +258,7 @@ def count_values(
 
 
 def _lacking_value(table: "pl.DataFrame", name: str, again: bool) -> BoolArray:
-    kind = metric_named(name)
+    kind = metric_class(name)
     value, protocol, reason = metric_columns(kind.column)
     if protocol not in table.columns:  # a user's metric that was never measured here
         return np.ones(table.height, np.bool_)
@@ -272,7 +272,7 @@ def _lacking_value(table: "pl.DataFrame", name: str, again: bool) -> BoolArray:
 def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> BoolArray:
     marked = _lacking_value(table, name, again)
     if name in FEATURE_SPACES and not marked.all():
-        kind = metric_named(name)
+        kind = metric_class(name)
         names = (kind.column, "stream_sha256", "image_sha256", "decoded_sha256")
         kept = FeatureFolder(store.folder)
         marked = marked | np.array(

@@ -36,7 +36,7 @@ LOADING_SECONDS = 60.0
 def loaded_first() -> list[str]:
     """Return the modules that the server of workers imports."""
     metrics = (*METRICS.values(), *FEATURE_SPACES.values())
-    targets = dict.fromkeys(metric.target.partition(":")[0] for metric in metrics)
+    targets = dict.fromkeys(target.partition(":")[0] for target in metrics)
     return ["benchmark.datasets.image", "benchmark.measure.workbench", *targets]
 
 

@@ -154,6 +154,7 @@ class LPIPSAlex(LPIPS):
     """LPIPS with AlexNet, the network that most papers use."""
 
     column = "lpips_alex"
+    words = "lpipsalexnet"
     label = "LPIPS (AlexNet)"
     protocol = f"lpips-alex/{LPIPS_VERSION}-{ALEXNET.sha256[:8]}"
     presentation = Presentation(
@@ -171,6 +172,7 @@ class LPIPSSqueeze(LPIPS):
     """LPIPS with SqueezeNet 1.1, an independent metric for codecs trained on LPIPS with AlexNet."""
 
     column = "lpips_squeeze"
+    words = "lpipssqueezenet"
     label = "LPIPS (SqueezeNet)"
     protocol = f"lpips-squeeze/{LPIPS_VERSION}-{SQUEEZENET.sha256[:8]}"
     presentation = Presentation(realism=4, kind="perceptual quality")
@@ -181,6 +183,7 @@ class LPIPSVGG(LPIPS):
     """LPIPS with VGG-16, which many papers report; takes seconds per megapixel."""
 
     column = "lpips_vgg"
+    words = "lpipsvgg16"
     label = "LPIPS (VGG-16)"
     protocol = f"lpips-vgg/{LPIPS_VERSION}-{VGG16.sha256[:8]}"
     presentation = Presentation(kind="perceptual quality")

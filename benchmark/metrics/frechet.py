@@ -64,6 +64,7 @@ class FID256(FrechetDistance):
     """FID of 256 px patches, of Inception's features as pytorch-fid computes them."""
 
     column = "fid256"
+    words = "fid frechetinceptiondistance"
     label = "FID/256"
     # All of these cut patches of 256 px from two grids; they differ in rounding, in the port of
     # Inception, and HiFiC's perhaps in the shifted grid (docs/protocol.md).
@@ -82,6 +83,7 @@ class FID256TF(FrechetDistance):
     """FID of 256 px patches, of Inception's features as torch-fidelity computes them."""
 
     column = "fid256_tf"
+    words = "fidtf"
     label = "FID/256 (torch-fidelity)"
     presentation = Presentation("decades", published="fid", meets=("fid256/torch-fidelity",))
     space = "inception256_tf"
@@ -91,6 +93,7 @@ class FDAlex(FrechetDistance):
     """Frechet distance of AlexNet's features, for where Inception is not available; not an FID."""
 
     column = "fd_alex"
+    words = "fdalexnet"
     label = "FD (AlexNet)"
     presentation = Presentation("decades", realism=3)
     space = "alex256"
@@ -101,6 +104,7 @@ class FDSqueeze(FrechetDistance):
     """Frechet distance of SqueezeNet's features, which no codec here is trained on; not an FID."""
 
     column = "fd_squeeze"
+    words = "fdsqueezenet"
     label = "FD (SqueezeNet)"
     presentation = Presentation("decades", realism=2)
     space = "squeeze256"

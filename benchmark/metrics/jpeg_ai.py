@@ -161,6 +161,7 @@ class PSNRHVSM(OfPackage):
     """PSNR with the contrast sensitivity of the eye and the masking between DCT coefficients."""
 
     column, label, better = "psnr_hvs_m_db", "PSNR-HVS-M (dB)", "higher"
+    words = "psnrhvs"
     protocol = f"psnr-hvs-m/{HVSM[1]}-luma709"
     packages, release, min_side_px, on_cpu = ("psnr_hvsm",), HVSM, BLOCK, True
 
@@ -192,6 +193,7 @@ class CVVDP(OfPackage):
     """ColorVideoVDP of a still picture, in just objectionable differences below 10."""
 
     column, label, better = "cvvdp_jod", "CVVDP (JOD)", "higher"
+    words = "colorvideovdp jod"
     protocol = f"cvvdp/{OF_CVVDP[1]}-standard-4k-still"
     packages, release, min_side_px = ("pycvvdp",), OF_CVVDP, 16
 

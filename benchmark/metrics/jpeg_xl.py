@@ -70,6 +70,7 @@ class SSIMULACRA2(ImageMetric):
 
     on_cpu = True
     column = "ssimulacra2"
+    words = "ssimulacra ssim2"
     label = "SSIMULACRA 2"
     protocol = "ssimulacra2/2.1"
     # The fifth halving is made of sides of at least 8 px. The authors' program leaves out scales of
@@ -178,6 +179,7 @@ class Butteraugli(ImageMetric):
 
     on_cpu = True
     column = "butteraugli"
+    words = "butteraugli3norm"
     label = "Butteraugli (3-norm)"
     better = "lower"
     protocol = "butteraugli-3norm/libjxl-0.7-80nits"

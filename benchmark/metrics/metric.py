@@ -24,7 +24,6 @@ from benchmark.registry import (
     Better,
     is_brought,
     metric_class,
-    metric_named,
     require_packages,
     scored_by_image,
 )
@@ -86,6 +85,7 @@ class ImageMetric(Protocol):
     """
 
     column: ClassVar[str]  # column of the table, unit included: "psnr_db"
+    words: ClassVar[str] = ""  # more names on the command line, with spaces between
     label: ClassVar[str]  # axis label: "PSNR (dB)"
     better: ClassVar[Better] = "higher"
     # changes whenever the same pixels would get another number: "psnr-rgb8/1"
@@ -201,6 +201,7 @@ class DistributionMetric(Protocol):
     """
 
     column: ClassVar[str]  # "fid256"
+    words: ClassVar[str] = ""
     label: ClassVar[str]  # axis label: "FID/256"
     better: ClassVar[Better] = "lower"
     protocol: ClassVar[str]  # of the reduction: "frechet/1"; that of the features is their space's
@@ -339,7 +340,7 @@ class Metric:
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
     """Return the protocol ids of coding and of metrics, by column: values of one id compare."""
-    return {"coding": CODING, **{metric_named(name).column: protocol_of(name) for name in metrics}}
+    return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
 
 
 def protocol_of(name: str) -> str:
@@ -348,11 +349,12 @@ def protocol_of(name: str) -> str:
     >>> protocol_of("psnr"), protocol_of("fid256")
     ('psnr-rgb8/1', 'fid256/1-pytorch-fid-0.3.0-6726825d')
     """
-    kind = metric_named(name)
+    kind = metric_class(name)
     if name not in DISTRIBUTION_METRICS:
-        return kind.protocol
-    of_features = metric_named(kind.space).protocol
-    versions = (protocol.partition("/")[2] for protocol in (kind.protocol, of_features))
+        protocol: str = kind.protocol
+        return protocol
+    of_features = metric_class(kind.space).protocol
+    versions = (text.partition("/")[2] for text in (kind.protocol, of_features))
     return f"{kind.column}/{'-'.join(versions)}"
 
 
@@ -368,9 +370,9 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
     """
     result = []
     for metrics in OVERVIEW:
-        columns = [metric_named(metric).column for metric in metrics]
+        columns = [metric_class(metric).column for metric in metrics]
         result += [column for column in columns if counts.get(column)][:1]
-    known = {metric_named(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
+    known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
     return result + [column for column in counts if column not in known and counts[column]]
 
 
@@ -501,4 +503,4 @@ def remedies(names: Iterable[str], reason: str = "", again: str = RESCORE) -> st
 
 def labelled(names: Mapping[str, str]) -> dict[str, str]:
     """Return the same mapping by the labels of the metrics instead of their names."""
-    return {metric_named(name).label: reason for name, reason in names.items()}
+    return {metric_class(name).label: reason for name, reason in names.items()}

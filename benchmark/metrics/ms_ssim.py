@@ -201,6 +201,7 @@ class MSSSIM(Structural):
     """MS-SSIM, 0..1, 1 for identical images."""
 
     column = "ms_ssim"
+    words = "msssimrgb multiscalessim"
     label = "MS-SSIM"
     protocol = "ms-ssim-rgb8/1"
     presentation = Presentation(
@@ -221,6 +222,7 @@ class SSIM(Structural):
     """SSIM, -1..1, 1 for identical images."""
 
     column = "ssim"
+    words = "ssimrgb"
     label = "SSIM"
     protocol = "ssim-rgb8/1"
     min_side_px = 11  # the side of the window

@@ -51,6 +51,7 @@ class KID256(DistributionMetric):
     """KID of 256 px patches: the discrepancy itself, not a thousand times it."""
 
     column = "kid256"
+    words = "kid"
     label = "KID/256"
     protocol = "kernel-distance/1"
     presentation = Presentation("decades", published="kid", over_few="widely scattered")
@@ -64,6 +65,7 @@ class KID256TF(KID256):
     """KID of 256 px patches, of Inception's features as torch-fidelity computes them."""
 
     column = "kid256_tf"
+    words = "kidtf"
     label = "KID/256 (torch-fidelity)"
     presentation = Presentation("decades", published="kid", meets=("kid256/torch-fidelity",))
     space = "inception256_tf"
@@ -126,6 +128,7 @@ class Precision256(_Coverage):
     """Precision of 256 px patches in Inception's features."""
 
     column = "precision256"
+    words = "precision"
     label = "Precision/256"
     protocol = "precision/1"
     balls_of = 0
@@ -135,6 +138,7 @@ class Recall256(_Coverage):
     """Recall of 256 px patches in Inception's features."""
 
     column = "recall256"
+    words = "recall"
     label = "Recall/256"
     protocol = "recall/1"
     balls_of = 1

@@ -31,6 +31,7 @@ class PSNR(ImageMetric):
     """PSNR of the three channels together."""
 
     column = "psnr_db"
+    words = "psnrrgb rgbpsnr"
     label = "PSNR (dB)"
     protocol = "psnr-rgb8/1"
     presentation = Presentation(
@@ -52,6 +53,7 @@ class LumaPSNR(ImageMetric):
     """
 
     column = "psnr_y_db"
+    words = "psnrluma lumapsnr ypsnr"
     label = "PSNR of luma (dB)"
     protocol = "psnr-luma709-rgb8/1"
     map_scale = MapScale(128.0**2, "Error of luma (grey levels)", root=True)
@@ -84,6 +86,7 @@ class WeightedPSNR(ImageMetric):
     """
 
     column = "psnr_ycbcr_db"
+    words = "psnryuv yuvpsnr ycbcrpsnr"
     label = "PSNR of YCbCr, 6:1:1 (dB)"
     protocol = "psnr-ycbcr709-full8-444-611/1"
 

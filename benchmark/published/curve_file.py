@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.errors import UsageError
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, squeezed
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, metric_class, squeezed
 from benchmark.system.foreign_files import BadFile, read_regular
 from benchmark.system.text import number_in, one_line, parse_csv, parse_json
 
@@ -186,8 +186,9 @@ def column_of(name: str) -> str:
     bare, *notes = re.split(r"[(\[,;]", name)
     for text, words in ((name, set[str]()), (bare, {*map(squeezed, notes)})):
         word = squeezed(text).removeprefix("avg").removeprefix("mean")
-        known = METRICS.get(metric_called(word)) or DISTRIBUTION_METRICS.get(metric_called(word))
-        column = NAMES.get(word, known.column if known else "")
+        known = metric_called(word)
+        of_metric = metric_class(known).column if known in (*METRICS, *DISTRIBUTION_METRICS) else ""
+        column = NAMES.get(word, of_metric)
         usual = BITS_PER_PIXEL if column == RATE else {"rgb"}
         if column and words <= usual | ({"db"} if column.endswith("_db") else set()) | {""}:
             return column

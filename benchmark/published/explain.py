@@ -18,7 +18,7 @@ from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric
 from benchmark.option import ARGUMENT, COMPARED, RESULTS, opt
 from benchmark.published.registry import read_curve
-from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import read_one
@@ -158,7 +158,7 @@ def read_reference(asked: str, dataset: str, metric: Metric, results: Path) -> R
     scale: Scale = "psnr" if metric.column.startswith("psnr") else other
     kind = next((kind for kind in KINDS if metric.column in kind), (metric.column,))
     every = (*metric_names("all"), *DISTRIBUTION_METRICS)
-    names = [name for name in every if metric_named(name).column in kind]
+    names = [name for name in every if metric_class(name).column in kind]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one(folder, dataset, asked, names)

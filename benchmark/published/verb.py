@@ -20,7 +20,7 @@ from benchmark.option import ANY_OVERLAP, ARGUMENT, COMPARED, MANNER, METRICS, O
 from benchmark.published.curves import published_curves
 from benchmark.published.points import PublishedPoint, inventory, overview, select
 from benchmark.published.registry import chosen_points, read_curve, read_points
-from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
 from benchmark.show.bd_rates import DOUBTFUL_NOTE
@@ -239,7 +239,7 @@ def add(
     from benchmark.published.doubts import doubts, vtm_curve
     from benchmark.published.registry import add_paper
 
-    named = {metric_named(name).column: name for name in (*IMAGE_METRICS, *DISTRIBUTION_METRICS)}
+    named = {metric_class(name).column: name for name in (*IMAGE_METRICS, *DISTRIBUTION_METRICS)}
     doi = DOI.fullmatch(reference.strip())
     curve = read_curve(str(file), dataset, results, only_file=True)
     known = read_points(results, doubtful=True)

@@ -20,7 +20,7 @@ from benchmark.measure.record import Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.verify import kept_rows
 from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.review.decode import TOLERANCE, decode, differences, pairs
 from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
@@ -174,7 +174,7 @@ def audit_pack(
     wrong += [it.wrong_size for it in done if it.wrong_size and it.reason != it.wrong_size]
     wrong += differences(done, metrics)
     same = Counter(c for it in done for c, pair in pairs(it, metrics).items() if pair.same)
-    compared = {column: same[column] for column in (metric_named(name).column for name in metrics)}
+    compared = {column: same[column] for column in (metric_class(name).column for name in metrics)}
     infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())
     images = {(it.row["image_sha256"], it.row["width_px"]): it.values for it in done}
     streams = f"{counted(len(sent), 'stream')} of {counted(len(images), 'image')}"
@@ -235,7 +235,7 @@ def audit_rows(
             rows = newest(table).filter(OK)
             wanted = [*map(named.selects_to_run, rows.select(VARIANT).rows(named=True))]
             rows = rows.filter(pl.Series(wanted, dtype=pl.Boolean))
-            names = tuple(n for n in chosen if (c := metric_named(n).column) in rows.columns
+            names = tuple(n for n in chosen if (c := metric_class(n).column) in rows.columns
                           and rows[c].null_count() < rows.height)  # fmt: skip
             if specs := specs_in(rows):
                 points = (points_of(spec.text, rows_of(rows, [spec])) for spec in specs)
@@ -305,7 +305,7 @@ def compare_rows(
     on, on_now = (col(f"machine{end}").replace_strict(places, default="") for end in ("", NOW))
     pixels, gaps = _same("decoded_sha256"), dict[str, pl.Expr]()
     for name in metrics:
-        value, protocol, _ = metric_columns(metric_named(name).column)
+        value, protocol, _ = metric_columns(metric_class(name).column)
         gap = pl.when(col(value) == col(value + NOW)).then(0.0).otherwise(_gap(value))
         gaps[value] = pl.when(_same(protocol)).then(gap)
     bytes_equal = [_same(name) | _gap_unknown(name) for name in ("num_bytes", "stream_sha256")]

@@ -13,7 +13,7 @@ from benchmark.measure.decode_again import decode_all
 from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
-from benchmark.registry import metric_named
+from benchmark.registry import metric_class
 from benchmark.review.sent import Photographs, Sent, name_of_row, setting_of, values_sent
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.packs.pack import Row
@@ -187,7 +187,7 @@ def here(stream: Decoded, metrics: Iterable[str]) -> Row:
     if stream.num_bytes is not None:
         bpp = bits_per_pixel(stream.num_bytes, row["width_px"] * row["height_px"])
         row |= {"num_bytes": stream.num_bytes, "bpp": bpp}
-    for kind in map(metric_named, metrics):
+    for kind in map(metric_class, metrics):
         if kind.column in stream.values:
             value, protocol, reason = metric_columns(kind.column)
             row |= {value: stream.values[kind.column], protocol: kind.protocol, reason: None}

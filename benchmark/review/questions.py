@@ -11,7 +11,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import NamedCurve
 from benchmark.published.points import slug
-from benchmark.registry import METRICS, metric_named
+from benchmark.registry import METRICS, metric_class
 from benchmark.review.decode import BROKEN, ROUNDING, TOLERANCE, Decoded, Pair, differences, pairs
 from benchmark.review.decode import here as measured_here
 from benchmark.review.sent import (
@@ -128,7 +128,7 @@ def numbers(of: Reviewed) -> Question:
         for column, value in values_sent(row, of.metrics).items():
             groups[(*point_of(row), column)].append(Pair(math.nan, value))
     images, lacking = _images(of)
-    labels = {metric_named(name).column: metric_named(name).label for name in of.metrics}
+    labels = {metric_class(name).column: metric_class(name).label for name in of.metrics}
     rows, good, compared = [], 0, 0
     for (*point, column), alike in sorted(groups.items()):
         form = f".{decimals(labels[column]) + 1}f"
@@ -144,7 +144,7 @@ def numbers(of: Reviewed) -> Question:
     headers = ("dataset", "system", "setting", "metric", "sent", "here", "largest difference")
     values = Table((*headers, "images", "differ"), tuple(rows), 4)
     tables = {"values": values, "images": images}
-    columns = {metric_named(name).column for name in METRICS}
+    columns = {metric_class(name).column for name in METRICS}
     left = Counter(name for it in of.streams for name in columns - {*pairs(it, of.metrics)}
                    if it.row.get(name) is not None)  # fmt: skip
     wrong = [*differences(of.streams, of.metrics), *lacking]

@@ -12,7 +12,7 @@ from benchmark.measure.cells import Conditions, Failed, plan
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, select
 from benchmark.measure.workbench import Workbench
-from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_named
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
 from benchmark.rows.packs.pack import Pack, Row, with_rate
 from benchmark.rows.schema import metric_columns
@@ -97,7 +97,7 @@ def scored_metrics(request: Request, *more: str) -> list[str]:
 def values_sent(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
     """Return the values of a row under today's protocols, by metric column."""
     values = {}
-    for kind in map(metric_named, metrics):
+    for kind in map(metric_class, metrics):
         value, protocol, _ = metric_columns(kind.column)
         if row.get(value) is not None and row.get(protocol) == kind.protocol:
             values[value] = row[value]

@@ -21,7 +21,7 @@ from typing import Literal
 from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable
 from benchmark.facts import Facts, Group, facts_of
-from benchmark.registry import ALIASES, CODECS, metric_named
+from benchmark.registry import ALIASES, CODECS, metric_class
 from benchmark.spec import (
     NAME,
     PATHS,
@@ -129,7 +129,7 @@ class Edition:
     def chosen_on(self) -> tuple[str, str] | None:
         """Dataset and metric by which the realism of its own networks was chosen, if any."""
         choice = self.facts.chosen_on
-        return choice and (profile(choice[0]).title, metric_named(choice[1]).label)
+        return choice and (profile(choice[0]).title, metric_class(choice[1]).label)
 
     @property
     def short_version(self) -> str:

@@ -25,7 +25,7 @@ import polars as pl
 from benchmark.codec import CODING
 from benchmark.errors import DamagedResults, NotMeasurable, StoreError, memory_exhausted
 from benchmark.metrics.metric import DistributionMetric, Reduced, protocol_of, protocols
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.schema import metric_columns
@@ -105,7 +105,7 @@ class _Reducer:
     def filled(self, rows: ComparableRows, name: str) -> pl.DataFrame:
         """Append value, protocol id and reason of a metric."""
         metric: DistributionMetric = metric_class(name)()
-        protocol, space = protocol_of(name), metric_named(metric.space)
+        protocol, space = protocol_of(name), metric_class(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)
         counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
         # With `common` each set is of the images whose features all points have, as its mean is.

@@ -23,7 +23,7 @@ from benchmark.registry import (
     METRICS,
     is_brought,
     metric_called,
-    metric_named,
+    metric_class,
     unknown_metric,
 )
 from benchmark.spec import CodecSpec
@@ -118,11 +118,11 @@ def table_columns() -> tuple[Column, ...]:
 def _table_columns(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) -> tuple[Column, ...]:
     columns = [*CELL_COLUMNS]
     for name in metrics:
-        metric = metric_named(name)
+        metric = metric_class(name)
         columns += _metric_columns(metric.column, f"{metric.better} is better", metric.label)
     for name in feature_spaces:
         meaning = f"patches whose {name} features are kept"
-        columns += _metric_columns(metric_named(name).column, meaning, kind=int)
+        columns += _metric_columns(metric_class(name).column, meaning, kind=int)
     return tuple(columns)
 
 
@@ -183,10 +183,10 @@ def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
 
 def _refuse_taken_columns(names: Iterable[str]) -> None:
     """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
-    of_sets = (metric_columns(metric_named(name).column) for name in DISTRIBUTION_METRICS)
+    of_sets = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
     taken = dict.fromkeys([*_names(), *chain(*of_sets)], "the harness")
     for name in names:
-        own = metric_columns(metric_named(name).column)
+        own = metric_columns(metric_class(name).column)
         for column in filter(taken.__contains__, own):
             where = f"{plugins.place_of(name)}: the column {column!r}"
             remedy = "give the metric another `column`"

@@ -21,7 +21,7 @@ from benchmark.metrics.metric import (
     Metric,
     psnr_of_mean_mse,
 )
-from benchmark.registry import DISTRIBUTION_METRICS, metric_named
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import Edition, titles
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
@@ -244,7 +244,7 @@ class Summary:
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
-        of_sets = {metric_named(name).column for name in DISTRIBUTION_METRICS}
+        of_sets = {metric_class(name).column for name in DISTRIBUTION_METRICS}
         records = []
         for point in self.points:
             record: dict[str, Any] = {

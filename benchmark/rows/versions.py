@@ -21,7 +21,7 @@ said, texts may be categories, and digests numbers (`Store.means_table`).
 import polars as pl
 from polars import col
 
-from benchmark.registry import FEATURE_SPACES, METRICS, metric_named
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.schema import metric_columns, own_columns
 
 VARIANT, BUILD = ("codec", "variant"), ("fingerprint", "revision")
@@ -138,12 +138,12 @@ def _with_features(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _feature_counts() -> set[str]:
-    return {metric_named(name).column for name in FEATURE_SPACES}
+    return {metric_class(name).column for name in FEATURE_SPACES}
 
 
 def _metrics(rows: pl.DataFrame) -> list[tuple[str, str | None]]:
     """Return column and present protocol of metrics and of features; any is a user's metric's."""
-    known = [metric_named(name) for name in (*METRICS, *FEATURE_SPACES)]
+    known = [metric_class(name) for name in (*METRICS, *FEATURE_SPACES)]
     of: list[tuple[str, str | None]] = [
         (metric.column, metric.protocol) for metric in known if metric.column in rows.columns
     ]

@@ -10,7 +10,7 @@ from benchmark.compare.bd import Comparison, Ranking
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
 from benchmark.metrics.metric import Metric, remedies
-from benchmark.registry import METRICS, metric_named
+from benchmark.registry import METRICS, metric_class
 from benchmark.rows.edition import Edition, marked_bundled
 from benchmark.show.sections import listed, metric_names
 from benchmark.show.table import DOUBTFUL, Table, records
@@ -192,7 +192,7 @@ def ranking_table(
 
 def absent_note(ranking: Ranking, metric: Metric, why: str) -> str:
     """Return the sentence on a metric that some codec has no value of, with what fills it in."""
-    names = [name for name in METRICS if metric_named(name).column == metric.column]
+    names = [name for name in METRICS if metric_class(name).column == metric.column]
     whose = " of some codecs" if metric in ranking.metrics else ""
     return f"No {metric.label}{whose}: {remedies(names, why, ranking.again)}." if names else ""
 

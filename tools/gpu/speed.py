@@ -25,7 +25,7 @@ from baselines.neural.training.recipe import Recipe, load_recipe
 from baselines.neural.training.run import Run
 from baselines.neural.training.trainer import Learner, stage_costs
 from benchmark.datasets.dataset import open_dataset
-from benchmark.registry import metric_named
+from benchmark.registry import metric_class
 from tools.gpu.conditions import Cells, Conditions, Result, per_second, printed, rows_of, untrained
 
 LOSSES_APART = 1e-3  # of their size: sums of a GPU differ in their order
@@ -150,7 +150,7 @@ def _ran(
     after = (ends[-1] - ends[0]).total_seconds()
     numbers = {"whole_s": seconds, "after_start_s": after}
     shown = f"{seconds:.1f} s, {after:.1f} s from the first of {len(ends)} cells to the last"
-    columns = {name: metric_named(name).column for name in metrics.split(",")}
+    columns = {name: metric_class(name).column for name in metrics.split(",")}
     if lacks := [name for name, column in columns.items() if rows[column].null_count()]:
         shown += f", without {', '.join(lacks)}"
     if between := [share for at, share in busy if ends[0] <= at <= ends[-1]]:

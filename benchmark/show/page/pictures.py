@@ -40,7 +40,7 @@ from benchmark.measure.record import Progress
 from benchmark.measure.workers import replies
 from benchmark.metrics.maps import halved, levels, map_scale, mapped_metric, reach
 from benchmark.metrics.metric import Metric, lacking
-from benchmark.registry import CODECS, metric_named
+from benchmark.registry import CODECS, metric_class
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import labels
@@ -415,7 +415,7 @@ def mapped_metrics(measured: Collection[Metric]) -> list[str]:
     """Return the metrics whose maps a page has: an LPIPS, best a measured one, and luma."""
     columns = {metric.column for metric in measured}
     able = [name for name in PERCEPTUAL if name not in lacking([name])]
-    able.sort(key=lambda name: metric_named(name).column not in columns)
+    able.sort(key=lambda name: metric_class(name).column not in columns)
     return [*able[:1], LUMA]
 
 
@@ -456,14 +456,14 @@ def with_maps(
             for metric, file in there.items()
         }
         of_columns = {
-            metric_named(metric).column: (file, reaches[metric]) for metric, file in there.items()
+            metric_class(metric).column: (file, reaches[metric]) for metric, file in there.items()
         }
         result[key] = decoded[key]._replace(maps=of_columns)
     return result
 
 
 def _file(source: str, decoded: str, metric: str) -> str:
-    of = f"{source} {decoded} {metric_named(metric).protocol} {map_scale(metric).most}"
+    of = f"{source} {decoded} {metric_class(metric).protocol} {map_scale(metric).most}"
     return f"{PICTURES}/{sha256(of.encode()).hexdigest()}.webp"
 
 

@@ -16,7 +16,7 @@ from benchmark.measure.workers import worker_context
 from benchmark.metrics.maps import map_scale
 from benchmark.published.curves import check_same_images, published_curves
 from benchmark.published.registry import read_points
-from benchmark.registry import is_brought, metric_named
+from benchmark.registry import is_brought, metric_class
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.stored import datasets_with_results
@@ -114,7 +114,7 @@ def write_page(
         published=published,
         linear_rate=linear,
         most_bpp=most_rate(chain(*panels.values())),
-        map_scales={metric_named(name).column: map_scale(name) for name in mapped},
+        map_scales={metric_class(name).column: map_scale(name) for name in mapped},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
     count = sum(picture.picture is not None for picture in decoded.values())

@@ -5,14 +5,11 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmark.codec import Pixels
-from benchmark.registry import MetricFacts
 
 
-def line_of(kind: type[Any]) -> MetricFacts:
+def line_of(kind: type[Any]) -> str:
     """Return the registry's line for a class of a metric or feature space."""
-    label, target = getattr(kind, "label", ""), f"{kind.__module__}:{kind.__name__}"
-    better, space = getattr(kind, "better", "higher"), getattr(kind, "space", "")
-    return MetricFacts(kind.column, kind.protocol, target, label, better, space)
+    return f"{kind.__module__}:{kind.__name__}"
 
 
 class MeanAbsoluteError:
