@@ -26,7 +26,7 @@ from benchmark.published.curves import published_curves
 from benchmark.published.points import PublishedPoint
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS, METRICS
-from benchmark.rows.edition import CATALOGUE
+from benchmark.rows.edition import CATALOGUE, label_of
 from benchmark.rows.stored import datasets_with_results, read_results
 from benchmark.rows.summary import Summary
 from benchmark.show.table import Table, plain
@@ -148,7 +148,7 @@ def agreements(
         measured = measured_curves(summary, metric)
         for edition, curve in product(own, published):
             if curve.edition.facts.published[0] == edition.facts.published[0]:
-                label, mine = edition.label, of_variant(measured, edition.spec)
+                label, mine = label_of(edition.spec), of_variant(measured, edition.spec)
                 known = agreed.setdefault((label, curve.title), set())
                 result.append(_compare(summary, label, mine, metric, curve, known))
                 if getattr(result[-1], "verdict", "") == "agrees":
@@ -165,14 +165,14 @@ def _compare(
     agreed: set[str],
 ) -> Agreement | NotCompared:
     """Compare a codec with a published curve. agreed: metrics in which the two agree."""
-    editions = [point.edition for point in summary.points if point.label == label]
+    editions = [point.edition for point in summary.points if label_of(point.edition.spec) == label]
     codec = parse_codec(label).name
     weights = PUBLISHED_WEIGHTS.get(codec, "")
     theirs, ours = rules = curve.protocol, summary.protocols[metric.column]
-    caveats = next((edition.caveats for edition in editions if edition.caveats), ())
+    caveats = next((edition.ran.caveats for edition in editions if edition.ran.caveats), ())
     refusals = {
         f"ours are {', '.join(caveats)}": bool(caveats),
-        "ours are other weights": any(weights not in edition.version for edition in editions),
+        "ours are other weights": any(weights not in edition.ran.version for edition in editions),
         f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
         f"{len(curve.points)} published points are too few": len(curve.points) < LEAST_POINTS,
         "no complete point is measured": mine is None,
@@ -200,7 +200,7 @@ def _compare(
         Cause(known.why, known.low_db, known.high_db)
         for known in KNOWN_DIFFERENCES.get(codec, ())
         if known.column == metric.column
-        and all(edition.version.startswith(known.version) for edition in editions)
+        and all(edition.ran.version.startswith(known.version) for edition in editions)
         and (not known.beside or known.beside in agreed)
     ]
     low = sum((cause.low for cause in causes), np.zeros(len(at))) - slack

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,7 +14,7 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
 from benchmark.rows import comparable
-from benchmark.rows.edition import Edition, labels, titles
+from benchmark.rows.edition import Edition, label_of, labels, titles
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
@@ -99,7 +98,7 @@ def load(
     frame = _frame(table.select(names))
     specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
     labelled = labels(dict.fromkeys(specs))
-    editions = {spec: replace(Edition.of(spec), label=label) for spec, label in labelled.items()}
+    editions = {spec: Edition.of(spec) for spec in labelled}
     shown = titles(editions.values())
     frame["codec"] = pd.Series([labelled[spec] for spec in specs], dtype="str")
     frame.insert(names.index("codec") + 1, LABEL, [shown[editions[spec]] for spec in specs])
@@ -110,7 +109,7 @@ def load(
         "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
-        "anchor": chosen.label if chosen else anchor,
+        "anchor": label_of(chosen.spec) if chosen and chosen.spec else anchor,
         "codecs": {label: spec.name for spec, label in labelled.items()},
     }
     return frame

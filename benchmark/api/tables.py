@@ -31,9 +31,9 @@ from benchmark.option import (
     opt,
 )
 from benchmark.registry import metric_class
+from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source
-from benchmark.rows.variants import the_one_named
 from benchmark.show.bd_rates import bd_columns, bd_records
 from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_panel
@@ -176,7 +176,7 @@ def _bd_rate(
         source, "all", (name,), anchor=anchor, common=common, allow_few=allow_few
     )
     result, compared = stored.summary, Metric.named(name)
-    spec = the_one_named(anchor, [edition.spec for edition in result.editions])
+    spec = find_variant(anchor, result.editions)
     if not result.values_of(compared.column):
         why = remedies([name], result.why_without(compared.column), result.again)
         raise UsageError(f"no row has {compared.label}: {why}")

@@ -21,6 +21,7 @@ from benchmark.compare import curves as rd
 from benchmark.compare.curves import Curve
 from benchmark.metrics.metric import Metric, absence
 from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.rows.edition import label_of
 from benchmark.rows.summary import Point, Summary, curves, excluded
 
 Kind = Literal["BD-rate", "BD-metric", "limit"]
@@ -71,7 +72,8 @@ def changes(pair: VariantPair, name: str) -> Change:
             return replace(empty, nothing=f"{whose}: {why_no_curve(side, metric)}")
     result = _with_level(empty, metric, points[0])
     if kind == "BD-metric" and not result.level:
-        why = f"the mean value of {points[0][0].label} is 0, so changes have no percentage"
+        label = label_of(points[0][0].edition.spec)
+        why = f"the mean value of {label} is 0, so changes have no percentage"
         return replace(empty, nothing=why)
     return (_of_set if of_set else _of_images)(result, metric, pair, points)
 

@@ -23,9 +23,10 @@ from benchmark.check.equivalence import MeanTests, claims, holm, images_needed
 from benchmark.check.limits import parse_limits, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.check.text import VERDICTS
+from benchmark.compare.caveats import differences
 from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.rows.summary import caveats
+from benchmark.rows.edition import label_of
 
 USUAL = ("psnr", "ms_ssim", "lpips")
 CONFIDENCE = 0.95  # of each kind of claim, over all metrics
@@ -238,18 +239,18 @@ def _subject(pair: VariantPair, reference: str, new: str) -> dict[str, Any]:
     findings, the label without weights.
     """
     before, after = (side.points[0].edition for side in (pair.reference, pair.test))
-    names = after.label, before.label
-    if after.label == before.label:
-        names = f"{after.label} of {new}", f"{before.label} of {reference}"
+    labels = names = label_of(after.spec), label_of(before.spec)
+    if labels[0] == labels[1]:
+        names = f"{labels[0]} of {new}", f"{labels[1]} of {reference}"
     return {
-        "label": after.label,
-        "version": after.version,
-        "reference_label": before.label,
-        "reference_version": before.version,
+        "label": labels[0],
+        "version": after.ran.version,
+        "reference_label": labels[1],
+        "reference_version": before.ran.version,
         "images": len(pair.images),
         "settings": [*map(str, sorted(point.setting for point in pair.test.points))],
         "name": pair.label,
         "equal_images": len(pair.equal),
         "protocols": dict(pair.test.protocols),
-        "caveats": [*caveats(after, before, names)],
+        "caveats": [*differences(after, before, names)],
     }

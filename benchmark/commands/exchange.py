@@ -10,7 +10,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
-from benchmark.spec import parse_codec, resolve, split_codecs, split_unescaped, unescaped
+from benchmark.spec import named_in, split_unescaped, unescaped
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
@@ -59,16 +59,20 @@ def pack_export(
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
     """
+    from benchmark.rows.names import find_editions
     from benchmark.rows.packs.contents import export_pack
     from benchmark.rows.store import Store
     from benchmark.rows.stored import datasets_with_results
+    from benchmark.rows.variants import editions_in, variants_of
 
-    specs = [spec.identity for text in split_codecs(codecs) for spec in resolve(parse_codec(text))]
     names = datasets_with_results(results, dataset)
     for name in names:
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
-    exported = export_pack(out, [Store(results / name) for name in names], specs, note)
+    stores = [Store(results / name) for name in names]
+    editions = [edition for store in stores for edition in editions_in(store.means_table())]
+    specs = sorted(variants_of(find_editions(named_in(codecs), editions) or editions))
+    exported = export_pack(out, stores, specs, note)
     left_out = [Absent(sentence, "left out") for sentence in exported.left_out]
     facts = {"pack": str(out), "streams": exported.num_streams}
     summary = f"{out}: {counted(exported.num_streams, 'stream')}"

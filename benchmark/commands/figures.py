@@ -16,6 +16,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
 from benchmark.registry import USUAL_METRICS
+from benchmark.rows.edition import label_of
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.figures.texts import PaperFigure, write_figure
@@ -128,7 +129,7 @@ def new(
         raise UsageError(f"{path} is there: name another file, or remove it")
     (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
     kept = choose(result.panels, result.anchor).kept.values()
-    codecs = {c.edition.label: c.title for c in kept if c.measured}
+    codecs = {label_of(curve.spec): curve.title for curve in kept if curve.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(
         dataset=result.dataset,

@@ -164,7 +164,7 @@ def print_ranking(
     """
     if table is False:
         return
-    from benchmark.rows.summary import own_caveats
+    from benchmark.compare.caveats import own_caveats
     from benchmark.show.absences import not_shown
     from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
@@ -248,7 +248,7 @@ def _summarised(
 
 def _rows_options(outcome: Outcome, **chosen: str) -> str:
     """Return the options by which another command reads the rows of a run. chosen: more of them."""
-    from benchmark.rows.summary import options_of
+    from benchmark.rows.remedies import options_of
 
     matrix = outcome.matrix
     return options_of(matrix.store.folder.parent, matrix.sources.dataset.name, **chosen)

@@ -108,7 +108,7 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.show.absences import lines_of
 
     stored, summary = report.stored, report.stored.summary
-    images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
+    images, codecs = counted(summary.images, "image"), counted(len(summary.editions), "codec")
     line = f"\n{stored.heading}: {images}, {codecs}"
     if summary.dropped:
         line += f"; {summary.dropped} that not every point has are left out"

@@ -18,9 +18,10 @@ from benchmark.facts import facts_of, reference_codecs
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
+from benchmark.rows.names import find_variant, is_named
 from benchmark.rows.stored import DatasetResults, Source, read_results
 from benchmark.rows.summary import Summary, curves
-from benchmark.rows.variants import NO_ANCHOR, Anchor, are_of, is_meant, specs_of, the_one_named
+from benchmark.rows.variants import NO_ANCHOR, Anchor, are_of, editions_in, specs_of
 from benchmark.rows.versions import OK
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
@@ -69,15 +70,15 @@ def with_anchor(
     """
     if named:
         try:
-            spec = the_one_named(named, specs_of(rows) | specs_of(others))
+            spec = find_variant(named, [*editions_in(rows), *editions_in(others)])
             both = _added(rows, others, spec)
             _require_curve(both.filter(are_of([spec])), label_of(spec))
         except UsageError as error:
             if not instead:
                 raise
             both, anchor = with_anchor(rows, others)
-            lacks = "no" if isinstance(error, UnknownName) else "no curve of"
-            why = f"{lacks} {named} here{anchor.why and ': '}{anchor.why}"
+            missing = "no" if isinstance(error, UnknownName) else "no curve of"
+            why = f"{missing} {named} here{anchor.why and ': '}{anchor.why}"
             return both, anchor._replace(why=why, refused=error)
         return both, Anchor(spec)
     anchor = anchor_among(summarise(rows, protocols(["psnr"])))
@@ -129,12 +130,12 @@ def headlined(
 
     >>> from benchmark.spec import parse_codec
     >>> known = [Edition.of(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
-    >>> [edition.label for edition in headlined(known, known[2])]
-    ['ours:beta=0']
+    >>> [edition.title for edition in headlined(known, known[2])]
+    ['CRDR β=0']
     """
     others = [edition for edition in editions if edition != anchor]
     brought = [edition for edition in others if edition.is_users]
-    of_named = ([edition for edition in others if is_meant(name, edition.spec)] for name in named)
+    of_named = ([edition for edition in others if is_named(edition, name)] for name in named)
     own = [edition for edition in others if edition.facts.kind == "own"]
     return brought or next(filter(None, of_named), own) or others[:1]
 

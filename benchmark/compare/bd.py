@@ -18,7 +18,7 @@ from benchmark.compare.curves import Curve, Delta, Form, bd_rate, cut
 from benchmark.compare.interval import Interval
 from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.rows.edition import Edition
+from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
@@ -79,7 +79,7 @@ def compare(
     up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
     any_overlap: as `curves.bd_rate` has it, for mean curves and images.
     """
-    of = curves(summary, metric)
+    of, labels = curves(summary, metric), labels_of((*summary.editions, anchor))
     intervals = rate_intervals(summary, metric, anchor, up_to_bpp)
     result = []
     for edition in summary.editions:
@@ -93,13 +93,17 @@ def compare(
             comparison = comparison._replace(
                 rate_interval=intervals.get(edition) if known else None,
                 few=any(metric.few(p.means[metric.column].images) for side in both for p in side),
-                left_out=tuple(p for points in both for p in _left_out(points, metric, up_to_bpp)),
+                left_out=tuple(
+                    f"{labels[point.edition]} {point.setting} by {gap:.3g}"
+                    for points in both
+                    for point, gap in _dominated(points, metric, up_to_bpp)
+                ),
                 **_of_images(*both, metric, up_to_bpp, any_overlap),
             )
         else:
-            none = Delta(why=f"{'it' if anchor in of else anchor.label} has no complete point")
+            none = Delta(why=f"{'it' if anchor in of else labels[anchor]} has no complete point")
             comparison = Comparison(none, none)
-        comparison = comparison._replace(label=edition.label, anchor=anchor.label)
+        comparison = comparison._replace(label=labels[edition], anchor=labels[anchor])
         result.append(comparison._replace(column=metric.column, edition=edition))
     return result
 
@@ -154,18 +158,17 @@ def _of_images(
     }
 
 
-def _left_out(points: Sequence[Point], metric: Metric, up_to_bpp: float | None) -> list[str]:
+def _dominated(
+    points: Sequence[Point], metric: Metric, up_to_bpp: float | None
+) -> list[tuple[Point, float]]:
+    """Return the points off the Pareto front, each with the gap in units of the axis."""
     means = [point.means[metric.column] for point in points]
     sign = 1 if metric.better == "higher" else -1
     places = [sign * metric.plotted(math.nan if m.value is None else m.value) for m in means]
     curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
     most = math.inf if up_to_bpp is None else up_to_bpp
     below = zip(points, rd.below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
-    return [
-        f"{point.label} {point.setting} by {gap:.3g}"
-        for point, gap, bpp in below
-        if not math.isnan(gap) and bpp <= most
-    ]
+    return [(point, gap) for point, gap, bpp in below if not math.isnan(gap) and bpp <= most]
 
 
 class Ranking(NamedTuple):
@@ -207,7 +210,7 @@ def rank_by_bd_rate(
     comparisons: those that were made already, with their intervals; else BD-rates of mean curves
     are computed. named: metrics that were asked for, to show also where they rank nothing.
     """
-    metrics = [*metrics]
+    metrics, labels = [*metrics], summary.labels
     ranking = ranked_measures(summary, metrics)
     more = [of for of in named if of not in ranking and curves(summary, of)]
     first = (*ranking, *more)
@@ -228,7 +231,7 @@ def rank_by_bd_rate(
             if lacking not in known[column]:
                 common = _common_images(summary, lacking, column)
                 how = f"; `bench report --common` compares the {common} that all have"
-                name = "it" if lacking in (edition, None) else lacking.label
+                name = "it" if lacking in (edition, None) else labels[lacking]
                 return Comparison(Delta(why=f"{name} has no complete point{how if common else ''}"))
         none = Comparison(Delta(why="no BD-rate was computed"))
         return ITSELF if edition == anchor else beside.get((edition, column), none)
@@ -241,8 +244,8 @@ def rank_by_bd_rate(
         whole = [point for of in known.values() for point in of.get(edition, ())] or points
         bpp = [point.bpp for point in whole if point.bpp]
         record: dict[str, Any] = {
-            "codec": edition.label,
-            "anchor": anchor.label if anchor else "",
+            "codec": labels[edition],
+            "anchor": labels[anchor] if anchor else "",
             "bd_rate_percent": {name: of_codecs[edition, name].rate.value for name in columns},
             "lowest_bpp": min(bpp, default=None),
             "highest_bpp": max(bpp, default=None),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmark.answer import Absent
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import EFFORT, OWN, SIZE, Build, Edition
+from benchmark.rows.edition import EFFORT, OWN, SIZE, Build, Edition, labels_of
 from benchmark.rows.summary import Point, Summary, why_not
 from benchmark.spec import NAME, CodecSpec
 
@@ -30,7 +30,7 @@ class Family(NamedTuple):
     def described(self) -> str:
         """The labels of the variants, and their versions without details."""
         versions = dict.fromkeys(edition.build_words for edition in self.points)
-        return f"{', '.join(of.label for of in self.points)} ({' and '.join(versions)})"
+        return f"{', '.join(labels_of(self.points).values())} ({' and '.join(versions)})"
 
     def within(self, summary: Summary) -> Summary:
         """Return the summary with these points alone."""
@@ -97,7 +97,7 @@ def _worth(variants: dict[CodecSpec, list[Point]]) -> tuple[int, bool, str]:
     """Return a sort key of builds: by variants, then rows measured here before bundled, by run."""
     editions = [points[0].edition for points in variants.values()]
     here = [edition for edition in editions if not edition.bundled]
-    return len(variants), bool(here), max(edition.run for edition in here or editions)
+    return len(variants), bool(here), max(edition.ran.run for edition in here or editions)
 
 
 def _lacks(point: Point, metrics: Sequence[Metric], summary: Summary) -> str | None:
@@ -112,15 +112,16 @@ def _left_out(
     summary: Summary,
 ) -> list[Absent]:
     of_chosen = {edition.build: edition for edition in chosen}
+    shown, labels = {*summary.editions}, summary.labels
     joined = " and ".join(of.build_words for of in of_chosen.values())
     settings: dict[tuple[str, str], list[str]] = {}
     for point in points:
         why = _lacks(point, metrics, summary)
         edition = point.edition
         if of_chosen and edition.build not in of_chosen:
-            if not edition.shown:
+            if edition not in shown:
                 continue
             why = why or f"of another build ({edition.build_words}) than the others ({joined})"
         if why is not None:
-            settings.setdefault((point.label, why), []).append(str(point.setting))
+            settings.setdefault((labels[point.edition], why), []).append(str(point.setting))
     return [Absent(f"{label} {', '.join(of)}", why) for (label, why), of in settings.items()]

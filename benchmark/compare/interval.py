@@ -197,8 +197,9 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
         ((point.edition.spec.without([DRAWING]), point.setting), point) for point in summary.points
     )
     spreads: list[dict[str, Any]] = []
+    labels = summary.labels
     for (_, setting), points in groups.items():
-        first = min(points, key=lambda point: (len(point.label), point.label))
+        first = min(points, key=lambda point: (len(labels[point.edition]), labels[point.edition]))
         if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
             continue
         for metric in metrics:
@@ -209,7 +210,7 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
                 averaged = replace(first, image_values={metric.column: values})
                 spreads.append(
                     {
-                        "label": first.label,
+                        "label": labels[first.edition],
                         "setting": str(setting),
                         "metric": metric.column,
                         "draws": len(points),

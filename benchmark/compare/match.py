@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from statistics import fmean
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
@@ -19,17 +19,17 @@ import numpy as np
 
 from benchmark.answer import Absent, Answer, Column, with_interval
 from benchmark.codec import Float64Array, Int64Array, Setting
+from benchmark.compare.caveats import differences
 from benchmark.compare.interval import draws_interval, image_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, overview_columns, remedies
 from benchmark.option import AGAINST, CODEC, COMPARED, MANNER, opt
 from benchmark.registry import METRICS
-from benchmark.rows.edition import Edition, marked_bundled
+from benchmark.rows.edition import Edition, label_of, marked_bundled
+from benchmark.rows.names import find_editions
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source, read_results
-from benchmark.rows.summary import TIMED, Point, Summary, caveats
-from benchmark.rows.variants import named_specs
-from benchmark.spec import CodecSpec
+from benchmark.rows.summary import TIMED, Point, Summary
 from benchmark.system.text import by_key, number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
@@ -105,11 +105,12 @@ def match(
         why = "no pair was timed alone on one machine"
         absent.append(Absent("times", why, "bench run --timing"))
     absent += stored.summary.not_shown
+    labels = stored.summary.labels
     averaged = [name for name in has if name in (*wanted, *TIMED)]
     texts = dict.fromkeys(f"{text}." for of in matched for text in of.caveats)
     return Answer(
         [{**of.record, "caveat": "; ".join(of.caveats)} for of in matched],
-        _columns(averaged, shown, {of.label for of in stored.summary.bundled}),
+        _columns(averaged, shown, {labels[edition] for edition in stored.summary.bundled}),
         " ".join((f"{subject}; ratios are of codec to against.", *texts)),
         absent,
         facts,
@@ -236,14 +237,13 @@ def matches(
             f"{by.label} is of a set of images, so streams cannot match in it: name a metric of "
             "single images"
         )
-    known = {edition.spec for edition in summary.editions}
-    asked_for = {asked: named_specs([asked], known) for asked in (codec, against)}
-    summary = _of_variants(summary, set().union(*asked_for.values()))
+    asked_for = {asked: find_editions([asked], summary.editions) for asked in (codec, against)}
+    summary = _of_editions(summary, {*chain(*asked_for.values())})
     metrics = [Metric.named(name) for name in dict.fromkeys((*METRICS, *names))]
     metrics = [m for m in metrics if not m.of_sets and summary.values_of(m.column)]
     sides: list[list[tuple[Streams, Edition]]] = []
     for asked in (codec, against):
-        own = _of_variants(summary, asked_for[asked])
+        own = _of_editions(summary, asked_for[asked])
         side = []
         for edition in own.editions:
             side.append((streams_of(own.of(edition), by, metrics), edition))
@@ -265,15 +265,19 @@ def matches(
                     f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: give a "
                     "smaller --tolerance"
                 )
-            compared.append(result._replace(caveats=caveats(one_side, other_side)))
+            compared.append(
+                result._replace(
+                    caveats=differences(one_side, other_side, (first.label, second.label))
+                )
+            )
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return compared
 
 
-def _of_variants(summary: Summary, specs: Collection[CodecSpec]) -> Summary:
-    kept = (point for point in summary.points if point.edition.spec in specs)
-    return replace(summary, points=tuple(kept))
+def _of_editions(summary: Summary, editions: Collection[Edition]) -> Summary:
+    points = (point for point in summary.points if point.edition in editions)
+    return replace(summary, points=tuple(points))
 
 
 def bias(
@@ -316,7 +320,7 @@ def streams_of(points: Sequence[Point], by: Metric, others: Sequence[Metric]) ->
     order = order[np.isfinite(values[by.column][order])]
     settings = [point.setting for point in points for _ in point.image_ids]
     return Streams(
-        points[0].label,
+        label_of(points[0].edition.spec),
         image[order],
         tuple(settings[place] for place in order.tolist()),
         {name: of_streams[order] for name, of_streams in values.items()},

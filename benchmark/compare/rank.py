@@ -22,6 +22,7 @@ from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.anchor import read_compared
+from benchmark.compare.caveats import own_caveats
 from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval
@@ -29,10 +30,10 @@ from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
-from benchmark.rows.edition import Edition, marked_bundled
+from benchmark.rows.edition import Edition, labels_of, marked_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source
-from benchmark.rows.summary import SECONDS, Point, Summary, curves, own_caveats
+from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.system.text import by_key, counted, listed, number_in
 
 RATE = "bpp"
@@ -117,11 +118,11 @@ def rank(
     shown = [*map(Metric.named, names)]
     ranks = {target: rank_at(stored.summary, target, shown, of, common) for target in targets}
     records = [codec.record for ranked in ranks.values() for codec in ranked]
-    images = len(stored.image_names)
+    images, labels = len(stored.image_names), stored.summary.labels
     firsts = " ".join(_first(at, ranked, shown[0], images) for at, ranked in ranks.items())
     return Answer(
         records,
-        _columns(shown, targets, {of.label for of in stored.summary.bundled}),
+        _columns(shown, targets, {labels[edition] for edition in stored.summary.bundled}),
         " ".join([f"{stored.subject}. {firsts}", BRACKETS, *own_caveats(stored.summary)]),
         [
             absent
@@ -268,7 +269,7 @@ def rank_at(
     has_value = {*chain(*known)}
     if common and of_codec and not images:
         raise UsageError(_none_shared(of_codec, target))
-    order = sorted(images)
+    order, labels = sorted(images), summary.labels
     of_rank = by.column if by_rate else RATE
     sign = -1 if by_rate and by.better == "higher" else 1
     ranked: list[tuple[float, Ranked, Float64Array]] = []
@@ -288,7 +289,7 @@ def rank_at(
         record: dict[str, Any] = {
             "at": str(target),
             "rank": None,
-            "codec": edition.label,
+            "codec": labels[edition],
             "bundled": edition.bundled,
             "images": len(images) if curve else 0,
             "images_reached": len(curve.reached & images) if curve else 0,
@@ -347,12 +348,13 @@ def _none_shared(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: 
         kept.pop()
     if not kept:
         return f"no codec reaches {target} on any image: name another value"
+    labels = labels_of(curves)
     counts = (
-        f"{edition.label} ({len(curve.reached)} of {len(curve.images)})"
+        f"{labels[edition]} ({len(curve.reached)} of {len(curve.images)})"
         for edition, curve in curves.items()
         if edition not in kept
     )
-    names = ",".join(edition.label for edition in kept)
+    names = ",".join(labels[edition] for edition in kept)
     return (
         f"no image reaches {target} with all codecs; without {', '.join(counts)} "
         f"{counted(len(shared), 'image does', 'images do')}: --codecs {names}"
@@ -485,4 +487,4 @@ def _span(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, f
 
 def _seconds(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
     seconds = {name: at_rate(points, name, bpp) for name in SECONDS}
-    return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.devices)}
+    return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.ran.devices)}

@@ -112,9 +112,10 @@ def measured_sweep(
     style = METHODS[
         next((of.method for of in known if of.facts.group == OURS), CATALOGUE[0].method)
     ]
-    caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
-    recorded = any(edition.recorded for edition in editions)
-    edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
+    caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.ran.caveats)
+    recorded = any(edition.ran.recorded for edition in editions)
+    ran = editions[0].ran._replace(caveats=tuple(caveats), recorded=recorded)
+    edition = replace(editions[0], ran=ran)
     curve = SystemCurve(realism, edition, style.method, (), group=style.facts.group)
     return RealismSweep(curve, tuple(steps), style, family.left_out)
 

@@ -120,8 +120,8 @@ def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve
     result = []
     for edition, of_edition in curves(summary, metric).items():
         points = []
-        how = "recorded" if edition.recorded else "measured"
-        origin = *rules, edition.short_version, "; ".join(edition.caveats)
+        how = "recorded" if edition.ran.recorded else "measured"
+        origin = *rules, edition.short_version, "; ".join(edition.ran.caveats)
         for point in of_edition:
             mean = point.means[metric.column]
             if mean.value is not None and mean.bpp:

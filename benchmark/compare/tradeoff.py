@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 from benchmark.answer import Answer, Column, with_interval
 from benchmark.codec import Float64Array
 from benchmark.compare.builds import Family, is_default, one_build
+from benchmark.compare.caveats import own_caveats
 from benchmark.compare.curves import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
 from benchmark.registry import METRICS, metric_class
-from benchmark.rows.edition import Edition, marked_bundled
+from benchmark.rows.edition import Edition, label_of, labels_of, marked_bundled
+from benchmark.rows.names import find_editions, is_named
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source, read_results
-from benchmark.rows.summary import Mean, Point, Summary, own_caveats
-from benchmark.rows.variants import NO_ANCHOR, every_variant, is_meant, named_specs
+from benchmark.rows.summary import Mean, Point, Summary
+from benchmark.rows.variants import NO_ANCHOR, every_variant
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
@@ -93,18 +95,19 @@ def tradeoff(
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)
     mine, others = _families(stored.summary, codec, against, metrics, build)
+    own_specs = {edition.spec for edition in mine.points}
     points = [
-        point
+        {"label": label_of(edition.spec), **record}
         for other in others
         for edition, curve in other.points.items()
-        if edition.spec not in {of.spec for of in mine.points}
-        for point in tradeoffs(curve, list(mine.points.values()), *metrics)
+        if edition.spec not in own_specs
+        for record in tradeoffs(curve, list(mine.points.values()), *metrics)
     ]
     if not points:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     families, summary = (mine, *others), stored.summary
-    curves = {edition.label: edition for family in families for edition in family.points}
-    bundled = {label for label, edition in curves.items() if edition.bundled}
+    curves = labels_of(edition for family in families for edition in family.points)
+    bundled = {label for edition, label in curves.items() if edition.bundled}
     surface = f"{codec} is interpolated between {mine.described}."
     brackets = f"Brackets and certainty: {DRAWS} draws of images, both codecs' together."
     return Answer(
@@ -164,18 +167,18 @@ def _families(
     for no such codec, `UsageError` for no such build, or none with values of both metrics.
     """
     points = (*summary.points, *summary.replaced)
-    mine = _family(summary, _editions(summary, codec), metrics, build)
-    of_codec = (p.edition for p in points if is_meant(codec, p.edition.spec))
+    mine = _family(summary, _variants(summary, codec), metrics, build)
+    of_codec = (p.edition for p in points if is_named(p.edition, codec))
     builds = sorted({edition.fingerprint for edition in of_codec})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
-    others = [_family(summary, {spec}, metrics) for spec in _editions(summary, against)]
+    others = [_family(summary, {spec}, metrics) for spec in _variants(summary, against)]
     for name, families in ((codec, [mine]), (against, others)):
         if not any(family.points for family in families):
             asked = " and ".join(metric.label for metric in metrics)
             reason, *more = (text for family in families for text in family.left_out)
             reason += f" (and {counted(len(more), 'variant')} more)" if more else ""
-            specs = _editions(summary, name)
+            specs = _variants(summary, name)
             asked_for = [of for of in summary.editions if of.spec in specs]
             without = {m.column for m in metrics if not summary.values_of(m.column, asked_for)}
             lacking = [each for each in METRICS if metric_class(each).column in without]
@@ -190,17 +193,16 @@ def _family(
     return one_build(summary, lambda edition: edition.spec in specs, metrics, build)
 
 
-def _editions(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
-    """Return a codec's variants, or the one named; raise `UnknownName` for no such codec.
+def _variants(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
+    """Return the variants that a name means; raise `UnknownName` for no such codec.
 
-    A codec's name alone means its default network and encoder, where those have results.
+    A codec's name alone means its variants of the default network and encoder, where those have
+    results.
     """
-    named = [of for of in summary.editions if codec in (of.label, of.spec.name)]
-    if not named:
-        specs = named_specs([codec], {edition.spec for edition in summary.editions})
-        named = [edition for edition in summary.editions if edition.spec in specs]
-    default = [edition for edition in named if is_default(edition)]
-    return {edition.spec: edition for edition in default or named}
+    of_codec = [edition for edition in summary.editions if edition.spec.name == codec]
+    named_editions = of_codec or find_editions([codec], summary.editions)
+    defaults = [edition for edition in named_editions if is_default(edition)]
+    return {edition.spec: edition for edition in defaults or named_editions}
 
 
 def tradeoffs(
@@ -289,7 +291,6 @@ def _tradeoff(
     verdicts, others = _at_realism(*_at_rate(curves, log_rate), at_realism)
     sign = 1 if distortion.better == "higher" else -1
     record: dict[str, Any] = {
-        "label": point.label,
         "setting": str(point.setting),
         "bpp": float(10 ** log_rate[0]),
         "distortion": sign * float(quality[0]),

@@ -42,7 +42,7 @@ from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
 from benchmark.rows.codecs import folder_store_name
-from benchmark.rows.edition import spec_in
+from benchmark.rows.edition import Edition, spec_in
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
 from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused
@@ -315,13 +315,15 @@ def open_matrix(request: Request) -> Matrix:
     selection = _for_images(selection, sources.images, request)
     matrix = matrix_of(request, sources, selection, store)
     if request.anchor or request.bundled:
-        from benchmark.rows.variants import named_specs, require_named, specs_of
+        from benchmark.rows.names import find_editions, find_variant
+        from benchmark.rows.variants import editions_in
         from benchmark.spec import named_in
 
+        stored = editions_in(matrix.table)
         if request.anchor:
-            require_named(request.anchor, [of.spec for of in selection.contenders], matrix.table)
-        if request.bundled:
-            named_specs(named_in(request.bundled), specs_of(matrix.table))
+            contenders = [Edition.of(each.spec.identity) for each in selection.contenders]
+            find_variant(request.anchor, [*contenders, *stored])
+        find_editions(named_in(request.bundled) if request.bundled else [], stored)
     return matrix
 
 

@@ -14,7 +14,7 @@ from benchmark.facts import Facts
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.registry import UNSTATED
-from benchmark.rows.edition import CATALOGUE, OF_PAPER, OURS, Edition, Origin, in_catalogue
+from benchmark.rows.edition import CATALOGUE, OURS, PAPER_EDITIONS, Edition, Origin, in_catalogue
 from benchmark.rows.summary import Summary, images_in
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
@@ -93,9 +93,10 @@ def published_curve(
 def published_edition(system: str, variant: str, origin: Origin = "published") -> Edition:
     """Return the edition of a published variant: of the codec in the catalogue that it is, if any.
 
-    >>> published_edition("VTM", "CompressAI").label, published_edition("CRDR", "beta=2").label
-    ('vtm', 'crdr:beta=2')
-    >>> published_edition("WebP", "").label  # of another program than the catalogue's
+    >>> edition = published_edition("VTM", "CompressAI")
+    >>> edition.spec.text, edition.title
+    ('vtm', 'VTM (CompressAI)')
+    >>> published_edition("WebP", "").spec.text  # of another program than the catalogue's
     'webp:variant='
     """
     title, place = curve_name(system, variant), ((system, variant),)
@@ -107,7 +108,7 @@ def published_edition(system: str, variant: str, origin: Origin = "published") -
     pair = (option, value) if value else ("variant", slug(variant) if variant else "")
     spec = CodecSpec(slug(system), (pair,))
     facts = Facts(title, kind="learned", choice=choice, published=place)
-    return Edition(spec, (title, 0), origin, facts, label=spec.label)
+    return Edition(spec, (title, 0), origin, facts)
 
 
 def system_of(curve: SystemCurve) -> str:
@@ -241,7 +242,7 @@ def paper_curves(
     """
     published, curves = profile(dataset).published_images, []
     whole = {in_catalogue(of.spec): of for of in here if published in (None, of.points[0].images)}
-    for edition in OF_PAPER:
+    for edition in PAPER_EDITIONS:
         facts = edition.facts
         another = facts.budget and facts.published  # the network measured here is not that one
         measured = None if another else whole.get(edition)

@@ -20,6 +20,7 @@ from benchmark.option import ARGUMENT, COMPARED, RESULTS, opt
 from benchmark.published.registry import read_curve
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import image_numbers
+from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import read_one
 from benchmark.rows.summary import Point
@@ -162,7 +163,8 @@ def read_reference(asked: str, dataset: str, metric: Metric, results: Path) -> R
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one(folder, dataset, asked, names)
-            points = [point for point in stored.summary.points if point.edition.label == asked]
+            spec = find_variant(asked, stored.summary.editions)
+            points = [point for point in stored.summary.points if point.edition.spec == spec]
             means = [point.means[metric.column] for point in points]
             if means and all(mean.value is not None for mean in means):
                 images = stored.table.select("image").rows()

@@ -26,7 +26,8 @@ from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest
-from benchmark.rows.edition import short_version
+from benchmark.rows.edition import Edition, short_version
+from benchmark.rows.names import known_names
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.shard import alike
@@ -38,7 +39,7 @@ from benchmark.rows.stored import (
     rows_of,
     specs_in,
 )
-from benchmark.rows.variants import known_names, measured_place, required_place, specs_of
+from benchmark.rows.variants import editions_in, measured_place, required_place
 from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import processor_of
@@ -89,7 +90,10 @@ def audit_decode(
     named = NamedCodecs(codecs)
     names = datasets_with_results(results, dataset)
     stores = [Store(results / name.partition(":")[0]) for name in names]
-    kept = {store.folder.name: kept_rows(store, named, named.select) for store in stores}
+    kept = {
+        store.folder.name: kept_rows(store, named, lambda spec: named.select(Edition.of(spec)))
+        for store in stores
+    }
     sent = [
         Sent(dict(row), partial(of.contents.store.stream, row["stream_sha256"]), row["bpp"])
         for of in kept.values()
@@ -230,7 +234,7 @@ def audit_rows(
     with output.interruptible():
         for place, name in zip(asked_datasets(results, dataset), folders, strict=True):
             table = Store(results / name.partition(":")[0]).table()
-            known |= known_names(specs_of(table))
+            known |= known_names(editions_in(table))
             output.say_not_run(named.not_run(table))
             rows = newest(table).filter(OK)
             wanted = [*map(named.selects_to_run, rows.select(VARIANT).rows(named=True))]

@@ -16,7 +16,7 @@ from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.decode import BROKEN
 from benchmark.review.questions import Question, Reviewed, Verdict
 from benchmark.review.sent import label_of_row
-from benchmark.rows.edition import Edition, titles
+from benchmark.rows.edition import Edition, labels_of, titles
 from benchmark.rows.means import summarise
 from benchmark.rows.packs.pack import Row
 from benchmark.rows.shard import table_of
@@ -100,7 +100,8 @@ def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Jud
     both = [row for row in rows if label_of_row(row) == test]
     both += [row for row in anchor_rows if label_of_row(row) == anchor]
     summary = summary_of(both, (claim.metric,))
-    reference = next((edition for edition in summary.editions if edition.label == anchor), None)
+    editions = {label: edition for edition, label in labels_of(summary.editions).items()}
+    reference = editions.get(anchor)
     compared = compare(summary, Metric.named(claim.metric), reference) if reference else []
     comparison = next((row for row in compared if row.label == test), None)
     done = done._replace(images=summary.images)
@@ -148,8 +149,10 @@ def name_among(asked: str, rows: Sequence[Row]) -> str:
     """
     specs = dict.fromkeys(map(CodecSpec.of_row, rows))
     names: dict[str, str] = {}
-    for edition, shown in titles(map(Edition.of, specs)).items():
-        spec, label = edition.spec, edition.label
+    editions = [*map(Edition.of, specs)]
+    labels = labels_of(editions)
+    for edition, shown in titles(editions).items():
+        spec, label = edition.spec, labels[edition]
         only = spec.name if sum(of.name == spec.name for of in specs) == 1 else ""
         own = edition.options.get("name", "")
         for name in (label, shown, spec.text, edition.facts.title, own, only):

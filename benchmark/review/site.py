@@ -20,7 +20,7 @@ from benchmark.review.decode import decode
 from benchmark.review.questions import Reviewed, decodes, numbers
 from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.edition import names_of_texts
+from benchmark.rows.edition import label_of, labels_of, names_of_texts
 from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
 from benchmark.show.bd_rates import short_name
@@ -121,13 +121,15 @@ def board(
     if asked and not anchor:
         raise UsageError(f"the anchor {asked} has no rows of {dataset}: name another --anchor")
     if not asked and every:
-        anchor = anchor_among(summary_of(every, names)).label
+        usual = anchor_among(summary_of(every, names)).spec
+        anchor = label_of(usual) if usual else ""
     metrics, compared = [Metric.named(name) for name in names], []
     for entry in entries:
         rates: list[Comparison | None] = [None] * len(metrics)
         if anchor and entry.rows and entry.label != anchor:
             summary = summary_of([*entry.rows, *known[anchor]], names)
-            reference = next(of for of in summary.editions if of.label == anchor)
+            labels = labels_of(summary.editions)
+            reference = next(of for of, label in labels.items() if label == anchor)
             of_metrics = [compare(summary, metric, reference) for metric in metrics]
             rates = [next((r for r in of if r.label == entry.label), None) for of in of_metrics]
         compared.append(entry._replace(rates=rates))

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
+from benchmark.rows.edition import Edition
+from benchmark.rows.names import is_named
 from benchmark.spec import CodecSpec, names_code, parse_codec, resolve, split_codecs
 from benchmark.system.machine import commit, machine
 
@@ -33,6 +35,7 @@ class NamedCodecs:
     def __init__(self, codecs: str = ALL) -> None:
         self._texts = set(split_codecs(codecs))
         self._specs: set[CodecSpec] = set()
+        self._selected: dict[Edition, bool] = {}
         for text in self._texts - {ALL}:
             with suppress(BenchError):  # a label, or a file that is not here
                 spec = parse_codec(text)
@@ -40,9 +43,13 @@ class NamedCodecs:
                 if names_code(spec) or text in ALIASES:
                     self._specs.update(variant.identity for variant in resolve(spec))
 
-    def select(self, spec: CodecSpec) -> bool:
-        """Return whether a codec variant is among those named, by its codec, spec or label."""
-        return bool({ALL, spec.name, spec.text, spec.label} & self._texts) or spec in self._specs
+    def select(self, edition: Edition) -> bool:
+        """Return whether an edition is among those named: see `rows.names`."""
+        if edition not in self._selected:  # it is asked for each row
+            is_here = ALL in self._texts or edition.spec in self._specs
+            named = is_here or any(is_named(edition, text) for text in self._texts)
+            self._selected[edition] = named
+        return self._selected[edition]
 
     def may_run(self, spec: CodecSpec) -> bool:
         """Return whether a codec variant that stored rows name may be loaded and run."""
@@ -65,17 +72,17 @@ class NamedCodecs:
         >>> NamedCodecs("command").selects_to_run({"codec": "command", "variant": "decode=rm *"})
         False
         """
-        spec = CodecSpec.of_row(row)
-        return self.select(spec) and self.may_run(spec)
+        edition = Edition.of_row(row)
+        return self.select(edition) and self.may_run(edition.spec)
 
     def not_run(self, rows: "pl.DataFrame") -> dict[str, int]:
         """Return the number of rows of each selected variant that may not run, by its spec."""
         counts: dict[str, int] = {}
-        for codec, variant, count in rows.group_by("codec", "variant").len().rows():
+        for row in rows.group_by("codec", "variant").len().rows(named=True):
             with suppress(BadOption):  # it cannot be loaded either
-                spec = CodecSpec.of(codec, variant)
-                if self.select(spec) and not self.may_run(spec):
-                    counts[spec.text] = count
+                edition = Edition.of_row(row)
+                if self.select(edition) and not self.may_run(edition.spec):
+                    counts[edition.spec.text] = row["len"]
         return dict(sorted(counts.items()))
 
 

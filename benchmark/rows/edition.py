@@ -12,11 +12,11 @@ them, and the marker says the same without colour.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from benchmark.datasets.dataset import profile
 from benchmark.errors import Unavailable
@@ -39,6 +39,12 @@ from benchmark.spec import (
 Build = tuple[str, int]
 Origin = Literal["here", "bundled", "published", "file"]  # file: of the user's own, with points
 MEASURED: tuple[Origin, ...] = ("here", "bundled")
+# What names say of an edition that was not measured here.
+REMARKS: Mapping[Origin, str] = {
+    "bundled": "bundled",
+    "published": "published",
+    "file": "from file",
+}
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("This method", "Trained for realism"),
@@ -48,39 +54,50 @@ OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
 SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
 
 
+class Ran(NamedTuple):
+    """How the rows of an edition came to be, as they name it."""
+
+    version: str = ""  # all that the rows name, the latest row's first
+    command: str = ""
+    timed: str = ""  # what the seconds contain
+    devices: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()  # to show beside it in tables and figures
+    recorded: bool = False  # some rows are bundled
+    chroma: str = ""  # "4:2:0", "4:4:4"; empty: not stated
+    tuned_for: str = ""  # "PSNR", "SSIM"; empty: not stated
+    run: str = ""  # of the latest row
+
+
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """A codec variant as it ran: of one build, from one origin. The other fields follow from these
-    three, or are what its rows name.
-    """
+    """A codec variant as it ran: of one build, from one origin. These three are its identity."""
 
     spec: CodecSpec
     build: Build = ("", 0)
     origin: Origin = "here"
     facts: Facts = field(default=Facts(), compare=False)
-    version: str = field(
-        default="", compare=False
-    )  # all that its rows name, the latest row's first
-    command: str = field(default="", compare=False)
-    timed: str = field(default="", compare=False)  # what the seconds contain
-    devices: tuple[str, ...] = field(default=(), compare=False)
-    caveats: tuple[str, ...] = field(default=(), compare=False)  # beside it in tables and figures
-    recorded: bool = field(default=False, compare=False)  # some rows are bundled
-    chroma: str = field(default="", compare=False)  # "4:2:0", "4:4:4"; empty: not stated
-    tuned_for: str = field(default="", compare=False)  # "PSNR", "SSIM"; empty: not stated
-    run: str = field(default="", compare=False)  # of the latest row
-    shown: bool = field(default=True, compare=False)  # of its variant, that in figures and tables
-    # Name in csv and JSON among the editions that it was read with (`labels`).
-    label: str = field(default="", compare=False)
+    ran: Ran = field(default=Ran(), compare=False)
 
     @classmethod
     def of(cls, spec: CodecSpec, build: Build = ("", 0), origin: Origin = "here") -> "Edition":
         """Return an edition of which nothing but the variant is known.
 
-        >>> Edition.of(parse_codec("jpeg")).facts.title, Edition.of(parse_codec("jpeg")).label
-        ('JPEG', 'jpeg')
+        >>> Edition.of(parse_codec("jpeg")).facts.title
+        'JPEG'
         """
-        return cls(spec, build, origin, facts_of(spec), label=label_of(spec))
+        return cls(spec, build, origin, facts_of(spec))
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Edition":
+        """Return the edition of a row, as far as names go: its spec, build, origin and version."""
+        spec = CodecSpec.of_row(row)
+        return cls(
+            spec,
+            (row.get("fingerprint") or "", row.get("revision") or 0),
+            "bundled" if row.get("bundled") else "here",
+            facts_of(spec),
+            Ran(version=row.get("codec_version") or ""),
+        )
 
     @property
     def measured(self) -> bool:
@@ -121,9 +138,9 @@ class Edition:
     @property
     def further_options(self) -> int:
         """The number of options that its family's style lacks; 0 with a style of its own."""
-        known = in_catalogue(self.spec)
+        declared_edition = in_catalogue(self.spec)
         further = [pair for pair in self.spec.options if pair not in self.facts.implied]
-        return 0 if known and known.facts.colour else len(further)
+        return 0 if declared_edition and declared_edition.facts.colour else len(further)
 
     @property
     def chosen_on(self) -> tuple[str, str] | None:
@@ -134,7 +151,7 @@ class Edition:
     @property
     def short_version(self) -> str:
         """The first part of the version; of a checkpoint, the first digits of what it is."""
-        first = short_version(self.version)
+        first = short_version(self.ran.version)
         if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
             return f"checkpoint {self.fingerprint[:8]}"
         return first
@@ -142,7 +159,7 @@ class Edition:
     @property
     def build_words(self) -> str:
         """A short version of the build, and whether the rows are bundled."""
-        return f"{short_version(self.version)}{', bundled' if self.bundled else ''}"
+        return f"{short_version(self.ran.version)}{', bundled' if self.bundled else ''}"
 
     @property
     def title(self) -> str:
@@ -154,7 +171,7 @@ class Edition:
     def method(self) -> str:
         """Title without the choice of realism, which `choice` is.
 
-        >>> [(of.method, of.choice) for of in (CATALOGUE[0], CATALOGUE[4])]
+        >>> [(edition.method, edition.choice) for edition in (CATALOGUE[0], CATALOGUE[4])]
         [('CRDR', 'β=3.84'), ('HiFiC', '')]
         """
         if not self.facts.choice:
@@ -172,7 +189,7 @@ class Edition:
     def _head(self) -> str:
         """The title, or of a program the version that begins with it."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
-        number = " ".join(self.version.split()[:2]).rstrip(",;:")
+        number = " ".join(self.ran.version.split()[:2]).rstrip(",;:")
         if self.facts.kind == "standard" and number.startswith(f"{self.facts.title} "):
             return number
         return name or self.spec.name.rpartition(".py:")[2]
@@ -225,10 +242,17 @@ def label_of(spec: CodecSpec) -> str:
 
 
 def labels(specs: Iterable[CodecSpec]) -> dict[CodecSpec, str]:
-    """Return the labels of codec variants; the whole spec where two would become one curve."""
+    """Return the labels of codec variants; the whole spec where two would have the same."""
     texts = {spec: label_of(spec) for spec in specs}
     count = Counter(texts.values())
-    return texts | {spec: spec.text for spec, text in texts.items() if count[text] > 1}
+    return {spec: text if count[text] == 1 else spec.text for spec, text in texts.items()}
+
+
+def labels_of(editions: Iterable[Edition]) -> dict[Edition, str]:
+    """Return the name of each edition in csv and JSON, unambiguous among these variants."""
+    editions = [*editions]
+    texts = labels(dict.fromkeys(edition.spec for edition in editions))
+    return {edition: texts[edition.spec] for edition in editions}
 
 
 def spec_in(text: str) -> CodecSpec:
@@ -252,11 +276,12 @@ def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> di
     >>> [*titles(Edition.of(parse_codec(text)) for text in texts).values()]
     ['CRDR β=0 (effort 2)', 'JPEG (optimised)', 'Mine (level 3)']
     """
-    names = {edition: edition.title for edition in editions}
+    texts = labels_of(editions)
+    names = {edition: edition.title for edition in texts}
     count = Counter(names.values())
     return {
         edition: marked_bundled(
-            name if count[name] == 1 else unescaped(edition.label), edition in bundled
+            name if count[name] == 1 else unescaped(texts[edition]), edition in bundled
         )
         for edition, name in names.items()
     }
@@ -264,7 +289,7 @@ def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> di
 
 def names_of_texts(texts: Iterable[str]) -> dict[str, str]:
     """Return the titles of the editions that texts of a file mean: see `spec_in`."""
-    editions = {text: replace(Edition.of(spec_in(text)), label=text) for text in texts}
+    editions = {text: Edition.of(spec_in(text)) for text in texts}
     names = titles(editions.values())
     return {text: names[edition] for text, edition in editions.items()}
 
@@ -308,7 +333,7 @@ def _short_names(codec: str) -> dict[CodecSpec, str]:
 
 def published_system(name: str, facts: Facts) -> Edition:
     """Return a system that is only known from publications. name: of its style."""
-    return Edition(CodecSpec(name, ()), origin="published", facts=facts, label=name)
+    return Edition(CodecSpec(name, ()), origin="published", facts=facts)
 
 
 PUBLISHED_ONLY = (
@@ -343,16 +368,16 @@ PUBLISHED_ONLY = (
 
 def _declared_editions() -> Iterator[Edition]:
     """Yield the variants that codecs of the registry declare, as publications have them."""
-    aliases = {parse_codec(text): name for name, text in ALIASES.items()}
+    aliases = {parse_codec(text) for text in ALIASES.values()}
     for name in CODECS:
         for variant in declared(name, "shown") or ("",):
             spec = CodecSpec.of(name, variant)
-            facts, label = facts_of(spec), aliases.get(spec, spec.text)
+            facts = facts_of(spec)
             if spec in aliases:
                 with suppress(Unavailable):
                     spec = resolve(spec)[0].identity  # as rows have it, without defaults
             if facts.title:
-                yield Edition(spec, origin="published", facts=facts, label=label)
+                yield Edition(spec, origin="published", facts=facts)
 
 
 # In the order of legends: by group, those in none of the paper's figures last.
@@ -364,10 +389,10 @@ CATALOGUE = tuple(
 )
 OWN = CATALOGUE[0].spec.name  # the codec of the first group, this project's method
 GROUPED = tuple(edition for edition in CATALOGUE if edition.facts.group)
-OF_PAPER = tuple(of for of in GROUPED if not (of.facts.group == OURS and of.facts.budget))
-
-
-_BY_LABEL = {edition.label: edition for edition in CATALOGUE}
+PAPER_EDITIONS = tuple(
+    edition for edition in GROUPED if not (edition.facts.group == OURS and edition.facts.budget)
+)
+_BY_LABEL = {label_of(edition.spec): edition for edition in CATALOGUE}
 
 
 def in_catalogue(spec: CodecSpec) -> Edition | None:
@@ -377,4 +402,5 @@ def in_catalogue(spec: CodecSpec) -> Edition | None:
 
 def measured_titles() -> dict[str, str]:
     """Return the titles in figures of codecs that can be measured here, by label, in order."""
-    return {of.label: of.facts.title for of in CATALOGUE if of not in PUBLISHED_ONLY}
+    measurable = (edition for edition in CATALOGUE if edition not in PUBLISHED_ONLY)
+    return {label_of(edition.spec): edition.facts.title for edition in measurable}

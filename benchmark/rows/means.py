@@ -17,7 +17,7 @@ from benchmark.facts import facts_of
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.edition import Edition, labels
+from benchmark.rows.edition import Edition, Ran, labels_of
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.summary import (
     CONTAINER,
@@ -84,24 +84,26 @@ def summarise_rows(
             absent = (values[name], of_points[name]) if lacking else absent
         else:
             values[name], of_points[name] = absent
-    points = sorted(_points(means, of_points, values), key=_order)
+    points = list(zip(_points(means, of_points, values), rows.of_points["shown"], strict=True))
+    labels = labels_of(point.edition for point, _ in points)
+    points.sort(key=lambda pair: _sort_key(pair[0], labels))
     images = rows.images_of(rows.ok)
     return Summary(
-        points=tuple(point for point in points if point.edition.shown),
+        points=tuple(point for point, is_shown in points if is_shown),
         images=images,
         dropped=everything - images,
         pooled=pooled,
         protocols=dict(protocols),
         machine=machine,
         absent=rows.absent,
-        replaced=tuple(point for point in points if not point.edition.shown),
+        replaced=tuple(point for point, is_shown in points if not is_shown),
     )
 
 
-def _order(point: Point) -> tuple[Any, ...]:
-    codec = point.edition.spec.name
-    place = [*CODECS, codec].index(codec)
-    return place, point.label, point.bpp is None, point.bpp or 0.0, point.setting
+def _sort_key(point: Point, labels: Mapping[Edition, str]) -> tuple[Any, ...]:
+    codec, label = point.edition.spec.name, labels[point.edition]
+    rank = [*CODECS, codec].index(codec)
+    return rank, label, point.bpp is None, point.bpp or 0.0, point.setting
 
 
 def _real_to_estimated(rows: ComparableRows) -> Float64Array:
@@ -272,8 +274,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     latest = rows.chosen(*OF_LATEST, marked=marked)
     made = rows.of_points.unique("edition").sort("edition")
     specs, editions = rows.specs(), {}
-    names = labels(specs.values())
-    points = made.select("edition", "bundled", "shown").rows(named=True)
+    points = made.select("edition", "bundled").rows(named=True)
     for row, point in zip(latest.rows(named=True), points, strict=True):
         text = {name: row[name] or "" for name in OF_LATEST}
         number, of_rows = point["edition"], named[point["edition"]]
@@ -285,17 +286,17 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             build=(text["fingerprint"], row["revision"] or 0),
             origin="bundled" if point["bundled"] else "here",
             facts=declared,
-            label=names[spec],
-            version=" and ".join(dict.fromkeys((text["codec_version"], *of_rows["versions"]))),
-            command=text["command"],
-            timed=text["timed"],
-            devices=tuple(of_rows["devices"]),
-            caveats=(*of_rows["caveats"], *sizes),
-            recorded=of_rows["is_recorded"],
-            chroma=text["chroma"] or declared.chroma,
-            tuned_for=text["tuned_for"] or declared.tuned_for,
-            run=text["run"],
-            shown=point["shown"],
+            ran=Ran(
+                version=" and ".join(dict.fromkeys((text["codec_version"], *of_rows["versions"]))),
+                command=text["command"],
+                timed=text["timed"],
+                devices=tuple(of_rows["devices"]),
+                caveats=(*of_rows["caveats"], *sizes),
+                recorded=of_rows["is_recorded"],
+                chroma=text["chroma"] or declared.chroma,
+                tuned_for=text["tuned_for"] or declared.tuned_for,
+                run=text["run"],
+            ),
         )
     return editions
 

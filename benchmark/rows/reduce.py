@@ -28,10 +28,11 @@ from benchmark.metrics.metric import DistributionMetric, Reduced, protocol_of, p
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise_rows
+from benchmark.rows.remedies import options_of, with_remedies
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.rows.streams import FeatureFolder
-from benchmark.rows.summary import Summary, options_of
+from benchmark.rows.summary import Summary
 from benchmark.system.atomic import require_inside
 
 TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
@@ -85,7 +86,7 @@ def summarise_with_distributions(
     """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
     rows = with_distribution_metrics(table, folder, names, common, allow_few)
     summary = summarise_rows(rows, protocols(names), pooled, common)
-    return summary.stored_in(folder, table["run"].unique())
+    return with_remedies(summary, folder, table["run"].unique())
 
 
 class _Reducer:

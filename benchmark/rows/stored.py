@@ -20,16 +20,19 @@ from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
 from benchmark.rows.comparable import ComparableRows, image_numbers
 from benchmark.rows.means import summarise_rows
+from benchmark.rows.names import find_editions
+from benchmark.rows.remedies import options_of, with_remedies
 from benchmark.rows.store import Store, stores_below
-from benchmark.rows.summary import Summary, options_of
+from benchmark.rows.summary import Summary
 from benchmark.rows.variants import (
     NO_ANCHOR,
     Anchor,
     are_of,
     divided,
-    named_specs,
+    editions_in,
     pixels_of,
     specs_of,
+    variants_of,
 )
 from benchmark.spec import CodecSpec, listed_datasets, named_in
 from benchmark.system.text import by_key, counted
@@ -221,7 +224,7 @@ def read_results(
     else:
         filled = ComparableRows(table, CODING)
     summary = summarise_rows(filled, protocols(metrics), pooled, common)
-    summary = summary.stored_in(store.folder, table["run"].unique())
+    summary = with_remedies(summary, store.folder, table["run"].unique())
     report = report_folder(results, name)
     return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
 
@@ -270,11 +273,12 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
 def rows_of_codecs(table: pl.DataFrame, codecs: str, subset: str = "") -> pl.DataFrame:
     """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
 
-    codecs: comma-separated names (see `named_specs`), or "all". Raises `UnknownName`.
+    codecs: comma-separated names (see `rows.names`), or "all". Raises `UnknownName`.
     """
     table = of_part(table, subset)
-    asked = named_in(codecs)
-    return table.filter(are_of(named_specs(asked, specs_of(table)))) if asked else table
+    if not (codec_names := named_in(codecs)):
+        return table
+    return table.filter(are_of(variants_of(find_editions(codec_names, editions_in(table)))))
 
 
 def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:

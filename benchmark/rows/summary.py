@@ -1,19 +1,15 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
 import math
-import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmark.answer import Absent
 from benchmark.codec import Float64Array, Int64Array, Setting
-from benchmark.errors import StoreError
 from benchmark.metrics.metric import (
     FEW_IMAGES,
     NOT_COMPUTED,
@@ -22,11 +18,10 @@ from benchmark.metrics.metric import (
     psnr_of_mean_mse,
 )
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.rows.edition import Edition, titles
+from benchmark.rows.edition import Edition, labels_of, titles
 from benchmark.rows.schema import CELL_COLUMNS
-from benchmark.rows.store import Store
-from benchmark.spec import CodecSpec, names_code
-from benchmark.system.text import by_key, listed
+from benchmark.spec import CodecSpec
+from benchmark.system.text import by_key
 
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
 Tally = tuple[tuple[str, int], ...]
@@ -51,45 +46,6 @@ class Mean(NamedTuple):
     reasons: Tally  # why images have no value
 
 
-def caveat_notes(points: "Iterable[Point]") -> list[str]:
-    """Return the sentences on what has to stand beside numbers of codecs: "random weights"."""
-    pairs = ((text, point.label) for point in points for text in point.edition.caveats)
-    return [
-        f"{text[:1].upper()}{text[1:]}: {listed([*dict.fromkeys(labels)])}."
-        for text, labels in by_key(pairs).items()
-    ]
-
-
-def own_caveats(summary: "Summary") -> list[str]:
-    """Return `caveat_notes` of what is not bundled."""
-    return caveat_notes(point for point in summary.points if not point.edition.bundled)
-
-
-def caveats(first: Edition, second: Edition, names: tuple[str, str] = ("", "")) -> tuple[str, ...]:
-    """Return a sentence for each difference that a metric sees and that is not one of quality.
-
-    names: of the two; empty: their labels.
-    """
-    named = [name or of.label for name, of in zip(names, (first, second), strict=True)]
-    both, sentences = [*zip(named, (first, second), strict=True)], []
-    if first.chroma and second.chroma and first.chroma != second.chroma:
-        sentences.append(
-            f"{named[0]} codes chroma as {first.chroma}, {named[1]} as {second.chroma}: metrics of "
-            "RGB count the colour detail that subsampling removes"
-        )
-    if first.tuned_for != second.tuned_for:
-        tuned = (
-            f"{name} is tuned for {of.tuned_for}"
-            if of.tuned_for
-            else f"{name} for no stated metric"
-            for name, of in both
-        )
-        sentences.append(f"{', '.join(tuned)}: a metric favours the codec that is tuned for it")
-    for (name, of), other in zip(both, (second, first), strict=True):
-        sentences += [f"{name}: {text}" for text in of.caveats if text not in other.caveats]
-    return tuple(sentences)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
     """A codec variant at one setting. Arrays have shape (images,)."""
@@ -108,11 +64,6 @@ class Point:
     # by metric column, and of TIMED; NaN where there is no value
     image_values: Mapping[str, Float64Array]
     image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    @property
-    def label(self) -> str:
-        """The name of the codec variant in tables and figures."""
-        return self.edition.label
 
     @property
     def coded(self) -> int:
@@ -140,48 +91,6 @@ class Summary:
     replaced: tuple[Point, ...] = ()
     again: str = RESCORE  # command that computes metrics of the rows, without `--metrics`
 
-    def stored_in(self, folder: Path, runs: Iterable[str | None] = ()) -> "Summary":
-        """Return it with what computes metrics of the folder's rows, which are of these runs.
-
-        That is `bench rescore`, which names the code that may run; a run that kept no streams codes
-        its images again. Editions measured there that are not shown are `absent`, with what
-        measures their other images.
-        """
-        specs = dict.fromkeys(point.edition.spec for point in self.points)
-        codecs = ",".join(("all", *(spec.text for spec in specs if names_code(spec))))
-        codecs = "" if codecs == "all" else codecs
-        again = f"{RESCORE} {options_of(folder.parent, folder.name, codecs=codecs)}"
-        store = Store(folder)
-        if bare := [name for name in runs if name and not store.keeps_streams(name)]:
-            from benchmark.rows.codecs import run_again  # which most reports do without
-
-            again = run_again(store.record(max(bare)))
-        return replace(self, absent=(*self.absent, *self._editions_not_shown(store)), again=again)
-
-    def _editions_not_shown(self, store: Store) -> Iterator[Absent]:
-        """Yield the editions measured here that are not shown."""
-        images: dict[Edition, int] = {}
-        for point in (*self.points, *self.replaced):
-            images[point.edition] = max(images.get(point.edition, 0), point.coded)
-        shown = {edition.spec: edition for edition in images if edition.shown}
-        for edition, has in images.items():
-            if edition.shown or edition.bundled:
-                continue
-            instead = shown[edition.spec]
-            if not instead.bundled and instead.run > edition.run:
-                why = f"an older build, {edition.build_words}, is not shown"
-                yield Absent(edition.label, why)
-                continue
-            from benchmark.rows.codecs import run_again  # which most reports do without
-
-            why = f"yours ({edition.build_words}) has {has} of {images[instead]} images: "
-            why += f"the {'bundled' if instead.bundled else 'older'} one is shown"
-            record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}
-            record["request"]["dataset"] = store.folder.name
-            with suppress(StoreError):
-                record |= store.record(edition.run)
-            yield Absent(edition.label, why, run_again(record, limit=None, part=""))
-
     @property
     def not_shown(self) -> list[Absent]:
         """Editions measured here that a command would bring to be shown."""
@@ -193,9 +102,9 @@ class Summary:
         return tuple(dict.fromkeys(point.edition for point in self.points))
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the codec variants, in order."""
-        return tuple(edition.label for edition in self.editions)
+    def labels(self) -> dict[Edition, str]:
+        """The names in csv and JSON of the editions, in order, then of those not shown."""
+        return labels_of(point.edition for point in (*self.points, *self.replaced))
 
     @property
     def bundled(self) -> frozenset[Edition]:
@@ -245,10 +154,10 @@ class Summary:
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
         of_sets = {metric_class(name).column for name in DISTRIBUTION_METRICS}
-        records = []
+        records, labels = [], self.labels
         for point in self.points:
             record: dict[str, Any] = {
-                "codec": point.label,
+                "codec": labels[point.edition],
                 "setting": str(point.setting),
                 "bpp": point.bpp,
                 "images": point.images,
@@ -265,8 +174,8 @@ class Summary:
                     record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
                 if name in of_sets:
                     record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
-            caveat, version = "; ".join(point.edition.caveats), point.edition.version
-            records.append({**record, "caveat": caveat, "version": version})
+            ran = point.edition.ran
+            records.append({**record, "caveat": "; ".join(ran.caveats), "version": ran.version})
         return records
 
 
@@ -305,14 +214,3 @@ def why_not(point: Point, metric: Metric, summary: Summary) -> str | None:
     if mean.value is None or math.isinf(metric.plotted(mean.value)):
         return f"identical to the source in {known} of {known} images"
     return None
-
-
-def options_of(results: Path, dataset: str, **more: str) -> str:
-    """Return the options that name stored rows in a command. more: others, empty ones left out.
-
-    >>> options_of(Path("results"), "kodak"), options_of(Path("my results"), "kodak", anchor="vtm")
-    ('--dataset kodak', "--dataset kodak --anchor vtm --results 'my results'")
-    """
-    values = {"dataset": dataset, **more}
-    values |= {} if results == Path("results") else {"results": str(results)}
-    return shlex.join(word for name, text in values.items() if text for word in (f"--{name}", text))

@@ -14,22 +14,14 @@ import polars as pl
 from polars import col
 
 from benchmark.datasets.dataset import ImageFile, Source, probe
-from benchmark.errors import BenchError, UnknownName, UsageError
-from benchmark.facts import needs_options
-from benchmark.registry import ALIASES, CODECS, DATASETS, names_file
-from benchmark.rows.edition import label_of, labels
+from benchmark.errors import BenchError, UsageError
+from benchmark.registry import DATASETS, names_file
+from benchmark.rows.edition import Edition
+from benchmark.rows.names import find_editions
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
-from benchmark.spec import (
-    SEED,
-    CodecSpec,
-    named_in,
-    names_code,
-    parse_codec,
-    plain_codec,
-    resolve,
-)
+from benchmark.spec import CodecSpec, named_in
 from benchmark.system.machine import cores
 
 
@@ -40,13 +32,9 @@ class Anchor(NamedTuple):
     why: str = ""  # why it is neither VTM nor the one that was named: a phrase
     refused: BenchError | None = None  # why the one that was named is not taken
 
-    @property
-    def label(self) -> str:
-        """Its name in csv and JSON; empty for none."""
-        return label_of(self.spec) if self.spec else ""
-
 
 NO_ANCHOR = Anchor(None)
+EDITION_COLUMNS = ("codec", "variant", "fingerprint", "revision", "codec_version")
 
 
 def divided(
@@ -55,18 +43,23 @@ def divided(
     """Divide the rows of a dataset into those that are shown and others, an anchor's among them.
 
     table: with the columns codec, variant and bundled at least. codecs: comma-separated names (see
-    `named_specs`), or "all" that were measured here, or all where nothing was. bundled: names of
+    `rows.names`), or "all" that were measured here, or all where nothing was. bundled: names of
     bundled codecs to add, whose rows from here are left out, or "all". Which edition of a variant
     is shown is a question apart (`rows.comparable`). Raises `UnknownName` for a codec without rows.
     """
-    specs = specs_of(table)
-    measured = specs_of(table.filter(~BUNDLED))
-    asked, more = named_in(codecs), named_in(bundled) if bundled else []
-    kept = named_specs(asked, specs, measured) if asked else measured or specs
-    added = named_specs(more, specs)
-    both = added & specs_of(table.filter(BUNDLED))
-    kept = specs if bundled and not more else (kept | added) - both
-    marks = table.select(shown=are_of(kept) | (are_of(both) & BUNDLED)).to_series()
+    editions = editions_in(table)
+    measured_here = [edition for edition in editions if not edition.bundled]
+    codec_names, bundled_names = named_in(codecs), named_in(bundled) if bundled else []
+    if bundled and not bundled_names:
+        chosen = variants_of(editions)
+    elif codec_names:
+        chosen = variants_of(find_editions(codec_names, editions, measured_here))
+    else:
+        chosen = variants_of(measured_here) or variants_of(editions)
+    added = variants_of(find_editions(bundled_names, editions))
+    only_bundled = added & variants_of(edition for edition in editions if edition.bundled)
+    is_chosen = are_of((chosen | added) - only_bundled) | (are_of(only_bundled) & BUNDLED)
+    marks = table.select(shown=is_chosen).to_series()
     return table.filter(marks), table.filter(~marks)
 
 
@@ -87,132 +80,36 @@ def specs_of(table: pl.DataFrame) -> set[CodecSpec]:
     return {CodecSpec.of(*pair) for pair in table.select(VARIANT).unique().rows()}
 
 
+def editions_in(table: pl.DataFrame) -> list[Edition]:
+    """Return the editions of rows, with what their names follow from: `names.find_editions`."""
+    columns = [name for name in EDITION_COLUMNS if name in table.columns]
+    rows = table.select(*columns, bundled=BUNDLED).unique().cast({pl.Categorical: pl.String})
+    return sorted(map(Edition.of_row, rows.rows(named=True)), key=lambda edition: edition.spec)
+
+
+def variants_of(editions: Iterable[Edition]) -> set[CodecSpec]:
+    """Return the codec variants of editions."""
+    return {edition.spec for edition in editions}
+
+
 def are_of(specs: Collection[CodecSpec]) -> pl.Expr:
     """Mark the rows of these codec variants."""
-    marks = ((col("codec") == of.name) & (col("variant") == of.variant) for of in specs)
+    marks = ((col("codec") == spec.name) & (col("variant") == spec.variant) for spec in specs)
     return pl.any_horizontal(pl.lit(False), *marks).fill_null(False)
 
 
 def with_bundled(
     rows: pl.DataFrame, others: pl.DataFrame, bundled: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return rows with those of bundled codecs, names or "all", taken from others, and the rest."""
+    """Move the bundled rows of these codecs, names or "all", from `others` to `rows`."""
     rows, others = alike([rows, others])  # of a user's metric that only this run computed
-    of = others.filter(BUNDLED)
-    specs = specs_of(of)
-    asked = named_in(bundled)
-    more = are_of((named_specs(asked, specs) if asked else specs) if bundled else ())
-    every = pl.concat([rows, of.filter(more)])
-    return every, others.filter(~(BUNDLED & more))
-
-
-def require_named(name: str, specs: Iterable[CodecSpec], table: pl.DataFrame) -> None:
-    """Raise `UnknownName` where neither the codec variants nor rows have what is named."""
-    the_one_named(name, {*(of.identity for of in specs), *specs_of(table)})
-
-
-def named_specs(
-    names: Iterable[str], specs: Collection[CodecSpec], measured: Collection[CodecSpec] = ()
-) -> set[CodecSpec]:
-    """Return the codec variants, among those given, that names mean: in every option the same.
-
-    A name means the variants that `bench run` measures of it, of drawings all seeds; where there
-    are none of these, all variants of the codec. A label or a whole spec means the one variant.
-    measured: variants that come first. Raises `UnknownName` for a name that means none.
-
-    >>> known = [parse_codec(text) for text in ("jpeg", "jpeg:optimize=1", "vtm")]
-    >>> sorted(spec.text for spec in named_specs(["jpeg", "vtm"], known))
-    ['jpeg', 'vtm']
-    >>> [spec.text for spec in named_specs(["jpeg"], known[1:])]
-    ['jpeg:optimize=1']
-    """
-    result: set[CodecSpec] = set()
-    for name in dict.fromkeys(names):
-        found = _named(name, measured) or _named(name, specs)
-        if not found:
-            raise UnknownName("codec with results", name, known_names(specs))
-        result |= found
-    return result
-
-
-def is_meant(name: str, spec: CodecSpec) -> bool:
-    """Return whether a name means a codec variant; that of its codec means every variant.
-
-    >>> [is_meant(name, parse_codec("ours:effort=2:beta=0")) for name in ("ours", "ours:beta=0")]
-    [True, False]
-    """
-    return bool(_named(name, [spec]))
-
-
-def the_one_named(name: str, specs: Collection[CodecSpec]) -> CodecSpec:
-    """Return the one codec variant that a name means; raise `UnknownName` for none or several.
-
-    >>> the_one_named("jpeg", [parse_codec("jpeg:optimize=1"), parse_codec("vtm")]).text
-    'jpeg:optimize=1'
-    """
-    with suppress(UnknownName):
-        if len(found := named_specs([name], specs)) == 1:
-            return found.pop()
-    raise UnknownName("codec with results", name, labels(sorted(specs)).values())
-
-
-def _named(name: str, specs: Collection[CodecSpec]) -> set[CodecSpec]:
-    usual, spellings = usual_variants(name), {name, plain_codec(name)}
-    if exact := {spec for spec in specs if spec.text in spellings - {name}}:
-        return exact  # the file that is meant, of those that another folder's shares its label with
-    texts = {spec: {label_of(spec), spec.text} for spec in specs}
-    if one := {spec for spec in specs if texts[spec] & spellings or _without_seed(spec) in usual}:
-        return one
-    if of_codec := {spec for spec in specs if {spec.name, _alias(spec)} & spellings}:
-        return of_codec
-    with suppress(BenchError):
-        asked = parse_codec(plain_codec(name))
-        if names_code(asked):  # of a file that was moved
-            return {spec for spec in specs if label_of(spec) == asked.label}
-    return set()
-
-
-def _alias(spec: CodecSpec) -> str:
-    """Return the codec's name as the label of a variant begins."""
-    return label_of(spec).partition(":")[0]
-
-
-def _without_seed(spec: CodecSpec) -> CodecSpec:
-    return spec.without([SEED])
-
-
-def known_names(specs: Iterable[CodecSpec]) -> set[str]:
-    """Return the names shown of codec variants after "Known:": their codecs and labels.
-
-    The two are one for a Python file's codec whose label is its name without folders.
-
-    >>> sorted(known_names([parse_codec("jpeg:optimize=1"), parse_codec("./mine.py:Mine")]))
-    ['jpeg', 'jpeg:optimize=1', 'mine.py:Mine']
-    """
-    names = set()
-    for spec in specs:
-        label = label_of(spec)
-        names |= {label} if spec.name.rpartition("/")[2] == label else {spec.name, label}
-    return names
-
-
-def usual_variants(name: str) -> set[CodecSpec]:
-    """Return the codec variants that `bench run` measures of a name.
-
-    None where it is no codec's, names code, which is not loaded for it, or needs options.
-
-    >>> sorted(spec.text for spec in usual_variants("ours")), usual_variants("./mine.py:Mine")
-    (['ours:beta=0', 'ours:beta=3.84'], set())
-    >>> usual_variants("folder")
-    set()
-    """
-    if name in CODECS and needs_options(name):
-        return set()
-    with suppress(BenchError):
-        spec = parse_codec(name)
-        if name in ALIASES or not names_code(spec):
-            return {of.identity for of in resolve(spec)}
-    return set()
+    if not bundled:
+        return rows, others
+    editions = editions_in(others.filter(BUNDLED))
+    codec_names = named_in(bundled)
+    added = variants_of(find_editions(codec_names, editions) if codec_names else editions)
+    marks = others.select(added=BUNDLED & are_of(added)).to_series()
+    return pl.concat([rows, others.filter(marks)]), others.filter(~marks)
 
 
 def measured_place(results: Path, dataset: str) -> str:

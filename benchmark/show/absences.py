@@ -16,8 +16,9 @@ COLUMNS = Column("what"), Column("why"), Column("remedy")
 
 def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[Absent]:
     """Return failed cells, incomplete points, editions that are not shown, and refusals."""
+    labels = summary.labels
     failed = by_key(
-        ((point.label, reason), f"{point.setting} ({counted(count, 'cell')})")
+        ((labels[point.edition], reason), f"{point.setting} ({counted(count, 'cell')})")
         for point in summary.points
         for reason, count in point.failures
     )
@@ -25,7 +26,7 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
         Absent(f"{label} {', '.join(settings)}", f"failed: {reason}")
         for (label, reason), settings in failed.items()
     ]
-    if incomplete := [f"{p.label} {p.setting}" for p in summary.points if p.missing]:
+    if incomplete := [f"{labels[p.edition]} {p.setting}" for p in summary.points if p.missing]:
         why = "fewer images than others; --common restricts all points to those that all have"
         result.append(Absent(listed(incomplete), why, "bench run"))
     result += summary.absent
@@ -45,17 +46,18 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
             why, remedy = NOT_COMPUTED, f"{summary.again} --metrics {metric.column}"
         result.append(Absent(metric.label, why, remedy))
     points: dict[tuple[str, str], dict[str, str]] = {}
+    labels = summary.labels
     for metric in known:
         for point, why in excluded(summary, metric):
-            place = point.label, str(point.setting)
-            points.setdefault(place, {})[metric.label] = why
+            key = labels[point.edition], str(point.setting)
+            points.setdefault(key, {})[metric.label] = why
     groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for (label, setting), whys in points.items():
         for why in dict.fromkeys(whys.values()):
             of = [metric for metric, reason in whys.items() if reason == why]
-            key = (why, *(() if len(of) == len(known) else of))
-            groups.setdefault(key, {}).setdefault(label, []).append(setting)
-    count = Counter(point.label for point in summary.points)
+            group = (why, *(() if len(of) == len(known) else of))
+            groups.setdefault(group, {}).setdefault(label, []).append(setting)
+    count = Counter(labels[point.edition] for point in summary.points)
     for (why, *of), codecs in groups.items():
         what = (
             label if len(settings) == count[label] else f"{label} {', '.join(settings)}"
@@ -68,7 +70,8 @@ def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
 
 def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     """Return the curves that a metric has of some points of a codec, and not of others."""
-    result, by_label = [], by_key((point.label, point) for point in summary.points)
+    labels = summary.labels
+    result, by_label = [], by_key((labels[point.edition], point) for point in summary.points)
     for metric in metrics:
         for label, points in by_label.items():
             without = sum(not point.has(metric.column) for point in points)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from benchmark.answer import Column, decimals, seconds_text
+from benchmark.compare.caveats import caveat_notes
 from benchmark.metrics.metric import FEW_IMAGES, Metric
-from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Mean, Point, Summary, caveat_notes
+from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Mean, Point, Summary
 from benchmark.show.table import ENDLESS, FEW_MARK, Table
 
 COUNT_NOTE = "A count in brackets: the mean is over that number of images only."
@@ -44,7 +45,7 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     text = "".join(cell for row in table.rows for cell in row[3:])
     signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
     notes = [note for sign, note in signs if sign in text]
-    notes += caveat_notes(summary.points)
+    notes += caveat_notes(summary.editions)
     return table._replace(notes=tuple(notes)).filled(always=4)
 
 

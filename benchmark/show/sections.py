@@ -147,7 +147,7 @@ def _caveat_note(curves: Iterable[SystemCurve]) -> str:
 
     It is what all caveats have in common, else everything that they say, if that is short.
     """
-    parts = [caveat.split("; ") for curve in curves for caveat in curve.edition.caveats]
+    parts = [caveat.split("; ") for curve in curves for caveat in curve.edition.ran.caveats]
     every = list(dict.fromkeys(part for of in parts for part in of))
     common = [part for part in every if all(part in of for of in parts)]
     words = "; ".join(common or every)
@@ -179,8 +179,9 @@ def _brief_reason(point: Point, metric: Metric, why: str) -> str:
 
 def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[str]:
     """Return sentences on the points that no curve has, by reason, in a few words."""
+    labels = summary.labels if summary else {}
     refused = grouped(
-        (_brief_reason(point, metric, why), point.label)
+        (_brief_reason(point, metric, why), labels[point.edition])
         for metric in metrics
         for point, why in (excluded(summary, metric) if summary else ())
     )

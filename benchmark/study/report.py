@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +20,10 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.edition import Edition, label_of, names_of_texts, spec_in
 from benchmark.rows.means import summarise
+from benchmark.rows.names import find_variant
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.schema import metric_names
-from benchmark.rows.variants import are_of, specs_of, the_one_named
+from benchmark.rows.variants import are_of, specs_of
 from benchmark.show.bd_rates import ends_text
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
@@ -111,11 +111,11 @@ def read_study(
     names = names_of_texts(stimulus.system for stimulus in votes.stimuli)
     against = next(iter(names))
     if anchor:
-        against = label_of(the_one_named(anchor, [*map(spec_in, names)]))
+        against = label_of(find_variant(anchor, [Edition.of(spec_in(text)) for text in names]))
     else:  # the one that every verb has among these codecs
         own = [spec for spec in specs_of(rows) if label_of(spec) in names]
-        usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
-        against = usual if usual in names else against
+        usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).spec
+        against = label_of(usual) if usual and label_of(usual) in names else against
     bits = equal_preference(votes, scores, against)
     points = _points(votes, scores, key.dataset, key.study)
     lines = _lines(votes, left_out, key.dataset, len(files))
@@ -229,7 +229,7 @@ def _curves(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> li
             )
             for row in sorted(own, key=lambda row: row["bpp"])
         )  # fmt: skip
-        edition = replace(Edition.of(spec_in(label)), label=label)
+        edition = Edition.of(spec_in(label))
         curves += [SystemCurve(PREFERENCE, edition, name, made)] if made else []
     return curves
 

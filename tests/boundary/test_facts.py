@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.facts import facts_of
 from benchmark.registry import CODECS, declared_facts
-from benchmark.rows.edition import CATALOGUE
+from benchmark.rows.edition import CATALOGUE, label_of
 from benchmark.spec import CodecSpec, codec_class, load_codec, parse_codec
 from conftest import ROOT
 
@@ -27,14 +27,14 @@ ASKED = """
 import sys
 from benchmark.registry import CODECS
 CODECS["added"] = "added_codec:Mine"
-from benchmark.rows.edition import GROUPED, Edition, measured_titles
+from benchmark.rows.edition import GROUPED, Edition, label_of, measured_titles
 from benchmark.show.figures.style import styles
 from benchmark.measure.estimate import Need, worker_bytes
 from benchmark.facts import facts_of
 from benchmark.spec import CodecSpec
 level = Edition.of(CodecSpec.of("added", "level=2"))
 assert measured_titles()["added"] == "My codec"
-(added,) = (of for of in GROUPED if of.label == "added")
+(added,) = (of for of in GROUPED if label_of(of.spec) == "added")
 assert added.facts.group == "Programs"
 assert level.family == "mine"
 assert styles([added])[added.spec][:2] == ("#123456", "d")
@@ -71,7 +71,7 @@ def test_every_codec_has_facts_without_its_code_and_no_second_ones_on_its_class(
         assert [each for each in known if hasattr(kind, each)] == []
 
 
-TRAINED = [of.label for of in CATALOGUE if of.facts.training.steps]
+TRAINED = [label_of(of.spec) for of in CATALOGUE if of.facts.training.steps]
 
 
 @pytest.mark.parametrize("label", TRAINED)

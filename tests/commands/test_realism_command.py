@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from benchmark.rows.edition import label_of
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from conftest import ROOT, SHARED
@@ -73,7 +74,7 @@ def summarised(results):
 def set_values(results):
     summary = summarised(results)
     return {
-        (point.label, str(point.setting), name): point.means[name].value
+        (label_of(point.edition.spec), str(point.setting), name): point.means[name].value
         for point in summary.points
         for name in METRICS[1:]
     }
@@ -119,7 +120,9 @@ def test_beside_a_small_image_both_metrics_are_of_the_others(whole, photographs,
         shutil.copytree(old, new)
     effect_noise((24, 16), 50).convert("RGB").save(more / "small.png")
     bench(*run_words(more, results))
-    rates = [point.bpp for point in summarised(whole).points if point.label == "webp"]
+    rates = [
+        point.bpp for point in summarised(whole).points if label_of(point.edition.spec) == "webp"
+    ]
     metrics, at = ("--metrics", "fd_squeeze,psnr"), f"{np.mean(rates[:2]):.3g}"
     words = ("rank", *metrics, "--budget", "set", "--at", f"bpp={at}", "--at", "fd_squeeze=300")
     of_both = (
@@ -136,7 +139,9 @@ def test_beside_a_small_image_both_metrics_are_of_the_others(whole, photographs,
     why = f"no codec has it of each compared image at bpp={at}"
     assert f"FD (SqueezeNet): {why}" in rest
     drawn = []
-    of_jpeg = [point.bpp for point in summarised(whole).points if point.label == "jpeg"]
+    of_jpeg = [
+        point.bpp for point in summarised(whole).points if label_of(point.edition.spec) == "jpeg"
+    ]
     both = f"{np.sqrt(max(rates[0], of_jpeg[0]) * min(rates[-1], of_jpeg[-1])):.3g}"
     for of in (whole, results):
         bench("figures", "realism", *metrics, "--bpp", both, "--results", of, "--out", of)

@@ -4,6 +4,7 @@ import pytest
 
 from benchmark.compare.anchor import BEST, NO_CONVENTIONAL, anchor_among, require_named, with_anchor
 from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from support.rows.by_label import anchor as anchor_of
 from support.rows.measured import sweep, table
@@ -40,7 +41,7 @@ def test_vtm_comes_first_then_the_best_conventional_codec(whole, short, anchor):
 
 def test_without_values_the_first_codec_is_taken():
     rows = [record | {"psnr_db": None} for record in rows_of("elic")]
-    assert anchor_among(summarise(table(rows))).label == "elic"
+    assert label_of(anchor_among(summarise(table(rows))).spec) == "elic"
 
 
 def test_the_choice_of_metrics_does_not_change_the_anchor():
@@ -74,7 +75,7 @@ def test_a_named_anchor_without_a_curve_is_refused_or_the_rules_is_taken_and_say
     with pytest.raises(UsageError, match="the anchor webp has 2 settings here, and BD-rates need"):
         with_anchor(*rows, "webp")
     anchors = [with_anchor(*rows, name, instead=True)[1] for name in ("webp", "vtm", "jpeg")]
-    assert [anchor.label for anchor in anchors] == ["avif", "avif", "jpeg"]
+    assert [label_of(anchor.spec) for anchor in anchors] == ["avif", "avif", "jpeg"]
     assert [anchor.why for anchor in anchors] == [
         f"no curve of webp here: {BEST}", f"no vtm here: {BEST}", "",
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from benchmark.compare.realism_sweep import measured_sweep
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
+from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.rows.by_label import curves
@@ -60,17 +61,20 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
     before = betas(summarise(store.table()), (PSNR, SQUEEZE))
     store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
     summary = summarise(store.table())
-    assert {p.edition.fingerprint[:5] for p in summary.points if p.label == "ours:beta=3.84"} == {
-        "noisy"
-    }
+    assert {
+        p.edition.fingerprint[:5]
+        for p in summary.points
+        if label_of(p.edition.spec) == "ours:beta=3.84"
+    } == {"noisy"}
     after = betas(summary, (PSNR, SQUEEZE))
 
     def values(family):
         return {
-            of.label: [p.means["psnr_db"] for p in points] for of, points in family.points.items()
+            label_of(of.spec): [p.means["psnr_db"] for p in points]
+            for of, points in family.points.items()
         }
 
-    assert [of.label for of in after.points] == [f"ours:beta={beta:g}" for beta in BETAS]
+    assert [label_of(of.spec) for of in after.points] == [f"ours:beta={beta:g}" for beta in BETAS]
     assert values(after) == values(before)
     assert before.left_out == ()
     assert after.left_out == (
@@ -83,14 +87,16 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
         [of[1].means["psnr_db"].value for of in before.points.values()]
     )
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
-    assert sweep.curve.edition.recorded
+    assert sweep.curve.edition.ran.recorded
     assert sweep.left_out == after.left_out
 
 
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
     rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
     result = betas(summarise(table(rows)), (PSNR, SQUEEZE))
-    assert [of.label for of in result.points] == [f"ours:beta={beta:g}" for beta in BETAS[:3]]
+    assert [label_of(of.spec) for of in result.points] == [
+        f"ours:beta={beta:g}" for beta in BETAS[:3]
+    ]
     assert "of another build (checkpoint noisyno)" in result.left_out[0]
 
 
@@ -101,7 +107,7 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
     assert {p.edition.fingerprint[:5] for of in family.points.values() for p in of} == {"noisy"}
     assert family.left_out == ()
     older = one_build(summary, lambda one: one.spec.name == "ours", (PSNR, SQUEEZE), "bundled")
-    assert [of.label for of in older.points] == [f"ours:beta={beta:g}" for beta in BETAS]
+    assert [label_of(of.spec) for of in older.points] == [f"ours:beta={beta:g}" for beta in BETAS]
     assert {p.edition.bundled for of in older.points.values() for p in of} == {True}
 
 
@@ -133,7 +139,7 @@ def test_what_lacks_a_metric_is_named_where_it_is_shown():
 def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
     def found(*rows):
         family = betas(summarise(table([one for of in rows for one in of])), [PSNR])
-        return [of.label for of in family.points]
+        return [label_of(of.spec) for of in family.points]
 
     micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
     small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
@@ -177,7 +183,7 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
     store.append([record | {"run": "2027"} for record in of_beta(3.84)])
     result = betas(summarise(store.table()), (PSNR, SQUEEZE))
-    bundled = {of.label: {of.bundled} for of in result.points}
+    bundled = {label_of(of.spec): {of.bundled} for of in result.points}
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
     assert {len(of) for of in result.points.values()} == {3}
     assert result.left_out == ()
@@ -186,12 +192,12 @@ def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
     store.append(of_beta(0, size=":size=micro", **NOISY))
     curves = measured_curves(summarise(store.table()), PSNR)
-    assert "ours:beta=0:size=micro" in {curve.edition.label for curve in curves}
+    assert "ours:beta=0:size=micro" in {label_of(curve.spec) for curve in curves}
 
 
 def test_variants_of_several_builds_have_names_of_their_own(store):
     store.append(of_beta(3.84, **NOISY))
     summary = summarise(store.table())
-    names = {curve.edition.label: curve.name for curve in measured_curves(summary, PSNR)}
+    names = {label_of(curve.spec): curve.name for curve in measured_curves(summary, PSNR)}
     assert names["ours:beta=3.84"] == "CRDR β=3.84"
     assert names["ours:beta=0"] == "CRDR β=0 (bundled)"

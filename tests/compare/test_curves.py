@@ -26,6 +26,7 @@ from benchmark.compare.curves import (
 )
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import excluded
 from support.rows.by_label import compare, curves
@@ -348,7 +349,7 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
     summary = summarise(table(rows))
     assert list(curves(summary, PSNR)) == ["jpeg"]
-    assert {(point.label, why) for point, why in excluded(summary, PSNR)} == {
+    assert {(label_of(point.edition.spec), why) for point, why in excluded(summary, PSNR)} == {
         ("webp", "2 of 3 images")
     }
     lost = [

@@ -5,7 +5,7 @@ import pytest
 from benchmark.compare.bd import ranked_measures
 from benchmark.compare.curves import Delta
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import Edition
+from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.show.bd_rates import ranking_table
 from benchmark.spec import parse_codec
@@ -39,7 +39,7 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
     summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
     result = rank_by_bd_rate(summary, [PSNR], "jpeg")
     expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
-    assert [of.label for of in result.editions] == [*expected]
+    assert [label_of(of.spec) for of in result.editions] == [*expected]
     for record in result.records:
         of = [other for other in rows if other["codec"] == record["codec"]]
         by_setting = [

@@ -13,7 +13,7 @@ from benchmark.compare.interval import DRAWS, image_draws
 from benchmark.compare.tradeoff import tradeoffs
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import Edition
+from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.summary import Point
 from benchmark.spec import CodecSpec, parse_codec
 
@@ -92,7 +92,7 @@ def test_settings_of_one_rate_are_one_point_the_better():
     """A codec may code two settings alike, or spend the same bits worse."""
     twice = [
         [*curve, replace(curve[1], setting=Setting("q", 9)),
-         point(curve[2].label, 8, 0.4, 20.0, 30.0)]
+         point(label_of(curve[2].edition.spec), 8, 0.4, 20.0, 30.0)]
         for curve in BILINEAR
     ]  # fmt: skip
     theirs = [point("jpeg", 1, 0.3, 28.0, at_beta(1.3)[1])]

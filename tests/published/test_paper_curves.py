@@ -9,7 +9,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.published.curves import whole_set
-from benchmark.rows.edition import CATALOGUE, GROUPED, PUBLISHED_ONLY
+from benchmark.rows.edition import CATALOGUE, GROUPED, PUBLISHED_ONLY, label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import styles
@@ -40,7 +40,11 @@ def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
     assert len({edition.facts.title for edition in CATALOGUE}) == len(CATALOGUE)
     result = styles(GROUPED)
     assert len(set(result.values())) == len(GROUPED)
-    assert len({edition.label for edition in CATALOGUE}) == len({*CATALOGUE}) == len(CATALOGUE)
+    assert (
+        len({label_of(edition.spec) for edition in CATALOGUE})
+        == len({*CATALOGUE})
+        == len(CATALOGUE)
+    )
     there = {(point.system, point.variant) for point in POINTS}
     for edition in CATALOGUE:
         assert there.issuperset(edition.facts.published)

@@ -27,7 +27,7 @@ from benchmark.published.registry import (
     write_paper,
 )
 from benchmark.registry import DATASETS, METRICS, metric_class
-from benchmark.rows.edition import CATALOGUE
+from benchmark.rows.edition import CATALOGUE, label_of
 from benchmark.rows.means import summarise
 from benchmark.system.text import listed
 from conftest import SHARED
@@ -288,5 +288,5 @@ def test_the_list_accounts_for_every_point(tmp_path):
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim", "lpips", "fid256"])
 def test_no_two_published_variants_of_a_panel_share_a_style(dataset, metric):
     curves = published_curves(POINTS, dataset, Metric.named(metric))
-    labels = {curve.edition.facts.published[0]: curve.edition.label for curve in curves}
+    labels = {curve.edition.facts.published[0]: label_of(curve.spec) for curve in curves}
     assert len(set(labels.values())) == len(labels)

@@ -122,7 +122,7 @@ def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
     ]  # fmt: skip
     result = published_curves(own, "kodak", Metric.named("psnr"))
     assert [len(curve.points) for curve in result] == [5] * 7
-    assert len({one.system.label for one in result}) == 7
+    assert len({one.edition.spec for one in result}) == 7
 
 
 def test_lists_and_comparisons_have_every_source_and_average_none():

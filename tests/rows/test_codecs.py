@@ -8,11 +8,9 @@ import pytest
 from benchmark.codec import CodecInfo
 from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.rows.comparable import newest
-from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
-from benchmark.rows.summary import caveats
 from benchmark.spec import CodecSpec
 from support.rows import measured
 from support.rows.bundled_results import bundled_results
@@ -25,7 +23,7 @@ def stated(row):
     """Chroma format and tuning that means state of a row's codec."""
     rows = measured.table([measured.row("x", 5, "a") | row])
     edition = summarise(rows).points[0].edition
-    return edition.chroma, edition.tuned_for
+    return edition.ran.chroma, edition.ran.tuned_for
 
 
 def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
@@ -67,23 +65,6 @@ def test_rows_that_name_neither_have_what_the_codec_was_then(codec, variant, exp
 def test_what_a_row_names_stands():
     row = {"codec": "avif", "chroma": "4:2:0", "tuned_for": "PSNR"}
     assert stated(row) == ("4:2:0", "PSNR")
-
-
-def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():
-    def side(name, chroma="", tuned_for="", *notes):
-        facts = {"chroma": chroma, "tuned_for": tuned_for, "caveats": notes}
-        return Edition(CodecSpec(name, ()), label=name, **facts)
-
-    assert caveats(side("a", "4:2:0", "PSNR", "x"), side("b", "4:2:0", "PSNR", "x")) == ()
-    for one_sided in (("", "4:4:4"), ("4:2:0", "")):
-        assert caveats(*(side("a", chroma) for chroma in one_sided)) == ()
-    assert caveats(side("a", "4:2:0", "", "x"), side("b", "4:4:4", "SSIM", "x", "y")) == (
-        "a codes chroma as 4:2:0, b as 4:4:4: metrics of RGB count the colour detail that "
-        "subsampling removes",
-        "a for no stated metric, b is tuned for SSIM: a metric favours the codec that is tuned "
-        "for it",
-        "b: y",
-    )
 
 
 def test_code_that_rows_name_runs_only_where_it_is_named_in_full():

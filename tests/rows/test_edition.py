@@ -3,7 +3,15 @@
 from dataclasses import replace
 
 from benchmark.registry import CODECS
-from benchmark.rows.edition import CATALOGUE, Edition, labels, measured_titles, titles
+from benchmark.rows.edition import (
+    CATALOGUE,
+    Edition,
+    Ran,
+    label_of,
+    labels,
+    measured_titles,
+    titles,
+)
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
 
 
@@ -26,7 +34,7 @@ def test_every_codec_takes_a_name_and_each_of_its_variants_has_its_own():
     ]
     (spec,) = resolve(parse_codec("jpeg:optimize=1:name=A"))
     edition = Edition.of(spec)
-    assert (edition.label, edition.title, edition.facts.kind) == ("A", "A", "standard")
+    assert (label_of(spec), edition.title, edition.facts.kind) == ("A", "A", "standard")
     named, plain = (load_codec(of) for of in (spec, parse_codec("jpeg:optimize=1")))
     assert named.describe() == plain.describe()
 
@@ -40,8 +48,8 @@ def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_
     for specs in ([lists("a/"), lists("b/")], [lists(""), parse_codec("compressai:name=Mine")]):
         texts = labels(specs)
         assert all("\\," in label for label in texts.values() if "pth" in label), "--anchor takes"
-        editions = [replace(Edition.of(spec), label=label) for spec, label in texts.items()]
-        assert not any("\\" in name for name in titles(editions).values())
+        names = titles(map(Edition.of, specs)).values()
+        assert not any("\\" in name for name in names)
 
 
 def test_a_codec_that_the_user_named_keeps_its_facts():
@@ -52,5 +60,5 @@ def test_a_codec_that_the_user_named_keeps_its_facts():
 
 def test_editions_of_one_build_are_one_key_whatever_their_rows_name():
     first = Edition.of(parse_codec("jpeg"))
-    assert {first: 1} == {replace(first, version="2", caveats=("x",), label="JPEG"): 1}
+    assert {first: 1} == {replace(first, ran=Ran(version="2", caveats=("x",))): 1}
     assert first != replace(first, origin="bundled") != replace(first, build=("other", 0))

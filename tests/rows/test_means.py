@@ -19,7 +19,9 @@ from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
 def point(summary, label, quality):
     (result,) = (
-        p for p in summary.points if p.label == label and p.setting == Setting("quality", quality)
+        p
+        for p in summary.points
+        if label_of(p.edition.spec) == label and p.setting == Setting("quality", quality)
     )
     return result
 
@@ -64,11 +66,15 @@ def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted()
         "jpeg", fingerprint="old", finished_utc="2026-01-01T00:00:00.000+00:00", psnr_db=9.0
     )
     summary = summarise(table([*old, *new, *sweep("webp")]))
-    assert {entry.edition.version for entry in summary.points if entry.label == "jpeg"} == {"2.0"}
+    assert {
+        entry.edition.ran.version
+        for entry in summary.points
+        if label_of(entry.edition.spec) == "jpeg"
+    } == {"2.0"}
     of_new = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
     mean = point(summary, "jpeg", 5).means["psnr_db"]
     assert mean.value == pytest.approx(of_new, abs=1e-12)
-    assert {p.edition.version for p in summary.replaced} == {"1.0"}
+    assert {p.edition.ran.version for p in summary.replaced} == {"1.0"}
 
 
 def test_rows_of_another_revision_or_coding_protocol_are_in_no_mean():
@@ -231,8 +237,8 @@ def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
     assert result.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))
     assert result.means["encode_seconds"].value == 0.2
     assert result.means["encode_seconds_per_megapixel"].value == pytest.approx(0.2 / 0.008)
-    assert result.edition.recorded
-    assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.recorded
+    assert result.edition.ran.recorded
+    assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.ran.recorded
 
 
 def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stands():
@@ -245,7 +251,7 @@ def test_rows_are_described_by_the_latest_that_counts():
     rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
     for status, run in (("ok", "2"), ("failed", "1")):
         (point,) = summarise(table([rows[0], rows[1] | {"status": status}])).points
-        assert point.edition.run == run
+        assert point.edition.ran.run == run
 
 
 def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
@@ -254,9 +260,9 @@ def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
     rows = [row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **later)]
     (result,) = summarise(table(rows)).points
     edition = result.edition
-    assert (edition.version, edition.command, edition.run) == ("2 and 1", "c2", "2")
-    assert (sorted(edition.caveats), edition.devices) == (["x", "y"], ("cpu",))
-    assert (edition.bundled, edition.recorded, edition.shown) == (False, False, True)
+    assert (edition.ran.version, edition.ran.command, edition.ran.run) == ("2 and 1", "c2", "2")
+    assert (sorted(edition.ran.caveats), edition.ran.devices) == (["x", "y"], ("cpu",))
+    assert (edition.bundled, edition.ran.recorded) == (False, False)
     assert edition.build == ("f" * 64, 0)
     (bundled,) = summarise(table([rows[0] | {"bundled": True}])).points
     assert bundled.edition.bundled
@@ -280,7 +286,7 @@ def test_costs_are_means_of_what_rows_state_and_bits_are_compared_with_the_codec
 
 def test_codecs_come_as_the_registry_lists_them():
     rows = [*sweep("zzz"), *sweep("webp"), *reversed(sweep("jpeg"))]
-    assert summarise(table(rows)).labels == ("jpeg", "webp", "zzz")
+    assert [*summarise(table(rows)).labels.values()] == ["jpeg", "webp", "zzz"]
 
 
 def test_points_come_by_rate_and_those_without_a_stream_last():
@@ -292,18 +298,25 @@ def test_points_come_by_rate_and_those_without_a_stream_last():
 
 def test_caveats_and_declared_sizes_reach_the_point():
     rows = [row("mine", 5, "a", caveat="random weights", bytes_origin="declared")]
-    assert summarise(table(rows)).points[0].edition.caveats == ("random weights", "bytes=declared")
-    assert summarise(table([row("jpeg", 5, "a")])).points[0].edition.caveats == ()
+    assert summarise(table(rows)).points[0].edition.ran.caveats == (
+        "random weights",
+        "bytes=declared",
+    )
+    assert summarise(table([row("jpeg", 5, "a")])).points[0].edition.ran.caveats == ()
 
 
 def test_variants_that_would_share_a_label_keep_their_whole_names():
     rows = [row("a/mine.py:Mine", 5, "x"), row("b/mine.py:Mine", 5, "x"), row("c/it.py:It", 5, "x")]
-    assert set(summarise(table(rows)).labels) == {"a/mine.py:Mine", "b/mine.py:Mine", "it.py:It"}
+    assert {*summarise(table(rows)).labels.values()} == {
+        "a/mine.py:Mine",
+        "b/mine.py:Mine",
+        "it.py:It",
+    }
 
 
 def test_no_rows_give_no_points():
     summary = summarise(table([]))
-    assert (summary.points, summary.images, summary.labels) == ((), 0, ())
+    assert (summary.points, summary.images, summary.labels) == ((), 0, {})
 
 
 @pytest.mark.parametrize(("images", "few"), [(0, False), (1, True), (49, True), (50, False)])

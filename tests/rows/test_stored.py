@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.edition import label_of
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
@@ -29,7 +30,7 @@ def stored(results, name, rows):
 
 
 def labels(found):
-    return sorted({point.label for point in found.summary.points})
+    return sorted({label_of(point.edition.spec) for point in found.summary.points})
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
         (point,) = (
             point
             for point in read_results(tmp_path, "set", "all", ["psnr"], **options).summary.points
-            if point.label == "jpeg"
+            if label_of(point.edition.spec) == "jpeg"
         )
         return point.bpp, point.images
 

@@ -8,6 +8,7 @@ import pytest
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.rows.means import summarise
+from benchmark.rows.remedies import with_remedies
 from benchmark.rows.store import Store
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
@@ -161,10 +162,12 @@ def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_ther
 
 
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
-    again = summarise(table([*scaled("vtm"), *mine()])).stored_in(Path("my results/photos")).again
+    again = with_remedies(
+        summarise(table([*scaled("vtm"), *mine()])), Path("my results/photos"), ()
+    ).again
     named = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
     assert again == f"bench rescore {named}"
-    again = summarise(table(scaled("vtm"))).stored_in(Path("results/x")).again
+    again = with_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).again
     assert again == "bench rescore --dataset x"
 
 
@@ -172,7 +175,7 @@ def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp
     asked = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
     Store(tmp_path).begin("1", {"request": asked})
     rows = [*scaled("vtm"), *mine()]
-    again = summarise(table(rows)).stored_in(tmp_path, ["0", "1"]).again
+    again = with_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).again
     assert remedies(["psnr_y"], again=again) == (
         "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
         "computes it"

@@ -28,11 +28,11 @@ from benchmark.rows.packs.pack import (
     shipped_packs,
     with_rate,
 )
+from benchmark.rows.remedies import options_of
 from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ
 from benchmark.rows.shard import alike, table_of, to_parquet
 from benchmark.rows.store import Store, finished
 from benchmark.rows.stored import rows_of, specs_in
-from benchmark.rows.summary import options_of
 from benchmark.rows.variants import measured_place
 from benchmark.rows.versions import BUNDLED, OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec

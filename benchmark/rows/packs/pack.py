@@ -22,6 +22,7 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting, bits_per_pixel
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
 from benchmark.registry import names_file
 from benchmark.rows.codecs import NAME, NamedCodecs, why_not_run
+from benchmark.rows.edition import Edition
 from benchmark.rows.schema import cell_key, info_of
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import SHA256, pixels_sha256
@@ -99,7 +100,7 @@ class Pack:
 
     def to_run(self, codecs: NamedCodecs) -> "Pack":
         """Return the pack with streams of these codecs alone; `UsageError` for none, or code."""
-        infos = {spec: info for spec, info in self.infos.items() if codecs.select(spec)}
+        infos = {spec: info for spec, info in self.infos.items() if codecs.select(Edition.of(spec))}
         if not infos:
             known = ", ".join(spec.text for spec in self.infos)
             raise UsageError(f"{self.path} has none of these codecs; it has {known}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparison, compared
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
+from benchmark.rows.edition import label_of
 from benchmark.show import sections
 from benchmark.show.bd_rates import bd_records, cut_words, delta_text, doubt_notes
 from benchmark.show.figures import texts
@@ -56,7 +57,7 @@ def draw_bd_bars(
     narrow = width == WIDTHS["column"] or len(panels) == 1
     words = {
         name: texts.wrapped(
-            sections.marked(name, known[name].edition.caveats), NAME_SHARE * WIDTHS["column"]
+            sections.marked(name, known[name].edition.ran.caveats), NAME_SHARE * WIDTHS["column"]
         )
         for name in names
     }
@@ -104,8 +105,8 @@ def _compared(
             yield curve, known[curve.edition]
         elif other is not None and curve is not other:
             comparison = compared(other.rates, curve.rates, metric)
-            name = curve.edition.label if curve.measured else curve.name
-            comparison = comparison._replace(label=name, anchor=other.edition.label)
+            name = label_of(curve.spec) if curve.measured else curve.name
+            comparison = comparison._replace(label=name, anchor=label_of(other.spec))
             yield curve, comparison._replace(column=metric.column)
 
 

@@ -17,8 +17,8 @@ from benchmark.compare.curves import bd_rate
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.errors import UnknownName
-from benchmark.rows.edition import OWN, Edition
-from benchmark.rows.variants import is_meant, named_specs, usual_variants
+from benchmark.rows.edition import OWN, Edition, labels_of
+from benchmark.rows.names import find_editions, is_named, usual_variants
 from benchmark.show.figures.style import look
 from benchmark.show.table import Table
 from benchmark.spec import CodecSpec, named_in
@@ -53,7 +53,8 @@ class Choice(NamedTuple):
     @property
     def labels(self) -> list[str]:
         """The labels of the measured curves."""
-        return [curve.edition.label for curve in self.kept.values() if curve.measured]
+        measured = (curve.edition for curve in self.kept.values() if curve.measured)
+        return [*labels_of(measured).values()]
 
     @property
     def published(self) -> list[str]:
@@ -121,7 +122,7 @@ def without_place(choice: Choice, of: Experiment) -> list[str]:
     names = [
         name
         for name, curve in choice.absent.items()
-        if not curve.measured or any(is_meant(name, curve.spec) for name in asked)
+        if not curve.measured or any(is_named(curve.edition, text) for text in asked)
     ]
     most = f"a figure has at most {look().most} curves, --all draws every one"
     return [f"not drawn: {', '.join(names)}: {most}"] if names else []
@@ -137,12 +138,11 @@ def _named(
     every: Sequence[SystemCurve], anchor: CodecSpec | None, named: Sequence[str]
 ) -> list[SystemCurve]:
     """Return the anchor's curve, those of the named codecs in their order, then published ones."""
-    measured = {curve.spec for curve in every if curve.measured}
+    measured = [curve.edition for curve in every if curve.measured]
     asked = {anchor: None}
     for text in named:
         with suppress(UnknownName):  # a published system's, or a codec without a curve
-            specs = named_specs([text], measured)
-            asked |= {curve.spec: None for curve in every if curve.spec in specs}
+            asked |= {edition.spec: None for edition in find_editions([text], measured)}
     mine = [c for spec in asked for c in every if c.measured and c.spec == spec]
     return [*mine, *(curve for curve in every if not curve.measured)]
 
@@ -197,6 +197,6 @@ SOURCES = (  # of a curve and one of its points
     Column("images", lambda of: of[1].images and str(of[1].images)),
     Column("reading error", lambda of: of[1].value_error and f"{of[1].value_error:g}"),
     Column("in its loss", lambda of: ", ".join(of[0].edition.facts.trained_on)),
-    Column("caveat", lambda of: "; ".join(of[0].edition.caveats)),
+    Column("caveat", lambda of: "; ".join(of[0].edition.ran.caveats)),
     Column("note", lambda of: None if of[0].measured else of[1].note),
 )

@@ -9,7 +9,7 @@ from benchmark.answer import Column
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
 from benchmark.compare.system_curve import Panel, SystemCurve
-from benchmark.rows.edition import Edition
+from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.summary import Summary
 from benchmark.show import sections
 from benchmark.show.bd_rates import delta_marks, delta_text, doubt_notes
@@ -71,7 +71,7 @@ def cost_points(
 
 COLUMNS = (
     Column("system", "curve.name", key="system"),
-    Column("", "curve.edition.label", key="label"),
+    Column("", lambda point: label_of(point.curve.spec), key="label"),
     Column("cost", lambda point: COSTS[point.cost][0]),
     Column("", "cost", key="cost"),
     Column("value", "value", ".3g", "value"),
@@ -145,7 +145,7 @@ def draw_costs(
 
 
 def _name(point: CostPoint) -> str:
-    return sections.marked(point.curve.name, point.curve.edition.caveats) + delta_marks(
+    return sections.marked(point.curve.name, point.curve.edition.ran.caveats) + delta_marks(
         point.bd_rate
     )
 

@@ -199,7 +199,7 @@ def _draw(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
     every = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted
-    name = sections.marked(curve.name, curve.edition.caveats)
+    name = sections.marked(curve.name, curve.edition.ran.caveats)
     properties |= {"label": name, "gid": curve.group}
     marks = slice(0, curve.marks, every)
     (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)

@@ -142,7 +142,8 @@ def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
     names = {}
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
-        name, steps = sections.marked(sweep.curve.name, sweep.curve.edition.caveats), sweep.steps
+        caveats, steps = sweep.curve.edition.ran.caveats, sweep.steps
+        name = sections.marked(sweep.curve.name, caveats)
         if len(steps) > 1:
             first, last = (step.setting or "default" for step in (steps[0], steps[-1]))
             name += f", {first} to {last}"

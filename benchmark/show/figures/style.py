@@ -88,9 +88,9 @@ class Look:
 
     def place(self, edition: "Edition") -> int:
         """Return a sort key: the place in the order that was given, of others the last."""
-        from benchmark.rows.variants import is_meant  # which needs numpy
+        from benchmark.rows.names import is_named  # which needs numpy
 
-        places = (n for n, name in enumerate(self.order) if is_meant(name, edition.spec))
+        places = (n for n, name in enumerate(self.order) if is_named(edition, name))
         return next(places, len(self.order))
 
     def titles(self, editions: Iterable["Edition"]) -> "dict[Edition, str]":
@@ -99,16 +99,15 @@ class Look:
 
     def check(self, editions: Iterable["Edition"]) -> None:
         """Raise `UsageError` for choices that no figure of these editions can have."""
+        from benchmark.rows.edition import labels_of  # which needs numpy
+        from benchmark.rows.names import find_editions
+
         editions = list(editions)
-        names = {edition.label: edition for edition in editions}
         for text in (*self.label, *self.colour):
             if not by_edition([text], editions):
-                raise UnknownName("curve", text.rpartition("=")[0] or text, names)
-        from benchmark.rows.variants import is_meant  # which needs numpy
-
-        for text in self.order:
-            if not any(is_meant(text, edition.spec) for edition in editions):
-                raise UnknownName("curve", text, names)
+                labels = labels_of(editions).values()
+                raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
+        find_editions(self.order, editions)
 
 
 def by_edition(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edition, str]":
@@ -124,16 +123,15 @@ def by_edition(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edi
     >>> [*by_edition([r"ours=Ours ($\beta$)"], known).values()]
     ['Ours (β)']
     """
-    from benchmark.rows.variants import the_one_named  # which needs numpy
+    from benchmark.rows.names import find_variant  # which needs numpy
 
     editions = list(editions)
-    specs = {edition.spec for edition in editions}
     result: dict[Edition, str] = {}
     for text in texts:
         parts = reduce(lambda t, sign: t.replace(SIGNS[sign], sign), SIGNS, text).split("=")
         for count in range(len(parts) - 1, 0, -1):
             with suppress(BenchError):
-                spec = the_one_named("=".join(parts[:count]), specs)
+                spec = find_variant("=".join(parts[:count]), editions)
                 value = "=".join(parts[count:])
                 result |= {edition: value for edition in editions if edition.spec == spec}
                 break
@@ -238,19 +236,23 @@ def families() -> dict[str, Style]:
     """Return the style of each family of codecs that declares one."""
     from benchmark.rows.edition import CATALOGUE
 
-    facts = ((of.family, of.facts) for of in CATALOGUE)
-    return {family: Style(of.colour, of.marker) for family, of in facts if of.colour}
+    facts = ((edition.family, edition.facts) for edition in CATALOGUE)
+    return {family: Style(fact.colour, fact.marker) for family, fact in facts if fact.colour}
 
 
 @cache
 def _known() -> dict[str, Style]:
     """Return the styles of the catalogue by label."""
-    from benchmark.rows.edition import CATALOGUE
+    from benchmark.rows.edition import CATALOGUE, label_of
 
-    facts = {of.label: of.facts for of in CATALOGUE}
-    result = {label: Style(of.colour, of.marker) for label, of in facts.items() if of.colour}
-    for edition in CATALOGUE:
-        result.setdefault(edition.label, _first_apart(edition, result.values()))
+    editions = {label_of(edition.spec): edition for edition in CATALOGUE}
+    result = {
+        label: Style(edition.facts.colour, edition.facts.marker)
+        for label, edition in editions.items()
+        if edition.facts.colour
+    }
+    for label, edition in editions.items():
+        result.setdefault(label, _first_apart(edition, result.values()))
     return result
 
 
@@ -265,21 +267,24 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     """
     from matplotlib.colors import to_hex
 
-    variants = {edition.spec: edition for edition in sorted(editions, key=lambda of: of.measured)}
-    ordered = sorted(variants.values(), key=lambda edition: edition.label)
+    from benchmark.rows.edition import label_of
+
+    editions = sorted(editions, key=lambda edition: edition.measured)
+    variants = {edition.spec: edition for edition in editions}
+    ordered = sorted(variants.values(), key=lambda edition: label_of(edition.spec))
     known = _known()
     users = next((edition.family for edition in ordered if edition.is_users), None)
     result: dict[CodecSpec, Style] = {}
     for edition in ordered:
         colour = OWN_COLOUR if edition.is_users and edition.family == users else ""
-        result[edition.spec] = known.get(edition.label) or _first_apart(
+        result[edition.spec] = known.get(label_of(edition.spec)) or _first_apart(
             edition, known.values(), result.values(), colour
         )
 
     def alike(edition: "Edition") -> str:
         return edition.family if edition.family in families() else result[edition.spec].colour
 
-    plainest_first = sorted(ordered, key=lambda of: (alike(of), of.further_options))
+    plainest_first = sorted(ordered, key=lambda each: (alike(each), each.further_options))
     for _, of_one in groupby(plainest_first, alike):
         for edition, dashes in zip(of_one, cycle(DASHES), strict=False):
             result[edition.spec] = result[edition.spec]._replace(dashes=dashes)
@@ -296,10 +301,12 @@ def _first_apart(
     Variants of codecs that have a style are apart from `known`, where that can be; a marker of
     their own in the facts comes first.
     """
+    from benchmark.rows.edition import label_of
+
     known = [*known]
     every = [*_choices(edition)]
     if colour:
-        number = crc32(edition.label.encode())
+        number = crc32(label_of(edition.spec).encode())
         markers = _from(OWN_MARKERS[1:], number) if edition.further_options else OWN_MARKERS
         every = [Style(colour, marker) for marker in markers]
     free = [style for style in every if style not in {*known, *others}] or every
@@ -316,7 +323,9 @@ def _is_apart(style: Style, others: Iterable[Style]) -> bool:
 
 def _choices(edition: "Edition") -> Iterator[Style]:
     """Yield the styles that an edition without one in the catalogue may have, its first first."""
-    own, number = edition.family, crc32(edition.label.encode())
+    from benchmark.rows.edition import label_of
+
+    own, number = edition.family, crc32(label_of(edition.spec).encode())
     base, first = families().get(own), edition.facts.marker
     markers = _from(SPARE_MARKERS, number)
     colours = [*_from(SPARE_COLOURS, crc32(own.encode()))] if base is None else [base.colour]

@@ -14,6 +14,7 @@ from benchmark.compare.pictures import CLOSE
 from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
+from benchmark.rows.edition import Edition
 from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.show.figures.style import Style, luminance, mixed
 from benchmark.show.sections import Section, metric_names
@@ -112,7 +113,8 @@ def page_data(content: Content) -> dict[str, Any]:
     from scipy.special import stdtrit
 
     summary, order = content.summary, content.order
-    labels, metrics = list(summary.labels), {m.column: m for m in content.metrics}
+    texts, metrics = summary.labels, {m.column: m for m in content.metrics}
+    labels = [texts[edition] for edition in summary.editions]
     metrics = {name: metrics[name] for name in FIRST if name in metrics} | metrics
     # Standard errors on either side of a mean over 2 or more images, by Student's t
     quantiles = [float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) for n in range(2, len(order) + 1)]
@@ -132,7 +134,7 @@ def page_data(content: Content) -> dict[str, Any]:
         },
         "leads": list(content.leads),
         "measures": [_measure(content, metric) for metric in metrics.values()],
-        "codecs": [_codec(content, label) for label in labels],
+        "codecs": [_codec(content, edition, texts[edition]) for edition in summary.editions],
         "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
         "points": points,
@@ -192,15 +194,14 @@ def _measure(content: Content, metric: Metric) -> dict[str, Any]:
     }
 
 
-def _codec(content: Content, label: str) -> dict[str, Any]:
-    edition = next(of for of in content.summary.editions if of.label == label)
+def _codec(content: Content, edition: Edition, label: str) -> dict[str, Any]:
     return {
         "label": label,
         **content.legend[label],
         "version": edition.short_version,
         "own": edition.facts.kind == "own",
-        "caveats": list(edition.caveats),
-        "recorded": edition.recorded,
+        "caveats": list(edition.ran.caveats),
+        "recorded": edition.ran.recorded,
         "bundled": edition.bundled,
     }
 
@@ -283,11 +284,11 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
 
     Of a mean there is what a page cannot read from the point (model.js fills in the rest).
     """
-    summary, labels = content.summary, list(content.summary.labels)
+    summary, labels = content.summary, content.summary.labels
+    numbers_of = {edition: number for number, edition in enumerate(summary.editions)}
     places = {number: place for place, number in enumerate(content.order)}
     hidden = {
-        m.column: {(p.label, str(p.setting)) for p, _ in excluded(summary, m)}
-        for m in content.metrics
+        m.column: {(p.edition, p.setting) for p, _ in excluded(summary, m)} for m in content.metrics
     }
 
     def mean_of(point: Point, metric: Metric) -> dict[str, Any]:
@@ -299,7 +300,7 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
             result["bpp"] = _short(mean.bpp)
         if mean.images != point.images:
             result["images"] = mean.images
-        if (point.label, str(point.setting)) in hidden[metric.column]:
+        if (point.edition, point.setting) in hidden[metric.column]:
             result["excluded"] = True
         elif (interval := point_interval(point, metric)) is not None:
             result["interval"] = _shorts(interval)
@@ -310,12 +311,12 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
         setting, numbers = str(point.setting), point.image_ids.tolist()
         pictures: list[str | int] = []
         for number in numbers:
-            decoded = content.pictures[point.label, setting, number]
+            decoded = content.pictures[labels[point.edition], setting, number]
             why = len(sentences)
             pictures.append(decoded.picture or sentences.setdefault(decoded.absent, why))
         points.append(
             {
-                "codec": labels.index(point.label),
+                "codec": numbers_of[point.edition],
                 "setting": setting,
                 "bpp": _short(point.bpp),
                 "count": point.images,
@@ -332,7 +333,7 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
                     {
                         column: [file, _short(reach)]
                         for column, (file, reach) in content.pictures[
-                            point.label, setting, n
+                            labels[point.edition], setting, n
                         ].maps.items()
                     }
                     for n in numbers

@@ -40,9 +40,12 @@ POLICY = (
 def html_text(content: Content) -> str:
     """Return the whole page; the same content gives the same text."""
     labels = content.summary.labels
-    codecs = {label: content.legend[label]["name"] for label in labels}
+    codecs = {
+        labels[edition]: content.legend[labels[edition]]["name"]
+        for edition in content.summary.editions
+    }
     links = [
-        link_of(content, point.label, str(point.setting)) if len(point.image_ids) else ""
+        link_of(content, labels[point.edition], str(point.setting)) if len(point.image_ids) else ""
         for point in content.summary.points
     ]
     parts = {
@@ -161,8 +164,8 @@ def _where(content: Content) -> str:
 def _values(content: Content, key: ImageKey, rate: float) -> str:
     """Return the rate of a decoded image, if it is off, and values of the metrics that lead."""
     label, setting, number = key
-    points = content.summary.points
-    point = next(p for p in points if (p.label, str(p.setting)) == (label, setting))
+    points, labels = content.summary.points, content.summary.labels
+    point = next(p for p in points if (labels[p.edition], str(p.setting)) == (label, setting))
     at = point.image_ids.tolist().index(number)
     bpp = float(point.image_bpp[at])
     off = off_rate(bpp, rate)

@@ -199,7 +199,10 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
     marked = rows.ok & rows.shown
     names = labels(rows.specs().values())
     specs, editions = rows.specs(), rows.edition[marked].tolist()
-    used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
+    texts = summary.labels
+    used = {
+        (texts[p.edition], str(p.setting), number) for p in summary.points for number in p.image_ids
+    }
     result: dict[ImageKey, StoredRow] = {}
     picked = rows.chosen(*COLUMNS, marked=marked).rows(named=True)
     for row, number, edition in zip(picked, rows.image[marked].tolist(), editions, strict=True):

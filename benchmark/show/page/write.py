@@ -101,7 +101,7 @@ def write_page(
         sections=report.sections,
         facts=_facts(summary, stored.runs),
         neighbours=[
-            edition.label
+            summary.labels[edition]
             for edition in summary.editions
             if edition.spec == report.anchor or edition.spec.name in reference_codecs()
         ],
@@ -162,7 +162,11 @@ def _legend(
     looks = styles([*summary.editions, *(curve.edition for curve in curves)])
     result = {curve.name: legend_entry(curve.name, looks[curve.spec]) for curve in curves}
     names = names_of(summary)
-    return result | {of.label: legend_entry(names[of], looks[of.spec]) for of in summary.editions}
+    labels = summary.labels
+    return result | {
+        labels[edition]: legend_entry(names[edition], looks[edition.spec])
+        for edition in summary.editions
+    }
 
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

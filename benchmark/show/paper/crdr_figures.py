@@ -16,7 +16,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curves import paper_curves
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS
-from benchmark.rows.edition import GROUPED, OF_PAPER, OURS, OWN, in_catalogue
+from benchmark.rows.edition import GROUPED, OURS, OWN, PAPER_EDITIONS, in_catalogue
 from benchmark.rows.packs.contents import dataset_contents, name_of, packs_beside
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
@@ -70,7 +70,7 @@ def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> P
         lacking = f"{few[0]} of {facts.published_images} images"
         sentences.append(f"{dataset}: measured rows are not drawn: {lacking}")
     measured = {in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
-    wanted = [edition for edition in OF_PAPER if edition.facts.group == OURS]
+    wanted = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
     absent = [edition for edition in wanted if edition not in measured]
     command = f"`bench run --codecs {OWN} --dataset {dataset}`"
     if not panels:
@@ -78,7 +78,7 @@ def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> P
     if absent:
         names = ", ".join(edition.facts.title for edition in absent)
         sentences.append(f"{name} has only published points of {names}: {command} adds measured")
-    anchor = next((of.spec for of in OF_PAPER if of.facts.title == facts.anchor), None)
+    anchor = next((of.spec for of in PAPER_EDITIONS if of.facts.title == facts.anchor), None)
     datasets, choice = [(facts.title, panels)], choose(panels, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
     looks = styles(GROUPED)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -234,9 +233,9 @@ def _views(
         few = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
     editions = _editions(by_image)
     here = {label_of(CodecSpec.of_row(row)) for row in every if not row["bundled"]}
-    bundled = [of for of in editions if here and of.label not in here]
-    named = titles(editions, bundled) | look().titles(editions)
-    names = {edition.label: name for edition, name in named.items()}
+    bundled = [of for of in editions.values() if here and label_of(of.spec) not in here]
+    named = titles(editions.values(), bundled) | look().titles(editions.values())
+    names = {label: named[edition] for label, edition in editions.items()}
     for part in () if few else parts:
         image = _image(part.image, by_image) or _most_different(by_image, metric)
         picture = read_image(files[image], flatten=True).pixels
@@ -253,15 +252,10 @@ def _views(
     return [] if few else views, [*sentences, *dict.fromkeys(f"{figure} lack {it}" for it in lacks)]
 
 
-def _editions(by_image: Mapping[str, ByCodec]) -> list[Edition]:
+def _editions(by_image: Mapping[str, ByCodec]) -> dict[str, Edition]:
     """Return what rows are of, by label, as far as their names in figures need it."""
     rows = {label: own[0] for of in by_image.values() for label, own in of.items()}
-    return [_edition(label, row) for label, row in rows.items()]
-
-
-def _edition(label: str, row: StreamRow) -> Edition:
-    edition = Edition.of(CodecSpec.of_row(row))
-    return replace(edition, version=row["codec_version"] or "", label=label)
+    return {label: Edition.of_row(row) for label, row in rows.items()}
 
 
 def _inside(view: View, box: Box) -> Box:
@@ -284,10 +278,14 @@ def _caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
 def _order(view: View, most: int | None) -> list[str]:
     """Return the codecs to show, in their order: the user's and the best known before others."""
     known, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
-    editions = [_edition(label, row) for label, row in rows.items()]
-    order = sorted(editions, key=look().place)
-    kept = sorted(order, key=lambda of: not of.is_users and of.spec.text != known)[:most]
-    return [edition.label for edition in order if edition in kept]
+    editions = {label: Edition.of_row(row) for label, row in rows.items()}
+    order = sorted(editions, key=lambda label: look().place(editions[label]))
+
+    def is_other(label: str) -> bool:
+        return not editions[label].is_users and editions[label].spec.text != known
+
+    kept = sorted(order, key=is_other)[:most]
+    return [label for label in order if label in kept]
 
 
 def _image(asked: str, known: Mapping[str, object]) -> str:

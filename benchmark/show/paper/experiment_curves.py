@@ -18,11 +18,11 @@ from benchmark.published.points import PublishedPoint, slug
 from benchmark.published.registry import chosen_points
 from benchmark.registry import DATASETS
 from benchmark.rows.edition import Edition, titles, with_remark
+from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
-from benchmark.rows.variants import the_one_named
 from benchmark.show.absences import absent_sentences
 from benchmark.show.figures.choice import beyond_sentences, renamed
 from benchmark.show.figures.style import look
@@ -191,7 +191,7 @@ def _anchor(
             return curve.spec
     if measured or not asked or instead:
         return measured
-    return the_one_named(asked, {edition.spec for edition in result.editions})
+    return find_variant(asked, result.editions)
 
 
 def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.bd import ITSELF, Comparison, compared, rate_intervals
+from benchmark.compare.caveats import caveat_notes
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
@@ -15,8 +16,8 @@ from benchmark.compare.system_curve import SystemCurve, of_variant
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import Edition
-from benchmark.rows.summary import Point, caveat_notes, excluded
+from benchmark.rows.edition import Edition, label_of
+from benchmark.rows.summary import Point, excluded
 from benchmark.show.absences import not_shown
 from benchmark.show.bd_rates import (
     PERCENT,
@@ -291,7 +292,7 @@ def _notes(
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(
-        text for of in results if of.summary for text in caveat_notes(of.summary.points)
+        text for of in results if of.summary for text in caveat_notes(of.summary.editions)
     )
     if "bundled" in origins and "here" not in origins:  # else their names say so
         notes.append("What is measured is bundled with the benchmark.")
@@ -306,7 +307,7 @@ def _records(
     for row in rows:
         record: dict[str, Any] = {
             "system": row.name,
-            "label": row.curve.edition.label,
+            "label": label_of(row.curve.spec),
             "from": row.curve.edition.origin,
         }
         for of in results:

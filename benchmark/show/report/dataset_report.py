@@ -16,7 +16,7 @@ from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.system_curve import Panel, measured_curves, of_variant, up_to
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
-from benchmark.rows.edition import Edition
+from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
@@ -178,7 +178,7 @@ def _write(
     absent = [*of_reader, *lacking(summary, wanted)]
     sources = source_facts(stored.of_compared_images)
     record = details_record(
-        stored, command, stored.anchor.label, drawings, absent, of_published, sources
+        stored, command, _label(stored.anchor), drawings, absent, of_published, sources
     )
     means = means_table(summary, measured)
     shown = chain(*choice.of([*overlaid.values()]))
@@ -237,6 +237,11 @@ def _under_test(summary: Summary, anchor: Edition | None) -> set[Edition]:
     return {edition for edition in others if not edition.bundled} or others or {*summary.editions}
 
 
+def _label(anchor: Anchor) -> str:
+    """Return an anchor's name in csv and JSON; empty for none."""
+    return label_of(anchor.spec) if anchor.spec else ""
+
+
 def compare_all(
     summary: Summary,
     metrics: Sequence[Metric],
@@ -245,21 +250,21 @@ def compare_all(
     any_overlap: bool = False,
 ) -> tuple[list[Comparison], Table | str]:
     """Return BD-rates, and their table or why there are none."""
-    reference = summary.edition_of(anchor.spec)
+    reference, label = summary.edition_of(anchor.spec), _label(anchor)
     if reference is None:
-        others = ", ".join(summary.labels)
+        others = ", ".join(summary.labels[edition] for edition in summary.editions)
         return (
             [],
-            f"No BD-rates: the anchor {anchor.label} has no rows; --anchor takes one of {others}.",
+            f"No BD-rates: the anchor {label} has no rows; --anchor takes one of {others}.",
         )
-    if len(summary.labels) == 1:
-        return [], f"No BD-rates: there is no codec but the anchor {anchor.label}."
+    if len(summary.editions) == 1:
+        return [], f"No BD-rates: there is no codec but the anchor {label}."
     comparisons = [
         comparison
         for metric in metrics
         for comparison in compare(summary, metric, reference, up_to_bpp, any_overlap)
     ]
-    return comparisons, bd_table(comparisons, metrics, anchor.label)
+    return comparisons, bd_table(comparisons, metrics, label)
 
 
 def _draw(

@@ -166,22 +166,22 @@ def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) ->
 
 def _codec(summary: Summary, edition: Edition) -> dict[str, Any]:
     sizes = [size for point in summary.of(edition) if (size := point.means[CONTAINER].value)]
-    origin = "bundled" if edition.recorded else "measured here"
+    origin = "bundled" if edition.ran.recorded else "measured here"
     return {
-        "codec": edition.label,
+        "codec": summary.labels[edition],
         "version": edition.short_version,
         "origin": "bundled" if edition.bundled else origin,
-        "chroma": edition.chroma,
-        "tuned_for": edition.tuned_for,
+        "chroma": edition.ran.chroma,
+        "tuned_for": edition.ran.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
         **{name: _mean_of(summary, edition, name) for name in COSTS},
         "training": dict(zip(NETWORK_HEADERS, _training_cells(edition), strict=True)),
-        "timed": edition.timed,
-        "devices": list(edition.devices),
-        "caveats": list(edition.caveats),
+        "timed": edition.ran.timed,
+        "devices": list(edition.ran.devices),
+        "caveats": list(edition.ran.caveats),
         "trained_on": list(edition.facts.trained_on),
         "realism_chosen_on": " by ".join(edition.chosen_on or ()),
-        "command": edition.command,
+        "command": edition.ran.command,
     }
 
 
@@ -256,7 +256,7 @@ def report_text(
     names = names_of(summary)
     counts = (
         counted(summary.images, "image"),
-        counted(len(summary.labels), "codec"),
+        counted(len(summary.editions), "codec"),
         counted(len(summary.points), "point"),
     )
     dropped = f"; {summary.dropped} more images that not every point has" if summary.dropped else ""

@@ -28,10 +28,11 @@ from benchmark.measure.request import parse_points
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import shown
-from benchmark.rows.edition import label_of
+from benchmark.rows.edition import Edition, label_of
+from benchmark.rows.names import find_editions
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, rows_of_codecs
-from benchmark.rows.variants import known_names, measured_place
+from benchmark.rows.variants import measured_place
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
@@ -218,13 +219,11 @@ def _rows(contents: DatasetContents, name: str, codecs: str) -> list[Row]:
 
 def _at_points(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
     """Return the rows at these points, or all without any."""
-    named = [(row, {row["codec"], _label(row), CodecSpec.of_row(row).text}) for row in rows]
+    editions = [*map(Edition.of_row, rows)]
     cells: set[str] = set()
     for (codec, setting), values in parse_points(asked).items():
-        of_codec = [row for row, names in named if codec in names]
-        if not of_codec:
-            specs = map(CodecSpec.of_row, rows)
-            raise UnknownName("codec with results", codec, known_names(specs))
+        of_name = {*find_editions([codec], dict.fromkeys(editions))}
+        of_codec = [row for row, of in zip(rows, editions, strict=True) if of in of_name]
         at = by_key((_setting(row), row["cell"]) for row in of_codec)
         stored = {of.value: of_setting for of, of_setting in at.items() if of.name == setting}
         if not stored:

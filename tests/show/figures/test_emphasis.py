@@ -7,7 +7,7 @@ import pytest
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import CATALOGUE, OF_PAPER, Edition
+from benchmark.rows.edition import CATALOGUE, PAPER_EDITIONS, Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.show.figures import style
 from benchmark.show.figures.choice import choose
@@ -28,7 +28,7 @@ LEAST_DISTANCE = 12.0  # five just noticeable differences
 
 def styles(labels):
     """Styles of codec variants, and of published systems, by label."""
-    known = {edition.label: edition for edition in CATALOGUE}
+    known = {label_of(edition.spec): edition for edition in CATALOGUE}
     editions = {of: known.get(of) or Edition.of(parse_codec(of)) for of in labels}
     result = style.styles(editions.values())
     return {label: result[edition.spec] for label, edition in editions.items()}
@@ -80,7 +80,7 @@ def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
     changed = GAINS | {"webp": 6.0}
-    curves = {curve.edition.label: curve.rates for curve in panel_of(changed)}
+    curves = {label_of(curve.spec): curve.rates for curve in panel_of(changed)}
     deltas = {
         label: bd_rate(curves["jpeg:optimize=1"], curves[label]).value
         for label in ("webp", "vtm", "vvenc")
@@ -166,9 +166,11 @@ def test_a_codec_looks_the_same_whatever_else_is_shown():
 
 @pytest.mark.parametrize("vision", VISIONS)
 def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
-    every = [[of.label for of in CATALOGUE]] if vision != "greyscale" else []  # 45 are too many
+    every = (
+        [[label_of(of.spec) for of in CATALOGUE]] if vision != "greyscale" else []
+    )  # 45 are too many
     here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
-    drawn = [of.label for of in OF_PAPER]
+    drawn = [label_of(of.spec) for of in PAPER_EDITIONS]
     for labels in (drawn, here, *every):
         result = styles(labels)
         alike = [

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import Edition, spec_in
+from benchmark.rows.edition import Edition, label_of, spec_in
 from benchmark.rows.means import summarise
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
@@ -59,7 +59,7 @@ def test_no_two_codecs_look_the_same():
 def test_curves_are_drawn_through_the_means():
     summary = summary_of(["jpeg", "webp"])
     (axes,) = draw(summary).figure.axes
-    points = [point for point in summary.points if point.label == "webp"]
+    points = [point for point in summary.points if label_of(point.edition.spec) == "webp"]
     drawn = lines_of(axes)["WebP"]
     assert drawn.get_xdata().tolist() == [point.bpp for point in points]
     assert drawn.get_ydata().tolist() == [point.means["psnr_db"].value for point in points]

@@ -25,6 +25,7 @@ from benchmark.compare.pictures import off_rate
 from benchmark.errors import StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import How
+from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
@@ -117,7 +118,7 @@ def test_below_a_crop_stand_the_values_that_its_image_has():
     columns = [metric.column for metric in metrics]
     content = SimpleNamespace(summary=summary, metrics=metrics, leads=columns)
     (point,) = summary.points
-    key = point.label, str(point.setting), int(point.image_ids[0])
+    key = label_of(point.edition.spec), str(point.setting), int(point.image_ids[0])
     assert _values(content, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
 
 

@@ -2,14 +2,14 @@
 
 from benchmark.compare import bd
 from benchmark.rows import summary as summaries
-from benchmark.rows.edition import Edition
+from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.variants import Anchor
 from benchmark.spec import parse_codec
 
 
 def edition(summary, label):
     """The edition of a summary that has a label; one of no rows where it has none."""
-    known = {of.label: of for of in summary.editions}
+    known = {label_of(of.spec): of for of in summary.editions}
     return known[label] if label in known else Edition.of(parse_codec(label))
 
 
@@ -27,4 +27,4 @@ def rank_by_bd_rate(summary, metrics, label, *args, **options):
 
 
 def curves(summary, metric):
-    return {of.label: points for of, points in summaries.curves(summary, metric).items()}
+    return {label_of(of.spec): points for of, points in summaries.curves(summary, metric).items()}

@@ -1,0 +1,44 @@
+"""Sentences on what has to stand beside numbers: random weights, other chroma, another tuning."""
+
+from collections.abc import Iterable
+
+from benchmark.rows.edition import Edition, labels_of
+from benchmark.rows.summary import Summary
+from benchmark.system.text import by_key, listed
+
+
+def caveat_notes(editions: Iterable[Edition]) -> list[str]:
+    """Return the sentences on the caveats of editions, each with the codecs that have it."""
+    labels = labels_of(dict.fromkeys(editions))
+    pairs = ((text, label) for edition, label in labels.items() for text in edition.ran.caveats)
+    return [
+        f"{text[:1].upper()}{text[1:]}: {listed([*dict.fromkeys(names)])}."
+        for text, names in by_key(pairs).items()
+    ]
+
+
+def own_caveats(summary: Summary) -> list[str]:
+    """Return `caveat_notes` of what is not bundled."""
+    return caveat_notes(edition for edition in summary.editions if not edition.bundled)
+
+
+def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tuple[str, ...]:
+    """Return a sentence for each difference that a metric sees and that is not one of quality."""
+    pairs, sentences = [*zip(names, (first.ran, second.ran), strict=True)], []
+    chroma = [ran.chroma for _, ran in pairs]
+    if all(chroma) and chroma[0] != chroma[1]:
+        sentences.append(
+            f"{names[0]} codes chroma as {chroma[0]}, {names[1]} as {chroma[1]}: metrics of RGB "
+            "count the colour detail that subsampling removes"
+        )
+    if first.ran.tuned_for != second.ran.tuned_for:
+        tuned = (
+            f"{name} is tuned for {ran.tuned_for}"
+            if ran.tuned_for
+            else f"{name} for no stated metric"
+            for name, ran in pairs
+        )
+        sentences.append(f"{', '.join(tuned)}: a metric favours the codec that is tuned for it")
+    for (name, ran), (_, other) in zip(pairs, reversed(pairs), strict=True):
+        sentences += [f"{name}: {text}" for text in ran.caveats if text not in other.caveats]
+    return tuple(sentences)

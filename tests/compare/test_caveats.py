@@ -1,0 +1,32 @@
+"""Sentences on differences between codecs that a metric sees and that are not of quality."""
+
+from dataclasses import replace
+
+from benchmark.compare.caveats import caveat_notes, differences
+from benchmark.rows.edition import Edition, Ran
+from benchmark.spec import parse_codec
+
+
+def edition(codec="jpeg", chroma="", tuned_for="", *caveats):
+    ran = Ran(chroma=chroma, tuned_for=tuned_for, caveats=caveats)
+    return replace(Edition.of(parse_codec(codec)), ran=ran)
+
+
+def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():
+    names, same = ("a", "b"), edition("jpeg", "4:2:0", "PSNR", "x")
+    assert differences(same, same, names) == ()
+    for chroma in (("", "4:4:4"), ("4:2:0", "")):
+        assert differences(*(edition("jpeg", text) for text in chroma), names) == ()
+    first = edition("jpeg", "4:2:0", "", "x")
+    chroma, tuning, caveat = differences(first, edition("webp", "4:4:4", "SSIM", "x", "y"), names)
+    assert chroma.startswith("a codes chroma as 4:2:0, b as 4:4:4")
+    assert tuning.startswith("a for no stated metric, b is tuned for SSIM")
+    assert caveat == "b: y"
+
+
+def test_a_caveat_names_all_codecs_that_have_it_once():
+    editions = [
+        edition("jpeg", "", "", "random weights"),
+        edition("webp", "", "", "random weights"),
+    ]
+    assert caveat_notes([*editions, *editions]) == ["Random weights: jpeg, webp."]

@@ -1,0 +1,133 @@
+"""Codecs as users type them, whatever option, verb or call takes the text."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.edition import CATALOGUE, Edition, Ran
+from benchmark.rows.names import find_editions, find_variant, is_named, usual_variants
+from benchmark.show.figures.style import by_edition
+from benchmark.spec import CodecSpec, parse_codec
+
+TYPED = {  # a codec's spec as rows have it, and other texts that mean it alone
+    "compressai:model=bmshj2018-hyperprior": (
+        "hyperprior", "hyperprior:metric=mse", "compressai:model=bmshj2018-hyperprior",
+        "compressai:model=bmshj2018-hyperprior:metric=mse",
+    ),
+    "webp:method=6": ("webp:method=6", "WebP (method 6)"),
+    "ours:beta=0": ("ours:beta=0", "ours:beta=0.0", "CRDR β=0", "CRDR β=0 (bundled)"),
+    "ours:beta=0:effort=2": ("CRDR β=0 (effort 2)", "ours:effort=2:beta=0"),
+    "jpeg:name=Fine:subsampling=444": ("Fine", "jpeg:subsampling=444:name=Fine"),
+    "./coarse.py:Coarse:level=3": ("coarse.py:Coarse:level=3", "Coarse (level 3)"),
+    "vtm": ("vtm", "VTM 23.13", "VTM 23.13 (bundled)"),
+}  # fmt: skip
+
+
+def editions_of(*texts):
+    """Editions of specs as rows have them; programs have a version."""
+    specs = [CodecSpec.of(*text.split(":", 1)) if ".py" not in text and ":" in text
+             else parse_codec(text) for text in texts]  # fmt: skip
+    ran = {"vtm": Ran(version="VTM 23.13, 10 bit")}
+    return [replace(Edition.of(spec), ran=ran.get(spec.name, Ran())) for spec in specs]
+
+
+KNOWN = editions_of(*TYPED)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"), [(text, spec) for spec, texts in TYPED.items() for text in texts]
+)
+def test_every_spelling_of_a_codec_means_it_at_every_option(text, spec):
+    assert [edition.spec.text for edition in find_editions([text], KNOWN)] == [spec]
+    assert find_variant(text, KNOWN).text == spec
+    assert [edition.spec.text for edition in KNOWN if is_named(edition, text)] == [spec]
+    labelled = by_edition([f"{text}=Ours"], KNOWN)
+    assert {edition.spec.text: label for edition, label in labelled.items()} == {spec: "Ours"}
+
+
+def test_a_name_that_means_several_variants_is_no_single_one():
+    known = editions_of("jpeg:optimize=1", "jpeg:subsampling=444", "vtm")
+    assert len(find_editions(["jpeg"], known)) == 2
+    with pytest.raises(UsageError, match="jpeg:optimize=1, jpeg:subsampling=444"):
+        find_variant("jpeg", known)
+    with pytest.raises(UnknownName) as raised:
+        find_variant("jpge", known)
+    assert raised.value.name == "jpge"
+
+
+def test_every_title_of_the_catalogue_finds_its_edition():
+    for edition in CATALOGUE:
+        assert edition in find_editions([edition.title], CATALOGUE)
+
+
+def test_a_title_that_two_codecs_would_share_means_both():
+    twins = editions_of("a/mine.py:Mine", "b/mine.py:Mine")
+    assert find_editions(["Mine"], twins) == twins
+
+
+def test_defaults_of_a_users_file_may_be_spelled_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(DRAWS)
+    (edition,) = known = editions_of("./mine.py:Drawn")
+    assert find_editions(["./mine.py:Drawn:seed=0"], known) == [edition]
+    with pytest.raises(UnknownName):
+        find_editions(["./mine.py:Drawn:seed=1"], known)
+
+
+DRAWS = """from benchmark.codec import Setting
+
+class Drawn:
+    sweep = (Setting("level", 1),)
+
+    def __init__(self, *, seed: int = 0) -> None: ...
+    def encode(self, pixels, setting): ...
+    def decode(self, data): ...
+"""
+
+
+def named_variants(names, pairs, measured=()):
+    """Codec and variant of what names mean, as rows have them."""
+    sides = ([Edition.of(CodecSpec.of(*pair)) for pair in side] for side in (pairs, measured))
+    return {(each.spec.name, each.spec.variant) for each in find_editions(names, *sides)}
+
+
+def test_a_name_means_the_variants_that_run_measures():
+    pairs = [("ours", f"beta={beta}{size}") for beta in ("0", "3.84", "2.56")
+             for size in ("", ":size=micro")]  # fmt: skip
+    usual = {("ours", "beta=0"), ("ours", "beta=3.84")}
+    assert usual_variants("ours") == {CodecSpec.of(*pair) for pair in usual}
+    assert named_variants(["ours"], pairs) == usual
+    micro = {("ours", "beta=0:size=micro"), ("ours", "beta=3.84:size=micro")}
+    assert named_variants(["ours:size=micro"], pairs) == micro
+    assert named_variants(["ours:beta=2.56"], pairs) == {("ours", "beta=2.56")}
+    drawn = [("dirac", "seed=1:steps=100"), ("dirac", "seed=2:steps=9")]
+    assert named_variants(["dirac"], drawn) == {drawn[0]}
+
+
+def test_a_name_without_its_usual_variants_means_all_and_a_file_is_not_loaded():
+    pairs = [("jpeg", "optimize=1"), ("jpeg", "subsampling=444"), ("./gone.py:Mine", "level=3")]
+    assert named_variants(["jpeg"], pairs) == {*pairs[:2]}
+    assert named_variants(["gone.py:Mine"], pairs) == named_variants(["./gone.py:Mine"], pairs)
+    assert named_variants(["gone.py:Mine"], pairs) == {pairs[2]}
+    folder = ("folder", "name=HiFiC:path=x")
+    assert named_variants(["HiFiC"], [folder]) == named_variants(["folder"], [folder]) == {folder}
+
+
+def test_a_file_that_was_moved_is_known_by_its_name_without_folders():
+    pairs = [("old/mine.py:Mine", ""), ("mine.py:Other", ""), ("jpeg", "")]
+    assert named_variants(["new/mine.py:Mine"], pairs) == {("old/mine.py:Mine", "")}
+    with pytest.raises(UnknownName, match=r"new/mine\.py:Nothing"):
+        named_variants(["new/mine.py:Nothing"], pairs)
+    both = [("a/mine.py:Mine", ""), ("b/mine.py:Mine", "")]
+    assert named_variants(["b/mine.py:Mine"], both) == {("b/mine.py:Mine", "")}
+
+
+def test_a_file_of_this_folder_is_meant_alone_where_another_folder_has_one_of_its_name():
+    both = [("./mine.py:Mine", ""), ("a/mine.py:Mine", "")]
+    assert named_variants(["mine.py:Mine"], both) == {("./mine.py:Mine", "")}
+
+
+def test_variants_measured_here_come_before_bundled_ones():
+    bundled, own = ("jpeg", ""), ("jpeg", "optimize=1")
+    assert named_variants(["jpeg"], [bundled, own], [own]) == {own}
