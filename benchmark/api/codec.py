@@ -135,10 +135,8 @@ def decoded(
         The setting by its name, ``quality=30``; none for a codec with results at one setting.
     """
     from benchmark.measure.cells import Failed
-    from benchmark.measure.decode_again import reconstruct_all
-    from benchmark.rows.codecs import NamedCodecs
+    from benchmark.measure.pictures import ABSENT, pictures_of
     from benchmark.rows.edition import label_of
-    from benchmark.rows.packs.contents import dataset_contents, packs_beside
     from benchmark.show.report.exported_pictures import choose_pictures
 
     use_weights_folder(None if weights_dir is None else Path(weights_dir))
@@ -146,12 +144,9 @@ def decoded(
     folder = Path(source)
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows of one dataset: name a folder as results/kodak")
-    packs = packs_beside(folder.parent)
-    contents = dataset_contents(folder.parent, folder.name, packs, NamedCodecs(codec))
+    pictures = pictures_of(folder.parent, folder.name, codec)
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
-    rows, absent = choose_pictures(
-        contents, folder.name, folder.name, codec, images=[image], points=points
-    )
+    rows, absent = choose_pictures(pictures, folder.name, codec, images=[image], points=points)
     if not rows:
         whys = "; ".join(of.why for of in absent)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {whys}")
@@ -162,10 +157,10 @@ def decoded(
             for row in rows
         )
         raise UsageError(f"{codec} of {image} has several pictures: {known}; name one of them")
-    result = reconstruct_all(rows, contents, chosen_device, 1)
+    result = pictures.decoded(rows, chosen_device, 1)
     (pixels,) = (done[1] for done in result if done is not None)
     if isinstance(pixels, Failed):
-        kind = Unavailable if pixels.stage == "load" else CorruptStream
+        kind = Unavailable if pixels.stage == ABSENT else CorruptStream
         raise kind(f"{codec} of {image} cannot be decoded: {pixels.reason}")
     return pixels
 

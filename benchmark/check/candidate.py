@@ -29,9 +29,9 @@ from benchmark.measure.select import (
     with_stored_name,
 )
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_class, scored_by_image
+from benchmark.rows.place import required_place
 from benchmark.rows.shard import alike
 from benchmark.rows.stored import points_of, rows_of, settings_of, specs_in
-from benchmark.rows.variants import required_place
 from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed

@@ -17,14 +17,13 @@ from typing import Any
 import polars as pl
 
 from benchmark.check.pairing import RowSet
-from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UsageError
-from benchmark.registry import is_brought, means_folder
 from benchmark.rows.comparable import newest
 from benchmark.rows.edition import label_of
+from benchmark.rows.place import Place
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
-from benchmark.rows.stored import name_of_folder, of_part, rows_of_codecs, specs_in
+from benchmark.rows.stored import of_part, rows_of_codecs, specs_in
 from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -126,21 +125,19 @@ def two_row_sets(reference: str, new: str, dataset: str) -> tuple[RowSet, RowSet
     dataset: its name or folder, or empty if each place has rows of one dataset, or both of the same
     one. Raises `UsageError` if it is unclear which dataset is meant.
     """
-    dataset = open_dataset(dataset).name if is_brought(dataset) else dataset
     folders = {where: dataset_folders(where) for where in (reference, new)}
     sets = []
     for where, known in folders.items():
-        name = _dataset_in(where, folders, dataset)
+        of_place = dataset and Place(dataset).stored_name(known)
+        name = _dataset_in(where, folders, of_place)
         if name not in known:
             raise UsageError(f"{where} has no rows of {dataset or name}: it has {', '.join(known)}")
-        sets.append(read_rows(known[name], dataset))
+        sets.append(read_rows(known[name], of_place))
     return sets[0], sets[-1]
 
 
 def _dataset_in(where: str, folders: Mapping[str, Mapping[str, Path]], dataset: str) -> str:
     """Return the name that a dataset has in one of the places; without a name, the only one."""
-    if dataset and dataset not in folders[where] and means_folder(dataset):
-        return name_of_folder(Path(dataset), folders[where])
     if dataset:
         return dataset.partition(":")[0]
     if all(len(result) == 1 for result in folders.values()):

@@ -172,8 +172,7 @@ def export_images(
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
       bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
     """
-    from benchmark.rows.codecs import NamedCodecs
-    from benchmark.rows.packs.contents import dataset_contents, packs_beside
+    from benchmark.measure.pictures import pictures_of
     from benchmark.rows.stored import require_one
     from benchmark.show.report.exported_pictures import choose_pictures, export_pictures
     from benchmark.system.machine import cores
@@ -184,20 +183,18 @@ def export_images(
         raise UsageError("--dataset all: pictures are exported of one dataset at a time")
     request.use_folders()
     name = require_one(results, dataset)
-    packs, named = packs_beside(results), NamedCodecs(codecs)
-    contents = dataset_contents(results, name.partition(":")[0], packs, named)
+    pictures = pictures_of(results, name, codecs, dataset=dataset)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
     rows, absent = choose_pictures(
-        contents, name, dataset, codecs,
-        images=names, limit=request.limit, points=points, bpp=bpp,
-    )  # fmt: skip
+        pictures, name, codecs, images=names, limit=request.limit, points=points, bpp=bpp
+    )
     if rows:
         with (
             output.interruptible("written pictures stay; the same command writes the others"),
             output.show_progress("decoding", len(rows)) as report,
         ):
             how = use_device("auto"), request.jobs or cores(), report
-            result = export_pictures(to, rows, contents, *how)
+            result = export_pictures(to, rows, pictures, *how)
         absent = [*result.absent, *absent]
         if result.records or result.code:
             return result._replace(absent=absent)

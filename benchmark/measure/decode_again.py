@@ -1,26 +1,21 @@
 """Decode streams again, in fresh processes that get the name of a codec and bytes, nothing else."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.errors import BenchError, Unavailable
+from benchmark.errors import Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
 from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
-from benchmark.rows.codecs import why_not_run
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.processes import lead_group
 from benchmark.system.settings import DEVICE
-
-if TYPE_CHECKING:
-    from benchmark.rows.packs.contents import DatasetContents
 
 StoredRow = Mapping[str, Any]
 
@@ -136,48 +131,3 @@ def as_scored(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
     if isinstance(decoded, Failed) or pixels_sha256(decoded) == row["decoded_sha256"]:
         return decoded
     return Failed("verify", "the stream decodes to pixels that differ from the measured ones")
-
-
-def reconstruct_all(
-    rows: Sequence[StoredRow],
-    contents: "DatasetContents",
-    device: str,
-    jobs: int,
-    timeout_seconds: float | None = None,
-) -> Iterator[tuple[int, Pixels | Failed] | None]:
-    """Reconstruct the pixels of rows in fresh processes; yield places in `rows` and pixels.
-
-    They come as they complete, codec by codec, and None at least once a second. What was decoded on
-    another kind of device than this `device` is decoded on that kind, since pixels may differ. A
-    failure of the stage "load" is of what this machine lacks.
-    """
-    groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        own = CodecSpec.of_row(row)
-        spec = contents.codecs.decoder_of(own)
-        if spec is None:
-            yield place, Failed("load", why_not_run(own))
-        elif row["bytes_origin"] == "declared":
-            try:
-                yield place, reconstruct(load_codec(spec), row, None)
-            except BenchError as error:
-                yield place, Failed("load", str(error))
-        else:
-            groups[spec, device if row["device"] == device else "cpu"].append(place)
-    unread: list[tuple[int, Failed]] = []
-
-    def streams(places: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-        for place in places:
-            try:
-                if (data := contents.stream(rows[place])) is None:
-                    unread.append((place, Failed("load", "its stream was not kept")))
-                else:
-                    yield str(place), data
-            except (BenchError, OSError) as error:
-                unread.append((place, Failed("decode", str(error))))
-
-    for (spec, where), places in groups.items():
-        for done in decode_all(spec, streams(places), where, jobs, timeout_seconds):
-            place = int(done[0]) if done else 0
-            yield done and (place, as_scored(rows[place], done[2]))
-    yield from unread

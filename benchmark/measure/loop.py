@@ -123,8 +123,8 @@ def rescore(
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
     from benchmark.measure.score import count_values, unscored
+    from benchmark.rows.place import required_place
     from benchmark.rows.stored import stored_dataset
-    from benchmark.rows.variants import required_place
 
     results, named = request.results, NamedCodecs(",".join(request.codecs))
     place = required_place(results, request.dataset or stored_dataset(results, ""))

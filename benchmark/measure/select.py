@@ -40,7 +40,7 @@ from benchmark.errors import (
 from benchmark.facts import needs_options, work_of
 from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
-from benchmark.registry import ALIASES, CODECS, DATASETS, is_brought
+from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.edition import Edition, spec_in
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
@@ -255,26 +255,21 @@ def open_sources(request: Request) -> Sources:
     return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Absent)))
 
 
-def sources_of(
-    dataset: str, data_dir: Path | None, results: Path, named: bool = True
-) -> dict[str, Source] | str:
-    """Return a dataset's photographs by sha256, or why they are missing; named: by the user.
+def sources_of(dataset: str, data_dir: Path | None, results: Path) -> dict[str, Source] | str:
+    """Return a dataset's photographs by sha256, or why they are missing.
 
-    Those of a folder's results are sought where the runs recorded there found them.
+    Those of stored rows are sought where the runs recorded there found them.
     """
-    from benchmark.rows.variants import measured_place
+    from benchmark.rows.place import Place
 
-    absent = "The original is not here"
-    is_place = named and (Path(dataset).is_dir() or is_brought(dataset))
-    name = dataset if is_place else dataset.partition(":")[0]
-    if not is_place:
-        dataset, name = name, measured_place(results, name)
-        is_place = name != dataset
-    if name not in DATASETS and not is_place:
-        lost = f"{name} was a folder, or of a Python file, that no name leads back to"
-        return f"{absent}: {lost}; `--dataset path/to/it` finds it."
+    absent, place = "The original is not here", Place(dataset)
+    if not place.opens:
+        place = Place(dataset.partition(":")[0])
+    if why := place.why_lost(results):
+        return f"{absent}: {why}."
     try:
-        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
+        of_place = place.measured(results).text
+        opened = open_sources(Request(dataset=of_place, data_dir=data_dir, flatten=True))
     except Unavailable as missing:
         return f"{absent}: {missing}."
     return {image.sha256: image for image in opened.images}

@@ -10,7 +10,8 @@ from polars import col
 
 from benchmark.errors import StoreError
 from benchmark.measure.cells import Conditions, Failed
-from benchmark.measure.decode_again import StoredRow, reconstruct_all
+from benchmark.measure.decode_again import StoredRow
+from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Failure, Progress, Tracebacks
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import DatasetContents
@@ -29,10 +30,10 @@ ROWS_AT_ONCE = 200  # that a crash can take
 class Kept(NamedTuple):
     """The sound rows of a store whose streams were kept."""
 
-    contents: DatasetContents
+    pictures: Pictures
     rows: list[StoredRow]  # each with its place in the table as "at"
     not_kept: int  # other rows, whose stream was not kept
-    declared: int  # and those that never had one
+    declared: list[StoredRow]  # and those that never had one
 
 
 def kept_rows(
@@ -45,7 +46,7 @@ def kept_rows(
     table = one_per_cell(store.table()).filter(col("status") == "ok")
     if cells is not None:
         table = table.filter(col("cell").is_in([*cells]))
-    rows, not_kept, declared = list[StoredRow](), 0, 0
+    rows, declared, not_kept = list[StoredRow](), list[StoredRow](), 0
     for at, row in enumerate(table.select(COLUMNS).rows(named=True)):
         digest = row["stream_sha256"]
         if not wanted(CodecSpec.of_row(row)):
@@ -55,12 +56,13 @@ def kept_rows(
                 store.stream(digest)
                 continue
         if digest is None:
-            declared += 1
+            declared.append(row)
         elif not store.has_stream(digest):
             not_kept += 1
         else:
             rows.append({**row, "at": at})
-    return Kept(DatasetContents(table, store, {}, codecs), rows, not_kept, declared)
+    pictures = Pictures(DatasetContents(table, store, {}), codecs)
+    return Kept(pictures, rows, not_kept, declared)
 
 
 def verify(
@@ -68,7 +70,7 @@ def verify(
 ) -> list[Failure]:
     """Decode streams again, store which are verified, set damaged ones aside; return the rest."""
     how = conditions.device, conditions.jobs, conditions.timeout_seconds
-    store, table = kept.contents.store, kept.contents.table
+    store, table = kept.pictures.contents.store, kept.pictures.table
     places: list[int] = []
     failures: list[Failure] = []
     absent: Counter[str] = Counter()
@@ -79,12 +81,12 @@ def verify(
         places.clear()
 
     try:
-        for done in reconstruct_all(kept.rows, kept.contents, *how):
+        for done in kept.pictures.decoded(kept.rows, *how):
             if done is not None:
                 row, failed, finished = kept.rows[done[0]], done[1], finished + 1
                 if not isinstance(failed, Failed):
                     places.append(row["at"])
-                elif failed.stage == "load":
+                elif failed.stage == ABSENT:
                     absent[f"{CodecSpec.of_row(row).label}: {failed.reason}"] += 1
                 else:
                     setting = f"{row['setting_name']}={row['setting_value']:g}"
@@ -103,6 +105,6 @@ def verify(
         store_verified()
         store.compact()
     counts = {**absent, "no stream of them was kept": kept.not_kept}
-    counts["they have no stream: their sizes are declared"] = kept.declared
+    counts["they have no stream: their sizes are declared"] = len(kept.declared)
     unverified = [Failure(f"{n} cells", "verify", why) for why, n in counts.items() if n]
     return [*failures, *unverified]

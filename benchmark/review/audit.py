@@ -21,7 +21,7 @@ from benchmark.measure.request import Request
 from benchmark.measure.verify import kept_rows
 from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.review.decode import TOLERANCE, decode, differences, pairs
+from benchmark.review.decode import TOLERANCE, decode, differences, pairs, read_declared
 from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
@@ -29,6 +29,7 @@ from benchmark.rows.comparable import newest
 from benchmark.rows.edition import Edition, short_version
 from benchmark.rows.names import known_names
 from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.place import Place, required_place
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.shard import alike
 from benchmark.rows.store import Store
@@ -39,7 +40,7 @@ from benchmark.rows.stored import (
     rows_of,
     specs_in,
 )
-from benchmark.rows.variants import editions_in, measured_place, required_place
+from benchmark.rows.variants import editions_in
 from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import processor_of
@@ -95,12 +96,14 @@ def audit_decode(
         for store in stores
     }
     sent = [
-        Sent(dict(row), partial(of.contents.store.stream, row["stream_sha256"]), row["bpp"])
+        Sent(dict(row), partial(of.pictures.contents.stream, row), row["bpp"])
         for of in kept.values()
         for row in of.rows
     ]
     with output.interruptible("an audit leaves nothing behind"):
         done = decode(sent, {}, (), request, named, output.show_progress)
+        for known in kept.values():
+            done += read_declared(known.declared, known.pictures)
     kinds = by_key(
         ((CodecSpec.of_row(it.row).label, f"{it.row['device']}, {it.row['machine']}"), it.state)
         for it in done
@@ -117,8 +120,8 @@ def audit_decode(
     skipped = Counter(f"{CodecSpec.of_row(it.row).label}: {it.reason}" for it in done
                       if it.state == "not run")  # fmt: skip
     not_kept = sum(of.not_kept for of in kept.values())
-    declared = sum(of.declared for of in kept.values())
-    counts = {**skipped, "their stream was not kept": not_kept, "they have no stream": declared}
+    declared = sum(len(of.declared) for of in kept.values())
+    counts = {**skipped, "their stream was not kept": not_kept}
     absent = [*wrong, *(Absent(counted(n, "row"), why) for why, n in counts.items() if n)]
     tracebacks = Tracebacks()
     for it in done:
@@ -131,7 +134,8 @@ def audit_decode(
         "not_kept": not_kept,
         "declared": declared,
     }
-    streams = f"{counted(len(sent), 'stream')} in {counted(len(kept), 'dataset')}"
+    more = f" and {counted(declared, 'declared picture')}" if declared else ""
+    streams = f"{counted(len(sent), 'stream')}{more} in {counted(len(kept), 'dataset')}"
     summary = f"{streams}; {len(wrong)} wrong." if wrong else f"{streams}."
     return Answer(records, columns, summary, absent, facts, int(bool(wrong)))
 
@@ -168,7 +172,7 @@ def audit_pack(
     with output.interruptible("an audit leaves nothing behind"):
         sent = sent_rows([pack])
         own = dict.fromkeys(str(it.row["dataset"]) for it in sent)
-        places = {name: measured_place(results, name) for name in own}
+        places = {name: Place(name).measured(results).text for name in own}
         more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
         photographs, missing = open_photographs(own, more, request)
         done = decode(sent, photographs, metrics, request, named, output.show_progress)

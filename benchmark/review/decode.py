@@ -9,7 +9,8 @@ from benchmark.codec import bits_per_pixel
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import decode_all
+from benchmark.measure.decode_again import StoredRow, decode_all
+from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
@@ -113,6 +114,17 @@ def decode(
                 report(Progress(len(result) + count, 0))
             result += done.values()
     return result
+
+
+def read_declared(rows: Sequence[StoredRow], pictures: Pictures) -> list[Decoded]:
+    """Read the pictures of rows that have no stream; compare them with those that were scored."""
+    states: dict[str, State] = {ABSENT: "not run", "verify": "other"}  # by the stage of a failure
+    return [
+        Decoded(dict(rows[place]), states.get(made.stage, "failed"), made.reason)
+        if isinstance(made, Failed)
+        else Decoded(dict(rows[place]), "equal")
+        for place, made in filter(None, pictures.decoded(rows, "cpu", 1))
+    ]
 
 
 def _read(sent: Sequence[Sent]) -> tuple[dict[str, Decoded], dict[str, bytes]]:

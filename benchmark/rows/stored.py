@@ -14,13 +14,14 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import CODING, Setting
-from benchmark.datasets.dataset import HASH_OF_FOLDER, open_dataset, open_folder
+from benchmark.datasets.dataset import HASH_OF_FOLDER
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
-from benchmark.registry import DISTRIBUTION_METRICS, HUB, is_brought, means_folder
+from benchmark.registry import DISTRIBUTION_METRICS, means_folder
 from benchmark.rows.comparable import ComparableRows, image_numbers
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.names import find_editions
+from benchmark.rows.place import Place
 from benchmark.rows.remedies import options_of, with_remedies
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
@@ -30,7 +31,6 @@ from benchmark.rows.variants import (
     are_of,
     divided,
     editions_in,
-    pixels_of,
     specs_of,
     variants_of,
 )
@@ -116,17 +116,11 @@ def stored_dataset(results: Path, dataset: str) -> str:
     """
     known = _with_rows(results)
     dataset = dataset or (known[0] if len(known) == 1 else "kodak")
-    if dataset.startswith(HUB):
-        from benchmark.datasets.hub import hub_name
-
-        dataset = hub_name(dataset).dataset
-    if dataset.partition(":")[0] in known:
-        return dataset
-    if is_brought(dataset):
-        name: str = open_dataset(dataset).name
-    elif means_folder(dataset):
-        name = name_of_folder(Path(dataset), stores_below(results))
-    else:
+    place = Place(dataset)
+    name = place.stored_name({of: results / of for of in known})
+    if name.partition(":")[0] in known:
+        return name
+    if not place.opens and not means_folder(dataset):
         raise UnknownName("results of a dataset or folder", dataset, known)
     if name not in known:
         raise UsageError(
@@ -141,19 +135,6 @@ def _with_rows(results: Path) -> list[str]:
     if not known:
         raise UsageError(f"{results} holds no results: measure something with `bench run` first")
     return known
-
-
-def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
-    """Return the name of the results of a folder of images among `stores`, results by name.
-
-    The name of no store is returned if there are no results of these images. Raises `UsageError`
-    without images.
-    """
-    from benchmark.rows.codecs import folder_store_name
-
-    folder = open_folder(path)
-    images = pixels_of(folder.images)
-    return folder_store_name(folder.folder_title, images, stores, folder.sizes_of_files())
 
 
 def read_one(

@@ -5,24 +5,18 @@ bundled is shown where a command names it, as the anchor, or where nothing was m
 Rows outlive photographs: those of photographs that the dataset no longer has count.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 import polars as pl
 from polars import col
 
-from benchmark.datasets.dataset import ImageFile, Source, probe
-from benchmark.errors import BenchError, UsageError
-from benchmark.registry import DATASETS, names_file
+from benchmark.errors import BenchError
 from benchmark.rows.edition import Edition
 from benchmark.rows.names import find_editions
 from benchmark.rows.shard import alike
-from benchmark.rows.store import Store, stores_below
 from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
 from benchmark.spec import CodecSpec, named_in
-from benchmark.system.machine import cores
 
 
 class Anchor(NamedTuple):
@@ -110,61 +104,3 @@ def with_bundled(
     added = variants_of(find_editions(codec_names, editions) if codec_names else editions)
     marks = others.select(added=BUNDLED & are_of(added)).to_series()
     return pl.concat([rows, others.filter(marks)]), others.filter(~marks)
-
-
-def measured_place(results: Path, dataset: str) -> str:
-    """Return the folder of images that rows of this name were measured on, if it is still there.
-
-    A name that is a dataset's or a folder's stays, as does one without rows or such a folder.
-    """
-    if dataset in DATASETS or Path(dataset).exists() or dataset not in stores_below(results):
-        return dataset
-    store = Store(results / dataset)
-    names = store.means_table()["image"].unique().to_list()
-    return next((str(path) for path in _recorded_folders(store, names)), dataset)
-
-
-def required_place(results: Path, dataset: str) -> str:
-    """Return `measured_place`; raise `UsageError` for rows of images that no name leads to."""
-    place = measured_place(results, dataset)
-    known = place != dataset or dataset in DATASETS or Path(dataset).exists()
-    if not known and dataset in stores_below(results):
-        remedy = "say where its images are with --dataset"
-        raise UsageError(f"{dataset} is no dataset by name: {remedy}")
-    return place
-
-
-def pixels_of(files: Sequence[ImageFile]) -> set[str]:
-    """Return the sha256 of the pixels of images, of those with transparency as --flatten has it."""
-    plain = probe(files, flatten=False, threads=cores())
-    rest = [file for file, of in zip(files, plain, strict=True) if not isinstance(of, Source)]
-    sources = [*plain, *probe(rest, flatten=True, threads=cores())]
-    return {source.sha256 for source in sources if isinstance(source, Source)}
-
-
-def _recorded_folders(store: Store, names: Collection[str]) -> Iterable[Path]:
-    """Yield the folders that runs were of and that hold at least half of the named images.
-
-    A stranger's record may name any folder: it is walked only if it has the rows' files.
-    """
-    for path in dict.fromkeys(map(_recorded, reversed(store.records()))):
-        if path and 2 * sum(_is_below(path, name) for name in names) >= len(names):
-            yield path
-
-
-def _recorded(record: Mapping[str, Any]) -> Path | None:
-    """Return the folder of images that a run was of, if its record names one that is here."""
-    request = record.get("request")
-    place = request.get("dataset") if isinstance(request, dict) else None
-    if not isinstance(place, str) or place in DATASETS or names_file(place):
-        return None
-    with suppress(OSError, ValueError):  # too long a name, or one with a null character
-        return Path(place) if Path(place).is_dir() else None
-    return None
-
-
-def _is_below(folder: Path, name: str) -> bool:
-    inside = PurePosixPath(name)
-    with suppress(OSError, ValueError):
-        return not inside.is_absolute() and ".." not in inside.parts and (folder / name).is_file()
-    return False

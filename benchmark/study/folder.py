@@ -21,16 +21,14 @@ from benchmark.compare.experiment import Experiment, rates_in
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import reconstruct_all
+from benchmark.measure.pictures import Pictures, pictures_of
 from benchmark.measure.select import sources_of
 from benchmark.rows.comparable import shown as shown_rows
-from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.stored import named_images, stored_dataset
 from benchmark.rows.variants import divided
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
-from benchmark.show.paper.crops import rows_with_streams
 from benchmark.study.design import (
     TRAINING,
     Pair,
@@ -43,7 +41,7 @@ from benchmark.study.design import (
 from benchmark.study.form import KEY, PAGE, SOURCE, WORSE, Key, Picture, Stimulus, Trial
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
-from benchmark.system.text import counted, json_bytes
+from benchmark.system.text import counted, json_bytes, listed
 
 BATCH_IMAGES = 8  # whose decoded pictures are in memory together
 CATCH_QUALITY = 4  # of the JPEG that is worse than its source in every known answer
@@ -58,7 +56,7 @@ class Plan(NamedTuple):
     images: tuple[tuple[str, Path], ...]  # those without two codecs at one rate are in no pair
     rows: Mapping[tuple[int, Any], Mapping[str, Any]]  # by image and stimulus
     pairs: list[Pair]
-    contents: DatasetContents
+    decodable: Pictures
     sentences: tuple[str, ...]  # on what is absent
 
 
@@ -66,10 +64,10 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     """Return what a study can show; raises `UsageError` where no two pictures can be compared."""
     asked_rates = sorted({*rates_in(bpp)})
     dataset = stored_dataset(asked.results, asked.dataset)
-    packs = packs_beside(asked.results)
-    contents = dataset_contents(asked.results, dataset.partition(":")[0], packs)
-    own, _ = divided(contents.table, asked.codecs)
-    by_image = rows_with_streams(contents, shown_rows(own), asked.named)
+    decodable = pictures_of(asked.results, dataset, asked.codecs, dataset=asked.dataset)
+    own = shown_rows(divided(decodable.table, asked.codecs)[0])
+    by_image = decodable.by_image(own, asked.named)
+    lacking = [f"no picture of {listed(labels)}: {why}" for labels, why in decodable.lacking(own)]
     sources = sources_of(asked.dataset or dataset, data_dir, asked.results)
     if isinstance(sources, str):
         raise UsageError(sources)
@@ -89,8 +87,8 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     met = {pair.image for pair in pairs if every[pair.first][1] == every[pair.second][1]}
     if not met:
         raise UsageError(
-            f"no photograph of {dataset} has kept streams of two codecs within 10 % of one rate: "
-            "`bench run --target bpp=...` measures some"
+            f"no photograph of {dataset} has pictures of two codecs within 10 % of one rate: "
+            + "; ".join(lacking or ["`bench run --target bpp=...` measures some"])
         )
     pairs = [pair for pair in pairs if pair.image in met]
     shown = sorted({(pair.image, number) for pair in pairs for number in pair[1:]})
@@ -104,12 +102,10 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     )
     unused = [name for number, name in enumerate(names) if number not in used]
     sentences = [f"no picture of {label} at {rate} can be compared" for label, rate in unused]
-    there = {"all", *labels, *(label.partition(":")[0] for label in labels)}
-    absent = [name for name in asked.named if name not in there]
-    sentences += [f"no kept stream of {name}: `bench run` keeps them" for name in absent]
     return Plan(
         dataset, stimuli, images, {(key[0], used.index(key[1])): rows[key] for key in shown},
-        [Pair(of.image, *map(used.index, of[1:])) for of in pairs], contents, tuple(sentences),
+        [Pair(of.image, *map(used.index, of[1:])) for of in pairs], decodable,
+        (*sentences, *lacking),
     )  # fmt: skip
 
 
@@ -180,7 +176,7 @@ def _pictures(
         keys = [key for key in planned.rows if key[0] in batch]
         rows = [planned.rows[key] for key in keys]
         decoded: dict[int, dict[int | str, Pixels]] = {image: {} for image in batch}
-        for place, made in filter(None, reconstruct_all(rows, planned.contents, "cpu", cores())):
+        for place, made in filter(None, planned.decodable.decoded(rows, "cpu", cores())):
             image, stimulus = keys[place]
             if isinstance(made, Failed):
                 label = planned.stimuli[stimulus].system

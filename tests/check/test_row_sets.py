@@ -14,9 +14,9 @@ from benchmark.check.row_sets import (
 )
 from benchmark.datasets.dataset import open_folder
 from benchmark.errors import StoreError, UsageError
+from benchmark.rows.place import pixels_of
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
-from benchmark.rows.stored import pixels_of
 from support.bench.command import output_of
 from support.rows.measured import row, sweep
 

@@ -9,9 +9,9 @@ import benchmark
 from benchmark.codec import Setting
 from benchmark.measure import decode_again
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import Decoder, reconstruct_all
-from benchmark.rows.codecs import EVERY, NamedCodecs
-from benchmark.rows.packs.contents import dataset_contents
+from benchmark.measure.decode_again import Decoder
+from benchmark.measure.pictures import Pictures, pictures_of
+from benchmark.rows.codecs import EVERY
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from support.bench.command import bench
@@ -73,7 +73,7 @@ def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
 
 
 @pytest.fixture
-def contents(tmp_path, photo, monkeypatch):
+def pictures(tmp_path, photo, monkeypatch):
     """A photograph coded by a codec whose pixels on a GPU are others than on a CPU."""
     (tmp_path / "photos").mkdir()
     Image.fromarray(photo).save(tmp_path / "photos" / "cup.png")
@@ -82,46 +82,46 @@ def contents(tmp_path, photo, monkeypatch):
         results=tmp_path / "results", jobs=1,
     )  # fmt: skip
     assert not done.failures
-    named = NamedCodecs(f"{FAKES}:Drifts")
-    return dataset_contents(tmp_path / "results", done.matrix.store.folder.name, [], named)
+    name = done.matrix.store.folder.name
+    return pictures_of(tmp_path / "results", name, f"{FAKES}:Drifts")
 
 
-def reconstructed(rows, contents, device):
-    result = (one for one in reconstruct_all(rows, contents, device, 1) if one is not None)
+def reconstructed(rows, pictures, device):
+    result = (one for one in pictures.decoded(rows, device, 1) if one is not None)
     return [pixels for _, pixels in sorted(result, key=lambda one: one[0])]
 
 
-def on_gpu(row, contents, monkeypatch):
+def on_gpu(row, pictures, monkeypatch):
     """The same row, scored on a GPU."""
     monkeypatch.setenv("BENCH_DEVICE", "cuda")
     decoder = load_codec(CodecSpec.of(row["codec"], row["variant"]))
-    pixels = decoder.decode(contents.stream(row))
+    pixels = decoder.decode(pictures.contents.stream(row))
     monkeypatch.setenv("BENCH_DEVICE", "cpu")
     return {**row, "device": "cuda", "decoded_sha256": pixels_sha256(pixels)}
 
 
-def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(contents, monkeypatch):
-    rows = contents.table.rows(named=True)
-    both = [*rows, *(on_gpu(row, contents, monkeypatch) for row in rows)]
+def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(pictures, monkeypatch):
+    rows = pictures.table.rows(named=True)
+    both = [*rows, *(on_gpu(row, pictures, monkeypatch) for row in rows)]
     assert both[0]["decoded_sha256"] != both[len(rows)]["decoded_sha256"]
-    result = reconstructed(both, contents, "cuda")
+    result = reconstructed(both, pictures, "cuda")
     assert [pixels_sha256(one) for one in result] == [one["decoded_sha256"] for one in both]
-    without = reconstructed(both, contents, "cpu")
+    without = reconstructed(both, pictures, "cpu")
     assert [isinstance(one, Failed) for one in without] == [False] * len(rows) + [True] * len(rows)
     assert without[-1].stage == "verify"
 
 
-def test_a_stream_that_was_not_kept_does_not_end_the_others(contents):
-    first, *others = contents.table.rows(named=True)
-    contents.store._path(first["stream_sha256"]).unlink()
-    result = reconstructed([first, *others], contents, "cpu")
+def test_a_stream_that_was_not_kept_does_not_end_the_others(pictures):
+    first, *others = pictures.table.rows(named=True)
+    pictures.contents.store._path(first["stream_sha256"]).unlink()
+    result = reconstructed([first, *others], pictures, "cpu")
     assert result[0] == Failed("load", "its stream was not kept")
     assert not any(isinstance(one, Failed) for one in result[1:])
 
 
-def test_code_that_rows_name_is_not_run_where_no_command_names_it(contents):
-    rows = contents.table.rows(named=True)
-    result = reconstructed(rows, contents._replace(codecs=EVERY), "cpu")
+def test_code_that_rows_name_is_not_run_where_no_command_names_it(pictures):
+    rows = pictures.table.rows(named=True)
+    result = reconstructed(rows, Pictures(pictures.contents, EVERY), "cpu")
     assert {(of.stage, "runs only where --codecs names it" in of.reason) for of in result} == {
         ("load", True)
     }

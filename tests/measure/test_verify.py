@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.codec import Setting
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import decode_all, reconstruct_all
+from benchmark.measure.decode_again import decode_all
 from benchmark.measure.record import Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
@@ -51,7 +51,7 @@ def kept(store, cells=None):
 def audited(store, device="cpu"):
     """Return how many rows are verified, and what is wrong with the others."""
     of = kept(store)
-    done = [it[1] for it in reconstruct_all(of.rows, of.contents, device, 2) if it is not None]
+    done = [it[1] for it in of.pictures.decoded(of.rows, device, 2) if it is not None]
     failures = [result for result in done if isinstance(result, Failed)]
     return len(done) - len(failures), failures
 

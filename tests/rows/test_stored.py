@@ -5,6 +5,7 @@ from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.edition import label_of
+from benchmark.rows.place import Place
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
@@ -16,7 +17,6 @@ from benchmark.rows.stored import (
     source_facts,
     stored_dataset,
 )
-from benchmark.rows.variants import measured_place
 from support.rows.measured import row, table
 
 RUN = "20250101T000000-aa"
@@ -165,11 +165,11 @@ def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tm
     store.begin(RUN, {"request": {"dataset": str(photos)}})
     store.append(table_of([row("jpeg", 10, "a.png")]).rows(named=True))
     name = store.folder.name
-    assert measured_place(results, name) == name, "another folder's rows, for all one knows"
+    assert Place(name).measured(results).text == name, "another folder's rows, for all one knows"
     Image.new("RGB", (8, 8)).save(photos / "a.png")
-    assert measured_place(results, name) == str(photos)
-    assert measured_place(results, "kodak") == "kodak"
-    assert measured_place(results, str(photos)) == str(photos)
+    assert Place(name).measured(results).text == str(photos)
+    assert Place("kodak").measured(results).text == "kodak"
+    assert Place(str(photos)).measured(results).text == str(photos)
     assert asked_datasets(results, "all") == [name]
     assert asked_datasets(results, "kodak,other") == ["kodak", "other"]
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from benchmark.errors import StoreError, UsageError, without_setting
-from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.comparable import newest
 from benchmark.rows.packs.merge import Merged, merge_folders
 from benchmark.rows.packs.pack import (
@@ -28,12 +27,12 @@ from benchmark.rows.packs.pack import (
     shipped_packs,
     with_rate,
 )
+from benchmark.rows.place import Place
 from benchmark.rows.remedies import options_of
 from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ
 from benchmark.rows.shard import alike, table_of, to_parquet
 from benchmark.rows.store import Store, finished
 from benchmark.rows.stored import rows_of, specs_in
-from benchmark.rows.variants import measured_place
 from benchmark.rows.versions import BUNDLED, OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import private_folder, replacing
@@ -102,7 +101,7 @@ def export_pack(
         if len(several) > 1:
             results = stores[0].folder.parent
             known = sorted({*rows_of(table, [spec])["dataset"]})
-            places = ",".join(measured_place(results, name) for name in known)
+            places = ",".join(Place(name).measured(results).text for name in known)
             again = f"`bench run {options_of(results, places, codecs=spec.text)}` adds the newest"
             raise UsageError(f"rows of {spec.text} are of several versions: {again}")
     write_pack(out, table, {of: data for of, data in streams.items() if data}, licences, notes)
@@ -158,7 +157,6 @@ class DatasetContents(NamedTuple):
     table: pl.DataFrame  # all columns of `rows.schema`
     store: Store
     from_packs: Mapping[str, tuple[Pack, Row]]  # by cell: what the store has not
-    codecs: NamedCodecs = EVERY  # that the command names
 
     def stream(self, row: Mapping[str, Any]) -> bytes | None:
         """Return a row's stream, None if it was not kept; `StoreError`, `BadPack` if damaged."""
@@ -171,19 +169,14 @@ class DatasetContents(NamedTuple):
         """Return whether a row's stream was kept, without reading it."""
         return row["cell"] in self.from_packs or self.store.has_stream(row["stream_sha256"])
 
-    def has_picture(self, row: Mapping[str, Any]) -> bool:
-        """Return whether a row's pixels are available: from its stream, or where it declares."""
-        return row["bytes_origin"] == "declared" or self.has_stream(row)
-
 
 def dataset_contents(
     results: Path,
     dataset: str,
     packs: Sequence[Pack],
-    codecs: NamedCodecs = EVERY,
     known: pl.DataFrame | None = None,
 ) -> DatasetContents:
-    """Read all rows of a dataset's store and of packs; codecs: those that the command names.
+    """Read all rows of a dataset's store and of packs.
 
     known: rows of the store that were read before. They are taken as they are, without those of
     packs, and no others are read.
@@ -203,7 +196,7 @@ def dataset_contents(
     if from_packs and known is None:
         rows = [with_rate(row) | {"bundled": True} for _, row in from_packs.values()]
         table = merge_versions(pl.concat(alike([table, table_of(rows)])))
-    return DatasetContents(table, store, from_packs, codecs)
+    return DatasetContents(table, store, from_packs)
 
 
 def packs_beside(results: Path) -> list[Pack]:

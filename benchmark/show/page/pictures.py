@@ -10,7 +10,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from itertools import chain
@@ -34,23 +33,20 @@ from benchmark.errors import (
 )
 from benchmark.facts import Facts, facts_of
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import reconstruct_all
 from benchmark.measure.estimate import interpolated
+from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress
 from benchmark.measure.workers import replies
 from benchmark.metrics.maps import halved, levels, map_scale, mapped_metric, reach
 from benchmark.metrics.metric import Metric, lacking
-from benchmark.registry import CODECS, metric_class
-from benchmark.rows.codecs import why_no_stream, why_not_run
+from benchmark.registry import metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import labels
-from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.summary import Summary
-from benchmark.rows.variants import measured_place
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import Crop, DecodedPicture, ImageKey, SourcePicture
 from benchmark.show.report.files import PICTURES
-from benchmark.spec import CodecSpec, load_codec
+from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
 from benchmark.system.machine import cores
@@ -77,7 +73,7 @@ MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
 COLUMNS = (
     "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
     "image_sha256", "width_px", "height_px", "bpp", "bytes_origin", "device", "decode_seconds",
-    "stream_sha256", "decoded_sha256", "recorded",
+    "stream_sha256", "decoded_sha256", "recorded", "status",
 )  # fmt: skip
 
 
@@ -215,7 +211,7 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
 def write_pictures(
     folder: Path,
     rows: Mapping[ImageKey, StoredRow],
-    contents: DatasetContents,
+    decodable: Pictures,
     sources: Mapping[str, Source] | str,
     most_bytes: float,
     first: Sequence[str],
@@ -236,17 +232,8 @@ def write_pictures(
     `command` makes the page. Which pictures the page has is decided before any
     stream is decoded (`in_order`, `within`); `say` is called with a sentence on it.
     """
-    device, lacks_program = device_kind(chosen_device()), cache(_lacks_program)
-    place = measured_place(contents.store.folder.parent, contents.store.folder.name)
-    refused: dict[ImageKey, str] = {}
-    for key, row in rows.items():
-        spec = CodecSpec.of_row(row)
-        if not contents.codecs.decoder_of(spec):
-            refused[key] = why_not_run(spec)
-        elif not contents.has_picture(row):
-            refused[key] = why_no_stream(bool(row["recorded"]), [spec.text], place)
-        elif why := lacks_program(spec):
-            refused[key] = why
+    device = device_kind(chosen_device())
+    refused = {key: why for key, row in rows.items() if (why := decodable.why_none(row))}
     originals: dict[str, SourcePicture] = {}
 
     def original(row: StoredRow) -> SourcePicture:
@@ -271,7 +258,7 @@ def write_pictures(
             f"page: {counted(len(chosen), 'picture')} of {counted(len(rows), 'stream')}, "
             f"{len(missing)} to decode in about {max(wall, 1):.0f} s{words}"
         )
-    failed = _decode(folder, {key: rows[key] for key in missing}, contents, device, show_progress)
+    failed = _decode(folder, {key: rows[key] for key in missing}, decodable, device, show_progress)
     more = f"`{command} --page-images all` adds it"
     beyond = f"No picture: more than the page's limit{words}; {more}."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
@@ -299,7 +286,7 @@ def write_pictures(
 def _decode(
     folder: Path,
     rows: Mapping[ImageKey, StoredRow],
-    contents: DatasetContents,
+    decodable: Pictures,
     device: Device,
     show_progress: ShowProgress,
 ) -> dict[ImageKey, DecodedPicture]:
@@ -308,12 +295,12 @@ def _decode(
     with show_progress(len(rows)) as report:
         report(Progress(0, 0))
         keys, done = [*rows], 0
-        for result in reconstruct_all([*rows.values()], contents, device, cores()):
+        for result in decodable.decoded([*rows.values()], device, cores()):
             if result is not None:
                 key, pixels, done = keys[result[0]], result[1], done + 1
                 if not isinstance(pixels, Failed):
                     _write(folder, _path(rows[key]), pixels)
-                elif pixels.stage == "load":
+                elif pixels.stage == ABSENT:
                     why = f"No picture: it cannot be decoded here: {pixels.reason}."
                     failed[key] = DecodedPicture(None, why)
                 else:
@@ -348,16 +335,6 @@ def _original(folder: Path, sources: Mapping[str, Source] | str, row: StoredRow)
             except ImageRefused as refused:
                 absent = f"The original cannot be read: {refused}."
     return _source(row, None if absent else path, absent)
-
-
-def _lacks_program(spec: CodecSpec) -> str:
-    """Return why a codec that is a program cannot decode here; empty for others."""
-    if spec.name in CODECS and facts_of(spec).kind == "standard":
-        try:
-            load_codec(spec)
-        except BenchError as error:
-            return f"it cannot be decoded here: {error}"
-    return ""
 
 
 def _write(folder: Path, path: str, pixels: Pixels) -> None:

@@ -11,14 +11,14 @@ from benchmark.compare.system_curve import Panel, SystemCurve, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
+from benchmark.measure.pictures import pictures_of
 from benchmark.measure.select import sources_of
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.maps import map_scale
 from benchmark.published.curves import check_same_images, published_curves
 from benchmark.published.registry import read_points
-from benchmark.registry import is_brought, metric_class
-from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.packs.contents import dataset_contents, packs_beside
+from benchmark.registry import metric_class
+from benchmark.rows.place import Place
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
 from benchmark.show.absences import not_shown
@@ -68,12 +68,9 @@ def write_page(
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
-    packs, name = packs_beside(of.results), stored.name.partition(":")[0]
-    codecs = NamedCodecs(of.codecs)
-    contents = dataset_contents(of.results, name, packs, codecs, stored.table)
-    is_place = Path(of.dataset).is_dir() or is_brought(of.dataset)
-    dataset = of.dataset if is_place else stored.name
-    sources = sources_of(dataset, data_dir, of.results, named=is_place)
+    decodable = pictures_of(of.results, stored.name, of.codecs, rows=stored.table)
+    dataset = of.dataset if Place(of.dataset).opens else stored.name
+    sources = sources_of(dataset, data_dir, of.results)
     if isinstance(sources, str):
         say(sources)
     title = profile(stored.name).title
@@ -86,7 +83,7 @@ def write_page(
     mapped = mapped_metrics(report.measured)
     command = command or f"bench report --dataset {of.dataset} --page"
     photographs, decoded, crops, sizes = write_pictures(
-        folder, rows, contents, sources, limit_of(images), shown, mapped, command, show_progress,
+        folder, rows, decodable, sources, limit_of(images), shown, mapped, command, show_progress,
         say,
     )  # fmt: skip
     line = headline(report.ranking, summary.images, names_of(summary), report.named)

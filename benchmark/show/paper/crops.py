@@ -18,20 +18,19 @@ from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
-from benchmark.facts import facts_of, reference_codecs
-from benchmark.measure.decode_again import reconstruct_all
+from benchmark.facts import reference_codecs
+from benchmark.measure.cells import Failed
+from benchmark.measure.pictures import Pictures, pictures_of
 from benchmark.measure.select import sources_of
 from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.option import COMPARED, ORIGIN, opt, some
-from benchmark.registry import CODECS, DATASETS
-from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.registry import DATASETS
 from benchmark.rows.comparable import shown as shown_rows
-from benchmark.rows.edition import Edition, label_of, measured_titles, titles
-from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
+from benchmark.rows.edition import Edition, label_of, titles
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import stored_dataset, verified
-from benchmark.rows.variants import divided, specs_of
+from benchmark.rows.variants import divided
 from benchmark.rows.versions import BUNDLED
 from benchmark.show.bd_rates import LONGEST_LIST
 from benchmark.show.figures.picture_sheet import (
@@ -211,13 +210,13 @@ def _views(
     dataset = of.dataset.partition(":")[0]
     if dataset not in DATASETS:
         dataset = stored_dataset(of.results, of.dataset)
-    codecs = NamedCodecs(of.codecs)
-    contents = dataset_contents(of.results, dataset, packs_beside(of.results), codecs)
+    decodable = pictures_of(of.results, dataset, of.codecs, dataset=of.dataset)
+    table = decodable.table
     if of.verified_only:
-        contents = contents._replace(table=verified(contents.table, of.results / dataset))
-    table = shown_rows(with_anchor(*divided(contents.table, of.codecs, of.bundled), of.anchor)[0])
-    by_image = rows_with_streams(contents, table, of.named)
-    lacks = _without_streams(table, by_image, of)
+        table = verified(table, of.results / dataset)
+    table = shown_rows(with_anchor(*divided(table, of.codecs, of.bundled), of.anchor)[0])
+    by_image = decodable.by_image(table, of.named)
+    lacks = _lacking(decodable, table, of)
     every = [row for rows in by_image.values() for own in rows.values() for row in own]
     asked, is_named = map(Metric.named, metrics), of.metrics or not metrics[1:]
     there = (m for m in asked if is_named or all(r.get(m.column) is not None for r in every))
@@ -230,7 +229,7 @@ def _views(
     by_image = {image: rows for image, rows in by_image.items() if image in files}
     views, few = list[View](), ""
     if not any(len(rows) > 1 for rows in by_image.values()):
-        few = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
+        few = "no photograph here has pictures of two codecs"
     editions = _editions(by_image)
     here = {label_of(CodecSpec.of_row(row)) for row in every if not row["bundled"]}
     bundled = [of for of in editions.values() if here and label_of(of.spec) not in here]
@@ -241,10 +240,10 @@ def _views(
         picture = read_image(files[image], flatten=True).pixels
         chosen, rate = _at_rate(by_image[image], part.bpp or next(iter(rates), None))
         far = {label: rows for label, rows in by_image[image].items() if label not in chosen}
-        pixels, failed = _decoded(chosen, contents)
+        pixels, failed = _decoded(chosen, decodable)
         lacks += [*_too_far(far, rate, of.dataset), *failed]
         if len(pixels) < 2:
-            few = f"fewer than two codecs have kept streams of about {rate:.3g} bpp to decode"
+            few = f"fewer than two codecs have pictures of about {rate:.3g} bpp"
             break
         shown = picture, pixels, chosen, names, rate, part.box, metric
         views.append(View(image, profile(dataset).title, *shown))
@@ -294,7 +293,7 @@ def _image(asked: str, known: Mapping[str, object]) -> str:
     result = (n for n in known if fnmatch(n, name) or fnmatch(PurePath(n).stem, name))
     image = next(result, "") if asked else ""
     if asked and not image:
-        raise UnknownName("photograph with kept streams", asked, known)
+        raise UnknownName("photograph with pictures", asked, known)
     return image
 
 
@@ -319,20 +318,10 @@ def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], fl
     return chosen, rate
 
 
-def _without_streams(
-    rows: pl.DataFrame, by_image: Mapping[str, ByCodec], asked: Experiment
-) -> list[str]:
-    """Return the codecs of the experiment without a kept stream, each with what keeps some."""
-    there = {label for of in by_image.values() for label in of}
-    lines = []
-    for of, more in ((rows.filter(BUNDLED), ""), (rows.filter(~BUNDLED), " --results DIR")):
-        specs = [spec for spec in sorted(specs_of(of)) if label_of(spec) not in there]
-        if specs and (more or asked.named):
-            texts = ",".join(spec.text for spec in specs)
-            command = f"bench run --codecs {texts} --dataset {asked.dataset}{more}"
-            names = listed([label_of(spec) for spec in specs], most=LONGEST_LIST)
-            lines.append(f"{names}: no kept streams (`{command}` keeps some)")
-    return lines
+def _lacking(pictures: Pictures, rows: pl.DataFrame, asked: Experiment) -> list[str]:
+    """Return the codecs of the experiment without a picture, each with why."""
+    own = rows if asked.named else rows.filter(~BUNDLED)
+    return [f"{listed(labels, most=LONGEST_LIST)}: {why}" for labels, why in pictures.lacking(own)]
 
 
 def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
@@ -350,24 +339,16 @@ def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
 
 
 def _decoded(
-    chosen: Mapping[str, StreamRow], contents: DatasetContents
+    chosen: Mapping[str, StreamRow], pictures: Pictures
 ) -> tuple[dict[str, Pixels], list[str]]:
     """Return pixels by codec, and the codecs whose stream cannot be decoded, with the reason."""
-    specs = {name: CodecSpec.of_row(row) for name, row in chosen.items()}
-    allowed = [name for name, spec in specs.items() if contents.codecs.decoder_of(spec)]
-    rows = [chosen[name] for name in allowed]
-    decoded = {
-        allowed[n]: made for n, made in filter(None, reconstruct_all(rows, contents, "cpu", 1))
-    }
-    pixels: dict[str, Pixels] = {}
-    sentences = []
-    for name, spec in specs.items():
-        made = decoded[name] if name in decoded else why_not_run(spec)
-        if isinstance(made, np.ndarray):
-            pixels[name] = made
+    labels, pixels, failed = [*chosen], dict[str, Pixels](), list[str]()
+    for place, made in filter(None, pictures.decoded([*chosen.values()], "cpu", 1)):
+        if isinstance(made, Failed):
+            failed.append(f"{labels[place]}: {made.reason}")
         else:
-            sentences.append(f"{name}: {getattr(made, 'reason', made)}")
-    return pixels, sentences
+            pixels[labels[place]] = made
+    return {label: pixels[label] for label in labels if label in pixels}, failed
 
 
 def _part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
@@ -394,27 +375,3 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
     values = {"Rate (bpp)": row["bpp"], metric.label: row.get(metric.column)}
     off, cut = off_rate(row["bpp"], view.rate), _part(view.pixels[label], box)
     return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)
-
-
-def rows_with_streams(
-    contents: DatasetContents, rows: pl.DataFrame, codecs: Sequence[str] = ()
-) -> dict[str, dict[str, list[StreamRow]]]:
-    """Return those of the rows that have an available stream, by image and label.
-
-    `raw` is left out. Codecs are in the order of `codecs`, else the paper's first.
-    """
-    labelled = [(label_of(CodecSpec.of_row(row)), row) for row in rows.rows(named=True)]
-    order = [*codecs, *measured_titles(), *CODECS]
-
-    def place(pair: tuple[str, StreamRow]) -> tuple[int, str]:
-        names = (pair[0], pair[1]["codec"])
-        places = (order.index(name) for name in names if name in order)
-        return next(places, len(order)), pair[1]["variant"]
-
-    result: dict[str, dict[str, list[StreamRow]]] = {}
-    for label, row in sorted(labelled, key=place):
-        null = facts_of(CodecSpec(row["codec"], ())).null
-        good = row["status"] == "ok" and row["stream_sha256"] and not null
-        if good and contents.has_stream(row):
-            result.setdefault(row["image"], {}).setdefault(label, []).append(row)
-    return result

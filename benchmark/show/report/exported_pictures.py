@@ -22,24 +22,20 @@ from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused, UnknownName, UsageError
 from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import reconstruct_all
+from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress
 from benchmark.measure.request import parse_points
 from benchmark.registry import CODECS
-from benchmark.rows.codecs import why_no_stream, why_not_run
 from benchmark.rows.comparable import shown
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.names import find_editions
-from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.stored import named_images, rows_of_codecs
-from benchmark.rows.variants import measured_place
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
 from benchmark.system.text import by_key, counted, utf8
 
-FAILED = "they failed when they were measured; `bench report` has the reasons"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
 FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
 LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
@@ -48,9 +44,8 @@ Row = Mapping[str, Any]
 
 
 def choose_pictures(
-    contents: DatasetContents,
+    pictures: Pictures,
     name: str,
-    dataset: str,
     codecs: str = "all",
     *,
     images: Sequence[str] = (),
@@ -60,56 +55,46 @@ def choose_pictures(
 ) -> tuple[list[Row], list[Absent]]:
     """Choose rows of each codec variant's edition, ordered by image, codec and setting.
 
-    name: of the dataset, or of a part of it such as clic2020:mobile. dataset: as `bench run` takes
-    it, a name or a folder of images. codecs: "all" leaves out those that code nothing. images:
+    name: of the dataset, or of a part of it such as clic2020:mobile. codecs: "all" leaves out those
+    that code nothing. images:
     patterns, with or without their files' suffix. limit: only the first images by name. points:
     `parse_points`, of which only those are kept. bpp: of each codec and image, the
     setting of the nearest rate alone. Raises `UsageError` for what no row has: another codec,
     image, setting or value. Returns rows that can be decoded, and the others with reasons.
     """
-    rows = _rows(contents, name, codecs)
+    rows = _rows(pictures, name, codecs)
     names = list(dict.fromkeys(row["image"] for row in rows))
     wanted = named_images(names, images) if images else names
     wanted = [name for name in names if name in wanted][:limit]
     rows = [row for row in rows if row["image"] in wanted]
     absent: Counter[str] = Counter()
-    kept = []
-    for row in _at_points(rows, points):
-        spec = CodecSpec.of_row(row)
-        if row["status"] != "ok":
-            absent[FAILED] += 1
-        elif not contents.codecs.decoder_of(spec):
-            absent[why_not_run(spec)] += 1
-        else:
-            kept.append(row)
+    kept = _at_points(rows, points)
     if bpp is not None:
-        kept, far = _of_rate(kept, contents, bpp)
+        kept, far = _of_rate(kept, pictures, bpp)
         if far:
             labels = ", ".join(sorted({_label(row) for row in far}))
             reason = f"no stored rate within a factor of {FARTHEST:g} of {bpp:g} bpp"
             absent[f"{reason} ({labels})"] = len(far)
-    place = measured_place(contents.store.folder.parent, dataset)
     there = []
     for row in kept:
-        if contents.has_picture(row):
-            there.append(row)
+        if why := pictures.why_none(row, points):
+            absent[why] += 1
         else:
-            codec = CodecSpec.of_row(row).text
-            absent[why_no_stream(bool(row["recorded"]), [codec], place, points)] += 1
+            there.append(row)
     return there, _absent(absent)
 
 
 def export_pictures(
     folder: Path,
     rows: Sequence[Row],
-    contents: DatasetContents,
+    pictures: Pictures,
     device: Device,
     jobs: int,
     report: Callable[[Progress], None],
 ) -> Answer:
     """Write the pictures that are not in the folder yet, in place of files of other content.
 
-    device and jobs: see `reconstruct_all`. `report` is called with the state while streams are
+    device and jobs: see `Pictures.decoded`. `report` is called with the state while streams are
     decoded. The answer's code is 1 if a stream decodes to other pixels than the scored, or none.
     Raises `StoreError` if the folder cannot be written.
     """
@@ -119,14 +104,14 @@ def export_pictures(
     before, missing = len(files), [n for n, name in enumerate(names) if name not in files]
     wrong = list[Absent]()
     unable = Counter[str]()
-    for result in reconstruct_all([rows[n] for n in missing], contents, device, jobs):
+    for result in pictures.decoded([rows[n] for n in missing], device, jobs):
         if result is not None:
             row, name = rows[missing[result[0]]], names[missing[result[0]]]
             if not isinstance(pixels := result[1], Failed):
                 fromarray(pixels).save(png := BytesIO(), "PNG")
                 write_files(folder, {name: png.getvalue()}, what="pictures")
                 files[name] = row
-            elif pixels.stage == "load":
+            elif pixels.stage == ABSENT:
                 unable[f"{_label(row)}: {pixels.reason}"] += 1
             else:
                 cell, on = f"{_label(row)} {_setting(row)} {row['image']}", row["device"]
@@ -203,15 +188,15 @@ def _rates(rows: Sequence[Row]) -> dict[str, str]:
     return result
 
 
-def _rows(contents: DatasetContents, name: str, codecs: str) -> list[Row]:
-    table = contents.table
+def _rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
+    table = pictures.table
     if codecs == "all":
         null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
         table = table.filter(~col("codec").is_in(null))
     table = shown(rows_of_codecs(table, codecs, name.partition(":")[2]))
     if table.height == 0:
         raise UsageError(
-            f"{contents.store.folder} has no rows of {name}: measure some with `bench run`"
+            f"{pictures.contents.store.folder} has no rows of {name}: measure some with `bench run`"
         )
     rows = table.rows(named=True)
     return sorted(rows, key=lambda row: (row["image"], _label(row), *_setting(row), row["cell"]))
@@ -236,19 +221,18 @@ def _at_points(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
     return [row for row in rows if row["cell"] in cells or not asked]
 
 
-def _of_rate(
-    rows: Sequence[Row], contents: DatasetContents, bpp: float
-) -> tuple[list[Row], list[Row]]:
+def _of_rate(rows: Sequence[Row], pictures: Pictures, bpp: float) -> tuple[list[Row], list[Row]]:
     """Return the nearest rows of each image and codec, and those whose nearest is far off.
 
-    Rows without a stream count only where the codec and image have none near the rate that has one.
+    Rows without a picture count only where the codec and image have none near the rate that has.
     """
 
     def distance(row: Row) -> tuple[bool, float]:
         ratio = abs(math.log(row["bpp"] / bpp))
-        return ratio > math.log(FARTHEST) or not contents.has_picture(row), ratio
+        return ratio > math.log(FARTHEST) or bool(pictures.why_none(row)), ratio
 
-    groups = by_key(((row["image"], CodecSpec.of_row(row).text), row) for row in rows)
+    rated = [row for row in rows if row["status"] == "ok"]
+    groups = by_key(((row["image"], CodecSpec.of_row(row).text), row) for row in rated)
     nearest = [min(group, key=distance) for group in groups.values()]
     near, far = (
         [row for row in nearest if (distance(row)[1] > math.log(FARTHEST)) == is_far]

@@ -1,0 +1,165 @@
+"""Every verb that wants pixels of stored rows, with every kind of codec that can have them."""
+
+from contextlib import chdir
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.rows.edition import label_of
+from benchmark.rows.packs.contents import dataset_contents
+from benchmark.spec import CodecSpec
+from benchmark.study.form import read_key
+from support.bench.command import bench
+
+MINE = '''
+"""JPEG of the negative."""
+
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from benchmark.codec import Setting
+
+
+class Mine:
+    sweep = tuple(Setting("level", level) for level in (30, 60, 80, 90, 95, 98))
+
+    def encode(self, pixels, setting):
+        Image.fromarray(255 - pixels).save(out := BytesIO(), "JPEG", quality=int(setting.value))
+        return out.getvalue()
+
+    def decode(self, data):
+        return 255 - np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+'''
+IMAGES = {"cup": (0, 0), "spoon": (330, 190)}
+LEVELS = (40, 70, 85, 93, 97)
+KINDS = {  # the codec as it is named, and its label
+    "class": ("./mine.py:Mine", "mine.py:Mine"),
+    "worker": ("worker:results/contenders/toy.toml", "toy"),
+    "folder": ("folder:path=pics:name=Pics", "Pics"),
+    "built-in": ("webp", "webp"),
+}
+ALWAYS = "jpeg"  # what a figure or study of each kind has beside it
+QUALITIES = ",".join(map(str, range(20, 98, 2)))  # of ALWAYS: it has a picture at any rate
+
+
+class Case(NamedTuple):
+    """A kind of codec with stored rows, and where a verb writes."""
+
+    spec: str
+    label: str
+    rows: list[dict]  # of one dataset, of this codec
+    out: Path
+
+    @property
+    def both(self) -> tuple[str, ...]:
+        words = ("--codecs", f"{self.spec},{ALWAYS}", "--dataset", "photos", "--results", "r")
+        return (*words, "--out", str(self.out))
+
+    @property
+    def rate(self) -> str:
+        rates = sorted(row["bpp"] for row in self.rows)
+        return f"{rates[len(rates) // 2]:.4g}"
+
+
+def page(case):
+    bench("report", *case.both, "--page", "--format", "svg", "--page-images", "all", code=0)
+    there = {path.stem for path in case.out.rglob("pictures/*.webp")}
+    return {row["decoded_sha256"] for row in case.rows} <= there
+
+
+def crops(case, figure="crops"):
+    bench("figures", figure, *case.both, "--bpp", case.rate, "--metrics", "psnr_y", code=0)
+    (table,) = case.out.rglob(f"{figure}.csv")
+    return case.rows[0]["codec"] in table.read_text()
+
+
+def maps(case):
+    return crops(case, "maps")
+
+
+def study(case):
+    bench("study", "new", *case.both, "--bpp", case.rate, "--crop", "64", "--each", "4", code=0)
+    return case.label in {of.system for of in read_key(case.out).stimuli}
+
+
+def export_images(case):
+    words = ("--dataset", "photos", "--codecs", case.spec, "--results", "r", "--to", case.out)
+    bench("export", "images", *words, code=0)
+    return len([*case.out.rglob("*.png")]) == len(case.rows)
+
+
+def decoded(case):
+    row, folder = case.rows[-1], next(Path("r").glob("photos-*"))
+    setting = {row["setting_name"]: row["setting_value"]}
+    pixels = benchmark.decoded(folder, case.spec, row["image"], **setting)
+    return pixels.shape == (row["height_px"], row["width_px"], 3)
+
+
+def rescore(case):
+    words = ("--dataset", "photos", "--codecs", case.spec, "--results", "r", "--metrics", "ms_ssim")
+    done = bench("rescore", *words, code=0)
+    return f"{len(case.rows)} values filled in" in done.stdout
+
+
+def audit_decode(case):
+    done = bench("audit", "decode", "r", "--codecs", case.spec, code=0)
+    return case.label in done.stdout
+
+
+def pack_export(case):
+    bench("pack", "export", case.out / "p", "--codecs", case.spec, "--results", "r", code=0)
+    bench("pack", "import", case.out / "p", "--results", case.out / "r", code=0)
+    words = ("--dataset", "photos", "--codecs", case.spec, "--results", case.out / "r")
+    bench("export", "images", *words, "--to", case.out, code=0)
+    return len([*case.out.glob("*.png")]) == len(case.rows)
+
+
+VERBS = [page, crops, maps, study, export_images, decoded, rescore, audit_decode, pack_export]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, coffee):
+    """A folder with photographs, code and pictures of each kind, and `r`, their results."""
+    folder = tmp_path_factory.mktemp("kinds")
+    with chdir(folder):
+        Path("photos").mkdir()
+        Path("mine.py").write_text(MINE)
+        for name, (left, top) in IMAGES.items():
+            crop = np.ascontiguousarray(coffee[top : top + 200, left : left + 240])
+            Image.fromarray(crop).save(f"photos/{name}.png")
+        for level in LEVELS:
+            Path(f"pics/p{level}").mkdir(parents=True)
+            lines = ["image,bytes"]
+            for name in IMAGES:
+                Image.open(f"photos/{name}.png").save(jpeg := BytesIO(), "JPEG", quality=level)
+                Image.open(jpeg).rotate(1).save(f"pics/p{level}/{name}.png")
+                lines.append(f"{name},{len(jpeg.getvalue())}")
+            Path(f"pics/p{level}/bytes.csv").write_text("\n".join(lines))
+        Path("code").mkdir()
+        bench("worker", "new", "toy", "--code", "code", code=0)
+        specs = ",".join([ALWAYS, *(spec for spec, _ in KINDS.values())])
+        words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--jobs", "1")
+        bench("run", "--codecs", specs, *words, "--points", f"jpeg.quality={QUALITIES}", code=0)
+    return folder
+
+
+@pytest.fixture(params=KINDS)
+def case(request, measured, tmp_path, monkeypatch):
+    monkeypatch.chdir(measured)
+    spec, label = KINDS[request.param]
+    (folder,) = Path("r").glob("photos-*")
+    every = dataset_contents(Path("r"), folder.name, []).table.rows(named=True)
+    rows = [row for row in every if label_of(CodecSpec.of_row(row)) == label]
+    return Case(spec, label, rows, tmp_path / "o")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_a_verb_that_wants_pixels_has_those_of_every_kind_of_codec(verb, case):
+    assert verb(case)
