@@ -91,6 +91,19 @@ def split_unescaped(text: str, separator: str) -> list[str]:
     return re.split(rf"(?<!\\){separator}", text)
 
 
+def split_names(text: str) -> list[str]:
+    r"""Split a list at commas that no backslash precedes and that are not in brackets of a title.
+
+    >>> split_names(r"jpeg, Mine (level 3, fast),a\,b")
+    ['jpeg', 'Mine (level 3, fast)', 'a\\,b']
+    """
+    names: list[str] = []
+    for part in split_unescaped(text, ","):
+        is_open = bool(names) and names[-1].count("(") > names[-1].count(")") and ")" in part
+        names = [*names[:-1], f"{names[-1]},{part}"] if is_open else [*names, part]
+    return [name.strip() for name in names]
+
+
 def split_codecs(text: str) -> list[str]:
     r"""Split a comma-separated list of codecs; the files of a checkpoint stay together.
 
@@ -98,7 +111,7 @@ def split_codecs(text: str) -> list[str]:
     ['jpeg', 'compressai:model=mbt2018:checkpoint=a.pth\\,b.pth:device=cpu', 'vtm']
     """
     result: list[str] = []
-    for part in map(str.strip, split_unescaped(text, ",")):
+    for part in split_names(text):
         last_option = split_unescaped(result[-1], ":")[-1] if result else ""
         file = part.partition(":")[0]
         if last_option.startswith(f"{LISTS}=") and "." in file and not names_file(file):

@@ -10,6 +10,7 @@ may also have
                     `origins`, files or addresses of copies that are used instead
 """
 
+import csv
 import inspect
 import os
 import re
@@ -183,10 +184,9 @@ def open_folder(path: Path) -> Dataset:
         there = f"{path}{near(path, Path.is_dir)}"
         raise UsageError(f"there is no folder {there}: give one with images, or a dataset's name")
     if not path.is_dir():
-        raise UsageError(f"{path} is not a folder of images")
+        raise UsageError(f"{path} is not a folder of images, nor a csv file that lists some")
     resolved = path.resolve()
-    digest = sha256(os.fsencode(resolved)).hexdigest()[:6]
-    title = re.sub(r"[^A-Za-z0-9._-]+", "_", resolved.name).lstrip(".") or "images"
+    title, digest = _title_and_digest(resolved)
     images, unread = _images_below(resolved)
     if not images:
         kinds = ", ".join(unread_kinds(unread))
@@ -196,6 +196,51 @@ def open_folder(path: Path) -> Dataset:
             + (kinds and f"; it holds {kinds}: convert them to PNG")
         )
     return Dataset(f"{title}-{digest}", tuple(sorted(images)), title, tuple(sorted(unread)))
+
+
+def open_list(path: Path) -> Dataset:
+    """Open the images that a csv file lists, in the order of their names.
+
+    Column `image` has paths, relative to the file; column `name`, if there is one, what rows and
+    figures call the images. The name of the dataset is that of the file and six hex digits of the
+    sha256 of its path. Raises `UsageError` for a file or line that cannot be read, naming it.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file)
+            columns, rows = lines.fieldnames or (), [(lines.line_num, row) for row in lines]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as a list of images: {error}") from error
+    if "image" not in columns:
+        raise UsageError(f"{path} has no column image, with a path in each line")
+    images: dict[str, ImageFile] = {}
+    for number, row in rows:
+        text = (row["image"] or "").strip()
+        name, file_path = name_text((row.get("name") or text).strip()), path.parent / text
+        if not text or not file_path.is_file():
+            raise UsageError(f"{path}, line {number}: there is no image {text or 'named'}")
+        if name in images:
+            raise UsageError(f"{path}, line {number}: a second image is named {name}")
+        images[name] = ImageFile(name, file_path.resolve())
+    if not images:
+        raise UsageError(f"{path} lists no image")
+    title, digest = _title_and_digest(path.resolve().with_suffix(""))
+    return Dataset(f"{title}-{digest}", tuple(sorted(images.values())), title)
+
+
+def lists_images(path: Path) -> bool:
+    """Return whether a path is of a csv file, which `open_list` reads."""
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def open_images(path: Path) -> Dataset:
+    """Open a folder of images, or a csv file that lists some."""
+    return open_list(path) if lists_images(path) else open_folder(path)
+
+
+def _title_and_digest(path: Path) -> tuple[str, str]:
+    title = re.sub(r"[^A-Za-z0-9._-]+", "_", path.name).lstrip(".") or "images"
+    return title, sha256(os.fsencode(path)).hexdigest()[:6]
 
 
 def unread_kinds(names: Iterable[str]) -> list[str]:
@@ -209,7 +254,7 @@ def unread_kinds(names: Iterable[str]) -> list[str]:
 
 
 def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Dataset:
-    """Open a dataset: a registry's name, a folder of images, `path.py:function` or `hf:USER/NAME`.
+    """Open a dataset: a registry's name, images at a path, `path.py:function` or `hf:USER/NAME`.
 
     data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Raises
     `UnknownName` for what is neither a name nor a path, `UsageError` for a path without images,
@@ -223,7 +268,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
         return open_from_file(text, data_folders(data_dir))
     unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
     if means_folder(text) or (unknown and near(Path(text), Path.is_dir)):  # one that is misspelt
-        return open_folder(Path(text))
+        return open_images(Path(text))
     dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
     return dataset
 

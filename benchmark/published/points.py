@@ -17,6 +17,7 @@ import msgspec
 from benchmark.errors import UnknownName, UsageError
 from benchmark.published.curve_file import read_curves
 from benchmark.registry import UNSTATED
+from benchmark.rows.edition import with_remark
 from benchmark.system.text import GREEK, by_key, listed, utf8
 
 # authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
@@ -114,17 +115,23 @@ def points_of_file(path: Path) -> list[PublishedPoint]:
 
 
 def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:
-    """Return the points of the named systems, `system` or `system:variant`; "all" is everything.
+    """Return the points of the named systems: `system`, `system:variant`, or a curve's title.
 
-    Doubtful points are those of `doubtful:system` alone. Raises `UnknownName` for a name without
-    points, `UsageError` for one whose points are all doubtful.
+    "all" is everything. Doubtful points are those of `doubtful:system` alone. Raises `UnknownName`
+    for a name without points, `UsageError` for one whose points are all doubtful.
     """
     known = by_key((key, p) for p in points for key in (EVERY, p.slug, f"{p.slug}:{p.variant}"))
+    titles = {
+        with_remark(curve_name(p.system, p.variant), remark): f"{p.slug}:{p.variant}"
+        for p in points
+        for remark in ("", "published")
+    }
     result: dict[PublishedPoint, None] = {}
     for name in names:
         asked = name.removeprefix(DOUBTFUL)
         system, colon, variant = asked.partition(":")
         key = f"{slug(system)}:{variant}" if colon else slug(system)
+        key = key if key in known else titles.get(asked, key)
         if key not in known:
             variants = [other for other in known if other.startswith(f"{slug(system)}:")]
             systems = sorted({point.slug for point in points})

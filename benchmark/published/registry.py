@@ -27,7 +27,7 @@ from benchmark.published.points import (
     select,
     slug,
 )
-from benchmark.spec import split_unescaped
+from benchmark.spec import split_names
 from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import by_key, read_json
@@ -143,7 +143,7 @@ def chosen_points(results: Path, names: str, every: bool = False) -> tuple[Publi
     """
     from benchmark.published.curves import main_curves
 
-    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
+    asked = [name.replace("\\,", ",") for name in split_names(names)]
     files = [name for name in asked if Path(name).suffix in CURVE_FILES]
     systems = [name for name in asked if name and name not in files]
     own = [point for file in dict.fromkeys(files) for point in points_of_file(Path(file))]

@@ -1,7 +1,8 @@
 """What is typed behind --dataset: where its images are, and the name of its rows.
 
-A name or a part of one (`clic2020:mobile`), a folder of images, a function in a file, a set of a
-hub, or the name of stored rows, whose images are where a run found them.
+A name or a part of one (`clic2020:mobile`), a folder of images or a csv file that lists some, a
+function in a file, a set of a hub, or the name of stored rows, whose images are where a run found
+them.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,7 +10,14 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
+from benchmark.datasets.dataset import (
+    ImageFile,
+    Source,
+    lists_images,
+    open_dataset,
+    open_images,
+    probe,
+)
 from benchmark.errors import UsageError
 from benchmark.registry import DATASETS, HUB, is_brought, means_folder, names_file
 from benchmark.rows.codecs import folder_store_name
@@ -24,8 +32,8 @@ class Place(NamedTuple):
 
     @property
     def opens(self) -> bool:
-        """Whether it leads to images by itself: a folder that is here, a function, a hub's set."""
-        return Path(self.text).is_dir() or is_brought(self.text) or self.text.startswith(HUB)
+        """Whether it leads to images by itself: a path that is here, a function, a hub's set."""
+        return _holds_images(self.text) or is_brought(self.text) or self.text.startswith(HUB)
 
     def stored_name(self, stores: Mapping[str, Path]) -> str:
         """Return the name that its rows have among stores by name; one of none without rows."""
@@ -38,13 +46,13 @@ class Place(NamedTuple):
         if is_brought(self.text):
             return str(open_dataset(self.text).name)
         if means_folder(self.text):
-            folder = open_folder(Path(self.text))
-            images, sizes = pixels_of(folder.images), folder.sizes_of_files()
-            return folder_store_name(folder.folder_title, images, stores, sizes)
+            dataset = open_images(Path(self.text))
+            images, sizes = pixels_of(dataset.images), dataset.sizes_of_files()
+            return folder_store_name(dataset.folder_title, images, stores, sizes)
         return self.text
 
     def measured(self, results: Path) -> "Place":
-        """Return the folder that stored rows were measured on, if it is still there; else itself.
+        """Return the path that stored rows were measured on, if it is still there; else itself.
 
         A function in a file that rows name is not run: `why_lost` names it.
         """
@@ -52,7 +60,7 @@ class Place(NamedTuple):
             return self
         store = Store(results / self.text)
         names = store.means_table()["image"].unique().to_list()
-        return next((Place(str(path)) for path in _recorded_folders(store, names)), self)
+        return next((Place(str(path)) for path in _recorded_paths(store, names)), self)
 
     def why_lost(self, results: Path) -> str:
         """Return why its images cannot be found, with what finds them; empty if they may be."""
@@ -64,7 +72,7 @@ class Place(NamedTuple):
         brought = next((text for text in asked if names_file(text)), "")
         if brought:
             return f"{name} is of a Python file, which runs only if named: `--dataset {brought}`"
-        return f"{name} was a folder that no name leads back to: `--dataset path/to/it` finds it"
+        return f"{name} was a path that no name leads back to: `--dataset path/to/it` finds it"
 
 
 def required_place(results: Path, dataset: str) -> str:
@@ -83,14 +91,30 @@ def pixels_of(files: Sequence[ImageFile]) -> set[str]:
     return {source.sha256 for source in sources if isinstance(source, Source)}
 
 
-def _recorded_folders(store: Store, names: Collection[str]) -> Iterable[Path]:
-    """Yield the folders that runs were of and that hold at least half of the named images.
+def _recorded_paths(store: Store, names: Collection[str]) -> Iterable[Path]:
+    """Yield the paths that runs were of and that have at least half of the named images.
 
-    A stranger's record may name any folder: it is walked only if it has the rows' files.
+    A stranger's record may name any path: it is opened only if it has the rows' files.
     """
     for path in dict.fromkeys(map(_recorded, reversed(store.records()))):
-        if path and 2 * sum(_is_below(path, name) for name in names) >= len(names):
+        if path and 2 * _count_images(path, names) >= len(names):
             yield path
+
+
+def _count_images(path: Path, names: Collection[str]) -> int:
+    """Return how many of the named images a folder or a list has."""
+    if not lists_images(path):
+        return sum(_is_below(path, name) for name in names)
+    with suppress(UsageError):
+        return len({image.name for image in open_images(path).images} & {*names})
+    return 0
+
+
+def _holds_images(text: str) -> bool:
+    """Return whether a text is the path of a folder or a list of images that is here."""
+    with suppress(OSError, ValueError):  # too long a name, or one with a null character
+        return Path(text).is_dir() or lists_images(Path(text))
+    return False
 
 
 def _requested(record: Mapping[str, Any]) -> str:
@@ -101,13 +125,10 @@ def _requested(record: Mapping[str, Any]) -> str:
 
 
 def _recorded(record: Mapping[str, Any]) -> Path | None:
-    """Return the folder of images that a run was of, if its record names one that is here."""
-    place = _requested(record)
-    if not place or place in DATASETS or names_file(place):
-        return None
-    with suppress(OSError, ValueError):  # too long a name, or one with a null character
-        return Path(place) if Path(place).is_dir() else None
-    return None
+    """Return the path of images that a run was of, if its record names one that is here."""
+    text = _requested(record)
+    is_path = text and text not in DATASETS and not names_file(text) and _holds_images(text)
+    return Path(text) if is_path else None
 
 
 def _is_below(folder: Path, name: str) -> bool:

@@ -88,15 +88,6 @@ def test_files_stay_small_are_named_for_what_they_hold_and_begin_with_a_sentence
     assert not wrong
 
 
-def test_a_folder_has_few_enough_files_to_be_looked_over():
-    folders = {path.parent for top in LOOKED_OVER for path in (ROOT / top).rglob("*.py")}
-    counts = {
-        name_of(folder): len([path for path in folder.glob("*.py") if path.stem != "__init__"])
-        for folder in folders - {ROOT / "baselines", ROOT / "benchmark" / "commands"}
-    }
-    assert not {name: count for name, count in counts.items() if count > MOST_FILES}
-
-
 def test_docstrings_begin_with_a_verb_or_a_noun():
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     wrong = [

@@ -31,6 +31,8 @@ def rows_of(labels, images=IMAGES):
         ("jpeg webp avif", "vtm", anchor_of("avif", BEST)),
         ("jpeg elic", "vtm avif", anchor_of("jpeg", BEST)),
         ("folder:name=Mine ours:beta=0", "", anchor_of("ours:beta=0", NO_CONVENTIONAL)),
+        ("webp:name=Shop elic", "", anchor_of("webp:name=Shop", BEST)),
+        ("vtm:name=Best avif", "", anchor_of("vtm:name=Best")),
         ("folder:name=Mine", "elic", anchor_of("folder:name=Mine", NO_CONVENTIONAL)),
     ],
 )

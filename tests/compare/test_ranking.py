@@ -82,6 +82,8 @@ def test_the_second_metric_is_in_no_codecs_training_loss():
     trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
     assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
     assert ranked_measures(trained, [PSNR, LPIPS]) == (PSNR,)
+    named = summarise(table([*sweep("jpeg"), *sweep("hific", variant="name=H")]))
+    assert ranked_measures(named, MEASURES) == (PSNR, MS_SSIM)  # as HiFiC is, by any name
     fewer = [record | {"lpips_alex": None} for record in sweep("vtm")]  # LPIPS has a curve less
     assert ranked_measures(summarise(table([*sweep("jpeg"), *fewer])), MEASURES) == (PSNR, MS_SSIM)
 

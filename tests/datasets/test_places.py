@@ -25,6 +25,8 @@ KINDS = {
     "name": ("sample", "sample"),
     "folder": ("photos", "photos"),
     "folder-by-stored-name": ("photos", "photos-*"),
+    "list": ("chosen.csv", "chosen.csv"),
+    "list-by-stored-name": ("chosen.csv", "chosen-*"),
     "function": ("./sets.py:mine", "./sets.py:mine"),
     "function-by-stored-name": ("./sets.py:mine", "mine"),
 }
@@ -55,6 +57,7 @@ def measured(tmp_path_factory, coffee):
                 crop = np.ascontiguousarray(coffee[shift : shift + 120, 200:344])
                 crop = crop if name == "photos" else crop[::-1]
                 Image.fromarray(crop).save(f"{name}/{place}.png")
+        Path("chosen.csv").write_text("image,name\nphotos/cup.png,first\nother/cup.png,second\n")
         for text in dict.fromkeys(text for text, _ in KINDS.values()):
             words = ("--limit", "1") if text == "sample" else ()
             bench("run", *CODECS, "--dataset", text, "--metrics", "psnr", "--jobs", "1", *words,
@@ -62,7 +65,12 @@ def measured(tmp_path_factory, coffee):
     return folder
 
 
-@pytest.mark.parametrize("verb", VERBS)
+CHEAP = ("report", "rank", "plan")
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=() if verb in CHEAP else pytest.mark.slow) for verb in VERBS]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_dataset_means_the_same_to_every_verb(kind, verb, measured, tmp_path, monkeypatch):
     monkeypatch.chdir(measured)

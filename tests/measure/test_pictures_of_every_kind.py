@@ -160,6 +160,15 @@ def case(request, measured, tmp_path, monkeypatch):
     return Case(spec, label, rows, tmp_path / "o")
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+CHEAP = (decoded, export_images, study)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(verb, marks=() if verb in CHEAP else pytest.mark.slow, id=verb.__name__)
+        for verb in VERBS
+    ],
+)
 def test_a_verb_that_wants_pixels_has_those_of_every_kind_of_codec(verb, case):
     assert verb(case)

@@ -183,5 +183,5 @@ def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
 
 
 def test_a_users_codec_is_black_beside_published_systems():
-    for published in ("dc-vic", "egic", "hm"):
+    for published in ("dc-vic", "egic", "hm", "stablecodec"):
         assert styles(["mine.py:Mine", published])["mine.py:Mine"].colour == "#000000"
