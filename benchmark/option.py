@@ -93,12 +93,15 @@ def shared(default: Any, declaration: Option) -> Any:
     return field(default=default, metadata={"option": declaration})
 
 
-def some(names: str = "", **defaults: Any) -> Some:
+def some(names: str = "", *groups: type[Any], **defaults: Any) -> Some:
     """Return the mark of a parameter that takes some options of a dataclass, or other defaults.
 
-    request: Annotated[Request, some("limit results", limit=20)]
+    groups: dataclasses that it inherits from, all of whose options are taken.
+
+    request: Annotated[Request, some("results", Photographs, limit=20)]
     """
-    return Some(tuple(names.split()), defaults)
+    of_groups = (each.name for group in groups for each in fields(group))
+    return Some((*names.split(), *of_groups), defaults)
 
 
 AGAINST = opt(ARGUMENT, "The codec that it is compared with.")
@@ -142,13 +145,20 @@ def kind_of(parameter: Parameter) -> Any:
 
 
 def declared(made: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
-    """Return the options of a function or a dataclass by name, with their declarations."""
+    """Return the options of a function or a dataclass by name, with their declarations.
+
+    Those that a dataclass inherits come last.
+    """
     known: Mapping[str, Parameter] = signature(made).parameters
     if is_dataclass(made):
+        bases = [base for base in made.__bases__ if is_dataclass(base)]
+        inherited = {each.name for base in bases for each in fields(base)}
         known = {
-            of.name: known[of.name].replace(annotation=Annotated[of.type, of.metadata["option"]])
-            for of in fields(made)
-            if "option" in of.metadata
+            each.name: known[each.name].replace(
+                annotation=Annotated[each.type, each.metadata["option"]]
+            )
+            for each in sorted(fields(made), key=lambda each: each.name in inherited)
+            if "option" in each.metadata
         }
     pairs = ((of, declaration(of)) for of in known.values())
     return {parameter.name: (parameter, option) for parameter, option in pairs if option}

@@ -14,7 +14,7 @@ from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
 from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
-from benchmark.measure.request import Request
+from benchmark.measure.request import Photographs, Request
 from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, some
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmark.measure.select import Matrix
 
 NO_VERDICT = 4
-MEASURED_AS = "timing jobs timeout_seconds device limit points data_dir weights_dir"
+MEASURED_AS = "timing jobs timeout_seconds device points weights_dir"
 CHECKS = Path("results/checks")
 NewRows = Annotated[Path, opt(TARGET, "Folder of the new rows, to resume in.", refuses="folder")]
 DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.")
@@ -43,7 +43,7 @@ class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
 
 
 def check(
-    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS} flatten")],
+    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS}", Photographs)],
     rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
     codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
     checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of it to check, a file.")] = None,
@@ -145,7 +145,8 @@ def _run(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
 
 def history(
     request: Annotated[
-        Request, some(f"dataset metrics results {MEASURED_AS}", metrics="psnr,ms_ssim")
+        Request,
+        some(f"dataset metrics results {MEASURED_AS}", Photographs, metrics="psnr,ms_ssim"),
     ],
     checkpoints: Annotated[
         tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")

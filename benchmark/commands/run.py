@@ -12,7 +12,7 @@ import typer
 from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
 from benchmark.errors import Unavailable
-from benchmark.measure.request import Request, parse_points, with_settings_as_points
+from benchmark.measure.request import Photographs, Request, parse_points, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
 from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
@@ -149,8 +149,9 @@ def plan(
     request: Annotated[
         Request,
         some(
-            "codecs dataset points metrics jobs draws limit part results data_dir "
-            "weights_dir packs skip_missing flatten timing"
+            "codecs dataset points metrics jobs draws part results weights_dir packs "
+            "skip_missing timing",
+            Photographs,
         ),
     ],
     experiment: ExperimentFile = None,

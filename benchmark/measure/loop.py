@@ -128,7 +128,7 @@ def rescore(
 
     results, named = request.results, NamedCodecs(",".join(request.codecs))
     place = required_place(results, request.dataset or stored_dataset(results, ""))
-    request = replace(request, dataset=place, flatten=True)  # rows tell which were measured so
+    request = request.of_stored(place)
     request.use_folders()
     absent = lacking(asked := metric_names(request.metrics))
     _refuse_all(asked, absent)

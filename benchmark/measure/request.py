@@ -25,7 +25,23 @@ Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) ->
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Photographs:
+    """Options that say which images of a dataset are measured, and where they are."""
+
+    limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
+    flatten: bool = option(
+        False, MEASURED, "Accept images with alpha (blended with white) or in CMYK."
+    )
+    data_dir: Path | None = option(
+        None,
+        ORIGIN,
+        "Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
+        "$BENCH_DATA names and the user's cache.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Photographs):
     """Measurements asked for, codecs x settings x images, and how they are to be made."""
 
     codecs: tuple[str, ...] = option(
@@ -56,7 +72,6 @@ class Request:
     )
     anchor: str = shared("", ANCHOR)
     bundled: str = shared("", BUNDLED)
-    limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
     part: str = option(
         "",
         MEASURED,
@@ -72,9 +87,6 @@ class Request:
         "Search each codec's setting whose mean over the images is bpp=0.3, or psnr=32 (any "
         "metric): within 1 % of a rate, .2 % of a metric.",
         value="NAME=VALUE",
-    )
-    flatten: bool = option(
-        False, MEASURED, "Accept images with alpha (blended with white) or in CMYK."
     )
     packs: tuple[Path, ...] = option(
         (),
@@ -124,12 +136,6 @@ class Request:
     )
 
     results: Path = option(Path("results"), TARGET, "Folder of results.", refuses="folder")
-    data_dir: Path | None = option(
-        None,
-        ORIGIN,
-        "Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
-        "$BENCH_DATA names and the user's cache.",
-    )
     weights_dir: Path | None = option(
         None,
         ORIGIN,
@@ -162,6 +168,10 @@ class Request:
 
             values["metrics"] = metric_names(values["metrics"])
         return cls(**values)
+
+    def of_stored(self, dataset: str) -> Self:
+        """Return the request for the images of stored rows, which say how they were measured."""
+        return replace(self, dataset=dataset, flatten=True)
 
     def of_each_dataset(self) -> list[Self]:
         """Return a request for each of the datasets."""

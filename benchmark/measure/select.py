@@ -269,7 +269,7 @@ def sources_of(dataset: str, data_dir: Path | None, results: Path) -> dict[str, 
         return f"{absent}: {why}."
     try:
         of_place = place.measured(results).text
-        opened = open_sources(Request(dataset=of_place, data_dir=data_dir, flatten=True))
+        opened = open_sources(Request(data_dir=data_dir).of_stored(of_place))
     except Unavailable as missing:
         return f"{absent}: {missing}."
     return {image.sha256: image for image in opened.images}

@@ -198,8 +198,8 @@ def left_out(
     for column, of_column in overlaid.items():
         for curve in of_column.refused:
             refused.setdefault((column, curve.protocol), {})[curve.title] = None
-    drawn = (curves for of_column in overlaid.values() for curves in of_column)
-    methods = {system_of(curve) for curves in drawn for curve in curves}
+    groups = (curves for overlay_of_metric in overlaid.values() for curves in overlay_of_metric)
+    methods = {system_of(curve) for curves in groups for curve in curves}
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
         f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "

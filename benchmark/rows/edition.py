@@ -55,7 +55,7 @@ SIZE, EFFORT = "size", "effort"  # options that name another network of a codec,
 
 
 class Ran(NamedTuple):
-    """How the rows of an edition came to be, as they name it."""
+    """Facts that the rows of an edition state: version, command, devices, caveats."""
 
     version: str = ""  # all that the rows name, the latest row's first
     command: str = ""

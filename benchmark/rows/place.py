@@ -1,4 +1,4 @@
-"""What is typed behind --dataset: where its images are, and the name of its rows.
+"""Datasets as they are typed behind --dataset: where their images are, the name of their rows.
 
 A name or a part of one (`clic2020:mobile`), a folder of images or a csv file that lists some, a
 function in a file, a set of a hub, or the name of stored rows, whose images are where a run found
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
     @property
     def opens(self) -> bool:
-        """Whether it leads to images by itself: a path that is here, a function, a hub's set."""
+        """True if it leads to images by itself: a path that is here, a function, a hub's set."""
         return _holds_images(self.text) or is_brought(self.text) or self.text.startswith(HUB)
 
     def stored_name(self, stores: Mapping[str, Path]) -> str:

@@ -98,7 +98,7 @@ class Summary:
 
     @property
     def editions(self) -> tuple[Edition, ...]:
-        """What the points are of, in order: one edition of each codec variant."""
+        """The editions of the points, in order: one of each codec variant."""
         return tuple(dict.fromkeys(point.edition for point in self.points))
 
     @property

@@ -24,7 +24,7 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.pictures import Pictures, pictures_of
 from benchmark.measure.select import sources_of
 from benchmark.rows.comparable import shown as shown_rows
-from benchmark.rows.stored import named_images, stored_dataset
+from benchmark.rows.stored import named_images, stored_dataset, verified
 from benchmark.rows.variants import divided
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
@@ -65,7 +65,9 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     asked_rates = sorted({*rates_in(bpp)})
     dataset = stored_dataset(asked.results, asked.dataset)
     decodable = pictures_of(asked.results, dataset, asked.codecs, dataset=asked.dataset)
-    own = shown_rows(divided(decodable.table, asked.codecs)[0])
+    folder = decodable.contents.store.folder
+    table = verified(decodable.table, folder) if asked.verified_only else decodable.table
+    own = shown_rows(divided(table, asked.codecs, asked.bundled)[0])
     by_image = decodable.by_image(own, asked.named)
     lacking = [f"no picture of {listed(labels)}: {why}" for labels, why in decodable.lacking(own)]
     sources = sources_of(asked.dataset or dataset, data_dir, asked.results)

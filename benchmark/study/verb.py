@@ -31,7 +31,7 @@ Examples:
 
 @study.verb("new")
 def new(
-    of: Annotated[Experiment, some("codecs dataset images results")],
+    of: Annotated[Experiment, some("codecs dataset bundled images verified_only results")],
     bpp: Rates = (".1", ".2", ".4", ".8"),
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     raters: Annotated[int, opt(MANNER, "Lists of questions.", least=1, most=10_000)] = 12,
