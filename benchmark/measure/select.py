@@ -311,6 +311,7 @@ def open_matrix(request: Request) -> Matrix:
     matrix = matrix_of(request, sources, selection, store)
     if request.anchor or request.bundled:
         from benchmark.rows.names import find_editions, find_variant
+        from benchmark.rows.stored import require_bundled
         from benchmark.rows.variants import editions_in
         from benchmark.spec import named_in
 
@@ -318,6 +319,7 @@ def open_matrix(request: Request) -> Matrix:
         if request.anchor:
             contenders = [Edition.of(each.spec.identity) for each in selection.contenders]
             find_variant(request.anchor, [*contenders, *stored])
+        require_bundled(request.results, request.bundled)
         find_editions(named_in(request.bundled) if request.bundled else [], stored)
     return matrix
 

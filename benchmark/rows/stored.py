@@ -19,10 +19,12 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, means_folder
 from benchmark.rows.comparable import ComparableRows, image_numbers
+from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.names import find_editions
 from benchmark.rows.place import Place
 from benchmark.rows.remedies import options_of, with_remedies
+from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
 from benchmark.rows.variants import (
@@ -130,6 +132,15 @@ def stored_dataset(results: Path, dataset: str) -> str:
     return name
 
 
+def require_bundled(results: Path, bundled: str) -> None:
+    """Raise `UsageError` where rows of bundled codecs are asked for and the folder has none."""
+    if bundled and not any(results.glob(f"*/per_image/{SHIPPED}*")):
+        raise UsageError(
+            f"nothing is bundled in {results}: leave out --bundled {bundled}, or add the rows with "
+            f"`bench merge results --into {shlex.quote(str(results))}`"
+        )
+
+
 def _with_rows(results: Path) -> list[str]:
     known = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
     if not known:
@@ -187,14 +198,23 @@ def read_results(
     if rows is not None:
         codecs, bundled = "all", "all"
     else:
+        require_bundled(results, bundled)
         rows, runs = store.table() if whole or of_sets else store.means_table(), store.records()
         unfinished = _unfinished(rows, runs)
-    rows = verified(rows, store.folder) if verified_only else rows
+    if verified_only:
+        verified(rows, store.folder)
     table = of_part(rows, subset)
+    filters = {"--verified-only": col("attested").fill_null(False)} if verified_only else {}
     if images:
-        kept = named_images(table["image"].unique(maintain_order=True).to_list(), images)
-        table = table.filter(col("image").is_in([*kept]))
+        names = named_images(table["image"].unique(maintain_order=True).to_list(), images)
+        filters[f"--images {','.join(images)}"] = col("image").is_in([*names])
     table, others = divided(table, codecs, bundled)
+    for option, is_kept in filters.items():
+        lost = specs_of(table) - specs_of(table := table.filter(is_kept))
+        others = others.filter(is_kept)
+        if lost and (named_in(codecs) or not table.height):
+            labels = ", ".join(sorted(map(label_of, lost)))
+            raise UsageError(f"{option} leaves no row of {labels}: leave the option or these out")
     if table.height == 0:
         raise UsageError(f"{store.folder} has no rows of {name}: measure some with `bench run`")
     table, anchor = (table, NO_ANCHOR) if joined is None else joined(table, others)

@@ -24,7 +24,7 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.pictures import Pictures, pictures_of
 from benchmark.measure.select import sources_of
 from benchmark.rows.comparable import shown as shown_rows
-from benchmark.rows.stored import named_images, stored_dataset, verified
+from benchmark.rows.stored import named_images, require_bundled, stored_dataset, verified
 from benchmark.rows.variants import divided
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
@@ -64,6 +64,7 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     """Return what a study can show; raises `UsageError` where no two pictures can be compared."""
     asked_rates = sorted({*rates_in(bpp)})
     dataset = stored_dataset(asked.results, asked.dataset)
+    require_bundled(asked.results, asked.bundled)
     decodable = pictures_of(asked.results, dataset, asked.codecs, dataset=asked.dataset)
     folder = decodable.contents.store.folder
     table = verified(decodable.table, folder) if asked.verified_only else decodable.table
