@@ -1,7 +1,7 @@
 """Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -155,6 +155,8 @@ def _write(
     of = _under_test(summary, anchor) if asked.metrics == "all" else None
     measured = [metric for metric in metrics if summary.values_of(metric.column, of)]
     wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
+    partial = _partial(summary, measured, of or ())
+    measured = [metric for metric in measured if metric not in partial]
     over_few = [] if asked.metrics != "all" or asked.allow_few else few_of(summary, measured)
     measured = [metric for metric in measured if metric not in over_few]
     panels = {
@@ -175,7 +177,9 @@ def _write(
     ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, named_metrics)
     ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
     of_reader = problems(summary, stored.runs)
-    absent = [*of_reader, *lacking(summary, wanted)]
+    names = dict(zip(metrics, metric_names(asked.metrics), strict=True))
+    absent = [*of_reader, *lacking(summary, [m for m in wanted if m not in partial])]
+    absent += _absent_metrics(summary, {names[metric]: metric for metric in partial})
     sources = source_facts(stored.of_compared_images)
     record = details_record(
         stored, command, _label(stored.anchor), drawings, absent, of_published, sources
@@ -192,12 +196,11 @@ def _write(
     origin += beyond_sentences(of_look.values(), overlaid.values(), most)
     if asked.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
-        named = dict(zip(metric_names(asked.metrics), metrics, strict=True))
-        origin += absent_sentences([n for n, m in named.items() if m.column not in noted], summary)
+        origin += absent_sentences([n for m, n in names.items() if m.column not in noted], summary)
     remarks = [*origin, *about_sources]
     if of_reader:
-        names = listed([absent.what for absent in of_reader])
-        remarks.append(f"Left out: {names}; details.md says why.")
+        things = listed([absent.what for absent in of_reader])
+        remarks.append(f"Left out: {things}; details.md says why.")
     files: dict[str, str | bytes] = {
         "report.md": report_text(
             title, summary, ranking, drawings, remarks, [*tables], command, codecs
@@ -235,6 +238,28 @@ def _under_test(summary: Summary, anchor: Edition | None) -> set[Edition]:
     """
     others = {edition for edition in summary.editions if edition != anchor}
     return {edition for edition in others if not edition.bundled} or others or {*summary.editions}
+
+
+def _partial(
+    summary: Summary, metrics: Sequence[Metric], editions: Collection[Edition]
+) -> list[Metric]:
+    """Return the metrics that only some of the editions measured here have values of.
+
+    A figure of these would leave the others out; where every metric is such, none is returned.
+    """
+    here = [edition for edition in editions if not edition.bundled]
+    scored = [e for e in here if any(summary.values_of(m.column, [e]) for m in metrics)]
+    partial = [m for m in metrics if not all(summary.values_of(m.column, [e]) for e in scored)]
+    return partial if len(partial) < len(metrics) else []
+
+
+def _absent_metrics(summary: Summary, partial: Mapping[str, Metric]) -> list[Absent]:
+    """Return the line on metrics, by name, that only some codecs have values of; none for none."""
+    if not partial:
+        return []
+    labels = listed([metric.label for metric in partial.values()])
+    why = "only some of the codecs measured here have values"
+    return [Absent(labels, why, f"{summary.again} --metrics {','.join(partial)}")]
 
 
 def _label(anchor: Anchor) -> str:

@@ -114,6 +114,19 @@ def test_a_metric_of_no_codec_under_test_is_drawn_or_left_out_if_asked_for(tmp_p
     assert missing in (report / "details.md").read_text()
 
 
+def test_a_metric_of_only_some_codecs_measured_here_is_no_figure_but_a_command(tmp_path):
+    unmeasured = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
+    fill(tmp_path, [*sweep("vtm"), *sweep("jpeg"), *sweep("webp", **unmeasured)])
+    report = tmp_path / "kodak" / "report"
+    bench_report(tmp_path)
+    assert (report / "psnr_db.png").exists()
+    assert not (report / "lpips_alex.png").exists()
+    (absent,) = json.loads((report / "details.json").read_text())["absent"]
+    assert absent["remedy"].endswith("--metrics lpips")
+    bench_report(tmp_path, "--metrics", "psnr,lpips")
+    assert (report / "lpips_alex.png").exists()
+
+
 def test_a_metric_that_failed_is_left_out_with_its_reason_though_nobody_named_it(tmp_path):
     failed = {"lpips_alex": None, "lpips_alex_reason": "weights (bench fetch x): no weight file"}
     fill(tmp_path, [*sweep("jpeg", **failed), *sweep("vtm")])
