@@ -39,6 +39,8 @@ class ZooNetwork(LatentNetwork):
     Raises `ValueError` for another model than `MODEL`.
     """
 
+    recordable = False  # CompressAI's entropy bottleneck makes and reads a tensor in each step
+
     def __init__(self, sizes: ZooSizes) -> None:
         super().__init__()
         if sizes.model != MODEL:

@@ -70,6 +70,7 @@ class Network(nn.Module):
     tables_type: ClassVar[str] = ""  # "module:function" of the network and photographs
     coder_type: ClassVar[str] = ""  # "module:class", made with the network, tables and a device
     control_block: ClassVar[ControlBlock] = ControlBlock()  # form of controls in a header
+    recordable: ClassVar[bool] = True  # whether CUDA graphs can record its steps: none reads a GPU
     counts_rounded: bool = False  # whether `forward` is to give `Estimate.rounded_bits`
     quantised_bits: Mapping[str, int] = {}
 

@@ -5,17 +5,20 @@ import math
 import pytest
 import torch
 
-from baselines.neural.architecture import load_architecture
-from baselines.neural.training.recipe import OBJECTIVES
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
+from baselines.neural.training.objective import Objective
+from baselines.neural.training.optimisers import FIRST_STEPS
+from baselines.neural.training.recipe import OBJECTIVES, objective_class
 from baselines.neural.training.trainer import Learner
 from support.networks.tiny_diffusion import drawing_network
 from support.quick import quick
-from support.training.every_stage import STAGES, recipe_for
+from support.training.every_stage import GAN, STAGES, recipe_for
 from support.training.fixtures import photographs
 
 pytestmark = pytest.mark.device
 
 STEPS = 2
+RECORDED_STEPS = FIRST_STEPS + 2
 BEHIND_JPEG = ("dirac", "hfd")
 # JPEG runs on the processor, which waits for its crops; the table of levels is read once.
 WAITS_BEHIND_JPEG = {
@@ -24,14 +27,27 @@ WAITS_BEHIND_JPEG = {
 }
 
 
-def learner_on(device, method, kind):
-    recipe = recipe_for(method, kind, STAGES[kind][1])
+# Objectives whose steps may be recorded, with fields of a stage for which they are
+RECORDABLE = {
+    "single_rate": {"crop_px": 64, **STAGES["single_rate"][1]},
+    "multi_rate": {"crop_px": 64, "mixed_levels": True},
+    "realism": {"crop_px": 64, "mixed_levels": True, "gan_per_beta": 0.01, **GAN},
+}
+PAIRS = [(method, kind) for method in ARCHITECTURES for kind in RECORDABLE]
+
+
+def learner_on(device, method, kind, fields=None):
     torch.manual_seed(5)
-    if kind in BEHIND_JPEG:
+    if method in BEHIND_JPEG:
         network = drawing_network(method, "jpeg")
+    elif method == "compressai":
+        from support.networks.matched_hyperprior import wrapped
+
+        network, method = wrapped(), "charm"  # which has a single rate, too
     else:
         architecture = load_architecture(method)
         network = architecture.build(architecture.sizes["tiny"])
+    recipe = recipe_for(method, kind, fields or STAGES[kind][1])
     return Learner(network.to(device), recipe, 0, photographs())
 
 
@@ -63,6 +79,30 @@ def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kin
         assert all(map(math.isfinite, update.numbers.values()))
         if not gpu.real:  # which draws other noise
             # Adam's fused kernel rounds otherwise than its loop.
+            assert update.numbers == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_every_objective_that_may_be_recorded_is_tried():
+    recorded = {
+        kind for kind in OBJECTIVES
+        if objective_class(kind).is_recordable is not Objective.is_recordable
+    }  # fmt: skip
+    assert recorded == RECORDABLE.keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    quick(PAIRS, ("compressai", "single_rate"), ("pqmim", "single_rate"), ("elic", "multi_rate")),
+)
+def test_steps_after_a_recording_are_those_of_the_processor(gpu, method, kind):
+    fields = RECORDABLE[kind]
+    there, here = (learner_on(device, method, kind, fields) for device in ("cuda", "cpu"))
+    updates = [there.update() for _ in range(RECORDED_STEPS)]
+    for update in updates:
+        expected = here.update().numbers
+        assert not bool(update.left_out)
+        assert update.numbers.keys() == expected.keys()
+        if not gpu.real:  # which draws other noise
             assert update.numbers == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 

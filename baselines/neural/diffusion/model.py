@@ -77,6 +77,7 @@ class DiffusionNetwork(Network):
     """
 
     stride = 16
+    recordable = False  # it reads the table, and its base codes on the processor
     levels: Tensor  # (levels, 4), float32
 
     def __init__(self, sizes: DiffusionSizes) -> None:

@@ -300,6 +300,7 @@ class PqMimNetwork(Network):
     """The network; images are in [-1, 1], with sides that are multiples of 16."""
 
     stride = FACTOR
+    recordable = False  # its bits wait for the number of tokens of each stage
     coder_type = "baselines.neural.pqmim.coder:PqMimCoder"
     quantised_bits: Mapping[str, int] = {
         **{f"{part}.{block}.": 8 for part in ("analysis", "synthesis") for block in (1, 3, 5)},

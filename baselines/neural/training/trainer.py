@@ -318,7 +318,8 @@ class Learner:
         self.precision = precision_of(recipe, stage, device.type)
         # SOAP counts its steps on the processor, and waits for the GPU where it computes bases.
         kind, may_record = objective_class(stage.objective), graph and self._on_gpu
-        steps.recorded = may_record and stage.optimiser == "adam" and kind.is_recordable(stage)
+        may_record &= network.recordable and stage.optimiser == "adam"
+        steps.recorded = may_record and kind.is_recordable(stage)
         self.objective: Objective = kind(stage, setup)
         _freeze(network, stage.frozen, self.objective.frozen)
         groups = {  # without what is frozen
