@@ -20,6 +20,7 @@ from torch.nn import functional
 from baselines.neural.blocks.control import InterpolationChannelAttention
 from baselines.neural.blocks.layers import ResidualAttention, half_kernel
 from baselines.neural.entropy.integer.grid import power_of_two
+from baselines.neural.network import cudnn_flags
 from benchmark.errors import CorruptStream
 
 # ln 2 in two parts, the first of 33 bits: its products with whole numbers below 2^20 are exact.
@@ -148,7 +149,7 @@ class ExactConvolution(nn.Module):
 
     def _sums(self, band: Tensor) -> Tensor:
         # cuDNN may convolve through Fourier transforms, which are not exact.
-        with torch.backends.cudnn.flags(enabled=False):
+        with cudnn_flags(enabled=False):
             if self.transposed:
                 return functional.conv_transpose2d(
                     band, self.weight, stride=2, padding=self.reach, output_padding=1

@@ -173,11 +173,51 @@ def inference() -> Iterator[None]:
     keep_freed_memory()
     with (
         torch.inference_mode(),
-        torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ),
+        full_float32(),
+        cudnn_flags(enabled=True, benchmark=False, deterministic=True),
     ):
         yield
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Have GPUs multiply float32 in full, without TF32, which keeps 10 of 23 bits of a factor.
+
+    Settings of the caller are restored, and may be of either interface of torch. Inside, torch
+    refuses to read the older one, `allow_tf32`.
+    """
+    backends: Any = torch.backends
+    cudnn, before = backends.cudnn, backends.cudnn.fp32_precision
+    # Both inherit it; setting them would cut them off from what the caller sets later.
+    cudnn.fp32_precision = "ieee"
+    explicit = [
+        (operation, operation.fp32_precision)
+        for operation in (cudnn.conv, backends.cuda.matmul)
+        if operation.fp32_precision != "ieee"
+    ]
+    for operation, _ in explicit:
+        operation.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for operation, precision in explicit:
+            operation.fp32_precision = precision
+        inherited = before == backends.fp32_precision
+        cudnn.fp32_precision = "none" if inherited else before
+
+
+@contextmanager
+def cudnn_flags(**flags: bool) -> Iterator[None]:
+    """Set flags of cuDNN by name; torch's own context reads `allow_tf32` (see `full_float32`)."""
+    cudnn = torch.backends.cudnn
+    before = {name: getattr(cudnn, name) for name in flags}
+    try:
+        for name, value in flags.items():
+            setattr(cudnn, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(cudnn, name, value)
 
 
 @cache

@@ -3,13 +3,13 @@
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from baselines.neural.network import has_bfloat16
+from baselines.neural.network import cudnn_flags, full_float32, has_bfloat16
 from baselines.neural.training.recipe import Recipe, Stage
 from benchmark.errors import UsageError
 
@@ -80,17 +80,9 @@ def precision_of(recipe: Recipe, stage: Stage, device: str) -> Precision:
     return "bfloat16" if reduced else "float32"
 
 
-@contextmanager
-def kernels_of(precision: Precision) -> Iterator[None]:
-    """Have GPUs use no TF32, which keeps 10 of 23 bits of a factor, in float32."""
-    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, convolution.allow_tf32
-    if precision == "float32":
-        matmul.allow_tf32 = convolution.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, convolution.allow_tf32 = before
+def kernels_of(precision: Precision) -> AbstractContextManager[None]:
+    """Return the context of a step: full float32 on GPUs, unless it is in bfloat16."""
+    return full_float32() if precision == "float32" else nullcontext()
 
 
 @contextmanager
@@ -150,12 +142,6 @@ class RecordedStep:
         return tuple(output.clone() for output in self._outputs)
 
 
-@contextmanager
-def _fastest_kernels() -> Iterator[None]:
+def _fastest_kernels() -> AbstractContextManager[None]:
     """Have cuDNN try its kernels, unless they are to be deterministic."""
-    cudnn = torch.backends.cudnn
-    before, cudnn.benchmark = cudnn.benchmark, not cudnn.deterministic
-    try:
-        yield
-    finally:
-        cudnn.benchmark = before
+    return cudnn_flags(benchmark=not torch.backends.cudnn.deterministic)

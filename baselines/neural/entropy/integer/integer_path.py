@@ -35,6 +35,7 @@ from baselines.neural.entropy.integer.grid import (
     power_of_two,
     requantise,
 )
+from baselines.neural.network import cudnn_flags
 from benchmark.errors import Unavailable
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
@@ -52,7 +53,7 @@ def exact_sums(activations: Tensor, weight: Tensor) -> Tensor:
     """Convolve int16 (N, H, W, in) with int16 (out, in, k, k), to float64 (N, rows, cols, out)."""
     channels_first = activations.permute(0, 3, 1, 2).double().contiguous()
     # cuDNN may convolve through Fourier transforms, which are not exact.
-    with torch.backends.cudnn.flags(enabled=False):
+    with cudnn_flags(enabled=False):
         return functional.conv2d(channels_first, weight.double()).permute(0, 2, 3, 1)
 
 

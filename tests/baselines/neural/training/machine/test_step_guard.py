@@ -11,6 +11,7 @@ from baselines.neural.training.optimisers import (
     kernels_of,
 )
 from benchmark.errors import UsageError
+from support.processes import in_a_process
 from support.training.fixtures import Toy, learner_of, of_journal, recipe_of, toy, train_toy
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
@@ -71,10 +72,11 @@ def test_a_step_counts_where_loss_and_gradient_are_finite_and_the_loss_is_not_to
 
 
 def tf32():
-    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    return matmul.fp32_precision, convolution.fp32_precision
 
 
-@pytest.mark.parametrize(("float32", "expected"), [(True, (False, False)), (False, None)])
+@pytest.mark.parametrize(("float32", "expected"), [(True, ("ieee", "ieee")), (False, None)])
 def test_tf32_is_off_in_float32_and_else_as_torch_has_it(float32, expected, monkeypatch):
     seen = []
 
@@ -85,13 +87,52 @@ def test_tf32_is_off_in_float32_and_else_as_torch_has_it(float32, expected, monk
 
     monkeypatch.setattr("baselines.neural.training.optimisers.has_bfloat16", lambda device: True)
     before = tf32()
-    assert before[1], "torch's default"
+    assert before[1] == "tf32", "torch's default"
     learner_of(toy(Watched), {"float32": float32}, autocast=True).update()
     assert set(seen) == {expected or before}
     assert tf32() == before
     with pytest.raises(ZeroDivisionError), kernels_of("float32"):
         raise ZeroDivisionError
     assert tf32() == before
+
+
+OTHER_SETTINGS = """
+import sys
+import torch
+from baselines.neural.entropy.integer.integer_path import require_exact
+from baselines.neural.network import inference
+from baselines.neural.training.optimisers import kernels_of
+
+backends = torch.backends
+def settings():
+    cuda = backends.cudnn, backends.cudnn.conv, backends.cuda.matmul
+    return [backends.fp32_precision, *(one.fp32_precision for one in cuda)]
+
+exec(sys.argv[1])
+before = settings()
+for context in (inference(), kernels_of("float32")):
+    with context:
+        assert settings()[2:] == ["ieee", "ieee"], settings()
+        require_exact(torch.device("cpu"))
+    assert settings() == before, (settings(), before)
+for later in ("ieee", "tf32"):
+    backends.cudnn.fp32_precision = later
+    assert settings()[3] == (later if before[3] == before[1] else before[3]), settings()
+"""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "backends.fp32_precision = 'tf32'",
+        "backends.cuda.matmul.fp32_precision = 'tf32'",
+        "backends.cudnn.allow_tf32 = False",
+        "torch.set_float32_matmul_precision('high')",
+    ],
+)
+def test_float32_is_full_whatever_the_user_has_set_and_the_setting_stays(setting):
+    """In a process of its own: torch has no way back to a setting that was never made."""
+    in_a_process(OTHER_SETTINGS, setting)
 
 
 def test_deterministic_kernels_are_asked_for_while_a_run_trains(tmp_path):
