@@ -231,7 +231,7 @@ class _Loop:
             due = learner.due(self.recipe.report_every_steps)
             due |= learner.due(self.recipe.validate_every_steps)
             if stop or due:
-                self.report(learner, monotonic() - reported_at)
+                self.report(learner, reported_at)
                 reported_at, self.updates = monotonic(), []
             milestone = self.recipe.step_in_all(learner.index, learner.step)
             kept = milestone if every and milestone % every == 0 else None
@@ -246,12 +246,15 @@ class _Loop:
                 save_seconds = saved_at - begun
         return stop
 
-    def report(self, learner: "Learner", seconds: float) -> None:
-        validation, speed = None, len(self.updates) / seconds
+    def report(self, learner: "Learner", begun: float) -> None:
+        """Report the updates since `begun`, by the clock."""
+        counted = [update.numbers for update in self.updates if not update.left_out]
+        # After the numbers, which wait for the steps that a GPU has queued
+        speed = len(self.updates) / (monotonic() - begun)
+        validation = None
         if learner.due(self.recipe.validate_every_steps) and self.how.validation:
             with learner.with_mean(), kernels_of("float32"):
                 validation = learner.objective.validate(learner.network, self.how.validation)
-        counted = [update.numbers for update in self.updates if not update.left_out]
         means = {
             name: float(np.mean([numbers[name] for numbers in counted if name in numbers]))
             for name in sorted({name for numbers in counted for name in numbers})
