@@ -1,16 +1,31 @@
-"""Steps recorded as a CUDA graph, on a stand-in: those of the trainer without one."""
+"""Steps recorded as a CUDA graph: those of the trainer without one, and what they leave behind."""
+
+import gc
+import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 
+from baselines.neural.training import trainer
 from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.optimisers import FIRST_STEPS
+from baselines.neural.training.photographs import CropStream, Drawing, readers
 from baselines.neural.training.trainer import Learner
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
-from support.networks.stand_in_gpu import stand_in_gpu
-from support.training.fixtures import least_network, photographs, recipe_of
+from support.training.fixtures import (
+    ToyRun,
+    least_network,
+    load_photographs,
+    photographs,
+    recipe_of,
+    train_toy,
+    write_photographs,
+)
+
+pytestmark = pytest.mark.device
 
 STEPS = FIRST_STEPS + 4
 MIXED = {
@@ -19,10 +34,15 @@ MIXED = {
 }  # fmt: skip
 
 
-def learner_on(device, recipe, **options):
+def learner_on(device, recipe, pictures=None, **options):
     torch.manual_seed(5)
     network = least_network().to(device)
-    return Learner(network, recipe, 0, photographs(), **options)
+    return Learner(network, recipe, 0, pictures or photographs(), **options)
+
+
+def without_a_graph(gpu, recipe):
+    """Return a learner of the processor; on a real GPU, which draws other noise, of that."""
+    return learner_on("cuda" if gpu.real else "cpu", recipe, graph=False)
 
 
 def numbers_of(learner, steps=STEPS):
@@ -52,52 +72,54 @@ TARGETS = {"lambda_below": 0.02, "targets_bpp": [0.1, 0.2, 0.4, 0.8, 1.6]}
         ({**GAN, "discriminator": "hybrid-backbone-conditioned", "crop_px": 64}, {}),
     ],
 )
-def test_steps_with_and_without_a_graph_are_the_processor_s(stage, settings, tmp_path, monkeypatch):
+def test_steps_with_and_without_a_graph_are_the_processor_s(
+    gpu, stage, settings, tmp_path, monkeypatch
+):
     use_alexnet(drawn_alexnet(), tmp_path, monkeypatch)
     recipe = recipe_of({**stage, "float32": True}, **settings)
-    expected = numbers_of(learner_on("cpu", recipe))
+    expected = numbers_of(without_a_graph(gpu, recipe))
     for graph in (True, False):
-        with stand_in_gpu():
-            learner = learner_on("cuda", recipe, graph=graph)
-            assert (learner._recorded is not None) is graph
-            assert_same(numbers_of(learner), expected)
+        learner = learner_on("cuda", recipe, graph=graph)
+        assert (learner._recorded is not None) is graph
+        assert_same(numbers_of(learner), expected)
 
 
-def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_need_them():
+def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_need_them(gpu):
     """Levels 1 and 3 have no crop, so that neither weights nor Adam's means of theirs move."""
     stage = recipe_of({**GAN, "gan_loss": "sgan"}).stages[0]
     images, originals = torch.rand(2, 3, 3, 64, 64) * 2 - 1
     states = []
     for device in ("cpu", "cuda"):
-        with stand_in_gpu():
-            setup = Setup(recipe_of(GAN), 0, torch.device(device))
-            adversary = Adversary(stage, setup, by_level=True)
-            for q in ([0.0, 1.0, 3.0], [4.0, 0.2, 2.4], [2.0, 2.0, 2.0]):
-                rates = torch.tensor(q, device=device) if device == "cuda" else np.float32(q)
-                setup.optimisers.decide(*torch.ones(2).to(device))
-                adversary.update(originals.to(device), images.to(device), rates, 1.0)
-            weights = {k: v.cpu() for k, v in adversary.state()["network"].items()}
-            steps = [
-                [one["step"].item() for one in of["state"].values()]
-                for of in adversary.state()["optimisers"]
-            ]
-            states.append((weights, steps))
+        setup = Setup(recipe_of(GAN), 0, torch.device(device))
+        adversary = Adversary(stage, setup, by_level=True)
+        for q in ([0.0, 1.0, 3.0], [4.0, 0.2, 2.4], [2.0, 2.0, 2.0]):
+            rates = torch.tensor(q, device=device) if device == "cuda" else np.float32(q)
+            setup.optimisers.decide(*torch.ones(2).to(device))
+            adversary.update(originals.to(device), images.to(device), rates, 1.0)
+        weights = {k: v.cpu() for k, v in adversary.state()["network"].items()}
+        steps = [
+            [one["step"].item() for one in of["state"].values()]
+            for of in adversary.state()["optimisers"]
+        ]
+        states.append((weights, steps))
+    # Adam's first steps are of the gradient's sign, which a real GPU may round to the other.
+    least_share = 0.99 if gpu.real else 1.0
     for name, weight in states[0][0].items():
-        assert torch.allclose(weight, states[1][0][name], rtol=1e-4, atol=1e-6), name
+        close = torch.isclose(weight, states[1][0][name], rtol=1e-4, atol=1e-6)
+        assert close.float().mean() >= least_share, name
     assert states[0][1] == states[1][1]
     assert {step for copy in states[0][1] for step in copy} == {1, 2}
 
 
-def test_a_recorded_stage_resumes_from_a_state_of_either_device():
+def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
     recipe = recipe_of({**GAN, "float32": True, "crop_px": 64})
-    whole = numbers_of(learner_on("cpu", recipe), 9)
-    with stand_in_gpu():
-        first = learner_on("cuda", recipe)
-        numbers_of(first, 5)
-        second = learner_on("cuda", recipe)
-        second.load_state(first.state())
-        assert_same(numbers_of(second, 4), whole[5:])
-        state = second.state()
+    whole = numbers_of(without_a_graph(gpu, recipe), 9)
+    first = learner_on("cuda", recipe)
+    numbers_of(first, 5)
+    second = learner_on("cuda", recipe)
+    second.load_state(first.state())
+    assert_same(numbers_of(second, 4), whole[5:])
+    state = second.state()
     here = learner_on("cpu", recipe)
     numbers_of(here, 1)
     here.load_state(to_cpu(state))
@@ -110,7 +132,70 @@ def to_cpu(state):
     return state.cpu() if isinstance(state, torch.Tensor) else state
 
 
-def test_soap_is_not_recorded():
+def test_soap_is_not_recorded(gpu):
     recipe = recipe_of({**MIXED, "optimiser": "soap"})
-    with stand_in_gpu():
-        assert learner_on("cuda", recipe)._recorded is None
+    assert learner_on("cuda", recipe)._recorded is None
+
+
+def test_readers_of_files_may_pin_memory_while_a_step_is_recorded(gpu, tmp_path):
+    from_files = load_photographs([write_photographs(tmp_path / "photos")], 0)
+    recipe = recipe_of({**MIXED, "float32": True})
+    learner, drawing = learner_on("cuda", recipe, from_files), Drawing(from_files, 64, 1)
+
+    def draw_ahead(*_):
+        readers().submit(drawing.crops, range(2), True).result()
+
+    learner.network.register_forward_pre_hook(draw_ahead)
+    assert isinstance(learner._crops, CropStream)
+    assert learner._crops._pinned
+    assert learner._recorded is not None
+    assert_same(numbers_of(learner), numbers_of(without_a_graph(gpu, recipe)))
+
+
+@contextmanager
+def no_collection():
+    """Have objects go when nothing refers to them any more, and those of a cycle never."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
+def test_a_learner_leaves_the_gpu_when_it_is_dropped(gpu, memory_bytes, tmp_path):
+    pictures = load_photographs([write_photographs(tmp_path / "photos")], memory_bytes)
+    stage = {**GAN, "crop_px": 64, "float32": True}
+    with no_collection():
+        learner = learner_on("cuda", recipe_of(stage), pictures)
+        numbers_of(learner, FIRST_STEPS + 2)
+        parts = (learner, learner._crops, learner._recorded, *learner._optimisers)
+        left = [weakref.ref(part) for part in (*parts, learner.objective)]
+        del learner, parts
+        assert [one() for one in left if one() is not None] == []
+
+
+def test_learners_of_a_recipe_s_stages_are_never_there_together(gpu, tmp_path, monkeypatch):
+    """Neither in a run nor in `--check`, which also makes one whose steps are not recorded."""
+    alive, others = weakref.WeakSet(), []
+
+    class Counted(Learner):
+        def __init__(self, *arguments, **options):
+            others.append(len(alive))
+            super().__init__(*arguments, **options)
+            alive.add(self)
+
+    monkeypatch.setattr(trainer, "Learner", Counted)
+    if not gpu.real:
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device=None: "stand-in")
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
+    monkeypatch.setattr(trainer, "TIMED_STEPS", 1)
+    recipe = recipe_of({"steps": 2}, {"steps": 2})
+    with no_collection():
+        train_toy(tmp_path / "run", recipe, device="cuda")
+        assert others == [0] * 2
+        run = ToyRun(tmp_path, tmp_path, recipe)
+        assert len(list(trainer.stage_costs(run, "cuda", photographs()))) == 2
+    assert others == [0] * 6

@@ -108,20 +108,26 @@ def deterministic_kernels(wanted: bool) -> Iterator[None]:
 
 
 class RecordedStep:
-    """A step that takes and returns tensors of a GPU, of the same shapes each time.
+    """Recording of a step that takes and returns tensors of a GPU, of the same shapes each time.
 
-    Whatever else it reads or changes has to stay in the same memory. The first steps, and the one
-    that is recorded, are steps like any other.
+    Whatever else the step reads or changes has to stay in the same memory. The first steps, and the
+    one that is recorded, are steps like any other. The step is an argument of each call: whoever
+    has it as a method and keeps the recording would be in a cycle, and stay on the GPU.
     """
 
-    def __init__(self, step: Callable[..., tuple[Tensor, ...]], device: torch.device) -> None:
-        self._step, self._device, self._done = step, device, 0
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._done = device, 0
         self._inputs: tuple[Tensor, ...] = ()
         self._outputs: tuple[Tensor, ...] = ()
         self._graph = torch.cuda.CUDAGraph()
 
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Do the step with `inputs`, on any device; return a copy of its outputs."""
+    def __call__(
+        self, step: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Do the step with `inputs`, on any device; return a copy of its outputs.
+
+        Other threads may allocate on the GPU or pin memory meanwhile.
+        """
         if not self._done:
             self._inputs = tuple(torch.empty_like(value, device=self._device) for value in inputs)
         for kept, value in zip(self._inputs, inputs, strict=True):
@@ -132,12 +138,14 @@ class RecordedStep:
             stream.wait_stream(torch.cuda.current_stream())
             with _fastest_kernels(), torch.cuda.stream(stream), warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # that nothing is recorded
-                outputs = self._step(*self._inputs)
+                outputs = step(*self._inputs)
             torch.cuda.current_stream().wait_stream(stream)
             return outputs
         if self._done == FIRST_STEPS + 1:
-            with _fastest_kernels(), torch.cuda.graph(self._graph):
-                self._outputs = self._step(*self._inputs)
+            # In the mode "global" a reader that pins memory would break the recording.
+            graph = torch.cuda.graph(self._graph, capture_error_mode="thread_local")
+            with _fastest_kernels(), graph:
+                self._outputs = step(*self._inputs)
         self._graph.replay()
         return tuple(output.clone() for output in self._outputs)
 

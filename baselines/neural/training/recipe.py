@@ -201,6 +201,12 @@ class Recipe:
         """Return the crops seen in all stages before that of an index."""
         return sum(stage.crops for stage in self.stages[:index])
 
+    def crop_numbers(self, index: int, step: int) -> range:
+        """Return the numbers in the run of the crops of a step of a stage."""
+        batch = self.stages[index].batch
+        start = self.crops_before(index) + step * batch
+        return range(start, start + batch)
+
 
 def objective_class(name: str) -> Any:
     """Return the class of an objective, of `OBJECTIVES` or a `FILE.py:CLASS`.

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
@@ -207,7 +208,9 @@ class _Loop:
                     self.precision_steps = saved["precision_steps"]
                 files.cut(self.run.folder, index, learner.step)
                 saved = None
-            if self.learn(learner):
+            stopped = self.learn(learner)
+            del learner  # on a GPU, before that of the next stage takes memory
+            if stopped:
                 return
 
     def learn(self, learner: "Learner") -> bool:
@@ -340,7 +343,9 @@ class Learner:
         self._optimisers = [make(main, stage.learning_rate)]
         if self._auxiliary:
             self._optimisers.append(steps.adam(self._auxiliary, stage.quantile_learning_rate))
-        self._recorded = RecordedStep(self._recordable, device) if steps.recorded else None
+        # No part holds a method of the learner: a cycle would leave it on the GPU once dropped.
+        self._recorded = RecordedStep(device) if steps.recorded else None
+        self._numbers = partial(recipe.crop_numbers, index)
         drawing = Drawing(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
         self._crops: CropStream | DeviceCrops
         if DeviceCrops.fit(drawing, device):
@@ -380,7 +385,8 @@ class Learner:
             if self._recorded is None or random is None:
                 values, left_out = self._step(pixels, None, factor), self._steps.left_out
             else:
-                outputs, left_out = self._recorded(pixels, random, torch.tensor(factor))
+                inputs = pixels, random, torch.tensor(factor)
+                outputs, left_out = self._recorded(self._recordable, *inputs)
                 values = dict(zip(self._names, outputs.unbind(), strict=True))
             if self._on_gpu or not left_out:
                 self._move_mean()
@@ -468,10 +474,6 @@ class Learner:
         for name, mean in self._mean.items():
             mean.copy_(state["mean"][name])
 
-    def _numbers(self, step: int) -> range:
-        start = self._recipe.crops_before(self.index) + step * self.stage.batch
-        return range(start, start + self.stage.batch)
-
 
 def _freeze(network: Network, asked: tuple[str, ...], own: Any) -> None:
     """Freeze parts by name; raises `UsageError` for a part that the recipe asks for in vain."""
@@ -520,4 +522,5 @@ def stage_costs(run: Run, device: str, seen: Photographs) -> Iterator[StageCost]
         seconds = (perf_counter() - started) / steps
         memory = torch.cuda.max_memory_allocated() if on_gpu else 0
         macs = counted.get_total_flops() / 2  # of convolutions: a product and a sum
+        del learner, network  # before those of the next stage are made
         yield StageCost(stage.objective, stage.steps, memory, macs, seconds)

@@ -10,11 +10,14 @@ project that asked. A CUDA graph is a list of operations, computed again in the 
 waits may not be recorded. torch's own fake tensors cannot do it: a build of torch for the CPU alone
 refuses to move one to "cuda", and they hold no values to compare.
 
+Nor may memory be pinned meanwhile, in the mode "global" by any thread, else by the recording one.
+
 What it cannot show: kernels, their rounding, speed, memory, autocast, streams, several GPUs.
 """
 
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -36,7 +39,7 @@ MIXED = (
     "Expected all tensors to be on the same device, but found at least two devices, cuda and cpu"
 )
 aten = torch.ops.aten
-Generator = torch.Generator
+Generator, EMPTY = torch.Generator, torch.empty
 # An index or a mask may be on the CPU, and is copied; a copy is between devices.
 BY_INDEX = {
     aten.index, aten._unsafe_index, aten.index_put, aten.index_put_, aten._index_put_impl_,
@@ -108,8 +111,8 @@ def stand_in_gpu() -> Iterator[Counter[str]]:
         patch.object(torch.cuda, "Stream", _Stream),
         patch.object(torch.cuda, "current_stream", _Stream),
         patch.object(torch.cuda, "stream", lambda stream: nullcontext()),
-        # Threads that read photographs ahead call it, and torch's modes are those of one thread.
-        patch.object(Tensor, "pin_memory", lambda tensor, device=None: tensor),
+        # Threads that read photographs ahead pin memory, and torch's modes are those of one thread.
+        patch.object(torch, "empty", _empty),
         _Devices(),
         _Values(waits),
     ):
@@ -123,6 +126,7 @@ class _Graph:
     """Operations in the order in which they were recorded, with their tensors."""
 
     open: ClassVar["_Graph | None"] = None
+    threads: ClassVar[set[int] | None] = None  # that may not pin memory while it is open; None: all
 
     def __init__(self) -> None:
         self._operations: list[tuple[Any, Any, Any, Any]] = []
@@ -132,8 +136,9 @@ class _Graph:
 
     @classmethod
     @contextmanager
-    def recording(cls, graph: "_Graph") -> Iterator[None]:
+    def recording(cls, graph: "_Graph", capture_error_mode: str = "global") -> Iterator[None]:
         """Note what is computed, and undo it: a GPU only notes it."""
+        cls.threads = None if capture_error_mode == "global" else {threading.get_ident()}
         cls.open, random = graph, torch.get_rng_state()
         try:
             yield
@@ -158,6 +163,15 @@ class _Graph:
             for old, new in zip(_leaves(result), _leaves(again), strict=True):
                 if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
+
+
+def _empty(*sizes: Any, pin_memory: bool = False, **others: Any) -> Tensor:
+    """Make a tensor as `torch.empty` does; a build for the CPU alone cannot pin memory."""
+    refused = _Graph.threads is None or threading.get_ident() in _Graph.threads
+    if pin_memory and _Graph.open is not None and refused:
+        raise RuntimeError("operation not permitted when stream is capturing (cudaHostAlloc)")
+    made: Tensor = EMPTY(*sizes, **others)
+    return made
 
 
 class _Stream:
