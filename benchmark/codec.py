@@ -110,7 +110,7 @@ class Codec(Protocol):
     inside_seconds     of the last call, as a codec in another process measures it there, without
                        the transfer; None where it does not
     require_distinct   method of a dataset's images by name: raises `BadOption` if two of them would
-                       get the same declared picture
+                       get the same declared picture, or if none gets one
     stated, understood methods of a codec of published pictures: of an image's name and a setting,
                        what its authors state, texts by names of columns; of images' names, a
                        sentence on what it has of them

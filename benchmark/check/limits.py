@@ -16,14 +16,15 @@ from typing import NamedTuple
 import polars as pl
 from polars import col
 
-from benchmark.check.changes import why_no_curve
+from benchmark.check.changes import IN_DECIBELS, why_no_curve
 from benchmark.compare.rank import RATE, Target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
-from benchmark.system.text import counted, number_in
+from benchmark.system.foreign_files import BadFile
+from benchmark.system.text import counted, measured_number, number_in
 
 PERCENT = {"bd_rate": 1.0, "bd_metric": 1.0}  # margins by default
 FORM = re.compile(
@@ -42,7 +43,7 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
 
     Keys are `bd_rate` (metrics judged by rate), `bd_metric` (by their own value), or one metric by
     name, which takes precedence. A margin is a number and "%", of the reference's, or "", in the
-    metric's units.
+    metric's units, which a metric that is judged by BD-rate does not have.
 
     >>> margins = parse_margins("bd_rate=2%,lpips_alex=0.002")
     >>> margins["bd_rate"], margins["bd_metric"], margins["lpips"]
@@ -57,11 +58,13 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
         key = key if key in PERCENT else metric_called(key.strip())
         if key not in known and not is_brought(key):
             raise UnknownName("margin", key, known)
+        amount = amount.strip()
         unit = "%" if amount.endswith("%") else ""
-        value = number_in(amount.removesuffix("%"))
-        if not (0 < value < math.inf):
-            raise UsageError(f"--margin {part!r}: a margin is a positive number, or percent")
-        if not unit and key in PERCENT:
+        try:
+            value = measured_number(amount.removesuffix("%"), "a margin")
+        except BadFile as error:
+            raise UsageError(f"--margin {part!r}: {error}") from error
+        if not unit and key in (*PERCENT, *IN_DECIBELS):
             raise UsageError(f"--margin {part!r}: {key} is in percent; write {key}={amount}%")
         margins[key] = value, unit
     return margins
@@ -102,7 +105,7 @@ def parse_limits(texts: Iterable[str]) -> tuple[Limit, ...]:
 def _parsed(text: str) -> Limit:
     parts = FORM.fullmatch(text.strip())
     number, bpp = (number_in(parts[of] or "inf") if parts else math.nan for of in ("number", "bpp"))
-    if parts is None or math.isnan(number + bpp):
+    if parts is None or not math.isfinite(number) or math.isnan(bpp):
         raise UsageError(
             f"--require {text!r} is not of the form 'ssimulacra2 at least 70 at 0.5 bpp' or "
             "'encode at most 40 ms'"
@@ -110,8 +113,10 @@ def _parsed(text: str) -> Limit:
     least, what = parts["side"].lower() in (">=", "at least"), parts["what"].lower()
     words = f"at {'least' if least else 'most'} {number:g}"
     if parts["bpp"]:
-        if bpp <= 0:
-            raise UsageError(f"--require {text!r}: a rate is above 0")
+        try:
+            measured_number(parts["bpp"], "a rate")
+        except BadFile as error:
+            raise UsageError(f"--require {text!r}: {error}") from error
         (name,) = metric_names([parts["what"]])
         return Limit(f"{name} {words} at {bpp:g} bpp", name, least, number, bpp)
     if what not in SECONDS:

@@ -1,6 +1,7 @@
 """Pictures that others publish: what was understood of them, and their values beside those here."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,11 @@ def understood(matrix: "Matrix") -> list[str]:
 
 
 def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
-    """Return records of stated and measured means, by codec, setting and metric."""
+    """Return records of stated and measured means, by codec, setting and metric.
+
+    `not_compared` counts what is stated, or measured, and no finite number.
+    """
+    not_compared = Counter[tuple[str, str, str]]()
     values: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     codecs: dict[CodecSpec, Any] = {}
     rows = outcome.rows.filter(status="ok").sort("codec", "variant", "setting_value")
@@ -41,16 +46,22 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
             column, number = column_of(name), number_in(text)
             column = IN_DB if column == "ms_ssim" and number > 1 else column
             here = row.get("ms_ssim" if column == IN_DB else column)
-            if column != "bpp" and here is not None and math.isfinite(number):
-                here = Metric.named("ms_ssim").plotted(here) if column == IN_DB else here
-                values.setdefault((spec.label, str(setting), column), []).append((number, here))
+            if column == "bpp" or here is None or not text.strip():
+                continue
+            here = Metric.named("ms_ssim").plotted(here) if column == IN_DB else here
+            pairs = values.setdefault(key := (spec.label, str(setting), column), [])
+            if math.isfinite(number) and math.isfinite(here):
+                pairs.append((number, here))
+            else:
+                not_compared[key] += 1
     records = []
     for key, pairs in values.items():
-        largest = max(abs(first - second) for first, second in pairs)
+        largest = max((abs(first - second) for first, second in pairs), default=0.0)
         record = dict(zip(("codec", "setting", "metric"), key, strict=True))
-        means = {"stated": fmean(of[0] for of in pairs), "measured": fmean(of[1] for of in pairs)}
+        stated, measured = map(fmean, zip(*pairs, strict=True)) if pairs else (None, None)
         differs = largest > ALIKE.get(key[2], ALIKE_ELSE)
-        numbers = {"images": len(pairs), **means, "largest_difference": largest}
+        numbers = {"images": len(pairs), "not_compared": not_compared[key], "stated": stated}
+        numbers |= {"measured": measured, "largest_difference": largest}
         records.append({**record, **numbers, "differs": differs})
     return records
 
@@ -63,11 +74,16 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
     for (codec, column), of in by_key(((it["codec"], it["metric"]), it) for it in records).items():
         label = labels.get(column, column)
         form = f".{decimals(label) + 1}f"
-        first, second = (fmean(it[name] for it in of) for name in ("stated", "measured"))
-        worst = max(it["largest_difference"] for it in of)
         count = counted(sum(it["images"] for it in of), "picture")
-        line = f"{label} {first:{form}}, measured {second:{form}} ({count}, "
-        line += f"at most {worst:.2g} apart)"
+        line = label
+        if compared := [it for it in of if it["images"]]:
+            first, second = (fmean(it[name] for it in compared) for name in ("stated", "measured"))
+            worst = max(it["largest_difference"] for it in of)
+            line += (
+                f" {first:{form}}, measured {second:{form}} ({count}, at most {worst:.2g} apart)"
+            )
+        if others := sum(it["not_compared"] for it in of):
+            line += f", not compared: {counted(others, 'value')} such as inf, nan or text"
         if any(it["differs"] for it in of):
             line += ": another network, scale or rounding"
         lines.append(f"stated   {codec}: {line}")

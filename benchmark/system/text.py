@@ -37,6 +37,7 @@ GREEK = {  # letters in names of codecs
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _HALVES, _NO_BYTE = map(re.compile, ("[\ud800-\udfff]", "[\ud800-\udc7f\udd00-\udfff]"))
 _CONTROLS = re.compile(f"{_CONTROL.pattern}+")
+LARGEST_WHOLE = 1e15  # below it, every whole number is a float, too
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets compute
 
 
@@ -94,6 +95,19 @@ def number_in(text: str) -> float:
         return math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan
+
+
+def measured_number(text: str, name: str, whole: bool = False) -> float:
+    """Return a number of a measurement: finite and above 0; raise `BadFile` with its name.
+
+    >>> measured_number("0.25", "bpp"), measured_number("1544.0", "num_bytes", whole=True)
+    (0.25, 1544.0)
+    """
+    number = number_in(text) if text.isascii() else math.nan
+    if not 0 < number < LARGEST_WHOLE or (whole and not number.is_integer()):
+        kind = "whole" if whole else "finite"
+        raise BadFile(f"{name} is a {kind} number above 0, not {text!r}")
+    return number
 
 
 def csv_cell(value: Any) -> Any:

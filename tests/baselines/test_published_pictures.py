@@ -10,14 +10,14 @@ from PIL import Image
 
 from baselines.folder import Folder
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, ImageRefused
+from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.metrics.psnr import psnr
 from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 
 IMAGES = ("kodim01", "kodim02")
 SOURCES = [f"{name}.png" for name in IMAGES]
-BPP = {"kodim01": 0.5, "kodim02": 0.25}
+BPP = {"kodim01": 0.5, "kodim02": 0.3}
 
 
 def pixels(photo, image, point):
@@ -179,6 +179,13 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
     mended = bench(*words, "--no-table")
     assert mended.stdout.count("stated   mended: PSNR (dB)") == 1
     assert "another network" not in mended.stdout
+    for folder in (tmp_path / "made").iterdir():
+        lines = [[n, BPP[n], "-inf", here(n, int(folder.name[-1]))] for n in IMAGES]
+        lines[0][3] = "NaN"
+        table(folder / "metrics.csv", ["image", "rate_bpp", "ms_ssim", "psnr"], *lines)
+    words = ["psnr,ms_ssim" if word == "psnr" else word for word in words]
+    odd = [it["not_compared"] for it in json.loads(bench(*words, "--json").stdout)["stated"]]
+    assert odd == [2, 1, 2, 1]
 
 
 def test_a_line_of_several_pictures_is_refused_with_its_place(tmp_path, photo):
@@ -192,10 +199,10 @@ def test_a_line_of_several_pictures_is_refused_with_its_place(tmp_path, photo):
     codec = Folder(path=str(tmp_path))
     assert codec.understood(["kodim01.png"]).startswith("folder: 2 points (y, x)")
     table(tmp_path / "all.csv", ["image", "bpp"], *lines, lines[0])
-    with pytest.raises(BadOption, match=r"line 4 of .* is of x/kodim01\.png, as a line before"):
+    with pytest.raises(BadOption, match=r"line 4 of .* is of x/kodim01\.png, as line 2 of"):
         Folder(path=str(tmp_path))
     table(tmp_path / "all.csv", ["image", "bpp"], ["x/kodim01.png", 0])
-    with pytest.raises(BadOption, match="bpp is a number above 0, not '0'"):
+    with pytest.raises(BadOption, match=r"line 2 of .*bpp is a finite number above 0, not '0'"):
         Folder(path=str(tmp_path))
 
 
@@ -220,3 +227,148 @@ def test_a_webp_that_is_none_is_refused_alone(tmp_path, photo):
     with pytest.raises(ImageRefused, match=r"low/kodim01\.webp is not a whole WebP"):
         codec.declared("kodim01.png", codec.sweep[0])
     assert codec.declared("kodim02.png", codec.sweep[0]).num_bytes > 0
+
+
+def one_csv_for_each_point(folder, photo):
+    """Folders of points, and a csv named as each beside them."""
+    for point in (1, 2):
+        for name in IMAGES:
+            save(folder / "stem", f"q{point}/{name}.png", pixels(photo, name, point))
+        lines = [[name, point * BPP[name]] for name in IMAGES]
+        table(folder / "stem" / f"q{point}.csv", ["image", "bpp"], *lines)
+    return folder / "stem", ""
+
+
+def equal_rates_in_names(folder, photo):
+    for rate in (0.1, 0.2, 0.4):
+        for name in IMAGES:
+            save(folder / "equal", f"{name}_{rate}bpp.png", photo)
+    return folder / "equal", ""
+
+
+WITH_SIBLINGS = [*LAYOUTS, one_csv_for_each_point, equal_rates_in_names]
+
+
+def values(folder):
+    codec = Folder(path=str(folder))
+    return {
+        (image, setting): codec.declared(image, setting).num_bytes
+        for image in IMAGES
+        for setting in codec.sweep
+        if codec.has(image, setting)
+    }
+
+
+@pytest.mark.parametrize("layout", WITH_SIBLINGS, ids=lambda layout: layout.__name__)
+def test_without_a_picture_or_a_row_no_other_value_changes(layout, tmp_path, photo):
+    place = layout(tmp_path, photo[:16, :32])[0]
+    folder = tmp_path / "made" if layout in (afp, compressai) else place
+    whole, changed = values(folder), 0
+    assert whole
+
+    def compare():
+        try:
+            rest = values(folder)
+        except BadOption as refusal:
+            assert "of 2 pictures, and no folder or equal rate" in str(refusal)  # noqa: PT017
+            return 0
+        assert rest.items() <= whole.items()
+        return len(whole) - len(rest)
+
+    for file in sorted(folder.rglob("*.*")):
+        content = file.read_bytes() if file.is_file() else b""
+        if file.suffix in (".png", ".webp"):
+            file.unlink()
+            changed += compare()
+        lines = content.decode().splitlines() if file.suffix == ".csv" else []
+        for number in range(1, len(lines)):
+            file.write_text("\n".join([*lines[:number], *lines[number + 1 :]]))
+            changed += compare()
+        if content:
+            file.write_bytes(content)
+    assert changed or layout is rates_in_names
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "num_bytes"),
+    [
+        (["bpp", "bitrate"], ["0.25", "0.5"], None),
+        (["bits", "nbytes"], ["1000", "1000"], None),
+        (["nbytes", "bits", "bpp"], ["125", "999", "0.98"], 125),
+        (["bpp", "bpp_real"], ["1.0", "0.98"], 125),
+        (["rate", "size"], ["0.97", "128"], None),
+        (["bpp"], ["0.98"], 125),
+        *((["bpp"], [cell], None) for cell in ("nan", "-inf", "1e999", "1e-999", "", "25", "0_5")),
+        *((["num_bytes"], [cell], None) for cell in ("12.5", "inf", "99999", "-1", "\u0663")),
+    ],
+)
+def test_sizes_of_a_line_agree_to_rounding_and_are_possible(tmp_path, columns, cells, num_bytes):
+    picture = np.zeros((32, 32, 3), np.uint8)  # .98 bpp are 125.44 bytes
+    save(tmp_path, "low/a.png", picture)
+    save(tmp_path, "high/a.png", picture)
+    lines = ["a", "low", *cells], ["a", "high", *cells]
+    table(tmp_path / "m.csv", ["image", "point", *columns], *lines)
+    if num_bytes is None:
+        with pytest.raises(BadOption, match=r"line 2 of .*m\.csv") as refusal:
+            Folder(path=str(tmp_path))
+        assert all(cell in str(refusal.value) for cell in cells)
+        return
+    codec = Folder(path=str(tmp_path))
+    assert codec.declared("a.png", codec.sweep[0]).num_bytes == num_bytes
+
+
+def test_a_list_of_sizes_and_a_bitstream_agree_with_a_rate_too(tmp_path, photo):
+    save(tmp_path / "x", "7/a.png", photo)
+    table(tmp_path / "x" / "sizes.csv", ["image", "setting", "num_bytes", "bpp"], ["a", 7, 99, 2])
+    with pytest.raises(BadOption, match=r"num_bytes 99 .* and bpp 2 "):
+        Folder(path=str(tmp_path / "x"))
+    place, _ = streams_beside(tmp_path, photo)
+    table(place / "m.csv", ["image", "bpp"], ["low/kodim01", 9])
+    with pytest.raises(BadOption, match=r"bpp 9 .* and the bitstream of"):
+        Folder(path=str(place))
+    save(tmp_path / "y", "a_0.0bpp.png", photo)
+    with pytest.raises(BadOption, match=r"a_0\.0bpp\.png: bpp is a finite number above 0"):
+        Folder(path=str(tmp_path / "y"))
+
+
+def test_rows_of_no_picture_are_counted(tmp_path, photo):
+    compressai(tmp_path, photo)
+    more = [["Mean", "", 0.4, 31, 12], ["kodim01", 9, 7, 40, 20], ["kodim02", 9, 7, 40, 20]]
+    with (tmp_path / "made" / "results.csv").open("a", newline="") as file:
+        csv.writer(file).writerows(more)
+    reported = Folder(path=str(tmp_path / "made")).understood(SOURCES)
+    assert "2 points (q1, q2), 2 of 2 images, bpp of results.csv" in reported
+    assert reported.endswith("; 3 rows of no picture")
+
+
+def test_streams_and_pictures_are_told_by_what_they_are(tmp_path, photo):
+    for point in (1, 2):
+        for suffix, size in ((".yaml", 5), (".docx", 6), (".JXL", 70 * point)):
+            save(tmp_path / "z", f"p{point}/kodim01.png", photo)
+            (tmp_path / "z" / f"p{point}" / f"kodim01{suffix}").write_bytes(bytes(size))
+    codec = Folder(path=str(tmp_path / "z"))
+    assert [codec.declared("kodim01.png", s).num_bytes for s in codec.sweep] == [70, 140]
+    (tmp_path / "z" / "figures.zip").write_bytes(b"no zip, and not to be read")
+    for file in (tmp_path / "z").rglob("*.png"):
+        Image.open(file).save(file.with_suffix(".WEBP"), "WEBP", lossless=True)
+        file.unlink()
+    assert Folder(path=str(tmp_path / "z")).sweep == codec.sweep
+
+
+def test_a_damaged_picture_fails_alone_and_names_that_match_nothing_are_shown(tmp_path, photo):
+    place, _ = diffeic(tmp_path, photo)
+    table(place / "1_1_1" / "log.csv", ["image", "bpp"], ["kodim01", 0.5], ["kodim02", 0.25])
+    (place / "1_1_1" / "kodim01_rec.png").write_bytes(b"")
+    codec = Folder(path=str(place))
+    with pytest.raises(ImageRefused, match=r"1_1_1/kodim01_rec\.png is not a whole PNG"):
+        codec.declared("kodim01.png", codec.sweep[0])
+    assert codec.declared("kodim02.png", codec.sweep[0]).num_bytes > 0
+    with pytest.raises(BadOption, match=r"pictures of kodim01, kodim02, .* \(beach\.png\)"):
+        codec.require_distinct(["beach.png"])
+    table(place / "1_1_1" / "log.csv", ["image", "bpp"], ["k01", 0.5])
+    table(place / "1_2_32" / "log.csv", ["image", "bpp"], ["k01", 0.5])
+    with pytest.raises(BadOption, match=r"line 2 of .*log\.csv is of 'k01', .*kodim01_rec\.png"):
+        Folder(path=str(place))
+    save(tmp_path / "lossy", "q1/kodim01.JPG", photo)
+    with pytest.raises(Unavailable, match=r"its pictures are \.JPG: save"):
+        Folder(path=str(tmp_path / "lossy"))

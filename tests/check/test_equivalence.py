@@ -324,8 +324,9 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
 
 
 @pytest.mark.parametrize(
-    "text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "bd_rate=1"]
-)
+    "text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "bd_rate=1",
+             "psnr=0.5", "ms_ssim=0.1", "psnr=1e999%", "lpips=1_0"]
+)  # fmt: skip
 def test_a_margin_that_makes_no_sense_is_refused_by_name(text):
     with pytest.raises(UsageError, match=text.partition("=")[0]):
         parse_margins(text)
@@ -343,7 +344,8 @@ def test_margins_are_read_and_the_others_stay():
     [
         ("encode at most -e ms", "is not of the form"),
         ("psnr 30 at 0.5 bpp", "is not of the form"),
-        ("psnr at least 30 at 0 bpp", "a rate is above 0"),
+        ("psnr at least 30 at 0 bpp", "a rate is a finite number above 0"),
+        ("psnr at least 1e999 at 1 bpp", "is not of the form"),
         ("psnr at least 30 s", "seconds are those of encode or decode"),
     ],
 )
