@@ -29,11 +29,10 @@ from baselines.formats.external import read_png, read_webp
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.registry import squeezed
-from benchmark.system.atomic import replacing
-from benchmark.system.digest import cache_folder, file_sha256
+from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, below, open_regular, read_regular, walk
 from benchmark.system.text import by_key, counted, listed, measured_number, number_in, parse_sheet
-from benchmark.system.unpacked import unpack
+from benchmark.system.unpacked import unpacked_folder
 
 CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
 SIZES = "sizes.csv"
@@ -46,7 +45,6 @@ STREAMS = {
     ".j2c", ".avif", ".heic", ".heif", ".ivf", ".obu", ".av1", ".264", ".h264", ".265", ".h265",
     ".hevc", ".266", ".h266", ".vvc",
 }  # fmt: skip
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 RATE = re.compile(r"(.+?)[_-]([0-9]*\.?[0-9]+)_?bpp", re.IGNORECASE)
 CODED = re.compile(r"[_-](rec|recon|reconstructed|reconstruction|decoded|output|out|hat)$")
 IMAGE = ("image", "filename", "name", "file", "img", "imagename", "imageid", "picture")
@@ -126,7 +124,7 @@ class Folder:
 
     def __init__(self, *, path: str, csv: str = SIZES, name: str = "folder"):
         self.name = name
-        self._folder = unpacked_folder(Path(path))
+        self._folder = unpacked_folder(Path(path), _is_read)
         self._sizes = self._folder / csv
         self._published: PublishedPictures | None = None
         if csv != SIZES or self._sizes.exists() or not self._folder.is_dir():
@@ -312,35 +310,8 @@ def _without_suffix(image: str) -> str:
     return str(PurePosixPath(stem)) if "/" in stem else stem
 
 
-def unpacked_folder(path: Path) -> Path:
-    """Return a folder, or one in the cache of the unpacked archive, or archives in the folder.
-
-    Raises `Unavailable`, `BadOption`.
-    """
-    archives = [path] if path.is_file() else [
-        file for file in sorted(path.glob("*")) if file.name.lower().endswith(ARCHIVES)
-    ]  # fmt: skip
-    if not archives or any(
-        file.suffix.lower() in PICTURES or file.name == SIZES for file in path.rglob("*")
-    ):
-        return path
-    digests = "".join(f"{file.name} {file_sha256(file)} " for file in archives)
-    there = cache_folder() / "published" / sha256(digests.encode()).hexdigest()
-    try:
-        if not there.exists():
-            there.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(there) as draft:
-                for file in archives:
-                    into = draft if file == path else draft / file.name.partition(".")[0]
-                    into.mkdir(parents=True)
-                    unpack(file, into, lambda *why: None)
-    except BadFile as error:
-        raise BadOption(
-            f"{path} holds no zip or tar of pictures that can be read: {error}"
-        ) from error
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be unpacked into {there}: {error.strerror}") from error
-    return there
+def _is_read(file: Path) -> bool:
+    return file.suffix.lower() in PICTURES or file.name == SIZES
 
 
 def published_pictures(folder: Path) -> PublishedPictures:
@@ -503,8 +474,8 @@ def _rows_of_sheets(
         for (number, _), cells in zip(sheet.lines, sheet.records(), strict=True):
             cell, where = cells[image].strip(), f"line {number} of {folder / file}"
             match, sizes = RATE.fullmatch(PurePosixPath(cell).stem), {n: cells[n] for n in columns}
-            found = by_image.get(plain(match[1] if match else cell), [])
-            of_sheet.append(_Row(where, file.name, cell, cells, sizes, found))
+            pictures = by_image.get(plain(match[1] if match else cell), [])
+            of_sheet.append(_Row(where, file.name, cell, cells, sizes, pictures))
         without_picture += [row for row in of_sheet if not row.places]
         others = [name for name in sheet.names if name not in {image, *columns}]
         for row in _told_apart([row for row in of_sheet if row.places], file.stem, others):
@@ -532,20 +503,20 @@ def _told_apart(rows: Sequence[_Row], stem: str, columns: Sequence[str]) -> Sequ
     }
     best = rows, (0, 0)
     for name in (None, *columns, ""):  # None: the path in the image
-        told = [
+        narrowed = [
             row._replace(places=[
                 place for place in row.places
                 if (_is_in(place, row.image) if name is None else _is_named(place.point, text))
             ])
             for row, text in zip(rows, texts[name or ""], strict=True)
         ]  # fmt: skip
-        single = [row.places[0] for row in told if len(row.places) == 1]
+        single = [row.places[0] for row in narrowed if len(row.places) == 1]
         files, points = {place.file for place in single}, {place.point for place in single}
         of_points = sum(point in points for point in pictures.values())
         enough = 2 * len(files) > of_points or len(single) == len(rows)
         constant = name and len({*pictures.values()}) > 1 == len(points)
         if enough and not constant and (len(files), -len(single)) > best[1]:
-            best = told, (len(files), -len(single))
+            best = narrowed, (len(files), -len(single))
     return best[0]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 
 INTERRUPTED = 130  # exit code of a program that SIGINT ended, as shells count it
@@ -47,6 +48,10 @@ def main() -> None:
     if sys.path[0] == here != root:  # by `python -m benchmark`: a random.py there is not Python's
         del sys.path[0]
     try:
+        from benchmark.errors import interrupt
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
         from benchmark.cli import main as command
 
         command()

@@ -5,11 +5,13 @@ Every message of a `BenchError` is meant for the user and needs no traceback. `U
 """
 
 import errno
+import signal
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, NamedTuple
+from types import FrameType
+from typing import Literal, NamedTuple, NoReturn
 
 MemoryKind = Literal["host", "device"]
 # Messages of errors that have no type of their own: torch's allocator for the CPU, C++'s operator
@@ -20,6 +22,8 @@ NO_MEMORY_ON_HOST = (
 )  # fmt: skip
 NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
 LONGEST_REASON = 500  # characters
+FOREIGN = (BaseException,)  # whatever code of others raises: SystemExit and KeyboardInterrupt too
+BY_SIGNAL = "by a signal"
 
 
 class Reason(NamedTuple):
@@ -180,6 +184,21 @@ def memory_sentence(error: BaseException) -> str:
     else:
         return ""
     return f"{why}; what was stored is kept, and the same command resumes from there"
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle a signal: raise a `KeyboardInterrupt` that `raise_interruption` recognises."""
+    raise KeyboardInterrupt(BY_SIGNAL)
+
+
+def raise_interruption(error: BaseException) -> None:
+    """Raise the error again if a signal, such as that of Ctrl-C, raised it and not code of others.
+
+    Where Python itself handles SIGINT, every `KeyboardInterrupt` counts as one of a signal.
+    """
+    by_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if isinstance(error, KeyboardInterrupt) and (by_python or error.args == (BY_SIGNAL,)):
+        raise error
 
 
 def near(path: Path, is_kind: Callable[[Path], bool]) -> str:

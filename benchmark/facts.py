@@ -1,12 +1,12 @@
 """Facts of a codec that the harness needs beside its rows: its class declares them."""
 
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from benchmark.codec import Device
-from benchmark.errors import BenchError, Unavailable
+from benchmark.errors import FOREIGN, BenchError, Unavailable, raise_interruption
+from benchmark.plugins import printing_to_stderr
 from benchmark.registry import ALIASES, CODECS
 from benchmark.spec import CodecSpec, codec_class, declared, parameters_of
 
@@ -106,6 +106,7 @@ def facts_of(spec: CodecSpec) -> Facts:
     return of_variant
 
 
+@printing_to_stderr()
 def work_of(spec: CodecSpec, codec: object, at: float | None = None) -> Work:
     """Return what a codec declares, unchecked; nothing of another checkpoint than its own.
 
@@ -113,7 +114,7 @@ def work_of(spec: CodecSpec, codec: object, at: float | None = None) -> Work:
 
     `select` refuses what no row can have (`rows.shard.refused`).
     """
-    with suppress(Exception):  # foreign code
+    try:
         own: Any = getattr(type(codec), "facts", None)
         facts = own(dict(spec.options)) if callable(own) else own or facts_of(spec)
         if isinstance(facts, Facts) and "checkpoint" not in dict(spec.options):
@@ -121,6 +122,8 @@ def work_of(spec: CodecSpec, codec: object, at: float | None = None) -> Work:
             weights: Any = work.parameters
             whole = isinstance(weights, float) and weights.is_integer()
             return work._replace(parameters=int(weights)) if whole else work
+    except FOREIGN as error:
+        raise_interruption(error)
     return Work()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from benchmark import plugins
 from benchmark.codec import CodecInfo, Setting, device_kind
-from benchmark.errors import BenchError, UsageError
+from benchmark.errors import FOREIGN, BenchError, UsageError
 
 METHODS = ("encode", "decode")
 ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # taken where they are texts
@@ -56,6 +56,7 @@ def default_description(name: str, codec: Any) -> CodecInfo:
     return CodecInfo(**facts, parts=tuple(parts))
 
 
+@plugins.printing_to_stderr()
 def checked_description(name: str, codec: Any) -> CodecInfo:
     """Return the description of a user's codec; `UsageError` where it breaks the contract."""
     title: object = getattr(codec, "name", None)
@@ -80,7 +81,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         info: object = codec.describe()
     except BenchError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise plugins.failed_in(name, type(codec), "`describe` of", error) from error
     if not isinstance(info, CodecInfo):
         raise _wrong(name, f"`describe` is to return a CodecInfo, not {info!r}")

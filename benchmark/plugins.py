@@ -5,7 +5,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -15,7 +16,15 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError, near
+from benchmark.errors import (
+    FOREIGN,
+    BenchError,
+    Unavailable,
+    UnknownName,
+    UsageError,
+    near,
+    raise_interruption,
+)
 
 HARNESS = "benchmark"  # the package that calls authors' code, and is none
 DIGITS = 12  # of a file's sha256, in the protocol id of its metric
@@ -58,6 +67,20 @@ def installed() -> Mapping[str, Plugin]:
     return offered
 
 
+@contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """Send what code of others and its children print to standard error, beside no result."""
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+
+
 def use_contents(files: Mapping[str, bytes], folder: Path) -> None:
     """Have this process load these paths by their contents, written to a folder of its own."""
     for number, (path, content) in enumerate(files.items()):
@@ -71,7 +94,8 @@ def file_of(name: str) -> Path:
     if plugin := installed().get(name):
         try:
             spec = find_spec(plugin.module)
-        except Exception as error:  # of the package that the module is in
+        except FOREIGN as error:  # of the package that the module is in
+            raise_interruption(error)
             raise _broken(plugin, one_line(error)) from error
         if spec is None or not spec.has_location or spec.origin is None:
             raise _broken(plugin, f"it has no module {plugin.module}")
@@ -178,14 +202,26 @@ def one_line(error: BaseException) -> str:
     """Return an exception as one line: our own messages as they are, others with their type."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # an author's class may say how it is shown
+    except FOREIGN:  # an author's class may say how it is shown
         text = "an exception that cannot be shown"
     kind = type(error).__name__
     return text if isinstance(error, BenchError) else f"{kind}: {text}" if text else kind
 
 
+def reason_of(error: BaseException, author: type[Any]) -> str:
+    """Return why a class's code failed: the line of its own file, if there is one, and the error.
+
+    Raises the error again if it is an interruption by a signal.
+    """
+    raise_interruption(error)
+    explained = isinstance(error, BenchError) and is_of_package(author)
+    frame = "" if explained else author_frame(error, author)
+    return f"{frame}: {one_line(error)}" if frame else one_line(error)
+
+
 def failed_in(name: str, author: Any, what: str, error: BaseException) -> UsageError:
     """Return the error of an author's code, `path.py:Name`, in which the part `what` failed."""
+    raise_interruption(error)
     where = author_frame(error, author)
     where = where.rpartition(", in ")[0] or place_of(name)
     return UsageError(f"{where}: {what} {name} failed: {one_line(error)}")
@@ -214,6 +250,7 @@ def _metric_class(name: str, digest: str) -> type[Any]:
     return type(result.__name__, (result,), facts)
 
 
+@printing_to_stderr()
 def _module(path: Path) -> ModuleType:
     content = path.read_bytes()
     # a name of its own, under which dataclasses look for it: the file's may be that of a package
@@ -229,7 +266,8 @@ def _module(path: Path) -> ModuleType:
         raise UsageError(f"{where}, line {error.lineno}: {error.msg}: correct it") from error
     except BenchError:
         raise
-    except (Exception, SystemExit) as error:
+    except FOREIGN as error:
+        raise_interruption(error)
         where = _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
         if isinstance(error, ModuleNotFoundError):
             why = f"the Python package {error.name!r} is not installed"
@@ -238,10 +276,12 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
+@printing_to_stderr()
 def _imported(plugin: Plugin) -> ModuleType:
     try:
         return import_module(plugin.module)
-    except (Exception, SystemExit) as error:
+    except FOREIGN as error:
+        raise_interruption(error)
         raise _broken(plugin, one_line(error)) from error
 
 

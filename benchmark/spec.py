@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import plugins, registry
-from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
+from benchmark.errors import (
+    FOREIGN,
+    BadOption,
+    BenchError,
+    Reason,
+    Unavailable,
+    UnknownName,
+    UsageError,
+)
 from benchmark.registry import ALIASES, CODECS, is_brought, names_file
 
 if TYPE_CHECKING:
@@ -320,10 +328,11 @@ def load_codec(spec: CodecSpec) -> Any:
     packages, not_here = getattr(made, "packages", ()), getattr(made, "not_here", None)
     registry.require_packages(spec.name, packages, not_here)
     try:
-        return made(**values)
+        with plugins.printing_to_stderr():
+            return made(**values)
     except BenchError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         if spec.name in CODECS:
             raise
         raise plugins.failed_in(spec.name, made, "the constructor of", error) from error
@@ -394,7 +403,7 @@ def parameters_of(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Paramet
     """Return the parameters of a codec's constructor by name, which are its options."""
     try:
         signature = inspect.signature(made, eval_str=True)
-    except Exception as error:  # it evaluates annotations, which are the author's code
+    except FOREIGN as error:  # it evaluates annotations, which are the author's code
         raise plugins.failed_in(spec.name, made, "the signature of", error) from error
     keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {key: value for key, value in signature.parameters.items() if value.kind in keyword}

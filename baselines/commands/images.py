@@ -5,9 +5,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
 import benchmark
 from benchmark.codec import Codec, Setting, bits_per_pixel
 from benchmark.errors import (
+    FOREIGN,
     BadOption,
     BenchError,
     CorruptStream,
@@ -18,7 +21,7 @@ from benchmark.errors import (
 )
 from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, CODED, opt, some
-from benchmark.plugins import one_line
+from benchmark.plugins import printing_to_stderr, reason_of
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.atomic import write_file
 from benchmark.system.settings import use_device
@@ -74,11 +77,16 @@ def encode(
     setting = _setting(coder, point)
     pixels = read_image(image, request.flatten)
     try:
-        data = coder.encode(pixels, setting, **maps)
+        with printing_to_stderr():
+            data = coder.encode(pixels, setting, **maps)
     except BenchError:
         raise
-    except Exception as error:  # adapters run foreign code
-        raise BenchError(f"{codec} cannot encode {image}: {one_line(error)}") from error
+    except FOREIGN as error:
+        why = reason_of(error, type(coder))
+        raise BenchError(f"{codec} cannot encode {image}: {why}") from error
+    if not isinstance(data, bytes):
+        why = f"encode gave {type(data).__name__}, not bytes"
+        raise BenchError(f"{codec} cannot encode {image}: {why}")
     _write(stream, data)
     height, width, _ = pixels.shape
     at = "" if "q_map" in maps else f" at {setting}"
@@ -129,12 +137,19 @@ def decode(
     called = parse_codec(name).name
     refused = f"{stream} cannot be decoded as {called}"
     try:
-        pixels = coder.decode(data, **({} if beta is None else {"beta": beta}))
+        with printing_to_stderr():
+            pixels = coder.decode(data, **({} if beta is None else {"beta": beta}))
     except (Unavailable, BadOption):
         raise
-    except Exception as error:  # adapters run foreign code
-        raise UsageError(f"{refused}: {one_line(error)}{_remedy(error, data, called)}") from error
-    if getattr(pixels, "dtype", None) != "uint8" or pixels.shape[2:] != (3,):
+    except FOREIGN as error:
+        why = reason_of(error, type(coder))
+        raise UsageError(f"{refused}: {why}{_remedy(error, data, called)}") from error
+    if (
+        not isinstance(pixels, np.ndarray)
+        or pixels.dtype != np.uint8
+        or pixels.shape[2:] != (3,)
+        or not pixels.size
+    ):
         raise UsageError(f"{refused}: what comes out is no 8-bit RGB")
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
@@ -185,7 +200,7 @@ def _bundled_checkpoint(stream: bytes) -> str:
     return next((str(path) for path in paths if load_card(path).identity.startswith(named)), "")
 
 
-def _remedy(error: Exception, stream: bytes, codec: str) -> str:
+def _remedy(error: BaseException, stream: bytes, codec: str) -> str:
     """Return the clause on the option that takes the checkpoint of a stream; empty for no other."""
     from baselines.neural.bitstream.container import OtherCheckpoint
 

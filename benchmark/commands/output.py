@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import typer
 
 from benchmark.commands.terminal import PlainStream
+from benchmark.errors import interrupt
 from benchmark.system.text import visible
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM or a closed terminal (SIGHUP) into one line and exit code 130."""
     from benchmark.system.processes import interrupt_at_hang_up
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
     interrupt_at_hang_up()
     try:
         yield

@@ -26,7 +26,15 @@ from typing import NamedTuple
 
 from benchmark import plugins
 from benchmark.answer import Absent
-from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError, near
+from benchmark.errors import (
+    FOREIGN,
+    BenchError,
+    ImageRefused,
+    Reason,
+    Unavailable,
+    UsageError,
+    near,
+)
 from benchmark.registry import (
     DATASETS,
     HUB,
@@ -273,6 +281,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     return dataset
 
 
+@plugins.printing_to_stderr()
 def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     """Return the dataset of `path.py:function`, which may take `folders`. Raises `UsageError`."""
     function = plugins.load(name, "function")
@@ -283,7 +292,7 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
             made = Dataset(made.name, tuple(made.images))
     except BenchError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise plugins.failed_in(name, function, "the function of", error) from error
     place = plugins.place_of(name)
     if not isinstance(made, Dataset):

@@ -1,7 +1,7 @@
 """Cells to measure, stored rows to score again, and what comes of them: rows, or failures."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.codec import CODING, Between, CodecInfo, OneOf, Setting
 from benchmark.datasets.dataset import Source
-from benchmark.errors import BenchError, MemoryKind, UsageError, memory_exhausted
-from benchmark.plugins import author_frame, is_of_package, one_line
+from benchmark.errors import MemoryKind, UsageError, memory_exhausted
+from benchmark.plugins import reason_of
 from benchmark.registry import scored_by_image
 from benchmark.rows.codecs import new_run_id
 from benchmark.rows.packs.pack import Pack
-from benchmark.rows.schema import cell_key, info_columns, metric_names
+from benchmark.rows.schema import NOT_DETERMINISTIC, cell_key, info_columns, metric_names
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import cores, machine
 from benchmark.system.text import listed
@@ -76,6 +76,7 @@ class Cell(NamedTuple):
     dataset: str
     source: Source
     pack: Path | Pack | None = None  # where the stream is recorded, if the codec need not encode
+    twice: bool = False  # its stream is decoded twice: the codec was seen to be random
 
     @property
     def key(self) -> str:
@@ -164,10 +165,7 @@ def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
     """Return the failure of an author's code; the reason begins with the line of its own file."""
     from traceback import format_exception
 
-    kind = author if isinstance(author, type) else type(author)
-    explained = isinstance(error, BenchError) and is_of_package(kind)
-    frame = "" if explained else author_frame(error, kind)
-    reason = f"{frame}: {one_line(error)}" if frame else one_line(error)
+    reason = reason_of(error, author if isinstance(author, type) else type(author))
     return Failed(stage, reason, memory_exhausted(error), "".join(format_exception(error)))
 
 
@@ -318,9 +316,26 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     return result
 
 
-def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
-    """Return the key of a cell of each codec variant: its first setting on the smallest image."""
+def cells_to_decode_twice(
+    cells: Iterable[Cell], random: Collection[CodecSpec] = ()
+) -> frozenset[str]:
+    """Return the key of a cell of each codec variant: its first setting on the smallest image.
+
+    random: variants that were seen to decode a stream to several pictures; of them, all cells.
+    """
     chosen: dict[CodecSpec, Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.num_pixels):
         chosen.setdefault(cell.codec, cell)
-    return frozenset(cell.key for cell in chosen.values())
+    every = (cell.key for cell in cells if cell.codec.identity in random)
+    return frozenset([*(cell.key for cell in chosen.values()), *every])
+
+
+def to_send(task: Task, random: Collection[CodecSpec]) -> Task:
+    """Return a task as a worker gets it: a cell of a variant seen to be random is decoded twice."""
+    return task._replace(twice=task.codec in random) if isinstance(task, Cell) else task
+
+
+def is_random(outcome: Measured | Failed) -> bool:
+    """Return whether a codec was seen to decode a stream to several pictures."""
+    failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
+    return any(failed.reason.startswith(NOT_DETERMINISTIC) for failed in failures)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.errors import Unavailable
+from benchmark.errors import FOREIGN, Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
 from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
@@ -99,7 +99,7 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
     lead_group()  # so that it can be ended with all that it started
     try:
         codec = load_codec(spec)
-    except Exception as error:
+    except FOREIGN as error:
         connection.send(failed_by(None, "load", error))
         return
     device = "cpu"
@@ -113,7 +113,7 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
 def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
     try:
         pixels: object = codec.decode(stream)
-    except Exception as error:  # adapters run foreign code; any exception is that stream's result
+    except FOREIGN as error:  # that stream's result
         return failed_by(codec, "decode", error)
     if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3:
         return pixels

@@ -8,7 +8,6 @@ import gc
 import math
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import sha256
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -25,7 +24,9 @@ from benchmark.codec import (
     most_stream_bytes,
 )
 from benchmark.datasets.dataset import Source
+from benchmark.errors import FOREIGN, raise_interruption
 from benchmark.measure.cells import Enter, Failed, failed_by, ignore_stages
+from benchmark.rows.schema import NOT_DETERMINISTIC
 from benchmark.system.digest import pixels_sha256
 
 
@@ -73,41 +74,52 @@ def execute(
     enter("encode")
     started = perf_counter()
     try:
-        stream: object = encoder.encode(own_copy, setting)
-    except (Exception, GeneratorExit) as error:  # foreign code; any exception is its result
+        made: object = encoder.encode(own_copy, setting)
+    except FOREIGN as error:  # its result
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
     estimated = _estimated_bits(encoder)
     most = most_stream_bytes(*pixels.shape[:2])
-    if not isinstance(stream, bytes) or not 0 < len(stream) <= most:
-        made = f"{type(stream).__name__}, not bytes"
-        if stream == b"":
-            made = "no byte"
-        elif isinstance(stream, bytes):
-            made = f"{len(stream):,} bytes, more than the {most:,} of the largest stream"
-        return Failed("verify", f"encode gave {made}")
+    wrong = "" if issubclass(type(made), bytes) else f"{type(made).__name__}, not bytes"
+    # Nothing of a foreign object is called; what a subclass of bytes overrides decides nothing
+    stream = b"" if wrong else memoryview(made).tobytes()  # type: ignore[arg-type]
+    if not wrong and not 0 < len(stream) <= most:
+        large = f"{len(stream):,} bytes, more than the {most:,} of the largest stream"
+        wrong = large if stream else "no byte"
+    if wrong:
+        return Failed("verify", f"encode gave {wrong}")
     enter("decode")
     resumed = perf_counter()
     try:
         decoded = decoder.decode(stream)
         finished = perf_counter()
+        if issubclass(type(decoded), np.ndarray):
+            decoded = np.asarray(decoded)
         container = decoder.container_bytes(stream) if hasattr(decoder, "container_bytes") else None
-    except (Exception, GeneratorExit) as error:
+        container = None if container is None else int(container)
+        inside = [_plain_number(getattr(c, "inside_seconds", None)) for c in (encoder, decoder)]
+    except FOREIGN as error:
         return failed_by(decoder, "decode", error)
     if wrong := _mismatch(decoded, pixels):
         return Failed("verify", wrong)
     seconds = (encoded - started, finished - resumed)
-    inside = [getattr(codec, "inside_seconds", None) for codec in (encoder, decoder)]
     return Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1], estimated)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:
     """Return what the encoder estimates of its last stream; None for what is no number of bits."""
-    with suppress(Exception, GeneratorExit):  # foreign code
+    try:
         bits = encoder.estimated_bits() if hasattr(encoder, "estimated_bits") else None
-        if bits is not None and 0 <= (number := float(bits)) < math.inf:
-            return number
-    return None
+        return _plain_number(bits)
+    except FOREIGN as error:
+        raise_interruption(error)
+        return None
+
+
+def _plain_number(value: Any) -> float | None:
+    """Return a number that a codec states as Python's own; None for one that no row can have."""
+    number = math.nan if value is None else float(value)
+    return number if 0 <= number < math.inf else None
 
 
 def execute_within_memory(
@@ -128,7 +140,7 @@ def execute_within_memory(
     give_memory_back()
     try:
         tiled = encoder.in_tiles()
-    except (Exception, GeneratorExit) as error:
+    except FOREIGN as error:
         again: Coded | Failed = failed_by(encoder, "encode", error)
     else:
         again = execute(tiled, decoder, image, pixels, setting, enter, device)
@@ -149,7 +161,7 @@ def decode_again(
         if stream is None:
             return Failed("load", "its stream was not kept")
         return decoder.decode(stream)
-    except (Exception, GeneratorExit) as error:
+    except FOREIGN as error:
         return failed_by(decoder, "decode", error)
 
 
@@ -169,17 +181,18 @@ def differs_again(
     enter("load")
     try:
         other = second()
-    except Exception:  # foreign code, which has once succeeded for `decoder`
+    except FOREIGN as error:  # of code that has once succeeded for `decoder`
+        raise_interruption(error)
         other = decoder
     enter("decode")
     again = decode_again(other, image, setting, coded.stream)
     if isinstance(again, Failed) and again.lacked == "device":
         again = decode_again(decoder, image, setting, coded.stream)
-    first, twice = coded.decoded, "not deterministic: two decodes of the same bytes"
+    first, twice = coded.decoded, f"{NOT_DETERMINISTIC}: two decodes of the same bytes"
     if isinstance(again, Failed):
         return again._replace(reason=f"the second decode of the same bytes failed: {again.reason}")
     if not isinstance(again, np.ndarray) or again.shape != first.shape:
-        shape = getattr(again, "shape", type(again).__name__)
+        shape = again.shape if isinstance(again, np.ndarray) else type(again).__name__
         return Failed("decode", f"{twice} give {first.shape} and {shape}")
     if again.dtype == first.dtype and np.array_equal(again, first):
         return None
@@ -197,7 +210,7 @@ def give_memory_back() -> None:
 def _declared(codec: Any, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:
     try:
         declared: Declared = codec.declared(image, setting)
-    except (Exception, GeneratorExit) as error:
+    except FOREIGN as error:
         return failed_by(codec, "decode", error)
     if wrong := _mismatch(declared.decoded, pixels):
         return Failed("verify", wrong)
@@ -208,9 +221,11 @@ def _declared(codec: Any, image: str, pixels: Pixels, setting: Setting) -> Coded
 
 
 def _mismatch(decoded: object, pixels: Pixels) -> str:
-    if not isinstance(decoded, np.ndarray) or decoded.dtype != np.uint8:
-        kind = getattr(decoded, "dtype", type(decoded).__name__)
-        return f"decode gave {kind}, not an array of uint8"
-    if decoded.shape != pixels.shape:
-        return f"decoded {decoded.shape}, expected {pixels.shape}"
+    if not issubclass(type(decoded), np.ndarray):
+        return f"decode gave {type(decoded).__name__}, not an array of uint8"
+    array = np.asarray(decoded)
+    if array.dtype != np.uint8:
+        return f"decode gave {array.dtype}, not an array of uint8"
+    if array.shape != pixels.shape:
+        return f"decoded {array.shape}, expected {pixels.shape}"
     return ""

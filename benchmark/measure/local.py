@@ -6,7 +6,7 @@ and another worker continues. So it is with a worker that is ended because its c
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from traceback import format_exc
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from benchmark.errors import FOREIGN, raise_interruption
 from benchmark.measure.cells import (
     Conditions,
     Failed,
@@ -22,9 +23,12 @@ from benchmark.measure.cells import (
     Task,
     failed_by,
     failed_outcome,
+    is_random,
+    to_send,
 )
 from benchmark.measure.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
 from benchmark.registry import metric_class
+from benchmark.spec import CodecSpec
 from benchmark.system.machine import Gpu, cores, gpus
 from benchmark.system.processes import lead_group
 from benchmark.system.settings import VISIBLE
@@ -63,8 +67,11 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     that GPU alone. Yields each task as it starts and as it ends, and None at least once a second
     while nothing does. Closing the iterator ends the workers.
     """
+    random: set[CodecSpec] = set()
     workers = [
-        _Worker(queue, conditions, queue.gpus[number % len(queue.gpus)] if queue.gpus else None)
+        _Worker(
+            queue, conditions, random, queue.gpus[number % len(queue.gpus)] if queue.gpus else None
+        )
         for queue in _queues(tasks, conditions)
         for number in range(min(queue.workers, queue.left))
     ]
@@ -77,6 +84,7 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
             ready = wait([worker.process.connection for worker in busy], timeout=pause)
             for worker in busy:
                 if (finished := worker.collect()) is not None:
+                    random |= {finished.task.codec} if is_random(finished.outcome) else set()
                     started = worker.take()
                     yield finished
                     yield from started
@@ -166,8 +174,14 @@ class _Worker:
     none towards the end of a queue, where it would keep a task from a worker that is free.
     """
 
-    def __init__(self, queue: _WorkQueue, conditions: Conditions, gpu: str | None = None) -> None:
-        self._queue, self._conditions = queue, conditions
+    def __init__(
+        self,
+        queue: _WorkQueue,
+        conditions: Conditions,
+        random: Collection[CodecSpec],
+        gpu: str | None = None,
+    ) -> None:
+        self._queue, self._conditions, self._random = queue, conditions, random
         chosen = {} if gpu is None else {VISIBLE: gpu}
         limit = conditions.timeout_seconds
         self.process = WorkerProcess(serve, conditions, limit_seconds=limit, **chosen)
@@ -180,7 +194,7 @@ class _Worker:
         while len(self.tasks) < wanted and (task := self._queue.next(self._image)) is not None:
             self._image = task.image_sha256
             self.tasks.append(task)
-            self.process.send(task)
+            self.process.send(to_send(task, self._random))
         return [Started(task) for task in list(self.tasks)[:1]]
 
     def collect(self) -> Finished | None:
@@ -226,7 +240,8 @@ def serve(
         try:
             bench = bench or (kind or Workbench)(conditions)
             reply = bench.carry_out(task, enter)
-        except Exception:
+        except FOREIGN as error:
+            raise_interruption(error)
             reply = format_exc()
         try:
             connection.send(reply)

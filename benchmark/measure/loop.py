@@ -48,7 +48,7 @@ from benchmark.measure.workers import worker_context
 from benchmark.metrics.metric import by_kind, computable, labelled, lacking
 from benchmark.registry import metric_class, scored_by_image
 from benchmark.rows.codecs import NamedCodecs, run_record
-from benchmark.rows.schema import metric_names
+from benchmark.rows.schema import NOT_DETERMINISTIC, metric_names
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 from benchmark.spec import CodecSpec
@@ -57,8 +57,8 @@ from benchmark.system.settings import Device, isolated, use_device
 from benchmark.system.text import counted
 
 ENGINES = ("local", "ray")
-# Yields tasks as they start and end, and None about once a second.
-Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | Started | None]]
+# Yields tasks as they start and end, and about once a second None, or why nothing is done.
+Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | Started | str | None]]
 # Called with the planned cells, the metrics that cannot be computed here by reason, and the number
 # of workers; None on a cluster.
 Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
@@ -187,7 +187,10 @@ def _measure(
     progress: ShowsProgress,
 ) -> Outcome:
     store, to_do = matrix.store, matrix.to_do
-    conditions = replace(conditions, decode_twice=cells_to_decode_twice(to_do))
+    reasons = matrix.table["reason"].cast(pl.String)
+    random = matrix.table.filter(reasons.str.starts_with(NOT_DETERMINISTIC)).rows(named=True)
+    twice = cells_to_decode_twice(to_do, {CodecSpec.of_row(row) for row in random})
+    conditions = replace(conditions, decode_twice=twice)
     store.set_aside()
     to_score = _to_score(matrix, conditions.metrics, absent)
     if to_do:
@@ -301,8 +304,9 @@ def run_tasks(
     recorder = Recorder(store, keep_streams, notes)
     try:
         for event in engine(tasks, conditions):
-            if event is None:
+            if event is None or isinstance(event, str):
                 recorder.tick()
+                at = event or at
             else:
                 pace.take(event)
                 at = title_of(event.task)

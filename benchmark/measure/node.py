@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from benchmark.codec import CodecInfo
+from benchmark.errors import FOREIGN, raise_interruption
 from benchmark.measure.cells import (
     Cell,
     Conditions,
@@ -71,7 +72,8 @@ def _lacks(spec: CodecSpec, planned: CodecInfo | None) -> str:
     try:
         codec = load_codec(spec)
         here, again = (codec.describe(), codec.describe()) if planned else (None, None)
-    except Exception as error:  # constructors run foreign code as well
+    except FOREIGN as error:  # constructors run foreign code as well
+        raise_interruption(error)
         return one_line(error)
     if not (planned and here and again) or here.fingerprint != again.fingerprint:
         return ""  # of one that cannot see what it runs, and says another each time

@@ -7,6 +7,7 @@ lost is sent again, and is a failed row the `MOST_TRIES`th time.
 import os
 import signal
 import socket
+import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -16,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
-from benchmark.errors import BadPack, BenchError, StoreError, Unavailable
+from benchmark.errors import BadPack, BenchError, Notice, StoreError, Unavailable
 from benchmark.measure.cells import (
     Cell,
     Conditions,
@@ -25,7 +26,9 @@ from benchmark.measure.cells import (
     Task,
     failed_by,
     failed_outcome,
+    is_random,
     longest_first,
+    to_send,
 )
 from benchmark.measure.local import Finished, WorkerError
 from benchmark.measure.node import (
@@ -40,6 +43,7 @@ from benchmark.plugins import file_of
 from benchmark.registry import names_file
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec
 from benchmark.system.digest import code_sha256
 from benchmark.system.settings import DEVICE, settings
 from benchmark.system.text import counted
@@ -48,6 +52,8 @@ REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --en
 TRAVEL = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")  # beginnings of variables
 MOST_TRIES = 3  # of a cell
 PATIENCE_SECONDS = 600.0  # after which a run without any node is given up
+
+SHOWN_SECONDS = 5.0  # after which it is said that no node is there
 
 RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # of a `Node`, by device
 
@@ -147,9 +153,12 @@ class RayEngine:
         self._ray, self._seconds, self._remarks = ray, seconds, remarks
         self._gpu_workers = sum(int(node.gpus) for node in nodes)
 
-    def carry_out(self, tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
-        """Do all tasks as `local.carry_out` does."""
+    def carry_out(
+        self, tasks: Sequence[Task], conditions: Conditions
+    ) -> Iterator[Finished | str | None]:
+        """Do all tasks as `local.carry_out` does; yield why nothing is done while no node can."""
         self._conditions, self._tries = conditions, Counter[str]()
+        self._random: set[CodecSpec] = set()
         self._refused: dict[str, str] = {}  # sentences on nodes that lack something
         most = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
         of = {device: [task for task in tasks if task.device == device] for device in most}
@@ -181,10 +190,14 @@ class RayEngine:
                 whys = self._refused.values() or ["none has been there for ten minutes"]
                 room = f"no node of the cluster can work: {'; '.join(whys)}"
                 raise BenchError(f"{room}: mend or start nodes, and run again; finished cells stay")
-            yield None
             for name in joined_by.keys() - there.keys():
-                lost = joined_by.pop(name)
-                self._remarks[f"node {lost.address} was lost: its cells went to others"] = None
+                lost = f"node {joined_by.pop(name).address} was lost: its cells went to others"
+                self._remarks[lost] = None
+                warnings.warn(lost, Notice, stacklevel=2)
+            joined_by |= there
+            idle = monotonic() - heard
+            waiting = f"no node for {idle:.0f} s; waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
+            yield waiting if idle > SHOWN_SECONDS else None
 
     def _sends(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
         """Return the task of Ray that measures cells for a device, and what they share."""
@@ -200,7 +213,7 @@ class RayEngine:
         refused = ",".join(self._refused)
         where = {"ray.io/node-id": f"!in({refused})"} if refused else {}
         chosen = remote.options(scheduling_strategy="SPREAD", label_selector=where)
-        whole, stream = packed(task)
+        whole, stream = packed(to_send(task, self._random))
         return chosen.remote(run, whole, image, stream)
 
     def _received(self, task: Task, reference: Any) -> Iterator[Finished]:
@@ -220,6 +233,7 @@ class RayEngine:
                 queue.appendleft(task)
             return
         if not isinstance(reply.outcome, NotHere):
+            self._random |= {task.codec} if is_random(reply.outcome) else set()
             yield Finished(task, reply.outcome)
             return
         queue.appendleft(task)

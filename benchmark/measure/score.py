@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.codec import BoolArray, Pixels
 from benchmark.datasets.dataset import Source
-from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
+from benchmark.errors import FOREIGN, NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
 from benchmark.measure.execute import give_memory_back
 from benchmark.metrics.metric import (
@@ -127,7 +127,7 @@ class Scorer:
         except _OutOfMemory as lacked:
             label, (height, width, _) = getattr(kind, "label", name), decoded.pixels.shape
             return _without_value(kind, f"{label} of {width} x {height} px {lacked}")
-        except (Exception, GeneratorExit) as error:
+        except FOREIGN as error:
             failed = failed_by(kind, "score", error)
             return _without_value(kind, failed.reason, failed)
         return Scores(_columns(kind, value))
@@ -165,7 +165,7 @@ class Scorer:
             metric: FeatureSpace | ImageMetric = kind(device=self._device)
         except Unavailable as missing:
             return _without_value(kind, reason_text(missing))
-        except (Exception, GeneratorExit) as error:
+        except FOREIGN as error:
             if memory_exhausted(error):
                 raise
             failed = failed_by(kind, "score", error)

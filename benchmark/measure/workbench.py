@@ -1,6 +1,5 @@
 """Measure a cell: read, encode, decode, score; and what a worker keeps between cells."""
 
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.datasets.dataset import Source
-from benchmark.errors import BenchError, memory_exhausted
+from benchmark.errors import FOREIGN, BenchError, memory_exhausted, raise_interruption
 from benchmark.facts import work_of
 from benchmark.measure.cells import (
     Cell,
@@ -64,11 +63,16 @@ class Workbench:
                     outcome = self._measured(task, enter)
                 else:
                     outcome = self._rescored(task, enter)
-            except Exception as error:
-                exhausted = memory_exhausted(error)
-                if not exhausted and not isinstance(error, (BenchError, OSError)):
-                    raise
-                outcome = failed_by(None, "worker" if exhausted else "load", error)
+            except FOREIGN as error:
+                exhausted, explained = (
+                    memory_exhausted(error),
+                    isinstance(error, BenchError | OSError),
+                )
+                outcome = failed_by(
+                    None, "load" if explained and not exhausted else "worker", error
+                )
+                if not exhausted and not explained:
+                    outcome = outcome._replace(reason=f"harness: {outcome.reason}")
             if not (isinstance(outcome, Failed) and outcome.lacked and self._forget()):
                 break
         if isinstance(outcome, Failed):
@@ -91,7 +95,7 @@ class Workbench:
         if isinstance(outcome, Failed):
             return outcome
         row = origin_of(cell, conditions)
-        if twice := row["cell"] in conditions.decode_twice:
+        if twice := cell.twice or row["cell"] in conditions.decode_twice:
             second = partial(load_codec, cell.codec)
             failed = differs_again(decoder, second, name, cell.setting, outcome, enter)
             if failed is not None:
@@ -177,11 +181,13 @@ class Workbench:
         if key in self._warm or isinstance(encoder, Recorded) or hasattr(encoder, "declared"):
             return
         self._warm.add(key)
-        with suppress(Exception):  # what fails here fails, and is recorded, in the cell itself
+        try:
             enter("encode")
             stream = encoder.encode(_warm_up_picture(), cell.setting)
             enter("decode")
             decoder.decode(stream)
+        except FOREIGN as error:  # what fails here fails, and is recorded, in the cell itself
+            raise_interruption(error)
 
 
 def _warm_up_picture() -> Pixels:

@@ -237,6 +237,7 @@ def _work(
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    os.dup2(2, 1)  # what codecs and their children print is no result
     work_for(connection.fileno(), lambda: target(connection, *arguments))
 
 

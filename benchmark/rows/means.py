@@ -18,7 +18,7 @@ from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import Edition, Ran, labels_of
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.schema import NOT_DETERMINISTIC, metric_columns
 from benchmark.rows.summary import (
     CONTAINER,
     COSTS,
@@ -257,7 +257,10 @@ NAMED = {"caveats": "caveat", "origins": "bytes_origin", "devices": "device",
 
 def _editions(rows: ComparableRows) -> dict[int, Edition]:
     """Describe each edition by its latest row (without failure, if any), with what all name."""
-    facts = rows.table.select(*NAMED.values(), "recorded")[rows.index]
+    random = pl.lit(False)
+    if "reason" in rows.table.columns:
+        random = col("reason").cast(pl.String).str.starts_with(NOT_DETERMINISTIC).fill_null(False)
+    facts = rows.table.select(*NAMED.values(), "recorded", random=random)[rows.index]
     facts = facts.with_columns(edition=pl.Series(rows.edition, dtype=pl.Int64)).unique()
     facts = facts.cast({pl.Categorical: pl.String})
     texts = {
@@ -267,6 +270,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     of_all = facts.group_by("edition").agg(
         **texts,
         is_recorded=col("recorded").fill_null(False).any(),
+        is_random=col("random").any(),
     )
     named = {row["edition"]: row for row in of_all.rows(named=True)}
     marked = np.zeros(len(rows.index), np.bool_)
@@ -278,7 +282,8 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     for row, point in zip(latest.rows(named=True), points, strict=True):
         text = {name: row[name] or "" for name in OF_LATEST}
         number, of_rows = point["edition"], named[point["edition"]]
-        sizes = ["bytes=declared"] if "declared" in of_rows["origins"] else []
+        seen = ["bytes=declared"] if "declared" in of_rows["origins"] else []
+        seen += [NOT_DETERMINISTIC] if of_rows["is_random"] else []
         spec = specs[number]
         declared = facts_of(spec)
         editions[number] = Edition(
@@ -291,7 +296,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
                 command=text["command"],
                 timed=text["timed"],
                 devices=tuple(of_rows["devices"]),
-                caveats=(*of_rows["caveats"], *sizes),
+                caveats=(*of_rows["caveats"], *seen),
                 recorded=of_rows["is_recorded"],
                 chroma=text["chroma"] or declared.chroma,
                 tuned_for=text["tuned_for"] or declared.tuned_for,

@@ -62,6 +62,7 @@ def _cell_columns() -> Iterator[Column]:
 
 
 CELL_COLUMNS = tuple(_cell_columns())
+NOT_DETERMINISTIC = "not deterministic"  # as the reason of a failed row begins
 WHERE_READ = ("bundled", "features_of")  # columns that no file has
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.

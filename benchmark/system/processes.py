@@ -11,7 +11,7 @@ from threading import Thread
 from time import sleep
 from types import FrameType
 
-from benchmark.errors import Unavailable
+from benchmark.errors import BY_SIGNAL, Unavailable, interrupt
 
 GRACE_SECONDS = 5.0
 OF_THE_TERMINAL = [signal.SIGINT]
@@ -53,7 +53,7 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
         signal.signal(number, signal.SIG_IGN)
     with suppress(KeyboardInterrupt, EOFError, ConnectionError):
         try:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, interrupt)
             Thread(target=_end_with, args=(descriptor,), daemon=True).start()
             work()
         finally:
@@ -140,12 +140,12 @@ def interrupt_at_hang_up() -> None:
         return
     terminals = [number for number in range(3) if os.isatty(number)]
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
         # What is printed from now on is dropped: an `OSError` would hide the interruption.
         with open(os.devnull, "r+b") as nowhere:
             for number in terminals:
                 if not os.isatty(number):
                     os.dup2(nowhere.fileno(), number)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(BY_SIGNAL)
 
-    signal.signal(signal.SIGHUP, interrupt)
+    signal.signal(signal.SIGHUP, hang_up)

@@ -4,14 +4,19 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
+from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
+from benchmark.errors import BadOption, Unavailable
+from benchmark.system.atomic import replacing
+from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import MOST_DEEP, BadFile, below, files_of_tar, open_regular
 from benchmark.system.text import parsing
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_FILES, MOST_BYTES = 200_000, 8 << 30  # of an archive, unpacked
 CHUNK_BYTES = 1 << 20
 DIRECTORY_BYTES = 22 + (1 << 16)  # where the end record of a zip without a longer one may begin
@@ -34,6 +39,35 @@ def unpack(path: Path, into: Path, left_out: LeftOut, alone: Collection[str] = (
     """
     with parsing("zip or tar"):
         _copy(path, into, left_out, alone)
+
+
+def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
+    """Return a folder, or one in the cache of the unpacked archive, or archives in the folder.
+
+    is_content: tells files for which a folder is used as it is. Raises `Unavailable`, `BadOption`.
+    """
+    archives = [path] if path.is_file() else [
+        file for file in sorted(path.glob("*")) if file.name.lower().endswith(ARCHIVES)
+    ]  # fmt: skip
+    if not archives or any(map(is_content, path.rglob("*"))):
+        return path
+    digests = "".join(f"{file.name} {file_sha256(file)} " for file in archives)
+    there = cache_folder() / "published" / sha256(digests.encode()).hexdigest()
+    try:
+        if not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(there) as draft:
+                for file in archives:
+                    into = draft if file == path else draft / file.name.partition(".")[0]
+                    into.mkdir(parents=True)
+                    unpack(file, into, lambda *why: None)
+    except BadFile as error:
+        raise BadOption(
+            f"{path} holds no zip or tar of pictures that can be read: {error}"
+        ) from error
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be unpacked into {there}: {error.strerror}") from error
+    return there
 
 
 def _copy(path: Path, into: Path, left_out: LeftOut, alone: Collection[str]) -> None:

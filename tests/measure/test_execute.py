@@ -1,6 +1,7 @@
 """One cell: what codecs can do wrong becomes a result with a stage and a reason."""
 
 import re
+from asyncio import CancelledError
 
 import numpy as np
 import pytest
@@ -39,6 +40,8 @@ def test_seconds_cover_each_call_alone(photo):
         (fakes.Shrinks, "verify", "decoded (180, 203, 3), expected (181, 203, 3)"),
         (fakes.ReturnsFloats, "verify", "float64"),
         (fakes.ReturnsText, "verify", "str"),
+        (fakes.ReturnsOpaque, "verify", "encode gave Opaque, not bytes"),
+        (fakes.CountsBadly, "decode", "ValueError: invalid literal"),
         (fakes.ReturnsNothing, "verify", "encode gave no byte"),
         (fakes.Bloats, "verify", "1,930,409 bytes, more than the 1,930,408"),
         (fakes.Remembers, "decode", "AssertionError: this instance never encoded"),
@@ -48,6 +51,12 @@ def test_a_misbehaving_codec_is_a_failure_with_its_reason(kind, stage, reason, p
     failed = run(kind, photo)
     assert failed.stage == stage
     assert reason in re.sub(r"line \d+", "line N", failed.reason)
+
+
+def test_a_stream_of_a_class_of_its_own_is_its_bytes_alone(photo):
+    coded = run(fakes.ReturnsOwnBytes, photo)
+    assert type(coded.stream) is bytes
+    assert coded.stream == run(fakes.Honest, photo).stream
 
 
 def test_a_codec_that_scribbles_on_its_input_does_not_change_the_reference(photo):
@@ -68,7 +77,17 @@ class UnspeakableError(Exception):
         raise self
 
 
-@pytest.mark.parametrize("error", [GeneratorExit, RecursionError, StopIteration, UnspeakableError])
+RAISED = [
+    GeneratorExit,
+    RecursionError,
+    StopIteration,
+    UnspeakableError,
+    SystemExit,
+    CancelledError,
+]
+
+
+@pytest.mark.parametrize("error", RAISED)
 def test_whatever_an_author_s_code_raises_is_its_result(error):
     class Raises(fakes.Honest):
         def encode(self, pixels, setting):

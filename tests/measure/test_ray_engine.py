@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, Notice
 from benchmark.measure import ray
 from benchmark.measure.local import Finished
 from benchmark.measure.ray import MOST_TRIES, Node, RayEngine, joined
@@ -21,6 +21,8 @@ from support.codecs.files import CODECS, FAKES, cells, conditions, stable
 from support.processes import is_running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
+# A node that an earlier test has lost may be missed late.
+pytestmark = pytest.mark.filterwarnings("ignore:node .* was lost:benchmark.errors.Notice")
 
 STORE_BYTES = 80 << 20  # the least that Ray takes
 
@@ -147,8 +149,18 @@ def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
 
     monkeypatch.setattr(ray, "_nodes", nodes)
     remarks = {}
-    assert len(cluster.rows(cells(f"{FAKES}:Honest", sources), remarks)) > 0
+    with pytest.warns(Notice, match="node 192.0.2.99 was lost: its cells went to others"):
+        assert len(cluster.rows(cells(f"{FAKES}:Honest", sources), remarks)) > 0
     assert [*remarks] == ["node 192.0.2.99 was lost: its cells went to others"]
+
+
+def test_it_is_said_when_no_node_is_there(cluster, sources, monkeypatch):
+    monkeypatch.setattr(ray, "_nodes", lambda module: {})
+    monkeypatch.setattr(ray, "SHOWN_SECONDS", -1.0)
+    codec = f"{CODECS}:Traced"
+    monkeypatch.setenv("BENCH_PAUSE", "3")
+    states = [state for state in cluster.run(cells(codec, sources[:1])) if isinstance(state, str)]
+    assert states[0] == "no node for 0 s; waiting up to 10 minutes"
 
 
 def test_a_worker_that_is_killed_gives_its_cell_to_another(cluster, sources, traces):

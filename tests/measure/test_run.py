@@ -70,6 +70,66 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
     assert 0 < len(stable(only_store(results))) < 18
 
 
+def test_what_a_codec_raises_or_returns_fails_its_cells_and_no_others(images, results):
+    codecs = ",".join(f"{FAKES}:{kind}" for kind in ("ReturnsOpaque", "Exits", "Honest"))
+    words = ("--dataset", images, "--limit", 2, "--metrics", "psnr", "--results", results)
+    assert bench("run", "--codecs", codecs, *words).returncode == 1
+    found = {
+        (row["codec"].rpartition(":")[2], row["setting_value"]): (row["stage"], row["reason"])
+        for row in only_store(results).table().rows(named=True)
+    }
+    assert {of[0] for key, of in found.items() if key[0] == "ReturnsOpaque"} == {"verify"}
+    assert {of for key, of in found.items() if key[0] == "Honest"} == {(None, None)}
+    assert found["Exits", 64] == (None, None)
+    stage, reason = found["Exits", 16]
+    assert (stage, "fakes.py, line" in reason, "SystemExit: 0" in reason) == ("encode", True, True)
+    stage, reason = found["Exits", 1]
+    assert (stage, reason.endswith("in decode: KeyboardInterrupt")) == ("decode", True)
+
+
+@pytest.mark.parametrize("verb", ["run", "encode", "decode"])
+def test_what_a_codec_prints_is_no_result(verb, images, results, tmp_path):
+    image, stream = next(images.iterdir()), tmp_path / "a.bin"
+    words = {
+        "run": (*run_words(images, results, "Prints"), "--limit", 1, "--json"),
+        "encode": ("encode", image, stream, "--codec", f"{FAKES}:Prints", "--point", "step=16"),
+        "decode": ("decode", stream, tmp_path / "a.png", "--codec", f"{FAKES}:Prints"),
+    }
+    if verb == "decode":
+        bench(*words["encode"], code=0)
+    process = started_bench(*words[verb])
+    out, _ = process.communicate(timeout=900)
+    assert process.returncode == 0
+    assert json.loads(out)["measured"] == 3 if verb == "run" else out.count("\n") == 1
+
+
+def test_single_images_tell_the_line_of_a_codec_that_ends_the_program(images, tmp_path):
+    stream, kind = tmp_path / "a.bin", ("--codec", f"{FAKES}:Exits", "--point")
+    image = next(images.iterdir())
+    process = started_bench("encode", image, stream, *kind, "step=16")
+    _, message = process.communicate(timeout=900)
+    assert (process.returncode, stream.exists()) == (1, False)
+    assert "in encode: SystemExit: 0" in message
+    bench("encode", image, stream, *kind, "step=1", code=0)
+    process = started_bench("decode", stream, tmp_path / "a.png", *kind[:2])
+    _, message = process.communicate(timeout=900)
+    assert process.returncode == 2
+    assert "in decode: KeyboardInterrupt" in message
+
+
+def test_a_codec_seen_to_be_random_is_decoded_twice_from_then_on_and_marked(images, results):
+    words = run_words(images, results, "Rolls", "--jobs", 1)
+    bench(*words, code=1)
+    rows = only_store(results).table()
+    failed = rows.filter(status="failed")
+    assert failed.height >= 3, "the first is found, and what was not at work yet"
+    assert set(failed["stage"]) == {"decode"}
+    if failed.height < rows.height:
+        assert f"Not deterministic: {FAKES.name}:Rolls" in bench(*words).stdout
+    again = json.loads(bench(*words, "--json").stdout)
+    assert again["measured"] == only_store(results).table().filter(status="failed").height
+
+
 def test_failed_cells_are_rows_exit_with_1_and_are_tried_again(results, run):
     first = run("CrashesOnDecode")
     assert first.returncode == 1

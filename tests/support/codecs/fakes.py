@@ -4,6 +4,8 @@ import builtins
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -67,6 +69,72 @@ class ReturnsNothing(Honest):
 class ReturnsText(Honest):
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         return "stream"  # type: ignore[return-value]
+
+
+class Opaque(np.ndarray):
+    """An array that fails wherever it is asked for anything."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(f"{name} of a codec's own object was asked for")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("a codec's own object was compared")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class ReturnsOpaque(Honest):
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return np.frombuffer(super().encode(pixels, setting), np.uint8).view(Opaque)  # type: ignore
+
+
+class OwnBytes(bytes):
+    def __len__(self) -> int:
+        raise RuntimeError("asked for its length")
+
+
+class ReturnsOwnBytes(Honest):
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return OwnBytes(super().encode(pixels, setting))
+
+
+class CountsBadly(Honest):
+    def container_bytes(self, data: bytes) -> str:
+        return "a few"
+
+
+class Exits(Honest):
+    """Ends the program as it encodes at one step, and interrupts it as it decodes at another."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return sys.exit(0) if setting.value == 16 else super().encode(pixels, setting)
+
+    def decode(self, data: bytes) -> Pixels:
+        if data[4] == 1:
+            raise KeyboardInterrupt
+        return super().decode(data)
+
+
+class Prints(Honest):
+    """Prints as it is made and as it encodes, as does a program that it starts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sys.stdout.write("made\n")
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        subprocess.run(["echo", "a child"], check=True)
+        sys.stdout.write("encoding\n")
+        return super().encode(pixels, setting)
+
+
+class Rolls(Honest):
+    """Decodes to other pixels each time."""
+
+    def decode(self, data: bytes) -> Pixels:
+        pixels = super().decode(data)
+        pixels[0, 0] = np.frombuffer(os.urandom(3), np.uint8)
+        return pixels
 
 
 class Bloats(Honest):
