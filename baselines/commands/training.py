@@ -26,7 +26,7 @@ from baselines.neural.training.run import (
 )
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, stage_costs, train
 from benchmark.commands import output
-from benchmark.errors import UsageError
+from benchmark.errors import FOREIGN, UsageError
 from benchmark.plugins import failed_in, load
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
@@ -228,7 +228,7 @@ def log_of(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Log:
         for name, function in functions.items():
             try:
                 function({**report, "run_step": step})
-            except Exception as error:  # a user's code raises anything
+            except FOREIGN as error:
                 raise failed_in(name, function, "a report", error) from error
 
     return log

@@ -50,6 +50,7 @@ class Card:
     optimiser: str = UNKNOWN  # of the network: "adam", "soap", or both in turn
     seed: Count | None = None  # of start values and crops; None: unknown
     device: str = UNKNOWN  # "cpu", or the name of the GPU
+    losses: tuple[str, ...] = ()  # files of the recipe's own losses: "mine.py, sha256 ..."
 
     @property
     def identity(self) -> bytes:
@@ -74,7 +75,7 @@ class Card:
 
 
 REQUIRED = ("training_data", "steps", "command", "commit", "measured", "sha256")  # on a card
-LATER = ("optimiser", "seed", "device")  # which a card leaves out where they are unknown
+LATER = ("optimiser", "seed", "device", "losses")  # which a card leaves out where they are unknown
 
 
 def card_path(path: Path) -> Path:

@@ -160,7 +160,8 @@ def test_it_is_said_when_no_node_is_there(cluster, sources, monkeypatch):
     codec = f"{CODECS}:Traced"
     monkeypatch.setenv("BENCH_PAUSE", "3")
     states = [state for state in cluster.run(cells(codec, sources[:1])) if isinstance(state, str)]
-    assert states[0] == "no node for 0 s; waiting up to 10 minutes"
+    assert states[0].startswith("no node for ")
+    assert states[0].endswith(" s; waiting up to 10 minutes")
 
 
 def test_a_worker_that_is_killed_gives_its_cell_to_another(cluster, sources, traces):

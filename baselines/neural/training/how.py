@@ -35,6 +35,9 @@ class How:
     quantised: bool = option(
         False, MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits."
     )
+    changed: bool = option(
+        False, MANNER, "Resume though a file that the recipe names was edited meanwhile."
+    )
     deterministic: bool = option(
         False, DEBUGGING, "Only kernels that give the same bits in every call; slower on a GPU."
     )

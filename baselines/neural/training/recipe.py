@@ -239,21 +239,27 @@ def load_recipe(name: str) -> Recipe:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a recipe: {error}.") from error
     try:
-        return recipe_from(path.stem, record)
+        return recipe_from(path.stem, record, path.parent)
     except ValueError as error:
         raise UsageError(f"{path} is no recipe: {error}.") from error
 
 
-def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a toml table; raises `ValueError` that names the wrong field."""
+def recipe_from(name: str, record: Mapping[str, Any], folder: Path = Path()) -> Recipe:
+    """Return the recipe of a toml table; raises `ValueError` that names the wrong field.
+
+    folder: where FILE.py of an objective is looked up first, then in the current folder.
+    """
     listed = record.get("stage", [])
     if not isinstance(listed, list | tuple) or not all(isinstance(t, Mapping) for t in listed):
         raise ValueError("stage is not a list of tables: write [[stage]] above each")
     stages: list[Stage] = []
     for number, table in enumerate(listed, start=1):
+        objective = str(table.get("objective"))
+        if names_file(objective) and (folder / objective.partition(":")[0]).is_file():
+            objective = str(folder / objective)
+            table = {**table, "objective": objective}  # noqa: PLW2901
         try:
-            kind = objective_class(str(table.get("objective"))).stage_type
-            stages.append(from_json(table, kind))
+            stages.append(from_json(table, objective_class(objective).stage_type))
         except ValueError as error:
             raise ValueError(f"in stage {number}, {error}") from error
     others = {field: value for field, value in record.items() if field != "stage"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ from baselines.neural.training.how import How, Report
 from baselines.neural.training.photographs import names_and_sizes
 from baselines.neural.training.recipe import Recipe, recipe_from
 from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.plugins import file_of
+from benchmark.registry import names_file
 from benchmark.system.atomic import (
     folders_to_synchronise,
     lock,
@@ -32,6 +34,7 @@ from benchmark.system.atomic import (
     synchronise,
     write_file,
 )
+from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, load_tensors
 from benchmark.system.machine import commit
 from benchmark.system.text import json_bytes, parsing, read_json
@@ -114,7 +117,9 @@ class Run:
         try:
             card = msgspec.json.decode(self.target.with_suffix(".json").read_bytes())
             begun = read_record(self.folder)
-            same = (begun.start, begun.recipe) == (self.start, self.recipe)
+            recipe = replace(begun.recipe, name=self.recipe.name)
+            same = (begun.start, recipe) == (self.start, self.recipe)
+            same &= not edited_files(begun, self.recipe)
             earlier = self.start.steps if self.start else 0
             done = card["steps"] == earlier + self.recipe.steps
             return bool(same and done and self.target.exists())
@@ -132,6 +137,25 @@ class Record:
     names_and_sizes: str  # sha256 of `PHOTOGRAPHS`
     seen: str = ""  # the photographs in words; empty: unknown
     command: str = ""  # that makes the same network; empty: unknown
+    # Sha256 of the files that the recipe names, by file; of one that was edited, of each version
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Files that the recipe names, for a card."""
+        return tuple(f"{name}, sha256 {' and '.join(of)}" for name, of in self.files.items())
+
+
+def named_files(recipe: Recipe) -> dict[str, Path]:
+    """Return the Python files that the stages of a recipe name, by their names."""
+    files = (file_of(of.objective) for of in recipe.stages if names_file(of.objective))
+    return {path.name: path for path in files}
+
+
+def edited_files(begun: Record, recipe: Recipe) -> list[str]:
+    """Return the files that a recipe names which were edited since the run began."""
+    known = {name: path for name, path in named_files(recipe).items() if begun.files.get(name)}
+    return [name for name, path in known.items() if file_sha256(path) != begun.files[name][-1]]
 
 
 def read_record(folder: Path) -> Record:
@@ -163,18 +187,32 @@ def write_record(run: Run, how: How, paths: Sequence[str]) -> None:
     listed = names_and_sizes(paths)
     seen = f"{len(paths)} photographs of {how.data_name}" if how.data_name else ""
     digest = sha256(listed).hexdigest()
-    record = Record(run.recipe, run.start, len(paths), digest, seen, how.command)
+    sources = named_files(run.recipe)
+    versions: dict[str, Sequence[str]] = {of: [file_sha256(path)] for of, path in sources.items()}
+    record = Record(run.recipe, run.start, len(paths), digest, seen, how.command, versions)
     if (run.folder / RECORD).exists():
         begun = read_record(run.folder)
         if field := differing_field(begun, run):
             raise UsageError(f"{run.folder} is a run of another recipe: its {field} differs.")
+        if (edited := edited_files(begun, run.recipe)) and not how.changed:
+            raise UsageError(
+                f"{run.folder}: {', '.join(edited)} was edited after step {run.steps_reported()} "
+                "of the run: train elsewhere (--out), or go on with --changed"
+            )
         if begun.names_and_sizes != digest:
             raise UsageError(
                 f"{run.folder} was begun with {begun.photographs} photographs, and --data has "
                 f"{len(paths)}{_first_other(run.folder, listed)}: give those again, or train "
                 "elsewhere"
             )
-        record = replace(record, seen=begun.seen or seen)
+        for name, of in begun.files.items():
+            now = versions.get(name, ())
+            versions[name] = [*of, *(digest for digest in now if digest != of[-1])]
+        recipe = replace(run.recipe, name=begun.recipe.name)
+        record = replace(record, seen=begun.seen or seen, recipe=recipe)
+    for name, path in sources.items():
+        copy = run.folder / f"{path.stem}-{versions[name][-1][:12]}.py"
+        write_file(copy, path.read_bytes(), durable=True)
     write_file(run.folder / PHOTOGRAPHS, listed, durable=True)
     write_file(run.folder / RECORD, json_bytes(record), durable=True)
 
@@ -182,18 +220,21 @@ def write_record(run: Run, how: How, paths: Sequence[str]) -> None:
 def differing_field(begun: Record, run: Run) -> str:
     """Return the field by which a run is another than the one that was begun; "" for the same.
 
-    The precision may differ, and stages may be added.
+    The name, the precision and the folders of files may differ, and stages may be added.
     """
     if begun.start != run.start:
         return "start"
     stages = run.recipe.stages[: len(begun.recipe.stages)]
     for number, (before, stage) in enumerate(zip(begun.recipe.stages, stages, strict=False), 1):
         for name, value in asdict(before).items():
-            if value != getattr(stage, name, None):
+            now = getattr(stage, name, None)
+            same_file = name == "objective" and PurePath(value).name == PurePath(now or "").name
+            if value != now and not (same_file and names_file(value)):
                 return f"{name} in stage {number}"
     if len(stages) < len(begun.recipe.stages):
         return "number of stages"
-    names = (field.name for field in fields(run.recipe) if field.name not in ("stages", *MANNER))
+    others = ("name", "stages", *MANNER)
+    names = (field.name for field in fields(run.recipe) if field.name not in others)
     differing = (n for n in names if getattr(begun.recipe, n) != getattr(run.recipe, n))
     return next(differing, "")
 
@@ -386,6 +427,7 @@ def export(run: Run, how: How, name: str = STATE) -> Card:
         seed=recipe.seed,
         device=state.get("device", UNKNOWN),
         caveat=caveat,
+        losses=record.losses,
     )
     try:
         images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in how.validation]

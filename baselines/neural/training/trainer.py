@@ -45,7 +45,7 @@ from baselines.neural.training.photographs import (
 )
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import Run
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import FOREIGN, BenchError, Unavailable, UsageError
 from benchmark.plugins import failed_in
 from benchmark.registry import names_file
 from benchmark.system.atomic import handled
@@ -109,11 +109,15 @@ def _try_out(run: Run, index: int, how: How) -> None:
         loss = objective.loss(network, Batch(crops), 0)
         if not isinstance(loss, Loss) or loss.total.ndim or not loss.total.requires_grad:
             raise TypeError("loss() is to return a Loss, whose total is a number with a gradient")
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+        if not all(tensor.isfinite().all() for tensor in (loss.total, *gradients)):
+            raise ValueError("the loss, or its gradient, is not finite")
         if how.validation:
             objective.validate(network, how.validation[:1])
     except BenchError:
         raise
-    except Exception as error:  # a user's code raises anything
+    except FOREIGN as error:
         raise failed_in(stage.objective, kind, "a step", error) from error
 
 

@@ -1,6 +1,8 @@
 """A loss of one's own is a class in a file: the example of docs/training.md, and refusals."""
 
+import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,35 @@ def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place
     assert {"loss", "edges", "validation_loss"} <= reports[-1].keys()
 
 
+def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
+    sub = place / "sub"
+    sub.mkdir()
+    (place / "mine.toml").rename(sub / "mine.toml")
+    (sub / "mine.py").write_text(CODE)
+    words = ("train", "--recipe", "sub/mine.toml", "--data", "photos", "--validation", "unseen")
+    words += ("--out", "runs/mine", "--max-minutes", "0")
+    assert bench(*words).exit_code == 0, "the file beside the recipe is found"
+    run = place / "runs" / "mine"
+    record = json.loads((run / "recipe.json").read_text())
+    first = sha256(CODE.encode()).hexdigest()
+    assert record["files"] == {"mine.py": [first]}
+    assert (run / f"mine-{first[:12]}.py").read_text() == CODE
+    edited = CODE.replace("return Loss(total", "return Loss(2 * total")
+    (sub / "mine.py").write_text(edited)
+    with pytest.raises(UsageError, match=r"mine\.py was edited after step .*--changed"):
+        bench(*words)
+    (sub / "mine.toml").rename(sub / "renamed.toml")
+    renamed = (*words[:2], "sub/renamed.toml", *words[3:])
+    assert bench(*renamed, "--changed").exit_code == 0
+    assert bench(*renamed, "--export-now").exit_code == 0
+    second = sha256(edited.encode()).hexdigest()
+    card = json.loads((run / "ours.json").read_text())
+    assert card["losses"] == [f"mine.py, sha256 {first} and {second}"]
+    assert {path.name for path in run.glob("mine-*.py")} == {
+        f"mine-{digest[:12]}.py" for digest in (first, second)
+    }
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -44,6 +75,13 @@ def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place
         ("def loss(", "def lost(", "Edges is no training loss: derive it from .*with a `loss`"),
         ("class Edges", "class Edge", "No class in mine.py: 'Edges'. Did you mean 'Edge'"),
         ("return Loss(total", "return (total", r"mine\.py.*loss\(\) is to return a Loss"),
+        ("return Loss(total", "return Loss(total * float('nan')", "is not finite"),
+        ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "is not finite"),
+        (
+            "def loss(",
+            "def loss(self, *given): raise SystemExit\n    def lost(",
+            "no training|SystemExit",
+        ),
         (
             "estimate.images -",
             "estimate.pictures -",
