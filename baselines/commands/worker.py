@@ -1,6 +1,7 @@
 """`bench worker`: begin, set up and check a codec that runs in an environment of its own."""
 
 import re
+import shlex
 import sys
 from contextlib import closing
 from importlib.resources import files
@@ -238,10 +239,18 @@ def _make_environment(contender: "Contender") -> None:
             raise UsageError(f"Python {version} is brought by uv, which is not here: install uv")
         python = ["--python", version] if version else []
         made = [*uv, "venv", *python] if uv else [sys.executable, "-m", "venv"]
-        run_program([*made, str(environment)], timeout_seconds=3600)
+        try:
+            run_program([*made, str(environment)], timeout_seconds=3600)
+        except ProgramFailed as failed:
+            raise ProgramFailed(
+                f"Python {version or 'here'} for {environment} cannot be had ({failed}): "
+                f"give the path of a Python on this machine as python_version in {contender.file}"
+            ) from failed
     if contender.packages:
         pip = [*uv, "pip", "install", "--python", str(interpreter)]
         install = pip if uv else [str(interpreter), "-m", "pip", "install"]
         if with_torch and not on_gpu:  # that of PyPI brings CUDA, 5 GB
             install += ["--torch-backend", "cpu"] if uv else ["--extra-index-url", TORCH_ON_CPU]
-        run_program([*install, *contender.packages], folder=contender.folder, timeout_seconds=7200)
+        words = [word for of in contender.packages  # one entry may be "-r requirements.txt"
+                 for word in (shlex.split(of) if of.startswith("-") else [of])]  # fmt: skip
+        run_program([*install, *words], folder=contender.folder, timeout_seconds=7200)

@@ -28,10 +28,11 @@ from benchmark.errors import (
 from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
+from benchmark.system.programs import run_program
 from benchmark.system.settings import VISIBLE, chosen_device, settings
 from benchmark.system.text import read_toml, utf8
 
-PROTOCOL = 2  # of rdrbench_worker.py
+PROTOCOL, OLDEST = 2, (3, 6)  # of rdrbench_worker.py: of its messages, and the least Python
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 MOST_BYTES = 1 << 20
 RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
@@ -92,6 +93,15 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if (path := shutil.which(program)) is not None and os.sep not in program:
             return [path, *words]
         raise self.lacking(f"needs the Python {program}, which is not there", "program", program)
+
+    def old_python(self) -> str:
+        """Return "Python 2.7" for an interpreter before `OLDEST`, "" for others."""
+        command = [*self.command()[:-1], "-c", "import sys; print('%d %d' % sys.version_info[:2])"]
+        with suppress(ProgramFailed, ValueError):
+            printed = run_program(command, timeout_seconds=SECONDS_TO_DESCRIBE, folder=self.folder)
+            release = tuple(map(int, printed.split()))
+            return "Python {}.{}".format(*release) if release < OLDEST else ""
+        return ""
 
     def lacking(self, what: str, kind: str, name: str) -> Unavailable:
         """Return the error for what `bench worker setup` brings; kind and name: of its reason."""
@@ -248,11 +258,12 @@ class Worker:
         try:
             about, _ = self._ask(About, {"do": "describe"}, b"", 0)
         except ProgramFailed as failed:
-            remedy = f"bench worker check {contender.file}"
-            raise Unavailable(
-                f"{self.name} cannot be started: {failed}; see `{remedy}`",
-                Reason("program", self.name, remedy),
-            ) from failed
+            why, remedy = str(failed), f"bench worker check {contender.file}"
+            if (release := contender.old_python()) and "SyntaxError" in why:
+                why = f"its python is {release}, and rdrbench_worker.py needs 3.6 or later: name "
+                why += f"another as `python` in {contender.file}"
+            reason = Reason("program", self.name, remedy)
+            raise Unavailable(f"{self.name} cannot be started: {why}", reason) from failed
         finally:
             self.close()
         if about.protocol != PROTOCOL:

@@ -9,7 +9,7 @@ from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import ARGUMENT, EXPORTED, TARGET, opt, some
+from benchmark.option import ARGUMENT, EXPORTED, MANNER, TARGET, opt, some
 from benchmark.spec import named_in, split_unescaped, unescaped
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted
@@ -102,14 +102,17 @@ def merge(
         tuple[Path, ...], opt(ARGUMENT, "Folders of results.", value="DIR", many="repeated")
     ],
     into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
+    incomplete: Annotated[
+        bool, opt(MANNER, "Exit with 0 though a part of a run (--part) is in no folder.")
+    ] = False,
 ) -> Answer:
     """Add rows, streams, run records and features of results folders to another one.
 
     A cell with different bytes or decoded pixels in two folders is a conflict: the first row
     is kept, those of --into first, and both are named. Rows that name the program or Python file of
     their codec are kept and shown, and never run by themselves. A merge may be interrupted and
-    repeated. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a folder without
-    results.
+    repeated. Exit code 0, 1 if there was a conflict or a damaged file, or a part of a run is
+    missing, 2 for a folder without results.
 
     Examples:
       bench merge results-a results-b --into results
@@ -117,10 +120,10 @@ def merge(
     from benchmark.rows.packs.merge import merge_folders
 
     with output.interruptible("what was copied is kept; the same command resumes from there"):
-        return _merged(merge_folders(folders, into))
+        return _merged(merge_folders(folders, into), incomplete)
 
 
-def _merged(folders: Iterable["Merged"]) -> Answer:
+def _merged(folders: Iterable["Merged"], incomplete: bool = True) -> Answer:
     folders = [*folders]
     absent = [
         Absent(of.dataset, f"{word}: {sentence}")
@@ -129,7 +132,7 @@ def _merged(folders: Iterable["Merged"]) -> Answer:
         for sentence in getattr(of, word)
     ]
     columns = [Column("dataset"), *(Column(name, form="d") for name in MERGED)]
-    code = int(any(of.conflicts or of.damaged for of in folders))
+    code = int(any(of.conflicts or of.damaged or (of.missing and not incomplete) for of in folders))
     return Answer([of._asdict() for of in folders], columns, "", absent, code=code)
 
 

@@ -122,11 +122,17 @@ def _asked(text: str, remedy: str, function: str, *, local: bool = False, **aske
     """Call a function of the Hub's library; `Unavailable` for whatever it raises."""
     require_packages(text, ["huggingface_hub"])
     import huggingface_hub
+    from huggingface_hub import constants, errors
 
     call: Callable[..., str] = getattr(huggingface_hub, function)
     try:
         return call(**asked, local_files_only=local)
     except Exception as error:  # of its library for HTTP as well
+        if isinstance(error, errors.LocalEntryNotFoundError) and not local:
+            raise Unavailable(
+                f"{constants.ENDPOINT} cannot be reached: fetch {text} again, or put the files "
+                f"into the Hub's cache, {constants.HF_HUB_CACHE}, yourself"
+            ) from error
         why = "it is not in the cache of the Hub" if local else one_line(error)[:200]
         raise Unavailable(f"{text} is not here ({why}): {remedy}") from error
 

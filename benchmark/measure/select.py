@@ -377,9 +377,10 @@ def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row,
     if not wanted or request.timing or not request.keep:
         return rows
     store = matrix.store
-    checks = Store(store.folder.parent / CHECKS / store.folder.name)
-    of_checks = checks.table() if checks.folder.is_dir() else pl.DataFrame()
-    for source, table in ((checks, of_checks), (store, matrix.table)):
+    parents = dict.fromkeys([store.folder.parent / CHECKS, Path("results") / CHECKS])
+    checks = [Store(parent / store.folder.name) for parent in parents]
+    tables = [(of, of.table()) for of in checks if of.folder.is_dir()]
+    for source, table in (*tables, (store, matrix.table)):
         own = table.filter(OK & ~BUNDLED) if table.height else table
         for key, row in _rows_for(source, own, wanted) if own.height else ():
             if source.has_stream(row["stream_sha256"], row["num_bytes"]):

@@ -6,6 +6,7 @@ it has started. What it prints on standard error is read and forgotten, except f
 
 import json
 import os
+import re
 import struct
 import sys
 from collections.abc import Mapping, Sequence
@@ -144,7 +145,8 @@ class Conversation:
         if why:
             return f"{self.name} could not be started: {os.strerror(why)}"
         self._listener.join(SECONDS_TO_SAY)
-        return f"{self.name} {ending(code)}{self._said()}"
+        early = ": it ended before serve(...)" if code == 0 and self._asked == 1 else ""
+        return f"{self.name} {ending(code)}{early}{self._said()}"
 
     def _listen(self, errors: int) -> None:
         with suppress(OSError):
@@ -153,9 +155,12 @@ class Conversation:
         os.close(errors)
 
     def _said(self) -> str:
-        """Return the last line that it printed: of a traceback, the exception."""
-        lines = self._printed.decode(errors="replace").strip().split("\n")
-        return f"; it said: {' '.join(lines[-1].split())}" if lines[-1] else ""
+        """Return the last line that it printed: of a traceback, place and exception."""
+        text = self._printed.decode(errors="replace").strip()
+        places = re.findall(r'^\s*File "(.*)", line (\d+)', text, re.MULTILINE)
+        place = f"{Path(places[-1][0]).name}, line {places[-1][1]}: " if places else ""
+        last_line = " ".join(text.rpartition("\n")[2].split())
+        return f"; it said: {place}{last_line}" if last_line else ""
 
 
 def _opened(pipes: Sequence[Path]) -> list[int]:

@@ -28,6 +28,7 @@ CGROUP_FILES = (  # limit, usage, and what the names of caches begin with; versi
     ("memory.max", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # of torch's kernels
 INSTRUCTIONS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 
@@ -39,13 +40,18 @@ class Gpu(NamedTuple):
 
 
 def machine() -> str:
-    """Return what seconds depend on: "Xeon, 2 cores, AVX2, speed 14", in steps of a quarter."""
+    """Return what seconds depend on: "Xeon, 2 cores, AVX2, speed 14", in steps of a quarter.
+
+    Variables that have torch use fewer instructions than the processor has are part of it.
+    """
     pairs = (line.partition(":") for line in reversed(_lines(Path("/proc/cpuinfo"))))
     facts = {key.strip(): value.strip() for key, _, value in pairs}
     processor = facts.get("model name") or platform.processor() or platform.machine()
     flags = facts.get("flags", "").split()
     widest = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
-    return ", ".join(filter(None, [processor, f"{cores()} cores", widest, f"speed {_speed()}"]))
+    fewer = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    words = [processor, f"{cores()} cores", widest, *fewer, f"speed {_speed()}"]
+    return ", ".join(filter(None, words))
 
 
 def processor_of(machine: str) -> str:

@@ -116,6 +116,7 @@ def test_fetching_without_the_network_is_one_sentence(hub):
     done = bench("fetch", "hf:me/none:test")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+    assert "cannot be reached: fetch hf:me/none:test again, or put the files into" in done.stderr
 
 
 def test_a_weight_file_is_verified_and_copied_and_a_pack_stays(hub, tmp_path):

@@ -107,6 +107,14 @@ def test_what_a_check_has_measured_a_run_takes_over(measured, tmp_path):
     assert {path.stem for path in folder.glob("runs/*.json")} >= {*rows["run"]}
 
 
+def test_checks_in_the_usual_folder_are_taken_over_into_any(measured, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    measured("run", "--results", "mine")
+    (tmp_path / "2.pth").write_text("64")
+    assert measured("check", "--against", "mine")[0] == EVERY
+    assert measured("run", "--results", "mine")[0] == set()
+
+
 def test_a_record_that_a_stranger_wrote_is_no_build(measured, tmp_path):
     words = "--results", tmp_path / "results"
     measured("run", *words)

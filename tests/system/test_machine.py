@@ -53,6 +53,16 @@ def processor(monkeypatch, tmp_path):
     module._speed.cache_clear()
 
 
+def test_fewer_instructions_than_the_processor_has_are_another_machine(processor, monkeypatch):
+    whole = processor("model name : EPYC\nflags : avx2\n")
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "SSE41")
+            limited = processor("model name : EPYC\nflags : avx2\n")
+        before, _, speed = whole.rpartition(", ")
+        assert limited.startswith(f"{before}, {name}=SSE41, speed "), speed
+
+
 def test_processors_of_one_name_with_other_instructions_are_two_machines(processor):
     machines = [
         processor(f"model name : EPYC\nflags : sse {more}\n") for more in ("avx2", "avx2 avx512f")

@@ -8,6 +8,7 @@ row that was there first stays, and the conflict is reported each time.
 
 import json
 import re
+import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -91,10 +92,20 @@ def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
             absent = [n for n in range(1, parts + 1) if (n, parts) not in by_part]
             if absent:
                 record = next(run for (_, of), run in by_part.items() if of == parts)
-                again = run_again(record, part=f"{absent[0]}/{parts}", results="")
+                again = _command_of_part(record, f"{absent[0]}/{parts}")
                 which = listed([*map(str, absent)])
                 sentences.append(f"no run of part {which} of {parts}: `{again}` measures it")
     return tuple(sentences)
+
+
+def _command_of_part(record: Row, part: str) -> str:
+    """Return the command that a run's record has, with another part."""
+    words = record.get("arguments")
+    if isinstance(words, list) and words[:1] == ["run"] and "--part" in words[1:-1]:
+        words = ["bench", *map(str, words)]
+        words[words.index("--part") + 1] = part
+        return shlex.join(words)
+    return run_again(record, part=part, results="")
 
 
 def _datasets(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from baselines.commands import worker
+from benchmark.errors import ProgramFailed
 
 
 @pytest.fixture
@@ -38,6 +39,21 @@ def test_without_a_gpu_torch_is_that_for_the_processor_and_sizes_are_said(
     command, said = installed(packages, ("GPU-a",), with_uv)
     assert not {*words} & {*command}
     assert said.endswith(".venv: about 6 GB\n")
+
+
+def test_a_list_of_requirements_may_be_one_entry(installed):
+    command, _ = installed(["-r requirements.txt", "-c a.txt", "x y"], (), True)
+    assert command[-5:] == ["-r", "requirements.txt", "-c", "a.txt", "x y"]
+
+
+def test_a_python_that_cannot_be_had_names_the_way_out(tmp_path, monkeypatch):
+    def fail(words, **more):
+        raise ProgramFailed("uv ended with exit code 2")
+
+    monkeypatch.setattr(worker, "run_program", fail)
+    words = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": "3.5"}
+    with pytest.raises(ProgramFailed, match=r"Python 3\.5 .* give the path of a Python on this"):
+        worker._make_environment(SimpleNamespace(**words, packages=("x",), file="a.toml"))
 
 
 @pytest.mark.parametrize("package", ["torchac", "open-clip-torch==2.22.0", "numpy"])

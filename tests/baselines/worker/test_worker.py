@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from baselines.worker import rdrbench_worker
 from baselines.worker.codec import Worker, _locked_gpu, own_gpu
 from benchmark.codec import Setting
+from benchmark.errors import Unavailable
 from benchmark.facts import facts_of
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec
@@ -55,6 +57,32 @@ def test_setting_and_size_are_counted_bytes_of_the_stream(worker, value, beside_
     assert 0 < worker.inside_seconds <= monotonic() - began
     assert decoded.shape == (17, 31, 3)
     assert np.array_equal(decoded, pixels)
+
+
+PYTHON_2 = """#!/bin/sh
+[ "$1" = -c ] && echo 2 7 && exit
+echo '  File "rdrbench_worker.py", line 68' >&2
+echo 'SyntaxError: invalid syntax' >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("import zlib\n\ndef encode(:\n", "it said: copy_worker.py, line 3: SyntaxError"),
+        ("import zlib\n\nzlib.nothing\n", "it said: copy_worker.py, line 3: AttributeError"),
+        ("import zlib\n", "exit code 0: it ended before serve(...)"),
+        (PYTHON_2, "its python is Python 2.7, and rdrbench_worker.py needs 3.6 or later"),
+    ],
+)
+def test_a_worker_that_cannot_start_says_where_and_why(tmp_path, script, message):
+    more = {"python": "'./python2'"} if script is PYTHON_2 else {}
+    file = contender(tmp_path / "copy", script, **more)
+    (file.parent / "python2").write_text(PYTHON_2)
+    (file.parent / "python2").chmod(0o755)
+    with pytest.raises(Unavailable, match=re.escape(message)):
+        Worker(file=str(file)).describe()
 
 
 def test_a_worker_sends_the_bits_that_its_class_estimates(worker, tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import warnings
 
@@ -408,5 +409,27 @@ def test_a_part_that_no_folder_has_is_said_until_it_or_the_whole_is_there(tmp_pa
     assert whole.missing == ()
     (other,) = merged(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
     assert other.missing == ()
-    done = CliRunner().invoke(app, ["merge", *map(str, parts), "--into", str(tmp_path / "again")])
-    assert (done.exit_code, "missing: no run of part 2, 4 of 4" in done.output) == (0, True)
+    words = ["merge", *map(str, parts), "--into", str(tmp_path / "again")]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, "missing: no run of part 2, 4 of 4" in done.output) == (1, True)
+    assert CliRunner().invoke(app, [*words, "--incomplete"]).exit_code == 0
+
+
+def test_the_command_of_an_absent_part_is_that_of_the_run_with_all_its_options(tmp_path):
+    typed = [
+        "run",
+        "--codecs",
+        "jpeg",
+        "--data-dir",
+        "my data",
+        "--part",
+        "1/2",
+        "--metrics",
+        "psnr",
+    ]
+    part = run_of(tmp_path / "p1", "r1", "1/2", 10)
+    record = Store(part / "kodak").record("r1") | {"arguments": typed}
+    (part / "kodak" / "runs" / "r1.json").write_text(json.dumps(record))
+    (found,) = merged(tmp_path / "all", part)
+    command = found.missing[0].split("`")[1]
+    assert shlex.split(command) == ["bench", *typed[:6], "2/2", *typed[7:]]
