@@ -52,6 +52,7 @@ COLUMNS = (
     Column("beside the first", partial(_with_ends, "first_change_percent"), str),
     Column("best before", "best"),
     Column("beside it", partial(_with_ends, "best_change_percent"), str),
+    Column("images", form="d"),
     Column("verdict"),
 )
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -200,7 +200,8 @@ def _measure(
     parts: dict[str, Sequence[Task]] = {"measuring": to_do, "scoring": to_score}
     for what, todo in parts.items():
         if todo:
-            with progress(what, len(todo)) as report:
+            working = store.at_work() if to_do else nullcontext()
+            with working, progress(what, len(todo)) as report:
                 work = todo, conditions, store, request.keep
                 failures += run_tasks(*work, report, engine, seconds)
     if to_do:

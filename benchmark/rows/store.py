@@ -26,7 +26,7 @@ import polars as pl
 import polars.selectors as cs
 from polars import col
 
-from benchmark.errors import DamagedResults, StoreError
+from benchmark.errors import DamagedResults, Notice, StoreError
 from benchmark.registry import names_file
 from benchmark.rows.schema import CELL_COLUMNS, WHERE_READ, metric_columns, read_footer
 from benchmark.rows.shard import (
@@ -259,6 +259,25 @@ class Store(StreamFolder):
     def _write_shard(self, table: pl.DataFrame, bundled: str = "") -> Path:
         require_inside(self.folder, self._shards / "any")
         return write_shard(self._shards, table.drop(WHERE_READ, strict=False), bundled)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Mark the folder as one that a run works in; warn, at either end, of another that does."""
+        with ExitStack() as closed:
+            handle = os.open(self.folder / "runs", os.O_RDONLY)
+            closed.callback(os.close, handle)
+            closed.callback(self._warn_of_others, handle)
+            self._warn_of_others(handle)
+            lock(handle, shared=True)
+            yield
+
+    def _warn_of_others(self, handle: int) -> None:
+        try:
+            lock(handle)
+        except BlockingIOError:
+            what = f"another run works in {self.folder}, too: cells that neither has stored yet "
+            what += "are measured by both, and no row is lost"
+            warnings.warn(what, Notice, stacklevel=4)
 
     @contextmanager
     def _lock(self, shared: bool = False) -> Iterator[bool]:

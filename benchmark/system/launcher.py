@@ -8,6 +8,9 @@ closes standard input when the worker ends; this process then ends at once, and 
 guard, kills what it was running, as where this process is killed; it does the same for its guard.
 Both have a session of their own, which no signal to the worker's process group or terminal
 reaches. Standard library alone: they start within .05 s.
+
+What programs take of the processor is a child's of this process: `os.times()` of the worker does
+not have it, so a column of processor seconds would have to come from here (`resource.getrusage`).
 """
 
 import errno

@@ -96,6 +96,9 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
         "lowest quality, or takes 1.25 times the bits, beside step 200"
     )
     assert result.records[2]["first_change_percent"] is None
+    numbers = [column for column in result.columns if column.form]
+    shown = [any(c.value(of) is not None for c in numbers) for of in result.records]
+    assert all(shown), "the table has the metric that the first line names"
     (axes,) = draw_history(result.records, "ours", "set").figure.axes
     crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
     assert crosses == [300]

@@ -130,6 +130,18 @@ def test_a_codec_seen_to_be_random_is_decoded_twice_from_then_on_and_marked(imag
     assert again["measured"] == only_store(results).table().filter(status="failed").height
 
 
+def test_two_runs_in_one_folder_say_so_and_lose_nothing(images, results):
+    words = run_words(images, results, "Honest:pause=1.05", "--jobs", 1)
+    first = started_bench(*words)
+    assert until(lambda: list(results.glob("*/per_image/*.parquet")), 120)
+    second = started_bench(*words)
+    told = [process.communicate(timeout=900)[1] for process in (second, first)]
+    assert "another run works in" in told[0]
+    assert (first.returncode, second.returncode) == (0, 0)
+    rows = only_store(results).table()
+    assert rows.filter(status="ok").height == rows["cell"].n_unique() == 18
+
+
 def test_failed_cells_are_rows_exit_with_1_and_are_tried_again(results, run):
     first = run("CrashesOnDecode")
     assert first.returncode == 1
