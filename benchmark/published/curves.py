@@ -1,6 +1,7 @@
 """Rate curves of published points, and which of them may be beside measured ones."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from benchmark.registry import UNSTATED
 from benchmark.rows.edition import CATALOGUE, OURS, PAPER_EDITIONS, Edition, Origin, in_catalogue
 from benchmark.rows.summary import Summary, images_in
 from benchmark.spec import CodecSpec
-from benchmark.system.text import by_key
+from benchmark.system.text import by_key, listed
 
 # Editions of the catalogue by system and variant of published points.
 KNOWN = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
@@ -127,22 +128,48 @@ class Overlay(NamedTuple):
     refused: tuple[SystemCurve, ...]  # of another protocol
 
 
+def sharing_protocols(
+    protocols: Iterable[str], metric: Metric, measured: str = ""
+) -> frozenset[str]:
+    """Return the protocols that may share the axis of a panel, in whichever order they are given.
+
+    Those that `metric.meets` names are one class, any other is a class of its own, and that of a
+    user's own file, which is not stated, fits in each. Measured rows choose their class: with
+    `metric.meets` for a distortion, without for LPIPS and FID, where another back end decides.
+    Without rows it is `metric.meets`, if a curve has one of these, else the protocol of most
+    curves, of equally many the first by name.
+
+    protocols: one for each published curve. measured: that of the rows; empty: there are none.
+
+    >>> rules = ["fid/stablecodec", "fid256/hific", "unstated"]
+    >>> sorted(sharing_protocols(rules, Metric.named("fid256")))
+    ['fid256/hific', 'unstated']
+    """
+    counts = Counter(protocols)
+    stated = sorted(counts.keys() - {UNSTATED})
+    meets = {*metric.meets}
+    if measured:
+        chosen = {measured} | (meets if metric.kind == "distortion" else set())
+    elif meets.isdisjoint(stated):
+        chosen = {max(stated, key=counts.__getitem__, default=UNSTATED)}
+    else:
+        chosen = meets
+    return frozenset(counts.keys() & {UNSTATED, *chosen})
+
+
 def overlay(
     curves: Sequence[SystemCurve], metric: Metric, protocol: str = "", mix: bool = False
 ) -> Overlay:
-    """Separate curves that may be beside the measured rows from those of other protocols.
+    """Separate curves that may share a panel's axis, with the measured rows if any, from the rest.
 
-    protocol: of the rows; empty: there are none, and the first curve's counts. Protocols that
-    `metric.meets` names fit, but beside rows only those of a distortion: of LPIPS and FID another
-    back end decides. Those of a user's own file, whose protocol is not stated, are beside any. With
-    `mix` all are compatible.
+    protocol: of the rows; empty: there are none. With `mix` all curves are compatible.
     """
-    first = [curve.protocol for curve in curves[:1]]
-    rules = {UNSTATED, *([protocol] if protocol else first)}
-    if not protocol or metric.kind == "distortion":
-        rules |= {*metric.meets}
-    fits = [curve for curve in curves if mix or curve.protocol in rules]
-    return Overlay(tuple(fits), tuple(curve for curve in curves if curve not in fits))
+    protocols = [curve.protocol for curve in curves]
+    sharing = frozenset(protocols) if mix else sharing_protocols(protocols, metric, protocol)
+    return Overlay(
+        compatible=tuple(curve for curve in curves if curve.protocol in sharing),
+        refused=tuple(curve for curve in curves if curve.protocol not in sharing),
+    )
 
 
 def overlays(
@@ -174,16 +201,17 @@ def overlays(
             images = images_in(summary, metric)
             of = "" if images == summary.images else f" of {metric.label}"
             check_same_images(dataset, images, summary.pooled, of)
-    methods = {system_of(curve) for of_column in result.values() for curve in of_column.compatible}
-    for column, of_column in result.items():
-        for curve in of_column.refused:
-            if system_of(curve) not in methods:
-                others = summary.protocols[column] if summary else "another rule"
-                raise UsageError(
-                    f"{curve.title} cannot be beside the others: its {column} is by "
-                    f"{curve.protocol}, theirs by {others}; --mix-protocols draws both, and "
-                    "the figure says so"
-                )
+    systems = {system_of(curve) for panel in result.values() for curve in panel.compatible}
+    for column, panel in result.items():
+        excluded = {(c.title, c.protocol) for c in panel.refused if system_of(c) not in systems}
+        if excluded:
+            names = listed([f"{title} ({rule})" for title, rule in sorted(excluded)])
+            rules = {curve.protocol for curve in panel.compatible} - {UNSTATED}
+            others = summary.protocols[column] if summary else listed(sorted(rules))
+            raise UsageError(
+                f"{names} cannot be beside the others, whose {column} is by {others}; "
+                "--mix-protocols draws all, and the figure says so"
+            )
     return result
 
 
@@ -195,11 +223,11 @@ def left_out(
     `points` are those asked for.
     """
     refused: dict[tuple[str, str], dict[str, None]] = {}
-    for column, of_column in overlaid.items():
-        for curve in of_column.refused:
+    for column, panel in overlaid.items():
+        for curve in panel.refused:
             refused.setdefault((column, curve.protocol), {})[curve.title] = None
-    groups = (curves for overlay_of_metric in overlaid.values() for curves in overlay_of_metric)
-    methods = {system_of(curve) for curves in groups for curve in curves}
+    curves = (curve for panel in overlaid.values() for group in panel for curve in group)
+    methods = {system_of(curve) for curve in curves}
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
         f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "

@@ -2,6 +2,8 @@ import csv
 import importlib.util
 import math
 from collections import Counter
+from contextlib import nullcontext
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from benchmark.published.curves import (
     overlay,
     overlays,
     published_curves,
+    sharing_protocols,
     system_of,
 )
 from benchmark.published.points import inventory, overview, select
@@ -26,7 +29,7 @@ from benchmark.published.registry import (
     series_of,
     write_paper,
 )
-from benchmark.registry import DATASETS, METRICS, metric_class
+from benchmark.registry import DATASETS, METRICS, UNSTATED, metric_class
 from benchmark.rows.edition import CATALOGUE, label_of
 from benchmark.rows.means import summarise
 from benchmark.system.text import listed
@@ -249,13 +252,57 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
     assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
     for mine, mix, why in (
-        (summary, False, r"PerCo.* cannot be beside .* by .*, theirs by psnr-rgb8/1; --mix-protoc"),
-        (None, False, "PerCo.* cannot be beside .* theirs by another rule; --mix-protocols"),
+        (summary, False, r"PerCo \(.*\) cannot be beside .* by psnr-rgb8/1; --mix-protocols"),
+        (None, False, r"PerCo \(.*\) cannot be beside .* by psnr-rgb8/1; --mix-protocols"),
         (few, True, "of 24 images, these results are of 4"),
         (one_less, True, r"of PSNR .* over kodak are of 24 images, these results are of 23"),
     ):
         with pytest.raises(UsageError, match=why):
             overlays(points, mine, [PSNR], "kodak", mix)
+
+
+@pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
+@pytest.mark.parametrize("metric", ["psnr", "lpips", "fid256", "kid256"])
+def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(dataset, metric):
+    metric, panels, errors = Metric.named(metric), set(), set()
+    for names in permutations(("stablecodec", "ms-illm", "hific")):
+        points = chosen_points(RESULTS, ",".join(names))
+        panel = overlay(published_curves(points, dataset, metric), metric)
+        panels.add(tuple(frozenset((c.title, c.protocol) for c in curves) for curves in panel))
+        refusal = pytest.raises(UsageError) if panel.refused else nullcontext()
+        with refusal as error:
+            overlays(points, None, [metric], dataset, False)
+        errors.add(error and str(error.value))
+    ((drawn, refused),) = panels
+    assert len(errors) == 1
+    assert bool(drawn) >= bool(refused)
+    rules = {rule for _, rule in drawn}
+    assert not rules & {rule for _, rule in refused}
+    assert len(rules) <= 1 or rules <= {*metric.meets}
+    assert all(f"{title} ({rule})" in f"{errors}" for title, rule in refused)
+
+
+def test_the_protocols_of_a_metric_that_meet_come_first_and_then_those_of_most_curves():
+    """Rules that a metric's `meets` names are one; a file's, which are not stated, fit in all."""
+    ours = "fid256/hific", "fid256/reported"
+    for rules, shared in (
+        ((), ()),
+        ((UNSTATED,), (UNSTATED,)),
+        (("fid/a", UNSTATED), ("fid/a", UNSTATED)),
+        (("fid/a", "fid/a", "fid/a", UNSTATED, *ours), (UNSTATED, *ours)),
+        (("fid/b", "fid/a"), ("fid/a",)),
+        (("fid/b", "fid/a", "fid/b"), ("fid/b",)),
+    ):
+        for order in permutations(rules):
+            assert sharing_protocols(order, FID) == {*shared}
+    for metric, measured, shared in (
+        (FID, "fid256/1", ()),
+        (FID, "fid/a", ("fid/a",)),
+        (PSNR, "psnr-rgb8/1", ("psnr-rgb/reported",)),
+    ):
+        rules = ("fid/a", *ours, "psnr-rgb/reported", "psnr-rgb/a", UNSTATED)
+        for order in (rules, rules[::-1]):
+            assert sharing_protocols(order, metric, measured) == {UNSTATED, *shared}
 
 
 def test_averages_over_all_pixels_are_refused():
