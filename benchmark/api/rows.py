@@ -90,7 +90,7 @@ def load(
         store = Store(folder)
         table = store.table()
         table, chosen = with_anchor(*divided(table, codecs, bundled), anchor)
-        table = table if every_edition else comparable.shown(table)
+        table = table if every_edition else comparable.shown_rows(table)
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)

@@ -18,7 +18,7 @@ import polars as pl
 
 from benchmark.check.pairing import RowSet
 from benchmark.errors import DamagedResults, StoreError, UsageError
-from benchmark.rows.comparable import newest
+from benchmark.rows.comparable import newest_rows
 from benchmark.rows.edition import label_of
 from benchmark.rows.place import Place
 from benchmark.rows.shard import write_shard
@@ -51,7 +51,7 @@ def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str
         table = rows_of_codecs(Store(results / dataset).table(), codecs, subset)
         if not table.height:
             raise UsageError(f"{results / dataset} has no rows of {text}")
-        tables[dataset] = newest(table)
+        tables[dataset] = newest_rows(table)
     require_inside(results, folder)
     try:
         with replacing(folder) as draft:

@@ -25,7 +25,7 @@ from benchmark.review.decode import TOLERANCE, decode, differences, pairs, read_
 from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.comparable import newest
+from benchmark.rows.comparable import newest_rows
 from benchmark.rows.edition import Edition, short_version
 from benchmark.rows.names import known_names
 from benchmark.rows.packs.pack import open_pack
@@ -240,7 +240,7 @@ def audit_rows(
             table = Store(results / name.partition(":")[0]).table()
             known |= known_names(editions_in(table))
             output.say_not_run(named.not_run(table))
-            rows = newest(table).filter(OK)
+            rows = newest_rows(table).filter(OK)
             wanted = [*map(named.selects_to_run, rows.select(VARIANT).rows(named=True))]
             rows = rows.filter(pl.Series(wanted, dtype=pl.Boolean))
             names = tuple(n for n in chosen if (c := metric_class(n).column) in rows.columns

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from polars import col
 
-from benchmark.codec import BoolArray, Float64Array, Setting, bits_per_pixel
+from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting, bits_per_pixel
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
@@ -58,9 +58,9 @@ def summarise_rows(
     common: bool = False,
 ) -> Summary:
     """Return the means of comparable rows; other arguments as in `summarise`."""
-    everything = rows.images_of(rows.ok)
+    everything = rows.count_images(rows.ok)
     if common:
-        rows = rows.changed(ok=rows.common(rows.ok))
+        rows = rows.replace(ok=rows.common(rows.ok))
     means = _Means(rows, pooled, common)
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     _, timed = _on_one_machine(rows, coded_here)
@@ -84,10 +84,10 @@ def summarise_rows(
             absent = (values[name], of_points[name]) if lacking else absent
         else:
             values[name], of_points[name] = absent
-    points = list(zip(_points(means, of_points, values), rows.of_points["shown"], strict=True))
+    points = list(zip(_points(means, of_points, values), rows.point_table["shown"], strict=True))
     labels = labels_of(point.edition for point, _ in points)
     points.sort(key=lambda pair: _sort_key(pair[0], labels))
-    images = rows.images_of(rows.ok)
+    images = rows.count_images(rows.ok)
     return Summary(
         points=tuple(point for point, is_shown in points if is_shown),
         images=images,
@@ -168,7 +168,7 @@ class _Means:
         point = rows.point[used]
         counts = np.bincount(point, minlength=rows.points).tolist()
         sums = np.bincount(point, values[used], rows.points).tolist()
-        rates, images = self.rates(used).tolist(), rows.images_of(has)
+        rates, images = self.rates(used).tolist(), rows.count_images(has)
         return [
             Mean(sum_ / n if n else None, rate if n else None, n, endless, images - n - endless, ())
             for sum_, rate, n, endless in zip(sums, rates, counts, infinite, strict=True)
@@ -187,7 +187,7 @@ class _Means:
         lacking = rows.ok & np.isnan(values)
         texts = pl.lit("not computed")
         if lacking.any() and reason_column in rows.table.columns:
-            reasons = rows.chosen(reason_column, marked=lacking).to_series()
+            reasons = rows.select(reason_column, marked=lacking).to_series()
             by_other = pl.lit(f"measured by another rule than {protocol}")
             reason = pl.coalesce(pl.lit(reasons.replace("", None)), texts)
             texts = pl.when(pl.lit(pl.Series(other[lacking]))).then(by_other).otherwise(reason)
@@ -211,7 +211,7 @@ class _Means:
     def failures(self) -> Tallies:
         """Return why rows failed, by the number of the point."""
         failed = self.rows.failed
-        parts = self.rows.chosen("stage", "reason", marked=failed)
+        parts = self.rows.select("stage", "reason", marked=failed)
         texts = parts.select(pl.concat_str(pl.all().fill_null("None"), separator=": "))
         return self.tallies(failed, pl.lit(texts.to_series()))
 
@@ -226,8 +226,8 @@ def _points(
     of_images = {name: of[ok] for name, of in values.items()}
     bounds = np.searchsorted(rows.point[ok], np.arange(rows.points + 1)).tolist()
     rates, failures, editions = means.rates(ok).tolist(), means.failures(), _editions(rows)
-    places = rows.of_points.select("edition", "setting_name", "setting_value").rows()
-    reference = rows.images_of(rows.ok)
+    places = rows.point_table.select("edition", "setting_name", "setting_value").rows()
+    reference = rows.count_images(rows.ok)
     return [
         Point(
             edition=editions[edition],
@@ -275,8 +275,8 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     named = {row["edition"]: row for row in of_all.rows(named=True)}
     marked = np.zeros(len(rows.index), np.bool_)
     marked[_latest(rows)] = True
-    latest = rows.chosen(*OF_LATEST, marked=marked)
-    made = rows.of_points.unique("edition").sort("edition")
+    latest = rows.select(*OF_LATEST, marked=marked)
+    made = rows.point_table.unique("edition").sort("edition")
     specs, editions = rows.specs(), {}
     points = made.select("edition", "bundled").rows(named=True)
     for row, point in zip(latest.rows(named=True), points, strict=True):
@@ -306,8 +306,8 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     return editions
 
 
-def _latest(rows: ComparableRows) -> list[int]:
-    """Return the place of the latest row of each edition, of one without failure if any."""
-    worth = rows.recency + np.where(rows.ok, np.iinfo(np.int64).max // 2, 0)
-    bounds = pairwise([*np.flatnonzero(np.diff(rows.edition, prepend=-1)).tolist(), len(worth)])
-    return [end - 1 - int(worth[start:end][::-1].argmax()) for start, end in bounds]
+def _latest(rows: ComparableRows) -> Int64Array:
+    """Return the position of each edition's latest row, of one without failure if there is any."""
+    order = np.lexsort([rows.recency, rows.ok, rows.edition])
+    is_last = np.diff(rows.edition[order], append=-1) != 0
+    return np.asarray(order[is_last], np.int64)

@@ -71,7 +71,7 @@ def with_distribution_metrics(
         return rows
     reducer = _Reducer(rows, folder, common, allow_few)
     for name in of_sets:
-        rows = rows.changed(table=reducer.filled(rows, name))
+        rows = rows.replace(table=reducer.filled(rows, name))
     return rows
 
 
@@ -177,7 +177,7 @@ class _Reducer:
 
 def _texts(rows: ComparableRows, column: str) -> list[str]:
     """Return a column of the chosen rows as texts; empty for null."""
-    return [text or "" for text in rows.chosen(column).to_series()]
+    return [text or "" for text in rows.select(column).to_series()]
 
 
 def stored(key: str, column: str, protocol: str, reduced: Reduced) -> Reduction:

@@ -23,7 +23,7 @@ from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
 from benchmark.measure.pictures import Pictures, pictures_of
 from benchmark.measure.select import sources_of
-from benchmark.rows.comparable import shown as shown_rows
+from benchmark.rows.comparable import shown_rows
 from benchmark.rows.stored import named_images, require_bundled, stored_dataset, verified
 from benchmark.rows.variants import divided
 from benchmark.show.figures.picture_sheet import most_different

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.codec import CodecInfo
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.comparable import newest
+from benchmark.rows.comparable import newest_rows
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
@@ -30,7 +30,7 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
     table = Store(bundled_results() / "kodak").table()
     columns = ["codec", "variant", "command", "chroma", "tuned_for"]
     compared = set()
-    for row in newest(table).select(columns).unique().rows(named=True):
+    for row in newest_rows(table).select(columns).unique().rows(named=True):
         named = [name for name, text in CHROMA.items() if re.search(text, row["command"])]
         if named:
             assert [stated(row)[0]] == named, row["codec"]

@@ -28,7 +28,7 @@ def rows_of(codec, images, build="1", bundled=False, **columns):
 def shown(*rows):
     """Origin, build and number of images of the edition of each codec that is shown."""
     comparable = ComparableRows(table([record for some in rows for record in some]))
-    points = comparable.of_points.filter("shown")
+    points = comparable.point_table.filter("shown")
     result = {}
     for codec, build, bundled, edition in points.select(
         "codec", "fingerprint", "bundled", "edition"

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.codec import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.comparable import ComparableRows, newest
+from benchmark.rows.comparable import ComparableRows, newest_rows
 from benchmark.rows.schema import metric_columns, table_columns
 from benchmark.rows.shard import table_of
 from benchmark.rows.versions import merge_versions, one_per_cell
@@ -243,7 +243,7 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
         by_place[place(at)] = at
     expected = [by_place[one] for one in sorted(by_place)]
     assert result.index.tolist() == expected
-    ages = result.of_points["age"].to_numpy()[result.point]
+    ages = result.point_table["age"].to_numpy()[result.point]
     assert ages.tolist() == [place(at)[2] for at in expected]
     for numbers, depth in ((result.edition, 3), (result.point, 4)):
         kinds = sorted({place(at)[:depth] for at in expected})
@@ -253,4 +253,4 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
     assert sum(int(of.why.split()[0]) for of in result.absent) == len(rows) - len(mine)
     if protocol == CODING:
         latest_alone = [rows[at]["cell"] for at in expected if not place(at)[2]]
-        assert newest(table)["cell"].to_list() == latest_alone
+        assert newest_rows(table)["cell"].to_list() == latest_alone

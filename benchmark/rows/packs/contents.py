@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from benchmark.errors import StoreError, UsageError, without_setting
-from benchmark.rows.comparable import newest
+from benchmark.rows.comparable import newest_rows
 from benchmark.rows.packs.merge import Merged, merge_folders
 from benchmark.rows.packs.pack import (
     ABOUT,
@@ -65,7 +65,7 @@ def export_pack(
     left_out: list[str] = []
     finished: set[CodecSpec] = set()
     for store in stores:
-        latest = newest(store.table()).filter(OK)
+        latest = newest_rows(store.table()).filter(OK)
         finished |= {*specs_in(latest)}
         rows = rows_of(latest, codecs)
         is_kept = pl.Series([*map(store.has_stream, rows["stream_sha256"])], dtype=pl.Boolean)

@@ -200,7 +200,7 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
         (texts[p.edition], str(p.setting), number) for p in summary.points for number in p.image_ids
     }
     result: dict[ImageKey, StoredRow] = {}
-    picked = rows.chosen(*COLUMNS, marked=marked).rows(named=True)
+    picked = rows.select(*COLUMNS, marked=marked).rows(named=True)
     for row, number, edition in zip(picked, rows.image[marked].tolist(), editions, strict=True):
         place = names[specs[edition]], f"{row['setting_name']}={row['setting_value']:g}", number
         if place in used:

@@ -26,7 +26,7 @@ from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.registry import DATASETS
-from benchmark.rows.comparable import shown as shown_rows
+from benchmark.rows.comparable import shown_rows
 from benchmark.rows.edition import Edition, label_of, titles
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import stored_dataset, verified

@@ -26,7 +26,7 @@ from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress
 from benchmark.measure.request import parse_points
 from benchmark.registry import CODECS
-from benchmark.rows.comparable import shown
+from benchmark.rows.comparable import shown_rows
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.names import find_editions
 from benchmark.rows.stored import named_images, rows_of_codecs
@@ -193,7 +193,7 @@ def _rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
     if codecs == "all":
         null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
         table = table.filter(~col("codec").is_in(null))
-    table = shown(rows_of_codecs(table, codecs, name.partition(":")[2]))
+    table = shown_rows(rows_of_codecs(table, codecs, name.partition(":")[2]))
     if table.height == 0:
         raise UsageError(
             f"{pictures.contents.store.folder} has no rows of {name}: measure some with `bench run`"
