@@ -248,7 +248,7 @@ def matches(
         for edition in own.editions:
             side.append((streams_of(own.of(edition), by, metrics), edition))
         if not any(len(streams.image) for streams, _ in side):
-            why = remedies([name], again=summary.again)
+            why = remedies([name], command=summary.again)
             raise UsageError(f"{asked} has no finite {by.label} to match: {why}")
         sides.append(side)
     compared = []

@@ -153,7 +153,9 @@ def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> N
     for metric, (option, names) in zip(metrics, OTHERS.items(), strict=True):
         if not stored.summary.values_of(metric.column):
             has = [name for name in names if metric_class(name).column in known]
-            other = f"for --{option} {names[0]}, {remedies(names[:1], again=stored.summary.again)}"
+            other = (
+                f"for --{option} {names[0]}, {remedies(names[:1], command=stored.summary.again)}"
+            )
             remedy = f"try --{option} {has[0]}" if has else other
             raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
 
@@ -182,7 +184,7 @@ def _families(
             asked_for = [of for of in summary.editions if of.spec in specs]
             without = {m.column for m in metrics if not summary.values_of(m.column, asked_for)}
             lacking = [each for each in METRICS if metric_class(each).column in without]
-            reason += f"; {remedies(lacking, again=summary.again)}" if lacking else ""
+            reason += f"; {remedies(lacking, command=summary.again)}" if lacking else ""
             raise UsageError(f"{name} has no points with {asked} to compare: {reason}")
     return mine, others
 

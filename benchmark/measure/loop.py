@@ -45,7 +45,7 @@ from benchmark.measure.select import (
     take_over,
 )
 from benchmark.measure.workers import worker_context
-from benchmark.metrics.metric import by_kind, computable, labelled, lacking
+from benchmark.metrics.metric import absence_lines, computable, key_by_label, lacking
 from benchmark.registry import metric_class, scored_by_image
 from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import NOT_DETERMINISTIC, metric_names
@@ -174,7 +174,7 @@ def _workers(
 
 def _refuse_all(asked: Sequence[str], absent: Mapping[str, str]) -> None:
     if len(absent) == len(asked):
-        kinds = by_kind(labelled(absent).items())
+        kinds = absence_lines(key_by_label(absent).items())
         raise Unavailable(f"nothing can be computed here: {'; '.join(kinds)}")
 
 

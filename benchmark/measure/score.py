@@ -23,8 +23,8 @@ from benchmark.metrics.metric import (
     FeatureSpace,
     ImageMetric,
     computable,
+    is_lasting,
     lacking,
-    lasting,
     reason_text,
 )
 from benchmark.registry import FEATURE_SPACES, metric_class, scored_by_image
@@ -263,7 +263,7 @@ def _lacking_value(table: "pl.DataFrame", name: str, again: bool) -> BoolArray:
     if protocol not in table.columns:  # a user's metric that was never measured here
         return np.ones(table.height, np.bool_)
     lacks = (table[protocol] != kind.protocol).fill_null(True)
-    forever = [text for text in table[reason].drop_nulls().unique() if lasting(text, again)]
+    forever = [text for text in table[reason].drop_nulls().unique() if is_lasting(text, again)]
     lacks |= table[value].is_null() & ~table[reason].is_in(forever).fill_null(not again)
     marked: BoolArray = lacks.to_numpy()
     return marked

@@ -1,14 +1,15 @@
-"""LPIPS and DISTS, distances of two 8-bit RGB images by a network's features: 0 for identical ones.
+"""LPIPS and DISTS: distances of two 8-bit RGB images in a network's features; 0 if identical.
 
 LPIPS: Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric" (2018), as the package lpips 0.1.4 computes it: the whole image, scaled to
-[-1, 1], through AlexNet, SqueezeNet 1.1 or VGG-16. Weights of channels are that package's; its
-network would run the source again for every decoded image, and import torchvision.
+[-1, 1], through AlexNet, SqueezeNet 1.1 or VGG-16. The channel weights come from that package. Its
+network is not used: it would process the source again for every decoded image, and import
+torchvision.
 
 DISTS: Ding, Ma, Wang, Simoncelli, "Image Quality Assessment: Unifying Structure and Texture
-Similarity" (2020), as the authors' package DISTS_pytorch 0.1 computes it, of the whole image, not
-scaled: VGG-16 with the root mean square under a Hanning window in place of each maximum; the means
-and the variances of every channel of six layers (the first is the image itself) are compared.
+Similarity" (2020), as the authors' package DISTS_pytorch 0.1 computes it on the whole, unscaled
+image: VGG-16 with the root mean square under a Hanning window in place of max pooling. It compares
+the mean and variance of every channel in six layers, the first of which is the image itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,10 +47,10 @@ if TYPE_CHECKING:
 
 
 class LPIPS(ImageMetric):
-    """LPIPS with the network that a subclass names.
+    """LPIPS with the network named by a subclass.
 
-    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. The two,
-    and any numbers of threads, differ by less than 1e-6.
+    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. Results
+    differ by less than 1e-6 between the two, and between numbers of threads.
     """
 
     better = "lower"
@@ -58,7 +59,7 @@ class LPIPS(ImageMetric):
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` where the network's weights or lpips 0.1.4 are missing or others."""
+        """Raise `Unavailable` if the network's weights or lpips 0.1.4 are missing or differ."""
         path, importances = self.backbone.find(), self.backbone.importances()
         import torch
 
@@ -68,13 +69,13 @@ class LPIPS(ImageMetric):
 
     @classmethod
     def require(cls) -> None:
-        """Raise `Unavailable` where weights or lpips 0.1.4 are missing; nothing is loaded."""
+        """Raise `Unavailable` if weights or lpips 0.1.4 are missing, without loading anything."""
         cls.backbone.require(importances=True)
 
     def prepare(self, reference: Pixels) -> "tuple[tuple[int, ...], list[Tensor]]":
-        """Return shape and features of the source: AlexNet 40, SqueezeNet 140, VGG-16 490 B/px.
+        """Return the source's shape and features: AlexNet 40, SqueezeNet 140, VGG-16 490 B/px.
 
-        Raises `NotMeasurable` where a side is too short for the network.
+        Raises `NotMeasurable` if a side is too short for the network.
         """
         import torch
 
@@ -86,47 +87,44 @@ class LPIPS(ImageMetric):
         """Return the LPIPS of a decoded image; `ValueError` unless the shapes agree."""
         import torch
 
-        shape, features_of_source = prepared
+        shape, source_layers = prepared
         require_same_shape(shape, decoded.shape)
         with torch.inference_mode():
             return sum(
-                map(_distance, features_of_source, self._features(decoded), self._importances)
+                map(_mean_distance, source_layers, self._features(decoded), self._importances)
             )
 
     def error_map(
         self, prepared: "tuple[tuple[int, ...], list[Tensor]]", decoded: Pixels
     ) -> ErrorMap:
-        """Return the sum of the layers' distances, each upsampled as lpips does (`spatial=True`).
+        """Return the sum of the layers' distances, each upsampled like lpips with `spatial=True`.
 
-        Its mean is LPIPS to 1e-5: layers whose sides do not divide the image's lose evenness.
+        Its mean is LPIPS to within 1e-5: where a layer's side does not divide the image's side,
+        upsampling weights pixels unevenly.
         """
         import torch
         from torch.nn.functional import interpolate
 
-        shape, features_of_source = prepared
+        shape, source_layers = prepared
         require_same_shape(shape, decoded.shape)
         total = self._importances[0].new_zeros(shape[:2])
         with torch.inference_mode():
-            of_layers = zip(
-                features_of_source, self._features(decoded), self._importances, strict=True
-            )
-            for layers in of_layers:
-                distances = _distances(*layers)[:, None]
+            layers = zip(source_layers, self._features(decoded), self._importances, strict=True)
+            for layer in layers:
+                distances = _distance_map(*layer)[:, None]
                 total += interpolate(distances, shape[:2], mode="bilinear")[0, 0]
         result: ErrorMap = total.float().cpu().numpy()
         return result
 
     def _features(self, pixels: Pixels) -> "Iterator[Tensor]":
-        """Yield each layer's output for an image."""
-        like = self._importances[0]
+        importance = self._importances[0]
         pair = networks.SHIFT, networks.SCALE
-        shift, scale = (like.new_tensor(values).view(1, 3, 1, 1) for values in pair)
-        signal = (networks.image_tensor(pixels, like) / 127.5 - 1 - shift) / scale
+        shift, scale = (importance.new_tensor(values).view(1, 3, 1, 1) for values in pair)
+        signal = (networks.image_tensor(pixels, importance) / 127.5 - 1 - shift) / scale
         return self.backbone.features(signal, self._weights)
 
 
-def _distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> float:
-    """Return the mean of the layer's distances."""
+def _mean_distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> float:
     import torch
 
     height, width = features.shape[2:]
@@ -134,18 +132,18 @@ def _distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> f
         maps = (layer.permute(0, 2, 3, 1).contiguous().numpy() for layer in (expected, features))
         total: float = loops.unlikeness(*maps, importance.numpy())
         return total / (height * width)
-    return float(_distances(expected, features, importance).mean())
+    return float(_distance_map(expected, features, importance).mean())
 
 
-def _distances(expected: "Tensor", features: "Tensor", importance: "Tensor") -> "Tensor":
-    """Return weighted squares of differences of unit vectors, (1, height, width)."""
+def _distance_map(expected: "Tensor", features: "Tensor", importance: "Tensor") -> "Tensor":
+    """Return weighted squared differences of unit feature vectors, (1, height, width)."""
     import torch
 
     expected, features = (
         layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + networks.EPSILON)
         for layer in (expected, features)
     )
-    # in place, which saves a tenth of the time
+    # in place: a tenth faster
     weighted = features.sub_(expected).square_().mul_(importance)
     return weighted.sum(dim=1)
 
@@ -180,7 +178,7 @@ class LPIPSSqueeze(LPIPS):
 
 
 class LPIPSVGG(LPIPS):
-    """LPIPS with VGG-16, which many papers report; takes seconds per megapixel."""
+    """LPIPS with VGG-16, reported by many papers; takes seconds per megapixel."""
 
     column = "lpips_vgg"
     words = "lpipsvgg16"
@@ -211,14 +209,14 @@ NETWORK = VGG16._replace(
         tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
         for layer in VGG16.layers
     ),
-    fetched_as="dists",  # which brings both files
+    fetched_as="dists",  # fetches both files
 )
 
 
 class PreparedLayer(NamedTuple):
-    """Output of a layer for a source with its statistics, float64 of shape (channels,).
+    """A layer's output for a source, and its statistics: float64 of shape (channels,).
 
-    All layers are about 500 bytes per pixel on the CPU.
+    All layers together take about 500 bytes per pixel on the CPU.
     """
 
     signal: "Tensor"
@@ -229,8 +227,8 @@ class PreparedLayer(NamedTuple):
 class DISTS(ImageMetric):
     """DISTS of the whole image.
 
-    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. The two,
-    and any numbers of threads, differ by less than 1e-6.
+    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. Results
+    differ by less than 1e-6 between the two, and between numbers of threads.
     """
 
     column = "dists"
@@ -241,7 +239,7 @@ class DISTS(ImageMetric):
     protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` where a weight file is missing or another."""
+        """Raise `Unavailable` if a weight file is missing or differs."""
         network, importances = NETWORK.find(), find_importances()
         import torch
 
@@ -257,7 +255,7 @@ class DISTS(ImageMetric):
 
     @staticmethod
     def require() -> None:
-        """Raise `Unavailable` where a weight file is missing; nothing is loaded."""
+        """Raise `Unavailable` if a weight file is missing, without loading anything."""
         NETWORK.find()
         find_importances()
 
@@ -272,8 +270,8 @@ class DISTS(ImageMetric):
     def compare(self, prepared: list[PreparedLayer], decoded: Pixels) -> float:
         """Return the DISTS of a decoded image; `ValueError` unless the shapes agree.
 
-        Of each channel, with weights a and b, a (m - n)² / (m² + n²) + b var(x - y) / (v + w):
-        the paper's a (1 - 2mn / (m² + n²)) + b (1 - 2c / (v + w)), without cancellation.
+        A channel with weights a and b contributes a (m - n)² / (m² + n²) + b var(x - y) / (v + w),
+        which is the paper's a (1 - 2mn / (m² + n²)) + b (1 - 2c / (v + w)) without cancellation.
         """
         import torch
 
@@ -298,7 +296,7 @@ class DISTS(ImageMetric):
 
 
 def find_importances() -> Path:
-    """Return the file of the channels' weights: fetched, or the installed package's."""
+    """Return the file of channel weights: fetched, or from the installed package."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -312,7 +310,7 @@ def find_importances() -> Path:
 
 
 def _statistics(signal: "Tensor") -> "tuple[Tensor, Tensor]":
-    """Return mean and variance of every channel of (1, channels, height, width), in float64.
+    """Return each channel's mean and variance, float64 of shape (channels,).
 
     torch.var_mean takes twice as long.
     """

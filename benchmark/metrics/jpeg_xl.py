@@ -1,22 +1,22 @@
-"""SSIMULACRA 2 and Butteraugli of two 8-bit sRGB images, the metrics that JPEG XL is developed by.
+"""SSIMULACRA 2 and Butteraugli of two 8-bit sRGB images, the metrics behind JPEG XL's development.
 
 SSIMULACRA 2, 100 for identical images, below 0 for very poor ones: Sneyers, "SSIMULACRA 2 -
 Structural SIMilarity Unveiling Local And Compression Related Artifacts", release 2.1 of April 2023.
-Both images become XYB, the colour space of JPEG XL, at six scales that are halved in linear light.
-At each scale and in each channel three maps are made: one minus the structural similarity, edges
-that only the decoded image has, and edges that only the source has. The score is a polynomial of
-the weighted sum of the means and the 4-norms of these maps.
+Both images are converted to XYB, JPEG XL's colour space, at six scales halved in linear light. Each
+channel at each scale has three maps: one minus the structural similarity, edges added by the
+decoder, and edges lost from the source. The score is a polynomial of the weighted sum of the means
+and the 4-norms of these maps.
 
 The blur is JPEG XL's recursive approximation of a Gaussian of sigma 1.5 (Charalampidis, "Recursive
-Implementation of the Gaussian Filter Using Truncated Cosine Functions" (2016)), applied by its
-finite impulse response, in float64. The author's program computes in float32: its scores differ by
+Implementation of the Gaussian Filter Using Truncated Cosine Functions" (2016)), applied as its
+finite impulse response in float64. The author's program computes in float32: its scores differ by
 up to .03 below 70, and are up to .2 lower above 85.
 
 Butteraugli, 0 for identical images, 1 just visible: Alakuijala et al., "Guetzli: Perceptually
-Guided JPEG Encoder" (2017), by libjxl's program, on a display of 80 cd/m²: the mean of the 3-, 6-
-and 12-norm of the map of differences, which libjxl calls the 3-norm; the maximum, which papers give
-as well, is another number. The program prints no version, so it is refused unless it gives the
-value of a known pair of images.
+Guided JPEG Encoder" (2017), by libjxl's program, for a display of 80 cd/m²: the mean of the 3-, 6-
+and 12-norm of the difference map, which libjxl calls the 3-norm. The maximum, which papers also
+report, is another number. The program prints no version, so it is refused unless it gives the
+expected value for a test pair of images.
 """
 
 import re
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
-from benchmark.metrics.ms_ssim import planes_of
+from benchmark.metrics.ms_ssim import channel_planes
 from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program, run_program
 
@@ -42,7 +42,7 @@ Planes = Floats  # (3, height, width)
 SCALES = 6
 BLUR_SIGMA, BLUR_RADIUS = 1.5, 5  # the radius is round(3.2795 sigma + .2546)
 STABILISER = 0.0009
-# From linear sRGB to responses of the cones, and the bias before the cubic root
+# Matrix from linear sRGB to cone responses, and the bias added before the cube root
 CONES = np.array(
     [
         [0.30, 0.622, 0.078],
@@ -58,7 +58,7 @@ EXPONENT = 0.6276336467831387
 
 
 class PreparedScale(NamedTuple):
-    """Source at a scale with its blurred values and squares; all are 100 bytes per pixel."""
+    """Source at one scale with its blurred values and squares; all scales take 100 bytes/px."""
 
     xyb: Planes
     mean: Planes
@@ -73,28 +73,30 @@ class SSIMULACRA2(ImageMetric):
     words = "ssimulacra ssim2"
     label = "SSIMULACRA 2"
     protocol = "ssimulacra2/2.1"
-    # The fifth halving is made of sides of at least 8 px. The authors' program leaves out scales of
-    # smaller images, and then gives weights to maps that they were not fitted to.
+    # From here on the fifth halving still has sides of 8 px. The author's program drops the missing
+    # scales of smaller images, and then applies weights to maps they were not fitted to.
     min_side_px = 113
 
     def prepare(self, reference: Pixels) -> tuple[tuple[int, ...], list[PreparedScale]]:
-        """Return shape and scales of the source; `NotMeasurable` where a side is under 113 px."""
+        """Return the source's shape and scales; `NotMeasurable` if a side is under 113 px."""
         require_side(reference, self.min_side_px, self.label)
-        scales = [PreparedScale(xyb, blur(xyb), blur(xyb * xyb)) for xyb in _xyb(reference)]
+        scales = [PreparedScale(xyb, blur(xyb), blur(xyb * xyb)) for xyb in _xyb_scales(reference)]
         return reference.shape, scales
 
     def compare(
         self, prepared: tuple[tuple[int, ...], list[PreparedScale]], decoded: Pixels
     ) -> float:
-        """Return the score of a decoded image, at most 100; `ValueError` unless shapes agree."""
+        """Return a decoded image's score, at most 100; `ValueError` unless the shapes agree."""
         shape, scales = prepared
         require_same_shape(shape, decoded.shape)
-        norms = [_norms(scale, xyb) for scale, xyb in zip(scales, _xyb(decoded), strict=True)]
+        norms = [
+            _norms(scale, xyb) for scale, xyb in zip(scales, _xyb_scales(decoded), strict=True)
+        ]
         return score(np.stack(norms, axis=1))
 
 
 def score(norms: Floats) -> float:
-    """Return the score of norms of shape (3 channels, 6 scales, 2 norms, 3 maps).
+    """Return the score for norms of shape (3 channels, 6 scales, 2 norms, 3 maps).
 
     >>> score(np.zeros((3, 6, 2, 3)))
     100.0
@@ -105,17 +107,17 @@ def score(norms: Floats) -> float:
 
 
 def blur(planes: Planes) -> Planes:
-    """Return Gaussian means (sigma 1.5) of planes (n, height, width), zero beyond the borders."""
+    """Blur planes (n, height, width) with a Gaussian (sigma 1.5), zero beyond the borders."""
     from scipy.ndimage import correlate1d
 
-    down = correlate1d(planes, _kernel(), axis=1, mode="constant")
-    blurred: Planes = correlate1d(down, _kernel(), axis=2, mode="constant")
+    down = correlate1d(planes, _blur_kernel(), axis=1, mode="constant")
+    blurred: Planes = correlate1d(down, _blur_kernel(), axis=2, mode="constant")
     return blurred
 
 
 @cache
-def _kernel() -> Floats:
-    """Return the impulse response of the recursive filter: nine samples, equations 33 to 57."""
+def _blur_kernel() -> Floats:
+    """Return the recursive filter's impulse response: nine samples, equations 33 to 57."""
     radius = BLUR_RADIUS
     omega = np.array([1, 3, 5]) * np.pi / (2 * radius)
     p = np.array([1, -1, 1]) / np.tan(omega / 2)
@@ -129,25 +131,25 @@ def _kernel() -> Floats:
     return kernel
 
 
-def _xyb(pixels: Pixels) -> Iterator[Planes]:
-    """Yield the image in XYB, moved and scaled to positive values, from scale to scale."""
+def _xyb_scales(pixels: Pixels) -> Iterator[Planes]:
+    """Yield the image in XYB, shifted and scaled to positive values, at each scale."""
     levels = np.arange(256) / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    light: Planes = linear[planes_of(pixels)]
+    light: Planes = linear[channel_planes(pixels)]
     for scale in range(SCALES):
         if scale:
-            light = _halved(light)
+            light = _halve_planes(light)
         cones = np.cbrt(np.maximum(np.tensordot(CONES, light, 1) + BIAS, 0))
         cones -= np.cbrt(BIAS)
         x, y = (cones[0] - cones[1]) / 2, (cones[0] + cones[1]) / 2
         yield np.stack([x * 14 + 0.42, y + 0.01, cones[2] - y + 0.55])
 
 
-def _halved(planes: Planes) -> Planes:
-    """Return means of 2 x 2 pixels; the last row or column of an odd side counts twice."""
+def _halve_planes(planes: Planes) -> Planes:
+    """Average 2 x 2 pixels; the last row or column of an odd side counts twice."""
     _, height, width = planes.shape
-    even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
-    rows = even[:, 0::2] + even[:, 1::2]
+    padded = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
+    rows = padded[:, 0::2] + padded[:, 1::2]
     means: Planes = (rows[..., 0::2] + rows[..., 1::2]) / 4
     return means
 
@@ -155,7 +157,7 @@ def _halved(planes: Planes) -> Planes:
 def _norms(source: PreparedScale, xyb: Planes) -> Floats:
     """Return the norms of the three maps at a scale, (3 channels, 2 norms, 3 maps)."""
     mean, square, product = blur(xyb), blur(xyb * xyb), blur(source.xyb * xyb)
-    # The luminance term has no denominator, which would undo the gamma of XYB a second time
+    # No denominator in the luminance term: it would undo XYB's gamma a second time
     luminance = 1 - np.square(source.mean - mean)
     contrast = 2 * (product - source.mean * mean) + STABILISER
     spread = source.square - source.mean**2 + (square - mean**2) + STABILISER
@@ -169,13 +171,13 @@ def _norms(source: PreparedScale, xyb: Planes) -> Floats:
 
 PROGRAM = "butteraugli_main"
 REMEDY = "install libjxl's tools (Debian: libjxl-devtools)"
-KNOWN_VALUE = 1.49497  # of `known_pair`, by libjxl 0.7.0
+EXPECTED_VALUE = 1.49497  # for `reference_pair`, by libjxl 0.7.0
 TOLERANCE = 1e-3  # relative; instruction sets differ by less
 TIMEOUT_SECONDS = 3600
 
 
 class Butteraugli(ImageMetric):
-    """Butteraugli's 3-norm, computed by a program on the CPU on every device."""
+    """Butteraugli's 3-norm, computed by libjxl's program on the CPU on every device."""
 
     on_cpu = True
     column = "butteraugli"
@@ -186,46 +188,46 @@ class Butteraugli(ImageMetric):
     min_side_px = 8
 
     def __init__(self, device: str = "cpu") -> None:
-        """Ignore `device`; `Unavailable` without a program that gives the known value."""
+        """Ignore `device`; `Unavailable` without a program that gives the expected value."""
         self._program = find_butteraugli()
 
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
         """Return the distance of a decoded image; `ValueError` unless the shapes agree.
 
-        Raises `NotMeasurable` where the program fails, with what it printed.
+        Raises `NotMeasurable` with the program's output if it fails.
         """
         require_same_shape(prepared.shape, decoded.shape)
         try:
-            return _distance(self._program, prepared, decoded)
+            return _run_butteraugli(self._program, prepared, decoded)
         except ProgramFailed as error:
             raise NotMeasurable(f"no Butteraugli: {error}") from error
 
 
 @cache
 def find_butteraugli() -> Path:
-    """Return the path of a program that gives the known value; `Unavailable` where none does."""
+    """Return the program's path; `Unavailable` unless it gives the expected value."""
     program = find_program(PROGRAM, REMEDY)
     try:
-        result = _distance(program, *known_pair())
+        result = _run_butteraugli(program, *reference_pair())
     except ProgramFailed as error:
         raise Unavailable(f"Butteraugli needs a working {PROGRAM}: {error}") from error
-    if abs(result - KNOWN_VALUE) > TOLERANCE * KNOWN_VALUE:
+    if abs(result - EXPECTED_VALUE) > TOLERANCE * EXPECTED_VALUE:
         raise Unavailable(
             f"{program} gives {result:g} for a pair of images whose Butteraugli is "
-            f"{KNOWN_VALUE:g}, so it is another definition: {REMEDY}, of a release that gives "
+            f"{EXPECTED_VALUE:g}, so it is another definition: {REMEDY}, of a release that gives "
             "this value"
         )
     return program
 
 
-def known_pair() -> tuple[Pixels, Pixels]:
-    """Return two images of 48 x 64 px whose distance is known: gradients, and the same coarser."""
+def reference_pair() -> tuple[Pixels, Pixels]:
+    """Return two images of 48 x 64 px with `EXPECTED_VALUE`: gradients, and the same quantised."""
     rows, columns = np.mgrid[:48, :64]
     source = np.stack([4 * columns, 5 * rows, (7 * rows * columns) % 256], axis=-1).astype(np.uint8)
     return source, source // 16 * 16 + 8
 
 
-def _distance(program: Path, reference: Pixels, decoded: Pixels) -> float:
+def _run_butteraugli(program: Path, reference: Pixels, decoded: Pixels) -> float:
     with private_folder() as folder:
         for name, pixels in (("reference.ppm", reference), ("decoded.ppm", decoded)):
             height, width, _ = pixels.shape

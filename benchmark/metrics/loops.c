@@ -1,7 +1,8 @@
-/* The loops of psnr.py, lpips.py and ms_ssim.py in float32, fused: what is made is used while cached.
+/* Inner loops of psnr.py, deep_features.py and ms_ssim.py in float32, fused so that intermediate
+   values are used while cached.
 
-   Pixels are rows of 3 bytes each, planes of an image lie one after another. The window of SSIM has
-   11 x 11 taps, weights as HALF_WINDOW has them, and is used where it fits. */
+   Pixels are 3 bytes each, row by row; an image's planes are contiguous. SSIM's window has 11 x 11
+   taps with the weights of HALF_WINDOW, and is applied only where it fits. */
 
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
@@ -30,7 +31,7 @@ static const double C1 = (0.01 * 255) * (0.01 * 255), C2 = (0.03 * 255) * (0.03 
 #define ABOVE(TAP) row[TAP][x]
 #define BESIDE(TAP) at[TAP]
 
-/* Define the blur of 11 rows, the first of which is at `first` of a ring, and that of 11 values. */
+/* Define the blurs of 11 rows of a ring, starting with row `first`, and of 11 values in a row. */
 #define BLURS(DOWN, ACROSS, REAL)                                                                  \
     INLINE void DOWN(REAL *restrict to, const REAL *ring, Py_ssize_t width,                 \
                             Py_ssize_t first) {                                                    \
@@ -42,7 +43,7 @@ static const double C1 = (0.01 * 255) * (0.01 * 255), C2 = (0.03 * 255) * (0.03 
 BLURS(down, across, float)
 BLURS(down_exactly, across_exactly, double)
 
-/* Sum 1 - similarity, also to each of `sums` unless it is NULL; `scratch` has 26 rows. Arrays as in
+/* Sum 1 - similarity, and add it to each of `sums` unless NULL; `scratch` has 26 rows. Arrays as in
    ms_ssim.dissimilarity. */
 FOR_EVERY_PROCESSOR
 static double sum(const float *error, const float *doubled, const float *doubled_mean,
@@ -89,7 +90,7 @@ static double sum(const float *error, const float *doubled, const float *doubled
     return total;
 }
 
-/* Compute the moments of a source; `scratch` has 24 rows. Arrays as in ms_ssim.Moments. */
+/* Compute a source's moments; `scratch` has 24 rows. Arrays as in ms_ssim.Moments. */
 FOR_EVERY_PROCESSOR
 static void measure(const float *doubled, float *restrict doubled_mean,
                     float *restrict twice_variance, Py_ssize_t height, Py_ssize_t width,
@@ -118,11 +119,11 @@ static void measure(const float *doubled, float *restrict doubled_mean,
     }
 }
 
-/* Sum the squares of differences of bytes. */
+/* Sum the squared differences of bytes. */
 FOR_EVERY_PROCESSOR
 static uint64_t sum_squares(const uint8_t *some, const uint8_t *others, Py_ssize_t count) {
     uint64_t total = 0;
-    while (count > 0) { /* of 65,025 each, 32 bits hold 66,051 */
+    while (count > 0) { /* 32 bits hold 66,051 squares of at most 65,025 */
         const Py_ssize_t many = count < 1 << 16 ? count : 1 << 16;
         uint32_t part = 0;
         for (Py_ssize_t at = 0; at < many; at++) {
@@ -134,7 +135,7 @@ static uint64_t sum_squares(const uint8_t *some, const uint8_t *others, Py_ssize
     return total;
 }
 
-/* Sum the squares of differences of luma in ten-thousandths: of 2.8 million pixels, or fewer. */
+/* Sum the squared differences of luma in ten-thousandths, for at most 2.8 million pixels. */
 FOR_EVERY_PROCESSOR
 static uint64_t sum_luma_squares(const uint8_t *some, const uint8_t *others, Py_ssize_t count) {
     uint64_t total = 0;
@@ -147,7 +148,7 @@ static uint64_t sum_luma_squares(const uint8_t *some, const uint8_t *others, Py_
     return total;
 }
 
-/* Make float32 planes of pixels, less those of others unless `others` is NULL. */
+/* Write pixels as float32 planes, minus `others` unless NULL. */
 FOR_EVERY_PROCESSOR
 static void separate(const uint8_t *restrict pixels, const uint8_t *restrict others,
                      float *restrict planes, Py_ssize_t count) {
@@ -166,7 +167,7 @@ static void separate(const uint8_t *restrict pixels, const uint8_t *restrict oth
         }
 }
 
-/* Halve a row pair of a plane; of an odd width, a zero comes before the first column. */
+/* Halve a pair of rows of a plane; a zero precedes the first column of an odd width. */
 FOR_EVERY_PROCESSOR
 static void halve_rows(const float *above, const float *below, float *restrict half,
                        Py_ssize_t width) {
@@ -175,7 +176,7 @@ static void halve_rows(const float *above, const float *below, float *restrict h
         half[x] = ((above[2 * x] + below[2 * x]) + (above[2 * x + 1] + below[2 * x + 1])) * 0.25f;
 }
 
-/* Sum the weighted squares of differences of vectors of two maps, each divided by its length. */
+/* Sum the weighted squared differences between two maps' vectors, each divided by its length. */
 FOR_EVERY_PROCESSOR
 static double sum_unlike(const float *map, const float *other, const float *weights,
                          Py_ssize_t vectors, Py_ssize_t channels) {
@@ -188,7 +189,7 @@ static double sum_unlike(const float *map, const float *other, const float *weig
         }
         const float length = sqrtf(squares) + 1e-10f, other_length = sqrtf(other_squares) + 1e-10f;
         for (Py_ssize_t c = 0; c < channels; c++) {
-            /* divisions: a product and a difference would be rounded as one, and not be 0 */
+            /* divisions, since a fused product and difference would not be exactly 0 */
             const float off = map[c] / length - other[c] / other_length;
             part += weights[c] * (off * off);
         }
@@ -197,8 +198,8 @@ static double sum_unlike(const float *map, const float *other, const float *weig
     return total;
 }
 
-/* Check that float32 planes fit together: the first `whole` have the width and the height of the
-   first, the others lack the margin. Return a scratch of so many bytes for each column, or NULL. */
+/* Check the shapes of float32 planes: the first `whole` have the shape of the first, the others lack
+   the margin. Return scratch memory of this many bytes per column, or NULL. */
 static void *prepared(Py_buffer *planes, int whole, int count, Py_ssize_t width, size_t bytes) {
     const Py_ssize_t line = width * (Py_ssize_t)sizeof(float);
     const Py_ssize_t height = width > MARGIN ? planes[0].len / line : 0;
@@ -221,7 +222,7 @@ static PyObject *release(Py_buffer *planes, int count, void *scratch, PyObject *
 }
 
 static PyObject *dissimilarity(PyObject *self, PyObject *arguments) {
-    Py_buffer planes[5] = {{0}}; /* the last may be left out */
+    Py_buffer planes[5] = {{0}}; /* the last is optional */
     int coarsest;
     Py_ssize_t width;
     if (!PyArg_ParseTuple(arguments, "y*y*y*y*pn|w*", &planes[0], &planes[1], &planes[2],
@@ -247,7 +248,7 @@ static PyObject *moments(PyObject *self, PyObject *arguments) {
     return release(planes, 3, scratch, Py_BuildValue(""));
 }
 
-/* Parse pixels and others of as many, or raise; the sum of their squares by a loop. */
+/* Parse two buffers of the same size, or raise, and return the loop's sum of squares. */
 static PyObject *squares(PyObject *arguments,
                          uint64_t (*loop)(const uint8_t *, const uint8_t *, Py_ssize_t)) {
     Py_buffer images[2];
@@ -282,7 +283,7 @@ static PyObject *subtract(PyObject *self, PyObject *arguments) {
     return release(images, 3, NULL, result);
 }
 
-/* Halve rows of a plane; a line of zeros comes before an odd number of them. */
+/* Halve a plane's rows; a row of zeros precedes an odd number of them. */
 static PyObject *halve(PyObject *self, PyObject *arguments) {
     Py_buffer planes[2];
     Py_ssize_t width;
@@ -308,7 +309,7 @@ static PyObject *halve(PyObject *self, PyObject *arguments) {
 }
 
 static PyObject *unlikeness(PyObject *self, PyObject *arguments) {
-    Py_buffer maps[3]; /* two maps, and a weight of each channel */
+    Py_buffer maps[3]; /* two maps, and the channels' weights */
     PyObject *result = NULL;
     if (!PyArg_ParseTuple(arguments, "y*y*y*", &maps[0], &maps[1], &maps[2])) return NULL;
     if (maps[0].len == maps[1].len && maps[2].len && maps[0].len % maps[2].len == 0) {

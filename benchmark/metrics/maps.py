@@ -1,7 +1,7 @@
-"""Maps of where a decoded image is worse: by a metric's name, as small grey pictures, their scale.
+"""Error maps of decoded images, their grey pictures and their scales.
 
-Levels of a picture are of the square root of a map, so that low values keep theirs, on a scale that
-the metric alone decides: no picture changes where another codec joins.
+A picture's levels are the square root of a map's values, so that low values remain visible. The
+scale depends on the metric alone: no picture changes if another codec is added.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,18 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import ErrorMap, ImageMetric, MapScale, require_same_shape
 from benchmark.registry import METRICS, metric_class
 
-STEPS = (1, 1.5, 2, 3, 5, 7, 10)  # of scales, in decades
-REACH = 99.0  # percentile of a map that its scale reaches to
+STEPS = (1, 1.5, 2, 3, 5, 7, 10)  # ends of scales within a decade
+REACH_PERCENTILE = 99.0  # a map's scale reaches to this percentile
 
 
 def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze") -> ErrorMap:
-    """Return where a decoded image is worse than its source, float32 of shape (height, width).
+    """Map where a decoded image is worse than its source, float32 of shape (height, width).
 
-    reference, decoded: uint8 of shape (height, width, 3), whole photographs: a network looks beyond
-    a part. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (whose mean is the metric to 1e-5), `ssim`
-    (1 - SSIM, NaN in the outer 5 px) or `psnr_y` (squared errors of luma). Raises `UsageError` for
-    another metric, `ValueError` unless the shapes agree, `Unavailable` without the weights.
+    reference, decoded: uint8 of shape (height, width, 3), whole photographs, since a network sees
+    beyond a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (their mean is the metric to within
+    1e-5), `ssim` (1 - SSIM, NaN in the outer 5 px) or `psnr_y` (squared errors of luma). Raises
+    `UsageError` for any other metric, `ValueError` unless the shapes agree, `Unavailable` without
+    the weights.
     """
     require_same_shape(reference.shape, decoded.shape)
     mapped = mapped_metric(metric)
@@ -35,24 +36,24 @@ def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze")
 
 @cache
 def mapped_metric(name: str) -> ImageMetric:
-    """Return a metric that has a map, on "cpu"; raises `UsageError` for one without."""
+    """Return the metric on "cpu"; `UsageError` if it has no map."""
     map_scale(name)
     metric: ImageMetric = metric_class(name)("cpu")
     return metric
 
 
 def map_scale(name: str) -> MapScale:
-    """Return how a metric's map is shown; raises `UsageError` for a metric without one."""
-    kind = metric_class(name)
-    scale: MapScale | None = getattr(kind, "map_scale", None)
+    """Return the scale of a metric's map; `UsageError` if it has no map."""
+    cls = metric_class(name)
+    scale: MapScale | None = getattr(cls, "map_scale", None)
     if scale is None:
-        known = [each for each in METRICS if getattr(metric_class(each), "map_scale", None)]
-        raise UsageError(f"{name} has no map: {', '.join(known)} have one")
-    return scale._replace(label=scale.label or kind.label)
+        names = [metric for metric in METRICS if getattr(metric_class(metric), "map_scale", None)]
+        raise UsageError(f"{name} has no map: {', '.join(names)} have one")
+    return scale._replace(label=scale.label or cls.label)
 
 
 def halved(values: ErrorMap) -> ErrorMap:
-    """Return means of the numbers in 2 x 2 pixels, of an odd side's last one alone; 0 of none.
+    """Average the numbers among each 2 x 2 pixels, fewer at an odd side's end; 0 if all are NaN.
 
     >>> halved(np.float32([[1, 3, 5], [1, 3, np.nan]]))
     array([[2., 5.]], dtype=float32)
@@ -60,24 +61,24 @@ def halved(values: ErrorMap) -> ErrorMap:
     height, width = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2)), constant_values=np.nan)
     blocks = padded.reshape(-(-height // 2), 2, -1, 2)
-    known = ~np.isnan(blocks)
-    total = np.where(known, blocks, 0).sum((1, 3))
-    means: ErrorMap = np.asarray(total / np.maximum(known.sum((1, 3)), 1), np.float32)
+    valid = ~np.isnan(blocks)
+    total = np.where(valid, blocks, 0).sum((1, 3))
+    means: ErrorMap = np.asarray(total / np.maximum(valid.sum((1, 3)), 1), np.float32)
     return means
 
 
 def levels(values: ErrorMap, scale: MapScale) -> NDArray[np.uint8]:
-    """Return 255 times the square root of each value's share of the scale, rounded."""
+    """Return a map's grey levels: 255 times the root of its share of the scale, rounded."""
     return np.asarray(np.rint(255 * np.sqrt(np.clip(values / scale.most, 0, 1))), np.uint8)
 
 
 def reach(picture: NDArray[np.uint8], scale: MapScale) -> float:
-    """Return the value that few pixels of a picture of levels exceed."""
-    return float(np.percentile(picture, REACH) / 255) ** 2 * scale.most
+    """Return the map's value at `REACH_PERCENTILE`, from its picture of levels."""
+    return float(np.percentile(picture, REACH_PERCENTILE) / 255) ** 2 * scale.most
 
 
 def rounded_up(value: float) -> float:
-    """Return the next of STEPS in any decade.
+    """Round up to the next of `STEPS` in any decade.
 
     >>> rounded_up(0.21), rounded_up(3), rounded_up(0)
     (0.3, 3.0, 1.0)
@@ -89,16 +90,16 @@ def rounded_up(value: float) -> float:
 
 
 def scale_end(reaches: Sequence[float], scale: MapScale) -> float:
-    """Return where a legend of several maps ends, in its unit; where.js has the same.
+    """Return the end of a legend shared by several maps, in its unit; where.js computes the same.
 
-    It is that of the upper median, so that one bad codec does not hide where the others differ.
+    The upper median of `reaches` decides, so that one bad codec does not hide where others differ.
 
     >>> scale_end([0.1, 0.3, 0.9], MapScale(1.0)), scale_end([300.0], MapScale(128.0**2, root=True))
     (0.3, 20.0)
     """
-    return rounded_up(float(shown(sorted(reaches)[len(reaches) // 2], scale)))
+    return rounded_up(float(legend_value(sorted(reaches)[len(reaches) // 2], scale)))
 
 
-def shown(values: Any, scale: MapScale) -> Any:
-    """Return values of a map in the unit of its legend."""
+def legend_value(values: Any, scale: MapScale) -> Any:
+    """Convert a map's values to the unit of its legend."""
     return np.sqrt(values) if scale.root else values

@@ -1,16 +1,16 @@
-"""Metrics of the decoded image alone: NIQE, and networks that rate an image, of 8-bit RGB.
+"""Metrics of the decoded 8-bit RGB image alone: NIQE, and networks that rate an image.
 
-NIQE, smaller is more natural: Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image
+NIQE, lower is more natural: Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image
 Quality Analyzer" (2013), as the authors' release computes it, with MATLAB's grey levels and bicubic
-half, but for areas of a single colour: their pixels count as positive or negative there by rounding
-errors, and as neither here.
+halving. One difference: in areas of a single colour the release counts pixels as positive or
+negative by rounding errors; here they count as neither.
 
-As pyiqa 0.1.16 runs them: Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang,
+As run by pyiqa 0.1.16: Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang,
 Chan, Loy, "Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five
 pairs of prompts; Yang et al., "MANIQA: Multi-dimension Attention Network for No-Reference Image
-Quality Assessment" (2022), 20 crops of 224 px at fixed places. MUSIQ and MANIQA are those trained
-on KonIQ-10k, pyiqa's default. pyiqa is an optional dependency, whose licence forbids commercial
-use; its weights are pinned files.
+Quality Assessment" (2022), 20 crops of 224 px at fixed positions. MUSIQ and MANIQA were trained on
+KonIQ-10k, pyiqa's default. pyiqa is an optional dependency, whose licence forbids commercial use;
+its weights are pinned files.
 """
 
 from functools import cache
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.metric import OF_PIXELS, ImageMetric, require_same_shape, require_side
+from benchmark.metrics.metric import PIXELS_REASON, ImageMetric, require_same_shape, require_side
 from benchmark.registry import require_release
 from benchmark.system.backbone import load_pinned, require_pinned
 from benchmark.system.settings import find_fetched
@@ -32,19 +32,19 @@ Floats = NDArray[np.float64]
 FILE = "niqe_modelparameters.mat"
 SHA256 = "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d"
 BLOCK_PX = 96
-# MATLAB's rgb2gray: the first row of the inverse of its matrix from YIQ to RGB
+# MATLAB's rgb2gray: first row of the inverse of its YIQ-to-RGB matrix
 GREY = (0.298936021293775, 0.587043074451121, 0.114020904255103)
-SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # of a block's values to their neighbours', cyclic
-SHAPES = np.round(np.arange(0.2, 10.0005, 0.001), 3)  # of generalised Gaussians that are tried
-# Cubic interpolation (a = -1/2) of the point between two pixels, widened twice against aliasing
+SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # cyclic, from a block's pixels to their neighbours
+SHAPES = np.round(np.arange(0.2, 10.0005, 0.001), 3)  # candidates for generalised Gaussians
+# Cubic interpolation (a = -1/2) midway between two pixels, twice as wide against aliasing
 HALVING = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
-# Grey levels: 8-bit luma that is not flat deviates from its local mean by more. Below it there are
-# rounding errors, whose sign would decide to which side of the Gaussian a flat pixel counts.
+# Grey levels: 8-bit luma that is not flat deviates more from its local mean. Smaller deviations are
+# rounding errors, whose sign would decide on which side of the Gaussian a flat pixel counts.
 FLAT = 1e-6
 
 
 class NIQE(ImageMetric):
-    """NIQE, of a picture without its original."""
+    """NIQE of the decoded image alone."""
 
     on_cpu = True
     column = "niqe"
@@ -53,7 +53,7 @@ class NIQE(ImageMetric):
     protocol = f"niqe/1-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:
-        """Ignore `device`; `Unavailable` where the pristine model is missing or another."""
+        """Ignore `device`; `Unavailable` if the pristine model is missing or differs."""
         path = self.require()
         require_pinned(path, SHA256, "the model of NIQE's release")
         from scipy.io import loadmat
@@ -64,50 +64,50 @@ class NIQE(ImageMetric):
 
     @staticmethod
     def require() -> Path:
-        """Return the pristine model's file; `Unavailable` where it is missing."""
+        """Return the pristine model's file; `Unavailable` if it is missing."""
         return find_fetched((FILE,), "niqe", f"the release's file as {FILE}")
 
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
-        """Return the source's shape; `NotMeasurable` where there are fewer than two blocks."""
+        """Return the source's shape; `NotMeasurable` if there are fewer than two blocks."""
         height, width, _ = reference.shape
         if (height // BLOCK_PX) * (width // BLOCK_PX) < 2:
             raise NotMeasurable(
                 f"NIQE needs at least two blocks of {BLOCK_PX} px, this image has "
                 f"{width} x {height} px",
-                OF_PIXELS,
+                PIXELS_REASON,
             )
         return reference.shape
 
     def compare(self, prepared: tuple[int, ...], decoded: Pixels) -> float:
-        """Return the NIQE of the decoded image alone; `ValueError` unless it has that shape.
+        """Return the NIQE of the decoded image; `ValueError` unless it has the prepared shape.
 
-        Raises `NotMeasurable` where fewer than two blocks have any texture.
+        Raises `NotMeasurable` if fewer than two blocks have texture.
         """
         require_same_shape(prepared, decoded.shape)
         features = block_features(decoded)
-        whole = features[np.isfinite(features).all(axis=1)]
-        if len(whole) < 2:
-            raise NotMeasurable("NIQE needs at least two blocks that are not flat", OF_PIXELS)
+        textured = features[np.isfinite(features).all(axis=1)]
+        if len(textured) < 2:
+            raise NotMeasurable("NIQE needs at least two blocks that are not flat", PIXELS_REASON)
         step = self._mean - np.nanmean(features, axis=0)
-        covariance = (self._covariance + np.cov(whole, rowvar=False)) / 2
+        covariance = (self._covariance + np.cov(textured, rowvar=False)) / 2
         inverse = np.linalg.pinv(covariance, rcond=len(step) * np.finfo(float).eps, hermitian=True)
         return float(np.sqrt(step @ inverse @ step))
 
 
 def block_features(pixels: Pixels) -> Floats:
-    """Return the statistics of every block, (blocks, 36); NaN where a flat block has none."""
+    """Return each block's statistics, (blocks, 36); NaN where a flat block has none."""
     height, width = (side // BLOCK_PX * BLOCK_PX for side in pixels.shape[:2])
     image = np.rint(pixels[:height, :width] @ np.array(GREY))
-    half = _halved(_halved(image).T).T
+    half = _halve_height(_halve_height(image).T).T
     features = [
-        _of_blocks(_normalised(scaled), BLOCK_PX // factor)
+        _block_statistics(_normalise(scaled), BLOCK_PX // factor)
         for factor, scaled in ((1, image), (2, half))
     ]
     return np.concatenate(features, axis=1)
 
 
-def _normalised(image: Floats) -> Floats:
-    """Return the image less its local mean, over its local deviation plus one."""
+def _normalise(image: Floats) -> Floats:
+    """Subtract the local mean, and divide by the local standard deviation plus one."""
     from scipy.ndimage import correlate1d
 
     window = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
@@ -125,58 +125,65 @@ def _normalised(image: Floats) -> Floats:
     return result
 
 
-def _halved(image: Floats) -> Floats:
-    """Return the image at half its even height, as MATLAB's imresize halves it."""
-    beyond = len(HALVING) // 2 - 1
-    padded = np.pad(image, ((beyond, beyond), (0, 0)), mode="symmetric")
+def _halve_height(image: Floats) -> Floats:
+    """Halve the (even) height of an image like MATLAB's imresize."""
+    margin = len(HALVING) // 2 - 1
+    padded = np.pad(image, ((margin, margin), (0, 0)), mode="symmetric")
     half = len(image) // 2
-    rows = [tap * padded[at : at + 2 * half : 2] for at, tap in enumerate(HALVING)]
+    rows = [tap * padded[offset : offset + 2 * half : 2] for offset, tap in enumerate(HALVING)]
     halved: Floats = np.sum(rows, axis=0)
     return halved
 
 
-def _of_blocks(normalised: Floats, side: int) -> Floats:
+def _block_statistics(normalised: Floats, side: int) -> Floats:
     from scipy.special import gamma
 
     rows, columns = (length // side for length in normalised.shape)
     blocks = normalised.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
-    shape, left, right = _asymmetric_gaussian(blocks)
-    result = [shape, (left + right) / 2]
+    shape, left_scale, right_scale = _asymmetric_gaussian(blocks)
+    result = [shape, (left_scale + right_scale) / 2]
     for shift in SHIFTS:
-        shape, left, right = _asymmetric_gaussian(blocks * np.roll(blocks, shift, axis=(1, 2)))
-        result += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
+        shape, left_scale, right_scale = _asymmetric_gaussian(
+            blocks * np.roll(blocks, shift, axis=(1, 2))
+        )
+        result += [
+            shape,
+            (right_scale - left_scale) * gamma(2 / shape) / gamma(1 / shape),
+            left_scale,
+            right_scale,
+        ]
     return np.stack(result, axis=1)
 
 
 def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return shape and left and right scale of the asymmetric Gaussian of each block, (blocks,).
+    """Fit asymmetric Gaussians: return each block's shape, left and right scale, (blocks,).
 
-    By matching moments; the shape is that of `SHAPES` whose ratio is nearest to the block's.
+    Moments are matched; the shape is the one in `SHAPES` whose ratio is nearest to the block's.
     """
     from scipy.special import gamma
 
     values = blocks.reshape(len(blocks), -1)
     squares = values * values
     with np.errstate(invalid="ignore", divide="ignore"):
-        left, right = (
-            np.sqrt((squares * side).sum(axis=1) / side.sum(axis=1))
-            for side in (values < 0, values > 0)
+        left_scale, right_scale = (
+            np.sqrt((squares * sign).sum(axis=1) / sign.sum(axis=1))
+            for sign in (values < 0, values > 0)
         )
-        skew = left / right
+        skew = left_scale / right_scale
         ratio = np.abs(values).mean(axis=1) ** 2 / squares.mean(axis=1)
         ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     ratios = _ratios()
-    above = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
-    nearer_below = ratio - ratios[above - 1] <= ratios[above] - ratio
-    # A flat block has no ratio, for which MATLAB's minimum is the first shape
-    shape = SHAPES[np.where(np.isnan(ratio), 0, above - nearer_below)]
+    upper = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
+    lower_is_nearer = ratio - ratios[upper - 1] <= ratios[upper] - ratio
+    # A flat block has no ratio: MATLAB's minimum over NaN is the first shape
+    shape = SHAPES[np.where(np.isnan(ratio), 0, upper - lower_is_nearer)]
     scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
-    return shape, left * scale, right * scale
+    return shape, left_scale * scale, right_scale * scale
 
 
 @cache
 def _ratios() -> Floats:
-    """Return the squared mean magnitude over the mean square for each of `SHAPES`, ascending."""
+    """Return mean magnitude squared over mean square for each of `SHAPES`, ascending."""
     from scipy.special import gamma
 
     ratios: Floats = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
@@ -188,62 +195,62 @@ INSTALL = f"pip install pyiqa=={VERSION} 'setuptools<82'"
 
 
 class LearnedRating(ImageMetric):
-    """Rating of the decoded image alone by a network of pyiqa that a subclass names.
+    """Rating of the decoded image alone by the pyiqa network named by a subclass.
 
-    float32 on every device; higher is better. A GPU may round otherwise than the CPU.
+    float32 on every device; higher is better. GPU and CPU may round differently.
     """
 
-    min_side_px = 32  # patches of MUSIQ, strides of the other two
+    min_side_px = 32  # MUSIQ's patches, strides of the other two
     file: ClassVar[str]
-    sha256: ClassVar[str]  # of the file, or how it begins
-    published: ClassVar[str]  # its name in messages
+    sha256: ClassVar[str]  # of the file, or its first digits
+    published: ClassVar[str]  # name of the file in messages
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` where pyiqa or the weights are missing or others."""
+        """Raise `Unavailable` if pyiqa or the weights are missing or differ."""
         path = self.require()
         self._device = device
         try:
             self._network = self.open(path, device)
-        except ImportError as error:  # pyiqa needs forty packages, some of which are not there
+        except ImportError as error:  # pyiqa needs forty packages
             raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
 
     @classmethod
     def require(cls) -> Path:
-        """Return the weights' file; `Unavailable` where pyiqa or it is missing."""
+        """Return the weights file; `Unavailable` if the file or pyiqa is missing."""
         require_release(cls.label, "pyiqa", VERSION, INSTALL)
         return find_fetched((cls.file,), cls.column, "the file")
 
     def open(self, path: Path, device: str) -> Any:
-        """Return pyiqa's network with the weights in `path`."""
+        """Return pyiqa's network with the weights from `path`."""
         state = load_pinned(path, self.sha256, self.published)
         from unittest.mock import patch
 
         import timm
         from pyiqa import create_metric
 
-        make = timm.create_model
+        create = timm.create_model
 
-        def without_weights(*names: Any, **options: Any) -> Any:
-            """Make a network without weights of timm's, which are overwritten anyway."""
-            return make(*names, **{**options, "pretrained": False})
+        def create_untrained(*names: Any, **options: Any) -> Any:
+            """Create a network without timm's weights, which are overwritten anyway."""
+            return create(*names, **{**options, "pretrained": False})
 
-        with patch.object(timm, "create_model", without_weights):
+        with patch.object(timm, "create_model", create_untrained):
             metric = create_metric(self.column, device=device, pretrained=False)
         metric.net.load_state_dict({key.removeprefix("module."): state[key] for key in state})
         return metric
 
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
-        """Return the source's shape; `NotMeasurable` where a side is shorter than 32 px."""
+        """Return the source's shape; `NotMeasurable` if a side is shorter than 32 px."""
         require_side(reference, self.min_side_px, self.label)
         return reference.shape
 
     def compare(self, prepared: tuple[int, ...], decoded: Pixels) -> float:
-        """Return the rating of the decoded image; `ValueError` unless it has that shape."""
+        """Return the decoded image's rating; `ValueError` unless it has the prepared shape."""
         import torch
 
         require_same_shape(prepared, decoded.shape)
-        whole = torch.from_numpy(decoded.copy()).to(self._device)
-        unit = whole.permute(2, 0, 1)[None].float() / 255
+        image = torch.from_numpy(decoded.copy()).to(self._device)
+        unit = image.permute(2, 0, 1)[None].float() / 255
         try:
             with torch.inference_mode():
                 return float(self._network(unit))
@@ -252,12 +259,12 @@ class LearnedRating(ImageMetric):
 
 
 class MUSIQ(LearnedRating):
-    """MUSIQ of the whole image at its own size and at two smaller ones, about 0 to 100."""
+    """MUSIQ of the whole image at full size and two smaller sizes, about 0 to 100."""
 
     column = "musiq"
     label = "MUSIQ"
     file = "musiq_koniq_ckpt-e95806b9.pth"
-    sha256 = "e95806b9"  # of its published name; the rest is not known
+    sha256 = "e95806b9"  # from its published name; the rest is unknown
     published = "pyiqa's MUSIQ, trained on KonIQ-10k"
     protocol = f"musiq/pyiqa-{VERSION}-koniq-{sha256[:8]}"
 
@@ -273,7 +280,7 @@ class CLIPIQA(LearnedRating):
     protocol = f"clip-iqa/pyiqa-{VERSION}-rn50-{sha256[:8]}"
 
     def open(self, path: Path, device: str) -> Any:
-        """Return CLIP-IQA with the network in `path`, an archive of OpenAI."""
+        """Return CLIP-IQA with the network from `path`, OpenAI's archive."""
         require_pinned(path, self.sha256, self.published)
         from pyiqa import create_metric
 

@@ -1,15 +1,15 @@
-"""Metrics of two sets of feature vectors by their pairs: kernel distance, precision and recall.
+"""Pairwise metrics of two sets of feature vectors: kernel distance, precision and recall.
 
 KID: Binkowski, Sutherland, Arbel, Gretton, "Demystifying MMD GANs" (2018): the squared maximum mean
-discrepancy under k(x, y) = (x.y / dimensions + 1)^3, its unbiased estimate from all patches at
+discrepancy under k(x, y) = (x.y / dimensions + 1)^3, estimated without bias from all patches at
 once. torch-fidelity and clean-fid give the mean of 100 estimates from random subsets of 1000, which
 scatters around this number. It is not multiplied by 1000.
 
 Precision and recall: Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall
-Metric for Assessing Generative Models" (2019), with k = 3. Around each vector of a set lies a ball
-that reaches to its third neighbour within the set. Precision is the share of decoded patches inside
-any ball of the sources, recall the share of source patches inside any ball of the decoded ones. A
-patch's own source counts like any other, so both values are near 1 at high rates.
+Metric for Assessing Generative Models" (2019), with k = 3. Each vector of a set is the centre of a
+ball that reaches to its third neighbour within the set. Precision is the share of decoded patches
+inside any ball of the sources, recall the share of source patches inside any ball of the decoded
+patches. A patch's source counts like any other patch, so both values are near 1 at high rates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,32 +23,32 @@ from benchmark.metrics.metric import DistributionMetric, Features, Presentation,
 
 Floats = NDArray[np.float32]
 
-BLOCK_PATCHES = 1024  # of a set at a time: kernel values of 1024 x 1024 patches take 4 MB
+BLOCK_PATCHES = 1024  # kernel values of 1024 x 1024 patches take 4 MB
 NEIGHBOURS = 3
 
 
 def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """Return the squared discrepancy, below 0 where it is within noise, and the influences on it.
+    """Return the squared discrepancy, perhaps below 0 within noise, and the images' influences.
 
-    A patch is not compared with itself in its own set; in the other it meets all patches, also its
-    own source, which lowers the distance by some 1e-4 for 28,650 patches of Inception's. The
-    influence is the derivative to a weight of an image's patches in both sets, times the number of
-    images. Products are float32: an error below 1e-8. `NotMeasurable` under two patches.
+    A patch is not compared with itself, but with all patches of the other set, including its own
+    source, which lowers the distance by some 1e-4 for 28,650 Inception patches. The influence is
+    the number of images times the derivative with respect to a weight of the image's patches in
+    both sets. Products are float32: an error below 1e-8. `NotMeasurable` under two patches.
     """
-    image_of = boundary.patches_by_image(reference, decoded)
-    count = len(image_of)
+    image_indices = boundary.patches_by_image(reference, decoded)
+    count = len(image_indices)
     boundary.require_patches(count, 2, "a kernel distance")
     first, second = (np.concatenate(sets, dtype=np.float32) for sets in (reference, decoded))
-    # The mean of a patch's kernel values with the others of its set, and with the other set.
-    inside = (_sums_inside(first) + _sums_inside(second)) / (count - 1)
-    across = np.add(*_sums_across(first, second)) / count
-    gains = np.asarray(2 * (inside - across), np.float64)
-    influence = boundary.image_influence(gains, image_of, len(reference))
-    return Reduced(float(inside.mean() - across.mean()), influence)
+    # Each patch's mean kernel value with the rest of its set, and with the other set
+    within_set = (_sums_within_set(first) + _sums_within_set(second)) / (count - 1)
+    between_sets = np.add(*_sums_between_sets(first, second)) / count
+    gains = np.asarray(2 * (within_set - between_sets), np.float64)
+    influence = boundary.image_influence(gains, image_indices, len(reference))
+    return Reduced(float(within_set.mean() - between_sets.mean()), influence)
 
 
 class KID256(DistributionMetric):
-    """KID of 256 px patches: the discrepancy itself, not a thousand times it."""
+    """KID of 256 px patches: the discrepancy, not multiplied by 1000."""
 
     column = "kid256"
     words = "kid"
@@ -62,7 +62,7 @@ class KID256(DistributionMetric):
 
 
 class KID256TF(KID256):
-    """KID of 256 px patches, of Inception's features as torch-fidelity computes them."""
+    """KID of 256 px patches, with Inception's features as torch-fidelity computes them."""
 
     column = "kid256_tf"
     words = "kidtf"
@@ -71,101 +71,104 @@ class KID256TF(KID256):
     space = "inception256_tf"
 
 
-def _sums_inside(features: Features) -> NDArray[np.float64]:
-    """Return the sum of each patch's kernel values with all others of its set, (patches,)."""
+def _sums_within_set(features: Features) -> NDArray[np.float64]:
+    """Sum each patch's kernel values with the rest of its set, (patches,)."""
     sums = np.zeros(len(features))
-    blocks = _blocks(features)
-    for place, rows in enumerate(blocks):
-        values = _kernel(features[rows], features[rows])
+    blocks = _row_blocks(features)
+    for index, rows in enumerate(blocks):
+        values = _kernel_values(features[rows], features[rows])
         np.fill_diagonal(values, 0)
         sums[rows] += values.sum(axis=1, dtype=np.float64)
-        for columns in blocks[place + 1 :]:
-            values = _kernel(features[rows], features[columns])
+        for columns in blocks[index + 1 :]:
+            values = _kernel_values(features[rows], features[columns])
             sums[rows] += values.sum(axis=1, dtype=np.float64)
             sums[columns] += values.sum(axis=0, dtype=np.float64)
     return sums
 
 
-def _sums_across(
+def _sums_between_sets(
     first: Features, second: Features
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums of each patch's kernel values with the other set, for both sets."""
+    """Sum each patch's kernel values with the other set, for both sets: two (patches,)."""
     sums = np.zeros(len(first)), np.zeros(len(second))
-    for rows in _blocks(first):
-        for columns in _blocks(second):
-            values = _kernel(first[rows], second[columns])
+    for rows in _row_blocks(first):
+        for columns in _row_blocks(second):
+            values = _kernel_values(first[rows], second[columns])
             sums[0][rows] += values.sum(axis=1, dtype=np.float64)
             sums[1][columns] += values.sum(axis=0, dtype=np.float64)
     return sums
 
 
-def _blocks(features: Features) -> list[slice]:
-    return [slice(at, at + BLOCK_PATCHES) for at in range(0, len(features), BLOCK_PATCHES)]
+def _row_blocks(features: Features) -> list[slice]:
+    return [slice(start, start + BLOCK_PATCHES) for start in range(0, len(features), BLOCK_PATCHES)]
 
 
-def _kernel(first: Features, second: Features) -> Floats:
+def _kernel_values(first: Features, second: Features) -> Floats:
     values: Floats = first @ second.T
     values /= np.float32(first.shape[1])
     values += np.float32(1)
     return values * values * values
 
 
-class _Coverage(DistributionMetric):
-    """Share of a set's patches inside the other's balls."""
+class Coverage(DistributionMetric):
+    """Share of one set's patches inside the other set's balls."""
 
     better = "higher"
-    balls_of: ClassVar[int]  # 0: around the sources, 1: around the decoded patches
+    centres_set: ClassVar[int]  # 0: balls around the sources, 1: around the decoded patches
     has_influence = False
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
         """Return the share, 0..1; `NotMeasurable` under four patches."""
         boundary.patches_by_image(reference, decoded)
         sets = [np.concatenate(reference), np.concatenate(decoded)]
-        return Reduced(coverage(sets[self.balls_of], sets[1 - self.balls_of]))
+        return Reduced(coverage(sets[self.centres_set], sets[1 - self.centres_set]))
 
 
-class Precision256(_Coverage):
+class Precision256(Coverage):
     """Precision of 256 px patches in Inception's features."""
 
     column = "precision256"
     words = "precision"
     label = "Precision/256"
     protocol = "precision/1"
-    balls_of = 0
+    centres_set = 0
 
 
-class Recall256(_Coverage):
+class Recall256(Coverage):
     """Recall of 256 px patches in Inception's features."""
 
     column = "recall256"
     words = "recall"
     label = "Recall/256"
     protocol = "recall/1"
-    balls_of = 1
+    centres_set = 1
 
 
 def coverage(centres: Features, vectors: Features) -> float:
-    """Return the share of vectors (n, d) that lie in any ball around the centres (m, d).
+    """Return the share of vectors (n, d) inside any ball around the centres (m, d).
 
-    A ball reaches to the third neighbour of its centre among the centres, itself included.
+    A ball reaches to its centre's third neighbour among the centres, and includes it.
     Raises `NotMeasurable` under four centres.
     """
     boundary.require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")
-    origin = centres.mean(axis=0)  # smaller numbers lose fewer digits
-    middle, others = centres - origin, vectors - origin
+    origin = centres.mean(axis=0)  # smaller numbers round less
+    shifted_centres, shifted = centres - origin, vectors - origin
     blocks = [  # a centre is its own nearest neighbour
         np.partition(distances, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
-        for distances in _squared_distances(middle, middle)
+        for distances in _squared_distances(shifted_centres, shifted_centres)
     ]
-    reach = np.concatenate(blocks)
-    inside = [(d <= reach).any(axis=1).sum() for d in _squared_distances(others, middle)]
-    return int(sum(inside)) / len(vectors)
+    radii = np.concatenate(blocks)
+    counts = [
+        (distances <= radii).any(axis=1).sum()
+        for distances in _squared_distances(shifted, shifted_centres)
+    ]
+    return int(sum(counts)) / len(vectors)
 
 
 def _squared_distances(rows: Floats, columns: Floats) -> Iterator[Floats]:
-    """Yield squared distances (rows of a block, columns), a block of rows at a time."""
-    of_columns = np.einsum("ij,ij->i", columns, columns)
-    for block in (rows[part] for part in _blocks(rows)):
+    """Yield squared distances (rows of a block, columns), one block of rows at a time."""
+    column_norms = np.einsum("ij,ij->i", columns, columns)
+    for block in (rows[block_rows] for block_rows in _row_blocks(rows)):
         products = block @ columns.T
-        of_rows = np.einsum("ij,ij->i", block, block)
-        yield np.maximum(of_rows[:, None] + of_columns - 2 * products, 0)
+        row_norms = np.einsum("ij,ij->i", block, block)
+        yield np.maximum(row_norms[:, None] + column_norms - 2 * products, 0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import (
-    OF_PIXELS,
+    PIXELS_REASON,
     ErrorMap,
     ImageMetric,
     MapScale,
@@ -20,8 +20,8 @@ from benchmark.metrics.metric import (
 )
 
 PEAK = 255
-# ITU-R BT.709-6, item 3.2: Y' = .2126 R' + .7152 G' + .0722 B'. In ten-thousandths, so that the
-# luma of 8-bit pixels is a whole number below 2^24, and float32 holds it exactly.
+# ITU-R BT.709-6, item 3.2: Y' = .2126 R' + .7152 G' + .0722 B'. In ten-thousandths, the luma of
+# 8-bit pixels is an integer below 2^24, which float32 holds exactly.
 LUMA_WEIGHTS = np.array((2126, 7152, 722), np.float32)
 LUMA_UNIT = 10_000
 PLANE_WEIGHTS = (6, 1, 1)
@@ -48,8 +48,8 @@ class PSNR(ImageMetric):
 class LumaPSNR(ImageMetric):
     """PSNR of BT.709 luma, Y' = .2126 R' + .7152 G' + .0722 B', of gamma-coded 8-bit values.
 
-    Full range, peak 255, not rounded: video tools that round luma to 8 bits, or to 16..235, give
-    other numbers.
+    Full range, peak 255, not rounded: video tools that round luma to 8 bits, or limit it to
+    16..235, give other numbers.
     """
 
     column = "psnr_y_db"
@@ -62,25 +62,27 @@ class LumaPSNR(ImageMetric):
         """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
         require_same_shape(prepared.shape, decoded.shape)
         flat = [np.ascontiguousarray(image).reshape(-1, 3) for image in (prepared, decoded)]
-        # of whole numbers the sum is the same in any order, and 64 bits hold that of a band
-        parts = bands(len(flat[0]), 1)
-        total = sum(_squared_luma_error(*(image[part] for image in flat)) for part in parts)
+        # a sum of integers is the same in any order, and 64 bits hold a band's
+        bands_of_pixels = bands(len(flat[0]), 1)
+        total = sum(
+            _squared_luma_error(*(image[band] for image in flat)) for band in bands_of_pixels
+        )
         return _decibels(total / LUMA_UNIT**2 / len(flat[0]))
 
     def error_map(self, prepared: Pixels, decoded: Pixels) -> ErrorMap:
-        """Return squared errors of luma."""
+        """Return the squared errors of luma."""
         require_same_shape(prepared.shape, decoded.shape)
-        errors = _luma_sums(decoded) - _luma_sums(prepared)  # whole numbers below 2^24
+        errors = _luma_sums(decoded) - _luma_sums(prepared)  # integers below 2^24
         result: ErrorMap = np.square(errors / np.float32(LUMA_UNIT))
         return result
 
-    def of_map(self, mean: float) -> float:
-        """Return the PSNR (dB) of a mean squared error; infinite without any."""
+    def value_of_map(self, mean: float) -> float:
+        """Return the PSNR (dB) for a mean squared error; infinite for 0."""
         return 10 * math.log10(PEAK**2 / mean) if mean else math.inf
 
 
 class WeightedPSNR(ImageMetric):
-    """PSNR of Y'CbCr with weights 6:1:1, as JVET's common test conditions have it.
+    """PSNR of Y'CbCr with weights 6:1:1, as in JVET's common test conditions.
 
     (6 PSNR(Y') + PSNR(Cb) + PSNR(Cr)) / 8, of BT.709 full-range planes, 4:4:4, rounded to 8 bits.
     """
@@ -91,24 +93,24 @@ class WeightedPSNR(ImageMetric):
     protocol = "psnr-ycbcr709-full8-444-611/1"
 
     def prepare(self, reference: Pixels) -> NDArray[np.uint8]:
-        """Return the source's planes."""
+        """Return the source's planes, uint8 of shape (3, height, width)."""
         return ycbcr_planes(reference)
 
     def compare(self, prepared: NDArray[np.uint8], decoded: Pixels) -> float:
-        """Return the weighted PSNR (dB), infinite where all three planes are equal.
+        """Return the weighted PSNR (dB), infinite if all three planes are equal.
 
-        Raises `ValueError` unless the shapes agree, and `NotMeasurable` where some planes are equal
-        and others are not: the mean of a number and infinity says nothing.
+        Raises `ValueError` unless the shapes agree, and `NotMeasurable` if only some planes are
+        equal: the mean of a number and infinity is meaningless.
         """
-        of_planes = [*map(psnr, prepared, ycbcr_planes(decoded))]
-        equal = [n for n, db in zip(("Y", "Cb", "Cr"), of_planes, strict=True) if math.isinf(db)]
-        if 0 < len(equal) < len(of_planes):
+        plane_psnrs = [*map(psnr, prepared, ycbcr_planes(decoded))]
+        equal = [n for n, db in zip(("Y", "Cb", "Cr"), plane_psnrs, strict=True) if math.isinf(db)]
+        if 0 < len(equal) < len(plane_psnrs):
             raise NotMeasurable(
                 f"{' and '.join(equal)} of this image and of its source are equal, so a PSNR to be "
                 "averaged is infinite",
-                OF_PIXELS,
+                PIXELS_REASON,
             )
-        return math.fsum(map(operator.mul, PLANE_WEIGHTS, of_planes)) / sum(PLANE_WEIGHTS)
+        return math.fsum(map(operator.mul, PLANE_WEIGHTS, plane_psnrs)) / sum(PLANE_WEIGHTS)
 
 
 def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
@@ -119,13 +121,13 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
     """
     height, width = pixels.shape[:2]
     planes = np.empty((3, height, width), np.uint8)
-    for rows in bands(height, width):  # of float64, which takes 80 bytes a pixel
+    for rows in bands(height, width):  # float64 takes 80 bytes per pixel
         band = pixels[rows]
         luma = _luma_sums(band) / LUMA_UNIT
         red, _, blue = np.moveaxis(band.astype(np.float64), 2, 0)
-        # ITU-R BT.709-6, item 3.3; 128 is no colour, and pure blue or red would be 255.5
-        blueness, redness = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
-        planes[:, rows] = np.rint(np.stack([luma, blueness, redness])).clip(0, 255)
+        # ITU-R BT.709-6, item 3.3; 128 is grey, and pure blue or red would be 255.5
+        cb, cr = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
+        planes[:, rows] = np.rint(np.stack([luma, cb, cr])).clip(0, 255)
     return planes
 
 
@@ -137,13 +139,13 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
     """
     require_same_shape(reference.shape, decoded.shape)
     total = 0
-    for rows in bands(*reference.shape[:2]):  # integers, whose sum is the same in any order
-        band, other = reference[rows], decoded[rows]
+    for rows in bands(*reference.shape[:2]):  # a sum of integers is the same in any order
+        band, decoded_band = reference[rows], decoded[rows]
         if loops is not None:
-            total += loops.squared_error(*map(np.ascontiguousarray, (band, other)))
+            total += loops.squared_error(*map(np.ascontiguousarray, (band, decoded_band)))
             continue
-        # uint8 holds the difference of the larger and the smaller, and uint16 its square
-        difference = np.maximum(band, other) - np.minimum(band, other)
+        # uint8 holds the absolute difference, and uint16 its square
+        difference = np.maximum(band, decoded_band) - np.minimum(band, decoded_band)
         total += int(np.multiply(difference, difference, dtype=np.uint16).sum(dtype=np.uint64))
     return total / reference.size
 
@@ -158,7 +160,7 @@ def psnr(reference: Pixels, decoded: Pixels) -> float:
 
 
 def luma(pixels: Pixels) -> Float64Array:
-    """Return BT.709 luma (height, width) in 0..255, not rounded."""
+    """Return unrounded BT.709 luma (height, width) in 0..255."""
     values: Float64Array = pixels @ (LUMA_WEIGHTS.astype(np.float64) / LUMA_UNIT)
     return values
 
@@ -169,7 +171,7 @@ def _luma_sums(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def _squared_luma_error(reference: Pixels, decoded: Pixels) -> int:
-    """Return the sum of squared differences of luma in ten-thousandths; pixels (n, 3)."""
+    """Sum the squared differences of luma in ten-thousandths, for pixels (n, 3)."""
     if loops is not None:
         return int(loops.squared_luma_error(reference, decoded))
     error = (_luma_sums(decoded) - _luma_sums(reference)).astype(np.float64)

@@ -1,9 +1,9 @@
 """Visual information fidelity in the pixel domain (VIFp) of 8-bit RGB images.
 
-Sheikh, Bovik, "Image Information and Visual Quality", IEEE Trans. Image Processing 15(2), 2006, by
-the rules of the authors' `vifp_mscale.m`: four scales, Gaussian windows of 17, 9, 5 and 3 px,
-visual noise of variance 2, of BT.709 luma of the full range, not rounded. In float64: in smooth
-areas variances are small differences of large squares, and float32 moved values by up to 2e-3.
+Sheikh, Bovik, "Image Information and Visual Quality", IEEE Trans. Image Processing 15(2), 2006,
+like the authors' `vifp_mscale.m`: four scales, Gaussian windows of 17, 9, 5 and 3 px, visual noise
+of variance 2, applied to unrounded full-range BT.709 luma. In float64: in smooth areas variances
+are small differences of large squares, and float32 moved values by up to 2e-3.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import (
     NOT_FLAT,
-    OF_PIXELS,
+    PIXELS_REASON,
     ImageMetric,
     Presentation,
     require_same_shape,
@@ -23,13 +23,13 @@ from benchmark.metrics.metric import (
 )
 from benchmark.metrics.psnr import luma
 
-WINDOWS = (17, 9, 5, 3)  # px, a scale each; the standard deviation is a fifth of it
+WINDOWS = (17, 9, 5, 3)  # px, one per scale; the standard deviation is a fifth of the window
 VISUAL_NOISE = 2.0  # variance, in squared grey levels
-LEAST = 1e-10  # below it a variance counts as none
+MIN_VARIANCE = 1e-10  # smaller variances count as 0
 
 
-class Scale(NamedTuple):
-    """A source at one scale: luma, its local means and variances, and its information."""
+class SourceScale(NamedTuple):
+    """A source at one scale: luma, local means and variances, and total information."""
 
     plane: Float64Array
     mean: Float64Array
@@ -45,49 +45,49 @@ class VIF(ImageMetric):
     presentation = Presentation(kind="perceptual quality")
     min_side_px = 41  # the coarsest scale has one window
 
-    def prepare(self, reference: Pixels) -> list[Scale]:
-        """Return the source at each scale; `NotMeasurable` for a short side, or flat luma."""
+    def prepare(self, reference: Pixels) -> list[SourceScale]:
+        """Return the source's scales; `NotMeasurable` if a side is short or luma is flat."""
         require_side(reference, self.min_side_px, self.label)
         scales = []
         for window, plane in _planes(reference):
             mean = _smooth(plane, window)
             variance = _variance(plane, mean, window)
             information = np.log10(1 + variance / VISUAL_NOISE).sum()
-            scales.append(Scale(plane, mean, variance, float(information)))
+            scales.append(SourceScale(plane, mean, variance, float(information)))
         if not sum(scale.information for scale in scales):
-            raise NotMeasurable(f"{self.label} {NOT_FLAT}", OF_PIXELS)
+            raise NotMeasurable(f"{self.label} {NOT_FLAT}", PIXELS_REASON)
         return scales
 
-    def compare(self, prepared: list[Scale], decoded: Pixels) -> float:
+    def compare(self, prepared: list[SourceScale], decoded: Pixels) -> float:
         """Return the VIF of a decoded image; `ValueError` unless the shapes agree."""
         require_same_shape(prepared[0].plane.shape, decoded.shape[:2])
         scales = zip(prepared, _planes(decoded), strict=True)
-        kept = sum(_information(source, plane, window) for source, (window, plane) in scales)
-        return kept / sum(scale.information for scale in prepared)
+        information = sum(_information(source, plane, window) for source, (window, plane) in scales)
+        return information / sum(scale.information for scale in prepared)
 
 
-def _information(source: Scale, plane: Float64Array, window: int) -> float:
-    """Return the source's information that is left: a gain and additive noise in each window."""
+def _information(source: SourceScale, plane: Float64Array, window: int) -> float:
+    """Return the source's remaining information: each window has a gain and additive noise."""
     mean = _smooth(plane, window)
     variance = _variance(plane, mean, window)
     covariance = _smooth(source.plane * plane, window) - source.mean * mean
-    gain = covariance / (source.variance + LEAST)
+    gain = covariance / (source.variance + MIN_VARIANCE)
     noise = variance - gain * covariance
-    gain[(source.variance < LEAST) | (variance < LEAST)] = 0
-    without = (source.variance < LEAST) | (gain < 0)
-    noise[without] = variance[without]
-    gain, noise = np.maximum(gain, 0), np.maximum(noise, LEAST)
+    gain[(source.variance < MIN_VARIANCE) | (variance < MIN_VARIANCE)] = 0
+    no_gain = (source.variance < MIN_VARIANCE) | (gain < 0)
+    noise[no_gain] = variance[no_gain]
+    gain, noise = np.maximum(gain, 0), np.maximum(noise, MIN_VARIANCE)
     noisy = noise + VISUAL_NOISE
     return float(np.log10(1 + gain**2 * source.variance / noisy).sum())
 
 
 def _variance(plane: Float64Array, mean: Float64Array, window: int) -> Float64Array:
     variance = np.maximum(_smooth(plane**2, window) - mean**2, 0)
-    return np.where(variance < LEAST, 0, variance)
+    return np.where(variance < MIN_VARIANCE, 0, variance)
 
 
 def _planes(pixels: Pixels) -> Iterator[tuple[int, Float64Array]]:
-    """Yield each scale's window and luma, halved from scale to scale."""
+    """Yield each scale's window (px) and luma, halved from scale to scale."""
     plane = luma(pixels)
     yield WINDOWS[0], plane
     for window in WINDOWS[1:]:
@@ -96,7 +96,7 @@ def _planes(pixels: Pixels) -> Iterator[tuple[int, Float64Array]]:
 
 
 def _smooth(plane: Float64Array, window: int) -> Float64Array:
-    """Return the Gaussian mean of each window that lies in the picture."""
+    """Return Gaussian means of the windows that fit."""
     from scipy.ndimage import correlate1d
 
     half = window // 2

@@ -6,10 +6,10 @@ import pytest
 from benchmark.errors import NotMeasurable, Reason, Unavailable
 from benchmark.metrics.metric import (
     absence,
-    by_kind,
+    absence_lines,
     computable,
+    is_lasting,
     lacking,
-    lasting,
     read_reason,
     reason_text,
 )
@@ -64,13 +64,13 @@ def test_a_reason_is_read_back_from_the_text_of_a_row(reason):
     text = reason_text(NotMeasurable("it says (so): run `this`", reason))
     kind, _, remedy = reason or ("", "", "")
     assert read_reason(text) == (Reason(kind, "", remedy), "it says (so): run `this`")
-    assert lasting(text) == (kind == "pixels")
+    assert is_lasting(text) == (kind == "pixels")
 
 
 def test_texts_of_rows_before_kinds_are_tried_again_and_keep_their_sentence():
     old = "no weight file x.pth in torch's cache: run `bench fetch alexnet`, or put it there"
     assert absence(old) == (old, "")
-    assert not lasting("MS-SSIM needs at least 161 px on the shorter side, this image has 40")
+    assert not is_lasting("MS-SSIM needs at least 161 px on the shorter side, this image has 40")
     assert absence("not computed: because") == ("not computed", "`bench rescore`")
 
 
@@ -78,11 +78,13 @@ def test_one_line_for_each_kind_names_each_command_once():
     file = "weights (bench fetch {}): no weight file x.pth in torch's cache"
     reasons = [("A", file.format("n")), ("B", "the program is not here"), ("C", file.format("m"))]
     reasons.append(("D", file.format("n")))
-    assert by_kind(reasons) == [
+    assert absence_lines(reasons) == [
         "A, C, D: weights absent (`bench fetch n`, `bench fetch m`)",
         "B: the program is not here",
     ]
-    assert by_kind(reasons[:1], then="`it`") == ["A: weights absent (`bench fetch n`, then `it`)"]
+    assert absence_lines(reasons[:1], next_step="`it`") == [
+        "A: weights absent (`bench fetch n`, then `it`)"
+    ]
 
 
 def test_a_feature_space_is_left_out_with_the_metrics_that_need_it():
@@ -105,4 +107,4 @@ def test_what_lies_in_the_pixels_lasts(name):
     decoded[0, 0, 2] ^= 1  # too little for luma
     with pytest.raises(NotMeasurable) as refused:
         measured(name, source, decoded)
-    assert lasting(reason_text(refused.value))
+    assert is_lasting(reason_text(refused.value))

@@ -61,7 +61,7 @@ def test_a_matrix_of_patches_and_one_of_dimensions_give_the_same():
     first = correlated(generator, 50, 70)
     second = 0.8 * first + 0.1 * correlated(generator, 50, 70)
     by_patches = of_features(first, second)
-    assert distance(GaussianSums.of(first), GaussianSums.of(second)) == pytest.approx(
+    assert distance(GaussianSums.summarise(first), GaussianSums.summarise(second)) == pytest.approx(
         by_patches, rel=1e-10
     )
     doubled = of_features(np.repeat(first, 2, axis=0), np.repeat(second, 2, axis=0))
@@ -78,7 +78,7 @@ def test_identical_sets_have_distance_0_within_rounding(samples, smallest, dead)
     trace = np.trace(np.cov(features, rowvar=False))
     for result in (
         of_features(features, features),
-        distance(GaussianSums.of(features), GaussianSums.of(features[::-1])),
+        distance(GaussianSums.summarise(features), GaussianSums.summarise(features[::-1])),
     ):
         assert 0 <= result <= 1e-12 * trace
 
@@ -116,9 +116,10 @@ def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
 @pytest.mark.parametrize("offset", [0, 1e4])
 def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset):
     features = correlated(np.random.default_rng(9), 90, 20) + offset
-    whole = GaussianSums.of(features)
+    whole = GaussianSums.summarise(features)
     parts = [
-        GaussianSums.of(x) for x in (features[:1], features[1:50], features[50:50], features[50:])
+        GaussianSums.summarise(x)
+        for x in (features[:1], features[1:50], features[50:50], features[50:])
     ]
     for joined in (
         parts[0] + parts[1] + parts[2] + parts[3],
@@ -129,7 +130,7 @@ def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset)
         np.testing.assert_allclose(joined.scatter, whole.scatter, rtol=0, atol=1e-9)
     expected = np.cov(features, rowvar=False)
     np.testing.assert_allclose(joined.covariance(), expected, rtol=0, atol=1e-11)
-    other = GaussianSums.of(2 * features)
+    other = GaussianSums.summarise(2 * features)
     assert distance(joined, other) == pytest.approx(distance(whole, other), rel=1e-9)
     assert (parts[2] + parts[2]).count == 0
     for one in (parts[0] + parts[2], parts[2] + parts[0]):
@@ -140,7 +141,7 @@ def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset)
 def test_under_two_samples_there_is_no_covariance():
     one = np.ones((1, 5))
     with pytest.raises(NotMeasurable, match="at least 2 patches, here are 1"):
-        GaussianSums.of(one).covariance()
+        GaussianSums.summarise(one).covariance()
     for images in ([one], [], [one[:0], one]):
         with pytest.raises(NotMeasurable, match="at least 2 patches"):
             frechet(images, images)

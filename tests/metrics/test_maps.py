@@ -12,13 +12,13 @@ from benchmark.metrics import ms_ssim
 from benchmark.metrics.maps import (
     error_map,
     halved,
+    legend_value,
     levels,
     map_scale,
     mapped_metric,
     reach,
     rounded_up,
     scale_end,
-    shown,
 )
 from benchmark.metrics.metric import MapScale
 from conftest import SHARED
@@ -139,5 +139,5 @@ def test_a_scale_ends_at_a_round_number_above_the_upper_median():
     ]  # fmt: skip
     assert scale_end([0.61, 0.11, 0.2], MapScale(1.0)) == 0.2  # whatever the worst one has
     luma = map_scale("psnr_y")
-    assert (luma.label, shown(81.0, luma)) == ("Error of luma (grey levels)", 9)
+    assert (luma.label, legend_value(81.0, luma)) == ("Error of luma (grey levels)", 9)
     assert map_scale("lpips").label == "LPIPS (AlexNet)"

@@ -176,7 +176,7 @@ def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp
     Store(tmp_path).begin("1", {"request": asked})
     rows = [*scaled("vtm"), *mine()]
     again = with_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).again
-    assert remedies(["psnr_y"], again=again) == (
+    assert remedies(["psnr_y"], command=again) == (
         "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
         "computes it"
     )

@@ -135,7 +135,7 @@ def race_frechet(rounds: int) -> None:
     first, second = (of.astype(np.float32) for of in (drawn[0], 0.95 * drawn[0] + 0.1 * drawn[1]))
 
     def by_root() -> float:
-        sums = [GaussianSums.of(of) for of in (first, second)]
+        sums = [GaussianSums.summarise(of) for of in (first, second)]
         root = sqrtm(sums[0].covariance() @ sums[1].covariance())
         step = sums[0].mean - sums[1].mean
         return float(step @ step + np.trace(sum(of.covariance() for of in sums) - 2 * root).real)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.answer import Column, decimals
 from benchmark.codec import Pixels
-from benchmark.metrics.maps import shown
+from benchmark.metrics.maps import legend_value
 from benchmark.metrics.metric import ErrorMap, MapScale
 from benchmark.show.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
@@ -115,7 +115,7 @@ def coloured(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
     from matplotlib import colormaps
 
     colours = colormaps[COLOURS].with_extremes(bad="#808080")
-    return np.asarray(colours(shown(values, scale) / end, bytes=True))[..., :3]
+    return np.asarray(colours(legend_value(values, scale) / end, bytes=True))[..., :3]
 
 
 def above(pixels: Pixels, lower: Pixels) -> Pixels:

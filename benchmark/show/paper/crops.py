@@ -22,7 +22,7 @@ from benchmark.facts import reference_codecs
 from benchmark.measure.cells import Failed
 from benchmark.measure.pictures import Pictures, pictures_of
 from benchmark.measure.select import sources_of
-from benchmark.metrics.maps import REACH, map_scale, mapped_metric, scale_end
+from benchmark.metrics.maps import REACH_PERCENTILE, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.registry import DATASETS
@@ -173,7 +173,9 @@ def maps(
     differ = [np.nan_to_num(of_codec[k])[..., None] for k in better[: max(len(kept) - 1, 2)]]
     place = _inside(view, view.box or most_different(differ, MAP_CROP_PX))
     cut = {label: _part(of_codec[label], place) for label in kept}
-    end = scale_end([float(np.nanpercentile(part, REACH)) for part in cut.values()], scale)
+    end = scale_end(
+        [float(np.nanpercentile(part, REACH_PERCENTILE)) for part in cut.values()], scale
+    )
     tiles = []
     if not is_column:
         tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
@@ -183,7 +185,7 @@ def maps(
         values = dict(tile.values)
         if values[view.metric.label] is None:
             values[view.metric.label] = metric.compare(prepared, view.pixels[label])
-        part = metric.of_map(float(np.nanmean(cut[label], dtype=np.float64)))
+        part = metric.value_of_map(float(np.nanmean(cut[label], dtype=np.float64)))
         values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
         both = above(tile.pixels, coloured(cut[label], scale, end))
         tiles.append(tile._replace(pixels=both, values=values))

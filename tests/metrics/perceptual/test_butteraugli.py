@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics import jpeg_xl as module
-from benchmark.metrics.jpeg_xl import Butteraugli, find_butteraugli, known_pair
+from benchmark.metrics.jpeg_xl import Butteraugli, find_butteraugli, reference_pair
 from benchmark.system.programs import find_program
 
 # Stands in for butteraugli_main: its 3-norm is a sum that only both images give.
@@ -52,21 +52,21 @@ def test_both_images_reach_the_program_unchanged_and_its_3_norm_is_the_value(
     install, monkeypatch, coffee
 ):
     install(PROGRAM.format(python=sys.executable, factor=1))
-    monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
+    monkeypatch.setattr(module, "EXPECTED_VALUE", value_of(*reference_pair()))
     metric, decoded = Butteraugli(), np.ascontiguousarray(coffee[:, ::-1])
     result = metric.compare(metric.prepare(coffee), decoded)
     assert result == pytest.approx(value_of(coffee, decoded), abs=1e-6)
 
 
 def test_the_pair_is_that_of_which_libjxl_gave_the_value():
-    pair = known_pair()
+    pair = reference_pair()
     assert [image.shape for image in pair] == [(48, 64, 3)] * 2
     digest = hashlib.sha256(b"".join(image.tobytes() for image in pair)).hexdigest()
     assert digest[:16] == "4ab3715056b81af4"
 
 
 def test_a_program_may_differ_by_the_tolerance_and_no_more(install, monkeypatch):
-    monkeypatch.setattr(module, "KNOWN_VALUE", 2.0)
+    monkeypatch.setattr(module, "EXPECTED_VALUE", 2.0)
     monkeypatch.setattr(module, "TOLERANCE", 0.25)
     path = install("#!/bin/sh\necho '3-norm: 2.5'\n")
     assert find_butteraugli() == path
@@ -80,7 +80,7 @@ def test_a_program_that_fails_or_prints_nothing_is_a_sentence(
     install, monkeypatch, coffee, tmp_path
 ):
     path = install(PROGRAM.format(python=sys.executable, factor=1))
-    monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
+    monkeypatch.setattr(module, "EXPECTED_VALUE", value_of(*reference_pair()))
     metric = Butteraugli()
     with pytest.raises(NotMeasurable, match="at least 8 px on the shorter side"):
         metric.prepare(np.zeros((7, 9, 3), np.uint8))

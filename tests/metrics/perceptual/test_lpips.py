@@ -259,10 +259,10 @@ def test_a_distance_in_c_and_in_torch_is_that_of_unit_vectors(channels, monkeypa
     expected = (importance.numpy() * (units[0] - units[1]) ** 2).sum(1).mean()
     for layout in (torch.channels_last, torch.contiguous_format):
         maps = [one.clone(memory_format=layout) for one in (first, second)]
-        assert module._distance(*maps, importance) == pytest.approx(expected, rel=1e-6)
-        assert module._distance(maps[0], maps[0].clone(), importance) == 0
+        assert module._mean_distance(*maps, importance) == pytest.approx(expected, rel=1e-6)
+        assert module._mean_distance(maps[0], maps[0].clone(), importance) == 0
     monkeypatch.setattr(module, "loops", None)
-    assert module._distance(first.clone(), second.clone(), importance) == pytest.approx(
+    assert module._mean_distance(first.clone(), second.clone(), importance) == pytest.approx(
         expected, rel=1e-6
     )
     values = first.numpy()
