@@ -1,4 +1,4 @@
-"""Photographs that are published as zip archives: opened where they were unpacked, or fetched."""
+"""Photographs published as zip archives: opened where unpacked, or fetched."""
 
 import struct
 import tomllib
@@ -23,62 +23,68 @@ PROFILES = {
 }
 # 0.15 bits per pixel allow 22,540,456 bytes for CLIC 2020's test set (challenge.compression.cc)
 CLIC2020_PIXELS = 22_540_456 * 8 / 0.15
-PIXELS_TOLERANCE = 0.25  # nobody has added them up in public; a resized copy is further away
+PIXELS_TOLERANCE = 0.25  # the exact total is not published; a resized copy is further away
 
 
 class Archive(NamedTuple):
-    """A published zip archive of PNG photographs, and how a complete copy is recognised."""
+    """A published zip archive of PNG photographs, and facts that identify a complete copy."""
 
-    dataset: str  # as `bench run --dataset` takes it: "clic2020:mobile"
-    url: str  # the publisher's address; a page, without .zip, where it is to be had by hand
+    dataset: str  # name for `--dataset`: "clic2020:mobile"
+    url: str  # the publisher's address; a page, without .zip, if it must be downloaded by hand
     num_images: int
-    sides_px: tuple[int, int]  # least and most of an image that can be meant, both sides
-    places: tuple[str, ...]  # below a data folder, the first where fetched images go
+    sides_px: tuple[int, int]  # minimum and maximum of both sides of its images
+    places: tuple[str, ...]  # subfolders of a data folder; fetched images go to the first
     size_bytes: int | None = None
-    digest: str = ""  # see `download.Expected`; empty where none is known
-    member_folder: str = ""  # of its images in the archive; empty for wherever they are
+    digest: str = ""  # see `download.Expected`; empty if unknown
+    member_folder: str = ""  # folder of the images in the archive; empty: any
     image_folder: str = ""  # first part of the images' names: "mobile"
 
     @property
     def file_name(self) -> str:
-        """Return the name of the archive's file."""
+        """Return the archive's file name."""
         return _last_part(self.url)
 
 
-def _archive(name: str) -> Archive:
-    known = {key: value for key, value in TABLE[name].items() if key in Archive._fields}
-    lists = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
-    return Archive(name, **{**known, **lists})
+def _read_archive(name: str) -> Archive:
+    fields = {key: value for key, value in TABLE[name].items() if key in Archive._fields}
+    lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
+    return Archive(name, **{**fields, **lists})
 
 
-ARCHIVES = {name: _archive(name) for name, facts in TABLE.items() if "url" in facts}
+ARCHIVES = {name: _read_archive(name) for name, facts in TABLE.items() if "url" in facts}
 
 
-def _opener(name: str) -> Callable[[Sequence[Path]], Dataset]:
-    def opened(data_folders: Sequence[Path]) -> Dataset:
+def _make_opener(name: str) -> Callable[[Sequence[Path]], Dataset]:
+    def open_archive(data_folders: Sequence[Path]) -> Dataset:
         return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
 
-    opened.__doc__ = f"Open the {TABLE[name]['content']}."  # which `bench list` shows
-    return opened
+    open_archive.__doc__ = f"Open the {TABLE[name]['content']}."  # shown by `bench list`
+    return open_archive
 
 
-OPENERS = SimpleNamespace(**{name: _opener(name) for name in ARCHIVES})  # as the registry has them
+OPENERS = SimpleNamespace(**{name: _make_opener(name) for name in ARCHIVES})  # for the registry
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 428 photographs of the CLIC 2020 test set; `Unavailable` for resized ones."""
+    """Open the 428 photographs of the CLIC 2020 test set; `Unavailable` if they were resized."""
     halves = [ARCHIVES[f"clic2020:{part}"] for part in ("mobile", "professional")]
-    both = halves[0]._replace(num_images=sum(half.num_images for half in halves), image_folder="")
-    both = both._replace(dataset="clic2020", places=("clic2020", "."))
+    joined = halves[0]._replace(
+        num_images=sum(archive.num_images for archive in halves), image_folder=""
+    )
+    joined = joined._replace(dataset="clic2020", places=("clic2020", "."))
     try:
-        images = find_archive_images(both, data_folders)
-    except Unavailable as whole:
+        images = find_archive_images(joined, data_folders)
+    except Unavailable as joined_error:
         try:
-            images = tuple(chain(*(find_archive_images(half, data_folders) for half in halves)))
-        except Unavailable as part:
-            below = {place for half in halves for place in half.places} - {"."}
-            one_is_here = any((root / place).exists() for root in data_folders for place in below)
-            raise (part if one_is_here else whole) from None
+            images = tuple(
+                chain(*(find_archive_images(archive, data_folders) for archive in halves))
+            )
+        except Unavailable as half_error:
+            subfolders = {place for archive in halves for place in archive.places} - {"."}
+            half_exists = any(
+                (root / place).exists() for root in data_folders for place in subfolders
+            )
+            raise (half_error if half_exists else joined_error) from None
     pixels = sum(width * height for width, height in (png_size(image.path) for image in images))
     if abs(pixels / CLIC2020_PIXELS - 1) > PIXELS_TOLERANCE:
         raise Unavailable(
@@ -96,11 +102,14 @@ def fetch_dataset(
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Fetch a dataset's archives that no folder sought has; origins: copies, by digest or name."""
+    """Fetch a dataset's archives missing from all `sought` folders.
+
+    origins: files or addresses of copies, matched by digest or name.
+    """
     archives = [
         archive for key, archive in ARCHIVES.items() if name in (key, key.partition(":")[0])
     ]
-    copies = _assign(archives, origins)
+    copies = _assign_origins(archives, origins)
     for archive in archives:
         try:
             find_archive_images(archive, sought)
@@ -114,7 +123,7 @@ def fetch_dataset(
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
-    """Return an archive's photographs from the first place that holds all; `Unavailable`."""
+    """Return an archive's photographs from the first complete folder; `Unavailable`."""
     return find_images(
         archive.dataset,
         data_folders,
@@ -125,7 +134,10 @@ def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple
 
 
 def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
-    """Return an archive's photographs in a folder; none without PNG, `Unavailable` for others."""
+    """Return an archive's photographs in a folder, none without PNG files.
+
+    Raises `Unavailable` for other PNG files.
+    """
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()
@@ -137,15 +149,15 @@ def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
         )
     for path in files:
         width, height = png_size(path)
-        least, most = archive.sides_px
-        if not (least <= width <= most and least <= height <= most):
+        min_side, max_side = archive.sides_px
+        if not (min_side <= width <= max_side and min_side <= height <= max_side):
             raise Unavailable(f"{path} has {width} x {height} pixels, no size of this set")
-    above = f"{archive.image_folder}/" if archive.image_folder else ""
-    return [ImageFile(above + path.name, path) for path in files]
+    prefix = f"{archive.image_folder}/" if archive.image_folder else ""
+    return [ImageFile(prefix + path.name, path) for path in files]
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Return width and height (px) of a PNG file, from its header; raise `Unavailable`."""
+    """Return width and height (px) from a PNG file's header; `Unavailable` if it has none."""
     try:
         with open_regular(path) as file:
             magic, width, height = struct.unpack(">16sII", file.read(24))
@@ -162,10 +174,10 @@ def fetch_archive(
     progress: download.DownloadProgress | None = None,
     origin: str = "",
 ) -> Path:
-    """Download and unpack an archive into its folder below `target`, which appears when whole.
+    """Download and unpack an archive into its folder in `target`, which appears when complete.
 
-    origin: a file or an address of a copy, else the publisher's address. A file of the user's own,
-    also where it was put beside the folder, stays; a downloaded archive is removed.
+    origin: file or address of a copy (default: the publisher's address). A downloaded archive is
+    removed afterwards; a user's file stays, also one next to the folder.
     """
     finished = target / archive.places[0]
     if not (archive.url.endswith(".zip") or origin.endswith(".zip")):
@@ -174,20 +186,20 @@ def fetch_archive(
             f"{archive.dataset} is not downloaded: get it yourself, from {archive.url}{digest}, "
             f"and put its {archive.num_images} PNG files into {finished}"
         )
-    brought = Path(origin) if origin and not origin.startswith(ADDRESS_SCHEMES) else None
-    zip_file = brought or finished.parent / archive.file_name
-    stays = zip_file.exists()
-    url = origin if origin and not brought else archive.url
+    local_copy = Path(origin) if origin and not origin.startswith(ADDRESS_SCHEMES) else None
+    zip_file = local_copy or finished.parent / archive.file_name
+    keep_zip = zip_file.exists()
+    url = origin if origin and not local_copy else archive.url
     remedy = f"put the archive at {zip_file} yourself, and fetching unpacks it"
 
     def fill(draft: Path) -> None:
-        if not brought:
+        if not local_copy:
             download.fetch(url, zip_file, archive.size_bytes, archive.digest, progress, remedy)
         download.unpack_images(zip_file, draft, archive.num_images, archive.member_folder)
         archive_images(draft, archive)
 
     download.publish_folder(finished, [url], fill)
-    if not stays:
+    if not keep_zip:
         zip_file.unlink()
     return finished
 
@@ -196,21 +208,21 @@ def _last_part(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
 
 
-def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive, str]:
+def _assign_origins(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive, str]:
     result: dict[Archive, str] = {}
     for origin in origins:
-        objections = {archive: _objection(origin, archive, archives) for archive in archives}
-        meant = next((archive for archive, text in objections.items() if not text), None)
-        if meant is None:
+        objections = {archive: _origin_objection(origin, archive, archives) for archive in archives}
+        match = next((archive for archive, text in objections.items() if not text), None)
+        if match is None:
             objection = "; ".join(dict.fromkeys(objections.values()))
             raise UsageError(f"{origin} is no archive of this dataset: {objection}")
-        result[meant] = origin
+        result[match] = origin
     return result
 
 
-def _objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
+def _origin_objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
     if not origin.startswith(ADDRESS_SCHEMES):
         return download.Expected(archive.size_bytes, archive.digest).objection_to(Path(origin))
     if len(archives) == 1 or archive.file_name == _last_part(origin):
         return ""
-    return f"its name is not {' or '.join(each.file_name for each in archives)}"
+    return f"its name is not {' or '.join(candidate.file_name for candidate in archives)}"

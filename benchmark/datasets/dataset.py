@@ -1,13 +1,13 @@
-"""Boundary of datasets: files of images by name, facts about the set, measurable sources.
+"""Interface of datasets: image files by name, facts about the set, measurable sources.
 
 A dataset is a file and a line in the registry, which names the function that opens it: it takes
-the folders to search, most wanted first, and returns a `Dataset` or raises `Unavailable`. The file
-may also have
+the folders to search, in order of preference, and returns a `Dataset` or raises `Unavailable`. The
+file may also define
 
     PROFILES        facts for figures and captions: `Profile` by name
-    fetch_dataset   (name, sought, target, progress): download what is in none of the folders
-                    `sought` into the folder `target`, for `bench fetch`; with a fifth parameter
-                    `origins`, files or addresses of copies that are used instead
+    fetch_dataset   (name, sought, target, progress): for `bench fetch`, download into the folder
+                    `target` what no folder of `sought` has; with a fifth parameter `origins`, use
+                    these files or addresses of copies instead
 """
 
 import csv
@@ -50,16 +50,16 @@ from benchmark.system.foreign_files import walk
 from benchmark.system.text import name_text
 
 VARIABLE = "BENCH_DATA"
-PROBED_TOGETHER = 1024  # files, each of which takes two kilobytes while it waits
+PROBE_BATCH = 1024  # files; each takes two kilobytes while queued
 NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
-HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # at the end of a name of `rows.codecs`
+HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # at the end of a folder dataset's name
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
 class ImageFile(NamedTuple):
-    """Photograph on disk; its name is the path below the dataset's root, with slashes."""
+    """Photograph on disk, named by its path below the dataset's root, with slashes."""
 
     name: str
     path: Path
@@ -71,36 +71,36 @@ class Dataset:
 
     name: str  # "kodak", "clic2020:mobile"; rows are stored under the part before the colon
     images: tuple[ImageFile, ...]
-    # Of a folder of images, its own name. `name` is then made from its path, and replaced by that
-    # of its results (`rows.codecs`) where rows are read or written.
+    # Name of a folder of images. `name` then has a hash of the path, and is replaced by the name of
+    # its results (`rows.codecs`) when rows are read or written.
     folder_title: str = ""
-    unread: tuple[str, ...] = ()  # of a folder of images, its files of other suffixes
-    origin: str = ""  # of a hub, with the commit: "hf:me/photos@3f2a..."
+    unread: tuple[str, ...] = ()  # a folder's files with other suffixes
+    origin: str = ""  # on the Hub, with the commit: "hf:me/photos@3f2a..."
 
     @property
     def store_name(self) -> str:
-        """Return the name of the folder below results/ that holds the dataset's rows."""
+        """Return the name of the dataset's folder in results/."""
         return self.name.partition(":")[0]
 
     def sizes_of_files(self) -> list[tuple[str, int]]:
-        """Return name and size in bytes of every image that is on disk."""
+        """Return (name, bytes) of every image on disk."""
         return [
             (image.name, image.path.stat().st_size) for image in self.images if image.path.is_file()
         ]
 
 
 class Profile(NamedTuple):
-    """Facts about a dataset, by its name in the table `PROFILES` of the module that opens it."""
+    """Facts about a dataset, by name in `PROFILES` of the module that opens it."""
 
     title: str  # in figures and captions: "Kodak"
-    published_images: int | None = None  # images of the set that published means are over
-    most_bpp: float | None = None  # highest rate that the paper's figures draw
-    anchor: str = ""  # system that the paper's BD-rates are relative to
-    pixels: int | None = None  # of all its images, to plan before they are here
+    published_images: int | None = None  # number of images behind published means
+    most_bpp: float | None = None  # highest rate in the paper's figures
+    anchor: str = ""  # anchor of the paper's BD-rates
+    pixels: int | None = None  # total of all images, for plans before they are fetched
 
 
 def profile(name: str) -> Profile:
-    """Return a dataset's profile; one that declares none has its name, a folder its own as title.
+    """Return a dataset's profile; without one the title is its name, without a folder's hash.
 
     >>> profile("photos_2024_-7edd08").title, profile("mine").title
     ('photos_2024', 'mine')
@@ -115,37 +115,37 @@ class Source(NamedTuple):
     """Photograph that can be measured."""
 
     file: ImageFile
-    sha256: str  # of its pixels
+    sha256: str  # of the pixels
     width_px: int
     height_px: int
-    lossy: bool  # the file's own coding has lost something already
+    lossy: bool  # the file format is lossy
     colours: str = ""  # `Photograph.colours`
 
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Absent]:
-    """Return every file as a source, or by name why it is none: "is empty".
+    """Read image files as sources, in order; a file that cannot be one is `Absent` ("is empty").
 
-    In order; unchanged files are not read again.
+    Unchanged files are not read again.
     """
     # Decoding and hashing release the interpreter's lock.
     with FileMemory() as memory, ThreadPoolExecutor(threads) as pool:
-        firsts = range(0, len(files), PROBED_TOGETHER)
-        parts = (files[first : first + PROBED_TOGETHER] for first in firsts)
-        sources = (pool.map(lambda file: _probe(file, flatten, memory), part) for part in parts)
+        starts = range(0, len(files), PROBE_BATCH)
+        batches = (files[start : start + PROBE_BATCH] for start in starts)
+        sources = (pool.map(lambda file: _probe(file, flatten, memory), batch) for batch in batches)
         return [*chain.from_iterable(sources)]
 
 
-def without_duplicates(sources: Sequence[Source | Absent]) -> list[Source | Absent]:
-    """Return the list with repeated images refused, which would count twice in a mean."""
-    first: dict[tuple[str, int], str] = {}
-    kept: list[Source | Absent] = []
+def refuse_duplicates(sources: Sequence[Source | Absent]) -> list[Source | Absent]:
+    """Replace repeated images, which would count twice in a mean, by `Absent`."""
+    first_names: dict[tuple[str, int], str] = {}
+    result: list[Source | Absent] = []
     for source in sources:
-        own = name = source.file.name if isinstance(source, Source) else source.what
+        name = first_name = source.file.name if isinstance(source, Source) else source.what
         if isinstance(source, Source):
-            name = first.setdefault((source.sha256, source.width_px), own)
-        why = f"has the same pixels as {name}: remove one"
-        kept.append(source if name == own else Absent(own, why))
-    return kept
+            first_name = first_names.setdefault((source.sha256, source.width_px), name)
+        objection = f"has the same pixels as {first_name}: remove one"
+        result.append(source if first_name == name else Absent(name, objection))
+    return result
 
 
 def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Absent:
@@ -167,40 +167,40 @@ def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Absen
 
 
 def data_folders(data_dir: Path | None = None) -> list[Path]:
-    """Return the folders to search: `data_dir`, the parts of $BENCH_DATA, the user's cache."""
+    """Return the folders to search: `data_dir`, those in $BENCH_DATA, the user's cache."""
     if data_dir and not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir} is not a folder")
-    own = [data_dir] if data_dir else []
-    parts = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    return [*own, *parts, fetched_folder()]
+    explicit = [data_dir] if data_dir else []
+    configured = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    return [*explicit, *configured, fetched_folder()]
 
 
 def fetched_folder() -> Path:
-    """Return the folder into which `bench fetch` puts datasets by default."""
+    """Return the default folder of `bench fetch` for datasets."""
     return cache_folder() / "datasets"
 
 
 def open_folder(path: Path) -> Dataset:
     """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with a suffix of `SUFFIXES`, in either case; other files are `unread`. Hidden
-    files and folders are left out, links to folders are not followed. The name is that of the
-    folder and six hex digits of the sha256 of its path. Raises `UsageError` where there is no
-    folder, or no image in it.
+    An image is a file with a suffix in `SUFFIXES`, in either case; other files are `unread`. Hidden
+    files and folders are ignored, and links to folders are not followed. The name is the folder's
+    name and six hex digits of its path's sha256. Raises `UsageError` if there is no folder, or no
+    image in it.
     """
     if not path.exists():
-        there = f"{path}{near(path, Path.is_dir)}"
-        raise UsageError(f"there is no folder {there}: give one with images, or a dataset's name")
+        place = f"{path}{near(path, Path.is_dir)}"
+        raise UsageError(f"there is no folder {place}: give one with images, or a dataset's name")
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of images, nor a csv file that lists some")
     resolved = path.resolve()
     title, digest = _title_and_digest(resolved)
-    images, unread = _images_below(resolved)
+    images, unread = _list_images(resolved)
     if not images:
         kinds = ", ".join(unread_kinds(unread))
-        known = ", ".join(sorted(SUFFIXES))
+        suffixes = ", ".join(sorted(SUFFIXES))
         raise UsageError(
-            f"{path} holds no image with a suffix of {known}"
+            f"{path} holds no image with a suffix of {suffixes}"
             + (kinds and f"; it holds {kinds}: convert them to PNG")
         )
     return Dataset(f"{title}-{digest}", tuple(sorted(images)), title, tuple(sorted(unread)))
@@ -252,7 +252,7 @@ def _title_and_digest(path: Path) -> tuple[str, str]:
 
 
 def unread_kinds(names: Iterable[str]) -> list[str]:
-    """Count files by suffix, the most first.
+    """Count files by suffix, most frequent first.
 
     >>> unread_kinds(["a.HEIC", "b/c.heic", "notes"])
     ['2 .heic', '1 without suffix']
@@ -262,16 +262,16 @@ def unread_kinds(names: Iterable[str]) -> list[str]:
 
 
 def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Dataset:
-    """Open a dataset: a registry's name, images at a path, `path.py:function` or `hf:USER/NAME`.
+    """Open a dataset: a registered name, images at a path, `path.py:function` or `hf:USER/NAME`.
 
     data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Raises
-    `UnknownName` for what is neither a name nor a path, `UsageError` for a path without images,
-    `Unavailable` where images are missing.
+    `UnknownName` if the argument is neither a name nor a path, `UsageError` for a path without
+    images, `Unavailable` if images are missing.
     """
     text = str(name_or_folder)
     if text.startswith(HUB):
-        of_hub: Dataset = imported(HUB_OPENER)(text)
-        return of_hub
+        hub_dataset: Dataset = imported(HUB_OPENER)(text)
+        return hub_dataset
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
     unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
@@ -283,84 +283,83 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
 
 @plugins.printing_to_stderr()
 def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
-    """Return the dataset of `path.py:function`, which may take `folders`. Raises `UsageError`."""
+    """Return the dataset of `path.py:function`, which may take `folders`; `UsageError`."""
     function = plugins.load(name, "function")
     arguments = [list(folders)] if inspect.signature(function).parameters else []
     try:
-        made: object = function(*arguments)
-        if isinstance(made, Dataset):  # images of a generator can be read once
-            made = Dataset(made.name, tuple(made.images))
+        dataset: object = function(*arguments)
+        if isinstance(dataset, Dataset):  # images may be a generator, which can be read once
+            dataset = Dataset(dataset.name, tuple(dataset.images))
     except BenchError:
         raise
     except FOREIGN as error:
         raise plugins.failed_in(name, function, "the function of", error) from error
-    place = plugins.place_of(name)
-    if not isinstance(made, Dataset):
-        raise UsageError(f"{place}: {name} is to return a Dataset, not {type(made).__name__}")
-    if objection := _objection(made):
-        raise UsageError(f"{place}: the dataset of {name} {objection}")
-    return Dataset(made.name, tuple(sorted(made.images)))
+    file = plugins.place_of(name)
+    if not isinstance(dataset, Dataset):
+        raise UsageError(f"{file}: {name} is to return a Dataset, not {type(dataset).__name__}")
+    if objection := _contract_objection(dataset):
+        raise UsageError(f"{file}: the dataset of {name} {objection}")
+    return Dataset(dataset.name, tuple(sorted(dataset.images)))
 
 
-def _objection(made: Dataset) -> str:
-    if made.store_name in DATASETS:
+def _contract_objection(dataset: Dataset) -> str:
+    if dataset.store_name in DATASETS:
         return (
-            f"has the name {made.name!r} of another dataset, whose results lie there: give it its "
-            "own name"
+            f"has the name {dataset.name!r} of another dataset, whose results lie there: give it "
+            "its own name"
         )
-    if not NAME_OF_RESULTS.fullmatch(made.name):
-        return f"has the name {made.name!r}, which is none for a folder of results"
-    if not made.images or not all(isinstance(image, ImageFile) for image in made.images):
+    if not NAME_OF_RESULTS.fullmatch(dataset.name):
+        return f"has the name {dataset.name!r}, which is none for a folder of results"
+    if not dataset.images or not all(isinstance(image, ImageFile) for image in dataset.images):
         return "is to have images, each an ImageFile"
-    for name, count in Counter(image.name for image in made.images).items():
+    for name, count in Counter(image.name for image in dataset.images).items():
         if count > 1:
             return f"has two images named {name!r}"
-    missing = [image for image in made.images if not Path(image.path).is_file()]
+    missing = [image for image in dataset.images if not Path(image.path).is_file()]
     return f"has no image {missing[0].name} at {missing[0].path}" if missing else ""
 
 
 def find_images(
     name: str,
     data_folders: Sequence[Path],
-    below: Sequence[str],
+    subfolders: Sequence[str],
     images_in: Callable[[Path], Sequence[ImageFile]],
     content: str = "its images",
 ) -> tuple[ImageFile, ...]:
-    """Return the images, sorted, of the first place that holds the whole dataset.
+    """Return the sorted images of the first folder that holds the whole dataset.
 
-    The places are the paths of `below` in the first data folder, then in the next; "." is the data
-    folder itself. `images_in` returns the images of a place, none where it has nothing of the
-    dataset, and raises `Unavailable` with its objection to what is there. content: what a place has
-    to hold, for errors.
+    Searches all `subfolders` of the first data folder, then of the next; "." is the data folder
+    itself. `images_in` returns a folder's images, none if it has nothing of the dataset, and raises
+    `Unavailable` if what it has is wrong. content: description of the dataset's files, for errors.
     """
-    objections: dict[bool, str] = {}  # by whether the place is a data folder itself
-    for folder, path in product(data_folders, below):
+    objections: dict[bool, str] = {}  # key: whether the folder is a data folder itself
+    for folder, path in product(data_folders, subfolders):
         try:
             if images := images_in(folder / path):
                 return tuple(sorted(images))
         except Unavailable as error:
             objections.setdefault(path == ".", str(error))
-    where = " or ".join(str(folder) for folder in data_folders)
-    sought = f"{below[0]} with {content} is not in {where}"
-    reason = objections.get(False) or "; ".join([sought, *objections.values()])
+    searched = " or ".join(str(folder) for folder in data_folders)
+    absence = f"{subfolders[0]} with {content} is not in {searched}"
+    reason = objections.get(False) or "; ".join([absence, *objections.values()])
     raise Unavailable(
         f"the dataset {name} is not here ({reason}): run `bench fetch {name}`, put {content} into "
-        f"{data_folders[0] / below[0]} (docs/metric-and-dataset.md has every layout), name the "
-        "folder that holds them by --data-dir, or measure any folder of images as it is with "
+        f"{data_folders[0] / subfolders[0]} (docs/metric-and-dataset.md has every layout), name "
+        "the folder that holds them by --data-dir, or measure any folder of images as it is with "
         "--dataset FOLDER",
         Reason("dataset", name, f"bench fetch {name}"),
     )
 
 
-def _images_below(root: Path) -> tuple[list[ImageFile], list[str]]:
-    """Return the images, and the names of the other files."""
+def _list_images(root: Path) -> tuple[list[ImageFile], list[str]]:
+    """Return the images below a folder, and the names of other files."""
 
     def complain(error: OSError) -> None:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}")
 
     images, unread = [], []
-    for folder, below, files in walk(root, complain):
-        below[:] = [name for name in below if not name.startswith(".")]
+    for folder, subfolders, files in walk(root, complain):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
             name = name_text(path.relative_to(root).as_posix())
             if path.suffix.lower() in SUFFIXES:

@@ -1,4 +1,4 @@
-"""Downloads of files and archives, resumed and verified: the only module that uses a network."""
+"""Resumable, verified downloads of files and archives: the only module that uses the network."""
 
 import hashlib
 import json
@@ -23,25 +23,25 @@ from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import open_regular
 from benchmark.system.text import read_json
 
-TIMEOUT_SECONDS = 60.0  # without a byte
+TIMEOUT_SECONDS = 60.0  # without receiving a byte
 CHUNK_BYTES = 1 << 18
-LARGEST_UNKNOWN_BYTES = 1 << 33  # of a file whose size is not known beforehand
-CONNECTIONS = 10  # for a file; another only while the last brought something
+MAX_UNKNOWN_BYTES = 1 << 33  # of a file of unknown size
+CONNECTIONS = 10  # per file; the next only if the last received data
 MANIFEST = "manifest.json"
-LARGEST_IMAGE_BYTES = 1 << 30  # unpacked
+MAX_IMAGE_BYTES = 1 << 30  # unpacked
 
-# Receives, many times, a file's name, its bytes so far, and all of them where the server says it
+# Called repeatedly with a file's name, the bytes received, and the total if the server states it
 DownloadProgress = Callable[[str, int, int | None], None]
 
 
 class Expected(NamedTuple):
-    """Size and digest of a file, as far as they are known beforehand."""
+    """Expected size and digest of a file, if known."""
 
     size_bytes: int | None = None
-    digest: str = ""  # hex digits of the sha256, at least the first; or "sha1:" and the sha1
+    digest: str = ""  # first or all hex digits of the sha256, or "sha1:" and the sha1
 
     def objection(self, file: BufferedReader | BufferedRandom) -> str:
-        """Return why a file, open to be read, is another; empty where it is as expected."""
+        """Return how a file open for reading differs from the expected one, "" if it does not."""
         size_bytes = file.seek(0, os.SEEK_END)
         if self.size_bytes not in (None, size_bytes):
             return f"has {size_bytes} bytes instead of {self.size_bytes}"
@@ -54,7 +54,7 @@ class Expected(NamedTuple):
         return ""
 
     def objection_to(self, path: Path) -> str:
-        """Return why the file at a path is another; raise `Unavailable` if it is unreadable."""
+        """Return how the file at `path` differs, "" if it does not; `Unavailable` if unreadable."""
         try:
             with open_regular(path) as file:
                 return self.objection(file)
@@ -70,11 +70,11 @@ def fetch(
     progress: DownloadProgress | None = None,
     remedy: str = "",
 ) -> None:
-    """Download `url` to `target`, whole or not at all; an existing target is verified instead.
+    """Download `url` to `target`, completely or not at all; verify a target that already exists.
 
-    An interrupted download waits in `target`.part, and a later call resumes it. Size and digest
-    (see `Expected`) are verified where they are known, before the file gets its name. Raises
-    `Unavailable`, which ends with `remedy` where the server cannot be reached.
+    An interrupted download stays in `target`.part, and a later call resumes it. Size and digest, if
+    known (see `Expected`), are verified before the file is renamed. Raises `Unavailable`, which
+    ends with `remedy` if the server cannot be reached.
     """
     expected = Expected(size_bytes, digest)
     remedy = remedy or f"put the file at {target} yourself"
@@ -85,11 +85,11 @@ def fetch(
                 raise Unavailable(f"{target} {objection}: remove it and fetch again")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _opened_alone(part) as file:
+        with _open_locked(part) as file:
             _require_space(target.parent, (size_bytes or 0) - _size(file))
             resumed = _size(file) > 0
             _download(url, file, expected, progress, remedy)
-            if resumed and expected.objection(file):  # what was left over may be of another file
+            if resumed and expected.objection(file):  # the first part may be of another file
                 file.truncate(0)
                 _download(url, file, expected, progress, remedy)
             if objection := expected.objection(file):
@@ -108,12 +108,12 @@ def _download(
     progress: DownloadProgress | None,
     remedy: str,
 ) -> None:
-    """Append to the file until it is complete, over up to CONNECTIONS connections."""
-    reason, before = "", -1
+    """Append to the file until it is complete, over at most `CONNECTIONS` connections."""
+    reason, previous_size = "", -1
     for _ in range(CONNECTIONS):
-        if _size(file) in (before, expected.size_bytes):
+        if _size(file) in (previous_size, expected.size_bytes):
             break
-        before = _size(file)
+        previous_size = _size(file)
         try:
             reason = _connect(url, file, expected, progress)
         except HTTPError as error:
@@ -121,53 +121,57 @@ def _download(
         if not reason:
             return
     if _size(file) != expected.size_bytes:
-        so_far = f" after {_size(file)} bytes, which are kept" if _size(file) else ""
+        progress_note = f" after {_size(file)} bytes, which are kept" if _size(file) else ""
         host = urlsplit(url).hostname
-        raise Unavailable(f"{host} cannot be reached{so_far} ({reason}): fetch again, or {remedy}")
+        raise Unavailable(
+            f"{host} cannot be reached{progress_note} ({reason}): fetch again, or {remedy}"
+        )
 
 
 def _connect(
     url: str, file: BufferedRandom, expected: Expected, progress: DownloadProgress | None
 ) -> str:
-    """Append the data of a connection; return why the file is not complete, "" if it is."""
-    have = _size(file)
+    """Append one connection's data; return why the file is incomplete, "" if it is complete."""
+    received_bytes = _size(file)
     broken = "the connection broke off"
-    headers = {"User-Agent": "rdrbench"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"User-Agent": "rdrbench"} | (
+        {"Range": f"bytes={received_bytes}-"} if received_bytes else {}
+    )
     try:
         response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
         error.close()
         if error.code != 416:
             raise
-        if error.headers.get("Content-Range") == f"bytes */{have}":  # nothing after what we have
+        if error.headers.get("Content-Range") == f"bytes */{received_bytes}":  # already complete
             return ""
         file.truncate(0)
         return broken
     except (OSError, HTTPException) as error:
-        return _reason(error)
+        return _network_error(error)
     with response:
         start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-        continues = response.status == 206 and start and int(start[1]) == have
+        continues = response.status == 206 and start and int(start[1]) == received_bytes
         if not continues:
             file.truncate(0)
             if response.status == 206:
                 return broken
         length = response.headers.get("Content-Length")
         total = _size(file) + int(length) if length is not None else None
-        most = expected.size_bytes or LARGEST_UNKNOWN_BYTES
-        if total is not None and (total > most or expected.size_bytes not in (None, total)):
-            raise Unavailable(f"{url} now has {total} bytes instead of {most}, so it is not used")
+        limit = expected.size_bytes or MAX_UNKNOWN_BYTES
+        if total is not None and (total > limit or expected.size_bytes not in (None, total)):
+            raise Unavailable(f"{url} now has {total} bytes instead of {limit}, so it is not used")
         while True:
             try:
                 chunk = response.read(CHUNK_BYTES)
             except (OSError, HTTPException) as error:
-                return _reason(error)
+                return _network_error(error)
             if not chunk:
                 break
-            if _size(file) + len(chunk) > (total or most):
+            if _size(file) + len(chunk) > (total or limit):
                 file.truncate(0)
-                known = f"more than the {total or most} bytes"
-                raise Unavailable(f"{url} sends {known} that are expected, so it is not used")
+                bound = f"more than the {total or limit} bytes"
+                raise Unavailable(f"{url} sends {bound} that are expected, so it is not used")
             file.write(chunk)
             file.flush()
             if progress:
@@ -175,14 +179,14 @@ def _connect(
     return "" if (expected.size_bytes or total) in (None, _size(file)) else broken
 
 
-def _reason(error: Exception) -> str:
+def _network_error(error: Exception) -> str:
     cause = error.reason if isinstance(error, URLError) else error
     text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     return text or type(cause).__name__
 
 
 @contextmanager
-def _opened_alone(part: Path) -> Iterator[BufferedRandom]:
+def _open_locked(part: Path) -> Iterator[BufferedRandom]:
     with part.open("a+b") as file:
         try:
             lock(file.fileno())
@@ -207,16 +211,19 @@ def _require_space(folder: Path, num_bytes: int) -> None:
         raise Unavailable(f"{folder} has room for {free} bytes, and {num_bytes} are needed")
 
 
-def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> None:
-    """Write `count` PNG files of a zip, or of its folder `below`, into `folder`; `Unavailable`."""
+def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") -> None:
+    """Unpack the `count` PNG files of a zip archive, or of its `subfolder`, into `folder`.
+
+    Raises `Unavailable` for another archive, or one that cannot be unpacked.
+    """
     try:
         with open_regular(archive) as file, ZipFile(file) as opened:
             members: dict[str, ZipInfo] = {}
             for member in opened.infolist():
                 path = PurePosixPath(member.filename)
-                fork = "__MACOSX" in path.parts or path.name.startswith(".")  # in a Mac's zip
-                inside = f"/{path.parent}".endswith(f"/{below}") or not below
-                if member.is_dir() or path.suffix.lower() != ".png" or fork or not inside:
+                is_fork = "__MACOSX" in path.parts or path.name.startswith(".")  # in a Mac's zip
+                in_subfolder = f"/{path.parent}".endswith(f"/{subfolder}") or not subfolder
+                if member.is_dir() or path.suffix.lower() != ".png" or is_fork or not in_subfolder:
                     continue
                 if path.name in members:
                     raise Unavailable(f"{archive} holds two files called {path.name}")
@@ -228,7 +235,7 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
                 )
             folder.mkdir(parents=True, exist_ok=True)
             sizes = [member.file_size for member in members.values()]
-            if max(sizes) > LARGEST_IMAGE_BYTES:
+            if max(sizes) > MAX_IMAGE_BYTES:
                 raise Unavailable(f"{archive} holds an image of {max(sizes)} bytes: remove it")
             _require_space(folder, sum(sizes))
             for name, member in members.items():
@@ -238,12 +245,15 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
         raise
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
-    except Exception as error:  # whatever decompressors and decoders of names raise
+    except Exception as error:  # decompressors and decoders of names raise many types
         raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
 
 
 def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
-    """Have `fill` write, or resume, a draft of a folder, named when it is whole. `Unavailable`."""
+    """Let `fill` write or resume a draft folder, and rename it to `finished` when complete.
+
+    Writes a manifest of `urls`, sizes and digests. Raises `Unavailable` if `finished` exists.
+    """
     if finished.exists():
         raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
     draft = finished.with_name(f".{finished.name}.part")
@@ -252,14 +262,14 @@ def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], N
         path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in sorted(draft.glob("*.png"))
     }
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest = {"urls": list(urls), "fetched_utc": now, "files": files}
+    fetched_utc = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = {"urls": list(urls), "fetched_utc": fetched_utc, "files": files}
     write_file(draft / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     os.replace(draft, finished)
 
 
 def manifest_objection(folder: Path) -> str:
-    """Return what a folder lacks of its manifest's names and sizes; empty without a manifest."""
+    """Return how a folder's files differ from its manifest; "" if they agree or it has none."""
     path = folder / MANIFEST
     if not path.is_file():
         return ""

@@ -1,8 +1,8 @@
-"""Photographs and files of the Hugging Face Hub, from its cache on this disk, or fetched into it.
+"""Photographs and files of the Hugging Face Hub, from its local cache, or fetched into it.
 
 A dataset is a repository of pictures in folders, or of parquet files with a column of pictures; a
-split is a folder, or the files `SPLIT-00000-of-00003.parquet`. Variables of the Hub's own library,
-such as HF_HOME and HF_HUB_OFFLINE, say where its cache is and whether the network may be used.
+split is a folder, or the files `SPLIT-00000-of-00003.parquet`. The Hub library's environment
+variables, such as HF_HOME and HF_HUB_OFFLINE, set its cache folder and whether it uses the network.
 """
 
 import re
@@ -20,7 +20,7 @@ from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import BadFile, walk
 from benchmark.system.text import parsing
 
-MOST_OF_NAME = 200  # characters, of the picture's own name
+MAX_NAME_CHARS = 200  # of a picture's name in its repository
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}
 HUB_NAME = re.compile(
     r"hf:(?P<repository>[\w.-]+/[\w.-]+)(:(?P<split>[\w.-]+)|/(?P<file>[\w./-]+))?"
@@ -38,13 +38,13 @@ class HubName(NamedTuple):
 
     @property
     def dataset(self) -> str:
-        """Name of the results of its photographs."""
+        """Name of the dataset in results."""
         name = self.repository.replace("/", "--")
         return f"{name}:{self.split}" if self.split else name
 
 
 def hub_name(text: str) -> HubName:
-    """Return the parts of `hf:USER/NAME[:SPLIT|/FILE][@REVISION]`; `UsageError` for other texts.
+    """Parse `hf:USER/NAME[:SPLIT|/FILE][@REVISION]`; `UsageError` for other texts.
 
     >>> hub_name("hf:me/photos:test@v1").dataset, hub_name("hf:me/weights/low.pth").file
     ('me--photos:test', 'low.pth')
@@ -56,49 +56,49 @@ def hub_name(text: str) -> HubName:
 
 
 def open_hub(text: str) -> Dataset:
-    """Open the photographs of `hf:USER/NAME[:SPLIT][@REVISION]` that are on this disk.
+    """Open the fetched photographs of `hf:USER/NAME[:SPLIT][@REVISION]`.
 
-    Its origin names the revision by its commit. Raises `UsageError` for another text or a
-    repository without such pictures, `Unavailable` where it was not fetched.
+    The dataset's origin has the commit. Raises `UsageError` for another text or a repository
+    without such pictures, `Unavailable` if it was not fetched.
     """
     name = hub_name(text)
     remedy = f"fetch it with `bench fetch {text}`"
-    root = Path(_asked(text, remedy, "snapshot_download", **_repository(name), local=True))
-    below = (Path(folder, file) for folder, _, names in walk(root) for file in names)
-    files = sorted(path for path in below if path.is_file() and _is_of(path, root, name))
+    root = Path(_call_hub(text, remedy, "snapshot_download", **_repository(name), local=True))
+    paths = (Path(folder, file) for folder, _, names in walk(root) for file in names)
+    files = sorted(path for path in paths if path.is_file() and _is_in_split(path, root, name))
     pictures = (path for path in files if path.suffix.lower() in SUFFIXES)
-    images = [ImageFile(_name_below(path, root, name), path) for path in pictures]
+    images = [ImageFile(_image_name(path, root, name), path) for path in pictures]
     parquet = [path for path in files if path.suffix == ".parquet"]
     if parquet and not images:
-        _require_whole(parquet, remedy)
-        images = _unpacked(parquet, name, root.name)
+        _require_all_parts(parquet, remedy)
+        images = _unpack(parquet, name, root.name)
     if not images:
         raise UsageError(f"{text} has no pictures, in files or in a column of parquet files")
     return Dataset(name.dataset, tuple(sorted(images)), origin=f"hf:{name.repository}@{root.name}")
 
 
 def fetch_hub_dataset(text: str) -> None:
-    """Download the photographs of a dataset into the Hub's cache; `Unavailable` without it."""
+    """Download a dataset's photographs into the Hub's cache; `Unavailable` if that fails."""
     name = hub_name(text)
     split = name.split
     patterns = [f"{split}/*", f"*/{split}/*", f"{split}-*", f"*/{split}-*", f"*{split}.parquet"]
-    of_split: dict[str, Any] = {"allow_patterns": patterns} if split else {}
-    _asked(text, "look at its name", "snapshot_download", **_repository(name), **of_split)
+    selection: dict[str, Any] = {"allow_patterns": patterns} if split else {}
+    _call_hub(text, "look at its name", "snapshot_download", **_repository(name), **selection)
 
 
 def fetch_hub_file(text: str, folder: Path, digest: str = "") -> Path:
-    """Return a file of a repository, `hf:USER/NAME/FILE[@REVISION]`, fetched and verified.
+    """Fetch and verify a repository's file, `hf:USER/NAME/FILE[@REVISION]`; return its path.
 
-    folder: where a weight file is copied to; a pack (`.tar`) stays in the Hub's cache. digest: hex
-    digits that its sha256 begins with. Raises `Unavailable` where it is another file.
+    folder: weight files are copied into it; a pack (`.tar`) stays in the Hub's cache. digest: first
+    hex digits of the expected sha256. Raises `Unavailable` if it is another file.
     """
     name = hub_name(text)
-    where: dict[str, Any] = {
+    location: dict[str, Any] = {
         "repo_id": name.repository,
         "filename": name.file,
         "revision": name.revision,
     }
-    path = Path(_asked(text, "look at its name", "hf_hub_download", **where))
+    path = Path(_call_hub(text, "look at its name", "hf_hub_download", **location))
     sha256 = file_sha256(path)
     if not sha256.startswith(digest.lower()):
         raise Unavailable(f"{text} has sha256 {sha256[:16]}... instead of {digest[:16]}...")
@@ -118,79 +118,81 @@ def _repository(name: HubName) -> dict[str, Any]:
     return {"repo_id": name.repository, "repo_type": "dataset", "revision": name.revision}
 
 
-def _asked(text: str, remedy: str, function: str, *, local: bool = False, **asked: Any) -> str:
-    """Call a function of the Hub's library; `Unavailable` for whatever it raises."""
+def _call_hub(
+    text: str, remedy: str, function: str, *, local: bool = False, **arguments: Any
+) -> str:
+    """Call a function of the Hub's library; raise `Unavailable` for any of its errors."""
     require_packages(text, ["huggingface_hub"])
     import huggingface_hub
     from huggingface_hub import constants, errors
 
     call: Callable[..., str] = getattr(huggingface_hub, function)
     try:
-        return call(**asked, local_files_only=local)
-    except Exception as error:  # of its library for HTTP as well
+        return call(**arguments, local_files_only=local)
+    except Exception as error:  # including those of its HTTP library
         if isinstance(error, errors.LocalEntryNotFoundError) and not local:
             raise Unavailable(
                 f"{constants.ENDPOINT} cannot be reached: fetch {text} again, or put the files "
                 f"into the Hub's cache, {constants.HF_HUB_CACHE}, yourself"
             ) from error
-        why = "it is not in the cache of the Hub" if local else one_line(error)[:200]
-        raise Unavailable(f"{text} is not here ({why}): {remedy}") from error
+        reason = "it is not in the cache of the Hub" if local else one_line(error)[:200]
+        raise Unavailable(f"{text} is not here ({reason}): {remedy}") from error
 
 
-def _is_of(path: Path, root: Path, name: HubName) -> bool:
-    """Return whether a file is of the split, if there is one, and not hidden."""
+def _is_in_split(path: Path, root: Path, name: HubName) -> bool:
+    """Return whether a file is not hidden and, given a split, belongs to it."""
     *folders, file = path.relative_to(root).parts
     if any(part.startswith(".") for part in (*folders, file)):
         return False
-    of_split = rf"{re.escape(name.split)}(-\d+-of-\d+)?\.parquet"
-    return not name.split or name.split in folders or bool(re.fullmatch(of_split, file))
+    parquet_name = rf"{re.escape(name.split)}(-\d+-of-\d+)?\.parquet"
+    return not name.split or name.split in folders or bool(re.fullmatch(parquet_name, file))
 
 
-def _name_below(path: Path, root: Path, name: HubName) -> str:
-    """Return an image's name: with a split, the path from the split's folder on."""
+def _image_name(path: Path, root: Path, name: HubName) -> str:
+    """Return an image's name: its path below the root; with a split, from the split's folder on."""
     parts = path.relative_to(root).parts
     return "/".join(parts[parts.index(name.split) :] if name.split else parts)
 
 
-def _require_whole(files: list[Path], remedy: str) -> None:
+def _require_all_parts(files: list[Path], remedy: str) -> None:
     for path in files:
-        if part := re.search(r"-of-(\d+)\.parquet$", path.name):
+        if match := re.search(r"-of-(\d+)\.parquet$", path.name):
             stem = path.name.rsplit("-", 3)[0]
-            parts = sum(other.name.startswith(f"{stem}-") for other in files)
-            if parts != int(part[1]):
+            present = sum(file.name.startswith(f"{stem}-") for file in files)
+            if present != int(match[1]):
                 raise Unavailable(
-                    f"{parts} of the {int(part[1])} files of {stem} are here: {remedy}"
+                    f"{present} of the {int(match[1])} files of {stem} are here: {remedy}"
                 )
 
 
-def _unpacked(files: list[Path], name: HubName, commit: str) -> list[ImageFile]:
-    """Return the pictures of parquet files, written once below the cache."""
+def _unpack(files: list[Path], name: HubName, commit: str) -> list[ImageFile]:
+    """Return the pictures of parquet files, which are written to the cache once."""
     split = name.split or "all"
     folder = cache_folder() / "hub" / name.repository.replace("/", "--") / commit / split
     if not folder.is_dir():
         with replacing(folder) as draft:
             draft.mkdir()
-            for number, (stem, content) in enumerate(_pictures(files)):
+            for number, (stem, content) in enumerate(_read_pictures(files)):
                 suffix = next((s for start, s in MAGIC.items() if content.startswith(start)), "")
                 (draft / f"{number:05d}{f'-{stem}' if stem else ''}{suffix}").write_bytes(content)
-    above = f"{name.split}/" if name.split else ""
-    return [ImageFile(above + path.name, path) for path in sorted(folder.iterdir())]
+    prefix = f"{name.split}/" if name.split else ""
+    return [ImageFile(prefix + path.name, path) for path in sorted(folder.iterdir())]
 
 
-def _pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """Yield the name, empty for none, and the bytes of every picture."""
+def _read_pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield every picture's name (may be empty) and bytes."""
     import polars as pl
 
     for path in files:
         try:
             with parsing("parquet file"):
                 schema = pl.read_parquet_schema(path)
-                kinds = schema.items()
-                column = next((name for name, kind in kinds if _holds_pictures(kind)), None)
+                columns = schema.items()
+                column = next((name for name, dtype in columns if _holds_pictures(dtype)), None)
                 values = pl.read_parquet(path, columns=[column])[column] if column else ()
         except (BadFile, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            why = f"{path.name} cannot be read ({one_line(error)[:200]})"
-            raise Unavailable(f"{why}: delete {path} and fetch it again") from error
+            message = f"{path.name} cannot be read ({one_line(error)[:200]})"
+            raise Unavailable(f"{message}: delete {path} and fetch it again") from error
         if column is None:
             raise UsageError(f"{path.name} has no column of pictures: {', '.join(schema)}")
         for value in values:
@@ -199,13 +201,13 @@ def _pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
                 content, source = value["bytes"], str(value.get("path") or "")
             if content is None:
                 raise UsageError(f"{path.name} names pictures that it does not hold")
-            yield re.sub(r"[^A-Za-z0-9._-]+", "_", Path(source).stem)[:MOST_OF_NAME], content
+            yield re.sub(r"[^A-Za-z0-9._-]+", "_", Path(source).stem)[:MAX_NAME_CHARS], content
 
 
-def _holds_pictures(kind: Any) -> bool:
-    """Return whether a column is of bytes, or as the Hub has it, of structs with `bytes`."""
+def _holds_pictures(dtype: Any) -> bool:
+    """Return whether a column holds bytes, or structs with a field `bytes` like the Hub's."""
     import polars as pl
 
-    return kind == pl.Binary or (
-        isinstance(kind, pl.Struct) and pl.Field("bytes", pl.Binary) in kind.fields
+    return dtype == pl.Binary or (
+        isinstance(dtype, pl.Struct) and pl.Field("bytes", pl.Binary) in dtype.fields
     )

@@ -1,8 +1,7 @@
 """Image files as 8-bit RGB pixels; files that cannot be read faithfully are refused with a reason.
 
-PNG, JPEG, PPM and BMP go through Pillow, WebP through imagecodecs, TIFF through tifffile. A colour
-profile is neither applied nor kept: every codec and metric sees the numbers in the file, called
-sRGB.
+Pillow decodes PNG, JPEG, PPM and BMP, imagecodecs WebP, and tifffile TIFF. A colour profile is
+neither applied nor kept: codecs and metrics get the file's numbers and take them as sRGB.
 """
 
 import math
@@ -28,29 +27,30 @@ from benchmark.codec import MOST_PIXELS, Pixels
 from benchmark.errors import ImageRefused, Reason
 from benchmark.system.foreign_files import lacks_blocks, lacks_rows, read_regular
 
-SMALL_PIXELS = 1 << 24  # up to here a file may be as small as it likes
-MAX_PIXELS_A_BYTE = 128  # beyond: a flat picture, or a bomb
-# A progressive JPEG repeats the picture in every scan. 10 are usual, at most 12 of the largest.
+SMALL_PIXELS = 1 << 24  # up to this many pixels a file may have any size
+MAX_PIXELS_PER_BYTE = 128  # more is a flat picture or a decompression bomb
+# A progressive JPEG repeats the picture in every scan. 10 scans are usual; a picture of MOST_PIXELS
+# may have 12.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 12 * MOST_PIXELS
 START_OF_SCAN = b"\xff\xda"
-MOST_TAGS = 100  # of a profile
-MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MOST_PIXELS is below it even uncompressed, with alpha
+MAX_TAGS = 100  # read from an ICC profile
+MAX_FILE_BYTES = 1 << 30  # more than an uncompressed 8-bit RGBA image of MOST_PIXELS
 
 ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # tags: in EXIF and TIFF, in TIFF, in TIFF
-# Of ITU-T H.273, by the numbers in a PNG's cICP chunk: transfer functions and primaries.
+# ITU-T H.273's transfer functions and primaries, by their numbers in a PNG's cICP chunk
 TRANSFERS, PRIMARIES = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
-# X, Y, Z of sRGB's red, green and blue under ICC's D50, and how far another profile's are.
+# X, Y, Z of sRGB's red, green and blue under ICC's D50, and the tolerance
 SRGB = {
     b"rXYZ": (0.436, 0.222, 0.014), b"gXYZ": (0.385, 0.717, 0.097), b"bXYZ": (0.143, 0.061, 0.714)
 }  # fmt: skip
-NEAR = 0.02
+PRIMARIES_TOLERANCE = 0.02
 LOSSLESS_TIFF = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, zip, PackBits, LZMA, zstd
-FAX_IN_TIFF = {2, 3, 4}  # CCITT without loss, which imagecodecs does not read
+FAX_IN_TIFF = {2, 3, 4}  # lossless CCITT, unsupported by imagecodecs
 JPEG_IN_TIFF = {6, 7, 33007}
 MAX_WEBP_SIDE = 16383
-# Forms of other files, to be named
-OTHERS = {
+# Other formats that refusals name
+OTHER_FORMATS = {
     rb"GIF8": "GIF",
     rb".{4}ftypavi[fs]": "AVIF",
     rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC",
@@ -64,61 +64,64 @@ class Photograph(NamedTuple):
     """Decoded image that can be measured."""
 
     pixels: Pixels  # C-contiguous, writable
-    lossy: bool  # the file's own coding has lost something already: JPEG, WebP's VP8, JPEG in TIFF
-    colours: str = ""  # as the file says, where its numbers are not sRGB's: "PQ", "Display P3"
+    lossy: bool  # the file format is lossy: JPEG, WebP's VP8, JPEG in TIFF
+    colours: str = ""  # the file's colour space if it is not sRGB: "PQ", "Display P3"
 
 
 class _Raster(NamedTuple):
     samples: NDArray[np.uint8]  # (height, width, 1 grey | 2 grey, alpha | 3 RGB | 4 RGB, alpha)
-    orientation: int  # EXIF's 1..8
+    orientation: int  # EXIF, 1..8
     lossy: bool
-    profile: bytes = b""  # ICC's
+    profile: bytes = b""  # ICC
 
 
-def read_image(path: str | Path, flatten: bool = False, known: bool = False) -> Photograph:
+def read_image(path: str | Path, flatten: bool = False, skip_row_check: bool = False) -> Photograph:
     """Decode the file at `path`; see `decode_image`."""
     file = Path(path)
-    return decode_image(file.name, lambda: _contents(file), flatten, known)
+    return decode_image(file.name, lambda: _read_contents(file), flatten, skip_row_check)
 
 
 def decode_image(
-    name: str, contents: bytes | Callable[[], bytes], flatten: bool = False, known: bool = False
+    name: str,
+    contents: bytes | Callable[[], bytes],
+    flatten: bool = False,
+    skip_row_check: bool = False,
 ) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
     Raises `ImageRefused` for a damaged or truncated file, too many pixels (`MOST_PIXELS`,
-    `MAX_PIXELS_A_BYTE`) or scans, samples of more than 8 bits (they are never cut), several pages
-    or frames, transparency, CMYK. With `flatten`, transparency is blended with white (rounded to
-    nearest) and CMYK becomes RGB by Pillow's formula. Fewer than 8 bits are scaled to 0..255. An
-    MPO file gives its first picture, as in every JPEG decoder. With `known`, rows that a PNG lacks
-    are not looked for: the caller compares the pixels with their sha256.
+    `MAX_PIXELS_PER_BYTE`) or scans, samples of more than 8 bits (they are never cut), several pages
+    or frames, transparency, CMYK. `flatten` blends transparency with white (rounded to nearest) and
+    converts CMYK to RGB by Pillow's formula. Fewer than 8 bits are scaled to 0..255. The result of
+    an MPO file is its first picture, as in every JPEG decoder. `skip_row_check` does not look for a
+    PNG's missing rows, for callers that compare the pixels' sha256.
     """
     name = name if name.isprintable() else ascii(name)
     try:
         data = contents if isinstance(contents, bytes) else contents()
-        samples, orientation, lossy, profile = _decode(data, flatten, known)
+        samples, orientation, lossy, profile = _decode(data, flatten, skip_row_check)
         if samples.shape[2] in (2, 4):
-            samples = _without_alpha(samples, flatten)
+            samples = _drop_alpha(samples, flatten)
     except ImageRefused as refused:
-        raise _refused(name, str(refused)) from None
+        raise _make_refusal(name, str(refused)) from None
     except MemoryError:
-        raise _refused(name, "does not fit into memory") from None
-    except Exception as error:  # decoders are foreign code; whatever they raise is about this file
+        raise _make_refusal(name, "does not fit into memory") from None
+    except Exception as error:  # decoders are foreign code; any exception concerns this file
         detail = " ".join(str(error).split())[:200] or type(error).__name__
-        raise _refused(name, f"cannot be decoded, damaged or truncated: {detail}") from error
+        raise _make_refusal(name, f"cannot be decoded, damaged or truncated: {detail}") from error
     if samples.shape[2] == 1:
         samples = np.repeat(samples, 3, axis=2)
-    pixels = np.ascontiguousarray(_upright(samples, orientation))
-    return Photograph(pixels, lossy, _colours(data, profile))
+    pixels = np.ascontiguousarray(_turn_upright(samples, orientation))
+    return Photograph(pixels, lossy, _stated_colours(data, profile))
 
 
-def _refused(name: str, why: str) -> ImageRefused:
-    return ImageRefused(f"{name} {why}", Reason("image", why))
+def _make_refusal(name: str, objection: str) -> ImageRefused:
+    return ImageRefused(f"{name} {objection}", Reason("image", objection))
 
 
-def _contents(path: Path) -> bytes:
+def _read_contents(path: Path) -> bytes:
     try:
-        if not path.is_file():  # a folder can have an image's name
+        if not path.is_file():  # a folder may be named like an image
             raise ImageRefused("is not a file")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -128,56 +131,60 @@ def _contents(path: Path) -> bytes:
         raise ImageRefused(f"cannot be read: {error.strerror or error}") from None
 
 
-def _decode(data: bytes, flatten: bool, known: bool) -> _Raster:
+def _decode(data: bytes, flatten: bool, skip_row_check: bool) -> _Raster:
     if not data:
         raise ImageRefused("is empty")
     for magic, read in _READERS:
         if re.match(magic, data, re.DOTALL):
-            return _read_png(data, flatten, known) if read is _read_png else read(data, flatten)
-    other = "".join(
-        f", but {name}" for magic, name in OTHERS.items() if re.match(magic, data, re.S)
+            return (
+                _read_png(data, flatten, skip_row_check)
+                if read is _read_png
+                else read(data, flatten)
+            )
+    note = "".join(
+        f", but {name}" for magic, name in OTHER_FORMATS.items() if re.match(magic, data, re.S)
     )
-    raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{other}: convert it to PNG")
+    raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{note}: convert it to PNG")
 
 
-def _read_png(data: bytes, flatten: bool, known: bool = False) -> _Raster:
-    if data[24] == 16:  # in IHDR, always the first chunk; Pillow would cut 16 bits to 8
+def _read_png(data: bytes, flatten: bool, skip_row_check: bool = False) -> _Raster:
+    if data[24] == 16:  # in IHDR, always the first chunk; Pillow would truncate 16 bits to 8
         _refuse_samples("16 bits")
     image = PngImageFile(BytesIO(data))
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation")
-    raster = _from_pillow(image, flatten, len(data))
-    if not known and lacks_rows(data, image):
+    raster = _load_pillow(image, flatten, len(data))
+    if not skip_row_check and lacks_rows(data, image):
         raise ImageRefused("is damaged or truncated: its last rows are not there")
     return raster
 
 
 def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
     image = JpegImageFile(BytesIO(data))
-    scans = data.count(START_OF_SCAN)  # within a scan the byte 255 is followed by 0
+    scans = data.count(START_OF_SCAN)  # within a scan a 0 follows each byte 255
     if scans > MAX_SCANS or scans * math.prod(image.size) > MAX_SCANNED_PIXELS:
         raise ImageRefused(f"has {scans} scans of its {math.prod(image.size)} pixels: too many")
-    raster = _from_pillow(image, flatten, len(data), lossy=True)
+    raster = _load_pillow(image, flatten, len(data), lossy=True)
     if lacks_blocks(data, image):
         raise ImageRefused("is damaged or truncated: its last blocks are not there")
     return raster
 
 
 def _read_ppm(data: bytes, flatten: bool) -> _Raster:
-    if data[1:2] not in b"14":  # those are bitmaps and have no maximum
+    if data[1:2] not in b"14":  # P1 and P4 are bitmaps without a maximum
         gap = rb"(?:\s|#[^\r\n]*[\r\n])+"
         header = re.match(rb"P\d" + 2 * (gap + rb"\d+") + gap + rb"(\d{1,5})\s", data)
         if not header:
             raise ImageRefused("has no PPM header that can be read")
-        if int(header[1]) > 255:  # Pillow would cut it to 8 bits
+        if int(header[1]) > 255:  # Pillow would reduce it to 8 bits
             _refuse_samples(f"{int(header[1]).bit_length()} bits")
-    return _from_pillow(PpmImageFile(BytesIO(data)), flatten, len(data))
+    return _load_pillow(PpmImageFile(BytesIO(data)), flatten, len(data))
 
 
-def _from_pillow(
+def _load_pillow(
     image: ImageFile.ImageFile, flatten: bool, num_bytes: int, lossy: bool = False
 ) -> _Raster:
-    """Read an image of a plugin opened directly, since `Image.open` warns of large files."""
+    """Load an image of a Pillow plugin; `Image.open` is not used, since it warns of large files."""
     _refuse_large(*image.size, num_bytes)
     image.load()
     if image.mode == "CMYK" and not flatten:
@@ -187,7 +194,7 @@ def _from_pillow(
     else:
         mode = "L" if image.mode in ("1", "L") else "RGB"
     samples = np.array(image if image.mode == mode else image.convert(mode))
-    orientation = _orientation(image.info)  # after load: PNG may end with it
+    orientation = _orientation(image.info)  # after load: a PNG's may follow the pixels
     profile = image.info.get("icc_profile") or b""
     return _Raster(samples.reshape(*samples.shape[:2], -1), orientation, lossy, profile)
 
@@ -203,10 +210,14 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
         flags, width, height = struct.unpack_from("<I3s3s", chunks[b"VP8X"])
         if flags & 2:
             raise ImageRefused("is an animation")
-        across, down = (int.from_bytes(side, "little") + 1 for side in (width, height))
-        _refuse_large(across, down, len(data))
-        if max(across, down) > MAX_WEBP_SIDE:
-            raise ImageRefused(f"has {across} x {down} pixels, and a WebP at most 16383 a side")
+        canvas_width, canvas_height = (
+            int.from_bytes(side, "little") + 1 for side in (width, height)
+        )
+        _refuse_large(canvas_width, canvas_height, len(data))
+        if max(canvas_width, canvas_height) > MAX_WEBP_SIDE:
+            raise ImageRefused(
+                f"has {canvas_width} x {canvas_height} pixels, and a WebP at most 16383 a side"
+            )
     elif b"VP8L" in chunks:
         (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
         _refuse_large((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, len(data))
@@ -228,7 +239,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
     import tifffile
 
     log = tifffile.logger()
-    if not log.handlers:  # it would print on the terminal what the refusal says
+    if not log.handlers:  # otherwise it prints what the refusal says
         log.addHandler(logging.NullHandler())
     with tifffile.TiffFile(BytesIO(data)) as file:
         pages = [file.pages[index].aspage() for index in range(len(file.pages))]
@@ -236,7 +247,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
             raise ImageRefused(f"has {len(pages)} pages")
         page: Any = pages[0]  # tifffile declares bitspersample as int; it can be a tuple
         (written,) = struct.unpack_from(file.tiff.tagnoformat, data, page.offset)
-        if len(page.tags) != written:  # tifffile uses defaults, and returns another picture
+        if len(page.tags) != written:  # tifffile would use defaults, and return another picture
             raise ImageRefused("is damaged or truncated: its list of tags cannot be read")
         parts = zip(page.dataoffsets, page.databytecounts, strict=True)
         if any(size == 0 or start + size > len(data) for start, size in parts):
@@ -263,7 +274,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
 
 
 def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.uint8]:
-    """Convert stored samples (height, width, channels) to the channels of a raster."""
+    """Convert stored samples (height, width, channels) to the channels of `_Raster`."""
     photometric, extra = int(page.photometric), tuple(page.extrasamples)
     height, width, channels = stored.shape
     if (photometric, channels) == (_TIFF_PALETTE, 1):
@@ -276,13 +287,13 @@ def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.
             _refuse_cmyk()
         return np.array(frombytes("CMYK", (width, height), samples.tobytes()).convert("RGB"))
     if photometric == _TIFF_YCBCR and page.compression in JPEG_IN_TIFF:
-        photometric = _TIFF_RGB  # the decoder of JPEG has converted it
+        photometric = _TIFF_RGB  # converted by the JPEG decoder
     colours = {_TIFF_WHITE_IS_0: 1, _TIFF_BLACK_IS_0: 1, _TIFF_RGB: 3}.get(photometric)
     if colours != channels - len(extra) or len(extra) > 1:
         raise ImageRefused(f"has {channels} channels of {page.photometric.name}: convert it to RGB")
     if photometric == _TIFF_WHITE_IS_0:
         samples[..., 0] = 255 - samples[..., 0]
-    if flatten and extra == (1,):  # colours are multiplied by alpha already
+    if flatten and extra == (1,):  # colours are premultiplied by alpha
         over_white = samples[..., :-1].astype(np.uint16) + (255 - samples[..., -1:])
         return np.minimum(over_white, 255).astype(np.uint8)
     return samples
@@ -293,22 +304,22 @@ def _refuse_large(width: int, height: int, num_bytes: int) -> None:
         raise ImageRefused("has no pixels")
     if width * height > MOST_PIXELS:
         raise ImageRefused(f"has {width} x {height} pixels, more than the {MOST_PIXELS} allowed")
-    if width * height > max(SMALL_PIXELS, MAX_PIXELS_A_BYTE * num_bytes):
+    if width * height > max(SMALL_PIXELS, MAX_PIXELS_PER_BYTE * num_bytes):
         raise ImageRefused(
-            f"has {width} x {height} pixels in {num_bytes} bytes, more than {MAX_PIXELS_A_BYTE} in "
-            "each, which no photograph has"
+            f"has {width} x {height} pixels in {num_bytes} bytes, more than {MAX_PIXELS_PER_BYTE} "
+            "in each, which no photograph has"
         )
 
 
-def _refuse_samples(what: str) -> None:
-    raise ImageRefused(f"has samples of {what}, and only 8 bits are measured: convert it first")
+def _refuse_samples(depth: str) -> None:
+    raise ImageRefused(f"has samples of {depth}, and only 8 bits are measured: convert it first")
 
 
 def _refuse_cmyk() -> None:
     raise ImageRefused("is CMYK: convert it, or run with --flatten")
 
 
-def _without_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint8]:
+def _drop_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint8]:
     colours, alpha = samples[..., :-1], samples[..., -1:]
     if alpha.min() == 255:
         return colours
@@ -318,26 +329,26 @@ def _without_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint
     return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _colours(data: bytes, profile: bytes) -> str:
-    """Return the name of colours that are not sRGB's; empty where nothing readable says so."""
+def _stated_colours(data: bytes, profile: bytes) -> str:
+    """Return the colour space stated in the file; "" for sRGB or nothing readable."""
     head = data[: max(0, data.find(b"IDAT"))] if data.startswith(b"\x89PNG") else b""
     if stated := re.search(rb"\0\0\0\x04cICP(.)(.)", head, re.DOTALL):
         primaries, transfer = (part[0] for part in stated.groups())
         return TRANSFERS.get(transfer, PRIMARIES.get(primaries, ""))
     with suppress(struct.error):
-        for number in range(min(MOST_TAGS, *struct.unpack_from(">I", profile, 128))):
-            tag, at, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+        for number in range(min(MAX_TAGS, *struct.unpack_from(">I", profile, 128))):
+            tag, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
             if tag in SRGB:
-                place = np.array(struct.unpack_from(">3i", profile, at + 8)) / 65536
-                if np.abs(place - SRGB[tag]).max() > NEAR:
+                primary = np.array(struct.unpack_from(">3i", profile, offset + 8)) / 65536
+                if np.abs(primary - SRGB[tag]).max() > PRIMARIES_TOLERANCE:
                     return "an ICC profile of other primaries"
     return ""
 
 
 def _orientation(info: Mapping[Any, Any]) -> int:
-    """Return EXIF's orientation 1..8, or else XMP's; 1 (upright) for none or one unreadable.
+    """Return the orientation 1..8 from EXIF, else XMP; 1 (upright) if missing or unreadable.
 
-    info: as Pillow has it; ImageMagick's raw profiles (hexadecimal digits in PNG) are read too.
+    info: Pillow's `Image.info`, with ImageMagick's raw profiles (hexadecimal digits in PNG).
     """
     blocks = dict(info)
     carrier = Image()
@@ -347,12 +358,12 @@ def _orientation(info: Mapping[Any, Any]) -> int:
                 blocks.setdefault(name, bytes.fromhex("".join(digits.split("\n")[3:])))
         carrier.info = blocks
         return int(carrier.getexif().get(ORIENTATION, 1))
-    except Exception:  # of foreign bytes
+    except Exception:  # Pillow may raise anything for foreign bytes
         return 1
 
 
-def _upright(samples: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an orientation: the position of the stored row 0 and column 0 (EXIF 2.32, 4.6.4)."""
+def _turn_upright(samples: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an orientation, the position of the stored row 0 and column 0 (EXIF 2.32, 4.6.4)."""
     if orientation in (5, 6, 7, 8):  # row 0 is a side of the scene
         samples = samples.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -368,9 +379,9 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, bool], _Raster]], ...] = (
     (rb"RIFF.{4}WEBP", _read_webp),
     (rb"II[*+]\x00|MM\x00[*+]", _read_tiff),
     (rb"P[1-6][\s#]", _read_ppm),
-    # Two letters may begin a text
+    # "BM" alone may begin a text
     (
         rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
-        lambda data, flatten: _from_pillow(BmpImageFile(BytesIO(data)), flatten, len(data)),
+        lambda data, flatten: _load_pillow(BmpImageFile(BytesIO(data)), flatten, len(data)),
     ),
 )

@@ -1,4 +1,4 @@
-"""Kodak, 24 lossless photographs of 768 x 512 pixels; four that scikit-image brings, `sample`."""
+"""Kodak, 24 lossless photographs of 768 x 512 pixels, and `sample`, four of scikit-image's."""
 
 import tomllib
 from collections.abc import Sequence
@@ -28,25 +28,25 @@ PROFILES = {
 }
 ADDRESS = "https://r0k.us/graphics/kodak/kodak"
 CONTENT = "kodim01.png to kodim24.png"
-MOST_FILES = 100  # in a folder that is searched for the pictures under other names
+MAX_FILES = 100  # a folder with more is not searched for renamed pictures
 
 
-class Facts(NamedTuple):
-    """Digests and size of a picture as published."""
+class PictureFacts(NamedTuple):
+    """Digests and size of a published picture."""
 
     file_sha256: str
     size_bytes: int
-    pixels_sha256: str  # its first 16 hex digits: the picture itself, however it is compressed
+    pixels_sha256: str  # first 16 hex digits; the same however the picture is compressed
 
 
 _TABLE = tomllib.loads(Path(__file__).with_name("kodak.toml").read_text())
-PICTURES = {name: Facts(*facts) for name, facts in _TABLE.items()}
+PICTURES = {name: PictureFacts(*facts) for name, facts in _TABLE.items()}
 
 
 def open_kodak(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 24 photographs of Kodak; pixels are compared, not names. Raises `Unavailable`."""
+    """Open the 24 photographs of Kodak, recognised by pixels, not names; `Unavailable`."""
     places = ("kodak", "kodak/PNG", "Kodak", ".")
-    return Dataset("kodak", find_images("kodak", data_folders, places, _look, CONTENT))
+    return Dataset("kodak", find_images("kodak", data_folders, places, _find_pictures, CONTENT))
 
 
 def fetch_dataset(
@@ -56,7 +56,7 @@ def fetch_dataset(
     progress: "DownloadProgress | None" = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Download the 24 files into `target`/kodak, whole or not at all; origins: a zip instead."""
+    """Download the 24 files into `target`/kodak, all or none; origins: a local zip to unpack."""
     from benchmark.datasets import download
 
     finished = target / "kodak"
@@ -66,45 +66,47 @@ def fetch_dataset(
     def fill(draft: Path) -> None:
         for picture, (digest, size_bytes, _) in PICTURES.items():
             download.fetch(urls[picture], draft / picture, size_bytes, digest, progress, remedy)
-        _look(draft)
+        _find_pictures(draft)
 
     def unpack(draft: Path) -> None:
         download.unpack_images(Path(origins[0]), draft, len(PICTURES))
-        if not _look(draft):
+        if not _find_pictures(draft):
             raise Unavailable(f"{origins[0]} does not hold {CONTENT}")
 
     download.publish_folder(finished, origins or list(urls.values()), unpack if origins else fill)
 
 
-def _look(place: Path) -> Sequence[ImageFile]:
-    """Return the 24 pictures in a folder, none where it has none; `Unavailable` where some lack."""
+def _find_pictures(place: Path) -> Sequence[ImageFile]:
+    """Return a folder's 24 pictures, or none; `Unavailable` if some are missing or differ."""
     images = [ImageFile(name, place / name) for name in PICTURES]
     missing = [image.name for image in images if not image.path.is_file()]
     if len(missing) == len(images):
-        return _renamed(place)
+        return _find_renamed(place)
     if missing:
         raise Unavailable(f"{place} lacks {listed(missing)}")
     for source in probe(images, flatten=False, threads=cores()):
         if isinstance(source, Absent):
             raise Unavailable(f"{place}: {source.what} {source.why}")
-        if _picture(source) != source.file.name:
+        if _identify(source) != source.file.name:
             raise Unavailable(f"{source.file.path} is not the picture of that name")
     return images
 
 
-def _renamed(place: Path) -> Sequence[ImageFile]:
-    """Return the 24 pictures from a folder that has them under other names; none if it has not."""
+def _find_renamed(place: Path) -> Sequence[ImageFile]:
+    """Return a folder's 24 pictures under other names; none if any is missing."""
     files = [ImageFile(path.name, path) for path in sorted(place.glob("*.png"))]
-    if not len(PICTURES) <= len(files) <= MOST_FILES:
+    if not len(PICTURES) <= len(files) <= MAX_FILES:
         return ()
     sources = probe(files, flatten=False, threads=cores())
-    paths = {_picture(source): source.file.path for source in sources if isinstance(source, Source)}
-    whole = PICTURES.keys() <= paths.keys()
-    return [ImageFile(name, paths[name]) for name in PICTURES] if whole else ()
+    paths = {
+        _identify(source): source.file.path for source in sources if isinstance(source, Source)
+    }
+    is_complete = PICTURES.keys() <= paths.keys()
+    return [ImageFile(name, paths[name]) for name in PICTURES] if is_complete else ()
 
 
-def _picture(source: Source) -> str:
-    """Return the name of Kodak's picture that has these pixels; empty for none."""
+def _identify(source: Source) -> str:
+    """Return the name of Kodak's picture with these pixels, "" if there is none."""
     if {source.width_px, source.height_px} != {768, 512}:
         return ""
     names = (name for name in PICTURES if source.sha256.startswith(PICTURES[name].pixels_sha256))
@@ -121,7 +123,7 @@ SAMPLE = {
 
 
 def open_sample(data_folders: Sequence[Path] = ()) -> Dataset:
-    """Open the four photographs bundled with scikit-image; `Unavailable` where one has changed."""
+    """Open the four photographs bundled with scikit-image; `Unavailable` if one has changed."""
     folder = package_folder("skimage") / "data"
     images = tuple(ImageFile(name, folder / name) for name in SAMPLE)
     for name, path in images:

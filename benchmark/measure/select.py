@@ -26,7 +26,7 @@ from benchmark.datasets.dataset import (
     Source,
     open_dataset,
     probe,
-    without_duplicates,
+    refuse_duplicates,
 )
 from benchmark.errors import (
     BadOption,
@@ -250,7 +250,7 @@ class Matrix(NamedTuple):
 def open_sources(request: Request) -> Sources:
     """Open the dataset and look at its images; for its rows, use `open_stored`."""
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
-    images = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
+    images = refuse_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
     kept = tuple(image for image in images if isinstance(image, Source))
     return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Absent)))
 

@@ -154,7 +154,7 @@ class Workbench:
 
         if self._source[0] != (source.sha256, source.width_px):
             (name, path), flatten = source.file, self._conditions.flatten
-            image = read_image(path, flatten, known=True)
+            image = read_image(path, flatten, skip_row_check=True)
             if pixels_sha256(image.pixels) != source.sha256:
                 raise BenchError(f"{name} has changed since the run began: run again")
             self._source = (source.sha256, source.width_px), image.pixels

@@ -19,7 +19,7 @@ from benchmark.datasets.dataset import (
     open_folder,
     probe,
     profile,
-    without_duplicates,
+    refuse_duplicates,
 )
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_kodak, open_sample
@@ -162,7 +162,7 @@ def test_a_picture_that_is_there_twice_counts_once_and_a_turned_one_is_another(t
     for name, picture in {"a": pixels, "b": pixels, "c": pixels.reshape(3, 2, 3)}.items():
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
     (tmp_path / "d.png").write_bytes(b"")
-    a, b, c, d = without_duplicates(probe(open_folder(tmp_path).images, False, 2))
+    a, b, c, d = refuse_duplicates(probe(open_folder(tmp_path).images, False, 2))
     assert (a.width_px, a.height_px, c.width_px, c.height_px) == (3, 2, 2, 3)
     assert b == ("b.png", "has the same pixels as a.png: remove one", "")
     assert d == ("d.png", "is empty", "")

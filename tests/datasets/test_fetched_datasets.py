@@ -13,7 +13,7 @@ from benchmark.datasets import download, kodak
 from benchmark.datasets.archive import ARCHIVES, fetch_archive
 from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
-from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
+from benchmark.datasets.kodak import PictureFacts, fetch_dataset, open_kodak
 from benchmark.errors import Unavailable
 from benchmark.registry import dataset_opener
 from benchmark.system.digest import pixels_sha256
@@ -81,7 +81,7 @@ def small_kodak(server, tmp_path, monkeypatch):
         data = path.read_bytes()
         server.files[f"/{name}"] = data
         digest = pixels_sha256(read_image(path).pixels)[:16]
-        pictures[name] = Facts(hashlib.sha256(data).hexdigest(), len(data), digest)
+        pictures[name] = PictureFacts(hashlib.sha256(data).hexdigest(), len(data), digest)
     monkeypatch.setattr(kodak, "PICTURES", pictures)
     monkeypatch.setattr(kodak, "ADDRESS", server.url)
     return server

@@ -107,7 +107,7 @@ def _photographs() -> Target:
             raise AssertionError(f"{channels} channels")
         return height * width
 
-    most = image.MAX_PIXELS_A_BYTE * LONGEST_PICTURE
+    most = image.MAX_PIXELS_PER_BYTE * LONGEST_PICTURE
     return Target(
         parse, png_summed, (ImageRefused,), max(most, SMALL_PIXELS), 512 << 20, LONGEST_PICTURE
     )  # fmt: skip

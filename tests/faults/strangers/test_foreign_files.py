@@ -192,7 +192,7 @@ def test_a_state_that_lacks_a_part_is_named(tmp_path):
 
 
 def test_a_download_without_a_length_ends_at_the_expected_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "LARGEST_UNKNOWN_BYTES", 3 << 20)
+    monkeypatch.setattr(download, "MAX_UNKNOWN_BYTES", 3 << 20)
     with served(monkeypatch) as server:
         server.files["/w.pth"], server.says_length = bytes(64 << 20), False
         for size, most in ((1 << 20, 1 << 20), (None, 3 << 20)):
