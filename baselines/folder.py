@@ -30,7 +30,7 @@ from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.registry import squeezed
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import BadFile, below, open_regular, read_regular, walk
+from benchmark.system.foreign_files import BadFile, open_regular, read_regular, resolve_inside, walk
 from benchmark.system.text import by_key, counted, listed, measured_number, number_in, parse_sheet
 from benchmark.system.unpacked import unpacked_folder
 
@@ -213,9 +213,9 @@ class Folder:
 
     def _picture(self, row: Picture) -> Path:
         """Return the path of a picture; raise `OSError` for one outside the folder."""
-        picture = below(self._folder, row.file)
+        picture = resolve_inside(self._folder, row.file)
         if not os.path.lexists(picture):  # its name may be stored in the other form of Unicode
-            return below(self._folder, normalize("NFD", row.file))
+            return resolve_inside(self._folder, normalize("NFD", row.file))
         return picture
 
     def require_distinct(self, images: Sequence[str]) -> None:

@@ -93,7 +93,7 @@ def setup(file: File) -> None:
     """
     from baselines.worker.codec import read_contender
     from benchmark.commands.fetch import download_weights
-    from benchmark.system.foreign_files import below
+    from benchmark.system.foreign_files import resolve_inside
     from benchmark.system.settings import PublishedFile
 
     contender = read_contender(file)
@@ -104,7 +104,7 @@ def setup(file: File) -> None:
         _make_environment(contender)
     for path, weight in contender.weights.items():
         try:
-            target = below(contender.folder, path)
+            target = resolve_inside(contender.folder, path)
         except OSError as error:
             raise UsageError(f"{file}: the weights {path!r}: {error.strerror}") from error
         if not target.exists() and not weight.get("url"):

@@ -27,7 +27,7 @@ from benchmark.system.foreign_files import (
     read_regular,
     walk,
 )
-from benchmark.system.programs import read_written, run_program
+from benchmark.system.programs import read_output_file, run_program
 
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
 HEAD_BYTES = 29
@@ -110,7 +110,7 @@ def encoded_by(
     Raises `ProgramFailed`, also where it wrote nothing or more than any encoder would.
     """
     run_program(command, timeout_seconds=timeout_seconds, stdin=stdin)
-    data = read_written(stream, command[0], most_stream_bytes(*shape[:2]))
+    data = read_output_file(stream, command[0], most_stream_bytes(*shape[:2]))
     if not data:
         raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote no stream")
     return data
@@ -134,7 +134,7 @@ def printed_version(program: Path, option: str, pattern: bytes, encoder: str, re
     encoder: whose `pattern` is, for messages. Raises `Unavailable` where it is not printed.
     """
     try:
-        printed = run_program([program, option], timeout_seconds=60, accepted=(0, 1))
+        printed = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
     except ProgramFailed as error:
         raise Unavailable(f"{program} does not run: {error}") from error
     match = re.search(pattern, printed)

@@ -21,7 +21,7 @@ from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepte
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system import programs
 from benchmark.system.atomic import private_folder
-from benchmark.system.digest import file_sha256, remembered
+from benchmark.system.digest import cached_value, file_sha256
 
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
@@ -95,11 +95,11 @@ def _printed(program: Path, *options: str) -> str:
 
     def run() -> str:
         command: list[str | Path] = [program, *options]
-        printed = programs.run_program(command, timeout_seconds=60, with_stderr=True)
+        printed = programs.run_program(command, timeout_seconds=60, include_stderr=True)
         return printed.decode(errors="replace")
 
     here = program.is_file()  # else running it says what is wrong
-    return str(remembered(program, f"printed {' '.join(options)}", run)) if here else run()
+    return str(cached_value(program, f"printed {' '.join(options)}", run)) if here else run()
 
 
 def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") -> bytes:

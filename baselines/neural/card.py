@@ -17,7 +17,7 @@ import msgspec
 from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
-from benchmark.system.digest import file_sha256, remembered
+from benchmark.system.digest import cached_value, file_sha256
 from benchmark.system.text import read_json
 
 FORMAT = 2
@@ -104,7 +104,7 @@ def tensors_sha256(path: Path) -> str:
     """Hash a file of tensors, if packed then what is in it; raises as `unpacked` does."""
     if path.suffix != PACKED:
         return file_sha256(path)
-    return str(remembered(path, "sha256 unpacked", lambda: sha256(unpacked(path)).hexdigest()))
+    return str(cached_value(path, "sha256 unpacked", lambda: sha256(unpacked(path)).hexdigest()))
 
 
 def save_card(path: Path, card: Card) -> None:

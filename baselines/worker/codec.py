@@ -29,7 +29,7 @@ from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.programs import run_program
-from benchmark.system.settings import VISIBLE, chosen_device, settings
+from benchmark.system.settings import VISIBLE_GPUS, chosen_device, settings
 from benchmark.system.text import read_toml, utf8
 
 PROTOCOL, OLDEST = 2, (3, 6)  # of rdrbench_worker.py: of its messages, and the least Python
@@ -331,11 +331,11 @@ def own_gpu(needed: bool) -> dict[str, str]:
     """
     if not needed or chosen_device() == "cpu":
         return {}
-    card = settings().variables().get(VISIBLE)
-    if card or VISIBLE in os.environ:
-        return {VISIBLE: card} if card else {}
+    card = settings().variables().get(VISIBLE_GPUS)
+    if card or VISIBLE_GPUS in os.environ:
+        return {VISIBLE_GPUS: card} if card else {}
     chosen = _locked_gpu()
-    return {} if chosen is None else {VISIBLE: str(chosen)}
+    return {} if chosen is None else {VISIBLE_GPUS: str(chosen)}
 
 
 @cache  # the lock is kept until this process ends

@@ -31,7 +31,7 @@ from benchmark.registry import metric_class
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import Gpu, cores, gpus
 from benchmark.system.processes import lead_group
-from benchmark.system.settings import VISIBLE
+from benchmark.system.settings import VISIBLE_GPUS
 
 if TYPE_CHECKING:
     from benchmark.measure.workbench import Workbench
@@ -182,7 +182,7 @@ class _Worker:
         gpu: str | None = None,
     ) -> None:
         self._queue, self._conditions, self._random = queue, conditions, random
-        chosen = {} if gpu is None else {VISIBLE: gpu}
+        chosen = {} if gpu is None else {VISIBLE_GPUS: gpu}
         limit = conditions.timeout_seconds
         self.process = WorkerProcess(serve, conditions, limit_seconds=limit, **chosen)
         self.tasks: deque[Task] = deque()

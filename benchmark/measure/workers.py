@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from benchmark.errors import BenchError, UsageError
 from benchmark.measure.cells import Failed, Stage
 from benchmark.registry import FEATURE_SPACES, METRICS
-from benchmark.system.atomic import mark_as_own, sweep
+from benchmark.system.atomic import claim_folder, sweep
 from benchmark.system.processes import end_tree, ending, require_posix, terminal_blocked, work_for
 from benchmark.system.settings import ONE_THREAD, worker_environment
 
@@ -51,7 +51,7 @@ def worker_context() -> WorkerContext:
     require_posix()
     context = WorkerContext()
     context.set_forkserver_preload(loaded_first())
-    mark_as_own(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
+    claim_folder(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
     with _environment_of_server():
         resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
         with terminal_blocked():  # the server ends with this process, not with the terminal

@@ -258,7 +258,7 @@ class VMAF(ImageMetric):
             try:
                 run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
                 limit = programs.MOST_OUTPUT_BYTES
-                log = programs.read_written(folder / "log", self._program, limit)
+                log = programs.read_output_file(folder / "log", self._program, limit)
                 (frame,) = json.loads(log)["frames"]
             except (ProgramFailed, OSError, ValueError) as error:
                 raise NotMeasurable(f"ffmpeg gave no VMAF: {error}") from error

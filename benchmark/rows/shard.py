@@ -28,7 +28,7 @@ from benchmark.errors import StoreError
 from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_columns, read_footer
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, LARGEST_WHOLE, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, MAX_EXACT_INT, read_regular
 from benchmark.system.text import name_text
 
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
@@ -44,8 +44,8 @@ QUANTITIES = {column.name for column in CELL_COLUMNS if column.kind is float} - 
 LARGEST_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
 LARGEST_SIDE = 1 << 26  # of an image: the product of two is exact
 BETWEEN = {
-    "width_px": (1, LARGEST_SIDE), "height_px": (1, LARGEST_SIDE), "num_bytes": (0, LARGEST_WHOLE),
-    **dict.fromkeys(("parameters", "container_bytes"), (0, LARGEST_WHOLE)),
+    "width_px": (1, LARGEST_SIDE), "height_px": (1, LARGEST_SIDE), "num_bytes": (0, MAX_EXACT_INT),
+    **dict.fromkeys(("parameters", "container_bytes"), (0, MAX_EXACT_INT)),
 }  # fmt: skip
 # Columns of earlier versions that are passed over: memory with what scoring had left in the
 # process, and how often a picture was coded.
@@ -341,7 +341,7 @@ def _of_numbers(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
     """Return an expression that marks numbers which no run writes, by what is to be said of it."""
     values = col(name)
     if kind == pl.Int64:
-        least, most = BETWEEN.get(name, (-LARGEST_WHOLE, LARGEST_WHOLE))
+        least, most = BETWEEN.get(name, (-MAX_EXACT_INT, MAX_EXACT_INT))
         beyond = ~values.is_between(least, most)
         return {f"it has numbers of {name!r} beyond {most:,} or below {least:,}": beyond}
     if kind == pl.Float64:

@@ -1,8 +1,8 @@
-"""Atomic writes of files: a draft, then a rename; locks; temporary folders; signals that wait.
+"""Atomic file writes (a draft, then a rename), locks, temporary folders, delayed signals.
 
-A temporary folder has a locked file as long as its process uses it; `sweep` removes the folders
-whose lock it gets, those of killed processes. Folders without such a file, or of another user, are
-not touched; on Windows, none.
+A temporary folder has a locked file while its process uses it; `sweep` removes the folders of
+killed processes, whose lock it can take. It does not touch folders without such a file or of
+another user, and none on Windows.
 """
 
 import errno
@@ -27,18 +27,18 @@ from benchmark.system.foreign_files import open_regular
 from benchmark.system.text import utf8
 
 REMEDY = "what was stored before is kept, so mend that and run again"
-ENDING = (signal.SIGINT, signal.SIGTERM)
-MOST_WAITING_BYTES = 64 << 20
-MOST_WAITING_FILES = 1000
-SYNCHRONISED_AT_ONCE = 16  # a file system commits what waits together: six times as fast as singly
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MAX_WAITING_BYTES = 64 << 20
+MAX_WAITING_FILES = 1000
+SYNC_THREADS = 16  # a file system commits concurrent requests together: six times as fast
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write a file or folder to, which replaces `path` when the block ends.
+    """Yield a draft path for a file or folder that replaces `path` when the block ends.
 
-    Missing parent folders are made. An exception in the block leaves `path` as it was, and no
-    draft. A folder replaces an empty folder only.
+    Creates missing parent folders. An exception in the block leaves `path` as it was, and no draft.
+    A folder replaces only an empty folder.
     """
     draft = path.with_name(f".{uuid4().hex}.part")
     try:
@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
-    """Write a file whole; `durable`: also after a loss of power. `OSError`, leaving no draft."""
+    """Write a file completely or not at all; `durable`: even if power is lost. Raises `OSError`."""
     content = utf8(content) if isinstance(content, str) else content
     if durable:
         write_together({path: content})
@@ -65,43 +65,43 @@ def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool =
 
 
 def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
-    """Write files by path; none is there in part, even after a loss of power, all on return.
+    """Write files by path, each completely or not at all, even if power is lost.
 
-    The contents reach the disk before any of the names, and the names, with those of new folders,
+    The contents reach the disk before any of the names, and the names, including new folders,
     before this returns (fsync). Raises `OSError`; each file then has its old or its new content.
     """
-    folders = folders_to_synchronise(files)
+    folders = find_changed_folders(files)
     drafts = []
-    with ExitStack() as renamed_at_the_end:
+    with ExitStack() as renames:
         for path in reversed(list(files)):  # the last draft is renamed first
-            drafts.append(renamed_at_the_end.enter_context(replacing(path)))
+            drafts.append(renames.enter_context(replacing(path)))
             drafts[-1].write_bytes(files[path])
         synchronise(drafts)
     synchronise(folders)
 
 
-def folders_to_synchronise(paths: Iterable[Path]) -> set[Path]:
-    """Return the folders of files still to write, and those of folders to make for them."""
+def find_changed_folders(paths: Iterable[Path]) -> set[Path]:
+    """Return the folders whose entries change when these files are written."""
     folders = {path.parent for path in paths}
-    above = {parent for folder in folders for parent in (folder, *folder.parents)}
-    return folders | {folder.parent for folder in above if not folder.exists()}
+    ancestors = {parent for folder in folders for parent in (folder, *folder.parents)}
+    return folders | {folder.parent for folder in ancestors if not folder.exists()}
 
 
 def synchronise(paths: Iterable[Path]) -> None:
-    """Wait until the disk has files, or entries of folders where it can; raises `OSError`."""
-    waiting = list(paths)
-    if len(waiting) > 1:
+    """Wait until files, and entries of folders if supported, are on disk; `OSError`."""
+    pending = list(paths)
+    if len(pending) > 1:
         from concurrent.futures import ThreadPoolExecutor
 
-        with suppress(RuntimeError):  # for a limit of memory or processes there are no threads
-            parts = [waiting[start::SYNCHRONISED_AT_ONCE] for start in range(SYNCHRONISED_AT_ONCE)]
-            with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
-                list(pool.map(_synchronise, parts))
+        with suppress(RuntimeError):  # limits of memory or processes may forbid threads
+            shares = [pending[start::SYNC_THREADS] for start in range(SYNC_THREADS)]
+            with ThreadPoolExecutor(SYNC_THREADS) as pool:
+                list(pool.map(_sync_each, shares))
             return
-    _synchronise(waiting)
+    _sync_each(pending)
 
 
-def _synchronise(paths: Iterable[Path]) -> None:
+def _sync_each(paths: Iterable[Path]) -> None:
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -116,7 +116,7 @@ def _synchronise(paths: Iterable[Path]) -> None:
 def write_files(
     folder: Path, files: Mapping[str, str | bytes], gone: Iterable[str] = (), what: str = "report"
 ) -> None:
-    """Write files by name into a folder, remove those in `gone`; `StoreError` names `what`."""
+    """Write files by name into a folder, and remove those in `gone`; `StoreError` names `what`."""
     try:
         for name, content in files.items():
             write_file(folder / name, content)
@@ -127,7 +127,7 @@ def write_files(
 
 
 def require_inside(folder: Path, *paths: Path) -> None:
-    """Raise `StoreError` for a file that a link of folders leads out of the results it is of."""
+    """Raise `StoreError` if a linked folder leads any path out of `folder`."""
     for parent in {path.parent for path in paths}:
         if not parent.resolve().is_relative_to(folder.resolve()):
             raise StoreError(
@@ -137,35 +137,35 @@ def require_inside(folder: Path, *paths: Path) -> None:
 
 
 def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REMEDY) -> None:
-    """Write files as `write_together` does. Raises `StoreError` with the reason and the remedy."""
+    """Write files like `write_together`; `StoreError` with the reason and the remedy."""
     try:
         write_together(files)
     except OSError as error:
-        where, reason = error.filename or next(iter(files)), error.strerror or error
-        raise StoreError(f"{where} cannot be written: {reason}; {remedy}") from error
+        path, reason = error.filename or next(iter(files)), error.strerror or error
+        raise StoreError(f"{path} cannot be written: {reason}; {remedy}") from error
 
 
 class WaitingFiles:
-    """Files that are written together, since the disk takes as long for a file as for several.
+    """Files held in memory and written together, since the disk takes as long for one as for many.
 
-    They are kept in memory until `write`, which is called here where they get too large or too
-    many. As a context manager, it writes what is left unless an exception ends the block.
+    `write` is called when they become too large or too many. As a context manager, it writes the
+    rest unless an exception ends the block.
     """
 
     def __init__(self, remedy: str = REMEDY) -> None:
         self._remedy = remedy
         self._files: dict[Path, bytes | memoryview] = {}
-        self._bytes = 0  # at most; some files may have come twice
+        self._bytes = 0  # an upper bound: some files may have been replaced
 
     def add(self, files: Mapping[Path, bytes | memoryview]) -> None:
-        """Take files by path; their contents must not change until they are written."""
+        """Add files by path; their contents must not change until they are written."""
         self._files |= files
         self._bytes += sum(map(len, files.values()))
-        if self._bytes > MOST_WAITING_BYTES or len(self._files) > MOST_WAITING_FILES:
+        if self._bytes > MAX_WAITING_BYTES or len(self._files) > MAX_WAITING_FILES:
             self.write()
 
     def write(self) -> None:
-        """Write what waits; it keeps waiting where that fails. Raises `StoreError`."""
+        """Write the waiting files; raise `StoreError` and keep them if that fails."""
         if self._files:
             write_results(self._files, remedy=self._remedy)
             self._files, self._bytes = {}, 0
@@ -181,8 +181,9 @@ class WaitingFiles:
 def lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock an open file or folder for this process alone, or together with others (`shared`).
 
-    The lock ends with the process. Returns False where there are none: on Windows, on some network
-    file systems. Raises `BlockingIOError` where another has it; a shared lock is waited for.
+    The lock ends with the process. Returns False if locks are unsupported: on Windows and on some
+    network file systems. Raises `BlockingIOError` if another process holds it; waits for a shared
+    lock.
     """
     if sys.platform == "win32":
         return False
@@ -199,15 +200,15 @@ def lock(descriptor: int, *, shared: bool = False) -> bool:
 
 PREFIX = "rdrbench-"
 LOCK = ".rdrbench.lock"
-# The second are folders of multiprocessing, where `mark_as_own` has put a locked file.
+# The second is multiprocessing's, whose folders `claim_folder` has locked.
 SWEPT_PREFIXES = (PREFIX, "pymp-")
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Yield a temporary folder for a call; it is removed afterwards, or by a later `sweep`."""
+    """Yield a temporary folder, removed afterwards or by a later `sweep`."""
     with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        descriptor = _locked(Path(name) / LOCK)
+        descriptor = _create_locked(Path(name) / LOCK)
         try:
             yield Path(name)
         finally:
@@ -215,61 +216,61 @@ def private_folder() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove folders whose owner is dead."""
+    """Remove temporary folders of dead processes."""
     if sys.platform == "win32":
         return
-    place = Path(tempfile.gettempdir())
-    for folder in [path for prefix in SWEPT_PREFIXES for path in place.glob(f"{prefix}*")]:
-        with suppress(OSError):  # it has no such file, or its owner lives
-            about = folder.lstat()
-            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
+    root = Path(tempfile.gettempdir())
+    for folder in [path for prefix in SWEPT_PREFIXES for path in root.glob(f"{prefix}*")]:
+        with suppress(OSError):  # it has no lock file, or its owner is alive
+            status = folder.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
                 with open_regular(folder / LOCK, within=folder) as file:
                     if lock(file.fileno()):
                         shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
-def mark_as_own(folder: Path) -> None:
-    """Lock a folder until this process ends, so that a later `sweep` removes it if it is left."""
+def claim_folder(folder: Path) -> None:
+    """Lock a folder until this process ends, so that a later `sweep` can remove it."""
     with suppress(OSError):
-        _locked(folder / LOCK)
+        _create_locked(folder / LOCK)
 
 
-def _locked(path: Path) -> int:
-    """Make a file that is locked from the moment it has its name."""
-    if sys.platform == "win32":  # which renames no open file
+def _create_locked(path: Path) -> int:
+    """Create a file that is locked from the moment it has its name; return its descriptor."""
+    if sys.platform == "win32":  # open files cannot be renamed there
         return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     draft = path.with_name(f"{path.name}.part")
     descriptor = os.open(draft, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-    with ExitStack() as failed:
-        failed.callback(os.close, descriptor)
+    with ExitStack() as cleanup:
+        cleanup.callback(os.close, descriptor)
         lock(descriptor)
         draft.rename(path)
-        failed.pop_all()
+        cleanup.pop_all()
     return descriptor
 
 
 @contextmanager
-def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Let a function take SIGINT and SIGTERM in the block."""
-    before = {number: signal.signal(number, handler) for number in ENDING}
+def handle_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM with a function in the block."""
+    previous = {number: signal.signal(number, handler) for number in END_SIGNALS}
     try:
         yield
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)
 
 
 @contextmanager
-def delayed() -> Iterator[None]:
-    """Let SIGINT and SIGTERM, which reach the main thread alone, wait for the block's end."""
+def delay_signals() -> Iterator[None]:
+    """Delay SIGINT and SIGTERM, which only reach the main thread, until the block ends."""
     if current_thread() is not main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
     try:
-        with handled(lambda number, _frame: came.append(number)):
+        with handle_signals(lambda number, _frame: received.append(number)):
             yield
     finally:
-        for number in came[:1]:
+        for number in received[:1]:
             signal.raise_signal(number)

@@ -1,8 +1,8 @@
-"""AlexNet, SqueezeNet 1.1 and VGG-16 without their classifiers, whose feature maps metrics compare.
+"""AlexNet, SqueezeNet 1.1 and VGG-16 without classifiers: their feature maps are compared.
 
 The networks and weights are torchvision's; the networks are repeated here because importing
-torchvision takes 1.1 s and 80 MB in every process. The weights of LPIPS' channels are in files of
-the package lpips 0.1.4. Convolutions are oneDNN's where that has fast kernels.
+torchvision takes 1.1 s and 80 MB in every process. LPIPS' channel weights are files of the package
+lpips 0.1.4. Convolutions use oneDNN if it has fast kernels.
 """
 
 import platform
@@ -28,7 +28,7 @@ Pair = tuple[int, int]
 
 @cache
 def has_onednn() -> bool:
-    """Return whether oneDNN is here, and this a processor for which it has fast kernels."""
+    """Return whether oneDNN is available with fast kernels for this processor."""
     import torch
 
     return platform.machine() in ("x86_64", "AMD64") and bool(
@@ -43,47 +43,51 @@ def convolve(
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
 ) -> "Tensor":
-    """Return the ReLU of a convolution of a signal (n, inputs, height, width).
+    """Convolve a signal (n, inputs, height, width), and apply ReLU.
 
-    In a single thread torch itself takes MKL for kernels of 1 x 1, which is half as fast on other
-    makers' processors. oneDNN's function has no gradients: it is called in inference mode alone.
+    With a single thread torch uses MKL for 1 x 1 kernels, which is half as fast on processors other
+    than Intel's. oneDNN's function has no gradients, so it is only called in inference mode.
     """
     import torch
     from torch.nn.functional import conv2d
 
-    fast = (
+    uses_onednn = (
         torch.is_inference_mode_enabled()
         and signal.dtype == torch.float32
         and signal.device.type == "cpu"
         and has_onednn()
         and torch.backends.mkldnn.enabled
     )
-    if fast:
+    if uses_onednn:
         return torch.mkldnn_convolution(signal, weight, bias, padding, stride, (1, 1), 1).relu_()
     return conv2d(signal, weight, bias, stride, padding).relu_()
 
 
 LPIPS_VERSION = "0.1.4"
-SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded as lpips has it
+SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded like lpips
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
-MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1], as torchvision documents it
+MEAN = (
+    0.485,
+    0.456,
+    0.406,
+)  # ImageNet's normalisation for [0, 1], from torchvision's documentation
 DEVIATION = (0.229, 0.224, 0.225)
-# Exceptions of torch.load, and of reading its result, for a file that is something else
-OF_CONTENT = (RuntimeError, UnpicklingError, LookupError, TypeError, AttributeError)
-UNREADABLE = (OSError, EOFError, *OF_CONTENT)
+# Exceptions of torch.load, and of reading its result, for a file with other content
+CONTENT_ERRORS = (RuntimeError, UnpicklingError, LookupError, TypeError, AttributeError)
+READ_ERRORS = (OSError, EOFError, *CONTENT_ERRORS)
 Weights = Mapping[str, "Tensor"]
 
 
 class Step(NamedTuple):
-    """Operation of a layer on a signal (n, channels, height, width), which is not overwritten."""
+    """Operation of a layer on a signal (n, channels, height, width); not in place."""
 
     apply: "Callable[[Tensor, Weights], Tensor]"
-    tensors: tuple[str, ...] = ()  # state-dict keys of its weights; a pool has none
+    tensors: tuple[str, ...] = ()  # state-dict keys of its weights; none for a pool
 
 
 def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
-    """Make a maximum pool of stride 2; with `ceil_mode` a last window may reach beyond the edge."""
+    """Make a max pool of stride 2; `ceil_mode` allows a last window to reach beyond the edge."""
 
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
         from torch.nn import functional
@@ -94,7 +98,7 @@ def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
 
 
 def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
-    """Make a convolution followed by a ReLU; `name` is torchvision's."""
+    """Make a convolution followed by a ReLU; name: torchvision's."""
     tensors = f"{name}.weight", f"{name}.bias"
 
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
@@ -112,24 +116,24 @@ def fire(name: str) -> Step:
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
         import torch
 
-        few = squeeze.apply(signal, weights)
-        return torch.cat([expand.apply(few, weights) for expand in expansions], dim=1)
+        squeezed = squeeze.apply(signal, weights)
+        return torch.cat([expand.apply(squeezed, weights) for expand in expansions], dim=1)
 
     return Step(apply, sum((part.tensors for part in (squeeze, *expansions)), ()))
 
 
 class Backbone(NamedTuple):
-    """Network whose layers are compared, and the places of its weights."""
+    """Network whose layers' outputs are compared, and its weight files."""
 
     name: str
-    file: str  # its publisher and name, for messages
-    patterns: tuple[str, ...]  # file names that are searched for
-    fetched_as: str  # its name for `bench fetch`
+    file: str  # publisher and name of the weight file, for messages
+    patterns: tuple[str, ...]  # file names to search for
+    fetched_as: str  # name in `bench fetch`
     sha256: str
     min_side_px: int
-    heads: str  # lpips' file of the channels' weights
-    layers: tuple[tuple[Step, ...], ...]  # the output of each is compared
-    # "tensors": of their bytes in the order of `tensors`, the same for a whole torchvision
+    heads: str  # lpips' file of channel weights
+    layers: tuple[tuple[Step, ...], ...]  # each layer's output is compared
+    # "tensors": sha256 of the bytes of `tensors` in order, the same for a complete torchvision
     # checkpoint and for a file of its features alone
     sha256_of: Literal["tensors", "file"] = "tensors"
 
@@ -139,33 +143,33 @@ class Backbone(NamedTuple):
         return [name for layer in self.layers for step in layer for name in step.tensors]
 
     def find(self) -> Path:
-        """Return the path of the weight file, unread; `Unavailable` where there is none."""
+        """Return the weight file's path without reading it; `Unavailable` if there is none."""
         return find_fetched(self.patterns, self.fetched_as, self.file)
 
     def require(self, *, importances: bool = False) -> None:
-        """Raise `Unavailable` where the weight file, or lpips for `importances`, is missing."""
+        """Raise `Unavailable` if the weight file, or lpips for `importances`, is missing."""
         self.find()
         if importances:
-            _file_of_lpips(self.heads)
+            _find_lpips_file(self.heads)
 
     def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
-        """Load the weights to a device; `Unavailable` where the file holds something else."""
+        """Load the weights to a device; `Unavailable` if the file has other content."""
         if self.sha256_of == "file":
             require_pinned(path, self.sha256, self.file)
         try:
             content = load_tensors(path)
             tensors = {name: content[name] for name in self.tensors}
-            as_bytes = b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
-        except UNREADABLE as error:
+            content_bytes = b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
+        except READ_ERRORS as error:
             raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
-        if self.sha256_of == "tensors" and sha256(as_bytes).hexdigest() != self.sha256:
-            defined = f"the {self.name} that LPIPS is defined with"
-            raise Unavailable(f"{path} is not {defined}: replace it by {self.file}")
+        if self.sha256_of == "tensors" and sha256(content_bytes).hexdigest() != self.sha256:
+            description = f"the {self.name} that LPIPS is defined with"
+            raise Unavailable(f"{path} is not {description}: replace it by {self.file}")
         return {name: channels_last(tensor).to(device, dtype) for name, tensor in tensors.items()}
 
     def importances(self) -> "list[Tensor]":
         """Return LPIPS' channel weights of each layer, float32 of shape (1, channels, 1, 1)."""
-        content = load_tensors(_file_of_lpips(self.heads))
+        content = load_tensors(_find_lpips_file(self.heads))
         return [content[f"lin{number}.model.1.weight"] for number in range(len(self.layers))]
 
     def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
@@ -177,23 +181,23 @@ class Backbone(NamedTuple):
 
 
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
-    """Load a weight file whose digest is verified before; `file` names it in `Unavailable`."""
+    """Verify a weight file's digest, and load it; `Unavailable` calls it `file`."""
     require_pinned(path, sha256, file)
     return dict(load_tensors(path))
 
 
 def require_pinned(path: Path, sha256: str, file: str) -> None:
-    """Raise `Unavailable` unless a file's sha256 is or begins with this; `file` names it there."""
+    """Raise `Unavailable`, which calls it `file`, unless a file's sha256 begins with this."""
     try:
         digest = file_sha256(path)
     except OSError as error:
         raise Unavailable(f"{path} cannot be read as {file}: replace it") from error
     if not digest.startswith(sha256):
-        begins = f"its sha256 begins with {digest[:8]} instead of {sha256[:8]}"
-        raise Unavailable(f"{path} is not {file}, {begins}: replace it")
+        difference = f"its sha256 begins with {digest[:8]} instead of {sha256[:8]}"
+        raise Unavailable(f"{path} is not {file}, {difference}: replace it")
 
 
-def _file_of_lpips(name: str) -> Path:
+def _find_lpips_file(name: str) -> Path:
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -206,23 +210,23 @@ def _file_of_lpips(name: str) -> Path:
     return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))
 
 
-def image_tensor(pixels: Pixels, like: "Tensor") -> "Tensor":
-    """Return pixels as (1, 3, height, width), 0..255, of the dtype and on the device of `like`."""
+def image_tensor(pixels: Pixels, template: "Tensor") -> "Tensor":
+    """Convert pixels to (1, 3, height, width), 0..255, with dtype and device of `template`."""
     import torch
 
     planes = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
-    return planes.to(like.device).to(like.dtype)
+    return planes.to(template.device).to(template.dtype)
 
 
 def channels_last(tensor: "Tensor") -> "Tensor":
-    """Return a 4-D tensor in the layout that is fastest on a CPU; others unchanged."""
+    """Convert a 4-D tensor to the layout fastest on a CPU; return others unchanged."""
     import torch
 
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
-def _same(*numbers: int) -> tuple[Step, ...]:
-    """Return consecutive 3 x 3 convolutions that keep height and width."""
+def _same_size_convolutions(*numbers: int) -> tuple[Step, ...]:
+    """Make consecutive 3 x 3 convolutions that keep height and width."""
     return tuple(convolution(f"features.{number}", padding=1) for number in numbers)
 
 
@@ -233,13 +237,13 @@ ALEXNET = Backbone(
     fetched_as="alexnet",
     sha256="2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc",
     heads="alex.pth",
-    min_side_px=31,  # below it nothing is left to pool before the third convolution
+    min_side_px=31,  # smaller sides leave nothing to pool before the third convolution
     layers=(
         (convolution("features.0", stride=4, padding=2),),
         (pool(), convolution("features.3", padding=2)),
         (pool(), convolution("features.6", padding=1)),
-        _same(8),
-        _same(10),
+        _same_size_convolutions(8),
+        _same_size_convolutions(10),
     ),
 )
 SQUEEZENET = Backbone(
@@ -249,8 +253,8 @@ SQUEEZENET = Backbone(
     fetched_as="squeezenet",
     sha256="31a70309e8549af9ed7a9ac21db00c246844293b72a774f4d1a18e9edfde8605",
     heads="squeeze.pth",
-    # The third pool needs 2 pixels on a side, so the second 4, the first 8, and the convolution
-    # of stride 2 before it 17
+    # The third pool needs sides of 2 pixels, so the second needs 4, the first 8, and the
+    # convolution of stride 2 before it 17
     min_side_px=17,
     layers=(
         (convolution("features.0", stride=2),),
@@ -262,7 +266,7 @@ SQUEEZENET = Backbone(
         (fire("features.12"),),
     ),
 )
-# The digest of its tensors is published nowhere, the file's is: in its name and in many places
+# Only the file's digest is published (in its name and elsewhere), not the digest of its tensors
 VGG16 = Backbone(
     name="VGG-16",
     file="torchvision's vgg16-397923af.pth",
@@ -271,12 +275,12 @@ VGG16 = Backbone(
     sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     sha256_of="file",
     heads="vgg.pth",
-    min_side_px=16,  # it is halved four times
+    min_side_px=16,  # halved four times
     layers=(
-        _same(0, 2),
-        (pool(side_px=2), *_same(5, 7)),
-        (pool(side_px=2), *_same(10, 12, 14)),
-        (pool(side_px=2), *_same(17, 19, 21)),
-        (pool(side_px=2), *_same(24, 26, 28)),
+        _same_size_convolutions(0, 2),
+        (pool(side_px=2), *_same_size_convolutions(5, 7)),
+        (pool(side_px=2), *_same_size_convolutions(10, 12, 14)),
+        (pool(side_px=2), *_same_size_convolutions(17, 19, 21)),
+        (pool(side_px=2), *_same_size_convolutions(24, 26, 28)),
     ),
 )

@@ -1,6 +1,6 @@
-"""sha256 of files and pixels: remembered while a file is unchanged, recorded beside fetched ones.
+"""sha256 of files and pixels: cached while a file is unchanged, recorded next to fetched files.
 
-Where authors publish no sha256 of a file, the first download is trusted and recorded;
+If authors publish no sha256 of a file, the first download is trusted and recorded;
 `sha256sum --check NAME.sha256` reads the record.
 """
 
@@ -24,49 +24,49 @@ from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import BadFile, open_regular
 from benchmark.system.text import name_text, parsing
 
-SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
-WRITTEN_TOGETHER = 256  # values, for one wait for the disk
+SHA256 = re.compile("[0-9a-f]{64}")  # `hexdigest`
+WRITE_BATCH = 256  # values written together, for one wait for the disk
 PACKAGES = ("benchmark", "baselines")
 
 
 @cache
 def code_sha256() -> str:
-    """Hash code and tables of this project: two machines with equal digests measure alike."""
+    """Hash this project's code and tables: machines with equal digests measure the same."""
     digest, root = hashlib.sha256(), Path(__file__).parents[2]
-    every = (path for name in PACKAGES for path in (root / name).rglob("*"))
-    for path in sorted(path for path in every if path.suffix in (".py", ".toml")):
+    files = (path for name in PACKAGES for path in (root / name).rglob("*"))
+    for path in sorted(path for path in files if path.suffix in (".py", ".toml")):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
 def pixels_sha256(pixels: Pixels) -> str:
-    """Hash the height x width x 3 bytes, row by row: the identity of a source or reconstruction."""
+    """Hash height x width x 3 bytes, row by row: the identity of a source or reconstruction."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file's bytes; they are read again only if the file is not the same (`remembered`)."""
+    """Hash a file's bytes, which are read again only if the file changed (see `cached_value`)."""
 
     def compute() -> str:
         with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    return str(remembered(path, "sha256", compute))
+    return str(cached_value(path, "sha256", compute))
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
-    """Hash the contents of several files, in the given order, without their names."""
+    """Hash the contents of files, in the given order, without their names."""
     digests = [bytes.fromhex(file_sha256(path)) for path in paths]
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 class FileMemory:
-    """Json values computed from files, remembered while a file is unchanged; for several threads.
+    """Thread-safe cache of JSON values computed from files, valid while a file is unchanged.
 
-    A file is unchanged if its path, size, times, inode and device are. What changes meanwhile is
-    not remembered, and what cannot be read or written in the memory is computed. New
-    values are written together, since each writing waits for the disk: at the latest by `close`.
+    A file is unchanged if its path, size, times, inode and device are. A value is not stored if the
+    file changes meanwhile, and is computed if the cache cannot be read or written. New values are
+    written in batches, since each write waits for the disk, and at the latest by `close`.
     """
 
     def __init__(self) -> None:
@@ -88,31 +88,31 @@ class FileMemory:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def value(self, path: Path, what: str, compute: Callable[[], Any]) -> Any:
-        """Return `compute()`, or its last result for this unchanged file."""
-        state = _state(path)
-        key = f"{what} {name_text(os.path.realpath(path))} {state}"
+    def value(self, path: Path, quantity: str, compute: Callable[[], Any]) -> Any:
+        """Return `compute()`, or its stored result for this quantity of the unchanged file."""
+        state = _file_state(path)
+        key = f"{quantity} {name_text(os.path.realpath(path))} {state}"
         with self._lock:
-            text = self._text(key)
+            text = self._stored_text(key)
         if text is not None:
             with suppress(BadFile), parsing("JSON"):
                 return json.loads(text)
         value = compute()
-        if _state(path) == state:
+        if _file_state(path) == state:
             with self._lock:
                 self._new[key] = json.dumps(value)
-                if len(self._new) >= WRITTEN_TOGETHER:
+                if len(self._new) >= WRITE_BATCH:
                     self._write()
         return value
 
     def close(self) -> None:
-        """Write what is new, and close the file."""
+        """Write new values, and close the database."""
         with self._lock:
             self._write()
             if self._database is not None:
                 self._database.close()
 
-    def _text(self, key: str) -> str | None:
+    def _stored_text(self, key: str) -> str | None:
         if self._database is None:
             return None
         try:
@@ -131,33 +131,33 @@ class FileMemory:
         self._new.clear()
 
 
-def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
-    """Return `compute()` (a json value), or its last result for this unchanged file."""
+def cached_value(path: Path, quantity: str, compute: Callable[[], Any]) -> Any:
+    """Return `compute()` (a JSON value), or its stored result for the unchanged file."""
     with FileMemory() as memory:
-        return memory.value(path, what, compute)
+        return memory.value(path, quantity, compute)
 
 
-def _state(path: Path) -> str:
-    at = path.stat()
-    return f"{at.st_size} {at.st_mtime_ns} {at.st_ctime_ns} {at.st_ino} {at.st_dev}"
+def _file_state(path: Path) -> str:
+    file = path.stat()
+    return f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns} {file.st_ino} {file.st_dev}"
 
 
 def cache_folder() -> Path:
-    """Return `$XDG_CACHE_HOME/rdrbench`, or `~/.cache/rdrbench`; not created here."""
+    """Return `$XDG_CACHE_HOME/rdrbench`, or `~/.cache/rdrbench`, without creating it."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "rdrbench"
 
 
 def record_sha256(path: Path) -> str:
-    """Write the record of a file, replacing an earlier record, and return its sha256."""
+    """Record a file's sha256, replacing an earlier record, and return it."""
     digest = file_sha256(path)
-    write_file(_record(path), f"{digest}  {path.name}\n")
+    write_file(_record_path(path), f"{digest}  {path.name}\n")
     return digest
 
 
 def recorded_sha256(path: Path) -> str:
-    """Return the sha256 on record of a file, "" without a record; `Unavailable` if damaged."""
-    record = _record(path)
+    """Return a file's recorded sha256, "" without a record; `Unavailable` for a damaged record."""
+    record = _record_path(path)
     if not record.exists():
         return ""
     digest = record.read_text(errors="replace").partition(" ")[0]
@@ -166,5 +166,5 @@ def recorded_sha256(path: Path) -> str:
     return digest
 
 
-def _record(path: Path) -> Path:
+def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")

@@ -1,16 +1,17 @@
-"""A process beside a worker that runs its programs, and ends all of them when the worker is gone.
+"""Process that runs a worker's programs, and ends all of them when the worker ends.
 
     python -I -S launcher.py [GUARD]
 
-Standard input brings orders, standard output takes an answer to each. On Linux this process adopts
-whatever a program leaves behind: all children that are left after a program are killed. The kernel
-closes standard input when the worker ends; this process then ends at once, and its parent, the
-guard, kills what it was running, as where this process is killed; it does the same for its guard.
-Both have a session of their own, which no signal to the worker's process group or terminal
-reaches. Standard library alone: they start within .05 s.
+Reads orders from standard input, and writes an answer to each to standard output. On Linux this
+process adopts the orphans of a program, and kills all children left after it. The kernel closes
+standard input when the worker ends. This process then ends at once, and its parent, the guard,
+kills what it was running, as it does if this process is killed; this process ends with its guard.
+Both have their own session, so that signals to the worker's process group or terminal do not reach
+them. They use only the standard library, and start within .05 s.
 
-What programs take of the processor is a child's of this process: `os.times()` of the worker does
-not have it, so a column of processor seconds would have to come from here (`resource.getrusage`).
+The processor time of programs is that of this process's children: `os.times()` of the worker does
+not include it, so a column of processor seconds would have to come from here
+(`resource.getrusage`).
 """
 
 import errno
@@ -29,24 +30,24 @@ if sys.platform != "win32":
     import resource
 
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # in linux/prctl.h
-NAME = b"bench-launcher"  # `pkill python` is meant for those that it works for
-MOST_GENERATIONS = 1000
+NAME = b"bench-launcher"  # `pkill python` should end its workers, not this process
+MAX_GENERATIONS = 1000
 
 
 class Order(NamedTuple):
-    """A program to run; all texts are bytes, as the system has them."""
+    """Program to run; all texts are bytes in the system's encoding."""
 
     command: list[bytes]
-    folder: bytes | None  # None for that of this process
+    folder: bytes | None  # None: the folder of this process
     environment: dict[bytes, bytes]
     files: list[bytes]  # paths of standard input, output and error
     largest_file_bytes: int
 
 
 def main() -> None:
-    """Serve orders until standard input is closed; on Linux, guard who does."""
+    """Serve orders until standard input is closed; on Linux, guard the process that serves."""
     if sys.platform != "linux":
-        _serve()
+        _serve_orders()
         return
     _control(PR_SET_NAME, NAME)
     _control(PR_SET_CHILD_SUBREAPER, 1)
@@ -57,8 +58,8 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _control(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == int(sys.argv[1]):  # else it was killed meanwhile
-        _serve()
+    if os.getppid() == int(sys.argv[1]):  # otherwise the guard was killed meanwhile
+        _serve_orders()
 
 
 def _control(option: int, value: int | bytes) -> None:
@@ -67,35 +68,39 @@ def _control(option: int, value: int | bytes) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _serve() -> None:
+def _serve_orders() -> None:
     orders: SimpleQueue[Any] = SimpleQueue()
-    Thread(target=_listen, args=(orders,), daemon=True).start()
+    Thread(target=_receive_orders, args=(orders,), daemon=True).start()
     while True:
-        marshal.dump(_run(Order(*orders.get())), sys.stdout.buffer)
+        marshal.dump(_execute(Order(*orders.get())), sys.stdout.buffer)
         sys.stdout.buffer.flush()
 
 
-def _listen(orders: "SimpleQueue[Any]") -> None:
-    """Hand on orders; end this process at the end of standard input, whatever it is doing."""
-    with suppress(EOFError, ValueError, TypeError):  # an order that was cut short is none
+def _receive_orders(orders: "SimpleQueue[Any]") -> None:
+    """Queue orders; end this process at the end of standard input, whatever it is doing."""
+    with suppress(EOFError, ValueError, TypeError):  # a truncated order is ignored
         while True:
             orders.put(marshal.load(sys.stdin.buffer))
     _end_group()
     os._exit(0)
 
 
-def _run(order: Order) -> tuple[int, int]:
-    """Return exit code or 0, and 0 or an error number."""
-    if sys.platform == "win32":  # where nothing starts this process
+def _execute(order: Order) -> tuple[int, int]:
+    """Return (exit code, 0), or (0, error number) if the program could not be started."""
+    if sys.platform == "win32":  # nothing starts this process there
         return 0, errno.ENOSYS
-    if sys.platform == "linux":  # what this process and those that it starts may write to a file
-        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if sys.platform == "linux":  # limit the size of files written by this process and its children
+        _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = order.largest_file_bytes
-        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        limit = limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard_limit))
     try:
-        source, out, err = order.files
-        with open(source, "rb") as stdin, open(out, "wb") as stdout, open(err, "wb") as stderr:
+        stdin_path, stdout_path, stderr_path = order.files
+        with (
+            open(stdin_path, "rb") as stdin,
+            open(stdout_path, "wb") as stdout,
+            open(stderr_path, "wb") as stderr,
+        ):
             process = subprocess.Popen(
                 order.command, stdin=stdin, stdout=stdout, stderr=stderr,
                 cwd=order.folder, env=order.environment, start_new_session=True,
@@ -120,11 +125,11 @@ def _end_group() -> None:
 
 
 def _end_children() -> None:
-    """Kill and collect children, those adopted meanwhile too, until there are none."""
+    """Kill and collect children, including those adopted meanwhile, until there are none."""
     if sys.platform == "win32":
         return
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    for _ in range(MOST_GENERATIONS):
+    for _ in range(MAX_GENERATIONS):
         killed = []
         with suppress(OSError):  # /proc is absent
             for child in map(int, children.read_text().split()):

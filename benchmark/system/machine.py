@@ -1,4 +1,4 @@
-"""The machine and the checkout: processor, cores, memory, packages, commit, bundled files."""
+"""Facts about machine and checkout: processor, cores, memory, packages, commit, bundled files."""
 
 import getpass
 import math
@@ -22,9 +22,9 @@ from benchmark.errors import Reason, StoreError, Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
 
-MEASURED_SECONDS = 0.15
+BENCHMARK_SECONDS = 0.15
 CGROUP_MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified", "sys/fs/cgroup/memory")
-CGROUP_FILES = (  # limit, usage, and what the names of caches begin with; versions 2 and 1
+CGROUP_FILES = (  # limit, usage, and prefix of the caches' names; versions 2 and 1
     ("memory.max", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
@@ -35,27 +35,27 @@ INSTRUCTIONS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "asimd"
 class Gpu(NamedTuple):
     """GPU that this process may use."""
 
-    name: str  # as an entry of CUDA_VISIBLE_DEVICES: its UUID, or what that variable has for it
-    free_bytes: int | None  # None where unknown
+    name: str  # an entry of CUDA_VISIBLE_DEVICES, by default the UUID
+    free_bytes: int | None  # None if unknown
 
 
 def machine() -> str:
-    """Return what seconds depend on: "Xeon, 2 cores, AVX2, speed 14", in steps of a quarter.
+    """Describe the hardware behind timings: "Xeon, 2 cores, AVX2, speed 14" (see `_core_speed`).
 
     Variables that have torch use fewer instructions than the processor has are part of it.
     """
-    pairs = (line.partition(":") for line in reversed(_lines(Path("/proc/cpuinfo"))))
+    pairs = (line.partition(":") for line in reversed(_read_lines(Path("/proc/cpuinfo"))))
     facts = {key.strip(): value.strip() for key, _, value in pairs}
     processor = facts.get("model name") or platform.processor() or platform.machine()
     flags = facts.get("flags", "").split()
-    widest = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
-    fewer = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
-    words = [processor, f"{cores()} cores", widest, *fewer, f"speed {_speed()}"]
+    instructions = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    words = [processor, f"{cores()} cores", instructions, *limits, f"speed {_core_speed()}"]
     return ", ".join(filter(None, words))
 
 
 def processor_of(machine: str) -> str:
-    """Return the processor of a text of `machine`, without the number and the speed of its cores.
+    """Return the processor from a text of `machine`, without number and speed of cores.
 
     >>> processor_of("Xeon, 2 cores, AVX2, speed 14")
     'Xeon, AVX2'
@@ -64,25 +64,28 @@ def processor_of(machine: str) -> str:
 
 
 @cache
-def _speed() -> int:
-    """Return the speed of a core in steps of a quarter; measured once after each boot."""
-    (boot,) = _lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
-    user = os.getuid() if hasattr(os, "getuid") else ""  # whose folder it is
-    kept = Path(tempfile.gettempdir()) / f"rdrbench-speed-{user}-{boot}"
+def _core_speed() -> int:
+    """Return a core's speed, the rounded logarithm of rounds per second to base 1.25.
+
+    Measured once per boot.
+    """
+    (boot,) = _read_lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    cache_file = Path(tempfile.gettempdir()) / f"rdrbench-speed-{user}-{boot}"
     try:
-        return int(read_regular(kept, 20))
+        return int(read_regular(cache_file, 20))
     except (OSError, ValueError):
         speed = round(math.log(max(_rounds_per_second() for _ in range(3)), 1.25))
     with suppress(OSError):  # measured again by the next process
-        write_file(kept, str(speed).encode())
+        write_file(cache_file, str(speed).encode())
     return speed
 
 
 def _rounds_per_second() -> float:
-    """Return how often a core hashes and compresses a text in a second of its time."""
+    """Return how often a core hashes and compresses a text per second of processor time."""
     text = bytes(range(256)) * 64
     started, rounds = process_time(), 0
-    while process_time() - started < MEASURED_SECONDS:
+    while process_time() - started < BENCHMARK_SECONDS:
         sha256(zlib.compress(text))
         rounds += 1
     return rounds / (process_time() - started)
@@ -99,23 +102,23 @@ def commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        how = ("--always", "--dirty", "--abbrev=40", "--exclude=*")
-        return _printed("git", "-C", str(root), "describe", *how).strip() or None
+        options = ("--always", "--dirty", "--abbrev=40", "--exclude=*")
+        return _run_command("git", "-C", str(root), "describe", *options).strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def user() -> str:
-    """Return who works here: git's name of the user, else the login, else ""."""
+    """Return the user's name: git's, else the login, else ""."""
     with suppress(OSError, subprocess.SubprocessError):
-        if name := _printed("git", "config", "user.name").strip():
+        if name := _run_command("git", "config", "user.name").strip():
             return name
     with suppress(OSError, KeyError):
         return getpass.getuser()
     return ""
 
 
-def _printed(*command: str) -> str:
+def _run_command(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
 
 
@@ -129,17 +132,21 @@ def package_folder(package: str) -> Path:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs that workers may see, by nvidia-smi, without a context on any."""
-    from benchmark.system.settings import VISIBLE, worker_environment  # which a report goes without
+    """Return the GPUs visible to workers, from nvidia-smi, without creating a CUDA context."""
+    from benchmark.system.settings import VISIBLE_GPUS, worker_environment  # slow; reports skip it
 
-    asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
+    query = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     with suppress(OSError, subprocess.SubprocessError):
-        return visible_gpus(_printed("nvidia-smi", *asked), worker_environment().get(VISIBLE))
+        return visible_gpus(
+            _run_command("nvidia-smi", *query), worker_environment().get(VISIBLE_GPUS)
+        )
     return ()
 
 
 def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
-    """Return the GPUs of nvidia-smi's lines "index, uuid, MiB free" that a variable leaves.
+    """Return the GPUs in nvidia-smi's lines "index, uuid, MiB free" that are visible.
+
+    visible: CUDA_VISIBLE_DEVICES; None: all.
 
     >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, [N/A]\\n", None)
     (Gpu(name='GPU-a', free_bytes=104857600), Gpu(name='GPU-b', free_bytes=None))
@@ -159,55 +166,59 @@ def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Return the bytes that processes may take, by the system and control groups; None: unknown."""
-    meminfo = _lines(root / "proc/meminfo")
-    left = [int(line.split()[1]) << 10 for line in meminfo if line.startswith("MemAvailable:")]
-    for line in _lines(root / "proc/self/cgroup"):
+    """Return the bytes available to processes, from system and control groups; None: unknown."""
+    meminfo = _read_lines(root / "proc/meminfo")
+    limits = [int(line.split()[1]) << 10 for line in meminfo if line.startswith("MemAvailable:")]
+    for line in _read_lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
         group = Path(path.strip("/"))
         for mount in CGROUP_MOUNTS:
-            # A container may see its own group at the mount, under a path that is the host's.
+            # A container may see its own group at the mount, under the host's path.
             for level in (group, *group.parents):
-                left += _left_by_group(root / mount / level)
-    return min(left, default=None)
+                limits += _group_headroom(root / mount / level)
+    return min(limits, default=None)
 
 
-def _left_by_group(folder: Path) -> Iterator[int]:
-    """Yield the bytes that a control group leaves; nothing where it has no limit."""
+def _group_headroom(folder: Path) -> Iterator[int]:
+    """Yield the free bytes of a control group, nothing if it has no limit."""
     for limit_file, usage_file, prefix in CGROUP_FILES:
-        limit, usage = (next(iter(_lines(folder / name)), "") for name in (limit_file, usage_file))
-        if limit.isdigit() and usage.isdigit():  # else "max", or no such group
-            lines = _lines(folder / "memory.stat")
+        limit, usage = (
+            next(iter(_read_lines(folder / name)), "") for name in (limit_file, usage_file)
+        )
+        if limit.isdigit() and usage.isdigit():  # otherwise "max", or no such group
+            lines = _read_lines(folder / "memory.stat")
             sizes = dict(line.split(None, 1) for line in lines if " " in line)
             caches = (f"{prefix}inactive_file", f"{prefix}active_file")
-            cached = sum(int(sizes.get(name, 0)) for name in caches)
-            yield max(int(limit) - max(int(usage) - cached, 0), 0)
+            cache_bytes = sum(int(sizes.get(name, 0)) for name in caches)
+            yield max(int(limit) - max(int(usage) - cache_bytes, 0), 0)
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(errors="replace").splitlines()
     except OSError:
         return []
 
 
-LINK = Path(__file__).parents[1] / "bundled"  # in a checkout to results/, in a wheel a folder
+LINK = (
+    Path(__file__).parents[1] / "bundled"
+)  # a link to results/ in a checkout, a folder in a wheel
 BUNDLED = LINK.resolve()
 READ_IN_PLACE = ("packs", "published")
 
 
 def begin_with_bundled(results: Path) -> None:
-    """Put bundled rows into an installed project's `results`, unless it is there. `StoreError`."""
+    """Copy bundled rows of an installed project to `results`, unless it exists; `StoreError`."""
     if LINK.is_symlink() or not BUNDLED.exists() or results != Path("results") or results.exists():
         return
     try:
-        part = Path(f"results.{os.getpid()}.part")
-        part.mkdir()
+        draft = Path(f"results.{os.getpid()}.part")
+        draft.mkdir()
         for folder in BUNDLED.iterdir():
             if folder.name not in READ_IN_PLACE:
-                shutil.copytree(folder, part / folder.name, copy_function=shutil.copyfile)
-        os.rename(part, results)
+                shutil.copytree(folder, draft / folder.name, copy_function=shutil.copyfile)
+        os.rename(draft, results)
     except OSError as error:
         raise StoreError(f"{results} cannot be written: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Processes that end with others and with all that they started."""
+"""Processes that end with their caller, and with everything they started."""
 
 import os
 import select
@@ -14,13 +14,13 @@ from types import FrameType
 from benchmark.errors import BY_SIGNAL, Unavailable, interrupt
 
 GRACE_SECONDS = 5.0
-OF_THE_TERMINAL = [signal.SIGINT]
+TERMINAL_SIGNALS = [signal.SIGINT]
 if sys.platform != "win32":
-    OF_THE_TERMINAL += [signal.SIGHUP]
+    TERMINAL_SIGNALS += [signal.SIGHUP]
 
 
 def require_posix() -> None:
-    """Raise `Unavailable` on Windows, where processes that outlive their parent are not ended."""
+    """Raise `Unavailable` on Windows, where processes may outlive their parent."""
     if sys.platform == "win32":
         raise Unavailable(
             "this needs Linux or macOS: Windows can rank, draw and check stored results, and its "
@@ -29,7 +29,7 @@ def require_posix() -> None:
 
 
 def ending(code: int) -> str:
-    """Describe how a process ended, by its exit code or negative signal, as a predicate.
+    """Describe how a process ended, given its exit code or negative signal, as a predicate.
 
     >>> ending(-11), ending(3)
     ('was killed by SIGSEGV', 'ended with exit code 3')
@@ -44,12 +44,11 @@ def ending(code: int) -> str:
 def work_for(descriptor: int, work: Callable[[], None]) -> None:
     """Call `work` for the process at the other end of a pipe or socket; end with it, or at SIGTERM.
 
-    SIGTERM, which this process gets when the other end is closed, ends the work by
-    `KeyboardInterrupt`, so that a program that is running is ended on the way out; SIGKILL follows
-    after `GRACE_SECONDS`, for native code hears no signal. Ctrl-C and a closed terminal are the
-    other's to handle.
+    When the other end is closed, this process gets SIGTERM, which raises `KeyboardInterrupt` in
+    `work`, so that a running program is ended too; SIGKILL follows after `GRACE_SECONDS`, since
+    native code does not see signals. Ctrl-C and a closed terminal are left to the other process.
     """
-    for number in OF_THE_TERMINAL:
+    for number in TERMINAL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with suppress(KeyboardInterrupt, EOFError, ConnectionError):
         try:
@@ -57,14 +56,14 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
             Thread(target=_end_with, args=(descriptor,), daemon=True).start()
             work()
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on the way out
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # already ending
 
 
 def _end_with(descriptor: int) -> None:
-    if sys.platform == "win32":  # where no worker is started
+    if sys.platform == "win32":  # no worker runs there
         return
     hung_up = select.poll()
-    hung_up.register(descriptor, 0)  # a hang-up is always reported
+    hung_up.register(descriptor, 0)  # hang-ups are always reported
     hung_up.poll()
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACE_SECONDS)
@@ -72,48 +71,48 @@ def _end_with(descriptor: int) -> None:
 
 
 def lead_group() -> None:
-    """Make this process the leader of a process group, to be ended with all that it starts."""
+    """Make this process the leader of a process group, so that all can be ended together."""
     if sys.platform != "win32":
         os.setpgid(0, 0)
 
 
 def descendants(process_id: int) -> list[tuple[int, str]]:
-    """Return a process's children, theirs and so on: ids, and starts in clock ticks as text."""
+    """Return (id, start in clock ticks as text) of a process's children, their children, etc."""
     result: list[tuple[int, str]] = []
     for children in Path(f"/proc/{process_id}/task").glob("*/children"):
         with suppress(OSError):
             for child in map(int, children.read_text().split()):
-                if (start := _start(child)) is not None:
+                if (start := _start_ticks(child)) is not None:
                     result += [(child, start), *descendants(child)]
     return result
 
 
-def end_tree(process_id: int, ended: Callable[[float], bool], grace_seconds: float) -> None:
-    """Ask a process to end (SIGTERM), and kill it and all that it has started after the grace time.
+def end_tree(process_id: int, wait_for_end: Callable[[float], bool], grace_seconds: float) -> None:
+    """Ask a process to end (SIGTERM), then kill it and everything it started.
 
-    ended: waits so many seconds, and returns whether the process has ended. Its process group,
-    which it leads, is killed as well; without /proc, what it started in others is left.
+    wait_for_end: called with `grace_seconds`, waits and returns whether the process has ended. The
+    process group, which it leads, is killed too; without /proc, processes in other groups survive.
     """
     if sys.platform == "win32":
         return
-    gone = suppress(ProcessLookupError, PermissionError)
-    below = descendants(process_id)
-    with gone:
+    ignore_ended = suppress(ProcessLookupError, PermissionError)
+    children = descendants(process_id)
+    with ignore_ended:
         os.kill(process_id, signal.SIGTERM)
-    has_ended = ended(grace_seconds)
-    below += descendants(process_id)  # what it started in the meantime
-    with gone:
+    ended = wait_for_end(grace_seconds)
+    children += descendants(process_id)  # started in the meantime
+    with ignore_ended:
         os.killpg(process_id, signal.SIGKILL)
-    for child, start in below:
-        with gone:
-            if _start(child) == start:
+    for child, start in children:
+        with ignore_ended:
+            if _start_ticks(child) == start:
                 os.kill(child, signal.SIGKILL)
-    with gone:
-        if not has_ended:
+    with ignore_ended:
+        if not ended:
             os.kill(process_id, signal.SIGKILL)
 
 
-def _start(process_id: int) -> str | None:
+def _start_ticks(process_id: int) -> str | None:
     try:
         fields = Path(f"/proc/{process_id}/stat").read_text(errors="replace")
     except OSError:
@@ -123,15 +122,15 @@ def _start(process_id: int) -> str | None:
 
 @contextmanager
 def terminal_blocked() -> Iterator[None]:
-    """Keep Ctrl-C and the end of the terminal from processes that are started in the block."""
+    """Shield processes started in the block from Ctrl-C and from the end of the terminal."""
     if sys.platform == "win32":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 def interrupt_at_hang_up() -> None:
@@ -140,12 +139,12 @@ def interrupt_at_hang_up() -> None:
         return
     terminals = [number for number in range(3) if os.isatty(number)]
 
-    def hang_up(_number: int, _frame: FrameType | None) -> None:
-        # What is printed from now on is dropped: an `OSError` would hide the interruption.
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        # Discard further output: an `OSError` would hide the interruption.
         with open(os.devnull, "r+b") as nowhere:
             for number in terminals:
                 if not os.isatty(number):
                     os.dup2(nowhere.fileno(), number)
         raise KeyboardInterrupt(BY_SIGNAL)
 
-    signal.signal(signal.SIGHUP, hang_up)
+    signal.signal(signal.SIGHUP, interrupt)

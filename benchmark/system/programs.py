@@ -1,4 +1,4 @@
-"""External programs and library files: located, started, watched, ended."""
+"""External programs: find, start, watch and end them."""
 
 import atexit
 import marshal
@@ -20,35 +20,40 @@ from benchmark.system.launcher import Order
 from benchmark.system.processes import ending, require_posix
 
 SCRIPT = Path(__file__).with_name("launcher.py")
-LONGEST_SECONDS = 1e6  # that the system waits for a pipe: eleven days
+MAX_WAIT_SECONDS = 1e6  # the system's limit for waiting on a pipe: eleven days
 
 WITH_LAUNCHER = "was ended with the process that had started it"  # predicate of a sentence
 STDERR_KEPT_CHARACTERS = 2000
-LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
-MOST_OUTPUT_BYTES = 1 << 20  # of text; a picture on standard output has a limit of its own
+LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; larger only from a runaway program
+MOST_OUTPUT_BYTES = 1 << 20  # of text; pictures on standard output have another limit
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """Return a program in the folders, else `UsageError`; or on the PATH, else `Unavailable`."""
+    """Find a program in `folders` (else `UsageError`), or by default on PATH (else `Unavailable`).
+
+    remedy: ends the message.
+    """
     path = os.pathsep.join(map(str, folders)) if folders else None
     if result := shutil.which(name, path=path):
         return Path(result)
     if folders:
-        named = f"{folders[0]} was named as the folder of the program {name!r} and has none"
-        raise UsageError(f"{named}: name another, or none to look on the PATH; {remedy}")
+        folder_problem = (
+            f"{folders[0]} was named as the folder of the program {name!r} and has none"
+        )
+        raise UsageError(f"{folder_problem}: name another, or none to look on the PATH; {remedy}")
     raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}", Reason("program", name))
 
 
-def packaged_ffmpeg(who: str) -> Path:
-    """Return the program in imageio-ffmpeg; `Unavailable`, on behalf of `who`, if there is none."""
-    require_packages(who, ["imageio_ffmpeg"])
+def packaged_ffmpeg(user: str) -> Path:
+    """Return imageio-ffmpeg's program; `Unavailable`, which names the `user`, if there is none."""
+    require_packages(user, ["imageio_ffmpeg"])
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         return Path(get_ffmpeg_exe())
     except RuntimeError as error:
         remedy = "install a wheel of the Python package imageio-ffmpeg that contains one"
-        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+        raise Unavailable(f"{user} needs an ffmpeg: {remedy}") from error
 
 
 def run_program(
@@ -57,56 +62,58 @@ def run_program(
     timeout_seconds: float,
     stdin: bytes = b"",
     folder: Path | None = None,
-    with_stderr: bool = False,
-    accepted: Collection[int] = (0,),
+    include_stderr: bool = False,
+    accepted_codes: Collection[int] = (0,),
     most_output_bytes: int = MOST_OUTPUT_BYTES,
 ) -> bytes:
-    """Run a program to its end and return its standard output, then its standard error if asked.
+    """Run a program to its end and return its standard output (`include_stderr`: and error).
 
-    Nothing that it started outlives the call (`launcher.py`; on other systems than Linux, nothing
-    of its process group). Input and output are files, so that endless output cannot block us or
-    fill our memory, nor the disk, since no file grows beyond `LARGEST_FILE_BYTES` (on Linux).
-    Raises `ProgramFailed` with the end of its standard error, also above `most_output_bytes` of
-    either output and for exit codes that are not `accepted`.
+    Nothing that it started outlives the call (see `launcher.py`; on systems other than Linux,
+    nothing in its process group). Input and output are files, so that endless output cannot block
+    the caller or fill its memory, nor fill the disk, since no file grows beyond
+    `LARGEST_FILE_BYTES` (on Linux). Raises `ProgramFailed` with the end of its standard error, also
+    if either output exceeds `most_output_bytes`, and for exit codes not in `accepted_codes`.
     """
     name = Path(command[0]).name
     if folder is None:
-        with suppress(FileNotFoundError):  # removed: the program finds that out
+        with suppress(FileNotFoundError):  # it was removed: let the program report that
             folder = Path.cwd()
-    with private_folder() as own:
-        files = own / "in", own / "out", own / "err"
+    with private_folder() as temporary_folder:
+        files = temporary_folder / "in", temporary_folder / "out", temporary_folder / "err"
         for file, content in zip(files, (stdin, b"", b""), strict=True):
             file.write_bytes(content)
-        _, out, err = files
-        order = order_of(command, folder, os.environ, files, LARGEST_FILE_BYTES)
+        _, stdout_file, stderr_file = files
+        order = make_order(command, folder, os.environ, files, LARGEST_FILE_BYTES)
         try:
-            code, why = idle_launcher().run(order, timeout_seconds)
+            code, start_error = idle_launcher().run(order, timeout_seconds)
         except TimeoutError:
-            stopped = f"{name} was stopped after {timeout_seconds:g} s{_said(err)}"
-            raise ProgramFailed(stopped) from None
+            message = f"{name} was stopped after {timeout_seconds:g} s{_last_words(stderr_file)}"
+            raise ProgramFailed(message) from None
         except EOFError:
             raise ProgramFailed(f"{name} {WITH_LAUNCHER}") from None
-        if why:
-            raise ProgramFailed(f"{name} could not be started: {os.strerror(why)}")
-        if code not in accepted:
-            how = ending(code)
+        if start_error:
+            raise ProgramFailed(f"{name} could not be started: {os.strerror(start_error)}")
+        if code not in accepted_codes:
+            outcome = ending(code)
             if sys.platform != "win32" and code == -signal.SIGXFSZ:
-                how = f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
-            raise ProgramFailed(f"{name} {how}{_said(err)}")
-        printed = read_written(out, name, most_output_bytes, "to its standard output")
-        if with_stderr:
-            printed += read_written(err, name, most_output_bytes, "to its standard error")
+                outcome = f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
+            raise ProgramFailed(f"{name} {outcome}{_last_words(stderr_file)}")
+        printed = read_output_file(stdout_file, name, most_output_bytes, "to its standard output")
+        if include_stderr:
+            printed += read_output_file(
+                stderr_file, name, most_output_bytes, "to its standard error"
+            )
         return printed
 
 
-def order_of(
+def make_order(
     command: Sequence[str | Path],
     folder: Path | None,
     environment: Mapping[str, str],
     files: Sequence[Path],
     largest_file_bytes: int,
 ) -> Order:
-    """Return the order to run a program; files: its standard input, output and error."""
+    """Make the order to run a program; files: its standard input, output and error."""
     return Order(
         [os.fsencode(part) for part in command],
         os.fsencode(folder) if folder else None,
@@ -117,7 +124,7 @@ def order_of(
 
 
 class Launcher:
-    """A process of `launcher.py`, which runs a program at a time and is kept for the next."""
+    """Process of `launcher.py`: runs one program at a time, and is reused."""
 
     def __init__(self) -> None:
         require_posix()
@@ -135,7 +142,7 @@ class Launcher:
 
     @property
     def answers(self) -> int:
-        """Return the descriptor that can be read once the program has ended."""
+        """Return the descriptor that becomes readable when the program has ended."""
         return self._answers.fileno()
 
     def start(self, order: Order) -> None:
@@ -145,15 +152,15 @@ class Launcher:
             self._orders.flush()
 
     def outcome(self) -> tuple[int, int]:
-        """Return exit code and 0, or 0 and an error number; `EOFError` if it was killed."""
-        code, why = marshal.load(self._answers)
-        return int(code), int(why)
+        """Return (exit code, 0), or (0, error number); `EOFError` if the launcher was killed."""
+        code, start_error = marshal.load(self._answers)
+        return int(code), int(start_error)
 
     def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
         """Run a program to its end and return its `outcome`."""
         try:
             self.start(order)
-            if not wait([self.answers], min(timeout_seconds, LONGEST_SECONDS)):
+            if not wait([self.answers], min(timeout_seconds, MAX_WAIT_SECONDS)):
                 raise TimeoutError
             outcome = self.outcome()
         except BaseException:
@@ -163,7 +170,7 @@ class Launcher:
         return outcome
 
     def close(self) -> None:
-        """End the process with all that it runs."""
+        """End the process and everything it runs."""
         _ALL.discard(self)
         self.forget()
         self.process.wait()
@@ -180,10 +187,10 @@ _ALL: set[Launcher] = set()
 
 
 def idle_launcher() -> Launcher:
-    """Return a launcher that nobody uses; killed ones are replaced."""
+    """Return an unused launcher; replace killed ones."""
     with suppress(IndexError):
         while True:
-            launcher = _IDLE.pop()  # atomic: no other thread gets the same
+            launcher = _IDLE.pop()  # atomic: no other thread gets the same one
             if launcher.process.poll() is None:
                 return launcher
             launcher.close()
@@ -197,7 +204,7 @@ def _end_idle() -> None:
 
 
 def _forget_all() -> None:
-    """Leave the launchers of the process that this one was forked from to it."""
+    """Leave the parent's launchers to the parent after a fork."""
     for launcher in _ALL:
         launcher.forget()
         launcher.process.returncode = 0  # not a child of this process
@@ -209,11 +216,14 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def read_written(file: Path, program: str | Path, most_bytes: int, where: str = "") -> bytes:
-    """Return what a program wrote to a file, nothing where it wrote none.
+def read_output_file(
+    file: Path, program: str | Path, max_bytes: int, destination: str = ""
+) -> bytes:
+    """Return the content of a file written by a program, empty if it wrote none.
 
-    program: for messages, its name or path; where: in them, instead of the file's name. Raises
-    `ProgramFailed` above `most_bytes`, which are not read then, and for what is no regular file.
+    program: its name or path, for messages; destination: replaces the file's name in them. Raises
+    `ProgramFailed` for more than `max_bytes`, without reading them, and for anything but a regular
+    file.
     """
     name = Path(program).name
     if not os.path.lexists(file):
@@ -221,17 +231,17 @@ def read_written(file: Path, program: str | Path, most_bytes: int, where: str = 
     if not stat.S_ISREG(file.lstat().st_mode):
         raise ProgramFailed(f"{name} made {file.name}, and it is no regular file")
     with file.open("rb") as written:
-        content = written.read(most_bytes + 1)  # it may have grown since
+        content = written.read(max_bytes + 1)  # the file may still grow
         size = written.seek(0, os.SEEK_END)
-    if len(content) > most_bytes:
-        wrote = f"{name} wrote {size:,} bytes {where or f'as {file.name}'}"
-        raise ProgramFailed(f"{wrote}, and at most {most_bytes:,} are read")
+    if len(content) > max_bytes:
+        excess = f"{name} wrote {size:,} bytes {destination or f'as {file.name}'}"
+        raise ProgramFailed(f"{excess}, and at most {max_bytes:,} are read")
     return content
 
 
-def _said(err: Path) -> str:
-    with err.open("rb") as written:
-        size = written.seek(0, os.SEEK_END)
-        written.seek(max(0, size - STDERR_KEPT_CHARACTERS))
-        text = " ".join(written.read().decode(errors="replace").split())
+def _last_words(err: Path) -> str:
+    with err.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - STDERR_KEPT_CHARACTERS))
+        text = " ".join(file.read().decode(errors="replace").split())
     return f"; it said: {text}" if text else ""

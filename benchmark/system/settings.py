@@ -1,7 +1,7 @@
-"""Settings of a run: its device, its folders of weights, and the weight files found there.
+"""Settings of a run: its device, its weight folders, and the weight files in them.
 
-They belong to the caller's context (`contextvars`), never to `os.environ`. Without a choice, the
-user's variables $BENCH_DEVICE and $BENCH_WEIGHTS hold.
+They belong to the caller's context (`contextvars`), never to `os.environ`. Defaults come from the
+user's variables $BENCH_DEVICE and $BENCH_WEIGHTS.
 """
 
 import os
@@ -21,9 +21,10 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 DEVICE, WEIGHTS = "BENCH_DEVICE", "BENCH_WEIGHTS"
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 GPU_MARKS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-# Two oversubscribed cores make some metrics 27 times slower: a worker's numeric pools get a thread.
+# Two oversubscribed cores make some metrics 27 times slower, so a worker's numeric pools have one
+# thread each.
 POOLS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
     *("VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS"),
@@ -32,22 +33,22 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(POOLS, "1"))
 
 
 class Settings(NamedTuple):
-    """Choices of this context; nothing where the environment decides."""
+    """Choices of this context; empty if the environment decides."""
 
-    device: str | None = None  # of codecs: "cpu", "cuda" or one card of several, "cuda:1"
-    weights: tuple[Path, ...] = ()  # folders that are searched first
+    device: str | None = None  # for codecs: "cpu", "cuda" or one of several cards, "cuda:1"
+    weights: tuple[Path, ...] = ()  # folders searched first
 
     def variables(self) -> dict[str, str]:
-        """Return the environment variables by which another process has the same settings.
+        """Return the environment variables that give another process the same settings.
 
-        If they name a card, that process sees it alone, as "cuda".
+        If they name a card, that process sees only this card, as "cuda".
         """
         folders = [*map(str, self.weights), os.environ.get(WEIGHTS)]
         kind, _, number = (self.device or chosen_device()).partition(":")
-        seen = os.environ.get(VISIBLE, "").split(",")
-        card = seen[int(number)].strip() if number and seen != [""] else number
-        chosen = {DEVICE: kind, VISIBLE: card, WEIGHTS: os.pathsep.join(filter(None, folders))}
-        return {name: value for name, value in chosen.items() if value}
+        visible_cards = os.environ.get(VISIBLE_GPUS, "").split(",")
+        card = visible_cards[int(number)].strip() if number and visible_cards != [""] else number
+        values = {DEVICE: kind, VISIBLE_GPUS: card, WEIGHTS: os.pathsep.join(filter(None, folders))}
+        return {name: value for name, value in values.items() if value}
 
 
 _CURRENT: ContextVar[Settings | None] = ContextVar("settings", default=None)
@@ -59,68 +60,69 @@ def settings() -> Settings:
 
 
 def isolated(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Run each call of a function in a copy of its context: settings that it uses end with it."""
+    """Run each call of a function in a copy of its context, so that its settings end with it."""
 
     @wraps(function)
-    def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        return copy_context().run(function, *arguments, **named)
+    def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        return copy_context().run(function, *arguments, **options)
 
     return call
 
 
-def worker_environment(**more: str) -> dict[str, str]:
-    """Return the environment of a worker process, with these settings and single threads."""
-    return {**os.environ, **settings().variables(), **ONE_THREAD, **more}
+def worker_environment(**extra: str) -> dict[str, str]:
+    """Return a worker process's environment: these settings, single threads, and `extra`."""
+    return {**os.environ, **settings().variables(), **ONE_THREAD, **extra}
 
 
-def use_device(asked: str, has_gpu: bool | None = None) -> Device:
-    """Choose `auto`, `cpu`, `cuda` or a card, `cuda:1`, for codecs of this context and its workers.
+def use_device(name: str, has_gpu: bool | None = None) -> Device:
+    """Choose `auto`, `cpu`, `cuda` or a card (`cuda:1`) for codecs in this context and its workers.
 
-    has_gpu: of the machines that code; by default torch says it of this machine. Returns the kind
-    of device. Raises `UsageError` for another text, `Unavailable` without GPU, or that card.
+    has_gpu: whether the coding machines have one; by default torch is asked on this machine.
+    Returns the kind of device. Raises `UsageError` for another name, `Unavailable` without a GPU or
+    without that card.
     """
-    device = _usable(asked, "--device", has_gpu)
+    device = _resolve_device(name, "--device", has_gpu)
     _CURRENT.set(settings()._replace(device=device))
     return "cpu" if device == "cpu" else "cuda"
 
 
-def _usable(asked: str, option: str, has_gpu: bool | None = None) -> str:
-    if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", asked):
-        raise UsageError(f"{option} {asked!r} is none of auto, cpu, cuda, cuda:1 (a card)")
-    kind, _, number = asked.partition(":")
+def _resolve_device(name: str, option: str, has_gpu: bool | None = None) -> str:
+    if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", name):
+        raise UsageError(f"{option} {name!r} is none of auto, cpu, cuda, cuda:1 (a card)")
+    kind, _, number = name.partition(":")
     if number and has_gpu is not None:
-        raise UsageError(f"{option} {asked}: Ray chooses each worker's card; leave the number out")
-    lacks = "" if has_gpu else "no node of the cluster has a GPU"
-    if has_gpu is None and asked != "cpu":
-        lacks = "" if any(map(os.path.exists, GPU_MARKS)) else "this machine shows no GPU"
-        if not lacks:
+        raise UsageError(f"{option} {name}: Ray chooses each worker's card; leave the number out")
+    obstacle = "" if has_gpu else "no node of the cluster has a GPU"
+    if has_gpu is None and name != "cpu":
+        obstacle = "" if any(map(os.path.exists, GPU_MARKS)) else "this machine shows no GPU"
+        if not obstacle:
             import torch
 
-            usable = torch.cuda.is_available()
-            lacks = "" if usable else "torch cannot use the GPU of this machine"
-            cards = range(torch.cuda.device_count()) if usable and number else ()
+            can_use = torch.cuda.is_available()
+            obstacle = "" if can_use else "torch cannot use the GPU of this machine"
+            cards = range(torch.cuda.device_count()) if can_use and number else ()
             if cards and int(number) not in cards:
-                known = (f"cuda:{card} ({torch.cuda.get_device_name(card)})" for card in cards)
-                lacks = f"torch sees {', '.join(known)} here"
-    if kind == "cuda" and lacks:
-        raise Unavailable(f"{option} {asked}: {lacks}; leave the option out")
+                names = (f"cuda:{card} ({torch.cuda.get_device_name(card)})" for card in cards)
+                obstacle = f"torch sees {', '.join(names)} here"
+    if kind == "cuda" and obstacle:
+        raise Unavailable(f"{option} {name}: {obstacle}; leave the option out")
     if number:
         return f"cuda:{int(number)}"
-    return "cpu" if lacks or kind == "cpu" else "cuda"
+    return "cpu" if obstacle or kind == "cpu" else "cuda"
 
 
 def chosen_device() -> str:
-    """Return torch's name of the device for codecs, "cuda:1", by this context or $BENCH_DEVICE."""
-    if chosen := settings().device:
-        return chosen
-    named = os.environ.get(DEVICE, "")
-    if ":" in named:
-        return _usable(named, f"${DEVICE}")
-    return "cuda" if named == "cuda" else "cpu"
+    """Return torch's name of the codecs' device ("cuda:1"), from this context or $BENCH_DEVICE."""
+    if device := settings().device:
+        return device
+    variable = os.environ.get(DEVICE, "")
+    if ":" in variable:
+        return _resolve_device(variable, f"${DEVICE}")
+    return "cuda" if variable == "cuda" else "cpu"
 
 
 def use_weights_folder(folder: Path | None) -> None:
-    """Search a folder for weights first; `UsageError` for a folder without files."""
+    """Search this folder for weights before others; `UsageError` if it has no files."""
     if folder is None:
         return
     if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
@@ -130,51 +132,54 @@ def use_weights_folder(folder: Path | None) -> None:
 
 
 def weight_folders() -> list[Path]:
-    """Return the folders that are searched for weights; torch's own cache is the last."""
-    named = [Path(part) for part in os.environ.get(WEIGHTS, "").split(os.pathsep) if part]
+    """Return the folders to search for weights; torch's cache is the last."""
+    user_folders = [Path(part) for part in os.environ.get(WEIGHTS, "").split(os.pathsep) if part]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
-    return [*settings().weights, *named, torch_home / "hub" / "checkpoints"]
+    return [*settings().weights, *user_folders, torch_home / "hub" / "checkpoints"]
 
 
 def program_folders(variable: str) -> list[Path]:
-    """Return the folder of programs that a variable of the user names, and its bin; else none."""
-    named = os.environ.get(variable)
-    return [Path(named), Path(named) / "bin"] if named else []
+    """Return the program folder named by an environment variable, and its bin; else none."""
+    folder = os.environ.get(variable)
+    return [Path(folder), Path(folder) / "bin"] if folder else []
 
 
 SEARCHED = "--weights-dir or torch's cache"  # in sentences for the user
 
 
 class PublishedFile(NamedTuple):
-    """A weight file on the network."""
+    """Weight file to download."""
 
     url: str
-    name: str  # under which it is stored and looked for
-    sha256: str  # or its first hexadecimal digits; empty where its authors publish none
+    name: str  # of the stored file
+    sha256: str  # all or the first hexadecimal digits; empty if its authors publish none
     size_bytes: int | None = None
 
 
-def _network(name: str) -> tuple[PublishedFile, ...]:
+def _network_files(name: str) -> tuple[PublishedFile, ...]:
     facts = dict(_NETWORKS[name])
-    other = facts.pop("with", "")
-    own = PublishedFile(**{"name": facts["url"].rpartition("/")[2], **facts})
-    return (*(_network(other) if other else ()), own)
+    base = facts.pop("with", "")
+    file = PublishedFile(**{"name": facts["url"].rpartition("/")[2], **facts})
+    return (*(_network_files(base) if base else ()), file)
 
 
 _NETWORKS = tomllib.loads(Path(__file__).with_name("networks.toml").read_text())
-# Networks of metrics, by the name that `bench fetch` takes.
-NETWORKS = {name: _network(name) for name in _NETWORKS}
+# Weight files of metrics' networks, by their name in `bench fetch`
+NETWORKS = {name: _network_files(name) for name in _NETWORKS}
 
 
 def find_fetched(patterns: Sequence[str], name: str, file: str) -> Path:
-    """Return a weight file that `bench fetch` brings by a name; file: what `Unavailable` says."""
+    """Return a weight file that `bench fetch NAME` downloads; `Unavailable` calls it `file`."""
     command = f"bench fetch {name}"
     return find_weights(patterns, f"run `{command}`, or put {file} into one of them", command)
 
 
 def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Path:
-    """Return the first file of the patterns, folder by folder; `Unavailable` with the command."""
+    """Return the first file that matches a pattern, folder by folder; else `Unavailable`.
+
+    remedy: ends the message; command: the remedy in `Reason`.
+    """
     for folder in weight_folders():
         for pattern in patterns:
             for path in sorted(folder.glob(pattern)):

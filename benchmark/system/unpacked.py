@@ -1,4 +1,4 @@
-"""Archives and folders of others: their regular files, copied within limits and not run."""
+"""Archives and folders from other people: their regular files, copied within limits, never run."""
 
 import gzip
 import os
@@ -13,32 +13,39 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 from benchmark.errors import BadOption, Unavailable
 from benchmark.system.atomic import replacing
 from benchmark.system.digest import cache_folder, file_sha256
-from benchmark.system.foreign_files import MOST_DEEP, BadFile, below, files_of_tar, open_regular
+from benchmark.system.foreign_files import (
+    MAX_FOLDER_DEPTH,
+    BadFile,
+    files_of_tar,
+    open_regular,
+    resolve_inside,
+)
 from benchmark.system.text import parsing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-MOST_FILES, MOST_BYTES = 200_000, 8 << 30  # of an archive, unpacked
+MAX_FILES, MAX_BYTES = 200_000, 8 << 30  # of an unpacked archive
 CHUNK_BYTES = 1 << 20
-DIRECTORY_BYTES = 22 + (1 << 16)  # where the end record of a zip without a longer one may begin
+DIRECTORY_BYTES = 22 + (1 << 16)  # longest end record of a zip, with its comment
 
-LeftOut = Callable[[str, str], object]  # is told the name of a file that is not copied, and why
+Refuse = Callable[[str, str], object]  # called with the name of a file not copied, and the reason
 
 
 class _Readable(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
 
 
-_Member = tuple[str, Iterator[bytes]]  # its name, and its content in chunks
+_Member = tuple[str, Iterator[bytes]]  # name, and content in chunks
 
 
-def unpack(path: Path, into: Path, left_out: LeftOut, alone: Collection[str] = ()) -> None:
-    """Copy the regular files of a folder, zip, tar or tar.gz below the empty folder `into`.
+def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str] = ()) -> None:
+    """Copy the regular files of a folder, zip, tar or tar.gz into the empty folder `target`.
 
-    alone: endings of files that are copied as they are. Raises `OSError` for what cannot be read,
-    `BadFile` for another file, and beyond `MOST_FILES`, `MOST_BYTES` or half of the free disk.
+    plain_suffixes: files with these suffixes are copied, not unpacked. Raises `OSError` if `path`
+    cannot be read, `BadFile` for another kind of file, and beyond `MAX_FILES`, `MAX_BYTES` or half
+    of the free disk.
     """
     with parsing("zip or tar"):
-        _copy(path, into, left_out, alone)
+        _copy_members(path, target, refuse, plain_suffixes)
 
 
 def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
@@ -70,93 +77,101 @@ def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
     return there
 
 
-def _copy(path: Path, into: Path, left_out: LeftOut, alone: Collection[str]) -> None:
-    room = min(MOST_BYTES, shutil.disk_usage(into).free // 2)
-    members = _below(path, left_out) if path.is_dir() else _inside(path, into, left_out, alone)
+def _copy_members(
+    path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str]
+) -> None:
+    room = min(MAX_BYTES, shutil.disk_usage(target).free // 2)
+    members = (
+        _folder_members(path, refuse)
+        if path.is_dir()
+        else _file_members(path, target, refuse, plain_suffixes)
+    )
     for number, (name, content) in enumerate(members):
-        if number == MOST_FILES:
-            raise BadFile(f"it has more than {MOST_FILES} files")
+        if number == MAX_FILES:
+            raise BadFile(f"it has more than {MAX_FILES} files")
         try:
-            place = below(into, name)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("xb") as file:
+            destination = resolve_inside(target, name)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with destination.open("xb") as file:
                 for chunk in content:
                     room -= len(chunk)
                     if room < 0:
-                        most = f"{MOST_BYTES >> 30} GiB or half of the free disk"
-                        raise BadFile(f"unpacked it has more than {most}")
+                        limit = f"{MAX_BYTES >> 30} GiB or half of the free disk"
+                        raise BadFile(f"unpacked it has more than {limit}")
                     file.write(chunk)
         except BadFile:
             raise
-        except (OSError, ValueError) as error:  # a name that no file can have, or one that is there
-            left_out(name, getattr(error, "strerror", None) or str(error))
+        except (OSError, ValueError) as error:  # an impossible name, or one that already exists
+            refuse(name, getattr(error, "strerror", None) or str(error))
 
 
-def _chunks(content: _Readable, size: int = MOST_BYTES + 1) -> Iterator[bytes]:
+def _chunks(content: _Readable, size: int = MAX_BYTES + 1) -> Iterator[bytes]:
     while chunk := content.read(min(CHUNK_BYTES, size)):
         size -= len(chunk)
         yield chunk
 
 
-def _below(folder: Path, left_out: LeftOut) -> Iterator[_Member]:
+def _folder_members(folder: Path, refuse: Refuse) -> Iterator[_Member]:
     for parent, folders, names in os.walk(folder):
-        if len(Path(parent).relative_to(folder).parts) >= MOST_DEEP and folders:
-            left_out(folders[0], f"it is below more than {MOST_DEEP} folders")
+        if len(Path(parent).relative_to(folder).parts) >= MAX_FOLDER_DEPTH and folders:
+            refuse(folders[0], f"it is below more than {MAX_FOLDER_DEPTH} folders")
             folders.clear()
-        for place in [Path(parent, name) for name in (*names, *folders)]:
-            name = place.relative_to(folder).as_posix()
-            if place.is_symlink():
-                left_out(name, "it is a link")
-            elif not place.is_dir():
+        for path in [Path(parent, name) for name in (*names, *folders)]:
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                refuse(name, "it is a link")
+            elif not path.is_dir():
                 try:
-                    with open_regular(place, within=folder) as file:
+                    with open_regular(path, within=folder) as file:
                         yield name, _chunks(file)
                 except OSError as error:
-                    left_out(name, error.strerror or str(error))
+                    refuse(name, error.strerror or str(error))
 
 
-def _inside(path: Path, into: Path, left_out: LeftOut, alone: Collection[str]) -> Iterator[_Member]:
-    """Yield the members of a file; that of a gzip is unpacked below `into` first."""
+def _file_members(
+    path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str]
+) -> Iterator[_Member]:
+    """Yield a file's members; a gzip is first unpacked in `target`."""
     with open_regular(path) as file:
         start = file.read(4)
         file.seek(0)
-        if path.suffix.lower() in alone:
+        if path.suffix.lower() in plain_suffixes:
             yield path.name, _chunks(file)
         elif start == b"PK\x03\x04":
-            yield from _inside_zip(file, left_out)
+            yield from _zip_members(file, refuse)
         elif start[:2] == b"\x1f\x8b":
             with gzip.open(file) as unpacked:
                 yield ".unpacked", _chunks(unpacked)
-            with open_regular(into / ".unpacked") as tar:
-                (into / ".unpacked").unlink()
-                yield from _inside_tar(tar, left_out)
+            with open_regular(target / ".unpacked") as tar:
+                (target / ".unpacked").unlink()
+                yield from _tar_members(tar, refuse)
         else:
-            yield from _inside_tar(file, left_out)
+            yield from _tar_members(file, refuse)
 
 
-def _inside_tar(file: BufferedReader, left_out: LeftOut) -> Iterator[_Member]:
-    for member in files_of_tar(file, left_out):
+def _tar_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
+    for member in files_of_tar(file, refuse):
         file.seek(member.offset_data)  # the next header is sought from the start
         yield member.name, _chunks(file, member.size)
 
 
-def _inside_zip(file: BufferedReader, left_out: LeftOut) -> Iterator[_Member]:
+def _zip_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - DIRECTORY_BYTES))
-    if b"PK\x06\x07" in file.read():  # its directory is read at once, and may be of any size
+    if b"PK\x06\x07" in file.read():  # Zip64, whose directory, read at once, may have any size
         raise BadFile("it is a zip of more than 65,535 files or 4 GiB: unpack it, name the folder")
-    with ZipFile(file) as parts:
-        for member in parts.infolist():
-            kind = member.external_attr >> 28  # of a Unix mode; 8: regular, 0: not stated
-            why = ""
+    with ZipFile(file) as archive:
+        for member in archive.infolist():
+            file_type = member.external_attr >> 28  # from the Unix mode; 8: regular, 0: not stated
+            objection = ""
             if member.flag_bits & 1:
-                why = "it is encrypted"
-            elif kind not in (0, 8):
-                why = "it is no regular file"
+                objection = "it is encrypted"
+            elif file_type not in (0, 8):
+                objection = "it is no regular file"
             elif member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-                why = "its compression is not read"
-            if why and not member.is_dir():
-                left_out(member.filename, why)
+                objection = "its compression is not read"
+            if objection and not member.is_dir():
+                refuse(member.filename, objection)
             elif not member.is_dir():
-                with parts.open(member) as unpacked:
+                with archive.open(member) as unpacked:
                     yield member.filename, _chunks(unpacked)

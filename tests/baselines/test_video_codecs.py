@@ -64,7 +64,7 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
         [find_ffmpeg("a test"), *source, *trace],
         timeout_seconds=60,
         stdin=data[case.header :],
-        with_stderr=True,
+        include_stderr=True,
     ).decode()
     lines = re.findall(r"\[trace_headers @ \w+\] (.*)", reported)
     packet = next(at for at, line in enumerate(lines) if line.startswith("Packet: "))
@@ -139,7 +139,7 @@ def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch
         [find_ffmpeg("a test"), *verify, *source],
         timeout_seconds=60,
         stdin=data[1:],
-        with_stderr=True,
+        include_stderr=True,
     ).decode()
     verdicts = re.findall(r"Verifying checksum.*", log)
     assert verdicts

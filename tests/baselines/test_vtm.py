@@ -219,7 +219,7 @@ def real_encoder() -> str:
     """Return why the encoder that made the pack is not here; empty where it is."""
     try:
         program = find_program("EncoderAppStatic", "build it", program_folders("VTM_DIR"))
-        reported = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
+        reported = run_program([program, "--help"], timeout_seconds=60, accepted_codes=(0, 1))
     except (Unavailable, ProgramFailed) as missing:
         return f"needs VTM's EncoderAppStatic: {missing}"
     return "" if b"Version 23.13 " in reported else "needs VTM's EncoderAppStatic of version 23.13"

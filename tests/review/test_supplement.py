@@ -76,7 +76,7 @@ def test_links_and_devices_of_archives_and_folders_are_not_followed(tmp_path):
 
 
 def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacked, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(unpacked, "MAX_BYTES", 1 << 20)
     bomb = zip_of(tmp_path / "bomb.zip", {f"{n}.csv": bytes(1 << 19) for n in range(4)})
     with pytest.raises(UsageError, match="cannot be reviewed: unpacked it has more"):
         opened(bomb, tmp_path)
@@ -85,7 +85,7 @@ def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     with pytest.raises(UsageError, match="cannot be reviewed: unpacked it has more"):
         open_supplement(packed, tmp_path / "a")
-    monkeypatch.setattr(unpacked, "MOST_FILES", 3)
+    monkeypatch.setattr(unpacked, "MAX_FILES", 3)
     many = zip_of(tmp_path / "many.zip", {f"{n}.csv": CURVE for n in range(4)})
     (tmp_path / "b").mkdir()
     with pytest.raises(UsageError, match="cannot be reviewed: it has more than 3 files"):
@@ -93,7 +93,7 @@ def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacked, "MOST_DEEP", 3)
+    monkeypatch.setattr(unpacked, "MAX_FOLDER_DEPTH", 3)
     whys = {
         "words.csv": "words.csv needs a column", "deep": "it is below more than 3 folders",
         "bent": "the pack bent cannot be used: rows.parquet: it is no whole parquet file",

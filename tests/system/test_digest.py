@@ -13,12 +13,12 @@ from benchmark.errors import Unavailable
 from benchmark.system.digest import (
     FileMemory,
     cache_folder,
+    cached_value,
     file_sha256,
     files_sha256,
     pixels_sha256,
     record_sha256,
     recorded_sha256,
-    remembered,
 )
 
 
@@ -33,7 +33,7 @@ def test_an_unchanged_file_is_looked_at_once(tmp_path):
     path.write_bytes(b"abc")
     reads = []
     for _ in range(2):
-        assert remembered(path, "look", lambda: reads.append(1) or [1, "a"]) == [1, "a"]
+        assert cached_value(path, "look", lambda: reads.append(1) or [1, "a"]) == [1, "a"]
     assert len(reads) == 1
 
 
@@ -42,11 +42,11 @@ def test_a_value_in_the_memory_that_cannot_be_read_is_computed(tmp_path, monkeyp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = tmp_path / "file"
     path.write_bytes(b"abc")
-    assert remembered(path, "look", lambda: 1) == 1
+    assert cached_value(path, "look", lambda: 1) == 1
     with closing(sqlite3.connect(cache_folder() / "digests.sqlite")) as database, database:
         database.execute("update digest set value = ?", (damage,))
-    assert [remembered(path, "look", lambda: 2) for _ in range(2)] == [2, 2]
-    assert remembered(path, "look", lambda: 3) == 2
+    assert [cached_value(path, "look", lambda: 2) for _ in range(2)] == [2, 2]
+    assert cached_value(path, "look", lambda: 3) == 2
 
 
 def test_names_that_are_no_text_and_a_memory_that_cannot_be_written_do_no_harm(
@@ -91,16 +91,16 @@ def test_what_changes_while_it_is_looked_at_is_looked_at_again(tmp_path):
         path.write_bytes(b"later")
         return result
 
-    assert remembered(path, "look", look) == "abc"
+    assert cached_value(path, "look", look) == "abc"
     path.write_bytes(b"abc")
-    assert remembered(path, "look", path.read_text) == "abc"
+    assert cached_value(path, "look", path.read_text) == "abc"
     path.write_bytes(b"later")
-    assert remembered(path, "look", path.read_text) == "later"
+    assert cached_value(path, "look", path.read_text) == "later"
 
 
 def test_what_several_files_gave_is_written_together_and_remembered(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("benchmark.system.digest.WRITTEN_TOGETHER", 2)
+    monkeypatch.setattr("benchmark.system.digest.WRITE_BATCH", 2)
     paths = [tmp_path / str(number) for number in range(3)]
     for path in paths:
         path.write_text(path.name)
@@ -109,7 +109,7 @@ def test_what_several_files_gave_is_written_together_and_remembered(tmp_path, mo
             assert memory.value(path, "look", path.read_text) == path.name
         with closing(sqlite3.connect(cache_folder() / "digests.sqlite")) as file:
             assert file.execute("select count(*) from digest").fetchone() == (2,)
-    assert [remembered(path, "look", lambda: "new") for path in paths] == ["0", "1", "2"]
+    assert [cached_value(path, "look", lambda: "new") for path in paths] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("damage", ["", "abc  net.ckpt\n", "\xff" * 64, "0" * 65])

@@ -40,17 +40,19 @@ def test_cores_are_those_that_the_process_may_use():
 @pytest.fixture
 def processor(monkeypatch, tmp_path):
     """Have /proc/cpuinfo be a text, and forget the measured speed."""
-    read = module._lines
+    read = module._read_lines
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
 
     def of(text):
-        module._speed.cache_clear()
+        module._core_speed.cache_clear()
         about = Path("/proc/cpuinfo")
-        monkeypatch.setattr(module, "_lines", lambda p: text.split("\n") if p == about else read(p))
+        monkeypatch.setattr(
+            module, "_read_lines", lambda p: text.split("\n") if p == about else read(p)
+        )
         return machine()
 
     yield of
-    module._speed.cache_clear()
+    module._core_speed.cache_clear()
 
 
 def test_fewer_instructions_than_the_processor_has_are_another_machine(processor, monkeypatch):

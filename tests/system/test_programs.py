@@ -12,7 +12,7 @@ from benchmark.errors import ProgramFailed, Unavailable, UsageError
 from benchmark.system import programs as external
 from benchmark.system.atomic import private_folder
 from benchmark.system.machine import package_folder
-from benchmark.system.programs import find_program, read_written, run_program
+from benchmark.system.programs import find_program, read_output_file, run_program
 from benchmark.system.settings import program_folders
 from support.processes import is_running, until
 
@@ -41,7 +41,7 @@ def test_standard_input_is_delivered_whole():
 def test_standard_error_follows_the_output_where_it_is_asked_for():
     script = shell("echo out; echo err >&2")
     assert run_program(script, timeout_seconds=300) == b"out\n"
-    assert run_program(script, timeout_seconds=300, with_stderr=True) == b"out\nerr\n"
+    assert run_program(script, timeout_seconds=300, include_stderr=True) == b"out\nerr\n"
 
 
 def test_a_program_runs_in_the_folder_it_is_given(tmp_path: Path):
@@ -142,11 +142,11 @@ def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(
 
 def test_only_exit_codes_that_are_accepted_are_no_failure():
     command = ["sh", "-c", "echo usage; exit 1"]
-    assert run_program(command, timeout_seconds=300, accepted=(0, 1)) == b"usage\n"
+    assert run_program(command, timeout_seconds=300, accepted_codes=(0, 1)) == b"usage\n"
     with pytest.raises(ProgramFailed, match="ended with exit code 1"):
         run_program(command, timeout_seconds=300)
     with pytest.raises(ProgramFailed, match="ended with exit code 2"):
-        run_program(["sh", "-c", "exit 2"], timeout_seconds=300, accepted=(0, 1))
+        run_program(["sh", "-c", "exit 2"], timeout_seconds=300, accepted_codes=(0, 1))
 
 
 def test_a_package_is_found_without_importing_it():
@@ -221,7 +221,7 @@ def test_more_output_than_is_read_is_a_failure_with_both_numbers():
     for stream in ("", " >&2"):
         call = shell(f"head -c 3000000 /dev/zero{stream}")
         with pytest.raises(ProgramFailed, match=r"wrote 3,000,000 bytes .*at most 1,048,576 are"):
-            run_program(call, timeout_seconds=300, with_stderr=True)
+            run_program(call, timeout_seconds=300, include_stderr=True)
     assert len(run_program(shell("head -c 3000000 /dev/zero >&2"), timeout_seconds=300)) == 0
     call = shell("head -c 3000000 /dev/zero")
     assert len(run_program(call, timeout_seconds=300, most_output_bytes=3_000_000)) == 3_000_000
@@ -229,13 +229,13 @@ def test_more_output_than_is_read_is_a_failure_with_both_numbers():
 
 def test_a_file_of_a_program_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_path: Path):
     written = tmp_path / "stream"
-    assert read_written(written, "enc", 10) == b""
+    assert read_output_file(written, "enc", 10) == b""
     written.write_bytes(bytes(10))
-    assert read_written(written, "enc", 10) == bytes(10)
+    assert read_output_file(written, "enc", 10) == bytes(10)
     with pytest.raises(ProgramFailed, match=r"^enc wrote 10 bytes as stream, and at most 9 are"):
-        read_written(written, "/bin/enc", 9)
+        read_output_file(written, "/bin/enc", 9)
     for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
         other = tmp_path / f"other{make.__name__}"
         make(other)
         with pytest.raises(ProgramFailed, match=r"^enc made other.*, and it is no regular file$"):
-            read_written(other, "enc", 10)
+            read_output_file(other, "enc", 10)

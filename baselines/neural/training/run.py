@@ -28,7 +28,7 @@ from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.plugins import file_of
 from benchmark.registry import names_file
 from benchmark.system.atomic import (
-    folders_to_synchronise,
+    find_changed_folders,
     lock,
     replacing,
     synchronise,
@@ -275,7 +275,7 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
     """
     path = folder / STATE
     try:
-        folders = folders_to_synchronise([path])
+        folders = find_changed_folders([path])
         with replacing(path) as draft:
             with draft.open("wb") as file:  # by a path, torch would not say why it failed
                 torch.save(state, file)

@@ -48,7 +48,7 @@ from baselines.neural.training.run import Run
 from benchmark.errors import FOREIGN, BenchError, Unavailable, UsageError
 from benchmark.plugins import failed_in
 from benchmark.registry import names_file
-from benchmark.system.atomic import handled
+from benchmark.system.atomic import handle_signals
 
 Begins = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
@@ -138,7 +138,7 @@ def first_crops(recipe: Recipe, photographs: Photographs) -> Tensor:
 def go(run: Run, how: How, photographs: Photographs) -> bool:
     """Train all stages, from wherever the run is; return whether a signal ended it."""
     loop, threads = _Loop(run, how), _threads(run.build(), how.device)
-    with handled(loop.stop), deterministic_kernels(how.deterministic), threads:
+    with handle_signals(loop.stop), deterministic_kernels(how.deterministic), threads:
         loop.go(photographs)
     return loop.asked_to_stop
 

@@ -82,11 +82,11 @@ class Choice(NamedTuple):
                 lacked.append([curve.name if measured else curve.title for curve in none])
             whole = [name for name in lacked[0] if all(name in names for names in lacked)]
             if whole:
-                sentences.append(f"Not {word}: {listed(whole, most=MOST_NAMES)}.")
+                sentences.append(f"Not {word}: {listed(whole, max_names=MOST_NAMES)}.")
             for panel, names in zip(panels, lacked, strict=True):
                 if rest := [name for name in names if name not in whole]:
                     metric = panel[0].metric.label.partition(" (dB)")[0]
-                    sentences.append(f"{metric} not {word}: {listed(rest, most=MOST_NAMES)}.")
+                    sentences.append(f"{metric} not {word}: {listed(rest, max_names=MOST_NAMES)}.")
         return sentences
 
 

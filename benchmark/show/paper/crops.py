@@ -323,7 +323,9 @@ def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], fl
 def _lacking(pictures: Pictures, rows: pl.DataFrame, asked: Experiment) -> list[str]:
     """Return the codecs of the experiment without a picture, each with why."""
     own = rows if asked.named else rows.filter(~BUNDLED)
-    return [f"{listed(labels, most=LONGEST_LIST)}: {why}" for labels, why in pictures.lacking(own)]
+    return [
+        f"{listed(labels, max_names=LONGEST_LIST)}: {why}" for labels, why in pictures.lacking(own)
+    ]
 
 
 def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:

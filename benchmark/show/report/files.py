@@ -16,7 +16,7 @@ from re import compile as pattern
 import msgspec
 
 from benchmark.errors import StoreError, UsageError
-from benchmark.system.atomic import delayed, replacing, require_inside, write_file
+from benchmark.system.atomic import delay_signals, replacing, require_inside, write_file
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import json_bytes, read_json, utf8
 
@@ -86,7 +86,7 @@ class ReportSet:
         new = msgspec.structs.replace(self._earlier, command=command, files=digests)
         both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
         try:
-            with delayed():
+            with delay_signals():
                 with ExitStack() as drafts:  # renamed when all are written, the manifest first
                     for name, data in {**content, MANIFEST: json_bytes(both)}.items():
                         if (self.folder / name).is_dir():

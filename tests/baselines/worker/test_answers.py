@@ -45,7 +45,7 @@ def test_a_hundred_megabytes_of_prints_reach_neither_stream_nor_memory(worker):
 def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
     tmp_path, monkeypatch, most, times
 ):
-    monkeypatch.setattr(conversation, "MOST_PRINTED_BYTES", most)
+    monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", most)
     prints = f"os.write(1, b'RDR ' * {times})\nclass Copy"
     worker = Worker(file=str(contender(tmp_path, SCRIPT.replace("class Copy", prints))))
     try:

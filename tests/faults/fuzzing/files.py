@@ -13,14 +13,14 @@ from benchmark.codec import Setting
 from benchmark.datasets import image
 from benchmark.errors import BadPack, BenchError, ImageRefused
 from benchmark.rows.packs.pack import ROWS, open_pack
-from benchmark.system.foreign_files import BLOCK_BYTES, MOST_UNPACKED, BadTar, files_of_tar
+from benchmark.system.foreign_files import BLOCK_BYTES, MAX_DEFLATE_RATIO, BadTar, files_of_tar
 from faults.fuzzing.target import Target
 
 SUM_AT, SUM_BYTES = 148, 8  # of a tar's header
 SMALL_PIXELS = 1 << 16  # a photograph of few bytes may have; 2^24 would take a second each
 STREAM = b"a stream of raw"
 LONGEST_PICTURE = 2048
-PNG_PIXELS = 8 * MOST_UNPACKED * LONGEST_PICTURE  # of one bit each
+PNG_PIXELS = 8 * MAX_DEFLATE_RATIO * LONGEST_PICTURE  # of one bit each
 
 
 def tar(folder: Path) -> Target:

@@ -16,7 +16,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign_files import (
-    LARGEST_EXTENSION_BYTES,
+    MAX_EXTENSION_BYTES,
     BadTar,
     files_of_tar,
     load_tensors,
@@ -128,7 +128,7 @@ def test_a_tar_that_others_write_is_read(tmp_path):
             for entry in result:
                 file.seek(entry.offset_data)
                 assert file.read(entry.size) == entry.name[:5].encode()[:5].ljust(5)
-    assert LARGEST_EXTENSION_BYTES < 10_000
+    assert MAX_EXTENSION_BYTES < 10_000
 
 
 def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp_path):
