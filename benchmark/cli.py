@@ -5,7 +5,7 @@ import os
 import sys
 import tomllib
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,6 @@ from benchmark.commands.verb import CONTEXT, add_verb, verb_of
 from benchmark.errors import (
     BenchError,
     Notice,
-    UsageError,
     memory_sentence,
     refused_path,
 )
@@ -27,9 +26,6 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = tomllib.loads(
     Path(__file__).with_name("verbs.toml").read_text(encoding="utf-8")
 )
 NAMES = tuple(name for verbs in VERBS.values() for name in verbs)
-REMOVED: Mapping[str, str] = tomllib.loads(
-    Path(__file__).with_name("removed.toml").read_text(encoding="utf-8")
-)
 COMPLETES = "_BENCH_COMPLETE"  # variable by which a shell asks for completions
 # Python does not notice that the disk is full while it keeps the compiled form of a file.
 INCOMPLETE_CODE = (
@@ -115,7 +111,6 @@ def main() -> None:
     warnings.showwarning = _show_warning
     words = sys.argv[1:]
     try:
-        refuse_removed(words)
         app = program(NAMES if COMPLETES in os.environ else words[:1])
         code = app(words, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
@@ -133,16 +128,6 @@ def main() -> None:
         elif not isinstance(error, typer.TyperException):  # which printed help
             raise
         sys.exit(code)
-
-
-def refuse_removed(words: Sequence[str]) -> None:
-    """Raise `UsageError` with what to use for a verb or an option that is no more."""
-    options = [word.partition("=")[0] for word in words if word.startswith("--")]
-    verbs = [" ".join(words[:count]) for count in (1, 2)]
-    of_verbs = (f"{verb} {option}" for verb in verbs for option in options)
-    for name in (*verbs, *of_verbs, *options):
-        if name in REMOVED:
-            raise UsageError(f"`bench {name}` is no more: {REMOVED[name]}")
 
 
 def _forget_output() -> None:
