@@ -36,6 +36,11 @@ FITS_DB = 0.05  # a rule that leaves less is not told from the error of the poin
 MISSED_DB = 0.07  # that a point costs of which a rule says nothing
 LEAST_REACHED = 0.6  # share of the points that a rule has to say something of
 SAME_RATE = 1e-3  # of one stream, by two programs
+SAME_DB = 0.01  # of one set of streams, as tables print it
+NEAR_RATE = 5e-3  # of one setting, where pictures of several sizes were cropped or padded
+LEAST_DIGITS = 3  # that a rate is printed with
+UNIT_ERRORS = (8, 1 / 8, 3, 1 / 3)  # ratios that no codec's gain is
+MOVES_RATES = ("subset", "pooled")  # measured rules
 AT_END = 5e-3  # share by which a rate that was printed with few digits is beyond the end of a curve
 PEAK = 255.0**2
 UNITS = {"excess": "squared levels", "shift": "dB", "average": "dB", "ratio": "x", "offset": "bpp"}
@@ -54,6 +59,11 @@ class Reference(NamedTuple):
     bpp: Float64Array
     decibels: Float64Array
     measured: Mapping[str, tuple[Float64Array, Float64Array]] = {}  # its curve by each other rule
+
+    @property
+    def has_sizes(self) -> bool:
+        """True if its images are known to be of several sizes."""
+        return "pooled" in self.measured
 
 
 def places(values: Any, scale: Scale) -> Float64Array:
@@ -83,6 +93,29 @@ def at_rates(bpp: Float64Array, decibels: Float64Array, rates: Float64Array) -> 
     return np.asarray(Akima1DInterpolator(ends, decibels[order])(x))
 
 
+def at_settings(bpp: Float64Array, rates: Float64Array, near: Any = SAME_RATE) -> Any:
+    """Return whether all rates of shape (..., points) are those of settings, of shape (settings,).
+
+    near: the greatest difference, as a share; of shape (points,) or one for all.
+
+    >>> at_settings(np.array([0.1, 0.2]), np.array([[0.1, 0.2], [0.1, 0.15]]))
+    array([ True, False])
+    """
+    return (np.abs(rates[..., None] / bpp - 1).min(axis=-1) < near).all(axis=-1)
+
+
+def rounded_by(rates: Float64Array) -> Float64Array:
+    """Return the greatest share by which printing moved rates, of shape (points,), by their digits.
+
+    >>> rounded_by(np.array([0.25, 0.125])), rounded_by(np.array([1 / 3]))
+    (array([0.002, 0.004]), array([0.]))
+    """
+    for digits in range(LEAST_DIGITS, 7):
+        if np.allclose(rates, rates.round(digits), rtol=0, atol=1e-9):
+            return 0.5 * 10.0**-digits / rates
+    return np.zeros(len(rates))
+
+
 def predictions(
     reference: Reference, rates: Float64Array
 ) -> Iterator[tuple[str, Float64Array | None, Float64Array]]:
@@ -91,9 +124,12 @@ def predictions(
     def at(moved: Float64Array) -> Float64Array:
         return at_rates(reference.bpp, reference.decibels, moved)
 
-    base = at(rates)
+    near = SAME_RATE + rounded_by(rates)
+    base, own = at(rates), bool(at_settings(reference.bpp, rates, near))
     for rule, curve in reference.measured.items():
-        yield rule, None, at_rates(*curve, rates)[None]
+        # A prediction of both coordinates: what was measured at other rates tells nothing of it.
+        if rule.partition(":")[0] not in MOVES_RATES or at_settings(curve[0], rates, near):
+            yield rule, None, at_rates(*curve, rates)[None]
     fine, distance = np.geomspace(0.05, 900, 1000), reference.scale == "distance"
     if reference.scale == "psnr":
         excess = np.concatenate([-fine[fine < 0.2], fine])
@@ -103,7 +139,12 @@ def predictions(
     elif distance or not reference.measured:
         shifts = np.arange(-9.0, 9.0, 0.01) if distance else np.arange(-3.0, 3.0, 0.01)
         yield "shift" if distance else "average", shifts, base + shifts[:, None]
-    ratios = np.concatenate([np.geomspace(0.7, 1.4, 700), [8, 1 / 8, 3, 1 / 3]])
+    if own:  # no rate was moved
+        return
+    ratios = np.geomspace(0.7, 1.4, 700)
+    near = near + (NEAR_RATE if reference.has_sizes else 0)
+    ratios = ratios[at_settings(reference.bpp, rates / ratios[:, None], near)]
+    ratios = np.concatenate([ratios, UNIT_ERRORS])
     yield "ratio", ratios, at(rates / ratios[:, None])
     steps = np.geomspace(2e-5, 0.01, 150)
     offsets = np.concatenate([-steps, steps])
@@ -126,6 +167,7 @@ def explained(reference: Reference, rates: Float64Array, decibels: Float64Array)
         if costs[best] < rules.get(kind, (np.inf,))[0]:
             parameter = None if parameters is None else float(parameters[best])
             cause = rule if parameter is None else cause_of(rule, parameter)
+            cause = "" if cause == "pixels" and not reference.has_sizes else cause
             left = float(np.sqrt(squares[best][reached[best]].mean()))
             known = {"rule": rule, "parameter": parameter, "unit": UNITS.get(rule, "")}
             record = {
@@ -256,15 +298,16 @@ def explain(
         none = {**dict.fromkeys(rules[0]), "rule": "none", "points": apart.size}
         rules.append({**none, "residual_db": before})
         records += ({"metric": metric.column, **rule} for rule in rules)
-        same = np.abs(bpp[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE
+        same = at_settings(reference.bpp, bpp[:, None], SAME_RATE + rounded_by(bpp)[:, None])
         points = f"{counted(len(bpp), 'point')}, {same.sum()} at its rates"
-        sentences.append(f"{metric.column}: {points}. {_verdict(rules[0], before, len(bpp))}")
+        verdict = _verdict(rules[0], before, len(bpp), SAME_DB if same.all() else FITS_DB)
+        sentences.append(f"{metric.column}: {points}. {verdict}")
     facts = {"curve": mine.name, "against": against, "dataset": dataset}
     return Answer(records, COLUMNS, " ".join(sentences), (), facts)
 
 
-def _verdict(best: Record, before: float | None, points: int) -> str:
-    if before is not None and before <= FITS_DB:
+def _verdict(best: Record, before: float | None, points: int, equal_db: float) -> str:
+    if before is not None and before <= equal_db:
         return f"The curves are {before:.3f} dB apart: there is nothing to explain."
     if not fits(best["residual_db"], before):
         return "None of these rules explains the difference."

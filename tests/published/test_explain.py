@@ -98,6 +98,34 @@ def test_a_curve_by_another_rule_is_best_predicted_by_that_rule(tmp_path, rule):
     assert left == sorted(left)
 
 
+NO_RULE = {  # rates and values that no rule makes; with other sizes of the same faults in the docs
+    "half a decibel": (BPP.mean(1), KODAK["psnr_db"].mean(1) + 0.5),
+    "harmonic means": (1 / (1 / BPP).mean(1), KODAK["psnr_db"].mean(1)),
+    "upper quartiles": (BPP.mean(1), np.quantile(KODAK["psnr_db"], 0.75, axis=1)),
+    "4 to 6 % fewer bits": (BPP.mean(1) * np.linspace(0.94, 0.96, 6), KODAK["psnr_db"].mean(1)),
+    "12 % fewer bits": (BPP.mean(1) * np.linspace(0.875, 0.885, 6), KODAK["psnr_db"].mean(1)),
+    "a little lower": (BPP.mean(1), KODAK["psnr_db"].mean(1) - 0.04),
+}
+
+
+@pytest.mark.parametrize("digits", [3, 9])
+@pytest.mark.parametrize("fault", NO_RULE)
+def test_no_rule_is_named_for_what_none_of_them_makes(tmp_path, fault, digits):
+    rates, values = NO_RULE[fault]
+    path = written(tmp_path / "a.csv", rates.round(digits), values.round(digits))
+    said = bench("explain", path, "--against", "vtm", code=0).stdout
+    assert said.endswith("None of these rules explains the difference.\n")
+
+
+def test_where_all_rates_are_the_references_own_no_rule_moves_them(tmp_path):
+    path = written(tmp_path / "a.csv", BPP.mean(1), KODAK["psnr_db"].mean(1) + 0.2)
+    rules, _ = answer(path, "--against", "vtm")
+    assert {rule["rule"].partition(":")[0] for rule in rules} == {"excess", "mean_error", "column"}
+    rates = written(tmp_path / "b.csv", BPP.mean(1) * 1.1, KODAK["psnr_db"].mean(1))
+    (first, *_), _ = answer(rates, "--against", "vtm")
+    assert (first["rule"], first["cause"]) == ("ratio", ""), "all pictures have one size"
+
+
 def test_images_of_several_sizes_pooled_are_that(tmp_path):
     sample = rows_of("sample")
     pixels = sample["width_px"] * sample["height_px"]
