@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,16 @@ class BoundCodec:
         return self._context.copy().run(self._encoder.describe)
 
     def encode(
-        self, pixels: Pixels, setting: Setting | float | None = None, **named: float
+        self,
+        pixels: Pixels,
+        setting: Setting | float | Mapping[str, float] | None = None,
+        **named: float,
     ) -> bytes:
         """Return the whole stream of an image.
 
         pixels: uint8 of shape (height, width, 3), sRGB. setting: a `Setting`, or its value, or by
-        name as in ``encode(pixels, quality=50)``; by default the middle one of `settings`. Raises
+        name as in ``encode(pixels, quality=50)``, also in a mapping; by default the middle one of
+        `settings`. Raises
         `UsageError` for other pixels or another name, and the codec's own errors.
         """
         pixels = np.asarray(pixels)
@@ -67,7 +72,17 @@ class BoundCodec:
         values = ", ".join(str(setting) for setting in self.settings)
         return f"<codec {self.name}: {values}>"
 
-    def _setting(self, setting: Setting | float | None, named: Mapping[str, float]) -> Setting:
+    def _setting(
+        self, setting: Setting | float | Mapping[str, float] | None, named: Mapping[str, float]
+    ) -> Setting:
+        if isinstance(setting, Mapping):
+            return self._setting(None, {**setting, **named})
+        for value in (*named.values(), 0 if setting is None else setting):
+            if not isinstance(value, Setting | Real):
+                raise UsageError(
+                    f"{value!r} is no setting of {self.name}: give a number, or encode(pixels, "
+                    f"{self.settings[0].name}={self.settings[0].value:g})"
+                )
         if named and (setting is not None or len(named) > 1):
             raise UsageError("a stream has one setting: give it once")
         names = sorted({known.name for known in self.settings})

@@ -180,7 +180,7 @@ def crossing(anchor: Curve, test: Curve) -> float | None:
     """
     fronts = pareto_front(anchor), pareto_front(test)
     low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
-    at = np.linspace(low, high, 101)[1:-1]
+    at = np.linspace(low, high, 101)
     first, second = (log_rates_at(front, at) for front in fronts)
     ahead = second - first
     clear = np.flatnonzero(np.abs(ahead) > math.log10(1 + CROSSING))

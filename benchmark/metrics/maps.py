@@ -24,14 +24,19 @@ def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze")
     """Map where a decoded image is worse than its source, float32 of shape (height, width).
 
     reference, decoded: uint8 of shape (height, width, 3), whole photographs, since a network sees
-    beyond a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (their mean is the metric to within
-    1e-5), `ssim` (1 - SSIM, NaN in the outer 5 px) or `psnr_y` (squared errors of luma). Raises
-    `UsageError` for any other metric, `ValueError` unless the shapes agree, `Unavailable` without
-    the weights.
+    beyond a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (distances, whose mean is the metric
+    to 4e-5), `ssim` (1 - SSIM; NaN in the outer 5 px, where no window fits: use `np.nanmean`) or
+    `psnr_y` (absolute errors of luma in grey levels). Raises `UsageError` for any other metric or
+    type, `ValueError` unless the shapes agree, `Unavailable` without the weights.
     """
+    for pixels in (reference, decoded):
+        if np.asarray(pixels).dtype != np.uint8:
+            kind = np.asarray(pixels).dtype
+            raise UsageError(f"a map is of uint8 pictures, not of {kind}: round to 0 to 255 first")
     require_same_shape(reference.shape, decoded.shape)
     mapped = mapped_metric(metric)
-    return mapped.error_map(mapped.prepare(reference), decoded)
+    result: ErrorMap = mapped.error_map(mapped.prepare(reference), decoded)
+    return np.asarray(shown(result, map_scale(metric)), np.float32)
 
 
 @cache

@@ -166,7 +166,9 @@ def _compared(
         state = "blind"
     elif recorded == here or abs(here - recorded) <= ROUNDING:
         state = "rounded"
-    why = f"{name_of_row(row)} decodes to other pixels" if state in ("other", "blind") else ""
+    why = "" if state == "equal" else f"{name_of_row(row)} decodes to other pixels"
+    if recorded is not None and here is not None and why:
+        why += f", PSNR {here:.6g} dB and not {recorded:.6g}"
     return stream._replace(state=state, reason=why, values=values)
 
 
@@ -191,6 +193,18 @@ def differences(streams: Iterable[Decoded], metrics: Sequence[str]) -> list[str]
         if not pair.same
     ]  # fmt: skip
     return [sentence for _, sentence in sorted(wrong, reverse=True)]
+
+
+def largest_rounding(streams: Iterable[Decoded], metrics: Sequence[str]) -> str:
+    """Return the largest difference of values that count as equal, in words; "" without any."""
+    near = [
+        (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
+         f"{pair.here:.9g}, not {pair.sent:.9g}")
+        for stream in streams
+        for column, pair in pairs(stream, metrics).items()
+        if pair.same and pair.gap
+    ]  # fmt: skip
+    return max(near, default=(0, ""))[1]
 
 
 def here(stream: Decoded, metrics: Iterable[str]) -> Row:

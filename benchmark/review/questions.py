@@ -12,7 +12,16 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import NamedCurve
 from benchmark.published.points import slug
 from benchmark.registry import METRICS, metric_class
-from benchmark.review.decode import BROKEN, ROUNDING, TOLERANCE, Decoded, Pair, differences, pairs
+from benchmark.review.decode import (
+    BROKEN,
+    ROUNDING,
+    TOLERANCE,
+    Decoded,
+    Pair,
+    differences,
+    largest_rounding,
+    pairs,
+)
 from benchmark.review.decode import here as measured_here
 from benchmark.review.sent import (
     Photographs,
@@ -99,6 +108,8 @@ def decodes(of: Reviewed) -> Question:
     )
     if counts["rounded"]:
         sentence += f", {counts['rounded']} to others within {ROUNDING:g} dB of the recorded PSNR"
+        first = next(it.reason for it in of.streams if it.state == "rounded")
+        sentence += f" ({first})" if first else ""
     if not of.streams:
         sentence = "no stream was sent: every rate is stated by the author, and nothing decodes"
     not_run = [it.reason for it in of.streams if it.state == "not run"]
@@ -165,6 +176,8 @@ def numbers(of: Reviewed) -> Question:
     rounded = any(p.gap > 0 and p.same for alike in groups.values() for p in alike)
     unknown = not compared or left.keys() & labels
     verdict = verdict_of(wrong, unknown, rounded)
+    if verdict == "partly":
+        sentence += f"; at most, {largest_rounding(of.streams, of.metrics)}"
     shown = {name: table for name, table in tables.items() if table.rows}
     return Question("numbers", "Are the numbers right?", verdict, sentence + worst(wrong), shown)
 

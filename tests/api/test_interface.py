@@ -322,6 +322,10 @@ def test_a_codec_turns_arrays_into_bytes_and_back():
     assert sizes == sorted(set(sizes))
     assert jpeg.encode(pixels, 50) == jpeg.encode(pixels, quality=50)
     assert jpeg.encode(pixels, Setting("quality", 50)) == jpeg.encode(pixels, quality=50)
+    assert jpeg.encode(pixels, {"quality": 50}) == jpeg.encode(pixels, quality=50)
+    for wrong in ("50", [50], {"quality": "50"}, {"quality": None}):
+        with pytest.raises(UsageError, match=r"is no setting of jpeg: .* quality=5\)"):
+            jpeg.encode(pixels, wrong)
     assert jpeg.encode(pixels) == jpeg.encode(pixels, jpeg.settings[len(jpeg.settings) // 2])
     assert "quality=5" in repr(jpeg)
 

@@ -120,6 +120,9 @@ def test_the_results_are_those_of_the_bundled_rows(tmp_path):
     kodak = copy_bundled_results(tmp_path / "results") / "kodak"
     pages = {name: (ROOT / name).read_text() for name in (FIELD_PAGE, METRICS_PAGE)}
     assert results_table.note(kodak) in " ".join(pages[METRICS_PAGE].split()), "print the new one"
+    field_page = " ".join(pages[FIELD_PAGE].split())
+    missing = [text for text in field_table.sentences(kodak) if text not in field_page]
+    assert not missing, "print the new one: tools/field_table.py"
     for (table,), made in (
         (tables(README, "Kodak, "), results_table.lines(kodak)),
         (tables(pages[FIELD_PAGE], "Kodak, 24 images "), field_table.lines(kodak)),

@@ -107,6 +107,15 @@ def test_equal_pictures_have_maps_of_zeros(pair, weights):
         assert np.nanmax(np.abs(made)) == pytest.approx(0, abs=1e-12)
 
 
+def test_a_map_of_luma_is_of_grey_levels_and_other_types_have_none(pair):
+    grey = [np.full((40, 50, 3), level, np.uint8) for level in (100, 107)]
+    assert np.allclose(error_map(*grey, "psnr_y"), 7, atol=0.01)
+    for kind in (np.float32, np.int16):
+        for given in ((pair[0].astype(kind), pair[1]), (pair[0], pair[1].astype(kind))):
+            with pytest.raises(UsageError, match=f"not of {kind.__name__}"):
+                error_map(*given, "psnr_y")
+
+
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim", "vmaf"])
 def test_a_metric_without_a_map_is_refused_with_those_that_have_one(pair, name):
     with pytest.raises(UsageError, match=f"{name} has no map: psnr_y, ssim, .*lpips_squeeze"):

@@ -45,6 +45,7 @@ def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
         ([stream(), stream()], "yes", "to the recorded pixels", "2000000"),
         ([stream(), stream("rounded")], "partly", "others within 0.001 dB of the recorded PSNR",
          "1100000"),
+        ([stream("rounded", reason="a by .0001 dB")], "partly", "PSNR (a by .0001 dB)", "0100000"),
         ([stream(), stream("other", reason="why")], "no", "; why", "1010000"),
         ([stream("other", reason="why")] * 2, "no", "; why (1 more differ)", "0020000"),
         ([stream("blind", reason="why"), stream()], "unknown", "not known by how much: why",
@@ -79,7 +80,8 @@ def test_without_streams_every_rate_is_only_stated():
     [
         ([stream(), stream(image="b")], {}, "yes", "rounding",
          ("30.000", "30.000", "0", "2", "0")),
-        ([stream("rounded", values={"psnr_db": 30.0005})], {}, "partly", "rounding",
+        ([stream("rounded", values={"psnr_db": 30.0005})], {}, "partly",
+         "; at most, psnr_db of a at quality=30 is 30.0005, not 30",
          ("30.000", "30.000", "0.0005", "1", "0")),
         ([stream(), stream(image="b", values={"psnr_db": 32.0})], {}, "no",
          "psnr_db of b at quality=30 is 32, not 30", ("30.000", "31.000", "2", "2", "1")),

@@ -35,7 +35,8 @@ def test_a_map_is_a_grey_picture_of_half_the_size_named_by_what_it_is_of(file, d
             name, _ = point["maps"][at][LUMA]
             seen.add(name)
             made = pixels_of(file.parent / name)
-            wanted = levels(halved(error_map(source, decoded, "psnr_y")), map_scale("psnr_y"))
+            squares = error_map(source, decoded, "psnr_y") ** 2
+            wanted = levels(halved(squares), map_scale("psnr_y"))
             assert np.array_equal(made, np.repeat(wanted[..., None], 3, axis=2))
     assert len(seen) == 48
     assert [one["column"] for one in data["maps"]][-1] == LUMA

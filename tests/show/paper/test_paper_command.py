@@ -240,7 +240,8 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
             == (record["codec"], float(value), PHOTOGRAPH)
         ]
         decoded = load_codec(parse_codec(record["codec"])).decode(contents.stream(row))
-        maps.append(error_map(pixels, decoded, metric)[top : top + height, left : left + width])
+        errors = error_map(pixels, decoded, metric) ** (2 if scale.root else 1)
+        maps.append(errors[top : top + height, left : left + width])
     reaches = sorted(float(np.percentile(of, 99)) for of in maps)
     end = rounded_up(reaches[1] ** 0.5 if scale.root else reaches[1])
     words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
