@@ -1,104 +1,215 @@
-"""`tools/on_gpu.sh`: its parts without a GPU, results that go on, and the table of the page."""
+"""`tools/on_gpu.sh`: archives, steps that end when they must, results that outlive a kill."""
 
+import io
 import json
+import math
+import os
+import signal
+import subprocess
 import sys
+import tarfile
+from functools import partial
 
 import pytest
+from PIL import Image
 
-from conftest import ROOT
+from benchmark.errors import Unavailable, UsageError
+from benchmark.registry import imported
+from conftest import ROOT, SHARED
 from support.processes import ran
-from tools.gpu import record
-from tools.gpu.conditions import Conditions, Result
+from tools.gpu import __main__ as command
+from tools.gpu import harness, loads, results, step
+from tools.gpu.conditions import Conditions
+from tools.gpu.results import Result
 
-PAGE = ROOT / "docs" / "experiments" / "gpu.md"
-
-
-@pytest.mark.parametrize("words", [("--small",), ("--only", "coding,coling"), ()])
-def test_a_request_that_cannot_be_run_is_one_sentence(monkeypatch, capsys, tmp_path, words):
-    monkeypatch.setattr("benchmark.system.settings.GPU_MARKS", ())
-    monkeypatch.setattr("sys.argv", ["on_gpu", "--out", str(tmp_path / "x"), *words])
-    assert record.main() == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.slow
-def test_every_part_runs_small_on_a_cpu_and_writes_no_page_about_gpus(tmp_path):
-    page = PAGE.read_text()
-    words = ("--device", "cpu", "--small", "--out")
-    done = ran("bash", ROOT / "tools" / "on_gpu.sh", *words, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    parts = json.loads((tmp_path / "results.json").read_text())["parts"]
-    written = (tmp_path / "gpu.md").read_text()
-    assert parts.keys() == record.PARTS.keys()
-    assert parts["training"]["losses of realism"]["passed"]
-    assert parts["harness"]["ours"]["numbers"]["whole_s"] > 0
-    assert f"| coding | cpu to cpu: {parts['coding']['cpu to cpu']['shown']}" in written
-    assert "a CPU in place of a GPU" in written
-    assert PAGE.read_text() == page
-    cells = {key for results in parts.values() for key in results}
-    assert {cell for bar in record.BARS for cell in (bar.cell, *(bar.peer or ())[:1])} <= cells
-
-
-def table_of(conditions):
-    return (conditions.out / "gpu.md").read_text()
+SCRIPT = ROOT / "tools" / "on_gpu.sh"
+SMALL = ("--device", "cpu", "--small")
+DESCRIBED = {
+    **dict.fromkeys(("device", "machine", "commit", "images"), "said"), "versions": {"torch": "2"},
+}  # fmt: skip
 
 
 @pytest.fixture
-def fake(monkeypatch, tmp_path):
-    """A part with the cells a, b and c; b does what is put into the list."""
-    calls, second = [], []
-
-    def measured(key):
-        calls.append(key)
-        if key == "b" and second:
-            return second[0]()
-        return Result(key)
-
-    monkeypatch.setattr(
-        record, "PARTS", {"fake": lambda _: [(key, lambda key=key: measured(key)) for key in "abc"]}
-    )
-    return Conditions(tmp_path, tmp_path, "cpu", small=False), calls, second
+def conditions(tmp_path):
+    return Conditions(tmp_path, tmp_path, "cpu", small=True)
 
 
-def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
-    conditions, calls, second = fake
-    second.append(lambda: 1 / 0)
-    assert not record.measure(conditions, ["fake"], 25)
-    assert "failed: ZeroDivisionError" in table_of(conditions)
-    second[0] = lambda: Result("no weights", absent=True)
-    assert record.measure(conditions, ["fake"], 25)
-    assert calls == ["a", "b", "c", "b"]
-    assert "| fake | a: a; c: c; absent: b |" in table_of(conditions)
+@pytest.mark.parametrize(
+    "words", [("measure", "--out", "x", "--small"), ("measure", "--out", "x"), ("table", "x")]
+)
+def test_a_request_that_cannot_be_met_is_one_sentence(monkeypatch, capsys, tmp_path, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")  # no nvidia-smi
+    assert command.main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "x" / results.FILE).exists()
 
 
-def test_a_command_that_is_killed_leaves_its_table_and_tries_last_what_it_was_at(fake):
-    conditions, calls, second = fake
-    second.append(lambda: sys.exit(143))
-    with pytest.raises(SystemExit):
-        record.measure(conditions, ["fake"], 25)
-    assert "| fake | a: a; b: failed: the process ended |" in table_of(conditions)
-    second.clear()
-    assert record.measure(conditions, ["fake"], 25)
-    assert calls == ["a", "b", "c", "b"]
+def test_a_step_has_what_those_before_it_left_and_the_last_one_the_rest():
+    assert command.ends(command.STEPS[:3], 2) == [15, 90, 120]
+    assert command.ends(command.STEPS[4:6], 1) == [60, 60]
+    assert command.ends(command.STEPS[-1:], 13) == [780], "alone it has all minutes"
 
 
-def test_a_run_whose_time_is_up_says_so_and_goes_on_where_it_stopped(fake):
-    conditions, calls, _ = fake
-    assert not record.measure(conditions, ["fake"], -1)
-    assert calls == []
-    assert "| fake | cut short |" in table_of(conditions)
-    assert record.measure(conditions, ["fake"], 25)
-    assert calls == ["a", "b", "c"]
+@pytest.mark.parametrize(
+    ("program", "seconds", "reason"),
+    [
+        ("pass", None, ""),
+        ("import sys; sys.exit(3)", None, "the process ended with 3"),
+        ("import time; time.sleep(9999)", 1.0, "cut off after 1 s"),
+        ("pass", 0.0, "no time was left"),
+    ],
+)
+def test_a_step_that_ends_otherwise_says_why(program, seconds, reason):
+    assert command._ended([sys.executable, "-c", program], seconds) == reason
 
 
-@pytest.mark.parametrize("field", ["device", "versions", "commit", "images"])
-def test_numbers_of_another_machine_or_version_are_not_joined(fake, field):
-    conditions, calls, _ = fake
-    record.measure(conditions, ["fake"], 25)
-    path = conditions.out / "results.json"
-    result = json.loads(path.read_text())
-    result["described"][field] = "another"
-    path.write_text(json.dumps(result))
-    record.measure(conditions, ["fake"], 25)
-    assert calls == ["a", "b", "c"] * 2
+def test_each_cell_is_written_before_the_next_one_begins(conditions, monkeypatch):
+    written = []
+
+    def cells(_conditions):
+        yield "one", lambda: Result("1 of it", numbers={"it": 1.0})
+        written.extend(results.read_lines(conditions.out)[1])
+        yield "none", lambda: 1 / 0
+        yield "absent", lack
+
+    def lack():
+        raise Unavailable("no weights")
+
+    monkeypatch.setattr(step, "imported", lambda _name: cells)
+    results.write_line(conditions.out, {"described": DESCRIBED, "date": "today"})
+    step.run("a step", "m:cells", conditions)
+    assert [row["cell"] for row in written] == ["one"]
+    rows = results.read_lines(conditions.out)[1]
+    assert [row["cell"] for row in rows] == ["one", "none", "absent"]
+    assert rows[1]["failed"].startswith("ZeroDivisionError")
+    assert [results.is_good(row) for row in rows] == [True, False, True]
+    assert rows[2]["absent"]
+
+
+def row_of(cell, **fields):
+    return {"step": "s", "cell": cell, **Result("said")._asdict(), **fields}
+
+
+def test_a_later_run_replaces_its_cells_and_another_machine_s_are_left_out(tmp_path):
+    write = partial(results.write_line, tmp_path)
+    for described, rows in (
+        ({**DESCRIBED, "device": "another"}, [row_of("a"), row_of("z")]),
+        (DESCRIBED, [row_of("a", text="first"), row_of("b"), row_of(results.REST, failed="cut")]),
+        (DESCRIBED, [row_of("a", text="second")]),
+    ):
+        write({"described": described, "date": "today"})
+        write({"begun": "s"})
+        for row in rows:
+            write(row)
+    described, rows = results.read_lines(tmp_path)
+    assert described == {**DESCRIBED, "date": "today"}
+    assert [(row["cell"], row["text"]) for row in rows] == [("a", "second"), ("b", "said")]
+    text = "\n".join(results.table(tmp_path))
+    assert "| s | a: second; b: said |" in text
+
+
+def test_a_bar_is_judged_by_its_numbers_or_not_measured():
+    bar = results.Bar("a", "n", at_least=True, limit=2.0, peer=("b", "m"))
+
+    def holds(**cells):
+        rows = [row_of(cell, numbers=numbers) for cell, numbers in cells.items()]
+        return [field.strip() for field in bar.line(rows).split("|")][2::3]
+
+    assert holds(a={"n": 6.0}, b={"m": 3.0}) == ["6", "yes"]
+    assert holds(a={"n": 5.9}, b={"m": 3.0}) == ["5.9", "**no**"]
+    assert holds(a={"n": 5.9}, b={}) == ["5.9", ""]
+    assert holds(a={"n": math.nan}, b={"m": 3.0}) == ["not measured", ""]
+    assert holds(b={"m": 3.0}) == ["not measured", ""]
+
+
+def test_every_bar_is_about_cells_that_are_measured(conditions):
+    cells = {
+        name
+        for part in command.STEPS
+        for name, _ in imported(part.cells)(conditions)
+    }  # fmt: skip
+    assert {cell for bar in results.BARS for cell in (bar.cell, *(bar.peer or ())[:1])} <= cells
+
+
+@pytest.mark.parametrize(
+    ("metrics", "loops", "missing"),
+    [("psnr", True, ""), ("psnr,lpips", True, "lpips"), ("psnr", False, "loops in C")],
+)
+def test_work_that_was_done_in_part_or_not_in_c_has_no_numbers(
+    conditions, monkeypatch, metrics, loops, missing
+):
+    monkeypatch.setattr(harness, "find_spec", lambda _name: loops or None)
+    result = harness._ran(conditions, "jpeg", metrics)
+    assert result.numbers.keys() == (set() if missing else {"whole_s", "after_start_s"})
+    assert result.text.endswith(f"without {missing}") is bool(missing)
+
+
+def test_the_code_is_packed_with_four_checkpoints_and_without_results():
+    names = {name.removeprefix("code/") for name, _ in loads.code()}
+    checkpoints = {name for name in names if name.endswith(".safetensors.xz")}
+    assert {name.rpartition("/")[2].partition(".")[0] for name in checkpoints} == {*loads.CHOSEN}
+    assert {"tools/on_gpu.sh", "tools/gpu/step.py", "tests/device/test_coding.py"} <= names
+    assert loads.COMMIT in names
+    assert not [name for name in names if name.startswith(("results/", "docs/"))]
+
+
+def test_an_archive_has_its_files_and_is_refused_if_it_is_too_large(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.tar"
+    content = [("folder/file", b"12345"), ("folder/other", ROOT / "LICENSE")]
+    loads.write_archive(path, iter(content))
+    with tarfile.open(path) as tar:
+        assert tar.extractfile("folder/file").read() == b"12345"
+        assert tar.extractfile("folder/other").read() == (ROOT / "LICENSE").read_bytes()
+    assert "MiB" in capsys.readouterr().out
+    monkeypatch.setattr(loads, "MOST_BYTES", path.stat().st_size - 1)
+    with pytest.raises(UsageError, match=r"a\.tar"):
+        loads.write_archive(path, iter(content))
+    assert not path.exists()
+
+
+def test_kodak_is_packed_as_it_is_known_from_its_pixels(tmp_path, monkeypatch):
+    data = SHARED / "data"
+    source = data / "kodak" / "kodim01.png"
+    if not source.exists():
+        pytest.skip("Kodak is not here")
+    monkeypatch.setenv("BENCH_DATA", str(data))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(data / "weights"))
+    name, content = next(loads.data())
+    assert name == "shared/data/kodak/kodim01.png"
+    with (
+        Image.open(io.BytesIO(content)) as packed,
+        Image.open(source) as original,
+    ):
+        assert packed.format == "WEBP"
+        assert packed.tobytes() == original.tobytes()
+    assert len(content) < source.stat().st_size
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_in_the_middle_has_every_finished_cell(tmp_path):
+    words = ["bash", SCRIPT, "measure", "--out", tmp_path, *SMALL]
+    finished = []
+    with subprocess.Popen(
+        [*map(str, words)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        for line in process.stdout:
+            finished.append(line.strip())
+            if line.startswith("train: "):  # of the third step, and more are to come
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    rows = [json.loads(line) for line in (tmp_path / results.FILE).read_text().splitlines()]
+    cells = [row for row in rows if "cell" in row]
+    assert [f"{row['step']}: {results.sentence(row)}" for row in cells][: len(finished)] == finished
+    assert [row["begun"] for row in rows if "begun" in row] == ["start", "tests", "train"]
+    assert "| start | versions: " in ran("bash", SCRIPT, "table", tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_every_step_runs_small_on_a_cpu(tmp_path):
+    process = ran("bash", SCRIPT, "measure", "--out", tmp_path, *SMALL)
+    assert process.returncode == 0, process.stdout + process.stderr
+    described, rows = results.read_lines(tmp_path)
+    assert list(dict.fromkeys(row["step"] for row in rows)) == [part.name for part in command.STEPS]
+    assert described["device"] == "a CPU in place of a GPU"

@@ -1,8 +1,10 @@
-"""Agreement of a GPU with the processor: tests, streams and rows, metrics and features."""
+"""Agreement of a GPU with the processor: imports, tests, streams and rows, metrics, features."""
 
 import warnings
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,68 +12,110 @@ from unittest.mock import patch
 import numpy as np
 import polars as pl
 import torch
+from torch.backends import cudnn
 
 from baselines.jpeg import JPEG
 from benchmark.codec import Pixels, Setting
 from benchmark.measure.decode_again import decode_all
 from benchmark.metrics.feature_spaces import cut_patches
+from benchmark.plugins import one_line
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from tools.gpu.conditions import (
     Cells,
     Conditions,
-    Result,
     inception_state,
     per_second,
     printed,
     rows_of,
 )
+from tools.gpu.results import FID, LOOPS, Result
 
 TOLERANCE = 1e-5
 MOST_LEVELS = 1  # of 8-bit pixels, by which two devices may round apart
 CROSSING = "ours:beta=0,ours:beta=0:size=micro,ours:beta=0:exact=1"
-FID = "pytorch-fid"
-TESTS = tuple(f"tests/device/test_{name}.py" for name in ("training", "coding", "metrics"))
+TESTS = ("training", "recorded_step", "coding", "metrics")
+IMPORTED = (
+    *("polars", "msgspec", "typer", "constriction", "compressai", "lpips", "pytorch_fid"),
+    *("pytorch_msssim", "pytorch_optimizer", "torchvision", "skimage", "hypothesis"),
+)
+# Inception first: nothing is known of it. Then those with a package beside them.
+FIRST = ("inception256", FID, "lpips", "ms_ssim", "dists")
 
 
-def suite(conditions: Conditions) -> Cells:
+def start(conditions: Conditions) -> Cells:
+    """Versions, a first image, and packages."""
+    yield "versions", partial(_versions, conditions)
+    yield "ours on sample", partial(_sample, conditions)
+    yield "imports", _imports
+
+
+def _versions(conditions: Conditions) -> Result:
+    card = torch.cuda.get_device_properties(0) if conditions.device == "cuda" else "no GPU"
+    text = f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn.version()}, "  # type: ignore[no-untyped-call]
+    return Result(f"{text}{card}, C loops {'built' if find_spec(LOOPS) else 'not built'}")
+
+
+def _imports() -> Result:
+    missing = []
+    for name in IMPORTED:
+        try:
+            import_module(name)
+        except Exception as error:  # packages raise anything
+            missing.append(f"{name} ({one_line(error)})")
+    text = f"without {', '.join(missing)}" if missing else f"all {len(IMPORTED)}"
+    return Result(text, passed=not missing)
+
+
+def _sample(conditions: Conditions) -> Result:
+    codec = ("--codecs", "ours:beta=0", "--points", "ours.q=2", "--metrics", "psnr")
+    images = ("--dataset", "sample", "--limit", 1, "--device", conditions.device)
+    (row,) = rows_of(conditions.scratch / "sample", *codec, *images).rows(named=True)
+    return Result(f"{row['psnr_db']:.2f} dB at {row['bpp']:.3f} bpp")
+
+
+def tests(conditions: Conditions) -> Cells:
     """Every test with the marker `device` passes."""
     for name in TESTS[-1:] if conditions.small else TESTS:
-        yield name, partial(_tests, name)
+        yield f"test_{name}", partial(_tests, conditions, f"tests/device/test_{name}.py")
 
 
-def _tests(name: str) -> Result:
-    last = printed("pytest", "-q", name, most=1).strip().rpartition("\n")[2]
+def _tests(conditions: Conditions, path: str) -> Result:
+    few = ("-k", "of_the_processor_takes") if conditions.small else ()
+    output = printed("pytest", "-q", "-p", "no:cacheprovider", path, *few, highest_code=1)
+    last = output.strip().rpartition("\n")[2]
     return Result(last, passed=" failed" not in last and " error" not in last)
 
 
 def coding(conditions: Conditions) -> Cells:
     """Seconds of codecs; the streams of either device decode on both, within one level."""
     pair = conditions.device, "cpu"
-    for made, other in dict.fromkeys((pair, pair[::-1])):
-        yield f"{made} to {other}", partial(_crossed, conditions, made, other)
+    for device, peer in dict.fromkeys((pair, pair[::-1])):
+        yield f"{device} to {peer}", partial(_crossed, conditions, device, peer)
 
 
-def _crossed(conditions: Conditions, made: str, other: str) -> Result:
+def _crossed(conditions: Conditions, device: str, peer: str) -> Result:
     """Code two images, each alone for its seconds, then by several workers; decode elsewhere."""
-    chosen = ("--codecs", CROSSING, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
+    codecs = ("--codecs", CROSSING, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
     images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
-    folders = [conditions.scratch / f"{how}-{made}" for how in ("alone", "together")]
-    alone = rows_of(folders[0], *chosen, *images, "--device", made, "--timing")
-    together = rows_of(folders[1], *chosen, *images, "--device", made)
-    same = len(together.join(alone, on=("cell", "stream_sha256", "decoded_sha256", "psnr_db")))
+    folders = [conditions.scratch / f"{workers}-{device}" for workers in ("alone", "together")]
+    alone = rows_of(folders[0], *codecs, *images, "--device", device, "--timing")
+    together = rows_of(folders[1], *codecs, *images, "--device", device)
+    equal_rows = len(
+        together.join(alone, on=("cell", "stream_sha256", "decoded_sha256", "psnr_db"))
+    )
     seconds = alone.group_by("variant", maintain_order=True).agg(
         pl.median("encode_seconds", "decode_seconds")
     )
-    levels = _levels(folders[0], alone, (made, other))
-    shown = [
+    levels = _levels(folders[0], alone, (device, peer))
+    parts = [
         f"{variant} {encode:.3f} and {decode:.3f} s" for variant, encode, decode in seconds.rows()
     ]
-    shown += [f"{same} of {len(together)} rows of several workers equal"]
-    shown += [f"{levels.count(0)} of {len(levels)} streams identical, others {max(levels)} apart"]
+    parts += [f"{equal_rows} of {len(together)} rows of several workers equal"]
+    parts += [f"{levels.count(0)} of {len(levels)} streams identical, others {max(levels)} apart"]
     decoded = bool(levels) and max(levels) <= MOST_LEVELS
-    return Result(", ".join(shown), passed=decoded and same == len(together))
+    return Result(", ".join(parts), passed=decoded and equal_rows == len(together))
 
 
 def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[int]:
@@ -80,47 +124,49 @@ def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[
     255 for a stream that does not decode on both.
     """
     (store,) = (Store(place.parent) for place in folder.glob("*/per_image"))
-    apart = []
-    for (codec, variant), of in rows.group_by("codec", "variant", maintain_order=True):
+    differences = []
+    for (codec, variant), codec_rows in rows.group_by("codec", "variant", maintain_order=True):
         spec = CodecSpec.of(codec, variant)
-        streams = [(digest, store.stream(digest)) for digest in of["stream_sha256"].unique()]
+        streams = [
+            (digest, store.stream(digest)) for digest in codec_rows["stream_sha256"].unique()
+        ]
         first, second = (
-            {name: made for name, _, made in filter(None, decode_all(spec, streams, device, 1))}
+            {name: pixels for name, _, pixels in filter(None, decode_all(spec, streams, device, 1))}
             for device in devices
         )
         for name, pixels in first.items():
-            whole = isinstance(pixels, np.ndarray) and isinstance(second[name], np.ndarray)
-            apart.append(int(np.abs(pixels.astype(int) - second[name]).max()) if whole else 255)
-    return apart
+            both = isinstance(pixels, np.ndarray) and isinstance(second[name], np.ndarray)
+            difference = int(np.abs(pixels.astype(int) - second[name]).max()) if both else 255
+            differences.append(difference)
+    return differences
 
 
 def metrics(conditions: Conditions) -> Cells:
     """Values within 1e-5 of the processor's; milliseconds an image, beside the packages'."""
-    for name in METRICS:
-        yield name, partial(_metric, conditions, name)
-    for name in (*FEATURE_SPACES, FID):
-        yield name, partial(_features, conditions, name)
+    for name in dict.fromkeys((*FIRST, *METRICS, *FEATURE_SPACES)):
+        measured = _metric if name in METRICS else _features
+        yield name, partial(measured, conditions, name)
 
 
 def _metric(conditions: Conditions, name: str) -> Result:
-    metric, here = (metric_class(name)(device) for device in (conditions.device, "cpu"))
-    apart = []
+    metric, reference = (metric_class(name)(device) for device in (conditions.device, "cpu"))
+    differences = []
     for pixels in conditions.images(2):
         decoded = JPEG().decode(JPEG().encode(pixels, Setting("quality", 30)))
         prepared = metric.prepare(pixels)
-        expected = here.compare(here.prepare(pixels), decoded)
-        apart.append((metric.compare(prepared, decoded) - expected) / (abs(expected) or 1.0))
-    calls, lacks = {"ours": lambda: metric.compare(prepared, decoded)}, ""
+        expected = reference.compare(reference.prepare(pixels), decoded)
+        differences.append((metric.compare(prepared, decoded) - expected) / (abs(expected) or 1.0))
+    calls, note = {"ours": lambda: metric.compare(prepared, decoded)}, ""
     try:
         if peer := _package(name, conditions.device):
             calls["package"] = lambda: float(peer(_tensor(decoded), _tensor(pixels)))
     except ImportError as error:
-        lacks = f", no package: {error}"
-    off, least = float(np.abs(apart).max()), 0 if conditions.small else 0.5  # NaN stays NaN
-    ms = {key: 1e3 / per_second(call, conditions.device, least) for key, call in calls.items()}
-    shown = f"{off:.1e} off, " + ", ".join(f"{key} {value:.1f} ms" for key, value in ms.items())
+        note = f", no package: {error}"
+    off, seconds = float(np.abs(differences).max()), 0 if conditions.small else 0.5  # NaN stays NaN
+    ms = {key: 1e3 / per_second(call, conditions.device, seconds) for key, call in calls.items()}
+    text = f"{off:.1e} off, " + ", ".join(f"{key} {value:.1f} ms" for key, value in ms.items())
     numbers = {"off": off} | {f"{key}_ms": value for key, value in ms.items()}
-    return Result(shown + lacks, off <= TOLERANCE, numbers=numbers)
+    return Result(text + note, off <= TOLERANCE, numbers=numbers)
 
 
 def _tensor(pixels: Pixels) -> torch.Tensor:

@@ -1,21 +1,21 @@
-"""Conditions of measurements on a GPU: device, images, weights, folders; the form of a result."""
+"""Conditions of measurements on a GPU: device, images, weights, folders, programs."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import distributions, version
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import polars as pl
 import torch
+from PIL import Image
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card
@@ -27,21 +27,10 @@ from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable
 from benchmark.metrics import feature_spaces
 from benchmark.system.backbone import Backbone, channels_last
-from benchmark.system.machine import commit, machine
+from tools.gpu.results import Result
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("torch", "compressai", "pytorch-fid", "lpips", "numpy", "constriction")
 MODELS = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}
-
-
-class Result(NamedTuple):
-    """Outcome of a measurement, as the page shows it; `passed` is None where nothing is claimed."""
-
-    shown: str
-    passed: bool | None = None
-    absent: bool = False  # nothing was measured, for the reason shown
-    numbers: Mapping[str, float] = {}  # that bars are about, named with their units
-
 
 Cells = Iterator[tuple[str, Callable[[], Result]]]
 
@@ -63,24 +52,27 @@ class Conditions:
         except Unavailable:
             return "sample"
 
-    def images(self, most: int) -> list[Pixels]:
+    def images(self, count: int) -> list[Pixels]:
         """Return the pixels of the first images; of one crop in a small run."""
-        paths = [image.path for image in islice(open_dataset(self.dataset).images, most)]
+        paths = [image.path for image in islice(open_dataset(self.dataset).images, count)]
         if self.small:
             return [read_image(paths[0]).pixels[:256, :272].copy()]
         return [read_image(path).pixels for path in paths]
 
-    def described(self) -> dict[str, Any]:
-        """Return machine, versions and kind of the run."""
-        gpu = self.device == "cuda"
-        return {
-            "device": torch.cuda.get_device_name() if gpu else "a CPU in place of a GPU",
-            "machine": machine(),
-            "versions": {"CUDA": torch.version.cuda}
-            | {name: version(name) for name in PACKAGES if any(distributions(name=name))},
-            "commit": (commit() or os.environ.get("COMMIT", "unknown")).removesuffix("-dirty"),
-            "images": f"{self.dataset}, one crop" if self.small else self.dataset,
-        }
+    def pictures(self, count: int) -> Path:
+        """Return a folder of 40 pictures of 2 megapixels, or of more of 256 px, of the images."""
+        height, width = (1224, 1632) if count == 40 and not self.small else (256, 256)
+        folder = self.scratch / f"pictures-{count}"
+        if folder.exists():
+            return folder
+        folder.mkdir()
+        images = self.images(24)
+        for number in range(2 if self.small else count):
+            moved = np.roll(images[number % len(images)], 37 * number, (0, 1))
+            tiled = np.tile(moved, (-(-height // moved.shape[0]), -(-width // moved.shape[1]), 1))
+            picture = Image.fromarray(tiled[:height, :width])
+            picture.save(folder / f"{number:03}.png", compress_level=1)
+        return folder
 
 
 @contextmanager
@@ -158,14 +150,14 @@ def per_second(step: Callable[[], object], device: str, least_seconds: float) ->
     return calls / (perf_counter() - started)
 
 
-def printed(*words: object, most: int = 0) -> str:
-    """Return what a Python module prints; `RuntimeError` for an exit code above `most`."""
+def printed(*words: object, highest_code: int = 0) -> str:
+    """Return what a Python module prints; `RuntimeError` for an exit code above `highest_code`."""
     command = [sys.executable, "-m", *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode > most or done.returncode < 0 or not done.stdout:
-        message = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
-        raise RuntimeError(message or f"{words[0]} printed nothing, exit code {done.returncode}")
-    return done.stdout
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if process.returncode > highest_code or process.returncode < 0 or not process.stdout:
+        message = (process.stderr.strip() or process.stdout.strip()).rpartition("\n")[2]
+        raise RuntimeError(message or f"{words[0]} printed nothing, exit code {process.returncode}")
+    return process.stdout
 
 
 def rows_of(folder: Path, *words: object) -> pl.DataFrame:

@@ -1,0 +1,168 @@
+"""The command `tools/on_gpu.sh`: pack what a machine without a network lacks, measure there.
+
+`measure` runs eight steps, each in a process of its own, and writes a line of JSON after each
+measurement. Exit code 1 if a claim does not hold or a measurement failed or was cut off, 2 if it
+cannot be done; bars decide none.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import distributions, version
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any, NamedTuple
+
+from benchmark.datasets.dataset import open_dataset
+from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.system.machine import commit, machine
+from tools.gpu import loads
+from tools.gpu.results import FILE, REST, is_good, read_lines, table, write_line
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("torch", "compressai", "pytorch-fid", "lpips", "numpy", "constriction")
+END_SECONDS = 5.0  # for a step to end by itself
+MINUTES = 13.0
+
+
+class Step(NamedTuple):
+    """Measurements in a process, and the time that they have."""
+
+    name: str
+    seconds: float  # of the last step, which has the rest, 0
+    cells: str  # "module:function", from conditions to measurements by name
+
+
+STEPS = (
+    Step("start", 15, "tools.gpu.agreement:start"),
+    Step("tests", 75, "tools.gpu.agreement:tests"),
+    Step("train", 60, "tools.gpu.training:train"),
+    Step("losses", 25, "tools.gpu.training:losses"),
+    Step("coding", 65, "tools.gpu.agreement:coding"),
+    Step("steps", 45, "tools.gpu.training:steps"),
+    Step("metrics", 60, "tools.gpu.agreement:metrics"),
+    Step("harness", 0, "tools.gpu.harness:harness"),
+)
+
+
+def measure(
+    out: Path, steps: Sequence[Step], device: str, small: bool = False, minutes: float = MINUTES
+) -> bool:
+    """Run steps in turn, of `minutes` in all; return whether all is there and every claim holds.
+
+    small: only try the measurements, in as long as it takes.
+    """
+    described = describe(device, small)
+    out.mkdir(parents=True, exist_ok=True)
+    write_line(out, {"described": described, "date": f"{datetime.now(UTC):%Y-%m-%d}"})
+    begun = monotonic()
+    with TemporaryDirectory(prefix="on_gpu-") as scratch:
+        for step, end in zip(steps, ends(steps, minutes), strict=True):
+            seconds = None if small else begun + end - monotonic()
+            words = (step.name, step.cells, out, scratch, device, "small" if small else "")
+            write_line(out, {"begun": step.name})
+            failure = _ended([sys.executable, "-m", "tools.gpu.step", *map(str, words)], seconds)
+            if failure:
+                write_line(out, {"step": step.name, "cell": REST, "failed": failure})
+                print(f"{step.name}: {failure}", flush=True)
+    return all(map(is_good, read_lines(out)[1]))
+
+
+def ends(steps: Sequence[Step], minutes: float) -> list[float]:
+    """Return the seconds from the beginning at which steps are cut off.
+
+    What a step leaves, the next one has, and the last of them all that is left of the minutes.
+
+    >>> ends(STEPS[:3], 2), ends(STEPS[-1:], 13)
+    ([15, 90, 120], [780])
+    """
+    *earlier, _ = accumulate(step.seconds for step in steps)
+    return [min(end, 60 * minutes) for end in (*earlier, 60 * minutes)]
+
+
+def _ended(command: Sequence[str], seconds: float | None) -> str:
+    """Run a program for so long at most; return why it did not end well, empty if it did."""
+    if seconds is not None and seconds < 1:
+        return "no time was left"
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            code = process.wait(seconds)
+            return f"the process ended with {code}" if code else ""
+        except subprocess.TimeoutExpired:
+            return f"cut off after {seconds:.0f} s"
+        finally:
+            process.terminate()
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:  # it may wait for a GPU for ever
+                process.kill()
+
+
+def describe(device: str, small: bool) -> dict[str, Any]:
+    """Return machine, versions, commit and images of a run; raises `Unavailable` without a GPU."""
+    gpu = "a CPU in place of a GPU"
+    if device == "cuda":
+        query = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+        try:
+            query_output = subprocess.run(query, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = "no GPU is here: --device cpu --small tries the measurements"
+            raise Unavailable(reason) from error
+        gpu = query_output.stdout.strip()
+    try:
+        images = "sample" if small else str(open_dataset("kodak").name)
+    except Unavailable:
+        images = "sample"
+    packed = ROOT / loads.COMMIT
+    return {
+        "device": gpu,
+        "machine": machine(),
+        "versions": {name: version(name) for name in PACKAGES if any(distributions(name=name))},
+        "commit": packed.read_text() if packed.exists() else commit() or "unknown",
+        "images": f"{images}, one crop" if small else images,
+    }
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command."""
+    names = [step.name for step in STEPS]
+    parser = argparse.ArgumentParser(prog="tools/on_gpu.sh", description=(__doc__ or "").strip())
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    packing = verbs.add_parser("pack", help="make the archives for a machine without a network")
+    packing.add_argument("folder", type=Path)
+    tabling = verbs.add_parser("table", help="print the tables of results")
+    tabling.add_argument("folder", type=Path, help="--out of measure")
+    measuring = verbs.add_parser("measure", help="measure, in steps that each have a time limit")
+    measuring.add_argument("--out", type=Path, required=True, help=f"folder of {FILE}")
+    measuring.add_argument("--from", choices=names, default=names[0], dest="first", metavar="STEP")
+    measuring.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    measuring.add_argument("--small", action="store_true", help="one crop and the least network")
+    measuring.add_argument("--minutes", type=float, default=MINUTES, help="of all steps together")
+    arguments = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step ends, too
+    try:
+        if arguments.verb == "pack":
+            loads.pack(arguments.folder)
+            return 0
+        if arguments.verb == "measure":
+            if arguments.small and arguments.device != "cpu":
+                raise UsageError("--small tries the measurements themselves: add --device cpu")
+            steps = STEPS[names.index(arguments.first) :]
+            good = measure(
+                arguments.out.resolve(), steps, arguments.device, arguments.small, arguments.minutes
+            )
+            return 0 if good else 1
+        print(*table(arguments.folder), sep="\n")
+    except BenchError as error:
+        print(f"on_gpu: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

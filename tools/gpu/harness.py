@@ -1,0 +1,122 @@
+"""The harness on a GPU: seconds of whole commands, and how busy they keep the card."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from importlib.util import find_spec
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from baselines.compressai.codec import find_matched
+from baselines.neural.checkpoint import load_checkpoint
+from benchmark.datasets.dataset import open_dataset
+from benchmark.registry import metric_class
+from tools.gpu.conditions import Cells, Conditions, printed, rows_of, untrained
+from tools.gpu.results import LOOPS, Result
+from tools.gpu.training import crops_per_second
+
+HYPERPRIOR = "bmshj2018-hyperprior"
+TWO, FIVE = "psnr,ms_ssim", "psnr,ms_ssim,lpips,ssim,ssimulacra2"
+TIME = "%Y/%m/%d %H:%M:%S.%f %z"  # as nvidia-smi has it, and the zone
+Busy = list[tuple[datetime, int]]  # percent, five times a second, UTC
+
+
+def harness(conditions: Conditions) -> Cells:
+    """Whole commands beside CompressAI's evaluation; then the network `full`."""
+    ran = partial(partial, _ran, conditions)
+    yield "hyperprior 3", ran("hyperprior:weights=matched", TWO, "compressai.quality=3")
+    yield "eval_model, hyperprior 3", partial(_evaluated, conditions)
+    yield "ours", ran("ours", f"{TWO},lpips")
+    yield "2,400 cells", ran("ours:beta=0", "psnr", "ours.q=0,1,2,3", 600)
+    yield "elic, 2 megapixels", ran("elic", TWO, "elic.level=2", 40)
+    yield "full, 2 megapixels", ran("full", TWO, "ours.q=2", 40)
+    yield "full, 2 megapixels, five metrics", ran("full", FIVE, "ours.q=2", 40)
+    yield "full, rates, recorded", partial(crops_per_second, conditions, "full", 0)
+
+
+def _ran(
+    conditions: Conditions, codec: str, metrics: str, points: str = "", pictures: int = 0
+) -> Result:
+    """Time `bench run`; its numbers are left out where part of the work was, or not in C."""
+    dataset = conditions.pictures(pictures) if pictures else conditions.dataset
+    codec = untrained(conditions, codec) if codec == "full" else codec
+    settings = ("--points", points) if points else ()
+    folder = conditions.scratch / "harness"
+    shutil.rmtree(folder, ignore_errors=True)
+    limit = ("--limit", "1") if conditions.small else ()
+    request = ("--codecs", codec, *settings, "--metrics", metrics, "--dataset", dataset, *limit)
+    with busy_shares(conditions.device) as busy:
+        started = perf_counter()
+        rows = rows_of(folder, *request, "--device", conditions.device)
+        seconds = perf_counter() - started
+    ends = rows["finished_utc"].str.to_datetime(time_zone="UTC").sort().to_list()
+    coding_seconds = (ends[-1] - ends[0]).total_seconds()
+    numbers = {"whole_s": seconds, "after_start_s": coding_seconds}
+    text = (
+        f"{seconds:.1f} s, {coding_seconds:.1f} s from the first of {len(ends)} cells to the last"
+    )
+    columns = {name: metric_class(name).column for name in metrics.split(",")}
+    missing = [name for name, column in columns.items() if rows[column].null_count()]
+    missing += [] if find_spec(LOOPS) else ["loops in C"]
+    if between := [share for time, share in busy if ends[0] <= time <= ends[-1]]:
+        numbers["busy_percent"] = fmean(between)
+        text += f", card busy {numbers['busy_percent']:.0f} %"
+    if len(ends) == 2400:  # cells 24 to 240, and those after them
+        cell_times = (ends[239] - ends[23]) / 216, (ends[-1] - ends[239]) / 2160
+        numbers["late_over_early"] = cell_times[1] / cell_times[0]
+        text += ", {:.1f} and {:.1f} ms a cell".format(
+            *(1e3 * took.total_seconds() for took in cell_times)
+        )
+    if missing:
+        return Result(f"{text}, without {', '.join(missing)}")
+    return Result(text, numbers=numbers)
+
+
+def _evaluated(conditions: Conditions) -> Result:
+    """Run CompressAI's own evaluation with the network that `hyperprior 3` is measured with."""
+    folder = conditions.scratch / "evaluated"
+    codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse")[3]).network
+    cuda = ("--cuda",) if conditions.device == "cuda" else ()
+    took = []
+    for count in (1, 24):  # the time of one image is the start's
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        torch.save(codec.codec.state_dict(), folder / "hyperprior.tar.pth")
+        images = open_dataset(conditions.dataset).images[: 1 if conditions.small else count]
+        for number, image in enumerate(images):
+            shutil.copy(image.path, folder / f"{number}{image.path.suffix}")
+        which = ("-a", HYPERPRIOR, "-p", folder / "hyperprior.tar.pth", *cuda)
+        started = perf_counter()
+        printed("compressai.utils.eval_model", "checkpoint", folder, *which)
+        took.append(perf_counter() - started)
+    numbers = {"whole_s": took[1], "after_start_s": took[1] - took[0]}
+    return Result("{1:.1f} s, of one image {0:.1f} s".format(*took), numbers=numbers)
+
+
+@contextmanager
+def busy_shares(device: str) -> Iterator[Busy]:
+    """Collect how busy the first GPU is, by nvidia-smi."""
+    shares: Busy = []
+    if device != "cuda" or not shutil.which("nvidia-smi"):
+        yield shares
+        return
+    form = "--format=csv,noheader,nounits", "-lms", "200"
+    query = ("nvidia-smi", "--id=0", "--query-gpu=timestamp,utilization.gpu", *form)
+    in_utc = {**os.environ, "TZ": "UTC"}
+    with subprocess.Popen(query, stdout=subprocess.PIPE, text=True, env=in_utc) as process:
+        try:
+            yield shares
+        finally:
+            process.terminate()
+            assert process.stdout is not None
+            for line in process.stdout:
+                time, _, share = line.strip().partition(", ")
+                if share.isdigit():
+                    shares.append((datetime.strptime(f"{time} +0000", TIME), int(share)))

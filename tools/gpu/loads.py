@@ -1,0 +1,117 @@
+"""Archives for a machine without a network: packages that it lacks; code, images and weights."""
+
+import io
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from benchmark.datasets.dataset import open_dataset
+from benchmark.errors import UsageError
+from benchmark.system.backbone import ALEXNET, SQUEEZENET
+from benchmark.system.machine import commit
+from tools.gpu.results import LOOPS
+
+ROOT = Path(__file__).parents[2]
+COMMIT = "COMMIT"  # file in the code, which comes without .git
+MOST_BYTES = 64 << 20  # of an archive
+PYTHON, TAG = "3.12", "cp312"  # of the machine
+# What it has not, in the versions that are installed here
+PACKAGES = (
+    *("polars", "polars-runtime-32", "msgspec", "typer", "constriction", "compressai", "lpips"),
+    *("pytorch-fid", "pytorch-msssim", "pytorch-optimizer"),
+    *("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions"),
+)
+LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc, each of which pip is told
+CHECKPOINTS = "baselines/checkpoints/"
+CHOSEN = ("ours", "ours-micro", "elic-2", "hyperprior-3")
+LEFT_OUT = (CHECKPOINTS, "baselines/neural/training/starts/", "docs/", "results/")
+
+
+def pack(folder: Path) -> None:
+    """Write both archives into a folder, and print their sizes.
+
+    Raises `Unavailable` where images or weights are missing here, `UsageError` for an archive that
+    is too large and a package without a wheel.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not find_spec(LOOPS):
+        print("the loops in C are not built here: bars about speed will not be measured")
+    with TemporaryDirectory(prefix="wheels-") as place:
+        wheels = _download(Path(place))
+        content = ((f"wheels/{path.name}", path) for path in wheels)
+        write_archive(folder / "a-wheels.tar", content)
+    write_archive(folder / "b-code.tar.gz", chain(code(), data()))
+
+
+def _download(place: Path) -> list[Path]:
+    """Return the wheels of all packages, downloaded into a folder by pip."""
+    of_machine = [f"--platform=manylinux_{library}_x86_64" for library in LIBRARIES]
+    of_machine += [f"--python-version={PYTHON}", "--implementation=cp"]
+    of_machine += [f"--abi={abi}" for abi in (TAG, "abi3", "none")]
+    pins = [f"{name}=={version(name)}" for name in PACKAGES]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place]
+    words = [*command, "--only-binary=:all:", *of_machine, *pins]
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    if process.returncode:
+        errors = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
+        raise UsageError(f"pip cannot download the wheels: {(errors or ['no reason'])[-1]}")
+    return sorted(place.glob("*.whl"))
+
+
+def code() -> Iterator[tuple[str, Path | bytes]]:
+    """Yield the files of the code by their names in the archive, and the commit as bytes."""
+    # Also what is not committed, as it is here
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    checkpoints = {
+        f"{CHECKPOINTS}{name}{suffix}" for name in CHOSEN for suffix in (".json", ".safetensors.xz")
+    }
+    for name in filter(None, listed):
+        is_packed = not name.startswith(LEFT_OUT) or name in checkpoints
+        if is_packed and (ROOT / name).exists():  # a file may be deleted and not yet committed
+            yield f"code/{name}", ROOT / name
+    if loops := find_spec(LOOPS):
+        path = Path(str(loops.origin))
+        yield f"code/benchmark/metrics/{path.name}", path
+    yield f"code/{COMMIT}", (commit() or "unknown").encode()
+
+
+def data() -> Iterator[tuple[str, Path | bytes]]:
+    """Yield Kodak and the weights of metrics; raises `Unavailable` where one is missing."""
+    for image in open_dataset("kodak").images:
+        # The dataset knows its images by their pixels, and a file's format by its content.
+        stream = io.BytesIO()
+        with Image.open(image.path) as pixels:
+            pixels.save(stream, "WEBP", lossless=True)
+        yield f"shared/data/kodak/{image.name}", stream.getvalue()
+    for backbone in (ALEXNET, SQUEEZENET):
+        path = backbone.find()
+        yield f"shared/data/weights/{path.name}", path
+
+
+def write_archive(archive: Path, content: Iterator[tuple[str, Path | bytes]]) -> None:
+    """Write an archive, compressed where its name says so; raises `UsageError` if too large."""
+    with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as tar:
+        for name, source in content:
+            if isinstance(source, Path):
+                tar.add(source, name, recursive=False)
+            else:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(source)
+                tar.addfile(entry, io.BytesIO(source))
+    size = archive.stat().st_size
+    size_text = f"{archive}: {size / 2**20:.1f} MiB"
+    if size > MOST_BYTES:
+        archive.unlink()
+        raise UsageError(f"{size_text}, more than the {MOST_BYTES >> 20} MiB of an archive")
+    print(size_text, flush=True)

@@ -1,0 +1,233 @@
+"""Training on a GPU: whole runs of `bench train`, memory, files, losses, crops per second."""
+
+import gc
+import math
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from baselines.neural.training.photographs import (
+    Photographs,
+    open_photographs,
+    pack,
+    photograph_paths,
+)
+from baselines.neural.training.recipe import Recipe, load_recipe
+from baselines.neural.training.run import MILESTONE, Run
+from baselines.neural.training.trainer import Learner, stage_costs
+from tools.gpu.conditions import ROOT, Cells, Conditions, per_second, printed, rows_of
+from tools.gpu.results import Result
+
+LOSSES_APART = 1e-3  # of their size: sums of a GPU differ in their order
+STARTS, STEPS_FROM_FILES = 10, 12  # of which the fourth is recorded, while readers are ahead
+WAIT_SECONDS = 30.0  # for the first state of a run
+RECIPE = """
+sizes = "{size}"
+seed = 1
+autocast = true
+report_every_steps = 10
+
+[[stage]]
+objective = "multi_rate"
+steps = {steps}
+batch = {batch}
+crop_px = {crop_px}
+learning_rate = 8e-4
+decay_at = 0.5
+lambdas = [3.4, 1.2, 0.4, 0.13, 0.05]
+mixed_levels = true
+
+[[stage]]
+objective = "realism"
+steps = {steps}
+batch = {batch}
+crop_px = {crop_px}
+learning_rate = 3e-4
+decay_at = 0.5
+lambdas = [3.4, 1.2, 0.4, 0.13, 0.05]
+mixed_levels = true
+lpips_per_beta = {lpips_per_beta}
+gan_per_beta = 4e-4
+discriminator_channels = [32, 64, 128, 128]
+"""
+CARD = {"size": "micro", "steps": 200, "batch": 16, "crop_px": 256, "lpips_per_beta": 0.4}
+SMALL = {"size": "tiny", "steps": 8, "batch": 2, "crop_px": 64, "lpips_per_beta": 0}
+
+
+def train(conditions: Conditions) -> Cells:
+    """Runs of two short stages, rates and realism, as users have them; what they leave behind."""
+    yield "killed and resumed", partial(_resumed, conditions)
+    yield "hyperprior-1", partial(_suite, conditions)
+    yield "photographs from files", partial(_from_files, conditions)
+    yield "memory of two stages", partial(_memory, conditions)
+
+
+def _words(conditions: Conditions) -> list[object]:
+    """Return `bench train` with a recipe and pictures."""
+    path = conditions.scratch / "recipe.toml"
+    path.write_text(RECIPE.format(**(SMALL if conditions.small else CARD)))
+    data = conditions.pictures(60)
+    return ["train", "--recipe", path, "--data", data, "--device", conditions.device]
+
+
+def _resumed(conditions: Conditions) -> Result:
+    """Kill a run behind its first saved state, resume it, export it, and code an image with it."""
+    recipe_steps = SMALL["steps"] if conditions.small else CARD["steps"]
+    folder = conditions.scratch / "run"
+    words = [*_words(conditions), "--out", folder, "--milestone-steps", int(recipe_steps) // 2]
+    command = [sys.executable, "-m", "benchmark", *map(str, words)]
+    deadline = time.monotonic() + WAIT_SECONDS
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        while not any(folder.glob(MILESTONE.format("*"))) and process.poll() is None:
+            if time.monotonic() > deadline and not conditions.small:
+                break
+            time.sleep(0.02)
+        process.kill()
+    run = Run(folder, folder / "ours.safetensors", load_recipe(str(words[2])))
+    saved = run.steps_saved()
+    printed("benchmark", *words)
+    codec = f"ours:beta=0:checkpoint={run.target}"
+    rows = rows_of(
+        *(conditions.scratch / "trained", "--codecs", codec, "--points", "ours.q=2"),
+        *("--dataset", conditions.dataset, "--limit", 1, "--metrics", "psnr"),
+        *("--device", conditions.device),
+    )
+    text = f"resumed at step {saved} of {run.recipe.steps}, exported, "
+    text += f"{rows['psnr_db'][0]:.1f} dB at {rows['bpp'][0]:.2f} bpp"
+    return Result(text, passed=0 < saved < run.recipe.steps and run.is_complete())
+
+
+def _suite(conditions: Conditions) -> Result:
+    words = ("--suite", "matched", "--members", "hyperprior-1")
+    output = printed(
+        "benchmark", *_words(conditions), *words, "--out", conditions.scratch / "suite"
+    )
+    return Result(output.strip().rpartition("\n")[2].rpartition("/")[2], passed=True)
+
+
+def _memory(conditions: Conditions) -> Result:
+    """Compare what is allocated before, in and behind a stage, and in the next one."""
+    if conditions.device != "cuda":
+        return Result("allocated memory is of a GPU", absent=True)
+    recipe = replace(_recipe(conditions, "mini", 1), stages=load_recipe("lease").stages)
+    network = _run(recipe).build().to(conditions.device)
+    gib = []
+    for index in range(2):
+        torch.cuda.reset_peak_memory_stats()
+        learner = Learner(network, recipe, index, _photographs())
+        for _ in range(8):
+            learner.update()
+        del learner
+        torch.cuda.synchronize()
+        gib += [torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()]
+    peak, remaining, next_peak, last = (number / 2**30 for number in gib)
+    text = f"{peak:.2f} GiB in the first stage, {remaining:.2f} behind it, {next_peak:.2f} in the "
+    return Result(f"{text}second, {last:.2f} behind it", passed=remaining < peak / 2)
+
+
+def _from_files(conditions: Conditions) -> Result:
+    """Record steps while readers decode photographs that do not stay in memory."""
+    paths = photograph_paths([conditions.pictures(40)])
+    starts, steps = (1, 5) if conditions.small else (STARTS, STEPS_FROM_FILES)
+    losses = []
+    for _ in range(starts):
+        recipe = _recipe(conditions, "micro", 0)
+        learner = _learner(conditions, recipe, 0, photographs=open_photographs(paths, 1))
+        updates = [learner.update() for _ in range(steps)]
+        losses += [update.numbers["loss"] for update in updates]
+    text = f"{starts} starts of {steps} steps"
+    return Result(text, passed=all(map(math.isfinite, losses)))
+
+
+def losses(conditions: Conditions) -> Cells:
+    """Losses of recorded steps, in float32, beside those of `--no-graph`."""
+    for index, (kind, steps) in enumerate({"rates": 100, "realism": 40}.items()):
+        yield f"losses of {kind}", partial(_losses, conditions, index, steps)
+
+
+def _losses(conditions: Conditions, index: int, steps: int) -> Result:
+    curves = []
+    for graph in (True, False):
+        recipe = _recipe(conditions, "micro", index, autocast=False)
+        learner = _learner(conditions, recipe, index, graph=graph)
+        updates = [learner.update() for _ in range(2 if conditions.small else steps)]
+        curves.append([update.numbers["loss"] for update in updates])
+    difference = float(np.max(np.abs(np.divide(curves[0], curves[1]) - 1)))
+    return Result(
+        f"{difference:.1e} apart in {len(curves[0])} steps", passed=difference <= LOSSES_APART
+    )
+
+
+def steps(conditions: Conditions) -> Cells:
+    """Crops per second of the recipe `lease`: recorded steps, and each step anew."""
+    crops = partial(partial, crops_per_second, conditions)
+    yield "small, realism, recorded", crops("small", 1)
+    yield "small, realism, --no-graph", crops("small", 1, graph=False)
+    yield "mini, rates, recorded", crops("mini", 0, foreseen=True)
+    yield "small, rates, recorded", crops("small", 0)
+    yield "mini, rates, --no-graph", crops("mini", 0, graph=False)
+
+
+def crops_per_second(
+    conditions: Conditions, size: str, index: int, graph: bool = True, foreseen: bool = False
+) -> Result:
+    """Time steps of a stage of `lease`, by its index; foreseen: beside what `--check` says."""
+    recipe, gpu = _recipe(conditions, size, index), conditions.device == "cuda"
+    cost: Any = None
+    if foreseen:
+        (cost,) = stage_costs(_run(recipe), conditions.device, _photographs())
+    gc.collect()
+    learner = _learner(conditions, recipe, index, graph=graph)
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(1 if conditions.small else 8):  # some of which are of maps, and never recorded
+        learner.update()
+    rate = per_second(learner.update, conditions.device, 0 if conditions.small else 5)
+    memory = torch.cuda.max_memory_allocated() if gpu else 0
+    numbers = {"crops_per_s": rate * recipe.stages[index].batch}
+    text = f"{numbers['crops_per_s']:.0f} crops per second"
+    text += f", {memory / 2**30:.2f} GiB" if memory else ""
+    if cost:
+        numbers["foreseen_s_off"] = abs(cost.seconds * rate - 1)
+        text += f", foreseen {1 / cost.seconds:.3g} of {rate:.3g} steps per second"
+    if cost and memory:
+        numbers["foreseen_bytes_off"] = abs(cost.memory_bytes / memory - 1)
+        text += f", {cost.memory_bytes / 2**30:.2f} GiB"
+    return Result(text, numbers=numbers)
+
+
+def _recipe(conditions: Conditions, size: str, index: int, **changes: Any) -> Recipe:
+    """Return `lease` for a size with its stage of an index alone, at that place, and endless."""
+    recipe = load_recipe("lease")
+    small: dict[str, Any] = {"batch": 5, "crop_px": 64} if conditions.small else {}
+    stages = (replace(recipe.stages[index], steps=1_000_000, **small),) * (index + 1)
+    size = "tiny" if conditions.small else size
+    return replace(recipe, sizes=size, stages=stages, **changes)
+
+
+def _run(recipe: Recipe) -> Run:
+    return Run(Path(), Path(), recipe)
+
+
+def _photographs() -> Photographs:
+    return pack([*np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)])
+
+
+def _learner(
+    conditions: Conditions,
+    recipe: Recipe,
+    index: int,
+    graph: bool = True,
+    photographs: Photographs | None = None,
+) -> Learner:
+    torch.manual_seed(0)
+    layout: Any = {"memory_format": torch.channels_last}  # as the trainer has it
+    network = _run(recipe).build().to(conditions.device, **layout)
+    return Learner(network, recipe, index, photographs or _photographs(), graph=graph)
