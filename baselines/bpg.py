@@ -1,9 +1,9 @@
-"""BPG: HEVC intra pictures by the programs of libbpg, bpgenc and bpgdec."""
+"""BPG: HEVC intra pictures by libbpg's programs bpgenc and bpgdec."""
 
 from functools import cached_property
 from pathlib import Path
 
-from baselines.formats.external import decoded_by, encoded_by, printed_version, write_png
+from baselines.formats.external import query_version, run_decoder, run_encoder, write_png
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream
 from benchmark.system.atomic import private_folder
@@ -14,16 +14,16 @@ from benchmark.system.settings import program_folders
 REMEDY = "build libbpg 0.9.8, and name the folder of its programs by $BPG_DIR"
 TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
 MAGIC = b"BPG\xfb"
-NUMBER_BYTES = 5  # the time of longer ones would grow with the square of the file
-FLAG_BYTES = 2  # pixel format, depth, colour space; an alpha plane and extensions are not written
+NUMBER_BYTES = 5  # a limit, since parsing longer numbers takes time quadratic in their length
+FLAG_BYTES = 2  # pixel format, depth, colour space; neither alpha nor extensions are written
 
 
 class BPG:
     """Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
 
-    x265 encodes, and the programs convert the colours (BT.601, full range), as published curves of
-    BPG were made. The length of the picture is filled in: bpgenc writes 0, all that follows, and
-    bpgdec makes a picture of half a file. The encoder is sought when it is needed.
+    x265 encodes, and the programs convert colours (BT.601, full range), as for published curves of
+    BPG. The picture's length is filled in: bpgenc writes 0 for "the rest of the file", so bpgdec
+    would decode half a file. The encoder is only searched for when needed.
     """
 
     name = "bpg"
@@ -45,8 +45,8 @@ class BPG:
         self._decoder = find_program("bpgdec", REMEDY, program_folders("BPG_DIR"))
 
     def describe(self) -> CodecInfo:
-        """Return libbpg's version; fingerprint both programs. `Unavailable` without an encoder."""
-        release = printed_version(
+        """Return libbpg's version and fingerprint both programs; `Unavailable` without encoder."""
+        release = query_version(
             self._encoder, "-h", rb"^BPG Image Encoder version (\S+)", "libbpg", REMEDY
         )
         return CodecInfo(
@@ -68,57 +68,57 @@ class BPG:
             write_png(source, pixels)
             options = [*self._options, "-q", f"{setting.value:g}", "-o", str(file)]
             command: list[str | Path] = [self._encoder, *options, source]
-            data = encoded_by(command, file, pixels.shape, TIMEOUT_SECONDS)
-        length, end = _header(data)
+            data = run_encoder(command, file, pixels.shape, TIMEOUT_SECONDS)
+        length, end = _read_header(data)
         if length:
             return data
-        rest, digits = len(data) - end, b""
-        while rest or not digits:
-            digits = bytes([rest & 0x7F | (0x80 if digits else 0)]) + digits
-            rest >>= 7
+        picture_bytes, digits = len(data) - end, b""
+        while picture_bytes or not digits:
+            digits = bytes([picture_bytes & 0x7F | (0x80 if digits else 0)]) + digits
+            picture_bytes >>= 7
         return data[: end - 1] + digits + data[end:]  # instead of the byte 0
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole file."""
-        if not _header(data)[0]:
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless the file is complete."""
+        if not _read_header(data)[0]:
             raise CorruptStream("the BPG file does not say how long its picture is")
         with private_folder() as folder:
             file, picture = folder / "in.bpg", folder / "out.png"
             file.write_bytes(data)
-            return decoded_by([self._decoder, "-o", picture, file], picture, TIMEOUT_SECONDS)
+            return run_decoder([self._decoder, "-o", picture, file], picture, TIMEOUT_SECONDS)
 
     def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of the header before HEVC's data; `CorruptStream` if it is damaged."""
-        return _header(data)[1]
+        """Return the size of the header before HEVC's data; `CorruptStream` if it is damaged."""
+        return _read_header(data)[1]
 
     @cached_property
     def _encoder(self) -> Path:
         return find_program("bpgenc", REMEDY, program_folders("BPG_DIR"))
 
 
-def _header(data: bytes) -> tuple[int, int]:
-    """Return the picture's bytes, 0 for all that follow, and the header's.
+def _read_header(data: bytes) -> tuple[int, int]:
+    """Return the picture's size in bytes (0: the rest of the file) and the header's.
 
-    Raises `CorruptStream` unless the header is whole and the picture's bytes are those that follow.
+    Raises `CorruptStream` unless the header is complete and followed by the picture alone.
     """
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the stream is no BPG file")
     end = len(MAGIC) + FLAG_BYTES
     for _ in ("width", "height", "length"):
-        number, end = _sized_number(data, end)
+        number, end = _read_number(data, end)
     if number and end + number != len(data):
         raise CorruptStream("the BPG file is truncated or has bytes after its picture")
     return number, end
 
 
-def _sized_number(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number of at most 35 bits in bytes of 7, highest first, and where it ends.
+def _read_number(data: bytes, start: int) -> tuple[int, int]:
+    """Read a number of at most 35 bits, 7 per byte, highest first; return it and its end.
 
-    >>> _sized_number(bytes.fromhex("8600"), 0)
+    >>> _read_number(bytes.fromhex("8600"), 0)
     (768, 2)
     """
     number = 0
-    for end, byte in enumerate(data[at : at + NUMBER_BYTES], at + 1):
+    for end, byte in enumerate(data[start : start + NUMBER_BYTES], start + 1):
         number = number << 7 | byte & 0x7F
         if byte < 0x80:
             return number, end

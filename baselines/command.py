@@ -1,4 +1,4 @@
-"""Codec of two programs that the user names on the command line, without any Python."""
+"""Codec of two programs given on the command line, without any Python."""
 
 import json
 import math
@@ -12,46 +12,45 @@ from pathlib import Path
 
 from numpy import format_float_positional
 
-from baselines.formats.external import decoded_by, encoded_by, named_files, write_png
+from baselines.formats.external import hash_named_files, run_decoder, run_encoder, write_png
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
 from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program
 
 QUOTED_OR_SPACE = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|\\.)|\s+""")
-MOST_BESIDE = 256  # values, whose number is a byte of the stream
+MAX_VALUES = 256  # a stream holds the value's number in a byte
 
 
 class Command:
     """`command:encode=TEMPLATE:decode=TEMPLATE:values=10/30/50`, and further options.
 
-    encode   reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is the
-             setting's value
-    decode   reads the stream {in} and writes the PNG {out}; with {q}, the value's number goes
-             before the stream as a byte, and is counted
-    values   of {q}, lowest rate first
-    setting  the name of {q} in tables and figures
-    name     the codec's name in tables and figures
-    extension of the stream's file, for programs that read it
-    timeout_seconds of each program
-
-    version  stated by you, where the fingerprint cannot see what the programs read
+    encode           reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is
+                     the setting's value
+    decode           reads the stream {in} and writes the PNG {out}; if it uses {q}, the value's
+                     number precedes the stream as a byte, which is counted
+    values           values of {q}, lowest rate first
+    setting          name of {q} in tables and figures
+    name             name of the codec in tables and figures
+    extension        suffix of the stream's file, for programs that look at it
+    timeout_seconds  limit for each program
+    version          your own version, if the fingerprint cannot see what the programs read
 
     A template is split into words like a shell command, but no shell runs it: for a pipe write
     `sh -c "..."`. Programs run in the current folder; {in} and {out} are absolute paths. The
-    fingerprint is of the templates and what they name (`formats/external.py`): programs, files,
-    folders and the modules that a script imports from beside it. What a shell runs cannot be seen:
-    its cells are measured again each time, unless `version` is given.
+    fingerprint covers the templates and what they name (`formats/external.py`): programs, files,
+    folders, and the modules that a script imports from its folder. What a shell runs is unknown, so
+    its cells are measured again each time unless `version` is given.
     """
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
-        """Return the options with a name, by default that of the encoder's program or script.
+        """Return the options with a name, by default the encoder's program or script.
 
-        The words of templates are divided by a single space.
+        Words of templates are separated by single spaces.
         """
         options = {
-            key: _tidy(text) if key in ("encode", "decode") else text
+            key: _normalise_spaces(text) if key in ("encode", "decode") else text
             for key, text in options.items()
         }
         words: list[str] = []
@@ -62,7 +61,7 @@ class Command:
 
     @staticmethod
     def beside(options: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the options that decide no stream: a rate is added to a curve by `values`."""
+        """Return the options that do not affect streams; `values` only adds rates to a curve."""
         numbered = "{q}" in options.get("decode", "")
         return ("timeout_seconds",) if numbered else ("timeout_seconds", "values")
 
@@ -83,15 +82,15 @@ class Command:
         if "/" in extension:
             raise BadOption(f"command: extension is part of a file's name, not {extension!r}")
         self.name = name
-        self.sweep = _sweep(setting, values)
+        self.sweep = _parse_values(setting, values)
         self.accepts: Between | OneOf = Between(setting, -math.inf, math.inf)
         if "{q}" in decode:  # a stream has the number of its value
             self.accepts = OneOf(self.sweep)
-        self._encode = _words("encode", encode)
-        self._decode = _words("decode", decode)
-        self._setting, self._beside = setting, "{q}" in decode
-        if self._beside and len(self.sweep) > MOST_BESIDE:
-            raise BadOption(f"command: decode has {{q}}, a byte, for at most {MOST_BESIDE} values")
+        self._encode = _split_template("encode", encode)
+        self._decode = _split_template("decode", decode)
+        self._setting, self._stores_index = setting, "{q}" in decode
+        if self._stores_index and len(self.sweep) > MAX_VALUES:
+            raise BadOption(f"command: decode has {{q}}, a byte, for at most {MAX_VALUES} values")
         if "{q}" not in encode and len(self.sweep) > 1:
             raise BadOption("command: encode has to use {q}, or values be a single value")
         self._templates = (encode, decode)
@@ -102,16 +101,20 @@ class Command:
             find_program(words[0], "check the template, and that the file is executable")
 
     def describe(self) -> CodecInfo:
-        """Return the user's templates; fingerprint them and the files that they name."""
+        """Return the user's templates; fingerprint them and the files they name."""
         encode, decode = self._templates
-        digests, unseen_words = zip(*map(named_files, (self._encode, self._decode)), strict=True)
+        digests, unknown_parts = zip(
+            *map(hash_named_files, (self._encode, self._decode)), strict=True
+        )
         parts: list[object] = [encode, decode, self._version, *digests]
-        unseen = "" if self._version else next(filter(None, unseen_words), "")
-        if unseen:
+        unknown = "" if self._version else next(filter(None, unknown_parts), "")
+        if unknown:
             parts.append(datetime.now(UTC).isoformat())
-            unseen = f"; measured again each time, since {unseen} cannot be seen: state version=..."
+            unknown = (
+                f"; measured again each time, since {unknown} cannot be seen: state version=..."
+            )
         return CodecInfo(
-            version=f"{self.name}, {self._version or 'as given on the command line'}{unseen}",
+            version=f"{self.name}, {self._version or 'as given on the command line'}{unknown}",
             command=f"{encode}; {decode}".replace("{q}", f"{{{self._setting}}}"),
             licence="NOASSERTION",
             fingerprint=sha256(json.dumps(parts).encode()).hexdigest(),
@@ -119,40 +122,44 @@ class Command:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the program's stream; `ProgramFailed` where it failed, hung or wrote nothing."""
+        """Return the program's stream; `ProgramFailed` if it failed, hung or wrote nothing."""
         require_accepted(self, setting)
         with private_folder() as folder:
             source, stream = folder / "source.png", folder / self._stream
             write_png(source, pixels)
             value = format_float_positional(setting.value, trim="-")
-            command = _filled(self._encode, {"{in}": source, "{out}": stream, "{q}": value})
-            data = encoded_by(command, stream, pixels.shape, self._timeout_seconds)
-        return bytes([self.sweep.index(setting)]) + data if self._beside else data
+            command = _fill_placeholders(
+                self._encode, {"{in}": source, "{out}": stream, "{q}": value}
+            )
+            data = run_encoder(command, stream, pixels.shape, self._timeout_seconds)
+        return bytes([self.sweep.index(setting)]) + data if self._stores_index else data
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels of the program's PNG; `ProgramFailed` where it is not readable."""
+        """Return the pixels of the program's PNG; `ProgramFailed` if it cannot be read."""
         if not data:
             raise CorruptStream(f"an empty stream is none of {self.name}")
         value = ""
-        if self._beside:
+        if self._stores_index:
             if data[0] >= len(self.sweep):
                 raise CorruptStream(f"{self.name} has no value number {data[0]}")
             value, data = format_float_positional(self.sweep[data[0]].value, trim="-"), data[1:]
         with private_folder() as folder:
             stream, decoded = folder / self._stream, folder / "decoded.png"
             stream.write_bytes(data)
-            command = _filled(self._decode, {"{in}": stream, "{out}": decoded, "{q}": value})
-            return decoded_by(command, decoded, self._timeout_seconds)
+            command = _fill_placeholders(
+                self._decode, {"{in}": stream, "{out}": decoded, "{q}": value}
+            )
+            return run_decoder(command, decoded, self._timeout_seconds)
 
 
-def _filled(words: Sequence[str], meaning: dict[str, str | Path]) -> list[str]:
-    for placeholder, value in meaning.items():
+def _fill_placeholders(words: Sequence[str], values: dict[str, str | Path]) -> list[str]:
+    for placeholder, value in values.items():
         words = [word.replace(placeholder, str(value)) for word in words]
     return list(words)
 
 
-def _sweep(setting: str, values: str) -> tuple[Setting, ...]:
-    if not values:  # of a row that names the codec: streams are decoded
+def _parse_values(setting: str, values: str) -> tuple[Setting, ...]:
+    if not values:  # a codec named in a row only decodes
         return ()
     try:
         numbers = [float(value) for value in values.split("/")]
@@ -165,16 +172,16 @@ def _sweep(setting: str, values: str) -> tuple[Setting, ...]:
     return tuple(Setting(setting, number) for number in numbers)
 
 
-def _tidy(template: str) -> str:
-    """Return a template with single spaces between its words; what is quoted stays.
+def _normalise_spaces(template: str) -> str:
+    """Separate a template's words by single spaces; quoted parts stay.
 
-    >>> _tidy("sh  -c 'a  b' ")
+    >>> _normalise_spaces("sh  -c 'a  b' ")
     "sh -c 'a  b'"
     """
     return QUOTED_OR_SPACE.sub(lambda match: match[1] or " ", template).strip()
 
 
-def _words(option: str, template: str) -> list[str]:
+def _split_template(option: str, template: str) -> list[str]:
     try:
         words = shlex.split(template)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""CRDR, the codec of this project, whose streams decode to the same latents on every machine.
+"""CRDR, this project's codec, whose streams decode to the same latents on every machine.
 
     ours:beta=2.56                             by default beta=0 and beta=3.84
     ours:beta=0:checkpoint=trained/small.safetensors
@@ -13,7 +13,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from baselines.neural.architecture import ARCHITECTURES
-from baselines.neural.network_codec import NetworkCodec, loaded_codec
+from baselines.neural.network_codec import NetworkCodec, load_picture_codec
 from benchmark.codec import (
     Between,
     OneOf,
@@ -37,11 +37,11 @@ class CRDR(NetworkCodec):
     """Codec of a checkpoint at a beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
-    is a safetensors file with its card beside it, by default `ours.safetensors` (of a `size` in
-    `SIZES`, `ours-SIZE.safetensors`) in the folders of weights, else the bundled one. With `exact`
-    of 1 the decoder sums without rounding: pixels, too, are the same on every machine. With an
-    `effort` of 1 to 3 the encoder searches for better latents of each image by gradient descent.
-    `check_latents` of 1 adds two bytes by which a decoder detects wrong latents, on any machine.
+    is a safetensors file with its card in the same folder, by default `ours.safetensors` (for a
+    `size` in `SIZES`, `ours-SIZE.safetensors`) in a weight folder, else the bundled one. `exact=1`
+    makes the decoder sum without rounding, so that pixels, too, are the same on every machine.
+    `effort` 1 to 3 makes the encoder search for better latents of each image by gradient descent.
+    `check_latents=1` adds two bytes that let a decoder on any machine detect wrong latents.
     """
 
     name, architecture = "ours", "crdr"
@@ -91,40 +91,43 @@ class CRDR(NetworkCodec):
         q_map: Pixels | None = None,
         beta_map: Pixels | None = None,
     ) -> bytes:
-        """Return the stream; grey pictures stretched over the image may set q and beta by block."""
+        """Return the stream; q_map, beta_map: grey pictures that set q and beta by block.
+
+        They are stretched over the image.
+        """
         require_accepted(self, setting)
         from baselines.neural.bitstream.container import SMALL
-        from baselines.neural.bitstream.control_grid import levels_of
+        from baselines.neural.bitstream.control_grid import levels_from_picture
         from baselines.neural.crdr.encode import encode
         from baselines.neural.crdr.model import HeaderControls
 
         height, width, _ = pixels.shape
-        q = setting.value if q_map is None else levels_of(q_map, width, height)
-        beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
-        codec, tiling = self._codec(), SMALL if self._tiled else None
+        q = setting.value if q_map is None else levels_from_picture(q_map, width, height)
+        beta = self._beta if beta_map is None else levels_from_picture(beta_map, width, height)
+        codec, tiling = self._load(), SMALL if self._tiled else None
         controls = HeaderControls.nearest(q, beta)
-        data = self._noted(codec, encode(codec, pixels, controls, tiling, self._steps))
+        data = self._remember(codec, encode(codec, pixels, controls, tiling, self._steps))
         return codec.checked(data) if self._checks else data
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
-        """Return the image, at `beta` instead of the stream's own; raises `CorruptStream`."""
+        """Return the image, at `beta` instead of the stream's value; raises `CorruptStream`."""
         if beta is None:
-            return self._codec().decode(data)
+            return self._load().decode(data)
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
         from baselines.neural.crdr.model import BETA_GRID
 
         step = BETA_GRID.step(beta)
-        return self._codec().decode(data, lambda controls: controls._replace(beta=step))
+        return self._load().decode(data, lambda controls: controls._replace(beta=step))
 
     def in_tiles(self) -> "CRDR":
-        """Return the same codec, cutting every image into small tiles."""
-        other = copy(self)
-        other._tiled = True
-        return other
+        """Return a copy that cuts every image into small tiles."""
+        tiled = copy(self)
+        tiled._tiled = True
+        return tiled
 
-    def _file(self, _level: int) -> str:
+    def _file_name(self, _level: int) -> str:
         return f"ours-{self._size}.safetensors" if self._size else "ours.safetensors"
 
-    def _codec(self) -> "PictureCodec":
-        return loaded_codec(self._paths[0], self._cards[0].sha256, self._device, self._exact)
+    def _load(self) -> "PictureCodec":
+        return load_picture_codec(self._paths[0], self._cards[0].sha256, self._device, self._exact)

@@ -1,7 +1,7 @@
-"""Facts of the project's codecs beside their code: names, looks, training, memory and seconds.
+"""Facts about the project's codecs: names, looks, training, memory and seconds.
 
-They are in `facts.toml`, but for what is computed from options or read from a user's file. Reports
-and plans ask for the facts of every codec; none is imported for them.
+They are in `facts.toml`, except those computed from options or read from a user's file. Reports and
+plans look up the facts of every codec without importing any.
 """
 
 import tomllib
@@ -17,7 +17,7 @@ import msgspec
 from benchmark.facts import Facts, Memory, Typical, Work, facts_of
 from benchmark.spec import parse_codec
 
-Options = Mapping[str, str]  # as rows have them, defaults left out
+Options = Mapping[str, str]  # without defaults, as in rows
 
 UNKNOWN = "unknown"
 RECORDS: dict[str, dict[str, Any]] = tomllib.loads(
@@ -26,14 +26,14 @@ RECORDS: dict[str, dict[str, Any]] = tomllib.loads(
 _DECLARED = RECORDS.pop("declared")
 
 
-def of_table(name: str, options: Options) -> Facts:
-    """Return the facts that `facts.toml` has of a codec with options."""
+def table_facts(name: str, options: Options) -> Facts:
+    """Return the facts in `facts.toml` about a codec with these options."""
     merged: dict[str, Any] = {}
     for key, record in RECORDS.items():
         codec, *conditions = key.split(":")
         if codec == name and all(_holds(condition, options) for condition in conditions):
             merged |= record
-    return msgspec.convert(_filled(merged, defaultdict(str, options)), Facts)
+    return msgspec.convert(_fill_options(merged, defaultdict(str, options)), Facts)
 
 
 def _holds(condition: str, options: Options) -> bool:
@@ -41,32 +41,36 @@ def _holds(condition: str, options: Options) -> bool:
     return option in options and (not value or options[option] == value)
 
 
-def _filled(value: Any, options: Options) -> Any:
-    """Return a value of a table with `{OPTION}` replaced in its texts, at any depth.
+def _fill_options(value: Any, options: Options) -> Any:
+    """Replace `{OPTION}` in the texts of a value, at any depth; "unknown" becomes None.
 
-    >>> _filled(["beta={beta}", ["unknown"]], {"beta": "0"})
+    >>> _fill_options(["beta={beta}", ["unknown"]], {"beta": "0"})
     ['beta=0', [None]]
     """
     if isinstance(value, str):
         return None if value == UNKNOWN else value.format_map(options)
     if isinstance(value, dict):
-        return {name: _filled(part, options) for name, part in value.items()}
-    return [_filled(part, options) for part in value] if isinstance(value, list) else value
+        return {name: _fill_options(part, options) for name, part in value.items()}
+    return [_fill_options(part, options) for part in value] if isinstance(value, list) else value
 
 
-STEPS = {"dirac": 1, "hfd": 20}  # of receivers that sample, by default
-# Of such a receiver; seconds per step and megapixel, on one core
+STEPS = {"dirac": 1, "hfd": 20}  # default sampling steps of receivers
+# Costs of such a receiver; seconds per step and megapixel, on one core
 RECEIVER_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 
 
-def behind_a_base(name: str, options: Options) -> Facts:
-    """Return the facts of a receiver behind a base: its work is known behind ELIC alone."""
-    facts = of_table(name, options)
+def receiver_facts(name: str, options: Options) -> Facts:
+    """Return the facts of a receiver after a base codec; its work is known only for ELIC."""
+    facts = table_facts(name, options)
     base, steps = options.get("base", "elic"), int(options.get("steps", STEPS[name]))
     typical = [
-        of._replace(seconds=tuple((at, each + STEP_SECONDS * steps) for at, each in of.seconds))
-        for of in facts_of(parse_codec(base)).typical
-        if of.device == "cpu"
+        timing._replace(
+            seconds=tuple(
+                (setting, seconds + STEP_SECONDS * steps) for setting, seconds in timing.seconds
+            )
+        )
+        for timing in facts_of(parse_codec(base)).typical
+        if timing.device == "cpu"
     ]
     typical.append(Typical("", ((0, STEP_SECONDS * steps),)))
     if name == "dirac":
@@ -74,26 +78,28 @@ def behind_a_base(name: str, options: Options) -> Facts:
     if base != "elic":
         return replace(facts, typical=tuple(typical))
 
-    def with_receiver(of: Work) -> Work:
-        parameters, decode = (of.parameters or 0) + RECEIVER_PARAMETERS, of.decode_kmac or 0
-        return Work(parameters, of.encode_kmac, round(decode + steps * STEP_KMAC, 2))
+    def add_receiver(work: Work) -> Work:
+        parameters, decode = (work.parameters or 0) + RECEIVER_PARAMETERS, work.decode_kmac or 0
+        return Work(parameters, work.encode_kmac, round(decode + steps * STEP_KMAC, 2))
 
-    elic = of_table(base, {})
-    works = tuple((level, with_receiver(of)) for level, of in elic.works)
-    return replace(facts, typical=tuple(typical), work=with_receiver(elic.work), works=works)
+    elic = table_facts(base, {})
+    works = tuple((level, add_receiver(work)) for level, work in elic.works)
+    return replace(facts, typical=tuple(typical), work=add_receiver(elic.work), works=works)
 
 
 def repeat(options: Options) -> Facts:
-    """Return the facts of a codec that codes a picture so many times, in the codec's colour."""
+    """Return the facts of a codec that codes a picture several times, in its base's colour."""
     base, times = parse_codec(options.get("base", "")), int(options.get("times", 2))
     facts = facts_of(base)
-    whole = facts.title and {key for key, _ in base.options} <= {*facts.titled}
+    is_complete = facts.title and {key for key, _ in base.options} <= {*facts.titled}
     typical = (
-        of._replace(seconds=tuple((at, each * times) for at, each in of.seconds))
-        for of in facts.typical
+        timing._replace(
+            seconds=tuple((setting, seconds * times) for setting, seconds in timing.seconds)
+        )
+        for timing in facts.typical
     )
     return Facts(
-        f"{facts.title if whole else base.label}, coded {times} times", kind=facts.kind,
+        f"{facts.title if is_complete else base.label}, coded {times} times", kind=facts.kind,
         colour=facts.colour, family=facts.family or base.name, trained_on=facts.trained_on,
         chroma=facts.chroma, tuned_for=facts.tuned_for, memory=facts.memory,
         typical=tuple(typical), titled=("base", "times"),
@@ -101,14 +107,14 @@ def repeat(options: Options) -> Facts:
 
 
 def worker(options: Options) -> Facts:
-    """Return what a contender file says of name, work, memory and seconds."""
+    """Return name, work, memory and seconds from a contender file."""
     file = Path(options["file"])
     from baselines.worker.codec import read_contender
 
     contender = read_contender(file)
     seconds = contender.seconds_per_megapixel
     typical = Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu")
-    pixel = 1e9 * contender.memory_gb / 1e6  # as if for a megapixel
+    pixel = 1e9 * contender.memory_gb / 1e6  # taken as the memory for a megapixel
     return Facts(
         contender.name, kind="learned", memory=Memory(pixel or 60, 0, torch=False),
         typical=(typical,) if seconds else (),
@@ -117,11 +123,11 @@ def worker(options: Options) -> Facts:
 
 
 FACTS: dict[str, Callable[[Options], Facts]] = {
-    **{name: partial(of_table, name) for name in RECORDS if ":" not in name},
-    **{name: partial(behind_a_base, name) for name in STEPS},
+    **{name: partial(table_facts, name) for name in RECORDS if ":" not in name},
+    **{name: partial(receiver_facts, name) for name in STEPS},
     "repeat": repeat,
     "worker": worker,
 }
-# What the harness asks of a codec before it is imported, by the name of the attribute: of a codec
-# that is not in these tables, its class is asked.
+# Attributes that the harness needs before importing a codec, by name. If a codec is not in these
+# tables, its class is asked.
 DECLARED: dict[str, Mapping[str, Any]] = {"facts": FACTS, **_DECLARED}

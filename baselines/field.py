@@ -1,10 +1,10 @@
 """Learned methods of the field, built and trained by this project; networks are in `neural/`.
 
     elic
-    elic:checkpoint=trained/elic-{level}.safetensors     instead of the networks that are bundled
+    elic:checkpoint=trained/elic-{level}.safetensors     instead of the bundled networks
     multirealism                   beta=0, closest to the pixels, and beta=2.56, most realistic
     pqmim:perceptual=1             with LPIPS and a GAN in the loss
-    dirac                          behind ELIC, steps=1, closest to the pixels, and steps=100
+    dirac                          after ELIC, steps=1, closest to the pixels, and steps=100
     dirac:steps=100:base=hyperprior\\:weights=matched
     hfd:steps=100:seed=7
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from baselines.neural.card import verified_card
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.network_codec import NetworkCodec, released, wait_without_spinning
+from baselines.neural.network_codec import NetworkCodec, released_files, wait_without_spinning
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from baselines.neural.diffusion.model import DiffusionNetwork
 
 MULTIREALISM_HIGHEST_BETA = 2.56
-MOST_STEPS = 1000
-LARGEST_SEED = (1 << 64) - 1
+MAX_STEPS = 1000
+MAX_SEED = (1 << 64) - 1
 AFTER_THE_ABSTRACT = "after the abstract"
 
 
@@ -88,14 +88,14 @@ class IVR(NetworkCodec):
         self.sweep = tuple(Setting("q", q) for q in range(highest + 1))
         self.accepts = Between("q", 0, highest)
 
-    def _controls(self, setting: Setting) -> int:
+    def _stream_controls(self, setting: Setting) -> int:
         from baselines.neural.field.ivr import RATE_GRID
 
         return RATE_GRID.step(setting.value)
 
 
 class Hific(NetworkCodec):
-    """HiFiC: a generator trained against a discriminator that sees the latent, for three rates.
+    """HiFiC: a generator trained against a discriminator that sees the latent; three rates.
 
     Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
     2020); the levels 1, 2, 3 are its "lo", "mi", "hi".
@@ -128,7 +128,7 @@ class MultiRealism(NetworkCodec):
         self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
         super().__init__(checkpoint=checkpoint)
 
-    def _controls(self, _setting: Setting) -> int:
+    def _stream_controls(self, _setting: Setting) -> int:
         from baselines.neural.field.multirealism import BETA_GRID
 
         return BETA_GRID.step(self._beta)
@@ -139,7 +139,7 @@ class PqMim(NetworkCodec):
 
     El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized
     masked image modeling" (TMLR 2023). Files are `pqmim-LEVEL`, or `pqmim-perceptual-LEVEL`. Built
-    after the abstract: layers, sizes and constants are our choice.
+    from the abstract: layers, sizes and constants are our choice.
     """
 
     name = "pqmim"
@@ -154,24 +154,23 @@ class PqMim(NetworkCodec):
         self.tuned_for = "perceptual quality" if perceptual else "PSNR"
         super().__init__(checkpoint=checkpoint)
 
-    def _file(self, level: int) -> str:
+    def _file_name(self, level: int) -> str:
         return f"{'pqmim-perceptual' if self._perceptual else 'pqmim'}-{level}.safetensors"
 
-    def _caveat(self) -> str:
-        return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
+    def _join_caveats(self) -> str:
+        return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._join_caveats()]))
 
 
 class DrawingCodec(NetworkCodec):
-    """Codec of a base's streams, unchanged, and a receiver that samples behind them by diffusion.
+    """Codec that sends a base codec's streams unchanged, and whose receiver samples by diffusion.
 
-    The noise follows from the stream and `seed`; between processors, rounding of sums may change a
-    pixel by a level over many steps.
-    `steps` and `seed` are the receiver's: they change no bit. A single step, which estimates the
-    mean, begins at time 1. The network's file is `NAME-BASE.safetensors`, or the option
-    `checkpoint`. Settings are the base's.
+    The noise follows from the stream and `seed`; between processors, rounding of sums over many
+    steps may change a pixel by one level. `steps` and `seed` belong to the receiver and change no
+    bit. A single step, which estimates the mean, starts at time 1. The network's file is
+    `NAME-BASE.safetensors`, or the option `checkpoint`. Settings are the base's.
     """
 
-    late_start: ClassVar[float]  # time to begin at with several steps
+    late_start: ClassVar[float]  # start time with several steps
     revision: ClassVar[int] = 1
     licence = "MIT"
 
@@ -183,31 +182,31 @@ class DrawingCodec(NetworkCodec):
         seed: int = 0,
         checkpoint: str = "",
     ) -> None:
-        if not 1 <= steps <= MOST_STEPS:
-            raise BadOption(f"steps={steps}: it is 1 to {MOST_STEPS}")
-        if not 0 <= seed <= LARGEST_SEED:
-            raise BadOption(f"seed={seed}: it is 0 to {LARGEST_SEED}")
+        if not 1 <= steps <= MAX_STEPS:
+            raise BadOption(f"steps={steps}: it is 1 to {MAX_STEPS}")
+        if not 0 <= seed <= MAX_SEED:
+            raise BadOption(f"seed={seed}: it is 0 to {MAX_SEED}")
         self._steps, self._seed = steps, seed
         self._start = 1.0 if steps == 1 else self.late_start
         self._base = BaseCodec(base)
-        named = self._base.spec.name.rpartition(":")[2]
-        self._member = f"{self.name}-{named}"
+        base_name = self._base.spec.name.rpartition(":")[2]
+        self._member = f"{self.name}-{base_name}"
         self.trained_by = f"bench train --suite generative --members {self._member}"
         super().__init__(checkpoint=checkpoint)
         config = self._cards[0].config
-        if not self._base.spec.options and parse_codec(config.base).name == named:
-            self._base = BaseCodec(config.base)  # which may have options
-        trained, text = f"{self._paths[0]} was trained for", self._base.spec.text
+        if not self._base.spec.options and parse_codec(config.base).name == base_name:
+            self._base = BaseCodec(config.base)  # the card's base may have options
+        subject, text = f"{self._paths[0]} was trained for", self._base.spec.text
         if config.base != text:
             raise Unavailable(
-                f"{trained} the base {config.base or '(none)'}, not for {text}: name that base, or "
+                f"{subject} the base {config.base or '(none)'}, not for {text}: name that base, or "
                 "another checkpoint"
             )
-        known, here = config.base_fingerprint, self._base.fingerprint
-        if known != here:
+        trained_on, present = config.base_fingerprint, self._base.fingerprint
+        if trained_on != present:
             raise Unavailable(
-                f"{trained} other weights of {text} than are here ({known[:8]}, not {here[:8]}): "
-                "use those, or train it anew for these"
+                f"{subject} other weights of {text} than are here ({trained_on[:8]}, not "
+                f"{present[:8]}): use those, or train it anew for these"
             )
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
@@ -217,19 +216,19 @@ class DrawingCodec(NetworkCodec):
     def published_weights(cls, options: Mapping[str, str]) -> list[PublishedFile]:
         """Return the files of the decoder's network and of the base's."""
         base = parse_codec(options.get("base", "elic")).name
-        return released(cls.name, base)
+        return released_files(cls.name, base)
 
     def describe(self) -> CodecInfo:
-        """Return the base's description, and the decoder's as its card has it."""
+        """Return the base's description, extended by the decoder's from its card."""
         card, info = verified_card(self._paths[0]), self._base.codec.describe()
         caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, *info.caveat.split("; "))
-        late = "" if self._start == 1 else f" from time {self._start:g}"
-        seeded = f", seed {self._seed}" if self._seed else ""
+        start_note = "" if self._start == 1 else f" from time {self._start:g}"
+        seed_note = f", seed {self._seed}" if self._seed else ""
         return CodecInfo(
             version=f"{info.version}; checkpoint {card.sha256[:8]}: {card.training}; "
             f"torch {version('torch')}",
             command=f"{info.command}; then {self.method}, drawn by the receiver in "
-            f"{counted(self._steps, 'step')}{late}{seeded}, schedule "
+            f"{counted(self._steps, 'step')}{start_note}{seed_note}, schedule "
             f"{card.config.noise_scale:g} of the {card.config.domain}",
             licence=" AND ".join(dict.fromkeys([*info.licence.split(" AND "), self.licence])),
             fingerprint=sha256(f"{card.sha256}{info.fingerprint}".encode()).hexdigest(),
@@ -247,13 +246,13 @@ class DrawingCodec(NetworkCodec):
         return self._base.codec.encode(pixels, setting)
 
     def estimated_bits(self) -> float | None:
-        """Return the bits of the base's last stream by its symbols' probabilities, if it says."""
+        """Return the base's estimate of its last stream's bits; None if it has none."""
         return getattr(self._base.codec, "estimated_bits", lambda: None)()
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the picture sampled behind the base's; raises what the base does for bad bytes."""
+        """Return the picture sampled given the base's; raises the base's errors for bad bytes."""
         base = self._base.codec.decode(data)
-        network = _network(self._paths[0], self._cards[0].sha256, self._device)
+        network = _load_diffusion(self._paths[0], self._cards[0].sha256, self._device)
         config, table = network.sizes, network.level_table
         from baselines.neural.diffusion.model import OVERHEAD, RATE, receive
 
@@ -261,12 +260,12 @@ class DrawingCodec(NetworkCodec):
         position = self._base.position(data, base, config.settings, rates, overhead)
         return receive(network, base, data, position, self._steps, self._start, self._seed)
 
-    def _file(self, _level: int) -> str:
+    def _file_name(self, _level: int) -> str:
         return f"{self._member}.safetensors"
 
 
 @cache
-def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
+def _load_diffusion(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
     wait_without_spinning()
     import torch
 
@@ -280,13 +279,13 @@ class Dirac(DrawingCodec):
     """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
     Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation"
-    (2023), built after the abstract. `steps`, 1 to 1000, of DDIM; one step estimates the mean, more
-    begin at the time .5. `seed` chooses another sample. Neither changes a bit.
+    (2023), built from the abstract. `steps`, 1 to 1000, are DDIM's: one step estimates the mean,
+    more start at time .5. `seed` chooses another sample. Neither changes a bit.
     """
 
     name = "dirac"
     method = "DIRAC (Ghouse et al., 2023, after the abstract)"
-    late_start = 0.5  # chosen on photographs that were not trained on
+    late_start = 0.5  # chosen on photographs outside the training set
     variants = ({"steps": "1"}, {"steps": "100"})
 
 
@@ -294,13 +293,13 @@ class Hfd(DrawingCodec):
     """HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
     Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),
-    built after the abstract. Options as for `Dirac`; steps are ancestral ones, as DDPM's, from the
-    time .3 on.
+    built from the abstract. Options as for `Dirac`; steps are ancestral like DDPM's, and start at
+    time .3.
     """
 
     name = "hfd"
     method = "HFD (Hoogeboom et al., 2023, after the abstract)"
-    late_start = 0.3  # chosen on photographs that were not trained on
+    late_start = 0.3  # chosen on photographs outside the training set
 
     def __init__(
         self,

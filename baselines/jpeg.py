@@ -1,4 +1,4 @@
-"""JPEG by three encoders, libjpeg-turbo, jpegli and mozjpeg; libjpeg-turbo decodes, in Pillow."""
+"""JPEG by three encoders, libjpeg-turbo, jpegli and mozjpeg; Pillow's libjpeg-turbo decodes."""
 
 import re
 import warnings
@@ -26,24 +26,24 @@ from benchmark.errors import Reason, Unavailable
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 
-MOST_SIDE_PX = 65500  # of libjpeg; the format has 35 more
+MAX_SIDE_PX = 65500  # libjpeg's limit; the format allows 65535
 SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 START_OF_SCAN = 0xDA
 APPLICATION = range(0xE0, 0xF0)  # APP0 to APP15: JFIF, Exif, colour profiles
 
 
 class JPEGCodec:
-    """Base of the encoders: their streams are decoded by Pillow's libjpeg-turbo."""
+    """Base class of the encoders; Pillow's libjpeg-turbo decodes their streams."""
 
     accepts = Between("quality", 1, 100, whole=True)
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
+        """Return the pixels, read-only; `OSError` for anything but a complete JPEG."""
         with open_jpeg(data) as image:
             return np.asarray(image)
 
     def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of application segments, such as JFIF's, markers included."""
+        """Return the size of application segments, such as JFIF's, including markers."""
         total, start = 0, 2  # segments as in ITU-T T.81, annex B, up to the first scan
         while start + 4 <= len(data) and (marker := data[start + 1]) != START_OF_SCAN:
             size = 2 + int.from_bytes(data[start + 2 : start + 4])
@@ -56,8 +56,8 @@ class JPEG(JPEGCodec):
     """Baseline JPEG through Pillow's libjpeg-turbo, with Pillow's defaults.
 
     Options: subsampling 420 (default), 422 or 444; optimize 1 for image-specific Huffman tables.
-    JFIF with no other metadata. Pillow and pillow-simd write the same bytes where they carry the
-    same libjpeg-turbo.
+    JFIF without other metadata. Pillow and pillow-simd write the same bytes with the same
+    libjpeg-turbo.
     """
 
     name = "jpeg"
@@ -85,12 +85,12 @@ class JPEG(JPEGCodec):
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a JFIF stream; `BadOption` unless quality is a whole number from 1 to 100."""
         require_accepted(self, setting)
-        require_sides("JPEG", pixels, MOST_SIDE_PX)
+        require_sides("JPEG", pixels, MAX_SIDE_PX)
         if self._optimize:
-            # Pillow's buffer of w * h bytes, 2 w * h from quality 95, has to hold an optimised
-            # stream, which for noise takes 3 w * h at 4:4:4. The bound is that of tj3JPEGBufSize in
-            # libjpeg-turbo for 4:4:4: 6 bytes per pixel of whole blocks of 16 x 16, 2048 of
-            # headers. All threads share MAXBLOCK, therefore it only ever grows.
+            # Pillow's buffer of w * h bytes (2 w * h from quality 95 on) must hold an optimised
+            # stream, which for noise takes 3 w * h at 4:4:4. The bound is tj3JPEGBufSize's in
+            # libjpeg-turbo for 4:4:4: 6 bytes per pixel of complete blocks of 16 x 16, and 2048 for
+            # headers. All threads share MAXBLOCK, so it is only ever raised.
             height, width, _ = pixels.shape
             bound = 6 * (-(-height // 16) * 16) * (-(-width // 16) * 16) + 2048
             ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, bound)
@@ -102,7 +102,7 @@ class JPEG(JPEGCodec):
         return stream.getvalue()
 
     def setting_of(self, data: bytes) -> Setting:
-        """Return the quality whose quantisation tables a stream has, the nearest where none has."""
+        """Return the quality whose quantisation tables are nearest to the stream's."""
         with open_jpeg(data) as image:
             table = np.array(image.quantization[0])  # type: ignore[attr-defined]  # of luma
         tables = _luma_tables()
@@ -147,7 +147,7 @@ class Jpegli(JPEGCodec):
         from pyjpegli import encode
 
         require_accepted(self, setting)
-        require_sides("JPEG", pixels, MOST_SIDE_PX)
+        require_sides("JPEG", pixels, MAX_SIDE_PX)
         height, width, _ = pixels.shape
         packed = np.ascontiguousarray(pixels)
         return bytes(encode(packed, width, height, quality=int(setting.value)))
@@ -157,8 +157,8 @@ class MozJPEG(JPEGCodec):
     """Progressive JPEG by mozjpeg inside libvips: trellis quantisation and optimised scans.
 
     Options: subsampling 420 (default) or 444; table 0 to 8, the quantisation table, default 3. The
-    defaults are those of mozjpeg's own program cjpeg. Table 2 needs fewer bits at equal PSNR on
-    Kodak, and was tuned on Kodak by its authors.
+    defaults are those of mozjpeg's program cjpeg. Table 2 needs fewer bits at equal PSNR on Kodak,
+    on which its authors tuned it.
     """
 
     name = "mozjpeg"
@@ -166,7 +166,7 @@ class MozJPEG(JPEGCodec):
 
     def __init__(self, *, subsampling: int = 420, table: int = 3) -> None:
         require_options(self.name, subsampling=(subsampling, (420, 444)), table=(table, range(9)))
-        self._library = _libvips()
+        self._library = _find_libvips()
         self._subsampling = SUBSAMPLING[subsampling]
         self._options = {
             "subsample_mode": "on" if subsampling == 420 else "off",
@@ -184,9 +184,9 @@ class MozJPEG(JPEGCodec):
 
         import pyvips
 
-        # libvips does not report mozjpeg's version, which is a text in the library
-        known = re.search(rb"mozjpeg version (\S+) \(build (\d+)\)", self._library.read_bytes())
-        release = " of ".join(map(bytes.decode, known.groups())) if known else "of unknown version"
+        # libvips does not report mozjpeg's version, but the library contains it as text
+        match = re.search(rb"mozjpeg version (\S+) \(build (\d+)\)", self._library.read_bytes())
+        release = " of ".join(map(bytes.decode, match.groups())) if match else "of unknown version"
         libvips = ".".join(str(pyvips.version(part)) for part in range(3))
         options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
         return CodecInfo(
@@ -204,7 +204,7 @@ class MozJPEG(JPEGCodec):
         import pyvips
 
         require_accepted(self, setting)
-        require_sides("JPEG", pixels, MOST_SIDE_PX)
+        require_sides("JPEG", pixels, MAX_SIDE_PX)
         height, width, bands = pixels.shape
         samples = np.ascontiguousarray(pixels)
         image = pyvips.Image.new_from_memory(samples, width, height, bands, "uchar")
@@ -212,7 +212,7 @@ class MozJPEG(JPEGCodec):
 
 
 def pillow_version() -> str:
-    """Return "Pillow 13.0.0", or pillow-simd, a post-release in the same folder, with its own."""
+    """Return "Pillow 13.0.0", or the version of pillow-simd, a post-release in the same folder."""
     return f"{'pillow-simd' if '.post' in PIL.__version__ else 'Pillow'} {PIL.__version__}"
 
 
@@ -224,7 +224,7 @@ def jpeg_version() -> str:
 
 
 def pillow_files(library: str) -> list[Path]:
-    """Return Pillow's compiled files that code with a library ("libjpeg")."""
+    """Return Pillow's compiled files, with those of a library ("libjpeg")."""
     folder = package_folder("PIL")
     libraries = (folder.parent / "pillow.libs").glob(f"{library}*")
     return [*sorted(folder.glob("_imaging.*so")), *sorted(libraries)]
@@ -232,9 +232,9 @@ def pillow_files(library: str) -> list[Path]:
 
 @contextmanager
 def open_jpeg(data: bytes) -> Iterator[Image.Image]:
-    """Open a JPEG without the warning of a large picture, which is what a large source becomes.
+    """Open a JPEG without Pillow's warning about large pictures, since sources may be large.
 
-    Pillow still refuses more than twice the pixels from which it warns.
+    Pillow still refuses more than twice the pixels that trigger the warning.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -255,10 +255,10 @@ def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
 
 
 @cache
-def _libvips() -> Path:
-    """Return the libvips of pyvips-binary, loaded and set to a single thread and no cache.
+def _find_libvips() -> Path:
+    """Load pyvips-binary's libvips with a single thread and no cache; return its path.
 
-    Raises `Unavailable` without it: a libvips of the system may be built without mozjpeg.
+    Raises `Unavailable` without it: the system's libvips may be built without mozjpeg.
     """
     absent = Unavailable(
         "mozjpeg needs a libvips that contains it: install the Python package pyvips-binary",
@@ -271,10 +271,10 @@ def _libvips() -> Path:
         raise absent
     try:
         import pyvips
-    except Exception as error:  # pyvips raises Exception itself where libvips does not start
+    except Exception as error:  # pyvips raises plain Exception if libvips does not start
         raise absent from error
     if str(libraries[0].resolve()) not in Path("/proc/self/maps").read_text():
         raise absent
     pyvips.vips_lib.vips_concurrency_set(1)
-    pyvips.cache_set_max(0)  # libvips keeps results of earlier calls, which would be timed
+    pyvips.cache_set_max(0)  # cached results of earlier calls would distort timings
     return libraries[0]

@@ -1,6 +1,6 @@
-"""WebP, JPEG XL, JPEG 2000 through imagecodecs; JPEG 2000 also in Pillow's; raw pixels.
+"""WebP, JPEG XL and JPEG 2000 through imagecodecs, JPEG 2000 also through Pillow; raw pixels.
 
-Raw pixels behind a header of four bytes measure the harness, not a codec.
+Raw pixels after a header of four bytes measure the harness, not a codec.
 """
 
 import struct
@@ -27,22 +27,22 @@ from benchmark.errors import BadOption, CorruptStream, Reason, Unavailable
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 
-MOST_RESOLUTIONS = 6  # opj_compress's number of resolutions
+MAX_RESOLUTIONS = 6  # opj_compress's default
 START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table A.2
 
 
 class WheelCodec:
-    """Base of the codecs that a part of imagecodecs decodes; a subclass names it."""
+    """Base class of codecs decoded by a part of imagecodecs, named by a subclass."""
 
     name: ClassVar[str]
     part: ClassVar[str]  # of imagecodecs: "webp"
-    libraries: ClassVar[tuple[str, ...]]  # that it is linked with: beginnings of file names
+    libraries: ClassVar[tuple[str, ...]]  # prefixes of its linked libraries' file names
     licence: ClassVar[str] = "BSD-3-Clause"
     timed: ClassVar[str] = "one call in this process"
     chroma: ClassVar[str] = "4:4:4"
     tuned_for: ClassVar[str] = ""
-    decoding: ClassVar[dict[str, Any]]  # arguments of the decoder beside the stream
-    command: str  # as `CodecInfo` has it
+    decoding: ClassVar[dict[str, Any]]  # the decoder's arguments in addition to the stream
+    command: str  # for `CodecInfo`
 
     def __init__(self) -> None:
         """Raise `Unavailable` unless imagecodecs is installed and has the part."""
@@ -74,7 +74,7 @@ class WheelCodec:
         )
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; raises what imagecodecs does for anything but a whole stream."""
+        """Return the pixels; raises imagecodecs' errors for anything but a complete stream."""
         import imagecodecs
 
         pixels: Pixels = getattr(imagecodecs, f"{self.part}_decode")(data, **self.decoding)
@@ -118,14 +118,14 @@ class WebP(WheelCodec):
         from imagecodecs import webp_encode
 
         require_accepted(self, setting)
-        require_sides("WebP", pixels, 16382)  # as imagecodecs has it; the format has one more
+        require_sides("WebP", pixels, 16382)  # imagecodecs' limit; the format allows 16383
         packed, level = np.ascontiguousarray(pixels), setting.value
         # numthreads=1 would switch libwebp's multithreading on
         data = webp_encode(packed, level, lossless=False, method=self._method, numthreads=0)
         return bytes(data)
 
     def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of the RIFF file that are not the content of its VP8 chunk."""
+        """Return the size of the RIFF file without the content of its VP8 chunk."""
         return len(data) - int.from_bytes(data[16:20], "little")
 
 
@@ -173,12 +173,12 @@ class JPEGXL(WheelCodec):
 class JPEG2000(WheelCodec):
     """JPEG 2000 codestreams (9/7 wavelet) through the OpenJPEG of Pillow or of imagecodecs.
 
-    Option: control, by which OpenJPEG chooses what to keep, "ratio" (default) or "psnr".
-    ratio: 24 bits per pixel divided by the stream's. Encoded by Pillow; the stream is that of
+    Option: control, OpenJPEG's rate control, "ratio" (default) or "psnr".
+    ratio: 24 bits per pixel divided by the stream's. Encoded by Pillow; the stream equals that of
     `opj_compress -r RATIO -I`: one tile, one layer, six resolutions (fewer under 32 px).
     psnr: dB, the only control of imagecodecs: RPCL order, precincts of 256 x 256.
-    Both: irreversible wavelet and colour transform, no chroma subsampling, a codestream whose
-    comment, where OpenJPEG signs with 39 bytes, is removed.
+    Both: irreversible wavelet and colour transform, no chroma subsampling, a codestream without
+    OpenJPEG's comment of 39 bytes.
     """
 
     name, part, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)
@@ -196,17 +196,17 @@ class JPEG2000(WheelCodec):
     def __init__(self, *, control: str = "ratio") -> None:
         super().__init__()
         require_options(self.name, control=(control, ("ratio", "psnr")))
-        self._by_ratio = control == "ratio"
-        if not self._by_ratio:
+        self._uses_ratio = control == "ratio"
+        if not self._uses_ratio:
             self.sweep = tuple(Setting("psnr", value) for value in range(22, 44, 3))
             self.accepts = Between("psnr", 1, 100)  # levels below 1 are lossless
 
     def describe(self) -> CodecInfo:
-        """Return the versions of OpenJPEG and of its wrappers; fingerprint their files."""
+        """Return the versions of OpenJPEG and its wrappers; fingerprint their files."""
         info = super().describe()
-        if not self._by_ratio:
+        if not self._uses_ratio:
             return info
-        encoder = f"openjpeg {_pillows_openjpeg()}, {pillow_version()}"
+        encoder = f"openjpeg {_pillow_openjpeg_version()}, {pillow_version()}"
         return replace(
             info,
             version=f"{encoder}, decoded by {info.version}",
@@ -218,17 +218,17 @@ class JPEG2000(WheelCodec):
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return a bare codestream; a ratio is from 1 to 2400, a psnr from 1 to 100 dB.
+        """Return a bare codestream; the ratio is 1 to 2400, the psnr 1 to 100 dB.
 
-        `Unavailable` where a ratio is asked for and Pillow was built without OpenJPEG.
+        Raises `Unavailable` for a ratio if Pillow was built without OpenJPEG.
         """
         require_accepted(self, setting)
-        if self._by_ratio:
+        if self._uses_ratio:
             from PIL import Image
 
-            _pillows_openjpeg()
+            _pillow_openjpeg_version()
             stream = BytesIO()
-            resolutions = min(MOST_RESOLUTIONS, min(pixels.shape[:2]).bit_length())
+            resolutions = min(MAX_RESOLUTIONS, min(pixels.shape[:2]).bit_length())
             Image.fromarray(pixels).save(
                 stream,
                 "JPEG2000",
@@ -239,7 +239,7 @@ class JPEG2000(WheelCodec):
                 mct=1,
                 num_resolutions=resolutions,
             )
-            return _without_comments(stream.getvalue())
+            return _remove_comments(stream.getvalue())
         from imagecodecs import jpeg2k_encode
 
         data = jpeg2k_encode(
@@ -252,10 +252,10 @@ class JPEG2000(WheelCodec):
             planar=False,
             numthreads=1,
         )
-        return _without_comments(bytes(data))
+        return _remove_comments(bytes(data))
 
 
-def _pillows_openjpeg() -> str:
+def _pillow_openjpeg_version() -> str:
     from PIL import features
 
     if release := features.version("jpg_2000"):
@@ -266,19 +266,19 @@ def _pillows_openjpeg() -> str:
     )
 
 
-def _without_comments(stream: bytes) -> bytes:
-    kept, start = [stream[:2]], 2
+def _remove_comments(stream: bytes) -> bytes:
+    segments, start = [stream[:2]], 2
     while (marker := stream[start : start + 2]) != START_OF_TILE_PART:
         if len(marker) < 2:
             raise CorruptStream("OpenJPEG wrote a JPEG 2000 header without a tile part")
         end = start + 2 + int.from_bytes(stream[start + 2 : start + 4])
         if marker != COMMENT:
-            kept.append(stream[start:end])
+            segments.append(stream[start:end])
         start = end
-    return b"".join([*kept, stream[start:]])
+    return b"".join([*segments, stream[start:]])
 
 
-HEADER = struct.Struct("<HH")  # width, height; 16 bits are what JPEG and WebP have at most
+HEADER = struct.Struct("<HH")  # width, height; JPEG and WebP do not have more than 16 bits
 FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a channel"
 
 
@@ -290,7 +290,7 @@ class Raw:
     accepts = OneOf(sweep)
 
     def describe(self) -> CodecInfo:
-        """Describe the format; the fingerprint is of its description."""
+        """Describe the format; the fingerprint hashes the description."""
         return CodecInfo(
             version="raw 1",
             command=FORMAT,

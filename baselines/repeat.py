@@ -1,4 +1,4 @@
-"""A codec that codes a picture again and again: the last of `times` streams is the one measured."""
+"""Codec that re-encodes a picture repeatedly; the last of `times` streams is measured."""
 
 from dataclasses import replace
 
@@ -6,16 +6,16 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting, require_options
 from benchmark.errors import BadOption
 from benchmark.spec import load_codec, sole_variant
 
-MOST_TIMES = 1000
+MAX_TIMES = 1000
 
 
 class Repeat:
-    """Another codec, `times` times: each time it codes what it decoded before, at one setting."""
+    """Another codec applied `times` times at one setting, each time to its own decoded picture."""
 
     name = "repeat"
 
     def __init__(self, base: str, times: int = 2) -> None:
-        require_options(self.name, times=(times, range(1, MOST_TIMES + 1)))
+        require_options(self.name, times=(times, range(1, MAX_TIMES + 1)))
         self._times, spec = times, sole_variant(base, "base")
         if spec.name == self.name:
             raise BadOption(f"base={base}: raise `times` instead")
@@ -28,7 +28,7 @@ class Repeat:
             self.accepts = accepts
 
     def describe(self) -> CodecInfo:
-        """Return what the codec says of itself, and that it is called several times."""
+        """Return the codec's description, and the number of its calls."""
         info, times = self._encoder.describe(), self._times
         timed = f"{times} encodings and {times - 1} decodings of {info.timed}"
         return replace(info, command=f"{times} times: {info.command}", timed=timed)
@@ -40,5 +40,5 @@ class Repeat:
         return self._encoder.encode(pixels, setting)
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the picture of the last stream."""
+        """Decode the last stream."""
         return self._decoder.decode(data)

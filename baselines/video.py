@@ -1,7 +1,7 @@
-"""Intra pictures by encoders in ffmpeg: AVIF by libaom, AVC by x264, HEVC by x265, VVC by VVenC.
+"""Intra pictures by ffmpeg's encoders: AVIF by libaom, AVC by x264, HEVC by x265, VVC by VVenC.
 
-Colours are converted by `baselines.formats.ycbcr`, and streams name them: BT.709 primaries and
-matrix, sRGB transfer, full range. One thread, no metadata.
+`baselines.formats.ycbcr` converts colours, and streams state them: BT.709 primaries and matrix,
+sRGB transfer, full range. One thread, no metadata.
 """
 
 from binascii import crc_hqx
@@ -14,27 +14,27 @@ from baselines.formats.ycbcr import Planes, rgb_to_ycbcr
 from benchmark.codec import Between, Pixels, Setting, require_options
 from benchmark.errors import CorruptStream
 
-BOX_HEADER_BYTES = 8  # size and type; boxes from 4 GiB, whose header is longer, are refused
-# AVIF leaves out the temporal delimiter with which an AV1 stream begins (AV1 specification, 5.6)
+BOX_HEADER_BYTES = 8  # size and type; boxes of 4 GiB or more, with longer headers, are refused
+# AVIF omits the temporal delimiter at the start of an AV1 stream (AV1 specification, 5.6)
 TEMPORAL_DELIMITER = b"\x12\x00"
 
-# all but placebo, for which x265 takes no picture whose sides are under 32
+# without placebo, for which x265 refuses pictures with sides under 32
 PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow"),
 )
-# ipratio: x264 would code an intra picture at 3 below the QP asked for. Its log of settings, a unit
-# of type 6 in each stream, is removed.
+# ipratio: by default x264 codes an intra picture at 3 below the requested QP. Its log of settings,
+# a unit of type 6 in each stream, is removed.
 X264_PARAMETERS = "keyint=1:ipratio=1:threads=1"
-# ipratio: x265 would code an intra picture at 3 below the QP asked for
+# ipratio: by default x265 codes an intra picture at 3 below the requested QP
 X265_PARAMETERS = (
     "log-level=error:info=0:vui-timing-info=0:keyint=1:ipratio=1:pools=none:frame-threads=1:wpp=0"
 )
 
 VVENC_PRESETS = ("faster", "fast", "medium", "slow", "slower")
-VVENC_LAYOUT = PictureFormat(10, 420)  # the only format that libvvenc takes
-# intraqpoffset: an intra picture would be coded at 3 below the QP asked for.
-# bim: no QP of its own for any block. alfspeed: what an intra picture gets anyway, set explicitly.
+VVENC_LAYOUT = PictureFormat(10, 420)  # libvvenc's only format
+# intraqpoffset: by default an intra picture is coded at 3 below the requested QP.
+# bim: off, so that all blocks have the same QP. alfspeed: the value for intra pictures anyway.
 VVENC_PARAMETERS = (
     "verbosity=0:intraqpoffset=0:bim=0:intraperiod=1:gopsize=1:alfspeed=0:"
     "accessunitdelimiter=0:hrdparameterspresent=0:videofullrange=1"
@@ -44,10 +44,10 @@ VVENC_PARAMETERS = (
 class AVIF(IntraCodec):
     """AVIF: libaom in ffmpeg encodes an AV1 picture, ffmpeg writes the file, dav1d decodes.
 
-    Options: tune psnr (default) or ssim, speed 0 (slow) to 6, subsampling 444 or 420, depth. Speed
-    is 4 by default, subsampling 444, as in the published curves of AV1, depth 10 bits or 8. The
-    setting is libaom's constant quality level `crf`, 0 to 63. The usage is `good`: at equal time it
-    needs fewer bits at equal PSNR than `allintra`.
+    Options: tune psnr (default) or ssim, speed 0 (slow) to 6, default 4, subsampling 444 (default,
+    as in published curves of AV1) or 420, depth 10 (default) or 8 bits. The setting is libaom's
+    constant quality level `crf`, 0 to 63. The usage is `good`: at equal time it needs fewer bits at
+    equal PSNR than `allintra`.
     """
 
     name = "avif"
@@ -76,24 +76,27 @@ class AVIF(IntraCodec):
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a still picture; `BadOption` unless crf is a whole number from 0 to 63."""
         height, width, _ = pixels.shape
-        odd = ((0, height % 2), (0, width % 2), (0, 0))  # chroma of 4:2:0 is halved from even sides
-        even = np.pad(pixels, odd, mode="edge") if self._layout.subsampling == 420 else pixels
-        luma, *chroma = rgb_to_ycbcr(even, *self._layout)
-        return self._coded(Planes(luma[:height, :width], *chroma), setting)
+        # 4:2:0 halves chroma, which needs even sides
+        padding = ((0, height % 2), (0, width % 2), (0, 0))
+        padded = np.pad(pixels, padding, mode="edge") if self._layout.subsampling == 420 else pixels
+        luma, *chroma = rgb_to_ycbcr(padded, *self._layout)
+        return self._encode_planes(Planes(luma[:height, :width], *chroma), setting)
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole file."""
-        return np.ascontiguousarray(self._picture("obu", TEMPORAL_DELIMITER + coded_picture(data)))
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless the file is complete."""
+        return np.ascontiguousarray(
+            self._decode_stream("obu", TEMPORAL_DELIMITER + coded_picture(data))
+        )
 
     def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of the file that are not the AV1 picture in its `mdat` box."""
+        """Return the size of the file without the AV1 picture in its `mdat` box."""
         return len(data) - len(coded_picture(data))
 
 
 def coded_picture(file: bytes) -> bytes:
     """Return the content of the file's only `mdat` box (ISO/IEC 14496-12).
 
-    Raises `CorruptStream` unless the boxes fill the file and a single box is `mdat`.
+    Raises `CorruptStream` unless the boxes fill the file and exactly one is `mdat`.
     """
     pictures, start = [], 0
     while start < len(file):
@@ -110,17 +113,17 @@ def coded_picture(file: bytes) -> bytes:
     return pictures[0]
 
 
-class _Checked(IntraCodec):
-    """Base of x264 and x265: options preset, subsampling and depth; tuned for PSNR.
+class _ChecksummedCodec(IntraCodec):
+    """Base class of x264 and x265: options preset, subsampling and depth; tuned for PSNR.
 
-    ffmpeg's decoder makes a picture of a damaged or truncated stream without a word, therefore two
-    bytes of checksum (CRC-16/XMODEM, big-endian) precede the others.
+    ffmpeg decodes a damaged or truncated stream without an error, so a checksum of two bytes
+    (CRC-16/XMODEM, big-endian) precedes the stream.
     """
 
     accepts = Between("qp", 0, 51, whole=True)
     licence = "GPL-2.0-or-later"
     parameters: ClassVar[tuple[str, ...]]  # further options of ffmpeg
-    ten_bit_qp: ClassVar[str] = "{qp}"  # what the encoder is given at 10 bits
+    ten_bit_qp: ClassVar[str] = "{qp}"  # the encoder's QP at 10 bits
 
     def __init__(self, preset: str, subsampling: int, depth: int) -> None:
         require_options(
@@ -135,12 +138,12 @@ class _Checked(IntraCodec):
         super().__init__(layout, [*options, *self.parameters])
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return checksum, padding and an intra picture; `BadOption` unless qp is whole, 0..51."""
+        """Return checksum, padding and an intra picture; `BadOption` unless qp is an int, 0..51."""
         data = super().encode(pixels, setting)
         return crc_hqx(data, 0).to_bytes(2, "big") + data
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole stream."""
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless the stream is complete."""
         if len(data) < 3 or crc_hqx(data[2:], 0) != int.from_bytes(data[:2], "big"):
             raise CorruptStream("the stream is damaged or truncated: its checksum does not match")
         return super().decode(data[2:])
@@ -150,12 +153,12 @@ class _Checked(IntraCodec):
         return 2 + super().container_bytes(data[2:])
 
 
-class X265(_Checked):
+class X265(_ChecksummedCodec):
     """HEVC intra pictures: x265 encodes, ffmpeg's own decoder decodes.
 
-    Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10. 8-bit
-    4:4:4 is how learned codecs are usually compared with HEVC; it caps PSNR at about 53 dB. The
-    encoder is tuned for PSNR. QPs are whole, 0 to 51. Two bytes of checksum precede the others.
+    Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10. Learned
+    codecs are usually compared with HEVC in 8-bit 4:4:4, which caps PSNR at about 53 dB. The
+    encoder is tuned for PSNR. QPs are integers, 0 to 51. A checksum of two bytes comes first.
     """
 
     name = "x265"
@@ -167,12 +170,12 @@ class X265(_Checked):
         super().__init__(preset, subsampling, depth)
 
 
-class X264(_Checked):
+class X264(_ChecksummedCodec):
     """AVC intra pictures: x264 encodes, ffmpeg's own decoder decodes.
 
     Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 10 (default) or
-    8. The encoder is tuned for PSNR. QPs are whole, 0 to 51, the standard's: at 10 bits x264 counts
-    from -12 on, and is given 12 more. Two bytes of checksum precede the others.
+    8. The encoder is tuned for PSNR. QPs are the standard's integers, 0 to 51; at 10 bits x264
+    counts them from -12, so it is given 12 more. A checksum of two bytes comes first.
     """
 
     name = "x264"
@@ -188,9 +191,9 @@ class X264(_Checked):
 class VVenC(IntraCodec):
     """VVC intra pictures: VVenC encodes, ffmpeg's own decoder decodes.
 
-    Options: preset faster, fast (default), medium, slow or slower. 10-bit 4:2:0. The perceptual QP
-    adaptation is off (`-qpa 0`), so that the QP is the same in every block. 4:2:0 loses chroma
-    detail for good: PSNR ends at about 46 dB however low the QP, 0 to 63.
+    Options: preset faster, fast (default), medium, slow or slower. 10-bit 4:2:0. Perceptual QP
+    adaptation is off (`-qpa 0`), so that every block has the same QP, 0 to 63. 4:2:0 loses chroma
+    detail: PSNR does not exceed about 46 dB at any QP.
     """
 
     name = "vvenc"

@@ -1,15 +1,15 @@
 """VVC intra pictures: the reference software VTM encodes, ffmpeg decodes.
 
-The stream is VTM's own. It does not name matrix and range: BT.709, full range and 4:4:4 are
+The stream is VTM's, unchanged. It does not state matrix and range: BT.709, full range and 4:4:4 are
 constants of this adapter, as is the configuration (`encoder_intra_vtm.cfg`). The encoder pads sides
-that are no multiple of 8 and writes a conformance window, by which the decoder cuts them.
+to multiples of 8, and writes a conformance window by which the decoder crops them.
 """
 
 from functools import cached_property
 from pathlib import Path
 
 from baselines.formats import ffmpeg, ycbcr
-from baselines.formats.external import encoded_by, printed_version
+from baselines.formats.external import query_version, run_encoder
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system import programs
@@ -26,18 +26,18 @@ COMMAND = (
     "-hgt {height} -fr 1 -f 1 --InputChromaFormat=444 --InputBitDepth={depth} "
     "--ConformanceWindowMode=1"
 )
-INTERNAL_DEPTH = 10  # of the configuration: what streams hold, whatever the input's depth
-# On an old core the lowest QP takes some 250 s per megapixel; more than ten times that is a hang.
+INTERNAL_DEPTH = 10  # the configuration's; streams have it whatever the input's depth
+# On an old core the lowest QP takes some 250 s per megapixel; ten times that means it hangs.
 SECONDS_PER_MEGAPIXEL = 3600
-LEAST_TIMEOUT_SECONDS = 600
+MIN_TIMEOUT_SECONDS = 600
 
 
 class VTM:
-    """Option: depth, 8 (default) or 10 bits of the picture given.
+    """Option: depth, 8 (default) or 10 bits of the input picture.
 
-    Both depths are coded with 10 bits inside. With 8, decoded samples are rounded to 8-bit YCbCr
-    before they become RGB, which caps PSNR at about 53 dB. The encoder is sought when it is needed,
-    so that streams of a pack are decoded where there is none.
+    Both depths are coded with 10 bits internally. With 8, decoded samples are rounded to 8-bit
+    YCbCr before the conversion to RGB, which caps PSNR at about 53 dB. The encoder is only searched
+    for when needed, so that a pack's streams can be decoded without it.
     """
 
     name = "vtm"
@@ -51,14 +51,14 @@ class VTM:
 
     def describe(self) -> CodecInfo:
         """Return the versions of VTM and the decoder; fingerprint encoder and configuration."""
-        release = printed_version(
+        release = query_version(
             self._encoder, "--help", rb"VTM Encoder Version (\S+)", "VTM", REMEDY
         )
         return CodecInfo(
             version=f"VTM {release}, decoded by {ffmpeg.ffmpeg_version(self._decoder)}",
             command=self.command_text(),
             licence="BSD-3-Clause",
-            fingerprint=files_sha256([self._encoder, _configuration(self._encoder)]),
+            fingerprint=files_sha256([self._encoder, _find_configuration(self._encoder)]),
             timed="program start, colour conversion in numpy, samples through files; ffmpeg's "
             "decoder",
             chroma=self._layout.chroma,
@@ -66,10 +66,10 @@ class VTM:
         )
 
     def command_text(self) -> str:
-        """Return the command lines as a user would type them, the same on every machine."""
+        """Return the command lines in a form that is the same on every machine."""
         files = {"program": "EncoderAppStatic", "source": "IN.yuv", "stream": "OUT.vvc"}
-        marks = {name: f"{{{name}}}" for name in ("qp", "width", "height")}
-        command = self._command(**files, **marks, configuration=CONFIGURATION)
+        placeholders = {name: f"{{{name}}}" for name in ("qp", "width", "height")}
+        command = self._command(**files, **placeholders, configuration=CONFIGURATION)
         return f"{' '.join(command)}; {self._layout}; decoded by ffmpeg's native VVC decoder"
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
@@ -81,11 +81,11 @@ class VTM:
             planes = ycbcr.rgb_to_ycbcr(pixels, self._layout.depth)
             source.write_bytes(ffmpeg.raw_samples(planes, self._layout.depth))
             command = self._command(
-                program=self._encoder, configuration=_configuration(self._encoder),
+                program=self._encoder, configuration=_find_configuration(self._encoder),
                 source=source, stream=stream, qp=f"{setting.value:g}", width=width, height=height,
             )  # fmt: skip
-            limit = max(LEAST_TIMEOUT_SECONDS, SECONDS_PER_MEGAPIXEL * height * width / 1e6)
-            return encoded_by(command, stream, (height, width), limit)
+            limit = max(MIN_TIMEOUT_SECONDS, SECONDS_PER_MEGAPIXEL * height * width / 1e6)
+            return run_encoder(command, stream, (height, width), limit)
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
@@ -95,7 +95,7 @@ class VTM:
         if picture.depth != INTERNAL_DEPTH or len({plane.shape for plane in picture.planes}) > 1:
             raise CorruptStream(f"the stream is not of {INTERNAL_DEPTH} bits in 4:4:4")
         if self._layout.depth == 8:
-            return ycbcr.ycbcr_to_rgb(ycbcr.eight_bits(picture.planes), 8)
+            return ycbcr.ycbcr_to_rgb(ycbcr.reduce_to_8_bits(picture.planes), 8)
         return ycbcr.ycbcr_to_rgb(picture.planes, INTERNAL_DEPTH)
 
     @cached_property
@@ -106,11 +106,12 @@ class VTM:
         return [word.format(**values, depth=self._layout.depth) for word in COMMAND.split()]
 
 
-def _configuration(program: Path) -> Path:
-    real = program.resolve()
-    for place in (real.parent, real.parent / "cfg", real.parent.parent / "cfg"):
+def _find_configuration(program: Path) -> Path:
+    resolved = program.resolve()
+    for place in (resolved.parent, resolved.parent / "cfg", resolved.parent.parent / "cfg"):
         if (place / CONFIGURATION).is_file():
             return place / CONFIGURATION
     raise Unavailable(
-        f"{real} has no {CONFIGURATION} beside it or in ../cfg: copy it there from VTM's sources"
+        f"{resolved} has no {CONFIGURATION} beside it or in ../cfg: copy it there from VTM's "
+        "sources"
     )

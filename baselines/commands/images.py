@@ -188,12 +188,12 @@ def _is_ours(codec: str) -> bool:
 
 def _bundled_checkpoint(stream: bytes) -> str:
     """Return the path of our bundled checkpoint that a stream names; empty if it names another."""
-    from baselines.neural.bitstream.container import checkpoint_of
+    from baselines.neural.bitstream.container import read_checkpoint_id
     from baselines.neural.card import load_card
     from baselines.neural.network_codec import BUNDLED
 
     try:
-        named = checkpoint_of(stream)
+        named = read_checkpoint_id(stream)
     except CorruptStream:
         return ""  # the decoder reports it
     paths = sorted(BUNDLED.glob(f"{OURS}*.safetensors.*"))

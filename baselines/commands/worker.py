@@ -188,7 +188,7 @@ def _clone(contender: "Contender") -> None:
 
 def _place_script(contender: "Contender") -> None:
     """Copy the script and what it imports from beside the contender file, and the helper."""
-    from baselines.formats.external import with_imports
+    from baselines.formats.external import find_imports
 
     source, target = contender.file.parent / contender.script, contender.folder / contender.script
     if not source.is_file():
@@ -198,7 +198,7 @@ def _place_script(contender: "Contender") -> None:
             )
         return
     copies = {
-        path: target.parent / path.relative_to(source.parent) for path in with_imports(source)
+        path: target.parent / path.relative_to(source.parent) for path in find_imports(source)
     }
     for path, copy in copies.items():
         if copy.exists() and copy.read_bytes() != path.read_bytes():

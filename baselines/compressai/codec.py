@@ -5,26 +5,26 @@
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
     compressai:model=cheng2020-anchor:checkpoint=low.pth,middle.pth,high.pth:name=Mine
     compressai:model=mbt2018-mean:weights=random
-    hyperprior:weights=matched        the same model, reduced, as this project trained it
+    hyperprior:weights=matched        the same model, reduced, trained by this project
 
 The sweep holds the qualities whose weight files are present. Padding (zeros, centred, to multiples
-of 64) and rounding are those of CompressAI's own evaluation; its numbers differ only by the header,
-8 to 10 bytes.
+of 64) and rounding are those of CompressAI's evaluation; its numbers differ only by the header, 8
+to 10 bytes.
 
-The entropy model's parameters are computed in floating point: a stream decodes on the kind of
-device, with the versions and the number of threads that it was made with. A damaged payload gives a
-wrong image, not an error.
+The entropy model's parameters are computed in floating point: a stream can only be decoded on the
+kind of device, and with the versions and number of threads, that encoded it. A damaged payload
+gives a wrong image, not an error.
 
 A stream:
 
-    quality        1 byte: which of the model's networks decodes it
+    quality        1 byte: selects the model's network
     width, height  a varint each, in pixels
-    lengths        a varint for each string, in bytes; their number follows from the model
-    strings        in this order; the last byte of the last one ends the stream
+    lengths        a varint for each string, in bytes; the model determines their number
+    strings        in this order; the stream ends with the last one
 
-A stream of n bytes is of at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a
-decoder refuses more, since its work depends on them, and an encoder writes zeros behind the last
-string of an image so blank that its stream would have fewer bytes.
+A stream of n bytes has at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a decoder
+refuses more, since its work grows with them, and an encoder appends zeros if an image is so blank
+that its stream would be shorter.
 """
 
 import platform
@@ -44,9 +44,9 @@ from baselines.neural.bitstream.container import ByteReader, varint
 from baselines.neural.card import Card, has_card, tensors_sha256, verified_card
 from baselines.neural.network_codec import (
     find_checkpoint,
-    of_one_training,
-    released,
-    those_here,
+    find_present,
+    find_training,
+    released_files,
 )
 from benchmark.codec import (
     CodecInfo,
@@ -73,7 +73,7 @@ from benchmark.system.settings import PublishedFile, chosen_device, find_weights
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# Numbers of qualities; 1 is the lowest rate. Known here since importing CompressAI takes seconds.
+# Numbers of qualities; 1 is the lowest rate. Listed here since importing CompressAI takes seconds.
 QUALITIES = {
     "bmshj2018-factorized": 8,
     "bmshj2018-factorized-relu": 8,
@@ -85,7 +85,7 @@ QUALITIES = {
 }
 METRICS = ("mse", "ms-ssim")
 AUTOREGRESSIVE = ("mbt2018", "cheng2020-anchor", "cheng2020-attn")
-# Files are named MODEL-QUALITY-HASH or MODEL-ms-ssim-QUALITY-HASH, but for these.
+# Files are named MODEL-QUALITY-HASH or MODEL-ms-ssim-QUALITY-HASH, with these exceptions.
 FILE_STEMS = {
     ("bmshj2018-factorized", "mse"): "bmshj2018-factorized-prior",
     ("cheng2020-anchor", "ms-ssim"): "cheng2020_anchor-ms-ssim",
@@ -93,15 +93,15 @@ FILE_STEMS = {
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
 QUALITY_MARK = "{quality}"
-CONTAINERS = ("network", "state_dict", "model_state_dict")  # in files of training scripts
-# Networks trained by this project: their model, and the first part of their files' names.
+CONTAINERS = ("network", "state_dict", "model_state_dict")  # keys in files of training scripts
+# Networks trained by this project: their model, and the prefix of their files' names.
 MATCHED, STEM = "bmshj2018-hyperprior", "hyperprior"
-WEIGHTS = ("published", "matched", "random")  # what the option may be
+WEIGHTS = ("published", "matched", "random")  # values of the option
 RANDOM_SEED = 0
-KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
+MAX_CACHED_BYTES = 1 << 30  # of networks in a process: four full sweeps of bmshj2018-hyperprior
 
 REVISION = 3
-LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
+LATENT_STEP = 16  # pixels along a latent position in every model of the zoo
 CAVEATS = {
     "random": "random weights",
     "matched": "reduced, trained by this project",
@@ -110,8 +110,8 @@ CAVEATS = {
 
 # The widest hyperprior needs 660 bytes of memory per pixel: 44 GB for an image of this size.
 MAX_PIXELS = 1 << 26
-STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
-STRING_TAIL = 64  # bytes that CompressAI's decoder reads at its start and ahead
+STEP = 64  # pixels; the deepest model of the zoo divides height and width by it
+STRING_TAIL = 64  # bytes that CompressAI's decoder reads at the start and ahead
 FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
 
@@ -136,10 +136,10 @@ def pack(stream: ZooStream) -> bytes:
 
 
 def unpack(data: bytes, num_strings: int) -> ZooStream:
-    """Return the stream that `pack` was given.
+    """Invert `pack`.
 
-    Raises `CorruptStream` where the bytes do not add up to exactly a stream of that many strings,
-    or claim an image of no pixels or of more than `MAX_PIXELS`; nothing is allocated before that.
+    Raises `CorruptStream` unless the bytes are exactly a stream with `num_strings` strings, and for
+    an image without pixels or with more than `MAX_PIXELS`, before allocating anything.
     """
     reader = ByteReader(data)
     (quality,) = reader.take(1)
@@ -147,26 +147,26 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
     if not 0 < width * height <= MAX_PIXELS:
         raise CorruptStream(f"the stream claims an image of {width} x {height} pixels")
     strings = tuple(reader.take(length) for length in lengths)
-    if rest := reader.rest():
-        raise CorruptStream(f"the stream has {len(rest)} bytes after its last string")
+    if excess := reader.rest():
+        raise CorruptStream(f"the stream has {len(excess)} bytes after its last string")
     return ZooStream(quality, width, height, strings)
 
 
 def most_pixels(num_bytes: int) -> int:
-    """Return the most pixels that a decoder works on for a stream of `num_bytes`."""
+    """Return the number of pixels that a decoder accepts for a stream of `num_bytes`."""
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
 
 
-def long_enough(stream: ZooStream) -> ZooStream:
-    """Return the stream with zeros after the last string, if a decoder would refuse its size.
+def pad_blank_stream(stream: ZooStream) -> ZooStream:
+    """Append zeros to the last string if a decoder would refuse the stream as too short.
 
-    Only blank images take so few bytes; entropy decoders ignore the zeros.
+    Only blank images have so few bytes; entropy decoders ignore the zeros.
     """
-    _, _, wide, high = padding(stream.width, stream.height)
-    lacking = wide * high - most_pixels(sum(map(len, stream.strings)))
-    *others, last = stream.strings
-    last += bytes(max(0, -(-lacking // PIXELS_PER_BYTE)))
-    return stream._replace(strings=(*others, last))
+    _, _, padded_width, padded_height = padding(stream.width, stream.height)
+    missing_pixels = padded_width * padded_height - most_pixels(sum(map(len, stream.strings)))
+    *first_strings, last = stream.strings
+    last += bytes(max(0, -(-missing_pixels // PIXELS_PER_BYTE)))
+    return stream._replace(strings=(*first_strings, last))
 
 
 class NetworkSource(NamedTuple):
@@ -183,7 +183,7 @@ class NetworkSource(NamedTuple):
 def find_sources(
     model: str, metric: str, weights: str, checkpoint: str, device: str
 ) -> dict[int, NetworkSource]:
-    """Return the origins of networks by quality, lowest first; options as in `CompressAI`.
+    """Return the networks' origins by quality, lowest first; options as in `CompressAI`.
 
     Raises `UnknownName` or `BadOption` for wrong options, `Unavailable` for missing files.
     """
@@ -196,8 +196,9 @@ def find_sources(
         files = dict.fromkeys(range(1, QUALITIES[model] + 1))
     elif checkpoint:
         if QUALITY_MARK in checkpoint:
-            files = those_here(
-                range(1, 100), lambda at: find_checkpoint(checkpoint.replace(QUALITY_MARK, str(at)))
+            files = find_present(
+                range(1, 100),
+                lambda quality: find_checkpoint(checkpoint.replace(QUALITY_MARK, str(quality))),
             )
         else:
             files = dict(enumerate(map(find_checkpoint, file_list(checkpoint)), start=1))
@@ -218,13 +219,13 @@ def find_sources(
 
 def require_known(model: str, metric: str) -> None:
     """Raise `UnknownName` for a model or metric that CompressAI's zoo does not have."""
-    for kind, name, known in (("model", model, QUALITIES), ("metric", metric, METRICS)):
-        if name not in known:
-            raise UnknownName(f"compressai {kind}", name, known)
+    for kind, name, allowed in (("model", model, QUALITIES), ("metric", metric, METRICS)):
+        if name not in allowed:
+            raise UnknownName(f"compressai {kind}", name, allowed)
 
 
-def not_here() -> dict[str, str]:
-    """Return why CompressAI cannot be installed on this machine, by its name; empty if it can."""
+def install_obstacles() -> dict[str, str]:
+    """Return {"compressai": why it cannot be installed on this machine}; empty if it can."""
     system = sys.platform, platform.machine()
     if sys.version_info[:2] < (3, 13) and system == ("linux", "x86_64"):
         return {}
@@ -232,15 +233,15 @@ def not_here() -> dict[str, str]:
 
 
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
-    """Return the weight files of the adapter's options `model` and `metric`, by quality.
+    """Return the weight files for the options `model` and `metric`, by quality.
 
-    Of matched weights, those of the release, trained by this project.
-    Raises `UsageError` for other options, `UnknownName` for an unknown model or metric, `BadOption`
-    for a model without published weights.
+    For `weights=matched`, return the files of this project's release. Raises `UsageError` for other
+    options, `UnknownName` for an unknown model or metric, `BadOption` for a model without published
+    weights.
     """
     model, metric = options.get("model", ""), options.get("metric", "mse")
     if options.get("weights") == "matched":
-        return released(STEM)
+        return released_files(STEM)
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
             f"{dict(options)} names no published weights: give a model, and a metric if it is not "
@@ -259,7 +260,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
 
 
 def file_pattern(model: str, metric: str, quality: int) -> str:
-    """Return a glob pattern of a published file's name, any digits for its hash.
+    """Return a glob pattern of a published file's name, with any hash.
 
     >>> file_pattern("mbt2018", "ms-ssim", 2)
     'mbt2018-ms-ssim-2-????????.pth.tar'
@@ -269,15 +270,17 @@ def file_pattern(model: str, metric: str, quality: int) -> str:
 
 
 def find_published(model: str, metric: str) -> dict[int, Path]:
-    """Return the published files that are present, by quality, checked by the hash in the name.
+    """Return the published files that are present, by quality, verified by the hash in the name.
 
-    Raises `Unavailable` where there is none, or a damaged file.
+    Raises `Unavailable` if there is none, or if one is damaged.
     """
     command = f"bench fetch compressai:model={model}:metric={metric}"
     qualities = range(1, QUALITIES[model] + 1)
-    result = those_here(
+    result = find_present(
         qualities,
-        lambda at: find_weights([file_pattern(model, metric, at)], f"run `{command}`", command),
+        lambda quality: find_weights(
+            [file_pattern(model, metric, quality)], f"run `{command}`", command
+        ),
     )
     for path in result.values():
         expected, actual = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
@@ -290,7 +293,7 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
 
 
 def find_matched(model: str, metric: str) -> dict[int, Path]:
-    """Return the networks that this project trained, by quality, checked against their cards.
+    """Return the networks trained by this project, by quality, verified against their cards.
 
     Raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files.
     """
@@ -298,90 +301,92 @@ def find_matched(model: str, metric: str) -> dict[int, Path]:
         raise BadOption(f"matched weights are those of {MATCHED} for mse: {model} for {metric}")
     qualities = range(1, QUALITIES[model] + 1)
     try:
-        files = of_one_training(qualities, lambda at: find_checkpoint(f"{STEM}-{at}.safetensors"))
-    except Unavailable as why:
-        raise Unavailable(f"{why}: train them with `bench train --suite matched`") from None
+        files = find_training(
+            qualities, lambda quality: find_checkpoint(f"{STEM}-{quality}.safetensors")
+        )
+    except Unavailable as error:
+        raise Unavailable(f"{error}: train them with `bench train --suite matched`") from None
     for path in files.values():
         require_model(path, model)
     return files
 
 
 def require_model(path: Path, model: str) -> None:
-    """Raise `Unavailable` unless a checkpoint is of a model of CompressAI's by its card."""
+    """Raise `Unavailable` unless a checkpoint's card names this model of CompressAI."""
     card = verified_card(path)
     model_of_card = getattr(card.config, "model", card.architecture)
     if model_of_card != model:
         raise Unavailable(f"{path} holds {model_of_card} by its card, not {model}")
 
 
-_kept: OrderedDict[Hashable, "nn.Module"] = OrderedDict()
+_networks: OrderedDict[Hashable, "nn.Module"] = OrderedDict()
 
 
 def network(source: NetworkSource) -> "nn.Module":
-    """Return the network on its device."""
-    return kept(source, lambda: _make(source))
+    """Return a source's network on its device, cached."""
+    return cached_network(source, lambda: _make_network(source))
 
 
-def kept(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Module":
-    """Return a source's network, which is kept for the process within `KEPT_BYTES`.
+def cached_network(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Module":
+    """Return a source's network, cached in the process within `MAX_CACHED_BYTES`.
 
-    Encoder and decoder share it: its parameters are only read.
+    Encoder and decoder share it, since its parameters are only read.
     """
-    if source in _kept:
-        _kept.move_to_end(source)
+    if source in _networks:
+        _networks.move_to_end(source)
     else:
-        _kept[source] = make()
-        while len(_kept) > 1 and sum(map(_num_bytes, _kept.values())) > KEPT_BYTES:
-            _kept.popitem(last=False)
-    return _kept[source]
+        _networks[source] = make()
+        while len(_networks) > 1 and sum(map(_num_bytes, _networks.values())) > MAX_CACHED_BYTES:
+            _networks.popitem(last=False)
+    return _networks[source]
 
 
-def _make(source: NetworkSource) -> "nn.Module":
+def _make_network(source: NetworkSource) -> "nn.Module":
     with importable():
         from compressai.registry import MODELS
-        from compressai.zoo import load_state_dict  # which knows older names
+        from compressai.zoo import load_state_dict  # handles older names
         from compressai.zoo.image import cfgs
     import torch
 
     architecture = MODELS[source.model]
     published = source.weights == "published"
-    made: Any
+    net: Any
     if source.path is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
-            made = architecture(*cfgs[source.model][source.quality])
+            net = architecture(*cfgs[source.model][source.quality])
     elif has_card(source.path):
         from baselines.neural.checkpoint import load_checkpoint
 
-        made = load_checkpoint(source.path).network.codec
+        net = load_checkpoint(source.path).network.codec
     else:
         from baselines.neural.checkpoint import read_state_dict
 
         state = read_state_dict(source.path, *CONTAINERS)
         try:
-            made = architecture.from_state_dict(load_state_dict(state))
+            net = architecture.from_state_dict(load_state_dict(state))
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error
-    # Published files and those with a card carry the tables that their streams are coded with;
-    # those of another state dict may be older than its weights, so they are computed, as
-    # CompressAI's own evaluation does it.
-    made.update(force=source.path is None or not (published or has_card(source.path)))
-    made.eval().requires_grad_(False)
-    result: nn.Module = made.to(source.device)
+    # Published files, and files with a card, carry the tables that their streams are coded with.
+    # Tables of another state dict may be older than its weights, so they are computed, as in
+    # CompressAI's evaluation.
+    net.update(force=source.path is None or not (published or has_card(source.path)))
+    net.eval().requires_grad_(False)
+    result: nn.Module = net.to(source.device)
     return result
 
 
-def _num_bytes(made: "nn.Module") -> int:
-    return sum(tensor.nbytes for tensor in (*made.parameters(), *made.buffers()))
+def _num_bytes(net: "nn.Module") -> int:
+    return sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
 
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """Prepare the import of CompressAI, or raise `Unavailable` where it is not installed."""
+    """Prepare the import of CompressAI; `Unavailable` if it is not installed."""
     package_folder("compressai")
     with warnings.catch_warnings():
-        # torch_geometric scripts its functions while it is imported, which torch 2.13 deprecates
+        # torch_geometric scripts its functions during its import, which torch 2.13 deprecates
         warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
         yield
 
@@ -390,14 +395,14 @@ class CompressAI:
     """Model of the zoo, trained for a metric, at all qualities whose weights are present.
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
-    that this project trained with the work per pixel of its own codec and the crops per rate level
-    of its training. `checkpoint` names state dicts instead, several by commas, lowest rate first,
-    or by a number for `{quality}`. Autoregressive models run on the CPU.
+    trained by this project, with the work per pixel of its codec and its number of crops per rate
+    level. `checkpoint` names state dicts instead: several separated by commas, lowest rate first,
+    or with `{quality}` for a number. Autoregressive models run on the CPU.
     """
 
     name = "compressai"
     packages: ClassVar[tuple[str, ...]] = ("torch", "compressai")
-    not_here: ClassVar[Mapping[str, str]] = not_here()
+    not_here: ClassVar[Mapping[str, str]] = install_obstacles()
     published_weights = staticmethod(published_files)
 
     def __init__(
@@ -427,24 +432,26 @@ class CompressAI:
             steps = f"{card.steps} steps of {card.crops} crops in all: {card.training_data}"
             training = card.training if card.steps is None else steps
             trainings["N={}, M={}, {}".format(*card.config.widths, training)] = None
-        layers = "CompressAI's own layers"  # as rows have it
-        named = list(zip(self.sweep, self._sources.values(), strict=True))
-        digests = b"".join(bytes.fromhex(each.sha256) for _, each in named)
-        seeded = f"{RANDOM_SEED} {versions} {self._model}"  # without weight files
+        layers = "CompressAI's own layers"  # unchanged text in rows
+        sources = list(zip(self.sweep, self._sources.values(), strict=True))
+        digests = b"".join(bytes.fromhex(source.sha256) for _, source in sources)
+        seed_text = f"{RANDOM_SEED} {versions} {self._model}"  # without weight files
         return CodecInfo(
             version="; ".join((versions, layers, *trainings)),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
             f"compress() and decompress() with {layers}, zeros around it to multiples of "
             f"{STEP}",
             licence="BSD-3-Clause-Clear",
-            fingerprint=sha256(digests or seeded.encode()).hexdigest(),
+            fingerprint=sha256(digests or seed_text.encode()).hexdigest(),
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding",
             device=device_kind(self._device),
-            caveat=self._caveat(),
+            caveat=self._caveats(),
             chroma="4:4:4",
             tuned_for="MS-SSIM" if self._metric == "ms-ssim" else "PSNR",
-            parts=tuple((str(at), each.sha256) for at, each in named if each.sha256),
+            parts=tuple(
+                (str(setting), source.sha256) for setting, source in sources if source.sha256
+            ),
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
@@ -460,39 +467,44 @@ class CompressAI:
         with inference():
             strings = net.compress(padded_planes(pixels, self._device))["strings"]
         stream = ZooStream(quality, width, height, tuple(string for (string,) in strings))
-        return pack(long_enough(stream))
+        return pack(pad_blank_stream(stream))
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
+        """Return the image, rounded to 8 bits; `CorruptStream` for an incomplete stream."""
         from baselines.neural.network import inference
 
         stream = unpack(data, self.num_strings)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        _, _, wide, high = padding(stream.width, stream.height)
-        if wide * high > most_pixels(len(data)):
+        _, _, padded_width, padded_height = padding(stream.width, stream.height)
+        if padded_width * padded_height > most_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
             raise CorruptStream(f"the stream claims {size}: no image takes so few")
         net: Any = network(self._sources[stream.quality])
         factor = int(net.downsampling_factor)
-        # CompressAI's decoder reads beyond the end of a damaged string, at most four bytes a symbol
-        # or fifteen times four bits for an escape: what it reads there are zeros.
-        beyond = 4 * int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP) + STRING_TAIL
-        strings = [[string + bytes(15 * len(string) + beyond)] for string in stream.strings]
+        # CompressAI's decoder may read beyond the end of a damaged string: at most four bytes per
+        # symbol, or fifteen times four bits for an escape. It finds zeros there.
+        zero_bytes = (
+            4 * int(net.M) * (padded_width // LATENT_STEP) * (padded_height // LATENT_STEP)
+            + STRING_TAIL
+        )
+        strings = [[string + bytes(15 * len(string) + zero_bytes)] for string in stream.strings]
         with inference():
-            decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
+            decoded = net.decompress(strings, (padded_height // factor, padded_width // factor))[
+                "x_hat"
+            ][0]
             return inner_pixels(decoded, stream.width, stream.height)
 
     def setting_of(self, data: bytes) -> Setting:
-        """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
+        """Return a stream's quality; raises `CorruptStream` like `decode`."""
         return Setting("quality", unpack(data, self.num_strings).quality)
 
     def _cards(self) -> list[Card]:
         return [verified_card(path) for path in self._paths if has_card(path)]
 
-    def _caveat(self) -> str:
+    def _caveats(self) -> str:
         cards = self._cards()
-        if cards and not all(card.steps for card in cards):  # whoever trained them, or did not
+        if cards and not all(card.steps for card in cards):  # untrained, or training unknown
             return ", ".join(dict.fromkeys(card.shown_caveat for card in cards if not card.steps))
         if self._kind == "published":
             qualities = range(1, QUALITIES[self._model] + 1)
@@ -502,28 +514,30 @@ class CompressAI:
 
 
 def padding(width: int, height: int) -> tuple[int, int, int, int]:
-    """Return the padding of CompressAI's evaluation: left, top, padded width, padded height.
+    """Return the padding in CompressAI's evaluation: left, top, padded width, padded height.
 
     >>> padding(451, 64)
     (30, 0, 512, 64)
     """
-    wide, high = (-(-side // STEP) * STEP for side in (width, height))
-    return (wide - width) // 2, (high - height) // 2, wide, high
+    padded_width, padded_height = (-(-side // STEP) * STEP for side in (width, height))
+    return (padded_width - width) // 2, (padded_height - height) // 2, padded_width, padded_height
 
 
 def padded_planes(pixels: Pixels, device: str) -> "Tensor":
-    """Return an image as a network gets it: float32 of 0 to 1, (1, 3, height, width), padded."""
+    """Convert an image to a network's input: float32 in 0..1, (1, 3, height, width), padded."""
     import torch
     from torch.nn import functional
 
     height, width, _ = pixels.shape
-    left, top, wide, high = padding(width, height)
+    left, top, padded_width, padded_height = padding(width, height)
     planes = torch.from_numpy(pixels.astype(np.float32)).to(device).permute(2, 0, 1)[None] / 255
-    return functional.pad(planes, (left, wide - width - left, top, high - height - top))
+    return functional.pad(
+        planes, (left, padded_width - width - left, top, padded_height - height - top)
+    )
 
 
 def inner_pixels(planes: "Tensor", width: int, height: int) -> Pixels:
-    """Return the image inside a network's planes, (3, height, width), rounded to 8 bits."""
+    """Crop the image from a network's padded planes (3, H, W), and round it to 8 bits."""
     left, top, _, _ = padding(width, height)
     picture = planes[:, top : top + height, left : left + width].permute(1, 2, 0)
     pixels: Pixels = picture.mul(255).round_().clamp_(0, 255).byte().contiguous().cpu().numpy()

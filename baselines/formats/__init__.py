@@ -1,1 +1,1 @@
-"""File formats and programs that several codecs use."""
+"""File formats and programs shared by several codecs."""

@@ -1,4 +1,4 @@
-"""External programs: run on files, asked for their version; PNG; files that command lines name."""
+"""External codecs' programs: run them on files, query versions, hash the files they name; PNG."""
 
 import ast
 import os
@@ -31,19 +31,19 @@ from benchmark.system.programs import read_output_file, run_program
 
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
 HEAD_BYTES = 29
-BITS_PER_SAMPLE = 24  # position
+DEPTH_OFFSET = 24  # position of the bits per sample
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
-    """Write 8-bit RGB without metadata; lightly compressed, since it is read once and removed."""
+    """Write 8-bit RGB without metadata, lightly compressed, since it is read once and removed."""
     Image.fromarray(pixels).save(path, "PNG", compress_level=1)
 
 
 def read_png(path: Path) -> Pixels:
     """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB, as in a dataset.
 
-    Raises `ImageRefused` for a missing file and anything else: 16 bits, transparent pixels, an
-    animation, damage, more than `MOST_PIXELS`. The message continues the file's name.
+    Raises `ImageRefused` for a missing file and for anything else: 16 bits, transparent pixels, an
+    animation, damage, more than `MOST_PIXELS`. The message is a predicate of the file's name.
     """
     try:
         with open_regular(path) as file:
@@ -52,7 +52,9 @@ def read_png(path: Path) -> Pixels:
                 raise ImageRefused("is not a whole PNG: it ends within its header")
             if not head.startswith(SIGNATURE):
                 raise ImageRefused("is not a whole PNG: it does not begin as a PNG")
-            width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+            width, height = (
+                int.from_bytes(head[offset : offset + 4], "big") for offset in (16, 20)
+            )
             if size > most_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
             if width * height > MOST_PIXELS:
@@ -65,13 +67,13 @@ def read_png(path: Path) -> Pixels:
     try:
         image = PngImageFile(BytesIO(data))
         image.load()
-    except Exception as error:  # whatever Pillow raises is about this file
+    except Exception as error:  # any exception of Pillow concerns this file
         raise ImageRefused(f"is not a whole PNG: {error}") from error
     if lacks_rows(data, image):
         raise ImageRefused("is not a whole PNG: its last rows are not there")
-    if data[BITS_PER_SAMPLE] > 8:
-        raise ImageRefused(f"has {data[BITS_PER_SAMPLE]} bits per sample: save it with 8")
-    return _opaque(image)
+    if data[DEPTH_OFFSET] > 8:
+        raise ImageRefused(f"has {data[DEPTH_OFFSET]} bits per sample: save it with 8")
+    return _require_opaque(image)
 
 
 def read_webp(path: Path) -> Pixels:
@@ -84,13 +86,13 @@ def read_webp(path: Path) -> Pixels:
         image.load()
     except ImageRefused:
         raise
-    except Exception as error:  # whatever Pillow raises is about this file
-        why = getattr(error, "strerror", None) or error
-        raise ImageRefused(f"is not a whole WebP: {why}") from error
-    return _opaque(image)
+    except Exception as error:  # any exception of Pillow concerns this file
+        reason = getattr(error, "strerror", None) or error
+        raise ImageRefused(f"is not a whole WebP: {reason}") from error
+    return _require_opaque(image)
 
 
-def _opaque(image: Image.Image) -> Pixels:
+def _require_opaque(image: Image.Image) -> Pixels:
     if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
         raise ImageRefused("has transparency: save it without")
     if getattr(image, "n_frames", 1) > 1:
@@ -98,16 +100,16 @@ def _opaque(image: Image.Image) -> Pixels:
     return np.array(image.convert("RGB"))
 
 
-def encoded_by(
+def run_encoder(
     command: Sequence[str | Path],
     stream: Path,
     shape: tuple[int, ...],
     timeout_seconds: float,
     stdin: bytes = b"",
 ) -> bytes:
-    """Run an encoder and return the file `stream` that it wrote for an image of this shape.
+    """Run an encoder and return the content of `stream`, written for an image of this shape.
 
-    Raises `ProgramFailed`, also where it wrote nothing or more than any encoder would.
+    Raises `ProgramFailed`, also if it wrote nothing, or more than any encoder would.
     """
     run_program(command, timeout_seconds=timeout_seconds, stdin=stdin)
     data = read_output_file(stream, command[0], most_stream_bytes(*shape[:2]))
@@ -116,8 +118,8 @@ def encoded_by(
     return data
 
 
-def decoded_by(command: Sequence[str | Path], png: Path, timeout_seconds: float) -> Pixels:
-    """Run a decoder and return the pixels of the PNG that it wrote; `ProgramFailed` without any."""
+def run_decoder(command: Sequence[str | Path], png: Path, timeout_seconds: float) -> Pixels:
+    """Run a decoder and return the pixels of the PNG it wrote; `ProgramFailed` if it wrote none."""
     run_program(command, timeout_seconds=timeout_seconds)
     name = Path(command[0]).name
     if not png.is_file():
@@ -128,10 +130,11 @@ def decoded_by(command: Sequence[str | Path], png: Path, timeout_seconds: float)
         raise ProgramFailed(f"{name} wrote a PNG that {refused}") from None
 
 
-def printed_version(program: Path, option: str, pattern: bytes, encoder: str, remedy: str) -> str:
-    """Return the version that an encoder prints for an option, with which it may exit with 1.
+def query_version(program: Path, option: str, pattern: bytes, encoder: str, remedy: str) -> str:
+    """Return the version that an encoder prints for an option; its exit code may be 1.
 
-    encoder: whose `pattern` is, for messages. Raises `Unavailable` where it is not printed.
+    pattern: matches the output, with the version as group 1; encoder: its name in messages. Raises
+    `Unavailable` if the output does not match.
     """
     try:
         printed = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
@@ -143,44 +146,44 @@ def printed_version(program: Path, option: str, pattern: bytes, encoder: str, re
     return match[1].decode("ascii", "replace")
 
 
-MOST_FILES = 10_000
-MOST_BYTES = 1 << 33  # of a folder, of weights
-MOST_LINE_BYTES = 1 << 10
+MAX_FILES = 10_000  # in a folder
+MAX_BYTES = 1 << 33  # of a folder, perhaps of weights
+MAX_LINE_BYTES = 1 << 10
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
 
-def named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Return the sha256 of the files that words name, by path, and what names others.
+def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Return the sha256, by path, of files named in a command line, and what remains unknown.
 
     The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH or a
-    module after `-m`. Folders are read to `MOST_FILES` files and `MOST_BYTES`; hidden ones and
-    virtual environments within are left out. The second, a shell, a script of one or a folder
-    beyond that, is "" if all files are known.
+    module after `-m`. Folders may have `MAX_FILES` files and `MAX_BYTES`; hidden ones and virtual
+    environments in them are ignored. Unknown, as a phrase, is what a shell or its script runs, or a
+    folder beyond the limits; "" if all files are known.
     """
     shells = [word for word in words if Path(word).name in SHELLS]
     paths: dict[Path, None] = {}
-    unseen = f"what {shells[0]} runs" if shells else ""
+    unknown = f"what {shells[0]} runs" if shells else ""
     if program := shutil.which(words[0]):
         paths[Path(program)] = None
-    for before, word in zip(("", *words), words, strict=False):
-        for path in _paths(word, before == "-m"):
+    for previous, word in zip(("", *words), words, strict=False):
+        for path in _candidate_paths(word, previous == "-m"):
             if {Path(part).name for part in _interpreter(path).split()} & SHELLS:
-                unseen = unseen or f"what {path} runs"
-            files = list(islice(_inside(path), MOST_FILES + 1))
+                unknown = unknown or f"what {path} runs"
+            files = list(islice(_list_files(path), MAX_FILES + 1))
             sizes = (file.stat().st_size for file in files if file.is_file())
-            if len(files) > MOST_FILES or sum(sizes) > MOST_BYTES:
-                unseen = unseen or f"the folder {path}"
+            if len(files) > MAX_FILES or sum(sizes) > MAX_BYTES:
+                unknown = unknown or f"the folder {path}"
             else:
                 paths |= dict.fromkeys(files)
     digests = {}
     for path in paths:
         with suppress(OSError):
             digests[str(path)] = file_sha256(path)
-    return digests, unseen
+    return digests, unknown
 
 
-def _paths(word: str, is_module: bool) -> Iterator[Path]:
-    """Yield the paths that a word may be: itself, or what comes after `=`."""
+def _candidate_paths(word: str, is_module: bool) -> Iterator[Path]:
+    """Yield the paths that a word may mean: itself, or the part after `=`."""
     if is_module:
         yield Path(word.replace(".", os.sep) + ".py")
         yield Path(word.replace(".", os.sep))
@@ -191,51 +194,51 @@ def _paths(word: str, is_module: bool) -> Iterator[Path]:
 
 
 def _interpreter(path: Path) -> str:
-    """Return what a script says that runs it: "/usr/bin/env bash"; empty for any other file."""
+    """Return the interpreter in a script's first line, "/usr/bin/env bash"; "" for other files."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:
-        first = file.readline(MOST_LINE_BYTES)
-    return first[2:].decode(errors="replace").strip() if first.startswith(b"#!") else ""
+        shebang = file.readline(MAX_LINE_BYTES)
+    return shebang[2:].decode(errors="replace").strip() if shebang.startswith(b"#!") else ""
 
 
-def _inside(path: Path) -> Iterator[Path]:
-    """Yield the files of a folder, or a file with what it imports."""
+def _list_files(path: Path) -> Iterator[Path]:
+    """Yield the files in a folder, or a file and its imports."""
     if path.is_file():
-        yield from with_imports(path)
-    for folder, below, files in walk(path):
-        below[:] = sorted(
+        yield from find_imports(path)
+    for folder, subfolders, files in walk(path):
+        subfolders[:] = sorted(
             name
-            for name in below
+            for name in subfolders
             if not name.startswith((".", "__pycache__"))
             and not Path(folder, name, "pyvenv.cfg").exists()
         )
         yield from (Path(folder, name) for name in sorted(files))
 
 
-def with_imports(path: Path) -> Iterator[Path]:
-    """Yield a file and, of a Python script, the modules beside it that it imports, each once."""
-    seen: set[Path] = set()
-    to_read = [path]
-    while to_read:
-        script = to_read.pop()
-        if script in seen:
+def find_imports(path: Path) -> Iterator[Path]:
+    """Yield a file and, for a Python script, the modules it imports from its folder, each once."""
+    visited: set[Path] = set()
+    pending = [path]
+    while pending:
+        script = pending.pop()
+        if script in visited:
             continue
-        seen.add(script)
+        visited.add(script)
         yield script
         if script.suffix != ".py" and "python" not in _interpreter(script):
             continue
         with suppress(OSError, SyntaxError, ValueError):
-            for name in _imported(ast.parse(script.read_bytes())):
-                for folder in {path.parent, script.parent}:  # the latter for relative imports
-                    place = folder / name.replace(".", os.sep)
-                    modules = [place.with_suffix(".py"), place / "__init__.py"]
-                    modules += place.parent.glob(f"{place.name}.*.so")
-                    to_read += [module for module in modules if module.is_file()]
+            for name in _imported_names(ast.parse(script.read_bytes())):
+                for folder in {path.parent, script.parent}:  # the second for relative imports
+                    target = folder / name.replace(".", os.sep)
+                    modules = [target.with_suffix(".py"), target / "__init__.py"]
+                    modules += target.parent.glob(f"{target.name}.*.so")
+                    pending += [module for module in modules if module.is_file()]
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the dotted names of modules, packages and what is imported from them."""
+def _imported_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the dotted names of imported modules, their packages, and names imported from them."""
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):

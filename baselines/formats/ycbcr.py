@@ -1,7 +1,7 @@
-"""Conversion of RGB pixels to BT.709 full-range Y'CbCr planes, 4:4:4 or 4:2:0, and back.
+"""Conversion between RGB pixels and BT.709 full-range Y'CbCr planes, 4:4:4 or 4:2:0.
 
-The matrix and the quantisation are those of ITU-T H.273 (matrix coefficients 1, full range): with
-n bits, luma is (2^n - 1) Y', chroma is (2^n - 1) C plus 2^(n-1), each rounded once, half to even.
+Matrix and quantisation follow ITU-T H.273 (matrix coefficients 1, full range): with n bits, luma is
+(2^n - 1) Y', chroma is (2^n - 1) C plus 2^(n-1), each rounded once, half to even.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from benchmark.codec import Pixels
 
 KR, KG, KB = 2126, 7152, 722  # ten-thousandths
-WHOLE = 10_000
-LOBES = 3  # of the Lanczos window that resamples chroma
-# The position of a chroma sample between its two luma samples, 0 on the first: left and halfway
-# down, which HEVC and VVC assume where a stream says nothing (chroma location 0).
+UNIT = 10_000
+LOBES = 3  # of the Lanczos window for chroma
+# Position of a chroma sample between its two luma samples, 0 on the first: left, and halfway down,
+# which HEVC and VVC assume unless a stream states it (chroma location 0).
 SITE_DOWN, SITE_ACROSS = 0.5, 0.0
 
 Plane = NDArray[Any]  # (height, width), codes of n bits; uint8 up to 8 bits, uint16 above
@@ -25,7 +25,7 @@ Subsampling = Literal[444, 420]
 
 
 class Planes(NamedTuple):
-    """Planes of a picture for a video codec; in 4:2:0 the chroma planes have half the sides."""
+    """Planes of a picture for a video codec; in 4:2:0 the chroma planes have halved sides."""
 
     luma: Plane
     blue: Plane  # Cb
@@ -33,31 +33,31 @@ class Planes(NamedTuple):
 
 
 def rgb_to_ycbcr(pixels: Pixels, depth: int, subsampling: Subsampling = 444) -> Planes:
-    """Return planes of `depth` bits (uint8 for 8, uint16 above), rounded half to even, clipped.
+    """Convert to planes of `depth` bits (uint8 for 8, uint16 above), rounded half to even, clipped.
 
-    Chroma is halved before it is rounded. 4:2:0 needs an even height and width (ValueError).
+    Chroma is halved before rounding. 4:2:0 needs an even height and width (`ValueError`).
 
     >>> [int(plane[0, 0]) for plane in rgb_to_ycbcr(np.uint8([[[255, 0, 0]]]), 8)]
     [54, 99, 255]
     """
     red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
-    # whole numbers until the only division: a colour with R = G and odd B - R is exactly halfway
+    # integers until the only division: a colour with R = G and odd B - R is exactly halfway
     luma = KR * red + KG * green + KB * blue
-    cb, cr = WHOLE * blue - luma, WHOLE * red - luma
+    cb, cr = UNIT * blue - luma, UNIT * red - luma
     if subsampling == 420:
         cb, cr = halve(cb), halve(cr)
     middle = 1 << (depth - 1)
     return Planes(
-        _quantise(luma, WHOLE, depth, 0),
-        _quantise(cb, 2 * (WHOLE - KB), depth, middle),
-        _quantise(cr, 2 * (WHOLE - KR), depth, middle),
+        _quantise(luma, UNIT, depth, 0),
+        _quantise(cb, 2 * (UNIT - KB), depth, middle),
+        _quantise(cr, 2 * (UNIT - KR), depth, middle),
     )
 
 
 def ycbcr_to_rgb(planes: Planes, depth: int) -> Pixels:
-    """Return 8-bit pixels of planes on the scale of `depth` bits, rounded half to even, clipped.
+    """Convert planes on the scale of `depth` bits to 8-bit pixels, rounded half to even, clipped.
 
-    Chroma planes of half the height are 4:2:0 and doubled first.
+    Chroma planes of half the height are 4:2:0, and doubled first.
 
     >>> ycbcr_to_rgb(Planes(*np.uint8([[[54]], [[99]], [[255]]])), 8).tolist()
     [[[254, 0, 0]]]
@@ -68,18 +68,18 @@ def ycbcr_to_rgb(planes: Planes, depth: int) -> Pixels:
     scale = 255 / (2**depth - 1)
     luma *= scale
     cb, cr = ((plane - 2 ** (depth - 1)) * scale for plane in chroma)
-    red = luma + 2 * (WHOLE - KR) / WHOLE * cr
-    blue = luma + 2 * (WHOLE - KB) / WHOLE * cb
-    green = (WHOLE * luma - KR * red - KB * blue) / KG
+    red = luma + 2 * (UNIT - KR) / UNIT * cr
+    blue = luma + 2 * (UNIT - KB) / UNIT * cb
+    green = (UNIT * luma - KR * red - KB * blue) / KG
     levels = np.rint(np.stack([red, green, blue], axis=2))
     pixels: Pixels = np.clip(levels, 0, 255).astype(np.uint8)
     return pixels
 
 
-def eight_bits(planes: Planes) -> Planes:
-    """Return 8-bit planes of 10-bit ones, as a video decoder asked for 8 bits rounds them.
+def reduce_to_8_bits(planes: Planes) -> Planes:
+    """Round 10-bit planes to 8 bits like a video decoder with an 8-bit output.
 
-    >>> eight_bits(Planes(*np.uint16([[[401, 402]], [[1021, 1022]], [[0, 1]]]))).luma.tolist()
+    >>> reduce_to_8_bits(Planes(*np.uint16([[[401, 402]], [[1021, 1022]], [[0, 1]]]))).luma.tolist()
     [[100, 101]]
     """
     return Planes(*(np.minimum((plane + 2) >> 2, 255).astype(np.uint8) for plane in planes))
@@ -93,13 +93,13 @@ def halve(plane: NDArray[Any]) -> Samples:
 
 
 def double(plane: NDArray[Any]) -> Samples:
-    """Double both sides by Lanczos-3; samples are sited where `halve` puts them."""
+    """Double both sides by Lanczos-3; input samples lie where `halve` puts them."""
     return _double_rows(_double_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
 
 
 def _quantise(samples: Samples, unit: int, depth: int, offset: int) -> Plane:
-    top = 2**depth - 1
-    codes: Plane = np.clip(np.rint(samples * top / (255 * unit) + offset), 0, top)
+    highest = 2**depth - 1
+    codes: Plane = np.clip(np.rint(samples * highest / (255 * unit) + offset), 0, highest)
     return codes.astype(np.uint8 if depth <= 8 else np.uint16)
 
 
@@ -107,14 +107,14 @@ def _halve_rows(rows: NDArray[Any], site: float) -> Samples:
     reach = 2 * LOBES
     weights = _lanczos([(offset - site) / 2 for offset in range(-reach, reach + 1)])
     padded = np.pad(rows, ((reach, reach), (0, 0)), mode="edge")
-    return _weighted([padded[i : i + len(rows) : 2] for i in range(2 * reach + 1)], weights)
+    return _weighted_sum([padded[i : i + len(rows) : 2] for i in range(2 * reach + 1)], weights)
 
 
 def _double_rows(rows: NDArray[Any], site: float) -> Samples:
     padded = np.pad(rows, ((LOBES, LOBES), (0, 0)), mode="edge")
     neighbours = [padded[i : i + len(rows)] for i in range(2 * LOBES + 1)]
     phases = [
-        _weighted(
+        _weighted_sum(
             neighbours, _lanczos([offset - (row - site) / 2 for offset in range(-LOBES, LOBES + 1)])
         )
         for row in (0, 1)
@@ -128,9 +128,9 @@ def _lanczos(distances: Sequence[float]) -> Samples:
     return np.asarray(weights / weights.sum())
 
 
-def _weighted(taps: Sequence[NDArray[Any]], weights: Samples) -> Samples:
+def _weighted_sum(taps: Sequence[NDArray[Any]], weights: Samples) -> Samples:
     total = np.zeros(taps[0].shape)
     for tap, weight in zip(taps, weights, strict=True):
-        if abs(weight) > 1e-12:  # the filter's zeros, which floats only nearly hit
+        if abs(weight) > 1e-12:  # skip the filter's zeros, which floats only approximate
             total += weight * tap
     return total

@@ -1,7 +1,8 @@
-"""Every learned method: a class of dimensions, sizes by name, and a network as text. No torch.
+"""Architectures of learned methods: dimensions, sizes by name, and the network's import path.
 
-What a method does (tables, coder, controls in a header) its network says: `network.Network`.
-Dimensions declare their limits with the fields; named sizes are tables in `sizes/`.
+Does not import torch. A method's tables, coder and header controls belong to its network
+(`network.Network`). Dimensions declare limits with their fields; named sizes are tables in
+`sizes/`.
 """
 
 import sys
@@ -20,29 +21,29 @@ from benchmark.registry import imported
 from benchmark.system.text import read_toml
 
 FOLDER = Path(__file__).parent / "sizes"
-LARGEST_WIDTH = 4096
-LARGEST_COUNT = 64
-LARGEST_WINDOW = 32  # tokens of PQ-MIM: sums over a window stay exact (`pqmim.coder`)
-LARGEST_TRANSFORMER = 1024  # channels, for the same reason
-LARGEST_PATCH_PX = 1 << 14
+MAX_WIDTH = 4096
+MAX_COUNT = 64
+MAX_WINDOW = 32  # PQ-MIM's tokens: sums over a window stay exact (`pqmim.coder`)
+MAX_TRANSFORMER_WIDTH = 1024  # channels, for the same reason
+MAX_PATCH_PX = 1 << 14
 
-Width = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]  # channels
-EvenWidth = Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # with room for halves or pairs
-Wide = Annotated[int, Meta(ge=4, le=LARGEST_WIDTH)]  # for a colour, its negative, two constants
-Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]  # of blocks or levels
-Number = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]  # the same, at least 1
+Width = Annotated[int, Meta(ge=1, le=MAX_WIDTH)]  # channels
+EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # enough for halves or pairs
+Wide = Annotated[int, Meta(ge=4, le=MAX_WIDTH)]  # enough for a colour, its negative, two constants
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # of blocks or levels
+Number = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
 Kernel = Literal[1, 3, 5, 7, 9]
-Parts = Annotated[tuple[Width, ...], Meta(max_length=LARGEST_COUNT)]  # widths of slices or groups
+Parts = Annotated[tuple[Width, ...], Meta(max_length=MAX_COUNT)]  # widths of slices or groups
 
 Sizes = TypeVar("Sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimensions:
-    """Dimensions of a network, checked by their limits; raises `ValueError`."""
+    """Dimensions of a network, checked against their limits; raises `ValueError`."""
 
     def __post_init__(self) -> None:
-        for name, kind in _declared(type(self)).items():  # type: ignore[arg-type]
+        for name, kind in _declared_types(type(self)).items():  # type: ignore[arg-type]
             value = getattr(self, name)
             try:
                 msgspec.convert(value, kind)
@@ -51,28 +52,28 @@ class Dimensions:
 
 
 @cache
-def _declared(kind: type[Dimensions]) -> dict[str, Any]:
+def _declared_types(kind: type[Dimensions]) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperprior(Dimensions):
-    """Latents at a 16th of the sides, hyper-latents at a 64th."""
+    """Latents with sides of 1/16, hyper-latents with sides of 1/64."""
 
     latent: EvenWidth  # y
     hyper_latent: Width  # z
     hyper_encoder: tuple[Width, Width]
-    hyper_decoder: tuple[Width, Width]  # of each stack, where there are two
-    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
+    hyper_decoder: tuple[Width, Width]  # of each stack if there are two
+    hyper_kernel: Kernel  # of hyper-convolutions that change the resolution
 
 
 @dataclass(frozen=True, kw_only=True)
 class Residual(Dimensions):
     """Transforms of four stages, with bottleneck blocks in three of them."""
 
-    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after each stage but the last, of `latent`
-    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # likewise; the last ends in the image
+    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after the first three stages; then `latent`
+    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after the first three stages; then the image
     blocks: Count  # bottleneck blocks per stage
     outer_kernel: Kernel  # of the convolution next to the image, at either end
     inner_kernel: Kernel  # of the other three that change the resolution
@@ -80,11 +81,11 @@ class Residual(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class Slices(Hyperprior):
-    """An entropy model of channel slices, each informed by the first ones."""
+    """Entropy model of channel slices, each informed by the first ones."""
 
-    support: Width  # output of a stack of the hyper-decoder, from which slices take theirs
+    support: Width  # output of a hyper-decoder stack, from which slices take their support
     slices: Parts  # widths, summing to `latent`
-    support_slices: int  # number of slices, the first ones, that inform later ones
+    support_slices: int  # number of first slices that inform later ones
     context: tuple[Width, Width]  # hidden widths of a slice's transforms
     context_kernels: tuple[Kernel, Kernel, Kernel]
 
@@ -101,12 +102,12 @@ class CharmSizes(Slices):
     """Dimensions of Charm."""
 
     transform: Width  # between the four convolutions of either transform
-    kernel: Kernel  # of the convolutions of the transforms
+    kernel: Kernel  # of the transforms' convolutions
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiRealismSizes(Slices, Residual):
-    """Dimensions of Multi-Realism, whose slices each see an equal part of the support."""
+    """Dimensions of Multi-Realism; each slice sees an equal part of the support."""
 
     attention: bool  # residual attention in the middle and at the latent
     condition: Width  # of the embedded beta
@@ -123,8 +124,8 @@ class CrdrSizes(Slices, Residual):
 
     attention: bool
     condition: Width
-    rate_levels: Annotated[int, Meta(ge=2, le=LARGEST_COUNT)] = 5
-    frequencies: Number = 10  # of beta, each with a sine and a cosine: fewer give smoother control
+    rate_levels: Annotated[int, Meta(ge=2, le=MAX_COUNT)] = 5
+    frequencies: Number = 10  # of beta, a sine and a cosine each; fewer give smoother control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +135,10 @@ class ElicSizes(Hyperprior, Residual):
     attention: bool
     support: Width  # output of the hyper-decoder
     groups: Annotated[Parts, Meta(min_length=1)]  # widths, summing to `latent`
-    channel_context: tuple[Width, Width]  # hidden widths of the context of earlier groups
+    channel_context: tuple[Width, Width]  # hidden widths of the context from earlier groups
     channel_kernel: Kernel
     spatial_kernel: Kernel  # of the checkerboard
-    # Hidden widths; None: falling linearly, at least `support`.
+    # Hidden widths; None: decreasing linearly, at least `support`.
     aggregation: tuple[Width, Width] | None = None
 
     def __post_init__(self) -> None:
@@ -151,17 +152,17 @@ class IvrSizes(Hyperprior):
     """Dimensions of IVR."""
 
     transform: Width  # between the four convolutions of either transform
-    rate_levels: Annotated[int, Meta(ge=2, le=10)]  # the header has room for ten
+    rate_levels: Annotated[int, Meta(ge=2, le=10)]  # the header holds at most ten
 
 
 @dataclass(frozen=True, kw_only=True)
 class HificSizes(Hyperprior):
-    """Dimensions of HiFiC, whose hyper-decoder gives means and scales itself: no slices."""
+    """Dimensions of HiFiC; its hyper-decoder outputs means and scales directly, without slices."""
 
     widths: tuple[Wide, Wide, Wide, Wide, Wide]  # of the encoder, reversed in the generator
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
-    hyper_decoder: tuple[EvenWidth, EvenWidth]  # of two stacks, which end in `latent`
+    hyper_decoder: tuple[EvenWidth, EvenWidth]  # of two stacks, which output `latent` channels
     residual_blocks: Count  # of the generator, at its widest
     slices: ClassVar[tuple[int, ...]] = ()
     support_slices: ClassVar[int] = 0
@@ -170,37 +171,37 @@ class HificSizes(Hyperprior):
 
     @property
     def support(self) -> int:
-        """Width of each output of the hyper-decoder: that of y."""
+        """Width of each output of the hyper-decoder, equal to y's."""
         return self.latent
 
 
 # Five stages in a quincunx: 1 token of 4 x 4 in stage 0, then 1, 2, 4 and 8. Inferred from a figure
-# of a later paper that shows 4, 8, 16, 32, 64 of 64 tokens known.
+# in a later paper with 4, 8, 16, 32, 64 known tokens of 64.
 QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PqMimSizes(Residual):
-    """Dimensions of PQ-MIM, whose tokens are of 16 x 16 pixels, in `books` parts; our choice."""
+    """Dimensions of PQ-MIM, our choice; a token has 16 x 16 pixels and `books` parts."""
 
-    books: Number  # M, parts into which a position's vector is split
-    entries: Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # K, of each codebook
+    books: Number  # M, parts of a position's vector
+    entries: Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # K, of each codebook
     code_width: Width  # d, channels of a part
-    window: Annotated[int, Meta(ge=1, le=LARGEST_WINDOW)]  # side of a transformer's window, tokens
-    width: Annotated[int, Meta(ge=1, le=LARGEST_TRANSFORMER)]  # of the transformer
+    window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)]  # side of the transformer's window, tokens
+    width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # of the transformer
     layers: Number
     heads: Number
     hidden: Width  # of a layer's perceptron
-    order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens of a square, repeated
-    in_turn: bool = True  # a part of a token is coded given those before it, else given none
-    attention: ClassVar[bool] = False  # tiles and whole images would see other statistics
+    order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens in a repeated square
+    in_turn: bool = True  # whether a token's part is coded given its earlier parts
+    attention: ClassVar[bool] = False  # its statistics would differ between tiles and whole images
 
     def __post_init__(self) -> None:
         super().__post_init__()
         side, stages = len(self.order), {stage for row in self.order for stage in row}
         if not side or {len(row) for row in self.order} != {side}:
             raise ValueError("order is not a square of stages")
-        if len(stages) > LARGEST_COUNT or stages != set(range(len(stages))):
+        if len(stages) > MAX_COUNT or stages != set(range(len(stages))):
             raise ValueError(f"order lacks one of the stages 0 to {self.stages - 1}")
         if self.window % side:
             raise ValueError(f"window is {self.window}, not a multiple of {side}")
@@ -209,43 +210,43 @@ class PqMimSizes(Residual):
 
     @property
     def latent(self) -> int:
-        """Width of the latent: the code vectors of all books."""
+        """Width of the latent: code vectors of all books."""
         return self.books * self.code_width
 
     @property
     def stages(self) -> int:
-        """Number of stages in which tokens are decoded, each a pass of the transformer."""
+        """Number of decoding stages, each with one pass of the transformer."""
         return max(stage for row in self.order for stage in row) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionSizes(Dimensions):
-    """Dimensions of a diffusion decoder, its sampler, and the base that it was trained for.
+    """Dimensions of a diffusion decoder, its sampler, and the base codec it was trained for.
 
-    Those of `sizes/`, our choice, have an empty `base`.
+    The sizes in `sizes/`, our choice, have an empty `base`.
     """
 
     widths: tuple[EvenWidth, EvenWidth, EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
     blocks: Number  # residual blocks of each level on the way down; one more on the way up
-    middle: Count  # residual blocks at the lowest resolution, between both ways
-    embedding: EvenWidth  # of the vector that noise level and residual scale become
+    middle: Count  # residual blocks at the lowest resolution, in the middle
+    embedding: EvenWidth  # of the vector for noise level and residual scale
     domain: str
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)]  # n of the schedule
     sampler: Literal["ddim", "ancestral"]
-    # Share of the training residuals of a level that are within its threshold.
+    # Share of a level's training residuals within its threshold.
     threshold_share: Annotated[float, Meta(gt=0, le=1)] = 0.999
-    patch_px: int = 1024  # pictures larger than this in a side are sampled in patches
+    patch_px: int = 1024  # pictures with a longer side are sampled in patches
     overlap_px: int = 128  # of two patches
     base: str = ""  # a codec spec: "elic", "jpeg:optimize=1"
-    base_fingerprint: str = ""  # of the base's weights; empty for a base without weights
+    base_fingerprint: str = ""  # of the base's weights; empty without weights
     setting: str = ""  # name of the base's rate control
-    # Its values at the levels, lowest rate first.
-    settings: Annotated[tuple[float, ...], Meta(max_length=LARGEST_COUNT)] = ()
+    # The setting's values at the levels, lowest rate first.
+    settings: Annotated[tuple[float, ...], Meta(max_length=MAX_COUNT)] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         sides = self.overlap_px, self.patch_px
-        if any(side % 16 for side in sides) or not 0 < 2 * sides[0] <= sides[1] <= LARGEST_PATCH_PX:
+        if any(side % 16 for side in sides) or not 0 < 2 * sides[0] <= sides[1] <= MAX_PATCH_PX:
             raise ValueError(
                 f"patches of {self.patch_px} px overlap by {self.overlap_px}: both are multiples "
                 "of 16, and the overlap is at most half a patch"
@@ -253,7 +254,7 @@ class DiffusionSizes(Dimensions):
 
     @property
     def rate_levels(self) -> int:
-        """Number of rate levels of the base that a network serves."""
+        """Number of the base's rate levels that a network serves."""
         return max(1, len(self.settings))
 
     @property
@@ -264,7 +265,10 @@ class DiffusionSizes(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class DiracSizes(DiffusionSizes):
-    """Samples the residual in units of its deviation, limited to the level's threshold, by DDIM."""
+    """Dimensions of DIRAC, which samples residuals by DDIM.
+
+    Residuals are in units of their standard deviation, clipped to the level's threshold.
+    """
 
     domain: Literal["residual"] = "residual"
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 1.0
@@ -273,7 +277,10 @@ class DiracSizes(DiffusionSizes):
 
 @dataclass(frozen=True, kw_only=True)
 class HfdSizes(DiffusionSizes):
-    """Samples the picture, limited to [-1, 1], at the noise scale of residuals at .1 bpp."""
+    """Dimensions of HFD, which samples pictures in [-1, 1].
+
+    The noise scale is that of residuals at .1 bpp.
+    """
 
     domain: Literal["picture"] = "picture"
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 0.1
@@ -282,35 +289,35 @@ class HfdSizes(DiffusionSizes):
 
 @dataclass(frozen=True)
 class ZooSizes(Dimensions):
-    """Configuration of a network of CompressAI's that is trained for a rate."""
+    """Configuration of a CompressAI network for one rate."""
 
     model: str  # CompressAI's name of the architecture
     widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent
-    lmbda: float = 0.0  # CompressAI's: it weighs 255^2 times the MSE of values in [0, 1] with bpp
+    lmbda: float = 0.0  # CompressAI's weight of 255^2 times the MSE in [0, 1], against bpp
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A method: its class of dimensions, the class of its networks, and sizes by name."""
+    """A method's class of dimensions, class of networks, and sizes by name."""
 
     dimensions: Any  # a dataclass, or "module:class"
-    network: str  # "module:class", made with dimensions
+    network: str  # "module:class", constructed with dimensions
     table: str | Mapping[str, Any]  # name of a file in `sizes/`, or the sizes themselves
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """Dimensions by the name that recipes refer to."""
+        """Dimensions by their name in recipes."""
         if isinstance(self.table, str):
-            return _sizes(self.table, self._kind)
+            return _read_sizes(self.table, self._dimensions_class)
         return self.table
 
     @property
-    def _kind(self) -> Any:
+    def _dimensions_class(self) -> Any:
         return imported(self.dimensions) if isinstance(self.dimensions, str) else self.dimensions
 
     def read(self, record: Any) -> Any:
-        """Return the dimensions on a card; raises `ValueError` that names the wrong field."""
-        return from_json(record, self._kind)
+        """Parse the dimensions on a card; `ValueError` names the wrong field."""
+        return parse_dimensions(record, self._dimensions_class)
 
     def build(self, dimensions: Any) -> Any:
         """Return a network with random weights, on torch's default device."""
@@ -336,27 +343,27 @@ ARCHITECTURES = {
 
 
 def rate_levels(dimensions: Any) -> int:
-    """Return the number of rate levels that a network serves."""
+    """Return the number of rate levels of a network."""
     return getattr(dimensions, "rate_levels", 1)
 
 
 def load_architecture(name: str) -> Architecture:
-    """Return the architecture of that name; raises `UnknownName`."""
+    """Return the architecture with this name; raises `UnknownName`."""
     if name not in ARCHITECTURES:
         raise UnknownName("architecture", name, ARCHITECTURES)
     return ARCHITECTURES[name]
 
 
 @cache
-def _sizes(name: str, kind: type[Sizes]) -> Mapping[str, Sizes]:
+def _read_sizes(name: str, kind: type[Sizes]) -> Mapping[str, Sizes]:
     tables = read_toml(FOLDER / f"{name}.toml", dict[str, dict[str, Any]])
     return {size: msgspec.convert(table, kind) for size, table in tables.items()}
 
 
-def from_json(record: Any, kind: type[Sizes]) -> Sizes:
-    """Return the dataclass `kind` of a json object; raises `ValueError` that names a field."""
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if isinstance(record, dict) and (unknown := sorted(set(record) - known)):
+def parse_dimensions(record: Any, kind: type[Sizes]) -> Sizes:
+    """Convert a JSON object to the dataclass `kind`; `ValueError` names the wrong field."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if isinstance(record, dict) and (unknown := sorted(set(record) - names)):
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
     try:
         return msgspec.convert(record, kind)

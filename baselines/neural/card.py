@@ -1,6 +1,7 @@
-"""The json card beside a checkpoint's tensors: its network and how to make it again. No torch.
+"""The JSON card of a checkpoint: its network, and how it was made. Does not import torch.
 
-Tensors may lie packed by `xz`, as NAME.safetensors.xz: their sha256 is that of the unpacked file.
+The card lies next to the file of tensors, which may be packed by `xz` as NAME.safetensors.xz; the
+sha256 is that of the unpacked file.
 """
 
 import json
@@ -21,10 +22,10 @@ from benchmark.system.digest import cached_value, file_sha256
 from benchmark.system.text import read_json
 
 FORMAT = 2
-LARGEST_CARD_BYTES = 1 << 20
-TENSORS, PACKED = ".safetensors", ".xz"  # ends of names
-OF_TORCH = {".pth", ".pt", ".tar", ".ckpt"}
-MOST_UNPACKED_BYTES, MOST_UNPACKING_BYTES = 1 << 30, 1 << 27
+MAX_CARD_BYTES = 1 << 20
+TENSORS, PACKED = ".safetensors", ".xz"  # suffixes
+TORCH_SUFFIXES = {".pth", ".pt", ".tar", ".ckpt"}
+MAX_UNPACKED_BYTES, MAX_UNPACKING_BYTES = 1 << 30, 1 << 27
 UNKNOWN = "unknown"  # in place of a fact
 TRAINING_UNKNOWN = "training unknown"  # caveat in tables and figures
 
@@ -33,33 +34,33 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Description of a checkpoint, from which it can be made again."""
+    """Description of a checkpoint, sufficient to make it again."""
 
     architecture: str  # a name in `ARCHITECTURES`
-    config: Any  # what that architecture builds its network from
+    config: Any  # dimensions of the network
     training_data: str = UNKNOWN
-    steps: Count | None = None  # of all training that led to it; None: unknown
+    steps: Count | None = None  # of its whole training; None: unknown
     command: str = UNKNOWN
     commit: str = UNKNOWN  # of the code that trained it
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
-    caveat: str = ""  # what tables and figures say beside its name: "untrained"
-    crops: Count = 0  # seen in training, all steps together; 0 where unknown
+    caveat: str = ""  # added to the name in tables and figures: "untrained"
+    crops: Count = 0  # total number in training; 0: unknown
     sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""  # of the tensors' file
-    # Training steps by precision of convolutions: "bfloat16", "float32"; none: unknown.
+    # Training steps by precision of convolutions: "bfloat16", "float32"; empty: unknown.
     precision_steps: Mapping[str, Count] = field(default_factory=dict)
-    optimiser: str = UNKNOWN  # of the network: "adam", "soap", or both in turn
+    optimiser: str = UNKNOWN  # of the network: "adam", "soap", or one after the other
     seed: Count | None = None  # of start values and crops; None: unknown
     device: str = UNKNOWN  # "cpu", or the name of the GPU
     losses: tuple[str, ...] = ()  # files of the recipe's own losses: "mine.py, sha256 ..."
 
     @property
     def identity(self) -> bytes:
-        """32 bytes; streams carry the first few."""
+        """The sha256 as 32 bytes; streams carry the first few."""
         return bytes.fromhex(self.sha256)
 
     @property
     def training(self) -> str:
-        """Number of training steps and training data, as rows have them."""
+        """Training steps and training data, as text for rows."""
         if self.steps is None and self.training_data == UNKNOWN:
             return TRAINING_UNKNOWN
         steps = "an unknown number of" if self.steps is None else self.steps
@@ -67,7 +68,7 @@ class Card:
 
     @property
     def shown_caveat(self) -> str:
-        """Caveat of tables and figures beside its name; of an untrained network, this alone."""
+        """Caveat for tables and figures; just "untrained" for an untrained network."""
         if self.steps == 0:
             return "untrained"
         unknown = TRAINING_UNKNOWN if self.steps is None else ""
@@ -75,24 +76,24 @@ class Card:
 
 
 REQUIRED = ("training_data", "steps", "command", "commit", "measured", "sha256")  # on a card
-LATER = ("optimiser", "seed", "device", "losses")  # which a card leaves out where they are unknown
+OPTIONAL = ("optimiser", "seed", "device", "losses")  # omitted from a card if unknown
 
 
 def card_path(path: Path) -> Path:
-    """Return the path of a tensors' file's card: the same name, ending in .json."""
+    """Return the path of the card for a file of tensors: the same name, ending in .json."""
     return path.with_name(path.name.removesuffix(PACKED)).with_suffix(".json")
 
 
 def has_card(path: Path) -> bool:
-    """Return whether a file is called as the tensors of a checkpoint, which have a card."""
+    """Return whether a file is named like a checkpoint's tensors, which have a card."""
     return path.name.removesuffix(PACKED).endswith(TENSORS)
 
 
-def unpacked(path: Path) -> bytes:
-    """Return the content of a packed file; raises `OSError`, and `ValueError` if it has none."""
-    packing = lzma.LZMADecompressor(memlimit=MOST_UNPACKING_BYTES)
+def unpack_xz(path: Path) -> bytes:
+    """Return the content of an xz file; raises `OSError`, or `ValueError` if it is not one."""
+    packing = lzma.LZMADecompressor(memlimit=MAX_UNPACKING_BYTES)
     try:
-        data = packing.decompress(path.read_bytes(), MOST_UNPACKED_BYTES)
+        data = packing.decompress(path.read_bytes(), MAX_UNPACKED_BYTES)
     except lzma.LZMAError as error:
         raise ValueError(str(error)) from error
     if not packing.eof:
@@ -101,19 +102,19 @@ def unpacked(path: Path) -> bytes:
 
 
 def tensors_sha256(path: Path) -> str:
-    """Hash a file of tensors, if packed then what is in it; raises as `unpacked` does."""
+    """Hash a file of tensors, unpacked if it is packed; raises the errors of `unpack_xz`."""
     if path.suffix != PACKED:
         return file_sha256(path)
-    return str(cached_value(path, "sha256 unpacked", lambda: sha256(unpacked(path)).hexdigest()))
+    return str(cached_value(path, "sha256 unpacked", lambda: sha256(unpack_xz(path)).hexdigest()))
 
 
 def save_card(path: Path, card: Card) -> None:
-    """Write the card of the tensors' file `path`, whole or not at all."""
-    values = {field: getattr(card, field.name) for field in fields(card)}
+    """Write the card for the file of tensors `path`, completely or not at all."""
+    fields_and_values = {field: getattr(card, field.name) for field in fields(card)}
     record = {
-        of.name: value
-        for of, value in values.items()
-        if of.name not in LATER or value != of.default
+        field.name: value
+        for field, value in fields_and_values.items()
+        if field.name not in OPTIONAL or value != field.default
     }
     record["config"] = asdict(card.config)
     record["steps"] = UNKNOWN if card.steps is None else card.steps
@@ -122,15 +123,21 @@ def save_card(path: Path, card: Card) -> None:
 
 
 def load_card(path: Path) -> Card:
-    """Return the card of a tensors' file, without reading the tensors; raises `Unavailable`."""
+    """Return the card of a file of tensors, without reading them; raises `Unavailable`."""
     source = card_path(path)
     try:
-        return _card(read_json(source, dict[str, Any], LARGEST_CARD_BYTES))
+        return _parse_card(read_json(source, dict[str, Any], MAX_CARD_BYTES))
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
-            makes = f"`bench checkpoint import {path}` makes one of weights that authors publish"
-            remedy = makes if path.suffix in OF_TORCH else f"get both files, *{TENSORS} and card"
+            remedy_import = (
+                f"`bench checkpoint import {path}` makes one of weights that authors publish"
+            )
+            remedy = (
+                remedy_import
+                if path.suffix in TORCH_SUFFIXES
+                else f"get both files, *{TENSORS} and card"
+            )
             missing = f"{path} has no card {source.name} beside it: {remedy}"
         raise Unavailable(missing) from None
     except (OSError, ValueError, UnknownName) as error:
@@ -138,7 +145,7 @@ def load_card(path: Path) -> Card:
 
 
 def verified_card(path: Path) -> Card:
-    """Return the card of a tensors' file that is whole; raises `Unavailable` for any other."""
+    """Return the card of a file of tensors after verifying its sha256; raises `Unavailable`."""
     card = load_card(path)
     try:
         actual = tensors_sha256(path)
@@ -154,20 +161,22 @@ def verified_card(path: Path) -> Card:
     return card
 
 
-def _card(record: dict[str, Any]) -> Card:
-    lacking = [name for name in REQUIRED if name not in record]
-    if lacking or record.get("format") not in (1, FORMAT):
-        raise ValueError(f"it lacks {', '.join(lacking) or 'a known format'}")
+def _parse_card(record: dict[str, Any]) -> Card:
+    missing = [name for name in REQUIRED if name not in record]
+    if missing or record.get("format") not in (1, FORMAT):
+        raise ValueError(f"it lacks {', '.join(missing) or 'a known format'}")
     if record["format"] == 1:
         zoo = {name: record.get(name) for name in ("model", "widths", "lmbda")}
-        of_crdr = {"architecture": "crdr", "config": record.get("sizes")}
-        record |= of_crdr if zoo["model"] is None else {"architecture": "compressai", "config": zoo}
+        crdr_fields = {"architecture": "crdr", "config": record.get("sizes")}
+        record |= (
+            crdr_fields if zoo["model"] is None else {"architecture": "compressai", "config": zoo}
+        )
     architecture = load_architecture(str(record.get("architecture")))
     record["config"] = architecture.read(record.get("config"))
     if record["steps"] == UNKNOWN:
         record["steps"] = None
     card = msgspec.convert(record, Card)
-    broken = [name for name, value in card.measured.items() if not math.isfinite(value)]
-    if broken:
-        raise ValueError(f"measured is not finite at {broken[0]}")
+    infinite = [name for name, value in card.measured.items() if not math.isfinite(value)]
+    if infinite:
+        raise ValueError(f"measured is not finite at {infinite[0]}")
     return card

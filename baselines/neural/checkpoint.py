@@ -1,8 +1,8 @@
-"""A trained network on disk: a safetensors file, packed or not, and the json card beside it.
+"""Trained networks on disk: a safetensors file, packed or not, and its JSON card.
 
-The file holds the parameters of `Network.stored_state`, in float32, float16 or int8 with scales,
-its buffers, and integer tables by names that begin with `tables.`. The card carries the sha256 of
-that file, whose first bytes name the checkpoint in every stream.
+The file holds the parameters of `Network.stored_state` in float32, float16 or int8 with scales, its
+buffers, and integer tables, whose names begin with `tables.`. The card has the file's sha256, whose
+first bytes identify the checkpoint in every stream.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.card import PACKED, Card, save_card, unpacked, verified_card
+from baselines.neural.card import PACKED, Card, save_card, unpack_xz, verified_card
 from baselines.neural.network import Network
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
@@ -27,47 +27,47 @@ from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors
 
 ROWS, COLUMNS = "scales.rows.", "scales.columns."
-# Dimensions along which the weights of a row, and those of a column, are: of a matrix, of a table
-# of matrices, of the kernels of a convolution.
+# Dimensions reduced for each row and for each column, by number of dimensions: a matrix, a table of
+# matrices, a convolution's kernels.
 _ALONG_ROWS = {2: (1,), 3: (2,), 4: (1, 2, 3)}
 _ALONG_COLUMNS = {2: (0,), 3: (1,), 4: (0, 2, 3)}
 
 
 @dataclass(frozen=True, slots=True)
 class QuantisedWeights:
-    """Integers of few bits, int8, times a scale of each row and of each column, float32."""
+    """Integers of few bits (int8) with a float32 scale for each row and each column."""
 
     integers: Tensor
     rows: Tensor
     columns: Tensor
 
     def values(self) -> Tensor:
-        """Return the weights in float32, the same bits on every machine."""
+        """Return the weights in float32, with the same bits on every machine."""
         return self.integers.float() * (self.rows * self.columns)
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Return what the file holds of the parameter `name`."""
+        """Return the tensors stored in the file for the parameter `name`."""
         return {name: self.integers, f"{ROWS}{name}": self.rows, f"{COLUMNS}{name}": self.columns}
 
 
 def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
-    """Round weights, of two to four dimensions, to signed integers of 2 to 8 bits."""
+    """Round weights with two to four dimensions to signed integers of 2 to 8 bits."""
     top = 2 ** (bits - 1) - 1
     exact = weights.detach().float()
-    columns = _largest(exact, _ALONG_COLUMNS[weights.ndim])
-    rows = _largest(exact / columns, _ALONG_ROWS[weights.ndim]) / top
+    columns = _largest_magnitudes(exact, _ALONG_COLUMNS[weights.ndim])
+    rows = _largest_magnitudes(exact / columns, _ALONG_ROWS[weights.ndim]) / top
     integers = torch.round(exact / (rows * columns)).clamp(-top, top)
     return QuantisedWeights(integers.to(torch.int8), rows, columns)
 
 
-def _largest(weights: Tensor, along: tuple[int, ...]) -> Tensor:
-    """Return the largest magnitudes along dimensions, which are kept; 1 where all are 0."""
-    largest = weights.abs().amax(along, keepdim=True)
+def _largest_magnitudes(weights: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Return the largest magnitudes over `dims`, kept with length 1; 1 where all are 0."""
+    largest = weights.abs().amax(dims, keepdim=True)
     return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
-def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:
-    """Return the weights that `Network.quantised_bits` names; biases keep floats."""
+def quantise_parameters(network: Network) -> dict[str, QuantisedWeights]:
+    """Quantise the weights named by `Network.quantised_bits`; biases stay floats."""
     return {
         name: quantise(value, bits)
         for name, value in network.named_parameters()
@@ -77,13 +77,13 @@ def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:
 
 
 TABLES = "tables."
-WRAPPERS = {"module", "_orig_mod"}  # of torch: several devices, compiled
+WRAPPERS = {"module", "_orig_mod"}  # torch's prefixes for several devices, for compiled networks
 FLOATS = (torch.float32, torch.float16)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Checkpoint(NamedTuple):
-    """A network read from disk."""
+    """Network read from disk."""
 
     network: Network  # on the CPU, in float32 and evaluation mode
     card: Card
@@ -98,21 +98,21 @@ def make_checkpoint(
     *,
     quantised: bool = False,
 ) -> Card:
-    """Save a trained network with the tables that its coder needs; return the card with its sha256.
+    """Save a trained network with its coder's tables; return the card with the sha256.
 
-    Tables are made for photographs like `images`. Before that, `quantised` rounds the weights of
-    `Network.quantised_bits` to integers. Raises `ValueError`.
+    Tables are made for photographs like `images`. Before that, `quantised` rounds the weights named
+    by `Network.quantised_bits` to integers. Raises `ValueError` if weights are not finite.
     """
-    kept = deepcopy(network).to("cpu", torch.float32).eval()
+    stored = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
-        if broken := [k for k, v in kept.named_parameters() if not bool(v.isfinite().all())]:
-            raise ValueError(f"not finite: {', '.join(broken[:4])}")
-        kept.settle()
-        short = quantised_parameters(kept) if quantised else {}
-        for name, weights in short.items():
-            kept.get_parameter(name).copy_(weights.values())
-    tables = kept.tables(images)
-    return save_checkpoint(path, kept, card, tables, short)
+        if not_finite := [k for k, v in stored.named_parameters() if not bool(v.isfinite().all())]:
+            raise ValueError(f"not finite: {', '.join(not_finite[:4])}")
+        stored.settle()
+        quantised_weights = quantise_parameters(stored) if quantised else {}
+        for name, weights in quantised_weights.items():
+            stored.get_parameter(name).copy_(weights.values())
+    tables = stored.tables(images)
+    return save_checkpoint(path, stored, card, tables, quantised_weights)
 
 
 def save_checkpoint(
@@ -122,9 +122,9 @@ def save_checkpoint(
     tables: Mapping[str, Tensor] | None = None,
     quantised: Mapping[str, QuantisedWeights] | None = None,
 ) -> Card:
-    """Write the tensors to `path`, then the card; return the card with its sha256.
+    """Write the tensors to `path`, then the card; return the card with the sha256.
 
-    Parameters, all finite, are written as integers and scales where `quantised` has their names.
+    Parameters, all finite, are written as integers and scales if they are in `quantised`.
     """
     tensors = {
         name: value.detach().float().cpu() if isinstance(value, nn.Parameter) else value.cpu()
@@ -133,16 +133,16 @@ def save_checkpoint(
     for name, weights in (quantised or {}).items():
         tensors |= weights.tensors(name)
     tensors |= {f"{TABLES}{name}": table.detach().cpu() for name, table in (tables or {}).items()}
-    data = save(  # not save_file, whose files nobody else may read
+    data = save(  # not save_file, whose files are unreadable for other users
         {
             name: value.clone(memory_format=torch.contiguous_format)
             for name, value in tensors.items()
         }
     )
     write_file(path, data, durable=True)
-    written = replace(card, sha256=file_sha256(path))
-    save_card(path, written)  # last: a card that exists has its tensors
-    return written
+    final_card = replace(card, sha256=file_sha256(path))
+    save_card(path, final_card)  # last, so that an existing card has its tensors
+    return final_card
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -154,19 +154,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
             network: Network = architecture.build(card.config)
     except ValueError as error:
         raise Unavailable(f"{path} cannot be used: {error}") from error
-    state, tables = _read(path, network.stored_state())
+    state, tables = _read_tensors(path, network.stored_state())
     network.load_stored_state(state)
     return Checkpoint(network.eval(), card, tables)
 
 
 def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
-    """Return the state dict in a file of torch's, by itself or below the names of `containers`.
+    """Return the state dict in a torch file, at the top or nested under keys of `containers`.
 
     Raises `Unavailable`, also for a file that holds more than tensors.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that torch did not write
+            warnings.simplefilter("ignore")  # pickles not written by torch
             loaded = load_tensors(path)
     except Unavailable:
         raise
@@ -186,12 +186,12 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
     return loaded
 
 
-def _read(
+def _read_tensors(
     path: Path, expected: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return a network's tensors, parameters in float32, and its tables."""
     try:
-        tensors = load(unpacked(path)) if path.suffix == PACKED else load_file(path)
+        tensors = load(unpack_xz(path)) if path.suffix == PACKED else load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
     parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
@@ -204,27 +204,32 @@ def _read(
     ]
     scales = {
         f"{prefix}{name}": tuple(
-            1 if at in along[len(parameters[name])] else size
-            for at, size in enumerate(parameters[name])
+            1 if dim in dims[len(parameters[name])] else size
+            for dim, size in enumerate(parameters[name])
         )
         for name in integers
-        for prefix, along in ((ROWS, _ALONG_ROWS), (COLUMNS, _ALONG_COLUMNS))
+        for prefix, dims in ((ROWS, _ALONG_ROWS), (COLUMNS, _ALONG_COLUMNS))
     }
     names = tensors.keys() - tables
-    wanted = {**dict.fromkeys(buffers), **parameters, **scales}  # shapes; None: any
-    differing = sorted(names ^ wanted.keys()) or [
-        name for name in sorted(names) if wanted[name] not in (None, tuple(tensors[name].shape))
+    shapes = {**dict.fromkeys(buffers), **parameters, **scales}  # shapes; None: any
+    differing = sorted(names ^ shapes.keys()) or [
+        name for name in sorted(names) if shapes[name] not in (None, tuple(tensors[name].shape))
     ]
     if differing:
-        why = f"{path} does not hold its card's network: {differing[0]} differs"
-        if len(outer := {name.partition(".")[0] for name in names}) == 1 and outer <= WRAPPERS:
-            why += f"; all names begin with {min(outer)}: save NETWORK.{min(outer)}.state_dict()"
-        raise Unavailable(why)
-    kinds: dict[str, tuple[torch.dtype, ...]]
-    kinds = dict.fromkeys(tables, INTEGERS) | dict.fromkeys(parameters, FLOATS)
-    kinds |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
-    for name, known in kinds.items():
-        if tensors[name].dtype not in known:
+        message = f"{path} does not hold its card's network: {differing[0]} differs"
+        if (
+            len(prefixes := {name.partition(".")[0] for name in names}) == 1
+            and prefixes <= WRAPPERS
+        ):
+            message += (
+                f"; all names begin with {min(prefixes)}: save NETWORK.{min(prefixes)}.state_dict()"
+            )
+        raise Unavailable(message)
+    dtypes: dict[str, tuple[torch.dtype, ...]]
+    dtypes = dict.fromkeys(tables, INTEGERS) | dict.fromkeys(parameters, FLOATS)
+    dtypes |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
+    for name, allowed in dtypes.items():
+        if tensors[name].dtype not in allowed:
             raise Unavailable(f"{path} cannot be used: {name} is of {tensors[name].dtype}")
     state = {name: tensors[name] for name in names - scales.keys()}
     state |= {name: tensors[name].float() for name in parameters}

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of each part of a network, counted without computing."""
+"""Parameters and multiply-accumulates of each part of a network, counted without running it."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Cost(NamedTuple):
-    """Size and work of a part of a network."""
+    """Size and work of one part of a network."""
 
     parameters: int
     macs_per_pixel: float
@@ -19,25 +19,25 @@ class Cost(NamedTuple):
 
 @cache
 def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
-    """Return parameters and work of each part of the network that `config` describes.
+    """Return parameters and work of each part of the network described by `config`.
 
-    Work, per pixel in encoding and decoding together, is that of convolutions and
-    `Network.further_macs_per_pixel`.
+    Work is that of convolutions and `Network.further_macs_per_pixel`, per pixel, for encoding and
+    decoding together.
     """
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
     try:
         with FakeTensorMode():
-            return _counted(architecture, config)
+            return _count(architecture, config)
     except DataDependentOutputException:
-        # CompressAI's entropy bottleneck reads numbers out of tensors. Its networks are small
-        # enough to be run as they are.
+        # CompressAI's entropy bottleneck reads numbers from tensors; its networks are small enough
+        # to be run.
         with torch.random.fork_rng(devices=[]):
-            return _counted(architecture, config)
+            return _count(architecture, config)
 
 
-def _counted(architecture: str, config: Any) -> dict[str, Cost]:
+def _count(architecture: str, config: Any) -> dict[str, Cost]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -47,32 +47,32 @@ def _counted(architecture: str, config: Any) -> dict[str, Cost]:
     side, lowest = network.stride, PlacedLevels(torch.zeros(1), None)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
-    counted, kind = counter.get_flop_counts(), type(network).__name__
-    further = network.further_macs_per_pixel()
-    flops = {path.removeprefix(f"{kind}."): by_kind for path, by_kind in counted.items()}
+    flop_counts, class_name = counter.get_flop_counts(), type(network).__name__
+    additional = network.further_macs_per_pixel()
+    flops = {path.removeprefix(f"{class_name}."): counts for path, counts in flop_counts.items()}
     return {
         path: Cost(
             sum(parameter.numel() for parameter in part.parameters()),
             # A multiply-accumulate is two floating-point operations.
             flops.get(path, {}).get(torch.ops.aten.convolution, 0) / 2 / side**2
-            + further.get(path, 0),
+            + additional.get(path, 0),
         )
-        for path, part in _parts(network, "", flops)
+        for path, part in _run_parts(network, "", flops)
     }
 
 
-def _parts(
+def _run_parts(
     module: "nn.Module", prefix: str, flops: Mapping[str, object]
 ) -> "Iterator[tuple[str, nn.Module]]":
-    """Yield the children by path; for a child that is not run itself, its children."""
+    """Yield the children by path, replacing a child that is not run by its own children."""
     for name, child in module.named_children():
         path = f"{prefix}{name}"
-        if path not in flops and any(known.startswith(f"{path}.") for known in flops):
-            yield from _parts(child, f"{path}.", flops)
+        if path not in flops and any(run_path.startswith(f"{path}.") for run_path in flops):
+            yield from _run_parts(child, f"{path}.", flops)
         else:
             yield path, child
 
 
 def macs_per_pixel(architecture: str, config: Any) -> float:
-    """Return the multiply-accumulates per pixel of encoding and decoding, as `costs` counts."""
+    """Return the multiply-accumulates per pixel of encoding and decoding; see `costs`."""
     return sum(cost.macs_per_pixel for cost in costs(architecture, config).values())

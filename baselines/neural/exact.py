@@ -1,12 +1,13 @@
-"""Layers in float64 without any rounding inside their sums, and conversion of transforms to them.
+"""Layers in float64 with exact sums, and conversion of transforms to such layers.
 
-With inputs x = X 2^-f and weights w = W 2^-s of integers X and W, |X| <= 2^ACTIVATION_BITS and the
-sum of |W| over an output's inputs at most 2^WEIGHT_BITS, every product and every partial sum is a
-multiple of 2^-(f + s), below 2^52 times it: float64 holds it exactly, whatever the order of
-summation. f follows from the largest magnitude of the tensor, and s from integer sums.
+Inputs are x = X 2^-f and weights w = W 2^-s with integers X and W. If |X| <= 2^ACTIVATION_BITS, and
+the sum of |W| over an output's inputs is at most 2^WEIGHT_BITS, every product and partial sum is a
+multiple of 2^-(f + s), below 2^52 times it, so float64 holds it exactly in any order of summation.
+f follows from the tensor's largest magnitude, and s from integer sums.
 
-Functions take single IEEE operations, within 1e-15: torch's own differ between instruction sets in
-the last bit. No tensor is divided by a number: on a GPU torch multiplies by its reciprocal.
+Functions consist of single IEEE operations and are accurate to 1e-15; torch's differ in the last
+bit between instruction sets. No tensor is divided by a number: on a GPU torch multiplies by the
+reciprocal.
 """
 
 from copy import deepcopy
@@ -23,23 +24,23 @@ from baselines.neural.entropy.integer.grid import power_of_two
 from baselines.neural.network import cudnn_flags
 from benchmark.errors import CorruptStream
 
-# ln 2 in two parts, the first of 33 bits: its products with whole numbers below 2^20 are exact.
+# ln 2 in two parts, the first of 33 bits: its products with integers below 2^20 are exact.
 LN2_HIGH, LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
 LOG2_E = 1.4426950408889634
-LARGEST_ARGUMENT = 700.0
+MAX_ARGUMENT = 700.0
 EXPONENTIAL_TERMS = 14  # (ln 2 / 2)^15 / 15! < 1e-19
 LOGARITHM_TERMS = 17  # (1/3)^35 / 35 < 1e-18
 CIRCLE_TERMS = 11  # 1 / 23! < 1e-22
 
 
 def exponential(values: Tensor) -> Tensor:
-    """Return e^x; x beyond +-700 is taken as +-700."""
-    bounded = values.clamp(-LARGEST_ARGUMENT, LARGEST_ARGUMENT)
+    """Return e^x, with x clipped to +-700."""
+    bounded = values.clamp(-MAX_ARGUMENT, MAX_ARGUMENT)
     powers = torch.round(bounded * LOG2_E)
-    rest = bounded - powers * LN2_HIGH - powers * LN2_LOW
-    series = torch.ones_like(rest)
+    remainder = bounded - powers * LN2_HIGH - powers * LN2_LOW
+    series = torch.ones_like(remainder)
     for term in range(EXPONENTIAL_TERMS, 0, -1):
-        series = series * rest * (1 / term) + 1
+        series = series * remainder * (1 / term) + 1
     return series * power_of_two(powers)
 
 
@@ -62,13 +63,13 @@ def softplus(values: Tensor) -> Tensor:
 
 def square_root(values: Tensor) -> Tensor:
     """Return the square root, correctly rounded and without a gradient."""
-    if values.device.type == "cpu":  # the last bit of torch's depends on the instruction set there
+    if values.device.type == "cpu":  # torch's last bit depends on the instruction set there
         return torch.from_numpy(np.sqrt(values.detach().numpy()))
     return values.detach().sqrt()
 
 
 def sine_cosine(angles: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sine and the cosine of angles within -1..1."""
+    """Return the sine and cosine of angles in -1..1."""
     square = angles * angles
     sine = cosine = torch.ones_like(angles)
     for term in range(CIRCLE_TERMS, 0, -1):
@@ -78,46 +79,46 @@ def sine_cosine(angles: Tensor) -> tuple[Tensor, Tensor]:
 
 
 ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 together
-FINEST = 64  # no grid is finer than 2^-64: products stay far from float64's smallest number
-LARGEST_EXPONENT = 500  # and activations far from its largest
-UNFOLDED_VALUES = 1 << 21  # of a band of rows, 16 MB, as torch unfolds it for a matrix product
+FINEST_GRID = 64  # no grid is finer than 2^-64, which keeps products far from float64's minimum
+MAX_EXPONENT = 500  # keeps activations far from float64's maximum
+UNFOLDED_VALUES = 1 << 21  # of a band of rows that torch unfolds for a matrix product: 16 MB
 
 Transform = TypeVar("Transform", bound=nn.Module)
-AS_THEY_ARE = (nn.ReLU, InterpolationChannelAttention)  # single operations once converted
+UNCHANGED_LAYERS = (nn.ReLU, InterpolationChannelAttention)  # single operations once converted
 
 
-def on_grid(
+def round_to_grid(
     values: Tensor, dims: int | tuple[int, ...] | None = None, bits: int = ACTIVATION_BITS
 ) -> Tensor:
-    """Round float64 values to `bits` bits of their largest magnitude, or of that along `dims`.
+    """Round float64 values to `bits` bits of their largest magnitude, overall or along `dims`.
 
-    Raises `CorruptStream` where any is not finite, or beyond 2^500.
+    Raises `CorruptStream` if any is not finite, or beyond 2^500.
     """
     largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
-    if not bool((largest < 2.0**LARGEST_EXPONENT).all()):
+    if not bool((largest < 2.0**MAX_EXPONENT).all()):
         raise CorruptStream(
             "the stream's synthesis leaves the range of numbers of the exact decoder"
         )
     _, exponent = torch.frexp(largest)  # largest < 2^exponent
-    fraction = (bits - exponent.to(torch.int64)).clamp(max=FINEST)
+    fraction = (bits - exponent.to(torch.int64)).clamp(max=FINEST_GRID)
     return torch.round(values * power_of_two(fraction)).mul_(power_of_two(-fraction))
 
 
-def weights_on_grid(weight: Tensor) -> Tensor:
-    """Round a float32 weight (out, ...) to float64 on the finest grids that keep sums exact."""
+def round_weights(weight: Tensor) -> Tensor:
+    """Round a float32 weight (out, ...) to float64, each output on the finest exact grid."""
     rows = weight.detach().double().reshape(len(weight), -1)
     _, exponent = torch.frexp(rows.abs().amax(dim=1))
-    fraction = (WEIGHT_BITS - exponent.to(torch.int64)).clamp(max=FINEST)
+    fraction = (WEIGHT_BITS - exponent.to(torch.int64)).clamp(max=FINEST_GRID)
     steps = torch.round(rows * power_of_two(fraction)[:, None]).to(torch.int64).abs().sum(dim=1)
-    # Rounding to a coarser grid adds at most a half for each weight.
+    # Rounding to a coarser grid adds at most a half per weight.
     bound = steps.add(rows.shape[1]).double()
     fraction -= (torch.frexp(bound)[1].to(torch.int64) - (WEIGHT_BITS - 1)).clamp(min=0)
-    grown = torch.round(rows * power_of_two(fraction)[:, None])
-    return grown.mul_(power_of_two(-fraction)[:, None]).view(weight.shape)
+    scaled = torch.round(rows * power_of_two(fraction)[:, None])
+    return scaled.mul_(power_of_two(-fraction)[:, None]).view(weight.shape)
 
 
 class ExactConvolution(nn.Module):
-    """A convolution of stride 1, or transposed of stride 2, with exact sums, by bands of rows."""
+    """Convolution of stride 1, or transposed of stride 2, with exact sums, in bands of rows."""
 
     weight: Tensor
     bias: Tensor
@@ -127,8 +128,8 @@ class ExactConvolution(nn.Module):
         self.transposed = isinstance(layer, nn.ConvTranspose2d)
         self.growth = 2 if self.transposed else 1
         self.reach = half_kernel(layer)
-        first = layer.weight.transpose(0, 1) if self.transposed else layer.weight
-        weight = weights_on_grid(first)
+        oriented = layer.weight.transpose(0, 1) if self.transposed else layer.weight
+        weight = round_weights(oriented)
         self.register_buffer("weight", weight.transpose(0, 1) if self.transposed else weight)
         self.register_buffer("bias", layer.bias.detach().double())  # type: ignore[union-attr]
         unfolded = layer.out_channels if self.transposed else layer.in_channels
@@ -137,18 +138,18 @@ class ExactConvolution(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map float64 `features` (N, C, H, W) to (N, C', H, W), or to (N, C', 2 H, 2 W)."""
         count, _, height, width = features.shape
-        inputs, growth = on_grid(features), self.growth
+        inputs, growth = round_to_grid(features), self.growth
         rows = max(1, UNFOLDED_VALUES // (self._unfolded * width))
         outputs = features.new_empty((count, len(self.bias), growth * height, growth * width))
         for top in range(0, height, rows):
             low = max(0, top - self.reach)
             sums = self._sums(inputs[:, :, low : top + rows + self.reach])
-            own = outputs[:, :, growth * top : growth * (top + rows)]
-            own.copy_(sums[:, :, growth * (top - low) :][:, :, : own.shape[2]])
+            output_band = outputs[:, :, growth * top : growth * (top + rows)]
+            output_band.copy_(sums[:, :, growth * (top - low) :][:, :, : output_band.shape[2]])
         return outputs.add_(self.bias[:, None, None])
 
     def _sums(self, band: Tensor) -> Tensor:
-        # cuDNN may convolve through Fourier transforms, which are not exact.
+        # cuDNN may use Fourier transforms, which are not exact.
         with cudnn_flags(enabled=False):
             if self.transposed:
                 return functional.conv_transpose2d(
@@ -158,7 +159,7 @@ class ExactConvolution(nn.Module):
 
 
 class ExactLinear(nn.Module):
-    """A linear layer with exact sums; each vector has a grid of its own where `dims` is -1."""
+    """Linear layer with exact sums; with `dims=-1` each vector has its own grid."""
 
     weight: Tensor
     bias: Tensor
@@ -166,33 +167,34 @@ class ExactLinear(nn.Module):
     def __init__(self, layer: nn.Linear, dims: int | None = None) -> None:
         super().__init__()
         self._dims = dims
-        self.register_buffer("weight", weights_on_grid(layer.weight))
+        self.register_buffer("weight", round_weights(layer.weight))
         self.register_buffer("bias", layer.bias.detach().double())
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Map float64 `vectors` (..., in) to (..., out)."""
-        return functional.linear(on_grid(vectors, self._dims), self.weight).add_(self.bias)
+        return functional.linear(round_to_grid(vectors, self._dims), self.weight).add_(self.bias)
 
 
 def exact_transform(transform: Transform) -> Transform:
-    """Return a copy, for float64 features, that computes the same bits on every machine.
+    """Return a copy for float64 features that computes the same bits on every machine.
 
-    Forward passes of its own classes have to be single operations. Raises `ValueError`.
+    Operations in the transform's `forward` methods must be single IEEE operations. Raises
+    `ValueError` for a layer without an exact form.
     """
     holder = nn.Sequential(deepcopy(transform).requires_grad_(False).double().eval())
-    _convert(holder)
+    _convert_layers(holder)
     return holder[0]  # type: ignore[return-value]
 
 
-def _convert(parent: nn.Module) -> None:
+def _convert_layers(parent: nn.Module) -> None:
     for name, child in list(parent.named_children()):
         if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
             setattr(parent, name, ExactConvolution(child))
         elif isinstance(child, nn.Linear):
             setattr(parent, name, ExactLinear(child))
-        elif not (list(child.children()) or isinstance(child, AS_THEY_ARE)):
+        elif not (list(child.children()) or isinstance(child, UNCHANGED_LAYERS)):
             raise ValueError(f"{child} has no exact form")
-        _convert(child)
+        _convert_layers(child)
     if isinstance(parent, ResidualAttention):
         parent.squash = sigmoid
     if isinstance(parent, InterpolationChannelAttention):

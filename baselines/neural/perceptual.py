@@ -1,4 +1,4 @@
-"""LPIPS with AlexNet as a loss, whose gradient reaches the reconstructions.
+"""LPIPS with AlexNet as a loss, differentiable in the reconstructions.
 
 Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric" (2018), as the package lpips 0.1.4 computes it, without torchvision.
@@ -12,36 +12,38 @@ from benchmark.system.backbone import ALEXNET, EPSILON, SCALE, SHIFT
 
 
 class Perceptual(nn.Module):
-    """LPIPS, frozen, without parameters or state; in float32 under autocast too."""
+    """Frozen LPIPS without parameters or state; float32 even under autocast."""
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self) -> None:
-        """Raises `Unavailable` where AlexNet's weights or lpips 0.1.4 are missing or others."""
+        """Raise `Unavailable` if AlexNet's weights or lpips 0.1.4 are missing or differ."""
         super().__init__()
         weights = ALEXNET.load(ALEXNET.find(), "cpu", torch.float32)
-        self._keep("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
-        self._keep("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
+        self._add_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
+        self._add_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
         self._names = list(weights)
         for name, weight in weights.items():
-            self._keep(name, weight)
+            self._add_buffer(name, weight)
         for i, importance in enumerate(ALEXNET.importances()):
-            self._keep(f"importance{i}", importance)
+            self._add_buffer(f"importance{i}", importance)
 
-    def _keep(self, name: str, values: Tensor) -> None:
+    def _add_buffer(self, name: str, values: Tensor) -> None:
         self.register_buffer(name.replace(".", "_"), values, persistent=False)
 
     def forward(self, originals: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the distances (N,) of images (N, 3, H, W) about [-1, 1] from constant `originals`.
+        """Return distances (N,) between images (N, 3, H, W), about [-1, 1], and `originals`.
 
-        weights: (N,) or (N, h, w), of the positions.
+        Originals have no gradient. weights: per image (N,), or per position (N, h, w).
         """
         with torch.no_grad():
-            expected = self._features(originals)
+            expected = self._unit_features(originals)
         distances = images.new_zeros(len(images), dtype=self.shift.dtype)
-        for i, (wanted, features) in enumerate(zip(expected, self._features(images), strict=True)):
-            weighted = (wanted - features).square() * self.get_buffer(f"importance{i}")
+        for i, (original_features, features) in enumerate(
+            zip(expected, self._unit_features(images), strict=True)
+        ):
+            weighted = (original_features - features).square() * self.get_buffer(f"importance{i}")
             local = weighted.sum(1)
             if weights is not None and weights.ndim == 1:
                 local = local * weights[:, None, None]
@@ -51,8 +53,8 @@ class Perceptual(nn.Module):
             distances = distances + local.mean((1, 2))
         return distances
 
-    def _features(self, images: Tensor) -> list[Tensor]:
-        """Return each layer's output, the vector at each position divided by its length."""
+    def _unit_features(self, images: Tensor) -> list[Tensor]:
+        """Return each layer's output, with unit vectors at each position."""
         signal = (images.to(self.shift.dtype) - self.shift) / self.scale
         signal = signal.contiguous(memory_format=torch.channels_last)
         weights = {name: self.get_buffer(name.replace(".", "_")) for name in self._names}

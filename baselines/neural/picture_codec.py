@@ -1,12 +1,12 @@
-"""The codec of any checkpoint: encodes pixels and controls to a stream, and decodes it.
+"""Codec of any checkpoint: encodes pixels and controls to a stream, and decodes it.
 
 ::
 
     pixels ─ pad ─ analyse ─ latents ─ encode ─ container ─> bytes
     bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
 
-Analysis and synthesis are floating point: the encoder's choice of symbols and the last bit of a
-pixel may depend on the machine; the decoded symbols do not.
+Analysis and synthesis run in floating point: the encoder's choice of symbols and a pixel's last bit
+may depend on the machine; the decoded symbols do not.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ from baselines.neural.bitstream.container import (
     Stream,
     Tiling,
     checksum,
+    choose_tiling,
     pack,
     size_fault,
     tiles,
-    tiling_of,
     unpack,
     whole_blocks,
     window,
@@ -37,17 +37,17 @@ from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 
 
 class Piece(NamedTuple):
-    """Part of an image that an encoder sees for a tile; the whole image if it has none."""
+    """Part of an image that an encoder sees for a tile; the whole image without tiles."""
 
     images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride
-    inside: tuple[int, int]  # first rows and columns, which are no padding
-    controls: Any  # as the coder takes them
+    inside: tuple[int, int]  # number of first rows and columns that are not padding
+    controls: Any  # in the coder's form
     rows: slice  # the tile's, in positions of the latents
     columns: slice
 
 
 class PictureCodec:
-    """Encoder and decoder of a checkpoint, on a device; raises `Unavailable` for its tables."""
+    """Encoder and decoder of a checkpoint on a device; `Unavailable` for unusable tables."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
@@ -68,37 +68,37 @@ class PictureCodec:
         pixels: Pixels,
         controls: Any = None,
         tiling: Tiling | None = None,
-        payload_of: Callable[[Piece], bytes] | None = None,
+        make_payload: Callable[[Piece], bytes] | None = None,
     ) -> bytes:
-        """Return the stream of an image; without `tiling`, a large one is cut by `tiling_of`.
+        """Return the stream of an image, cut by `choose_tiling` if large and `tiling` is None.
 
-        `payload_of` encodes a piece in place of analysis and rounding. Raises `ImageRefused` for
-        the size of an image.
+        make_payload: encodes a piece, instead of analysis and rounding. Raises `ImageRefused` for
+        an image of unsupported size.
         """
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
-        tiling = tiling or tiling_of(width, height, self.coder.margin)
+        tiling = tiling or choose_tiling(width, height, self.coder.margin)
         if fault := size_fault(width, height, tiling):
             raise ImageRefused(f"this codec cannot hold {fault}")
         pieces = tiles(width, height, tiling)
-        whole = padded(pixels, stride)
+        padded_pixels = padded(pixels, stride)
         margin = whole_blocks(tiling.margin, stride) if tiling else 0
         payloads, encoders = [], []
         with inference():
             for tile in pieces:
-                seen, blocks, own = (
+                pixel_window, block_window, latent_window = (
                     window(tile, margin, width, height, pixels, stride)
                     for pixels in (1, stride, unit)
                 )
                 piece = Piece(
-                    to_images(whole[seen.rows, seen.columns], self._device),
-                    (min(height, seen.rows.stop) - seen.rows.start,
-                     min(width, seen.columns.stop) - seen.columns.start),
-                    self._block.window(controls, blocks.rows, blocks.columns, stride),
-                    own.own_rows,
-                    own.own_columns,
+                    to_images(padded_pixels[pixel_window.rows, pixel_window.columns], self._device),
+                    (min(height, pixel_window.rows.stop) - pixel_window.rows.start,
+                     min(width, pixel_window.columns.stop) - pixel_window.columns.start),
+                    self._block.window(controls, block_window.rows, block_window.columns, stride),
+                    latent_window.own_rows,
+                    latent_window.own_columns,
                 )  # fmt: skip
-                payloads.append((payload_of or self._payload)(piece))
+                payloads.append((make_payload or self._encode_piece)(piece))
                 encoders.append(getattr(self.coder, "last_encoder", None))
         stream = Stream(self.identity, width, height, controls, tuple(payloads), tiling)
         try:
@@ -109,9 +109,9 @@ class PictureCodec:
         return data
 
     def ideal_bits(self, data: bytes) -> float | None:
-        """Return the sum of -log2 p over the symbols of the last stream; None if `data` is another.
+        """Return the sum of -log2 p over the last stream's symbols; None if `data` is another.
 
-        p are the integer tables' probabilities, so that the rest of a stream is header and coder.
+        p are the integer tables' probabilities, so the rest of a stream is header and coder.
         """
         last, encoders = self._last
         if data != last or not all(encoders):
@@ -119,65 +119,70 @@ class PictureCodec:
         return sum(encoder.ideal_bits() for encoder in encoders)
 
     def checked(self, data: bytes) -> bytes:
-        """Return a stream, two bytes longer, whose decoder compares its latents with those here."""
+        """Add a checksum of two bytes to a stream, which lets decoders verify the latents."""
         stream = unpack(data, self._block, self.identity)
         latents = _latents_checksum(self.latents(data))
         return pack(stream._replace(latents=latents), self._block)
 
-    def _payload(self, piece: Piece) -> bytes:
+    def _encode_piece(self, piece: Piece) -> bytes:
         latents = self.coder.analyse(piece.images, piece.controls)
         return self.coder.encode(latents[:, :, piece.rows, piece.columns].contiguous())
 
     def decode(self, data: bytes, change: Callable[[Any], Any] | None = None) -> Pixels:
-        """Return the image, its controls mapped by `change`; raises `CorruptStream`."""
+        """Return the image, with controls mapped by `change`; raises `CorruptStream`."""
         stream = unpack(data, self._block, self.identity)
         width, height, unit = stream.width, stream.height, self.coder.latent_stride
         controls = change(stream.controls) if change else stream.controls
         margin = stream.tiling.margin if stream.tiling else 0
         pixels = np.empty((height, width, 3), np.uint8)
         with inference():
-            latents = self._latents(stream)
+            latents = self._decode_latents(stream)
             for tile in tiles(width, height, stream.tiling):
-                seen = window(tile, margin, width, height, unit, self.coder.stride)
+                latent_window = window(tile, margin, width, height, unit, self.coder.stride)
                 images = self.coder.synthesise(
-                    latents[:, :, seen.rows, seen.columns],
-                    self._block.window(controls, seen.rows, seen.columns, unit),
+                    latents[:, :, latent_window.rows, latent_window.columns],
+                    self._block.window(controls, latent_window.rows, latent_window.columns, unit),
                 )
-                top, left = seen.own_rows.start * unit, seen.own_columns.start * unit
+                top, left = (
+                    latent_window.own_rows.start * unit,
+                    latent_window.own_columns.start * unit,
+                )
                 pixels[tile.top :, tile.left :][: tile.height, : tile.width] = to_pixels(
                     images[:, :, top : top + tile.height, left : left + tile.width]
                 )
         return pixels
 
     def estimate(self, images: Tensor, controls: Any = None) -> Estimate:
-        """Return reconstructions and bits of images (N, 3, H, W) in [-1, 1], without a stream."""
-        whole = slice(None)
+        """Return reconstructions and bits of images (N, 3, H, W) in [-1, 1] without coding."""
+        everything = slice(None)
         with inference():
-            shown = self._block.window(controls, whole, whole, 1)
-            return self._network(images, shown, noisy=False)
+            network_controls = self._block.window(controls, everything, everything, 1)
+            return self._network(images, network_controls, noisy=False)
 
     def exactly(self) -> "PictureCodec":
-        """Return a codec whose pixels are the same on every machine, by `CRDRCoder.exactly`."""
-        other = copy(self)
-        other.coder = self.coder.exactly()  # type: ignore[attr-defined]
-        return other
+        """Return a copy whose pixels are the same on every machine; see `CRDRCoder.exactly`."""
+        exact = copy(self)
+        exact.coder = self.coder.exactly()  # type: ignore[attr-defined]
+        return exact
 
     def latents(self, data: bytes) -> Tensor:
-        """Return the latents (1, C, h, w) that a stream holds, the same on every machine."""
+        """Decode a stream's latents (1, C, h, w), the same on every machine."""
         with inference():
-            return self._latents(unpack(data, self._block, self.identity))
+            return self._decode_latents(unpack(data, self._block, self.identity))
 
-    def _latents(self, stream: Stream) -> Tensor:
+    def _decode_latents(self, stream: Stream) -> Tensor:
         stride, unit = self.coder.stride, self.coder.latent_stride
         width, height = stream.width, stream.height
         rows, columns = (whole_blocks(side, stride) // unit for side in (height, width))
         latents = torch.empty(1, self.coder.latent_channels, rows, columns, device=self._device)
         pieces = tiles(width, height, stream.tiling)
         for tile, payload in zip(pieces, stream.payloads, strict=True):
-            own = window(tile, 0, width, height, unit, stride)
+            latent_window = window(tile, 0, width, height, unit, stride)
             sides = (whole_blocks(side, stride) // unit for side in (tile.height, tile.width))
-            latents[:, :, own.rows, own.columns] = self.coder.decode(payload, *sides)
-        # Only where it is asked for: a checksum waits for the device.
+            latents[:, :, latent_window.rows, latent_window.columns] = self.coder.decode(
+                payload, *sides
+            )
+        # Only on request: a checksum waits for the device.
         if stream.latents is not None and stream.latents != _latents_checksum(latents):
             raise CorruptStream(
                 "the decoded latents are not those of the encoder: this processor or a library "
@@ -187,5 +192,5 @@ class PictureCodec:
 
 
 def _latents_checksum(latents: Tensor) -> bytes:
-    """Return the checksum of latents (1, C, h, w), as float32 with the lowest byte first."""
+    """Return the checksum of latents (1, C, h, w) as little-endian float32."""
     return checksum(latents.cpu().numpy().astype("<f4").tobytes())

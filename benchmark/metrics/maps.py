@@ -24,8 +24,8 @@ def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze")
     """Map where a decoded image is worse than its source, float32 of shape (height, width).
 
     reference, decoded: uint8 of shape (height, width, 3), whole photographs, since a network sees
-    beyond a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (distances, whose mean is the metric
-    to 4e-5), `ssim` (1 - SSIM; NaN in the outer 5 px, where no window fits: use `np.nanmean`) or
+    beyond a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (distances, whose mean is the
+    metric to 4e-5), `ssim` (1 - SSIM; NaN in the outer 5 px, where no window fits: use `np.nanmean`) or
     `psnr_y` (absolute errors of luma in grey levels). Raises `UsageError` for any other metric or
     type, `ValueError` unless the shapes agree, `Unavailable` without the weights.
     """
@@ -36,7 +36,7 @@ def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze")
     require_same_shape(reference.shape, decoded.shape)
     mapped = mapped_metric(metric)
     result: ErrorMap = mapped.error_map(mapped.prepare(reference), decoded)
-    return np.asarray(shown(result, map_scale(metric)), np.float32)
+    return np.asarray(legend_value(result, map_scale(metric)), np.float32)
 
 
 @cache

@@ -14,13 +14,13 @@ from baselines.neural.entropy.integer.integer_path import require_exact
 from support.networks.stand_in_gpu import stand_in_gpu
 
 # What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.
-KEPT = (network_codec.loaded_codec, require_exact, field._network)
+KEPT = (network_codec.load_picture_codec, require_exact, field._load_diffusion)
 
 
 def forget() -> None:
     for one in KEPT:
         one.cache_clear()
-    compressai_codec._kept.clear()
+    compressai_codec._networks.clear()
 
 
 class GpuHere(NamedTuple):

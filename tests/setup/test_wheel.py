@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.neural.card import PACKED, unpacked
+from baselines.neural.card import PACKED, unpack_xz
 from support.checkout import ROOT
 from support.files.file_server import served
 from support.metrics.cases import in_new_python
@@ -39,7 +39,7 @@ def contents(pattern: str) -> dict[str, bytes]:
     """Return bundled files, unpacked, by the names that the release has."""
     return {
         path.name.removesuffix(PACKED): (
-            unpacked(path) if path.suffix == PACKED else path.read_bytes()
+            unpack_xz(path) if path.suffix == PACKED else path.read_bytes()
         )
         for path in BUNDLED.glob(pattern)
     }

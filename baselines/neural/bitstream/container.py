@@ -1,19 +1,19 @@
-"""The container of learned codecs: the bytes of an image's stream, header and payloads.
+"""Container of learned codecs: an image's stream of header and payloads.
 
 ::
 
     magic          2 bytes, 43 d2
-    version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | two of the control block
+    version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | 2 bits of the control block
     checkpoint     4 bytes, the first of the sha256 of its tensors' file
     width, height  a varint each, in pixels
-    control block  the architecture's own: for CRDR q and beta, a byte each or a map
+    control block  defined by the architecture: for CRDR q and beta, a byte each or a map
     tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
-    lengths        a varint for each tile's payload but the last, in bytes
+    lengths        a varint for each tile's payload except the last, in bytes
     payloads       of the tiles, row by row
-    latents        2 bytes, only with the flag: CRC-16 of the latents as decoded
-    checksum       2 bytes, CRC-16 of all the others
+    latents        2 bytes, only with the flag: CRC-16 of the decoded latents
+    checksum       2 bytes, CRC-16 of everything before it
 
-13 bytes for a photograph without tiles, and the control block (docs/bitstream.md).
+For a photograph without tiles these are 13 bytes and the control block (docs/bitstream.md).
 """
 
 from binascii import crc_hqx
@@ -23,22 +23,22 @@ from benchmark.errors import CorruptStream
 
 MAGIC = b"C\xd2"
 VERSION = 1
-CONTROL_FLAGS = 3  # the bits that belong to the architecture
+CONTROL_FLAGS = 3  # bits defined by the architecture
 FLAG_TILES, FLAG_LATENTS = 4, 8
 CHECKPOINT_BYTES = 4
 CHECKSUM_BYTES = 2
 VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
-MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins: a few hundred bytes per pixel
-# Bounds on what a few damaged or hostile bytes may ask for: real flat images take 30 times as many.
+MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins; takes a few hundred bytes per pixel
+# Bounds on the work that few damaged or hostile bytes may cause: flat images take 30 times as many.
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
-STEP_UNIT = 64  # pixels; tiles begin where maps of levels have whole blocks
+STEP_UNIT = 64  # pixels; tiles start at block boundaries of level maps
 MARGIN_UNIT = 16  # pixels
 
 
 def varint(number: int) -> bytes:
-    """Return a number in bytes of 7 bits, lowest first, all but the last marked by bit 7."""
+    """Encode a number with 7 bits per byte, lowest first; bit 7 marks all bytes but the last."""
     digits = bytearray()
     while number > 0x7F:
         digits.append(number & 0x7F | 0x80)
@@ -47,7 +47,7 @@ def varint(number: int) -> bytes:
 
 
 class ByteReader:
-    """Reader of bytes from the front; reading beyond the end raises `CorruptStream`."""
+    """Sequential reader of bytes; reading beyond the end raises `CorruptStream`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -55,14 +55,14 @@ class ByteReader:
 
     def take(self, count: int) -> bytes:
         """Return the next `count` bytes."""
-        left = len(self._data) - self._position
-        if count > left:
-            raise CorruptStream(f"the stream has {left} bytes left of {count}")
+        remaining = len(self._data) - self._position
+        if count > remaining:
+            raise CorruptStream(f"the stream has {remaining} bytes left of {count}")
         self._position += count
         return self._data[self._position - count : self._position]
 
     def varint(self) -> int:
-        """Return the next number, of at most 35 bits, written in as few bytes as it needs."""
+        """Return the next varint, of at most 35 bits in the minimum number of bytes."""
         number = 0
         for place in range(VARINT_BYTES):
             (digit,) = self.take(1)
@@ -74,42 +74,42 @@ class ByteReader:
         raise CorruptStream(f"a number of the stream has more than {VARINT_BYTES} digits")
 
     def rest(self) -> bytes:
-        """Return all bytes that are left."""
+        """Return all remaining bytes."""
         return self.take(len(self._data) - self._position)
 
 
 class OtherCheckpoint(CorruptStream):
-    """A whole stream of another checkpoint."""
+    """A valid stream of another checkpoint."""
 
 
 class ControlBlock:
-    """An architecture's part of a header: two flag bits, and bytes that delimit themselves.
+    """An architecture's part of a header: two flag bits, and self-delimiting bytes.
 
-    Here, the empty block of a network that is not controlled.
+    This base class is the empty block of a network without controls.
     """
 
-    flags: ClassVar[int] = 0  # all that it knows, of 0..3
+    flags: ClassVar[int] = 0  # supported flags, 0..3
 
     def write(self, controls: Any, width: int, height: int) -> tuple[int, bytes]:
-        """Return the flags and the bytes for an image of that size."""
+        """Return the flags and bytes for an image of this size."""
         return 0, b""
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> Any:
-        """Return the controls that `write` was given; raises `CorruptStream`."""
+        """Return the controls; the inverse of `write`. Raises `CorruptStream`."""
 
     def window(self, controls: Any, rows: slice, columns: slice, unit: int) -> Any:
-        """Return the network's controls in a window of the image, counted in `unit` pixels."""
+        """Return the network's controls in a window of the image, in units of `unit` pixels."""
 
 
 class Tiling(NamedTuple):
     """Division of a large image into disjoint squares, clipped at the image's edges."""
 
-    step: int  # pixels, a multiple of 64: the side of a square
-    margin: int  # pixels, a multiple of 16, at most `step`: that the transforms see around it
+    step: int  # side of a square: pixels, a multiple of 64
+    margin: int  # seen by transforms around it: pixels, a multiple of 16, at most `step`
 
 
 class Tile(NamedTuple):
-    """Rectangle of pixels that a payload codes."""
+    """Rectangle of pixels coded by a payload."""
 
     left: int
     top: int
@@ -118,15 +118,15 @@ class Tile(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """The contents of a stream."""
+    """Contents of a stream."""
 
     checkpoint: bytes  # 4 bytes
     width: int  # pixels, 1..65536
     height: int  # pixels, 1..65536
-    controls: Any  # of the architecture's own kind, as its control block reads them
-    payloads: tuple[bytes, ...]  # of `tiles`, in turn
+    controls: Any  # of the type read by the architecture's control block
+    payloads: tuple[bytes, ...]  # in the order of `tiles`
     tiling: Tiling | None = None
-    latents: bytes | None = None  # checksum of the latents as decoded, if the stream has one
+    latents: bytes | None = None  # checksum of the decoded latents, if the stream has one
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
@@ -140,7 +140,7 @@ def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
 
 
 def pack(stream: Stream, block: ControlBlock) -> bytes:
-    """Return the bytes of a stream without `size_fault`; `ValueError` where they are too few.
+    """Return the bytes of a stream without `size_fault`; `ValueError` if they are too few.
 
     >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, None, (b"payload",)), ControlBlock()).hex(" ")
     '43 d2 10 00 01 02 03 80 06 80 04 70 61 79 6c 6f 61 64 f5 28'
@@ -160,7 +160,7 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
 
 
 def most_pixels(num_bytes: int) -> int:
-    """Return the most pixels that a stream of `num_bytes` can describe."""
+    """Return the maximum number of pixels for a stream of `num_bytes`."""
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
 
 
@@ -172,26 +172,26 @@ def _length_fault(width: int, height: int, num_bytes: int) -> str:
 
 def checksum(data: bytes) -> bytes:
     """Return the CRC-16/GENIBUS of `data`, high byte first."""
-    # Inverted: any number of zeros would fit behind a checksum that is not.
+    # Inverted, since without inversion appended zeros would keep the checksum valid.
     return (crc_hqx(data, 0xFFFF) ^ 0xFFFF).to_bytes(CHECKSUM_BYTES)
 
 
-def checkpoint_of(data: bytes) -> bytes:
-    """Return the 4 bytes by which a stream names its checkpoint; raises `CorruptStream`."""
-    return _opened(data)[1].take(CHECKPOINT_BYTES)
+def read_checkpoint_id(data: bytes) -> bytes:
+    """Return the 4 bytes that identify a stream's checkpoint; raises `CorruptStream`."""
+    return _open_stream(data)[1].take(CHECKPOINT_BYTES)
 
 
 def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) -> Stream:
-    """Return the stream that `pack` was given, of `checkpoint` if given; raises `CorruptStream`."""
-    flags, reader = _opened(data)
-    named = reader.take(CHECKPOINT_BYTES)
-    if checkpoint not in (None, named):
+    """Invert `pack`; raises `CorruptStream`, also if the stream is not of `checkpoint`."""
+    flags, reader = _open_stream(data)
+    found = reader.take(CHECKPOINT_BYTES)
+    if checkpoint not in (None, found):
         raise OtherCheckpoint(
-            f"the stream was made with the checkpoint {named.hex()}, "
+            f"the stream was made with the checkpoint {found.hex()}, "
             f"not with this one, {checkpoint.hex()}"
         )
     width, height = reader.varint(), reader.varint()
-    # Before anything of the image's size is allocated; the tiling is not known yet.
+    # Checked before anything of the image's size is allocated; the tiling is not known yet.
     if fault := _side_fault(width, height) or _length_fault(width, height, len(data)):
         raise CorruptStream(fault)
     if flags & CONTROL_FLAGS & ~block.flags:
@@ -203,20 +203,20 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
         tiling = Tiling(step * STEP_UNIT, margin * MARGIN_UNIT)
     if fault := size_fault(width, height, tiling):
         raise CorruptStream(fault)
-    # A varint has at least a byte, so that a claim of many tiles ends with the bytes.
+    # A varint has at least a byte, so a claim of many tiles fails when the bytes end.
     count = 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
     lengths = [reader.varint() for _ in range(count - 1)]
     payloads = [reader.take(length) for length in lengths]
-    last, latents = reader.rest(), None
+    last_payload, latents = reader.rest(), None
     if flags & FLAG_LATENTS:
-        if len(last) < CHECKSUM_BYTES:
+        if len(last_payload) < CHECKSUM_BYTES:
             raise CorruptStream("the stream ends within the checksum of its latents")
-        last, latents = last[:-CHECKSUM_BYTES], last[-CHECKSUM_BYTES:]
-    return Stream(named, width, height, controls, (*payloads, last), tiling, latents)
+        last_payload, latents = last_payload[:-CHECKSUM_BYTES], last_payload[-CHECKSUM_BYTES:]
+    return Stream(found, width, height, controls, (*payloads, last_payload), tiling, latents)
 
 
-def _opened(data: bytes) -> tuple[int, ByteReader]:
-    """Return the flags of a whole stream, and a reader of all that follows them."""
+def _open_stream(data: bytes) -> tuple[int, ByteReader]:
+    """Verify a stream's magic, version and checksum; return its flags and a reader of the rest."""
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the bytes are no stream of this codec: they begin otherwise")
     if len(data) <= len(MAGIC):
@@ -237,7 +237,7 @@ def _side_fault(width: int, height: int) -> str:
 
 
 def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
-    """Return the fault of an image's size in pixels and its tiling; empty for none."""
+    """Return the fault of an image's size (pixels) and tiling, "" if there is none."""
     if fault := _side_fault(width, height):
         return fault
     step, margin = tiling or (MAX_SIDE, 0)
@@ -248,53 +248,53 @@ def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
             return f"tiles of {step} pixels with a margin of {margin}"
         if step >= max(width, height):
             return f"tiles of {step} pixels for an image of {width} x {height}"
-    wide, high = min(width, step), min(height, step)
-    if wide * high > MAX_TILE_PIXELS:
-        most = f"at most {MAX_TILE_PIXELS}, larger images come in tiles"
-        return f"{wide} x {high} pixels in one piece: {most}"
+    tile_width, tile_height = min(width, step), min(height, step)
+    if tile_width * tile_height > MAX_TILE_PIXELS:
+        limit = f"at most {MAX_TILE_PIXELS}, larger images come in tiles"
+        return f"{tile_width} x {tile_height} pixels in one piece: {limit}"
     return ""
 
 
-WHOLE_PIXELS = 1 << 21  # larger images are cut into tiles
+MAX_WHOLE_PIXELS = 1 << 21  # larger images are cut into tiles
 LARGE_STEP = 1024
-# The published decoder's pixels depend on what lies up to 132 pixels away, its encoder's latents on
-# as much: with this margin both give what they would of the whole image. 1.3 to 1.6 times the work.
+# The published decoder's pixels, and its encoder's latents, depend on pixels up to 132 away: with
+# this margin both are the same as for the whole image. 1.3 to 1.6 times the work.
 LARGE = Tiling(LARGE_STEP, 144)
-SMALL = Tiling(256, 144)  # where memory is short: a fifth of it, 4 to 6 times the work
+SMALL = Tiling(256, 144)  # saves memory: a fifth of it, for 4 to 6 times the work
 
 
 class Window(NamedTuple):
-    """The part of an image that a transform sees for a tile, in positions of some pixels."""
+    """Part of an image that a transform sees for a tile, in positions of several pixels."""
 
     rows: slice
     columns: slice
-    own_rows: slice  # the tile's, counted from where the window begins
+    own_rows: slice  # the tile's, relative to the window
     own_columns: slice
 
 
-def tiling_of(width: int, height: int, margin: int = LARGE.margin) -> Tiling | None:
-    """Return how an image is cut, or None for an image that is coded whole; all in pixels."""
-    return Tiling(LARGE_STEP, margin) if width * height > WHOLE_PIXELS else None
+def choose_tiling(width: int, height: int, margin: int = LARGE.margin) -> Tiling | None:
+    """Return the tiling of an image, None for one that is coded whole; all in pixels."""
+    return Tiling(LARGE_STEP, margin) if width * height > MAX_WHOLE_PIXELS else None
 
 
 def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: int = 64) -> Window:
-    """Return the window of a tile, whole blocks of `stride` pixels, limited to the image's blocks.
+    """Return a tile's window: complete blocks of `stride` pixels, limited to the image's blocks.
 
-    `width` and `height` are the image's, in pixels. A position is `unit` pixels, which divide
-    `stride` and `margin`.
+    width, height: of the image, in pixels. unit: pixels along a position, a divisor of `stride` and
+    `margin`.
     """
 
-    def along(start: int, length: int, side: int) -> tuple[slice, slice]:
+    def window_along_side(start: int, length: int, side: int) -> tuple[slice, slice]:
         stop = start + whole_blocks(length, stride)
         first, last = max(0, start - margin), min(whole_blocks(side, stride), stop + margin)
-        own = slice((start - first) // unit, (stop - first) // unit)
-        return slice(first // unit, last // unit), own
+        tile_slice = slice((start - first) // unit, (stop - first) // unit)
+        return slice(first // unit, last // unit), tile_slice
 
-    rows, own_rows = along(tile.top, tile.height, height)
-    columns, own_columns = along(tile.left, tile.width, width)
+    rows, own_rows = window_along_side(tile.top, tile.height, height)
+    columns, own_columns = window_along_side(tile.left, tile.width, width)
     return Window(rows, columns, own_rows, own_columns)
 
 
 def whole_blocks(pixels: int, stride: int) -> int:
-    """Return the least multiple of `stride` that is at least `pixels`."""
+    """Round `pixels` up to a multiple of `stride`."""
     return -(-pixels // stride) * stride

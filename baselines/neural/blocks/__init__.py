@@ -1,1 +1,1 @@
-"""Layers that learned codecs are built from."""
+"""Layers of learned codecs."""

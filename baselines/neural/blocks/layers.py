@@ -1,4 +1,4 @@
-"""Layers of learned codecs, from (N, C, H, W) to (N, C', H', W'), zeros around the input."""
+"""Layers of learned codecs, from (N, C, H, W) to (N, C', H', W'), with zero padding."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,25 +11,25 @@ from torch.nn import functional
 
 from benchmark.system.backbone import has_onednn
 
-# MKL adds up more products than this in two parts, which rounds otherwise than oneDNN.
-MOST_IN_ONE_SUM = 192
+# MKL sums more products than this in two parts, which rounds differently from oneDNN.
+MAX_SUMMANDS = 192
 IMAGE_CHANNELS = 3
 EPSILON = 1e-3
-LEAST_BETA = 1e-6
+MIN_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
 START_GAMMA = 0.1
 HAS_ONEDNN = has_onednn()
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution with a bias, from (H, W) to (H, W) / stride."""
+    """Make a convolution with a bias, from (H, W) to (H, W) / stride."""
     if kernel == stride == 1:
         return PointwiseConvolution(inputs, outputs, kernel)
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
 
 
 def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
-    """Return convolutions from each of `widths` to the next, with a ReLU between each two."""
+    """Make convolutions from each of `widths` to the next, separated by ReLUs."""
     layers: list[nn.Module] = []
     for (inputs, outputs), kernel in zip(pairwise(widths), kernels, strict=True):
         layers += [convolution(inputs, outputs, kernel), nn.ReLU()]
@@ -37,21 +37,21 @@ def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequent
 
 
 class PointwiseConvolution(nn.Conv2d):
-    """Convolution with a kernel of 1, by oneDNN in a single thread too.
+    """Convolution with a kernel of 1, by oneDNN even with a single thread.
 
-    In a single thread torch takes MKL, which is twice as slow on other makers' processors; the
-    dilation makes it choose oneDNN. Beyond MOST_IN_ONE_SUM inputs, rounding would change.
+    With a single thread torch uses MKL, which is twice as slow on processors other than Intel's;
+    the dilation makes it choose oneDNN. Beyond `MAX_SUMMANDS` inputs, rounding would change.
     """
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `features` (N, C, H, W) to (N, C', H, W)."""
-        if self.in_channels > MOST_IN_ONE_SUM or not _for_onednn(features):
+        if self.in_channels > MAX_SUMMANDS or not _suits_onednn(features):
             return super().forward(features)
         return functional.conv2d(features, self.weight, self.bias, dilation=2)
 
 
-def _for_onednn(features: Tensor) -> bool:
-    """Return whether oneDNN has a fast kernel for features as they lie in memory."""
+def _suits_onednn(features: Tensor) -> bool:
+    """Return whether oneDNN has a fast kernel for features with this memory layout."""
     return (
         features.dtype == torch.float32
         and features.device.type == "cpu"
@@ -62,39 +62,50 @@ def _for_onednn(features: Tensor) -> bool:
 
 
 def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
-    """Return a transposed convolution of stride 2, from (H, W) to (2 H, 2 W)."""
+    """Make a transposed convolution of stride 2, from (H, W) to (2 H, 2 W)."""
     return nn.ConvTranspose2d(
         inputs, outputs, kernel, stride=2, padding=kernel // 2, output_padding=1
     )
 
 
 def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    """Return k // 2 of a layer as `convolution`, with a stride of 1, or `upsampling` makes it.
+    """Return k // 2 for a layer made by `convolution` with stride 1, or by `upsampling`.
 
-    Raises `ValueError` for others, which have no exact form.
+    Raises `ValueError` for other layers, which have no exact form.
     """
-    up, half = isinstance(layer, nn.ConvTranspose2d), int(layer.kernel_size[0]) // 2
-    usual = ((2 * half + 1,) * 2, (1 + up,) * 2, (half,) * 2, (int(up),) * 2, (1, 1), 1, "zeros")
-    named = ("kernel_size", "stride", "padding", "output_padding", "dilation", "groups")
-    if (*(getattr(layer, name) for name in named), layer.padding_mode) != usual:
+    is_upsampling, half_width = (
+        isinstance(layer, nn.ConvTranspose2d),
+        int(layer.kernel_size[0]) // 2,
+    )
+    expected = (
+        (2 * half_width + 1,) * 2,
+        (1 + is_upsampling,) * 2,
+        (half_width,) * 2,
+        (int(is_upsampling),) * 2,
+        (1, 1),
+        1,
+        "zeros",
+    )
+    names = ("kernel_size", "stride", "padding", "output_padding", "dilation", "groups")
+    if (*(getattr(layer, name) for name in names), layer.padding_mode) != expected:
         raise ValueError(f"{layer} has no exact form")
-    return half
+    return half_width
 
 
 class ResidualBottleneck(nn.Module):
-    """ELIC's x + expand(relu(mix(relu(reduce(x))))), half as wide inside, kernels 1, 3, 1."""
+    """ELIC's x + expand(relu(mix(relu(reduce(x))))): half the width inside, kernels 1, 3, 1."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        inside = channels // 2
-        self.reduce = convolution(channels, inside, 1)
-        self.mix = convolution(inside, inside, 3)
-        self.expand = convolution(inside, channels, 1)
+        inner_channels = channels // 2
+        self.reduce = convolution(channels, inner_channels, 1)
+        self.mix = convolution(inner_channels, inner_channels, 3)
+        self.expand = convolution(inner_channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the block to `features` (N, C, H, W); the shape stays the same."""
-        inside = self.mix(self.reduce(features).relu_()).relu_()
-        return self.expand(inside).add_(features)
+        inner = self.mix(self.reduce(features).relu_()).relu_()
+        return self.expand(inner).add_(features)
 
 
 class ResidualAttention(nn.Module):
@@ -124,15 +135,16 @@ class RectifiedBottleneck(ResidualBottleneck):
 
 
 class RectifiedAttention(ResidualAttention):
-    """The attention of Cheng et al. (CVPR 2020) with rectified bottlenecks, as in CompressAI."""
+    """Attention of Cheng et al. (CVPR 2020) with rectified bottlenecks, as in CompressAI."""
 
     unit = RectifiedBottleneck
 
 
 class ChannelNorm(nn.Module):
-    """(x - mean) / sqrt(variance + .001) over channels, then a scale and a shift for each channel.
+    """(x - mean) / sqrt(variance + .001) over channels, then a scale and a shift per channel.
 
-    Mentzer et al. (NeurIPS 2020). Position by position, so that no image's size or tiling matters.
+    Mentzer et al. (NeurIPS 2020). Positions are independent, so image size and tiling do not
+    matter.
     """
 
     def __init__(self, channels: int) -> None:
@@ -142,7 +154,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise `features` (N, C, H, W), C at least 2; the shape stays the same."""
-        # Under autocast a variance of eight bits would be visible in the pictures.
+        # Autocast's eight bits of variance would be visible in pictures.
         exact = features.float()
         variance, mean = torch.var_mean(exact, dim=1, keepdim=True)
         normal = (exact - mean) * (variance + EPSILON).rsqrt()
@@ -150,7 +162,7 @@ class ChannelNorm(nn.Module):
         return shaped.to(features.dtype)
 
 
-class _AtLeast(torch.autograd.Function):
+class _ClampBelow(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(values)
@@ -163,9 +175,9 @@ class _AtLeast(torch.autograd.Function):
         return gradient * ((values >= ctx.bound) | (gradient < 0)), None
 
 
-def at_least(values: Tensor, bound: float) -> Tensor:
-    """Return max(values, bound), whose gradient still leads values below the bound back up."""
-    return _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
+def clamp_below(values: Tensor, bound: float) -> Tensor:
+    """Return max(values, bound), with a gradient that still moves values below the bound up."""
+    return _ClampBelow.apply(values, bound)  # type: ignore[no-untyped-call]
 
 
 Blocks = Callable[[int], nn.Module]  # channels -> the residual blocks of a stage
@@ -175,9 +187,9 @@ Layers = list[tuple[nn.Module, int]]  # with a number of channels each
 def analysis_layers(
     sizes: Any, attention: Callable[[int], nn.Module] = ResidualAttention
 ) -> Layers:
-    """Return the encoder's layers with their output channels, as ELIC's (He et al., CVPR 2022).
+    """Return the layers of ELIC's encoder (He et al., CVPR 2022) with their output channels.
 
-    `sizes` have the fields of `dimensions.ResidualSizes`: x ─ conv/2, blocks ─ conv/2, blocks,
+    sizes: with the fields of `architecture.Residual`. x ─ conv/2, blocks ─ conv/2, blocks,
     attention ─ conv/2, blocks ─ conv/2, attention ─> y.
     """
     layers: Layers = []
@@ -198,7 +210,7 @@ def synthesis_layers(
     blocks: Blocks | None = None,
     attention: Callable[[int], nn.Module] = ResidualAttention,
 ) -> Layers:
-    """Return the decoder's layers with their input channels, those of the encoder in reverse."""
+    """Return the decoder's layers with their input channels: the encoder's, mirrored."""
     make = blocks or (lambda channels: _bottlenecks(sizes.blocks, channels))
     layers: Layers = []
     inputs = sizes.latent
@@ -223,8 +235,8 @@ class GDN(nn.Module):
     """Generalised divisive normalisation of `channels` channels, or its approximate inverse.
 
     Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
-    transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), times it in a
-    decoder. Parameters are roots.
+    transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2); a decoder
+    multiplies by the root instead. Parameters are stored as square roots.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:
@@ -237,13 +249,13 @@ class GDN(nn.Module):
     def set(self, beta: Tensor, gamma: Tensor) -> None:
         """Set beta (channels,), at least 1e-6, and gamma (channels, channels), at least 0."""
         with torch.no_grad():
-            self.beta.copy_((beta.clamp(min=LEAST_BETA) + PEDESTAL).sqrt())
+            self.beta.copy_((beta.clamp(min=MIN_BETA) + PEDESTAL).sqrt())
             self.gamma.copy_((gamma.clamp(min=0) + PEDESTAL).sqrt())
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise `features` (N, channels, H, W); the shape stays the same."""
-        beta = at_least(self.beta, math.sqrt(LEAST_BETA + PEDESTAL)).square() - PEDESTAL
-        gamma = at_least(self.gamma, math.sqrt(PEDESTAL)).square() - PEDESTAL
+        beta = clamp_below(self.beta, math.sqrt(MIN_BETA + PEDESTAL)).square() - PEDESTAL
+        gamma = clamp_below(self.gamma, math.sqrt(PEDESTAL)).square() - PEDESTAL
         sums = functional.conv2d(features.square(), gamma[:, :, None, None], beta)
         return features * (sums.sqrt() if self.inverse else sums.rsqrt())
 
@@ -251,17 +263,19 @@ class GDN(nn.Module):
 def gdn_analysis(
     inputs: int, widths: Sequence[int], kernels: Sequence[tuple[int, int]]
 ) -> nn.Sequential:
-    """Return convolutions of stride 2, a normalisation between each two of them."""
+    """Make convolutions of stride 2, separated by normalisations."""
     layers: list[nn.Module] = []
-    for (before, after), (rows, columns) in zip(pairwise((inputs, *widths)), kernels, strict=True):
+    for (in_width, out_width), (rows, columns) in zip(
+        pairwise((inputs, *widths)), kernels, strict=True
+    ):
         padding = (rows - 1) // 2, (columns - 1) // 2
-        layers += [nn.Conv2d(before, after, (rows, columns), 2, padding), GDN(after)]
+        layers += [nn.Conv2d(in_width, out_width, (rows, columns), 2, padding), GDN(out_width)]
     return nn.Sequential(*layers[:-1])
 
 
 def gdn_synthesis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
-    """Return transposed convolutions of stride 2, an inverse normalisation between each two."""
+    """Make transposed convolutions of stride 2, separated by inverse normalisations."""
     layers: list[nn.Module] = []
-    for before, after in pairwise((inputs, *widths)):
-        layers += [upsampling(before, after, kernel), GDN(after, inverse=True)]
+    for in_width, out_width in pairwise((inputs, *widths)):
+        layers += [upsampling(in_width, out_width, kernel), GDN(out_width, inverse=True)]
     return nn.Sequential(*layers[:-1])

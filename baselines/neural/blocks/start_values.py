@@ -1,7 +1,7 @@
 """Start values of transforms: orthogonal transforms of 2 x 2 neighbours, fitted to photographs.
 
-Each stage of an encoder starts as the Karhunen-Loeve transform of the output of the stage before,
-each stage of a decoder as its transpose, residual blocks as the identity; the rest is small noise.
+Each encoder stage starts as the Karhunen-Loeve transform of the previous stage's output, each
+decoder stage as its transpose, and residual blocks as the identity; the rest is small noise.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from baselines.neural.blocks.control import ConditionedBottleneck
 from baselines.neural.blocks.layers import GDN, ResidualAttention, ResidualBottleneck
 
-NOISE = 0.003  # standard deviation of the noise added to the kernels of a transform
-GDN_NOISE = 0.001  # the same beside GDN
+NOISE = 0.003  # standard deviation of the noise added to a transform's kernels
+GDN_NOISE = 0.001  # the same for transforms with GDN
 NEAR_IDENTITY = 0.01  # gamma at the start: the root is near 1
-LEAST_SPREAD = 0.15  # of a latent channel that no component is left for
+MIN_SPREAD = 0.15  # of a latent channel without a component
 
 
 class Transform(NamedTuple):
@@ -32,8 +32,8 @@ class Transform(NamedTuple):
         return nn.functional.conv2d(centred, self.basis, stride=2)
 
 
-def transform_of(features: Tensor, outputs: int) -> Transform:
-    """Return the `outputs` strongest components of `features` (n, c, h, w), at most 4 c."""
+def fit_transform(features: Tensor, outputs: int) -> Transform:
+    """Fit the `outputs` strongest components of `features` (n, c, h, w), at most 4 c."""
     mean = features.mean((0, 2, 3))
     centred = features - mean[:, None, None]
     patches = nn.functional.unfold(centred, kernel_size=2, stride=2)  # (n, 4 c, places)
@@ -44,19 +44,19 @@ def transform_of(features: Tensor, outputs: int) -> Transform:
     return Transform(basis, mean, variances[order].clamp(min=0).sqrt().float())
 
 
-def transforms_of(images: Tensor, widths: Sequence[int]) -> list[Transform]:
-    """Return a transform for each stage, fitted to the output of the stage before."""
+def fit_transforms(images: Tensor, widths: Sequence[int]) -> list[Transform]:
+    """Fit a transform for each stage to the previous stage's output."""
     transforms, features = [], images
     for width in widths:
-        transforms.append(transform_of(features, width))
+        transforms.append(fit_transform(features, width))
         features = transforms[-1].analyse(features)
     return transforms
 
 
 def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -> None:
-    """Add a transform, or the transpose for a transposed convolution, to a layer of stride 2."""
+    """Add a transform to a layer of stride 2, transposed for a transposed convolution."""
     count, channels = transform.basis.shape[:2]
-    # Where the kernel meets the first of the two neighbours, the padding before it.
+    # The kernel meets the first of the two neighbours after the padding.
     rows, columns = (slice(int(side), int(side) + 2) for side in layer.padding)
     bias: Tensor = layer.bias  # type: ignore[assignment]
     with torch.no_grad():
@@ -71,13 +71,13 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 def start_transforms(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
-    """Set the layers of both transforms from `images` (n, 3, h, w) in [-1, 1].
+    """Set the layers of both transforms, fitted to `images` (n, 3, h, w) in [-1, 1].
 
     Returns the standard deviations (M,) of the latent's channels in an orthonormal transform.
     """
     analysis, synthesis = list(analysis), list(synthesis)
     narrowest = (*map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True)), sizes.latent)
-    transforms = transforms_of(images, narrowest)
+    transforms = fit_transforms(images, narrowest)
     down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
     up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
     spread = images.std((0, 2, 3))
@@ -91,7 +91,7 @@ def start_transforms(
     for layer in (*analysis, *synthesis):
         for module in layer.modules():
             _start_as_identity(module)
-    latent = torch.full((sizes.latent,), LEAST_SPREAD)
+    latent = torch.full((sizes.latent,), MIN_SPREAD)
     latent[: len(spread)] = spread
     return latent
 
@@ -109,7 +109,7 @@ def set_latent_gain(
 
 
 def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
-    """Set noise, smaller for input channels, along `dim`, of large standard deviation `spread`."""
+    """Initialise with noise, divided by `spread` above 1 for the input channels along `dim`."""
     scale = torch.ones(weight.shape[dim])
     scale[: len(spread)] = 1 / spread.clamp(min=1)
     shape = [1] * weight.ndim
@@ -140,12 +140,13 @@ def start_as_transforms(
     images: Tensor,
     gain: float,
 ) -> Tensor:
-    """Set both to orthogonal transforms fitted to images (n, 3, h, w) in [-1, 1], here in [0, 1].
+    """Set both to orthogonal transforms fitted to images (n, 3, h, w) in [-1, 1].
 
-    widths: of the encoder's stages. All other weights are small noise; `gain` is the number of
-    levels of the latent per unit of the coefficients. Returns standard deviations of the latent.
+    The transforms see images in [0, 1]. widths: of the encoder's stages. gain: levels of the latent
+    per unit of the coefficients. All other weights are small noise. Returns the latent's standard
+    deviations.
     """
-    transforms = transforms_of((images + 1) / 2, widths)
+    transforms = fit_transforms((images + 1) / 2, widths)
     modules = (*analysis, *synthesis)
     down = [layer for layer in modules if isinstance(layer, nn.Conv2d)]
     up = [layer for layer in modules if isinstance(layer, nn.ConvTranspose2d)]

@@ -1,9 +1,9 @@
-"""Import of a checkpoint of CRDR's authors: its tensors by the names used here.
+"""Import of checkpoints by CRDR's authors: map their tensors to this project's names.
 
-Their files are {"comp_model": state dict} or the state dict alone, keys possibly prefixed with
-"module.". The prior's tensors are spelt as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8
-(`matrices.0`). Every key must find a place and every parameter must be filled, since a file read in
-part gives a network that runs and is wrong.
+Their files are {"comp_model": state dict} or just the state dict; keys may begin with "module.".
+The prior's tensors are named as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8 (`matrices.0`). Every key
+must match and every parameter must be filled, since a partly read file gives a network that runs
+and is wrong.
 """
 
 import re
@@ -22,16 +22,16 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 
 COMMIT = "github.com/iwa-shi/CRDR"
-LISTED = 4  # keys named in an error
+MAX_LISTED = 4  # keys in an error message
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
-# Derived entries that CompressAI keeps beside the parameters: tables and bounds.
+# Entries that CompressAI derives from parameters: tables and bounds.
 DERIVED = re.compile(
     r"entropy_model_[yz]\.(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound|target"
     r"|(likelihood_lower_bound|lower_bound_scale)\.bound)"
 )
-# Our names of modules -> the authors'.
-THEIRS = {
+# Module names: ours -> the authors'.
+AUTHOR_NAMES = {
     "analysis": "encoder",
     "synthesis": "decoder",
     "residual": "lrp",
@@ -39,7 +39,7 @@ THEIRS = {
     "trunk": "trunk_block",
     "gate": "attention_block",
 }
-PLACES = {"reduce": 0, "mix": 1, "expand": 2}  # of the convolutions of a bottleneck
+CONVOLUTION_INDICES = {"reduce": 0, "mix": 1, "expand": 2}  # in a bottleneck
 
 
 FULL = ARCHITECTURES["crdr"].sizes["full"]
@@ -47,24 +47,27 @@ FULL = ARCHITECTURES["crdr"].sizes["full"]
 
 def import_authors(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor]:
     """Return the complete float32 state dict of `CRDRNetwork(sizes)`; raises `Unavailable`."""
-    theirs = _canonical(path, read_state_dict(path, "comp_model", "state_dict"))
+    tensors = _canonical(path, read_state_dict(path, "comp_model", "state_dict"))
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in CRDRNetwork(sizes).state_dict().items()}
     keys = {name: key_of(name, sizes) for name in shapes}
-    wanted = set(keys.values())
-    _refuse(path, "has no place here for", theirs.keys() - wanted)
-    _refuse(path, "lacks", wanted - theirs.keys())
+    expected_keys = set(keys.values())
+    _refuse_keys(path, "has no place here for", tensors.keys() - expected_keys)
+    _refuse_keys(path, "lacks", expected_keys - tensors.keys())
     misfits = {
-        f"{key} {tuple(theirs[key].shape)}"
+        f"{key} {tuple(tensors[key].shape)}"
         for name, key in keys.items()
-        if _lengths(_turned(name, theirs[key]).shape) != _lengths(shapes[name])
-        or not theirs[key].is_floating_point()
+        if _long_sides(_match_transpose(name, tensors[key]).shape) != _long_sides(shapes[name])
+        or not tensors[key].is_floating_point()
     }
-    _refuse(path, "has tensors of other shapes than the network's:", misfits)
-    infinite = {key for key in wanted if not bool(theirs[key].isfinite().all())}
-    _refuse(path, "has values that are not finite in", infinite)
+    _refuse_keys(path, "has tensors of other shapes than the network's:", misfits)
+    infinite = {key for key in expected_keys if not bool(tensors[key].isfinite().all())}
+    _refuse_keys(path, "has values that are not finite in", infinite)
     return {
-        name: _turned(name, theirs[key]).reshape(shapes[name]).to(torch.float32).contiguous()
+        name: _match_transpose(name, tensors[key])
+        .reshape(shapes[name])
+        .to(torch.float32)
+        .contiguous()
         for name, key in keys.items()
     }
 
@@ -78,7 +81,7 @@ def import_checkpoint(
     training_data: str,
     sizes: CrdrSizes = FULL,
 ) -> Card:
-    """Make a checkpoint of `crdr.pth.tar`, its tables for `images`; raises `Unavailable`."""
+    """Make a checkpoint from `crdr.pth.tar`, with tables for `images`; raises `Unavailable`."""
     with torch.device("meta"):
         network = CRDRNetwork(sizes)
     network.load_state_dict(import_authors(source, sizes), assign=True)
@@ -87,16 +90,16 @@ def import_checkpoint(
     return make_checkpoint(target, network, card, images)
 
 
-def _refuse(path: Path, what: str, keys: Set[str]) -> None:
+def _refuse_keys(path: Path, problem: str, keys: Set[str]) -> None:
     if keys:
-        more = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
-        raise Unavailable(f"{path} {what} {', '.join(sorted(keys)[:LISTED])}{more}")
+        note = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
+        raise Unavailable(f"{path} {problem} {', '.join(sorted(keys)[:MAX_LISTED])}{note}")
 
 
 def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the parameters alone, without the prefix, in the newer spelling."""
+    """Return only parameters, without the prefix, with their newer names."""
     parameters: dict[str, Tensor] = {}
-    twice: set[str] = set()
+    repeated: set[str] = set()
     for key, tensor in loaded.items():
         name = OLD_SPELLING.sub(
             lambda match: f"entropy_model_z.{NEW_SPELLING[match[1]]}.{match[2]}",
@@ -105,49 +108,49 @@ def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
         )
         if not DERIVED.fullmatch(name):
             if name in parameters:
-                twice.add(name)
+                repeated.add(name)
             parameters[name] = tensor
-    _refuse(path, "holds, in two spellings, twice", twice)
+    _refuse_keys(path, "holds, in two spellings, twice", repeated)
     return parameters
 
 
 def key_of(name: str, sizes: CrdrSizes) -> str:
     """Return the authors' key of the parameter `name` of `CRDRNetwork(sizes)`."""
     part, *steps, kind = name.split(".")
-    side = THEIRS.get(part, part)
+    author_part = AUTHOR_NAMES.get(part, part)
     match [part, *(int(step) if step.isdigit() else step for step in steps)]:
         case ["prior", *_]:
-            place = ".".join(["entropy_model_z", *steps])
+            path = ".".join(["entropy_model_z", *steps])
         case ["hyper_analysis", int(i)]:
-            place = f"hyperencoder.conv{1 + i // 2}"
+            path = f"hyperencoder.conv{1 + i // 2}"
         case ["hyper_synthesis", stack, int(i)]:
-            place = f"hyperdecoder.{'hd_mu' if stack == 'mean' else 'hd_std'}.conv{1 + i // 2}"
+            path = f"hyperdecoder.{'hd_mu' if stack == 'mean' else 'hd_std'}.conv{1 + i // 2}"
         case ["context", str(stack), i, j]:
-            place = f"context_model.{THEIRS.get(stack, stack)}_slice_transforms.{i}.model.{j}"
+            path = f"context_model.{AUTHOR_NAMES.get(stack, stack)}_slice_transforms.{i}.model.{j}"
         case [_, "attentions", i]:
-            place, kind = f"{side}.interp_ca_list.{i}", THEIRS.get(kind, kind)
+            path, kind = f"{author_part}.interp_ca_list.{i}", AUTHOR_NAMES.get(kind, kind)
         case [_, "embedding", _, i]:
-            place = f"{side}.mlp.{i}"
+            path = f"{author_part}.mlp.{i}"
         case [_, "layers", int(i), *inside]:
-            place = ".".join([side, list(_layer_names(part, sizes))[i], *_in_layer(inside)])
-    return f"{place}.{kind}"
+            path = ".".join([author_part, list(_layer_names(part, sizes))[i], *_layer_path(inside)])
+    return f"{path}.{kind}"
 
 
-def _in_layer(steps: list[Any]) -> list[str]:
+def _layer_path(steps: list[Any]) -> list[str]:
     match steps:
         case ["gate", _]:  # the 1 x 1 convolution after the attention's bottlenecks
             return ["conv"]
         case [str(branch), i, step]:
-            return [THEIRS[branch], str(i), f"c{1 + PLACES[step]}"]
+            return [AUTHOR_NAMES[branch], str(i), f"c{1 + CONVOLUTION_INDICES[step]}"]
         case [i, "project", j]:
             return [f"block{i}", f"proj_{1 + j}"]
         case [i, step]:
-            return [f"block{i}", "conv", str(2 * PLACES[step])]
+            return [f"block{i}", "conv", str(2 * CONVOLUTION_INDICES[step])]
     return []
 
 
 def _layer_names(part: str, sizes: CrdrSizes) -> Iterator[str]:
-    """Yield the authors' attribute names of a transform's layers in the order of data flow."""
+    """Yield the authors' attribute names of a transform's layers, in data flow order."""
     if part == "synthesis" and sizes.attention:
         yield "attn1"
     for stage in range(1, 5):
@@ -163,16 +166,16 @@ def _layer_names(part: str, sizes: CrdrSizes) -> Iterator[str]:
             yield from blocks
 
 
-def is_turned(name: str) -> bool:
-    """Return whether the parameter `name` is of a transposed convolution of the authors."""
+def is_transposed_by_authors(name: str) -> bool:
+    """Return whether the parameter belongs to a transposed convolution in the authors' network."""
     return name.startswith("hyper_synthesis.") and name.endswith(".4.weight")
 
 
-def _turned(name: str, tensor: Tensor) -> Tensor:
-    """Return the kernel of a convolution where the authors have a transposed convolution."""
-    turned = is_turned(name) and tensor.ndim == 4
+def _match_transpose(name: str, tensor: Tensor) -> Tensor:
+    """Convert the kernel of an authors' transposed convolution to our convolution."""
+    turned = is_transposed_by_authors(name) and tensor.ndim == 4
     return tensor.transpose(0, 1).flip(2, 3) if turned else tensor
 
 
-def _lengths(shape: torch.Size) -> list[int]:
+def _long_sides(shape: torch.Size) -> list[int]:
     return [length for length in shape if length != 1]

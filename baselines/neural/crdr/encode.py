@@ -1,13 +1,13 @@
-"""Encoding an image with CRDR by search, instead of in a single pass.
+"""Encode an image with CRDR by search, instead of in a single pass.
 
-A search moves latents to less rate and distortion of the image; decoder and stream stay the same::
+The search moves latents to lower rate and distortion; decoder and stream format do not change::
 
-    x ─ analysis ─ y, z ─┬─ annealed rounding ─ context ─ bits ─┐
+    x ─ analysis ─ y, z ─┬─ annealed_rounding rounding ─ context ─ bits ─┐
                          │                          └ synthesis ─ distortion + lambda bits ─┐
                          └───────────────── Adam, some steps <──────────────────────────────┘
 
 Campos et al., "Content adaptive optimization for neural image compression" (CVPR workshops 2019),
-through the rounding of Yang, Bamler, Mandt, "Improving inference for neural image compression"
+with the rounding of Yang, Bamler, Mandt, "Improving inference for neural image compression"
 (NeurIPS 2020). The distortion is 150 times the squared error at beta 0.
 """
 
@@ -22,15 +22,15 @@ from torch.nn import functional
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.blocks.control import Level, PlacedLevels
 from baselines.neural.crdr.model import Controls, CRDRCoder, CRDRNetwork, HeaderControls
-from baselines.neural.entropy.factorised import annealed
-from baselines.neural.entropy.hyperprior_coder import Chosen
+from baselines.neural.entropy.factorised import annealed_rounding
+from baselines.neural.entropy.hyperprior_coder import LatentChoice
 from baselines.neural.network import has_bfloat16
 from baselines.neural.picture_codec import PictureCodec, Piece
 from benchmark.codec import Pixels
 
-SQUARED_ERROR_WEIGHT = 150.0  # of values in [0, 1], beside lambda bits per pixel, as in training
+SQUARED_ERROR_WEIGHT = 150.0  # in [0, 1], against lambda bits per pixel, as in training
 LEARNING_RATE = 0.01
-FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # of rounding; it falls geometrically
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # of rounding; decreases geometrically
 
 Floats = NDArray[np.floating[Any]]
 
@@ -42,13 +42,13 @@ def encode(
     tiling: Tiling | None = None,
     steps: int = 0,
 ) -> bytes:
-    """Return the stream of an image, searched for in `steps`; see `PictureCodec.encode`."""
+    """Return an image's stream after a search of `steps`; see `PictureCodec.encode`."""
     coder = codec.coder
     assert isinstance(coder, CRDRCoder)
 
     def payload(piece: Piece) -> bytes:
-        chosen = refine(coder.network, piece.images, piece.inside, piece.controls.rate, steps)
-        return coder.encode_chosen(chosen.part(piece.rows, piece.columns))
+        choice = refine(coder.network, piece.images, piece.inside, piece.controls.rate, steps)
+        return coder.encode_latents(choice.part(piece.rows, piece.columns))
 
     return codec.encode(pixels, controls, tiling, payload if steps else None)
 
@@ -56,36 +56,37 @@ def encode(
 def refine(
     network: CRDRNetwork,
     images: Tensor,
-    inside: tuple[int, int],
+    inner_sides: tuple[int, int],
     rate: Level | PlacedLevels,
     steps: int,
-) -> Chosen:
-    """Search for latents of less rate and distortion together than those of the analysis.
+) -> LatentChoice:
+    """Search for latents with lower rate plus distortion than those of the analysis.
 
-    images: float32 (1, 3, H, W) in [-1, 1], of which the first rows and columns `inside` count.
+    images: float32 (1, 3, H, W) in [-1, 1]. inner_sides: number of first rows and columns that
+    count; the rest is padding.
     """
     with torch.inference_mode(False), torch.no_grad():
         images = images.clone(memory_format=torch.channels_last)
-        rows, columns = inside
-        counted = torch.zeros_like(images[:, :1])
-        counted[:, :, :rows, :columns] = 1
+        rows, columns = inner_sides
+        mask = torch.zeros_like(images[:, :1])
+        mask[:, :, :rows, :columns] = 1
         latents = network.analyse(images, rate)
-        start = Chosen(latents, network.hyper_analyse(latents))
-        lambdas = _lambdas(network, images, counted, rate)
+        start = LatentChoice(latents, network.hyper_analyse(latents))
+        lambdas = _lambdas(network, images, mask, rate)
         if lambdas is None:
             return start
-        # Bits for each pixel, by the lambda of its region; 0 for padding.
-        weights = functional.interpolate(1 / lambdas, images.shape[2:]) * counted
+        # Weights of the pixels' errors against bits, 1 / lambda of their region; 0 for padding.
+        weights = functional.interpolate(1 / lambdas, images.shape[2:]) * mask
         y, z = searched = [values.clone().requires_grad_(True) for values in start]
         generator = torch.Generator(y.device).manual_seed(0)
         optimiser = torch.optim.Adam(searched, lr=LEARNING_RATE)
         device = y.device.type
         reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
         for step in range(steps):
-            fall = LAST_TEMPERATURE / FIRST_TEMPERATURE
-            temperature = FIRST_TEMPERATURE * fall ** (step / steps)
+            ratio = LAST_TEMPERATURE / FIRST_TEMPERATURE
+            temperature = FIRST_TEMPERATURE * ratio ** (step / steps)
             with torch.enable_grad(), reduced:
-                coded = network.code_rounded(y, z, annealed(temperature, generator))
+                coded = network.code_rounded(y, z, annealed_rounding(temperature, generator))
                 pictures = network.synthesise(coded.latents, Controls(rate))
                 distortion = SQUARED_ERROR_WEIGHT * _squared_error(pictures, images, weights)
                 loss = distortion + (coded.y_bits + coded.z_bits).sum()
@@ -94,36 +95,36 @@ def refine(
                 ):
                     values.grad = gradient
             optimiser.step()
-        return Chosen(y.detach(), z.detach())
+        return LatentChoice(y.detach(), z.detach())
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
-    """Return the squared error of values in [0, 1], a mean over colours and a sum over pixels."""
+    """Return the weighted squared error in [0, 1], averaged over colours, summed over pixels."""
     return (((pictures - images) / 2).square().mean(1, keepdim=True) * weights).sum()
 
 
 def _lambdas(
-    network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level | PlacedLevels
+    network: CRDRNetwork, images: Tensor, mask: Tensor, rate: Level | PlacedLevels
 ) -> Tensor | None:
-    """Return the slope of distortion over rate at `rate`; None where it does not follow levels."""
+    """Return the slope of distortion over rate at `rate`; None if levels are not monotonic."""
     bits, errors = [], []
     for level in range(network.sizes.rate_levels):
         coded = network.code(network.analyse(images, level), noisy=False)
         pictures = network.synthesise(coded.latents, Controls(level)).clamp(-1, 1)
         bits.append(float((coded.y_bits + coded.z_bits).sum()))
-        errors.append(float(_squared_error(pictures, images, counted)))
+        errors.append(float(_squared_error(pictures, images, mask)))
     if not (np.diff(bits) > 0).all() or not (np.diff(errors) < 0).all():
         return None
     slopes = np.log(-SQUARED_ERROR_WEIGHT * np.diff(errors) / np.diff(bits))
     middles = np.arange(len(slopes)) + 0.5
-    at = rate.cpu().numpy() if isinstance(rate, Tensor) else np.full((1, 1, 1, 1), rate)
-    return torch.from_numpy(np.exp(_interpolated(at, middles, slopes))).to(images)
+    rates = rate.cpu().numpy() if isinstance(rate, Tensor) else np.full((1, 1, 1, 1), rate)
+    return torch.from_numpy(np.exp(_interpolate(rates, middles, slopes))).to(images)
 
 
-def _interpolated(at: Floats, places: Floats, values: Floats) -> Floats:
-    """Interpolate linearly, and beyond the places with the slope of the nearest two, if any."""
-    if len(places) == 1:
-        return np.full_like(at, values[0], dtype=float)
-    first = np.clip(np.searchsorted(places, at) - 1, 0, len(places) - 2)
-    share = (at - places[first]) / (places[first + 1] - places[first])
+def _interpolate(points: Floats, positions: Floats, values: Floats) -> Floats:
+    """Interpolate linearly; extrapolate with the slope of the nearest two positions, if any."""
+    if len(positions) == 1:
+        return np.full_like(points, values[0], dtype=float)
+    first = np.clip(np.searchsorted(positions, points) - 1, 0, len(positions) - 2)
+    share = (points - positions[first]) / (positions[first + 1] - positions[first])
     return values[first] + share * (values[first + 1] - values[first])

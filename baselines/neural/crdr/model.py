@@ -1,4 +1,4 @@
-"""The network of CRDR: a network for every rate q in [0, 4] and realism weight beta in [0, 5.12].
+"""CRDR's network, one for every rate q in [0, 4] and realism weight beta in [0, 5.12].
 
 ::
 
@@ -15,9 +15,10 @@
     beta ─ fourier ─ 2F ─ linear, relu, linear ─ C ─ linear ─> added in the decoder's blocks, behind
                                                                each of their three convolutions
 
-Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024); the layers are those of ELIC's
-transforms (He et al., CVPR 2022), the conditioning on beta that of Agustsson et al. (CVPR 2023),
-computed once for each distinct beta of a map. Neither changes the entropy model, nor beta any bit.
+Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), with the layers of ELIC's
+transforms (He et al., CVPR 2022) and the conditioning on beta of Agustsson et al. (CVPR 2023),
+computed once for each distinct beta of a map. Neither changes the entropy model, and beta changes
+no bit.
 """
 
 import math
@@ -48,7 +49,7 @@ from baselines.neural.exact import exact_transform, sine_cosine
 
 HIGHEST_BETA = 5.12
 PUBLISHED_FREQUENCIES = 10
-FIRST_WEIGHTS = 0.02  # standard deviation, of the conditioning on beta
+FIRST_WEIGHTS = 0.02  # standard deviation of initial weights for the conditioning on beta
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
 
@@ -63,7 +64,7 @@ LOWEST = Controls(0.0)
 
 
 class CRDRNetwork(HyperpriorNetwork):
-    """The network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
+    """CRDR's network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
 
     coder_type = f"{__name__}:CRDRCoder"
 
@@ -73,37 +74,37 @@ class CRDRNetwork(HyperpriorNetwork):
         self.analysis = Analysis(sizes)
         self.synthesis = Synthesis(sizes)
         self.add_entropy_model(sizes)
-        self.quantised_bits = self.in_eight_bits("analysis.layers", "synthesis.layers")
+        self.quantised_bits = self.bits_of_blocks("analysis.layers", "synthesis.layers")
 
     def analyse(self, images: Tensor, controls: Controls | Level | PlacedLevels = 0.0) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        """Map images (N, 3, H, W) in [-1, 1], multiples of 64, to y (N, M, H / 16, W / 16)."""
         q = controls.rate if isinstance(controls, Controls) else controls
         return self.analysis(images, placed_levels(q, self.sizes.rate_levels - 1, images))
 
     def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
+        """Map decoded y to images (N, 3, H, W), about [-1, 1] and not clamped."""
         return self.synthesis(latents, *self.synthesis_controls(latents, controls))
 
     def synthesis_controls(
         self, latents: Tensor, controls: Controls
     ) -> tuple[PlacedLevels, PlacedLevels]:
-        """Return rate and realism as the synthesis of `latents` takes them."""
+        """Convert rate and realism to the controls of the synthesis of `latents`."""
         rate = placed_levels(controls.rate, self.sizes.rate_levels - 1, latents)
         return rate, placed_levels(controls.realism, HIGHEST_BETA, latents)
 
     def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Controls:
-        """Return the controls of `forward` at a rate q and a realism weight beta."""
+        """Return the controls for `forward` at a rate q and a realism weight beta."""
         return Controls(rate, realism)
 
     def freezable(self) -> dict[str, Sequence[nn.Parameter]]:
-        """Return the parts by name; `rate_control` and `realism_control` act on q and on beta."""
+        """Return the parts by name, with `rate_control` for q and `realism_control` for beta."""
         parts = dict(super().freezable())
         parts["rate_control"] = parts["attentions"]
         parts["realism_control"] = [*parts["embedding"], *parts.get("project", ())]
         return parts
 
     def start_parts(self, parts: Collection[str]) -> None:
-        """Initialise the conditioning on beta as the authors do, with a deviation of .02."""
+        """Initialise the conditioning on beta with a deviation of .02, as the authors do."""
         if "realism_control" in parts:
             embedding = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]
             for layer in (*embedding, *self.synthesis.projections()):
@@ -113,7 +114,7 @@ class CRDRNetwork(HyperpriorNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        `lambdas`, for each rate level, determine how coarse y is.
+        lambdas: one per rate level; they set y's coarseness.
         """
         down, up = self.analysis, self.synthesis
         latent = start_transforms(down.layers, up.layers, self.sizes, images)
@@ -163,7 +164,7 @@ class Analysis(nn.Module):
         self.attentions = _attentions(layers, sizes.rate_levels)
 
     def forward(self, images: Tensor, rate: PlacedLevels) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of `images` (N, 3, H, W) in [-1, 1]."""
+        """Map `images` (N, 3, H, W) in [-1, 1] to y (N, M, H / 16, W / 16)."""
         features = images
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             features = attention(layer(features), rate)
@@ -171,7 +172,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Decoder: before each layer its channel attention; blocks conditioned on beta."""
+    """Decoder: channel attention before each layer; blocks conditioned on beta."""
 
     def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
@@ -186,13 +187,13 @@ class Synthesis(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def projections(self) -> Iterator[nn.Linear]:
-        """Yield the layers that add the embedded beta in the blocks; zero in a fresh network."""
+        """Yield the layers that add the embedded beta in blocks; zero in a new network."""
         for block in self.modules():
             if isinstance(block, ConditionedBottleneck):
                 yield from (layer for layer in block.project if isinstance(layer, nn.Linear))
 
     def forward(self, latents: Tensor, rate: PlacedLevels, realism: PlacedLevels) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
+        """Map y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [-1, 1], not clamped."""
         condition = self.embedding(realism)
         features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
         for layer, attention in zip(self.layers, self.attentions, strict=True):
@@ -215,7 +216,7 @@ class HeaderControls(NamedTuple):
 
     @classmethod
     def nearest(cls, q: float | LevelMap, beta: float | LevelMap) -> "HeaderControls":
-        """Return q and beta, each rounded to its grid, or maps as they are; raises `ValueError`."""
+        """Round q and beta to their grids, but leave maps unchanged; raises `ValueError`."""
         return cls(
             q if isinstance(q, np.ndarray) else Q_GRID.step(q),
             beta if isinstance(beta, np.ndarray) else BETA_GRID.step(beta),
@@ -223,35 +224,35 @@ class HeaderControls(NamedTuple):
 
 
 class CRDRControlBlock(ControlBlock):
-    """The control block of CRDR: q, then beta, each a byte or a map according to its flag."""
+    """CRDR's control block: q, then beta, each a byte or a map according to its flag."""
 
     flags = Q_MAP | BETA_MAP
 
     def write(self, controls: HeaderControls, width: int, height: int) -> tuple[int, bytes]:
-        """Return the flags and the bytes."""
+        """Return the flags and bytes."""
         q, beta = controls
         flags = Q_MAP * (not isinstance(q, int)) | BETA_MAP * (not isinstance(beta, int))
         return flags, Q_GRID.write(q) + BETA_GRID.write(beta)
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> HeaderControls:
-        """Return what `write` was given; raises `CorruptStream`."""
+        """Return the controls; the inverse of `write`. Raises `CorruptStream`."""
         q = Q_GRID.read(reader, width, height, is_map=bool(flags & Q_MAP))
         return HeaderControls(
             q, BETA_GRID.read(reader, width, height, is_map=bool(flags & BETA_MAP))
         )
 
     def window(self, controls: HeaderControls, rows: slice, columns: slice, unit: int) -> Controls:
-        """Return the network's controls in a window of the image, counted in `unit` pixels."""
+        """Return the network's controls in a window of the image, in units of `unit` pixels."""
         return Controls(
-            _level(controls.q, Q_GRID, rows, columns, BLOCK // unit),
-            _level(controls.beta, BETA_GRID, rows, columns, BLOCK // unit),
+            _control_values(controls.q, Q_GRID, rows, columns, BLOCK // unit),
+            _control_values(controls.beta, BETA_GRID, rows, columns, BLOCK // unit),
         )
 
 
-def _level(
+def _control_values(
     control: int | LevelMap, grid: ControlGrid, rows: slice, columns: slice, per_block: int
 ) -> float | Tensor:
-    """Return a number, or (1, 1, h, w): a part of the map, repeated `per_block` times each way."""
+    """Return a number, or (1, 1, h, w): part of the map, repeated `per_block` times each way."""
     if isinstance(control, int):
         return grid.value(control)
     steps = level_steps(control, grid.highest) / grid.steps_per_unit
@@ -263,35 +264,35 @@ CRDRNetwork.control_block = CRDRControlBlock()
 
 
 class CRDRCoder(TransformCoder):
-    """Images to latents to bytes, and back, with a checkpoint; see `TransformCoder`."""
+    """Coder of CRDR's images, latents and bytes; see `TransformCoder`."""
 
     network: CRDRNetwork
     channels_last = ("analysis", "synthesis")
     _exact: Synthesis | None = None
 
     def synthesise(self, latents: Tensor, controls: Controls) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of y as decoded; float64 if exact."""
+        """Map decoded y to images (1, 3, H, W), about [-1, 1]; float64 if exact."""
         if self._exact is None:
             return super().synthesise(latents, controls)
         levels = self.network.synthesis_controls(latents, controls)
         return self._exact(latents.double(), *levels)
 
     def exactly(self) -> "CRDRCoder":
-        """Return the same coder, whose images have the same bits on every machine."""
-        other = copy(self)
-        other._exact = exact_synthesis(self.network.synthesis)
-        return other
+        """Return a copy whose images have the same bits on every machine."""
+        exact = copy(self)
+        exact._exact = exact_synthesis(self.network.synthesis)
+        return exact
 
 
 def exact_synthesis(synthesis: Synthesis) -> Synthesis:
-    """Return a copy that takes float64 latents; raises `ValueError` for a layer without a form."""
+    """Return a copy for float64 latents; `ValueError` for a layer without an exact form."""
     exact = exact_transform(synthesis)
     exact.embedding.features = exact_fourier
     return exact
 
 
 def exact_fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
-    """Return `model.fourier` of betas (K,) in float64, by doubling the angle: (K, 2 F)."""
+    """Return `fourier` of betas (K,) in float64 by doubling angles, (K, 2 F)."""
     sine, cosine = sine_cosine((betas.double() * (1 / HIGHEST_BETA) - 0.5) * 2)
     sines, cosines = [sine], [cosine]
     for _ in range(frequencies - 1):

@@ -1,9 +1,11 @@
-"""The codec under a diffusion decoder: DIRAC and HFD send its bytes. No torch before it codes.
+"""Base codec of a diffusion decoder: DIRAC and HFD send its bytes.
+
+torch is imported when it codes.
 
 Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high perceptual quality
 codec augmentation" (2023, arXiv 2301.05489), and Hoogeboom, Agustsson, Mentzer, Versari, Toderici,
 Theis, "High-fidelity image compression with score-based generative models" (2023, arXiv
-2305.18231), both after their abstracts: constants that they must have fixed are fields of
+2305.18231), both built from their abstracts: constants missing there are fields of
 `DiffusionSizes`.
 """
 
@@ -22,14 +24,14 @@ from benchmark.spec import codec_class, load_codec, parse_codec, sole_variant
 if TYPE_CHECKING:
     from torch import Tensor
 
-METHODS = ("dirac", "hfd")  # which are no base
+METHODS = ("dirac", "hfd")  # cannot be bases
 
 
 class BaseCodec:
-    """A codec under a diffusion decoder, by its spec.
+    """Base codec of a diffusion decoder, opened by its spec.
 
-    It may have `setting_of`, from a stream to its setting, and `reconstruct`, from images (N, 3, H,
-    W) in [-1, 1] and a setting to pictures like them and bits, without coding.
+    The codec may have `setting_of`, from a stream to its setting, and `reconstruct`, from images
+    (N, 3, H, W) in [-1, 1] and a setting to decoded pictures of the same form and bits (N,).
     """
 
     def __init__(self, text: str) -> None:
@@ -37,26 +39,26 @@ class BaseCodec:
             raise BadOption(f"base={text}: a decoder that draws is no base of another")
         self.spec = sole_variant(text, "base")
         self.codec: Codec = load_codec(self.spec)
-        # A network of all rates tells no setting of its streams.
-        self._tells = getattr(self.codec, "levels", ()) != (0,)
+        # A network for all rates cannot read the setting from its streams.
+        self._states_level = getattr(self.codec, "levels", ()) != (0,)
 
     @cached_property
     def fingerprint(self) -> str:
-        """The digest of the codec's weights, empty without; `Unavailable` if it cannot encode."""
+        """Digest of the codec's weights, "" without weights; `Unavailable` if it cannot encode."""
         options = inspect.signature(codec_class(self.spec)).parameters.keys()
         return self.codec.describe().fingerprint if options & {"checkpoint", "weights"} else ""
 
     def code_crops(self, crops: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
-        """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting, in 8 bits.
+        """Code crops (N, 3, H, W) in [-1, 1]; return decoded pictures of the same form, and bits.
 
-        Beside them the bits (N,), of streams or as estimated.
+        Pictures are rounded to 8 bits; bits (N,) are the streams' or estimates.
         """
         import torch
 
         def eight_bits(images: "Tensor") -> "Tensor":
             return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
-        if self._tells and hasattr(self.codec, "reconstruct"):
+        if self._states_level and hasattr(self.codec, "reconstruct"):
             images, bits = self.codec.reconstruct(crops, setting)
             return eight_bits(images).float() / 127.5 - 1, bits
         levels = eight_bits(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
@@ -70,17 +72,17 @@ class BaseCodec:
         self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],
         overhead_bytes: float,
     ) -> float:  # fmt: skip
-        """Return where a stream lies among rate levels, counted from 0.
+        """Return a stream's position among rate levels, counted from 0.
 
-        rates: of the levels, log2 of bits per pixel without the bytes that every stream has.
+        rates: the levels' log2 of bits per pixel, without `overhead_bytes` of every stream.
         """
-        if self._tells and hasattr(self.codec, "setting_of"):
-            return placed(self.codec.setting_of(data).value, settings)
+        if self._states_level and hasattr(self.codec, "setting_of"):
+            return interpolate_position(self.codec.setting_of(data).value, settings)
         bits = 8 * max(1.0, len(data) - overhead_bytes)
-        return placed(math.log2(bits / (pixels.shape[0] * pixels.shape[1])), rates)
+        return interpolate_position(math.log2(bits / (pixels.shape[0] * pixels.shape[1])), rates)
 
 
-def placed(value: float, among: Sequence[float]) -> float:
-    """Return the place of a value among others that rise or fall, between them in proportion."""
-    order = np.argsort(among)
-    return float(np.interp(value, np.asarray(among, float)[order], order.astype(float)))
+def interpolate_position(value: float, levels: Sequence[float]) -> float:
+    """Return the position of a value among monotonic `levels`, interpolated linearly."""
+    order = np.argsort(levels)
+    return float(np.interp(value, np.asarray(levels, float)[order], order.astype(float)))

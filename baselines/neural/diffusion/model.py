@@ -1,12 +1,12 @@
-"""The network of a diffusion decoder, what it knows of its base's rate levels, and sampling.
+"""Network of a diffusion decoder, statistics of its base's rate levels, and sampling.
 
-The signal that is sampled is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its
-standard deviation s at that rate level. For a method that samples the picture itself, this is the
-same process in other coordinates: the score of x given x̂ is that of u, logSNR is smaller by 2 ln s,
-and predicting v of u is predicting v of x beside that of a normal distribution about x̂.
+The sampled signal is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its standard
+deviation s at this rate level. A method that samples the picture itself is the same process in
+other coordinates: the score of x given x̂ is that of u, logSNR is smaller by 2 ln s, and v of u is
+v of x relative to that of a normal distribution about x̂.
 
-Large pictures are sampled in overlapping patches, whose velocities are blended before the whole
-picture makes the step, so that there is no seam.
+Large pictures are sampled in overlapping patches. Their velocities are blended before each step of
+the whole picture, so that there are no seams.
 """
 
 import math
@@ -26,23 +26,23 @@ from baselines.neural.diffusion.noise import (
     NoiseLevel,
     amplitudes,
     ancestral_step,
-    clean,
     ddim_step,
     noise_key,
     noise_level,
     normal_noise,
-    times,
+    predict_clean,
+    step_times,
 )
 from baselines.neural.diffusion.unet import UNet
 from baselines.neural.network import Estimate, Network, inference, padded, to_images, to_pixels
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
-LEAST_SCALE = 1e-3  # a quarter of a grey level's error in rounding, on [-1, 1]
+MIN_SCALE = 1e-3  # a quarter of the error of rounding to grey levels, on [-1, 1]
 
 
 def open_base(sizes: DiffusionSizes) -> BaseCodec:
-    """Return the base of dimensions; raises `UsageError` for those of `sizes/`, which have none."""
+    """Open the base codec; raises `UsageError` for dimensions from `sizes/`, which have none."""
     if not sizes.base:
         raise UsageError(
             "a diffusion decoder is trained for a base codec: bench train --suite generative "
@@ -51,11 +51,11 @@ def open_base(sizes: DiffusionSizes) -> BaseCodec:
     return BaseCodec(sizes.base)
 
 
-SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the statistics of levels
+SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the table of levels
 
 
 class Noisy(NamedTuple):
-    """Noisy residuals behind base pictures, which the network takes as controls."""
+    """Noisy residuals of base pictures: the network's controls."""
 
     residuals: Tensor  # (N, 3, H, W), u_t
     log_snr: Tensor  # (N,), of u
@@ -66,14 +66,15 @@ class LevelFacts(NamedTuple):
     """Statistics of the residuals at a rate."""
 
     scale: float  # standard deviation s, for pictures in [-1, 1]
-    threshold: float  # largest magnitude of u that is sampled
+    threshold: float  # maximum magnitude of sampled u
 
 
 class DiffusionNetwork(Network):
     """U-Net of a diffusion decoder, and a table of its base's rate levels.
 
-    A row has the residuals' standard deviation, the threshold in units of it, log2 of the bits per
-    pixel of crops without the bytes of every stream, and these bytes; zeros until `initialise`.
+    A row has the residuals' standard deviation, the threshold in units of it, log2 of the crops'
+    bits per pixel without the overhead of every stream, and this overhead in bytes. It is zero
+    until `initialise`.
     """
 
     stride = 16
@@ -88,13 +89,13 @@ class DiffusionNetwork(Network):
 
     @property
     def level_table(self) -> Tensor:
-        """The table of rate levels, float32 (levels, 4)."""
+        """Table of rate levels, float32 (levels, 4)."""
         return getattr(self, f"levels_{self.sizes.domain}")
 
     def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
-        """Predict velocities behind base pictures `images` (N, 3, H, W), as `latents`.
+        """Predict velocities given base pictures `images` (N, 3, H, W), returned as `latents`.
 
-        Without `controls`, those of noise of value 0 at the lowest level. Bits are zero.
+        Without `controls`, the noise is 0 at the lowest level. Bits are zero.
         """
         if controls is None:
             unit = torch.ones(len(images), device=images.device)
@@ -104,13 +105,13 @@ class DiffusionNetwork(Network):
         alpha, sigma = amplitudes(controls.log_snr)
         residuals = alpha * controls.residuals - sigma * velocities
         restored = images + controls.log_scale.exp()[:, None, None, None] * residuals
-        none = torch.zeros(len(images), device=images.device)
-        return Estimate(restored, none, none, velocities)
+        zero_bits = torch.zeros(len(images), device=images.device)
+        return Estimate(restored, zero_bits, zero_bits, velocities)
 
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
         """Measure the base's residuals on `crops` (N, 3, H, W) in [-1, 1]; weights stay random.
 
-        Raises `UsageError` for a network without a base, `Unavailable` where that cannot run.
+        Raises `UsageError` for a network without a base, `Unavailable` if the base cannot run.
         """
         sizes: DiffusionSizes = self.sizes
         base = open_base(sizes)
@@ -118,10 +119,10 @@ class DiffusionNetwork(Network):
         pixels = crops.shape[2] * crops.shape[3]
         rows = []
         for setting in sizes.sweep:
-            shown, bits = base.code_crops(crops, setting)
+            pictures, bits = base.code_crops(crops, setting)
             overhead = float(base.code_crops(flat, setting)[1]) / 8
-            residuals = crops - shown
-            scale = max(float(residuals.square().mean().sqrt()), LEAST_SCALE)
+            residuals = crops - pictures
+            scale = max(float(residuals.square().mean().sqrt()), MIN_SCALE)
             magnitudes = residuals.abs().flatten()  # too many for torch's own quantile
             rank = max(1, round(sizes.threshold_share * len(magnitudes)))
             largest = float(magnitudes.kthvalue(rank).values)
@@ -132,11 +133,11 @@ class DiffusionNetwork(Network):
 
     @property
     def is_measured(self) -> bool:
-        """True once the table of levels is filled in."""
+        """True if the table of levels is filled in."""
         return bool((self.level_table[:, SCALE] > 0).all())
 
     def facts(self, position: float) -> LevelFacts:
-        """Return the statistics between levels, counted from 0; without a table, all are 1."""
+        """Interpolate the statistics at a position among levels, from 0; without a table, all 1."""
         if not self.is_measured:
             return LevelFacts(1.0, 1.0)
         last = len(self.level_table) - 1
@@ -146,31 +147,31 @@ class DiffusionNetwork(Network):
         return LevelFacts(*((1 - share) * table[lower] + share * table[upper]).exp().tolist())
 
     def noise_scale(self, facts: LevelFacts) -> float:
-        """Return n of the schedule for residuals in units of their standard deviation."""
+        """Return the schedule's n for residuals in units of their standard deviation."""
         scale = self.sizes.noise_scale
         return scale if self.sizes.domain == "residual" else scale / facts.scale
 
     def predict(
         self, images: Tensor, residuals: Tensor, log_snr: float, facts: LevelFacts
     ) -> Tensor:
-        """Return velocities of `residuals` at a noise level behind base pictures `images`."""
+        """Return the velocities of `residuals` at a noise level, given base pictures `images`."""
         unit = torch.ones(len(images), device=images.device)
         controls = Noisy(residuals, log_snr * unit, math.log(facts.scale) * unit)
         return self(images, controls).latents
 
     def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:
-        """Return the pictures that a step makes of noise of value 0, an estimate of the mean."""
-        at = noise_level(1.0, self.noise_scale(facts))
+        """Return the pictures after one step from noise of value 0, an estimate of the mean."""
+        level = noise_level(1.0, self.noise_scale(facts))
         noisy = torch.zeros_like(images)
-        residuals = clean(noisy, self.predict(images, noisy, at.log_snr, facts), at)
+        residuals = predict_clean(noisy, self.predict(images, noisy, level.log_snr, facts), level)
         return images + facts.scale * residuals.clamp(-facts.threshold, facts.threshold)
 
 
-PATCHES_AT_ONCE = 4
+PATCH_BATCH = 4
 
-Noise = Callable[[int], Tensor]  # number of a step, 0 for the beginning -> (1, 3, H, W)
-Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities, of the same shape
-Limits = tuple[Any, Any]  # the least and the largest residual, numbers or tensors
+Noise = Callable[[int], Tensor]  # number of a step, 0 for the start -> (1, 3, H, W)
+Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities of the same shape
+Limits = tuple[Any, Any]  # minimum and maximum residual, numbers or tensors
 
 
 def receive(
@@ -182,7 +183,7 @@ def receive(
     start: float,
     seed: int,
 ) -> Pixels:
-    """Return the pixels sampled behind `base` with the noise of stream and seed.
+    """Sample pixels given `base`, with the noise determined by stream and seed.
 
     position: of the stream among the network's rate levels. steps, start: see `draw`.
     """
@@ -209,15 +210,15 @@ def draw(
     steps: int,
     start: float = 1.0,
 ) -> Tensor:
-    """Return a picture (1, 3, H, W) sampled behind `base`, from the time `start` in (0, 1]."""
+    """Sample a picture (1, 3, H, W) given `base`, from the time `start` in (0, 1]."""
     limits: Limits = -facts.threshold, facts.threshold
     if network.sizes.domain == "picture":
         limits = (-1 - base) / facts.scale, (1 - base) / facts.scale
     residuals = draw_residual(
-        partial(_velocities, network, base, facts),
+        partial(_predict_velocities, network, base, facts),
         limits,
         noise,
-        [noise_level(at, network.noise_scale(facts)) for at in times(steps, start)[:-1]],
+        [noise_level(time, network.noise_scale(facts)) for time in step_times(steps, start)[:-1]],
         ancestral=network.sizes.sampler == "ancestral",
     )
     return base + facts.scale * residuals
@@ -226,23 +227,23 @@ def draw(
 def draw_residual(
     predict: Predict, limits: Limits, noise: Noise, levels: Sequence[NoiseLevel], *, ancestral: bool
 ) -> Tensor:
-    """Return clean residuals sampled through noise levels; noise of steps where `ancestral`."""
+    """Sample clean residuals through noise levels; `ancestral` adds noise in each step."""
 
-    def predicted_at(state: Tensor, at: NoiseLevel) -> Tensor:
-        return clean(state, predict(state, at.log_snr), at).clamp(*limits)
+    def predicted_at(state: Tensor, level: NoiseLevel) -> Tensor:
+        return predict_clean(state, predict(state, level.log_snr), level).clamp(*limits)
 
     state = levels[0].sigma * noise(0)
     predicted = predicted_at(state, levels[0])
-    for step, (at, to) in enumerate(pairwise(levels), start=1):
+    for step, (level, next_level) in enumerate(pairwise(levels), start=1):
         if ancestral:
-            state = ancestral_step(state, predicted, noise(step), at, to)
+            state = ancestral_step(state, predicted, noise(step), level, next_level)
         else:
-            state = ddim_step(state, predicted, at, to)
-        predicted = predicted_at(state, to)
+            state = ddim_step(state, predicted, level, next_level)
+        predicted = predicted_at(state, next_level)
     return predicted
 
 
-def _velocities(
+def _predict_velocities(
     network: DiffusionNetwork, base: Tensor, facts: LevelFacts, state: Tensor, log_snr: float
 ) -> Tensor:
     sizes = network.sizes
@@ -250,39 +251,41 @@ def _velocities(
     def predict(base: Tensor, state: Tensor) -> Tensor:
         return network.predict(base, state, log_snr, facts)
 
-    rows, columns = (starts(side, sizes.patch_px, sizes.overlap_px) for side in base.shape[2:])
+    rows, columns = (
+        patch_starts(side, sizes.patch_px, sizes.overlap_px) for side in base.shape[2:]
+    )
     corners = [(top, left) for top in rows for left in columns]
     if len(corners) == 1:
         return predict(base, state)
     height, width = (min(side, sizes.patch_px) for side in base.shape[2:])
-    window = ramps(height, width, sizes.overlap_px).to(base.device)
+    window = patch_weights(height, width, sizes.overlap_px).to(base.device)
     total, weights = torch.zeros_like(state), torch.zeros_like(state[:, :1])
-    for first in range(0, len(corners), PATCHES_AT_ONCE):
-        chosen = corners[first : first + PATCHES_AT_ONCE]
+    for first in range(0, len(corners), PATCH_BATCH):
+        batch = corners[first : first + PATCH_BATCH]
         patches = (
-            torch.cat([whole[:, :, y : y + height, x : x + width] for y, x in chosen])
-            for whole in (base, state)
+            torch.cat([tensor[:, :, y : y + height, x : x + width] for y, x in batch])
+            for tensor in (base, state)
         )
-        for velocities, (y, x) in zip(predict(*patches), chosen, strict=True):
+        for velocities, (y, x) in zip(predict(*patches), batch, strict=True):
             total[0, :, y : y + height, x : x + width] += window * velocities
             weights[0, :, y : y + height, x : x + width] += window
     return total / weights
 
 
-def starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
-    """Return where overlapping patches of a side begin, multiples of 16, the last at its end."""
+def patch_starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
+    """Return the starts of overlapping patches, multiples of 16; the last ends with the side."""
     if side_px <= patch_px:
         return [0]
     count = math.ceil((side_px - overlap_px) / (patch_px - overlap_px))
     last = side_px - patch_px
-    return [last * at // (count - 1) // 16 * 16 for at in range(count - 1)] + [last]
+    return [last * index // (count - 1) // 16 * 16 for index in range(count - 1)] + [last]
 
 
-def ramps(height: int, width: int, overlap_px: int) -> Tensor:
-    """Return the weights (height, width) of a patch: 1 inside, falling to its sides, never to 0."""
+def patch_weights(height: int, width: int, overlap_px: int) -> Tensor:
+    """Return a patch's weights (height, width): 1 inside, decreasing to its sides, never 0."""
 
-    def along(side: int) -> Tensor:
+    def ramp(side: int) -> Tensor:
         distance = torch.arange(side) + 0.5
         return (torch.minimum(distance, side - distance) / overlap_px).clamp(max=1.0)
 
-    return along(height)[:, None] * along(width)
+    return ramp(height)[:, None] * ramp(width)

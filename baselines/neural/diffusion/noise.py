@@ -1,16 +1,16 @@
 """Noise levels of a diffusion model, and normal noise that is the same on every machine.
 
 A clean signal u and noise eps, both of unit variance, make u_t = alpha u + sigma eps with
-alpha² + sigma² = 1. The time t runs from 0, clean, to 1, noise. What is predicted is
+alpha² + sigma² = 1. The time t runs from 0 (clean) to 1 (noise). The network predicts
 v = alpha eps - sigma u (Salimans, Ho, "Progressive distillation for fast sampling of diffusion
 models", ICLR 2022), from which u = alpha u_t - sigma v and eps = sigma u_t + alpha v.
 
 The schedule is the shifted cosine of Hoogeboom, Heek, Salimans, "Simple diffusion" (ICML 2023):
 logSNR(t) = -2 ln(n tan(pi t / 2)). A scale n below 1 means less noise.
 
-Noise is made of Philox's integers (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
-1, 2, 3", SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of 65,536 medians of
-equal shares of a normal distribution, on a grid of 2^-20. Two machines cannot disagree.
+Noise is made from Philox's integers (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
+as 1, 2, 3", SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of the medians of
+65,536 equal shares of a normal distribution, on a grid of 2^-20. Machines cannot disagree.
 """
 
 import math
@@ -27,7 +27,7 @@ LARGEST_LOG_SNR = 15.0
 
 
 class NoiseLevel(NamedTuple):
-    """Amounts of signal and noise at a time; `alpha`² + `sigma`² = 1."""
+    """Amplitudes of signal and noise at a time; `alpha`² + `sigma`² = 1."""
 
     log_snr: float  # ln(alpha² / sigma²), within -15..15
     alpha: float
@@ -35,7 +35,7 @@ class NoiseLevel(NamedTuple):
 
 
 def noise_level(time: float, noise_scale: float = 1.0) -> NoiseLevel:
-    """Return logSNR, limited to -15..15, alpha and sigma at a time in [0, 1], n = `noise_scale`."""
+    """Return the noise level at a time in [0, 1], logSNR clipped to -15..15; noise_scale: n."""
     if 0 < time < 1:
         ratio = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
         ratio = min(max(ratio, -LARGEST_LOG_SNR), LARGEST_LOG_SNR)
@@ -45,37 +45,39 @@ def noise_level(time: float, noise_scale: float = 1.0) -> NoiseLevel:
 
 
 def amplitudes(log_snr: Tensor) -> tuple[Tensor, Tensor]:
-    """Return alpha and sigma, each (N, 1, 1, 1), of logSNRs (N,)."""
+    """Return alpha and sigma, each (N, 1, 1, 1), for logSNRs (N,)."""
     alpha, sigma = ((sign * log_snr).sigmoid().sqrt()[:, None, None, None] for sign in (1, -1))
     return alpha, sigma
 
 
-def times(steps: int, start: float = 1.0) -> list[float]:
-    """Return the times of so many steps, from `start` to 0 in equal parts."""
+def step_times(steps: int, start: float = 1.0) -> list[float]:
+    """Return `steps` + 1 evenly spaced times from `start` to 0."""
     return [start * (steps - step) / steps for step in range(steps + 1)]
 
 
-def clean(noisy: Tensor, velocity: Tensor, at: NoiseLevel) -> Tensor:
-    """Return the predicted clean signal, alpha u_t - sigma v; all tensors are of the same shape."""
-    return at.alpha * noisy - at.sigma * velocity
+def predict_clean(noisy: Tensor, velocity: Tensor, level: NoiseLevel) -> Tensor:
+    """Return the predicted clean signal, alpha u_t - sigma v; all tensors have the same shape."""
+    return level.alpha * noisy - level.sigma * velocity
 
 
-def ddim_step(noisy: Tensor, predicted: Tensor, at: NoiseLevel, to: NoiseLevel) -> Tensor:
-    """Return u_s of u_t and the predicted clean signal (Song, Meng, Ermon, ICLR 2021)."""
-    noise = (noisy - at.alpha * predicted) / at.sigma
-    return to.alpha * predicted + to.sigma * noise
+def ddim_step(
+    noisy: Tensor, predicted: Tensor, level: NoiseLevel, next_level: NoiseLevel
+) -> Tensor:
+    """Return u_s from u_t and the predicted clean signal (Song, Meng, Ermon, ICLR 2021)."""
+    noise = (noisy - level.alpha * predicted) / level.sigma
+    return next_level.alpha * predicted + next_level.sigma * noise
 
 
 def ancestral_step(
-    noisy: Tensor, predicted: Tensor, noise: Tensor, at: NoiseLevel, to: NoiseLevel
+    noisy: Tensor, predicted: Tensor, noise: Tensor, level: NoiseLevel, next_level: NoiseLevel
 ) -> Tensor:
-    """Return u_s sampled given u_t, the predicted clean signal and `noise` of unit variance.
+    """Sample u_s given u_t, the predicted clean signal, and `noise` of unit variance.
 
     Ho, Jain, Abbeel (NeurIPS 2020), with the variance sigma_s² (1 - exp(logSNR_t - logSNR_s)).
     """
-    share = -math.expm1(at.log_snr - to.log_snr)
-    mean = to.alpha * ((1 - share) / at.alpha * noisy + share * predicted)
-    return mean + to.sigma * math.sqrt(share) * noise
+    share = -math.expm1(level.log_snr - next_level.log_snr)
+    mean = next_level.alpha * ((1 - share) / level.alpha * noisy + share * predicted)
+    return mean + next_level.sigma * math.sqrt(share) * noise
 
 
 VALUES = 1 << 16
@@ -83,13 +85,13 @@ GRID = 1 << 20
 
 
 def noise_key(stream: bytes, seed: int) -> int:
-    """Return the key of 128 bits for a stream and a seed, 0 to 2^64 - 1."""
+    """Return the 128-bit key for a stream and a seed, 0 to 2^64 - 1."""
     digest = sha256(b"noise" + seed.to_bytes(8, "little") + sha256(stream).digest()).digest()
     return int.from_bytes(digest[:16], "little")
 
 
 def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return noise of mean 0 and variance 1 (to 3e-5), at most 4.33, independent for each step."""
+    """Return noise of mean 0 and variance 1 (to 3e-5), at most 4.33, independent between steps."""
     count = int(np.prod(shape))
     philox = np.random.Philox(key=key, counter=step << 192)
     words = philox.random_raw(-(-count // 4)).astype("<u8")
@@ -98,9 +100,12 @@ def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.floa
 
 @cache
 def normal_values() -> NDArray[np.float32]:
-    """Return the 65,536 values, rising, float32 multiples of 2^-20: exact, since below 8."""
-    half = VALUES // 2
+    """Return the 65,536 ascending values: float32 multiples of 2^-20, exact since below 8."""
+    half_count = VALUES // 2
     normal = NormalDist()
-    upper = [round(normal.inv_cdf((half + at + 0.5) / VALUES) * GRID) for at in range(half)]
+    upper = [
+        round(normal.inv_cdf((half_count + index + 0.5) / VALUES) * GRID)
+        for index in range(half_count)
+    ]
     table = np.array([*(-value for value in reversed(upper)), *upper], np.int32)
     return (table.astype(np.float64) / GRID).astype(np.float32)

@@ -1,9 +1,10 @@
-"""The objective of diffusion decoders, and their members of the suite `generative`.
+"""Objective of diffusion decoders, and their members of the suite `generative`.
 
-A base codec shows a crop at a random level: as part of its photograph where there is room to keep
-those (`ShownPhotographs`), else by itself. The crop's residual, in units of the level's standard
-deviation, gets noise of a random time. The loss is the squared error of the predicted velocity.
-Our choices: a time in each of as many equal intervals as the batch has crops; levels shared evenly.
+A base codec codes a crop at a random level: with its whole photograph if there is room to store
+those (`DecodedPhotographs`), otherwise alone. Noise of a random time is added to the crop's
+residual, in units of the level's standard deviation. The loss is the squared error of the predicted
+velocity. Our choices: one time in each of as many equal intervals as the batch has crops, and an
+even distribution of levels.
 """
 
 import io
@@ -41,14 +42,14 @@ from benchmark.registry import ALIASES, CODECS
 from benchmark.system.atomic import write_file
 
 FOLDER = "base"  # in the run's folder
-MOST_BYTES = 16 << 30  # of pixels of all levels; a run with more codes its crops by themselves
+MAX_CACHED_BYTES = 16 << 30  # pixels of all levels; a run with more codes its crops alone
 USUAL_BASE = "elic"
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256
 
 
-class ShownPhotographs(Photographs):
-    """Photographs as a base shows them at a setting, coded once and kept in files of `folder`."""
+class DecodedPhotographs(Photographs):
+    """Photographs decoded by a base codec at a setting, coded once and stored in `folder`."""
 
     def __init__(
         self,
@@ -63,20 +64,20 @@ class ShownPhotographs(Photographs):
         self._base, self._setting, self._device = base, setting, device
 
     def decoded(self, index: int) -> Pixels:
-        """Return the base's picture of a photograph, uint8 (height, width, 3)."""
+        """Return a photograph decoded by the base, uint8 (height, width, 3)."""
         path = self._folder / f"{self._setting.value:g}-{index}.npy"
         if not path.exists():
             pixels = self._photographs.decoded(index)
             image = to_images(padded(pixels), self._device)
-            shown = to_pixels(self._base.code_crops(image, self._setting)[0])
+            pictures = to_pixels(self._base.code_crops(image, self._setting)[0])
             content = io.BytesIO()
-            np.save(content, shown[: pixels.shape[0], : pixels.shape[1]])
+            np.save(content, pictures[: pixels.shape[0], : pixels.shape[1]])
             write_file(path, content.getbuffer())
         return np.load(path, mmap_mode="r")
 
 
-class Drawing(Objective):
-    """The objective of a stage, of `dirac` as of `hfd`: the network's configuration differs."""
+class DiffusionObjective(Objective):
+    """Objective of a stage of `dirac` or `hfd`, which differ in the network's configuration."""
 
     weighs_rate = reduces = False
 
@@ -87,76 +88,83 @@ class Drawing(Objective):
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels and times."""
-        plain, crops = self._opened(network), batch.crops
-        levels, times = self._random_levels(plain, step)
-        some = slice(len(crops))
-        shown, scales, ratios = self._noisy_conditions(plain, batch, levels[some], times[some])
-        clean = (crops - shown) / scales.exp()[:, None, None, None]
-        noise = torch.randn_like(clean)
+        model, crops = self._prepare_network(network), batch.crops
+        levels, times = self._random_levels(model, step)
+        all_crops = slice(len(crops))
+        pictures, scales, ratios = self._noisy_conditions(
+            model, batch, levels[all_crops], times[all_crops]
+        )
+        signal = (crops - pictures) / scales.exp()[:, None, None, None]
+        noise = torch.randn_like(signal)
         alpha, sigma = amplitudes(ratios)
-        controls = Noisy(alpha * clean + sigma * noise, ratios, scales)
+        controls = Noisy(alpha * signal + sigma * noise, ratios, scales)
         with self.setup.precision():
-            predicted = network(shown, controls).latents
-        errors = (predicted.float() - (alpha * noise - sigma * clean)).square().mean((1, 2, 3))
+            predicted = network(pictures, controls).latents
+        errors = (predicted.float() - (alpha * noise - sigma * signal)).square().mean((1, 2, 3))
         numbers = {"velocity_error": errors.mean().detach()}
-        for name, chosen in (("noisy", times > 0.5), ("clean", times <= 0.5)):
-            mask = torch.from_numpy(chosen).to(errors.device, non_blocking=True)
+        for name, selected in (("noisy", times > 0.5), ("clean", times <= 0.5)):
+            mask = torch.from_numpy(selected).to(errors.device, non_blocking=True)
             total = (errors.detach() * mask).sum()
             numbers[f"velocity_error_{name}"] = total / mask.sum().clamp(min=1)
         return Loss(errors.mean(), numbers)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return rates and PSNR of a single step, of 256 px; the loss is the velocities' error."""
-        plain = self._opened(network)
-        device, count = next(plain.parameters()).device, len(photographs)
-        for level, setting in enumerate(() if self._validated else plain.sizes.sweep):
+        """Return rates and single-step PSNR of 256 px crops; the loss is the velocities' error."""
+        model = self._prepare_network(network)
+        device, count = next(model.parameters()).device, len(photographs)
+        for level, setting in enumerate(() if self._validated else model.sizes.sweep):
             for pixels in photographs:
-                part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
-                shown, bits = self._base.code_crops(to_images(part, device), setting)
-                rate = float(bits) / (part.shape[0] * part.shape[1])
-                self._validated.append((level, part, to_pixels(shown), rate))
+                crop = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
+                picture, bits = self._base.code_crops(to_images(crop, device), setting)
+                rate = float(bits) / (crop.shape[0] * crop.shape[1])
+                self._validated.append((level, crop, to_pixels(picture), rate))
         points = [ValidationPoint(float(level), 0.0, 0.0, 0.0) for level in range(len(self._facts))]
         errors: list[float] = []
         with torch.no_grad():
             for level, pixels, coded_pixels, rate in self._validated:
                 facts = self._facts[level]
-                image, shown = (to_images(picture, device) for picture in (pixels, coded_pixels))
-                restored = plain.single_step(shown, facts).clamp(-1, 1)
+                image, base_image = (to_images(x, device) for x in (pixels, coded_pixels))
+                restored = model.single_step(base_image, facts).clamp(-1, 1)
                 psnr = -10 * math.log10(float((restored - image).square().mean()) / 4)
                 _, _, bpp, psnr_db = points[level]
                 points[level] = points[level]._replace(
                     bpp=bpp + rate / count, psnr_db=psnr_db + psnr / count
                 )
                 normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
-                noise, clean = torch.from_numpy(normal).to(device), (image - shown) / facts.scale
+                normal_crop, signal = (
+                    torch.from_numpy(normal).to(device),
+                    (image - picture) / facts.scale,
+                )
                 for time in VALIDATION_TIMES:
-                    at = noise_level(time, plain.noise_scale(facts))
-                    noisy = at.alpha * clean + at.sigma * noise
-                    predicted = plain.predict(shown, noisy, at.log_snr, facts)
-                    error = predicted - (at.alpha * noise - at.sigma * clean)
+                    noise = noise_level(time, model.noise_scale(facts))
+                    noisy = noise.alpha * signal + noise.sigma * normal_crop
+                    predicted = model.predict(picture, noisy, noise.log_snr, facts)
+                    error = predicted - (noise.alpha * normal_crop - noise.sigma * signal)
                     errors.append(float(error.square().mean()))
         return Validation(tuple(points), math.fsum(errors) / len(errors))
 
-    def _opened(self, network: Network) -> DiffusionNetwork:
-        """Return the network, after opening its base and reading its statistics, once."""
-        plain, setup = own_network(self, network, DiffusionNetwork), self.setup
-        if plain is self._network:
-            return plain
-        if not plain.is_measured:
+    def _prepare_network(self, network: Network) -> DiffusionNetwork:
+        """Return the unwrapped network; once, open its base and read its statistics."""
+        model, setup = own_network(self, network, DiffusionNetwork), self.setup
+        if model is self._network:
+            return model
+        if not model.is_measured:
             raise UsageError(
                 "The base's residuals have to be measured before training: the recipe is to say "
                 'initialise = "pca".'
             )
-        sweep = plain.sizes.sweep
-        self._network, self._base = plain, open_base(plain.sizes)
-        self._facts = [plain.facts(level) for level in range(len(sweep))]  # waits for a GPU
-        self._kept: list[ShownPhotographs] = []  # by level; none if they were too many
-        seen, folder = setup.photographs, setup.folder
-        size = 0 if seen is None else 3 * int(seen.sides.prod(1).sum()) * len(sweep)
-        if seen is not None and folder is not None and size <= MOST_BYTES:
-            place = self._base, folder / FOLDER, setup.device
-            self._kept = [ShownPhotographs(seen, setting, *place) for setting in sweep]
-        return plain
+        sweep = model.sizes.sweep
+        self._network, self._base = model, open_base(model.sizes)
+        self._facts = [model.facts(level) for level in range(len(sweep))]  # waits for a GPU
+        self._decoded: list[DecodedPhotographs] = []  # by level; empty if they need too much room
+        photographs, folder = setup.photographs, setup.folder
+        size = 0 if photographs is None else 3 * int(photographs.sides.prod(1).sum()) * len(sweep)
+        if photographs is not None and folder is not None and size <= MAX_CACHED_BYTES:
+            base_folder_device = self._base, folder / FOLDER, setup.device
+            self._decoded = [
+                DecodedPhotographs(photographs, setting, *base_folder_device) for setting in sweep
+            ]
+        return model
 
     def _random_levels(
         self, network: DiffusionNetwork, step: int
@@ -164,40 +172,40 @@ class Drawing(Objective):
         random, size = self.setup.random(step), self.stage.batch
         levels = network.sizes.rate_levels
         first, count = int(random.integers(levels)), np.arange(size)
-        chosen = random.permutation((first + count) % levels)
-        return chosen, random.permutation((count + random.random()) / size)
+        drawn_levels = random.permutation((first + count) % levels)
+        return drawn_levels, random.permutation((count + random.random()) / size)
 
     def _noisy_conditions(
         self, network: DiffusionNetwork, batch: Batch, levels: Int64Array, times: Float64Array
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the base's pictures of crops, the logarithms of their scales, and logSNRs."""
-        network, crops, stage = self._opened(network), batch.crops, self.stage
-        shown = torch.empty_like(crops)
+        """Return the crops' base pictures, the logarithms of their scales, and logSNRs."""
+        network, crops, stage = self._prepare_network(network), batch.crops, self.stage
+        pictures = torch.empty_like(crops)
         scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
-            # Places, not truth values: a GPU would have to count first how many are true.
-            places = np.flatnonzero(levels == level)
-            chosen = torch.from_numpy(places).to(crops.device, non_blocking=True)
-            if self._kept:
-                numbers, seed = [batch.numbers[place] for place in places], self.setup.recipe.seed
-                pixels = draw_crops(self._kept[level], stage.crop_px, numbers, seed)
+            # Indices, not a mask: a GPU would have to count the mask's true values first.
+            indices = np.flatnonzero(levels == level)
+            rows = torch.from_numpy(indices).to(crops.device, non_blocking=True)
+            if self._decoded:
+                numbers, seed = [batch.numbers[index] for index in indices], self.setup.recipe.seed
+                pixels = draw_crops(self._decoded[level], stage.crop_px, numbers, seed)
                 pixels = pixels.pin_memory() if crops.is_cuda else pixels
-                shown[chosen] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1
+                pictures[rows] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1
             else:
                 setting = network.sizes.sweep[level]
-                shown[chosen], _ = self._base.code_crops(crops[chosen], setting)
+                pictures[rows], _ = self._base.code_crops(crops[rows], setting)
             facts = self._facts[level]
-            scales[chosen] = math.log(facts.scale)
+            scales[rows] = math.log(facts.scale)
             n = network.noise_scale(facts)
-            snr = torch.tensor([noise_level(t, n).log_snr for t in times[places]])
-            ratios[chosen] = snr.to(crops.device, non_blocking=True)
-        return shown, scales, ratios
+            snr = torch.tensor([noise_level(t, n).log_snr for t in times[indices]])
+            ratios[rows] = snr.to(crops.device, non_blocking=True)
+        return pictures, scales, ratios
 
 
 def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
     """Return the member `dirac-BASE` or `hfd-BASE`; see `suites.GENERATIVE`.
 
-    It has the crops of `ours`, since its network serves all rates of its base.
+    It has as many crops as `ours`, since its network serves all rates of its base.
     """
     method, _, text = name.partition("-")
     text = text or USUAL_BASE
@@ -214,11 +222,11 @@ def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
         setting=sweep[0].name,
         settings=tuple(float(setting.value) for setting in sweep),
     )
-    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
+    fields: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
     stages = tuple(
-        stage_of(phase, recipe, method, 1, LEARNING_RATE, **own)
+        stage_of(phase, recipe, method, 1, LEARNING_RATE, **fields)
         for phase in phases_of(recipe, realism=False)
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
-    made = replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions))
-    return {file: made}
+    member_recipe = replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions))
+    return {file: member_recipe}

@@ -1,4 +1,4 @@
-"""The U-Net of diffusion decoders: a noisy residual and the base picture to a velocity.
+"""U-Net of diffusion decoders: maps a noisy residual and the base picture to a velocity.
 
 ::
 
@@ -6,9 +6,9 @@
     velocity <─ Wiener ─ conv ─ blocks ─ x2 ─ blocks ─ x2 ─ blocks ─┘
 
 Skips and residual blocks are those of Dhariwal and Nichol, "Diffusion models beat GANs on image
-synthesis" (NeurIPS 2021). Our choices: no attention and normalisation over channels, so that
-neither size nor patches change the result; a 4 x 4 cosine transform, for speed; and a variance
-predicted for every coefficient, since residuals are small in flat parts, large at edges.
+synthesis" (NeurIPS 2021). Our choices: normalisation over channels and no attention, so that
+neither size nor patches change the result; a 4 x 4 cosine transform, for speed; and a predicted
+variance for every coefficient, since residuals are small in flat areas and large at edges.
 """
 
 from collections.abc import Sequence
@@ -24,44 +24,44 @@ from baselines.neural.blocks.layers import convolution
 from baselines.neural.diffusion.noise import LARGEST_LOG_SNR
 from benchmark.codec import Float64Array
 
-SIDE = 4  # of a block in pixels
-BANDS = 3 * SIDE**2
+BLOCK_SIDE = 4  # pixels
+BANDS = 3 * BLOCK_SIDE**2
 
 _COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
-_COSINES = dct(np.eye(SIDE), axis=0, norm="ortho")
-# Orthonormal rows: of R + G + B, R - B and R + B - 2 G, the bands of a block.
+_COSINES = dct(np.eye(BLOCK_SIDE), axis=0, norm="ortho")
+# Orthonormal rows: the bands of a block, for R + G + B, R - B and R + B - 2 G.
 _BASIS = np.kron(_COLOURS, np.kron(_COSINES, _COSINES))
 
 
 def analyse(pictures: Tensor) -> Tensor:
-    """Return the orthonormal coefficients (N, 48, H / 4, W / 4) of pictures (N, 3, H, W)."""
-    return _turned(pixel_unshuffle(pictures, SIDE), _BASIS)
+    """Transform pictures (N, 3, H, W) to orthonormal coefficients (N, 48, H / 4, W / 4)."""
+    return _transform_channels(pixel_unshuffle(pictures, BLOCK_SIDE), _BASIS)
 
 
 def synthesise(coefficients: Tensor) -> Tensor:
-    """Return the pictures (N, 3, H, W) of coefficients (N, 48, H / 4, W / 4)."""
-    return pixel_shuffle(_turned(coefficients, _BASIS.T), SIDE)
+    """Transform coefficients (N, 48, H / 4, W / 4) to pictures (N, 3, H, W)."""
+    return pixel_shuffle(_transform_channels(coefficients, _BASIS.T), BLOCK_SIDE)
 
 
-def _turned(channels: Tensor, basis: Float64Array) -> Tensor:
+def _transform_channels(channels: Tensor, basis: Float64Array) -> Tensor:
     kernel = torch.as_tensor(basis, dtype=channels.dtype)[:, :, None, None]
     return conv2d(channels, kernel.to(channels.device, non_blocking=True))
 
 
-OCTAVES = 6  # of the sines and cosines of the noise level
-LARGEST_LOG_VARIANCE = 8.0  # of a coefficient of the residual, whose mean variance is 1
+OCTAVES = 6  # of sines and cosines of the noise level
+LARGEST_LOG_VARIANCE = 8.0  # of a residual coefficient; their mean variance is 1
 
 
 class PositionNorm(nn.LayerNorm):
-    """Normalisation over channels, position by position, then a scale and a shift for each."""
+    """Normalisation over channels at each position, then a scale and a shift per channel."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise `features` (N, C, H, W); with channels last, faster than `var_mean`."""
+        """Normalise `features` (N, C, H, W); faster than `var_mean` with channels last."""
         return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConditionedBlock(nn.Module):
-    """skip(x) + conv(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift)), at first the skip."""
+    """skip(x) + conv(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift)); starts as skip(x)."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class ConditionedBlock(nn.Module):
         self.first = convolution(inputs, outputs, 3)
         self.condition = nn.Linear(embedding, 2 * outputs)
         self.conditioned_norm = PositionNorm(outputs)
-        self.second = _from_zero(convolution(outputs, outputs, 3))
+        self.second = _zero_initialised(convolution(outputs, outputs, 3))
         self.skip = convolution(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, features: Tensor, vectors: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class Upsampling(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of a resolution, and the change to the next, if any."""
+    """Residual blocks of one resolution, and the layer to the next resolution, if any."""
 
     def __init__(self, blocks: Sequence[ConditionedBlock], change: nn.Module | None) -> None:
         super().__init__()
@@ -112,30 +112,37 @@ class UNet(nn.Module):
         )
         self.enter = convolution(2 * BANDS, widths[0], 3)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        skips, now = [widths[0]], widths[0]
-        for at, wide in enumerate(widths):
-            inputs = [now] + [wide] * (config.blocks - 1)
-            blocks = [ConditionedBlock(before, wide, width) for before in inputs]
-            last = at == len(widths) - 1
-            shrink = None if last else convolution(wide, wide, 3, stride=2)
+        skips, channels = [widths[0]], widths[0]
+        for index, level_width in enumerate(widths):
+            inputs = [channels] + [level_width] * (config.blocks - 1)
+            blocks = [ConditionedBlock(in_channels, level_width, width) for in_channels in inputs]
+            last = index == len(widths) - 1
+            shrink = None if last else convolution(level_width, level_width, 3, stride=2)
             self.down.append(Level(blocks, shrink))
-            skips += [wide] * (config.blocks + (not last))
-            now = wide
-        self.middle = nn.ModuleList(ConditionedBlock(now, now, width) for _ in range(config.middle))
-        for at, wide in reversed(list(enumerate(widths))):
-            inputs = [now] + [wide] * config.blocks
-            blocks = [ConditionedBlock(before + skips.pop(), wide, width) for before in inputs]
-            self.up.append(Level(blocks, Upsampling(wide) if at else None))
-            now = wide
-        self.norm = PositionNorm(now)
-        self.variances, self.leave = (_from_zero(convolution(now, BANDS, size)) for size in (1, 3))
+            skips += [level_width] * (config.blocks + (not last))
+            channels = level_width
+        self.middle = nn.ModuleList(
+            ConditionedBlock(channels, channels, width) for _ in range(config.middle)
+        )
+        for index, level_width in reversed(list(enumerate(widths))):
+            inputs = [channels] + [level_width] * config.blocks
+            blocks = [
+                ConditionedBlock(in_channels + skips.pop(), level_width, width)
+                for in_channels in inputs
+            ]
+            self.up.append(Level(blocks, Upsampling(level_width) if index else None))
+            channels = level_width
+        self.norm = PositionNorm(channels)
+        self.variances, self.leave = (
+            _zero_initialised(convolution(channels, BANDS, size)) for size in (1, 3)
+        )
 
     def forward(self, noisy: Tensor, base: Tensor, log_snr: Tensor, log_scale: Tensor) -> Tensor:
-        """Return velocities (N, 3, H, W) of residuals `noisy` behind pictures `base` in [-1, 1].
+        """Return velocities (N, 3, H, W) of residuals `noisy`, given pictures `base` in [-1, 1].
 
-        log_snr, log_scale: (N,), of residuals in units of their standard deviation, and ln of that.
+        log_snr: (N,), of residuals in units of their standard deviation; log_scale: (N,), its ln.
         """
-        vectors = self.embedding(_features(log_snr, log_scale))
+        vectors = self.embedding(_noise_features(log_snr, log_scale))
         coefficients = analyse(noisy)
         features = self.enter(torch.cat([coefficients, analyse(base)], 1))
         skips = [features]
@@ -161,10 +168,10 @@ class UNet(nn.Module):
 
 
 def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Tensor) -> Tensor:
-    """Return the mean velocity of Gaussian signals given `noisy`, moved by `offsets`; (N, C, H, W).
+    """Return the mean velocity of Gaussian signals given `noisy`, plus `offsets`; (N, C, H, W).
 
-    For a signal of variance r, u_t has the variance a = alpha² r + sigma², the mean of v given u_t
-    is alpha sigma (1 - r) / a u_t, and its standard deviation sqrt(r / a), the unit of offsets.
+    For a signal of variance r, u_t has the variance a = alpha² r + sigma², and v given u_t has the
+    mean alpha sigma (1 - r) / a u_t and the standard deviation sqrt(r / a), the unit of offsets.
     """
     ratio = log_snr.float()[:, None, None, None]
     sigma_squared = (-ratio).sigmoid()
@@ -174,16 +181,16 @@ def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Te
     return alpha_sigma * (1 - variance) / total * noisy + (variance / total).sqrt() * offsets
 
 
-def _from_zero(layer: nn.Conv2d) -> nn.Conv2d:
+def _zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 
 
-def _features(log_snr: Tensor, log_scale: Tensor) -> Tensor:
-    """Return (N, 14): sines and cosines of the noise level, the level and the scale themselves."""
+def _noise_features(log_snr: Tensor, log_scale: Tensor) -> Tensor:
+    """Return (N, 14): sines and cosines of the noise level, the level, and the scale."""
     level = log_snr.float() / LARGEST_LOG_SNR
     octaves = torch.pi / 2 * 2.0 ** torch.arange(OCTAVES, device=level.device)
     angles = level[:, None] * octaves
-    rest = torch.stack([level, log_scale.float() + 3], 1)  # a scale of .05 is about 0
-    return torch.cat([angles.sin(), angles.cos(), rest], 1)
+    scalars = torch.stack([level, log_scale.float() + 3], 1)  # a scale of .05 is about 0
+    return torch.cat([angles.sin(), angles.cos(), scalars], 1)

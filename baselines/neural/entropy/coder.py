@@ -1,8 +1,8 @@
-"""Entropy coder of symbols with integer distributions, with the same bytes on every machine.
+"""Entropy coder for symbols with integer distributions; the same bytes on every machine.
 
-Asymmetric numeral systems as constriction's `AnsCoder` has them, with probabilities in units of
-2^-24 (Duda et al., PCS 2015; docs/bitstream.md). Symbols are coded in pieces, in the decoder's
-order: a decoder may need a piece to know the distributions of the next.
+Asymmetric numeral systems by constriction's `AnsCoder`, with probabilities in units of 2^-24 (Duda
+et al., PCS 2015; docs/bitstream.md). Symbols are coded in pieces, in the decoder's order, since a
+decoder may need a piece to determine the distributions of the next.
 """
 
 from collections.abc import Mapping
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 FREQUENCY_BITS = 16  # of the tables
 PRECISION = 24  # of the coder
 WORD_BYTES = 4
-# The state before the first symbol is coded, after the last is decoded. With 0 the first symbols
-# would cost as many bits, and a decoder that runs out of bytes would end at 0 as well: this state
-# detects most damage at the end of a stream, at no cost.
+# State before the first symbol is encoded, and after the last is decoded. With 0 the first symbols
+# would cost as many bits, but a decoder that runs out of bytes would also end at 0: this state
+# detects most damage at the end of a stream without cost.
 FIRST_STATE = 1 << (PRECISION - 1)
 LOWEST_SYMBOL, HIGHEST_SYMBOL = -(2**15), 2**15 - 1
-# Exp-Golomb of order 0, for what no table holds: class k has 2^k members, k = 0..17.
+# Exp-Golomb of order 0, for escaped symbols: class k has 2^k members, k = 0..17.
 CLASS_FREQUENCIES = np.array([2**15 - 1, *(2**k for k in range(14, 0, -1)), 1, 1, 1])
 
 Integers = NDArray[np.integer[Any]]
 
 
 class Distributions:
-    """Integer distributions, each in a row, over consecutive integers and an escape.
+    """Integer distributions over consecutive integers and an escape, one per row.
 
-    Row i of `cdf` (rows, longest) begins with 0 and rises strictly to 2^16 within its first
-    `lengths[i]` entries (at least 3). `offsets` (rows,) are the symbols of the rows' first
-    intervals; the last interval is for every other integer of 16 bits. Raises `ValueError`.
+    Row i of `cdf` (rows, longest) rises strictly from 0 to 2^16 within its first `lengths[i]`
+    entries (at least 3). `offsets` (rows,) are the symbols of the rows' first intervals; the last
+    interval is the escape, for every other integer of 16 bits. Raises `ValueError`.
     """
 
     def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
@@ -55,7 +55,7 @@ class Distributions:
         if not len(cdf) or lengths.min() < 3 or lengths.max() > cdf.shape[1]:
             raise ValueError("a distribution has no symbol, or is longer than its row")
         self.lowest = offsets.astype(np.int32)
-        self.escape = lengths.astype(np.int32) - 2  # entry of a row; before it are the symbols
+        self.escape = lengths.astype(np.int32) - 2  # index of the escape, after the symbols
         if self.lowest.min() < LOWEST_SYMBOL or (self.lowest + self.escape).max() > 2**15:
             raise ValueError("a distribution has symbols of more than 16 bits")
         self.models: list[Any] = []
@@ -68,44 +68,44 @@ class Distributions:
         self.index_type = np.uint8 if len(cdf) <= 2**8 else np.uint16 if len(cdf) <= 2**16 else int
 
     @classmethod
-    def of(cls, tables: "Mapping[str, Tensor]", name: str) -> "Distributions":
-        """Return those in tables `name`, `name`_length and `name`_offset; raises `KeyError`."""
+    def read(cls, tables: "Mapping[str, Tensor]", name: str) -> "Distributions":
+        """Make them from the tables `name`, `name`_length and `name`_offset; raises `KeyError`."""
         return cls(*(tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset")))
 
     def sort(self, indices: Integers) -> tuple[Integers, Integers, Integers]:
-        """Return positions sorted by row, then position; the rows that occur; their counts."""
+        """Return positions sorted by row, then position, the rows that occur, and their counts."""
         if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.models):
             raise ValueError(f"an index is not within 0..{len(self.models) - 1}")
-        narrow = indices.reshape(-1).astype(self.index_type, copy=False)  # sorted by radix
-        counts = np.bincount(narrow, minlength=len(self.models))
+        flat = indices.reshape(-1).astype(self.index_type, copy=False)  # sorted by radix
+        counts = np.bincount(flat, minlength=len(self.models))
         rows = np.flatnonzero(counts)
-        return np.argsort(narrow, kind="stable"), rows, counts[rows]
+        return np.argsort(flat, kind="stable"), rows, counts[rows]
 
 
 class Encoder:
     """Encoder of symbols; a decoder takes them in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Any, ...]] = []  # symbols of a model, it, what it is given
-        self._frequencies: list[Integers | int] = []  # of each run's model; or bits of a symbol
+        self._runs: list[tuple[Any, ...]] = []  # symbols, their model, the model's arguments
+        self._frequencies: list[Integers | int] = []  # of each run's model, or bits per symbol
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
-        """Add symbols of 16 bits, with their rows in `indices`; `ValueError` for other rows."""
+        """Add symbols of 16 bits; indices: their rows, `ValueError` for rows that do not exist."""
         order, rows, counts = distributions.sort(indices)
         entries = symbols.reshape(-1)[order].astype(np.int32)
         entries -= np.repeat(distributions.lowest[rows], counts)
         escape = np.repeat(distributions.escape[rows], counts)
         outside = (entries < 0) | (entries >= escape)
-        beyond = (entries - escape)[outside]
+        excess = (entries - escape)[outside]
         np.copyto(entries, escape, where=outside)
         ends = np.cumsum(counts)
         for row, start, end in zip(rows, ends - counts, ends, strict=True):
             self._runs.append((entries[start:end], distributions.models[row]))
             self._frequencies.append(distributions.frequencies[row])
-        if beyond.size:
-            below = -1 - beyond - escape[outside]
-            # Integers from 1 on: the classes of all, floor(log2), then their places in each class.
-            numbers = np.where(beyond >= 0, 2 * beyond, 2 * below + 1) + 1
+        if excess.size:
+            distance = -1 - excess - escape[outside]
+            # Integers from 1 on: the classes of all, floor(log2), then their offsets by class.
+            numbers = np.where(excess >= 0, 2 * excess, 2 * distance + 1) + 1
             powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
             classes = np.searchsorted(powers, numbers, side="right").astype(np.int32)
             self._runs.append((classes, _class_model()))
@@ -115,20 +115,20 @@ class Encoder:
                 self._frequencies.append(k)
 
     def add_each(self, symbols: Integers, frequencies: Integers) -> None:
-        """Add symbols (n,), from 0 on; frequencies: (n, entries), at least 1, 2^24 in a row."""
+        """Add symbols (n,) with their own frequencies (n, entries), at least 1, sums of 2^24."""
         if len(symbols):
-            self._runs.append((symbols.astype(np.int32), _each(), _shares(frequencies)))
+            self._runs.append((symbols.astype(np.int32), _per_symbol_model(), _shares(frequencies)))
             self._frequencies.append(np.asarray(frequencies))
 
     def ideal_bits(self) -> float:
-        """Return the sum of -log2 of the probabilities of all symbols added so far."""
+        """Return the sum of -log2 p over all symbols added so far."""
         bits = 0.0
         for (symbols, *_), frequencies in zip(self._runs, self._frequencies, strict=True):
             if isinstance(frequencies, int):
                 bits += frequencies * len(symbols)
             elif frequencies.ndim == 2:
-                taken = np.take_along_axis(frequencies, symbols[:, None], 1)
-                bits += float(np.sum(PRECISION - np.log2(taken)))
+                chosen_frequencies = np.take_along_axis(frequencies, symbols[:, None], 1)
+                bits += float(np.sum(PRECISION - np.log2(chosen_frequencies)))
             else:
                 counts = np.bincount(symbols, minlength=len(frequencies))
                 bits += float(counts @ (FREQUENCY_BITS - np.log2(frequencies)))
@@ -143,7 +143,7 @@ class Encoder:
 
 
 class Decoder:
-    """Decoder of the symbols that an `Encoder` was given; `finish` detects nearly all damage."""
+    """Decoder of an `Encoder`'s symbols; `finish` detects nearly all damage."""
 
     def __init__(self, data: bytes) -> None:
         if data[:1] in (b"", b"\0"):
@@ -154,7 +154,7 @@ class Decoder:
         self._coder = AnsCoder(words)
 
     def take(self, distributions: Distributions, indices: Integers) -> NDArray[np.int16]:
-        """Return the next symbols, int16, in the shape of `indices`; raises `CorruptStream`."""
+        """Return the next symbols, int16, with the shape of `indices`; raises `CorruptStream`."""
         order, rows, counts = distributions.sort(indices)
         runs = [
             self._coder.decode(distributions.models[row], int(count))
@@ -172,10 +172,10 @@ class Decoder:
         return symbols.reshape(indices.shape)
 
     def take_each(self, frequencies: Integers) -> NDArray[np.int32]:
-        """Return the next symbols (n,), added with `frequencies`; raises `CorruptStream`."""
+        """Return the next symbols (n,), given their `frequencies`; raises `CorruptStream`."""
         if not len(frequencies):
             return np.empty(0, np.int32)
-        symbols: NDArray[np.int32] = self._coder.decode(_each(), _shares(frequencies))
+        symbols: NDArray[np.int32] = self._coder.decode(_per_symbol_model(), _shares(frequencies))
         self._require_enough()
         return symbols
 
@@ -187,18 +187,20 @@ class Decoder:
         for k in range(1, int(classes.max()) + 1):
             members = classes == k
             numbers[members] += self._coder.decode(_uniform(k), int(members.sum()))
-        above, steps = (numbers - 1) % 2 == 0, (numbers - 1) // 2
-        last = symbols[outside]  # one above the row's highest symbol
-        decoded = np.where(above, last + steps, last - escape[outside] - 1 - steps)
+        is_above, steps = (numbers - 1) % 2 == 0, (numbers - 1) // 2
+        escape_symbols = symbols[outside]  # one above the row's highest symbol
+        decoded = np.where(
+            is_above, escape_symbols + steps, escape_symbols - escape[outside] - 1 - steps
+        )
         if decoded.min() < LOWEST_SYMBOL or decoded.max() > HIGHEST_SYMBOL:
             raise CorruptStream("a symbol of the entropy-coded data has more than 16 bits")
         symbols[outside] = decoded
 
     def _require_enough(self) -> None:
-        """Raise `CorruptStream` where the data had ended before: what remains is lower than that.
+        """Raise `CorruptStream` if the coder's state is below its final value: the data has ended.
 
-        A symbol that is taken never raises the coder's state, so no later one can mend it; a few
-        bytes that claim a large image are refused before the networks have worked for all of it.
+        Taking a symbol never raises the state, so this cannot be a false alarm. A few bytes that
+        claim a large image are thus refused before the networks process all of it.
         """
         words = self._coder.num_words()
         if not words or (words == 1 and self._coder.get_compressed()[0] < FIRST_STATE):
@@ -211,29 +213,29 @@ class Decoder:
 
 
 def channel_rows(shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return the number of its channel at every position of an array (channels, rows, columns)."""
+    """Return an array (channels, rows, columns) with each position's channel number."""
     numbers = np.arange(shape[0], dtype=np.int32)
     return np.broadcast_to(numbers[:, None, None], shape)
 
 
 def _model(frequencies: Integers) -> Any:
-    """Return the model of entries 0, 1, ... with `frequencies`, at least 1 each, 65536 in all."""
+    """Make a model of entries 0, 1, ... with `frequencies` of at least 1 that sum to 65536."""
     if frequencies.min() < 1:
         raise ValueError("a distribution does not rise strictly")
-    # constriction gives each of n entries 1 of 2^24 and shares out the rest in proportion to these
-    # numbers: they sum to that rest, so that the factor is 1 and nothing is ever rounded.
+    # constriction gives each of n entries 1 of 2^24 and distributes the rest in proportion to these
+    # numbers. They sum to that rest, so the factor is 1 and nothing is rounded.
     shares = frequencies.astype(np.float64) * 2 ** (PRECISION - FREQUENCY_BITS) - 1
     return Categorical(shares, perfect=False, lazy=False)
 
 
 @cache
-def _each() -> Any:
-    """Return the model of symbols that come with a row of `_shares` each."""
+def _per_symbol_model() -> Any:
+    """Make the model of symbols that each have their own row of `_shares`."""
     return Categorical(perfect=False)
 
 
 def _shares(frequencies: Integers) -> NDArray[np.float64]:
-    """Return what constriction shares out exactly, as in `_model`, of units of 2^-24."""
+    """Return shares that constriction distributes exactly (see `_model`), in units of 2^-24."""
     return frequencies.astype(np.float64) - 1
 
 
@@ -249,7 +251,7 @@ def _uniform(bits: int) -> Any:
 
 @cache
 def _require_exact_coder() -> None:
-    """Raise `Unavailable` if this constriction does not code as the format says."""
+    """Raise `Unavailable` if this version of constriction does not follow the format."""
     coder = AnsCoder()
     symbols = np.array([1, 0, 3, 1, 2, 2, 1, 3], np.int32)
     coder.encode_reverse(symbols, _model(np.array([1, 65000, 500, 35])))

@@ -1,4 +1,4 @@
-"""The entropy model of networks with a hyperprior and a context over channel slices.
+"""Entropy model of networks with a hyperprior and a context over channel slices.
 
 ::
 
@@ -11,11 +11,10 @@
                                    └───────────────────────── residual_i ──┘  │
                                                                   └ .5 tanh ──┘
 
-`code` turns (index, mu, sigma) into the slice's values: it quantises and counts bits in training,
-and reads symbols in a decoder. Minnen, Singh, "Channel-wise autoregressive entropy models for
-learned image compression" (ICIP 2020). z has a
-factorised prior (Ballé et al., "Variational image compression with a scale hyperprior", ICLR 2018).
-`sizes` have the fields of `dimensions.ConditionedSizes` but the condition.
+`code` maps (index, mu, sigma) to the slice's values: in training it quantises and counts bits, in a
+decoder it reads symbols. Minnen, Singh, "Channel-wise autoregressive entropy models for learned
+image compression" (ICIP 2020). z has a factorised prior (Ballé et al., "Variational image
+compression with a scale hyperprior", ICLR 2018). `sizes` have the fields of `architecture.Slices`.
 """
 
 import math
@@ -26,22 +25,22 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.layers import at_least, convolution, rectified_stack, upsampling
+from baselines.neural.blocks.layers import clamp_below, convolution, rectified_stack, upsampling
 from baselines.neural.entropy.factorised import (
-    LEAST_LIKELIHOOD,
+    MIN_LIKELIHOOD,
     FactorisedPrior,
     Rounding,
+    add_noise,
     hyperprior_tables,
-    noised,
 )
 from baselines.neural.network import Estimate, Network
 
-LEAST_SCALE = 0.11
+MIN_SCALE = 0.11
 SQRT_2 = math.sqrt(2)
 
 
 class CodedLatents(NamedTuple):
-    """Latents as a decoder has them, and the bits that an ideal coder would take."""
+    """Decoded latents, and the bits of an ideal coder."""
 
     latents: Tensor  # (N, M, h, w)
     y_bits: Tensor  # (N,)
@@ -49,7 +48,7 @@ class CodedLatents(NamedTuple):
 
 
 class LatentNetwork(Network):
-    """Base class of networks with a latent y, a hyper-latent z and transforms alike in controls."""
+    """Base class of networks with a latent y and a hyper-latent z; controls are optional."""
 
     coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
     tables_type = "baselines.neural.entropy.hyperprior_coder:tables_of"
@@ -61,12 +60,12 @@ class LatentNetwork(Network):
     prior: FactorisedPrior
 
     def analyse(self, images: Tensor, controls: Any = None) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        """Map images (N, 3, H, W) in [-1, 1], multiples of 64, to y (N, M, H / 16, W / 16)."""
         return self.analysis((images + 1) / 2 if self.in_unit_range else images)
 
     def synthesise(self, latents: Tensor, controls: Any = None) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
-        # A layer may overwrite its input while gradients are off.
+        """Map decoded y to images (N, 3, H, W), about [-1, 1] and not clamped."""
+        # Without gradients a layer may overwrite its input.
         images: Tensor = self.synthesis(latents if torch.is_grad_enabled() else latents.clone())
         return images * 2 - 1 if self.in_unit_range else images
 
@@ -82,8 +81,8 @@ class LatentNetwork(Network):
             rounded_bits = rounded.y_bits + rounded.z_bits
         return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded, rounded_bits)
 
-    def in_eight_bits(self, *transforms: str) -> dict[str, int]:
-        """Return `quantised_bits` of the entropy model and the blocks of transforms, by path."""
+    def bits_of_blocks(self, *transforms: str) -> dict[str, int]:
+        """Return `quantised_bits` that store entropy model and transforms' blocks in 8 bits."""
         blocks = {
             f"{path}.{i}.": 8
             for path in transforms
@@ -97,29 +96,29 @@ class LatentNetwork(Network):
         return (self.prior,)
 
     def hyper_analyse(self, latents: Tensor) -> Tensor:
-        """Return z (N, Z, h / 4, w / 4) of y (N, M, h, w)."""
+        """Map y (N, M, h, w) to z (N, Z, h / 4, w / 4)."""
         return self.hyper_analysis(latents)
 
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
-        """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`."""
+        """Map y (N, M, h, w) to rounded z, and its bits (N,), with noise if `noisy`."""
         hyper = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
-            z_bits = self.prior.bits(noised(hyper) if noisy else self.prior.rounded(hyper))
+            z_bits = self.prior.bits(add_noise(hyper) if noisy else self.prior.rounded(hyper))
         return hyper + (self.prior.rounded(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
-        """Quantise y (N, M, h, w), float32, and count its bits and those of z, noisy if `noisy`.
+        """Quantise y (N, M, h, w), float32, and count its bits and z's, with noise if `noisy`.
 
         Decoded latents are always rounded; in the backward pass rounding is the identity.
         """
         raise NotImplementedError
 
     def entropy_branches(self) -> dict[str, nn.Module]:
-        """Return the convolution sequences of the entropy model by name, as it runs in integers."""
+        """Return the entropy model's sequences of convolutions, which run in integers, by name."""
         raise NotImplementedError
 
     def entropy_supports(self) -> tuple[str, ...]:
-        """Return the names of the activations of the entropy model that no hidden layer gives."""
+        """Return the names of the entropy model's activations outside hidden layers."""
         return ()
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
@@ -127,12 +126,12 @@ class LatentNetwork(Network):
         raise NotImplementedError
 
     def symbol_tables(self) -> dict[str, Tensor]:
-        """Return the integer tables of the distributions of y and z."""
+        """Return the integer tables of y's and z's distributions."""
         return hyperprior_tables(self.prior)
 
 
 def hyper_analysis(sizes: Any) -> nn.Sequential:
-    """Return the layers from y (N, M, h, w) to z (N, Z, h / 4, w / 4)."""
+    """Make the layers from y (N, M, h, w) to z (N, Z, h / 4, w / 4)."""
     first, second = sizes.hyper_encoder
     return nn.Sequential(
         convolution(sizes.latent, first, 3),
@@ -144,7 +143,7 @@ def hyper_analysis(sizes: Any) -> nn.Sequential:
 
 
 def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
-    """Return the layers from z (N, Z, h / 4, w / 4) to (N, outputs, h, w)."""
+    """Make the layers from z (N, Z, h / 4, w / 4) to (N, outputs, h, w)."""
     first, second = sizes.hyper_decoder
     return nn.Sequential(
         upsampling(sizes.hyper_latent, first, sizes.hyper_kernel),
@@ -158,35 +157,35 @@ def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
 def quantise_about(
     values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return `values` in integer steps from `mean`, and the bits of each, noisy ones if `noisy`."""
+    """Round `values` to integer steps from `mean`; return them and bits, with noise if `noisy`."""
     symbols = (values - mean).round()
-    residual = noised(values) - mean if noisy else symbols
+    residual = add_noise(values) - mean if noisy else symbols
     bits = gaussian_bits(residual, scale.float())
     return values + (symbols + mean - values).detach(), bits
 
 
 def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
-    """Return the bits of unit intervals around `residuals`, normal with scales of at least .11."""
-    bounded = at_least(scales, LEAST_SCALE)
-    distance = residuals.abs()  # in the lower tail, where the difference does not cancel
+    """Return the bits of unit intervals around normal `residuals`, with scales of at least .11."""
+    bounded = clamp_below(scales, MIN_SCALE)
+    distance = residuals.abs()  # evaluated in the tail, where the difference does not cancel
     # erfc, since torch's ndtr loses the tail in float32: .08 % more bits on the parity crop.
     near, far = (((distance + edge) / (bounded * SQRT_2)).erfc() for edge in (-0.5, 0.5))
-    return -at_least(0.5 * (near - far), LEAST_LIKELIHOOD).log2()
+    return -clamp_below(0.5 * (near - far), MIN_LIKELIHOOD).log2()
 
 
 # (index of the slice, mean, scale), both (N, c, h, w) -> values (N, c, h, w)
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
-# (values, mean, scale) -> values as a decoder has them, and the bits of each
+# (values, mean, scale) -> decoded values and their bits
 Quantise = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-NOISE = 0.003  # standard deviation of the last weights of means and residuals at the start
-LEAST_SPREAD = 0.15  # of a latent channel
+NOISE = 0.003  # standard deviation of the last layers' weights for means, residuals at the start
+MIN_SPREAD = 0.15  # of a latent channel
 
 
 class ChannelContext(nn.Module):
     """Channel-wise autoregressive means and scales, with latent residual prediction.
 
     The first `support_slices` slices inform every later slice. Without slices, the hyper-decoder
-    gives mean and scale. With `own_support`, a slice sees its own equal part of its outputs alone.
+    outputs mean and scale. With `own_support`, each slice sees only its own part of the outputs.
     """
 
     def __init__(self, sizes: Any, *, own_support: bool = False) -> None:
@@ -195,30 +194,30 @@ class ChannelContext(nn.Module):
         self.support_slices: int = sizes.support_slices
         self.part = sizes.support // len(sizes.slices) if own_support else None
         hyper = self.part or sizes.support
-        known = [
+        input_widths = [
             hyper + sum(self.widths[: min(i, self.support_slices)]) for i in range(len(self.widths))
         ]
-        pairs = list(zip(known, self.widths, strict=True))
+        pairs = list(zip(input_widths, self.widths, strict=True))
 
-        def transforms(ends: Iterable[tuple[int, int]]) -> nn.ModuleList:
+        def transforms(width_pairs: Iterable[tuple[int, int]]) -> nn.ModuleList:
             return nn.ModuleList(
                 rectified_stack((inputs, *sizes.context, outputs), sizes.context_kernels)
-                for inputs, outputs in ends
+                for inputs, outputs in width_pairs
             )
 
         self.mean, self.scale = transforms(pairs), transforms(pairs)
-        self.residual = transforms((k + width, width) for k, width in pairs)
+        self.residual = transforms((inputs + width, width) for inputs, width in pairs)
 
-    def seen(self, index: int) -> slice:
-        """Return the channels of the hyper-decoder's outputs that a slice sees."""
+    def support_channels(self, index: int) -> slice:
+        """Return the channels of the hyper-decoder's outputs seen by a slice."""
         if self.part is None:
             return slice(None)
         return slice(self.part * index, self.part * (index + 1))
 
     def support(self, hyper: Tensor, decoded: Sequence[Tensor]) -> Tensor:
         """Concatenate the hyper-decoder's output and the slices that inform the next."""
-        own = hyper[:, self.seen(len(decoded))]
-        return torch.cat([own, *decoded[: self.support_slices]], dim=1)
+        slice_support = hyper[:, self.support_channels(len(decoded))]
+        return torch.cat([slice_support, *decoded[: self.support_slices]], dim=1)
 
     def forward(self, mean_support: Tensor, scale_support: Tensor, code: CodeSlice) -> Tensor:
         """Return the decoded latent (N, M, h, w) from two supports (N, support, h, w)."""
@@ -235,7 +234,7 @@ class ChannelContext(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """The hyper-decoder: a stack for the means, another for the scales."""
+    """Hyper-decoder: a stack for means, another for scales."""
 
     def __init__(self, sizes: Any) -> None:
         super().__init__()
@@ -243,15 +242,15 @@ class HyperSynthesis(nn.Module):
         self.scale = hyper_synthesis(sizes, sizes.support)
 
     def forward(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and scale support (N, support, h, w) of z (N, Z, h / 4, w / 4)."""
+        """Map z (N, Z, h / 4, w / 4) to mean and scale support, (N, support, h, w) each."""
         return self.mean(decoded), self.scale(decoded)
 
 
 class HyperpriorNetwork(LatentNetwork):
-    """Base class of networks whose latent y is coded with a hyperprior and a channel context."""
+    """Base class of networks that code y with a hyperprior and a channel context."""
 
     def add_entropy_model(self, sizes: Any, *, own_support: bool = False) -> None:
-        """Add the modules of the entropy model, in the order of their parameters."""
+        """Add the entropy model's modules, in the order of their parameters."""
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_synthesis = HyperSynthesis(sizes)
         self.prior = FactorisedPrior(sizes.hyper_latent)
@@ -263,7 +262,7 @@ class HyperpriorNetwork(LatentNetwork):
         return self._code_slices(latents, hyper, z_bits, partial(quantise_about, noisy=noisy))
 
     def code_rounded(self, latents: Tensor, hyper: Tensor, rounding: Rounding) -> CodedLatents:
-        """Code y (N, M, h, w) and a z (N, Z, h / 4, w / 4) of its own, both rounded by a rule."""
+        """Code y (N, M, h, w) and an independent z (N, Z, h / 4, w / 4), both with `rounding`."""
         rounded_hyper = self.prior.rounded(hyper, rounding)
         z_bits = self.prior.bits(rounded_hyper).sum((1, 2, 3))
 
@@ -291,25 +290,25 @@ class HyperpriorNetwork(LatentNetwork):
         return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:
-        """Return the convolution sequences of the entropy model by name, as it runs in integers."""
-        named: dict[str, nn.Module] = {
+        """Return the entropy model's sequences of convolutions, which run in integers, by name."""
+        branches: dict[str, nn.Module] = {
             "hyper.mean": self.hyper_synthesis.mean,
             "hyper.scale": self.hyper_synthesis.scale,
         }
         for i in range(len(self.context.widths)):
             for kind in ("mean", "scale", "residual"):
-                named[f"{kind}.{i}"] = getattr(self.context, kind)[i]
-        return named
+                branches[f"{kind}.{i}"] = getattr(self.context, kind)[i]
+        return branches
 
     def entropy_supports(self) -> tuple[str, ...]:
-        """Return the names of the activations of the entropy model that no hidden layer gives."""
+        """Return the names of the entropy model's activations outside hidden layers."""
         return ("support.mean", "support.scale") if self.context.widths else ()
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
         rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
-        mean_support, scale_support = self.hyper_synthesis(rounded)  # its layers are recorded too
+        mean_support, scale_support = self.hyper_synthesis(rounded)  # hooks record its layers
         if not self.context.widths:
             return
         record("support.mean", mean_support)
@@ -320,16 +319,16 @@ class HyperpriorNetwork(LatentNetwork):
             return torch.round(slices[index] - mean) + mean
 
         decoded = self.context(mean_support, scale_support, code)
-        record("support.mean", decoded)  # all slices: the residual's transforms see all
+        record("support.mean", decoded)  # all slices, since the residual's transforms see all
         informing = sum(self.context.widths[: self.context.support_slices])
         record("support.scale", decoded[:, :informing])
 
 
 def start_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
-    """Set scales to `spread` (M,), standard deviations of y; z sees y with unit spreads."""
+    """Set scales to `spread` (M,), y's standard deviations; normalise z's input by them."""
     first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     with torch.no_grad():
-        first.weight /= spread.clamp(min=LEAST_SPREAD)[:, None, None]
+        first.weight /= spread.clamp(min=MIN_SPREAD)[:, None, None]
     if not network.context.widths:
         _set_bias(network.hyper_synthesis.scale[-1], spread)
         return
@@ -344,4 +343,4 @@ def start_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
 def _set_bias(layer: nn.Module, spread: Tensor) -> None:
     assert isinstance(layer, nn.Conv2d)
     with torch.no_grad():
-        layer.bias.copy_(spread.clamp(min=LEAST_SPREAD))  # type: ignore[union-attr]
+        layer.bias.copy_(spread.clamp(min=MIN_SPREAD))  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Entropy coder of networks with a hyperprior: encodes and decodes the latents of a tile.
+"""Entropy coder of networks with a hyperprior: encodes and decodes a tile's latents.
 
 ::
 
@@ -6,8 +6,8 @@
     └── slices ── round(y_i - mean_i) ───────────────────────── y symbols ─┤ coder ──> string
                         z symbols, y symbols before ─ entropy path ─ mean_i, row of cdf ┘
 
-Whatever the encoder computes in floating point ends in symbols; what a decoder needs to read them
-follows from symbols in integers.
+The encoder's floating point computations end in symbols; a decoder computes what it needs to read
+them from symbols, in integers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,20 +43,20 @@ from baselines.neural.entropy.integer.integer_path import (
     PieceParameters,
     calibrate,
     channels_first,
-    clipped,
-    decoded,
+    clip_values,
+    convert_to_float,
     fractional_bit_tables,
-    symbols_of,
-    to_float,
-    values_of,
+    round_to_symbols,
+    run_decoding,
+    values_from_symbols,
 )
 from baselines.neural.network import LatentCoder, padded, to_images
 from benchmark.codec import Pixels
 from benchmark.registry import imported
 
-# Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
-# scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
-# coarse means as well .02 %; the last grows with the square of that ratio.
+# Limits of weights by kind of branch. With the parity weights, whose means deviate by a third of a
+# scale, fine weights everywhere cost .0001 % more bits than the float model, these limits .005 %,
+# and coarse means as well .02 %, which grows with the square of that ratio.
 WEIGHT_LIMITS = {
     "hyper": WeightLimit.FINE,
     "mean": WeightLimit.FINE,
@@ -73,11 +73,11 @@ class EntropyPath(IntegerPath):
         self.widths: tuple[int, ...] = model.context.widths or (model.sizes.latent,)
         self.num_pieces = len(self.widths)
         self.support_slices = model.context.support_slices
-        self.seen = model.context.seen  # channels of the hyper-decoder's outputs, by slice
+        self.support_channels = model.context.support_channels
         self.half_tanh = self._table(tables, "half_tanh", 2 * TANH_LIMIT + 1)
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
-        """Return the slices of y (N, M, h, w)."""
+        """Split y (N, M, h, w) into slices."""
         return list(torch.split(latents, list(self.widths), dim=1))
 
     def decoding(self, z_symbols: Tensor) -> Decoding:
@@ -87,7 +87,7 @@ class EntropyPath(IntegerPath):
             [self.branches["hyper.mean"](z)],
             [self.branches["hyper.scale"](z)],
         )
-        slices: list[Tensor] = []  # corrected only where they inform later ones
+        slices: list[Tensor] = []  # with residuals only if they inform later ones
         for index in range(self.num_pieces):
             if self.autoregressive:
                 means = self.branches[f"mean.{index}"](self._support(mean_parts, index))
@@ -96,28 +96,28 @@ class EntropyPath(IntegerPath):
                 (means,), (scales,) = mean_parts, scale_parts
             indices = channels_first(self.scale_index(scales))
             symbols = yield PieceParameters(indices, channels_first(means))
-            values = values_of(symbols.permute(0, 2, 3, 1), means)
+            values = values_from_symbols(symbols.permute(0, 2, 3, 1), means)
             if index < self.support_slices:
-                values = self._corrected(values, mean_parts, index)
-                mean_parts.append(self.on_grid(values, "support.mean"))
-                scale_parts.append(self.on_grid(values, "support.scale"))
+                values = self._add_residual(values, mean_parts, index)
+                mean_parts.append(self.quantise_activation(values, "support.mean"))
+                scale_parts.append(self.quantise_activation(values, "support.scale"))
             slices.append(values)
         for index in range(self.support_slices, self.num_pieces * self.autoregressive):
-            slices[index] = self._corrected(slices[index], mean_parts, index)
+            slices[index] = self._add_residual(slices[index], mean_parts, index)
         return channels_first(torch.cat(slices, dim=3))
 
-    def _corrected(self, values: Tensor, mean_parts: list[Tensor], index: int) -> Tensor:
-        """Return a slice's values (N, h, w, width) with its residual, on the same grid."""
-        seen = self.on_grid(values, "support.mean")
-        inputs = torch.cat([self._support(mean_parts, index), seen], dim=3)
-        return clipped(
+    def _add_residual(self, values: Tensor, mean_parts: list[Tensor], index: int) -> Tensor:
+        """Add the residual to a slice's values (N, h, w, width), on the same grid."""
+        activation = self.quantise_activation(values, "support.mean")
+        inputs = torch.cat([self._support(mean_parts, index), activation], dim=3)
+        return clip_values(
             values + half_tanh(self.branches[f"residual.{index}"](inputs), self.half_tanh)
         )
 
     def _support(self, parts: list[Tensor], index: int) -> Tensor:
         """Concatenate the hyper-decoder's output and the slices that inform slice `index`."""
         hyper, *slices = parts
-        return torch.cat([hyper[..., self.seen(index)], *slices], dim=3)
+        return torch.cat([hyper[..., self.support_channels(index)], *slices], dim=3)
 
     def _ends(self, name: str) -> Ends:
         kind, _, part = name.partition(".")
@@ -133,25 +133,25 @@ class EntropyPath(IntegerPath):
 Y_PER_Z = 4  # positions of y along one of z
 
 
-class Chosen(NamedTuple):
-    """Latents that an encoder has chosen to code, not rounded yet."""
+class LatentChoice(NamedTuple):
+    """Latents chosen by an encoder, before rounding."""
 
     latents: Tensor  # y (1, M, h, w)
     hyper: Tensor  # z (1, Z, h / 4, w / 4)
 
-    def part(self, rows: slice, columns: slice) -> "Chosen":
-        """Return a part in positions of y, multiples of 4."""
-        coarse = (slice(along.start // Y_PER_Z, along.stop // Y_PER_Z) for along in (rows, columns))
-        return Chosen(self.latents[:, :, rows, columns], self.hyper[:, :, *coarse])
+    def part(self, rows: slice, columns: slice) -> "LatentChoice":
+        """Return a part of the latents; rows, columns: positions of y, multiples of 4."""
+        coarse = (slice(axis.start // Y_PER_Z, axis.stop // Y_PER_Z) for axis in (rows, columns))
+        return LatentChoice(self.latents[:, :, rows, columns], self.hyper[:, :, *coarse])
 
 
 class TransformCoder(LatentCoder):
     """Encoder and decoder of a checkpoint on a device; `network` is moved there.
 
-    Raises `KeyError` or `ValueError` for tables, and what `IntegerPath` raises.
+    Raises `KeyError` or `ValueError` for unusable tables, and the errors of `IntegerPath`.
     """
 
-    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with that layout
+    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with this layout
     margin = LARGE.margin
     latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a position of y; see `Y_PER_Z`
 
@@ -167,7 +167,7 @@ class TransformCoder(LatentCoder):
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
         self._path: IntegerPath = imported(network.path_type)(network, tables, device=device)
-        self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
+        self._y, self._z = (Distributions.read(tables, name) for name in ("cdf", "z_cdf"))
         for rows, expected in (
             (self._y.models, self._path.num_rows),
             (self._z.models, network.sizes.hyper_latent),
@@ -176,34 +176,34 @@ class TransformCoder(LatentCoder):
                 raise ValueError(f"{len(rows)} distributions, not {expected}")
 
     def encode(self, latents: Tensor) -> bytes:
-        """Return the bytes of y, float32 (1, M, h, w) with h and w multiples of 4."""
-        return self.encode_chosen(Chosen(latents, self.network.hyper_analyse(latents)))
+        """Encode y, float32 (1, M, h, w) with h and w multiples of 4."""
+        return self.encode_latents(LatentChoice(latents, self.network.hyper_analyse(latents)))
 
-    def encode_chosen(self, chosen: Chosen) -> bytes:
-        """Return the bytes of y and z."""
+    def encode_latents(self, choice: LatentChoice) -> bytes:
+        """Encode y and z."""
         medians = self.network.prior.medians()[:, None, None]
-        z = (chosen.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
+        z = (choice.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
         encoder = Encoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
 
         def add(piece: Tensor, parameters: PieceParameters) -> Tensor:
-            """Encode the symbols of a piece, and return them."""
-            y = symbols_of(piece, parameters.means)
+            """Encode a piece's symbols, and return them."""
+            y = round_to_symbols(piece, parameters.means)
             encoder.add(_array(y), self._y, _array(parameters.indices))
             return y
 
-        *others, last = self._path.pieces(chosen.latents)
+        *first_pieces, last_piece = self._path.pieces(choice.latents)
         steps = self._path.decoding(z)
         parameters = next(steps)
-        for piece in others:
+        for piece in first_pieces:
             parameters = steps.send(add(piece, parameters))
-        add(last, parameters)  # of which no further parameters follow
+        add(last_piece, parameters)  # of which no further parameters follow
         self.last_encoder = encoder
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
-        """Return y (1, M, rows, columns), float32, on every machine; raises `CorruptStream`."""
+        """Decode y, float32 (1, M, rows, columns), the same everywhere; raises `CorruptStream`."""
         decoder = Decoder(data)
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
         z = decoder.take(self._z, channel_rows(shape))
@@ -212,9 +212,9 @@ class TransformCoder(LatentCoder):
             y = decoder.take(self._y, _array(parameters.indices))
             return torch.from_numpy(y)[None]
 
-        y = decoded(self._path.decoding(torch.from_numpy(z)[None]), symbols_of_piece)
+        y = run_decoding(self._path.decoding(torch.from_numpy(z)[None]), symbols_of_piece)
         decoder.finish()
-        return to_float(y)
+        return convert_to_float(y)
 
 
 def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
@@ -222,7 +222,7 @@ def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
 
 
 def tables_of(network: LatentNetwork, images: Sequence[Pixels]) -> dict[str, Tensor]:
-    """Return distributions, thresholds and fractional bits, these calibrated on `images`."""
+    """Return distributions, thresholds, and fractional bits calibrated on `images`."""
     levels = range(rate_levels(network.sizes))
     latents = (
         network.analyse(planes, network.controls_at(float(level), 0.0))

@@ -1,10 +1,10 @@
-"""The network of Charm: transforms with GDN, a hyperprior, and slices that inform later ones.
+"""Charm's network: transforms with GDN, a hyperprior, and slices that inform later ones.
 
 x ─ conv/2, GDN, conv/2, GDN, conv/2, GDN, conv/2 ─ y ─ hyperprior, slices ─ y_hat ─ mirror ─> x
 Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
-2020). Our choices, where the authors' code (TensorFlow Compression, models/ms2020.py) differs: GDN
-divides by the root of beta + sum gamma x^2, as in CompressAI, not by beta + sum gamma |x|; the
-scale is the transform's output itself, at least .11, not an index of one of 64 scales.
+2020). Differences from the authors' code (TensorFlow Compression, models/ms2020.py) are our choice:
+GDN divides by the root of beta + sum gamma x^2, as in CompressAI, not by beta + sum gamma |x|; the
+scale is the transform's output, at least .11, not an index of one of 64 scales.
 """
 
 import math
@@ -21,7 +21,7 @@ GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the
 
 
 class CharmNetwork(HyperpriorNetwork):
-    """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
+    """Charm's network; images are in [-1, 1], and mapped to [0, 1] for the transforms."""
 
     in_unit_range = True
 

@@ -1,4 +1,4 @@
-"""The network of ELIC: residual transforms with attention, and a space-channel context.
+"""ELIC's network: residual transforms with attention, and a space-channel context.
 
 ::
 
@@ -7,9 +7,9 @@
                                       └ round ─ z_hat ─ hyper_synthesis ─ context ─┘
 
 He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
-adaptive coding" (CVPR 2022): a network for each rate. In training, contexts and decoder see
-rounded latents, with the identity as gradient of rounding; implementations differ in this, and it
-is our choice. A stage of the objective `elic` may let the contexts see noisy latents instead.
+adaptive coding" (CVPR 2022): one network per rate. In training, contexts and decoder see rounded
+latents, with the identity as the gradient of rounding; implementations differ, and this is our
+choice. A stage of the objective `elic` may let the contexts see noisy latents instead.
 
 A decoder computes the context in integers (`ElicPath`)::
 
@@ -35,7 +35,7 @@ from baselines.neural.blocks.layers import (
     synthesis_layers,
 )
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
-from baselines.neural.entropy.factorised import FactorisedPrior, noised
+from baselines.neural.entropy.factorised import FactorisedPrior, add_noise
 from baselines.neural.entropy.hyperprior import (
     CodedLatents,
     LatentNetwork,
@@ -51,10 +51,10 @@ from baselines.neural.entropy.integer.integer_path import (
     IntegerSequence,
     PieceParameters,
     channels_first,
-    values_of,
+    values_from_symbols,
 )
 
-# (group, mean (N, c, h, w)) -> the group's values as rounded in whole steps from the mean
+# (group, mean (N, c, h, w)) -> the group's values, rounded to integer steps from the mean
 RoundGroup = Callable[[int, Tensor], Tensor]
 
 
@@ -67,54 +67,54 @@ class CodedGroups(NamedTuple):
 
 
 class CheckerboardConvolution(nn.Conv2d):
-    """A convolution that sees only neighbours of the other colour of a checkerboard."""
+    """Convolution that sees only neighbours of the checkerboard's other colour."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
 
-    def seen(self) -> Tensor:
-        """Return the weights with those that do not count set to zero."""
+    def masked_weight(self) -> Tensor:
+        """Return the weights, with those of the same colour set to zero."""
         rows, columns = self.kernel_size
         centre = rows // 2 + columns // 2
         across, down = (torch.arange(side, device=self.weight.device) for side in (columns, rows))
         return self.weight * ((down[:, None] + across - centre) % 2).to(self.weight)
 
     def plain(self) -> nn.Conv2d:
-        """Return an ordinary convolution with the weights that count."""
+        """Return an ordinary convolution with the masked weights."""
         result = convolution(self.in_channels, self.out_channels, self.kernel_size[0])
         with torch.no_grad():
-            result.weight.copy_(self.seen())
+            result.weight.copy_(self.masked_weight())
             result.bias.copy_(self.bias)  # type: ignore[union-attr,arg-type]
         return result
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H, W)."""
-        return functional.conv2d(features, self.seen(), self.bias, padding=self.padding)
+        return functional.conv2d(features, self.masked_weight(), self.bias, padding=self.padding)
 
 
 def anchors(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return whether row and column have an even sum, bool (height, width)."""
+    """Return a mask of positions with an even sum of row and column, bool (height, width)."""
     rows, columns = (torch.arange(side, device=device) for side in (height, width))
     return (rows[:, None] + columns) % 2 == 0
 
 
 def colours(height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return the numbers of the anchors and of the other positions, each int64, row by row.
+    """Return the flat indices of anchors and of other positions, int64, row by row.
 
     >>> [places.tolist() for places in colours(2, 3)], colours(2, 2)[0].tolist()
     ([[0, 2, 4], [1, 3, 5]], [0, 3])
     """
-    # A mask would have to be counted on the device first, and the processor would wait for that.
+    # With a mask the processor would wait for the device to count it.
     first = torch.arange(0, height * width, 2, device=device)
     second = torch.arange(1, height * width, 2, device=device)
-    if width % 2:  # the colours alternate from the end of a row to the next one
+    if width % 2:  # colours alternate from the end of a row to the next row
         return first, second
-    odd_row = first // width % 2  # where a pair of neighbours begins with the other colour
+    odd_row = first // width % 2  # pairs of neighbours begin with the other colour there
     return first + odd_row, second - odd_row
 
 
 def aggregation_widths(sizes: ElicSizes, group: int) -> tuple[int, ...]:
-    """Return the widths of a group's aggregation: of both contexts and the hyper-decoder first."""
+    """Return the widths of a group's aggregation; the first is of contexts and hyper-decoder."""
     outputs = 2 * sizes.groups[group]
     inputs = outputs * (2 if group else 1) + sizes.support
     falling = (inputs + (outputs - inputs) * part // 3 for part in (1, 2))
@@ -123,10 +123,10 @@ def aggregation_widths(sizes: ElicSizes, group: int) -> tuple[int, ...]:
 
 
 class SpaceChannelContext(nn.Module):
-    """Means and scales of the groups of y, in the order in which a decoder learns them.
+    """Means and scales of y's groups, in the order in which they are decoded.
 
-    Anchors, positions whose row and column have an even sum, follow from the groups before alone:
-    what the spatial context gives there is zero. The others see the anchors around them as well.
+    Anchors, positions with an even sum of row and column, depend only on earlier groups: their
+    spatial context is zero. Other positions also see the anchors around them.
     """
 
     def __init__(self, sizes: ElicSizes) -> None:
@@ -134,10 +134,12 @@ class SpaceChannelContext(nn.Module):
         self.groups = sizes.groups
         count = len(self.groups)
         kernels = (sizes.channel_kernel,) * 3
-        before = [sum(self.groups[:k]) for k in range(count)]
-        # The first group has no earlier ones: its place is empty.
+        earlier_channels = [sum(self.groups[:k]) for k in range(count)]
+        # The first group has no earlier groups.
         self.channel = nn.ModuleList(
-            rectified_stack((before[k], *sizes.channel_context, 2 * self.groups[k]), kernels)
+            rectified_stack(
+                (earlier_channels[k], *sizes.channel_context, 2 * self.groups[k]), kernels
+            )
             if k
             else nn.Sequential()
             for k in range(count)
@@ -150,49 +152,61 @@ class SpaceChannelContext(nn.Module):
         )
 
     def features(self, group: int, hyper: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
-        """Return what the aggregation takes beside the spatial context, in its order."""
+        """Return the aggregation's inputs after the spatial context, in order."""
         if not group:
             return [hyper]
         return [self.channel[group](torch.cat(list(decoded), dim=1)), hyper]
 
-    def parameters_of(
-        self, group: int, spatial: Tensor, features: Sequence[Tensor], places: Tensor
+    def predict_parameters(
+        self, group: int, spatial: Tensor, features: Sequence[Tensor], positions: Tensor
     ) -> Tensor:
-        """Return scale and mean of a group at n `places`, numbers of positions: (N, 2 c, n)."""
-        # Not by an index, whose gradient is sorted: on a GPU that takes most of a step's kernels.
-        merged = torch.cat([spatial, *features], dim=1).flatten(2).index_select(2, places)
+        """Return a group's scale and mean at n flat `positions`: (N, 2 c, n)."""
+        # index_select, since the gradient of indexing sorts: most of a step's kernels on a GPU.
+        merged = torch.cat([spatial, *features], dim=1).flatten(2).index_select(2, positions)
         result: Tensor = self.aggregation[group](merged[:, :, None])
         return result[:, :, 0]
 
     def forward(self, hyper: Tensor, round_group: RoundGroup) -> CodedGroups:
-        """Return the decoded latent and its distributions of `hyper` (N, support, h, w)."""
+        """Return the decoded latent and its distributions, given `hyper` (N, support, h, w)."""
         height, width = hyper.shape[2:]
-        first, second = colours(height, width, hyper.device)
-        order = torch.cat([first, second]).argsort()  # back to the order of rows
+        anchor_positions, other_positions = colours(height, width, hyper.device)
+        row_order = torch.cat([anchor_positions, other_positions]).argsort()
         is_anchor = anchors(height, width, hyper.device)
         decoded: list[Tensor] = []
         parameters: list[Tensor] = []
         for k, channels in enumerate(self.groups):
             features = self.features(k, hyper, decoded)
-            none = hyper.new_zeros(len(hyper), 2 * channels, height, width)
-            known = self.parameters_of(k, none, features, first)
-            unknown = known.new_zeros(*known.shape[:2], len(second))
-            mean = torch.cat([known, unknown], dim=2)[:, channels:].index_select(2, order)
-            seen = torch.where(is_anchor, round_group(k, mean.reshape(none[:, channels:].shape)), 0)
-            others = self.parameters_of(k, self.spatial[k](seen), features, second)
-            both = torch.cat([known, others], dim=2).index_select(2, order).reshape(none.shape)
-            decoded.append(round_group(k, both[:, channels:]))
-            parameters.append(both)
+            no_spatial = hyper.new_zeros(len(hyper), 2 * channels, height, width)
+            anchor_parameters = self.predict_parameters(k, no_spatial, features, anchor_positions)
+            missing = anchor_parameters.new_zeros(
+                *anchor_parameters.shape[:2], len(other_positions)
+            )
+            mean = torch.cat([anchor_parameters, missing], dim=2)[:, channels:].index_select(
+                2, row_order
+            )
+            rounded_anchors = torch.where(
+                is_anchor, round_group(k, mean.reshape(no_spatial[:, channels:].shape)), 0
+            )
+            other_parameters = self.predict_parameters(
+                k, self.spatial[k](rounded_anchors), features, other_positions
+            )
+            group_parameters = (
+                torch.cat([anchor_parameters, other_parameters], dim=2)
+                .index_select(2, row_order)
+                .reshape(no_spatial.shape)
+            )
+            decoded.append(round_group(k, group_parameters[:, channels:]))
+            parameters.append(group_parameters)
         scales, means = zip(*(parameter.chunk(2, dim=1) for parameter in parameters), strict=True)
         return CodedGroups(torch.cat(decoded, dim=1), torch.cat(means, 1), torch.cat(scales, 1))
 
 
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
-NOISE = 0.003  # standard deviation of the last weights of a group's parameters
+NOISE = 0.003  # standard deviation of the last layer's weights for a group's parameters
 
 
 class ElicNetwork(LatentNetwork):
-    """The network; images are in [-1, 1]."""
+    """ELIC's network; images are in [-1, 1]."""
 
     path_type = f"{__name__}:ElicPath"
 
@@ -207,32 +221,34 @@ class ElicNetwork(LatentNetwork):
         self.hyper_synthesis = hyper_synthesis(sizes, sizes.support)
         self.prior = FactorisedPrior(sizes.hyper_latent)
         self.context = SpaceChannelContext(sizes)
-        self.quantised_bits = self.in_eight_bits("analysis", "synthesis")
+        self.quantised_bits = self.bits_of_blocks("analysis", "synthesis")
         self.noisy_contexts = False  # whether contexts see noisy latents in training
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) group by group; see `LatentNetwork.code`."""
         rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
-        seen = _noise if noisy and self.noisy_contexts else _rounding
-        coded = self.context(self.hyper_synthesis(rounded_hyper), seen(latents, self.sizes))
+        context_values = _noise_groups if noisy and self.noisy_contexts else _round_groups
+        coded = self.context(
+            self.hyper_synthesis(rounded_hyper), context_values(latents, self.sizes)
+        )
         mean, scale = coded.mean.float(), coded.scale.float()
         values, bits = quantise_about(latents, mean, scale, noisy=noisy)
         return CodedLatents(values, bits.sum((1, 2, 3)), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:
-        """Return the convolution sequences of the entropy model by name, as it runs in integers."""
-        named: dict[str, nn.Module] = {"hyper": self.hyper_synthesis}
+        """Return the entropy model's sequences of convolutions, which run in integers, by name."""
+        branches: dict[str, nn.Module] = {"hyper": self.hyper_synthesis}
         for k in range(len(self.sizes.groups)):
             if k:
-                named[f"channel.{k}"] = self.context.channel[k]
+                branches[f"channel.{k}"] = self.context.channel[k]
             spatial = self.context.spatial[k]
             assert isinstance(spatial, CheckerboardConvolution)
-            named[f"spatial.{k}"] = nn.Sequential(spatial)
-            named[f"aggregation.{k}"] = self.context.aggregation[k]
-        return named
+            branches[f"spatial.{k}"] = nn.Sequential(spatial)
+            branches[f"aggregation.{k}"] = self.context.aggregation[k]
+        return branches
 
     def entropy_supports(self) -> tuple[str, ...]:
-        """Return "support", y as the contexts see it, and "features", all that is aggregated."""
+        """Return "support", y as input of contexts, and "features", the aggregation's inputs."""
         return "support", "features"
 
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
@@ -241,7 +257,7 @@ class ElicNetwork(LatentNetwork):
         record("z", rounded)
         hyper = self.hyper_synthesis(rounded)
         record("features", hyper)
-        decoded = self.context(hyper, _rounding(latents, self.sizes)).decoded
+        decoded = self.context(hyper, _round_groups(latents, self.sizes)).decoded
         record("support", decoded)
         groups = torch.split(decoded, list(self.sizes.groups), dim=1)
         for k, group in enumerate(groups):
@@ -264,7 +280,7 @@ class ElicNetwork(LatentNetwork):
                 last.bias[: len(part)] = part  # type: ignore[index]
 
 
-def _rounding(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
+def _round_groups(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
     groups = torch.split(latents, list(sizes.groups), dim=1)
 
     def round_group(group: int, mean: Tensor) -> Tensor:
@@ -274,66 +290,72 @@ def _rounding(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tens
     return round_group
 
 
-def _noise(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
-    """Return the groups with noise, the same wherever a group is asked for."""
-    groups = torch.split(noised(latents), list(sizes.groups), dim=1)
+def _noise_groups(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
+    """Add noise to all groups at once, so that a group's noise is the same in every call."""
+    groups = torch.split(add_noise(latents), list(sizes.groups), dim=1)
     return lambda group, _mean: groups[group]
 
 
-FIRST = {"hyper": "z", "channel": "support", "spatial": "support", "aggregation": "features"}
+INPUT_ACTIVATIONS = {
+    "hyper": "z",
+    "channel": "support",
+    "spatial": "support",
+    "aggregation": "features",
+}
 
 
 class ElicPath(IntegerPath):
     """Integer network of a checkpoint of ELIC; see `IntegerPath`.
 
-    A group is coded in two pieces, its anchors and then the other positions, each (N, width, count)
-    in the order of rows. Decoded values are symbols + means.
+    A group is coded in two pieces, anchors and then other positions, each (N, width, count) in row
+    order. Decoded values are symbols + means.
     """
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         self.groups: tuple[int, ...] = model.sizes.groups
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
-        """Return anchors and other positions of each group of y (N, M, h, w), in turn."""
+        """Split y (N, M, h, w) into each group's anchors and other positions, in turn."""
         height, width = latents.shape[2:]
-        places = colours(height, width, latents.device)
+        both_colours = colours(height, width, latents.device)
         groups = torch.split(latents.flatten(2), list(self.groups), dim=1)
-        return [group[:, :, chosen] for group in groups for chosen in places]
+        return [group[:, :, positions] for group in groups for positions in both_colours]
 
     def decoding(self, z_symbols: Tensor) -> Decoding:
         """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         hyper = self.branches["hyper"](self.hyper_activations(z_symbols))
         count, height, width, _ = hyper.shape
-        places = colours(height, width, hyper.device)
+        both_colours = colours(height, width, hyper.device)
         is_other = ~anchors(height, width, hyper.device)[:, :, None]
         decoded: list[Tensor] = []  # int32 (N, h, w, channels), group by group
         for k, channels in enumerate(self.groups):
             features = [hyper]
             if k:
-                known = self.on_grid(torch.cat(decoded, dim=3), "support")
-                features.insert(0, self.branches[f"channel.{k}"](known))
+                earlier_groups = self.quantise_activation(torch.cat(decoded, dim=3), "support")
+                features.insert(0, self.branches[f"channel.{k}"](earlier_groups))
             group = hyper.new_zeros(count, height, width, channels, dtype=torch.int32)
             decoded.append(group)
             spatial = hyper.new_zeros(count, height, width, 2 * channels)
-            for chosen in places:
-                if chosen is places[1]:  # the other positions see the anchors
-                    seen = self.on_grid(group, "support")  # zero where nothing is decoded
-                    spatial = self.branches[f"spatial.{k}"](seen) * is_other
-                merged = torch.cat([spatial, *features], dim=3).flatten(1, 2)[:, chosen]
+            for positions in both_colours:
+                if positions is both_colours[1]:  # the other positions see the anchors
+                    # zero where nothing is decoded yet
+                    anchor_activations = self.quantise_activation(group, "support")
+                    spatial = self.branches[f"spatial.{k}"](anchor_activations) * is_other
+                merged = torch.cat([spatial, *features], dim=3).flatten(1, 2)[:, positions]
                 outputs = self.branches[f"aggregation.{k}"](merged[:, None])[:, 0]
                 scales, means = outputs[..., :channels], outputs[..., channels:]
                 indices = _positions_last(self.scale_index(scales))
                 symbols = yield PieceParameters(indices, _positions_last(means))
                 rows = group.view(count, -1, channels)
-                rows[:, chosen] = values_of(symbols.permute(0, 2, 1), means)
+                rows[:, positions] = values_from_symbols(symbols.permute(0, 2, 1), means)
         return channels_first(torch.cat(decoded, dim=3))
 
     def _ends(self, name: str) -> Ends:
         kind = name.partition(".")[0]
         if kind == "aggregation":
-            return Ends(FIRST[kind], OUTPUT_FRACTION, WeightLimit.FINE)
+            return Ends(INPUT_ACTIVATIONS[kind], OUTPUT_FRACTION, WeightLimit.FINE)
         last = self.fractional_bits["features"]
-        return Ends(FIRST[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
+        return Ends(INPUT_ACTIVATIONS[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
 
     def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         plain = [

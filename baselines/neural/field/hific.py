@@ -1,4 +1,4 @@
-"""The network of HiFiC: residual generator with channel normalisation, mean-scale hyperprior.
+"""HiFiC's network: residual generator with channel normalisation, mean-scale hyperprior.
 
 ::
 
@@ -7,8 +7,8 @@
                                └────────────────────┘
 
 Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
-2020): a network for each rate. Our choice: generator and hyper-decoder see rounded latents in
-training, with the identity as gradient of rounding; the authors' hyper-decoder sees noisy ones.
+2020): one network per rate. Our choice: generator and hyper-decoder see rounded latents in
+training, with the identity as the gradient of rounding; the authors' hyper-decoder sees noisy ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from baselines.neural.blocks.layers import (
     convolution,
     upsampling,
 )
-from baselines.neural.blocks.start_values import Transform, transforms_of
+from baselines.neural.blocks.start_values import Transform, fit_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 
 
 class HificNetwork(HyperpriorNetwork):
-    """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
+    """HiFiC's network; images are in [-1, 1], and mapped to [0, 1] for the transforms."""
 
     in_unit_range = True
     counts_rounded = True
@@ -50,11 +50,11 @@ class HificNetwork(HyperpriorNetwork):
         colours, last = min(images.shape[1], colours), min(last, self.sizes.latent - 1)
         gain = GAIN / lambdas[0] ** 0.5
         with torch.no_grad():
-            transforms = transforms_of(images[:, :colours], (*inner, last))
+            transforms = fit_transforms(images[:, :colours], (*inner, last))
             y = _start_encoder(self.analysis, images, transforms, gain)
             start_entropy_model(self, y.std((0, 2, 3)))
             hyper: nn.Conv2d = self.hyper_analysis[0]  # type: ignore[assignment]
-            hyper.weight[:, -1] = 0  # the last channel of y is constant
+            hyper.weight[:, -1] = 0  # y's last channel is constant
             means: nn.Conv2d = self.hyper_synthesis.mean[-1]  # type: ignore[assignment]
             nn.init.normal_(means.weight, std=NOISE)
             _bias(means).copy_(y.mean((0, 2, 3)))
@@ -63,7 +63,7 @@ class HificNetwork(HyperpriorNetwork):
 
 
 def encoder(sizes: HificSizes) -> nn.Sequential:
-    """Return the layers from images (N, 3, H, W) in [0, 1] to y (N, M, H / 16, W / 16)."""
+    """Make the layers from images (N, 3, H, W) in [0, 1] to y (N, M, H / 16, W / 16)."""
     first, last = sizes.widths[0], sizes.widths[-1]
     layers: list[nn.Module] = [convolution(IMAGE_CHANNELS, first, 7), ChannelNorm(first), nn.ReLU()]
     for inputs, outputs in pairwise(sizes.widths):
@@ -90,7 +90,7 @@ class ResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """The decoder, from y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [0, 1]."""
+    """Decoder, from y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [0, 1]."""
 
     def __init__(self, sizes: HificSizes) -> None:
         super().__init__()
@@ -109,20 +109,20 @@ class Generator(nn.Module):
         self.tail = nn.Sequential(*layers, convolution(widths[-1], IMAGE_CHANNELS, 7))
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return the images of y as decoded."""
+        """Map decoded y to images."""
         head = self.head(latents)
         return self.tail(head + self.blocks(head))
 
 
-# Start values. A normalisation removes brightness and contrast, so a layer has pairs of channels, a
-# coefficient and its negative, whose parts the next takes the difference of after a ReLU, and two
-# large constants of opposite sign: the mean is zero, the energy that of the constants. The network
-# begins as the Karhunen-Loeve transform of 2 x 2 neighbours by stages. Our choice: with few
-# channels and some thousand steps, the authors' random weights end at 21 dB.
+# Start values. Normalisation removes brightness and contrast. A layer therefore has pairs of
+# channels, a coefficient and its negative, whose difference after a ReLU the next layer takes, and
+# two large constants of opposite sign: the mean is zero, and the energy is that of the constants.
+# The network starts as the Karhunen-Loeve transform of 2 x 2 neighbours, stage by stage. Our
+# choice: with few channels and some thousand steps, the authors' random weights end at 21 dB.
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
-REFERENCE = 10.0  # a constant of a layer, by the root mean square of the other channels together
-REFERENCE_OF_Y = 1.0  # the same of y, small since the hyper-encoder sees it too
-NOISE = 0.001  # standard deviation of what is added to the kernels
+REFERENCE = 10.0  # a layer's constant, relative to the root mean square of all other channels
+Y_REFERENCE = 1.0  # the same for y, small since the hyper-encoder sees it too
+NOISE = 0.001  # standard deviation of the noise added to kernels
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
@@ -130,7 +130,7 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 class Coefficients(NamedTuple):
     """Features of photographs whose first channels are coefficients times a gain.
 
-    With `paired`, as many channels after these have the negatives, and the differences count.
+    With `paired`, the next channels hold the negatives, and the differences are the coefficients.
     """
 
     features: Tensor  # (n, C, h, w)
@@ -139,83 +139,85 @@ class Coefficients(NamedTuple):
     paired: bool
 
     def read(self) -> Tensor:
-        """Return the coefficients (n, channels, h, w) times the gain, and perhaps shifted."""
-        own = self.features[:, : self.channels]
-        return own - self.features[:, self.channels : 2 * self.channels] if self.paired else own
+        """Return the coefficients (n, channels, h, w) times the gain, possibly shifted."""
+        values = self.features[:, : self.channels]
+        return (
+            values - self.features[:, self.channels : 2 * self.channels] if self.paired else values
+        )
 
 
 def _start_encoder(
     stack: nn.Sequential, images: Tensor, transforms: Sequence[Transform], gain: float
 ) -> Tensor:
-    """Set the encoder's layers, and return y, `gain` times the coefficients and a constant."""
-    layers, norms = _parts(stack)
+    """Set the encoder's layers, and return y: `gain` times the coefficients, and a constant."""
+    layers, norms = _layers_and_norms(stack)
     colours = transforms[0].basis.shape[1]
-    now = Coefficients(images, colours, 1.0, paired=False)
+    current = Coefficients(images, colours, 1.0, paired=False)
     kernels = [_identity(colours), *(transform.basis for transform in transforms)]
     for layer, norm, kernel in zip(layers, norms, kernels, strict=False):
-        now = _start_layer(layer, norm, kernel, now, relu=True)
-    _set_kernel(layers[-1], gain * _identity(now.channels), now)
-    features = layers[-1](now.features)
-    # Coarser numbers than whole ones would be rounded otherwise in bfloat16.
-    _set_constant(layers[-1], -1, (REFERENCE_OF_Y * _energy(features[:, :-1])).round())
-    return layers[-1](now.features)
+        current = _start_layer(layer, norm, kernel, current, relu=True)
+    _set_kernel(layers[-1], gain * _identity(current.channels), current)
+    features = layers[-1](current.features)
+    # An integer, since bfloat16 would round other numbers differently.
+    _set_constant(layers[-1], -1, (Y_REFERENCE * _energy(features[:, :-1])).round())
+    return layers[-1](current.features)
 
 
 def _start_generator(
     generator: Generator, y: Tensor, transforms: Sequence[Transform], gain: float
 ) -> None:
-    """Set the generator's layers to the inverse of the transforms, without the colours' means."""
+    """Set the generator's layers to the transforms' inverse, without the colours' means."""
     first, layer, second = generator.head
     assert isinstance(first, ChannelNorm)
     assert isinstance(layer, nn.Conv2d)
     assert isinstance(second, ChannelNorm)
     count = len(transforms[-1].spread)
     result = Coefficients(first(y), count, 1.0, paired=False)
-    now = result._replace(gain=_gain(result.read(), y[:, :count] / gain))
-    now = _start_layer(layer, second, _identity(count), now, relu=False)
+    current = result._replace(gain=_fit_gain(result.read(), y[:, :count] / gain))
+    current = _start_layer(layer, second, _identity(count), current, relu=False)
     for block in generator.blocks:
         nn.init.zeros_(block.layers[-1].scale)  # type: ignore[union-attr,index]
-    # What skips the residual blocks, which are the identity, is added to their output.
-    now = now._replace(features=2 * now.features, gain=2 * now.gain)
-    layers, norms = _parts(generator.tail)
+    # The residual blocks are identities, so adding the skip doubles the features.
+    current = current._replace(features=2 * current.features, gain=2 * current.gain)
+    layers, norms = _layers_and_norms(generator.tail)
     for up, norm, transform in zip(layers, norms, reversed(transforms), strict=False):
-        now = _start_layer(up, norm, transform.basis.transpose(0, 1), now, relu=True)
-    _set_kernel(layers[-1], _identity(transforms[0].basis.shape[1]), now)
+        current = _start_layer(up, norm, transform.basis.transpose(0, 1), current, relu=True)
+    _set_kernel(layers[-1], _identity(transforms[0].basis.shape[1]), current)
 
 
 def _start_layer(
-    layer: Layer, norm: ChannelNorm, kernel: Tensor, now: Coefficients, *, relu: bool
+    layer: Layer, norm: ChannelNorm, kernel: Tensor, current: Coefficients, *, relu: bool
 ) -> Coefficients:
-    """Set a layer to a kernel (c', c, h, w) of coefficients, and the normalisation after it."""
+    """Set a layer to a kernel (c', c, h, w) of coefficients, and set the normalisation after it."""
     count = len(kernel)
-    _set_kernel(layer, kernel, now)
+    _set_kernel(layer, kernel, current)
     weight, bias = _weight(layer), _bias(layer)
     weight[count : 2 * count], bias[count : 2 * count] = -weight[:count], -bias[:count]
-    reference = REFERENCE * _energy(layer(now.features)[:, :-2])
+    reference = REFERENCE * _energy(layer(current.features)[:, :-2])
     _set_constant(layer, -1, reference)
     _set_constant(layer, -2, -reference)
-    before = layer(now.features)
-    coefficients = before[:, :count]
-    norm.scale[: 2 * count] /= norm(before)[:, :count].std((0, 2, 3)).max()
-    after = norm(before)
-    result = Coefficients(after.relu() if relu else after, count, 1.0, paired=True)
-    return result._replace(gain=_gain(result.read(), coefficients))
+    convolved = layer(current.features)
+    coefficients = convolved[:, :count]
+    norm.scale[: 2 * count] /= norm(convolved)[:, :count].std((0, 2, 3)).max()
+    normalised = norm(convolved)
+    result = Coefficients(normalised.relu() if relu else normalised, count, 1.0, paired=True)
+    return result._replace(gain=_fit_gain(result.read(), coefficients))
 
 
-def _set_kernel(layer: Layer, kernel: Tensor, now: Coefficients) -> None:
+def _set_kernel(layer: Layer, kernel: Tensor, current: Coefficients) -> None:
     outputs, inputs, size, _ = kernel.shape
     weight, bias = _weight(layer), _bias(layer)
     nn.init.normal_(weight, std=NOISE)
-    # Where a layer of stride 2 meets the first of two neighbours, and others their own position.
-    begin = layer.kernel_size[0] // 2
-    place = slice(begin, begin + size)
-    scaled = kernel / now.gain
-    weight[:outputs, :inputs, place, place] += scaled
-    if now.paired:
-        weight[:outputs, inputs : 2 * inputs, place, place] -= scaled
+    # First of two neighbours for a layer of stride 2, the position itself for others
+    start = layer.kernel_size[0] // 2
+    taps = slice(start, start + size)
+    scaled = kernel / current.gain
+    weight[:outputs, :inputs, taps, taps] += scaled
+    if current.paired:
+        weight[:outputs, inputs : 2 * inputs, taps, taps] -= scaled
     bias.zero_()
     if isinstance(layer, nn.Conv2d):
-        bias[:outputs] = -torch.einsum("oihw,i->o", scaled, now.read().mean((0, 2, 3)))
+        bias[:outputs] = -torch.einsum("oihw,i->o", scaled, current.read().mean((0, 2, 3)))
 
 
 def _set_constant(layer: Layer, channel: int, constant: Tensor) -> None:
@@ -223,8 +225,8 @@ def _set_constant(layer: Layer, channel: int, constant: Tensor) -> None:
     _bias(layer)[channel] = constant
 
 
-def _gain(read: Tensor, coefficients: Tensor) -> float:
-    """Return the factor that comes nearest to what is read of coefficients; means do not count."""
+def _fit_gain(read: Tensor, coefficients: Tensor) -> float:
+    """Fit the factor between values read and coefficients, both without means."""
     read, coefficients = (x - x.mean((0, 2, 3), keepdim=True) for x in (read, coefficients))
     return float((read * coefficients).sum() / coefficients.square().sum())
 
@@ -245,6 +247,6 @@ def _bias(layer: Layer) -> Tensor:
     return layer.bias  # type: ignore[return-value]
 
 
-def _parts(stack: nn.Sequential) -> tuple[list[Layer], list[ChannelNorm]]:
+def _layers_and_norms(stack: nn.Sequential) -> tuple[list[Layer], list[ChannelNorm]]:
     layers: list[Layer] = [layer for layer in stack if isinstance(layer, Layer)]
     return layers, [layer for layer in stack if isinstance(layer, ChannelNorm)]

@@ -1,4 +1,4 @@
-"""The network of Multi-Realism: a single rate, and a decoder for every realism weight beta.
+"""Multi-Realism's network: a single rate, and a decoder for every realism weight beta.
 
 ::
 
@@ -7,8 +7,8 @@
     beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
 
 Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
-(CVPR 2023), without code of the authors; where the paper's text was not at hand, layers are those
-of the re-implementation Nikolai10/MRIC. Beta acts in the decoder only: no bit depends on it.
+(CVPR 2023); the authors published no code. Where the paper's text was not available, layers follow
+the re-implementation Nikolai10/MRIC. Beta acts only in the decoder: no bit depends on it.
 """
 
 import math
@@ -29,15 +29,15 @@ from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 
-HIGHEST_BETA = 2.56  # that the paper evaluates; the re-implementation trains up to 5.12
-BETA_GRID = ControlGrid("beta", 50, 128)  # that a stream can hold: 0 to 2.56 in steps of .02
+HIGHEST_BETA = 2.56  # evaluated in the paper; the re-implementation trains up to 5.12
+BETA_GRID = ControlGrid("beta", 50, 128)  # values in a stream: 0 to 2.56 in steps of .02
 FREQUENCIES = 10
 FEATURES = 2 * FREQUENCIES + 1
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
 
 
 class MultiRealismNetwork(HyperpriorNetwork):
-    """The network; images are in [-1, 1], controls are a beta in [0, 2.56]."""
+    """Multi-Realism's network; images are in [-1, 1], controls are a beta in [0, 2.56]."""
 
     control_block = SingleControl(BETA_GRID)
 
@@ -55,7 +55,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
         return realism
 
     def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
-        """Return images (N, 3, H, W) of y as decoded, at beta; raises `ValueError` out of range."""
+        """Map decoded y to images (N, 3, H, W) at beta; raises `ValueError` out of range."""
         return self.synthesis(latents, placed_levels(controls, HIGHEST_BETA, latents))
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
@@ -91,7 +91,7 @@ class ConditionalSynthesis(nn.Module):
         )
 
     def forward(self, latents: Tensor, realism: PlacedLevels) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
+        """Map y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [-1, 1], not clamped."""
         condition = realism.map(lambda betas: self.embedding(fourier(betas)))
         features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
         for layer in self.layers:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from baselines.neural.architecture import from_json, load_architecture, rate_levels
+from baselines.neural.architecture import load_architecture, parse_dimensions, rate_levels
 from benchmark.errors import UsageError
 from benchmark.plugins import load, place_of, require_methods
 from benchmark.registry import imported, names_file
@@ -26,8 +26,8 @@ OBJECTIVES = {
     "multirealism": "baselines.neural.objectives:MultiRealism",
     "pqmim_autoencoder": "baselines.neural.pqmim.objective:Autoencoder",
     "pqmim_transformer": "baselines.neural.pqmim.objective:Transformer",
-    "dirac": "baselines.neural.diffusion.objective:Drawing",
-    "hfd": "baselines.neural.diffusion.objective:Drawing",
+    "dirac": "baselines.neural.diffusion.objective:DiffusionObjective",
+    "hfd": "baselines.neural.diffusion.objective:DiffusionObjective",
 }
 BASE = "baselines.neural.training.objective:Objective"
 FOLDER = Path(__file__).parent / "recipes"
@@ -157,7 +157,9 @@ class Recipe:
         *earlier, last = self.stages
         return {
             name: replace(
-                self, variants={}, stages=(*earlier, from_json({**asdict(last), **own}, type(last)))
+                self,
+                variants={},
+                stages=(*earlier, parse_dimensions({**asdict(last), **own}, type(last))),
             )
             for name, own in self.variants.items()
         }
@@ -259,11 +261,11 @@ def recipe_from(name: str, record: Mapping[str, Any], folder: Path = Path()) -> 
             objective = str(folder / objective)
             table = {**table, "objective": objective}  # noqa: PLW2901
         try:
-            stages.append(from_json(table, objective_class(objective).stage_type))
+            stages.append(parse_dimensions(table, objective_class(objective).stage_type))
         except ValueError as error:
             raise ValueError(f"in stage {number}, {error}") from error
     others = {field: value for field, value in record.items() if field != "stage"}
-    recipe = from_json({"name": name, "stages": [], **others}, Recipe)
+    recipe = parse_dimensions({"name": name, "stages": [], **others}, Recipe)
     if not stages:
         raise ValueError("it has no [[stage]]")
     recipe = replace(recipe, stages=tuple(stages))

@@ -11,7 +11,7 @@ from baselines.compressai import codec as compressai_codec
 @pytest.fixture
 def shipped(monkeypatch, tmp_path):
     """A folder in place of the bundled checkpoints; no network is in memory yet."""
-    monkeypatch.setattr(compressai_codec, "_kept", OrderedDict())
+    monkeypatch.setattr(compressai_codec, "_networks", OrderedDict())
     folder = tmp_path / "shipped"
     folder.mkdir()
     monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", folder)

@@ -20,7 +20,7 @@ HYPERPRIOR = "bmshj2018-hyperprior"
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch):
-    monkeypatch.setattr(compressai_codec, "_kept", OrderedDict())
+    monkeypatch.setattr(compressai_codec, "_networks", OrderedDict())
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_streams_and_pictures_are_those_of_compressai_to_the_last_bit(model, tmp
     stream = CompressAI(model=model, checkpoint=path).encode(crop, Setting("quality", 1))
     strings, expected = stock_coded(network, crop)
     assert list(unpack(stream, len(strings)).strings) == strings
-    compressai_codec._kept.clear()  # the decoder makes its own network
+    compressai_codec._networks.clear()  # the decoder makes its own network
     decoded = CompressAI(model=model, checkpoint=path).decode(stream)
     assert np.array_equal(decoded, expected)
     assert len(np.unique(decoded)) > 10  # a picture, not one grey
@@ -124,7 +124,7 @@ def test_weight_files_that_are_missing_or_damaged_are_named(tmp_path, monkeypatc
 def test_random_weights_are_told_and_the_same_in_every_instance(photo):
     first = CompressAI(model="bmshj2018-hyperprior", weights="random")
     stream = first.encode(photo, first.sweep[0])
-    compressai_codec._kept.clear()
+    compressai_codec._networks.clear()
     torch.rand(1)
     state = torch.random.get_rng_state()
     second = CompressAI(model="bmshj2018-hyperprior", weights="random")
@@ -207,11 +207,11 @@ def test_networks_beyond_the_memory_for_them_are_dropped_oldest_first(tmp_path, 
     one_two = codec.sweep[:2]
     for setting in one_two:
         codec.encode(photo, setting)
-    held = sum(map(compressai_codec._num_bytes, compressai_codec._kept.values()))
-    monkeypatch.setattr(compressai_codec, "KEPT_BYTES", held)
+    held = sum(map(compressai_codec._num_bytes, compressai_codec._networks.values()))
+    monkeypatch.setattr(compressai_codec, "MAX_CACHED_BYTES", held)
     codec.encode(photo, one_two[0])
     codec.encode(photo, codec.sweep[2])
-    assert [source.quality for source in compressai_codec._kept] == [1, 3]
+    assert [source.quality for source in compressai_codec._networks] == [1, 3]
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from baselines.compressai.codec import (
     MAX_PIXELS,
     ZooStream,
-    long_enough,
     most_pixels,
     pack,
+    pad_blank_stream,
     unpack,
 )
 from benchmark.errors import CorruptStream
@@ -53,7 +53,7 @@ def test_an_impossible_image_is_refused_before_memory_is_taken(width, height):
 @pytest.mark.parametrize("size", [(1, 1), (512, 512), (513, 512), (9000, 1), (8192, 8192)])
 def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, size):
     stream = ZooStream(1, *size, strings)
-    longer = long_enough(stream)
+    longer = pad_blank_stream(stream)
     data = pack(longer)
     pixels = (-(-size[0] // 64) * 64) * (-(-size[1] // 64) * 64)  # as the networks see them
     assert pixels <= most_pixels(len(data))

@@ -57,7 +57,7 @@ def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
     save_file(tensors | {name: wider[name] for name in tables}, path)
     bless(path)
     longer = matched().encode(crop, Setting("quality", 1))
-    compressai_codec._kept.clear()
+    compressai_codec._networks.clear()
     save(shipped)
     assert unpack(longer, 2).strings[0] == unpack(matched().encode(crop, QUALITY), 2).strings[0]
     assert unpack(longer, 2).strings[1] != unpack(matched().encode(crop, QUALITY), 2).strings[1]
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_one_sentence(shipped, photo, damage, said):
 def test_a_stream_decodes_to_the_picture_of_the_network_that_was_saved(shipped, crop):
     network = save(shipped)
     stream = matched().encode(crop, Setting("quality", 1))
-    compressai_codec._kept.clear()  # the decoder makes its own
+    compressai_codec._networks.clear()  # the decoder makes its own
     decoded = matched().decode(stream)
     with torch.no_grad():
         network.codec.update(update_quantiles=True)  # as on saving, for the prior's medians

@@ -6,7 +6,7 @@ import torch
 
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.architecture import ZooSizes
-from baselines.neural.blocks.start_values import transforms_of
+from baselines.neural.blocks.start_values import fit_transforms
 from support.networks.matched_hyperprior import HYPERPRIOR, as_images, wrapped
 
 
@@ -71,7 +71,7 @@ def test_it_starts_as_the_principal_components_of_its_widths(photo):
     network.initialise(images, [1e-4])  # a latent so fine that rounding takes nothing
     with torch.no_grad():
         decoded = network(images, noisy=False).images
-    transforms = transforms_of((images + 1) / 2, (16, 16, 16, 24))
+    transforms = fit_transforms((images + 1) / 2, (16, 16, 16, 24))
     linear = (images + 1) / 2
     for transform in transforms:
         linear = transform.analyse(linear)

@@ -18,12 +18,12 @@ from baselines.neural.exact import (
     ExactLinear,
     exact_transform,
     exponential,
-    on_grid,
+    round_to_grid,
+    round_weights,
     sigmoid,
     sine_cosine,
     softplus,
     square_root,
-    weights_on_grid,
 )
 from benchmark.errors import CorruptStream
 
@@ -75,7 +75,7 @@ def test_every_partial_sum_is_a_number_of_float64(make):
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 3e7, 1e30])
 def test_activations_have_so_many_bits_of_their_largest(scale):
     values = noise(3, 4, 5, 6) * scale
-    result = on_grid(values)
+    result = round_to_grid(values)
     assert max(map(abs, in_steps(result)), default=0) <= 2**ACTIVATION_BITS
     error = float((result - values).abs().max())
     assert error <= max(float(values.abs().max()) * 2.0**-ACTIVATION_BITS, 2.0**-65)
@@ -84,7 +84,7 @@ def test_activations_have_so_many_bits_of_their_largest(scale):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
 def test_numbers_that_no_grid_holds_are_refused(value):
     with pytest.raises(CorruptStream, match="leaves the range of numbers"):
-        on_grid(torch.tensor([1.0, value], dtype=torch.float64))
+        round_to_grid(torch.tensor([1.0, value], dtype=torch.float64))
 
 
 @each_layer
@@ -127,7 +127,7 @@ def test_a_linear_layer_is_the_float_one_and_sums_in_any_order():
 
 def test_weights_without_a_magnitude_are_zeros():
     weight = torch.tensor([[0.0, 0.0], [1e-40, 0.0], [3e38, 1.0]])
-    result = weights_on_grid(weight)
+    result = round_weights(weight)
     assert result[:2].tolist() == [[0.0, 0.0]] * 2
     assert result[2].tolist() == [pytest.approx(3e38, rel=1e-6), 0.0]
 

@@ -12,7 +12,7 @@ from baselines.neural.checkpoint import (
     load_checkpoint,
     make_checkpoint,
     quantise,
-    quantised_parameters,
+    quantise_parameters,
 )
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.errors import Unavailable
@@ -53,7 +53,7 @@ def test_parts_of_few_bits_are_parts_of_the_network_and_its_transforms_resample_
     network = architecture.build(architecture.sizes["tiny"])
     for prefix in network.quantised_bits:
         assert any(one.startswith(prefix) for one, _ in network.named_parameters()), prefix
-    short = quantised_parameters(network)
+    short = quantise_parameters(network)
     for path, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.stride != (1, 1):
             assert f"{path}.weight" not in short or path.startswith("hyper_"), path

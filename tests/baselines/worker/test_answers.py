@@ -38,7 +38,7 @@ def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worke
 
 def test_a_hundred_megabytes_of_prints_reach_neither_stream_nor_memory(worker):
     assert len(worker.encode(photograph(6), Setting("q", 1))) == 31 * 17 * 3 + 5
-    assert len(worker._conversation._printed) <= 2000
+    assert len(worker._conversation._stderr) <= 2000
 
 
 @pytest.mark.parametrize(("most", "times"), [(60, 15), (59, 15)])

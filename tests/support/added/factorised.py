@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from baselines.neural.architecture import Dimensions, Width
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
-from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
+from baselines.neural.entropy.factorised import FactorisedPrior, add_noise, factorised_tables
 from baselines.neural.network import Estimate, Network
 from benchmark.codec import Pixels
 
@@ -58,7 +58,7 @@ class Autoencoder(Network):
         """Return the images and bits of a step of training."""
         latents = self.analysis(images)
         rounded = latents + (self.prior.rounded(latents) - latents).detach()
-        bits = self.prior.bits(noised(latents) if noisy else rounded).sum((1, 2, 3))
+        bits = self.prior.bits(add_noise(latents) if noisy else rounded).sum((1, 2, 3))
         rounded_bits = None
         if self.counts_rounded:
             with torch.no_grad():
@@ -77,7 +77,7 @@ class FactorisedCoder:
         self, network: Autoencoder, tables: Mapping[str, Tensor], device: torch.device
     ) -> None:
         self.network, self.latent_channels = network.to(device), network.sizes.latent
-        self.rows = Distributions.of(tables, "z_cdf")
+        self.rows = Distributions.read(tables, "z_cdf")
         self.medians = network.prior.medians().detach()[:, None, None]
 
     def analyse(self, images: Tensor, controls: Any) -> Tensor:

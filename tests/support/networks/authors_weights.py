@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.architecture import CrdrSizes
-from baselines.neural.crdr.authors import is_turned, key_of
+from baselines.neural.crdr.authors import is_transposed_by_authors, key_of
 from baselines.neural.crdr.model import CRDRNetwork
 
 Shape = tuple[int, ...]
@@ -43,7 +43,7 @@ def authors_shapes(sizes: CrdrSizes) -> dict[str, Shape]:
     for name, tensor in ours.items():
         key = key_of(name, sizes)
         first, *more = tensor.shape
-        if is_turned(name):
+        if is_transposed_by_authors(name):
             first, more = more[0], [first, *more[1:]]
         elif "interp_ca_list" in key:
             more = [1, *more, 1, 1]

@@ -8,9 +8,9 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.hyperprior_coder import EntropyPath
 from baselines.neural.entropy.integer.integer_path import (
     activation_names,
-    decoded,
     fractional_bit_tables,
-    symbols_of,
+    round_to_symbols,
+    run_decoding,
 )
 from support.networks.tiny_checkpoint import TINY
 
@@ -65,7 +65,7 @@ def z_symbols(count: int, sizes=TINY) -> torch.Tensor:
 def encode(path: EntropyPath, hyper: torch.Tensor, values: torch.Tensor):
     """Return all symbols, scale indices, means and decoded latents, int64."""
     parts = iter(values.split(path.widths, dim=1))
-    return _followed(path, hyper, lambda means: symbols_of(next(parts), means))
+    return _followed(path, hyper, lambda means: round_to_symbols(next(parts), means))
 
 
 def decode(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor):
@@ -80,7 +80,7 @@ def _followed(path, hyper, symbols_by_means):
         rows.append((symbols_by_means(parameters.means), *parameters))
         return rows[-1][0]
 
-    latents = decoded(path.decoding(hyper), symbols_of_piece)
+    latents = run_decoding(path.decoding(hyper), symbols_of_piece)
     return [*(torch.cat(parts, dim=1).long() for parts in zip(*rows, strict=True)), latents.long()]
 
 

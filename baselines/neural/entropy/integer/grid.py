@@ -1,16 +1,17 @@
 """Number formats of the entropy path, conversion of float weights to them, and integer tables.
 
-An activation is an integer a, |a| <= ACTIVATION_LIMIT, for a / 2^fraction, a fraction per tensor.
-A weight is an integer w for w / 2^scale, a scale per output channel: the largest that keeps the
-channel's weights within its branch's `WeightLimit`. A bias is on the grid of the sums.
+An activation is an integer a, |a| <= ACTIVATION_LIMIT, representing a / 2^fraction with a fraction
+per tensor. A weight is an integer w representing w / 2^scale with a scale per output channel: the
+largest that keeps the channel's weights within its branch's `WeightLimit`. Biases are on the grid
+of the sums.
 
-Weights and biases are rounded to the nearest integer, a half to even. A sum s on the grid 2^-p
-becomes an activation on the grid 2^-f as floor(s / 2^(p - f) + 1/2), then it is clipped. Conversion
-consists of exact operations and an IEEE rounding, so it is the same on every machine.
+Weights and biases are rounded to the nearest integer, half to even. A sum s on the grid 2^-p is
+converted to an activation on the grid 2^-f by floor(s / 2^(p - f) + 1/2) and clipping. Conversion
+consists of exact operations and one IEEE rounding, so it is the same on every machine.
 
-A checkpoint stores the result of `make_tables`: a decoder never computes a table, since two
-machines' exp or erf need not agree in the last bit. `make_tables` computes in decimal numbers,
-whose results are specified to the last digit.
+A checkpoint stores the result of `make_tables`: a decoder never computes a table, since exp or erf
+may differ between machines in the last bit. `make_tables` computes with decimal numbers, whose
+results are specified to the last digit.
 """
 
 from collections.abc import Sequence
@@ -25,10 +26,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ACTIVATION_LIMIT = 8127  # 63 * 128 + 63, as streams have it from the first on
+ACTIVATION_LIMIT = 8127  # 63 * 128 + 63, fixed by existing streams
 OUTPUT_FRACTION = 12  # of means, scales and y_hat
 OUTPUT_LIMIT = 2**23 - 1  # |y_hat| < 2048; exact in float32
-LARGEST_SCALE = 24  # finer weights change nothing, and their biases would leave float64
+MAX_SCALE = 24  # finer weights make no difference, and biases would exceed float64's precision
 
 
 class WeightLimit(IntEnum):
@@ -54,33 +55,33 @@ def integer_weights(
     in_fraction: int,
     weight_limit: WeightLimit,
 ) -> IntegerWeights:
-    """Round a float weight, out channels along `out_dim`, and its bias, all of them finite."""
+    """Round a float weight, output channels along `out_dim`, and its bias; all must be finite."""
     values = weight.detach().to("cpu", torch.float32)
     offset = torch.zeros(values.shape[out_dim]) if bias is None else bias.detach().to("cpu")
-    others = [dim for dim in range(values.ndim) if dim != out_dim]
-    largest = values.abs().amax(dim=others)
+    other_dims = [dim for dim in range(values.ndim) if dim != out_dim]
+    largest = values.abs().amax(dim=other_dims)
     scale = _finest_scale(largest.double(), weight_limit)
     shape = [-1 if dim == out_dim else 1 for dim in range(values.ndim)]
-    # Exact in float32 as well: nothing that matters overflows or becomes subnormal.
-    grown = values * power_of_two(scale).float().view(shape)
+    # Exact in float32 too: nothing relevant overflows or becomes subnormal.
+    scaled = values * power_of_two(scale).float().view(shape)
     return IntegerWeights(
-        weight=grown.round_().to(torch.int16),
+        weight=scaled.round_().to(torch.int16),
         bias=torch.round(offset.double() * power_of_two(scale + in_fraction)),
         scale=scale,
     )
 
 
 def _finest_scale(largest: Tensor, limit: int) -> Tensor:
-    """Return by channel the largest s <= LARGEST_SCALE with round(largest * 2^s) <= limit."""
-    normal = largest.clamp(min=2.0**-100)  # the same for zero, and for a flushed subnormal
+    """Return, per channel, the largest s <= MAX_SCALE with round(largest * 2^s) <= limit."""
+    normal = largest.clamp(min=2.0**-100)  # the same for zero and for a flushed subnormal
     _, exponent = torch.frexp(normal)  # normal = m 2^exponent, 1/2 <= m < 1
-    scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=LARGEST_SCALE)
+    scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=MAX_SCALE)
     return scale - (torch.round(largest * power_of_two(scale)) > limit).to(torch.int64)
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
     """Return 2^exponent as float64, exactly, for integers from -1022 to 1023."""
-    # Not exp2 or pow, which need not be exact: the exponent goes into the bits of the number.
+    # Set the exponent bits, since exp2 and pow may be inexact.
     return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
 
 
@@ -88,20 +89,20 @@ class OutputGrid(NamedTuple):
     """Conversion of a layer's sums to values: a bias, a power of two, and clipping."""
 
     bias: Tensor  # float64 integers (out,), on the grid of the sums
-    factor: Tensor  # float64 (out,), 2^-shift of the bits by which the values' grid is coarser
+    factor: Tensor  # float64 (out,), 2^-shift; the values' grid is coarser by `shift` bits
     lowest: int
     highest: int
     dtype: torch.dtype  # of the values
 
 
 def requantise(sums: Tensor, grid: OutputGrid) -> Tensor:
-    """Return floor((sums + bias) factor + 1/2), clipped; `sums`, (..., out), are overwritten."""
+    """Return floor((sums + bias) factor + 1/2), clipped; overwrites `sums` (..., out)."""
     sums.add_(grid.bias).mul_(grid.factor).add_(0.5).floor_().clamp_(grid.lowest, grid.highest)
     return sums.to(grid.dtype)
 
 
-def coarser(values: Tensor, bits: int, limit: int) -> Tensor:
-    """Return integers on a grid 2^bits coarser, floor(v / 2^bits + 1/2), clipped, as int16."""
+def round_to_coarser_grid(values: Tensor, bits: int, limit: int) -> Tensor:
+    """Round integers to a grid 2^bits coarser: floor(v / 2^bits + 1/2), clipped, as int16."""
     rounded = (values + (1 << bits >> 1)) >> bits
     return rounded.clamp(-limit, limit).to(torch.int16)
 
@@ -109,9 +110,9 @@ def coarser(values: Tensor, bits: int, limit: int) -> Tensor:
 CDF_BITS = 16
 NUM_SCALES = 64
 NARROWEST, WIDEST = Decimal("0.11"), Decimal(256)  # scales of y
-REACH = Decimal("6.1094102048693")  # standard deviations, outside which lies a mass of 1e-9
+REACH_DEVIATIONS = Decimal("6.1094102048693")  # beyond them lies a mass of 1e-9
 TANH_FRACTION = 9  # of the argument; the result has OUTPUT_FRACTION
-TANH_LIMIT = 4095  # arguments within +-8, beyond which the result stays the same
+TANH_LIMIT = 4095  # arguments within +-8; the result is constant beyond
 DIGITS = 40
 PI = Decimal("3.14159265358979323846264338327950288419716939937511")
 
@@ -120,27 +121,27 @@ def make_tables() -> dict[str, Tensor]:
     """Return all tables of the entropy path by name.
 
         half_tanh   int16 (8191,): .5 tanh(i / 2^9) on the grid 2^-12, for i from -4095 to 4095
-        thresholds  int32 (63,): a scale on the grid 2^-12 has as index the number of them below it
-        cdf         int32 (64, longest): row i begins with 0 and rises to 2^16; then zeros
-        cdf_length  int32 (64,): entries of a row that count, one more than it has symbols
+        thresholds  int32 (63,): the index of a scale on the grid 2^-12 is the number below it
+        cdf         int32 (64, longest): row i rises from 0 to 2^16, followed by zeros
+        cdf_length  int32 (64,): valid entries of a row, its number of intervals plus one
         cdf_offset  int32 (64,): a row's first symbol; the last interval is for all other integers
 
-    The 64 scales are evenly spaced in the logarithm from .11 to 256, thresholds geometric means of
-    neighbours. Rows are as in CompressAI (Bégaint et al., arXiv 2011.03029), until a mass of 1e-9
-    is left.
+    The 64 scales are evenly spaced in the logarithm from .11 to 256, thresholds are geometric means
+    of neighbours. Rows extend, as in CompressAI (Bégaint et al., arXiv 2011.03029), until a mass of
+    1e-9 remains.
     """
     return {name: table.clone() for name, table in _tables().items()}
 
 
 @cache
 def _tables() -> dict[str, Tensor]:
-    """Compute the tables, which takes a second, once a process."""
+    """Compute the tables once per process, which takes a second."""
     with localcontext() as context:
         context.prec = DIGITS
         step = (WIDEST.ln() - NARROWEST.ln()) / (NUM_SCALES - 1)
         scales = [(NARROWEST.ln() + step * i).exp() for i in range(NUM_SCALES)]
-        between = [scale * (step / 2).exp() * 2**OUTPUT_FRACTION for scale in scales[:-1]]
-        thresholds = [int(value.to_integral_value(ROUND_FLOOR)) for value in between]
+        midpoints = [scale * (step / 2).exp() * 2**OUTPUT_FRACTION for scale in scales[:-1]]
+        thresholds = [int(value.to_integral_value(ROUND_FLOOR)) for value in midpoints]
         rows = [_gaussian_row(scale) for scale in scales]
         arguments = range(-TANH_LIMIT, TANH_LIMIT + 1)
         powers = [(Decimal(i) / 2 ** (TANH_FRACTION - 1)).exp() for i in arguments]  # e^2x
@@ -149,14 +150,14 @@ def _tables() -> dict[str, Tensor]:
     return {
         "half_tanh": torch.tensor(half_tanh, dtype=torch.int16),
         "thresholds": torch.tensor(thresholds, dtype=torch.int32),
-        **stacked_rows(rows, [-(len(counts) - 2) // 2 for counts in rows], "cdf"),
+        **stack_rows(rows, [-(len(counts) - 2) // 2 for counts in rows], "cdf"),
     }
 
 
-def stacked_rows(
+def stack_rows(
     rows: Sequence[NDArray[np.int32]], offsets: Sequence[int], name: str
 ) -> dict[str, Tensor]:
-    """Return frequencies, an array for each distribution, as the coder's tables (`make_tables`)."""
+    """Stack frequencies, one array per distribution, into the coder's tables (`make_tables`)."""
     cdf = np.zeros((len(rows), max(map(len, rows)) + 1), np.int32)
     for row, counts in zip(cdf, rows, strict=True):
         row[1 : len(counts) + 1] = np.cumsum(counts)
@@ -168,24 +169,24 @@ def stacked_rows(
 
 
 def half_tanh(arguments: Tensor, table: Tensor) -> Tensor:
-    """Return .5 tanh on the grid 2^-12 of integers on the grid 2^-9, within TANH_LIMIT."""
+    """Return .5 tanh, on the grid 2^-12, of integers on the grid 2^-9 within `TANH_LIMIT`."""
     return table[arguments.to(torch.int64) + TANH_LIMIT]
 
 
 def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
-    """Return frequencies of -reach..reach and of the escape, summing to 2^16, at least 1."""
-    reach = int((scale * REACH).to_integral_value(ROUND_FLOOR)) + 1
-    # Below each half-integer .5, 1.5, ..., from the middle: the distribution function minus 1/2.
-    inside = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
-    middle = 2 * inside[0]
-    right = [after - before for before, after in pairwise(inside)]
-    escape = 1 - 2 * inside[-1]
-    masses = np.array([float(m) for m in (*reversed(right), middle, *right, escape)])
+    """Return frequencies of -reach..reach and the escape: at least 1, with a sum of 2^16."""
+    reach = int((scale * REACH_DEVIATIONS).to_integral_value(ROUND_FLOOR)) + 1
+    # Mass from the middle to each half-integer .5, 1.5, ...: the distribution function minus 1/2.
+    central = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
+    middle_mass = 2 * central[0]
+    right = [outer - inner for inner, outer in pairwise(central)]
+    escape = 1 - 2 * central[-1]
+    masses = np.array([float(m) for m in (*reversed(right), middle_mass, *right, escape)])
     return frequencies(masses)
 
 
 def _central_mass(z: Decimal) -> Decimal:
-    """Return Phi(z) - 1/2 of the standard normal distribution: Abramowitz and Stegun, 26.2.11."""
+    """Return Phi(z) - 1/2 for the standard normal distribution (Abramowitz, Stegun, 26.2.11)."""
     term, total, odd = z, z, 1
     while term > total.scaleb(-DIGITS):
         odd += 2
@@ -195,17 +196,17 @@ def _central_mass(z: Decimal) -> Decimal:
 
 
 def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return integers of at least 1 that sum to 2^16, nearly those of the shortest code.
+    """Return integers of at least 1 with a sum of 2^16 that nearly minimise the code length.
 
-    By Webster's rule: while the rounded numbers miss the sum, one is taken from, or given to, the
-    symbol whose ratio of mass to frequency suffers least.
+    By Webster's rule: while the rounded numbers differ from the sum, subtract 1 from, or add 1 to,
+    the symbol whose ratio of mass to frequency changes least.
     """
     rounded = np.rint(masses * 2**CDF_BITS)
     counts: NDArray[np.int32] = np.maximum(1, rounded).astype(np.int32)
-    while (missing := 2**CDF_BITS - int(counts.sum())) != 0:
-        if missing > 0:
+    while (deficit := 2**CDF_BITS - int(counts.sum())) != 0:
+        if deficit > 0:
             counts[np.argmax(masses / (counts + 0.5))] += 1
         else:
-            taken = np.where(counts > 1, masses / np.maximum(counts - 0.5, 0.5), np.inf)
-            counts[np.argmin(taken)] -= 1
+            ratios = np.where(counts > 1, masses / np.maximum(counts - 0.5, 0.5), np.inf)
+            counts[np.argmin(ratios)] -= 1
     return counts

@@ -1,13 +1,14 @@
 """Integer networks of entropy models: exact convolutions, and the fractional bits of activations.
 
-A convolution runs without padding of its own. A transposed one of stride 2 is an ordinary one with
-four times the channels, a group for each phase of the output, whose values are then interleaved:
+Convolutions run on explicitly padded inputs. A transposed convolution of stride 2 is an ordinary
+one with four times the channels, a group for each phase of the output, whose values are then
+interleaved:
 
     out[o] = sum_i x[i] w[o + p - 2 i]         (an axis; kernel 2 p + 1, padding p)
     o + p = 2 q + r, 0 <= r < 2   =>   out[o] = sum_j x[q - j] w[2 j + r],   0 <= j <= p
 
-Every product and every partial sum, in whatever order, is an integer below 2^51 (`prove`), so that
-float64 holds it on any device and no sum is rounded; `require_exact` finds faults of libraries.
+Every product and every partial sum, in any order, is an integer below 2^51 (`prove`), so float64
+holds it exactly on any device; `require_exact` detects faulty libraries.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -30,21 +31,21 @@ from baselines.neural.entropy.integer.grid import (
     OUTPUT_LIMIT,
     OutputGrid,
     WeightLimit,
-    coarser,
     integer_weights,
     power_of_two,
     requantise,
+    round_to_coarser_grid,
 )
 from baselines.neural.network import cudnn_flags
 from benchmark.errors import Unavailable
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
-FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
-# Inputs, kernel, outputs, height and width: sums beyond 2^24, sizes that are no multiples of eight,
-# a single position.
+FLOAT64_BOUND = 2.0**51  # two bits reserved: for the bias, and for the half added by rounding
+# Inputs, kernel, outputs, height and width: sums beyond 2^24, sizes that are not multiples of
+# eight, a single position.
 CASES = ((320, 5, 16, 6), (64, 3, 24, 11), (21, 3, 13, 9), (5, 1, 3, 1))
-LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
-LARGEST_FRACTION = OUTPUT_FRACTION
+MAX_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
+MAX_FRACTION = OUTPUT_FRACTION
 PREFIX = "fraction."
 HEADROOM = 2.0  # other images' activations may be larger
 
@@ -52,51 +53,53 @@ HEADROOM = 2.0  # other images' activations may be larger
 def exact_sums(activations: Tensor, weight: Tensor) -> Tensor:
     """Convolve int16 (N, H, W, in) with int16 (out, in, k, k), to float64 (N, rows, cols, out)."""
     channels_first = activations.permute(0, 3, 1, 2).double().contiguous()
-    # cuDNN may convolve through Fourier transforms, which are not exact.
+    # cuDNN may use Fourier transforms, which are not exact.
     with cudnn_flags(enabled=False):
         return functional.conv2d(channels_first, weight.double()).permute(0, 2, 3, 1)
 
 
 @cache
 def require_exact(device: torch.device) -> None:
-    """Raise `Unavailable` unless sums on a device equal int64 arithmetic, also of extremes."""
+    """Raise `Unavailable` unless sums on a device equal int64 arithmetic, even for extremes."""
     random = np.random.default_rng(0)
 
-    def numbers(limit: int, shape: tuple[int, ...]) -> NDArray[np.int16]:
+    def random_integers(limit: int, shape: tuple[int, ...]) -> NDArray[np.int16]:
         values = random.integers(-limit, limit + 1, shape)
         extremes = limit - random.integers(0, 2, shape)
         values[0::4], values[1::4] = extremes[0::4], -extremes[1::4]
         return values.astype(np.int16)
 
     for inputs, side, outputs, size in CASES:
-        weight = numbers(WeightLimit.FINE, (outputs, inputs, side, side))
-        seen = numbers(ACTIVATION_LIMIT, (4, size, size, inputs))
-        sums = exact_sums(torch.from_numpy(seen).to(device), torch.from_numpy(weight).to(device))
-        if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, seen)):
+        weight = random_integers(WeightLimit.FINE, (outputs, inputs, side, side))
+        activations = random_integers(ACTIVATION_LIMIT, (4, size, size, inputs))
+        sums = exact_sums(
+            torch.from_numpy(activations).to(device), torch.from_numpy(weight).to(device)
+        )
+        if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, activations)):
             raise Unavailable(f"float64 convolutions are not exact on {device}: use the device cpu")
 
 
 def integer_sums(weight: NDArray[np.int16], activations: NDArray[np.int16]) -> NDArray[np.int64]:
-    """Return the sums of a convolution in NumPy's int64, tap by tap."""
+    """Convolve in NumPy's int64, tap by tap."""
     side = weight.shape[2]
     rows, columns = (length - side + 1 for length in activations.shape[1:3])
     sums = np.zeros((len(activations), rows, columns, len(weight)), np.int64)
     for y in range(side):
         for x in range(side):
-            seen = activations[:, y : y + rows, x : x + columns]
-            sums += seen.astype(np.int64) @ weight[:, :, y, x].T.astype(np.int64)
+            window = activations[:, y : y + rows, x : x + columns]
+            sums += window.astype(np.int64) @ weight[:, :, y, x].T.astype(np.int64)
     return sums
 
 
 class BoundExceeded(ValueError):  # noqa: N818
-    """Weights so large that a sum might not be exact: the layer cannot run in integers."""
+    """Weights too large for exact sums: the layer cannot run in integers."""
 
 
 def prove(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
     """Raise `BoundExceeded` unless the layer is computed exactly for all inputs.
 
-    `weight` holds integers (out, in, kernel height, kernel width), `bias` float64 integers (out,),
-    `shift`, int64 (out,), the bits by which requantisation divides.
+    weight: integers (out, in, kernel height, kernel width). bias: float64 integers (out,). shift:
+    int64 (out,), the number of bits removed by requantisation.
     """
     magnitudes = weight.flatten(1).abs().to(torch.int64).sum(dim=1)
     sums = magnitudes.double() * ACTIVATION_LIMIT + bias.abs()
@@ -108,11 +111,11 @@ def prove(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
 
 
 class IntegerConvolution:
-    """Convolution with bias, optional ReLU, and rounding to the output's grid, on integers.
+    """Convolution of integers with bias, optional ReLU, and rounding to the output's grid.
 
-    `fractional_bits` are those of input and output, which is clipped to -limit..limit, or 0..limit
-    after a ReLU, and int16 where that holds it, else int32. Raises what `half_kernel` does, and
-    `BoundExceeded` for weights that admit an inexact sum.
+    fractional_bits: of input and output. The output is clipped to -limit..limit, or 0..limit after
+    a ReLU, and is int16 if that suffices, else int32. Raises the errors of `half_kernel`, and
+    `BoundExceeded` for weights that may give an inexact sum.
     """
 
     def __init__(
@@ -126,28 +129,30 @@ class IntegerConvolution:
         device: torch.device,
         name: str,
     ) -> None:
-        before, after = fractional_bits
-        self.transposed, half = isinstance(layer, nn.ConvTranspose2d), half_kernel(layer)
-        # Zeros around the input, and outputs cut off at the start.
-        self.padding, self.skip = ((half + 1) // 2, half % 2) if self.transposed else (half, 0)
-        whole = integer_weights(
+        in_bits, out_bits = fractional_bits
+        self.transposed, half_width = isinstance(layer, nn.ConvTranspose2d), half_kernel(layer)
+        # Zeros around the input, and outputs dropped at the start
+        self.padding, self.skip = (
+            ((half_width + 1) // 2, half_width % 2) if self.transposed else (half_width, 0)
+        )
+        integers = integer_weights(
             layer.weight,
             layer.bias,
             out_dim=int(self.transposed),
-            in_fraction=before,
+            in_fraction=in_bits,
             weight_limit=weight_limit,
         )
-        weight, phases = whole.weight, 1
+        weight, phases = integers.weight, 1
         if self.transposed:
-            weight, phases = phase_weights(whole.weight), 4
-        bias = whole.bias.repeat(phases)
-        shift = (whole.scale + (before - after)).repeat(phases)
+            weight, phases = phase_weights(integers.weight), 4
+        bias = integers.bias.repeat(phases)
+        shift = (integers.scale + (in_bits - out_bits)).repeat(phases)
         prove(weight, bias, shift, name)
         lowest = 0 if relu else -limit
         dtype = torch.int16 if limit <= torch.iinfo(torch.int16).max else torch.int32
         factor = power_of_two(-shift).to(device)
         self.grid = OutputGrid(bias.to(device), factor, lowest, limit, dtype)
-        # int16 until it is used: the weights in float64 would be four times as large.
+        # int16 until used: float64 weights would be four times as large
         self.weight = weight.contiguous().to(device)
 
     def __call__(self, activations: Tensor) -> Tensor:
@@ -157,12 +162,14 @@ class IntegerConvolution:
         if not self.transposed:
             return values
         height, width = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])
-        whole = values.view(*values.shape[:3], 2, 2, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-        return whole[:, height, width]
+        interleaved = (
+            values.view(*values.shape[:3], 2, 2, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        )
+        return interleaved[:, height, width]
 
 
 def phase_weights(weight: Tensor) -> Tensor:
-    """Return the weight of a transposed layer, (in, out, k, k), as (4 * out, in, taps, taps)."""
+    """Reorder a transposed layer's weight (in, out, k, k) to (4 * out, in, taps, taps)."""
     inputs, outputs, side, _ = weight.shape
     taps = (side + 1) // 2
     padded = functional.pad(weight, (0, 1, 0, 1))
@@ -173,8 +180,7 @@ def phase_weights(weight: Tensor) -> Tensor:
 class IntegerSequence:
     """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
 
-    `fractional_bits` are those of the input, then of each convolution's output. Raises
-    `ValueError`.
+    fractional_bits: of the input, then of each convolution's output. Raises `ValueError`.
     """
 
     def __init__(
@@ -202,12 +208,12 @@ class IntegerSequence:
 
 
 def convolutions(modules: nn.Module, name: str) -> Iterator[tuple[Layer, bool]]:
-    """Yield each convolution and whether a ReLU follows it; raises `ValueError` for the rest."""
+    """Yield each convolution and whether a ReLU follows; `ValueError` for other modules."""
     children = [None, *modules.children(), None]
-    for before, module, after in zip(children, children[1:], children[2:], strict=False):
+    for previous, module, following in zip(children, children[1:], children[2:], strict=False):
         if isinstance(module, Layer):
-            yield module, isinstance(after, nn.ReLU)
-        elif not (isinstance(module, nn.ReLU) and isinstance(before, Layer)):
+            yield module, isinstance(following, nn.ReLU)
+        elif not (isinstance(module, nn.ReLU) and isinstance(previous, Layer)):
             raise ValueError(f"{name}: {module} cannot be executed in integers")
 
 
@@ -221,14 +227,14 @@ def activation_names(model: LatentNetwork) -> list[str]:
 
 
 def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tensor]:
-    """Return fractional bits as int8 scalars for a checkpoint's tables: fraction.z, ..."""
+    """Convert fractional bits to int8 scalars for a checkpoint's tables: fraction.z, ..."""
     return {
         f"{PREFIX}{name}": torch.tensor(value, dtype=torch.int8)
         for name, value in fractional_bits.items()
     }
 
 
-def _fractional_bits_in(tables: Mapping[str, Tensor], model: LatentNetwork) -> dict[str, int]:
+def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) -> dict[str, int]:
     fractions = {
         name.removeprefix(PREFIX): int(table)
         for name, table in tables.items()
@@ -238,26 +244,28 @@ def _fractional_bits_in(tables: Mapping[str, Tensor], model: LatentNetwork) -> d
     if wrong:
         raise ValueError(f"the fractional bits do not fit the model: {', '.join(wrong[:5])}")
     for name, fraction in fractions.items():
-        if not 0 <= fraction <= LARGEST_FRACTION:
-            raise ValueError(f"the fraction {name} is {fraction}, not 0..{LARGEST_FRACTION}")
+        if not 0 <= fraction <= MAX_FRACTION:
+            raise ValueError(f"the fraction {name} is {fraction}, not 0..{MAX_FRACTION}")
     return fractions
 
 
 @torch.no_grad()
 def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
-    """Return the fractional bits of least squared error for each of `activation_names`.
+    """Return the fractional bits with the least squared error for each of `activation_names`.
 
-    `latents` are y, (N, M, h, w) each. Errors are of rounding, and of clipping as if values were
-    HEADROOM times as large.
+    latents: y, (N, M, h, w) each. Errors are those of rounding, and of clipping values that are
+    `HEADROOM` times as large.
     """
-    sums = {name: torch.zeros(LARGEST_FRACTION + 1).double() for name in activation_names(model)}
+    sums = {name: torch.zeros(MAX_FRACTION + 1).double() for name in activation_names(model)}
 
     def add(name: str, values: Tensor) -> None:
-        wide = values.detach().double()
-        for fraction in range(LARGEST_FRACTION + 1):
+        exact = values.detach().double()
+        for fraction in range(MAX_FRACTION + 1):
             step = 2.0**-fraction
-            cut = (wide.abs() * HEADROOM - ACTIVATION_LIMIT * step).clamp(min=0).square().sum()
-            sums[name][fraction] += float(cut) + wide.numel() * step**2 / 12
+            clipping_error = (
+                (exact.abs() * HEADROOM - ACTIVATION_LIMIT * step).clamp(min=0).square().sum()
+            )
+            sums[name][fraction] += float(clipping_error) + exact.numel() * step**2 / 12
 
     def listen(name: str, layer: nn.Module, relu: bool) -> torch.utils.hooks.RemovableHandle:
         return layer.register_forward_hook(
@@ -280,31 +288,31 @@ def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]
 
 
 class Ends(NamedTuple):
-    """Number formats at the two ends of a branch."""
+    """Number formats at both ends of a branch."""
 
-    first: str  # activation at the input, by its name among the fractional bits
+    first: str  # name of the input's activation among the fractional bits
     last: int  # fractional bits of the output
-    weight_limit: WeightLimit  # of the weights
+    weight_limit: WeightLimit
     limit: int = OUTPUT_LIMIT  # of the output
 
 
 class PieceParameters(NamedTuple):
-    """Distributions of a piece's symbols, each of the symbols' shape."""
+    """Distributions of a piece's symbols; both tensors have the symbols' shape."""
 
     indices: Tensor  # int32, rows of the table `cdf`
     means: Tensor  # int32, on the grid 2^-12
 
 
-# Yields the parameters of piece after piece, is sent the piece's symbols each time, and returns y,
-# int32 (N, M, h, w) on the grid 2^-12; exact in float32.
+# Generator that yields each piece's parameters, receives the piece's symbols, and returns y, int32
+# (N, M, h, w) on the grid 2^-12, which is exact in float32.
 Decoding = Generator[PieceParameters, Tensor, Tensor]
 
 
 class IntegerPath:
     """Integer network of a checkpoint on a device; a subclass defines branches and pieces.
 
-    Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for weights that admit
-    an inexact sum, `Unavailable` for a device without exact sums.
+    Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for weights that may
+    give an inexact sum, `Unavailable` for a device without exact sums.
     """
 
     num_thresholds: ClassVar[int] = NUM_SCALES - 1  # between scales
@@ -318,12 +326,12 @@ class IntegerPath:
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
-        self.fractional_bits = known = _fractional_bits_in(tables, model)
+        self.fractional_bits = bits = _read_fractional_bits(tables, model)
         self._thresholds = self._table(tables, "thresholds", self.num_thresholds)
         medians = model.prior.medians().detach().to("cpu", torch.float64)
-        if not (medians.abs() < LARGEST_MEDIAN).all():
-            raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
-        self.medians = torch.round(medians * 2.0 ** known["z"]).to(self.device, torch.int64)
+        if not (medians.abs() < MAX_MEDIAN).all():
+            raise ValueError(f"a median of z is not a number below {MAX_MEDIAN:g}")
+        self.medians = torch.round(medians * 2.0 ** bits["z"]).to(self.device, torch.int64)
         self._prepare(model, tables)
         require_exact(self.device)
         self.branches = {
@@ -331,14 +339,14 @@ class IntegerPath:
         }
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
-        """Set a subclass's own attributes, before branches are made."""
+        """Set a subclass's attributes before branches are made."""
 
     def decoding(self, z_symbols: Tensor) -> Decoding:
         """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         raise NotImplementedError
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
-        """Return the values of y (N, M, h, w) piece by piece, each of its symbols' shape."""
+        """Split y (N, M, h, w) into pieces, each with its symbols' shape."""
         return [latents]
 
     def _ends(self, name: str) -> Ends:
@@ -346,10 +354,10 @@ class IntegerPath:
 
     def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         hidden = len(list(convolutions(modules, name))) - 1
-        ends, known = self._ends(name), self.fractional_bits
+        ends, bits = self._ends(name), self.fractional_bits
         return IntegerSequence(
             modules,
-            [known[ends.first], *(known[f"{name}.{i}"] for i in range(hidden)), ends.last],
+            [bits[ends.first], *(bits[f"{name}.{i}"] for i in range(hidden)), ends.last],
             name=name,
             output_limit=ends.limit,
             weight_limit=ends.weight_limit,
@@ -363,7 +371,7 @@ class IntegerPath:
         return table.to(self.device)
 
     def hyper_activations(self, z_symbols: Tensor) -> Tensor:
-        """Return z, int16 channels last, of its symbols (N, Z, h / 4, w / 4)."""
+        """Convert z's symbols (N, Z, h / 4, w / 4) to activations, int16 channels last."""
         symbols = z_symbols.to(self.device, torch.int64).permute(0, 2, 3, 1)
         limit = ACTIVATION_LIMIT >> self.fractional_bits["z"]
         z = (symbols.clamp(-limit, limit) << self.fractional_bits["z"]) + self.medians
@@ -373,36 +381,36 @@ class IntegerPath:
         """Return the number of thresholds below each of `scales`, int32 on the grid 2^-12."""
         return torch.bucketize(scales.contiguous(), self._thresholds, out_int32=True)
 
-    def on_grid(self, values: Tensor, activation: str) -> Tensor:
-        """Return y, int32 on the grid 2^-12, as an activation, int16; same shape."""
+    def quantise_activation(self, values: Tensor, activation: str) -> Tensor:
+        """Convert y, int32 on the grid 2^-12, to an int16 activation of the same shape."""
         bits = OUTPUT_FRACTION - self.fractional_bits[activation]
-        return coarser(values, bits, ACTIVATION_LIMIT)
+        return round_to_coarser_grid(values, bits, ACTIVATION_LIMIT)
 
 
-def symbols_of(latents: Tensor, means: Tensor) -> Tensor:
-    """Return the symbols to code, int32: latents minus means, rounded; same shape."""
+def round_to_symbols(latents: Tensor, means: Tensor) -> Tensor:
+    """Return the symbols to code, int32: latents minus means, rounded; of the same shape."""
     reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
-    symbols = torch.round(latents - to_float(means.to(latents.device)))
+    symbols = torch.round(latents - convert_to_float(means.to(latents.device)))
     return symbols.clamp(-reach, reach).to(torch.int32)
 
 
-def values_of(symbols: Tensor, means: Tensor) -> Tensor:
-    """Return y, int32 on the grid 2^-12, of symbols (any integers) and means; same shape."""
-    return clipped((symbols.to(means.device, torch.int64) << OUTPUT_FRACTION) + means)
+def values_from_symbols(symbols: Tensor, means: Tensor) -> Tensor:
+    """Return y = symbols + means, int32 on the grid 2^-12; symbols: integers of the same shape."""
+    return clip_values((symbols.to(means.device, torch.int64) << OUTPUT_FRACTION) + means)
 
 
-def clipped(values: Tensor) -> Tensor:
-    """Return integers on the grid 2^-12 as int32, within what y can be."""
+def clip_values(values: Tensor) -> Tensor:
+    """Clip integers on the grid 2^-12 to y's range, as int32."""
     return values.clamp(-OUTPUT_LIMIT, OUTPUT_LIMIT).to(torch.int32)
 
 
-def to_float(integers: Tensor) -> Tensor:
+def convert_to_float(integers: Tensor) -> Tensor:
     """Convert integers on the grid 2^-12 to float32, exactly."""
     return integers.float() * 2.0**-OUTPUT_FRACTION
 
 
-def decoded(steps: Decoding, symbols_of_piece: Callable[[PieceParameters], Tensor]) -> Tensor:
-    """Return y of a decoding, given a function from the parameters of a piece to its symbols."""
+def run_decoding(steps: Decoding, symbols_of_piece: Callable[[PieceParameters], Tensor]) -> Tensor:
+    """Run a decoding and return y; symbols_of_piece: maps a piece's parameters to its symbols."""
     parameters = next(steps)
     while True:
         try:
@@ -412,5 +420,5 @@ def decoded(steps: Decoding, symbols_of_piece: Callable[[PieceParameters], Tenso
 
 
 def channels_first(values: Tensor) -> Tensor:
-    """Return (N, h, w, C) as (N, C, h, w), contiguous."""
+    """Convert (N, h, w, C) to contiguous (N, C, h, w)."""
     return values.permute(0, 3, 1, 2).contiguous()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.bitstream.container import LARGE, Stream, Tiling, tiling_of
-from baselines.neural.bitstream.control_grid import levels_of, map_shape
+from baselines.neural.bitstream.container import LARGE, Stream, Tiling, choose_tiling
+from baselines.neural.bitstream.control_grid import levels_from_picture, map_shape
 from baselines.neural.crdr.model import Controls, HeaderControls
 from baselines.neural.network import padded, to_images, to_pixels
 from baselines.neural.picture_codec import PictureCodec
@@ -131,9 +131,9 @@ def test_maps_and_tiles_go_together(codec):
 
 
 def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
-    assert tiling_of(1448, 1448) is None
-    assert tiling_of(2048, 2048) == LARGE
-    assert tiling_of(2**21, 1) is None  # refused for its side, not for lack of tiles
+    assert choose_tiling(1448, 1448) is None
+    assert choose_tiling(2048, 2048) == LARGE
+    assert choose_tiling(2**21, 1) is None  # refused for its side, not for lack of tiles
 
 
 def test_a_stream_of_another_checkpoint_or_for_a_larger_image_is_refused(codec):
@@ -157,11 +157,11 @@ def test_a_picture_of_levels_is_averaged_over_blocks():
     grey = random.integers(0, 256, (100, 150, 1), np.uint8).repeat(3, axis=2)
     blocks = [[grey[y : y + 64, x : x + 64].mean() / 255 for x in (0, 64, 128)] for y in (0, 64)]
     expected = np.minimum(np.floor(np.array(blocks) * 16 + 0.5), 15)
-    assert np.abs(levels_of(grey, 150, 100) - expected).max() <= 0
+    assert np.abs(levels_from_picture(grey, 150, 100) - expected).max() <= 0
     halves = np.zeros((2, 2, 3), np.uint8)
     halves[:, 1] = 255
-    assert levels_of(halves, 128, 640).tolist() == [[0, 15]] * 10
-    assert levels_of(halves, 192, 64).tolist() == [[0, 8, 15]]
+    assert levels_from_picture(halves, 128, 640).tolist() == [[0, 15]] * 10
+    assert levels_from_picture(halves, 192, 64).tolist() == [[0, 8, 15]]
 
 
 @pytest.mark.parametrize("tiling", [None, Tiling(64, 64)], ids=["whole", "tiles"])

@@ -194,7 +194,7 @@ def test_our_coder_takes_fewer_bytes_for_their_symbols():
     encoder, tables = Encoder(), make_tables()
     on_grid = (stage("sigma") * 2**OUTPUT_FRACTION).round().int()
     indices = torch.bucketize(on_grid, tables["thresholds"]).int().numpy()
-    encoder.add(stage("y_sym").int().numpy(), Distributions.of(tables, "cdf"), indices)
+    encoder.add(stage("y_sym").int().numpy(), Distributions.read(tables, "cdf"), indices)
     ours, theirs = len(encoder.finish()), stage("bytes_y").numel()
     assert 0.97 * theirs < ours < theirs
 

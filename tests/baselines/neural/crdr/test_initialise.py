@@ -9,7 +9,7 @@ from torch.nn.functional import conv_transpose2d
 
 from baselines.neural.architecture import CrdrSizes
 from baselines.neural.blocks import start_values as residual_start
-from baselines.neural.blocks.start_values import transform_of, transforms_of
+from baselines.neural.blocks.start_values import fit_transform, fit_transforms
 from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork
 from baselines.neural.entropy import hyperprior as start_values
 from baselines.neural.training.objective import rate_distortion
@@ -63,7 +63,7 @@ def made(sizes: CrdrSizes, crops, lambdas=LAMBDAS):
 
 def test_it_is_the_karhunen_loeve_transform(crops):
     """The right singular vectors of the centred patches, strongest first."""
-    result = transform_of(crops, 12)
+    result = fit_transform(crops, 12)
     rows = patches(crops)
     centred = rows - crops.double().mean((0, 2, 3)).numpy().repeat(4)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)
@@ -76,18 +76,18 @@ def test_it_is_the_karhunen_loeve_transform(crops):
 
 
 def test_each_transform_is_fitted_to_what_the_one_before_gives(crops):
-    first, second, third = transforms_of(crops, [8, 100, 9])
-    assert torch.equal(first.basis, transform_of(crops, 8).basis)
+    first, second, third = fit_transforms(crops, [8, 100, 9])
+    assert torch.equal(first.basis, fit_transform(crops, 8).basis)
     features = first.analyse(crops)
-    assert torch.equal(second.basis, transform_of(features, 100).basis)
+    assert torch.equal(second.basis, fit_transform(features, 100).basis)
     assert len(second.basis) == 32, "no more components than neighbours"
-    assert torch.equal(third.basis, transform_of(second.analyse(features), 9).basis)
+    assert torch.equal(third.basis, fit_transform(second.analyse(features), 9).basis)
 
 
 @pytest.mark.parametrize("level", range(5))
 @pytest.mark.usefixtures("exact")
 def test_the_decoder_inverts_the_encoder_on_images_that_lie_in_the_kept_subspace(crops, level):
-    transforms = transforms_of(crops, KEPT)
+    transforms = fit_transforms(crops, KEPT)
     kept = crops
     for transform in transforms:
         kept = transform.analyse(kept)
@@ -109,7 +109,7 @@ def test_the_latent_is_scaled_as_coarse_as_its_lambda_asks(crops):
     steps = [deviation / deviations[2] for deviation in deviations]
     assert steps == pytest.approx([(0.4 / weight) ** 0.5 for weight in LAMBDAS], rel=1e-4)
     coefficients = crops
-    for transform in transforms_of(crops, KEPT):
+    for transform in fit_transforms(crops, KEPT):
         coefficients = transform.analyse(coefficients)
     assert deviations[2] == pytest.approx(STEP * float(coefficients.std()), rel=1e-4)
 
@@ -117,7 +117,7 @@ def test_the_latent_is_scaled_as_coarse_as_its_lambda_asks(crops):
 @pytest.mark.usefixtures("exact")
 def test_scales_start_as_the_latent_s_spread_at_the_middle_rate(crops):
     network = made(PLAIN, crops)
-    spread = transforms_of(crops, KEPT)[-1].spread * STEP
+    spread = fit_transforms(crops, KEPT)[-1].spread * STEP
     starts = torch.cat([transform[-1].bias for transform in network.context.scale]).detach()
     assert starts.tolist() == pytest.approx(spread.clamp(min=0.15).tolist(), rel=1e-4)
 

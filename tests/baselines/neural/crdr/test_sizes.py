@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.neural.architecture import CrdrSizes, from_json
+from baselines.neural.architecture import CrdrSizes, parse_dimensions
 from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.costs import costs, macs_per_pixel
 from baselines.neural.crdr.model import Controls, CRDRNetwork
@@ -87,6 +87,6 @@ def test_dimensions_that_no_network_has_are_refused():
         {"unknown": 1},
     ):
         with pytest.raises(ValueError, match=r"\w"):
-            from_json(record | change, CrdrSizes)
+            parse_dimensions(record | change, CrdrSizes)
     with pytest.raises(ValueError, match="missing required field `encoder`"):
-        from_json({}, CrdrSizes)
+        parse_dimensions({}, CrdrSizes)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.field import _network
+from baselines.field import _load_diffusion
 from baselines.neural.card import load_card
-from baselines.neural.diffusion.base_codec import BaseCodec, placed
+from baselines.neural.diffusion.base_codec import BaseCodec, interpolate_position
 from baselines.neural.diffusion.model import OVERHEAD, RATE
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
@@ -131,7 +131,7 @@ def test_streams_of_learned_bases_tell_their_level():
 
 def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
     path = weights / "dirac-webp.safetensors"
-    network = _network(path, load_card(path).sha256, "cpu")
+    network = _load_diffusion(path, load_card(path).sha256, "cpu")
     base, pixels = BaseCodec("webp"), noise(256, 192, 3)
     rates = network.level_table[:, RATE].tolist()
     overhead = float(network.level_table[:, OVERHEAD].mean())
@@ -141,12 +141,12 @@ def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
     assert places == sorted(places)
     assert np.abs(np.array(places) - [0, 1, 2]).max() < 1
     bits = 8 * (len(streams[1]) - overhead) / (256 * 192)
-    assert places[1] == pytest.approx(placed(math.log2(bits), rates))
+    assert places[1] == pytest.approx(interpolate_position(math.log2(bits), rates))
 
 
 def test_between_two_levels_what_is_known_is_between(weights):
     path = weights / "dirac-jpeg.safetensors"
-    network = _network(path, load_card(path).sha256, "cpu")
+    network = _load_diffusion(path, load_card(path).sha256, "cpu")
     first, second = network.facts(0), network.facts(1)
     half = network.facts(0.5)
     assert half.scale == pytest.approx(math.sqrt(first.scale * second.scale), rel=1e-6)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from baselines.neural.diffusion.model import LevelFacts, draw, ramps, starts
+from baselines.neural.diffusion.model import LevelFacts, draw, patch_starts, patch_weights
 from baselines.neural.diffusion.noise import noise_level, normal_noise
 from baselines.neural.network import to_images
 from support.networks.tiny_checkpoint import noise as noisy_picture
@@ -78,7 +78,7 @@ def test_the_schedule_of_pictures_is_relative_to_their_range(network):
     ("side", "patch", "overlap"), [(160, 64, 16), (1008, 512, 128), (64, 64, 16), (640, 320, 160)]
 )
 def test_patches_cover_a_side_and_overlap_enough(side, patch, overlap):
-    result = starts(side, patch, overlap)
+    result = patch_starts(side, patch, overlap)
     assert result[0] == 0
     assert result[-1] + patch >= side
     assert all(one % 16 == 0 for one in result)
@@ -86,7 +86,7 @@ def test_patches_cover_a_side_and_overlap_enough(side, patch, overlap):
 
 
 def test_the_weights_of_a_patch_fall_to_its_sides_and_never_to_zero():
-    result = ramps(64, 96, 16)
+    result = patch_weights(64, 96, 16)
     assert result.shape == (64, 96)
     assert float(result[32, 48]) == 1
     assert 0 < float(result.min()) < 0.01
@@ -112,5 +112,5 @@ def test_patches_leave_no_seam(network):
 
 def borders(side):
     """First columns of patches, and the first behind them, within the picture."""
-    result = {one for first in starts(side, PATCH, OVERLAP) for one in (first, first + PATCH)}
+    result = {one for first in patch_starts(side, PATCH, OVERLAP) for one in (first, first + PATCH)}
     return torch.tensor(sorted(result - {0, side}))

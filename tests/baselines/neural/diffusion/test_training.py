@@ -9,7 +9,7 @@ import torch
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.diffusion import objective as objective_module
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
-from baselines.neural.diffusion.objective import FOLDER, Drawing
+from baselines.neural.diffusion.objective import FOLDER, DiffusionObjective
 from baselines.neural.network import padded, to_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.photographs import draw_crops, pack
@@ -34,7 +34,7 @@ def objective(method="dirac", photographs=None, folder=None, **fields):
     }  # fmt: skip
     recipe = recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
     setup = Setup(recipe, 0, torch.device("cpu"), photographs=photographs, folder=folder)
-    return Drawing(recipe.stages[0], setup)
+    return DiffusionObjective(recipe.stages[0], setup)
 
 
 def drawn_with(folder, photographs):
@@ -74,7 +74,9 @@ def test_a_photograph_that_the_base_coded_is_kept_for_later_steps_and_runs(tmp_p
 def test_crops_are_coded_by_themselves_where_photographs_are_too_many_to_keep(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("baselines.neural.diffusion.objective.MOST_BYTES", 3 * 3 * 2 * 90 * 130 - 1)
+    monkeypatch.setattr(
+        "baselines.neural.diffusion.objective.MAX_CACHED_BYTES", 3 * 3 * 2 * 90 * 130 - 1
+    )
     photographs = pack([noise(90, 130, seed) for seed in (1, 2)])
     levels, numbers, shown = drawn_with(tmp_path, photographs)
     crops = draw_crops(photographs, 64, numbers, 1).permute(0, 2, 3, 1).numpy()

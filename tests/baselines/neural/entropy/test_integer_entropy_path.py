@@ -12,11 +12,11 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy import hyperprior_coder as entropy_path_module
 from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, WeightLimit, make_tables
 from baselines.neural.entropy.integer.integer_path import (
-    LARGEST_FRACTION,
+    MAX_FRACTION,
     activation_names,
     calibrate,
-    symbols_of,
-    to_float,
+    convert_to_float,
+    round_to_symbols,
 )
 from support.networks.drawn import by_slice
 from support.networks.integer_network import (
@@ -57,7 +57,10 @@ def test_the_integers_approach_the_float_model_digit_by_digit(sizes, tables, mon
         path = path_of(model, tables, fractional_bits)
         result = means_scales_decoded(path, z_symbols(2, sizes), symbols, monkeypatch)
         errors.append(
-            [rms(to_float(one) - exact) for one, exact in zip(result, expected, strict=True)]
+            [
+                rms(convert_to_float(one) - exact)
+                for one, exact in zip(result, expected, strict=True)
+            ]
         )
     for coarse, fine in pairwise(errors):
         assert all(2.5 < c / f < 6 for c, f in zip(coarse, fine, strict=True))
@@ -127,7 +130,7 @@ def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
     for name, most in largest.items():
         reach = ACTIVATION_LIMIT / 2 ** result[name]
         assert most < reach
-        assert result[name] == LARGEST_FRACTION or reach < 4 * most * 1.1
+        assert result[name] == MAX_FRACTION or reach < 4 * most * 1.1
 
 
 @pytest.mark.parametrize(("largest", "fraction"), [(1016, 2), (1017, 1), (2032, 1), (2033, 0)])
@@ -158,7 +161,7 @@ def test_calibration_leaves_the_model_as_it_was():
 def test_an_encoder_sends_the_rounded_difference_within_what_can_be_decoded():
     values = torch.tensor([1.4, -7.6, 1e9, -1e9])
     means = torch.tensor([4096, 2048, 0, 0], dtype=torch.int32)
-    assert symbols_of(values, means).tolist() == [0, -8, 2046, -2046]
+    assert round_to_symbols(values, means).tolist() == [0, -8, 2046, -2046]
 
 
 def test_fractional_bits_of_another_model_or_out_of_range_are_refused(tables):

@@ -10,15 +10,15 @@ from scipy.special import ndtr
 from baselines.neural.entropy.integer import grid as module
 from baselines.neural.entropy.integer.grid import (
     CDF_BITS,
-    LARGEST_SCALE,
+    MAX_SCALE,
     OutputGrid,
     WeightLimit,
-    coarser,
     half_tanh,
     integer_weights,
     make_tables,
     power_of_two,
     requantise,
+    round_to_coarser_grid,
 )
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
@@ -119,7 +119,7 @@ def test_channels_of_nothing_or_next_to_nothing_get_the_finest_scale_there_is():
     weight = torch.tensor([[0.0], [1e-44], [1e-30]])
     made = integer_weights(weight, None, out_dim=0, in_fraction=0, weight_limit=WeightLimit.FINE)
     assert made.weight.flatten().tolist() == [0, 0, 0]
-    assert made.scale.tolist() == [LARGEST_SCALE] * 3
+    assert made.scale.tolist() == [MAX_SCALE] * 3
 
 
 def test_powers_of_two_are_exact():
@@ -147,7 +147,7 @@ def test_integers_go_to_a_coarser_grid_by_the_same_rule(bits):
     values = torch.arange(-9000, 9000, dtype=torch.int32)
     expected = [floor(Fraction(v, 2**bits) + Fraction(1, 2)) for v in values.tolist()]
     clipped = [max(-100, min(100, one)) for one in expected]
-    assert coarser(values, bits, 100).tolist() == clipped
+    assert round_to_coarser_grid(values, bits, 100).tolist() == clipped
 
 
 def test_what_rounding_leaves_goes_where_the_ratio_suffers_most():

@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from baselines.neural.blocks.layers import at_least
+from baselines.neural.blocks.layers import clamp_below
 from baselines.neural.entropy.coder import Decoder, Distributions
 from baselines.neural.entropy.factorised import (
     TAIL_MASS,
     FactorisedPrior,
-    annealed,
+    annealed_rounding,
     factorised_tables,
 )
 from baselines.neural.entropy.hyperprior import gaussian_bits
@@ -35,7 +35,7 @@ def test_gaussian_bits_are_those_of_the_normal_distribution():
 
 def test_a_bound_holds_values_up_and_lets_them_climb():
     values = torch.tensor([0.0, 0.0, 2.0], requires_grad=True)
-    bounded = at_least(values, 1.0)
+    bounded = clamp_below(values, 1.0)
     assert bounded.tolist() == [1.0, 1.0, 2.0]
     (bounded * torch.tensor([-1.0, 1.0, 1.0])).sum().backward()
     assert values.grad is not None
@@ -146,7 +146,7 @@ def test_annealed_rounding_goes_up_as_often_as_its_formula_says(fraction, temper
     """The odds are those of the fraction, to the power of 4/3 over the temperature."""
     count = 40_000
     distances = torch.full((count,), -3 + fraction)
-    share = float((annealed(temperature, seeded())(distances) > -2.5).double().mean())
+    share = float((annealed_rounding(temperature, seeded())(distances) > -2.5).double().mean())
     odds = (fraction / (1 - fraction)) ** (4 / 3 / temperature)
     expected = odds / (1 + odds)
     assert abs(share - expected) < 5 * math.sqrt(expected * (1 - expected) / count)
@@ -155,24 +155,24 @@ def test_annealed_rounding_goes_up_as_often_as_its_formula_says(fraction, temper
 def test_annealed_rounding_lies_between_and_ends_at_the_nearest():
     distances = torch.linspace(-3.97, 4.03, 400)
     distances = distances[(distances - distances.floor() - 0.5).abs() > 0.05]
-    warm, cold = (annealed(one, seeded())(distances) for one in (0.5, 0.004))
+    warm, cold = (annealed_rounding(one, seeded())(distances) for one in (0.5, 0.004))
     assert bool(((warm >= distances.floor()) & (warm <= distances.ceil())).all())
     assert torch.allclose(cold, distances.round(), atol=1e-3)
 
 
 def test_annealed_rounding_has_a_gradient_and_repeats_with_its_seed():
     distances = torch.linspace(-2.3, 2.4, 50, requires_grad=True)
-    rounded = annealed(0.3, seeded())(distances)
+    rounded = annealed_rounding(0.3, seeded())(distances)
     (gradient,) = torch.autograd.grad(rounded.sum(), distances)
     assert bool((gradient >= 0).all())
     assert float(gradient.mean()) > 0.5
-    assert torch.equal(rounded, annealed(0.3, seeded())(distances))
-    assert not torch.equal(rounded, annealed(0.3, seeded(4))(distances))
+    assert torch.equal(rounded, annealed_rounding(0.3, seeded())(distances))
+    assert not torch.equal(rounded, annealed_rounding(0.3, seeded(4))(distances))
 
 
 def test_whole_numbers_stay_finite():
     distances = torch.tensor([-2.0, -1e-9, 0.0, 5.0], requires_grad=True)
-    rounded = annealed(0.05, seeded())(distances)
+    rounded = annealed_rounding(0.05, seeded())(distances)
     assert bool(torch.autograd.grad(rounded.sum(), distances)[0].isfinite().all())
     assert torch.allclose(rounded, distances, atol=1e-3)
 

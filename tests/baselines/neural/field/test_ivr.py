@@ -75,7 +75,7 @@ def test_the_tables_cost_what_the_distributions_do():
     wide = [one[None, :, None, None].expand(shape) for one in (means, log_scales)]
     ideal = float(laplace_bits(values - wide[0], wide[1]).sum())
     grid = [(one * 4096).round().int() for one in wide]
-    result = path.parameters_of(*grid)
+    result = path.choose_parameters(*grid)
     symbols = (values - result.means / 4096).round().long()
     rows, lengths = result.indices.long(), tables["cdf_length"]
     entries = symbols - tables["cdf_offset"][rows]

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from baselines.neural.pqmim.coder import ExactTransformer, exponentials
-from baselines.neural.pqmim.model import MaskedTransformer, stages_of
+from baselines.neural.pqmim.model import MaskedTransformer, token_stages
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 from support.processes import ran
 
@@ -30,7 +30,7 @@ def seeded() -> MaskedTransformer:
 def inputs(rows: int, columns: int, stage: int):
     random = np.random.default_rng(6)
     vectors = torch.from_numpy(random.normal(size=(1, TINY.latent, rows, columns))).float()
-    stages = stages_of(TINY, rows, columns)
+    stages = token_stages(TINY, rows, columns)
     return vectors, stages < stage, stages == stage
 
 
@@ -47,7 +47,7 @@ def parts_of(exact: ExactTransformer, rows: int, columns: int, stage: int):
     for book in range(TINY.books):
         logits = exact.logits(features, book)
         yield features.numpy(), logits.numpy(), exact.frequencies(features, book)
-        features = exact.following(features, book, chosen[book])
+        features = exact.add_earlier_part(features, book, chosen[book])
 
 
 def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:

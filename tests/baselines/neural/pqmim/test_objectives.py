@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from baselines.neural.pqmim import objective as objectives
-from baselines.neural.pqmim.model import stages_of
+from baselines.neural.pqmim.model import token_stages
 from baselines.neural.pqmim.objective import Transformer, perplexities
 from baselines.neural.training.objective import Batch
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
@@ -68,7 +68,7 @@ def test_a_discriminator_sees_the_code_vectors_and_learns():
 
 def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
     objective, *_ = objective_of("pqmim_transformer", batch=64)
-    stages = stages_of(TINY, 8, 8).numpy()
+    stages = token_stages(TINY, 8, 8).numpy()
     real, shares, drawn = 0, [], set()
     for step in range(12):
         for known, wanted in zip(

@@ -66,7 +66,7 @@ def test_what_is_decoded_are_the_nearest_entries(network, shape):
 def test_few_distributions_are_in_memory_at_once_and_the_bytes_are_the_same(network, monkeypatch):
     latents, coder = latents_of(network, 200, 144), PqMimCoder(network)
     expected = coder.encode(latents)
-    monkeypatch.setattr("baselines.neural.pqmim.coder.ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("baselines.neural.pqmim.coder.ROW_BATCH", 5)
     assert coder.encode(latents) == expected
 
 

@@ -10,7 +10,7 @@ from baselines.neural.pqmim.model import (
     MaskedTransformer,
     RootMeanSquareNorm,
     Windows,
-    stages_of,
+    token_stages,
 )
 from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 
@@ -33,7 +33,7 @@ def tokens_of(rows: int, columns: int) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (5, 11), (3, 2)], ids=str)
 def test_the_stages_are_the_published_figures_rule(shape):
     """Disjoint and complete by construction: each place has the one stage that a rule gives."""
-    result = stages_of(TINY, *shape)
+    result = token_stages(TINY, *shape)
     for row in range(shape[0]):
         for column in range(shape[1]):
             rules = (
@@ -51,7 +51,7 @@ def test_an_order_of_another_card_is_repeated_from_the_corner():
     rows = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
     sizes = replace(TINY, order=rows, window=9)
     assert sizes.stages == 9
-    result = stages_of(sizes, 7, 5)
+    result = token_stages(sizes, 7, 5)
     expected = [[rows[row % 3][column % 3] for column in range(5)] for row in range(7)]
     assert result.tolist() == expected
 
@@ -75,7 +75,7 @@ def test_an_order_that_no_decoder_can_follow_is_refused(order, words):
 
 @pytest.mark.parametrize("stage", range(TINY.stages))
 def test_a_stage_sees_the_tokens_of_earlier_stages_alone(transformer, stage):
-    stages = stages_of(TINY, 8, 8)[None]
+    stages = token_stages(TINY, 8, 8)[None]
     vectors = torch.randn(1, TINY.latent, 8, 8, requires_grad=True)
     logits = transformer(tokens_of(8, 8), vectors, stages < stage, stages == stage)
     assert logits.shape == (int((stages == stage).sum()), TINY.books, TINY.entries)
@@ -89,7 +89,7 @@ def test_a_part_sees_the_earlier_parts_of_its_own_token_and_no_later_one(part):
     torch.manual_seed(1)
     network = MaskedTransformer(replace(TINY, books=3)).requires_grad_(False)
     torch.nn.init.normal_(network.earlier)
-    vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), stages_of(TINY, 8, 8)[None]
+    vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), token_stages(TINY, 8, 8)[None]
     tokens = torch.randint(TINY.entries, (1, 3, 8, 8))
     other = tokens.clone()
     row, column = 0, 2  # of stage 2
@@ -104,7 +104,7 @@ def test_a_part_sees_the_earlier_parts_of_its_own_token_and_no_later_one(part):
 
 @pytest.mark.parametrize("shape", [(2, 8, 16), (1, 9, 13), (3, 3, 5)], ids=str)
 def test_windows_are_put_together_again(shape):
-    windows = Windows.of(shape, 8, torch.device("cpu"))
+    windows = Windows.divide(shape, 8, torch.device("cpu"))
     values = torch.randn(*shape, 3) + 9
     parts = windows.split(values)
     assert torch.equal(windows.join(parts), values)
@@ -116,7 +116,7 @@ def test_windows_are_put_together_again(shape):
 def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_of_the_image(
     transformer,
 ):
-    vectors, stages = torch.randn(1, TINY.latent, 13, 16), stages_of(TINY, 13, 16)[None]
+    vectors, stages = torch.randn(1, TINY.latent, 13, 16), token_stages(TINY, 13, 16)[None]
     tokens = tokens_of(13, 16)
     whole = transformer(tokens, vectors, stages < 3, stages == 3)
     for rows, columns in ((slice(0, 8), slice(0, 8)), (slice(8, 13), slice(8, 16))):
