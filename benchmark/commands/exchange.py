@@ -1,6 +1,7 @@
 """`bench pack`, `bench export` and `bench merge`: cells and decoded pictures for others."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,7 @@ Examples:
 """)
 
 
-MERGED = ("rows", "streams", "runs", "features", "reductions")  # that a merge adds
+MERGED = ("rows", "streams", "runs", "features", "reductions", "pictures")  # that a merge adds
 
 
 @pack.verb("export")
@@ -53,12 +54,15 @@ def pack_export(
 ) -> Answer:
     """Put finished cells and their kept streams into a pack.
 
-    Rows that are bundled with the project without their streams are left out, and counted.
+    Of cells whose sizes are declared, a pack has the decoded pictures, as PNG files. Rows that are
+    bundled with the project without their streams are left out, and counted.
 
     Examples:
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
+      bench pack export ours.tar --codecs folder:path=pictures:name=Ours --dataset kodak
     """
+    from benchmark.measure.pictures import read_declared
     from benchmark.rows.names import find_editions
     from benchmark.rows.packs.contents import export_pack
     from benchmark.rows.store import Store
@@ -72,11 +76,13 @@ def pack_export(
     stores = [Store(results / name) for name in names]
     editions = [edition for store in stores for edition in editions_in(store.means_table())]
     specs = sorted(variants_of(find_editions(named_in(codecs), editions) or editions))
-    exported = export_pack(out, stores, specs, note)
+    exported = export_pack(out, stores, specs, note, partial(read_declared, codecs))
     left_out = [Absent(sentence, "left out") for sentence in exported.left_out]
-    facts = {"pack": str(out), "streams": exported.num_streams}
-    summary = f"{out}: {counted(exported.num_streams, 'stream')}"
-    return Answer((), (), summary, left_out, facts)
+    facts = {"pack": str(out), "streams": exported.num_streams, "pictures": exported.num_pictures}
+    contents = [counted(exported.num_streams, "stream")] if exported.num_streams else []
+    if exported.num_pictures:
+        contents.append(f"{counted(exported.num_pictures, 'picture')} of declared sizes")
+    return Answer((), (), f"{out}: {' and '.join(contents)}", left_out, facts)
 
 
 @pack.verb("import")
@@ -84,7 +90,7 @@ def pack_import(
     path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
 ) -> Answer:
-    """Merge a pack's rows, marked as recorded, and its streams into the results.
+    """Merge a pack's rows, marked as recorded, its streams and pictures into the results.
 
     Nothing is decoded: `bench audit pack` does that. The rest is as `bench merge` has it.
 
@@ -106,7 +112,7 @@ def merge(
         bool, opt(MANNER, "Exit with 0 though a part of a run (--part) is in no folder.")
     ] = False,
 ) -> Answer:
-    """Add rows, streams, run records and features of results folders to another one.
+    """Add rows, streams, pictures, run records and features of results folders to another one.
 
     A cell with different bytes or decoded pixels in two folders is a conflict: the first row
     is kept, those of --into first, and both are named. Rows that name the program or Python file of

@@ -158,7 +158,7 @@ def _of_codec(name: str) -> dict[str, Any]:
         if pack is None:
             raise
         info = pack.infos[spec]
-        images = {image_sha256 for of, image_sha256, *_ in pack.streams if of == spec}
+        images = {image_sha256 for of, image_sha256, *_ in pack.rows if of == spec}
         count = counted(len(images), "image")
         what = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
         return {"state": "pack", "what": what, "licence": info.licence}
@@ -289,9 +289,10 @@ def doctor(
 def _verified(of: "Verified") -> Answer:
     """Return what is wrong with the results of a dataset."""
     state = "something is damaged" if of.wrong else "all is whole"
+    pictures = f", {counted(of.pictures, 'picture')}" if of.pictures else ""
     title = (
-        f"{of.dataset}: {of.shards} shards, {of.streams} streams and {of.records} records read; "
-        f"{state}"
+        f"{of.dataset}: {of.shards} shards, {of.streams} streams{pictures} and {of.records} "
+        f"records read; {state}"
     )
     facts = {**of._asdict(), "wrong": of.wrong}
     del facts["findings"]

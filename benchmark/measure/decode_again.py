@@ -130,4 +130,5 @@ def as_scored(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
     """Return the pixels if they are those that were measured, else a failure."""
     if isinstance(decoded, Failed) or pixels_sha256(decoded) == row["decoded_sha256"]:
         return decoded
-    return Failed("verify", "the stream decodes to pixels that differ from the measured ones")
+    source = "stream decodes to" if row["stream_sha256"] else "declared picture has"
+    return Failed("verify", f"the {source} pixels that differ from the measured ones")

@@ -1,32 +1,49 @@
 """Decoded pictures of stored rows: whether they can be had here, from what, and their pixels.
 
-A picture is decoded from a stream, which was kept or came in a pack, or read where its codec
-declares it (`folder:`). Code that rows name decodes only where the command names it in full.
+A picture is decoded from a stream, which was kept or came in a pack. One of a declared size is read
+where it was kept or came in a pack, else where its codec has it (`folder:`). Code that rows name
+decodes only where the command names it in full.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import polars as pl
 
-from benchmark.codec import Pixels
-from benchmark.errors import BenchError
+from benchmark.codec import Codec, Pixels, Setting
+from benchmark.errors import BenchError, UsageError
 from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import StoredRow, as_scored, decode_all, reconstruct
+from benchmark.measure.decode_again import StoredRow, as_scored, decode_all
+from benchmark.measure.execute import decode_again
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import NamedCodecs, why_no_stream, why_not_run
 from benchmark.rows.edition import label_of, measured_titles
 from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.place import Place
+from benchmark.rows.schema import is_declared
+from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.text import by_key
 
 FAILED = "they failed when they were measured; `bench report` has the reasons"
 ABSENT: Final = "load"  # stage of a failure that is of what this machine lacks
+
+
+class Contents(Protocol):
+    """Where streams and kept pictures of rows are: a store and packs beside it, or a pack.
+
+    Both return None where nothing was kept, and raise `BenchError` or `OSError` for damage.
+    """
+
+    def stream(self, row: StoredRow) -> bytes | None:
+        """Return a row's stream."""
+
+    def picture(self, row: StoredRow) -> Pixels | None:
+        """Return the kept picture of a row of declared size."""
 
 
 class Pictures:
@@ -58,6 +75,8 @@ class Pictures:
         spec = CodecSpec.of_row(row)
         if row["status"] != "ok":
             return FAILED
+        if self.contents.has_picture(row):
+            return ""
         if self._codecs.decoder_of(spec) is None:
             return why_not_run(spec)
         if not self.has_source(row):
@@ -66,7 +85,7 @@ class Pictures:
 
     def has_source(self, row: StoredRow) -> bool:
         """Return whether a row has what its pixels come of, if its codec can be used here."""
-        return row["bytes_origin"] == "declared" or self.contents.has_stream(row)
+        return is_declared(row) or self.contents.has_stream(row)
 
     def by_image(
         self, rows: pl.DataFrame, codecs: Sequence[str] = ()
@@ -114,42 +133,13 @@ class Pictures:
         jobs: int,
         timeout_seconds: float | None = None,
     ) -> Iterator[tuple[int, Pixels | Failed] | None]:
-        """Reconstruct the pixels of rows in fresh processes; yield places in `rows` and pixels.
+        """Decode rows as `reconstructed` does; yield places in `rows` and the pixels scored.
 
-        They come as they complete, codec by codec, and None at least once a second. What was
-        decoded on another kind of device than this `device` is decoded on that kind, since pixels
-        may differ. A failure of the stage ABSENT is of what this machine lacks.
+        Pixels other than those that were scored are a failure.
         """
-        groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
-        for place, row in enumerate(rows):
-            own = CodecSpec.of_row(row)
-            spec = self._codecs.decoder_of(own)
-            if spec is None:
-                yield place, Failed(ABSENT, why_not_run(own))
-            elif row["bytes_origin"] == "declared":
-                try:
-                    yield place, reconstruct(load_codec(spec), row, None)
-                except BenchError as error:
-                    yield place, Failed(ABSENT, str(error))
-            else:
-                groups[spec, device if row["device"] == device else "cpu"].append(place)
-        unread: list[tuple[int, Failed]] = []
-
-        def streams(places: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-            for place in places:
-                try:
-                    if (data := self.contents.stream(rows[place])) is None:
-                        unread.append((place, Failed(ABSENT, "its stream was not kept")))
-                    else:
-                        yield str(place), data
-                except (BenchError, OSError) as error:
-                    unread.append((place, Failed("decode", str(error))))
-
-        for (spec, where), places in groups.items():
-            for done in decode_all(spec, streams(places), where, jobs, timeout_seconds):
-                place = int(done[0]) if done else 0
-                yield done and (place, as_scored(rows[place], done[2]))
-        yield from unread
+        how = device, jobs, timeout_seconds
+        for done in reconstructed(rows, self.contents, self._codecs, *how):
+            yield done and (done[0], as_scored(rows[done[0]], done[1]))
 
     def _may_run(self, row: StoredRow) -> bool:
         return self._codecs.decoder_of(CodecSpec.of_row(row)) is not None
@@ -157,7 +147,7 @@ class Pictures:
     def _why_unusable(self, row: StoredRow) -> str:
         """Return why a program or a folder of pictures is not here; "" for what is not tried."""
         spec = self._codecs.decoder_of(CodecSpec.of_row(row))
-        is_tried = row["bytes_origin"] == "declared" or (
+        is_tried = is_declared(row) or (
             row["codec"] in CODECS and facts_of(CodecSpec.of_row(row)).kind == "standard"
         )
         if spec is None or not is_tried:
@@ -169,6 +159,84 @@ class Pictures:
             except BenchError as error:
                 self._unusable[spec] = f"it cannot be decoded here: {error}"
         return self._unusable[spec]
+
+
+def reconstructed(
+    rows: Sequence[StoredRow],
+    contents: Contents,
+    codecs: NamedCodecs,
+    device: str,
+    jobs: int,
+    timeout_seconds: float | None = None,
+) -> Iterator[tuple[int, Pixels | Failed] | None]:
+    """Decode rows in fresh processes, whatever their pixels are; yield places in `rows` and pixels.
+
+    They come as they complete, codec by codec, and None at least once a second. What was decoded on
+    another kind of device than this `device` is decoded on that kind, since pixels may differ. A
+    failure of the stage ABSENT is of what this machine lacks.
+    """
+    unread: list[tuple[int, Failed]] = []
+    groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
+    loaded: dict[CodecSpec, Codec] = {}
+    for place, row in enumerate(rows):
+        spec = codecs.decoder_of(CodecSpec.of_row(row))
+        try:
+            kept = contents.picture(row)
+        except (BenchError, OSError) as error:
+            unread.append((place, Failed("decode", str(error))))
+            continue
+        if kept is not None:
+            yield place, kept
+        elif spec is None:
+            unread.append((place, Failed(ABSENT, why_not_run(CodecSpec.of_row(row)))))
+        elif is_declared(row):
+            yield place, _declared(row, spec, loaded)
+        else:
+            groups[spec, device if row["device"] == device else "cpu"].append(place)
+
+    def streams(places: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+        for place in places:
+            try:
+                if (data := contents.stream(rows[place])) is None:
+                    unread.append((place, Failed(ABSENT, "its stream was not kept")))
+                else:
+                    yield str(place), data
+            except (BenchError, OSError) as error:
+                unread.append((place, Failed("decode", str(error))))
+
+    for (spec, where), places in groups.items():
+        for done in decode_all(spec, streams(places), where, jobs, timeout_seconds):
+            yield done and (int(done[0]), done[2])
+    yield from unread
+
+
+def _declared(row: StoredRow, spec: CodecSpec, loaded: dict[CodecSpec, Codec]) -> Pixels | Failed:
+    """Read a row's picture where its codec has it; loaded: codecs that were opened before."""
+    if spec not in loaded:
+        try:
+            loaded[spec] = load_codec(spec)
+        except BenchError as error:
+            return Failed(ABSENT, str(error))
+    setting = Setting(row["setting_name"], row["setting_value"])
+    return decode_again(loaded[spec], row["image"], setting, None)
+
+
+def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Iterator[Pixels]:
+    """Yield the pictures of rows of declared sizes, in their order, for a pack.
+
+    codecs: as the command names them. Raises `UsageError` for a picture that cannot be read, or is
+    not the one that was scored.
+    """
+    contents = DatasetContents(store.table(), store, {})
+    for done in Pictures(contents, NamedCodecs(codecs)).decoded(rows, "cpu", 1):
+        if done is None:
+            continue
+        row, pixels = rows[done[0]], done[1]
+        if isinstance(pixels, Failed):
+            setting = f"{row['setting_name']}={row['setting_value']:g}"
+            cell = f"{CodecSpec.of_row(row).label} {setting} of {row['image']}"
+            raise UsageError(f"{cell} cannot be in a pack: {pixels.reason}")
+        yield pixels
 
 
 def pictures_of(

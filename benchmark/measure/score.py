@@ -221,7 +221,7 @@ def unscored(
     chosen = np.flatnonzero(lacks.any(axis=0))
     tasks = []
     for at, row in zip(chosen, table[chosen].rows(named=True), strict=True):
-        if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"])):
+        if may_run(row) and (not row["recorded"] or store.keeps(row)):
             names = tuple(compress(metrics, lacks[:, at]))
             tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
@@ -273,14 +273,15 @@ def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> B
     marked = _lacking_value(table, name, again)
     if name in FEATURE_SPACES and not marked.all():
         kind = metric_class(name)
-        names = (kind.column, "stream_sha256", "image_sha256", "decoded_sha256")
+        pair = ("image_sha256", "decoded_sha256")
+        rows = table.select(kind.column, "bytes_origin", "stream_sha256", *pair)
         kept = FeatureFolder(store.folder)
         marked = marked | np.array(
             [
-                count is not None
-                and store.has_stream(stream)  # else nothing can bring them back
-                and not all(sha256 and kept.has(kind.protocol, sha256) for sha256 in pair)
-                for count, stream, *pair in table.select(names).rows()
+                row[kind.column] is not None
+                and store.keeps(row)  # else nothing can bring them back
+                and not all(row[of] and kept.has(kind.protocol, row[of]) for of in pair)
+                for row in rows.rows(named=True)
             ],
             np.bool_,
         )

@@ -188,13 +188,17 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
 
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
+    pack = with_variant(packs, spec)
+    if pack is not None and pack.declares(spec):
+        why = f"{pack.path} has pictures of {spec.label} and no streams"
+        raise UsageError(f"{why}: `bench pack import {pack.path}` adds them to the results")
     codec: Codec = load_codec(spec)
     lacks, accepts = "", getattr(codec, "accepts", None)  # of a user's codec it may be anything
     accepts = accepts if isinstance(accepts, (Between, OneOf)) else None
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
     _require_storable(spec, work_of(spec, codec)._asdict())
-    if (pack := with_variant(packs, spec)) is None:
+    if pack is None:
         try:
             return Contender(spec, described(spec, codec), tuple(codec.sweep), accepts=accepts)
         except Unavailable as missing:

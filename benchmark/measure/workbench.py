@@ -29,6 +29,7 @@ from benchmark.measure.execute import differs_again, execute_within_memory, give
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.registry import names_file
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack
+from benchmark.rows.schema import is_declared
 from benchmark.rows.streams import FeatureFolder
 from benchmark.spec import CodecSpec, described, load_codec
 from benchmark.system.digest import pixels_sha256
@@ -115,10 +116,14 @@ class Workbench:
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings polars, which coding does without
 
-        row, stream = task.row, Store(task.folder).stream(task.row["stream_sha256"])
-        _, decoder = self._pair(task.codec)
+        row, store = task.row, Store(task.folder)
         enter("decode")
-        decoded = reconstruct(decoder, row, stream)
+        decoded: Pixels | Failed | None = None
+        if is_declared(row):
+            decoded = store.picture(row["decoded_sha256"])
+        if decoded is None:
+            _, decoder = self._pair(task.codec)
+            decoded = reconstruct(decoder, row, store.stream(row["stream_sha256"]))
         if isinstance(decoded, Failed):
             return decoded
         scored = Scores({})

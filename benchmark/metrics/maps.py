@@ -25,9 +25,9 @@ def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze")
 
     reference, decoded: uint8 of shape (height, width, 3), whole photographs, since a network sees
     beyond a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (distances, whose mean is the
-    metric to 4e-5), `ssim` (1 - SSIM; NaN in the outer 5 px, where no window fits: use `np.nanmean`) or
-    `psnr_y` (absolute errors of luma in grey levels). Raises `UsageError` for any other metric or
-    type, `ValueError` unless the shapes agree, `Unavailable` without the weights.
+    metric to 4e-5), `ssim` (1 - SSIM; NaN in the outer 5 px, where no window fits: use
+    `np.nanmean`) or `psnr_y` (absolute errors of luma in grey levels). Raises `UsageError` for any
+    other metric or type, `ValueError` unless the shapes agree, `Unavailable` without the weights.
     """
     for pixels in (reference, decoded):
         if np.asarray(pixels).dtype != np.uint8:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from itertools import chain, starmap
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ from benchmark.measure.request import Request
 from benchmark.measure.verify import kept_rows
 from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.review.decode import TOLERANCE, decode, differences, pairs, read_declared
+from benchmark.review.decode import SIZE_DECLARED, TOLERANCE, decode, differences, pairs
 from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
@@ -95,15 +94,12 @@ def audit_decode(
         store.folder.name: kept_rows(store, named, lambda spec: named.select(Edition.of(spec)))
         for store in stores
     }
-    sent = [
-        Sent(dict(row), partial(of.pictures.contents.stream, row), row["bpp"])
-        for of in kept.values()
-        for row in of.rows
-    ]
+    sent = []
+    for of_store in kept.values():
+        rows = [dict(row) for row in (*of_store.rows, *of_store.declared)]
+        sent.append(Sent(of_store.pictures.contents, rows, [row["bpp"] for row in rows]))
     with output.interruptible("an audit leaves nothing behind"):
         done = decode(sent, {}, (), request, named, output.show_progress)
-        for known in kept.values():
-            done += read_declared(known.declared, known.pictures)
     kinds = by_key(
         ((CodecSpec.of_row(it.row).label, f"{it.row['device']}, {it.row['machine']}"), it.state)
         for it in done
@@ -135,7 +131,8 @@ def audit_decode(
         "declared": declared,
     }
     more = f" and {counted(declared, 'declared picture')}" if declared else ""
-    streams = f"{counted(len(sent), 'stream')}{more} in {counted(len(kept), 'dataset')}"
+    num_streams = sum(len(of.rows) for of in kept.values())
+    streams = f"{counted(num_streams, 'stream')}{more} in {counted(len(kept), 'dataset')}"
     summary = f"{streams}; {len(wrong)} wrong." if wrong else f"{streams}."
     return Answer(records, columns, summary, absent, facts, int(bool(wrong)))
 
@@ -158,8 +155,9 @@ def audit_pack(
 ) -> Answer:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
 
-    Streams whose images are not on this machine are decoded but not scored. A codec that is a
-    program or Python file runs only where --codecs names it. Exit code 1 if anything differs.
+    Pictures of declared sizes are compared alike; nothing can check the sizes. What has no image on
+    this machine is decoded but not scored. A codec that is a program or Python file runs only where
+    --codecs names it. Exit code 1 if anything differs.
 
     Examples:
       bench audit pack results/packs/vtm-23.13.tar
@@ -170,13 +168,15 @@ def audit_pack(
     pack = open_pack(path).to_run(named)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
     with output.interruptible("an audit leaves nothing behind"):
-        sent = sent_rows([pack])
-        own = dict.fromkeys(str(it.row["dataset"]) for it in sent)
+        sent = sent_rows(pack)
+        own = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
         places = {name: Place(name).measured(results).text for name in own}
         more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
         photographs, missing = open_photographs(own, more, request)
-        done = decode(sent, photographs, metrics, request, named, output.show_progress)
-    decoded = sum(it.state == "equal" for it in done)
+        done = decode([sent], photographs, metrics, request, named, output.show_progress)
+    declared = sum(it.is_declared for it in done)
+    pictures = sum(it.state == "equal" for it in done if it.is_declared)
+    decoded = sum(it.state == "equal" for it in done if not it.is_declared)
     wrong = [f"{name_of_row(it.row)}: {it.reason or 'it decodes to other pixels'}"
              for it in done if it.state != "equal"]  # fmt: skip
     wrong += [it.wrong_size for it in done if it.wrong_size and it.reason != it.wrong_size]
@@ -185,16 +185,25 @@ def audit_pack(
     compared = {column: same[column] for column in (metric_class(name).column for name in metrics)}
     infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())
     images = {(it.row["image_sha256"], it.row["width_px"]): it.values for it in done}
-    streams = f"{counted(len(sent), 'stream')} of {counted(len(images), 'image')}"
-    to_recorded = counted(decoded, "stream decodes", "streams decode")
-    lines = [f"{path}: {infos}, {streams}; {to_recorded} to the recorded pixels.", *pack.notes]
+    counts, same_pixels = list[str](), list[str]()
+    if streams := len(done) - declared:
+        counts.append(counted(streams, "stream"))
+        to_recorded = counted(decoded, "stream decodes", "streams decode")
+        same_pixels.append(f"{to_recorded} to the recorded pixels")
+    if declared:
+        counts.append(counted(declared, "picture"))
+        having = counted(pictures, "picture has", "pictures have")
+        same_pixels.append(f"{having} the recorded pixels, and {SIZE_DECLARED}")
+    found = f"{' and '.join(counts)} of {counted(len(images), 'image')}; {'; '.join(same_pixels)}"
+    lines = [f"{path}: {infos}, {found}.", *pack.notes]
     absent = [Absent(sentence, "wrong") for sentence in wrong]
     absent += [Absent(f"{name} is not scored", why) for name, why in missing.items()]
     if lacking := sum(not values for values in images.values()):
         absent.append(Absent(counted(lacking, "image"), "not here: not scored without --dataset"))
     facts = {
         "pack": str(path), "codecs": {of.text: info.version for of, info in pack.infos.items()},
-        "streams": len(sent), "decoded": decoded, "compared": compared, "wrong": wrong,
+        "streams": streams, "decoded": decoded, "declared": declared, "pictures": pictures,
+        "compared": compared, "wrong": wrong,
         "not_scored": dict(missing), "notes": list(pack.notes),
     }  # fmt: skip
     columns = (Column("metric"), Column("values as recorded", "equal", "d"))

@@ -13,12 +13,13 @@ from benchmark.compare.interval import Interval
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
-from benchmark.review.decode import BROKEN
+from benchmark.review.decode import BROKEN, SIZE_DECLARED
 from benchmark.review.questions import Question, Reviewed, Verdict
 from benchmark.review.sent import label_of_row
 from benchmark.rows.edition import Edition, labels_of, titles
 from benchmark.rows.means import summarise
 from benchmark.rows.packs.pack import Row
+from benchmark.rows.schema import is_declared
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
@@ -182,9 +183,12 @@ def answer(judged: Judged, of: Reviewed) -> Question:
     sentence = f"{sentence}, claimed {claimed}" if rate else f"{words}: {judged.reason}"
     if rate and as_sent:
         sentence += f"; of {counted(as_sent, 'row')} the values are as sent, not measured here"
+    declared = sum(is_declared(row) and label_of_row(row) in judged.labels for row in of.rows)
+    if rate and declared:
+        sentence += f"; of {counted(declared, 'row')} {SIZE_DECLARED}"
     if rate and broken:
         sentence += f"; without {counted(broken, 'stream')} that did not decode"
-    if verdict == "yes" and (as_sent or broken):
+    if verdict == "yes" and (as_sent or broken or declared):
         verdict = "unknown"
     cells = {
         "system": claim.test, "anchor": claim.anchor, "metric": Metric.named(claim.metric).label,

@@ -1,7 +1,7 @@
-"""Streams that were sent: decoded in fresh processes, scored, compared with what was recorded."""
+"""Rows that were sent: decoded in fresh processes, scored, compared with what was recorded."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -9,34 +9,36 @@ from benchmark.codec import bits_per_pixel
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import StoredRow, decode_all
-from benchmark.measure.pictures import ABSENT, Pictures
+from benchmark.measure.pictures import ABSENT, Contents, reconstructed
 from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.registry import metric_class
 from benchmark.review.sent import Photographs, Sent, name_of_row, setting_of, values_sent
-from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.pack import Row
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.schema import is_declared, metric_columns
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
-from benchmark.system.settings import chosen_device, use_device
-from benchmark.system.text import by_key
+from benchmark.system.settings import Device, chosen_device, use_device
 
 # equal: the recorded pixels; rounded: others, at the recorded PSNR (`ROUNDING`); other: others;
-# blind: others, whose PSNR is not known; failed: no picture; damaged: the bytes are not those
-# recorded; not run: its codec is not here
+# blind: others, whose PSNR is not known; failed: no picture; damaged: its bytes, or the picture of
+# a declared size, are not those recorded; not run: its codec is not here
 State = Literal["equal", "rounded", "other", "blind", "failed", "damaged", "not run"]
 BROKEN = ("failed", "damaged")  # states of streams without a picture
 # PSNR is the same everywhere; MS-SSIM and LPIPS differ by less than this between CPUs and GPUs.
 TOLERANCE = 1e-6
+SIZE_DECLARED = "the size is declared"
 ROUNDING = 1e-3  # dB of PSNR: by less do pixels differ that another processor rounds otherwise
 
 
+Score = Callable[[Row, HashedImage], dict[str, float]]
+
+
 class Decoded(NamedTuple):
-    """A stream decoded here: its row as it was sent, and what came out."""
+    """A row that was decoded here: the row as it was sent, and what came out."""
 
     row: Row
     state: State
@@ -44,7 +46,12 @@ class Decoded(NamedTuple):
     values: Mapping[str, float] = {}  # by metric column, where the photograph is here
     num_bytes: int | None = None  # length of the stream
     traceback: str = ""  # of what the codec raised
-    wrong_size: str = ""  # how the declared bytes, rate or picture are not those of the stream
+    wrong_size: str = ""  # how the stated bytes, rate or picture are not those of the stream
+
+    @property
+    def is_declared(self) -> bool:
+        """True for a picture whose size is declared: there is no stream to compare it with."""
+        return is_declared(self.row)
 
 
 class Pair(NamedTuple):
@@ -68,7 +75,7 @@ def decode(
     codecs: NamedCodecs,
     progress: ShowsProgress,
 ) -> list[Decoded]:
-    """Decode every stream, score the picture, and compare with what was recorded.
+    """Decode every row, score the picture, and compare with what was recorded.
 
     A codec that is a program or Python file is run only where `codecs` names it in full. metrics:
     `scored_metrics`. request: device, jobs, timeout.
@@ -91,65 +98,56 @@ def decode(
         columns = scorer.score(before, after, metrics).columns
         return {name: value for name, value in columns.items() if isinstance(value, float)}
 
+    how = device, jobs, request.timeout_seconds
     result: list[Decoded] = []
-    with progress("decoding", len(sent)) as report:
-        kinds = ((CodecSpec.of_row(it.row), it.row["device"] == device, it) for it in sent)
-        groups = by_key(((spec, same), it) for spec, same, it in kinds)
-        for (spec, same), of_spec in groups.items():  # on another kind of device pixels may differ
-            if not codecs.may_run(spec):
-                result += [Decoded(it.row, "not run", why_not_run(spec)) for it in of_spec]
-                continue
-            done, streams = _read(sorted(of_spec, key=lambda stream: stream.row["image"]))
-            how = device if same else "cpu", jobs, request.timeout_seconds
-            outcomes = filter(None, decode_all(spec, streams.items(), *how))
-            for count, (name, where, pixels) in enumerate(outcomes, 1):
-                if isinstance(pixels, Failed):
-                    state: State = "not run" if isinstance(where, Failed) else "failed"
-                    done[name] = done[name]._replace(
-                        state=state, reason=pixels.reason, traceback=pixels.traceback
-                    )
-                else:
-                    after = HashedImage(pixels_sha256(pixels), pixels)
-                    done[name] = _compared(done[name], after, score)
-                report(Progress(len(result) + count, 0))
-            result += done.values()
+    with progress("decoding", sum(len(part.rows) for part in sent)) as report:
+        for part in sent:
+            for outcome in _decoded(part, codecs, how, score):
+                result.append(outcome)
+                report(Progress(len(result), 0))
     return result
 
 
-def read_declared(rows: Sequence[StoredRow], pictures: Pictures) -> list[Decoded]:
-    """Read the pictures of rows that have no stream; compare them with those that were scored."""
-    states: dict[str, State] = {ABSENT: "not run", "verify": "other"}  # by the stage of a failure
-    return [
-        Decoded(dict(rows[place]), states.get(made.stage, "failed"), made.reason)
-        if isinstance(made, Failed)
-        else Decoded(dict(rows[place]), "equal")
-        for place, made in filter(None, pictures.decoded(rows, "cpu", 1))
-    ]
-
-
-def _read(sent: Sequence[Sent]) -> tuple[dict[str, Decoded], dict[str, bytes]]:
-    """Return streams before they are decoded, and the bytes of those that can be read, by name."""
-    streams: dict[str, bytes] = {}
-    done: dict[str, Decoded] = {}
-    for name, (row, read, bpp) in zip(map(str, range(len(sent))), sent, strict=True):
-        try:
-            data = read() or b""
-        except (BenchError, OSError) as error:
-            done[name] = Decoded(row, "damaged", str(error))
+def _decoded(
+    part: Sent, codecs: NamedCodecs, how: tuple[Device, int, float | None], score: Score
+) -> Iterator[Decoded]:
+    """Yield what came of each row, codec by codec. how: device, jobs and timeout."""
+    read: list[Decoded] = []
+    for row, rate in zip(part.rows, part.rates, strict=True):
+        may_run = codecs.decoder_of(CodecSpec.of_row(row)) is not None
+        first = _read(part.contents, row, rate) if may_run else Decoded(row, "not run")
+        if first.state == "damaged":
+            yield first
+        else:
+            read.append(first)
+    read.sort(key=lambda it: (CodecSpec.of_row(it.row), it.row["image"]))
+    rows = [it.row for it in read]
+    for place, made in filter(None, reconstructed(rows, part.contents, codecs, *how)):
+        done = read[place]
+        if not isinstance(made, Failed):
+            yield _compared(done, HashedImage(pixels_sha256(made), made), score)
             continue
-        wrong = ""
-        if len(data) != row["num_bytes"]:
-            wrong = f"{name_of_row(row)} has {len(data)} bytes, not {row['num_bytes']}"
-        elif not math.isclose(bpp, row["bpp"], rel_tol=1e-6):
-            wrong = f"{name_of_row(row)} has {row['bpp']:.6g} bpp, not {bpp:.6g}"
-        done[name] = Decoded(row, "failed", num_bytes=len(data), wrong_size=wrong)
-        streams[name] = data
-    return done, streams
+        broken: State = "damaged" if done.is_declared else "failed"
+        state: State = "not run" if made.stage == ABSENT else broken
+        yield done._replace(state=state, reason=made.reason, traceback=made.traceback)
 
 
-def _compared(
-    stream: Decoded, after: HashedImage, score: Callable[[Row, HashedImage], dict[str, float]]
-) -> Decoded:
+def _read(contents: Contents, row: Row, rate: float) -> Decoded:
+    """Compare the size and rate of a row with its stream, if it has one, before it is decoded."""
+    num_bytes, wrong = None, ""
+    if not is_declared(row):
+        try:
+            num_bytes = len(contents.stream(row) or b"")
+        except (BenchError, OSError) as error:
+            return Decoded(row, "damaged", str(error))
+    if num_bytes not in (None, row["num_bytes"]):
+        wrong = f"{name_of_row(row)} has {num_bytes} bytes, not {row['num_bytes']}"
+    elif not math.isclose(rate, row["bpp"], rel_tol=1e-6):
+        wrong = f"{name_of_row(row)} has {row['bpp']:.6g} bpp, not {rate:.6g}"
+    return Decoded(row, "failed", num_bytes=num_bytes, wrong_size=wrong)
+
+
+def _compared(stream: Decoded, after: HashedImage, score: Score) -> Decoded:
     """Return how a picture compares with the one that its row recorded."""
     row = stream.row
     height, width, _ = after.pixels.shape

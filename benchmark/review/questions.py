@@ -15,6 +15,7 @@ from benchmark.registry import METRICS, metric_class
 from benchmark.review.decode import (
     BROKEN,
     ROUNDING,
+    SIZE_DECLARED,
     TOLERANCE,
     Decoded,
     Pair,
@@ -54,7 +55,7 @@ class Question(NamedTuple):
 class Reviewed(NamedTuple):
     """A supplement as it came out here."""
 
-    streams: Sequence[Decoded]
+    streams: Sequence[Decoded]  # and pictures of declared sizes
     reconstructions: Sequence[Row]  # scored here, of stated sizes
     curves: Sequence[NamedCurve]
     photographs: Photographs  # those that are here
@@ -90,10 +91,14 @@ def worst(wrong: Sequence[str]) -> str:
 
 def decodes(of: Reviewed) -> Question:
     """Say whether each stream has its stated size and decodes to the pixels that were recorded."""
+    streams = [it for it in of.streams if not it.is_declared]
+    pictures = [it for it in of.streams if it.is_declared]
     rows = []
     for label, alike in by_key((label_of_row(it.row), it) for it in of.streams).items():
         counts = Counter[str](it.state for it in alike)
         reasons = [*dict.fromkeys(filter(None, (it.wrong_size or it.reason for it in alike)))]
+        if any(it.is_declared for it in alike):
+            reasons.insert(0, SIZE_DECLARED)
         cells = (str(counts[state]) for state in STATES)
         rows.append((label, "; ".join(reasons[:3]), *cells))
     stated = [label_of_row(row) for row in of.reconstructions if row["status"] == "ok"]
@@ -101,17 +106,21 @@ def decodes(of: Reviewed) -> Question:
     rows += [(label, f"{n} of stated rates alone", *[NOTHING] * len(STATES))
              for label, n in Counter(stated).items()]  # fmt: skip
     table = Table(("system", "what differs", *STATES), tuple(rows), 2)
-    counts = Counter[str](it.state for it in of.streams)
+    counts = Counter[str](it.state for it in streams)
     sentence = (
-        f"{counts['equal']} of {counted(len(of.streams), 'stream')} decode here, from their bytes "
+        f"{counts['equal']} of {counted(len(streams), 'stream')} decode here, from their bytes "
         "alone, to the recorded pixels"
     )
     if counts["rounded"]:
         sentence += f", {counts['rounded']} to others within {ROUNDING:g} dB of the recorded PSNR"
-        first = next(it.reason for it in of.streams if it.state == "rounded")
+        first = next(it.reason for it in streams if it.state == "rounded")
         sentence += f" ({first})" if first else ""
-    if not of.streams:
+    if not streams:
         sentence = "no stream was sent: every rate is stated by the author, and nothing decodes"
+    if pictures:
+        same = sum(it.state == "equal" for it in pictures)
+        count = counted(len(pictures), "picture")
+        sentence += f"; {same} of {count} have the recorded pixels, and {SIZE_DECLARED}"
     not_run = [it.reason for it in of.streams if it.state == "not run"]
     if not_run:
         whys = "; ".join(dict.fromkeys(not_run))
@@ -123,7 +132,7 @@ def decodes(of: Reviewed) -> Question:
     broken = [it for it in of.streams if it.state in BROKEN]
     wrong += [f"{name_of_row(it.row)}: {it.reason}" for it in broken]
     stated_rows = any(row["status"] == "ok" for row in of.reconstructions)
-    unknown = not of.streams or not_run or blind or stated_rows
+    unknown = not streams or pictures or not_run or blind or stated_rows
     verdict = verdict_of(wrong, unknown, counts["rounded"])
     question = "Do the streams decode to what is stated?"
     return Question("decodes", question, verdict, sentence + worst(wrong), {"streams": table})

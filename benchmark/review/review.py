@@ -63,8 +63,8 @@ def review(
     """
     parsed = [parse_claim(text) for text in claims]
     supplement = open_supplement(path, into)
-    sent = sent_rows(supplement.packs)
-    own = [str(stream.row["dataset"]) for stream in sent]
+    sent = [*map(sent_rows, supplement.packs)]
+    own = [str(row["dataset"]) for of_pack in sent for row in of_pack.rows]
     dataset = asked or (max(own, key=own.count) if own else "kodak")
     photographs, missing = open_photographs([n for n in own if n != asked], (), request)
     try:

@@ -1,14 +1,14 @@
-"""Rows of packs that were sent, with their streams; reconstructions, scored beside their sizes."""
+"""Rows of packs that were sent, with their contents; reconstructions, scored beside their sizes."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError
 from benchmark.measure.cells import Conditions, Failed, plan
+from benchmark.measure.pictures import Contents
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, select
 from benchmark.measure.workbench import Workbench
@@ -29,20 +29,17 @@ UNCOMPARED = (
 
 
 class Sent(NamedTuple):
-    """A row as its author recorded it, and what returns its stream."""
+    """Rows as their author recorded them, and where their streams and pictures are."""
 
-    row: Row
-    read: Callable[[], bytes | None]
-    bpp: float  # as it was sent; that of the row is of its bytes
+    contents: Contents
+    rows: Sequence[Row]
+    rates: Sequence[float]  # bpp of each row as it was sent; that of the row is of its bytes
 
 
-def sent_rows(packs: Iterable[Pack]) -> list[Sent]:
-    """Return the rows of packs, their texts in one line, without what nothing compares."""
-    return [
-        Sent(_compared_columns(row), partial(pack.content, row), row["bpp"])
-        for pack in packs
-        for row in pack.streams.values()
-    ]
+def sent_rows(pack: Pack) -> Sent:
+    """Return the rows of a pack, their texts in one line, without what nothing compares."""
+    rows = [*pack.rows.values()]
+    return Sent(pack, [*map(_compared_columns, rows)], [row["bpp"] for row in rows])
 
 
 def _compared_columns(row: Row) -> Row:

@@ -86,11 +86,11 @@ def _entries(
     """Decode a pack; yield an entry for each codec on each dataset. `BadPack`, `StoreError`."""
     if place.is_symlink():
         raise StoreError("it is a link")
-    sent = sent_rows([open_pack(place)])
-    own = dict.fromkeys(str(stream.row["dataset"]) for stream in sent)
+    sent = sent_rows(open_pack(place))
+    own = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
     photographs, missing = open_photographs(own, (), request)
     metrics = scored_metrics(request)
-    done = decode(sent, photographs, metrics, request, codecs, progress)
+    done = decode([sent], photographs, metrics, request, codecs, progress)
     keys = ((str(it.row["dataset"]), label_of_row(it.row)) for it in done)
     for (dataset, label), alike in by_key(zip(keys, done, strict=True)).items():
         known = {dataset: photographs[dataset]} if dataset in photographs else {}

@@ -1,4 +1,4 @@
-"""Verification of a folder of results: each shard, stream and record is whole, or named.
+"""Verification of a folder of results: each shard, stream, picture and record is whole, or named.
 
 Features carry no checksum.
 """
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from benchmark.errors import DamagedResults, StoreError, UsageError
+from benchmark.errors import DamagedResults, ImageRefused, StoreError, UsageError
 from benchmark.rows.packs.merge import PARTS
 from benchmark.rows.shard import BadShard, read_parquet, read_shard
 from benchmark.rows.store import Store, finished
+from benchmark.rows.streams import picture_of
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 
@@ -36,6 +37,7 @@ class Verified(NamedTuple):
     dataset: str
     shards: int  # of rows and of reduced metrics
     streams: int
+    pictures: int  # without a stream
     records: int
     findings: tuple[Finding, ...]
 
@@ -57,14 +59,17 @@ def verify_results(folder: Path) -> Iterator[Verified]:
 def _verify(folder: Path) -> Verified:
     store = Store(folder)
     shards = sorted([*folder.glob("per_image/*.parquet"), *folder.glob("sets/*.parquet")])
-    streams, records = sorted(store.streams()), sorted(folder.glob("runs/*.json"))
+    streams, pictures = sorted(store.streams()), sorted(store.pictures())
+    records = sorted(folder.glob("runs/*.json"))
     checked = (
         *map(_check_shard, shards),
         *map(_check_stream, streams),
+        *map(_check_picture, pictures),
         *(_check_record(store, path) for path in records),
     )
     findings = [*filter(None, checked), *_lost(store)]
-    return Verified(folder.resolve().name, len(shards), len(streams), len(records), (*findings,))
+    counts = len(shards), len(streams), len(pictures), len(records)
+    return Verified(folder.resolve().name, *counts, (*findings,))
 
 
 def _check_shard(path: Path) -> Finding | None:
@@ -86,6 +91,14 @@ def _check_stream(path: Path) -> Finding | None:
     except OSError as error:
         what = error.strerror or str(error)
     return Finding(str(path), "damaged", what, f"delete it; then {MEASURE}")
+
+
+def _check_picture(path: Path) -> Finding | None:
+    try:
+        picture_of(read_regular(path, LARGEST_FILE_BYTES), path.stem)
+    except (OSError, ImageRefused) as error:
+        return Finding(str(path), "damaged", str(error), "delete it; then import its pack again")
+    return None
 
 
 def _check_record(store: Store, path: Path) -> Finding | None:

@@ -86,6 +86,11 @@ def info_of(row: Mapping[str, Any], licence: str) -> CodecInfo:
     return CodecInfo(licence=licence, **present)
 
 
+def is_declared(row: Mapping[str, Any]) -> bool:
+    """Return whether a row's size is declared: it has a picture, and never had a stream."""
+    return bool(row["bytes_origin"] == "declared")
+
+
 def cell_key(
     codec: CodecSpec,
     info: CodecInfo,

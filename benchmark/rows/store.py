@@ -4,6 +4,7 @@
                      /per_image/shipped*    rows bundled with the project, marked as recorded
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
+                     /pictures/ab/abcd....png   decoded pictures of rows without a stream
                      /damaged/*             shards and streams that were set aside
                      /README.md             how to read the rows
 

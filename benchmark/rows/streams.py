@@ -1,6 +1,8 @@
-"""Streams and features of a dataset on disk, named by their content; damaged files are set aside.
+"""Streams, pictures and features of a dataset, named by content; damaged files are set aside.
 
     results/<dataset>/streams/ab/abcd...                           the bytes, by their sha256
+                     /pictures/ab/abcd....png                      decoded, of declared sizes, by
+                                                                   the sha256 of their pixels
                      /features/<space protocol>/ab/abcd....npy     float32 (patches, dimensions), by
                                                                    the pixels they are of
 
@@ -9,19 +11,21 @@ Decoding can make features again.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.errors import StoreError, UsageError
+from benchmark.codec import Pixels
+from benchmark.errors import ImageRefused, StoreError, UsageError
 from benchmark.metrics.metric import Features
+from benchmark.rows.schema import is_declared
 from benchmark.system.atomic import WaitingFiles, require_inside, write_results
-from benchmark.system.digest import SHA256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.digest import SHA256, pixels_sha256
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, SIGNATURE, read_regular
 from benchmark.system.text import number_in
 
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
@@ -37,7 +41,7 @@ def set_aside(path: Path, store_folder: Path) -> Path:
 
 
 class StreamFolder:
-    """The kept streams of one dataset, below `results/<dataset>`."""
+    """The kept streams, and pictures without one, of a dataset, below `results/<dataset>`."""
 
     folder: Path
 
@@ -79,20 +83,77 @@ class StreamFolder:
         """Return whether a stream was kept, and has `num_bytes` if that is given; reads nothing."""
         if digest is None or not SHA256.fullmatch(digest):
             return False
-        try:
-            status = self._path(digest).stat()
-        except OSError:
-            return False
-        return num_bytes is None or status.st_size == num_bytes
+        return _is_there(self._path(digest), num_bytes)
+
+    def keeps(self, row: Mapping[str, Any]) -> bool:
+        """Return whether what a row's pixels come of was kept: its stream, or else its picture.
+
+        row: has bytes_origin, stream_sha256 and decoded_sha256.
+        """
+        if is_declared(row):
+            return self.has_picture(row["decoded_sha256"])
+        return self.has_stream(row["stream_sha256"])
 
     def set_stream_aside(self, digest: str) -> Path:
         """Move a damaged stream away, so that its cells are to do; return its new path."""
         return set_aside(self._path(digest), self.folder)
 
+    def pictures(self) -> Iterator[Path]:
+        """Iterate over the files of kept pictures, without reading them."""
+        return (path for path in self.folder.glob("pictures/??/*.png") if path.name[0] != ".")
+
+    def keep_pictures(self, pictures: Iterable[Pixels]) -> None:
+        """Keep decoded pictures under the sha256 of their pixels."""
+        with WaitingFiles() as waiting:
+            for pixels in pictures:
+                waiting.add(self.picture_files({pixels_sha256(pixels): png_bytes(pixels)}))
+
+    def picture_files(self, pictures: Mapping[str, bytes]) -> dict[Path, bytes]:
+        """Return the PNG files to write so that pictures, by sha256, are kept; damaged ones anew.
+
+        A file of the same pixels may have other bytes, and stays.
+        """
+        files = {self._picture_path(digest): png for digest, png in pictures.items()}
+        require_inside(self.folder, *files)
+        return {path: png for path, png in files.items() if not has_picture(path)}
+
+    def picture(self, digest: str | None) -> Pixels | None:
+        """Return the pixels of a kept picture, or None without one; `StoreError` if damaged."""
+        if not digest or not (path := self._picture_path(digest)).exists():
+            return None
+        try:
+            return picture_of(read_regular(path, LARGEST_FILE_BYTES), digest)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
+        except ImageRefused as refused:
+            raise StoreError(
+                f"{path} is damaged: {refused}; remove it and import its pack again"
+            ) from refused
+
+    def has_picture(self, digest: str | None, num_bytes: int | None = None) -> bool:
+        """Return whether a picture was kept, in `num_bytes` if that is given; reads nothing."""
+        if digest is None or not SHA256.fullmatch(digest):
+            return False
+        return _is_there(self._picture_path(digest), num_bytes)
+
     def _path(self, digest: str) -> Path:
+        return self._inside("stream", digest) / digest
+
+    def _picture_path(self, digest: str) -> Path:
+        return self._inside("picture", digest) / f"{digest}.png"
+
+    def _inside(self, kind: str, digest: str) -> Path:
         if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
-            raise StoreError(f"{self.folder} has a row whose stream is called {digest!r}")
-        return self.folder / "streams" / digest[:2] / digest
+            raise StoreError(f"{self.folder} has a row whose {kind} is called {digest!r}")
+        return self.folder / f"{kind}s" / digest[:2]
+
+
+def _is_there(path: Path, num_bytes: int | None) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return num_bytes is None or status.st_size == num_bytes
 
 
 def has_content(path: Path, content: bytes) -> bool:
@@ -101,6 +162,36 @@ def has_content(path: Path, content: bytes) -> bool:
         return read_regular(path, LARGEST_FILE_BYTES) == content
     except OSError:
         return False
+
+
+def has_picture(path: Path) -> bool:
+    """Return whether a file is a PNG with the pixels that its name, their sha256, says."""
+    try:
+        picture_of(read_regular(path, LARGEST_FILE_BYTES), path.stem)
+    except (OSError, ImageRefused):
+        return False
+    return True
+
+
+def picture_of(png: bytes, digest: str) -> Pixels:
+    """Return the pixels of a PNG file, whose sha256 is known; raise `ImageRefused` for others."""
+    from benchmark.datasets.image import decode_image  # brings Pillow, which rows do without
+
+    name = f"{digest[:8]}.png"
+    if not png.startswith(SIGNATURE):
+        raise ImageRefused(f"{name} is no PNG file")
+    pixels = decode_image(name, png, skip_row_check=True).pixels
+    if pixels_sha256(pixels) != digest:
+        raise ImageRefused(f"{name} has other pixels than those that it is named by")
+    return pixels
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """Return pixels as the bytes of a PNG file; the same pixels give the same bytes."""
+    from PIL.Image import fromarray
+
+    fromarray(pixels).save(png := BytesIO(), "PNG")
+    return png.getvalue()
 
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"

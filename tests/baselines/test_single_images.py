@@ -69,7 +69,7 @@ def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
 
 def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
     pack = with_variant(shipped_packs(), CodecSpec("vtm", ()))
-    one = min(pack.streams.values(), key=lambda row: row["num_bytes"])
+    one = min(pack.rows.values(), key=lambda row: row["num_bytes"])
     (place / "kept").write_bytes(pack.read(one))
     output_of("decode", "kept", "out.png", "--codec", "vtm")
     assert pixels_of("out.png").shape[1] == one["width_px"]

@@ -62,7 +62,7 @@ def recorded(image: str, qp: float) -> bytes:
     pack = open_pack(PACK)
     (result,) = (
         row
-        for row in pack.streams.values()
+        for row in pack.rows.values()
         if (row["image"], row["setting_value"]) == (f"{image}.png", qp)
     )
     return pack.read(result)
@@ -83,7 +83,7 @@ def test_the_shipped_streams_decode_to_the_published_numbers(point):
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
 def test_the_shipped_pack_is_the_anchors_stream_by_stream_and_digit_by_digit():
     """Each point agrees in hash, bytes, and the PSNR measured from the pack."""
-    streams = open_pack(PACK).streams
+    streams = open_pack(PACK).rows
     with (ANCHORS / "points.csv").open(newline="") as file:
         points = list(csv.DictReader(file))
     assert len(points) == len(streams) == 168

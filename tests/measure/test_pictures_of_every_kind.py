@@ -1,5 +1,6 @@
 """Every verb that wants pixels of stored rows, with every kind of codec that can have them."""
 
+import shutil
 from contextlib import chdir
 from io import BytesIO
 from pathlib import Path
@@ -150,25 +151,54 @@ def measured(tmp_path_factory, coffee):
     return folder
 
 
+@pytest.fixture(scope="module")
+def reader(measured, tmp_path_factory):
+    """A folder with the photographs, and `r`: packs of an author whose folder is not there."""
+    folder = tmp_path_factory.mktemp("reader")
+    with chdir(measured):
+        codecs = f"{KINDS['folder'][0]},{ALWAYS}"
+        bench("pack", "export", folder / "p.tar", "--codecs", codecs, "--results", "r", code=0)
+        shutil.copytree("photos", folder / "photos")
+    with chdir(folder):
+        bench("pack", "import", "p.tar", "--results", "r", code=0)
+    return folder
+
+
 @pytest.fixture(params=KINDS)
 def case(request, measured, tmp_path, monkeypatch):
     monkeypatch.chdir(measured)
-    spec, label = KINDS[request.param]
+    return case_of(*KINDS[request.param], tmp_path / "o")
+
+
+def case_of(spec, label, out):
+    """Return a case of the rows in `r`."""
     (folder,) = Path("r").glob("photos-*")
     every = dataset_contents(Path("r"), folder.name, []).table.rows(named=True)
     rows = [row for row in every if label_of(CodecSpec.of_row(row)) == label]
-    return Case(spec, label, rows, tmp_path / "o")
+    return Case(spec, label, rows, out)
 
 
 CHEAP = (decoded, export_images, study)
-
-
-@pytest.mark.parametrize(
+of_every_verb = pytest.mark.parametrize(
     "verb",
     [
         pytest.param(verb, marks=() if verb in CHEAP else pytest.mark.slow, id=verb.__name__)
         for verb in VERBS
     ],
 )
+
+
+@of_every_verb
+def test_a_pack_of_pictures_needs_neither_their_folder_nor_their_codec(
+    verb, reader, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(reader)
+    label = KINDS["folder"][1]
+    case = case_of(label, label, tmp_path / "o")
+    assert len(case.rows) == len(LEVELS) * len(IMAGES)
+    assert verb(case)
+
+
+@of_every_verb
 def test_a_verb_that_wants_pixels_has_those_of_every_kind_of_codec(verb, case):
     assert verb(case)

@@ -144,7 +144,7 @@ def test_a_stream_of_a_pack_travels_with_its_cell():
     spec = next(iter(pack.infos))
     cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", result, PACK)
     travels, stream = packed(cell)
-    assert (len(travels.pack.streams), stream) == (1, None)
+    assert (len(travels.pack.rows), stream) == (1, None)
     there = sent(run_of(), travels)
     here = Workbench(conditions()).carry_out(cell)
     assert here.row["status"] == "ok"

@@ -1,7 +1,11 @@
 """A pack of an author's: two photographs coded by a registered codec, measured for real."""
 
+import shutil
+from functools import partial
+
 import pytest
 
+from benchmark.measure.pictures import read_declared
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
 from benchmark.review.review import review
@@ -10,6 +14,7 @@ from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
 from support.files.noise import noise_images
 from support.packs.honest_pack import HONEST, measured, quiet
+from support.packs.pictures import measure_declared, pictures_of
 
 POINTS = parse_points(["webp.quality=10,30,60,90", "jpeg.quality=10,30,60,90"])
 
@@ -28,6 +33,17 @@ def author(photos, tmp_path_factory):
     for name, specs in (("mine", contenders[:2]), ("code", contenders[2:])):
         export_pack(place / f"{name}.tar", [store], [spec.spec for spec in specs], ())
     return place
+
+
+@pytest.fixture
+def pictures(photos, tmp_path):
+    """A folder of a pack of pictures of declared sizes; the author's own are gone."""
+    spec = pictures_of(photos, tmp_path / "theirs")
+    store = Store(tmp_path / "r" / "set")
+    stored = measure_declared(store, photos, spec, "set")
+    export_pack(tmp_path / "p", [store], [stored], (), partial(read_declared, spec))
+    shutil.rmtree(tmp_path / "theirs")
+    return tmp_path / "p"
 
 
 @pytest.fixture

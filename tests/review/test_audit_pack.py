@@ -72,6 +72,34 @@ def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
         assert sum(words in what for what in facts["wrong"]) == 1, facts["wrong"]
 
 
+def test_an_audit_compares_pictures_and_says_that_their_size_is_declared(
+    pictures, photos, tmp_path
+):
+    code, facts = audited(pictures, photos, tmp_path)
+    counts = facts["streams"], facts["declared"], facts["pictures"], facts["compared"]
+    assert (code, *counts, facts["wrong"]) == (0, 0, 8, 8, {"psnr_db": 8}, [])
+    shown = bench("audit", "pack", pictures, "--dataset", photos, "--metrics", "psnr")
+    assert "the size is declared" in shown.stdout
+
+
+def test_an_audit_finds_a_changed_picture_a_changed_metric_and_a_changed_rate(
+    pictures, photos, tmp_path
+):
+    def edit(rows):
+        first, second, third, *_ = rows
+        second["psnr_db"] += 1e-5
+        third["bpp"] = 0.5
+        shutil.copy(
+            pictures / "pictures" / f"{second['decoded_sha256']}.png",
+            pictures / "pictures" / f"{first['decoded_sha256']}.png",
+        )
+
+    edit_rows(pictures, edit)
+    code, facts = audited(pictures, photos, tmp_path)
+    assert (code, facts["pictures"], len(facts["wrong"])) == (1, 7, 3), facts["wrong"]
+    assert facts["compared"] == {"psnr_db": 6}
+
+
 def test_a_program_runs_only_where_it_is_named(author, tmp_path):
     done = bench("audit", "pack", author / "code.tar", "--metrics", "psnr")
     assert done.returncode == 2

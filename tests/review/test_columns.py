@@ -42,7 +42,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
         with suppress(BenchError):
             done = reviewed(pack)  # its codec is a file, so that nothing is decoded
             assert "<b>" not in html_text(done) + markdown_review(done)
-            rows = [of.row for of in _sent(pack)]
+            rows = _sent(pack).rows
             for record in rows:
                 _compared(Decoded(record, "failed"), HashedImage("0" * 64, PIXELS), unknown)
             entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
@@ -52,7 +52,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
 
 
 def _sent(pack):
-    return sent_rows([open_pack(pack)])
+    return sent_rows(open_pack(pack))
 
 
 def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(author, tmp_path):
@@ -64,8 +64,8 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
     write_rows(tmp_path / "mine", [
         {**line, **numbers, **marks} for line in rows_in(tmp_path / "mine")
     ])  # fmt: skip
-    assert [of.row for of in _sent(tmp_path / "mine")] == [of.row for of in honest]
-    assert {honest[0].row[name] for name in (*numbers, *marks)} == {None}
+    assert _sent(tmp_path / "mine").rows == honest.rows
+    assert {honest.rows[0][name] for name in (*numbers, *marks)} == {None}
 
 
 @pytest.mark.parametrize(("size", "state", "why"), [

@@ -36,7 +36,7 @@ def test_a_true_pack_decodes_and_its_numbers_are_right(author, answers):
 def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, reviewed, tmp_path):
     pack, curves = open_pack(author / "mine.tar"), {}
     for spec in pack.infos:
-        sweep = [[row for (of, *_, setting), row in pack.streams.items()
+        sweep = [[row for (of, *_, setting), row in pack.rows.items()
                   if (of, setting) == (spec, at)] for at in pack.sweep(spec)]  # fmt: skip
         means = [[np.mean([row[name] for row in of]) for of in sweep]
                  for name in ("bpp", "psnr_db")]  # fmt: skip
@@ -117,6 +117,29 @@ def test_an_anchor_of_the_results_is_measured_on_the_folder_that_is_named(
     result = answers(tmp_path / "webp.tar", claims=["webp 10 % fewer bits than jpeg"])["claim"]
     assert result.tables["claim"].rows[0][3] == str(tmp_path / "none")
     assert result.verdict != "unknown", result.sentence
+
+
+def test_pictures_of_declared_sizes_are_scored_and_no_answer_rests_on_their_sizes(
+    pictures, author, photos, answers, tmp_path
+):
+    (tmp_path / "sent").mkdir()
+    pictures.rename(tmp_path / "sent" / "p")
+    shutil.copy(author / "mine.tar", tmp_path / "sent")
+    result = answers(tmp_path / "sent", claims=["Theirs 1 % fewer bits than jpeg"])
+    assert {name: of.verdict for name, of in result.items()} == {
+        "decodes": "unknown", "numbers": "yes", "claim": "unknown",
+    }  # fmt: skip
+    assert "8 of 8 pictures have the recorded pixels" in result["decodes"].sentence
+    assert all("the size is declared" in result[name].sentence for name in ("decodes", "claim"))
+    (systems,) = (of.rows for name, of in result["decodes"].tables.items() if name == "streams")
+    assert {row[0] for row in systems if "the size is declared" in row[1]} == {"Theirs"}
+
+
+def test_a_picture_that_is_not_the_recorded_one_is_contradicted(pictures, answers):
+    first, second, *_ = sorted((pictures / "pictures").iterdir())
+    shutil.copy(first, second)
+    result = answers(pictures)["decodes"]
+    assert (result.verdict, second.stem[:8] in result.sentence) == ("no", True)
 
 
 def test_a_curve_is_only_stated_and_a_claim_about_it_is_one_for_bench_bd(answers, tmp_path):

@@ -1,4 +1,4 @@
-"""Merge results of several machines: rows, streams, run records, features, reductions.
+"""Merge results of several machines: rows, streams, pictures, run records, features, reductions.
 
 Everything is copied whole or not at all, rows last, and existing files are untouched: a merge that
 was interrupted is repeated, and one that was repeated changes nothing. A cell that has other bytes,
@@ -20,14 +20,14 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, DamagedResults, UsageError
+from benchmark.errors import BadOption, DamagedResults, ImageRefused, UsageError
 from benchmark.registry import names_file
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import AGAIN, NAME, run_again
 from benchmark.rows.reduce import Reductions
 from benchmark.rows.shard import SHIPPED, alike, record_of
 from benchmark.rows.store import Store
-from benchmark.rows.streams import has_content
+from benchmark.rows.streams import has_content, picture_of
 from benchmark.rows.versions import OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
@@ -39,7 +39,6 @@ Row = dict[str, Any]
 
 OF_PART = ("part", "results", "dataset")  # of a request, which differ between its parts
 PARTS = ("per_image", "runs", "streams", "features", "sets")
-STREAMS = "streams/??/*"
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")  # what rows agree in
 REMEDY = "mend that and merge again"
 PLACE = "place"  # the number of the folder that a row is from, the target's 0
@@ -55,6 +54,7 @@ class Merged(NamedTuple):
     dataset: str
     rows: int
     streams: int
+    pictures: int  # of rows whose sizes are declared
     runs: int
     features: int
     reductions: int
@@ -140,9 +140,10 @@ class _Merge:
             for path in (*source.glob("per_image/*.parquet"), *source.glob("sets/*.parquet")):
                 if not is_regular(path, within=source):
                     raise UsageError(f"{path} is not merged: it is no file of {source}; remove it")
-        streams = runs = features = reductions = 0
+        streams = pictures = runs = features = reductions = 0
         for source in sources:
-            streams += self._copy(source, STREAMS)
+            streams += self._copy_streams(source)
+            pictures += self._copy_pictures(source)
             features += self._copy(source, "features/*/*/*.npy")
             self._copy(source, "features/CACHEDIR.TAG")
             runs += self._copy(source, "runs/*.json", "tell of one run in two ways")
@@ -159,7 +160,7 @@ class _Merge:
             self._target.add(new)
             self._target.compact()
         return Merged(
-            self._folder.name, new.height, streams, runs, features, reductions,
+            self._folder.name, new.height, streams, pictures, runs, features, reductions,
             tuple(self._conflicts), tuple(self._damaged), _missing_parts(self._target.records()),
         )  # fmt: skip
 
@@ -213,11 +214,9 @@ class _Merge:
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):
                 there = self._folder / path.relative_to(source)
-                of_stream = pattern == STREAMS
-                same_size = self._target.has_stream(path.name, path.lstat().st_size)
-                if path.name.startswith(".") or (of_stream and same_size):
+                if path.name.startswith("."):
                     continue
-                if there.exists() and not of_stream:
+                if there.exists():
                     data = self._read(path, source) if differing else None
                     if differing and (data is None or not has_content(there, data)):
                         self._conflicts.append(f"{there} and {path} {differing}; the first stays")
@@ -225,14 +224,45 @@ class _Merge:
                 data = self._read(path, source)
                 if data is None:
                     continue
-                if of_stream and sha256(data).hexdigest() != path.name:
-                    self._damaged.append(f"{path} is left out: its bytes do not match its name")
-                    continue
-                files = self._target.stream_files({path.name: data}) if of_stream else {there: data}
+                files = {there: data}
                 if record_of(path).exists():
                     record = self._read(record_of(path), source)
                     files |= {} if record is None else {record_of(there): record}
                 waiting.add(files)
+                count += 1
+        return count
+
+    def _copy_streams(self, source: Path) -> int:
+        """Copy the streams that the target lacks, or has damaged; return how many."""
+        count = 0
+        with WaitingFiles(REMEDY) as waiting:
+            for path in sorted(Store(source).streams()):
+                if self._target.has_stream(path.name, path.lstat().st_size):
+                    continue
+                if (data := self._read(path, source)) is None:
+                    continue
+                if sha256(data).hexdigest() != path.name:
+                    self._damaged.append(f"{path} is left out: its bytes do not match its name")
+                    continue
+                waiting.add(self._target.stream_files({path.name: data}))
+                count += 1
+        return count
+
+    def _copy_pictures(self, source: Path) -> int:
+        """Copy the pictures that the target lacks, or has damaged; return how many."""
+        count = 0
+        with WaitingFiles(REMEDY) as waiting:
+            for path in sorted(Store(source).pictures()):
+                if self._target.has_picture(path.stem, path.lstat().st_size):
+                    continue
+                if (png := self._read(path, source)) is None:
+                    continue
+                try:
+                    picture_of(png, path.stem)
+                except ImageRefused as refused:
+                    self._damaged.append(f"{path} is left out: {refused}")
+                    continue
+                waiting.add(self._target.picture_files({path.stem: png}))
                 count += 1
         return count
 

@@ -1,7 +1,9 @@
 """A pack (bitstream archive) on disk: streams for known images, and their rows.
 
-    rows.parquet     a row per stream, as in a shard; notes and licences are its metadata
-    streams/abcd...  the bytes, named by their sha256
+    rows.parquet           a row per stream, as in a shard; notes and licences are its metadata
+    streams/abcd...        the bytes, named by their sha256
+    pictures/abcd....png   the decoded picture of a row whose size is declared, without a stream,
+                           named by the sha256 of its pixels
 
 A pack is a folder of these files, or an uncompressed tar of them or of that folder. `export_pack`
 writes packs; this file reads them, and unpacks nothing to disk.
@@ -23,7 +25,8 @@ from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
 from benchmark.registry import names_file
 from benchmark.rows.codecs import NAME, NamedCodecs, why_not_run
 from benchmark.rows.edition import Edition
-from benchmark.rows.schema import cell_key, info_of
+from benchmark.rows.schema import cell_key, info_of, is_declared
+from benchmark.rows.streams import picture_of
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
@@ -42,14 +45,14 @@ from benchmark.system.text import by_key, parse_json
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS, STREAMS = "rows.parquet", "streams"
+ROWS, STREAMS, PICTURES = "rows.parquet", "streams", "pictures"
 ABOUT = "pack"  # key of the metadata: notes, and licences by spec, as JSON
 SHIPPED = BUNDLED / "packs"
 RUN = "00000000T000000-pack"  # comes before every run: rows that were measured here count first
 LARGEST_ROWS_BYTES = 1 << 24  # of rows.parquet: a hundred thousand streams have fewer
 MOST_STREAMS = 200_000
 FORMS = {
-    **dict.fromkeys(("image_sha256", "stream_sha256"), SHA256),
+    "image_sha256": SHA256,
     "dataset": re.compile(rf"{NAME.pattern}(:.+)?"),
     **dict.fromkeys(
         ("codec", "image", "setting_name", "coding_protocol", "codec_version", "command",
@@ -57,11 +60,11 @@ FORMS = {
         re.compile(r"(?s).+"),
     ),
 }  # fmt: skip
+CONTENT = {"measured": "stream_sha256", "declared": "decoded_sha256"}  # by the origin of the size
 NUMBERS = ("setting_value", "width_px", "height_px", "num_bytes", "bpp", "revision")
 # Columns that no author decides: a timed row, say, is always of this machine.
 FIXED = {
     "status": "ok",
-    "bytes_origin": "measured",
     "timing": False,
     "recorded": True,
     "run": RUN,
@@ -81,55 +84,61 @@ class Pack:
     path: Path
     notes: tuple[str, ...]
     infos: Mapping[CodecSpec, CodecInfo]
-    streams: Mapping[Key, Row]  # with all columns of the table; bpp is as it was recorded
+    rows: Mapping[Key, Row]  # with all columns of the table; bpp is as it was recorded
     sha256: str  # of rows.parquet, which names everything else
     files: Files
 
     def find(
         self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
     ) -> Row | None:
-        """Return the row of a codec variant for an image at a setting; None without one."""
+        """Return the row of a codec variant's stream of an image at a setting; None without."""
         at = Setting(setting.name, float(setting.value))
-        return self.streams.get((spec, image_sha256, width_px, at))
+        row = self.rows.get((spec, image_sha256, width_px, at))
+        return None if row is None or is_declared(row) else row
 
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
         """Return the settings of a codec variant, lowest mean size first."""
-        sizes = by_key((at, row["num_bytes"]) for (of, *_, at), row in self.streams.items()
+        sizes = by_key((at, row["num_bytes"]) for (of, *_, at), row in self.rows.items()
                        if of == spec)  # fmt: skip
         return tuple(sorted(sizes, key=lambda setting: fmean(sizes[setting])))
 
+    def declares(self, spec: CodecSpec) -> bool:
+        """Return whether a codec variant has pictures of declared sizes, and no stream."""
+        own = [row for (of, *_), row in self.rows.items() if of == spec]
+        return bool(own) and all(is_declared(row) for row in own)
+
     def to_run(self, codecs: NamedCodecs) -> "Pack":
-        """Return the pack with streams of these codecs alone; `UsageError` for none, or code."""
+        """Return the pack with rows of these codecs alone; `UsageError` for none, or code."""
         infos = {spec: info for spec, info in self.infos.items() if codecs.select(Edition.of(spec))}
         if not infos:
             known = ", ".join(spec.text for spec in self.infos)
             raise UsageError(f"{self.path} has none of these codecs; it has {known}")
         for spec in infos:
-            if not codecs.may_run(spec):
+            if not (codecs.may_run(spec) or self.declares(spec)):
                 raise UsageError(f"{self.path}: {why_not_run(spec)}")
-        streams = {key: row for key, row in self.streams.items() if key[0] in infos}
-        return replace(self, infos=infos, streams=streams)
+        rows = {key: row for key, row in self.rows.items() if key[0] in infos}
+        return replace(self, infos=infos, rows=rows)
 
     def only(self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting) -> "Pack":
         """Return the part in memory that a cell needs; raise `BadPack` if its stream is damaged."""
         row, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
-        streams = {}
+        rows = {}
         if row is not None:
             at = Setting(row["setting_name"], row["setting_value"])
-            streams = {(spec, image_sha256, width_px, at): row}
+            rows = {(spec, image_sha256, width_px, at): row}
             contents = {f"{STREAMS}/{row['stream_sha256']}": self.read(row)}
         infos = {spec: self.infos[spec]}
-        return replace(self, infos=infos, streams=streams, files=partial(_in_memory, contents))
+        return replace(self, infos=infos, rows=rows, files=partial(_in_memory, contents))
 
-    def read(self, row: Row) -> bytes:
+    def read(self, row: Mapping[str, Any]) -> bytes:
         """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
-        data = self.content(row)
+        data = self.stream(row)
         if len(data) != row["num_bytes"]:
             what = f"has {len(data)} bytes, not {row['num_bytes']}"
             raise BadPack(self.path, f"its stream {row['stream_sha256'][:8]} {what}")
         return data
 
-    def content(self, row: Row) -> bytes:
+    def stream(self, row: Mapping[str, Any]) -> bytes:
         """Return the bytes of a stream, of any number; raise `BadPack` if not of its sha256."""
         digest = row["stream_sha256"]
         data = self.files(f"{STREAMS}/{digest}", LARGEST_FILE_BYTES)
@@ -138,6 +147,19 @@ class Pack:
         if hashlib.sha256(data).hexdigest() != digest:
             raise BadPack(self.path, f"its stream {digest[:8]} is damaged")
         return data
+
+    def picture(self, row: Mapping[str, Any]) -> Pixels | None:
+        """Return the picture of a row of declared size, None for others; `BadPack` if damaged."""
+        if not is_declared(row):
+            return None
+        digest = row["decoded_sha256"]
+        png = self.files(f"{PICTURES}/{digest}.png", LARGEST_FILE_BYTES)
+        if png is None:
+            raise BadPack(self.path, f"its picture {digest[:8]} is missing")
+        try:
+            return picture_of(png, digest)
+        except ImageRefused as refused:
+            raise BadPack(self.path, f"its picture {refused}") from refused
 
 
 class Recorded:
@@ -185,22 +207,24 @@ def open_pack(path: Path) -> Pack:
     try:
         table = whole(parse_shard(content))
         about = parse_json(fact_in(content, ABOUT) or "{}", About)
-        streams, infos = _streams(table, about.licences)
+        rows, infos = _checked_rows(table, about.licences)
     except (BadShard, BadFile, BadOption) as error:
         raise BadPack(path, f"{ROWS}: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
-    return Pack(path, about.notes, infos, streams, digest, files)
+    return Pack(path, about.notes, infos, rows, digest, files)
 
 
-def _streams(
+def _checked_rows(
     table: "pl.DataFrame", licences: Mapping[str, str]
 ) -> tuple[dict[Key, Row], dict[CodecSpec, CodecInfo]]:
     """Return checked rows by their keys, and what they say of codec variants; raise `BadFile`."""
     if not 1 <= table.height <= MOST_STREAMS:
         raise BadFile(f"it has {table.height} rows, and from 1 to {MOST_STREAMS} are read")
-    streams, infos = dict[Key, Row](), dict[CodecSpec, CodecInfo]()
+    rows, infos = dict[Key, Row](), dict[CodecSpec, CodecInfo]()
     for number, row in enumerate(table.rows(named=True), 1):
-        bad = [name for name, form in FORMS.items() if not form.fullmatch(row[name] or "")]
+        origin = "declared" if is_declared(row) else "measured"
+        forms = {**FORMS, CONTENT[origin]: SHA256}
+        bad = [name for name, form in forms.items() if not form.fullmatch(row[name] or "")]
         bad += [name for name in NUMBERS if row[name] is None]
         if bad or not row["num_bytes"] or names_file(row["dataset"]):
             name = [*bad, "dataset" if row["num_bytes"] else "num_bytes"][0]
@@ -210,11 +234,14 @@ def _streams(
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:
             raise BadFile(f"row {number} is of another version of {spec.text} than those before")
-        if (spec, *source, setting) in streams:
+        if (spec, *source, setting) in rows:
             raise BadFile(f"row {number} has {spec.text} {setting} of an image a second time")
         key = cell_key(spec, info, setting, *source, row["coding_protocol"])
-        streams[spec, *source, setting] = {**row, **FIXED, "cell": key, "variant": spec.variant}
-    return streams, infos
+        checked = {**row, **FIXED, "bytes_origin": origin, "cell": key, "variant": spec.variant}
+        if origin == "declared":
+            checked["stream_sha256"] = None
+        rows[spec, *source, setting] = checked
+    return rows, infos
 
 
 def with_rate(row: Row) -> Row:

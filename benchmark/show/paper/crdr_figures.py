@@ -106,7 +106,7 @@ def realism(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> 
 
 def first_crops(of: Experiment, data_dir: Path | None) -> PaperFigure:
     """Draw a part of a photograph of the first dataset that has kept streams of two codecs."""
-    there = {name_of(row) for pack in packs_beside(of.results) for row in pack.streams.values()}
+    there = {name_of(row) for pack in packs_beside(of.results) for row in pack.rows.values()}
     there |= stores_below(of.results).keys()
     known = dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS))
     for dataset in (*known, *sorted(there - known.keys())):  # the largest first

@@ -119,7 +119,7 @@ def test_members_elsewhere_are_never_written(whole, tmp_path):
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     pack = open_pack(path)
-    assert [pack.read(stream) for stream in pack.streams.values()]
+    assert [pack.read(stream) for stream in pack.rows.values()]
     import_pack(pack, tmp_path / "results")
     assert {entry.name for entry in tmp_path.iterdir()} == {"in", "results"}
     assert not Path("/tmp/rdrbench-escaped").exists()

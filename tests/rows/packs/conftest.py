@@ -1,8 +1,11 @@
 """A codec's measured results and the packs that they make."""
 
+from functools import partial
+
 import pytest
 
 from benchmark.measure.cells import plan
+from benchmark.measure.pictures import read_declared
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.contents import export_pack
@@ -10,6 +13,7 @@ from benchmark.rows.store import Store
 from support.codecs.files import conditions, sources_in
 from support.files.noise import noise_images
 from support.packs.honest_pack import HONEST, NOTES
+from support.packs.pictures import measure_declared, pictures_of
 
 
 @pytest.fixture(scope="package")
@@ -39,7 +43,25 @@ def measured(sources, tmp_path_factory):
 @pytest.fixture(scope="module", params=["pack", "pack.tar"])
 def pack_path(request, measured, tmp_path_factory):
     path = tmp_path_factory.mktemp("packs") / request.param
-    assert export_pack(path, [measured], [HONEST], NOTES) == (6, ())
+    assert export_pack(path, [measured], [HONEST], NOTES) == (6, 0, ())
+    return path
+
+
+@pytest.fixture(scope="package")
+def declared(photos, tmp_path_factory):
+    """A results folder with rows of pictures of declared sizes, and the spec of their codec."""
+    place = tmp_path_factory.mktemp("theirs")
+    spec = pictures_of(photos, place / "pictures")
+    return place / "r", measure_declared(Store(place / "r" / "photos"), photos, spec)
+
+
+@pytest.fixture
+def picture_pack(declared, tmp_path):
+    """A folder of one's own with pictures, to spoil."""
+    results, spec = declared
+    read = partial(read_declared, spec.text)
+    path = tmp_path / "theirs"
+    assert export_pack(path, [Store(results / "photos")], [spec], NOTES, read) == (0, 8, ())
     return path
 
 

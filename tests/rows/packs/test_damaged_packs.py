@@ -2,9 +2,12 @@
 
 import math
 import re
+from hashlib import sha256
+from zlib import crc32
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from benchmark.errors import BadPack
 from benchmark.measure.cells import plan
@@ -23,7 +26,7 @@ from support.packs.honest_pack import (
 
 def read_all(path):
     pack = open_pack(path)
-    return [pack.read(stream) for stream in pack.streams.values()]
+    return [pack.read(stream) for stream in pack.rows.values()]
 
 
 def one_stream(pack):
@@ -131,9 +134,77 @@ def test_a_column_that_is_missing_is_named(folder_pack, name):
         open_pack(folder_pack)
 
 
+def one_picture(pack):
+    return sorted((pack / "pictures").iterdir())[0]
+
+
+def another_picture(pack):
+    first, second, *_ = sorted((pack / "pictures").iterdir())
+    first.write_bytes(second.read_bytes())
+
+
+def as_jpeg(pack):
+    with Image.open(one_picture(pack)) as image:
+        image.convert("RGB").save(one_picture(pack), "JPEG", quality=100)
+
+
+def link_out(pack):
+    place = pack.parent / "elsewhere.png"
+    one_picture(pack).rename(place)
+    (pack / "pictures" / f"{sha_of(place)}.png").symlink_to(place)
+
+
+def sha_of(picture):
+    with Image.open(picture) as image:
+        return sha256(image.convert("RGB").tobytes()).hexdigest()
+
+
+def huge(pack):
+    """Write a picture whose header states more pixels than any photograph has."""
+    data = bytearray(one_picture(pack).read_bytes())
+    data[16:24] = (1 << 20).to_bytes(4, "big") * 2
+    data[29:33] = crc32(data[12:29]).to_bytes(4, "big")
+    one_picture(pack).write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda pack: one_picture(pack).unlink(),
+    lambda pack: one_picture(pack).write_bytes(b""),
+    lambda pack: one_picture(pack).write_bytes(one_picture(pack).read_bytes()[:-40]),
+    another_picture, as_jpeg, link_out, huge,
+], ids=["missing", "empty", "cut", "another", "jpeg", "link", "huge"])  # fmt: skip
+def test_a_picture_that_is_not_the_recorded_one_is_named_and_nothing_is_imported(
+    picture_pack, tmp_path, spoil
+):
+    name = one_picture(picture_pack).stem
+    spoil(picture_pack)
+    pack = open_pack(picture_pack)
+    with pytest.raises(BadPack, match=f"its picture {name[:8]}") as raised:
+        import_pack(pack, tmp_path / "results")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("decoded_sha256", "../../x"), ("decoded_sha256", None), ("num_bytes", 0), ("num_bytes", None),
+])  # fmt: skip
+def test_a_row_of_a_declared_size_has_a_picture_and_a_size(picture_pack, name, value):
+    changed(**{name: value})(picture_pack)
+    with pytest.raises(BadPack, match=name):
+        open_pack(picture_pack)
+
+
+def test_a_row_of_a_declared_size_has_no_stream(folder_pack):
+    changed(bytes_origin="declared")(folder_pack)
+    (row,) = (
+        row for row in open_pack(folder_pack).rows.values() if row["bytes_origin"] != "measured"
+    )
+    assert row["stream_sha256"] is None
+
+
 def test_what_no_author_decides_is_as_for_every_pack(folder_pack):
     known = open_pack(folder_pack)
     other = {"cell": "0", "timing": True, "recorded": False, "attested": True}
-    other |= {"bytes_origin": "declared", "reason": "none"}
+    other |= {"bytes_origin": "unknown", "reason": "none"}
     write_rows(folder_pack, [{**row, **other} for row in rows_in(folder_pack)])
-    assert open_pack(folder_pack).streams == known.streams
+    assert open_pack(folder_pack).rows == known.rows

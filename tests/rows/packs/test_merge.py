@@ -12,11 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.errors import DamagedResults, UsageError
+from benchmark.rows.intact import verify_results
+from benchmark.rows.packs.contents import import_pack
 from benchmark.rows.packs.merge import merge_folders
+from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.reduce import Reductions, reduction_key
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
+from benchmark.system.digest import pixels_sha256
 from support.bench.verbs import app
 from support.rows.measured import failed, row
 
@@ -240,6 +244,22 @@ def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tm
     assert reported.streams == len(list(into.streams()))
     merged(tmp_path / "into", whole)
     assert Store(tmp_path / "into" / "kodak").stream(victim.name)
+
+
+def test_pictures_without_a_stream_are_copied_and_damaged_ones_left_out(
+    picture_pack, declared, tmp_path
+):
+    import_pack(open_pack(picture_pack), tmp_path / "first")
+    victim, other, *_ = sorted(Store(tmp_path / "first" / "photos").pictures())
+    victim.write_bytes(other.read_bytes()[:-1] + b"?")
+    (reported,) = merged(tmp_path / "into", tmp_path / "first")
+    assert reported.damaged == (f"{victim} is left out: {reported.damaged[0].partition(': ')[2]}",)
+    into = Store(tmp_path / "into" / "photos")
+    assert (reported.pictures, into.has_picture(victim.stem)) == (7, False)
+    damaged = [of.path for of in next(verify_results(tmp_path / "first")).findings]
+    assert damaged == [str(victim)]
+    import_pack(open_pack(picture_pack), tmp_path / "into")
+    assert pixels_sha256(into.picture(victim.stem)) == victim.stem
 
 
 def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_path):

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.means import summarise
@@ -17,6 +18,7 @@ from benchmark.rows.store import Store, finished
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.packs.honest_pack import HONEST, NOTES
+from support.packs.pictures import measure_declared, pictures_of
 
 
 def test_a_pack_is_readable_without_this_project(measured, tmp_path):
@@ -69,7 +71,7 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     again = tmp_path / "again.tar"
     export_pack(again, [store], [HONEST], NOTES)
     first, second = open_pack(pack_path), open_pack(again)
-    assert (first.streams, first.infos) == (second.streams, second.infos)
+    assert (first.rows, first.infos) == (second.rows, second.infos)
 
 
 def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
@@ -105,6 +107,53 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
         export_pack(tmp_path / "x.tar", [both], [HONEST], ())
 
 
+def test_pictures_of_declared_sizes_are_png_files_of_the_scored_pixels(declared, picture_pack):
+    rows = pl.read_parquet(picture_pack / "rows.parquet").rows(named=True)
+    assert {row["bytes_origin"] for row in rows} == {"declared"}
+    assert sorted(path.name for path in picture_pack.iterdir()) == ["pictures", "rows.parquet"]
+    for row in rows:
+        with Image.open(picture_pack / "pictures" / f"{row['decoded_sha256']}.png") as image:
+            assert sha256(image.convert("RGB").tobytes()).hexdigest() == row["decoded_sha256"]
+            assert image.size == (row["width_px"], row["height_px"])
+
+
+def test_imported_pictures_are_kept_and_are_exported_without_their_folder(
+    declared, picture_pack, tmp_path
+):
+    (merged,) = import_pack(open_pack(picture_pack), tmp_path / "r")
+    assert (merged.rows, merged.streams, merged.pictures) == (8, 0, 8)
+    (merged,) = import_pack(open_pack(picture_pack), tmp_path / "r")
+    assert (merged.rows, merged.pictures, merged.damaged) == (0, 0, ())
+    store = Store(tmp_path / "r" / "photos")
+    assert {*store.table()["recorded"]} == {True}
+    first = export_pack(tmp_path / "again", [store], [declared[1]], NOTES)
+    assert (first.num_streams, first.num_pictures) == (0, 8)
+    for path in picture_pack.rglob("pictures/*.png"):
+        assert (tmp_path / "again" / "pictures" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tmp_path):
+    spec = pictures_of(photos, tmp_path / "pictures")
+    stored = measure_declared(Store(tmp_path / "r" / "photos"), photos, spec)
+    words = ("pack", "export", tmp_path / "p.tar", "--codecs", spec, "--results", tmp_path / "r")
+    for name in ("0", "1"):
+        shutil.copy(tmp_path / "pictures/3" / f"{name}.png", tmp_path / "pictures/5")
+    done = bench(*words)
+    assert (done.returncode, "setting=5 of " in done.stderr) == (2, True)
+    shutil.rmtree(tmp_path / "pictures")
+    done = bench(*words)
+    assert (done.returncode, "pictures" in done.stderr) == (2, True)
+    assert not (tmp_path / "p.tar").exists()
+    with pytest.raises(UsageError, match="was not kept in"):
+        export_pack(tmp_path / "p.tar", [Store(tmp_path / "r" / "photos")], [stored], ())
+
+
+def test_a_run_takes_no_pictures_in_place_of_streams(declared, picture_pack, photos, tmp_path):
+    words = ("--codecs", declared[1].text, "--dataset", photos, "--results", tmp_path / "r")
+    done = bench("run", *words, "--pack", picture_pack)
+    assert (done.returncode, f"`bench pack import {picture_pack}`" in done.stderr) == (2, True)
+
+
 def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_packed(
     measured, tmp_path
 ):
@@ -121,7 +170,7 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     assert not out.exists()
     done = bench(*words, "--dataset", "all")
     assert (done.returncode, done.stdout) == (0, f"{out}: 6 streams\n{reported}: left out\n")
-    assert {row["dataset"] for row in open_pack(out).streams.values()} == {"photos"}
+    assert {row["dataset"] for row in open_pack(out).rows.values()} == {"photos"}
 
 
 def test_a_pack_that_cannot_be_finished_leaves_nothing(measured, tmp_path, monkeypatch):
