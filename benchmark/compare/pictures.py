@@ -1,6 +1,6 @@
 """Pictures of one rate, which may stand side by side.
 
-One rule of rates for the figure of crops, the page's crops and its viewer (model.js). Pure.
+One rule of rates for crops, maps, studies, exports, the page and its viewer (model.js). Pure.
 """
 
 import math
@@ -14,20 +14,26 @@ USUAL_BPP = 0.1, 0.6  # between which codecs look different
 
 def distance(bpp: float, rate: float) -> float:
     """Return the logarithm of the ratio of two rates, without its sign."""
-    return abs(math.log(max(bpp, LEAST_BPP) / rate))
+    return abs(math.log(max(bpp, LEAST_BPP) / max(rate, LEAST_BPP)))
 
 
-def nearest(rates: Sequence[float], rate: float) -> int | None:
-    """Return the place of the setting that shows a codec at a rate; None where none does.
+def near(bpp: float, rates: Sequence[float], within: float, *, between: bool = False) -> int | None:
+    """Return the place of the setting that shows a codec at `bpp`; None where none does.
 
-    It is the nearest by ratio, if that is within CLOSE or the rate lies between two settings.
+    rates: of the codec's settings. It is the nearest by ratio, the first of several, if the larger
+    rate is at most `within` times the smaller; with `between`, also if `bpp` lies between two
+    settings, however far off.
 
-    >>> nearest([0.1, 0.3], 0.28), nearest([0.1, 0.3], 0.2), nearest([0.3, 0.5], 0.2)
-    (1, 1, None)
+    >>> near(0.28, [0.1, 0.3], 1.1), near(0.2, [0.1, 0.3], 1.1), near(0.2, [0.1, 0.3], 1.6)
+    (1, None, 1)
+    >>> near(0.2, [0.1, 0.3], 1.1, between=True), near(0.2, [0.3, 0.5], 1.1, between=True)
+    (1, None)
     """
-    place = min(range(len(rates)), key=lambda at: distance(rates[at], rate))
-    between = min(rates) <= rate <= max(rates)
-    return place if between or distance(rates[place], rate) <= math.log(CLOSE) else None
+    if not rates:
+        return None
+    place = min(range(len(rates)), key=lambda at: distance(rates[at], bpp))
+    inside = between and min(rates) <= bpp <= max(rates)
+    return place if inside or distance(rates[place], bpp) <= math.log(within) else None
 
 
 def off_rate(bpp: float, rate: float) -> str:
@@ -36,7 +42,7 @@ def off_rate(bpp: float, rate: float) -> str:
     >>> off_rate(0.3, 0.2), off_rate(0.21, 0.2)
     ('+50 %', '')
     """
-    if distance(bpp, rate) <= math.log(CLOSE):
+    if near(rate, [bpp], CLOSE) is not None:
         return ""
     return f"{100 * (bpp / rate - 1):+z.0f} %".replace("-", "−")
 
@@ -52,7 +58,10 @@ def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
     0.2
     """
     every = sorted({rate for of_codec in rates.values() for rate in of_codec})
-    shown = [sum(nearest(of, rate) is not None for of in rates.values()) for rate in every]
+    shown = [
+        sum(near(rate, own, CLOSE, between=True) is not None for own in rates.values())
+        for rate in every
+    ]
     most = [rate for rate, count in zip(every, shown, strict=True) if count == max(shown)]
     usual = [rate for rate in most if USUAL_BPP[0] <= rate <= USUAL_BPP[1]] or most
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
-from math import log
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmark.codec import Int64Array
-from benchmark.compare.pictures import CLOSE, distance, nearest
+from benchmark.compare.pictures import CLOSE, distance, near
 from benchmark.study.form import Trial
 
 CATCH_EVERY = 8  # questions, of which one has a known answer
@@ -34,7 +33,7 @@ def at_rates(bpp: Sequence[float], rates: Sequence[float]) -> list[int | None]:
     """
     best: dict[int, tuple[float, int]] = {}
     for level, rate in enumerate(rates):
-        if bpp and (place := nearest(bpp, rate)) is not None:
+        if (place := near(rate, bpp, CLOSE, between=True)) is not None:
             this = distance(bpp[place], rate), level
             best[place] = min(best.get(place, this), this)
     own = {level: place for place, (_, level) in best.items()}
@@ -52,8 +51,8 @@ def pairs_of(
     for image in range(images):
         there = [number for number in range(len(stimuli)) if (image, number) in bpp]
         for number, other in combinations(sorted(there, key=lambda n: stimuli[n][1]), 2):
-            apart = distance(bpp[image, number], bpp[image, other])
-            if stimuli[number][1] == stimuli[other][1] and apart <= log(CLOSE):
+            is_equal = near(bpp[image, number], [bpp[image, other]], CLOSE) is not None
+            if stimuli[number][1] == stimuli[other][1] and is_equal:
                 result.append(Pair(image, number, other))
         for codec in dict.fromkeys(stimuli[number][0] for number in there):
             own = sorted((n for n in there if stimuli[n][0] == codec), key=lambda n: stimuli[n][1])

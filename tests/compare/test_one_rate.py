@@ -1,15 +1,26 @@
+from functools import partial
+from math import inf
+
 import pytest
 
-from benchmark.compare.pictures import matched_rate, nearest, off_rate
+from benchmark.compare.pictures import CLOSE, matched_rate, near, off_rate
 
 
 def test_a_codec_is_shown_within_ten_percent_or_between_two_settings():
-    assert nearest([0.2, 0.3, 0.5], 0.3) == 1
-    assert nearest([0.2, 0.3, 0.5], 0.24) == 0  # by ratio: .3 is 1.25 times off
-    assert nearest([0.2, 0.3, 0.5], 0.25) == 1
-    assert nearest([0.5], 0.5 / 1.09) == nearest([0.5], 0.5 * 1.09) == 0
-    assert nearest([0.5], 0.5 / 1.11) is nearest([0.5], 0.5 * 1.11) is None
-    assert nearest([0.0, 0.2], 0.2) == 1  # an empty stream has a place too
+    shown = partial(near, within=CLOSE, between=True)
+    assert shown(0.3, [0.2, 0.3, 0.5]) == 1
+    assert shown(0.24, [0.2, 0.3, 0.5]) == 0  # by ratio: .3 is 1.25 times off
+    assert shown(0.25, [0.2, 0.3, 0.5]) == 1
+    assert shown(0.5 / 1.09, [0.5]) == shown(0.5 * 1.09, [0.5]) == 0
+    assert shown(0.5 / 1.11, [0.5]) is shown(0.5 * 1.11, [0.5]) is None
+    assert shown(0.2, [0.0, 0.2]) == 1  # an empty stream has a place too
+
+
+@pytest.mark.parametrize(("within", "place"), [(1.1, None), (1.3, 0), (inf, 0)])
+def test_the_nearest_setting_counts_up_to_a_ratio_of_rates(within, place):
+    assert near(0.25, [0.2, 0.35], within) == place
+    assert near(0.2 / 1.25, [0.35, 0.2], within) == (None if place is None else 1)
+    assert near(0.25, [], within) is None
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ page.close = (bpp, rate) => Math.abs(Math.log(bpp / rate)) <= Math.log(page.data
 page.pictured = (point, at) => typeof point.pictures[at] === "string";
 
 // The codec's point whose rate of this image is nearest by ratio, of those that have its picture
-// if these show the codec at the rate (pictures.nearest); null where no point has the image.
+// if these show the codec at the rate (pictures.near); null where no point has the image.
 page.nearest = (codec, image, bpp) => {
   const found = page.sweep(codec)
     .map((point) => ({ point, at: point.images.indexOf(image) }))

@@ -14,14 +14,14 @@ from hashlib import sha256
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from PIL.Image import fromarray
 
 from benchmark.codec import Pixels, device_kind
-from benchmark.compare.pictures import distance, matched_rate, nearest
+from benchmark.compare.pictures import CLOSE, matched_rate, near
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import (
@@ -50,7 +50,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
 from benchmark.system.machine import cores
-from benchmark.system.settings import Device, chosen_device
+from benchmark.system.settings import chosen_device
 from benchmark.system.text import by_key, counted
 
 ALL = "all"
@@ -117,7 +117,8 @@ def in_order(rows: Mapping[ImageKey, StoredRow], first: Sequence[str] = ()) -> l
         for rate in rates:
             for label in dict.fromkeys(label for label, _, _ in keys):
                 of_label = [key for key in keys if key[0] == label]
-                yield min(of_label, key=lambda key: distance(rows[key]["bpp"], rate))
+                place = near(rate, [rows[key]["bpp"] for key in of_label], math.inf)
+                yield of_label[place or 0]
 
     rounds: list[list[ImageKey]] = [[] for _ in range(ROUNDS)]
     result: list[ImageKey] = []
@@ -208,106 +209,185 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
     return result
 
 
-def write_pictures(
-    folder: Path,
-    rows: Mapping[ImageKey, StoredRow],
-    decodable: Pictures,
-    sources: Mapping[str, Source] | str,
-    most_bytes: float,
-    first: Sequence[str],
-    metrics: Sequence[str],
-    command: str,
-    show_progress: ShowProgress,
-    say: Callable[[str], None],
-) -> tuple[
-    dict[int, SourcePicture], dict[ImageKey, DecodedPicture], Sequence[Crop], Mapping[str, int]
-]:
-    """Write the pictures that are not there yet, each named by the sha256 of its pixels.
+class PictureFiles:
+    """Lossless files of the pixels that a page shows, below its folder; paths begin at it."""
 
-    Returns photographs by the numbers of `Point.image_ids`, decoded images, crops of one of them,
-    and the bytes of the files in PICTURES that these refer to, by name.
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-    `sources` has photographs by the sha256 of their pixels, or why there are none; `first` are
-    labels of the codecs that come before others, `metrics` those whose maps pictures have,
-    `command` makes the page. Which pictures the page has is decided before any
-    stream is decoded (`in_order`, `within`); `say` is called with a sentence on it.
-    """
-    device = device_kind(chosen_device())
-    refused = {key: why for key, row in rows.items() if (why := decodable.why_none(row))}
-    originals: dict[str, SourcePicture] = {}
+    def has(self, path: str) -> bool:
+        """Return whether a file is there, and no link out of the folder."""
+        return is_regular(self.folder / path, within=self.folder)
 
-    def original(row: StoredRow) -> SourcePicture:
-        if row["image_sha256"] not in originals:
-            originals[row["image_sha256"]] = _original(folder, sources, row)
-        return originals[row["image_sha256"]]
+    def write(self, path: str, pixels: Pixels) -> None:
+        """Write pixels as a file; raise `StoreError` where that is not possible."""
+        write_files(self.folder, {path: file_bytes(pixels)}, what="page's picture")
 
-    def size(key: ImageKey) -> float:
-        path, guess = original(rows[key]).picture, UNKNOWN_BYTES * 1e6 * megapixels(rows[key])
-        return (folder / path).stat().st_size if path else guess
+    def pixels(self, path: str) -> Pixels:
+        """Return the pixels of a WebP file."""
+        from imagecodecs import webp_decode
 
-    able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
-    order = in_order(able, first)
-    seconds = {key: decode_seconds(rows[key], device) for key in order}
-    chosen = within(order, rows, seconds, size, most_bytes, SHARE)
-    most = f"at most {most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds"
-    words = "" if math.isinf(most_bytes) else f" ({most})"
-    missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
-    if missing:
-        wall = sum(seconds[key] for key in missing) / min(cores(), len(missing))
-        say(
-            f"page: {counted(len(chosen), 'picture')} of {counted(len(rows), 'stream')}, "
-            f"{len(missing)} to decode in about {max(wall, 1):.0f} s{words}"
+        return np.asarray(webp_decode((self.folder / path).read_bytes()))
+
+    def num_bytes(self, path: str) -> int:
+        """Return the size of a file."""
+        return (self.folder / path).stat().st_size
+
+
+class Photographs:
+    """The originals of a page's pictures; the file of each is written when it is first wanted."""
+
+    def __init__(self, files: PictureFiles, sources: Mapping[str, Source] | str) -> None:
+        """sources: photographs by the sha256 of their pixels, or why there are none."""
+        self.files, self._sources = files, sources
+        self._by_sha256: dict[str, SourcePicture] = {}
+
+    def original(self, row: StoredRow) -> SourcePicture:
+        """Return the photograph of a row, or why it is absent."""
+        digest = row["image_sha256"]
+        if digest not in self._by_sha256:
+            path = path_of(row, "image_sha256")
+            absent = "" if self.files.has(path) else self._write(path, digest)
+            self._by_sha256[digest] = source_picture(row, None if absent else path, absent)
+        return self._by_sha256[digest]
+
+    def num_bytes(self, row: StoredRow) -> float:
+        """Return the size of a row's photograph; an estimate where it is absent."""
+        path = self.original(row).picture
+        return self.files.num_bytes(path) if path else UNKNOWN_BYTES * 1e6 * megapixels(row)
+
+    def _write(self, path: str, digest: str) -> str:
+        """Write a photograph; return why it cannot be, "" if it was."""
+        if isinstance(self._sources, str):
+            return self._sources
+        if (source := self._sources.get(digest)) is None:
+            return "The original is not here: the dataset has other pixels by that name now."
+        try:
+            self.files.write(path, read_image(source.file.path, flatten=True).pixels)
+        except ImageRefused as refused:
+            return f"The original cannot be read: {refused}."
+        return ""
+
+
+class Plan(NamedTuple):
+    """The pictures of a page, which are chosen before any stream is decoded."""
+
+    rows: Mapping[ImageKey, StoredRow]
+    refused: Mapping[ImageKey, str]  # reasons why there is no picture
+    available: Sequence[ImageKey]  # the others, and those whose file was written before
+    shown: Sequence[ImageKey]  # of the available ones those within the limit, `in_order`
+    to_decode: Sequence[ImageKey]  # of the shown ones those without a file
+    seconds: float  # that decoding takes, about
+    limit: str  # in words, "" without one
+
+    @property
+    def sentence(self) -> str:
+        """What will be decoded."""
+        return (
+            f"page: {counted(len(self.shown), 'picture')} of {counted(len(self.rows), 'stream')}, "
+            f"{len(self.to_decode)} to decode in about {max(self.seconds, 1):.0f} s{self.limit}"
         )
-    failed = _decode(folder, {key: rows[key] for key in missing}, decodable, device, show_progress)
-    more = f"`{command} --page-images all` adds it"
-    beyond = f"No picture: more than the page's limit{words}; {more}."
-    decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
-    decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}
-    decoded |= {key: DecodedPicture(_path(rows[key])) for key in chosen} | failed
-    numbers = {key[2] for key in chosen}
-    photographs = {
-        key[2]: original(row) if key[2] in numbers else _source(row, None, beyond)
-        for key, row in rows.items()
-    }
-    kept = [key for key in chosen if key not in failed]
-    of_first = [key for key in able if kept and key[2] == kept[0][2] and key[0] in first]
-    decoded = with_maps(folder, photographs, decoded, kept, metrics, say)
-    files = {*(photograph.picture for photograph in photographs.values())}
-    files |= {decoded[key].picture for key in kept}
-    files |= {file for key in kept for file, _ in decoded[key].maps.values()}
-    sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
-    made: list[Crop] = []
-    for rate in rate_of(rows, of_first):
-        mine = [key for key in kept if key[2] == kept[0][2]]
-        made = _crops(folder, rows, photographs[kept[0][2]], decoded, mine, first, rate)
-    return photographs, decoded, made, sizes
+
+    def beyond(self, command: str) -> str:
+        """Return why an available picture is not shown; command: makes the page."""
+        more = f"`{command} --page-images all` adds it"
+        return f"No picture: more than the page's limit{self.limit}; {more}."
 
 
-def _decode(
-    folder: Path,
+class PagePictures(NamedTuple):
+    """The pictures of a page after decoding."""
+
+    photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
+    decoded: Mapping[ImageKey, DecodedPicture]  # of all rows: a file, or why there is none
+    shown: Sequence[ImageKey]  # those with a file
+
+    def sizes(self, files: PictureFiles) -> dict[str, int]:
+        """Return the bytes of the files in PICTURES that are shown, by name."""
+        decoded = [self.decoded[key] for key in self.shown]
+        paths = {photograph.picture for photograph in self.photographs.values()}
+        paths |= {picture.picture for picture in decoded}
+        paths |= {path for picture in decoded for path, _ in picture.maps.values()}
+        return {Path(path).name: files.num_bytes(path) for path in paths if path}
+
+
+def plan_pictures(
     rows: Mapping[ImageKey, StoredRow],
     decodable: Pictures,
-    device: Device,
-    show_progress: ShowProgress,
+    photographs: Photographs,
+    first: Sequence[str],
+    most_bytes: float,
+) -> Plan:
+    """Choose the pictures of a page (`in_order`, `within`); the photographs needed are written.
+
+    first: labels of the codecs that come before others.
+    """
+    device, files = device_kind(chosen_device()), photographs.files
+    refused = {key: why for key, row in rows.items() if (why := decodable.why_none(row))}
+    available = {
+        key: row for key, row in rows.items() if key not in refused or files.has(path_of(row))
+    }
+    order = in_order(available, first)
+    seconds = {key: decode_seconds(rows[key], device) for key in order}
+
+    def original_bytes(key: ImageKey) -> float:
+        return photographs.num_bytes(rows[key])
+
+    shown = within(order, rows, seconds, original_bytes, most_bytes, SHARE)
+    to_decode = [key for key in shown if not files.has(path_of(rows[key]))]
+    wall = sum(seconds[key] for key in to_decode) / max(1, min(cores(), len(to_decode)))
+    most = f" (at most {most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
+    limit = "" if math.isinf(most_bytes) else most
+    return Plan(rows, refused, [*available], shown, to_decode, wall, limit)
+
+
+def decode_pictures(
+    plan: Plan, decodable: Pictures, files: PictureFiles, show_progress: ShowProgress
 ) -> dict[ImageKey, DecodedPicture]:
-    """Write the pictures of these rows; return those that are not written, with the reason."""
+    """Write the planned pictures that have no file; return those without one, with the reason.
+
+    Each file is named by the sha256 of its pixels.
+    """
     failed: dict[ImageKey, DecodedPicture] = {}
+    rows, finished = [plan.rows[key] for key in plan.to_decode], 0
     with show_progress(len(rows)) as report:
         report(Progress(0, 0))
-        keys, done = [*rows], 0
-        for result in decodable.decoded([*rows.values()], device, cores()):
+        for result in decodable.decoded(rows, device_kind(chosen_device()), cores()):
             if result is not None:
-                key, pixels, done = keys[result[0]], result[1], done + 1
+                place, pixels = result
+                key, finished = plan.to_decode[place], finished + 1
                 if not isinstance(pixels, Failed):
-                    _write(folder, _path(rows[key]), pixels)
+                    files.write(path_of(rows[place]), pixels)
                 elif pixels.stage == ABSENT:
                     why = f"No picture: it cannot be decoded here: {pixels.reason}."
                     failed[key] = DecodedPicture(None, why)
                 else:
                     why = f"No picture: {pixels.stage}: {pixels.reason}."
                     failed[key] = DecodedPicture(None, why, failed=True)
-            report(Progress(done, sum(picture.failed for picture in failed.values())))
+            report(Progress(finished, sum(picture.failed for picture in failed.values())))
     return failed
+
+
+def page_pictures(
+    plan: Plan,
+    failed: Mapping[ImageKey, DecodedPicture],
+    photographs: Photographs,
+    beyond: str,
+) -> PagePictures:
+    """Return the pictures of a plan that was carried out; beyond: why others are not shown."""
+    decoded = {
+        key: DecodedPicture(None, f"No picture: {why}.") for key, why in plan.refused.items()
+    }
+    decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in plan.available}
+    decoded |= {key: DecodedPicture(path_of(plan.rows[key])) for key in plan.shown}
+    decoded |= failed
+    numbers = {number for _, _, number in plan.shown}
+    originals = {
+        key[2]: photographs.original(row)
+        if key[2] in numbers
+        else source_picture(row, None, beyond)
+        for key, row in plan.rows.items()
+    }
+    return PagePictures(originals, decoded, [key for key in plan.shown if key not in failed])
 
 
 def file_bytes(pixels: Pixels) -> bytes:
@@ -321,72 +401,58 @@ def file_bytes(pixels: Pixels) -> bytes:
     return bytes(webp_encode(pixels, lossless=True, level=0, method=2))
 
 
-def _original(folder: Path, sources: Mapping[str, Source] | str, row: StoredRow) -> SourcePicture:
-    """Return the photograph of a row, whose picture is written if it is not there yet."""
-    path, absent = _path(row, "image_sha256"), ""
-    if not _is_there(folder, path):
-        if isinstance(sources, str):
-            absent = sources
-        elif (source := sources.get(row["image_sha256"])) is None:
-            absent = "The original is not here: the dataset has other pixels by that name now."
-        else:
-            try:
-                _write(folder, path, read_image(source.file.path, flatten=True).pixels)
-            except ImageRefused as refused:
-                absent = f"The original cannot be read: {refused}."
-    return _source(row, None if absent else path, absent)
-
-
-def _write(folder: Path, path: str, pixels: Pixels) -> None:
-    write_files(folder, {path: file_bytes(pixels)}, what="page's picture")
-
-
-def _is_there(folder: Path, path: str) -> bool:
-    return is_regular(folder / path, within=folder)
-
-
-def _path(row: StoredRow, column: str = "decoded_sha256") -> str:
+def path_of(row: StoredRow, column: str = "decoded_sha256") -> str:
+    """Return the path of a row's picture, or with `image_sha256` of its photograph."""
     suffix = "png" if max(row["width_px"], row["height_px"]) > MOST_WEBP_PX else "webp"
     return f"{PICTURES}/{row[column]}.{suffix}"
 
 
-def _source(row: StoredRow, path: str | None, absent: str = "") -> SourcePicture:
+def source_picture(row: StoredRow, path: str | None, absent: str = "") -> SourcePicture:
+    """Return the photograph of a row with its path, or with why it has none."""
     return SourcePicture(row["image"], row["width_px"], row["height_px"], path, absent)
 
 
-def _crops(
-    folder: Path,
-    rows: Mapping[ImageKey, StoredRow],
-    photograph: SourcePicture,
-    decoded: Mapping[ImageKey, DecodedPicture],
-    order: Sequence[ImageKey],
-    first: Sequence[str],
-    rate: float,
+def crops_of(
+    files: PictureFiles, plan: Plan, pictures: PagePictures, labels: Sequence[str]
 ) -> list[Crop]:
-    """Return crops of a photograph: the original, then the codecs of `first` at about one rate.
+    """Return crops of the first photograph: the original, then codecs at about one rate.
 
-    order: its decoded images. Without at least two codecs and the original there are none.
+    labels: of the codecs, in their order. Without at least two of them and the original there are
+    no crops.
     """
-    keys = []
-    for label in first:
-        mine = [key for key in order if key[0] == label]
-        near = nearest([rows[key]["bpp"] for key in mine], rate) if mine else None
-        if near is not None:
-            keys.append(mine[near])
-    paths = [photograph.picture, *(decoded[key].picture for key in keys)]
-    if len(keys) < 2 or not all(path and path.endswith(".webp") for path in paths):
+    if not pictures.shown:
         return []
-    images = [_pixels(folder / str(path)) for path in paths]
+    rows, number = plan.rows, pictures.shown[0][2]
+    at_rate = [key for key in plan.available if key[2] == number and key[0] in labels]
+    for rate in rate_of(rows, at_rate):
+        keys = []
+        for label in labels:
+            of_label = [key for key in pictures.shown if key[0] == label and key[2] == number]
+            rates = [rows[key]["bpp"] for key in of_label]
+            if (place := near(rate, rates, CLOSE, between=True)) is not None:
+                keys.append(of_label[place])
+        photograph = pictures.photographs[number]
+        paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]
+        if len(keys) > 1 and all(path and path.endswith(".webp") for path in paths):
+            images = [files.pixels(str(path)) for path in paths]
+            return _crops(photograph.name, [None, *keys], images, rate)
+    return []
+
+
+def _crops(
+    name: str, keys: Sequence[ImageKey | None], images: Sequence[Pixels], rate: float
+) -> list[Crop]:
+    """Return the largest square of SIDES where the images differ most, within CROP_BYTES."""
     for side in SIDES:
         if side > min(images[0].shape[:2]):
             continue
         left, top, *_ = most_different(images[1:], side)
         inside = slice(top, top + side), slice(left, left + side)
-        files = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
-        if sum(map(len, files)) <= CROP_BYTES:
+        crops = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
+        if sum(map(len, crops)) <= CROP_BYTES:
             return [
-                Crop(key, photograph.name, left, top, side, file, rate)
-                for key, file in zip([None, *keys], files, strict=True)
+                Crop(key, name, left, top, side, file, rate)
+                for key, file in zip(keys, crops, strict=True)
             ]
     return []
 
@@ -400,57 +466,46 @@ def mapped_metrics(measured: Collection[Metric]) -> list[str]:
 
 
 def with_maps(
-    folder: Path,
-    photographs: Mapping[int, SourcePicture],
-    decoded: Mapping[ImageKey, DecodedPicture],
-    order: Sequence[ImageKey],
+    files: PictureFiles,
+    pictures: PagePictures,
     metrics: Sequence[str],
     say: Callable[[str], None],
-) -> dict[ImageKey, DecodedPicture]:
-    """Write the maps of the pictures of `order` that are not there yet; return pictures with maps.
+) -> PagePictures:
+    """Write the maps that have no file yet; return the pictures with their maps.
 
     Each photograph's features are computed once, in processes of one thread each.
     """
-    files: dict[ImageKey, dict[str, str]] = {}
+    paths: dict[ImageKey, dict[str, str]] = {}
     tasks: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for key in order:
-        source, picture = photographs[key[2]].picture, decoded[key].picture
+    for key in pictures.shown:
+        source, picture = pictures.photographs[key[2]].picture, pictures.decoded[key].picture
         if not (source and picture and source.endswith(".webp") and picture.endswith(".webp")):
             continue
-        files[key] = {metric: _file(source, picture, metric) for metric in metrics}
-        for metric, file in files[key].items():
-            if not is_regular(folder / file, within=folder):
-                tasks[metric, source][file] = picture
+        paths[key] = {metric: _map_path(source, picture, metric) for metric in metrics}
+        for metric, path in paths[key].items():
+            if not files.has(path):
+                tasks[metric, source][path] = picture
     if tasks:
         count = sum(map(len, tasks.values()))
         say(f"page: {count} maps of where pictures are worse, made by {cores()} processes")
-    work = [(folder, *key, of) for key, of in tasks.items()]
+    work = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
     for why in replies(_serve, work, cores(), at_work="made its maps"):
         if why:
             say(f"page: maps are missing: {getattr(why, 'reason', why)}")
-    result = dict(decoded)
-    for key, named in files.items():
-        there = {metric: file for metric, file in named.items() if (folder / file).is_file()}
-        reaches = {
-            metric: reach(_pixels(folder / file)[..., 0], map_scale(metric))
-            for metric, file in there.items()
-        }
-        of_columns = {
-            metric_class(metric).column: (file, reaches[metric]) for metric, file in there.items()
-        }
-        result[key] = decoded[key]._replace(maps=of_columns)
-    return result
+    decoded = dict(pictures.decoded)
+    for key, by_metric in paths.items():
+        maps = {}
+        for metric, path in by_metric.items():
+            if files.has(path):
+                worst = reach(files.pixels(path)[..., 0], map_scale(metric))
+                maps[metric_class(metric).column] = path, worst
+        decoded[key] = decoded[key]._replace(maps=maps)
+    return pictures._replace(decoded=decoded)
 
 
-def _file(source: str, decoded: str, metric: str) -> str:
-    of = f"{source} {decoded} {metric_class(metric).protocol} {map_scale(metric).most}"
-    return f"{PICTURES}/{sha256(of.encode()).hexdigest()}.webp"
-
-
-def _pixels(path: Path) -> Pixels:
-    from imagecodecs import webp_decode
-
-    return np.asarray(webp_decode(path.read_bytes()))
+def _map_path(source: str, decoded: str, metric: str) -> str:
+    text = f"{source} {decoded} {metric_class(metric).protocol} {map_scale(metric).most}"
+    return f"{PICTURES}/{sha256(text.encode()).hexdigest()}.webp"
 
 
 def _serve(
@@ -460,10 +515,10 @@ def _serve(
     from imagecodecs import webp_encode
 
     try:
-        metric, scale = mapped_metric(name), map_scale(name)
-        prepared = metric.prepare(_pixels(folder / source))
+        files, metric, scale = PictureFiles(folder), mapped_metric(name), map_scale(name)
+        prepared = metric.prepare(files.pixels(source))
         for file, picture in decoded.items():
-            made = levels(halved(metric.error_map(prepared, _pixels(folder / picture))), scale)
+            made = levels(halved(metric.error_map(prepared, files.pixels(picture))), scale)
             grey = np.repeat(made[..., None], 3, axis=2)
             encoded = bytes(webp_encode(grey, lossless=True, level=0, method=4))
             write_files(folder, {file: encoded}, what="page's map")

@@ -29,11 +29,17 @@ from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.pictures import (
+    Photographs,
+    PictureFiles,
     ShowProgress,
+    crops_of,
+    decode_pictures,
     limit_of,
     mapped_metrics,
+    page_pictures,
+    plan_pictures,
     rows_by_image,
-    write_pictures,
+    with_maps,
 )
 from benchmark.show.report.dataset_report import Report
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
@@ -82,10 +88,15 @@ def write_page(
     shown = choice.labels
     mapped = mapped_metrics(report.measured)
     command = command or f"bench report --dataset {of.dataset} --page"
-    photographs, decoded, crops, sizes = write_pictures(
-        folder, rows, decodable, sources, limit_of(images), shown, mapped, command, show_progress,
-        say,
-    )  # fmt: skip
+    files = PictureFiles(folder)
+    photographs = Photographs(files, sources)
+    plan = plan_pictures(rows, decodable, photographs, shown, limit_of(images))
+    if plan.to_decode:
+        say(plan.sentence)
+    failed = decode_pictures(plan, decodable, files, show_progress)
+    pictures = page_pictures(plan, failed, photographs, plan.beyond(command))
+    pictures = with_maps(files, pictures, mapped, say)
+    sizes = pictures.sizes(files)
     line = headline(report.ranking, summary.images, names_of(summary), report.named)
     content = Content(
         dataset=stored.name,
@@ -93,8 +104,8 @@ def write_page(
         summary=summary,
         metrics=[metric for metric, panel in panels.items() if not few_images(panel)],
         legend=_legend(summary, published),
-        photographs=photographs,
-        pictures=decoded,
+        photographs=pictures.photographs,
+        pictures=pictures.decoded,
         sections=report.sections,
         facts=_facts(summary, stored.runs),
         neighbours=[
@@ -107,18 +118,18 @@ def write_page(
         headline=" ".join([line, *map(capitalised, not_shown(summary))]),
         shown=shown,
         shown_published=choice.published,
-        crops=crops,
+        crops=crops_of(files, plan, pictures, shown),
         published=published,
         linear_rate=linear,
         most_bpp=most_rate(chain(*panels.values())),
         map_scales={metric_class(name).column: map_scale(name) for name in mapped},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
-    count = sum(picture.picture is not None for picture in decoded.values())
-    remark = f"the page has pictures of {count} of {len(decoded)} streams"
+    count = sum(picture.picture is not None for picture in pictures.decoded.values())
+    remark = f"the page has pictures of {count} of {len(pictures.decoded)} streams"
     if sizes:
         remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
-    if limited := sum(picture.limited for picture in decoded.values()):
+    if limited := sum(picture.limited for picture in pictures.decoded.values()):
         remark += f"; {limited} more by --page-images all"
     ReportSet(folder).end_page(images, sorted(sizes))
     return str(folder / PAGE), remark

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmark.codec import Pixels
 from benchmark.compare.anchor import with_anchor
 from benchmark.compare.experiment import Experiment, Rates, rates_in
-from benchmark.compare.pictures import CLOSE, matched_rate, nearest, off_rate
+from benchmark.compare.pictures import CLOSE, matched_rate, near, off_rate
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
@@ -315,7 +315,7 @@ def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], fl
     """Choose the rows that show each codec at a rate; by default at one that most are shown at."""
     rates = {name: [row["bpp"] for row in of] for name, of in rows.items()}
     rate = bpp or matched_rate(rates)
-    places = {name: nearest(of, rate) for name, of in rates.items()}
+    places = {name: near(rate, of, CLOSE, between=True) for name, of in rates.items()}
     chosen = {name: rows[name][place] for name, place in places.items() if place is not None}
     return chosen, rate
 

@@ -3,7 +3,6 @@
 Only the pixels that were scored are written: their sha256 is that of the row, or there is no file.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from polars import col
 
 from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import Setting
+from benchmark.compare.pictures import distance, near
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused, UnknownName, UsageError
 from benchmark.facts import facts_of
@@ -226,16 +226,16 @@ def _of_rate(rows: Sequence[Row], pictures: Pictures, bpp: float) -> tuple[list[
 
     Rows without a picture count only where the codec and image have none near the rate that has.
     """
-
-    def distance(row: Row) -> tuple[bool, float]:
-        ratio = abs(math.log(row["bpp"] / bpp))
-        return ratio > math.log(FARTHEST) or bool(pictures.why_none(row)), ratio
-
     rated = [row for row in rows if row["status"] == "ok"]
-    groups = by_key(((row["image"], CodecSpec.of_row(row).text), row) for row in rated)
-    nearest = [min(group, key=distance) for group in groups.values()]
-    near, far = (
-        [row for row in nearest if (distance(row)[1] > math.log(FARTHEST)) == is_far]
-        for is_far in (False, True)
-    )
-    return near, far
+    close, far = list[Row](), list[Row]()
+    for group in by_key(
+        ((row["image"], CodecSpec.of_row(row).text), row) for row in rated
+    ).values():
+        able = [row for row in group if not pictures.why_none(row)]
+        if (place := near(bpp, [row["bpp"] for row in able], FARTHEST)) is not None:
+            close.append(able[place])
+            continue
+        nearest = min(group, key=lambda row: distance(row["bpp"], bpp))
+        is_close = near(bpp, [nearest["bpp"]], FARTHEST) is not None
+        (close if is_close else far).append(nearest)
+    return close, far
