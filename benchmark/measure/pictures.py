@@ -34,9 +34,9 @@ ABSENT: Final = "load"  # stage of a failure that is of what this machine lacks
 
 
 class Contents(Protocol):
-    """Where streams and kept pictures of rows are: a store and packs beside it, or a pack.
+    """Streams and kept pictures of rows: a store and packs beside it, or a pack.
 
-    Both return None where nothing was kept, and raise `BenchError` or `OSError` for damage.
+    Both methods return None where nothing was kept, and raise `BenchError` or `OSError` for damage.
     """
 
     def stream(self, row: StoredRow) -> bytes | None:
@@ -137,9 +137,9 @@ class Pictures:
 
         Pixels other than those that were scored are a failure.
         """
-        how = device, jobs, timeout_seconds
-        for done in reconstructed(rows, self.contents, self._codecs, *how):
-            yield done and (done[0], as_scored(rows[done[0]], done[1]))
+        conditions = device, jobs, timeout_seconds
+        for outcome in reconstructed(rows, self.contents, self._codecs, *conditions):
+            yield outcome and (outcome[0], as_scored(rows[outcome[0]], outcome[1]))
 
     def _may_run(self, row: StoredRow) -> bool:
         return self._codecs.decoder_of(CodecSpec.of_row(row)) is not None
@@ -181,12 +181,12 @@ def reconstructed(
     for place, row in enumerate(rows):
         spec = codecs.decoder_of(CodecSpec.of_row(row))
         try:
-            kept = contents.picture(row)
+            picture = contents.picture(row)
         except (BenchError, OSError) as error:
             unread.append((place, Failed("decode", str(error))))
             continue
-        if kept is not None:
-            yield place, kept
+        if picture is not None:
+            yield place, picture
         elif spec is None:
             unread.append((place, Failed(ABSENT, why_not_run(CodecSpec.of_row(row)))))
         elif is_declared(row):
@@ -205,8 +205,8 @@ def reconstructed(
                 unread.append((place, Failed("decode", str(error))))
 
     for (spec, where), places in groups.items():
-        for done in decode_all(spec, streams(places), where, jobs, timeout_seconds):
-            yield done and (int(done[0]), done[2])
+        for outcome in decode_all(spec, streams(places), where, jobs, timeout_seconds):
+            yield outcome and (int(outcome[0]), outcome[2])
     yield from unread
 
 
@@ -228,10 +228,9 @@ def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Itera
     not the one that was scored.
     """
     contents = DatasetContents(store.table(), store, {})
-    for done in Pictures(contents, NamedCodecs(codecs)).decoded(rows, "cpu", 1):
-        if done is None:
-            continue
-        row, pixels = rows[done[0]], done[1]
+    decoded = Pictures(contents, NamedCodecs(codecs)).decoded(rows, "cpu", 1)
+    for place, pixels in filter(None, decoded):
+        row = rows[place]
         if isinstance(pixels, Failed):
             setting = f"{row['setting_name']}={row['setting_value']:g}"
             cell = f"{CodecSpec.of_row(row).label} {setting} of {row['image']}"

@@ -15,6 +15,7 @@ from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Failure, Progress, Tracebacks
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import DatasetContents
+from benchmark.rows.schema import is_declared
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 from benchmark.spec import CodecSpec
@@ -46,22 +47,21 @@ def kept_rows(
     table = one_per_cell(store.table()).filter(col("status") == "ok")
     if cells is not None:
         table = table.filter(col("cell").is_in([*cells]))
+    pictures = Pictures(DatasetContents(table, store, {}), codecs)
     rows, declared, not_kept = list[StoredRow](), list[StoredRow](), 0
     for at, row in enumerate(table.select(COLUMNS).rows(named=True)):
-        digest = row["stream_sha256"]
         if not wanted(CodecSpec.of_row(row)):
             continue
         if cells is not None and row["attested"]:
             with suppress(StoreError):  # else it is no longer the stream that was verified
-                store.stream(digest)
+                store.stream(row["stream_sha256"])
                 continue
-        if digest is None:
+        if is_declared(row):
             declared.append(row)
-        elif not store.has_stream(digest):
+        elif not pictures.has_source(row):
             not_kept += 1
         else:
             rows.append({**row, "at": at})
-    pictures = Pictures(DatasetContents(table, store, {}), codecs)
     return Kept(pictures, rows, not_kept, declared)
 
 

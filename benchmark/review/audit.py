@@ -194,8 +194,8 @@ def audit_pack(
         counts.append(counted(declared, "picture"))
         having = counted(pictures, "picture has", "pictures have")
         same_pixels.append(f"{having} the recorded pixels, and {SIZE_DECLARED}")
-    found = f"{' and '.join(counts)} of {counted(len(images), 'image')}; {'; '.join(same_pixels)}"
-    lines = [f"{path}: {infos}, {found}.", *pack.notes]
+    contents = f"{' and '.join(counts)} of {counted(len(images), 'image')}"
+    lines = [f"{path}: {infos}, {contents}; {'; '.join(same_pixels)}.", *pack.notes]
     absent = [Absent(sentence, "wrong") for sentence in wrong]
     absent += [Absent(f"{name} is not scored", why) for name, why in missing.items()]
     if lacking := sum(not values for values in images.values()):

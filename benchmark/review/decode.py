@@ -98,38 +98,38 @@ def decode(
         columns = scorer.score(before, after, metrics).columns
         return {name: value for name, value in columns.items() if isinstance(value, float)}
 
-    how = device, jobs, request.timeout_seconds
+    conditions = device, jobs, request.timeout_seconds
     result: list[Decoded] = []
     with progress("decoding", sum(len(part.rows) for part in sent)) as report:
         for part in sent:
-            for outcome in _decoded(part, codecs, how, score):
+            for outcome in _decoded(part, codecs, conditions, score):
                 result.append(outcome)
                 report(Progress(len(result), 0))
     return result
 
 
 def _decoded(
-    part: Sent, codecs: NamedCodecs, how: tuple[Device, int, float | None], score: Score
+    part: Sent, codecs: NamedCodecs, conditions: tuple[Device, int, float | None], score: Score
 ) -> Iterator[Decoded]:
-    """Yield what came of each row, codec by codec. how: device, jobs and timeout."""
-    read: list[Decoded] = []
+    """Yield what came of each row, codec by codec. conditions: device, jobs, timeout."""
+    readable: list[Decoded] = []
     for row, rate in zip(part.rows, part.rates, strict=True):
         may_run = codecs.decoder_of(CodecSpec.of_row(row)) is not None
         first = _read(part.contents, row, rate) if may_run else Decoded(row, "not run")
         if first.state == "damaged":
             yield first
         else:
-            read.append(first)
-    read.sort(key=lambda it: (CodecSpec.of_row(it.row), it.row["image"]))
-    rows = [it.row for it in read]
-    for place, made in filter(None, reconstructed(rows, part.contents, codecs, *how)):
-        done = read[place]
-        if not isinstance(made, Failed):
-            yield _compared(done, HashedImage(pixels_sha256(made), made), score)
+            readable.append(first)
+    readable.sort(key=lambda outcome: (CodecSpec.of_row(outcome.row), outcome.row["image"]))
+    rows = [outcome.row for outcome in readable]
+    for place, pixels in filter(None, reconstructed(rows, part.contents, codecs, *conditions)):
+        outcome = readable[place]
+        if not isinstance(pixels, Failed):
+            yield _compared(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
             continue
-        broken: State = "damaged" if done.is_declared else "failed"
-        state: State = "not run" if made.stage == ABSENT else broken
-        yield done._replace(state=state, reason=made.reason, traceback=made.traceback)
+        broken: State = "damaged" if outcome.is_declared else "failed"
+        state: State = "not run" if pixels.stage == ABSENT else broken
+        yield outcome._replace(state=state, reason=pixels.reason, traceback=pixels.traceback)
 
 
 def _read(contents: Contents, row: Row, rate: float) -> Decoded:

@@ -104,8 +104,8 @@ class Pack:
 
     def declares(self, spec: CodecSpec) -> bool:
         """Return whether a codec variant has pictures of declared sizes, and no stream."""
-        own = [row for (of, *_), row in self.rows.items() if of == spec]
-        return bool(own) and all(is_declared(row) for row in own)
+        rows = [row for (codec, *_), row in self.rows.items() if codec == spec]
+        return bool(rows) and all(map(is_declared, rows))
 
     def to_run(self, codecs: NamedCodecs) -> "Pack":
         """Return the pack with rows of these codecs alone; `UsageError` for none, or code."""

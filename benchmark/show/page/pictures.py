@@ -273,25 +273,28 @@ class Plan(NamedTuple):
     """The pictures of a page, which are chosen before any stream is decoded."""
 
     rows: Mapping[ImageKey, StoredRow]
-    refused: Mapping[ImageKey, str]  # reasons why there is no picture
-    available: Sequence[ImageKey]  # the others, and those whose file was written before
-    shown: Sequence[ImageKey]  # of the available ones those within the limit, `in_order`
-    to_decode: Sequence[ImageKey]  # of the shown ones those without a file
+    reasons: Mapping[ImageKey, str]  # why rows have no picture
+    candidates: Sequence[ImageKey]  # the others, and those whose file was written before
+    keys: Sequence[ImageKey]  # candidates within the limit, `in_order`
+    keys_to_decode: Sequence[ImageKey]  # those of them without a file
     seconds: float  # that decoding takes, about
     limit: str  # in words, "" without one
 
     @property
     def sentence(self) -> str:
-        """What will be decoded."""
+        """Sentence on the pictures that will be decoded."""
         return (
-            f"page: {counted(len(self.shown), 'picture')} of {counted(len(self.rows), 'stream')}, "
-            f"{len(self.to_decode)} to decode in about {max(self.seconds, 1):.0f} s{self.limit}"
+            f"page: {counted(len(self.keys), 'picture')} of {counted(len(self.rows), 'stream')}, "
+            f"{len(self.keys_to_decode)} to decode in about {max(self.seconds, 1):.0f} s"
+            f"{self.limit}"
         )
 
     def beyond(self, command: str) -> str:
-        """Return why an available picture is not shown; command: makes the page."""
-        more = f"`{command} --page-images all` adds it"
-        return f"No picture: more than the page's limit{self.limit}; {more}."
+        """Return why a candidate is not on the page; command: makes the page."""
+        return (
+            f"No picture: more than the page's limit{self.limit}; "
+            f"`{command} --page-images all` adds it."
+        )
 
 
 class PagePictures(NamedTuple):
@@ -299,11 +302,11 @@ class PagePictures(NamedTuple):
 
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     decoded: Mapping[ImageKey, DecodedPicture]  # of all rows: a file, or why there is none
-    shown: Sequence[ImageKey]  # those with a file
+    keys: Sequence[ImageKey]  # of the pictures with a file
 
     def sizes(self, files: PictureFiles) -> dict[str, int]:
-        """Return the bytes of the files in PICTURES that are shown, by name."""
-        decoded = [self.decoded[key] for key in self.shown]
+        """Return the bytes of the files in PICTURES that the page has, by name."""
+        decoded = [self.decoded[key] for key in self.keys]
         paths = {photograph.picture for photograph in self.photographs.values()}
         paths |= {picture.picture for picture in decoded}
         paths |= {path for picture in decoded for path, _ in picture.maps.values()}
@@ -322,22 +325,24 @@ def plan_pictures(
     first: labels of the codecs that come before others.
     """
     device, files = device_kind(chosen_device()), photographs.files
-    refused = {key: why for key, row in rows.items() if (why := decodable.why_none(row))}
-    available = {
-        key: row for key, row in rows.items() if key not in refused or files.has(path_of(row))
+    reasons = {key: why for key, row in rows.items() if (why := decodable.why_none(row))}
+    candidates = {
+        key: row for key, row in rows.items() if key not in reasons or files.has(path_of(row))
     }
-    order = in_order(available, first)
+    order = in_order(candidates, first)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
 
     def original_bytes(key: ImageKey) -> float:
         return photographs.num_bytes(rows[key])
 
-    shown = within(order, rows, seconds, original_bytes, most_bytes, SHARE)
-    to_decode = [key for key in shown if not files.has(path_of(rows[key]))]
-    wall = sum(seconds[key] for key in to_decode) / max(1, min(cores(), len(to_decode)))
-    most = f" (at most {most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
-    limit = "" if math.isinf(most_bytes) else most
-    return Plan(rows, refused, [*available], shown, to_decode, wall, limit)
+    keys = within(order, rows, seconds, original_bytes, most_bytes, SHARE)
+    keys_to_decode = [key for key in keys if not files.has(path_of(rows[key]))]
+    wall_seconds = sum(seconds[key] for key in keys_to_decode)
+    wall_seconds /= max(1, min(cores(), len(keys_to_decode)))
+    limit = ""
+    if math.isfinite(most_bytes):
+        limit = f" (at most {most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
+    return Plan(rows, reasons, [*candidates], keys, keys_to_decode, wall_seconds, limit)
 
 
 def decode_pictures(
@@ -348,13 +353,13 @@ def decode_pictures(
     Each file is named by the sha256 of its pixels.
     """
     failed: dict[ImageKey, DecodedPicture] = {}
-    rows, finished = [plan.rows[key] for key in plan.to_decode], 0
+    rows, finished = [plan.rows[key] for key in plan.keys_to_decode], 0
     with show_progress(len(rows)) as report:
         report(Progress(0, 0))
         for result in decodable.decoded(rows, device_kind(chosen_device()), cores()):
             if result is not None:
                 place, pixels = result
-                key, finished = plan.to_decode[place], finished + 1
+                key, finished = plan.keys_to_decode[place], finished + 1
                 if not isinstance(pixels, Failed):
                     files.write(path_of(rows[place]), pixels)
                 elif pixels.stage == ABSENT:
@@ -375,19 +380,19 @@ def page_pictures(
 ) -> PagePictures:
     """Return the pictures of a plan that was carried out; beyond: why others are not shown."""
     decoded = {
-        key: DecodedPicture(None, f"No picture: {why}.") for key, why in plan.refused.items()
+        key: DecodedPicture(None, f"No picture: {why}.") for key, why in plan.reasons.items()
     }
-    decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in plan.available}
-    decoded |= {key: DecodedPicture(path_of(plan.rows[key])) for key in plan.shown}
+    decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in plan.candidates}
+    decoded |= {key: DecodedPicture(path_of(plan.rows[key])) for key in plan.keys}
     decoded |= failed
-    numbers = {number for _, _, number in plan.shown}
+    numbers = {number for _, _, number in plan.keys}
     originals = {
         key[2]: photographs.original(row)
         if key[2] in numbers
         else source_picture(row, None, beyond)
         for key, row in plan.rows.items()
     }
-    return PagePictures(originals, decoded, [key for key in plan.shown if key not in failed])
+    return PagePictures(originals, decoded, [key for key in plan.keys if key not in failed])
 
 
 def file_bytes(pixels: Pixels) -> bytes:
@@ -420,14 +425,14 @@ def crops_of(
     labels: of the codecs, in their order. Without at least two of them and the original there are
     no crops.
     """
-    if not pictures.shown:
+    if not pictures.keys:
         return []
-    rows, number = plan.rows, pictures.shown[0][2]
-    at_rate = [key for key in plan.available if key[2] == number and key[0] in labels]
+    rows, number = plan.rows, pictures.keys[0][2]
+    at_rate = [key for key in plan.candidates if key[2] == number and key[0] in labels]
     for rate in rate_of(rows, at_rate):
         keys = []
         for label in labels:
-            of_label = [key for key in pictures.shown if key[0] == label and key[2] == number]
+            of_label = [key for key in pictures.keys if key[0] == label and key[2] == number]
             rates = [rows[key]["bpp"] for key in of_label]
             if (place := near(rate, rates, CLOSE, between=True)) is not None:
                 keys.append(of_label[place])
@@ -477,7 +482,7 @@ def with_maps(
     """
     paths: dict[ImageKey, dict[str, str]] = {}
     tasks: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for key in pictures.shown:
+    for key in pictures.keys:
         source, picture = pictures.photographs[key[2]].picture, pictures.decoded[key].picture
         if not (source and picture and source.endswith(".webp") and picture.endswith(".webp")):
             continue

@@ -91,7 +91,7 @@ def write_page(
     files = PictureFiles(folder)
     photographs = Photographs(files, sources)
     plan = plan_pictures(rows, decodable, photographs, shown, limit_of(images))
-    if plan.to_decode:
+    if plan.keys_to_decode:
         say(plan.sentence)
     failed = decode_pictures(plan, decodable, files, show_progress)
     pictures = page_pictures(plan, failed, photographs, plan.beyond(command))

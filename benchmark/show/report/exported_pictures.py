@@ -231,9 +231,9 @@ def _of_rate(rows: Sequence[Row], pictures: Pictures, bpp: float) -> tuple[list[
     for group in by_key(
         ((row["image"], CodecSpec.of_row(row).text), row) for row in rated
     ).values():
-        able = [row for row in group if not pictures.why_none(row)]
-        if (place := near(bpp, [row["bpp"] for row in able], FARTHEST)) is not None:
-            close.append(able[place])
+        candidates = [row for row in group if not pictures.why_none(row)]
+        if (place := near(bpp, [row["bpp"] for row in candidates], FARTHEST)) is not None:
+            close.append(candidates[place])
             continue
         nearest = min(group, key=lambda row: distance(row["bpp"], bpp))
         is_close = near(bpp, [nearest["bpp"]], FARTHEST) is not None
