@@ -28,7 +28,7 @@ from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.registry import DATASETS
 from benchmark.rows.comparable import shown_rows
 from benchmark.rows.edition import Edition, label_of, titles
-from benchmark.rows.schema import metric_names
+from benchmark.rows.schema import is_declared, metric_names
 from benchmark.rows.stored import stored_dataset, verified
 from benchmark.rows.variants import divided
 from benchmark.rows.versions import BUNDLED
@@ -268,9 +268,11 @@ def _inside(view: View, box: Box) -> Box:
 
 def _caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
+    declared = any(is_declared(row) for view in views for row in view.rows.values())
+    origin = "" if declared else "decoded from real streams "
     return brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({views[0].title}), decoded from real streams of about one rate; rate and "
+        f"({views[0].title}), {origin}of about one rate; rate and "
         f"{metric_words([views[0].metric])} are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
