@@ -60,7 +60,7 @@ def pack_export(
     Examples:
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
-      bench pack export ours.tar --codecs folder:path=pictures:name=Ours --dataset kodak
+      bench pack export ours.tar --codecs folder:path=DIR:name=Ours
     """
     from benchmark.measure.pictures import read_declared
     from benchmark.rows.names import find_editions
