@@ -119,8 +119,8 @@ def decodes(of: Reviewed) -> Question:
         sentence = "no stream was sent: every rate is stated by the author, and nothing decodes"
     if pictures:
         same = sum(it.state == "equal" for it in pictures)
-        count = counted(len(pictures), "picture")
-        sentence += f"; {same} of {count} have the recorded pixels, and {SIZE_DECLARED}"
+        having = counted(len(pictures), "picture has", "pictures have")
+        sentence += f"; {same} of {having} the recorded pixels, and {SIZE_DECLARED}"
     not_run = [it.reason for it in of.streams if it.state == "not run"]
     if not_run:
         whys = "; ".join(dict.fromkeys(not_run))

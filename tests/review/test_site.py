@@ -30,6 +30,12 @@ def decoded(state="equal", psnr=30.0, image="a", **changes):
     return Decoded(made, state, **{"values": values, "reason": state, **changes})
 
 
+def declared():
+    """A picture of a declared size, whose pixels are the recorded ones."""
+    made = row("folder", 1, "a", psnr_db=30.0, bytes_origin="declared", stream_sha256=None)
+    return Decoded(made, "equal", values={"psnr_db": 30.0})
+
+
 def reviewed(*streams, photographs=None):
     known = {streams[0].row["dataset"]: photographs} if photographs else {}
     return Reviewed(streams, (), (), known, {"set": "no photos"}, ("psnr",), "set")
@@ -48,6 +54,10 @@ def reviewed(*streams, photographs=None):
         ([decoded(), decoded("failed", None)], "webp quality=30 a: failed"),
         ([decoded(), decoded(wrong_size="too short")], "too short"),
         ([decoded(psnr=None)], "nothing could be compared: no photos"),
+        (
+            [decoded(), declared()],
+            "1 of 1 picture has the recorded pixels, and the size is declared",
+        ),
     ],
 )
 def test_a_pack_is_audited_if_all_is_reproduced_or_the_first_difference_is_named(streams, why):

@@ -11,11 +11,15 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import StoreError, UsageError
+from benchmark.measure.cells import Failed
+from benchmark.measure.pictures import Pictures
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.means import summarise
-from benchmark.rows.packs.contents import export_pack, import_pack
+from benchmark.rows.packs.contents import dataset_contents, export_pack, import_pack
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store, finished
 from benchmark.spec import CodecSpec
+from benchmark.system.digest import pixels_sha256
 from support.bench.command import bench
 from support.packs.honest_pack import HONEST, NOTES
 from support.packs.pictures import measure_declared, pictures_of
@@ -130,6 +134,20 @@ def test_imported_pictures_are_kept_and_are_exported_without_their_folder(
     assert (first.num_streams, first.num_pictures) == (0, 8)
     for path in picture_pack.rglob("pictures/*.png"):
         assert (tmp_path / "again" / "pictures" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_pictures_of_a_pack_beside_the_results_come_before_those_of_their_folder(picture_pack):
+    contents = dataset_contents(picture_pack / "none", "photos", [open_pack(picture_pack)])
+    rows = contents.table.rows(named=True)
+    pictures = Pictures(contents, NamedCodecs())
+    assert {(pictures.why_none(row), contents.stream(row)) for row in rows} == {("", None)}
+    decoded = dict(filter(None, pictures.decoded(rows, "cpu", 1)))
+    assert {at: pixels_sha256(pixels) for at, pixels in decoded.items()} == {
+        at: row["decoded_sha256"] for at, row in enumerate(rows)
+    }
+    (picture_pack / "pictures" / f"{rows[0]['decoded_sha256']}.png").unlink()
+    decoded = dict(filter(None, pictures.decoded(rows, "cpu", 1)))
+    assert [at for at, made in decoded.items() if isinstance(made, Failed)] == [0]
 
 
 def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tmp_path):
