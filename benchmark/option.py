@@ -112,9 +112,6 @@ ANCHOR = opt(
     "Codec that others are compared with; default: vtm where it has a curve, else the best "
     "conventional codec.",
 )
-ANY_OVERLAP = opt(
-    MANNER, "Also give BD-rates of curves that share less than a third of what they span."
-)
 BUNDLED = opt(COMPARED, "Also these bundled codecs, or 'all': their rows come with the project.")
 DATASETS = opt(COMPARED, "Datasets that have results, or 'all' of them.")
 EXPERIMENT = opt(
@@ -126,7 +123,6 @@ PAGE_IMAGES = opt(
     "Decoded images in the page: files of a total size (14MB), or 'all'.",
 )
 RESULTS = opt(ORIGIN, "Folder of results.", refuses="stored")
-UP_TO_BPP = opt(MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001)
 VERIFIED_ONLY = opt(
     COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
 )
@@ -215,6 +211,8 @@ def documented(function: Callable[..., Any]) -> list[str]:
     for name, (parameter, option) in declared(function).items():
         kind, default = kind_of(parameter), parameter.default
         words = WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+        if get_origin(kind) is Literal:
+            words = f"{{{', '.join(map(repr, get_args(kind)))}}}"
         if default not in (Parameter.empty, None):
             words += f", default {default!r}"
         lines += [f"{name} : {words}", f"    {option.help} {option.python}".rstrip()]

@@ -16,6 +16,7 @@ from benchmark.compare.interval import (
     bd_rates,
     set_and_left_out,
 )
+from benchmark.compare.rule import USUAL_RULE
 from tools.results_table import KODAK, bd_rate_cell
 
 WHOLE = KODAK.parent / "budgets" / "results" / "kodak"
@@ -51,4 +52,4 @@ def _curve(rows: pd.DataFrame) -> Curve:
 
 def _bd_rate(anchor: Curve, test: Curve) -> str:
     low, high = bd_rate_interval(anchor, test) or (math.nan, math.nan)
-    return bd_rate_cell(bd_rates(anchor, test)[0], low, high)
+    return bd_rate_cell(bd_rates(anchor, test, USUAL_RULE)[0], low, high)

@@ -15,6 +15,7 @@ from baselines.crdr import SEARCH_STEPS
 from benchmark.api.rows import source_of
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
 from benchmark.spec import parse_codec
@@ -124,8 +125,8 @@ def note(kodak: Path) -> str:
 def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
     """Return the labels of the codecs whose curves cross the anchor's."""
     summary = read_compared(source_of(rows), "all", (metric,)).summary
-    edition = next(edition for edition in summary.editions if edition.label == anchor)
-    compared = compare(summary, Metric.named(metric), edition)
+    edition = next(e for e, label in summary.labels.items() if label == anchor)
+    compared = compare(summary, Metric.named(metric), edition, USUAL_RULE)
     return [each.label for each in compared if each.crossing is not None]
 
 

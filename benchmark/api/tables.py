@@ -16,16 +16,15 @@ from benchmark.compare import tradeoff as trading
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare
 from benchmark.compare.experiment import IMAGES
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import (
     ALLOW_FEW,
-    ANY_OVERLAP,
     COMPARED,
     MANNER,
     METRICS,
-    UP_TO_BPP,
     documented,
     flat,
     opt,
@@ -151,14 +150,13 @@ def _bd_rate(
     anchor: Annotated[str, ANCHOR],
     metric: Annotated[str, METRIC] = "psnr",
     *,
-    up_to_bpp: Annotated[float | None, UP_TO_BPP] = None,
-    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
+    rule: Rule,
     common: Annotated[bool, COMMON] = False,
     allow_few: Annotated[bool, ALLOW_FEW] = False,
 ) -> Answer:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
-    Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate, at
+    Computed as in `bench report`: Pareto fronts, interpolation of the logarithmic rate, at
     least four points, at most one in five points off the front. Raises `UnknownName`
     if there is no such metric, or the anchor has no rows.
 
@@ -181,9 +179,9 @@ def _bd_rate(
         why = remedies([name], result.why_without(compared.column), result.again)
         raise UsageError(f"no row has {compared.label}: {why}")
     reference = next(edition for edition in result.editions if edition.spec == spec)
-    deltas = compare(result, compared, reference, up_to_bpp, any_overlap)
-    columns = bd_columns([compared], up_to_bpp)
-    return Answer(bd_records(deltas, up_to_bpp), columns, facts=stored.facts)
+    deltas = compare(result, compared, reference, rule)
+    columns = bd_columns([compared], rule)
+    return Answer(bd_records(deltas, rule), columns, facts=stored.facts)
 
 
 summary = as_function(_summary)
@@ -241,7 +239,7 @@ def plot(
     with drawn_as(look):
         look.check(result.editions)
         every = renamed([measured_curves(result, shown)])
-        panels = choose(every, stored.anchor.spec).of(every)
+        panels = choose(every, USUAL_RULE, stored.anchor.spec).of(every)
         if not panels:
             why = remedies([name], result.why_without(shown.column), result.again)
             raise UsageError(f"no point of {shown.label} can be drawn: {why}")

@@ -19,6 +19,7 @@ from benchmark.check.pairing import VariantPair
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.curves import Curve
+from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import Metric, absence
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.edition import label_of
@@ -52,8 +53,11 @@ class Change:
     inferred: bool = False  # not computed on both sides: the pixels of all images are equal
 
 
-def changes(pair: VariantPair, name: str) -> Change:
-    """Return the change of a metric, by its name in the registry, on every image of a pair."""
+def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
+    """Return the change of a metric, by its name in the registry, on every image of a pair.
+
+    Curves are compared by the rule's form, however little they overlap.
+    """
     metric = Metric.named(name)
     of_set = name in DISTRIBUTION_METRICS
     kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
@@ -75,7 +79,8 @@ def changes(pair: VariantPair, name: str) -> Change:
         label = label_of(points[0][0].edition.spec)
         why = f"the mean value of {label} is 0, so changes have no percentage"
         return replace(empty, nothing=why)
-    return (_of_set if of_set else _of_images)(result, metric, pair, points)
+    rule = replace(rule, any_overlap=True)
+    return (_of_set if of_set else _of_images)(result, metric, pair, points, rule)
 
 
 def _values(point: Point, metric: Metric) -> int:
@@ -103,7 +108,11 @@ def _with_level(empty: Change, metric: Metric, points: Sequence[Point]) -> Chang
 
 
 def _of_images(
-    empty: Change, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
+    empty: Change,
+    metric: Metric,
+    pair: VariantPair,
+    points: Sequence[Sequence[Point]],
+    rule: Rule,
 ) -> Change:
     before, after = (rd.image_curves(side, metric) for side in points)
     delta, scale = rd.bd_rate, 1.0
@@ -117,12 +126,12 @@ def _of_images(
             numbers[name] = 0.0
         elif image in before:
             new = after.get(image, Curve(np.empty(0), np.empty(0)))
-            result = delta(before[image], new, any_overlap=True, anchor_name=SIDES[0])
+            result = delta(before[image], new, rule, anchor_name=SIDES[0])
             if result.value is not None:
                 numbers[name] = scale * result.value
                 doubtful += result.doubtful
                 continue
-            itself = delta(before[image], before[image], any_overlap=True)
+            itself = delta(before[image], before[image], rule)
             kind = "left out" if itself.value is None else _wholly(before[image], new)
             without[kind].append(Absent(name, result.why))
     nothing = ""
@@ -167,7 +176,11 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
 
 
 def _of_set(
-    empty: Change, metric: Metric, pair: VariantPair, points: Sequence[Sequence[Point]]
+    empty: Change,
+    metric: Metric,
+    pair: VariantPair,
+    points: Sequence[Sequence[Point]],
+    rule: Rule,
 ) -> Change:
     values = np.stack([p.image_values[metric.column] for side in points for p in side])
     finite = np.isfinite(values).all(axis=0)
@@ -178,7 +191,7 @@ def _of_set(
 
     def delta(at: Float64Array) -> rd.Delta:
         both = Curve(*at[:, :first]), Curve(*at[:, first:])
-        return rd.bd_quality(*both, any_overlap=True, anchor_name=SIDES[0])
+        return rd.bd_quality(*both, rule, anchor_name=SIDES[0])
 
     result = delta(at)
     if result.value is None:

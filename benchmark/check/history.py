@@ -18,6 +18,7 @@ from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up, without_weights
 from benchmark.check.text import VERDICTS
 from benchmark.check.verdict import CONFIDENCE, Finding, judge
+from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.stored import specs_in
@@ -76,7 +77,7 @@ def in_order(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
     return sorted(zip(names, numbers, checkpoints, strict=True), key=lambda of: of[1])
 
 
-def history_of(states: States, metrics: Sequence[str], margin: str = "") -> Answer:
+def history_of(states: States, metrics: Sequence[str], rule: Rule, margin: str = "") -> Answer:
     """Return a record for each state after the first, variant and metric, in the order given.
 
     It has the changes beside the first, then those beside the best before it, in percent, and the
@@ -92,7 +93,7 @@ def history_of(states: States, metrics: Sequence[str], margin: str = "") -> Answ
             if variant not in has:
                 notes[f"{rows.name} has no {variant.text}"] = None
         for metric in metrics:
-            compared += _compared(own, variant.text, metric, notes)
+            compared += _compared(own, variant.text, metric, notes, rule)
     if not compared:
         why = f": {next(iter(notes))}" if notes else ""
         raise UsageError(f"a history needs two states of a codec variant: name checkpoints{why}")
@@ -107,7 +108,7 @@ def history_of(states: States, metrics: Sequence[str], margin: str = "") -> Answ
 
 
 def _compared(
-    states: States, variant: str, metric: str, notes: dict[str, None]
+    states: States, variant: str, metric: str, notes: dict[str, None], rule: Rule
 ) -> Iterator[tuple[dict[str, Any], Change, Change]]:
     """Yield names of each state, its change beside the first, and beside the best before it."""
     (first_number, first), best = states[0], states[0][1]
@@ -117,18 +118,18 @@ def _compared(
         except NotComparable as why:
             notes[f"{rows.name}: {why}"] = None
             continue
-        change = changes(of_best, metric)
+        change = changes(of_best, metric, rule)
         names = {
             "number": number, "state": rows.name, "first": first.name,
             "first_number": first_number, "best": best.name,
         }  # fmt: skip
-        yield names, changes(of_first, metric), change
+        yield names, changes(of_first, metric, rule), change
         # Nothing that comes later can be told from a state that has no curves of its own.
         if len(change.percent):
             better = change.percent.mean() < 0 and not change.unknown
         else:
             itself = of_best._replace(reference=of_best.test, equal=())
-            better = len(changes(itself, metric).percent) > 0
+            better = len(changes(itself, metric, rule).percent) > 0
         best = rows if better and not change.out_of_reach else best
 
 

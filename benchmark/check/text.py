@@ -5,6 +5,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from benchmark.answer import NOTHING, Answer, Column
+from benchmark.compare.rule import Rule
 from benchmark.rows.edition import short_version
 from benchmark.show.sections import markdown, section
 from benchmark.show.table import Table
@@ -59,6 +60,7 @@ def answer(
     verdict: str,
     why: str,
     confidence: float,
+    rule: Rule,
     subjects: Records = (),
     findings: Records = (),
     notes: Sequence[str] = (),
@@ -87,7 +89,7 @@ def answer(
     corrected = f"; verdicts are corrected for {changed} of them (Holm)" if changed > 1 else ""
     legend = [
         "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
-        "(BD-metric). Positive is worse.",
+        f"(BD-metric){rule.form_words}. Positive is worse.",
         f"Each bound holds with {100 * confidence:g} % confidence if changes are hardly "
         f"skewed{corrected}.",
     ]
@@ -99,6 +101,7 @@ def answer(
         "new": new,
         "reference": reference,
         "confidence": confidence,
+        "bd": rule.bd,
         "subjects": [*subjects],
         "notes": [*notes],
     }

@@ -13,6 +13,7 @@ from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
 from benchmark.commands.verb import Verbs
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import Photographs, Request
 from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, some
@@ -44,6 +45,7 @@ class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
 
 def check(
     request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS}", Photographs)],
+    rule: Annotated[Rule, some("bd")],
     rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
     codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
     checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of it to check, a file.")] = None,
@@ -107,11 +109,11 @@ def check(
             # What was measured was chosen: rows have labels, not its specs.
             done = verdict.check(
                 *both, request.metrics, codec=codec if rows else "",
-                reference_codec=reference_codec if rows else "", margin=margin,
+                reference_codec=reference_codec if rows else "", margin=margin, bd=rule.bd,
                 confidence=confidence, require=require, common=common, allow_few=allow_few,
             )  # fmt: skip
         except NotComparable as why:
-            done = text.answer(codec, against, "not comparable", str(why), confidence)
+            done = text.answer(codec, against, "not comparable", str(why), confidence, rule)
         for path, content in ((markdown, text.check_markdown), (junit, text.junit_xml)):
             if path is not None:
                 write_files(path.parent, {path.name: content(done)}, what="verdict")
@@ -138,7 +140,7 @@ def _run(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
 
     outcome = run_with_progress(request, matrix=matrix, details=verbose)
     with redirect_stdout(sys.stderr):
-        print_outcome(outcome, table=False, details=verbose)
+        print_outcome(outcome, USUAL_RULE, table=False, details=verbose)  # without a ranking
     sys.stderr.flush()
     return outcome
 
@@ -151,6 +153,7 @@ def history(
     checkpoints: Annotated[
         tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")
     ],
+    rule: Annotated[Rule, some("bd")],
     codec: Annotated[str, opt(COMPARED, "Codec that takes them.")],
     margin: Margins = "",
     out: Annotated[
@@ -183,7 +186,7 @@ def history(
     with output.interruptible():
         ordered = in_order(checkpoints)
         states = [(number, _measured(name, of, request, codec)) for name, number, of in ordered]
-        made = history_of(states, request.metrics, margin)
+        made = history_of(states, request.metrics, rule, margin)
         drawing = draw_history(made.records, codec, states[0][1].folder.name)
         files = write_figure("history", drawing, out or results / "history", command)
     return made._replace(files=files)

@@ -24,6 +24,7 @@ from benchmark.check.limits import parse_limits, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.check.text import VERDICTS
 from benchmark.compare.caveats import differences
+from benchmark.compare.rule import USUAL_RULE, Form, Rule
 from benchmark.metrics.metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
@@ -49,6 +50,7 @@ def check(
     require: Sequence[str] = (),
     common: bool = False,
     allow_few: bool = False,
+    bd: Form = USUAL_RULE.bd,
 ) -> Answer:
     """Compare new rows with a reference, image by image, and judge the changes.
 
@@ -57,18 +59,18 @@ def check(
     has the verdict in words, and what was compared. metrics: names; by default those of
     `judged_by_default` that the reference has. Others are the options of `bench check`.
     """
-    asked, limits = metrics or judged_by_default(), parse_limits(require)
+    asked, limits, rule = metrics or judged_by_default(), parse_limits(require), Rule(bd=bd)
     names = [*dict.fromkeys((*asked, *(of.metric for of in limits if of.bpp is not None)))]
     try:
         pairs, notes = pair_up(reference, new, names, codec, reference_codec, common, allow_few)
     except NotComparable as why:
-        return text.answer(new.name, reference.name, "not comparable", str(why), confidence)
+        return text.answer(new.name, reference.name, "not comparable", str(why), confidence, rule)
     compared: list[Change] = []
     for pair in pairs:
         # The reference has values of these; new rows without them are a finding: nothing measured.
         values_of = pair.reference.values_of
         measured = [name for name in asked if values_of(metric_class(name).column)]
-        compared += [changes(pair, name) for name in metrics or measured]
+        compared += [changes(pair, name, rule) for name in metrics or measured]
     known = {*(of.metric for of in compared), *DISTRIBUTION_METRICS}
     if absent := [name for name in asked if name not in known]:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
@@ -82,7 +84,9 @@ def check(
             findings.append(_finding(of, verdict, why_kept))
     subjects = [_subject(pair, reference.name, new.name) for pair in pairs]
     verdict = overall(findings)
-    return text.answer(new.name, reference.name, verdict, "", confidence, subjects, findings, notes)
+    return text.answer(
+        new.name, reference.name, verdict, "", confidence, rule, subjects, findings, notes
+    )
 
 
 def judged_by_default() -> tuple[str, ...]:

@@ -47,8 +47,9 @@ def options_in(
     metrics = whole.get("metrics", "")
     if verb == "realism" and len(metrics.split(",") if isinstance(metrics, str) else metrics) != 2:
         whole.pop("metrics", None)  # they are for other figures
-    own = whole.get(verb)
-    whole |= own if isinstance(own, Mapping) else {}
+    tables = {name: whole[name] for name in FIGURES if isinstance(whole.get(name), Mapping)}
+    whole = {key: value for key, value in whole.items() if key not in tables}
+    whole |= tables.get(verb, {})
     for table, name in TABLES.items():
         pairs = (f"{key}={value}" for key, value in whole.pop(table, {}).items())
         whole[name] = (*pairs, *typed.get(name, ()))
@@ -97,7 +98,8 @@ def _kinds() -> tuple[dict[str, Any], dict[str, Any]]:
     for name in TABLES.values():
         del of_figure[name]
     of_run = {name: _kind(of) for name, (of, _) in declared(Request).items()}
-    figures = {name: _struct(of_figure) for name in FIGURES if name not in of_figure}
+    table = _struct(of_figure)  # `bd` and `crops` are options, too
+    figures = {name: of_figure[name] | table if name in of_figure else table for name in FIGURES}
     return of_figure, {"figures": list[str] | str, **of_run, **of_figure, **figures}
 
 

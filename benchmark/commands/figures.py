@@ -12,6 +12,7 @@ from benchmark.commands import options
 from benchmark.commands.experiment import FILE, options_in
 from benchmark.commands.verb import Verbs, sign
 from benchmark.compare.experiment import Experiment
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
@@ -128,7 +129,7 @@ def new(
     if path.exists():
         raise UsageError(f"{path} is there: name another file, or remove it")
     (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
-    kept = choose(result.panels, result.anchor).kept.values()
+    kept = choose(result.panels, USUAL_RULE, result.anchor).kept.values()
     codecs = {label_of(curve.spec): curve.title for curve in kept if curve.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(

@@ -10,6 +10,7 @@ from benchmark.answer import Absent
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.commands.stated import stated_lines, stated_values, understood
+from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
@@ -72,7 +73,11 @@ def metrics_not_measured(lacking: Mapping[str, str], details: bool = False) -> l
 
 
 def print_outcome(
-    outcome: Outcome, table: bool | None = None, allow_few: bool = False, details: bool = False
+    outcome: Outcome,
+    rule: Rule,
+    table: bool | None = None,
+    allow_few: bool = False,
+    details: bool = False,
 ) -> None:
     """Print the ranking, what failed, was refused or skipped, and where the rows are.
 
@@ -88,7 +93,7 @@ def print_outcome(
         from benchmark.show.report.details import draws_table
 
         metrics = [*map(Metric.named, outcome.metrics)]
-        summary, every, ranking = _summarised(outcome, metrics, allow_few)
+        summary, every, ranking = _summarised(outcome, metrics, allow_few, rule)
         print_ranking(ranking, every, metrics, table, outcome.named, summary)
         print_lines(_of_bundled_rows(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
@@ -224,7 +229,7 @@ def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 
 
 def _summarised(
-    outcome: Outcome, metrics: Sequence[Metric], allow_few: bool
+    outcome: Outcome, metrics: Sequence[Metric], allow_few: bool, rule: Rule
 ) -> "tuple[Summary, Summary, Ranking]":
     """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
     from benchmark.compare.anchor import with_anchor
@@ -239,7 +244,8 @@ def _summarised(
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
     named = () if outcome.metrics in unnamed else metrics
-    ranking = rank_by_bd_rate(summary, metrics, summary.edition_of(anchor.spec), named=named)
+    reference = summary.edition_of(anchor.spec)
+    ranking = rank_by_bd_rate(summary, metrics, reference, rule, named=named)
     asked = specs_of(outcome.rows)
     points = tuple(point for point in summary.points if point.edition.spec in asked)
     ranking = ranking._replace(why=anchor.why)
@@ -254,7 +260,7 @@ def _rows_options(outcome: Outcome, **chosen: str) -> str:
     return options_of(matrix.store.folder.parent, matrix.sources.dataset.name, **chosen)
 
 
-def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
+def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[str, object]:
     """Return an outcome as JSON values, with the ranking and the means."""
     from benchmark.compare.interval import draw_spreads
 
@@ -262,7 +268,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
     metrics = [*map(Metric.named, outcome.metrics)]
     summary = ranking = None
     if outcome.rows.height:
-        summary, _, ranking = _summarised(outcome, metrics, allow_few)
+        summary, _, ranking = _summarised(outcome, metrics, allow_few, rule)
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),

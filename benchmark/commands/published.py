@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,17 +14,18 @@ from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.compare.bd import Comparison, compared
-from benchmark.compare.curves import Curve, Form, below_text, curve_of
+from benchmark.compare.curves import Curve, below_text, curve_of, cut
+from benchmark.compare.rule import FORM_NAMES, USUAL_RULE, Form, Rule
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.option import ANY_OVERLAP, ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
+from benchmark.option import ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
 from benchmark.published.curves import published_curves
 from benchmark.published.points import PublishedPoint, inventory, overview, select
 from benchmark.published.registry import chosen_points, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
-from benchmark.show.bd_rates import DOUBTFUL_NOTE
+from benchmark.show.bd_rates import doubt_note
 from benchmark.show.table import DOUBTFUL
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
@@ -90,7 +92,8 @@ def compare(
     names: Annotated[list[str], NAMES],
     dataset: Annotated[str, opt(COMPARED, "Dataset of the points.")] = "kodak",
     metrics: Annotated[str, METRICS] = "psnr",
-    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
+    *,
+    rule: Rule,
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
     """Compare every curve of these systems, of all sources, with the first; average nothing.
@@ -115,15 +118,15 @@ def compare(
             pair = Comparison()
             if place:
                 both = [(each.title, each.rates) for each in (curves[0], curve)]
-                pair = compared(both[0][1], both[1][1], metric, any_overlap)
+                pair = compared(both[0][1], both[1][1], metric, rule)
                 what = f"{curve.title}, {metric.label}"
-                absent += [Absent(what, why) for why in remarks(pair, both)]
+                absent += [Absent(what, why) for why in remarks(pair, both, rule)]
             records.append(facts | of | deltas(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
-    summary = "By Akima's method, against the first curve; no two are averaged."
+    summary = f"By {FORM_NAMES[rule.bd]}, against the first curve; no two are averaged."
     if not records:
         summary = f"No two curves on {dataset} to compare."
-    return Answer(records, [*columns, *DELTAS], summary + doubt_note(records), absent)
+    return Answer(records, [*columns, *DELTAS], summary + doubt_text(records, rule), absent)
 
 
 def bd(
@@ -131,7 +134,8 @@ def bd(
     test: Annotated[str, opt(ARGUMENT, "The curve to compare with it, likewise.")],
     metrics: Annotated[str, opt(COMPARED, "Comma-separated; default: all that both have.")] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of published points.")] = "kodak",
-    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
+    *,
+    rule: Rule,
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
     """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
@@ -157,22 +161,23 @@ def bd(
         if metrics and not all(series):
             lacking = curves[bool(series[0])]
             raise UsageError(f"{lacking.name} has no {metric.label}: name another metric")
-        for form in FORMS if all(series) else ():
+        for form in dict.fromkeys((*FORMS, rule.bd)) if all(series) else ():
+            of_form = replace(rule, bd=form)
             both = [curve_of(*known, metric) for known in series if known]
-            pair = compared(both[0], both[1], metric, any_overlap, form)
+            pair = compared(both[0], both[1], metric, of_form)
             known = {"metric": metric.label, "form": form, "crossing": pair.crossing}
-            notes = [*remarks(pair, [*zip(names, both, strict=True)])]
+            notes = [*remarks(pair, [*zip(names, both, strict=True)], of_form)]
             records.append(known | deltas(pair) | {"note": "; ".join(notes)})
             absent += [Absent(metric.label, why) for why in notes]
     if not records:
         raise UsageError(f"{first} and {second} have no metric in common")
-    summary = f"{second} against {first}." + doubt_note(records)
+    summary = f"{second} against {first}." + doubt_text(records, USUAL_RULE)
     facts = {"anchor": first, "test": second}
     columns = [Column("metric"), Column("form"), *DELTAS]
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
 
 
-def remarks(pair: Comparison, curves: Sequence[tuple[str, Curve]]) -> Iterator[str]:
+def remarks(pair: Comparison, curves: Sequence[tuple[str, Curve]], rule: Rule) -> Iterator[str]:
     """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
 
     curves: the anchor and the other one, with their names.
@@ -184,7 +189,7 @@ def remarks(pair: Comparison, curves: Sequence[tuple[str, Curve]]) -> Iterator[s
     if pair.crossing is not None:
         yield f"the curves cross at {pair.crossing:.4g}"
     for name, curve in curves:
-        if points := below_text(curve):
+        if points := below_text(cut(curve, rule)):
             yield f"{name} is below its own Pareto front, and left out, at {points}"
 
 
@@ -211,10 +216,10 @@ DELTAS = (
 )
 
 
-def doubt_note(records: Sequence[Mapping[str, Any]]) -> str:
+def doubt_text(records: Sequence[Mapping[str, Any]], rule: Rule) -> str:
     """Return the note on doubtful BD-rates after another sentence, if one of these is doubtful."""
     marks = (record[mark] for record in records for mark in ("doubtful", "bd_metric_doubtful"))
-    return f" {DOUBTFUL_NOTE}" if any(marks) else ""
+    return f" {doubt_note(rule)}" if any(marks) else ""
 
 
 @published.verb("add")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from benchmark.commands import options, output
 from benchmark.compare.experiment import Experiment
 from benchmark.measure.request import Request
-from benchmark.option import ANY_OVERLAP, COMPARED, MANNER, PAGE_IMAGES, TARGET, opt, some
+from benchmark.option import COMPARED, MANNER, PAGE_IMAGES, TARGET, opt, some
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.system.text import counted
 
@@ -41,7 +41,6 @@ def report(
     request: Annotated[Request, some("data_dir")],
     common: Annotated[bool, COMMON] = False,
     pooled: Annotated[bool, POOLED] = False,
-    any_overlap: Annotated[bool, ANY_OVERLAP] = False,
     out: Annotated[Path | None, OUT] = None,
     page: Annotated[bool | None, PAGE] = None,
     page_images: Annotated[str, PAGE_IMAGES] = USUAL_PAGE_IMAGES,
@@ -76,9 +75,8 @@ def report(
         start_workers(of, out)
     with drawn_as(look):
         written_reports = write_reports(
-            of, common=common, pooled=pooled, any_overlap=any_overlap, out=out, page=bool(page),
-            command=command,
-        )  # fmt: skip
+            of, common=common, pooled=pooled, out=out, page=bool(page), command=command
+        )
         for written in written_reports:
             earlier = written.earlier_page
             if not as_json:

@@ -11,6 +11,7 @@ import typer
 
 from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
+from benchmark.compare.rule import Rule
 from benchmark.errors import Unavailable
 from benchmark.measure.request import Photographs, Request, parse_points, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
@@ -37,6 +38,7 @@ SAVE = opt(TARGET, "Write these options to a file that gives the same run.", ref
 
 def run(
     request: Request,
+    rule: Rule,
     experiment: ExperimentFile = None,
     figures: Annotated[tuple[str, ...], FIGURES] = (),
     save: Annotated[Path | None, SAVE] = None,
@@ -84,9 +86,9 @@ def run(
             done = outcome.run_with_progress(each, details=verbose)
             exit_code = max(exit_code, done.exit_code)
             if as_json:
-                records.append(outcome.outcome_for_machines(done, allow_few))
+                records.append(outcome.outcome_for_machines(done, allow_few, rule))
             else:
-                outcome.print_outcome(done, table, allow_few, verbose)
+                outcome.print_outcome(done, rule, table, allow_few, verbose)
     if as_json:
         output.print_records(records)
     elif figures:

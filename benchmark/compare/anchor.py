@@ -11,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from benchmark.compare.curves import LEAST_POINTS, Curve, Delta, bd_rate, mean_curve
+from benchmark.compare.curves import LEAST_POINTS, Curve, bd_rate, mean_curve
 from benchmark.compare.experiment import Experiment
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of, reference_codecs
 from benchmark.metrics.metric import Metric, protocols
@@ -144,11 +145,13 @@ def _best(editions: Sequence[Edition], of: Mapping[Edition, Curve]) -> Edition:
     """Return the edition whose curve needs fewest bits, by BD-rates against the first."""
     first = editions[0]
 
-    def rate(edition: Edition) -> float:
-        delta = bd_rate(of[first], of[edition]) if edition != first else Delta(0.0, 1.0)
-        return delta.value if delta.value is not None else math.inf
+    def rate_against_first(edition: Edition) -> float:
+        if edition == first:
+            return 0.0
+        rate = bd_rate(of[first], of[edition], USUAL_RULE).value
+        return math.inf if rate is None else rate
 
-    return min(editions, key=rate)
+    return min(editions, key=rate_against_first)
 
 
 def _require_curve(rows: pl.DataFrame, label: str) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.curves import Curve, Delta, Form, bd_rate, cut
+from benchmark.compare.curves import Curve, Delta, bd_rate
 from benchmark.compare.interval import Interval
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.edition import Edition, labels_of
@@ -57,38 +58,29 @@ class Comparison(NamedTuple):
 ITSELF = Comparison(Delta(0.0, 1.0), Delta(0.0, 1.0))  # the anchor's curve
 
 
-def compared(
-    anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
-) -> Comparison:
-    """Compare a curve with an anchor's, arguments as of `bjontegaard`."""
-    rate = bd_rate(anchor, test, any_overlap, form=form)
-    crosses = rd.crossing(anchor, test) if rate.value is not None else None
-    quality = rd.bd_metric(anchor, test, metric, any_overlap, form)
+def compared(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Comparison:
+    """Compare a curve with an anchor's."""
+    rate = bd_rate(anchor, test, rule)
+    crosses = rd.crossing(anchor, test, rule) if rate.value is not None else None
+    quality = rd.bd_metric(anchor, test, metric, rule)
     return Comparison(rate, quality, None if crosses is None else metric.value(crosses))
 
 
-def compare(
-    summary: Summary,
-    metric: Metric,
-    anchor: Edition,
-    up_to_bpp: float | None = None,
-    any_overlap: bool = False,
-) -> list[Comparison]:
+def compare(summary: Summary, metric: Metric, anchor: Edition, rule: Rule) -> list[Comparison]:
     """Compare every edition but the anchor with the anchor, in order.
 
-    up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
-    any_overlap: as `curves.bd_rate` has it, for mean curves and images.
+    rule: of mean curves, of their intervals and of the curves of single images.
     """
     of, labels = curves(summary, metric), labels_of((*summary.editions, anchor))
-    intervals = rate_intervals(summary, metric, anchor, up_to_bpp)
+    intervals = rate_intervals(summary, metric, anchor, rule)
     result = []
     for edition in summary.editions:
         if edition == anchor:
             continue
         if anchor in of and edition in of:
             both = of[anchor], of[edition]
-            first, second = (cut(rd.mean_curve(points, metric), up_to_bpp) for points in both)
-            comparison = compared(first, second, metric, any_overlap)
+            first, second = (rd.mean_curve(points, metric) for points in both)
+            comparison = compared(first, second, metric, rule)
             known = comparison.rate.value is not None
             comparison = comparison._replace(
                 rate_interval=intervals.get(edition) if known else None,
@@ -96,9 +88,9 @@ def compare(
                 left_out=tuple(
                     f"{labels[point.edition]} {point.setting} by {gap:.3g}"
                     for points in both
-                    for point, gap in _dominated(points, metric, up_to_bpp)
+                    for point, gap in _dominated(points, metric, rule.up_to_bpp)
                 ),
-                **_of_images(*both, metric, up_to_bpp, any_overlap),
+                **_of_images(*both, metric, rule),
             )
         else:
             none = Delta(why=f"{'it' if anchor in of else labels[anchor]} has no complete point")
@@ -109,7 +101,7 @@ def compare(
 
 
 def rate_intervals(
-    summary: Summary, metric: Metric, anchor: Edition, up_to_bpp: float | None = None
+    summary: Summary, metric: Metric, anchor: Edition, rule: Rule
 ) -> dict[Edition, Interval]:
     """Return the intervals of codecs' BD-rates of mean curves against the anchor's, over images."""
     if not metric.by_image or summary.pooled:
@@ -121,27 +113,20 @@ def rate_intervals(
     }
     of_anchor = left_out.pop(anchor, None)
     ends = {
-        edition: over_images.bd_rate_interval(of_anchor, of, up_to_bpp)
+        edition: over_images.bd_rate_interval(of_anchor, of, rule)
         for edition, of in left_out.items()
     }
     return {edition: interval for edition, interval in ends.items() if interval}
 
 
 def _of_images(
-    anchor: Sequence[Point],
-    test: Sequence[Point],
-    metric: Metric,
-    up_to_bpp: float | None,
-    any_overlap: bool,
+    anchor: Sequence[Point], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> dict[str, Any]:
     """Return the fields of a comparison on images' BD-rates; none where no image has one."""
     if metric.of_sets:
         return {}
     anchors, tests = rd.image_curves(anchor, metric), rd.image_curves(test, metric)
-    deltas = [
-        bd_rate(cut(curve, up_to_bpp), cut(tests[image], up_to_bpp), any_overlap).value
-        for image, curve in anchors.items()
-    ]
+    deltas = [bd_rate(curve, tests[image], rule).value for image, curve in anchors.items()]
     values = np.array([value for value in deltas if value is not None])
     if not len(values):
         return {}
@@ -187,7 +172,7 @@ class Ranking(NamedTuple):
     why: str = ""  # this anchor, see `Anchor`
     again: str = RESCORE  # as `Summary.again`
     images: tuple[int, ...] = ()  # that the means of `metrics` are over
-    up_to_bpp: float | None = None  # where all curves were cut
+    rule: Rule = USUAL_RULE  # of the BD-rates
     asked: tuple[Metric, ...] = ()  # those that are shown since they were named alone
 
     @property
@@ -202,13 +187,15 @@ def rank_by_bd_rate(
     summary: Summary,
     metrics: Iterable[Metric],
     anchor: Edition | None,
+    rule: Rule,
     comparisons: Iterable[Comparison] | None = None,
     named: Iterable[Metric] = (),
 ) -> Ranking:
     """Rank the codec variants of a summary against an anchor.
 
-    comparisons: those that were made already, with their intervals; else BD-rates of mean curves
-    are computed. named: metrics that were asked for, to show also where they rank nothing.
+    comparisons: those that were made already by the rule, with their intervals; else BD-rates of
+    mean curves are computed. named: metrics that were asked for, to show also where they rank
+    nothing.
     """
     metrics, labels = [*metrics], summary.labels
     ranking = ranked_measures(summary, metrics)
@@ -223,7 +210,7 @@ def rank_by_bd_rate(
             for edition, points in known[metric.column].items()
         }
         if anchor in of:
-            rates = {edition: bd_rate(of[anchor], of[edition]) for edition in of}
+            rates = {edition: bd_rate(of[anchor], of[edition], rule) for edition in of}
             beside |= {(of, metric.column): Comparison(rate) for of, rate in rates.items()}
 
     def comparison(edition: Edition, column: str) -> Comparison:
@@ -277,6 +264,7 @@ def rank_by_bd_rate(
         summary.bundled,
         again=summary.again,
         images=tuple(images_in(summary, metric) for metric in ranked),
+        rule=rule,
         asked=tuple(metric for metric in ranked if metric in more),
     )
 

@@ -1,8 +1,8 @@
 """Rate-distortion curves, interpolated between their points; BD-rate and BD-metric of two.
 
-Bjøntegaard deltas are by Akima interpolation: BD-rate is the mean difference of log rate over the
-qualities that both curves reach, in percent; BD-metric is the mean difference of quality over the
-log rates that both reach. Quality is the value as figures
+Bjøntegaard deltas are by a `Rule`: BD-rate is the mean difference of log rate over the qualities
+that both curves reach, in percent; BD-metric is the mean difference of quality over the log rates
+that both reach. Quality is the value as figures
 have it: MS-SSIM in dB, Frechet and kernel distances by their logarithm, and metrics that are better
 when lower (LPIPS) negated, so that a negative BD-rate always means bits saved at equal quality.
 """
@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
+from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 
-Form = Literal["akima", "pchip", "cubic"]
 LEAST_POINTS = 4  # of a Pareto front, for a delta
 # Shares of the range that two curves span together: under the first a delta is marked, under the
 # second it is given only when asked for.
@@ -68,15 +68,14 @@ def bjontegaard(
     what: Literal["rate", "quality"],
     anchor: Curve,
     test: Curve,
-    any_overlap: bool = False,
+    rule: Rule,
     anchor_name: str = "the anchor",
-    form: Form = "akima",
 ) -> Delta:
     """Return the mean change of rate at equal quality (%), or of quality at equal rate.
 
-    any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
-    anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers.
+    Both curves are cut where the rule ends them. anchor_name: in reasons.
     """
+    anchor, test = cut(anchor, rule), cut(test, rule)
     fronts = pareto_front(anchor), pareto_front(test)
     for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
         points, kept = len(set(zip(*curve, strict=True))), len(front.bpp)  # equal ones are one
@@ -100,16 +99,17 @@ def bjontegaard(
     overlap = max(float((high - low) / (max(highs) - min(lows))), 0.0)
     if overlap <= 0:
         return Delta(None, 0.0, why="the curves have no quality or rate in common")
-    if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
+    if overlap < LEAST_SHOWN_OVERLAP and not rule.any_overlap:
         return Delta(None, overlap, why=TOO_LITTLE_OVERLAP)
 
     def mean_change(used: Form) -> float:
         first, second = (area(x, y, float(low), float(high), used) for x, y in axes)
         return float((second - first) / (high - low))
 
-    change, overshoots = mean_change(form), False
+    change, overshoots = mean_change(rule.bd), False
     slopes = [np.abs(np.diff(y) / np.diff(x)) for x, y in axes]
-    if (what, form) == ("rate", "akima") and any(s.max() > UNEVEN_SLOPES * s.min() for s in slopes):
+    uneven = any(s.max() > UNEVEN_SLOPES * s.min() for s in slopes)
+    if (what, rule.bd) == ("rate", "akima") and uneven:
         overshoots = abs(change - mean_change("pchip")) > math.log10(1 + OVERSHOOT)
     percent = (10**change - 1) * 100
     value = percent if what == "rate" else change
@@ -120,14 +120,12 @@ bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
 bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
 
 
-def bd_metric(
-    anchor: Curve, test: Curve, metric: Metric, any_overlap: bool = False, form: Form = "akima"
-) -> Delta:
+def bd_metric(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Delta:
     """Return the mean change of a metric at equal rate, in units of its axis, sign as measured.
 
     Of distances of distributions, in percent: that of their geometric mean.
     """
-    delta = bd_quality(anchor, test, any_overlap, form=form)
+    delta = bd_quality(anchor, test, rule)
     if delta.value is None:
         return delta
     change = delta.value if metric.better == "higher" else -delta.value
@@ -173,52 +171,53 @@ def below_front(curve: Curve) -> Float64Array:
     return result
 
 
-def crossing(anchor: Curve, test: Curve) -> float | None:
+def crossing(anchor: Curve, test: Curve, rule: Rule) -> float | None:
     """Return the quality at which one curve begins to need more bits than the other, if any.
 
     None if over all qualities that both fronts reach the same one is ahead, to CROSSING.
     """
-    fronts = pareto_front(anchor), pareto_front(test)
+    fronts = [pareto_front(cut(curve, rule)) for curve in (anchor, test)]
     low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
     at = np.linspace(low, high, 101)
-    first, second = (log_rates_at(front, at) for front in fronts)
+    first, second = (log_rates_at(front, at, rule.bd) for front in fronts)
     ahead = second - first
     clear = np.flatnonzero(np.abs(ahead) > math.log10(1 + CROSSING))
     turns = np.flatnonzero(np.diff(np.sign(ahead[clear])))
     return float(at[clear[turns[0] + 1]]) if len(turns) else None
 
 
-def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
-    """Return the points up to a rate, and at that rate a point of the interpolated Pareto front.
+def cut(curve: Curve, rule: Rule) -> Curve:
+    """Return the points up to a rule's rate, and there a point of the interpolated Pareto front.
 
-    Akima interpolation over the logarithm of the rate, as for BD-rates. A curve that ends or begins
-    beyond the rate stays as it is, or is empty.
+    Interpolated over the logarithm of the rate, as for BD-rates. A curve that ends or begins beyond
+    the rate stays as it is, or is empty.
     """
-    if up_to_bpp is None:
+    end = rule.up_to_bpp
+    if end is None:
         return curve
     front = pareto_front(curve)
-    inside = curve.bpp <= up_to_bpp
+    inside = curve.bpp <= end
     bpp, quality = curve.bpp[inside], curve.quality[inside]
-    if not inside.any() or front.bpp[-1] <= up_to_bpp or up_to_bpp in front.bpp:
+    if not inside.any() or front.bpp[-1] <= end or end in front.bpp:
         return Curve(bpp, quality)
-    end = quality_at(front, math.log10(up_to_bpp))
-    return Curve(np.append(bpp, up_to_bpp), np.append(quality, end))
+    quality_at_end = quality_at(front, math.log10(end), rule.bd)
+    return Curve(np.append(bpp, end), np.append(quality, quality_at_end))
 
 
-def quality_at(front: Curve, log_rate: float) -> float:
+def quality_at(front: Curve, log_rate: float, form: Form) -> float:
     """Return the quality of a Pareto front at a rate, given as log10; NaN beyond its ends."""
     x, y = front.log_rate[None], front.quality[None]
-    return float(interpolated(x, y, np.array([log_rate]))[0])
+    return float(interpolated(x, y, np.array([log_rate]), form)[0])
 
 
-def log_rates_at(front: Curve, at: Float64Array) -> Float64Array:
+def log_rates_at(front: Curve, at: Float64Array, form: Form) -> Float64Array:
     """Return the rate, as log10, at which a Pareto front has each quality, shape (qualities,).
 
     NaN beyond its ends.
     """
     axes = front.quality, front.log_rate
     x, y = (np.broadcast_to(axis, (len(at), len(axis))) for axis in axes)
-    return interpolated(x, y, at)
+    return interpolated(x, y, at, form)
 
 
 def mean_curve(points: Sequence[Point], metric: Metric) -> Curve:
@@ -257,22 +256,21 @@ def area(x: Float64Array, y: Float64Array, low: float, high: float, form: Form) 
     """Return the integral of a curve from `low` to `high`; x and y of shape (points,), x rising."""
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-    if form != "cubic":
+    if form != "cubic":  # scipy's, for the last bit of the package `bjontegaard`; see `integral`
         by = Akima1DInterpolator if form == "akima" else PchipInterpolator
         return float(by(x, y).integrate(low, high))
     primitive = np.polyint(np.polyfit(x, y, 3))
     return float(np.polyval(primitive, high) - np.polyval(primitive, low))
 
 
-def interpolated(x: Float64Array, y: Float64Array, at: Float64Array) -> Float64Array:
-    """Return the value of each Akima curve at a place, shape (curves,); NaN beyond its ends.
+def interpolated(x: Float64Array, y: Float64Array, at: Float64Array, form: Form) -> Float64Array:
+    """Return the value of each curve at a place, shape (curves,); NaN beyond its ends.
 
-    H. Akima, "A New Method of Interpolation and Smooth Curve Fitting Based on Local Procedures", J.
-    ACM 17 (1970), as in scipy and in BD-rates. Two points are joined by a line.
+    Two points are joined by a line. x, y: shape (curves, points), x rising along the points. at:
+    shape (curves,).
 
-    x, y: shape (curves, points), x rising along the points. at: shape (curves,).
-
-    >>> interpolated(np.array([[0.0, 1.0]] * 2), np.array([[5.0, 7.0]] * 2), np.array([0.5, 2.0]))
+    >>> lines = np.array([[0.0, 1.0]] * 2), np.array([[5.0, 7.0]] * 2)
+    >>> interpolated(*lines, np.array([0.5, 2.0]), "akima")
     array([ 6., nan])
     """
     if x.shape[1] < 2:
@@ -280,27 +278,82 @@ def interpolated(x: Float64Array, y: Float64Array, at: Float64Array) -> Float64A
     place = np.clip((x <= at[:, None]).sum(axis=1) - 1, 0, x.shape[1] - 2)
     curve = np.arange(len(x))
     share = (at - x[curve, place]) / np.diff(x)[curve, place]
-    parts = [
-        coefficient[curve, place] * share**power for power, coefficient in enumerate(cubic(x, y))
-    ]
+    pieces = enumerate(cubics(x, y, form))
+    parts = [coefficient[curve, place] * share**power for power, coefficient in pieces]
     inside = (x[:, 0] <= at) & (at <= x[:, -1])
     return np.asarray(np.where(inside, np.sum(parts, axis=0), np.nan), np.float64)
 
 
-def cubic(x: Float64Array, y: Float64Array) -> tuple[Float64Array, ...]:
+def integral(x: Float64Array, y: Float64Array, to: Float64Array, form: Form) -> Float64Array:
+    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
+    width = np.diff(x)
+    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
+    pieces = enumerate(cubics(x, y, form), 1)
+    parts = [coefficient * share**power / power for power, coefficient in pieces]
+    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
+
+
+def cubics(x: Float64Array, y: Float64Array, form: Form) -> tuple[Float64Array, ...]:
     """Return the cubic between neighbours, in powers 0 to 3 of the share of the way.
 
     x, y: shape (curves, points), x rising along the points, of which there are two at least.
     """
     width = np.diff(x)
-    slope, rise = np.diff(y) / width, np.diff(y)
-    tangent = _akima(slope)
+    if form == "cubic":
+        y, tangent = _of_polynomial(x, y)
+    else:
+        slope = np.diff(y) / width
+        tangent = _akima(slope) if form == "akima" else _pchip(width, slope)
+    rise = np.diff(y)
     left, right = width * tangent[:, :-1], width * tangent[:, 1:]
     return y[:, :-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise
 
 
+def _of_polynomial(x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return values and slopes at the points of the cubic that fits them best, (curves, points)."""
+    middle, half = (x[:, [-1]] + x[:, [0]]) / 2, (x[:, [-1]] - x[:, [0]]) / 2
+    exponents = np.arange(min(4, x.shape[1]))
+    powers = ((x - middle) / half)[..., None] ** exponents
+    # A curve with a NaN has no value anywhere, since its widths are NaN.
+    coefficients = np.linalg.pinv(np.nan_to_num(powers)) @ y[..., None]
+    lower_powers = np.concatenate([np.zeros_like(powers[..., :1]), powers[..., :-1]], axis=-1)
+    slopes = (exponents * lower_powers) @ coefficients
+    return (powers @ coefficients)[..., 0], slopes[..., 0] / half
+
+
+def _pchip(width: Float64Array, slope: Float64Array) -> Float64Array:
+    """Return the tangents of monotone cubics at the points beside slopes, (curves, slopes + 1).
+
+    F. N. Fritsch and J. Butland, "A Method for Constructing Local Monotone Piecewise Cubic
+    Interpolants", SIAM J. Sci. Stat. Comput. 5 (1984), as in scipy.
+    """
+    if slope.shape[1] == 1:
+        return np.hstack([slope, slope])
+    before, after, left, right = width[:, :-1], width[:, 1:], slope[:, :-1], slope[:, 1:]
+    left_weight, right_weight = 2 * after + before, after + 2 * before
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = (left_weight + right_weight) / (left_weight / left + right_weight / right)
+    first = _end_tangent(before[:, :1], left[:, :1], after[:, :1], right[:, :1])
+    last = _end_tangent(after[:, -1:], right[:, -1:], before[:, -1:], left[:, -1:])
+    return np.hstack([first, np.where(left * right > 0, mean, 0.0), last])
+
+
+def _end_tangent(
+    width: Float64Array, slope: Float64Array, next_width: Float64Array, next_slope: Float64Array
+) -> Float64Array:
+    """Return the tangent at the end of a monotone cubic, from its last two stretches."""
+    tangent = ((2 * width + next_width) * slope - width * next_slope) / (width + next_width)
+    turns = np.sign(slope) != np.sign(next_slope)
+    tangent = np.where(turns & (np.abs(tangent) > 3 * np.abs(slope)), 3 * slope, tangent)
+    return np.where(np.sign(tangent) == np.sign(slope), tangent, 0.0)
+
+
 def _akima(slope: Float64Array) -> Float64Array:
-    """Return Akima's tangents at the points between and beside slopes, (curves, slopes + 1)."""
+    """Return Akima's tangents at the points between and beside slopes, (curves, slopes + 1).
+
+    H. Akima, "A New Method of Interpolation and Smooth Curve Fitting Based on Local Procedures", J.
+    ACM 17 (1970), as in scipy.
+    """
     last = slope.shape[1] - 1
     before = 2 * slope[:, [0]] - slope[:, [min(1, last)]]
     after = 2 * slope[:, [last]] - slope[:, [max(last - 1, 0)]]
@@ -314,12 +367,3 @@ def _akima(slope: Float64Array) -> Float64Array:
         0.5 * (slope[:, 3:] + slope[:, :-3]),
     )
     return np.asarray(tangent, np.float64)
-
-
-def integral(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
-    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
-    width = np.diff(x)
-    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    terms = enumerate(cubic(x, y), 1)
-    parts = [coefficient * share**power / power for power, coefficient in terms]
-    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)

@@ -1,11 +1,12 @@
 """Experiments: what a report, a figure or a table is about, and the rates that it names."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 from benchmark import option as known
+from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, DRAWING, opt, option, shared
 from benchmark.spec import named_in
@@ -16,7 +17,7 @@ IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(Rule):
     """Codecs, datasets, metrics and anchor of a question about stored rows and published points.
 
     Texts are comma-separated lists, as the command line has them.
@@ -35,12 +36,16 @@ class Experiment:
     metrics: str = shared("", known.METRICS)
     anchor: str = shared("", known.ANCHOR)
     images: tuple[str, ...] = shared((), IMAGES)
-    up_to_bpp: float | None = shared(None, known.UP_TO_BPP)
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the details name them."
     )
     allow_few: bool = shared(False, known.ALLOW_FEW)
     verified_only: bool = shared(False, known.VERIFIED_ONLY)
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of its BD-rates."""
+        return Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)})
 
     @property
     def named(self) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare.curves import Curve
+from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import SEED as DRAWING
@@ -237,9 +238,7 @@ def records(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]
     return result
 
 
-def bd_rate_interval(
-    anchor: Curve | None, test: Curve | None, up_to_bpp: float | None = None
-) -> Interval | None:
+def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> Interval | None:
     """Return the interval (percent) of the BD-rate of two mean curves.
 
     anchor, test: by `set_and_left_out`, over the same images. `skewed_interval` of the logarithm of
@@ -248,14 +247,14 @@ def bd_rate_interval(
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None
-    rates = np.log1p(bd_rates(anchor, test, up_to_bpp) / 100)
+    rates = np.log1p(bd_rates(anchor, test, rule) / 100)
     if not np.isfinite(rates).all():
         return None
     of_set, left_out = rates[0], rates[1:]
     return percent_interval(of_set + (len(left_out) - 1) * (left_out.mean() - left_out))
 
 
-def bd_rates(anchor: Curve, test: Curve, up_to_bpp: float | None = None) -> Float64Array:
+def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
     """Return the BD-rate of every weighting in percent, (weightings,); NaN where there is none."""
     ordered, masks = [], []
     for curve in (anchor, test):
@@ -264,7 +263,7 @@ def bd_rates(anchor: Curve, test: Curve, up_to_bpp: float | None = None) -> Floa
         best = np.maximum.accumulate(quality, axis=1)
         ordered.append(Curve(rates, quality))
         masks.append(np.diff(best, axis=1, prepend=-np.inf) > 0)
-    most = math.inf if up_to_bpp is None else up_to_bpp
+    most = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
     # Weightings that keep the same points are computed together: nearly all of them, as a rule.
     shapes = np.hstack([*masks, *(curve.bpp < most for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
@@ -272,35 +271,35 @@ def bd_rates(anchor: Curve, test: Curve, up_to_bpp: float | None = None) -> Floa
     for kind in range(len(kinds)):
         alike = kind_of == kind
         first, second = (
-            _cut(Curve(*(axis[alike][:, mask[alike][0]] for axis in curve)), most)
+            _cut(Curve(*(axis[alike][:, mask[alike][0]] for axis in curve)), most, rule.bd)
             for curve, mask in zip(ordered, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
         if points >= rd.LEAST_POINTS:
-            rates[alike] = _bd_rates(first, second)
+            rates[alike] = _bd_rates(first, second, rule.bd)
     return rates
 
 
-def _bd_rates(anchor: Curve, test: Curve) -> Float64Array:
+def _bd_rates(anchor: Curve, test: Curve, form: Form) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
     high = np.where(high > low, high, np.nan)
     first, second = (
-        rd.integral(*axes, high) - rd.integral(*axes, low)
+        rd.integral(*axes, high, form) - rd.integral(*axes, low, form)
         for axes in ((curve.quality, curve.log_rate) for curve in (anchor, test))
     )
     with np.errstate(over="ignore"):  # infinite where curves of a draw hardly meet
         return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
 
 
-def _cut(curve: Curve, up_to_bpp: float) -> Curve:
+def _cut(curve: Curve, up_to_bpp: float, form: Form) -> Curve:
     """Return curves that end at a rate, as `curves.cut` does; all have one shape."""
     below = curve.bpp[0] < up_to_bpp
     rates, quality = curve.bpp[:, below], curve.quality[:, below]
     if below.all() or not below.any():
         return Curve(rates, quality)
     at = np.full(len(quality), up_to_bpp)
-    ends = rd.interpolated(curve.log_rate, curve.quality, np.log10(at))
+    ends = rd.interpolated(curve.log_rate, curve.quality, np.log10(at), form)
     ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
     return Curve(np.column_stack([rates, at]), np.column_stack([quality, ends]))

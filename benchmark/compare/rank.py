@@ -26,6 +26,7 @@ from benchmark.compare.caveats import own_caveats
 from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -37,6 +38,7 @@ from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.system.text import by_key, counted, listed, number_in
 
 RATE = "bpp"
+FORM = USUAL_RULE.bd  # by which images are interpolated
 BRACKETS = "Brackets: 95 % intervals over images in pairs."
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
 Estimate = tuple[float, Interval | None]  # a mean; without an interval of one image
@@ -371,11 +373,13 @@ class _ImageCurves:
             self._log_rate = dict.fromkeys(fronts, math.log10(target.value))
         else:
             at = np.array([by.quality(target.value)])
-            of_fronts = ((image, rd.log_rates_at(front, at)) for image, front in fronts.items())
+            of_fronts = (
+                (image, rd.log_rates_at(front, at, FORM)) for image, front in fronts.items()
+            )
             self._log_rate = {image: float(rate) for image, (rate,) in of_fronts}
         self.span = _span(fronts.values(), target, by)
         self.images = {n for point in points[by.column] for n in point.image_ids.tolist()}
-        there = {n: rd.quality_at(front, self._log_rate[n]) for n, front in fronts.items()}
+        there = {n: rd.quality_at(front, self._log_rate[n], FORM) for n, front in fronts.items()}
         self.reached = {image for image, quality in there.items() if math.isfinite(quality)}
 
     def rates(self, images: Sequence[int]) -> Float64Array:
@@ -385,7 +389,7 @@ class _ImageCurves:
     def at(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
         """Return the value of each image; None unless all of them have one."""
         fronts = _fronts(self.points.get(metric.column, ()), metric)
-        known = [rd.quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
+        known = [rd.quality_at(fronts[n], self._log_rate[n], FORM) for n in images if n in fronts]
         values = np.array([metric.value(quality) for quality in known], np.float64)
         return values if len(values) == len(images) and np.isfinite(values).all() else None
 
@@ -422,8 +426,8 @@ class _SetCurves:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
             at = np.full(len(log_rate), by.quality(target.value))
-            self._log_rate = interpolated(quality, log_rate, at)
-        there = math.isfinite(interpolated(log_rate, quality, self._log_rate)[0])
+            self._log_rate = interpolated(quality, log_rate, at, FORM)
+        there = math.isfinite(interpolated(log_rate, quality, self._log_rate, FORM)[0])
         self.reached = self._known(by) if there else set()
 
     def _known(self, metric: Metric) -> set[int]:
@@ -450,7 +454,7 @@ class _SetCurves:
         if not known.issuperset(images) or (metric.of_sets and len(known) > len(images)):
             return None
         curve = self._curve(metric, images)
-        qualities = interpolated(curve.log_rate, curve.quality, self._log_rate)
+        qualities = interpolated(curve.log_rate, curve.quality, self._log_rate, FORM)
         return np.array([*map(metric.value, qualities)]) if math.isfinite(qualities[0]) else None
 
     @staticmethod

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmark.compare.builds import beta_of, betas
 from benchmark.compare.curves import interpolated
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import INTERPOLATED, CurvePoint, SystemCurve, measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, in_catalogue
@@ -147,7 +148,8 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoint | No
         rates, first = np.unique([point.bpp for point in points], return_index=True)
         values = np.array([points[at].value for at in first])
         y = np.log(values) if by_decades else values
-        (at,) = interpolated(np.log(rates)[None], y[None], np.array([math.log(bpp)])).tolist()
+        x, place = np.log(rates), np.array([math.log(bpp)])
+        (at,) = interpolated(x[None], y[None], place, USUAL_RULE.bd).tolist()
         value = math.exp(at) if by_decades else at
         return nearest._replace(bpp=bpp, value=value, how=INTERPOLATED)
     return nearest._replace(how="point") if _ratio(nearest.bpp, bpp) <= MATCHED else None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from benchmark.compare.curves import Curve, curve_of, cut
 from benchmark.compare.interval import Interval, point_interval
+from benchmark.compare.rule import Rule
 from benchmark.facts import Group
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, Origin, with_remark
@@ -84,10 +85,13 @@ class SystemCurve(NamedTuple):
         bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
         return curve_of(bpp, values, self.metric)
 
-    def up_to(self, most: float) -> "SystemCurve":
-        """Return the points up to a rate, and an interpolated one there: see `curves.cut`."""
+    def cut(self, rule: Rule) -> "SystemCurve":
+        """Return the points up to a rule's rate, and an interpolated one there: `curves.cut`."""
+        most = rule.up_to_bpp
+        if most is None:
+            return self
         points = tuple(point for point in self.points if point.bpp <= most)
-        bpp, quality = cut(self.rates, most)
+        bpp, quality = cut(self.rates, rule)
         if points and len(bpp) and bpp[-1] == most > points[-1].bpp:
             value = self.metric.value(float(quality[-1]))
             end = points[-1]._replace(bpp=most, value=value, setting="", how=INTERPOLATED)
@@ -104,11 +108,9 @@ def of_variant(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
     return next((curve for curve in curves if curve.spec == spec), None)
 
 
-def up_to(curves: Iterable[SystemCurve], bpp: float | None) -> list[SystemCurve]:
-    """Return curves cut at a rate, without those beyond it; None: all as they are."""
-    if bpp is None:
-        return [*curves]
-    return [cut_curve for curve in curves if (cut_curve := curve.up_to(bpp)).points]
+def cut_curves(curves: Iterable[SystemCurve], rule: Rule) -> list[SystemCurve]:
+    """Return curves cut where a rule ends them, without those that begin beyond."""
+    return [cut_curve for curve in curves if (cut_curve := curve.cut(rule)).points]
 
 
 def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve]:

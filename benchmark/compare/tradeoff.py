@@ -21,6 +21,7 @@ from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.caveats import own_caveats
 from benchmark.compare.curves import interpolated
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
@@ -328,8 +329,8 @@ def _at_rate(
     for curve in curves:
         order = np.argsort(curve[0], axis=1)
         x, y, z = (np.take_along_axis(axis, order, axis=1) for axis in curve)
-        distortion.append(interpolated(x, y, log_rate))
-        realism.append(interpolated(x, z, log_rate))
+        distortion.append(interpolated(x, y, log_rate, USUAL_RULE.bd))
+        realism.append(interpolated(x, z, log_rate, USUAL_RULE.bd))
     return np.stack(realism), np.stack(distortion)
 
 

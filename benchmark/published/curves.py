@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmark.compare.system_curve import CurvePoint, SystemCurve, up_to
+from benchmark.compare.rule import Rule
+from benchmark.compare.system_curve import CurvePoint, SystemCurve, cut_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import Facts
@@ -278,7 +279,7 @@ def paper_curves(
             curves.append(_published(edition, metric, dataset, points))
         if measured:
             curves.append(measured.called(facts.title)._replace(group=facts.group))
-    return up_to(filter(None, curves), up_to_bpp)
+    return cut_curves(filter(None, curves), Rule(up_to_bpp=up_to_bpp))
 
 
 def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:

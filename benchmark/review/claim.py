@@ -10,6 +10,7 @@ from benchmark.answer import NOTHING
 from benchmark.compare.bd import compare
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
+from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
@@ -50,6 +51,7 @@ class Judged(NamedTuple):
     """A claim beside the BD-rate of what was sent."""
 
     claim: Claim
+    rule: Rule
     verdict: Verdict = "unknown"
     words: str = "there is no number"
     reason: str = ""  # why not
@@ -79,7 +81,7 @@ def parse_claim(text: str) -> Claim:
     return Claim(text, match["test"], match["anchor"], sign * float(number), slack, metric)
 
 
-def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Judged:
+def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str, rule: Rule) -> Judged:
     """Compare the system with the anchor over the images that both have.
 
     rows: of what was sent, with the values measured here. results: of an anchor that was not sent.
@@ -91,7 +93,7 @@ def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Jud
         if not anchor and (name := name_among(claim.anchor, known)):
             anchor, anchor_rows, origin = name, known, place
     labels = test, anchor if origin == SENT else ""
-    done = Judged(claim, anchor_of=origin, labels=labels)
+    done = Judged(claim, rule, anchor_of=origin, labels=labels)
     for name, label in ((claim.test, test), (claim.anchor, anchor)):
         if not label:
             hint = "`bench bd` compares curves of files and papers"
@@ -103,7 +105,7 @@ def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str) -> Jud
     summary = summary_of(both, (claim.metric,))
     editions = {label: edition for edition, label in labels_of(summary.editions).items()}
     reference = editions.get(anchor)
-    compared = compare(summary, Metric.named(claim.metric), reference) if reference else []
+    compared = compare(summary, Metric.named(claim.metric), reference, rule) if reference else []
     comparison = next((row for row in compared if row.label == test), None)
     done = done._replace(images=summary.images)
     if comparison is None:
@@ -180,7 +182,9 @@ def answer(judged: Judged, of: Reviewed) -> Question:
     if rate and rate.doubtful and verdict == "yes":
         verdict, words = "partly", f"{words}, but the curves share only {overlap} of their range"
     sentence = f"{words}: BD-rate {value} {ends if interval else ''}".rstrip()
-    sentence = f"{sentence}, claimed {claimed}" if rate else f"{words}: {judged.reason}"
+    sentence = (
+        f"{sentence}{judged.rule.words}, claimed {claimed}" if rate else f"{words}: {judged.reason}"
+    )
     if rate and as_sent:
         sentence += f"; of {counted(as_sent, 'row')} the values are as sent, not measured here"
     declared = sum(is_declared(row) and label_of_row(row) in judged.labels for row in of.rows)

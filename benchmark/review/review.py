@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.answer import Absent
+from benchmark.compare.rule import Rule
 from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import Conditions
 from benchmark.measure.record import ShowsProgress
@@ -52,6 +53,7 @@ def review(
     asked: str,
     claims: Sequence[str],
     results: Path,
+    rule: Rule,
     codecs: NamedCodecs,
     progress: ShowsProgress,
 ) -> Review:
@@ -87,7 +89,7 @@ def review(
             why_not = str(error).replace(f"{sizes.parent}/", "")
             left_out.append(Absent(f"{sizes.parent.name}/{sizes.name}", why_not))
     of = Reviewed(streams, rows, supplement.curves, photographs, missing, metrics, dataset)
-    judged = (answer(judge(it, of.rows_of_dataset, results, dataset), of) for it in parsed)
+    judged = (answer(judge(it, of.rows_of_dataset, results, dataset, rule), of) for it in parsed)
     return Review(path, dataset, [decodes(of), numbers(of), *judged], left_out)
 
 

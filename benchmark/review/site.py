@@ -9,6 +9,7 @@ from typing import NamedTuple
 from benchmark.answer import NOTHING, Absent
 from benchmark.compare.anchor import anchor_among
 from benchmark.compare.bd import Comparison, compare
+from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import profile
 from benchmark.errors import BadPack, StoreError, UsageError
 from benchmark.facts import facts_of
@@ -59,6 +60,7 @@ class Board(NamedTuple):
     anchor: str
     metrics: Sequence[Metric]
     entries: Sequence[Entry]
+    rule: Rule
 
 
 def audited_packs(
@@ -105,7 +107,12 @@ def why_not(of: Reviewed) -> str:
 
 
 def board(
-    dataset: str, entries: Sequence[Entry], asked: str, results: Path, names: Sequence[str]
+    dataset: str,
+    entries: Sequence[Entry],
+    asked: str,
+    results: Path,
+    names: Sequence[str],
+    rule: Rule,
 ) -> Board:
     """Compare entries with the anchor, of an audited pack, else of the results, else of any pack.
 
@@ -130,11 +137,11 @@ def board(
             summary = summary_of([*entry.rows, *known[anchor]], names)
             labels = labels_of(summary.editions)
             reference = next(of for of, label in labels.items() if label == anchor)
-            of_metrics = [compare(summary, metric, reference) for metric in metrics]
+            of_metrics = [compare(summary, metric, reference, rule) for metric in metrics]
             rates = [next((r for r in of if r.label == entry.label), None) for of in of_metrics]
         compared.append(entry._replace(rates=rates))
     compared.sort(key=lambda it: (bool(it.why), 0.0 if it.label == anchor else it.value))
-    return Board(dataset, anchor, metrics, compared)
+    return Board(dataset, anchor, metrics, compared, rule)
 
 
 def index_html(boards: Sequence[Board], refused: Sequence[Absent]) -> str:
@@ -163,7 +170,9 @@ def _section(of: Board) -> str:
         lines.append((titles[entry.label], entry.pack, state, rank, *rates, work))
     heads = [f"BD-rate in {short_name(metric, of.metrics)} (%)" for metric in of.metrics]
     headers = ("system", "pack", "state", "rank", *heads, "kMAC/px")
-    note = f"BD-rates against {titles[of.anchor]}, with 95 % intervals." if of.anchor else ""
+    note = ""
+    if of.anchor:
+        note = f"BD-rates against {titles[of.anchor]}{of.rule.words}, with 95 % intervals."
     shown = html(Table(headers, tuple(lines), 3), of.dataset, {}, wordy=True)
     title = escape(profile(of.dataset).title)
     return f'<section><h2>{title}</h2><p class="hint">{escape(note)}</p>{shown}</section>'

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
+from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, COMPARED, MEASURED, ORIGIN, TARGET, opt, some
@@ -33,6 +34,7 @@ RunnableCodecs = Annotated[
 
 def review(
     request: Reviewing,
+    rule: Rule,
     path: Annotated[
         Path, opt(ARGUMENT, "Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
     ],
@@ -74,7 +76,7 @@ def review(
         output.interruptible("a review leaves nothing behind"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
-        asked = request, dataset, claim, results, NamedCodecs(codecs), output.show_progress
+        asked = request, dataset, claim, results, rule, NamedCodecs(codecs), output.show_progress
         done = review_supplement(path, Path(folder), *asked)
     facts, place = for_machines(done), out or results / "review"
     files = {"review.html": html_text(done), "review.md": markdown_review(done)}
@@ -93,6 +95,7 @@ def review(
 
 def site(
     request: Reviewing,
+    rule: Rule,
     results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     submissions: Annotated[Path, opt(ORIGIN, "Folder of packs.")] = Path("submissions"),
     anchor: options.Anchor = "",
@@ -121,7 +124,7 @@ def site(
         entries, refused = audited_packs(*audited)
         by_dataset = by_key((entry.dataset, entry) for entry in entries)
         boards = [
-            board(name, of, anchor, results, names) for name, of in sorted(by_dataset.items())
+            board(name, of, anchor, results, names, rule) for name, of in sorted(by_dataset.items())
         ]
         place = out or results / "site"
         write_files(place, {"index.html": index_html(boards, refused)}, what="site")

@@ -9,6 +9,7 @@ from benchmark.compare.anchor import headlined
 from benchmark.compare.bd import Comparison, Ranking
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import CONFIDENCE, Interval
+from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_class
 from benchmark.rows.edition import Edition, marked_bundled
@@ -19,10 +20,6 @@ from benchmark.system.text import counted, range_text
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 NO_METRIC = "no metric that ranks codecs was measured"
 LONGEST_LIST = 6  # labels in one note
-DOUBTFUL_NOTE = (
-    f"{DOUBTFUL} The curves share less than half of the range that both span, or PCHIP's BD-rate "
-    "is 10 % of the bits away."
-)
 
 
 def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
@@ -37,12 +34,7 @@ def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
     return metric.label.partition(" (dB)")[0] if same else name
 
 
-def cut_words(up_to_bpp: float | None) -> str:
-    """Return the clause on the rate that curves are cut at; empty for None."""
-    return "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
-
-
-def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tuple[Column, ...]:
+def bd_columns(metrics: Sequence[Metric], rule: Rule) -> tuple[Column, ...]:
     """Return the columns of comparisons: of the table of details, and of csv at full precision.
 
     The remark is the reason why there is no number, or which points are off the Pareto front.
@@ -66,7 +58,8 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
         Column("", "column", key="metric"),
         Column("codec", "label", key="codec"),
         Column("", "anchor", key="anchor"),
-        Column("", lambda c: up_to_bpp, key="up_to_bpp"),
+        Column("", lambda c: rule.up_to_bpp, key="up_to_bpp"),
+        Column("", lambda c: rule.bd, key="bd"),
         Column("remark", _remark),
         Column("BD-rate (%)", "rate", delta_text),
         Column("", "rate.value", key="bd_rate_percent"),
@@ -95,29 +88,41 @@ def bd_columns(metrics: Sequence[Metric], up_to_bpp: float | None = None) -> tup
     )
 
 
-def doubt_notes(rates: Iterable[Delta]) -> list[str]:
+def doubt_note(rule: Rule) -> str:
+    """Return the note on the mark of doubtful BD-rates, by the reasons that a rule has for it."""
+    return (
+        f"{DOUBTFUL} The curves share less than half of the range that both span"
+        f"{_overshoot_words(rule, 'BD-rate ')}."
+    )
+
+
+def _overshoot_words(rule: Rule, of: str = "") -> str:
+    return f", or PCHIP's {of}is 10 % of the bits away" if rule.bd == "akima" else ""
+
+
+def doubt_notes(rates: Iterable[Delta], rule: Rule) -> list[str]:
     """Return the note on doubtful BD-rates, if one of these is doubtful."""
-    return [DOUBTFUL_NOTE] if any(rate.doubtful for rate in rates) else []
+    return [doubt_note(rule)] if any(rate.doubtful for rate in rates) else []
 
 
-def bd_table(comparisons: Sequence[Comparison], metrics: Sequence[Metric], anchor: str) -> Table:
+def bd_table(
+    comparisons: Sequence[Comparison], metrics: Sequence[Metric], anchor: str, rule: Rule
+) -> Table:
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
     doubtful = any(c.rate.doubtful or c.quality.doubtful for c in comparisons)
-    what = "less than half (of a BD-metric: of the rates), or PCHIP's is 10 % of the bits away"
+    what = f"less than half (of a BD-metric: of the rates){_overshoot_words(rule)}"
     sign = f" {DOUBTFUL}: {what}." if doubtful else ""
     note = (
-        f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span.{sign} "
-        "Remarks: why there is no number, or points left out because "
-        "another of no higher rate is better, by so much."
+        f"Anchor: {anchor}{rule.words}. Overlap: what the curves share of the qualities that they "
+        f"span.{sign} Remarks: why there is no number, or points left out because another of no "
+        "higher rate is better, by so much."
     )
-    return Table.of(bd_columns(metrics), comparisons, [note])
+    return Table.of(bd_columns(metrics, rule), comparisons, [note])
 
 
-def bd_records(
-    comparisons: Sequence[Comparison], up_to_bpp: float | None = None
-) -> list[dict[str, Any]]:
+def bd_records(comparisons: Sequence[Comparison], rule: Rule) -> list[dict[str, Any]]:
     """Return a flat record for each comparison, at full precision; refused ones have a reason."""
-    return records(bd_columns((), up_to_bpp), comparisons)
+    return records(bd_columns((), rule), comparisons)
 
 
 def _remark(comparison: Comparison) -> str:
@@ -185,7 +190,8 @@ def ranking_table(
     ]
     both = zip(ranking.records, ranking.editions, strict=True)
     table = Table.of(columns, [{**record, "edition": of} for record, of in both]).filled()
-    notes = [DOUBTFUL_NOTE] if any(DOUBTFUL in cell for row in table.rows for cell in row) else []
+    doubtful = any(DOUBTFUL in cell for row in table.rows for cell in row)
+    notes = [doubt_note(ranking.rule)] if doubtful else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
     return table._replace(notes=tuple(notes))
 
@@ -209,7 +215,7 @@ def ranking_heading(ranking: Ranking, names: Mapping[Edition, str]) -> str:
         ]
     )
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
-    return f"BD-rate (%) against {anchor} in {metrics}{cut_words(ranking.up_to_bpp)}, best first"
+    return f"BD-rate (%) against {anchor} in {metrics}{ranking.rule.words}, best first"
 
 
 def headline(
@@ -250,7 +256,7 @@ def headline(
             subject = best
     if parts:
         where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
-        return f"{listed(parts)}{where}{cut_words(ranking.up_to_bpp)}."
+        return f"{listed(parts)}{where}{ranking.rule.words}."
     of_first = (ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics)
     reasons = [each.rate.why for each in of_first if each.rate.value is None]
     why = f": {next(iter(reasons), NO_METRIC)}"

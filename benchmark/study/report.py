@@ -14,6 +14,7 @@ from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import CODING
 from benchmark.compare.anchor import anchor_among
 from benchmark.compare.interval import Interval
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -258,6 +259,8 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
     names = names_of_texts(point["codec"] for point in report.points)
     panels = [_curves(report.points, names)]
     datasets = [(profile(report.dataset).title, panels)]
-    drawing = draw_rate_curves(datasets, styles(c.edition for c in panels[0]), choose(panels))
+    drawing = draw_rate_curves(
+        datasets, styles(c.edition for c in panels[0]), choose(panels, USUAL_RULE)
+    )
     figures = write_figure(NAME, drawing, out, command)
     return [*(out / name for name in files), *figures]

@@ -19,6 +19,7 @@ import numpy as np
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import Curve, bd_rate
 from benchmark.compare.interval import SEED, TAILS, Interval, bd_rates
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.registry import require_packages
 from benchmark.study.votes import Votes
@@ -169,14 +170,14 @@ def _compared(
 ) -> EqualPreference:
     """Return the change of a system. both: stimuli of the anchor, and of the system."""
     anchor, own = (Curve(bpp[of], scores.values[of]) for of in both)
-    delta = bd_rate(anchor, own)
+    delta = bd_rate(anchor, own, USUAL_RULE)
     if delta.value is None:
         return EqualPreference(system, None, why=delta.why)
     logarithms = []
     for draws in scores.resampled:
         whole = np.vstack([scores.values, draws])
         before, after = (Curve(np.tile(bpp[of], (len(whole), 1)), whole[:, of]) for of in both)
-        percent = bd_rates(before, after)[1:]
+        percent = bd_rates(before, after, USUAL_RULE)[1:]
         percent[np.isinf(percent) | (percent <= -100)] = np.nan
         logarithms.append(np.log1p(percent / 100))
     changes = np.array(logarithms)

@@ -10,6 +10,9 @@ import typer
 
 import benchmark
 from benchmark.commands.verb import add_verb
+from benchmark.compare.experiment import Experiment
+from benchmark.compare.rule import Rule
+from benchmark.errors import UnknownName
 from benchmark.measure.request import Request
 from benchmark.option import MANNER, declared, flat, opt, option, some
 from support.bench.verbs import every_verb
@@ -69,6 +72,17 @@ def test_a_verb_takes_some_options_with_defaults_and_declarations_of_its_own():
     assert {param.name for param in command.params} == {"limit", "results", "metrics", "help"}
     ((request, results),) = made
     assert (request.results, results, len(request.metrics) > 20) == (results, Path("again"), True)
+
+
+def test_an_experiment_has_the_options_of_a_rule_and_makes_it_of_them():
+    @flat
+    def rule_of(*, of: Annotated[Experiment, some("codecs", Rule)]):
+        return of.rule
+
+    assert rule_of(codecs="jpeg", bd="pchip") == Rule(bd="pchip")
+    assert declared(Rule).items() <= declared(Experiment).items()
+    with pytest.raises(UnknownName, match="spline"):
+        rule_of(bd="spline")
 
 
 def test_every_field_of_a_request_is_declared_and_in_run_and_in_python():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.interpolate import PchipInterpolator
 
 import benchmark.check.changes
 from benchmark.answer import Absent
@@ -15,6 +16,7 @@ from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.verdict import check, judge, judged_by_default
 from benchmark.compare.curves import Curve, bd_quality
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
@@ -68,11 +70,11 @@ def test_bits_by_image_come_back_as_its_bd_rate():
     factors = np.array([1.02, 0.97, 1.0, 1.1, 1.005])
     pair = paired(curved(), curved(bits=factors))
     for metric in ("psnr", "ms_ssim"):
-        result = changes(pair, metric)
+        result = changes(pair, metric, USUAL_RULE)
         assert by_image(result) == pytest.approx(100 * (factors - 1), abs=1e-2)
         assert (result.kind, result.inferred, result.doubtful) == ("BD-rate", False, 0)
     # The curves share a fifth of their range, less than a report would compare.
-    better = changes(paired(curved(), curved(psnr_db=4.0)), "psnr")
+    better = changes(paired(curved(), curved(psnr_db=4.0)), "psnr", USUAL_RULE)
     assert by_image(better) == pytest.approx(np.full(5, 100 * (10**-0.8 - 1)), abs=0.1)
     assert better.doubtful == 5
 
@@ -91,7 +93,7 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     shift = np.array([0.1, 0.1, 0.0, 0.1, 0.1])
     pair = paired(hashed(curved()), hashed(curved(psnr_db=shift), a="other", ccc="other"))
     assert set(pair.equal) == {"bb", "dddd", "eeeee"}
-    percent = dict(zip(IMAGES, by_image(changes(pair, "psnr")), strict=True))
+    percent = dict(zip(IMAGES, by_image(changes(pair, "psnr", USUAL_RULE)), strict=True))
     assert [percent[image] for image in pair.equal] == [0, 0, 0]
     assert percent["a"] < -1
     whole = hashed(curved(psnr_db=[np.inf, 0, 0, 0, 0]))
@@ -99,11 +101,11 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     part = [{**whole[0], "lpips_alex": None}, *whole[1:]]
     for old, new, of in ((whole, part, level), (part, whole, None), (whole, whole, level)):
         pair = paired(old, new)
-        result = changes(pair, "lpips")
+        result = changes(pair, "lpips", USUAL_RULE)
         assert (by_image(result) == 0).all()
         assert result.inferred is (old is not new)
         assert result.level == (of and pytest.approx(of))
-        assert not changes(pair, "psnr").inferred
+        assert not changes(pair, "psnr", USUAL_RULE).inferred
 
 
 def test_equal_is_what_has_known_pixels_and_as_many_bytes_at_every_setting():
@@ -119,7 +121,7 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
     more = np.array([0.002, -0.001, 0.0, 0.004, 0.003])
     old = curved()
     pair = paired(old, curved(lpips_alex=more))
-    result = changes(pair, "lpips")
+    result = changes(pair, "lpips", USUAL_RULE)
     level = np.mean([record["lpips_alex"] for record in old])
     assert result.level == pytest.approx(level)
     assert by_image(result) == pytest.approx(100 * more / level, abs=1e-8)
@@ -128,7 +130,7 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
 
 def test_without_a_number_on_either_side_it_says_why():
     def nothing(metric, old, new):
-        result = changes(paired(old, new), metric)
+        result = changes(paired(old, new), metric, USUAL_RULE)
         assert result.percent.shape == (0,)
         return result.nothing
 
@@ -159,25 +161,27 @@ def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_r
     shift = math.log10(more)
     new = curved(bits=more, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
     pair = paired(curved(), new)
-    assert changes(pair, "psnr").percent == pytest.approx(np.zeros(5), abs=1e-2)
-    assert changes(pair, "lpips").percent == pytest.approx(np.zeros(5), abs=1e-2)
+    assert changes(pair, "psnr", USUAL_RULE).percent == pytest.approx(np.zeros(5), abs=1e-2)
+    assert changes(pair, "lpips", USUAL_RULE).percent == pytest.approx(np.zeros(5), abs=1e-2)
 
 
 def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
-    result = changes(paired(curved(), curved(psnr_db=[0, 0, 0, -20, 0])), "psnr")
+    result = changes(paired(curved(), curved(psnr_db=[0, 0, 0, -20, 0])), "psnr", USUAL_RULE)
     assert result.out_of_reach == ("dddd",)
     assert sorted(result.images) == ["a", "bb", "ccc", "eeeee"]
-    result = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr")
+    result = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr", USUAL_RULE)
     assert (result.beyond, result.out_of_reach) == (("bb",), ())
-    everywhere = changes(paired(curved(), curved(psnr_db=[20] * 5)), "psnr")
+    everywhere = changes(paired(curved(), curved(psnr_db=[20] * 5)), "psnr", USUAL_RULE)
     assert (len(everywhere.beyond), everywhere.nothing) == (5, "")
     # Rates need not agree, only meet.
     result = changes(
-        paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr"
+        paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr", USUAL_RULE
     )
     assert (result.beyond, result.out_of_reach) == (("bb",), ())
     result = changes(
-        paired(curved(), curved(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])), "psnr"
+        paired(curved(), curved(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])),
+        "psnr",
+        USUAL_RULE,
     )
     assert (result.beyond, result.out_of_reach) == ((), ("ccc",))
 
@@ -187,10 +191,10 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
     for record in bent:
         if record["image"] == "ccc" and record["setting_value"] > 10:
             record["psnr_db"] = 35.0  # so that more rate buys nothing
-    result = changes(paired(curved(), bent), "psnr")
+    result = changes(paired(curved(), bent), "psnr", USUAL_RULE)
     assert [one.what for one in result.unknown] == ["ccc"]
     assert "needed on the Pareto front" in result.unknown[0].why
-    result = changes(paired(bent, curved()), "psnr")
+    result = changes(paired(bent, curved()), "psnr", USUAL_RULE)
     assert [one.what for one in result.left_out] == ["ccc"]
     assert result.unknown == ()
     assert len(result.percent) == 4
@@ -200,10 +204,15 @@ def test_an_image_that_has_no_value_any_more_is_unknown():
     lost = [
         record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
     ]
-    result = changes(paired(curved(), lost), "psnr")
+    result = changes(paired(curved(), lost), "psnr", USUAL_RULE)
     assert result.unknown == (Absent("ccc", result.unknown[0].why),)
     assert result.unknown[0].why.startswith("it has 0 of the 4 points")
-    assert changes(paired(lost, curved()), "psnr").images == ("a", "bb", "dddd", "eeeee")
+    assert changes(paired(lost, curved()), "psnr", USUAL_RULE).images == (
+        "a",
+        "bb",
+        "dddd",
+        "eeeee",
+    )
 
 
 def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
@@ -227,12 +236,14 @@ def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
     times = dict(zip(QUALITIES, (84, 33, 12, 4.3, 2.2), strict=False))
     worse = [of | {"num_bytes": round(times.get(of["setting_value"], 2.2) * of["num_bytes"])}
              for of in curved()]  # fmt: skip
-    found = changes(paired(curved(), worse), "psnr")
+    found = changes(paired(curved(), worse), "psnr", USUAL_RULE)
     assert found.out_of_reach == tuple(sorted(IMAGES))
     (finding,) = judge([found], parse_margins(""), 0.95)
     assert (finding["verdict"], "1.25 times the bits" in finding["why"]) == ("regressed", True)
     less = [of | {"num_bytes": round(1000 * 90 / of["setting_value"])} for of in curved()]
-    (unsure,) = judge([changes(paired(curved(), less), "psnr")], parse_margins(""), 0.95)
+    (unsure,) = judge(
+        [changes(paired(curved(), less), "psnr", USUAL_RULE)], parse_margins(""), 0.95
+    )
     assert unsure["verdict"] == "undecided"
     assert "on the Pareto front" in unsure["why"]
 
@@ -255,7 +266,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
         record["lpips_alex"] *= 1.5
     for record in old:  # a distance below 0 has no logarithm
         record["lpips_alex"] -= 3 * (scale == "decades" and record["setting_value"] == 80)
-    result = changes(paired(old, new), "lpips")
+    result = changes(paired(old, new), "lpips", USUAL_RULE)
 
     def delta(weights):
         curves = []
@@ -267,7 +278,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
             kept = distances > (0 if scale == "decades" else -np.inf)
             quality = -distances if scale == "linear" else -np.log10(distances, where=kept)
             curves.append(Curve(bpp[kept], quality[kept]))
-        change = bd_quality(*curves).value
+        change = bd_quality(*curves, USUAL_RULE).value
         return -100 / result.level * change if scale == "linear" else 100 * (10**-change - 1)
 
     size, step = len(images), 1e-6
@@ -284,18 +295,47 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
 def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(monkeypatch):
     monkeypatch.setattr(benchmark.check.changes, "DISTRIBUTION_METRICS", {"psnr": "as if"})
     old = curved()
-    result = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
+    result = changes(paired(old, curved(psnr_db=-0.5)), "psnr", USUAL_RULE)
     level = np.mean([record["psnr_db"] for record in old])
     assert result.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
     assert result.percent * result.unit == pytest.approx(np.full(5, -0.5))
-    dearer = changes(paired(old, curved(bits=8, psnr_db=-0.5)), "psnr")  # a seventh of their rates
+    dearer = changes(
+        paired(old, curved(bits=8, psnr_db=-0.5)), "psnr", USUAL_RULE
+    )  # a seventh of their rates
     assert (dearer.doubtful, result.doubtful, len(dearer.percent)) == (5, 0, 5)
     lost = [
         record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
     ]
-    assert set(changes(paired(old, lost), "psnr").images) == {"a", "bb", "dddd", "eeeee"}
-    result = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
+    assert set(changes(paired(old, lost), "psnr", USUAL_RULE).images) == {
+        "a",
+        "bb",
+        "dddd",
+        "eeeee",
+    }
+    result = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr", USUAL_RULE)
     assert by_image(result) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
+
+
+def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
+    new = curved()
+    for record in new:
+        if (record["image"], record["setting_value"]) == ("a", QUALITIES[1]):
+            record["psnr_db"] += 0.8  # a bend, by which forms differ
+    log_rates, *psnr = (
+        np.array([value(of) for of in rows if of["image"] == "a"])
+        for rows, value in (
+            (new, lambda of: math.log10(of["bpp"])),
+            (curved(), lambda of: of["psnr_db"]),
+            (new, lambda of: of["psnr_db"]),
+        )
+    )
+    low, high = psnr[0][0], psnr[0][-1]
+    first, last = (PchipInterpolator(of, log_rates).integrate(low, high) for of in psnr)
+    answer = check(rows_of(curved()), rows_of(new, "new"), ("psnr",), bd="pchip")
+    (finding,) = answer.records
+    worst = 100 * (10 ** ((last - first) / (high - low)) - 1) / len(IMAGES)
+    assert finding["change_percent"] == pytest.approx(worst, abs=1e-9)
+    assert (answer.facts["bd"], "(BD-metric), by PCHIP" in answer.summary) == ("pchip", True)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +378,7 @@ def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(w
         rows = rows.with_columns(mae=pl.lit(2.0), mae_protocol=pl.lit(protocol))
         sides[number] = sides[number]._replace(rows=rows)
     (pair,), _ = pair_up(*sides, ("psnr", name))
-    assert by_image(changes(pair, "psnr")) == pytest.approx(np.full(5, 5.0), abs=1e-2)
+    assert by_image(changes(pair, "psnr", USUAL_RULE)) == pytest.approx(np.full(5, 5.0), abs=1e-2)
     for number, side in enumerate((pair.reference, pair.test)):
         assert side.protocols["mae"] == protocol
         mean = 2.0 if number in with_it else None
@@ -347,19 +387,21 @@ def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(w
 
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
     old = [record | {"lpips_alex_protocol": "lpips-alex/0"} for record in curved()]
-    assert len(changes(paired(old, old), "lpips").percent) == 5
+    assert len(changes(paired(old, old), "lpips", USUAL_RULE).percent) == 5
     mixed = [
         record
         | {"lpips_alex_protocol": "lpips-alex/0a" if record["image"] == "a" else "lpips-alex/0b"}
         for record in curved()
     ]
-    assert changes(paired(mixed, mixed), "lpips").images == ("a",)
+    assert changes(paired(mixed, mixed), "lpips", USUAL_RULE).images == ("a",)
     rules = [
         record | {"coding_protocol": rule, "cell": rule + record["cell"]}
         for rule, rows in (("coding/0a", curved(psnr_db=-5.0)), ("coding/0b", curved()))
         for record in rows
     ]
-    assert changes(paired(rules, rules[30:]), "psnr").percent == pytest.approx(np.zeros(5))
+    assert changes(paired(rules, rules[30:]), "psnr", USUAL_RULE).percent == pytest.approx(
+        np.zeros(5)
+    )
 
 
 def test_common_compares_the_images_and_settings_that_both_have():
@@ -413,9 +455,9 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     stale = curved(psnr_db=-5.0)
     for record in stale:
         record.update(fingerprint="0" * 64, run="20240101T000000-aa", cell="old " + record["cell"])
-    assert changes(paired(curved(), [*stale, *curved()]), "psnr").percent == pytest.approx(
-        np.zeros(5)
-    )
+    assert changes(
+        paired(curved(), [*stale, *curved()]), "psnr", USUAL_RULE
+    ).percent == pytest.approx(np.zeros(5))
 
 
 @pytest.mark.parametrize(("bits", "factor", "below", "above"), [(50, 9, 5, 0), (0.02, 1 / 9, 0, 5)])
@@ -437,7 +479,7 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
         return replace(side, points=tuple(points))
 
     moved = pair._replace(reference=shifted(pair.reference, 1), test=shifted(pair.test, factor))
-    result = changes(moved, "fd_squeeze")
+    result = changes(moved, "fd_squeeze", USUAL_RULE)
     assert (len(result.out_of_reach), len(result.beyond), result.nothing) == (below, above, "")
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from benchmark.check.history import draw_history, headline, history_of, in_order
 from benchmark.check.pairing import RowSet
 from benchmark.check.verdict import check
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from support.bench.command import output_of
 from support.files.noise import effect_noise
@@ -68,7 +69,10 @@ def states():
 
 
 def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
-    result, of_name = history_of(states(), ["psnr"]), {of.name: of for _, of in states()}
+    result, of_name = (
+        history_of(states(), ["psnr"], USUAL_RULE),
+        {of.name: of for _, of in states()},
+    )
     records = result.records
     assert [of["state"] for of in records] == [f"step {n}00" for n in range(1, 6)]
     assert [of["first"] for of in records] == ["step 000"] * 5
@@ -81,7 +85,7 @@ def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
     assert [of["verdict"] == "regressed" for of in records] == [False, False, True, False, False]
     low, high = (records[2][f"best_change_percent_{end}"] for end in ("low", "high"))
     assert low < 100 * (2 ** (0.9 / 6) - 1) < high
-    assert history_of(states(), ["psnr"], "bd_rate=20%").code == 0
+    assert history_of(states(), ["psnr"], USUAL_RULE, "bd_rate=20%").code == 0
     assert (result.code, result.title[:30]) == (1, "regressed at step 300: PSNR +1")
     assert result.title.endswith(f", image {records[2]['worst_image']}, beside step 200")
 
@@ -90,7 +94,7 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     rows = [{**one, "psnr_db": one["psnr_db"] - 40} for one in rows_of_state(3)]
     far = states()
     far[3] = state(300, "step 300", rows)
-    result = history_of(far, ["psnr"])
+    result = history_of(far, ["psnr"], USUAL_RULE)
     assert result.title == (
         "regressed at step 300: PSNR on 8 images (image-0, ...) it never reaches the reference's "
         "lowest quality, or takes 1.25 times the bits, beside step 200"
@@ -117,7 +121,7 @@ def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_foun
         2, lambda one: absent | {"psnr_db": one["psnr_db"] - 20 * (one["setting_value"] > 20)}
     )
     later = changed(3, lambda one: {"lpips_alex": 1.5 * one["lpips_alex"]})
-    result = history_of([states()[1], lost, later], [metric])
+    result = history_of([states()[1], lost, later], [metric], USUAL_RULE)
     first = "undecided" if metric == "psnr" else "nothing measured"
     assert [of["verdict"] for of in result.records] == [first, "regressed"]
     assert [of["best"] for of in result.records] == ["step 100", "step 100"]
@@ -125,14 +129,14 @@ def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_foun
 
 def test_a_change_without_the_image_that_is_out_of_reach_is_none():
     better = changed(4, lambda one: {"psnr_db": one["psnr_db"] - 60 * (one["image"] == "image-5")})
-    result = history_of([states()[2], better], ["psnr"])
+    result = history_of([states()[2], better], ["psnr"], USUAL_RULE)
     assert result.title.startswith("regressed at step 400: PSNR on image-5 it never reaches")
     assert {result.records[0][f"{of}_change_percent"] for of in ("first", "best")} == {None}
 
 
 def test_a_change_that_is_not_decided_is_said():
     one = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
-    assert history_of(one, ["psnr"]).title == (
+    assert history_of(one, ["psnr"], USUAL_RULE).title == (
         "no state is known to be worse than one before; 1 of 1 comparison without verdict: one "
         "image says nothing of the next: measure more"
     )
@@ -146,9 +150,9 @@ def test_a_variant_is_compared_where_it_has_two_states():
         for number, name in enumerate(("beta=0", "beta=1"))
     )
     with pytest.raises(UsageError, match="needs two states of a codec variant"):
-        history_of([one, other], ["psnr"])
+        history_of([one, other], ["psnr"], USUAL_RULE)
     again = state(2, "again", rows_of_state(3, "ours", "beta=0"))
-    result = history_of([one, other, again], ["psnr"])
+    result = history_of([one, other, again], ["psnr"], USUAL_RULE)
     assert [(of["state"], of["codec"]) for of in result.records] == [("again", "ours:beta=0")]
     assert set(result.summary.splitlines()[1:]) == {
         "beta=1 has no ours:beta=0", "beta=0 has no ours:beta=1", "again has no ours:beta=1"

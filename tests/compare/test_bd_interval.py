@@ -13,6 +13,7 @@ from benchmark.compare.interval import (
     image_draws,
     set_and_left_out,
 )
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.frechet import frechet
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
@@ -35,19 +36,19 @@ def drawn(points, seed, dips=False, draws=60):
     return Curve(10 ** log_rate[:, order], quality[:, order])
 
 
+@pytest.mark.parametrize("form", ["akima", "pchip", "cubic"])
 @pytest.mark.parametrize("up_to_bpp", [None, 0.8])
 @pytest.mark.parametrize(
     ("points", "dips"), [((7, 9), False), ((7, 9), True), ((4, 7), False), ((7, 4), False)]
 )
-def test_every_weighting_has_the_bd_rate_of_two_curves(points, dips, up_to_bpp):
+def test_every_weighting_has_the_bd_rate_of_two_curves(points, dips, up_to_bpp, form):
+    rule = Rule(bd=form, up_to_bpp=up_to_bpp, any_overlap=True)
     anchor, test = (drawn(count, seed, dips) for seed, count in enumerate(points, 1))
     compared = 0
-    for place, value in enumerate(bd_rates(anchor, test, up_to_bpp).tolist()):
-        one, other = (
-            cut(Curve(*(axis[place] for axis in curve)), up_to_bpp) for curve in (anchor, test)
-        )
-        expected = bd_rate(one, other, any_overlap=True)
-        ends = [of for of in (one, other) if up_to_bpp in of.bpp]
+    for place, value in enumerate(bd_rates(anchor, test, rule).tolist()):
+        both = [Curve(*(axis[place] for axis in curve)) for curve in (anchor, test)]
+        expected = bd_rate(*both, rule)
+        ends = [of for of in (cut(curve, rule) for curve in both) if up_to_bpp in of.bpp]
         overshot = any(of.quality[-1] < of.quality.max() for of in ends)
         if expected.value is not None and not overshot:
             assert value == pytest.approx(expected.value, rel=1e-9, abs=1e-9)
@@ -86,8 +87,8 @@ def test_the_interval_is_of_mean_curves_without_each_image_in_turn(metric):
             means = [one.image_values[metric.column][kept].mean() for one in of[label]]
             rates = [one.image_bpp[kept].mean() for one in of[label]]
             both.append(Curve(np.array(rates), sign * np.array([*map(metric.plotted, means)])))
-        logs.append(np.log1p(bd_rate(*both).value / 100))
-    (comparison,) = compare(summary, metric, "jpeg")
+        logs.append(np.log1p(bd_rate(*both, USUAL_RULE).value / 100))
+    (comparison,) = compare(summary, metric, "jpeg", USUAL_RULE)
     influence = 7 * (np.mean(logs[1:]) - logs[1:])
     error = np.sqrt(np.mean(influence**2) / 7)
     studentised = []
@@ -125,7 +126,7 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
             zip(names, reduced.value + reduced.influence, strict=True)
         )
     ]
-    (result,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg")
+    (result,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg", USUAL_RULE)
 
     def log_ratio(kept):
         curves = [
@@ -142,7 +143,7 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
             )
             for codec in ("jpeg", "webp")
         ]
-        return np.log1p(bd_rate(*curves).value / 100)
+        return np.log1p(bd_rate(*curves, USUAL_RULE).value / 100)
 
     everyone = np.arange(len(names))
     assert np.log1p(result.rate.value / 100) == pytest.approx(log_ratio(everyone), rel=1e-6)
@@ -159,12 +160,14 @@ def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
         record["num_bytes"] = bits[record["image"], record["setting_value"]] // 2
     for record in rows:
         record["num_bytes"] -= record["num_bytes"] % 2
-    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
     assert result.rate_interval == pytest.approx((-50, -50), abs=0.02)
 
 
 def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
-    (result,) = compare(summarise(table([*sweep("jpeg", "a"), *sweep("webp", "a")])), PSNR, "jpeg")
+    (result,) = compare(
+        summarise(table([*sweep("jpeg", "a"), *sweep("webp", "a")])), PSNR, "jpeg", USUAL_RULE
+    )
     assert result.rate_interval is None
     assert result.images_interval is None
     assert result.images_quartiles == (result.images_rate,) * 2
@@ -174,15 +177,15 @@ def test_curves_that_do_not_meet_without_some_image_have_no_interval():
     apart = drawn(7, 4)
     apart = Curve(*map(np.sort, apart))
     cheap, dear = (apart._replace(bpp=apart.bpp * factor) for factor in (1e-200, 1e200))
-    assert np.isinf(bd_rates(cheap, dear)).all()
+    assert np.isinf(bd_rates(cheap, dear, USUAL_RULE)).all()
     some = apart.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
-    assert bd_rate_interval(apart, Curve(apart.bpp, some)) is None
-    assert bd_rate_interval(apart, apart) == pytest.approx((0, 0), abs=1e-9)
+    assert bd_rate_interval(apart, Curve(apart.bpp, some), USUAL_RULE) is None
+    assert bd_rate_interval(apart, apart, USUAL_RULE) == pytest.approx((0, 0), abs=1e-9)
 
 
 def test_pooled_rates_have_no_interval_since_curves_average_by_image():
     rows = table([*sweep("jpeg"), *sweep("webp")])
-    (result,) = compare(summarise(rows, pooled=True), PSNR, "jpeg")
+    (result,) = compare(summarise(rows, pooled=True), PSNR, "jpeg", USUAL_RULE)
     assert result.rate_interval is None
     assert result.images_interval is not None
 
@@ -190,7 +193,7 @@ def test_pooled_rates_have_no_interval_since_curves_average_by_image():
 def test_weightings_that_keep_three_of_four_points_are_not_mixed_with_those_of_four():
     whole = Curve(np.array([[0.1, 0.2, 0.4, 0.8]] * 2), np.array([[28.0, 31, 34, 37]] * 2))
     whole.quality[1, 2] = 30
-    rates = bd_rates(whole, whole)
+    rates = bd_rates(whole, whole, USUAL_RULE)
     assert rates[0] == 0
     assert np.isnan(rates[1])
 
@@ -198,7 +201,7 @@ def test_weightings_that_keep_three_of_four_points_are_not_mixed_with_those_of_f
 @pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
 def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
     for both in ((drawn(points, 1), drawn(5, 2)), (drawn(5, 2), drawn(points, 1))):
-        assert (~np.isnan(bd_rates(*both))).any() == computed
+        assert (~np.isnan(bd_rates(*both, USUAL_RULE))).any() == computed
 
 
 def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_the_curve_ends():
@@ -208,19 +211,23 @@ def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_th
     worse = [
         np.insert(axis, 3, axis[:, 3] - by, axis=1) for axis, by in zip(curve, (0, 1), strict=True)
     ]
-    assert bd_rates(Curve(*worse), dearer) == pytest.approx(bd_rates(curve, dearer))
+    assert bd_rates(Curve(*worse), dearer, USUAL_RULE) == pytest.approx(
+        bd_rates(curve, dearer, USUAL_RULE)
+    )
     at = curve._replace(bpp=10 ** (log_rate - 1e-3 * (np.arange(6) % 2)[:, None]))  # 1 or less
-    for place, result in enumerate(bd_rates(at, dearer, 1.0).tolist()):
-        first, second = (cut(Curve(*(axis[place] for axis in one)), 1.0) for one in (at, dearer))
-        assert result == pytest.approx(bd_rate(first, second, any_overlap=True).value, rel=1e-6)
+    up_to_one = Rule(up_to_bpp=1.0, any_overlap=True)
+    for place, result in enumerate(bd_rates(at, dearer, up_to_one).tolist()):
+        both = [Curve(*(axis[place] for axis in one)) for one in (at, dearer)]
+        assert result == pytest.approx(bd_rate(*both, up_to_one).value, rel=1e-6)
     above = curve._replace(quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None])
-    assert np.isnan(bd_rates(curve, above)).all()  # they touch
+    assert np.isnan(bd_rates(curve, above, USUAL_RULE)).all()  # they touch
     bent = Curve(
         10 ** np.array([[-1, -0.9, -0.2, 0.2, 0.3, 0.4, 0.5]]),
         np.array([[1, 1.6, 1.7, 3.2, 7.6, 11.5, 15.3]]),
     )
-    assert np.isnan(bd_rates(bent, bent, 10**-0.16))  # Akima's curve falls before it rises
-    assert bd_rates(bent, bent, 10**0.35) == pytest.approx([0])
+    falls_before_it_rises = Rule(up_to_bpp=10**-0.16)  # by Akima
+    assert np.isnan(bd_rates(bent, bent, falls_before_it_rises))
+    assert bd_rates(bent, bent, Rule(up_to_bpp=10**0.35)) == pytest.approx([0])
 
 
 QUALITIES = np.arange(27.0, 43, 3)  # dB that settings aim at
@@ -267,12 +274,14 @@ def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_sa
     kind, images, least
 ):
     everyone = np.full((1, 200_000), 1 / 200_000)
-    truth = bd_rates(*curves_of(everyone, *made_up_images(kind, 200_000, np.random.default_rng(9))))
+    truth = bd_rates(
+        *curves_of(everyone, *made_up_images(kind, 200_000, np.random.default_rng(9))), USUAL_RULE
+    )
     weights, sets = set_and_left_out(images), 1000
     below = above = 0
     for seed in range(sets):
         sample = made_up_images(kind, images, np.random.default_rng([seed, images]))
-        low, high = bd_rate_interval(*curves_of(weights, *sample))
+        low, high = bd_rate_interval(*curves_of(weights, *sample), USUAL_RULE)
         below, above = below + (high < truth[0]), above + (low > truth[0])
     share = 1 - (below + above) / sets
     assert share >= least, (kind, images, share, below / sets, above / sets)

@@ -24,6 +24,7 @@ from benchmark.compare.curves import (
     interpolated,
     pareto_front,
 )
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import label_of
@@ -47,7 +48,7 @@ def line(bpp, offset_db, db_per_decade):
 
 @given(st.floats(0.05, 20))
 def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
-    result = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality))
+    result = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality), USUAL_RULE)
     assert result.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
     assert result.overlap == 1
 
@@ -59,14 +60,14 @@ def rising(random, points):
     return Curve(0.03 * 10 ** (rate / 2), 25 + 4 * quality)
 
 
-@pytest.mark.parametrize("form", ["akima", "cubic"])
+@pytest.mark.parametrize("form", ["akima", "pchip", "cubic"])
 def test_deltas_are_those_of_the_bjontegaard_package_to_the_last_bit(form):
     random, compared = np.random.default_rng(7), 0
     settings = {"method": form, "require_matching_points": False, "min_overlap": 0}
     for _ in range(600):
         anchor, test = (rising(random, random.integers(4, 9)) for _ in range(2))
         for delta, package in ((bd_rate, bjontegaard.bd_rate), (bd_quality, bjontegaard.bd_psnr)):
-            result = delta(anchor, test, any_overlap=True, form=form)
+            result = delta(anchor, test, Rule(bd=form, any_overlap=True))
             if result.value is not None:
                 assert result.value == package(*anchor, *test, **settings)
                 compared += 1
@@ -81,9 +82,9 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     middle = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
     at = np.mean(np.log10(middle))
     expected = 100 * (10 ** ((2.05 - at) / 0.7 - (2 - at) / 0.8) - 1)
-    assert bd_rate(anchor, test).value == pytest.approx(expected, abs=1e-9)
+    assert bd_rate(anchor, test, USUAL_RULE).value == pytest.approx(expected, abs=1e-9)
     less = curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
-    assert bd_metric(anchor, less, FD).value == pytest.approx(-10, abs=1e-9)
+    assert bd_metric(anchor, less, FD, USUAL_RULE).value == pytest.approx(-10, abs=1e-9)
     assert len(curve_of([0.1, 0.2], [3.0, -0.1], FD).bpp) == 1  # KID of equal sets may be below 0
     edition = summarise(table(sweep("jpeg")), PROTOCOLS).points[0].edition
     points = [CurvePoint(*one, "", "", 1, "", "", "") for one in zip(rates, values[0], strict=True)]
@@ -98,7 +99,7 @@ def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front
     first = Curve(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
     assert np.isnan(below_front(first)).all()
     cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
-    assert bd_rate(twice, cheaper) == bd_rate(ANCHOR, cheaper)
+    assert bd_rate(twice, cheaper, USUAL_RULE) == bd_rate(ANCHOR, cheaper, USUAL_RULE)
     beaten = Curve(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
     assert below_front(beaten)[:2].tolist() == [0, 0]
 
@@ -110,15 +111,16 @@ def test_curves_cross_where_the_other_one_needs_fewer_bits():
     at = np.linspace(23.2, 39.2, 101)[1:-1]  # the qualities of both
     ahead = (at - 31.2) / 8 - (at - 30) / 10
     expected = at[(at > 36) & (ahead > math.log10(1.01))][0]
-    assert crossing(anchor, test) == pytest.approx(expected, abs=1e-9)
-    assert crossing(test, anchor) == pytest.approx(expected, abs=1e-9)
-    assert crossing(anchor, Curve(0.9 * anchor.bpp, anchor.quality)) is None
+    assert crossing(anchor, test, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
+    assert crossing(test, anchor, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
+    assert crossing(anchor, Curve(0.9 * anchor.bpp, anchor.quality), USUAL_RULE) is None
     hardly = np.where(anchor.quality > 36, 0.995, 1.001)
-    assert crossing(anchor, Curve(hardly * anchor.bpp, anchor.quality)) is None
+    assert crossing(anchor, Curve(hardly * anchor.bpp, anchor.quality), USUAL_RULE) is None
 
 
 @pytest.mark.parametrize("points", [2, 3, 5, 9])
-def test_interpolation_is_akimas_also_over_stretches_that_are_straight(points):
+@pytest.mark.parametrize("form", ["akima", "pchip", "cubic"])
+def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straight(points, form):
     random = np.random.default_rng(points)
     x = np.cumsum(random.uniform(0.1, 1, (40, points)), axis=1)
     steps = random.uniform(-1, 2, (40, points))
@@ -128,15 +130,19 @@ def test_interpolation_is_akimas_also_over_stretches_that_are_straight(points):
     y = np.cumsum(steps, axis=1)
     at = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
     at[:4] = x[range(4), [0, points // 2, -1, points // 2]]
-    value, whole = interpolated(x, y, at), integral(x, y, at)
+    value, whole = interpolated(x, y, at, form), integral(x, y, at, form)
     for n in range(40):
-        theirs = Akima1DInterpolator(x[n], y[n]) if points > 2 else interp1d(x[n], y[n])
+        theirs = interp1d(x[n], y[n])
+        if form == "cubic":
+            theirs = np.poly1d(np.polyfit(x[n], y[n], min(3, points - 1)))
+        elif points > 2:
+            theirs = {"akima": Akima1DInterpolator, "pchip": PchipInterpolator}[form](x[n], y[n])
         assert value[n] == pytest.approx(float(theirs(at[n])), abs=1e-9)
         grid = np.linspace(x[n, 0], at[n], 2001)
         assert whole[n] == pytest.approx(trapezoid(theirs(grid), grid), abs=1e-5)
     for beyond in (x[:, 0] - 1e-9, x[:, -1] + 1e-9):
-        assert np.isnan(interpolated(x, y, beyond)).all()
-    assert interpolated(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9])).tolist() == [
+        assert np.isnan(interpolated(x, y, beyond, form)).all()
+    assert interpolated(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9]), form).tolist() == [
         y[0, 0], pytest.approx(np.nan, nan_ok=True),
     ]  # fmt: skip
 
@@ -152,14 +158,14 @@ def test_the_pareto_front_is_what_nothing_beats(points):
 
 def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
     short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
-    assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR).why
-    assert "it has 3 of the 4" in bd_quality(ANCHOR, short).why
-    assert bd_metric(ANCHOR, short, LPIPS) == bd_quality(ANCHOR, short)
+    assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR, USUAL_RULE).why
+    assert "it has 3 of the 4" in bd_quality(ANCHOR, short, USUAL_RULE).why
+    assert bd_metric(ANCHOR, short, LPIPS, USUAL_RULE) == bd_quality(ANCHOR, short, USUAL_RULE)
     falling = Curve(np.array([0.1, 0.2, 0.3]), np.array([30.0, 32, 31]))
-    assert "it has 2 of the 4" in bd_rate(ANCHOR, falling).why
-    dearer = cut(Curve(10 * ANCHOR.bpp, ANCHOR.quality), 0.9)
-    assert "it has 0 of the 4" in bd_rate(cut(ANCHOR, 0.9), dearer).why
-    assert "the anchor has 0 of the 4" in bd_rate(dearer, cut(ANCHOR, 0.9)).why
+    assert "it has 2 of the 4" in bd_rate(ANCHOR, falling, USUAL_RULE).why
+    dearer, up_to = Curve(10 * ANCHOR.bpp, ANCHOR.quality), Rule(up_to_bpp=0.9)
+    assert "it has 0 of the 4" in bd_rate(ANCHOR, dearer, up_to).why
+    assert "the anchor has 0 of the 4" in bd_rate(dearer, ANCHOR, up_to).why
 
 
 def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
@@ -178,57 +184,59 @@ def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, ref
     worse[2 : 2 * bad + 1 : 2] -= 6
     for anchor, test in (("quality", "worse"), ("worse", "quality")):
         curve = {"quality": Curve(rates, quality), "worse": Curve(rates, worse)}
-        result = bd_rate(curve[anchor], curve[test])
+        result = bd_rate(curve[anchor], curve[test], USUAL_RULE)
         assert (result.value is None) is refused
         if refused:
             whose = "it" if test == "worse" else "the anchor"
             assert f"{bad} of {points} points of {whose} lie below" in result.why
-            assert bd_quality(curve[anchor], curve[test]).value is None
+            assert bd_quality(curve[anchor], curve[test], USUAL_RULE).value is None
 
 
 def test_a_cut_does_not_hide_the_points_below_the_front():
     rates = np.geomspace(0.1, 2, 8)
     quality = 30 + 10 * np.log10(rates / 0.1)
     quality[[2, 4]] -= 6
-    assert "2 of 7 points of it" in bd_rate(ANCHOR, cut(Curve(rates, quality), 1.0)).why
+    assert "2 of 7 points of it" in bd_rate(ANCHOR, Curve(rates, quality), Rule(up_to_bpp=1.0)).why
 
 
 def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
     above = Curve(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
-    refused = bd_rate(ANCHOR, above)
+    refused = bd_rate(ANCHOR, above, USUAL_RULE)
     assert refused == Delta(
         None,
         pytest.approx(5 / 19),
         why="the curves share less than a third of the range that they span together",
     )
-    assert bd_rate(ANCHOR, above, any_overlap=True).overlap == pytest.approx(5 / 19)
-    assert bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6)).value is not None
+    assert bd_rate(ANCHOR, above, Rule(any_overlap=True)).overlap == pytest.approx(5 / 19)
+    assert bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6), USUAL_RULE).value is not None
     dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
     for delta in (bd_quality, partial(bd_metric, metric=PSNR)):
-        assert delta(ANCHOR, dearer).value is None
-        assert delta(ANCHOR, dearer, any_overlap=True).value is not None
+        assert delta(ANCHOR, dearer, rule=USUAL_RULE).value is None
+        assert delta(ANCHOR, dearer, rule=Rule(any_overlap=True)).value is not None
     never = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
-    assert bd_rate(ANCHOR, never, any_overlap=True) == Delta(
+    assert bd_rate(ANCHOR, never, Rule(any_overlap=True)) == Delta(
         None, 0.0, why="the curves have no quality or rate in common"
     )
-    assert bd_quality(ANCHOR, never).value is not None
-    assert bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality)).value is None
+    assert bd_quality(ANCHOR, never, USUAL_RULE).value is not None
+    assert bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality), USUAL_RULE).value is None
 
 
 def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
     straight = line([0.1, 0.2, 0.4, 0.8, 1.6], 40, 10)
-    result = cut(straight, 0.5)
+    result = cut(straight, Rule(up_to_bpp=0.5))
     assert result.bpp.tolist() == [0.1, 0.2, 0.4, 0.5]
     assert result.quality[-1] == pytest.approx(40 + 10 * math.log10(0.5), abs=1e-12)
-    assert cut(straight, 2.0).bpp.tolist() == straight.bpp.tolist()
-    assert cut(straight, 0.4).bpp.tolist() == [0.1, 0.2, 0.4]
-    assert cut(straight, 0.05).bpp.size == 0
+    assert cut(straight, Rule(up_to_bpp=2.0)).bpp.tolist() == straight.bpp.tolist()
+    assert cut(straight, Rule(up_to_bpp=0.4)).bpp.tolist() == [0.1, 0.2, 0.4]
+    assert cut(straight, Rule(up_to_bpp=0.05)).bpp.size == 0
 
 
 def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
     low = Curve(ANCHOR.bpp[:4], ANCHOR.quality[:4])
     half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
-    result = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
+    result = bd_rate(
+        cut(low, Rule(up_to_bpp=0.8)), cut(half_below, Rule(up_to_bpp=0.4)), USUAL_RULE
+    )
     assert result.value == pytest.approx(-50, abs=1e-9)
 
 
@@ -241,24 +249,26 @@ def test_an_overshoot_of_the_interpolation_is_marked():
     for by in (Akima1DInterpolator, PchipInterpolator):
         areas = [by(c.quality, np.log10(c.bpp)).integrate(28, 37) for c in (anchor, uneven)]
         means[by] = 100 * (10 ** ((areas[1] - areas[0]) / 9) - 1)
-    found = bd_rate(anchor, uneven)
+    found = bd_rate(anchor, uneven, USUAL_RULE)
     assert found.value == pytest.approx(means[Akima1DInterpolator], abs=1e-9)
     assert means[PchipInterpolator] > -50 > -90 > found.value
     assert (found.overshoots, found.doubtful) == (True, True)
-    even = bd_rate(anchor, Curve(0.8 * rates, anchor.quality + np.array([0, 0.3, -0.2, 0])))
+    even = bd_rate(
+        anchor, Curve(0.8 * rates, anchor.quality + np.array([0, 0.3, -0.2, 0])), USUAL_RULE
+    )
     assert (even.overshoots, even.doubtful) == (False, False)
 
 
 def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
     # Two ranges of 12 dB, moved by s, share (12 - s) of (12 + s): half at s = 4.
     for shift_db in (3.9, 4.1):
-        result = bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + shift_db))
+        result = bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + shift_db), USUAL_RULE)
         assert result.overlap == pytest.approx((12 - shift_db) / (12 + shift_db))
         assert result.doubtful is (shift_db > 4)
     middle = (ANCHOR.quality.min() + ANCHOR.quality.max()) / 2
     within = Curve(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
-    assert bd_rate(ANCHOR, within).overlap == pytest.approx(1 / 4)
-    assert bd_rate(within, ANCHOR).overlap == pytest.approx(1 / 4)
+    assert bd_rate(ANCHOR, within, USUAL_RULE).overlap == pytest.approx(1 / 4)
+    assert bd_rate(within, ANCHOR, USUAL_RULE).overlap == pytest.approx(1 / 4)
 
 
 def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keeps_its_sign():
@@ -267,7 +277,7 @@ def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keep
         record["num_bytes"] = int(
             (30 if record["codec"] == "webp" else 40) * record["setting_value"]
         )
-    (result,) = compare(summarise(table(rows)), LPIPS, "jpeg")
+    (result,) = compare(summarise(table(rows)), LPIPS, "jpeg", USUAL_RULE)
     assert result.rate.value == pytest.approx(-25, abs=1e-6)
     assert result.images_rate == pytest.approx(-25, abs=1e-6)
     assert result.quality.value < 0
@@ -278,7 +288,7 @@ def test_ms_ssim_is_compared_in_decibels():
     rows = sweep("jpeg") + [
         record | {"ms_ssim": 1 - (1 - record["ms_ssim"]) / 10} for record in sweep("webp")
     ]
-    (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg")
+    (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg", USUAL_RULE)
     assert result.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
     assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0][1]
     assert MS_SSIM.axis_label == "MS-SSIM (dB)"
@@ -291,7 +301,7 @@ def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
         record["num_bytes"] = int(1000 * record["setting_value"])
         if record["codec"] == "webp":
             record["num_bytes"] = int(record["num_bytes"] * factors[record["image"]])
-    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
     assert result.images_rate == pytest.approx(-20, abs=1e-9)
     assert (result.images, result.images_refused) == (3, 0)
     assert result.images_median == pytest.approx(-10, abs=1e-9)
@@ -304,13 +314,15 @@ def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
     for record in rows:
         if record["image"] != "bb":
             record["psnr_db"] = 30.0
-    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
     assert (result.images, result.images_refused) == (1, 2)
     for record in rows:
         record["psnr_db"] += 50 * (record["codec"] == "webp" and record["image"] == "bb")
-    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
     assert (result.images, result.images_rate) == (None, None)
-    assert compare(summarise(table(rows[:18])), PSNR, "webp")[0].rate.why.startswith("webp has no")
+    assert compare(summarise(table(rows[:18])), PSNR, "webp", USUAL_RULE)[0].rate.why.startswith(
+        "webp has no"
+    )
 
 
 def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
@@ -319,7 +331,7 @@ def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
     for record in rows:
         half = record["codec"] == "webp" and record["image"] == "a"
         record["num_bytes"] = int((500 if half else 1000) * record["setting_value"])
-    (result,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
     reach = math.exp(12.7062 * 25 / 75)  # t of one degree, the standard error of -50 and 0 %
     expected = (100 * (0.75 / reach - 1), 100 * (0.75 * reach - 1))
     assert result.images_interval == pytest.approx(expected, rel=1e-5)
@@ -337,7 +349,9 @@ def test_points_below_the_front_are_left_out_by_how_much_another_is_better(metri
             record.update({10: better, 20: worse}.get(record["setting_value"], {}))
 
     def left_out(up_to_bpp=None):
-        return compare(summarise(table(rows)), metric, "jpeg", up_to_bpp)[0].left_out
+        return compare(summarise(table(rows)), metric, "jpeg", Rule(up_to_bpp=up_to_bpp))[
+            0
+        ].left_out
 
     gap = {"psnr_db": 0.5, "ms_ssim": 10 * math.log10(2), "lpips_alex": 0.04}[metric.column]
     expected = (f"webp quality=20 by {gap:.3g}",)
@@ -366,13 +380,14 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
-    (result,) = compare(summary, PSNR, "jpeg")
+    (result,) = compare(summary, PSNR, "jpeg", USUAL_RULE)
     assert result.rate == result.quality == Delta(why="it has no complete point")
     assert not result.few
     dearer = [record | {"num_bytes": 9 * record["num_bytes"]} for record in sweep("webp")]
     for any_overlap in (False, True):
-        options = {"any_overlap": True} if any_overlap else {}
-        (result,) = compare(summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", **options)
+        (result,) = compare(
+            summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", Rule(any_overlap=any_overlap)
+        )
         assert (result.quality.value is not None) is any_overlap
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from benchmark.compare.bd import ranked_measures
 from benchmark.compare.curves import Delta
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
@@ -66,7 +67,7 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
 def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     summary = summarise(table(four()))
     alone = rank_by_bd_rate(summary, MEASURES, "jpeg")
-    given = [one for metric in MEASURES for one in compare(summary, metric, "jpeg")]
+    given = [one for metric in MEASURES for one in compare(summary, metric, "jpeg", USUAL_RULE)]
     both = rank_by_bd_rate(summary, MEASURES, "jpeg", given)
     assert both.records == alone.records
     first = both.comparisons[both.editions[0], "psnr_db"]

@@ -7,6 +7,7 @@ from benchmark.api.codec import run
 from benchmark.codec import Setting
 from benchmark.commands.outcome import print_outcome
 from benchmark.compare.interval import draw_spreads
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.measure.select import select
 from benchmark.metrics.metric import Metric
@@ -77,7 +78,7 @@ def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
         assert draws.low < mean < draws.high
         assert images.low < mean < images.high
         assert images.high - images.low > draws.high - draws.low
-    print_outcome(outcome)
+    print_outcome(outcome, USUAL_RULE)
     reported = capsys.readouterr().out
     assert plain(draws_table(spreads, [PSNR])) in reported
     assert "Over draws: the lowest and the highest mean of a drawing." in reported

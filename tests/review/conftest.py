@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.measure.pictures import read_declared
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
@@ -54,7 +55,7 @@ def reviewed(photos, tmp_path):
         into = tmp_path / "into"
         into.mkdir()
         request = Request(metrics=("psnr",), jobs=1, data_dir=tmp_path)
-        place = tmp_path / "none", NamedCodecs(codecs), quiet
+        place = tmp_path / "none", USUAL_RULE, NamedCodecs(codecs), quiet
         (tmp_path / "none").mkdir(exist_ok=True)
         return review(path, into, request, dataset, claims, *place)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName
 from benchmark.review.claim import judge, parse_claim
 from benchmark.rows.store import Store
@@ -9,7 +10,7 @@ from support.rows.measured import doubling
 
 
 def judged(text, rows, results):
-    return judge(parse_claim(text), rows, results, "kodak")
+    return judge(parse_claim(text), rows, results, "kodak", USUAL_RULE)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
 from benchmark.review.decode import Decoded, _compared
@@ -46,7 +47,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             for record in rows:
                 _compared(Decoded(record, "failed"), HashedImage("0" * 64, PIXELS), unknown)
             entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
-            shown = board("set", [entry], "", tmp_path / "none", ("psnr",))
+            shown = board("set", [entry], "", tmp_path / "none", ("psnr",), USUAL_RULE)
             assert "<b>" not in index_html([shown], [])
         shutil.rmtree(tmp_path / "into")
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
 from benchmark.review.review import for_machines, review
@@ -45,7 +46,7 @@ def reviewed(honest, four, tmp_path):
         edit(*(pack, four)[: len(inspect.signature(edit).parameters)])
         (tmp_path / "into").mkdir()
         request = Request(metrics=("psnr", "ssim"), jobs=1)
-        asked = request, str(four), (), tmp_path / "none", NamedCodecs("all"), quiet
+        asked = request, str(four), (), tmp_path / "none", USUAL_RULE, NamedCodecs("all"), quiet
         done = review(pack.close(), tmp_path / "into", *asked)
         verdicts = {answer["name"]: answer["verdict"] for answer in for_machines(done)["answers"]}
         wrong = [name for name, verdict in verdicts.items() if verdict == "no"]

@@ -6,6 +6,7 @@ import pytest
 
 from benchmark.compare.curves import Delta
 from benchmark.compare.interval import Interval
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.published.curve_file import NamedCurve
 from benchmark.review import questions
 from benchmark.review.claim import Judged, _survival, parse_claim
@@ -172,7 +173,7 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     rate, interval, states, verdict, part
 ):
     claim = parse_claim("webp 10 % fewer bits than jpeg")
-    judged = Judged(claim, reason="no overlap", images=24, labels=("webp", ""))
+    judged = Judged(claim, USUAL_RULE, reason="no overlap", images=24, labels=("webp", ""))
     if rate is not None:
         judged = judged._replace(rate=rate, interval=interval)
         of_both = zip(("verdict", "words"), _survival(claim, rate, interval), strict=True)
@@ -190,7 +191,9 @@ def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_
     claim = parse_claim("webp 12.00 % fewer bits than jpeg")
     rate, interval = Delta(-12.004, 1.0), Interval(-12.006, -12.002)
     verdict, words = _survival(claim, rate, interval)
-    judged = Judged(claim, verdict, words, "", rate, interval, 2, labels=("webp", "jpeg"))
+    judged = Judged(
+        claim, USUAL_RULE, verdict, words, "", rate, interval, 2, labels=("webp", "jpeg")
+    )
     jpeg = stream("blind", values={}, columns={"dataset": "set"})
     jpeg = jpeg._replace(row={**jpeg.row, "codec": "jpeg"})
     answer = answer_to(judged, reviewed(stream(), jpeg, jpeg))

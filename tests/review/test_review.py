@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmark.compare.curves import Curve, bd_rate
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_stored
@@ -41,7 +42,7 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, revi
         means = [[np.mean([row[name] for row in of]) for of in sweep]
                  for name in ("bpp", "psnr_db")]  # fmt: skip
         curves[spec.name] = Curve(*map(np.array, means))
-    rate = bd_rate(curves["jpeg"], curves["webp"]).value
+    rate = bd_rate(curves["jpeg"], curves["webp"], USUAL_RULE).value
     claims = ["WebP 99 % fewer bits than jpeg", "ours 50.0 % fewer bits than jpeg"]
     every = reviewed(author / "mine.tar", claims=claims).answers
     result, of_nobody = (answer for answer in every if answer.name == "claim")

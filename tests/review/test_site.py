@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmark.answer import Absent
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.review.decode import Decoded
@@ -80,7 +81,7 @@ def entry(codec, factor, why="", pack="mine"):
 def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path):
     entries = [entry("avif", 0.25, "1 value differ"), entry("jpeg", 1.0), entry("webp", 0.5),
                entry("webp", 0.8, pack="other"), entry("vvenc", 0.5)]  # fmt: skip
-    made = board("set", entries, "JPEG", tmp_path, ("psnr",))
+    made = board("set", entries, "JPEG", tmp_path, ("psnr",), USUAL_RULE)
     assert [(it.label, it.pack) for it in made.entries] == [
         ("webp", "mine"), ("vvenc", "mine"), ("webp", "other"), ("jpeg", "mine"), ("avif", "mine")
     ]  # fmt: skip
@@ -96,15 +97,15 @@ def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path
 
 def test_an_anchor_may_be_of_the_results_and_without_rows_is_refused(tmp_path):
     Store(tmp_path / "set").append(doubling("jpeg", 1.0))
-    made = board("set", [entry("webp", 0.5)], "jpeg", tmp_path, ("psnr",))
+    made = board("set", [entry("webp", 0.5)], "jpeg", tmp_path, ("psnr",), USUAL_RULE)
     assert [(it.label, it.value) for it in made.entries] == [("webp", pytest.approx(-50))]
     with pytest.raises(UsageError, match="the anchor vtm has no rows of set"):
-        board("set", [entry("webp", 0.5)], "vtm", tmp_path, ("psnr",))
+        board("set", [entry("webp", 0.5)], "vtm", tmp_path, ("psnr",), USUAL_RULE)
 
 
 def test_texts_of_packs_are_escaped_on_the_site():
     hostile = Entry("<i>", "<img src=y>", "<b>", "<u>", [])
-    page = index_html([board("<i>", [hostile], "", Path("none"), ("psnr",))],
+    page = index_html([board("<i>", [hostile], "", Path("none"), ("psnr",), USUAL_RULE)],
                       [Absent("<script>1</script>.tar", "<img src=x>")])  # fmt: skip
     assert not re.search(r"<(img|i|b|u|script>1)\b", page)
 

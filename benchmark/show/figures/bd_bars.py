@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparison, compared
+from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.rows.edition import label_of
 from benchmark.show import sections
-from benchmark.show.bd_rates import bd_records, cut_words, delta_text, doubt_notes
+from benchmark.show.bd_rates import bd_records, delta_text, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import Choice, sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -33,16 +34,15 @@ def draw_bd_bars(
     styles: Mapping[CodecSpec, Style],
     dataset: str,
     anchor: CodecSpec | None,
-    up_to_bpp: float | None = None,
 ) -> texts.Drawing | None:
     """Draw bars of BD-rates against the anchor, the best codec first; None without any.
 
-    Bars of published curves are open, and have no interval. choice: the curves of
-    the panels to show. up_to_bpp: where the curves of `comparisons` and of the panels are cut.
+    Bars of published curves are open, and have no interval. choice: the curves of the panels to
+    show, and the rule that comparisons were made by.
     """
-    panels, absent = choice.of(panels), len(choice.absent)
+    panels, absent, rule = choice.of(panels), len(choice.absent), choice.rule
     lacking = choice.lacking(panels)
-    pairs = [[*_compared(panel, comparisons, anchor)] for panel in panels]
+    pairs = [[*_compared(panel, comparisons, anchor, rule)] for panel in panels]
     panels = [panel for panel, all_of in zip(panels, pairs, strict=True) if all_of]
     pairs = [all_of for all_of in pairs if all_of]
     bars = [{curve.name: (curve, of) for curve, of in all_of} for all_of in pairs]
@@ -68,7 +68,7 @@ def draw_bd_bars(
         for mine in rows
     ]
     curves = [*chain(*panels)]
-    doubts = doubt_notes(of.rate for of in every)
+    doubts = doubt_notes((of.rate for of in every), rule)
     note = " ".join(filter(None, [*doubts, sections.curves_note(curves)]))
     lines = "Lines are 95 % intervals over images." if any(o.rate_interval for o in every) else ""
     against = next((curve.name for curve in curves if curve.spec == anchor), "")
@@ -81,7 +81,7 @@ def draw_bd_bars(
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel[0].metric]), width)
         texts.add_legend(figure, [], " ".join(filter(None, [lines, note])))
-    metrics = sections.metric_names([of[0].metric for of in panels]) + cut_words(up_to_bpp)
+    metrics = sections.metric_names([of[0].metric for of in panels]) + rule.words
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         *lacking,
@@ -89,13 +89,13 @@ def draw_bd_bars(
         note,
         f"{len(names)} of {len(names) + absent} codecs." if absent else None,
     )
-    records = bd_records(every, up_to_bpp)
-    table = texts.rate_table(panels, anchor)
+    records = bd_records(every, rule)
+    table = texts.rate_table(panels, anchor, rule)
     return texts.Drawing(figure, caption, records, table, sources_table(curves))
 
 
 def _compared(
-    panel: Panel, comparisons: Sequence[Comparison], anchor: CodecSpec | None
+    panel: Panel, comparisons: Sequence[Comparison], anchor: CodecSpec | None, rule: Rule
 ) -> Iterator[Bar]:
     """Yield a panel's curves beside the anchor's; published ones are named as figures do."""
     metric, other = panel[0].metric, of_variant(panel, anchor)
@@ -104,7 +104,7 @@ def _compared(
         if curve.edition in known:
             yield curve, known[curve.edition]
         elif other is not None and curve is not other:
-            comparison = compared(other.rates, curve.rates, metric)
+            comparison = compared(other.rates, curve.rates, metric, rule)
             name = label_of(curve.spec) if curve.measured else curve.name
             comparison = comparison._replace(label=name, anchor=label_of(other.spec))
             yield curve, comparison._replace(column=metric.column)

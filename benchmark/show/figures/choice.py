@@ -15,6 +15,7 @@ from typing import NamedTuple
 from benchmark.answer import Column
 from benchmark.compare.curves import bd_rate
 from benchmark.compare.experiment import Experiment
+from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.errors import UnknownName
 from benchmark.rows.edition import OWN, Edition, labels_of
@@ -36,12 +37,10 @@ def most_rate(curves: Iterable[SystemCurve]) -> float:
     return max([CROP_BPP, *own])
 
 
-def beyond_sentences(
-    panels: Iterable[Panel], cut: Iterable[Panel], up_to_bpp: float | None
-) -> list[str]:
+def beyond_sentences(panels: Iterable[Panel], cut: Iterable[Panel], rule: Rule) -> list[str]:
     """Return a sentence on curves without a point below the rate where panels are cut, if any."""
     left = {curve.name for curve in chain(*panels)} - {curve.name for curve in chain(*cut)}
-    return [f"No point below {up_to_bpp:g} bpp: {', '.join(sorted(left))}."] if left else []
+    return [f"No point below {rule.up_to_bpp:g} bpp: {', '.join(sorted(left))}."] if left else []
 
 
 class Choice(NamedTuple):
@@ -49,6 +48,7 @@ class Choice(NamedTuple):
 
     kept: Mapping[str, SystemCurve]  # by name, in the order of the legend
     absent: Mapping[str, SystemCurve]  # those that are left out
+    rule: Rule  # of BD-rates
 
     @property
     def labels(self) -> list[str]:
@@ -91,12 +91,16 @@ class Choice(NamedTuple):
 
 
 def choose(
-    panels: Sequence[Panel], anchor: CodecSpec | None = None, named: Sequence[str] = ()
+    panels: Sequence[Panel],
+    rule: Rule,
+    anchor: CodecSpec | None = None,
+    named: Sequence[str] = (),
 ) -> Choice:
     """Choose the curves to show by the look in force, out of those of all panels.
 
-    The codecs that were named, and then the anchor, and the user's own are always kept. anchor:
-    what strength is against. named: codecs as `--codecs` has them.
+    The codecs that were named, and then the anchor, and the user's own are always kept. rule: of
+    BD-rates, also of those that the figure states. anchor: what they are against. named: codecs as
+    `--codecs` has them.
     """
     every = sorted(chain(*panels), key=lambda curve: not curve.measured)
     known = {curve.name: curve for curve in every}
@@ -105,12 +109,12 @@ def choose(
         curves = list(known.values())
         users = [curve for curve in curves if curve.edition.is_users]
         asked = _named(curves, anchor, named) if named else []
-        wanted = [curve.name for curve in asked or _by_rank(panels[0], curves, users, anchor)]
+        wanted = [curve.name for curve in asked or _by_rank(panels[0], curves, users, anchor, rule)]
         always = sum(curve.measured for curve in asked or users)
         kept = [name for name in known if name in wanted[: max(most, always)]]
     kept.sort(key=lambda name: look().place(known[name].edition))
     absent = {name: curve for name, curve in known.items() if name not in kept}
-    return Choice({name: known[name] for name in kept}, absent)
+    return Choice({name: known[name] for name in kept}, absent, rule)
 
 
 def without_place(choice: Choice, of: Experiment) -> list[str]:
@@ -152,6 +156,7 @@ def _by_rank(
     every: Sequence[SystemCurve],
     users: Sequence[SystemCurve],
     anchor: CodecSpec | None,
+    rule: Rule,
 ) -> list[SystemCurve]:
     """Return all curves, those that matter most first (see the module); BD-rates are in `first`."""
     rates = {curve.name: curve.rates for curve in first}
@@ -160,7 +165,7 @@ def _by_rank(
     def place(curve: SystemCurve) -> tuple[bool, float]:
         delta = None
         if reference is not None and curve.name in rates:
-            delta = bd_rate(reference, rates[curve.name]).value
+            delta = bd_rate(reference, rates[curve.name], rule).value
         return curve.edition.bundled, math.inf if delta is None else delta
 
     ranked = sorted(every, key=place)

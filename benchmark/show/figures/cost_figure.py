@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.answer import Column
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds
 from benchmark.compare.curves import Delta
+from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.summary import Summary
@@ -88,12 +89,13 @@ def draw_costs(
     dataset: str,
     metric: str,
     anchor: str,
+    rule: Rule,
 ) -> texts.Drawing | None:
     """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
 
     Names of up to MOST_CURVES codecs are beside their points, else in a legend.
 
-    styles: by codec variant. anchor: name of the codec that BD-rates are against.
+    styles: by codec variant. anchor: name of the codec that BD-rates are against. rule: of these.
     """
     import seaborn as sns
     from matplotlib.ticker import LogLocator
@@ -129,7 +131,7 @@ def draw_costs(
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
         marks = sections.curves_note([point.curve for point in points])
-        doubts = doubt_notes(point.bd_rate for point in points)
+        doubts = doubt_notes((point.bd_rate for point in points), rule)
         note = " ".join(filter(None, [TYPICAL if typical else "", *doubts, marks]))
         many = len(handles) > MOST_CURVES
         texts.add_legend(figure, [*handles.values()] if many else [], note)

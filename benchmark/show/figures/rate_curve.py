@@ -91,7 +91,7 @@ def draw_rate_curves(
     )
     sources = sources_table(curves)
     if len(rows) == 1:
-        table = texts.rate_table(panels, anchor)
+        table = texts.rate_table(panels, anchor, choice.rule)
         return texts.Drawing(figure, caption, texts.point_records(curves), table, sources)
     marks = [
         {"dataset": title, **mark} for title, of in rows for mark in texts.point_records(chain(*of))

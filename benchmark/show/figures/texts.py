@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.errors import Notice, StoreError
 from benchmark.metrics.metric import Metric
@@ -84,7 +85,7 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
     ]
 
 
-def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None) -> Table:
+def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) -> Table:
     """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
     anchor: what they are against; without its curve there are none.
@@ -104,7 +105,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None) -> Table:
         }
         for curve, other in zip(mine, anchors, strict=True):
             if curve and other:
-                row[curve.metric.column] = bd_rate(other.rates, curve.rates)
+                row[curve.metric.column] = bd_rate(other.rates, curve.rates, rule)
         rows.append(row)
     columns = [
         Column("system"),
@@ -118,11 +119,13 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None) -> Table:
     against = next((curve.title for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
+    against += rule.form_words
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
     decades = [metric.label for metric in every if metric.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    notes += doubt_notes(of for row in rows for of in row.values() if isinstance(of, Delta))
+    rates = (of for row in rows for of in row.values() if isinstance(of, Delta))
+    notes += doubt_notes(rates, rule)
     return Table.of(columns, rows, notes).filled(always=4)
 
 

@@ -84,7 +84,7 @@ def write_page(
     panels = dict(zip(report.measured, renamed(_panels(of, report)), strict=True))
     published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
     shown_first = [[c for c in of_m if c.measured or of.published] for of_m in panels.values()]
-    choice = choose(shown_first, report.anchor, report.named)
+    choice = choose(shown_first, of.rule, report.anchor, report.named)
     shown = choice.labels
     mapped = mapped_metrics(report.measured)
     command = command or f"bench report --dataset {of.dataset} --page"

@@ -79,7 +79,7 @@ def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> P
         names = ", ".join(edition.facts.title for edition in absent)
         sentences.append(f"{name} has only published points of {names}: {command} adds measured")
     anchor = next((of.spec for of in PAPER_EDITIONS if of.facts.title == facts.anchor), None)
-    datasets, choice = [(facts.title, panels)], choose(panels, anchor)
+    datasets, choice = [(facts.title, panels)], choose(panels, of.rule, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
     looks = styles(GROUPED)
     return PaperFigure(draw_rate_curves(datasets, looks, choice, **options), sentences)

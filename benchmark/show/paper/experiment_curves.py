@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from benchmark.compare.anchor import read_experiment, require_named
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.system_curve import Panel, measured_curves, up_to
+from benchmark.compare.system_curve import Panel, cut_curves, measured_curves
 from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
@@ -144,10 +144,10 @@ def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
     elif of.metrics:
         labels = sorted({metric.label for metric in asked} - {metric.label for metric in every})
         sentences = [f"Nothing published on {profile(dataset).title} has {of}." for of in labels]
-    cut = [panel for curves in every.values() if (panel := up_to(curves, of.up_to_bpp))]
-    beyond = beyond_sentences(every.values(), cut, of.up_to_bpp)
+    cut = [panel for curves in every.values() if (panel := cut_curves(curves, of.rule))]
+    beyond = beyond_sentences(every.values(), cut, of.rule)
     if beyond and not cut:
-        where = f"below {of.up_to_bpp:g} bpp"
+        where = f"below {of.rule.up_to_bpp:g} bpp"
         raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
     result = ExperimentCurves(dataset, stored, [*every], cut, None, [*sentences, *beyond])
     return result._replace(anchor=_anchor(result, of.anchor, points, instead))

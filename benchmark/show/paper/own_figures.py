@@ -8,6 +8,7 @@ from benchmark.compare.bd import Comparison, compare
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment, Rates, rates_in
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
@@ -50,7 +51,7 @@ def rd(of: Experiment) -> PaperFigure:
     anchors = [it.anchor.text for it in results if it.anchor] if of.named else []
     first, *others = sorted(results, key=lambda it: not it.anchor)
     panels = [*chain(first.panels, *(it.panels for it in others))]
-    choice = choose(panels, first.anchor, [*anchors, *of.named])
+    choice = choose(panels, of.rule, first.anchor, [*anchors, *of.named])
     datasets = [(it.title, it.panels) for it in results]
     drawing = draw_rate_curves(datasets, looks, choice, anchor=first.anchor)
     missed = without_place(choice, of)
@@ -75,7 +76,7 @@ def _comparisons(result: ExperimentCurves, of: Experiment) -> list[Comparison]:
     return [
         comparison
         for metric in result.metrics
-        for comparison in compare(result.summary, metric, anchor, of.up_to_bpp)
+        for comparison in compare(result.summary, metric, anchor, of.rule)
     ]
 
 
@@ -87,9 +88,9 @@ def bd(of: Experiment) -> PaperFigure:
     """
     (result,) = experiment_curves(of, [of.dataset], "bd")
     compared = _comparisons(result, of)
-    choice = choose(result.panels, result.anchor, of.named)
+    choice = choose(result.panels, of.rule, result.anchor, of.named)
     looks = styles(result.editions)
-    shown = choice, compared, looks, result.title, result.anchor, of.up_to_bpp
+    shown = choice, compared, looks, result.title, result.anchor
     drawing = draw_bd_bars(result.panels, *shown)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     missed = without_place(choice, of)
@@ -104,9 +105,7 @@ def bd(of: Experiment) -> PaperFigure:
 def complexity(
     of: Annotated[
         Experiment,
-        some(
-            "results dataset codecs bundled metrics anchor images up_to_bpp allow_few verified_only"
-        ),
+        some("results dataset codecs bundled metrics anchor images allow_few verified_only", Rule),
     ],
     cost: Annotated[tuple[str, ...], COST] = (),
 ) -> PaperFigure:
@@ -125,7 +124,7 @@ def complexity(
     summary = result.summary
     if summary is None:
         raise UsageError(f"nothing is measured on {result.dataset}: `bench run` does")
-    choice = choose(result.panels[:1], result.anchor, of.named)
+    choice = choose(result.panels[:1], of.rule, result.anchor, of.named)
     (panel,) = choice.of(result.panels[:1])
     metric = panel[0].metric
     compared = _comparisons(result, of)
@@ -134,9 +133,8 @@ def complexity(
     points = cost_points(panel, rates, summary, cost or COSTS)
     of_anchor = of_variant(panel, result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else ""
-    most = of.up_to_bpp
-    where = result.title if most is None else f"{result.title} up to {most:g} bpp"
-    drawing = draw_costs(points, styles(result.editions), where, words, name)
+    where = f"{result.title}{of.rule.words}"
+    drawing = draw_costs(points, styles(result.editions), where, words, name, of.rule)
     there = {point.curve.name for point in points}
     lacks = ", ".join(
         curve.name
@@ -206,7 +204,7 @@ def realism_plots(
 
     None where no system has both at any rate. looks: styles by codec variant.
     """
-    choice = choose(panels, anchor, named)
+    choice = choose(panels, USUAL_RULE, anchor, named)
     curves = [curve for curve in chain(*panels) if curve.name in choice.kept]
     marked = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)

@@ -12,6 +12,7 @@ from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
+from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import SystemCurve, of_variant
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
@@ -21,7 +22,6 @@ from benchmark.rows.summary import Point, excluded
 from benchmark.show.absences import not_shown
 from benchmark.show.bd_rates import (
     PERCENT,
-    cut_words,
     delta_text,
     doubt_notes,
     ends_text,
@@ -83,7 +83,7 @@ def draw_table(
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [row.curve.edition.facts.kind for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = _notes(results, rows, anchors, time_note, cut_words(asked.up_to_bpp))
+    notes = _notes(results, rows, anchors, time_note, asked.rule)
 
     def with_ends(pair: Comparison) -> str:
         return f"{_text(pair)} {ends_text(pair.rate_interval)}".rstrip()
@@ -125,22 +125,21 @@ def _rows(
     pairs: dict[str, dict[str, Comparison]] = {}
     absent: dict[str, None] = {}
     for result in results:
-        choice = choose(result.panels, result.anchor, asked.named)
+        choice = choose(result.panels, asked.rule, result.anchor, asked.named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
             metric, other = panel[0].metric, of_variant(panel, result.anchor)
             key = _key(result, metric)
             ends = dict[Edition, Interval]()
             if result.summary and other and other.measured:
-                against = other.edition, asked.up_to_bpp
-                ends = rate_intervals(result.summary, metric, *against)
+                ends = rate_intervals(result.summary, metric, other.edition, asked.rule)
             for curve in panel:
                 curves.setdefault(curve.name, curve)
                 of = pairs.setdefault(curve.name, {})
                 if other is not None and curve.name == other.name:
                     of[key] = ITSELF
                 elif other is not None:
-                    pair = compared(other.rates, curve.rates, metric)
+                    pair = compared(other.rates, curve.rates, metric, asked.rule)
                     if pair.rate.value is not None:
                         pair = pair._replace(rate_interval=ends.get(curve.edition))
                     of[key] = pair
@@ -266,13 +265,13 @@ def _notes(
     rows: Sequence[SystemRow],
     anchors: Mapping[str, str],
     time: str,
-    cut: str,
+    rule: Rule,
 ) -> list[str]:
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
     metrics = metric_names(dict.fromkeys(chain(*(of.metrics for of in results))))
-    against = f"against {listed(names)}{cut}"
+    against = f"against {listed(names)}{rule.words}"
     notes = [f"BD-rate in {metrics} {against}; negative saves bits at equal quality."]
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
@@ -288,7 +287,7 @@ def _notes(
         for key, pair in row.pairs.items()
         if pair.rate.value is None
     ]
-    notes += doubt_notes(pair.rate for row in rows for pair in row.pairs.values())
+    notes += doubt_notes((pair.rate for row in rows for pair in row.pairs.values()), rule)
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(

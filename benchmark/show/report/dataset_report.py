@@ -13,7 +13,8 @@ from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
 from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records
-from benchmark.compare.system_curve import Panel, measured_curves, of_variant, up_to
+from benchmark.compare.rule import Rule
+from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, of_variant
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.edition import Edition, label_of
@@ -88,7 +89,6 @@ def write_reports(
     *,
     common: bool = False,
     pooled: bool = False,
-    any_overlap: bool = False,
     out: Path | None = None,
     page: bool = False,
     command: str = "",
@@ -137,7 +137,7 @@ def write_reports(
                 of_published = curves.left_out(published, over, placed.name)
             except curves.OtherMeans as why:
                 of_published = [f"no published curve is drawn: {why}"]
-        yield _write(of, placed, metrics, over, of_published, report_set, any_overlap, command)
+        yield _write(of, placed, metrics, over, of_published, report_set, command)
 
 
 def _write(
@@ -147,7 +147,6 @@ def _write(
     over: Mapping[str, "Overlay"],
     of_published: Sequence[str],
     report_set: ReportSet,
-    any_overlap: bool,
     command: str,
 ) -> Report:
     summary, folder = stored.summary, stored.folder
@@ -166,16 +165,16 @@ def _write(
         ]
         for metric in measured
     }
-    codecs, most = asked.named, asked.up_to_bpp
+    codecs, rule = asked.named, asked.rule
     of_look = dict(zip(panels, renamed([*panels.values()]), strict=True))
-    overlaid = {column: cut for column, of in of_look.items() if (cut := up_to(of, most))}
-    choice = choose([*overlaid.values()], stored.anchor.spec, codecs)
+    overlaid = {column: cut for column, of in of_look.items() if (cut := cut_curves(of, rule))}
+    choice = choose([*overlaid.values()], rule, stored.anchor.spec, codecs)
     missed = without_place(choice, asked)
-    comparisons, deltas = compare_all(summary, measured, stored.anchor, most, any_overlap)
+    comparisons, deltas = compare_all(summary, measured, stored.anchor, rule)
     drawings = _draw(stored, overlaid, choice, comparisons)
     named_metrics = () if asked.metrics == "all" else metrics
-    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons, named_metrics)
-    ranking = ranking._replace(why=stored.anchor.why, up_to_bpp=most)
+    ranking = rank_by_bd_rate(summary, metrics, anchor, rule, comparisons, named_metrics)
+    ranking = ranking._replace(why=stored.anchor.why)
     of_reader = problems(summary, stored.runs)
     names = dict(zip(metrics, metric_names(asked.metrics), strict=True))
     absent = [*of_reader, *lacking(summary, [m for m in wanted if m not in partial])]
@@ -190,10 +189,10 @@ def _write(
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
         tables["bd_rate.md"] = markdown(deltas)
-        tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
+        tables["bd_rate.csv"] = csv_text(bd_records(comparisons, rule))
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
-    origin += beyond_sentences(of_look.values(), overlaid.values(), most)
+    origin += beyond_sentences(of_look.values(), overlaid.values(), rule)
     if asked.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
         origin += absent_sentences([n for m, n in names.items() if m.column not in noted], summary)
@@ -271,8 +270,7 @@ def compare_all(
     summary: Summary,
     metrics: Sequence[Metric],
     anchor: Anchor,
-    up_to_bpp: float | None,
-    any_overlap: bool = False,
+    rule: Rule,
 ) -> tuple[list[Comparison], Table | str]:
     """Return BD-rates, and their table or why there are none."""
     reference, label = summary.edition_of(anchor.spec), _label(anchor)
@@ -285,11 +283,9 @@ def compare_all(
     if len(summary.editions) == 1:
         return [], f"No BD-rates: there is no codec but the anchor {label}."
     comparisons = [
-        comparison
-        for metric in metrics
-        for comparison in compare(summary, metric, reference, up_to_bpp, any_overlap)
+        comparison for metric in metrics for comparison in compare(summary, metric, reference, rule)
     ]
-    return comparisons, bd_table(comparisons, metrics, label)
+    return comparisons, bd_table(comparisons, metrics, label, rule)
 
 
 def _draw(
@@ -324,5 +320,5 @@ def _draw(
         timed = [point for point in points if point.measured]
         if against and timed[1:]:
             words = profile(name).title, metric_words([metric]), against.name
-            drawings["timing"] = draw_costs(timed, looks, *words)
+            drawings["timing"] = draw_costs(timed, looks, *words, choice.rule)
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
@@ -19,12 +20,10 @@ def shifted(codec, shift_db):
     return [record | {"psnr_db": record["psnr_db"] + shift_db} for record in sweep(codec)]
 
 
-def tables(rows, metric=PSNR, **choices):
-    comparisons = compare(summarise(table(rows)), metric, "jpeg", **choices)
-    return (
-        bd_table(comparisons, [metric], "jpeg"),
-        bd_records(comparisons),
-    )
+def tables(rows, metric=PSNR, **options):
+    rule = Rule(**options)
+    comparisons = compare(summarise(table(rows)), metric, "jpeg", rule)
+    return bd_table(comparisons, [metric], "jpeg", rule), bd_records(comparisons, rule)
 
 
 def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
@@ -43,13 +42,18 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     assert avif[-1] == f"{100 * avif_record['bd_rate_overlap']:.0f}"
 
 
-def test_the_marks_and_dashes_of_a_bd_metric_are_explained():
+@pytest.mark.parametrize(
+    ("form", "about"), [("akima", "Anchor: jpeg."), ("cubic", "Anchor: jpeg, by the cubic poly")]
+)
+def test_the_marks_and_dashes_of_a_bd_metric_are_explained(form, about):
     rows = [*sweep("jpeg"), *(r | {"num_bytes": 3 * r["num_bytes"]} for r in sweep("webp"))]
     rows += [r | {"num_bytes": 6 * r["num_bytes"]} for r in sweep("avif")]
-    details, _ = tables(rows)
+    details, _ = tables(rows, bd=form)
     webp, avif = details.rows
     assert webp[-2].endswith("†")
-    assert "†: less than half (of a BD-metric: of the rates), or" in details.notes[0]
+    assert details.notes[0].startswith(about)
+    assert "†: less than half (of a BD-metric: of the rates)" in details.notes[0]
+    assert ("PCHIP" in details.notes[0]) is (form == "akima")  # only Akima overshoots
     assert (avif[-2], "no BD-metric: the curves share less" in avif[2]) == ("–", True)
 
 
@@ -128,11 +132,11 @@ def of_sets(images):
 @pytest.mark.parametrize(("images", "few"), [(49, True), (50, False)])
 def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images, few):
     comparisons = compare(of_sets([f"{n:02d}" for n in range(images)]), FD, "jpeg")
-    (detail,) = bd_table(comparisons, [FD], "jpeg").rows
+    (detail,) = bd_table(comparisons, [FD], "jpeg", USUAL_RULE).rows
     assert detail[4] == "[-20.8, -20.8]"  # every image has the same values
     assert ("few images" in detail[2]) is few
     assert detail[5:10] == ("–",) * 5
-    (record,) = bd_records(comparisons)
+    (record,) = bd_records(comparisons, USUAL_RULE)
     assert record["few"] is few
     assert record["bd_rate_low_percent"] == pytest.approx(record["bd_rate_percent"])
     assert not math.isnan(record["bd_rate_percent"])

@@ -5,6 +5,7 @@ from itertools import combinations
 import pytest
 
 from benchmark.compare.curves import bd_rate
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, PAPER_EDITIONS, Edition, label_of
@@ -52,7 +53,9 @@ def panel_of(gains):
 
 def names_of(gains, most=8, named=()):
     with drawn_as(every_curve=most is None):
-        return list(choose([panel_of(gains)], parse_codec("jpeg:optimize=1"), named).kept)
+        return list(
+            choose([panel_of(gains)], USUAL_RULE, parse_codec("jpeg:optimize=1"), named).kept
+        )
 
 
 def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
@@ -82,7 +85,7 @@ def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
     changed = GAINS | {"webp": 6.0}
     curves = {label_of(curve.spec): curve.rates for curve in panel_of(changed)}
     deltas = {
-        label: bd_rate(curves["jpeg:optimize=1"], curves[label]).value
+        label: bd_rate(curves["jpeg:optimize=1"], curves[label], USUAL_RULE).value
         for label in ("webp", "vtm", "vvenc")
     }
     assert min(deltas, key=deltas.__getitem__) == "webp"

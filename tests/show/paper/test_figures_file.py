@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from scipy.interpolate import Akima1DInterpolator
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 from typer.testing import CliRunner
 
 import benchmark
@@ -116,12 +116,18 @@ def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
     assert "HiFiC & published" in (tmp_path / "bd.tex").read_text()
 
 
-def test_bars_and_their_table_end_at_the_rate_that_was_asked_for(tmp_path):
+@pytest.mark.parametrize(
+    ("form", "interpolator", "words"),
+    [("akima", Akima1DInterpolator, ""), ("pchip", PchipInterpolator, ", by PCHIP")],
+)
+def test_bars_and_their_table_are_by_the_rule_that_was_asked_for(
+    form, interpolator, words, tmp_path
+):
     """Also the bar of a curve from a file, as scipy has it of both curves cut at .5 bpp."""
     theirs = np.array([[0.1, 0.2, 0.4, 0.8, 1.2], [28, 30.5, 33, 37, 42]])
     lines = (f"{bpp},{psnr}" for bpp, psnr in theirs.T)
     (tmp_path / "mine.csv").write_text("\n".join(["bpp,psnr", *lines]))
-    shown = {"codecs": "vtm,avif", "anchor": "vtm", "metrics": "psnr", "up_to_bpp": 0.5}
+    shown = {"codecs": "vtm,avif", "anchor": "vtm", "metrics": "psnr", "bd": form, "up_to_bpp": 0.5}
     drawing = FIGURES["bd"](
         Experiment(RESULTS, published=str(tmp_path / "mine.csv"), **shown)
     ).drawing
@@ -130,17 +136,18 @@ def test_bars_and_their_table_end_at_the_rate_that_was_asked_for(tmp_path):
     for bpp, psnr in ((means["bpp"], means["psnr_db"]), theirs):
         x = np.log10(np.array(bpp))
         kept = np.array(bpp) < 0.5
-        end = Akima1DInterpolator(x, psnr)(np.log10(0.5))
+        end = interpolator(x, psnr)(np.log10(0.5))
         curves.append((np.append(x[kept], np.log10(0.5)), np.append(np.array(psnr)[kept], end)))
     low, high = max(y[0] for _, y in curves), min(y[-1] for _, y in curves)
-    first, last = (Akima1DInterpolator(y, x).integrate(low, high) for x, y in curves)
+    first, last = (interpolator(y, x).integrate(low, high) for x, y in curves)
     expected = 100 * (10 ** ((last - first) / (high - low)) - 1)
     (axes,) = drawing.figure.axes[:1]
     widths = [patch.get_width() for patch in axes.patches]
     assert any(width == pytest.approx(expected, rel=1e-9) for width in widths), widths
     assert f"{expected:+.1f}".replace("-", "−") in markdown(drawing.table).replace("-", "−")
-    assert "up to 0.5 bpp" in drawing.caption
-    assert {record["up_to_bpp"] for record in drawing.records} == {0.5}
+    assert f"curves up to 0.5 bpp{words}; negative" in drawing.caption
+    assert f"{words}, over these rates" in markdown(drawing.table)
+    assert {(record["up_to_bpp"], record["bd"]) for record in drawing.records} == {(0.5, form)}
     (of_file,) = (record for record in drawing.records if "from file" in record["codec"])
     assert of_file["bd_rate_percent"] == pytest.approx(expected, rel=1e-9)
 
@@ -161,7 +168,7 @@ def test_costs_are_what_classes_and_rows_say(tmp_path):
     assert "typical" in caption
     assert r"Work (kMAC/pixel) & 41.3 & bundled &" in (tmp_path / "complexity.tex").read_text()
     _, cut = draw("complexity", tmp_path, "--codecs", "avif", "--up-to-bpp", 0.5)
-    assert "on Kodak up to 0.5 bpp" in cut
+    assert "on Kodak, curves up to 0.5 bpp" in cut
 
 
 def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_path):

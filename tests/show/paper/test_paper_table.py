@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
+from scipy.interpolate import PchipInterpolator
 from typer.testing import CliRunner
 
 import benchmark
@@ -121,6 +123,32 @@ def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(t
     assert "curves up to 0.6 bpp; negative" in (tmp_path / "out" / "table.md").read_text()
     frame = benchmark.bd_rate(tmp_path / "set", "jpeg", up_to_bpp=0.6)
     assert frame["bd_rate_percent"].tolist() == pytest.approx([expected])
+
+
+def test_every_verb_takes_the_bd_rates_of_the_form_that_is_asked_for(tmp_path):
+    bpp, curves = [0.1, 0.2, 0.4, 0.8], {"jpeg": [28, 31, 34, 37], "webp": [28, 36, 36.2, 37]}
+    Store(tmp_path / "set").append(
+        [measured_row(codec, n, image, num_bytes=100 * 2**n, psnr_db=float(psnr))
+         for codec, values in curves.items() for n, psnr in enumerate(values) for image in "ab"]
+    )  # fmt: skip
+    areas = [PchipInterpolator(of, np.log10(bpp)).integrate(28, 37) for of in curves.values()]
+    expected = pytest.approx(100 * (10 ** ((areas[1] - areas[0]) / 9) - 1))
+    shown = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
+    found = [benchmark.bd_rate(tmp_path / "set", "jpeg", bd="pchip")["bd_rate_percent"].item()]
+    for verb, file, text in (
+        (["table"], "table.csv", "table.md"),
+        (["report"], "bd_rate.csv", "report.md"),
+        (["figures", "bd"], "bd.csv", "bd.tex"),
+    ):
+        words = [*verb, *shown, "--bd", "pchip", "--out", tmp_path / verb[-1]]
+        done = CliRunner().invoke(app, [*map(str, words)])
+        assert done.exit_code == 0, done.output
+        with (tmp_path / verb[-1] / file).open(newline="", encoding="utf-8") as lines:
+            (of,) = (row for row in csv.DictReader(lines) if "webp" in row.values())
+        rates = (of.get("bd_rate_percent"), of.get("set psnr_db bd_rate_percent"))
+        found += [float(rate) for rate in rates if rate]
+        assert "by PCHIP" in (tmp_path / verb[-1] / text).read_text(), verb
+    assert found == [expected] * 4
 
 
 def test_a_table_without_any_bd_rate_is_refused_and_no_file_of_others_replaced(tmp_path):

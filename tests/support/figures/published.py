@@ -3,6 +3,7 @@
 import json
 
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlay, paper_curves, published_curves
@@ -54,7 +55,7 @@ def overlaid(summary, names, metrics, dataset, mix=False):
 def drawn(panels, known, title="set", anchor=None, **options):
     """Draw the panels of one dataset that have curves, named as the look has them."""
     panels = renamed([panel for panel in panels if panel])
-    choice = choose(panels, anchor)
+    choice = choose(panels, USUAL_RULE, anchor)
     return draw_rate_curves([(title, panels)], known, choice, anchor=anchor, **options)
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmark.codec import CODING, Pixels
 from benchmark.compare.experiment import Experiment
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlays
 from benchmark.published.registry import chosen_points
@@ -93,7 +94,7 @@ def make_page(
     metrics = [Metric.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
     over = overlays(points, stored.summary, metrics, stored_name, mix)
-    _, deltas = compare_all(stored.summary, metrics, anchor("jpeg"), None)
+    _, deltas = compare_all(stored.summary, metrics, anchor("jpeg"), USUAL_RULE)
     means = means_table(stored.summary, metrics)
     ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")
     absent = [*problems(stored.summary, stored.runs), *lacking(stored.summary, metrics)]

@@ -1,6 +1,7 @@
 """What is keyed by editions, for tests that name these by their labels."""
 
 from benchmark.compare import bd
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.rows import summary as summaries
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.variants import Anchor
@@ -18,12 +19,12 @@ def anchor(text, why=""):
     return Anchor(parse_codec(text), why)
 
 
-def compare(summary, metric, label, *args, **options):
-    return bd.compare(summary, metric, edition(summary, label), *args, **options)
+def compare(summary, metric, label, rule=USUAL_RULE):
+    return bd.compare(summary, metric, edition(summary, label), rule)
 
 
-def rank_by_bd_rate(summary, metrics, label, *args, **options):
-    return bd.rank_by_bd_rate(summary, metrics, edition(summary, label), *args, **options)
+def rank_by_bd_rate(summary, metrics, label, *args, rule=USUAL_RULE, **options):
+    return bd.rank_by_bd_rate(summary, metrics, edition(summary, label), rule, *args, **options)
 
 
 def curves(summary, metric):

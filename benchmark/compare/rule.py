@@ -1,0 +1,52 @@
+"""The rule of BD-rates: how curves are interpolated, where they end, and how much they share."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.errors import UnknownName
+from benchmark.option import MANNER, option
+
+Form = Literal["akima", "pchip", "cubic"]
+FORM_NAMES = {"akima": "Akima", "pchip": "PCHIP", "cubic": "the cubic polynomial"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Rule by which two curves are compared: made once of a command's options, passed on whole.
+
+    >>> Rule().words, Rule(bd="pchip", up_to_bpp=0.5).words
+    ('', ', curves up to 0.5 bpp, by PCHIP')
+    """
+
+    bd: Form = option(
+        "akima",
+        MANNER,
+        "Interpolation of BD-rates: akima, pchip, or cubic, the polynomial of VCEG-M33.",
+    )
+    up_to_bpp: float | None = option(
+        None, MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001
+    )
+    any_overlap: bool = option(
+        False,
+        MANNER,
+        "Also give BD-rates of curves that share less than a third of what they span.",
+    )
+
+    def __post_init__(self) -> None:
+        """Raise `UnknownName` for another form."""
+        if self.bd not in FORM_NAMES:
+            raise UnknownName("form of BD-rates", self.bd, FORM_NAMES)
+
+    @property
+    def words(self) -> str:
+        """The clause on what differs from the usual rule; empty for that."""
+        end = "" if self.up_to_bpp is None else f", curves up to {self.up_to_bpp:g} bpp"
+        return f"{end}{self.form_words}"
+
+    @property
+    def form_words(self) -> str:
+        """The clause on the form; empty for the usual one."""
+        return "" if self.bd == USUAL_RULE.bd else f", by {FORM_NAMES[self.bd]}"
+
+
+USUAL_RULE = Rule()
