@@ -125,9 +125,9 @@ def note(kodak: Path) -> str:
 def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
     """Return the labels of the codecs whose curves cross the anchor's."""
     summary = read_compared(source_of(rows), "all", (metric,)).summary
-    edition = next(e for e, label in summary.labels.items() if label == anchor)
-    compared = compare(summary, Metric.named(metric), edition, USUAL_RULE)
-    return [each.label for each in compared if each.crossing is not None]
+    (reference,) = (edition for edition, label in summary.labels.items() if label == anchor)
+    compared = compare(summary, [Metric.named(metric)], reference, USUAL_RULE)
+    return [record["codec"] for record in compared.values() if record["crossing"] is not None]
 
 
 def _rows(kodak: Path) -> pd.DataFrame:

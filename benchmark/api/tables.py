@@ -33,7 +33,7 @@ from benchmark.registry import metric_class
 from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source
-from benchmark.show.bd_rates import bd_columns, bd_records
+from benchmark.show.bd_rates import bd_columns
 from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
@@ -179,9 +179,8 @@ def _bd_rate(
         why = remedies([name], result.why_without(compared.column), result.again)
         raise UsageError(f"no row has {compared.label}: {why}")
     reference = next(edition for edition in result.editions if edition.spec == spec)
-    deltas = compare(result, compared, reference, rule)
-    columns = bd_columns([compared], rule)
-    return Answer(bd_records(deltas, rule), columns, facts=stored.facts)
+    comparisons = compare(result, [compared], reference, rule)
+    return Answer([*comparisons.values()], bd_columns([compared]), facts=stored.facts)
 
 
 summary = as_function(_summary)

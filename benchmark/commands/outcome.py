@@ -288,7 +288,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[
             for reached in outcome.reached
         ],
         "without_value": outcome.without_value(),
-        "ranking": ranking.records if ranking else [],
+        "ranking": [*ranking.records.values()] if ranking else [],
         "summary": summary.for_machines() if summary else [],
         "draws": draw_spreads(summary, metrics) if summary else [],
     }

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
-from benchmark.compare.bd import Comparison, compared
+from benchmark.compare.bd import Record, compare_curves, without_curve
 from benchmark.compare.curves import Curve, below_text, curve_of, cut
 from benchmark.compare.rule import FORM_NAMES, USUAL_RULE, Form, Rule
 from benchmark.errors import UsageError
@@ -25,8 +25,7 @@ from benchmark.published.registry import chosen_points, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
-from benchmark.show.bd_rates import doubt_note
-from benchmark.show.table import DOUBTFUL
+from benchmark.show.bd_rates import doubt_note, number_text
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
 # Protocol ids of metrics as a paper has them, where the column does not name it.
@@ -35,6 +34,11 @@ REPORTED = {"psnr_db": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-s
 # Metrics that a curve's file may have.
 BD_METRICS = ("psnr", "ms_ssim", "ssim", "lpips", "dists", "fid256", "kid256")
 FORMS: tuple[Form, ...] = ("akima", "cubic")
+DELTAS = (
+    Column("BD-rate (%)", number_text, str),
+    Column("BD-metric", partial(number_text, name="bd_metric", form="+z.3f"), str),
+    Column("overlap", form=".0%"),
+)
 OF_POINTS = opt(COMPARED, "Dataset of the points, or 'all'.")
 NAMES = opt(ARGUMENT, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
 
@@ -115,13 +119,13 @@ def compare(
                 "points": len(curve.points),
             }
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
-            pair = Comparison()
+            pair = without_curve(metric, rule, "")
             if place:
                 both = [(each.title, each.rates) for each in (curves[0], curve)]
-                pair = compared(both[0][1], both[1][1], metric, rule)
+                pair = compare_curves(both[0][1], both[1][1], metric, rule)
                 what = f"{curve.title}, {metric.label}"
                 absent += [Absent(what, why) for why in remarks(pair, both, rule)]
-            records.append(facts | of | deltas(pair))
+            records.append(facts | of | numbers_in(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
     summary = f"By {FORM_NAMES[rule.bd]}, against the first curve; no two are averaged."
     if not records:
@@ -164,10 +168,10 @@ def bd(
         for form in dict.fromkeys((*FORMS, rule.bd)) if all(series) else ():
             of_form = replace(rule, bd=form)
             both = [curve_of(*known, metric) for known in series if known]
-            pair = compared(both[0], both[1], metric, of_form)
-            known = {"metric": metric.label, "form": form, "crossing": pair.crossing}
+            pair = compare_curves(both[0], both[1], metric, of_form)
+            known = {"metric": metric.label, "form": form, "crossing": pair["crossing"]}
             notes = [*remarks(pair, [*zip(names, both, strict=True)], of_form)]
-            records.append(known | deltas(pair) | {"note": "; ".join(notes)})
+            records.append(known | numbers_in(pair) | {"note": "; ".join(notes)})
             absent += [Absent(metric.label, why) for why in notes]
     if not records:
         raise UsageError(f"{first} and {second} have no metric in common")
@@ -177,43 +181,31 @@ def bd(
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
 
 
-def remarks(pair: Comparison, curves: Sequence[tuple[str, Curve]], rule: Rule) -> Iterator[str]:
+def remarks(pair: Record, curves: Sequence[tuple[str, Curve]], rule: Rule) -> Iterator[str]:
     """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
 
     curves: the anchor and the other one, with their names.
     """
-    if pair.rate.value is None:
-        hint = " (--any-overlap gives a number)" if pair.rate.overlap else ""
-        yield f"no BD-rate, since {pair.rate.why}{hint}"
+    if pair["bd_rate_percent"] is None:
+        hint = " (--any-overlap gives a number)" if pair["bd_rate_overlap"] else ""
+        yield f"no BD-rate, since {pair['reason']}{hint}"
         return
-    if pair.crossing is not None:
-        yield f"the curves cross at {pair.crossing:.4g}"
+    if pair["crossing"] is not None:
+        yield f"the curves cross at {pair['crossing']:.4g}"
     for name, curve in curves:
         if points := below_text(cut(curve, rule)):
             yield f"{name} is below its own Pareto front, and left out, at {points}"
 
 
-def deltas(pair: Comparison) -> dict[str, Any]:
-    """Return the numbers of two curves as a record has them."""
+def numbers_in(comparison: Record) -> Record:
+    """Return what is shown of a comparison of two curves."""
     return {
-        "bd_rate_percent": pair.rate.value,
-        "bd_metric": pair.quality.value,
-        "overlap": pair.rate.overlap,
-        "doubtful": pair.rate.doubtful,
-        "bd_metric_doubtful": pair.quality.doubtful,
+        "bd_rate_percent": comparison["bd_rate_percent"],
+        "bd_metric": comparison["bd_metric"],
+        "overlap": comparison["bd_rate_overlap"],
+        "doubtful": comparison["doubtful"],
+        "bd_metric_doubtful": comparison["bd_metric_doubtful"],
     }
-
-
-def _marked(name: str, form: str, mark: str, record: Mapping[str, Any]) -> str | None:
-    value = record[name]
-    return None if value is None else f"{value:{form}}{DOUBTFUL * record[mark]}"
-
-
-DELTAS = (
-    Column("BD-rate (%)", partial(_marked, "bd_rate_percent", "+z.2f", "doubtful"), str),
-    Column("BD-metric", partial(_marked, "bd_metric", "+z.3f", "bd_metric_doubtful"), str),
-    Column("overlap", "overlap", ".0%"),
-)
 
 
 def doubt_text(records: Sequence[Mapping[str, Any]], rule: Rule) -> str:

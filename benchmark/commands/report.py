@@ -123,7 +123,7 @@ def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]
     return {
         "dataset": report.stored.name,
         "images": report.stored.summary.images,
-        "ranking": report.ranking.records,
+        "ranking": [*report.ranking.records.values()],
         "summary": report.stored.summary.for_machines(),
         "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas),
         "absent": [absent._asdict() for absent in report.absent],

@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.curves import Curve, Delta, bd_rate
+from benchmark.compare.curves import Curve, Delta, bd_rate, mean_curve
 from benchmark.compare.interval import Interval
-from benchmark.compare.rule import USUAL_RULE, Rule
+from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.edition import Edition, labels_of
@@ -32,72 +32,110 @@ HELD_OUT = (
 INDEPENDENT = metric_class(HELD_OUT[0]).column
 
 
-class Comparison(NamedTuple):
-    """A curve beside an anchor's in a metric; of a codec's rows also names and images' BD-rates."""
-
-    rate: Delta = Delta()  # BD-rate of the mean curves, percent
-    quality: Delta = Delta()  # BD-metric of the mean curves, see `bd_metric`
-    crossing: float | None = None  # the metric's value from which the other one needs fewer bits
-    column: str = ""
-    edition: Edition | None = None
-    label: str = ""
-    anchor: str = ""
-    rate_interval: Interval | None = None  # of `rate`, over images
-    few: bool = False  # a distribution metric over so few images that it is marked
-    # Points of either curve off its Pareto front, each with how much better another point of no
-    # higher rate is, in units of the axis: "webp quality=20 by 0.5".
-    left_out: tuple[str, ...] = ()
-    images: int | None = None  # with a BD-rate of their own curves, percent; of these:
-    images_refused: int | None = None  # the other images, whose curves cannot be compared
-    images_rate: float | None = None  # the mean
-    images_interval: Interval | None = None  # of the mean; None for a single image
-    images_median: float | None = None
-    images_quartiles: tuple[float, float] | None = None
+Record = dict[str, Any]  # flat, JSON values only
+Comparisons = Mapping[tuple[Edition, str], Record]  # by edition and column of a metric
 
 
-ITSELF = Comparison(Delta(0.0, 1.0), Delta(0.0, 1.0))  # the anchor's curve
-
-
-def compared(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Comparison:
-    """Compare a curve with an anchor's."""
+def compare_curves(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Record:
+    """Return the BD-rate and the BD-metric of a curve against an anchor's."""
     rate = bd_rate(anchor, test, rule)
-    crosses = rd.crossing(anchor, test, rule) if rate.value is not None else None
-    quality = rd.bd_metric(anchor, test, metric, rule)
-    return Comparison(rate, quality, None if crosses is None else metric.value(crosses))
+    record = _record(metric, rule, rate, rd.bd_metric(anchor, test, metric, rule))
+    crossing = rd.crossing(anchor, test, rule) if rate.value is not None else None
+    return record | {"crossing": None if crossing is None else metric.value(crossing)}
 
 
-def compare(summary: Summary, metric: Metric, anchor: Edition, rule: Rule) -> list[Comparison]:
-    """Compare every edition but the anchor with the anchor, in order.
+def itself(metric: Metric, rule: Rule) -> Record:
+    """Return the comparison of the anchor's curve with itself."""
+    return _record(metric, rule, Delta(0.0, 1.0), Delta(0.0, 1.0))
+
+
+def without_curve(metric: Metric, rule: Rule, why: str) -> Record:
+    """Return the comparison where there is no curve."""
+    return _record(metric, rule, Delta(why=why), Delta(why=why))
+
+
+def _record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -> Record:
+    """Return a comparison of mean curves, without what rows know besides: names, images' curves."""
+    return {
+        "metric": metric.column,
+        "codec": None,
+        "anchor": None,
+        "up_to_bpp": rule.up_to_bpp,
+        "bd": rule.bd,
+        "bd_rate_percent": rate.value,
+        **interval_fields(None),  # over images
+        "bd_rate_overlap": rate.overlap,
+        "images_bd_rate_percent": None,  # mean of the BD-rates of images' own curves
+        **interval_fields(None, "images_"),
+        "images_bd_rate_median_percent": None,
+        "images_bd_rate_lower_quartile_percent": None,
+        "images_bd_rate_upper_quartile_percent": None,
+        "images_bd_rate_images": None,  # with such a BD-rate
+        "images_bd_rate_refused": None,  # whose curves cannot be compared
+        "bd_metric": change.value,
+        "bd_metric_overlap": change.overlap,
+        "few": False,  # a distribution metric over so few images that it is marked
+        # Points of either curve off its Pareto front, each with how much better another point of
+        # no higher rate is, in units of the axis: "webp quality=20 by 0.5".
+        "points_left_out": "",
+        "reason": rate.why,  # there is no BD-rate
+        "doubtful": rate.doubtful,
+        "bd_metric_doubtful": change.doubtful,
+        "bd_metric_reason": change.why,
+        "crossing": None,  # the metric's value from which the other curve needs fewer bits
+    }
+
+
+def compare(
+    summary: Summary, metrics: Iterable[Metric], anchor: Edition, rule: Rule
+) -> dict[tuple[Edition, str], Record]:
+    """Compare every edition but the anchor with the anchor, in order, metric by metric.
 
     rule: of mean curves, of their intervals and of the curves of single images.
     """
-    of, labels = curves(summary, metric), labels_of((*summary.editions, anchor))
-    intervals = rate_intervals(summary, metric, anchor, rule)
-    result = []
-    for edition in summary.editions:
-        if edition == anchor:
-            continue
-        if anchor in of and edition in of:
-            both = of[anchor], of[edition]
-            first, second = (rd.mean_curve(points, metric) for points in both)
-            comparison = compared(first, second, metric, rule)
-            known = comparison.rate.value is not None
-            comparison = comparison._replace(
-                rate_interval=intervals.get(edition) if known else None,
-                few=any(metric.few(p.means[metric.column].images) for side in both for p in side),
-                left_out=tuple(
-                    f"{labels[point.edition]} {point.setting} by {gap:.3g}"
-                    for points in both
-                    for point, gap in _dominated(points, metric, rule.up_to_bpp)
-                ),
-                **_of_images(*both, metric, rule),
-            )
-        else:
-            none = Delta(why=f"{'it' if anchor in of else labels[anchor]} has no complete point")
-            comparison = Comparison(none, none)
-        comparison = comparison._replace(label=labels[edition], anchor=labels[anchor])
-        result.append(comparison._replace(column=metric.column, edition=edition))
+    labels = labels_of((*summary.editions, anchor))
+    result = {}
+    for metric in metrics:
+        points = curves(summary, metric)
+        intervals = rate_intervals(summary, metric, anchor, rule)
+        for edition in summary.editions:
+            if edition == anchor:
+                continue
+            if anchor in points and edition in points:
+                both = points[anchor], points[edition]
+                record = _compare_points(*both, metric, rule, labels)
+                if record["bd_rate_percent"] is not None:
+                    record |= interval_fields(intervals.get(edition))
+            else:
+                whose = "it" if anchor in points else labels[anchor]
+                record = without_curve(metric, rule, f"{whose} has no complete point")
+            names = {"codec": labels[edition], "anchor": labels[anchor]}
+            result[edition, metric.column] = record | names
     return result
+
+
+def _compare_points(
+    anchor: Sequence[Point],
+    test: Sequence[Point],
+    metric: Metric,
+    rule: Rule,
+    labels: Mapping[Edition, str],
+) -> Record:
+    """Return the comparison of two editions' curves, and of their images', without an interval."""
+    record = compare_curves(mean_curve(anchor, metric), mean_curve(test, metric), metric, rule)
+    counts = [point.means[metric.column].images for point in (*anchor, *test)]
+    dominated = [of for side in (anchor, test) for of in _dominated(side, metric, rule.up_to_bpp)]
+    record["few"] = any(map(metric.few, counts))
+    record["points_left_out"] = "; ".join(
+        f"{labels[point.edition]} {point.setting} by {gap:.3g}" for point, gap in dominated
+    )
+    return record | _of_images(anchor, test, metric, rule)
+
+
+def interval_fields(interval: Interval | None, kind: str = "") -> Record:
+    """Return the ends of the interval of a BD-rate as records name them. kind: "images_"."""
+    low, high = interval or (None, None)
+    return {f"{kind}bd_rate_low_percent": low, f"{kind}bd_rate_high_percent": high}
 
 
 def rate_intervals(
@@ -121,7 +159,7 @@ def rate_intervals(
 
 def _of_images(
     anchor: Sequence[Point], test: Sequence[Point], metric: Metric, rule: Rule
-) -> dict[str, Any]:
+) -> Record:
     """Return the fields of a comparison on images' BD-rates; none where no image has one."""
     if metric.of_sets:
         return {}
@@ -133,13 +171,14 @@ def _of_images(
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     mean = math.fsum(values.tolist()) / len(values)
     logs = math.log1p(mean / 100) + (values - mean) / (100 + mean)
-    return {
-        "images": len(values),
-        "images_refused": len(deltas) - len(values),
-        "images_rate": mean,
-        "images_interval": over_images.percent_interval(logs) if len(values) > 1 else None,
-        "images_median": median,
-        "images_quartiles": (lower, upper),
+    interval = over_images.percent_interval(logs) if len(values) > 1 else None
+    return interval_fields(interval, "images_") | {
+        "images_bd_rate_percent": mean,
+        "images_bd_rate_median_percent": median,
+        "images_bd_rate_lower_quartile_percent": lower,
+        "images_bd_rate_upper_quartile_percent": upper,
+        "images_bd_rate_images": len(values),
+        "images_bd_rate_refused": len(deltas) - len(values),
     }
 
 
@@ -157,30 +196,26 @@ def _dominated(
 
 
 class Ranking(NamedTuple):
-    """Codec variants, best first; those without a BD-rate in the first metric come last."""
+    """Editions, best first; those without a BD-rate in the first metric come last."""
 
     anchor: Edition | None
-    metrics: tuple[Metric, ...]  # a distortion, the held-out metric, `asked`, as far as measured
-    # For each codec, JSON values only. `images` are the fewest of its points, of those that are
-    # compared if any is; rates are of these, seconds means over the settings that were timed.
-    records: tuple[dict[str, Any], ...]
-    editions: tuple[Edition, ...] = ()  # in their order
-    # By edition and column of a metric.
-    comparisons: Mapping[tuple[Edition, str], Comparison] = {}
+    rule: Rule
+    metrics: tuple[Metric, ...]  # a distortion, the held-out metric, `named`, as far as measured
+    # JSON values only. `images` are the fewest of the edition's points, of those that are compared
+    # if any is; rates are of these, seconds means over the settings that were timed.
+    records: Mapping[Edition, Record]
+    comparisons: Comparisons
+    images: tuple[int, ...] = ()  # that the means of `metrics` are over
+    named: tuple[Metric, ...] = ()  # those that are shown since they were named alone
     absent: tuple[tuple[Metric, str], ...] = ()  # metrics that some codec has no value of, and why
-    bundled: frozenset[Edition] = frozenset()  # as `Summary.bundled`
     why: str = ""  # this anchor, see `Anchor`
     again: str = RESCORE  # as `Summary.again`
-    images: tuple[int, ...] = ()  # that the means of `metrics` are over
-    rule: Rule = USUAL_RULE  # of the BD-rates
-    asked: tuple[Metric, ...] = ()  # those that are shown since they were named alone
 
     @property
     def ranked(self) -> bool:
         """True if any codec but the anchor has a BD-rate."""
-        of = self.comparisons.items()
-        rates = [each.rate.value for (edition, _), each in of if edition != self.anchor]
-        return any(rate is not None for rate in rates)
+        others = (of for (edition, _), of in self.comparisons.items() if edition != self.anchor)
+        return any(of["bd_rate_percent"] is not None for of in others)
 
 
 def rank_by_bd_rate(
@@ -188,7 +223,7 @@ def rank_by_bd_rate(
     metrics: Iterable[Metric],
     anchor: Edition | None,
     rule: Rule,
-    comparisons: Iterable[Comparison] | None = None,
+    comparisons: Comparisons | None = None,
     named: Iterable[Metric] = (),
 ) -> Ranking:
     """Rank the codec variants of a summary against an anchor.
@@ -197,84 +232,112 @@ def rank_by_bd_rate(
     mean curves are computed. named: metrics that were asked for, to show also where they rank
     nothing.
     """
-    metrics, labels = [*metrics], summary.labels
+    metrics = [*metrics]
     ranking = ranked_measures(summary, metrics)
-    more = [of for of in named if of not in ranking and curves(summary, of)]
-    first = (*ranking, *more)
-    known = {metric.column: curves(summary, metric) for metric in first}
-    ranked = tuple(metric for metric in first if anchor in known[metric.column]) or first
-    beside = {(each.edition, each.column): each for each in comparisons or ()}
-    for metric in ranked if comparisons is None else ():
-        of = {
-            edition: rd.mean_curve(points, metric)
-            for edition, points in known[metric.column].items()
-        }
-        if anchor in of:
-            rates = {edition: bd_rate(of[anchor], of[edition], rule) for edition in of}
-            beside |= {(of, metric.column): Comparison(rate) for of, rate in rates.items()}
-
-    def comparison(edition: Edition, column: str) -> Comparison:
-        for lacking in (anchor, edition):
-            if lacking not in known[column]:
-                common = _common_images(summary, lacking, column)
-                how = f"; `bench report --common` compares the {common} that all have"
-                name = "it" if lacking in (edition, None) else labels[lacking]
-                return Comparison(Delta(why=f"{name} has no complete point{how if common else ''}"))
-        none = Comparison(Delta(why="no BD-rate was computed"))
-        return ITSELF if edition == anchor else beside.get((edition, column), none)
-
-    columns = [metric.column for metric in ranked]
-    of_codecs = {(c, name): comparison(c, name) for c in summary.editions for name in columns}
-    rows: dict[Edition, dict[str, Any]] = {}
+    candidates = (*ranking, *(m for m in named if m not in ranking and curves(summary, m)))
+    points = {metric: curves(summary, metric) for metric in candidates}
+    shown = tuple(metric for metric in candidates if anchor in points[metric]) or candidates
+    every = dict[tuple[Edition, str], Record]()
+    for metric in shown:
+        every |= _comparisons_in(metric, points[metric], summary, anchor, rule, comparisons)
+    labels, records = summary.labels, dict[Edition, Record]()
     for edition in summary.editions:
-        points = summary.of(edition)
-        whole = [point for of in known.values() for point in of.get(edition, ())] or points
-        bpp = [point.bpp for point in whole if point.bpp]
-        record: dict[str, Any] = {
+        compared = [point for of_metric in points.values() for point in of_metric.get(edition, ())]
+        records[edition] = {
             "codec": labels[edition],
             "anchor": labels[anchor] if anchor else "",
-            "bd_rate_percent": {name: of_codecs[edition, name].rate.value for name in columns},
-            "lowest_bpp": min(bpp, default=None),
-            "highest_bpp": max(bpp, default=None),
+            "bd_rate_percent": {
+                metric.column: every[edition, metric.column]["bd_rate_percent"] for metric in shown
+            },
+            **_rates_and_seconds(summary.of(edition), compared),
         }
-        for name in SECONDS:
-            means = [p.means[name].value for p in points]
-            timed = [value for value in means if value is not None]
-            record[name] = fmean(timed) if timed else None
-        rows[edition] = {**record, "images": min(point.images for point in whole)}
-
-    def order(edition: Edition) -> tuple[float, ...]:
-        rates = rows[edition]["bd_rate_percent"].values()
-        return tuple(math.inf if rate is None else rate for rate in rates)
-
-    best_first = sorted(rows, key=order)
-    measured = {point.edition for point in summary.points if point.images}
-    absent = [
-        (metric, summary.why_without(metric.column))
-        for metric in dict.fromkeys((*first, *(m for m in metrics if m.column == INDEPENDENT)))
-        if {point.edition for point in summary.points if point.has(metric.column)} < measured
-    ]
+    independent = [metric for metric in metrics if metric.column == INDEPENDENT]
     return Ranking(
         anchor,
-        ranked,
-        tuple(rows[edition] for edition in best_first),
-        tuple(best_first),
-        of_codecs,
-        tuple(absent),
-        summary.bundled,
+        rule,
+        shown,
+        dict(sorted(records.items(), key=lambda item: _order(item[1]))),
+        every,
+        images=tuple(images_in(summary, metric) for metric in shown),
+        named=tuple(metric for metric in shown if metric not in ranking),
+        absent=_absent(summary, [*candidates, *independent]),
         again=summary.again,
-        images=tuple(images_in(summary, metric) for metric in ranked),
-        rule=rule,
-        asked=tuple(metric for metric in ranked if metric in more),
     )
 
 
-def _common_images(summary: Summary, edition: Edition | None, column: str) -> int:
-    """Count the images that all points with a value have one of; 0 where `edition` has none."""
-    points = [point for point in summary.points if point.has(column)]
-    known = (point.image_ids[~np.isnan(point.image_values[column])].tolist() for point in points)
-    has_one = any(point.edition == edition for point in points)
-    return len(set.intersection(*map(set, known))) if has_one else 0
+def _comparisons_in(
+    metric: Metric,
+    points: Mapping[Edition, Sequence[Point]],
+    summary: Summary,
+    anchor: Edition | None,
+    rule: Rule,
+    comparisons: Comparisons | None,
+) -> Comparisons:
+    """Return the comparison of every edition in a metric, or the reason why it has none."""
+    reference = mean_curve(points[anchor], metric) if anchor and anchor in points else None
+    result = {}
+    for edition in summary.editions:
+        key = edition, metric.column
+        if reference is None or edition not in points:
+            lacking = anchor if reference is None else edition
+            why = _why_no_curve(summary, metric, edition, lacking)
+            result[key] = without_curve(metric, rule, why)
+        elif edition == anchor:
+            result[key] = itself(metric, rule)
+        elif comparisons is None:
+            rate = bd_rate(reference, mean_curve(points[edition], metric), rule)
+            result[key] = _record(metric, rule, rate, Delta())
+        else:
+            none = without_curve(metric, rule, "no BD-rate was computed")
+            result[key] = comparisons.get(key, none)
+    return result
+
+
+def _rates_and_seconds(points: Sequence[Point], compared: Sequence[Point]) -> Record:
+    """Return the range of rates, the mean seconds and the number of images of an edition.
+
+    compared: the points of its curves; without any all count.
+    """
+    compared = compared or points
+    rates = [point.bpp for point in compared if point.bpp]
+    seconds = dict[str, float | None]()
+    for name in SECONDS:
+        means = [point.means[name].value for point in points]
+        timed = [value for value in means if value is not None]
+        seconds[name] = fmean(timed) if timed else None
+    ends = {"lowest_bpp": min(rates, default=None), "highest_bpp": max(rates, default=None)}
+    return ends | seconds | {"images": min(point.images for point in compared)}
+
+
+def _order(record: Record) -> tuple[float, ...]:
+    """Return what the records of a ranking are sorted by."""
+    rates = record["bd_rate_percent"].values()
+    return tuple(math.inf if rate is None else rate for rate in rates)
+
+
+def _absent(summary: Summary, metrics: Iterable[Metric]) -> tuple[tuple[Metric, str], ...]:
+    """Return the metrics that some measured codec has no value of, and why."""
+    measured = {point.edition for point in summary.points if point.images}
+    return tuple(
+        (metric, summary.why_without(metric.column))
+        for metric in dict.fromkeys(metrics)
+        if {point.edition for point in summary.points if point.has(metric.column)} < measured
+    )
+
+
+def _why_no_curve(
+    summary: Summary, metric: Metric, edition: Edition, lacking: Edition | None
+) -> str:
+    """Return why an edition has no BD-rate where it or the anchor, `lacking`, has no curve."""
+    name = "it" if lacking in (edition, None) else summary.labels[lacking]
+    points = [point for point in summary.points if point.has(metric.column)]
+    how = ""
+    if any(point.edition == lacking for point in points):
+        values = ((point.image_ids, point.image_values[metric.column]) for point in points)
+        images = (set(ids[~np.isnan(of_images)].tolist()) for ids, of_images in values)
+        if common := len(set.intersection(*images)):
+            how = f"; `bench report --common` compares the {common} that all have"
+    return f"{name} has no complete point{how}"
 
 
 def ranked_measures(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.answer import NOTHING
-from benchmark.compare.bd import compare
-from benchmark.compare.curves import Delta
-from benchmark.compare.interval import Interval
+from benchmark.compare.bd import Record, compare
 from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
@@ -55,8 +53,7 @@ class Judged(NamedTuple):
     verdict: Verdict = "unknown"
     words: str = "there is no number"
     reason: str = ""  # why not
-    rate: Delta | None = None  # percent
-    interval: Interval | None = None  # 95 %, over images
+    comparison: Record | None = None  # None without a BD-rate
     images: int = 0
     anchor_of: str = SENT  # where the anchor comes from
     labels: tuple[str, ...] = ()  # of the system, and of the anchor if it was sent
@@ -104,38 +101,38 @@ def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str, rule: 
     both += [row for row in anchor_rows if label_of_row(row) == anchor]
     summary = summary_of(both, (claim.metric,))
     editions = {label: edition for edition, label in labels_of(summary.editions).items()}
-    reference = editions.get(anchor)
-    compared = compare(summary, Metric.named(claim.metric), reference, rule) if reference else []
-    comparison = next((row for row in compared if row.label == test), None)
     done = done._replace(images=summary.images)
-    if comparison is None:
+    if anchor not in editions or test not in editions:
         return done._replace(reason="its rows are of another coding protocol")
-    rate, interval = comparison.rate, comparison.rate_interval
+    metric = Metric.named(claim.metric)
+    compared = compare(summary, [metric], editions[anchor], rule)
+    comparison = compared[editions[test], metric.column]
     if not summary.images:
         return done._replace(reason="their rows have no image in common")
-    if rate.value is None:
-        return done._replace(reason=rate.why)
-    verdict, words = _survival(claim, rate, interval)
-    return done._replace(verdict=verdict, words=words, rate=rate, interval=interval)
+    if comparison["bd_rate_percent"] is None:
+        return done._replace(reason=comparison["reason"])
+    verdict, words = _survival(claim, comparison)
+    return done._replace(verdict=verdict, words=words, comparison=comparison)
 
 
-def _survival(claim: Claim, rate: Delta, interval: Interval | None) -> tuple[Verdict, str]:
+def _survival(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
     """Compare a BD-rate with the stated one, which is rounded.
 
     >>> claim = parse_claim("a 10 % fewer bits than b")
-    >>> [_survival(claim, Delta(-11.0, 1.0), Interval(-12.0, high))[0] for high in (-9.6, -9.0)]
-    ['yes', 'partly']
-    >>> _survival(claim, Delta(-5.0, 1.0), Interval(-9.0, -1.0))
-    ('no', 'the whole interval is less than what is claimed')
+    >>> names = [f"bd_rate_{end}percent" for end in ("low_", "", "high_")]
+    >>> ends = (-12.0, -11.0, -9.6), (-12.0, -11.0, -9.0), (-9.0, -5.0, -1.0)
+    >>> [_survival(claim, dict(zip(names, values)))[0] for values in ends]
+    ['yes', 'partly', 'no']
     """
     most = claim.percent + claim.slack
-    if interval is None and rate.number <= most:
+    low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
+    if low is None and comparison["bd_rate_percent"] <= most:
         return "unknown", "one image says so, of which there is no interval"
-    if interval is None:
+    if low is None:
         return "no", "one image says less than what is claimed"
-    if interval.high <= most:
+    if high <= most:
         return "yes", "the whole interval is at least what is claimed"
-    if interval.low <= most:
+    if low <= most:
         return "partly", "the interval has what is claimed and less: the images do not decide"
     return "no", "the whole interval is less than what is claimed"
 
@@ -165,7 +162,7 @@ def name_among(asked: str, rows: Sequence[Row]) -> str:
 
 def answer(judged: Judged, of: Reviewed) -> Question:
     """Say whether a claim survives the interval of its BD-rate."""
-    claim, rate, interval = judged.claim, judged.rate, judged.interval
+    claim, comparison = judged.claim, judged.comparison
     aside = {row["dataset"] for row in of.rows} - {row["dataset"] for row in of.rows_of_dataset}
     mine = [it for it in of.streams if it.row["dataset"] not in aside]
     streams = [it for it in mine if label_of_row(it.row) in judged.labels]
@@ -176,21 +173,24 @@ def answer(judged: Judged, of: Reviewed) -> Question:
         words = words.replace("less", "more").replace("at least", "at most")
     digits = max(0, round(-math.log10(2 * claim.slack)))
     form, claimed = f"+z.{digits + 1}f", f"{claim.percent:+z.{digits}f} %"
-    value = f"{rate.value:{form}} %" if rate else NOTHING
-    ends = f"[{interval.low:{form}}, {interval.high:{form}}]" if interval else NOTHING
-    overlap = f"{100 * (rate.overlap or 0):.0f} %" if rate else NOTHING
-    if rate and rate.doubtful and verdict == "yes":
-        verdict, words = "partly", f"{words}, but the curves share only {overlap} of their range"
-    sentence = f"{words}: BD-rate {value} {ends if interval else ''}".rstrip()
-    sentence = (
-        f"{sentence}{judged.rule.words}, claimed {claimed}" if rate else f"{words}: {judged.reason}"
-    )
-    if rate and as_sent:
+    value = ends = overlap = NOTHING
+    sentence = f"{words}: {judged.reason}"
+    if comparison:
+        value = f"{comparison['bd_rate_percent']:{form}} %"
+        low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
+        ends = NOTHING if low is None else f"[{low:{form}}, {high:{form}}]"
+        overlap = f"{100 * comparison['bd_rate_overlap']:.0f} %"
+        if comparison["doubtful"] and verdict == "yes":
+            verdict = "partly"
+            words += f", but the curves share only {overlap} of their range"
+        interval = "" if low is None else f" {ends}"
+        sentence = f"{words}: BD-rate {value}{interval}{judged.rule.words}, claimed {claimed}"
+    if comparison and as_sent:
         sentence += f"; of {counted(as_sent, 'row')} the values are as sent, not measured here"
     declared = sum(is_declared(row) and label_of_row(row) in judged.labels for row in of.rows)
-    if rate and declared:
+    if comparison and declared:
         sentence += f"; of {counted(declared, 'row')} {SIZE_DECLARED}"
-    if rate and broken:
+    if comparison and broken:
         sentence += f"; without {counted(broken, 'stream')} that did not decode"
     if verdict == "yes" and (as_sent or broken or declared):
         verdict = "unknown"

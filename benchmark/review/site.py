@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmark.answer import NOTHING, Absent
 from benchmark.compare.anchor import anchor_among
-from benchmark.compare.bd import Comparison, compare
+from benchmark.compare.bd import Record, compare
 from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import profile
 from benchmark.errors import BadPack, StoreError, UsageError
@@ -24,9 +24,9 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.edition import label_of, labels_of, names_of_texts
 from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
-from benchmark.show.bd_rates import short_name
+from benchmark.show.bd_rates import interval_text, number_text, short_name
 from benchmark.show.page.document import sheet_html
-from benchmark.show.table import DOUBTFUL, Table, html
+from benchmark.show.table import Table, html
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
 
@@ -44,13 +44,14 @@ class Entry(NamedTuple):
     label: str
     why: str  # it is not audited; empty where it is
     rows: Sequence[Row]  # with the values measured here
-    rates: Sequence[Comparison | None] = ()  # against the anchor, by metric; None: no comparison
+    rates: Sequence[Record | None] = ()  # against the anchor, by metric; None: no comparison
 
     @property
     def value(self) -> float:
         """BD-rate by the first metric; infinity without a number."""
-        rate = self.rates[0] if self.rates else None
-        return math.inf if rate is None or rate.rate.value is None else rate.rate.value
+        comparison = self.rates[0] if self.rates else None
+        rate: float | None = comparison["bd_rate_percent"] if comparison else None
+        return math.inf if rate is None else rate
 
 
 class Board(NamedTuple):
@@ -132,13 +133,13 @@ def board(
         anchor = label_of(usual) if usual else ""
     metrics, compared = [Metric.named(name) for name in names], []
     for entry in entries:
-        rates: list[Comparison | None] = [None] * len(metrics)
+        rates: list[Record | None] = [None] * len(metrics)
         if anchor and entry.rows and entry.label != anchor:
             summary = summary_of([*entry.rows, *known[anchor]], names)
-            labels = labels_of(summary.editions)
-            reference = next(of for of, label in labels.items() if label == anchor)
-            of_metrics = [compare(summary, metric, reference, rule) for metric in metrics]
-            rates = [next((r for r in of if r.label == entry.label), None) for of in of_metrics]
+            editions = {label: of for of, label in labels_of(summary.editions).items()}
+            of_pair = compare(summary, metrics, editions[anchor], rule)
+            if edition := editions.get(entry.label):
+                rates = [of_pair.get((edition, metric.column)) for metric in metrics]
         compared.append(entry._replace(rates=rates))
     compared.sort(key=lambda it: (bool(it.why), 0.0 if it.label == anchor else it.value))
     return Board(dataset, anchor, metrics, compared, rule)
@@ -178,9 +179,7 @@ def _section(of: Board) -> str:
     return f'<section><h2>{title}</h2><p class="hint">{escape(note)}</p>{shown}</section>'
 
 
-def _rate(comparison: Comparison | None) -> str:
-    if comparison is None or comparison.rate.value is None:
+def _rate(comparison: Record | None) -> str:
+    if comparison is None or comparison["bd_rate_percent"] is None:
         return NOTHING
-    rate, interval = comparison.rate, comparison.rate_interval
-    ends = f" [{interval.low:+z.1f}, {interval.high:+z.1f}]" if interval else ""
-    return f"{rate.value:+z.1f}{DOUBTFUL * rate.doubtful}{ends}"
+    return f"{number_text(comparison, form='+z.1f')} {interval_text(comparison) or ''}".rstrip()

@@ -4,17 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmark.answer import NOTHING, Column, seconds_text
+from benchmark.answer import Column, seconds_text
 from benchmark.compare.anchor import headlined
-from benchmark.compare.bd import Comparison, Ranking
-from benchmark.compare.curves import Delta
-from benchmark.compare.interval import CONFIDENCE, Interval
+from benchmark.compare.bd import Ranking, Record
+from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_class
 from benchmark.rows.edition import Edition, marked_bundled
 from benchmark.show.sections import listed, metric_names
-from benchmark.show.table import DOUBTFUL, Table, records
+from benchmark.show.table import DOUBTFUL, Table
 from benchmark.system.text import counted, range_text
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
@@ -34,132 +33,101 @@ def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
     return metric.label.partition(" (dB)")[0] if same else name
 
 
-def bd_columns(metrics: Sequence[Metric], rule: Rule) -> tuple[Column, ...]:
-    """Return the columns of comparisons: of the table of details, and of csv at full precision.
+def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
+    """Return the columns of a table of comparisons of these metrics.
 
     The remark is the reason why there is no number, or which points are off the Pareto front.
     """
-    of_column = {metric.column: metric for metric in metrics}
+    by_column = {metric.column: metric for metric in metrics}
 
-    def quality(c: Comparison) -> str | None:
-        if c.quality.value is None:
-            return None
-        unit = " %" if of_column[c.column].scale == "decades" else ""
-        return f"{delta_text(c.quality, '+z.4g')}{unit}"
+    def change_text(record: Record) -> str | None:
+        text = number_text(record, "bd_metric", "+z.4g")
+        return f"{text} %" if text and by_column[record["metric"]].scale == "decades" else text
 
-    def count(c: Comparison) -> str | None:
-        if c.images is None:
-            return None
-        refused = c.images_refused or 0
-        return f"{c.images} of {c.images + refused}" if refused else str(c.images)
+    def images_text(record: Record) -> str | None:
+        images, refused = record["images_bd_rate_images"], record["images_bd_rate_refused"]
+        return f"{images} of {images + refused}" if refused else images and str(images)
 
+    quartiles = "images_bd_rate_lower_quartile_percent", "images_bd_rate_upper_quartile_percent"
     return (
-        Column("metric", lambda c: of_column[c.column].axis_label),
-        Column("", "column", key="metric"),
-        Column("codec", "label", key="codec"),
-        Column("", "anchor", key="anchor"),
-        Column("", lambda c: rule.up_to_bpp, key="up_to_bpp"),
-        Column("", lambda c: rule.bd, key="bd"),
+        Column("metric", lambda record: by_column[record["metric"]].axis_label),
+        Column("codec"),
         Column("remark", _remark),
-        Column("BD-rate (%)", "rate", delta_text),
-        Column("", "rate.value", key="bd_rate_percent"),
-        Column(f"{PERCENT} interval", "rate_interval", ends_text),
-        Column("", "rate_interval.low", key="bd_rate_low_percent"),
-        Column("", "rate_interval.high", key="bd_rate_high_percent"),
-        Column("", "rate.overlap", key="bd_rate_overlap"),
-        Column("mean of images' (%)", "images_rate", "+z.2f", "images_bd_rate_percent"),
-        Column(f"{PERCENT} interval", "images_interval", ends_text),
-        Column("", "images_interval.low", key="images_bd_rate_low_percent"),
-        Column("", "images_interval.high", key="images_bd_rate_high_percent"),
-        Column("median", "images_median", "+z.2f", "images_bd_rate_median_percent"),
-        Column("quartiles", "images_quartiles", ends_text),
-        Column("", "images_quartiles.0", key="images_bd_rate_lower_quartile_percent"),
-        Column("", "images_quartiles.1", key="images_bd_rate_upper_quartile_percent"),
-        Column("images", count, str),
-        Column("", "images", key="images_bd_rate_images"),
-        Column("", "images_refused", key="images_bd_rate_refused"),
-        Column("BD-metric", quality, str),
-        Column("", "quality.value", key="bd_metric"),
-        Column("", "quality.overlap", key="bd_metric_overlap"),
-        Column("overlap (%)", "rate.overlap", lambda share: f"{100 * share:.0f}"),
-        Column("", "few", key="few"),
-        Column("", lambda c: "; ".join(c.left_out), key="points_left_out"),
-        Column("", "rate.why", key="reason"),
+        Column("BD-rate (%)", number_text, str),
+        Column(f"{PERCENT} interval", interval_text, str),
+        Column("mean of images' (%)", "images_bd_rate_percent", "+z.2f"),
+        Column(f"{PERCENT} interval", partial(interval_text, kind="images_"), str),
+        Column("median", "images_bd_rate_median_percent", "+z.2f"),
+        Column("quartiles", lambda record: ends_text(*map(record.get, quartiles)), str),
+        Column("images", images_text, str),
+        Column("BD-metric", change_text, str),
+        Column("overlap (%)", "bd_rate_overlap", lambda share: f"{100 * share:.0f}"),
     )
 
 
 def doubt_note(rule: Rule) -> str:
     """Return the note on the mark of doubtful BD-rates, by the reasons that a rule has for it."""
-    return (
-        f"{DOUBTFUL} The curves share less than half of the range that both span"
-        f"{_overshoot_words(rule, 'BD-rate ')}."
-    )
+    overshoot = ", or PCHIP's BD-rate is 10 % of the bits away" if rule.bd == "akima" else ""
+    return f"{DOUBTFUL} The curves share less than half of the range that both span{overshoot}."
 
 
-def _overshoot_words(rule: Rule, of: str = "") -> str:
-    return f", or PCHIP's {of}is 10 % of the bits away" if rule.bd == "akima" else ""
-
-
-def doubt_notes(rates: Iterable[Delta], rule: Rule) -> list[str]:
+def doubt_notes(doubtful: Iterable[bool], rule: Rule) -> list[str]:
     """Return the note on doubtful BD-rates, if one of these is doubtful."""
-    return [doubt_note(rule)] if any(rate.doubtful for rate in rates) else []
+    return [doubt_note(rule)] if any(doubtful) else []
 
 
 def bd_table(
-    comparisons: Sequence[Comparison], metrics: Sequence[Metric], anchor: str, rule: Rule
+    records: Sequence[Record], metrics: Sequence[Metric], anchor: str, rule: Rule
 ) -> Table:
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
-    doubtful = any(c.rate.doubtful or c.quality.doubtful for c in comparisons)
-    what = f"less than half (of a BD-metric: of the rates){_overshoot_words(rule)}"
-    sign = f" {DOUBTFUL}: {what}." if doubtful else ""
+    sign = ""
+    if any(of["doubtful"] or of["bd_metric_doubtful"] for of in records):
+        overshoot = ", or PCHIP's is 10 % of the bits away" if rule.bd == "akima" else ""
+        sign = f" {DOUBTFUL}: less than half (of a BD-metric: of the rates){overshoot}."
     note = (
         f"Anchor: {anchor}{rule.words}. Overlap: what the curves share of the qualities that they "
         f"span.{sign} Remarks: why there is no number, or points left out because another of no "
         "higher rate is better, by so much."
     )
-    return Table.of(bd_columns(metrics, rule), comparisons, [note])
+    return Table.of(bd_columns(metrics), records, [note])
 
 
-def bd_records(comparisons: Sequence[Comparison], rule: Rule) -> list[dict[str, Any]]:
-    """Return a flat record for each comparison, at full precision; refused ones have a reason."""
-    return records(bd_columns((), rule), comparisons)
-
-
-def _remark(comparison: Comparison) -> str:
-    rate = comparison.rate
-    if rate.value is None:
-        return f"{rate.why} (--any-overlap gives a number)" if rate.overlap else rate.why
+def _remark(record: Record) -> str:
+    if record["bd_rate_percent"] is None:
+        hint = " (--any-overlap gives a number)" if record["bd_rate_overlap"] else ""
+        return f"{record['reason']}{hint}"
     remarks = []
-    if comparison.left_out:
-        remarks.append(f"without {', '.join(comparison.left_out)}")
-    if comparison.few:
+    if record["points_left_out"]:
+        remarks.append(f"without {record['points_left_out'].replace('; ', ', ')}")
+    if record["few"]:
         remarks.append("over few images")
-    if comparison.crossing is not None:
-        remarks.append(f"the curves cross at {comparison.crossing:.4g}")
-    if comparison.quality.value is None:
-        remarks.append(f"no BD-metric: {comparison.quality.why}, of rates")
+    if record["crossing"] is not None:
+        remarks.append(f"the curves cross at {record['crossing']:.4g}")
+    if record["bd_metric"] is None:
+        remarks.append(f"no BD-metric: {record['bd_metric_reason']}, of rates")
     return "; ".join(remarks)
 
 
-def ends_text(interval: Interval | tuple[float, float] | None) -> str:
-    """Format the ends of an interval; empty for none."""
-    return f"[{interval[0]:+z.1f}, {interval[1]:+z.1f}]" if interval else ""
+def ends_text(low: float | None, high: float | None) -> str | None:
+    """Format the ends of an interval."""
+    return None if low is None or high is None else f"[{low:+z.1f}, {high:+z.1f}]"
 
 
-def delta_text(delta: Delta, form: str = "+z.2f") -> str:
-    """Return a delta with its marks.
-
-    >>> delta_text(Delta(3.21, 0.4)), delta_text(Delta(why="no curve"))
-    ('+3.21†', '–')
-    """
-    if delta.value is None:
-        return NOTHING
-    return f"{delta.value:{form}}{delta_marks(delta)}"
+def interval_text(record: Record, kind: str = "") -> str | None:
+    """Return the interval of a BD-rate; None without one. kind: "images_"."""
+    return ends_text(*(record[f"{kind}bd_rate_{end}_percent"] for end in ("low", "high")))
 
 
-def delta_marks(delta: Delta) -> str:
-    """Return the mark of a doubtful delta; empty for others."""
-    return DOUBTFUL * delta.doubtful
+def number_text(record: Record, name: str = "bd_rate_percent", form: str = "+z.2f") -> str | None:
+    """Return a BD-rate or BD-metric with the mark of a doubtful one; None without a number."""
+    value = record[name]
+    return None if value is None else f"{value:{form}}{doubt_mark(record, name)}"
+
+
+def doubt_mark(record: Record, name: str = "bd_rate_percent") -> str:
+    """Return the mark of a doubtful BD-rate or BD-metric; empty for others."""
+    doubtful = record["bd_metric_doubtful" if name == "bd_metric" else "doubtful"]
+    return DOUBTFUL if doubtful else ""
 
 
 def ranking_table(
@@ -173,9 +141,11 @@ def ranking_table(
     intervals: with the 95 % interval of each BD-rate. names: of figures, to put first.
     marks: mark the labels of bundled codecs, as names do.
     """
-    several = len({of["images"] for of in ranking.records}) > 1
-    bundled = ranking.bundled if marks else frozenset()
-    columns = [Column("codec", lambda of: marked_bundled(of["codec"], of["edition"] in bundled))]
+    several = len({record["images"] for record in ranking.records.values()}) > 1
+    marks = marks and not all(edition.bundled for edition in ranking.records)
+    columns = [
+        Column("codec", lambda of: marked_bundled(of["codec"], marks and of["edition"].bundled))
+    ]
     if names:
         columns = [Column("codec", lambda of: names[of["edition"]]), Column("spec", "codec")]
     columns += [
@@ -188,8 +158,8 @@ def ranking_table(
         Column("decode", "decode_seconds", seconds_text),
         Column("images", lambda of: of["images"] if several else None, "d"),
     ]
-    both = zip(ranking.records, ranking.editions, strict=True)
-    table = Table.of(columns, [{**record, "edition": of} for record, of in both]).filled()
+    rows = [{**record, "edition": edition} for edition, record in ranking.records.items()]
+    table = Table.of(columns, rows).filled()
     doubtful = any(DOUBTFUL in cell for row in table.rows for cell in row)
     notes = [doubt_note(ranking.rule)] if doubtful else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
@@ -226,11 +196,11 @@ def headline(
     Of several variants it is the best by each metric. names: of figures. named: codecs
     that were asked for.
 
-    >>> headline(Ranking(None, (), ()), 4, {})
+    >>> headline(Ranking(None, Rule(), (), {}, {}), 4, {})
     'There is no codec to compare with on 4 images.'
     """
     where, counts = f"on {counted(images, 'image')}", {*ranking.images}
-    editions = headlined(ranking.editions, ranking.anchor, named)
+    editions = headlined(ranking.records, ranking.anchor, named)
     if not editions or ranking.anchor is None:
         alone = "There is no codec"
         if ranking.anchor:
@@ -238,18 +208,18 @@ def headline(
         return f"{alone} to compare with {where}."
     anchor, parts, subject = names[ranking.anchor], list[str](), None
     for place, metric in enumerate(ranking.metrics):
-        if metric in ranking.asked and len(ranking.metrics) > len(ranking.asked):
+        if metric in ranking.named and len(ranking.metrics) > len(ranking.named):
             continue
-        rates = {of: ranking.comparisons[of, metric.column].rate for of in editions}
-        known = [of for of in editions if rates[of].value is not None]
-        if known:
-            best = min(known, key=lambda of: rates[of].number)
-            rate, value = rates[best], rates[best].number
+        records = {edition: ranking.comparisons[edition, metric.column] for edition in editions}
+        rates = {edition: record["bd_rate_percent"] for edition, record in records.items()}
+        if known := [edition for edition in editions if rates[edition] is not None]:
+            best = min(known, key=rates.__getitem__)
+            value, record = rates[best], records[best]
             who = f"{names[best]} needs " if best != subject else ""
             than = "" if parts else f" than {anchor}"
-            share = (
-                f" (the {100 * (rate.overlap or 0):.0f} % that both reach)" if rate.doubtful else ""
-            )
+            share = ""
+            if record["doubtful"]:
+                share = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
             bits = _more_or_fewer(value, than)
             over = f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
             parts.append(f"{who}{bits} at equal {metric_names([metric])}{share}{over}")
@@ -257,8 +227,8 @@ def headline(
     if parts:
         where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
         return f"{listed(parts)}{where}{ranking.rule.words}."
-    of_first = (ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics)
-    reasons = [each.rate.why for each in of_first if each.rate.value is None]
+    of_first = [ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics]
+    reasons = [record["reason"] for record in of_first if record["bd_rate_percent"] is None]
     why = f": {next(iter(reasons), NO_METRIC)}"
     return f"{names[editions[0]]} cannot be compared with {anchor} {where}{why}."
 
@@ -283,13 +253,14 @@ def _rank_cell(
     ranking: Ranking, metric: Metric, intervals: bool, record: Mapping[str, Any]
 ) -> str | None:
     """Return a BD-rate; without intervals digits stay below each other, whatever has a mark."""
-    mine = ranking.comparisons[record["edition"], metric.column]
-    if mine.rate.value is None:
+    comparison = ranking.comparisons[record["edition"], metric.column]
+    value = comparison["bd_rate_percent"]
+    if value is None:
         return None
-    text = f"{mine.rate.value:+z.1f}" if mine.rate.value else "0"
+    text = f"{value:+z.1f}" if value else "0"
     if intervals:
-        text = f"{text} {ends_text(mine.rate_interval)}".rstrip()
-    elif not mine.rate.doubtful:
-        of_metric = (of for (_, name), of in ranking.comparisons.items() if name == metric.column)
-        return f"{text} " if any(of.rate.doubtful for of in of_metric) else text
-    return f"{text}{delta_marks(mine.rate)}"
+        text = f"{text} {interval_text(comparison) or ''}".rstrip()
+    elif not comparison["doubtful"]:
+        of_metric = (of for of in ranking.comparisons.values() if of["metric"] == metric.column)
+        return f"{text} " if any(of["doubtful"] for of in of_metric) else text
+    return f"{text}{doubt_mark(comparison)}"

@@ -64,7 +64,7 @@ SCORES = (
 BITS = (
     Column("codec", "system"),
     Column("bits at equal preference", "change", lambda change: f"{change:+z.1f} %"),
-    Column("95 %", "interval", lambda ends: f"{ends_text(Interval(*ends))} %"),
+    Column("95 %", "interval", lambda ends: f"{ends_text(*ends)} %"),
     Column("note", "why", str),
 )
 AGREEMENT = (

@@ -30,7 +30,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import excluded
-from support.rows.by_label import compare, curves
+from support.rows.by_label import compare, curves, ends, quartiles
 from support.rows.measured import PROTOCOLS, row, sweep, table
 
 PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
@@ -278,9 +278,9 @@ def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keep
             (30 if record["codec"] == "webp" else 40) * record["setting_value"]
         )
     (result,) = compare(summarise(table(rows)), LPIPS, "jpeg", USUAL_RULE)
-    assert result.rate.value == pytest.approx(-25, abs=1e-6)
-    assert result.images_rate == pytest.approx(-25, abs=1e-6)
-    assert result.quality.value < 0
+    assert result["bd_rate_percent"] == pytest.approx(-25, abs=1e-6)
+    assert result["images_bd_rate_percent"] == pytest.approx(-25, abs=1e-6)
+    assert result["bd_metric"] < 0
 
 
 def test_ms_ssim_is_compared_in_decibels():
@@ -289,7 +289,7 @@ def test_ms_ssim_is_compared_in_decibels():
         record | {"ms_ssim": 1 - (1 - record["ms_ssim"]) / 10} for record in sweep("webp")
     ]
     (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg", USUAL_RULE)
-    assert result.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
+    assert result["bd_metric"] == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
     assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0][1]
     assert MS_SSIM.axis_label == "MS-SSIM (dB)"
 
@@ -302,11 +302,11 @@ def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
         if record["codec"] == "webp":
             record["num_bytes"] = int(record["num_bytes"] * factors[record["image"]])
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
-    assert result.images_rate == pytest.approx(-20, abs=1e-9)
-    assert (result.images, result.images_refused) == (3, 0)
-    assert result.images_median == pytest.approx(-10, abs=1e-9)
-    assert result.images_quartiles == pytest.approx((-30, -5), abs=1e-9)
-    assert result.rate.value == pytest.approx(100 * (2.4 / 3 - 1), abs=1e-9)
+    assert result["images_bd_rate_percent"] == pytest.approx(-20, abs=1e-9)
+    assert (result["images_bd_rate_images"], result["images_bd_rate_refused"]) == (3, 0)
+    assert result["images_bd_rate_median_percent"] == pytest.approx(-10, abs=1e-9)
+    assert quartiles(result) == pytest.approx((-30, -5), abs=1e-9)
+    assert result["bd_rate_percent"] == pytest.approx(100 * (2.4 / 3 - 1), abs=1e-9)
 
 
 def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
@@ -315,12 +315,12 @@ def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
         if record["image"] != "bb":
             record["psnr_db"] = 30.0
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
-    assert (result.images, result.images_refused) == (1, 2)
+    assert (result["images_bd_rate_images"], result["images_bd_rate_refused"]) == (1, 2)
     for record in rows:
         record["psnr_db"] += 50 * (record["codec"] == "webp" and record["image"] == "bb")
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
-    assert (result.images, result.images_rate) == (None, None)
-    assert compare(summarise(table(rows[:18])), PSNR, "webp", USUAL_RULE)[0].rate.why.startswith(
+    assert (result["images_bd_rate_images"], result["images_bd_rate_percent"]) == (None, None)
+    assert compare(summarise(table(rows[:18])), PSNR, "webp", USUAL_RULE)[0]["reason"].startswith(
         "webp has no"
     )
 
@@ -334,8 +334,8 @@ def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
     (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
     reach = math.exp(12.7062 * 25 / 75)  # t of one degree, the standard error of -50 and 0 %
     expected = (100 * (0.75 / reach - 1), 100 * (0.75 * reach - 1))
-    assert result.images_interval == pytest.approx(expected, rel=1e-5)
-    assert result.rate_interval is not None
+    assert ends(result, "images_") == pytest.approx(expected, rel=1e-5)
+    assert None not in ends(result)
 
 
 @pytest.mark.parametrize("metric", [PSNR, MS_SSIM, LPIPS], ids=lambda metric: metric.column)
@@ -349,14 +349,14 @@ def test_points_below_the_front_are_left_out_by_how_much_another_is_better(metri
             record.update({10: better, 20: worse}.get(record["setting_value"], {}))
 
     def left_out(up_to_bpp=None):
-        return compare(summarise(table(rows)), metric, "jpeg", Rule(up_to_bpp=up_to_bpp))[
-            0
-        ].left_out
+        return compare(summarise(table(rows)), metric, "jpeg", Rule(up_to_bpp=up_to_bpp))[0][
+            "points_left_out"
+        ]
 
     gap = {"psnr_db": 0.5, "ms_ssim": 10 * math.log10(2), "lpips_alex": 0.04}[metric.column]
-    expected = (f"webp quality=20 by {gap:.3g}",)
+    expected = f"webp quality=20 by {gap:.3g}"
     assert left_out() == left_out(2.0) == expected  # bpp of that setting
-    assert left_out(1.99) == ()
+    assert left_out(1.99) == ""
 
 
 def test_incomplete_points_are_neither_drawn_nor_compared():
@@ -381,14 +381,15 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
     (result,) = compare(summary, PSNR, "jpeg", USUAL_RULE)
-    assert result.rate == result.quality == Delta(why="it has no complete point")
-    assert not result.few
+    assert (result["bd_rate_percent"], result["bd_metric"]) == (None, None)
+    assert result["reason"] == result["bd_metric_reason"] == "it has no complete point"
+    assert not result["few"]
     dearer = [record | {"num_bytes": 9 * record["num_bytes"]} for record in sweep("webp")]
     for any_overlap in (False, True):
         (result,) = compare(
             summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", Rule(any_overlap=any_overlap)
         )
-        assert (result.quality.value is not None) is any_overlap
+        assert (result["bd_metric"] is not None) is any_overlap
 
 
 def test_points_with_identical_images_are_not_drawn():

@@ -2,15 +2,14 @@
 
 import pytest
 
-from benchmark.compare.bd import ranked_measures
-from benchmark.compare.curves import Delta
+from benchmark.compare.bd import compare, ranked_measures
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.show.bd_rates import ranking_table
 from benchmark.spec import parse_codec
-from support.rows.by_label import compare, edition, rank_by_bd_rate
+from support.rows.by_label import edition, ends, rank_by_bd_rate
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, MS_SSIM, LPIPS = map(Metric.named, ("psnr", "ms_ssim", "lpips"))
@@ -40,8 +39,8 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
     summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
     result = rank_by_bd_rate(summary, [PSNR], "jpeg")
     expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
-    assert [label_of(of.spec) for of in result.editions] == [*expected]
-    for record in result.records:
+    assert [label_of(of.spec) for of in result.records] == [*expected]
+    for record in result.records.values():
         of = [other for other in rows if other["codec"] == record["codec"]]
         by_setting = [
             [r for r in of if r["setting_value"] == q] for q in {r["setting_value"] for r in of}
@@ -59,7 +58,8 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
         rate = expected[record["codec"]]
         near = None if rate is None else pytest.approx(rate, abs=0.5)
         assert (record["anchor"], record["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
-    assert result.comparisons[edition(summary, "jpeg"), "psnr_db"].rate == Delta(0.0, 1.0)
+    of_anchor = result.comparisons[edition(summary, "jpeg"), "psnr_db"]
+    assert (of_anchor["bd_rate_percent"], of_anchor["bd_rate_overlap"]) == (0.0, 1.0)
     assert result.ranked
     assert not rank_by_bd_rate(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
 
@@ -67,12 +67,12 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
 def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     summary = summarise(table(four()))
     alone = rank_by_bd_rate(summary, MEASURES, "jpeg")
-    given = [one for metric in MEASURES for one in compare(summary, metric, "jpeg", USUAL_RULE)]
+    given = compare(summary, MEASURES, edition(summary, "jpeg"), USUAL_RULE)
     both = rank_by_bd_rate(summary, MEASURES, "jpeg", given)
     assert both.records == alone.records
-    first = both.comparisons[both.editions[0], "psnr_db"]
-    assert first.rate_interval == pytest.approx((first.rate.value,) * 2)  # all images alike
-    assert all(of.rate_interval is None for of in alone.comparisons.values())
+    first = both.comparisons[next(iter(both.records)), "psnr_db"]
+    assert ends(first) == pytest.approx((first["bd_rate_percent"],) * 2)  # all images alike
+    assert all(ends(of) == (None, None) for of in alone.comparisons.values())
 
 
 def test_the_second_metric_is_in_no_codecs_training_loss():

@@ -28,7 +28,7 @@ def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
     done = judged(claim, rows, tmp_path)
     assert (done.verdict, done.images, done.anchor_of) == (verdict, 2, "what was sent")
     fewer = claim.lower().startswith("webp")
-    assert done.rate.value == pytest.approx(-50 if fewer else 100)
+    assert done.comparison["bd_rate_percent"] == pytest.approx(-50 if fewer else 100)
     assert done.labels == (("webp", "jpeg") if fewer else ("jpeg", "webp"))
 
 
@@ -48,13 +48,13 @@ def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
 )
 def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, why, tmp_path):
     done = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
-    assert (done.verdict, done.rate, why in done.reason) == ("unknown", None, True)
+    assert (done.verdict, done.comparison, why in done.reason) == ("unknown", None, True)
 
 
 def test_rows_of_another_protocol_or_of_other_images_give_no_rate(tmp_path):
     rows = [*doubling("webp", 0.5, coding_protocol="another/1"), *doubling("jpeg", 1.0)]
     done = judged("webp 50 % fewer bits than jpeg", rows, tmp_path)
-    assert (done.verdict, done.rate, done.labels[0]) == ("unknown", None, "webp")
+    assert (done.verdict, done.comparison, done.labels[0]) == ("unknown", None, "webp")
     assert done.reason == "its rows are of another coding protocol"
     webp = [{**r, "image": f"z{r['image']}", "image_sha256": r["image_sha256"][::-1]}
             for r in doubling("webp", 0.5)]  # fmt: skip

@@ -4,8 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmark.compare.curves import Delta
-from benchmark.compare.interval import Interval
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.published.curve_file import NamedCurve
 from benchmark.review import questions
@@ -151,49 +149,56 @@ def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_deci
     assert f"{int(same == 'yes')} of 1 value of curves" in answer.sentence
 
 
+def compared(percent, low, high, overlap=1.0):
+    """A BD-rate with its interval, as a claim is judged by."""
+    return {
+        "bd_rate_percent": percent,
+        "bd_rate_low_percent": low,
+        "bd_rate_high_percent": high,
+        "bd_rate_overlap": overlap,
+        "doubtful": overlap < 0.5,
+    }
+
+
 @pytest.mark.parametrize(
-    ("rate", "interval", "states", "verdict", "part"),
+    ("comparison", "states", "verdict", "part"),
     [
         (
-            Delta(-12.0, 1.0),
-            Interval(-13.0, -11.0),
+            compared(-12.0, -13.0, -11.0),
             ["equal"],
             "yes",
             "-12.0 % [-13.0, -11.0], claimed -10 %",
         ),
-        (Delta(-12.0, 0.2), Interval(-13.0, -11.0), ["equal"], "partly", "share only 20 %"),
-        (Delta(-12.0, 1.0), Interval(-13.0, -11.0), ["blind"], "unknown", "of 1 row the"),
-        (Delta(-12.0, 1.0), Interval(-13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
-        (Delta(-5.0, 1.0), Interval(-6.0, -4.0), ["blind"], "no", "of 1 row the values"),
-        (Delta(-10.0, 1.0), Interval(-12.0, -8.0), ["equal"], "partly", "do not decide"),
-        (None, None, ["equal"], "unknown", "there is no number: no overlap"),
+        (compared(-12.0, -13.0, -11.0, 0.2), ["equal"], "partly", "share only 20 %"),
+        (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row the"),
+        (compared(-12.0, -13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
+        (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row the values"),
+        (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "do not decide"),
+        (None, ["equal"], "unknown", "there is no number: no overlap"),
     ],
 )
 def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
-    rate, interval, states, verdict, part
+    comparison, states, verdict, part
 ):
     claim = parse_claim("webp 10 % fewer bits than jpeg")
     judged = Judged(claim, USUAL_RULE, reason="no overlap", images=24, labels=("webp", ""))
-    if rate is not None:
-        judged = judged._replace(rate=rate, interval=interval)
-        of_both = zip(("verdict", "words"), _survival(claim, rate, interval), strict=True)
-        judged = judged._replace(**dict(of_both))
+    if comparison is not None:
+        verdict_of, words = _survival(claim, comparison)
+        judged = judged._replace(comparison=comparison, verdict=verdict_of, words=words)
     streams = [stream(state, values=None if state == "equal" else {}) for state in states]
     answer = answer_to(judged, reviewed(*streams))
     assert (answer.verdict, part in answer.sentence) == (verdict, True), answer.sentence
     assert ("as sent" in answer.sentence) == ("blind" in states)
     assert answer.tables["claim"].rows[0][7] == (
-        "–" if rate is None else f"{100 * rate.overlap:.0f} %"
+        "–" if comparison is None else f"{100 * comparison['bd_rate_overlap']:.0f} %"
     )
 
 
 def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_own_digits():
     claim = parse_claim("webp 12.00 % fewer bits than jpeg")
-    rate, interval = Delta(-12.004, 1.0), Interval(-12.006, -12.002)
-    verdict, words = _survival(claim, rate, interval)
-    judged = Judged(
-        claim, USUAL_RULE, verdict, words, "", rate, interval, 2, labels=("webp", "jpeg")
-    )
+    comparison = compared(-12.004, -12.006, -12.002)
+    verdict, words = _survival(claim, comparison)
+    judged = Judged(claim, USUAL_RULE, verdict, words, "", comparison, 2, labels=("webp", "jpeg"))
     jpeg = stream("blind", values={}, columns={"dataset": "set"})
     jpeg = jpeg._replace(row={**jpeg.row, "codec": "jpeg"})
     answer = answer_to(judged, reviewed(stream(), jpeg, jpeg))

@@ -5,6 +5,8 @@ from statistics import fmean
 
 import pytest
 
+from benchmark.compare.bd import compare
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.rows.means import summarise
@@ -12,7 +14,7 @@ from benchmark.rows.remedies import with_remedies
 from benchmark.rows.store import Store
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
-from support.rows.by_label import compare, edition, rank_by_bd_rate
+from support.rows.by_label import edition, rank_by_bd_rate
 from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips_squeeze")
@@ -33,7 +35,8 @@ def mine(factor=1.0, **columns):
 
 def sentence(rows, anchor, *named, metrics=(PSNR,), intervals=False):
     summary = summarise(table(rows))
-    given = [one for of in metrics for one in compare(summary, of, anchor)] if intervals else None
+    of_anchor = edition(summary, anchor)
+    given = compare(summary, metrics, of_anchor, USUAL_RULE) if intervals else None
     ranking = rank_by_bd_rate(summary, metrics, anchor, given)
     return headline(ranking, summary.images, summary.titles(), named)
 
@@ -145,7 +148,7 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
         lost = {("bb", at), ("a", at)}
         failing = [r for r in mine(2) if (r["image"], r["setting_value"]) not in lost]
         ranking = rank_by_bd_rate(summarise(table([*failing, *scaled("vtm")])), [PSNR], "vtm")
-        (rank,) = (of for of in ranking.records if of["bd_rate_percent"]["psnr_db"])
+        (rank,) = (of for of in ranking.records.values() if of["bd_rate_percent"]["psnr_db"])
         most = max(r["setting_value"] for r in failing if r["setting_value"] != at)
         sizes = [8 * r["num_bytes"] for r in mine(2) if r["setting_value"] == most]
         expected = fmean(sizes) / (WIDTH * HEIGHT)
@@ -204,7 +207,7 @@ def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_head
     ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", named=(PSNR, alex))
     assert unnamed.metrics == (PSNR,)
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
-    (rates,) = (of["bd_rate_percent"] for of in ranking.records if of["codec"] == "ours")
+    (rates,) = (of["bd_rate_percent"] for of in ranking.records.values() if of["codec"] == "ours")
     assert [*rates.values()] == pytest.approx([-50, -50], abs=0.5)
     said = [headline(of, 3, summary.titles()) for of in (unnamed, ranking)]
     assert said[0] == said[1]

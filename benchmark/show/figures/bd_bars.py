@@ -7,12 +7,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from benchmark.answer import NOTHING
-from benchmark.compare.bd import Comparison, compared
+from benchmark.compare.bd import Comparisons, Record, compare_curves
 from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.rows.edition import label_of
 from benchmark.show import sections
-from benchmark.show.bd_rates import bd_records, delta_text, doubt_notes
+from benchmark.show.bd_rates import doubt_mark, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import Choice, sources_table
 from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
@@ -21,7 +21,7 @@ from benchmark.spec import CodecSpec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Bar = tuple[SystemCurve, Comparison]
+Bar = tuple[SystemCurve, Record]
 ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # of a line of a name; of the title and the axis
 NAME_SHARE = 0.42  # of a column; longer names are broken
 ROOM = 0.3  # of the span of values, beside the bars, for their numbers
@@ -30,7 +30,7 @@ ROOM = 0.3  # of the span of values, beside the bars, for their numbers
 def draw_bd_bars(
     panels: Sequence[Panel],
     choice: Choice,
-    comparisons: Sequence[Comparison],
+    comparisons: Comparisons,
     styles: Mapping[CodecSpec, Style],
     dataset: str,
     anchor: CodecSpec | None,
@@ -42,17 +42,20 @@ def draw_bd_bars(
     """
     panels, absent, rule = choice.of(panels), len(choice.absent), choice.rule
     lacking = choice.lacking(panels)
-    pairs = [[*_compared(panel, comparisons, anchor, rule)] for panel in panels]
-    panels = [panel for panel, all_of in zip(panels, pairs, strict=True) if all_of]
-    pairs = [all_of for all_of in pairs if all_of]
-    bars = [{curve.name: (curve, of) for curve, of in all_of} for all_of in pairs]
-    every = [of for all_of in pairs for _, of in all_of]
-    known = {curve.name: curve for all_of in reversed(pairs) for curve, _ in all_of}
-    if all(of.rate.value is None for of in every):
+    every_bar = [[*_bars(panel, comparisons, anchor, rule)] for panel in panels]
+    panels = [panel for panel, bars in zip(panels, every_bar, strict=True) if bars]
+    every_bar = [bars for bars in every_bar if bars]
+    records = [record for bars in every_bar for _, record in bars]
+    if all(record["bd_rate_percent"] is None for record in records):
         return None
-    first = {curve.name: of.rate.number for curve, of in pairs[0] if of.rate.value is not None}
-    places = {name: look().place(curve.edition) for name, curve in known.items()}
-    names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
+    known = {curve.name: curve for bars in reversed(every_bar) for curve, _ in bars}
+    first_rates = {curve.name: record["bd_rate_percent"] for curve, record in every_bar[0]}
+
+    def order(name: str) -> tuple[float, float]:
+        rate = first_rates.get(name)
+        return look().place(known[name].edition), math.inf if rate is None else rate
+
+    names = sorted(known, key=order)
     width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
     words = {
@@ -62,26 +65,27 @@ def draw_bd_bars(
         for name in names
     }
     # Panels beside each other have one list of names, those below each other each its own.
-    rows = [[name for name in names if name in of or not narrow] for of in bars]
+    by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in every_bar]
+    rows = [[name for name in names if name in bars or not narrow] for bars in by_name]
     heights = [
-        EDGE_INCHES + ROW_INCHES * sum(words[name].count("\n") + 1 for name in mine)
-        for mine in rows
+        EDGE_INCHES + ROW_INCHES * sum(words[name].count("\n") + 1 for name in row) for row in rows
     ]
     curves = [*chain(*panels)]
-    doubts = doubt_notes((of.rate for of in every), rule)
+    doubts = doubt_notes((record["doubtful"] for record in records), rule)
     note = " ".join(filter(None, [*doubts, sections.curves_note(curves)]))
-    lines = "Lines are 95 % intervals over images." if any(o.rate_interval for o in every) else ""
+    has_intervals = any(record["bd_rate_low_percent"] is not None for record in records)
+    lines = "Lines are 95 % intervals over images." if has_intervals else ""
     against = next((curve.name for curve in curves if curve.spec == anchor), "")
     with figure_style():
         below = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
         figure, every_axes, _ = texts.panel_figure(len(panels), fmean(heights), **below)
-        for axes, panel, of, mine in zip(every_axes, panels, bars, rows, strict=True):
-            _draw(axes, [of.get(name) for name in mine], styles)
-            axes.set_yticks(range(len(mine)), [words[name] for name in mine])
+        for axes, panel, bars, row in zip(every_axes, panels, by_name, rows, strict=True):
+            _draw(axes, [bars.get(name) for name in row], styles)
+            axes.set_yticks(range(len(row)), [words[name] for name in row])
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel[0].metric]), width)
         texts.add_legend(figure, [], " ".join(filter(None, [lines, note])))
-    metrics = sections.metric_names([of[0].metric for of in panels]) + rule.words
+    metrics = sections.metric_names([panel[0].metric for panel in panels]) + rule.words
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         *lacking,
@@ -89,32 +93,30 @@ def draw_bd_bars(
         note,
         f"{len(names)} of {len(names) + absent} codecs." if absent else None,
     )
-    records = bd_records(every, rule)
     table = texts.rate_table(panels, anchor, rule)
     return texts.Drawing(figure, caption, records, table, sources_table(curves))
 
 
-def _compared(
-    panel: Panel, comparisons: Sequence[Comparison], anchor: CodecSpec | None, rule: Rule
+def _bars(
+    panel: Panel, comparisons: Comparisons, anchor: CodecSpec | None, rule: Rule
 ) -> Iterator[Bar]:
-    """Yield a panel's curves beside the anchor's; published ones are named as figures do."""
+    """Yield the curves of a panel with their comparisons; published ones have figures' names."""
     metric, other = panel[0].metric, of_variant(panel, anchor)
-    known = {c.edition: c for c in comparisons if c.column == metric.column}
     for curve in sorted(panel, key=lambda curve: not curve.measured):
-        if curve.edition in known:
-            yield curve, known[curve.edition]
+        if (curve.edition, metric.column) in comparisons:
+            yield curve, comparisons[curve.edition, metric.column]
         elif other is not None and curve is not other:
-            comparison = compared(other.rates, curve.rates, metric, rule)
             name = label_of(curve.spec) if curve.measured else curve.name
-            comparison = comparison._replace(label=name, anchor=label_of(other.spec))
-            yield curve, comparison._replace(column=metric.column)
+            names = {"codec": name, "anchor": label_of(other.spec)}
+            yield curve, compare_curves(other.rates, curve.rates, metric, rule) | names
 
 
-def _outer(of: Comparison) -> float:
+def _outer(comparison: Record) -> float:
     """Return the end of a bar or of its interval that is farther from zero."""
-    value = of.rate.number
-    low, high = of.rate_interval or (value, value)
-    return min(low, value) if value < 0 else max(high, value)
+    value: float = comparison["bd_rate_percent"]
+    low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
+    ends = [value] if low is None else [low, value, high]
+    return min(ends) if value < 0 else max(ends)
 
 
 def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, Style]) -> None:
@@ -123,26 +125,29 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, S
     for row, bar in enumerate(bars):
         if bar is None:
             continue
-        curve, of = bar
-        if of.rate.value is None:
+        curve, comparison = bar
+        value, low = comparison["bd_rate_percent"], comparison["bd_rate_low_percent"]
+        if value is None:
             axes.annotate(NOTHING, (0, row), (2, 0), textcoords="offset points", va="center")
             continue
         colour = styles[curve.spec].colour
         fill = colour if curve.measured else "white"
-        axes.barh(row, of.rate.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
-        if of.rate_interval:
-            axes.plot(of.rate_interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
-        saves = of.rate.value < 0
+        axes.barh(row, value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
+        if low is not None:
+            interval = low, comparison["bd_rate_high_percent"]
+            axes.plot(interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
+        saves = value < 0
         axes.annotate(
-            delta_text(of.rate, "+z.1f").replace("-", "−"),
-            (_outer(of), row), (-2 if saves else 2, 0),
+            f"{value:+z.1f}{doubt_mark(comparison)}".replace("-", "−"),
+            (_outer(comparison), row), (-2 if saves else 2, 0),
             textcoords="offset points", ha="right" if saves else "left", va="center",
             fontsize=SMALL_POINTS,
         )  # fmt: skip
-        ends.append(_outer(of))
-    low, high = min(ends), max(ends)
-    room = ROOM * ((high - low) or 1.0)
-    axes.set_xlim(low - room * (low < 0), high + room * (high > 0 or low == 0))
+        ends.append(_outer(comparison))
+    lowest, highest = min(ends), max(ends)
+    room = ROOM * ((highest - lowest) or 1.0)
+    right = highest + room * (highest > 0 or lowest == 0)
+    axes.set_xlim(lowest - room * (lowest < 0), right)
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.axvline(0, color="black", linewidth=BAR_POINTS)
     axes.tick_params(axis="y", length=0)

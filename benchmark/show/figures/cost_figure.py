@@ -1,19 +1,18 @@
 """Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.answer import Column
+from benchmark.compare.bd import Comparisons, Record
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds
-from benchmark.compare.curves import Delta
 from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve
-from benchmark.rows.edition import Edition, label_of
+from benchmark.rows.edition import label_of
 from benchmark.rows.summary import Summary
 from benchmark.show import sections
-from benchmark.show.bd_rates import delta_marks, delta_text, doubt_notes
+from benchmark.show.bd_rates import doubt_mark, doubt_notes, number_text
 from benchmark.show.figures import texts
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
@@ -49,24 +48,24 @@ class CostPoint(NamedTuple):
     curve: SystemCurve
     cost: str  # a key of `COSTS`
     value: float
-    bd_rate: Delta
+    comparison: Record  # with the anchor's curve
     measured: bool  # False: typical, as the codec's class states
 
 
 def cost_points(
-    panel: Panel, rates: Mapping[Edition | None, Delta], summary: Summary, costs: Iterable[str]
+    panel: Panel, comparisons: Comparisons, summary: Summary, costs: Iterable[str]
 ) -> list[CostPoint]:
-    """Return the costs, as far as known, of the measured curves that have a BD-rate, by edition."""
+    """Return the costs, as far as known, of the measured curves that have a BD-rate."""
     points = []
     for curve, cost in product(panel, costs):
-        delta = rates.get(curve.edition, Delta())
-        if curve.measured and delta.value is not None:
+        comparison = comparisons.get((curve.edition, curve.metric.column))
+        if curve.measured and comparison and comparison["bd_rate_percent"] is not None:
             mine = summary.of(curve.edition)
             seconds = megapixel_seconds(mine) if cost == "seconds" else None
             value = seconds.value if seconds else kmac(mine) if cost == "kmac" and mine else None
             if value:
                 measured = seconds is None or seconds.timed
-                points.append(CostPoint(curve, cost, value, delta, measured))
+                points.append(CostPoint(curve, cost, value, comparison, measured))
     return points
 
 
@@ -77,8 +76,8 @@ COLUMNS = (
     Column("", "cost", key="cost"),
     Column("value", "value", ".3g", "value"),
     Column("from", lambda point: point.curve.edition.origin if point.measured else "typical", str),
-    Column("BD-rate (%)", "bd_rate", partial(delta_text, form="+z.1f")),
-    Column("", "bd_rate.value", key="bd_rate"),
+    Column("BD-rate (%)", lambda point: number_text(point.comparison, form="+z.1f"), str),
+    Column("", "comparison.bd_rate_percent", key="bd_rate"),
     Column("", "measured", key="measured"),
 )
 
@@ -115,7 +114,9 @@ def draw_costs(
                 own = curve.edition.facts.kind == "own"
                 look = line(styles[curve.spec], published=not point.measured, own=own)
                 look |= {"linestyle": "", "label": name, "zorder": 3}
-                (handles[name],) = axes.plot(point.value, point.bd_rate.number, **look)
+                (handles[name],) = axes.plot(
+                    point.value, point.comparison["bd_rate_percent"], **look
+                )
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
             axes.set_xscale("log")
             values = [point.value for point in of_cost[cost]]
@@ -131,7 +132,7 @@ def draw_costs(
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
         marks = sections.curves_note([point.curve for point in points])
-        doubts = doubt_notes((point.bd_rate for point in points), rule)
+        doubts = doubt_notes((point.comparison["doubtful"] for point in points), rule)
         note = " ".join(filter(None, [TYPICAL if typical else "", *doubts, marks]))
         many = len(handles) > MOST_CURVES
         texts.add_legend(figure, [*handles.values()] if many else [], note)
@@ -147,9 +148,8 @@ def draw_costs(
 
 
 def _name(point: CostPoint) -> str:
-    return sections.marked(point.curve.name, point.curve.edition.ran.caveats) + delta_marks(
-        point.bd_rate
-    )
+    name = sections.marked(point.curve.name, point.curve.edition.ran.caveats)
+    return f"{name}{doubt_mark(point.comparison)}"
 
 
 def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
@@ -157,7 +157,7 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
     from matplotlib.transforms import Bbox
 
     pixels = axes.figure.dpi / 72  # of a point
-    places = [(point.value, point.bd_rate.number) for point in points]
+    places = [(point.value, point.comparison["bd_rate_percent"]) for point in points]
     marks = [axes.transData.transform(place) for place in places]
     taken = [Bbox([at, at]).padded(0.7 * MARKER_POINTS * pixels) for at in marks]
     taken.append(axes.lines[-1].get_window_extent())  # of the anchor

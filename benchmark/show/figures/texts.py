@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
-from benchmark.compare.curves import Delta, bd_rate
+from benchmark.compare.bd import compare_curves
 from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.errors import Notice, StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
 from benchmark.rows.summary import Summary
-from benchmark.show.bd_rates import delta_text, doubt_notes, short_name
+from benchmark.show.bd_rates import doubt_notes, number_text, short_name
 from benchmark.show.figures import style
 from benchmark.show.figures.style import FORMATS, GREY, SMALL_POINTS, WIDTHS, look
 from benchmark.show.sections import listed, made_by, markdown, section
@@ -105,7 +105,9 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
         }
         for curve, other in zip(mine, anchors, strict=True):
             if curve and other:
-                row[curve.metric.column] = bd_rate(other.rates, curve.rates, rule)
+                row[curve.metric.column] = compare_curves(
+                    other.rates, curve.rates, curve.metric, rule
+                )
         rows.append(row)
     columns = [
         Column("system"),
@@ -115,7 +117,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     ]
     for metric in every:
         name = f"BD-rate, {short_name(metric, every)} (%)"
-        columns.append(Column(name, metric.column, partial(delta_text, form="+z.1f")))
+        columns.append(Column(name, partial(_rate_text, metric.column), str))
     against = next((curve.title for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
@@ -124,9 +126,13 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     decades = [metric.label for metric in every if metric.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    rates = (of for row in rows for of in row.values() if isinstance(of, Delta))
-    notes += doubt_notes(rates, rule)
+    rates = [row[of.column] for row in rows for of in every if of.column in row]
+    notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
     return Table.of(columns, rows, notes).filled(always=4)
+
+
+def _rate_text(column: str, row: Mapping[str, Any]) -> str | None:
+    return number_text(row[column], form="+z.1f") if column in row else None
 
 
 def wrapped(text: str, inches: float) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Annotated
 
-from benchmark.compare.bd import Comparison, compare
-from benchmark.compare.curves import Delta
+from benchmark.compare.bd import Comparisons, compare, itself
 from benchmark.compare.experiment import Experiment, Rates, rates_in
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.rule import USUAL_RULE, Rule
@@ -69,15 +68,16 @@ def _made(
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
 
 
-def _comparisons(result: ExperimentCurves, of: Experiment) -> list[Comparison]:
+def _comparisons(result: ExperimentCurves, of: Experiment) -> Comparisons:
     anchor = result.anchor_edition
     if result.summary is None or anchor is None:
-        return []  # the anchor is a published curve, if any
-    return [
-        comparison
-        for metric in result.metrics
-        for comparison in compare(result.summary, metric, anchor, of.rule)
-    ]
+        return {}  # the anchor is a published curve, if any
+    return compare(result.summary, result.metrics, anchor, of.rule)
+
+
+def _has_rate(comparisons: Comparisons, curve: SystemCurve) -> bool:
+    comparison = comparisons.get((curve.edition, curve.metric.column))
+    return comparison is not None and comparison["bd_rate_percent"] is not None
 
 
 def bd(of: Experiment) -> PaperFigure:
@@ -95,9 +95,9 @@ def bd(of: Experiment) -> PaperFigure:
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
     missed = without_place(choice, of)
     refused = (
-        f"no BD-rate of {c.label} in {c.column}: {c.rate.why}"
-        for c in compared
-        if c.rate.value is None and c.label in choice.labels
+        f"no BD-rate of {c['codec']} in {c['metric']}: {c['reason']}"
+        for c in compared.values()
+        if c["bd_rate_percent"] is None and c["codec"] in choice.labels
     )
     return _made([result], drawing, f"no bd: {lack}", *missed, *refused)
 
@@ -127,19 +127,17 @@ def complexity(
     choice = choose(result.panels[:1], of.rule, result.anchor, of.named)
     (panel,) = choice.of(result.panels[:1])
     metric = panel[0].metric
-    compared = _comparisons(result, of)
-    rates = {of.edition: of.rate for of in compared if of.column == metric.column}
-    rates |= {result.anchor_edition: Delta(0.0, 1.0)}
-    points = cost_points(panel, rates, summary, cost or COSTS)
+    compared = {**_comparisons(result, of)}
+    if anchor := result.anchor_edition:
+        compared[anchor, metric.column] = itself(metric, of.rule)
+    points = cost_points(panel, compared, summary, cost or COSTS)
     of_anchor = of_variant(panel, result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else ""
     where = f"{result.title}{of.rule.words}"
     drawing = draw_costs(points, styles(result.editions), where, words, name, of.rule)
     there = {point.curve.name for point in points}
     lacks = ", ".join(
-        curve.name
-        for curve in panel
-        if curve.name not in there and rates.get(curve.edition, Delta()).value is not None
+        curve.name for curve in panel if curve.name not in there and _has_rate(compared, curve)
     )
     timed = f"complexity lacks {lacks}: no cost known; `bench run --timing` times it"
     return _made([result], drawing, "no complexity: no cost is known", *([timed] if lacks else ()))

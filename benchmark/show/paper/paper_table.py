@@ -6,14 +6,20 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from benchmark.answer import Column
-from benchmark.compare.bd import ITSELF, Comparison, compared, rate_intervals
+from benchmark.compare.bd import (
+    Record,
+    compare_curves,
+    interval_fields,
+    itself,
+    rate_intervals,
+    without_curve,
+)
 from benchmark.compare.caveats import caveat_notes
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
-from benchmark.compare.curves import Delta
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import SystemCurve, of_variant
+from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
@@ -22,9 +28,9 @@ from benchmark.rows.summary import Point, excluded
 from benchmark.show.absences import not_shown
 from benchmark.show.bd_rates import (
     PERCENT,
-    delta_text,
     doubt_notes,
-    ends_text,
+    interval_text,
+    number_text,
     short_name,
 )
 from benchmark.show.figures.choice import choose
@@ -53,7 +59,7 @@ class SystemRow(NamedTuple):
 
     name: str
     curve: SystemCurve
-    pairs: Mapping[str, Comparison]  # with the anchor, by dataset and column of a metric
+    pairs: Mapping[str, Record]  # with the anchor, by dataset and column of a metric
     costs: Mapping[str, float]  # by the csv's name
 
 
@@ -68,9 +74,8 @@ def draw_table(
     """
     results = experiment_curves(asked, datasets, "table")
     with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
-        rows, absent, time_note = _rows(results, asked)
+        rows, anchors, absent, time_note = _rows(results, asked)
     named = {row.curve.spec: row.name for row in rows}
-    anchors = _anchors(results, rows)
     if not anchors:
         first = results[0].anchor
         against = (first and named.get(first)) or "an anchor"
@@ -85,8 +90,8 @@ def draw_table(
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note, asked.rule)
 
-    def with_ends(pair: Comparison) -> str:
-        return f"{_text(pair)} {ends_text(pair.rate_interval)}".rstrip()
+    def with_ends(pair: Record) -> str:
+        return f"{_text(pair)} {interval_text(pair) or ''}".rstrip()
 
     wide = [c._replace(form=with_ends) if c.form == _text else c for c in columns]
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
@@ -106,59 +111,61 @@ def draw_table(
     return table, files, [*left_out, *of_rows]
 
 
-def _anchors(results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]) -> dict[str, str]:
-    """Return the names of the anchors, by title of the dataset."""
-    return {
-        of.title: row.name
-        for of in results
-        for metric in of.metrics
-        for row in rows
-        if row.pairs.get(_key(of, metric)) is ITSELF
-    }
-
-
 def _rows(
     results: Sequence[ExperimentCurves], asked: Experiment
-) -> tuple[list[SystemRow], list[str], str]:
-    """Return the systems of all datasets, a kind together, names of others, a note on seconds."""
+) -> tuple[list[SystemRow], dict[str, str], list[str], str]:
+    """Return the systems of all datasets, a kind together, and what is to be said of them.
+
+    That is names of the anchors by title of the dataset, names of others, a note on seconds.
+    """
     curves: dict[str, SystemCurve] = {}
-    pairs: dict[str, dict[str, Comparison]] = {}
+    pairs: dict[str, dict[str, Record]] = {}
+    anchors: dict[str, str] = {}
     absent: dict[str, None] = {}
     for result in results:
         choice = choose(result.panels, asked.rule, result.anchor, asked.named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
             metric, other = panel[0].metric, of_variant(panel, result.anchor)
-            key = _key(result, metric)
-            ends = dict[Edition, Interval]()
-            if result.summary and other and other.measured:
-                ends = rate_intervals(result.summary, metric, other.edition, asked.rule)
             for curve in panel:
                 curves.setdefault(curve.name, curve)
-                of = pairs.setdefault(curve.name, {})
-                if other is not None and curve.name == other.name:
-                    of[key] = ITSELF
-                elif other is not None:
-                    pair = compared(other.rates, curve.rates, metric, asked.rule)
-                    if pair.rate.value is not None:
-                        pair = pair._replace(rate_interval=ends.get(curve.edition))
-                    of[key] = pair
-            others = [of[key] for of in pairs.values() if of.get(key, ITSELF) is not ITSELF]
-            if all(pair.rate.value is None for pair in others):
-                _ = [of.pop(key, None) for of in pairs.values()]  # nothing beside the anchor
-        for curve, lacking in _without_curve(result):
+                pairs.setdefault(curve.name, {})
+            if other is None:
+                continue
+            of_panel = _compared(result, panel, other, asked.rule)
+            rates = {name: of["bd_rate_percent"] for name, of in of_panel.items()}
+            if any(rate is not None for name, rate in rates.items() if name != other.name):
+                anchors[result.title] = other.name
+                for name, comparison in of_panel.items():
+                    pairs[name][_key(result, metric)] = comparison
+        for curve, lacking in _without_curve(result, asked.rule):
             curves.setdefault(curve.name, curve)
             if curve is curves[curve.name]:
                 pairs.setdefault(curve.name, {}).update(lacking)
     costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(curves[name].edition.facts.kind))
     rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
-    return rows, [name for name in absent if name not in curves], time_note
+    return rows, anchors, [name for name in absent if name not in curves], time_note
+
+
+def _compared(
+    result: ExperimentCurves, panel: Panel, anchor: SystemCurve, rule: Rule
+) -> dict[str, Record]:
+    """Return the comparisons of a panel's curves with the anchor's, by name."""
+    metric, intervals = anchor.metric, dict[Edition, Interval]()
+    if result.summary and anchor.measured:
+        intervals = rate_intervals(result.summary, metric, anchor.edition, rule)
+    compared = {}
+    for curve in panel:
+        compared[curve.name] = compare_curves(anchor.rates, curve.rates, metric, rule)
+        if compared[curve.name]["bd_rate_percent"] is not None:
+            compared[curve.name] |= interval_fields(intervals.get(curve.edition))
+    return compared | {anchor.name: itself(metric, rule)}
 
 
 def _without_curve(
-    result: ExperimentCurves,
-) -> Iterator[tuple[SystemCurve, dict[str, Comparison]]]:
+    result: ExperimentCurves, rule: Rule
+) -> Iterator[tuple[SystemCurve, dict[str, Record]]]:
     """Yield the codecs that have no complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
@@ -168,9 +175,9 @@ def _without_curve(
         edition = point.edition
         if edition not in there:
             there.add(edition)
-            none = Delta(why=f"it has no complete point ({point.setting}: {why})")
+            reason = f"it has no complete point ({point.setting}: {why})"
             curve = SystemCurve(metric, edition, titles[edition], ())
-            yield curve, {_key(result, metric): Comparison(none, none)}
+            yield curve, {_key(result, metric): without_curve(metric, rule, reason)}
 
 
 def _key(result: ExperimentCurves, metric: Metric) -> str:
@@ -201,13 +208,14 @@ def _columns(
     return (*groups, *([("", len(costs))] if costs else [])), [*columns, *costs]
 
 
-def _rate(key: str, row: SystemRow) -> Comparison | None:
+def _rate(key: str, row: SystemRow) -> Record | None:
     pair = row.pairs.get(key)
-    return pair if pair and pair.rate.value is not None else None
+    return pair if pair and pair["bd_rate_percent"] is not None else None
 
 
-def _text(pair: Comparison) -> str:
-    return delta_text(pair.rate, "+z.1f") if pair.rate.value else "0"
+def _text(pair: Record) -> str:
+    text = number_text(pair, form="+z.1f") if pair["bd_rate_percent"] else None
+    return text or "0"
 
 
 def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
@@ -217,8 +225,8 @@ def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
     """
     known: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
-        if isinstance(value, Comparison):
-            known |= {} if value.rate.doubtful else {row: value.rate.number}
+        if isinstance(value, dict):
+            known |= {} if value["doubtful"] else {row: value["bd_rate_percent"]}
         elif value is not None:
             known[row] = value
     texts = {row: column.text(rows[row], "") for row in sorted(known, key=known.__getitem__)}
@@ -282,12 +290,12 @@ def _notes(
         for metric in of.metrics
     }
     notes += [
-        f"No BD-rate of {row.name} in {words[key]}: {pair.rate.why}."
+        f"No BD-rate of {row.name} in {words[key]}: {pair['reason']}."
         for row in rows
         for key, pair in row.pairs.items()
-        if pair.rate.value is None
+        if pair["bd_rate_percent"] is None
     ]
-    notes += doubt_notes((pair.rate for row in rows for pair in row.pairs.values()), rule)
+    notes += doubt_notes((of["doubtful"] for row in rows for of in row.pairs.values()), rule)
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(
@@ -312,10 +320,8 @@ def _records(
         for of in results:
             for metric in of.metrics:
                 key = _key(of, metric)
-                pair = row.pairs.get(key, Comparison())
-                record[f"{key} bd_rate_percent"] = pair.rate.value
-                for end in Interval._fields:
-                    value = getattr(pair.rate_interval, end, None)
-                    record[f"{key} bd_rate_{end}_percent"] = value
+                for name in ("", "low_", "high_"):
+                    value = row.pairs.get(key, {}).get(f"bd_rate_{name}percent")
+                    record[f"{key} bd_rate_{name}percent"] = value
         result.append(record | {name: row.costs.get(name) for *_, name in COSTS})
     return result

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.answer import Absent
 from benchmark.compare.anchor import read_experiment, require_named
-from benchmark.compare.bd import Comparison, Ranking, compare, rank_by_bd_rate
-from benchmark.compare.curves import Delta
+from benchmark.compare.bd import Comparisons, Ranking, compare, itself, rank_by_bd_rate
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records
 from benchmark.compare.rule import Rule
@@ -29,7 +28,7 @@ from benchmark.rows.stored import (
 from benchmark.rows.summary import Summary
 from benchmark.rows.variants import Anchor
 from benchmark.show.absences import absent_sentences, gaps, lacking, problems
-from benchmark.show.bd_rates import bd_records, bd_table
+from benchmark.show.bd_rates import bd_table
 from benchmark.show.figures.choice import (
     Choice,
     beyond_sentences,
@@ -189,7 +188,7 @@ def _write(
     tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
     if not isinstance(deltas, str):
         tables["bd_rate.md"] = markdown(deltas)
-        tables["bd_rate.csv"] = csv_text(bd_records(comparisons, rule))
+        tables["bd_rate.csv"] = csv_text([*comparisons.values()])
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
     origin += beyond_sentences(of_look.values(), overlaid.values(), rule)
@@ -271,28 +270,26 @@ def compare_all(
     metrics: Sequence[Metric],
     anchor: Anchor,
     rule: Rule,
-) -> tuple[list[Comparison], Table | str]:
+) -> tuple[Comparisons, Table | str]:
     """Return BD-rates, and their table or why there are none."""
     reference, label = summary.edition_of(anchor.spec), _label(anchor)
     if reference is None:
         others = ", ".join(summary.labels[edition] for edition in summary.editions)
         return (
-            [],
+            {},
             f"No BD-rates: the anchor {label} has no rows; --anchor takes one of {others}.",
         )
     if len(summary.editions) == 1:
-        return [], f"No BD-rates: there is no codec but the anchor {label}."
-    comparisons = [
-        comparison for metric in metrics for comparison in compare(summary, metric, reference, rule)
-    ]
-    return comparisons, bd_table(comparisons, metrics, label, rule)
+        return {}, f"No BD-rates: there is no codec but the anchor {label}."
+    comparisons = compare(summary, metrics, reference, rule)
+    return comparisons, bd_table([*comparisons.values()], metrics, label, rule)
 
 
 def _draw(
     stored: DatasetResults,
     panels: Mapping[str, Panel],
     choice: Choice,
-    comparisons: Sequence[Comparison],
+    comparisons: Comparisons,
 ) -> dict[str, Drawing]:
     """Return the figures by name. panels: by metric column.
 
@@ -313,10 +310,10 @@ def _draw(
         from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
         metric, against = panel[0].metric, of_variant(panel, anchor)
-        rates = {of.edition: of.rate for of in comparisons if of.column == metric.column}
-        points = cost_points(
-            panel, rates | {summary.edition_of(anchor): Delta(0.0, 1.0)}, summary, ["seconds"]
-        )
+        compared = {**comparisons}
+        if reference := summary.edition_of(anchor):
+            compared[reference, metric.column] = itself(metric, choice.rule)
+        points = cost_points(panel, compared, summary, ["seconds"])
         timed = [point for point in points if point.measured]
         if against and timed[1:]:
             words = profile(name).title, metric_words([metric]), against.name

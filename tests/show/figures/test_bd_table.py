@@ -8,7 +8,7 @@ from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.means import summarise
-from benchmark.show.bd_rates import bd_records, bd_table
+from benchmark.show.bd_rates import bd_table
 from support.rows.by_label import compare
 from support.rows.measured import row, sweep, table
 
@@ -22,8 +22,8 @@ def shifted(codec, shift_db):
 
 def tables(rows, metric=PSNR, **options):
     rule = Rule(**options)
-    comparisons = compare(summarise(table(rows)), metric, "jpeg", rule)
-    return bd_table(comparisons, [metric], "jpeg", rule), bd_records(comparisons, rule)
+    records = compare(summarise(table(rows)), metric, "jpeg", rule)
+    return bd_table(records, [metric], "jpeg", rule), records
 
 
 def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
@@ -136,7 +136,7 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images
     assert detail[4] == "[-20.8, -20.8]"  # every image has the same values
     assert ("few images" in detail[2]) is few
     assert detail[5:10] == ("–",) * 5
-    (record,) = bd_records(comparisons, USUAL_RULE)
+    (record,) = comparisons
     assert record["few"] is few
     assert record["bd_rate_low_percent"] == pytest.approx(record["bd_rate_percent"])
     assert not math.isnan(record["bd_rate_percent"])

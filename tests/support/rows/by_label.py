@@ -20,7 +20,8 @@ def anchor(text, why=""):
 
 
 def compare(summary, metric, label, rule=USUAL_RULE):
-    return bd.compare(summary, metric, edition(summary, label), rule)
+    """Records of a metric, a codec each."""
+    return [*bd.compare(summary, [metric], edition(summary, label), rule).values()]
 
 
 def rank_by_bd_rate(summary, metrics, label, *args, rule=USUAL_RULE, **options):
@@ -29,3 +30,12 @@ def rank_by_bd_rate(summary, metrics, label, *args, rule=USUAL_RULE, **options):
 
 def curves(summary, metric):
     return {label_of(of.spec): points for of, points in summaries.curves(summary, metric).items()}
+
+
+def ends(record, kind=""):
+    """The ends of the interval of a comparison. kind: "images_" of the images' mean."""
+    return record[f"{kind}bd_rate_low_percent"], record[f"{kind}bd_rate_high_percent"]
+
+
+def quartiles(record):
+    return tuple(record[f"images_bd_rate_{of}_quartile_percent"] for of in ("lower", "upper"))
