@@ -127,7 +127,7 @@ def compare(
                 absent += [Absent(what, why) for why in remarks(pair, both, rule)]
             records.append(facts | of | numbers_in(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
-    summary = f"By {FORM_NAMES[rule.bd]}, against the first curve; no two are averaged."
+    summary = f"By {FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}; no two averaged."
     if not records:
         summary = f"No two curves on {dataset} to compare."
     return Answer(records, [*columns, *DELTAS], summary + doubt_text(records, rule), absent)
@@ -175,7 +175,7 @@ def bd(
             absent += [Absent(metric.label, why) for why in notes]
     if not records:
         raise UsageError(f"{first} and {second} have no metric in common")
-    summary = f"{second} against {first}." + doubt_text(records, USUAL_RULE)
+    summary = f"{second} against {first}{rule.end_words}." + doubt_text(records, USUAL_RULE)
     facts = {"anchor": first, "test": second}
     columns = [Column("metric"), Column("form"), *DELTAS]
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)

@@ -40,8 +40,12 @@ class Rule:
     @property
     def words(self) -> str:
         """The clause on what differs from the usual rule; empty for that."""
-        end = "" if self.up_to_bpp is None else f", curves up to {self.up_to_bpp:g} bpp"
-        return f"{end}{self.form_words}"
+        return f"{self.end_words}{self.form_words}"
+
+    @property
+    def end_words(self) -> str:
+        """The clause on the rate where curves are cut; empty for none."""
+        return "" if self.up_to_bpp is None else f", curves up to {self.up_to_bpp:g} bpp"
 
     @property
     def form_words(self) -> str:

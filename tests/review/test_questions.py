@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmark.compare.rule import USUAL_RULE
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.published.curve_file import NamedCurve
 from benchmark.review import questions
 from benchmark.review.claim import Judged, _survival, parse_claim
@@ -198,13 +198,15 @@ def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_
     claim = parse_claim("webp 12.00 % fewer bits than jpeg")
     comparison = compared(-12.004, -12.006, -12.002)
     verdict, words = _survival(claim, comparison)
-    judged = Judged(claim, USUAL_RULE, verdict, words, "", comparison, 2, labels=("webp", "jpeg"))
+    judged = Judged(
+        claim, Rule(bd="pchip"), verdict, words, "", comparison, 2, labels=("webp", "jpeg")
+    )
     jpeg = stream("blind", values={}, columns={"dataset": "set"})
     jpeg = jpeg._replace(row={**jpeg.row, "codec": "jpeg"})
     answer = answer_to(judged, reviewed(stream(), jpeg, jpeg))
     assert (answer.verdict, "of 2 rows the values are as sent" in answer.sentence) == (
         "unknown", True)  # fmt: skip
-    assert "BD-rate -12.004 % [-12.006, -12.002], claimed -12.00 %" in answer.sentence
+    assert "BD-rate -12.004 % [-12.006, -12.002], by PCHIP, claimed -12.00 %" in answer.sentence
     elsewhere = stream("blind", values={}, columns={"dataset": "elsewhere"})
     answer = answer_to(judged, reviewed(stream(), elsewhere))
     assert (answer.verdict, "as sent" in answer.sentence) == ("yes", False)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmark.answer import Absent
-from benchmark.compare.rule import USUAL_RULE
+from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.review.decode import Decoded
@@ -81,7 +81,8 @@ def entry(codec, factor, why="", pack="mine"):
 def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path):
     entries = [entry("avif", 0.25, "1 value differ"), entry("jpeg", 1.0), entry("webp", 0.5),
                entry("webp", 0.8, pack="other"), entry("vvenc", 0.5)]  # fmt: skip
-    made = board("set", entries, "JPEG", tmp_path, ("psnr",), USUAL_RULE)
+    rule = Rule(bd="cubic")
+    made = board("set", entries, "JPEG", tmp_path, ("psnr",), rule)
     assert [(it.label, it.pack) for it in made.entries] == [
         ("webp", "mine"), ("vvenc", "mine"), ("webp", "other"), ("jpeg", "mine"), ("avif", "mine")
     ]  # fmt: skip
@@ -93,6 +94,7 @@ def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path
     assert cells[1][4].startswith("−50.0 [−50.0, −50.0]")
     assert (cells[4][4], cells[5][2]) == ("anchor", "not audited: 1 value differ")
     assert cells[-1] == ["bent.tar", "cut off"]
+    assert "BD-rates against JPEG, by the cubic polynomial" in page
 
 
 def test_an_anchor_may_be_of_the_results_and_without_rows_is_refused(tmp_path):
