@@ -20,7 +20,7 @@ from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant, is_named
-from benchmark.rows.stored import DatasetResults, Source, read_results
+from benchmark.rows.stored import DatasetResults, Source, read_results, require_bundled
 from benchmark.rows.summary import Summary, curves
 from benchmark.rows.variants import NO_ANCHOR, Anchor, are_of, editions_in, specs_of
 from benchmark.rows.versions import OK
@@ -45,6 +45,8 @@ def read_compared(
     anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
     """
     joined = partial(with_anchor, named=anchor, instead=instead)
+    if source.rows is None:
+        require_bundled(source.results, options.get("bundled", ""))
     of = source.results, source.dataset, codecs, metrics
     return read_results(*of, rows=source.rows, joined=joined, **options)
 

@@ -198,7 +198,6 @@ def read_results(
     if rows is not None:
         codecs, bundled = "all", "all"
     else:
-        require_bundled(results, bundled)
         rows, runs = store.table() if whole or of_sets else store.means_table(), store.records()
         unfinished = _unfinished(rows, runs)
     if verified_only:

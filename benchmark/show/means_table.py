@@ -28,8 +28,9 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     def images(point: Point) -> str:
         return f"{point.images} of {summary.images}" if point.missing else str(point.images)
 
+    labels = summary.labels
     columns = [
-        Column("codec", "label"),
+        Column("codec", lambda point: labels[point.edition]),
         Column("setting", lambda point: str(point.setting)),
         Column("images", images, str),
         Column("bpp", "bpp", ".4f"),

@@ -83,8 +83,8 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
         (("decode", "in.png", "out.png"), UsageError, "in.png does not begin as a stream of ours,"),
         (("decode", "in.png", "out.png", "--codec", "jpg"), UsageError, "Did you mean 'jpeg'?"),
         (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for our codec alone"),
-        (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg: OSErr"),
-        (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp: Webp"),
+        (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg"),
+        (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp"),
         (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "as raw: a raw stream of"),
         (
             ("decode", "honest", "out.png", "--codec", f"{FAKES}:ReturnsFloats"),
@@ -101,7 +101,7 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
         (("encode", "in.png", "no/x", "--codec", "raw"), UsageError, "make the folder no first"),
         (
             ("encode", "in.png", "x", "--codec", f"{FAKES}:CrashesOnEncode"),
-            BenchError, "cannot encode in.png: RuntimeError: no rate control",
+            BenchError, "no rate control",
         ),
     ],
 )  # fmt: skip

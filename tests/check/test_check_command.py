@@ -352,7 +352,7 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
     ("codec", "request_", "names", "said"),
     [
         ("jpeg", {}, "a b", "the reference has rows of a, b: say which with --dataset"),
-        ("jpeg", {}, "mine", "mine is no dataset by name: say where its images are with --dataset"),
+        ("jpeg", {}, "mine", "mine was a path that no name leads back to"),
         ("jpeg", {"device": "abacus"}, "sample", "--device 'abacus'"),
         ("jpeg", {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
         ("jpeg:optimize=1", {}, "sample", "no rows of jpeg:optimize=1: --reference-codec"),

@@ -11,9 +11,9 @@ import pytest
 import benchmark
 from benchmark.check import verb as checks
 from benchmark.commands import inventory
+from benchmark.commands import published as curves
 from benchmark.commands.run import plan
 from benchmark.option import flat
-from benchmark.published import verb as curves
 from benchmark.published.explain import explain
 from conftest import ROOT
 from support.bench.command import bench, output_of

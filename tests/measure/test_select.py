@@ -156,20 +156,8 @@ def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not
     found = sources_of(str(folder), None, none)
     assert {source.file.name for source in found.values()} == {"0.png", "1.png", "alpha.png"}
     assert all(sha256 == source.sha256 for sha256, source in found.items())
-    assert (
-        len(sources_of("sample:some", None, none))
-        == len(sources_of("sample", None, none, named=False))
-        == 4
-    )
-    told = "The original is not here: "
-    nowhere = "photos was a folder, or of a Python file, that no name leads back to"
-    assert sources_of("photos", None, none) == f"{told}{nowhere}; `--dataset path/to/it` finds it."
-    assert sources_of(str(folder), None, none, named=False).startswith(
-        f"{told}{folder} was a folder"
-    )
-    assert sources_of("clic2020", tmp_path, none).startswith(
-        f"{told}the dataset clic2020 is not here"
-    )
+    assert len(sources_of("sample:some", None, none)) == len(sources_of("sample", None, none)) == 4
+    assert "clic2020 is not here" in sources_of("clic2020", tmp_path, none)
 
 
 def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
@@ -178,7 +166,7 @@ def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
     given = {"metrics": "psnr", "jobs": 1, "results": tmp_path / "results"}
     (name,) = {run("raw", dataset=str(folder), **given).matrix.sources.dataset.name}
-    found = sources_of(name, None, tmp_path / "results", named=False)
+    found = sources_of(name, None, tmp_path / "results")
     assert {source.file.path.parent for source in found.values()} == {folder}
     folder.rename(tmp_path / "elsewhere")
     assert "that no name leads back to" in sources_of(name, None, tmp_path / "results")

@@ -215,8 +215,6 @@ def test_a_rate_that_was_printed_is_not_beyond_the_end_of_a_curve():
         (["--against", "nothing"], "published system"),
         (["--against", "JPEG:4:2:0", "--metrics", "ms_ssim"], "has no MS-SSIM"),
         (["--against", "VTM:CompressAI", "--dataset", "div2k"], "no published curve on div2k"),
-        (["--figure", "why.png"], "`bench explain --figure` is no more: `bench figures rd"),
-        (["--data-dir=."], "is no more: no rule reads pictures"),
     ],
 )
 def test_what_cannot_be_compared_is_a_sentence(tmp_path, words, named):

@@ -140,4 +140,4 @@ def test_rows_of_a_folder_are_measured_again_where_it_is_known_else_it_is_asked_
     (name,) = (path.name for path in results.glob("photos-*"))
     for words in (again, ("rescore", "--metrics", "psnr_y", "--results", results)):
         done = bench(*words, "--dataset", name)
-        assert f"{name} is no dataset by name: say where its images are" in done.stderr
+        assert f"{name} was a path that no name leads back to" in done.stderr

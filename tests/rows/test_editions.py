@@ -103,7 +103,7 @@ def test_rows_of_another_processor_are_a_curve_with_what_is_known_of_their_strea
     mine = rounded([r for r in sweep("ours", variant="beta=0") if r["setting_value"] < 60])
     store.append(mine)
     summary = summarise(store.table())
-    assert [*summary.labels.values()] == ["ours:beta=0"]
+    assert [summary.labels[edition] for edition in summary.editions] == ["ours:beta=0"]
     for metric in (PSNR, LPIPS):
         points = curves(summary, metric)["ours:beta=0"]
         assert (len(points), {p.edition.bundled for p in points}) == (4, {False})

@@ -169,13 +169,6 @@ def test_a_figure_for_a_column_is_no_higher_than_a_page():
     assert len(drawing.figure.axes) == 8
 
 
-def test_curves_that_lie_on_one_another_are_one_entry():
-    rows = [*sweep("elic"), *sweep("dirac", variant="steps=1"), *sweep("jpeg", num_bytes=9000)]
-    drawing = draw(summarise(table(rows)))
-    (axes,) = drawing.figure.axes
-    assert sorted(lines_of(axes)) == ["ELIC = DIRAC, 1 step", "JPEG"]
-
-
 def test_a_linear_rate_axis_starts_at_zero():
     summary = summary_of(["jpeg"])
     assert draw(summary, linear_rate=True).figure.axes[0].get_xlim()[0] == 0

@@ -33,7 +33,7 @@ LONG = "reduced network, trained on a CPU for as many crops as the whole of this
 FOURTEEN = [
     "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56", "ours:beta=3.84", "jpeg:optimize=1", "webp",
     "jpeg2000", "avif:speed=6", "jpegxl", "x265", "vvenc", "vtm",
-    "compressai:metric=mse:model=bmshj2018-hyperprior:weights=matched",
+    "compressai:model=bmshj2018-hyperprior:weights=matched",
     "folder:path=/a_closed_system_with_a_name_as_long_as_a_line",
 ]  # fmt: skip
 LEAST_POINTS = 7.0
