@@ -8,16 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark import plugins, registry
-from benchmark.errors import (
-    FOREIGN,
-    BadOption,
-    BenchError,
-    Reason,
-    Unavailable,
-    UnknownName,
-    UsageError,
-)
+from benchmark import errors, plugins, registry
+from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS, is_brought, names_file
 
 if TYPE_CHECKING:
@@ -332,7 +324,7 @@ def load_codec(spec: CodecSpec) -> Any:
             return made(**values)
     except BenchError:
         raise
-    except FOREIGN as error:
+    except errors.FOREIGN as error:
         if spec.name in CODECS:
             raise
         raise plugins.failed_in(spec.name, made, "the constructor of", error) from error
@@ -403,7 +395,7 @@ def parameters_of(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Paramet
     """Return the parameters of a codec's constructor by name, which are its options."""
     try:
         signature = inspect.signature(made, eval_str=True)
-    except FOREIGN as error:  # it evaluates annotations, which are the author's code
+    except errors.FOREIGN as error:  # it evaluates annotations, which are the author's code
         raise plugins.failed_in(spec.name, made, "the signature of", error) from error
     keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {key: value for key, value in signature.parameters.items() if value.kind in keyword}

@@ -24,17 +24,9 @@ from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark import plugins
+from benchmark import errors, plugins
 from benchmark.answer import Absent
-from benchmark.errors import (
-    FOREIGN,
-    BenchError,
-    ImageRefused,
-    Reason,
-    Unavailable,
-    UsageError,
-    near,
-)
+from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError, near
 from benchmark.registry import (
     DATASETS,
     HUB,
@@ -292,7 +284,7 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
             dataset = Dataset(dataset.name, tuple(dataset.images))
     except BenchError:
         raise
-    except FOREIGN as error:
+    except errors.FOREIGN as error:
         raise plugins.failed_in(name, function, "the function of", error) from error
     file = plugins.place_of(name)
     if not isinstance(dataset, Dataset):

@@ -6,7 +6,7 @@ and another worker continues. So it is with a worker that is ended because its c
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from traceback import format_exc
@@ -67,11 +67,8 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     that GPU alone. Yields each task as it starts and as it ends, and None at least once a second
     while nothing does. Closing the iterator ends the workers.
     """
-    random: set[CodecSpec] = set()
     workers = [
-        _Worker(
-            queue, conditions, random, queue.gpus[number % len(queue.gpus)] if queue.gpus else None
-        )
+        _Worker(queue, conditions, queue.gpus[number % len(queue.gpus)] if queue.gpus else None)
         for queue in _queues(tasks, conditions)
         for number in range(min(queue.workers, queue.left))
     ]
@@ -84,7 +81,6 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
             ready = wait([worker.process.connection for worker in busy], timeout=pause)
             for worker in busy:
                 if (finished := worker.collect()) is not None:
-                    random |= {finished.task.codec} if is_random(finished.outcome) else set()
                     started = worker.take()
                     yield finished
                     yield from started
@@ -104,6 +100,7 @@ class _WorkQueue:
     images: dict[str, deque[Task]] = field(default_factory=dict)
     free: deque[str] = field(default_factory=deque)  # images that no worker has taken
     left: int = 0
+    random: set[CodecSpec] = field(default_factory=set)  # variants that were seen to be random
 
     def add(self, task: Task) -> None:
         if task.image_sha256 not in self.images:
@@ -174,14 +171,8 @@ class _Worker:
     none towards the end of a queue, where it would keep a task from a worker that is free.
     """
 
-    def __init__(
-        self,
-        queue: _WorkQueue,
-        conditions: Conditions,
-        random: Collection[CodecSpec],
-        gpu: str | None = None,
-    ) -> None:
-        self._queue, self._conditions, self._random = queue, conditions, random
+    def __init__(self, queue: _WorkQueue, conditions: Conditions, gpu: str | None = None) -> None:
+        self._queue, self._conditions = queue, conditions
         chosen = {} if gpu is None else {VISIBLE_GPUS: gpu}
         limit = conditions.timeout_seconds
         self.process = WorkerProcess(serve, conditions, limit_seconds=limit, **chosen)
@@ -194,7 +185,7 @@ class _Worker:
         while len(self.tasks) < wanted and (task := self._queue.next(self._image)) is not None:
             self._image = task.image_sha256
             self.tasks.append(task)
-            self.process.send(to_send(task, self._random))
+            self.process.send(to_send(task, self._queue.random))
         return [Started(task) for task in list(self.tasks)[:1]]
 
     def collect(self) -> Finished | None:
@@ -207,6 +198,8 @@ class _Worker:
                 self.process.send(waiting)
         if isinstance(outcome, str):
             raise WorkerError(outcome)
+        if outcome is not None and is_random(outcome):
+            self._queue.random.add(self.tasks[0].codec)
         return None if outcome is None else Finished(self.tasks.popleft(), outcome)
 
 

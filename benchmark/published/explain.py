@@ -40,7 +40,8 @@ SAME_DB = 0.01  # of one set of streams, as tables print it
 NEAR_RATE = 5e-3  # of one setting, where pictures of several sizes were cropped or padded
 LEAST_DIGITS = 3  # that a rate is printed with
 UNIT_ERRORS = (8, 1 / 8, 3, 1 / 3)  # ratios that no codec's gain is
-MOVES_RATES = ("subset", "pooled")  # measured rules
+POOLED = "pooled"  # rule that is measured where images are of several sizes
+MOVES_RATES = ("subset", POOLED)  # measured rules
 AT_END = 5e-3  # share by which a rate that was printed with few digits is beyond the end of a curve
 PEAK = 255.0**2
 UNITS = {"excess": "squared levels", "shift": "dB", "average": "dB", "ratio": "x", "offset": "bpp"}
@@ -59,11 +60,6 @@ class Reference(NamedTuple):
     bpp: Float64Array
     decibels: Float64Array
     measured: Mapping[str, tuple[Float64Array, Float64Array]] = {}  # its curve by each other rule
-
-    @property
-    def has_sizes(self) -> bool:
-        """True if its images are known to be of several sizes."""
-        return "pooled" in self.measured
 
 
 def places(values: Any, scale: Scale) -> Float64Array:
@@ -142,7 +138,7 @@ def predictions(
     if own:  # no rate was moved
         return
     ratios = np.geomspace(0.7, 1.4, 700)
-    near = near + (NEAR_RATE if reference.has_sizes else 0)
+    near = near + (NEAR_RATE if POOLED in reference.measured else 0)
     ratios = ratios[at_settings(reference.bpp, rates / ratios[:, None], near)]
     ratios = np.concatenate([ratios, UNIT_ERRORS])
     yield "ratio", ratios, at(rates / ratios[:, None])
@@ -167,7 +163,7 @@ def explained(reference: Reference, rates: Float64Array, decibels: Float64Array)
         if costs[best] < rules.get(kind, (np.inf,))[0]:
             parameter = None if parameters is None else float(parameters[best])
             cause = rule if parameter is None else cause_of(rule, parameter)
-            cause = "" if cause == "pixels" and not reference.has_sizes else cause
+            cause = "" if cause == "pixels" and POOLED not in reference.measured else cause
             left = float(np.sqrt(squares[best][reached[best]].mean()))
             known = {"rule": rule, "parameter": parameter, "unit": UNITS.get(rule, "")}
             record = {
@@ -245,7 +241,7 @@ def by_rule(
     if scale == "saturating":
         curves["mean_of_db"] = rates, places(mine, scale).mean(axis=1)
     if np.ptp(pixels := points[0].image_pixels[order].astype(float)):
-        curves["pooled"] = (bpp * pixels).sum(axis=1) / pixels.sum(), plain
+        curves[POOLED] = (bpp * pixels).sum(axis=1) / pixels.sum(), plain
     place = np.arange(len(names)) if len(names) > 1 else np.array([], int)
     masks = {f"first {n} images": place < n for n in place[1:]}
     masks |= {f"without {names[n]}": place != n for n in place}

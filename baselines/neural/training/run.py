@@ -140,11 +140,6 @@ class Record:
     # Sha256 of the files that the recipe names, by file; of one that was edited, of each version
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    @property
-    def losses(self) -> tuple[str, ...]:
-        """Files that the recipe names, for a card."""
-        return tuple(f"{name}, sha256 {' and '.join(of)}" for name, of in self.files.items())
-
 
 def named_files(recipe: Recipe) -> dict[str, Path]:
     """Return the Python files that the stages of a recipe name, by their names."""
@@ -427,7 +422,7 @@ def export(run: Run, how: How, name: str = STATE) -> Card:
         seed=recipe.seed,
         device=state.get("device", UNKNOWN),
         caveat=caveat,
-        losses=record.losses,
+        losses=tuple(f"{name}, sha256 {' and '.join(of)}" for name, of in record.files.items()),
     )
     try:
         images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in how.validation]
