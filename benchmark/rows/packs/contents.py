@@ -20,6 +20,7 @@ from benchmark.rows.comparable import newest_rows
 from benchmark.rows.packs.merge import Merged, merge_folders
 from benchmark.rows.packs.pack import (
     ABOUT,
+    CONTENT,
     PICTURES,
     ROWS,
     RUN,
@@ -92,8 +93,10 @@ def export_pack(
         finished |= {*specs_in(latest)}
         rows = rows_of(latest, codecs)
         # The picture of a declared size is read where it was not kept.
-        can_be_had = [store.keeps(row) or (is_declared(row) and not row["bundled"])
-                      for row in rows.rows(named=True)]  # fmt: skip
+        can_be_had = [
+            store.keeps(row) or (is_declared(row) and not row["bundled"])
+            for row in rows.select(*CONTENT.values(), "bytes_origin", "bundled").rows(named=True)
+        ]
         is_kept = pl.Series(can_be_had, dtype=pl.Boolean)
         kept, bare = rows.filter(is_kept), rows.filter(~is_kept)
         for row in bare.filter(~BUNDLED).rows(named=True):
@@ -171,8 +174,11 @@ def write_pack(
         yield ROWS, to_parquet(rows.select(names).sort(ORDER), **{ABOUT: about})
         for digest in sorted(streams):
             yield f"{STREAMS}/{digest}", streams[digest]
+        written = set[str]()
         for pixels in pictures:
-            yield f"{PICTURES}/{pixels_sha256(pixels)}.png", png_bytes(pixels)
+            if (digest := pixels_sha256(pixels)) not in written:
+                written.add(digest)
+                yield f"{PICTURES}/{digest}.png", png_bytes(pixels)
 
     try:
         with replacing(out) as draft:

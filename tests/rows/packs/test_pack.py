@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import tarfile
+from functools import partial
 from hashlib import sha256
 
 import polars as pl
@@ -12,10 +13,10 @@ from PIL import Image
 
 from benchmark.errors import StoreError, UsageError
 from benchmark.measure.cells import Failed
-from benchmark.measure.pictures import Pictures
+from benchmark.measure.pictures import Pictures, read_declared
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.means import summarise
-from benchmark.rows.packs.contents import dataset_contents, export_pack, import_pack
+from benchmark.rows.packs.contents import dataset_contents, export_pack, import_pack, name_of
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store, finished
 from benchmark.spec import CodecSpec
@@ -134,6 +135,23 @@ def test_imported_pictures_are_kept_and_are_exported_without_their_folder(
     assert (first.num_streams, first.num_pictures) == (0, 8)
     for path in picture_pack.rglob("pictures/*.png"):
         assert (tmp_path / "again" / "pictures" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_picture_of_two_datasets_is_in_a_pack_once(declared, photos, tmp_path):
+    results, spec = declared
+    other, altered = Store(tmp_path / "r" / "others"), tmp_path / "altered"
+    altered.mkdir()
+    for photo in photos.iterdir():
+        with Image.open(photo) as image:
+            image.point(lambda value: value ^ 1).save(altered / photo.name)
+    measure_declared(other, altered, spec.text, "others")
+    stores = [Store(results / "photos"), other]
+    read = partial(read_declared, spec.text)
+    exported = export_pack(tmp_path / "p.tar", stores, [spec], NOTES, read)
+    pack = open_pack(tmp_path / "p.tar")
+    assert (exported.num_pictures, len({*map(name_of, pack.rows.values())})) == (16, 2)
+    with tarfile.open(tmp_path / "p.tar") as tar:
+        assert len(tar.getnames()) == 1 + 8
 
 
 def test_pictures_of_a_pack_beside_the_results_come_before_those_of_their_folder(picture_pack):
