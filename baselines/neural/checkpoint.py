@@ -189,7 +189,6 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
 def _read_tensors(
     path: Path, expected: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return a network's tensors, parameters in float32, and its tables."""
     try:
         tensors = load(unpack_xz(path)) if path.suffix == PACKED else load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:

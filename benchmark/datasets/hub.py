@@ -180,7 +180,6 @@ def _unpack(files: list[Path], name: HubName, commit: str) -> list[ImageFile]:
 
 
 def _read_pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """Yield every picture's name (may be empty) and bytes."""
     import polars as pl
 
     for path in files:

@@ -106,7 +106,6 @@ def _find_renamed(place: Path) -> Sequence[ImageFile]:
 
 
 def _identify(source: Source) -> str:
-    """Return the name of Kodak's picture with these pixels, "" if there is none."""
     if {source.width_px, source.height_px} != {768, 512}:
         return ""
     names = (name for name in PICTURES if source.sha256.startswith(PICTURES[name].pixels_sha256))

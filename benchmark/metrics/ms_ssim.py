@@ -248,7 +248,6 @@ class SSIM(StructuralSimilarity):
 
 
 def _moments(planes: FinestScale | AnyPlanes) -> Iterator[Moments]:
-    """Yield a source's moments in the order of `strips`."""
     for channel, rows in strips(planes.shape):
         yield compute_moments(planes[channel, rows.start : rows.stop + MARGIN_PX])
 

@@ -226,7 +226,6 @@ def channels_last(tensor: "Tensor") -> "Tensor":
 
 
 def _same_size_convolutions(*numbers: int) -> tuple[Step, ...]:
-    """Make consecutive 3 x 3 convolutions that keep height and width."""
     return tuple(convolution(f"features.{number}", padding=1) for number in numbers)
 
 

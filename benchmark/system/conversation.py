@@ -134,7 +134,6 @@ class Conversation:
         return head
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
-        """Wait for an event of a pipe; `ProgramFailed` if the program has ended."""
         with DefaultSelector() as selector:
             for pipe, awaited_event in {
                 self._launcher.answers: EVENT_READ,
@@ -174,7 +173,6 @@ class Conversation:
 
 
 def _open_pipes(pipes: Sequence[Path]) -> list[int]:
-    """Create the pipes of requests, answers and errors, and return their descriptors."""
     require_posix()
     if sys.platform == "win32":
         return []

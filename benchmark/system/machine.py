@@ -82,7 +82,6 @@ def _core_speed() -> int:
 
 
 def _rounds_per_second() -> float:
-    """Return how often a core hashes and compresses a text per second of processor time."""
     text = bytes(range(256)) * 64
     started, rounds = process_time(), 0
     while process_time() - started < BENCHMARK_SECONDS:

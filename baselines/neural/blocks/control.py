@@ -56,10 +56,7 @@ class PlacedLevels(NamedTuple):
         return cells if self.indices is None else cells.view(features.shape)
 
     def _gather(self, vectors: Tensor, features: Tensor) -> Tensor:
-        """Gather `vectors` (K, C) by position, cast to the dtype of `features`.
-
-        Autocast would otherwise widen the result.
-        """
+        """Gather `vectors` (K, C) by position, in the dtype of `features` despite autocast."""
         vectors = vectors.to(features.dtype)
         if self.indices is None:
             return vectors[:, :, None, None]

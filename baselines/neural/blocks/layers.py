@@ -51,7 +51,6 @@ class PointwiseConvolution(nn.Conv2d):
 
 
 def _suits_onednn(features: Tensor) -> bool:
-    """Return whether oneDNN has a fast kernel for features with this memory layout."""
     return (
         features.dtype == torch.float32
         and features.device.type == "cpu"

@@ -117,7 +117,7 @@ class Encoder:
     def add_each(self, symbols: Integers, frequencies: Integers) -> None:
         """Add symbols (n,) with their own frequencies (n, entries), at least 1, sums of 2^24."""
         if len(symbols):
-            self._runs.append((symbols.astype(np.int32), _per_symbol_model(), _shares(frequencies)))
+            self._runs.append((symbols.astype(np.int32), _row_model(), _shares(frequencies)))
             self._frequencies.append(np.asarray(frequencies))
 
     def ideal_bits(self) -> float:
@@ -175,7 +175,7 @@ class Decoder:
         """Return the next symbols (n,), given their `frequencies`; raises `CorruptStream`."""
         if not len(frequencies):
             return np.empty(0, np.int32)
-        symbols: NDArray[np.int32] = self._coder.decode(_per_symbol_model(), _shares(frequencies))
+        symbols: NDArray[np.int32] = self._coder.decode(_row_model(), _shares(frequencies))
         self._require_enough()
         return symbols
 
@@ -229,7 +229,7 @@ def _model(frequencies: Integers) -> Any:
 
 
 @cache
-def _per_symbol_model() -> Any:
+def _row_model() -> Any:
     """Make the model of symbols that each have their own row of `_shares`."""
     return Categorical(perfect=False)
 
@@ -251,7 +251,6 @@ def _uniform(bits: int) -> Any:
 
 @cache
 def _require_exact_coder() -> None:
-    """Raise `Unavailable` if this version of constriction does not follow the format."""
     coder = AnsCoder()
     symbols = np.array([1, 0, 3, 1, 2, 2, 1, 3], np.int32)
     coder.encode_reverse(symbols, _model(np.array([1, 65000, 500, 35])))

@@ -115,7 +115,6 @@ class EntropyPath(IntegerPath):
         )
 
     def _support(self, parts: list[Tensor], index: int) -> Tensor:
-        """Concatenate the hyper-decoder's output and the slices that inform slice `index`."""
         hyper, *slices = parts
         return torch.cat([hyper[..., self.support_channels(index)], *slices], dim=3)
 
@@ -188,7 +187,6 @@ class TransformCoder(LatentCoder):
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
 
         def add(piece: Tensor, parameters: PieceParameters) -> Tensor:
-            """Encode a piece's symbols, and return them."""
             y = round_to_symbols(piece, parameters.means)
             encoder.add(_array(y), self._y, _array(parameters.indices))
             return y

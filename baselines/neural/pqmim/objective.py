@@ -181,10 +181,7 @@ def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
 
 
 def _member_recipe(name: str, recipe: Recipe) -> Recipe:
-    """Return a member's recipe; the transformer sees as many pixels as the autoencoder.
-
-    Its crops are complete windows.
-    """
+    # the transformer sees as many pixels as the autoencoder, in crops of complete windows
     level, perceptual = MEMBERS[name]
     sizes = replace(ARCHITECTURES["pqmim"].sizes[recipe.sizes], books=BOOKS[level - 1])
     parts = len(recipe.stages[-1].lambdas)

@@ -14,7 +14,7 @@ from support.entropy.reference_coder import distributions
 from support.metrics.cases import in_new_python
 from support.networks.streams import STREAMS
 
-CACHED = (coder._per_symbol_model, coder._class_model, coder._uniform, coder._require_exact_coder)
+CACHED = (coder._row_model, coder._class_model, coder._uniform, coder._require_exact_coder)
 NAMES = ("AnsCoder", "Categorical", "Uniform")
 
 
