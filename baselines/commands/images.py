@@ -21,7 +21,7 @@ from benchmark.errors import (
 )
 from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, CODED, opt, some
-from benchmark.plugins import printing_to_stderr, reason_of
+from benchmark.plugins import is_of_package, one_line, printing_to_stderr, reason_of
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.atomic import write_file
 from benchmark.system.settings import use_device
@@ -82,7 +82,7 @@ def encode(
     except BenchError:
         raise
     except FOREIGN as error:
-        why = reason_of(error, type(coder))
+        why = _why(coder, error)
         raise BenchError(f"{codec} cannot encode {image}: {why}") from error
     if not isinstance(data, bytes):
         why = f"encode gave {type(data).__name__}, not bytes"
@@ -142,7 +142,7 @@ def decode(
     except (Unavailable, BadOption):
         raise
     except FOREIGN as error:
-        why = reason_of(error, type(coder))
+        why = _why(coder, error)
         raise UsageError(f"{refused}: {why}{_remedy(error, data, called)}") from error
     if (
         not isinstance(pixels, np.ndarray)
@@ -174,6 +174,12 @@ def read_image(path: Path, flatten: bool = False) -> "Pixels":
         return benchmark.read_image(path, flatten).pixels
     except ImageRefused as why:
         raise UsageError(str(why)) from why
+
+
+def _why(coder: Codec, error: BaseException) -> str:
+    """Return why a codec failed, of a user's with the line of its file."""
+    reason = reason_of(error, type(coder))
+    return one_line(error) if is_of_package(type(coder)) else reason
 
 
 def _opened(codec: str, request: Request) -> Any:

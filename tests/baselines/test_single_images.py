@@ -101,7 +101,7 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
         (("encode", "in.png", "no/x", "--codec", "raw"), UsageError, "make the folder no first"),
         (
             ("encode", "in.png", "x", "--codec", f"{FAKES}:CrashesOnEncode"),
-            BenchError, "no rate control",
+            BenchError, "in encode: RuntimeError: no rate control",
         ),
     ],
 )  # fmt: skip
