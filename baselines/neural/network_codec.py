@@ -67,8 +67,10 @@ class NetworkCodec:
         architecture = self.architecture or self.name
         for level, card in self._cards.items():
             if card.architecture != architecture:
-                found = f"{self._paths[level]} holds a network of {card.architecture} by its card"
-                raise Unavailable(f"{found}, not of {architecture}")
+                raise Unavailable(
+                    f"{self._paths[level]} holds a network of {card.architecture} by its card, not "
+                    f"of {architecture}"
+                )
         self._device = chosen_device()
         self.sweep = tuple(Setting("level", level) for level in self._paths)
         self.accepts = OneOf(self.sweep)

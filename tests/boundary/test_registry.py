@@ -151,5 +151,5 @@ def test_no_command_is_named_where_compressai_has_no_wheel(monkeypatch, version,
     monkeypatch.setattr(weights.sys, "platform", "linux")
     monkeypatch.setattr(weights.sys, "version_info", version)
     with pytest.raises(Unavailable, match=remedy) as refused:
-        registry.require_packages("hyperprior", ["compressai"], weights.not_here())
+        registry.require_packages("hyperprior", ["compressai"], weights.install_obstacles())
     assert refused.value.reason.remedy.startswith("pip install") == (version == (3, 12))

@@ -8,6 +8,7 @@ from benchmark.answer import NOTHING, Absent
 from benchmark.check.changes import Change
 from benchmark.check.text import answer, check_markdown, junit_xml
 from benchmark.check.verdict import _finding
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.show.table import Table
 
 SHIFTED = Change(
@@ -57,11 +58,11 @@ LINES = [
 
 
 def made(*findings, verdict="undecided", why="", subjects=(JPEG,)):
-    return answer("new", "old", verdict, why, 0.95, subjects, findings, ["a note"])
+    return answer("new", "old", verdict, why, 0.95, USUAL_RULE, subjects, findings, ["a note"])
 
 
 WHOLE = made(PSNR, LPIPS, LOST, SLOW)
-REFUSED = answer("a.b", "old", "not comparable", "other images", 0.95)
+REFUSED = answer("a.b", "old", "not comparable", "other images", 0.95, USUAL_RULE)
 
 
 def test_every_line_above_and_below_the_table():

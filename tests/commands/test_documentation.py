@@ -11,7 +11,7 @@ import typer
 from scipy.interpolate import Akima1DInterpolator
 
 import benchmark
-from baselines.neural.card import card_path, unpacked
+from baselines.neural.card import card_path, unpack_xz
 from benchmark.system.machine import BUNDLED
 from conftest import ROOT, SHARED
 from support.bench.verbs import app
@@ -245,7 +245,7 @@ def session(tmp_path):
     for name in ("new", "mailed", "ours", "elic-3"):
         of = {"elic-3": "elic-3"}.get(name, "ours")
         source = ROOT / "baselines" / "checkpoints" / f"{of}.safetensors.xz"
-        (here / f"{name}.safetensors").write_bytes(unpacked(source))
+        (here / f"{name}.safetensors").write_bytes(unpack_xz(source))
         if name != "mailed":
             shutil.copyfile(card_path(source), here / f"{name}.json")
     for name, (more_db, times) in CURVES.items():

@@ -184,10 +184,10 @@ def read_checkpoint_id(data: bytes) -> bytes:
 def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) -> Stream:
     """Invert `pack`; raises `CorruptStream`, also if the stream is not of `checkpoint`."""
     flags, reader = _open_stream(data)
-    found = reader.take(CHECKPOINT_BYTES)
-    if checkpoint not in (None, found):
+    stream_checkpoint = reader.take(CHECKPOINT_BYTES)
+    if checkpoint not in (None, stream_checkpoint):
         raise OtherCheckpoint(
-            f"the stream was made with the checkpoint {found.hex()}, "
+            f"the stream was made with the checkpoint {stream_checkpoint.hex()}, "
             f"not with this one, {checkpoint.hex()}"
         )
     width, height = reader.varint(), reader.varint()
@@ -212,7 +212,9 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
         if len(last_payload) < CHECKSUM_BYTES:
             raise CorruptStream("the stream ends within the checksum of its latents")
         last_payload, latents = last_payload[:-CHECKSUM_BYTES], last_payload[-CHECKSUM_BYTES:]
-    return Stream(found, width, height, controls, (*payloads, last_payload), tiling, latents)
+    return Stream(
+        stream_checkpoint, width, height, controls, (*payloads, last_payload), tiling, latents
+    )
 
 
 def _open_stream(data: bytes) -> tuple[int, ByteReader]:

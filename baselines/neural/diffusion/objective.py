@@ -131,14 +131,12 @@ class DiffusionObjective(Objective):
                     bpp=bpp + rate / count, psnr_db=psnr_db + psnr / count
                 )
                 normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
-                normal_crop, signal = (
-                    torch.from_numpy(normal).to(device),
-                    (image - picture) / facts.scale,
-                )
+                normal_crop = torch.from_numpy(normal).to(device)
+                signal = (image - base_image) / facts.scale
                 for time in VALIDATION_TIMES:
                     noise = noise_level(time, model.noise_scale(facts))
                     noisy = noise.alpha * signal + noise.sigma * normal_crop
-                    predicted = model.predict(picture, noisy, noise.log_snr, facts)
+                    predicted = model.predict(base_image, noisy, noise.log_snr, facts)
                     error = predicted - (noise.alpha * normal_crop - noise.sigma * signal)
                     errors.append(float(error.square().mean()))
         return Validation(tuple(points), math.fsum(errors) / len(errors))

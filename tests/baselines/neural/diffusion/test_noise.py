@@ -15,7 +15,7 @@ from baselines.neural.diffusion.noise import (
     noise_level,
     normal_noise,
     normal_values,
-    times,
+    step_times,
 )
 
 
@@ -58,7 +58,7 @@ def drawn_variance(deviation, scale, steps, *, ancestral, start=1.0):
     def noise(step):
         return torch.from_numpy(normal_noise(11, step, (SAMPLES,))).double()
 
-    levels = [noise_level(at, scale) for at in times(steps, start)[:-1]]
+    levels = [noise_level(at, scale) for at in step_times(steps, start)[:-1]]
     result = draw_residual(predict, NO_LIMITS, noise, levels, ancestral=ancestral)
     return float(result.var()) / deviation**2
 
