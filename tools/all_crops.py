@@ -51,5 +51,5 @@ def _curve(rows: pd.DataFrame) -> Curve:
 
 
 def _bd_rate(anchor: Curve, test: Curve) -> str:
-    low, high = bd_rate_interval(anchor, test) or (math.nan, math.nan)
+    low, high = bd_rate_interval(anchor, test, USUAL_RULE) or (math.nan, math.nan)
     return bd_rate_cell(bd_rates(anchor, test, USUAL_RULE)[0], low, high)

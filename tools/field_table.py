@@ -12,6 +12,7 @@ import benchmark
 from baselines.neural.card import Card, load_card
 from baselines.neural.costs import Cost, costs
 from benchmark.compare.curves import bd_rate
+from benchmark.compare.rule import USUAL_RULE
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import published_curves
 from benchmark.published.registry import read_points
@@ -143,12 +144,12 @@ def _published() -> dict[str, str]:
     metric = Metric.named("psnr")
     points = read_points(KODAK.parent)
     curves = {
-        curve.system.published[0]: curve.rates
+        curve.edition.facts.published[0]: curve.rates
         for curve in published_curves(points, "kodak", metric)
     }
     anchor, *_ = PUBLISHED.values()
     deltas = {
-        label: bd_rate(curves[anchor], curves[name])
+        label: bd_rate(curves[anchor], curves[name], USUAL_RULE)
         for label, name in PUBLISHED.items()
         if name != anchor
     }
