@@ -54,7 +54,8 @@ class Request(Photographs):
     dataset: str = option(
         "sample",
         MEASURED,
-        "Comma-separated datasets: names, folders of images, path.py:function, hf:USER/NAME.",
+        "Comma-separated datasets: names, folders of images, csv files with a column image, "
+        "path.py:function, hf:USER/NAME.",
     )
     points: tuple[str, ...] = option(
         (),
