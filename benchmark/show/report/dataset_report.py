@@ -157,6 +157,7 @@ def _write(
     measured = [metric for metric in measured if metric not in partial]
     over_few = [] if asked.metrics != "all" or asked.allow_few else few_of(summary, measured)
     measured = [metric for metric in measured if metric not in over_few]
+    scored = [metric for metric in metrics if metric in measured or metric in partial]
     panels = {
         metric.column: [
             *measured_curves(summary, metric),
@@ -185,7 +186,7 @@ def _write(
     means = means_table(summary, measured)
     shown = chain(*choice.of([*overlaid.values()]))
     published = sources_table(curve for curve in shown if not curve.measured)
-    tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, measured))}
+    tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, scored))}
     if not isinstance(deltas, str):
         tables["bd_rate.md"] = markdown(deltas)
         tables["bd_rate.csv"] = csv_text([*comparisons.values()])
