@@ -284,16 +284,6 @@ def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     return [variant for options in seeded for variant in resolve(CodecSpec(spec.name, options))]
 
 
-def without_seed(variant: str) -> str:
-    """Return the text of a variant's options without its seed.
-
-    >>> without_seed("seed=3:steps=100"), without_seed("steps=100")
-    ('steps=100', 'steps=100')
-    """
-    parts = split_unescaped(variant, ":")
-    return ":".join(part for part in parts if not part.startswith(f"{SEED}="))
-
-
 def load_codec(spec: CodecSpec) -> Any:
     """Construct a codec, with options converted to the types that the constructor declares."""
     made = codec_class(spec)

@@ -14,7 +14,7 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
 from benchmark.rows import comparable
-from benchmark.rows.edition import Edition, label_of, labels, titles
+from benchmark.rows.edition import Edition, labels, titles
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
@@ -109,7 +109,7 @@ def load(
         "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
-        "anchor": label_of(chosen.spec) if chosen and chosen.spec else anchor,
+        "anchor": chosen.label if chosen else anchor,
         "codecs": {label: spec.name for spec, label in labelled.items()},
     }
     return frame

@@ -21,7 +21,7 @@ from benchmark.review.decode import decode
 from benchmark.review.questions import Reviewed, decodes, numbers
 from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.edition import label_of, labels_of, names_of_texts
+from benchmark.rows.edition import labels_of, names_of_texts
 from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
 from benchmark.show.bd_rates import interval_text, number_text, short_name
@@ -129,8 +129,7 @@ def board(
     if asked and not anchor:
         raise UsageError(f"the anchor {asked} has no rows of {dataset}: name another --anchor")
     if not asked and every:
-        usual = anchor_among(summary_of(every, names)).spec
-        anchor = label_of(usual) if usual else ""
+        anchor = anchor_among(summary_of(every, names)).label
     metrics, compared = [Metric.named(name) for name in names], []
     for entry in entries:
         rates: list[Record | None] = [None] * len(metrics)

@@ -12,7 +12,7 @@ import polars as pl
 from polars import col
 
 from benchmark.errors import BenchError
-from benchmark.rows.edition import Edition
+from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.names import find_editions
 from benchmark.rows.shard import alike
 from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
@@ -25,6 +25,11 @@ class Anchor(NamedTuple):
     spec: CodecSpec | None  # None: no rows have one
     why: str = ""  # why it is neither VTM nor the one that was named: a phrase
     refused: BenchError | None = None  # why the one that was named is not taken
+
+    @property
+    def label(self) -> str:
+        """Name of the codec variant in csv and JSON; empty for none."""
+        return label_of(self.spec) if self.spec else ""
 
 
 NO_ANCHOR = Anchor(None)

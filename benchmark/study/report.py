@@ -115,8 +115,8 @@ def read_study(
         against = label_of(find_variant(anchor, [Edition.of(spec_in(text)) for text in names]))
     else:  # the one that every verb has among these codecs
         own = [spec for spec in specs_of(rows) if label_of(spec) in names]
-        usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).spec
-        against = label_of(usual) if usual and label_of(usual) in names else against
+        usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
+        against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
     points = _points(votes, scores, key.dataset, key.study)
     lines = _lines(votes, left_out, key.dataset, len(files))

@@ -98,6 +98,7 @@ def write_page(
     pictures = with_maps(files, pictures, mapped, say)
     sizes = pictures.sizes(files)
     line = headline(report.ranking, summary.images, names_of(summary), report.named)
+    labels = summary.labels
     content = Content(
         dataset=stored.name,
         title=title,
@@ -109,7 +110,7 @@ def write_page(
         sections=report.sections,
         facts=_facts(summary, stored.runs),
         neighbours=[
-            summary.labels[edition]
+            labels[edition]
             for edition in summary.editions
             if edition.spec == report.anchor or edition.spec.name in reference_codecs()
         ],

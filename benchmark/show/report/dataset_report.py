@@ -16,7 +16,7 @@ from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, of_variant
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
-from benchmark.rows.edition import Edition, label_of
+from benchmark.rows.edition import Edition
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
@@ -181,7 +181,7 @@ def _write(
     absent += _absent_metrics(summary, {names[metric]: metric for metric in partial})
     sources = source_facts(stored.of_compared_images)
     record = details_record(
-        stored, command, _label(stored.anchor), drawings, absent, of_published, sources
+        stored, command, stored.anchor.label, drawings, absent, of_published, sources
     )
     means = means_table(summary, measured)
     shown = chain(*choice.of([*overlaid.values()]))
@@ -261,11 +261,6 @@ def _absent_metrics(summary: Summary, partial: Mapping[str, Metric]) -> list[Abs
     return [Absent(labels, why, f"{summary.again} --metrics {','.join(partial)}")]
 
 
-def _label(anchor: Anchor) -> str:
-    """Return an anchor's name in csv and JSON; empty for none."""
-    return label_of(anchor.spec) if anchor.spec else ""
-
-
 def compare_all(
     summary: Summary,
     metrics: Sequence[Metric],
@@ -273,9 +268,10 @@ def compare_all(
     rule: Rule,
 ) -> tuple[Comparisons, Table | str]:
     """Return BD-rates, and their table or why there are none."""
-    reference, label = summary.edition_of(anchor.spec), _label(anchor)
+    reference, label = summary.edition_of(anchor.spec), anchor.label
     if reference is None:
-        others = ", ".join(summary.labels[edition] for edition in summary.editions)
+        labels = summary.labels
+        others = ", ".join(labels[edition] for edition in summary.editions)
         return (
             {},
             f"No BD-rates: the anchor {label} has no rows; --anchor takes one of {others}.",

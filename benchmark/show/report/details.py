@@ -154,7 +154,8 @@ def details_record(
 
 def codec_records(summary: Summary) -> list[dict[str, Any]]:
     """Return what is known of each codec variant: version, origin, costs, training, call."""
-    return [_codec(summary, edition) for edition in summary.editions]
+    labels = summary.labels
+    return [_codec(summary, edition, labels[edition]) for edition in summary.editions]
 
 
 def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
@@ -164,11 +165,11 @@ def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) ->
     return table._replace(words=len(table.headers))
 
 
-def _codec(summary: Summary, edition: Edition) -> dict[str, Any]:
+def _codec(summary: Summary, edition: Edition, label: str) -> dict[str, Any]:
     sizes = [size for point in summary.of(edition) if (size := point.means[CONTAINER].value)]
     origin = "bundled" if edition.ran.recorded else "measured here"
     return {
-        "codec": summary.labels[edition],
+        "codec": label,
         "version": edition.short_version,
         "origin": "bundled" if edition.bundled else origin,
         "chroma": edition.ran.chroma,
