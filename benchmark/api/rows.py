@@ -1,6 +1,6 @@
 """Stored rows as a data frame, one per cell, and what is known of their metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,12 +9,15 @@ import pandas as pd
 import polars as pl
 from polars import col
 
+from benchmark.answer import Absent
 from benchmark.compare.anchor import with_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
 from benchmark.rows import comparable
 from benchmark.rows.edition import Edition, labels, titles
+from benchmark.rows.means import summarise
+from benchmark.rows.remedies import with_remedies
 from benchmark.rows.schema import columns_of, metric_columns, own_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
@@ -80,17 +83,21 @@ def load(
         Integers and booleans are pandas' nullable types; a metric without a value is NaN (`missing`
         says why); identical images have an infinite PSNR.
         ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]``
-        has the protocol ids that `summary` expects, and ``attrs["folder"]`` is where the rows are
-        stored.
+        has the protocol ids that `summary` expects, ``attrs["folder"]`` is where the rows are
+        stored, and ``attrs["absent"]`` has the editions that are left out, with reason and remedy.
     """
     chosen: Anchor | None = None  # of rows that were read, the one that was named
+    absent: Sequence[Absent] = ()
     if isinstance(source, str | Path):
         folder = Path(source)
         _require_rows(folder)
         store = Store(folder)
         table = store.table()
         table, chosen = with_anchor(*divided(table, codecs, bundled), anchor)
-        table = table if every_edition else comparable.shown_rows(table)
+        if not every_edition:
+            summary = summarise(table, present_protocols(()))
+            absent = with_remedies(summary, folder, table["run"].unique()).absent
+            table = comparable.shown_rows(table)
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)
@@ -110,6 +117,7 @@ def load(
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
         "anchor": chosen.label if chosen else anchor,
+        "absent": [lacking._asdict() for lacking in absent],
         "codecs": {label: spec.name for spec, label in labelled.items()},
     }
     return frame

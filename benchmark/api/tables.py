@@ -74,8 +74,12 @@ def as_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
         if named and not isinstance(bound.arguments["source"], str | Path):
             what = " and ".join(named)
             raise UsageError(f"{what} can be chosen of a folder: name one, or give them to `load`")
-        bound.arguments["source"] = source_of(bound.arguments["source"])
-        return _frame(asked(*bound.args, **bound.kwargs))
+        rows = bound.arguments["source"]
+        bound.arguments["source"] = source_of(rows)
+        frame = _frame(asked(*bound.args, **bound.kwargs))
+        if isinstance(rows, DataFrame):  # what `load` left out is in no row of it
+            frame.attrs["absent"] = [*rows.attrs.get("absent", []), *frame.attrs["absent"]]
+        return frame
 
     ask.__doc__ = _documented(asked)
     ask.__annotations__ = {**question.__annotations__, "return": DataFrame}
@@ -180,7 +184,8 @@ def _bd_rate(
         raise UsageError(f"no row has {compared.label}: {why}")
     reference = next(edition for edition in result.editions if edition.spec == spec)
     comparisons = compare(result, [compared], reference, rule)
-    return Answer([*comparisons.values()], bd_columns([compared]), facts=stored.facts)
+    columns = bd_columns([compared])
+    return Answer([*comparisons.values()], columns, absent=result.absent, facts=stored.facts)
 
 
 summary = as_function(_summary)

@@ -24,7 +24,7 @@ from support.bench.lean_process import HEAVY
 from support.codecs.files import FAKES
 from support.figures.text_boxes import crowding
 from support.files.noise import noise_images
-from support.rows.bundled_results import bundled_results
+from support.rows.bundled_results import bundled_results, copy_bundled_results
 from support.rows.measured import PROTOCOLS, failed, row, sweep
 
 SMALL = {"limit": 1, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
@@ -202,6 +202,22 @@ def test_a_folder_stands_for_all_of_its_rows(stored):
     axes = benchmark.plot(stored)
     assert len(axes.get_lines()) >= 2
     plt.close(axes.get_figure())
+
+
+def test_an_edition_of_few_images_is_named_by_every_question(tmp_path):
+    folder = copy_bundled_results(tmp_path) / "sample"
+    benchmark.run("jpeg", "sample", results=tmp_path, **SMALL)
+    loaded = benchmark.load(folder)
+    answers = [loaded]
+    for rows in (folder, loaded):
+        answers.append(benchmark.summary(rows))
+        answers.append(benchmark.bd_rate(rows, "vtm"))
+        answers.append(benchmark.rank(rows, ["bpp=.8"]))
+    remedy = "bench run --codecs jpeg --dataset sample"
+    for frame in answers:
+        (left_out,) = frame.attrs["absent"]
+        assert left_out["what"] == "jpeg"
+        assert left_out["remedy"].startswith(remedy)
 
 
 def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
