@@ -122,7 +122,7 @@ def rescore(
     may not run (`NamedCodecs`) and their numbers of rows, which stay as they are. Raises
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
-    from benchmark.measure.score import count_values, unscored
+    from benchmark.measure.score import scored, unscored
     from benchmark.rows.place import required_place
     from benchmark.rows.stored import stored_dataset
 
@@ -151,14 +151,15 @@ def rescore(
         tasks = find(names := computable(conditions.metrics, absent))
     announce(absent)
     announce_code(named.not_run(table))
-    seconds = CostModel(table).seconds
+    seconds, cells = CostModel(table).seconds, [task.row["cell"] for task in tasks]
+    before = scored(table, cells, names, folder)
     with progress("scoring", len(tasks)) as report:
         engine = _local_engine(seconds)
         failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
-    cells = [task.row["cell"] for task in tasks]
     rows = one_per_cell(store.table()).filter(col("cell").is_in(cells))
-    before, after = (count_values(of, cells, names) for of in (table, rows))
-    filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
+    after = scored(rows, cells, names, folder)
+    filled = len(after - before)
+    lack = len({cell for cell in cells for name in names if (cell, name) not in after})
     without = without_value(rows, names)
     return Rescored(table.height, len(tasks), lack, tuple(failures), filled, absent, without)
 

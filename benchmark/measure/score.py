@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from benchmark.rows.store import Store
 
 Computed = TypeVar("Computed")
+PICTURES = "image_sha256", "decoded_sha256"  # columns of the two whose features make a pair
 IsKept = Callable[[str, str], bool]  # of a space's protocol and the sha256 of an image's pixels
 
 
@@ -240,21 +241,29 @@ def unscorable(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") ->
     return {cell for cell, digest in streams if digest and not store.has_stream(digest)}
 
 
-def count_values(
-    table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str]
-) -> list[int]:
-    """Return of each of these cells how many of the metrics it has by their present protocols."""
+def scored(
+    table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str], folder: Path
+) -> set[tuple[str, str]]:
+    """Return the pairs of cell and metric with a value by the present protocol.
+
+    A feature count whose features the store in `folder` does not hold is no value.
+    """
     from benchmark.rows.versions import one_per_cell
 
-    rows = one_per_cell(table)
+    rows, features = one_per_cell(table), FeatureFolder(folder)
     rows = rows.filter(rows["cell"].is_in([*cells]))
-    counts = np.zeros(rows.height, np.int64)
-    for kind in map(metric_class, metrics):
+    pairs = set()
+    for name in metrics:
+        kind = metric_class(name)
         value, protocol, _ = metric_columns(kind.column)
-        if protocol in rows.columns:  # else a user's metric that was never measured here
-            by_rule = (rows[protocol] == kind.protocol).fill_null(False)
-            counts += (by_rule & rows[value].is_not_null()).to_numpy()
-    return [int(count) for count in counts]
+        if protocol not in rows.columns:  # a user's metric that was never measured here
+            continue
+        by_rule = rows.filter((rows[protocol] == kind.protocol) & rows[value].is_not_null())
+        for cell, *pictures in by_rule.select("cell", *PICTURES).rows():
+            held = (picture and features.has(kind.protocol, picture) for picture in pictures)
+            if name not in FEATURE_SPACES or all(held):
+                pairs.add((cell, name))
+    return pairs
 
 
 def _lacking_value(table: "pl.DataFrame", name: str, again: bool) -> BoolArray:
@@ -273,14 +282,13 @@ def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> B
     marked = _lacking_value(table, name, again)
     if name in FEATURE_SPACES and not marked.all():
         kind = metric_class(name)
-        pair = ("image_sha256", "decoded_sha256")
-        rows = table.select(kind.column, "bytes_origin", "stream_sha256", *pair)
+        rows = table.select(kind.column, "bytes_origin", "stream_sha256", *PICTURES)
         kept = FeatureFolder(store.folder)
         marked = marked | np.array(
             [
                 row[kind.column] is not None
                 and store.keeps(row)  # else nothing can bring them back
-                and not all(row[of] and kept.has(kind.protocol, row[of]) for of in pair)
+                and not all(row[key] and kept.has(kind.protocol, row[key]) for key in PICTURES)
                 for row in rows.rows(named=True)
             ],
             np.bool_,

@@ -15,7 +15,7 @@ from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import DamagedResults
 from benchmark.measure.cells import Rescore
-from benchmark.measure.score import unscored
+from benchmark.measure.score import scored, unscored
 from benchmark.metrics.metric import Metric, Reduced, protocol_of
 from benchmark.rows.means import summarise, summarise_rows
 from benchmark.rows.reduce import summarise_with_distributions, with_distribution_metrics
@@ -112,8 +112,12 @@ def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_
     tasks = unscored(store.table(), sources, NAMES, store.folder, again=True, may_run=anything)
     assert len(tasks) == 12
     assert all(isinstance(task, Rescore) and task.metrics == ("colours",) for task in tasks)
+    cells_lacking = {(task.row["cell"], "colours") for task in tasks}
+    measured = [cell for cell, _ in cells_lacking]
+    assert not scored(store.table(), measured, ["colours"], store.folder)
     run_tasks_here(tasks, store)
     assert values(store, "shift") == whole
+    assert scored(store.table(), measured, ["colours"], store.folder) == cells_lacking
 
 
 def anything(_row):
