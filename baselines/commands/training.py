@@ -32,6 +32,7 @@ from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_file, write_files
 from benchmark.system.settings import chosen_device, use_device
+from benchmark.system.text import bench_command
 
 OURS = "ours"
 LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
@@ -112,9 +113,10 @@ def say_how_to_compare(recipe: Recipe, folder: Path) -> None:
     ]
     codecs = ",".join(spec.text for spec in specs)
     names = zip(specs, recipe.variants, strict=True)
-    labels = " ".join(f"--label {spec.label}={name}" for spec, name in names)
-    _say(f"to compare: bench run --codecs {codecs} --results {folder / 'results'}")
-    _say(f"to draw: bench figures rd --results {folder / 'results'} {labels}")
+    labels = [f"{spec.label}={name}" for spec, name in names]
+    results = folder / "results"
+    _say(f"to compare: {bench_command('run', codecs=codecs, results=results)}")
+    _say(f"to draw: {bench_command('figures rd', results=results, label=labels)}")
 
 
 def check_runs(runs: Sequence[Run], how: How, device: str) -> None:

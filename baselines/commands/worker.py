@@ -17,6 +17,7 @@ from benchmark.option import ARGUMENT, TARGET, opt
 from benchmark.system.atomic import write_file
 from benchmark.system.machine import gpus
 from benchmark.system.programs import find_program, run_program
+from benchmark.system.text import bench_command
 
 if TYPE_CHECKING:
     from baselines.worker.codec import Contender, Worker
@@ -81,7 +82,7 @@ def new(
             whole.unlink()
         raise BenchError(f"{path} cannot be written: {error.strerror}") from error
     print(*written, sep="\n")
-    print(f"Next: bench worker check {out / f'{plain}.toml'}")
+    print("Next:", bench_command("worker check", out / f"{plain}.toml"))
 
 
 @worker.verb("setup")
@@ -112,7 +113,7 @@ def setup(file: File) -> None:
         published = PublishedFile(weight.get("url", ""), target.name, weight.get("sha256", ""))
         download_weights(published, target)
         require_no_page(target, published.url)
-    print(f"Next: bench worker check {file}")
+    print("Next:", bench_command("worker check", file))
 
 
 @worker.verb("check")
@@ -134,7 +135,7 @@ def check(file: File) -> None:
             print(f"{setting}, {width} x {height}: {line}")
     if wrong:
         raise BenchError(f"{encoder.name} breaks the contract in {wrong} of the cases above")
-    print(f"Next: bench run --codecs worker:{file},ours,jpeg --dataset sample")
+    print("Next:", bench_command("run", codecs=f"worker:{file},ours,jpeg", dataset="sample"))
 
 
 def _checked(

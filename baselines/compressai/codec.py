@@ -69,6 +69,7 @@ from benchmark.spec import file_list
 from benchmark.system.digest import file_sha256
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import PublishedFile, chosen_device, find_weights
+from benchmark.system.text import bench_command
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -274,12 +275,12 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
 
     Raises `Unavailable` if there is none, or if one is damaged.
     """
-    command = f"bench fetch compressai:model={model}:metric={metric}"
+    fetch = bench_command("fetch", f"compressai:model={model}:metric={metric}")
     qualities = range(1, QUALITIES[model] + 1)
     result = find_present(
         qualities,
         lambda quality: find_weights(
-            [file_pattern(model, metric, quality)], f"run `{command}`", command
+            [file_pattern(model, metric, quality)], f"run `{fetch}`", fetch
         ),
     )
     for path in result.values():
@@ -287,7 +288,7 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
         if not actual.startswith(expected):
             raise Unavailable(
                 f"{path} is damaged: its sha256 begins with {actual[:8]}; delete it and run "
-                f"`{command}`"
+                f"`{fetch}`"
             )
     return result
 

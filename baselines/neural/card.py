@@ -19,7 +19,7 @@ from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import cached_value, file_sha256
-from benchmark.system.text import read_json
+from benchmark.system.text import bench_command, read_json
 
 FORMAT = 2
 MAX_CARD_BYTES = 1 << 20
@@ -130,11 +130,9 @@ def load_card(path: Path) -> Card:
     except FileNotFoundError:
         missing = f"no checkpoint {path}"
         if path.is_file():
-            remedy_import = (
-                f"`bench checkpoint import {path}` makes one of weights that authors publish"
-            )
+            command = bench_command("checkpoint import", path)
             remedy = (
-                remedy_import
+                f"`{command}` makes one of weights that authors publish"
                 if path.suffix in TORCH_SUFFIXES
                 else f"get both files, *{TENSORS} and card"
             )

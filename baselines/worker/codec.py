@@ -30,7 +30,7 @@ from benchmark.system.conversation import Conversation
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
 from benchmark.system.programs import run_program
 from benchmark.system.settings import VISIBLE_GPUS, chosen_device, settings
-from benchmark.system.text import read_toml, utf8
+from benchmark.system.text import bench_command, read_toml, utf8
 
 PROTOCOL, OLDEST = 2, (3, 6)  # of rdrbench_worker.py: of its messages, and the least Python
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
@@ -105,7 +105,7 @@ class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def lacking(self, what: str, kind: str, name: str) -> Unavailable:
         """Return the error for what `bench worker setup` brings; kind and name: of its reason."""
-        remedy = f"bench worker setup {self.file}"
+        remedy = bench_command("worker setup", self.file)
         return Unavailable(f"{self.name} {what}: get it by `{remedy}`", Reason(kind, name, remedy))
 
 
@@ -258,7 +258,7 @@ class Worker:
         try:
             about, _ = self._ask(About, {"do": "describe"}, b"", 0)
         except ProgramFailed as failed:
-            why, remedy = str(failed), f"bench worker check {contender.file}"
+            why, remedy = str(failed), bench_command("worker check", contender.file)
             if (release := contender.old_python()) and "SyntaxError" in why:
                 why = f"its python is {release}, and rdrbench_worker.py needs 3.6 or later: name "
                 why += f"another as `python` in {contender.file}"

@@ -128,7 +128,7 @@ def print_outcome(
     )
     if ranked:
         chosen = {"bundled": outcome.bundled, "anchor": outcome.anchor}
-        print(f"figures and tables: bench report {_rows_options(outcome, **chosen)}")
+        print(f"figures and tables: {_command_on_rows('report', outcome, **chosen)}")
 
 
 def _reached_line(reached: Reached) -> str:
@@ -252,12 +252,12 @@ def _summarised(
     return replace(summary, points=points), summary, ranking
 
 
-def _rows_options(outcome: Outcome, **chosen: str) -> str:
-    """Return the options by which another command reads the rows of a run. chosen: more of them."""
-    from benchmark.rows.remedies import options_of
+def _command_on_rows(verb: str, outcome: Outcome, **options: str) -> str:
+    """Return the command by which a verb reads the rows of a run."""
+    from benchmark.rows.remedies import command_on_rows
 
-    matrix = outcome.matrix
-    return options_of(matrix.store.folder.parent, matrix.sources.dataset.name, **chosen)
+    results, dataset = outcome.matrix.store.folder.parent, outcome.matrix.sources.dataset.name
+    return command_on_rows(verb, results, dataset, **options)
 
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[str, object]:

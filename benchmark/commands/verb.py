@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import shlex
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
@@ -25,6 +24,7 @@ from benchmark.commands.terminal import plain_terminal
 from benchmark.errors import UsageError
 from benchmark.option import ARGUMENT, PANELS, SPELLINGS, declaration, flat, kind_of
 from benchmark.system.settings import isolated
+from benchmark.system.text import bench_command
 
 Verb = TypeVar("Verb", bound=Callable[..., Answer | list[Answer] | None])
 ANSWERS = (Answer, list[Answer])
@@ -295,4 +295,4 @@ def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
                 words += (option.opts if value else option.secondary_opts)[:1]
             else:
                 words += [word for text in values for word in (option.opts[0], text)]
-    return shlex.join(["bench", *context.command_path.split()[1:], *words])
+    return bench_command("", *context.command_path.split()[1:], *words)

@@ -39,7 +39,7 @@ from benchmark.registry import (
 )
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 from benchmark.system.foreign_files import walk
-from benchmark.system.text import name_text
+from benchmark.system.text import bench_command, name_text
 
 VARIABLE = "BENCH_DATA"
 PROBE_BATCH = 1024  # files; each takes two kilobytes while queued
@@ -334,12 +334,13 @@ def find_images(
     searched = " or ".join(str(folder) for folder in data_folders)
     absence = f"{subfolders[0]} with {content} is not in {searched}"
     reason = objections.get(False) or "; ".join([absence, *objections.values()])
+    fetch = bench_command("fetch", name)
     raise Unavailable(
-        f"the dataset {name} is not here ({reason}): run `bench fetch {name}`, put {content} into "
+        f"the dataset {name} is not here ({reason}): run `{fetch}`, put {content} into "
         f"{data_folders[0] / subfolders[0]} (docs/metric-and-dataset.md has every layout), name "
         "the folder that holds them by --data-dir, or measure any folder of images as it is with "
         "--dataset FOLDER",
-        Reason("dataset", name, f"bench fetch {name}"),
+        Reason("dataset", name, fetch),
     )
 
 

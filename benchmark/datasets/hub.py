@@ -18,7 +18,7 @@ from benchmark.registry import require_packages
 from benchmark.system.atomic import replacing
 from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import BadFile, walk
-from benchmark.system.text import parsing
+from benchmark.system.text import bench_command, parsing
 
 MAX_NAME_CHARS = 200  # of a picture's name in its repository
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}
@@ -62,7 +62,7 @@ def open_hub(text: str) -> Dataset:
     without such pictures, `Unavailable` if it was not fetched.
     """
     name = hub_name(text)
-    remedy = f"fetch it with `bench fetch {text}`"
+    remedy = f"fetch it with `{bench_command('fetch', text)}`"
     root = Path(_call_hub(text, remedy, "snapshot_download", **_repository(name), local=True))
     paths = (Path(folder, file) for folder, _, names in walk(root) for file in names)
     files = sorted(path for path in paths if path.is_file() and _is_in_split(path, root, name))

@@ -62,7 +62,7 @@ from benchmark.spec import (
 )
 from benchmark.system.machine import cores
 from benchmark.system.settings import SEARCHED
-from benchmark.system.text import by_key, visible
+from benchmark.system.text import bench_command, by_key, visible
 
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
@@ -191,7 +191,9 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
     pack = with_variant(packs, spec)
     if pack is not None and pack.declares(spec):
         why = f"{pack.path} has pictures of {spec.label} and no streams"
-        raise UsageError(f"{why}: `bench pack import {pack.path}` adds them to the results")
+        raise UsageError(
+            f"{why}: `{bench_command('pack import', pack.path)}` adds them to the results"
+        )
     codec: Codec = load_codec(spec)
     lacks, accepts = "", getattr(codec, "accepts", None)  # of a user's codec it may be anything
     accepts = accepts if isinstance(accepts, (Between, OneOf)) else None

@@ -7,7 +7,6 @@ and also as `base` of another codec: such a variant runs where `--codecs` names 
 import platform
 import re
 import secrets
-import shlex
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -22,6 +21,7 @@ from benchmark.rows.edition import Edition
 from benchmark.rows.names import is_named
 from benchmark.spec import CodecSpec, names_code, parse_codec, resolve, split_codecs
 from benchmark.system.machine import commit, machine
+from benchmark.system.text import bench_command
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,13 +101,13 @@ def why_no_stream(
     >>> why_no_stream(True, ["webp"], "kodak")
     'no stream came with the numbers; `bench run --codecs webp --dataset kodak` makes it here'
     >>> why_no_stream(False, ["webp"], "my photos").partition("; ")[2]
-    "`bench run --codecs webp --dataset 'my photos' --results OTHER` makes it again"
+    "`bench run --codecs webp --dataset 'my photos' --results again` makes it again"
     """
-    more = (word for text in points for word in ("--points", text))
-    again = shlex.join(["bench", "run", "--codecs", ",".join(codecs), "--dataset", dataset, *more])
+    options = {"codecs": ",".join(codecs), "dataset": dataset, "points": [*points]}
     if recorded:
-        return f"no stream came with the numbers; `{again}` makes it here"
-    return f"the stream was not kept; `{again} --results OTHER` makes it again"
+        return f"no stream came with the numbers; `{bench_command('run', **options)}` makes it here"
+    again = bench_command("run", **options, results="again")
+    return f"the stream was not kept; `{again}` makes it again"
 
 
 def run_again(record: Mapping[str, Any], **changed: Any) -> str:
@@ -118,15 +118,13 @@ def run_again(record: Mapping[str, Any], **changed: Any) -> str:
     """
     asked = record.get("request")
     request = {**(asked if isinstance(asked, dict) else {}), **changed}
-    words = ["bench", "run"]
-    for name in AGAIN:
-        value = request.get(name)
-        if not value or (name, value) == ("results", "results"):
-            continue
-        joined = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        texts = value if name == "points" else [joined]
-        words += [word for text in texts for word in (f"--{name}", str(text))]
-    return shlex.join(words)
+    options = {name: request.get(name) for name in AGAIN}
+    for name, value in options.items():
+        if isinstance(value, list | tuple) and name != "points":
+            options[name] = ",".join(map(str, value))
+    if options.get("results") == "results":
+        options["results"] = ""
+    return bench_command("run", **options)
 
 
 EVERY = NamedCodecs()  # "all": every codec, and no code that rows name

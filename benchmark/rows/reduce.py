@@ -28,7 +28,7 @@ from benchmark.metrics.metric import DistributionMetric, Reduced, protocol_of, p
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise_rows
-from benchmark.rows.remedies import options_of, with_remedies
+from benchmark.rows.remedies import command_on_rows, with_remedies
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.rows.streams import FeatureFolder
@@ -97,7 +97,7 @@ class _Reducer:
         self._ok = rows.common(rows.ok) if common else rows.ok
         bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
         self._points = [a + np.flatnonzero(self._ok[a:b]) for a, b in pairwise(bounds)]
-        self._again = f"`bench rescore {options_of(folder.parent, folder.name)} --metrics"
+        self._dataset = folder.parent, folder.name
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_texts(rows, name) for name in names), strict=True)
@@ -120,7 +120,7 @@ class _Reducer:
                 reasons[rows.index[at]] = why[at] or (
                     "features of this image are not kept for all codecs"
                     if counted[at]
-                    else f"not computed: {self._again} {metric.column}` does it from kept streams"
+                    else f"not computed: {self._rescore(metric)} does it from kept streams"
                 )
             row_of = {self._pairs[at]: rows.index[at] for at in point[used[point]].tolist()}
             if not row_of:
@@ -154,6 +154,9 @@ class _Reducer:
             pl.Series(reason_column, reasons, pl.String),
         )
 
+    def _rescore(self, metric: DistributionMetric) -> str:
+        return f"`{command_on_rows('rescore', *self._dataset, metrics=metric.column)}`"
+
     def _reduce(
         self, metric: DistributionMetric, space: str, pairs: Sequence[tuple[str, str]]
     ) -> Reduced:
@@ -162,7 +165,7 @@ class _Reducer:
         if gone := len(pairs) - len(kept):
             raise NotMeasurable(
                 f"the features of {gone} of {len(pairs)} images are not kept here: "
-                f"{self._again} {metric.column}` makes them again"
+                f"{self._rescore(metric)} makes them again"
             )
         try:
             return metric.reduce([source for source, _ in kept], [own for _, own in kept])

@@ -1,6 +1,5 @@
 """Commands that bring what stored rows lack, and the editions of them that are not shown."""
 
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -9,12 +8,12 @@ from typing import Any
 
 from benchmark.answer import Absent
 from benchmark.errors import StoreError
-from benchmark.metrics.metric import RESCORE
 from benchmark.rows.codecs import run_again
 from benchmark.rows.edition import Edition
 from benchmark.rows.store import Store
 from benchmark.rows.summary import Summary
 from benchmark.spec import names_code
+from benchmark.system.text import bench_command
 
 
 def with_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> Summary:
@@ -27,15 +26,14 @@ def with_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) ->
     return replace(summary, absent=absent, again=_rescore_command(summary, store, runs))
 
 
-def options_of(results: Path, dataset: str, **more: str) -> str:
-    """Return the options that name stored rows in a command. more: others, empty ones left out.
+def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -> str:
+    """Return the command line of a verb on a dataset's stored rows, with more options.
 
-    >>> options_of(Path("results"), "kodak"), options_of(Path("my results"), "kodak", anchor="vtm")
-    ('--dataset kodak', "--dataset kodak --anchor vtm --results 'my results'")
+    >>> command_on_rows("report", Path("my results"), "kodak", anchor="vtm")
+    "bench report --dataset kodak --anchor vtm --results 'my results'"
     """
-    values = {"dataset": dataset, **more}
-    values |= {} if results == Path("results") else {"results": str(results)}
-    return shlex.join(word for name, text in values.items() if text for word in (f"--{name}", text))
+    elsewhere = "" if results == Path("results") else results
+    return bench_command(verb, dataset=dataset, **options, results=elsewhere)
 
 
 def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None]) -> str:
@@ -49,7 +47,7 @@ def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None])
     specs = dict.fromkeys(edition.spec for edition in summary.editions)
     code = [spec.text for spec in specs if names_code(spec)]
     codecs = ",".join(("all", *code)) if code else ""
-    return f"{RESCORE} {options_of(store.folder.parent, store.folder.name, codecs=codecs)}"
+    return command_on_rows("rescore", store.folder.parent, store.folder.name, codecs=codecs)
 
 
 def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:

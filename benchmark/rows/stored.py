@@ -4,7 +4,6 @@ A dataset is known by what the user names, by its name in the registry, or by th
 records of its runs name.
 """
 
-import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
@@ -23,7 +22,7 @@ from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise_rows
 from benchmark.rows.names import find_editions
 from benchmark.rows.place import Place
-from benchmark.rows.remedies import options_of, with_remedies
+from benchmark.rows.remedies import command_on_rows, with_remedies
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store, stores_below
 from benchmark.rows.summary import Summary
@@ -37,7 +36,7 @@ from benchmark.rows.variants import (
     variants_of,
 )
 from benchmark.spec import CodecSpec, listed_datasets, named_in
-from benchmark.system.text import by_key, counted
+from benchmark.system.text import bench_command, by_key, counted
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
@@ -127,7 +126,7 @@ def stored_dataset(results: Path, dataset: str) -> str:
     if name not in known:
         raise UsageError(
             f"{results} holds no results of the images in {dataset}: measure some with "
-            f"`bench run {options_of(results, dataset)}`"
+            f"`{command_on_rows('run', results, dataset)}`"
         )
     return name
 
@@ -137,7 +136,7 @@ def require_bundled(results: Path, bundled: str) -> None:
     if bundled and not any(results.glob(f"*/per_image/{SHIPPED}*")):
         raise UsageError(
             f"nothing is bundled in {results}: leave out --bundled {bundled}, or add the rows with "
-            f"`bench merge results --into {shlex.quote(str(results))}`"
+            f"`{bench_command('merge', 'results', into=results)}`"
         )
 
 
@@ -242,8 +241,8 @@ def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[
     match [run for run in runs[-1:] if "ended" not in run]:
         case [{"to_do": int(cells), "arguments": ["run", *words], "conditions": {"run": str(run)}}]:
             if (left := cells - rows.filter(col("run") == run).height) > 0:
-                command = shlex.join(["bench", "run", *map(str, words)])
-                return (f"{left} of {cells} cells of the last run have no row yet: `{command}`",)
+                again = bench_command("run", *words)
+                return (f"{left} of {cells} cells of the last run have no row yet: `{again}`",)
     return ()
 
 

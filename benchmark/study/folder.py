@@ -41,7 +41,7 @@ from benchmark.study.design import (
 from benchmark.study.form import KEY, PAGE, SOURCE, WORSE, Key, Picture, Stimulus, Trial
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
-from benchmark.system.text import counted, json_bytes, listed
+from benchmark.system.text import bench_command, counted, json_bytes, listed
 
 BATCH_IMAGES = 8  # whose decoded pictures are in memory together
 CATCH_QUALITY = 4  # of the JPEG that is worse than its source in every known answer
@@ -89,9 +89,11 @@ def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) ->
     pairs = pairs_of({key: row["bpp"] for key, row in rows.items()}, every, len(images))
     met = {pair.image for pair in pairs if every[pair.first][1] == every[pair.second][1]}
     if not met:
+        rates = [f"bpp={rate:g}" for rate in asked_rates]
+        measure = bench_command("run", codecs=asked.codecs, dataset=dataset, target=rates)
         raise UsageError(
             f"no photograph of {dataset} has pictures of two codecs within 10 % of one rate: "
-            + "; ".join(lacking or ["`bench run --target bpp=...` measures some"])
+            + "; ".join(lacking or [f"`{measure}` measures some"])
         )
     pairs = [pair for pair in pairs if pair.image in met]
     shown = sorted({(pair.image, number) for pair in pairs for number in pair[1:]})

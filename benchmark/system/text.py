@@ -8,6 +8,7 @@ import csv
 import json
 import math
 import re
+import shlex
 import struct
 import tarfile
 import tomllib
@@ -53,6 +54,25 @@ def name_text(name: str) -> str:
         return name
     name = _NOT_ESCAPED_BYTE.sub(lambda character: ascii(character[0])[1:-1], name)
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def bench_command(verb: str, *words: object, **options: object) -> str:
+    """Return a command line of `bench`, quoted for a shell.
+
+    options: by name, their values; a sequence repeats the option, True is a flag, and an option
+    whose value is false or empty is left out.
+
+    >>> bench_command("run", codecs="jpeg,webp", dataset="my photos", data_dir="", verify=True)
+    "bench run --codecs jpeg,webp --dataset 'my photos' --verify"
+    >>> bench_command("pack import", "my pack.zip", points=("jpeg.quality=1", "webp.quality=2"))
+    "bench pack import 'my pack.zip' --points jpeg.quality=1 --points webp.quality=2"
+    """
+    line = ["bench", *verb.split(), *map(str, words)]
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list | tuple) else [value]:
+            line += [flag] if each is True else [flag, str(each)] if each else []
+    return shlex.join(line)
 
 
 def utf8(text: str) -> bytes:

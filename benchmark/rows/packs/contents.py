@@ -32,7 +32,7 @@ from benchmark.rows.packs.pack import (
     with_rate,
 )
 from benchmark.rows.place import Place
-from benchmark.rows.remedies import options_of
+from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ, is_declared
 from benchmark.rows.shard import alike, table_of, to_parquet
 from benchmark.rows.store import Store, finished
@@ -42,7 +42,7 @@ from benchmark.rows.versions import BUNDLED, OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import private_folder, replacing
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.text import by_key, counted, json_bytes
+from benchmark.system.text import bench_command, by_key, counted, json_bytes
 
 DECLARED = col("bytes_origin") == "declared"
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
@@ -109,7 +109,7 @@ def export_pack(
             name = store.folder.name
             left_out.append(
                 f"{counted(bare.height, 'bundled row')} of {name} without a bundled stream; "
-                f"`bench run --codecs {specs} --dataset {name}` makes them here"
+                f"`{bench_command('run', codecs=specs, dataset=name)}` makes them here"
             )
         tables.append(kept)
         streams |= {digest: store.stream(digest) for digest in kept["stream_sha256"].drop_nulls()}
@@ -133,8 +133,10 @@ def export_pack(
             results = stores[0].folder.parent
             known = sorted({*rows_of(table, [spec])["dataset"]})
             places = ",".join(Place(name).measured(results).text for name in known)
-            again = f"`bench run {options_of(results, places, codecs=spec.text)}` adds the newest"
-            raise UsageError(f"rows of {spec.text} are of several versions: {again}")
+            again = command_on_rows("run", results, places, codecs=spec.text)
+            raise UsageError(
+                f"rows of {spec.text} are of several versions: `{again}` adds the newest"
+            )
     kept_streams = {digest: data for digest, data in streams.items() if data}
     pictures = (pixels for store, rows in declared for pixels in read(store, rows))
     write_pack(out, table, kept_streams, licences, notes, pictures)

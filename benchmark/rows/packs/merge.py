@@ -8,7 +8,6 @@ row that was there first stays, and the conflict is reported each time.
 
 import json
 import re
-import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
-from benchmark.system.text import counted, listed
+from benchmark.system.text import bench_command, counted, listed
 
 Row = dict[str, Any]
 
@@ -102,9 +101,8 @@ def _command_of_part(record: Row, part: str) -> str:
     """Return the command that a run's record has, with another part."""
     words = record.get("arguments")
     if isinstance(words, list) and words[:1] == ["run"] and "--part" in words[1:-1]:
-        words = ["bench", *map(str, words)]
-        words[words.index("--part") + 1] = part
-        return shlex.join(words)
+        place = words.index("--part") + 1
+        return bench_command("", *words[:place], part, *words[place + 1 :])
     return run_again(record, part=part, results="")
 
 

@@ -19,6 +19,7 @@ from benchmark.published.curves import check_same_images, published_curves
 from benchmark.published.registry import read_points
 from benchmark.registry import metric_class
 from benchmark.rows.place import Place
+from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
 from benchmark.show.absences import not_shown
@@ -87,7 +88,7 @@ def write_page(
     choice = choose(shown_first, of.rule, report.anchor, report.named)
     shown = choice.labels
     mapped = mapped_metrics(report.measured)
-    command = command or f"bench report --dataset {of.dataset} --page"
+    command = command or command_on_rows("report", of.results, of.dataset, page=True)
     files = PictureFiles(folder)
     photographs = Photographs(files, sources)
     plan = plan_pictures(rows, decodable, photographs, shown, limit_of(images))

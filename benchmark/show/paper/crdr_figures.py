@@ -30,6 +30,7 @@ from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.paper import crops
 from benchmark.show.paper.own_figures import realism_plots
 from benchmark.show.sections import points_left_out
+from benchmark.system.text import bench_command
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
@@ -72,12 +73,12 @@ def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> P
     measured = {in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
     wanted = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
     absent = [edition for edition in wanted if edition not in measured]
-    command = f"`bench run --codecs {OWN} --dataset {dataset}`"
+    measure = f"`{bench_command('run', codecs=OWN, dataset=dataset)}`"
     if not panels:
-        return PaperFigure(None, (f"no {name}: nothing measured ({command})", *sentences))
+        return PaperFigure(None, (f"no {name}: nothing measured ({measure})", *sentences))
     if absent:
         names = ", ".join(edition.facts.title for edition in absent)
-        sentences.append(f"{name} has only published points of {names}: {command} adds measured")
+        sentences.append(f"{name} has only published points of {names}: {measure} adds measured")
     anchor = next((of.spec for of in PAPER_EDITIONS if of.facts.title == facts.anchor), None)
     datasets, choice = [(facts.title, panels)], choose(panels, of.rule, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
@@ -94,8 +95,8 @@ def realism(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> 
         looks = styles(GROUPED)
         drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, None)
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
-    command = f"`bench run --codecs {OWN} --dataset {dataset} --metrics {','.join(metrics)}`"
-    lacking = f"{labels} on {dataset} ({command})"
+    measure = bench_command("run", codecs=OWN, dataset=dataset, metrics=",".join(metrics))
+    lacking = f"{labels} on {dataset} (`{measure}`)"
     if drawing is None:
         return PaperFigure(None, (f"no {name}: no codec has {lacking}",))
     sentences = [f"{name}: {why}" for why in left_out(plots)]

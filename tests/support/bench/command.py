@@ -1,11 +1,14 @@
 """The command `bench` in this process: as a terminal would show it, or with its error raised."""
 
+import re
+import shlex
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from unittest.mock import patch
 
+import typer
 from typer.testing import CliRunner
 
 from benchmark.cli import main
@@ -28,7 +31,19 @@ def bench(
         except SystemExit as end:
             ended = int(end.code or 0)
     assert code in (None, ended), err.getvalue()
+    if not {"-h", "--help"} & {*words}:  # which also name options without their values
+        parse_commands(out.getvalue() + err.getvalue())
     return subprocess.CompletedProcess(words, ended, out.getvalue(), err.getvalue())
+
+
+def parse_commands(text):
+    """Parse every command in back quotes with the shell's rules and the program's own parser."""
+    for line in re.findall(r"`(bench [a-z][^`]+)`", text):
+        command, path = typer.main.get_command(app), shlex.split(line.removesuffix(" --help"))[1:]
+        while path and hasattr(command, "commands"):
+            command = command.commands[path.pop(0)]
+        if path:  # else the name of a verb
+            command.make_context(line, path)
 
 
 def output_of(*words, code=0):
