@@ -154,13 +154,13 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
     message = export(folder)
     assert (
         "6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
-        f"{photos} --results OTHER` makes it again\n"
+        f"{photos} --results again` makes it again\n"
     ) in message
     assert len(pictures(folder)) == 4
     words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
     message = export(folder, *words, code=2, to="none")
     assert message.startswith("no picture can be exported: 2 pictures: the stream was not kept")
-    assert f"--dataset {photos} --points jpeg.quality=10 --results OTHER`" in message
+    assert f"--dataset {photos} --points jpeg.quality=10 --results again`" in message
     assert not (folder / "none").exists()
 
 
