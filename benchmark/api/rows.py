@@ -93,7 +93,7 @@ def load(
         _require_rows(folder)
         store = Store(folder)
         table = store.table()
-        table, chosen = with_anchor(*divided(table, codecs, bundled), anchor)
+        table, chosen = with_anchor(*divided(table, codecs, bundled), anchor, metrics=[*METRICS])
         if not every_edition:
             summary = summarise(table, present_protocols(()))
             absent = with_remedies(summary, folder, table["run"].unique()).absent

@@ -240,7 +240,7 @@ def _summarised(
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
     rows, others = with_bundled(outcome.rows, others, outcome.bundled)
-    anchored, anchor = with_anchor(rows, others, outcome.anchor, instead=True)
+    anchored, anchor = with_anchor(rows, others, outcome.anchor, True, outcome.metrics)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
     named = () if outcome.metrics in unnamed else metrics

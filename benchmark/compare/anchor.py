@@ -1,7 +1,8 @@
 """The anchor of BD-rates, and the rows that are compared with it.
 
 It is the one that is named, else VTM, else the best conventional codec: one rule for every verb, by
-PSNR alone, so that no choice of metrics changes it.
+PSNR, so that no choice of metrics changes it. Rows without PSNR are judged by the first metric of
+single images that they have, of those that were asked for.
 """
 
 import math
@@ -17,6 +18,7 @@ from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of, reference_codecs
 from benchmark.metrics.metric import Metric, protocols
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant, is_named
@@ -29,6 +31,7 @@ from benchmark.system.text import counted
 
 BEST = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
+NO_VALUES = "the first: no metric of single images to choose it by"
 
 
 def read_compared(
@@ -44,7 +47,7 @@ def read_compared(
 
     anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
     """
-    joined = partial(with_anchor, named=anchor, instead=instead)
+    joined = partial(with_anchor, named=anchor, instead=instead, metrics=metrics)
     if source.rows is None:
         require_bundled(source.results, options.get("bundled", ""))
     of = source.results, source.dataset, codecs, metrics
@@ -63,13 +66,18 @@ def read_experiment(
 
 
 def with_anchor(
-    rows: pl.DataFrame, others: pl.DataFrame, named: str = "", instead: bool = False
+    rows: pl.DataFrame,
+    others: pl.DataFrame,
+    named: str = "",
+    instead: bool = False,
+    metrics: Sequence[str] = (),
 ) -> tuple[pl.DataFrame, Anchor]:
     """Return rows with those of their anchor, and the anchor.
 
     others: rows of the same images, from which the anchor's are taken if `rows` have none. named: a
     label, spec or codec; "": by the rule of this module. Raises `UnknownName` for one without rows
     and `UsageError` for one with too few settings; instead: the rule's is taken then, and says why.
+    metrics: names of those that were asked for.
     """
     if named:
         try:
@@ -79,18 +87,28 @@ def with_anchor(
         except UsageError as error:
             if not instead:
                 raise
-            both, anchor = with_anchor(rows, others)
+            both, anchor = with_anchor(rows, others, metrics=metrics)
             missing = "no" if isinstance(error, UnknownName) else "no curve of"
             why = f"{missing} {named} here{anchor.why and ': '}{anchor.why}"
             return both, anchor._replace(why=why, refused=error)
         return both, Anchor(spec)
-    anchor = anchor_among(summarise(rows, protocols(["psnr"])))
+    name = _judging_metric(rows, metrics)
+    anchor = anchor_among(summarise(rows, protocols([name])), name)
     if not anchor.why or not others.height:
         return rows, anchor
     standard = [spec for spec in specs_of(others) if facts_of(spec).kind == "standard"]
     every = pl.concat([rows, others.filter(are_of(standard))])
-    anchor = anchor_among(summarise(every, protocols(["psnr"])))
+    anchor = anchor_among(summarise(every, protocols([name])), name)
     return _added(rows, others, anchor.spec), anchor
+
+
+def _judging_metric(rows: pl.DataFrame, metrics: Sequence[str]) -> str:
+    """Return the name of the metric that an anchor is chosen by: see the module."""
+    for name in ("psnr", *(name for name in metrics if name not in DISTRIBUTION_METRICS)):
+        column = metric_class(name).column
+        if column in rows.columns and rows[column].count():
+            return name
+    return "psnr"
 
 
 def require_named(anchors: Iterable[Anchor]) -> None:
@@ -100,13 +118,14 @@ def require_named(anchors: Iterable[Anchor]) -> None:
         raise refused[0]
 
 
-def anchor_among(summary: Summary) -> Anchor:
+def anchor_among(summary: Summary, name: str = "psnr") -> Anchor:
     """Return the anchor where none is named: VTM if it has a curve, else the best standard codec.
 
     A curve has the points that BD-rates need, over the same images as the others. The best needs
-    fewest bits at equal PSNR. Without a standard codec it is one that is not the user's, if any.
+    fewest bits at equal values of the metric `name`. Without a standard codec it is one that is not
+    the user's, if any.
     """
-    metric = Metric.named("psnr")
+    metric = Metric.named(name)
     known = curves(summary, metric) if metric.column in summary.protocols else {}
     of = {edition: mean_curve(points, metric) for edition, points in known.items()}
     whole = [edition for edition, curve in of.items() if len(curve.bpp) >= LEAST_POINTS]
@@ -120,7 +139,7 @@ def anchor_among(summary: Summary) -> Anchor:
     if not rest:
         return NO_ANCHOR._replace(why=NO_CONVENTIONAL)
     first = min(rest, key=lambda edition: (edition not in whole, edition.is_users))
-    return Anchor(first.spec, NO_CONVENTIONAL)
+    return Anchor(first.spec, NO_CONVENTIONAL if summary.values_of(metric.column) else NO_VALUES)
 
 
 def headlined(
@@ -128,19 +147,18 @@ def headlined(
 ) -> list[Edition]:
     """Return the editions of which the headline of a comparison with an anchor names the best.
 
-    Those of codecs that the user brought; else of the first codec that was named, of this project's
-    own, or of the first of all.
+    Those of codecs that the user brought; else of codecs that were named, else of all that were
+    measured here, or of all.
 
     >>> from benchmark.spec import parse_codec
     >>> known = [Edition.of(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
-    >>> [edition.title for edition in headlined(known, known[2])]
-    ['CRDR β=0']
+    >>> [edition.title for edition in headlined(known, known[2], ["jpeg", "vtm"])]
+    ['JPEG']
     """
     others = [edition for edition in editions if edition != anchor]
     brought = [edition for edition in others if edition.is_users]
-    of_named = ([edition for edition in others if is_named(edition, name)] for name in named)
-    own = [edition for edition in others if edition.facts.kind == "own"]
-    return brought or next(filter(None, of_named), own) or others[:1]
+    of_named = [e for e in others if any(is_named(e, name) for name in named)]
+    return brought or of_named or [e for e in others if not e.bundled] or others
 
 
 def _best(editions: Sequence[Edition], of: Mapping[Edition, Curve]) -> Edition:

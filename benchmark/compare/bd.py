@@ -229,8 +229,8 @@ def rank_by_bd_rate(
     """Rank the codec variants of a summary against an anchor.
 
     comparisons: those that were made already by the rule, with their intervals; else BD-rates of
-    mean curves are computed. named: metrics that were asked for, to show also where they rank
-    nothing.
+    mean curves and their intervals are computed. named: metrics that were asked for, to show also
+    where they rank nothing.
     """
     metrics = [*metrics]
     ranking = ranked_measures(summary, metrics)
@@ -275,6 +275,9 @@ def _comparisons_in(
 ) -> Comparisons:
     """Return the comparison of every edition in a metric, or the reason why it has none."""
     reference = mean_curve(points[anchor], metric) if anchor and anchor in points else None
+    intervals = dict[Edition, Interval]()
+    if comparisons is None and anchor and reference is not None:
+        intervals = rate_intervals(summary, metric, anchor, rule)
     result = {}
     for edition in summary.editions:
         key = edition, metric.column
@@ -286,7 +289,8 @@ def _comparisons_in(
             result[key] = itself(metric, rule)
         elif comparisons is None:
             rate = bd_rate(reference, mean_curve(points[edition], metric), rule)
-            result[key] = _record(metric, rule, rate, Delta())
+            ends = intervals.get(edition) if rate.value is not None else None
+            result[key] = _record(metric, rule, rate, Delta()) | interval_fields(ends)
         else:
             none = without_curve(metric, rule, "no BD-rate was computed")
             result[key] = comparisons.get(key, none)

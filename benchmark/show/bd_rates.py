@@ -193,8 +193,9 @@ def headline(
 ) -> str:
     """Return the sentence that a report begins with: the user's codec beside the anchor.
 
-    Of several variants it is the best by each metric. names: of figures. named: codecs
-    that were asked for.
+    Of several variants it is the best by each metric. Without a codec of the user's it is the best
+    of those that were named, with the next one where their intervals overlap. names: of figures.
+    named: codecs that were asked for.
 
     >>> headline(Ranking(None, Rule(), (), {}, {}), 4, {})
     'There is no codec to compare with on 4 images.'
@@ -220,7 +221,7 @@ def headline(
             share = ""
             if record["doubtful"]:
                 share = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
-            bits = _more_or_fewer(value, than)
+            bits = _more_or_fewer(value, than) + _runner_up(records, best, names)
             over = f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
             parts.append(f"{who}{bits} at equal {metric_names([metric])}{share}{over}")
             subject = best
@@ -231,6 +232,28 @@ def headline(
     reasons = [record["reason"] for record in of_first if record["bd_rate_percent"] is None]
     why = f": {next(iter(reasons), NO_METRIC)}"
     return f"{names[editions[0]]} cannot be compared with {anchor} {where}{why}."
+
+
+def _runner_up(
+    records: Mapping[Edition, Record], best: Edition, names: Mapping[Edition, str]
+) -> str:
+    """Return the next codec after the best, in brackets, if it may be as good; not for a user's."""
+
+    def rate(edition: Edition) -> float:
+        return float(records[edition]["bd_rate_percent"])
+
+    others = [
+        edition
+        for edition, record in records.items()
+        if edition.family != best.family and record["bd_rate_low_percent"] is not None
+    ]
+    next_one = min(others, key=rate, default=None)
+    highest = records[best]["bd_rate_high_percent"]
+    if best.is_users or next_one is None or highest is None:
+        return ""
+    if records[next_one]["bd_rate_low_percent"] > highest:
+        return ""
+    return f" ({names[next_one]}: {rate(next_one):+z.0f} %, intervals overlap)"
 
 
 def _more_or_fewer(percent: float, than: str) -> str:

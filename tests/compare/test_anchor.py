@@ -2,7 +2,14 @@
 
 import pytest
 
-from benchmark.compare.anchor import BEST, NO_CONVENTIONAL, anchor_among, require_named, with_anchor
+from benchmark.compare.anchor import (
+    BEST,
+    NO_CONVENTIONAL,
+    NO_VALUES,
+    anchor_among,
+    require_named,
+    with_anchor,
+)
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
@@ -43,7 +50,19 @@ def test_vtm_comes_first_then_the_best_conventional_codec(whole, short, anchor):
 
 def test_without_values_the_first_codec_is_taken():
     rows = [record | {"psnr_db": None} for record in rows_of("elic")]
-    assert label_of(anchor_among(summarise(table(rows))).spec) == "elic"
+    anchor = anchor_among(summarise(table(rows)))
+    assert (label_of(anchor.spec), anchor.why) == ("elic", NO_VALUES)
+
+
+def test_without_psnr_the_best_by_the_first_metric_of_those_asked_for_is_taken():
+    rows = [
+        record | {"psnr_db": None, "ms_ssim": 1 - 10 ** (-record["psnr_db"] / 20)}
+        for record in rows_of("jpeg webp avif")
+    ]
+    for metrics in (["ms_ssim"], ["fid256", "dists", "ms_ssim"]):
+        _, anchor = with_anchor(table(rows), table([]), metrics=metrics)
+        assert anchor == anchor_of("avif", BEST)
+    assert with_anchor(table(rows), table([]), metrics=["dists"])[1].why == NO_VALUES
 
 
 def test_the_choice_of_metrics_does_not_change_the_anchor():

@@ -1,19 +1,23 @@
 """The sentence on the user's codec and the table of a ranking, over every state of results."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
+from benchmark.compare.anchor import headlined
 from benchmark.compare.bd import compare
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, remedies
+from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise
 from benchmark.rows.remedies import with_remedies
 from benchmark.rows.store import Store
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
+from benchmark.spec import parse_codec
 from support.rows.by_label import edition, rank_by_bd_rate
 from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
 
@@ -50,12 +54,32 @@ def test_the_users_codec_is_beside_the_anchor_whoever_is_best(intervals):
     assert "as many bits as VTM (+0.0 %)" in sentence([*mine(), *scaled("vtm")], "vtm")
 
 
-def test_without_a_codec_of_the_user_the_first_named_is_meant_then_our_own():
-    others = [*scaled("jpeg", 3), *scaled("vtm"), *scaled("elic", 2)]
-    rows = [*others, *scaled("ours", variant="beta=0")]
-    assert sentence(rows, "vtm").startswith("CRDR β=0 needs as many bits as VTM")
-    assert sentence(rows, "vtm", "vtm", "elic", "jpeg").startswith("ELIC needs 100 % more bits")
-    assert sentence(others, "vtm").startswith("ELIC needs")
+def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
+    rows = [*scaled("jpeg", 3), *scaled("vtm"), *scaled("elic", 2), *scaled("avif", 0.5)]
+    assert sentence(rows, "vtm").startswith("AVIF speed 4 needs 50 % fewer bits than VTM")
+    for named in (("jpeg", "vtm", "elic"), ("elic", "jpeg")):
+        assert sentence(rows, "vtm", *named).startswith("ELIC needs 100 % more bits than VTM")
+    vtm, jpeg, webp = (Edition.of(parse_codec(name)) for name in ("vtm", "jpeg", "webp"))
+    bundled = replace(webp, origin="bundled")
+    assert headlined([vtm, jpeg, bundled], vtm) == [jpeg]
+    assert headlined([vtm, bundled], vtm) == [bundled]
+
+
+def test_the_next_codec_is_named_where_it_may_be_as_good():
+    apart = [*scaled("jpeg"), *scaled("webp", 0.5), *scaled("avif", 0.4)]
+    assert "intervals overlap" not in sentence(apart, "jpeg")
+    unsteady = [
+        record | {"num_bytes": int(record["num_bytes"] * (1.6 if record["image"] == "a" else 0.9))}
+        for record in scaled("webp", 0.4)
+    ]
+    rows = [*scaled("jpeg"), *unsteady, *scaled("avif", 0.45)]
+    next_one = (
+        "AVIF speed 4 needs 55 % fewer bits than JPEG (WebP: -55 %, intervals overlap) at equal"
+    )
+    assert sentence(rows, "jpeg").startswith(next_one)
+    assert sentence(rows, "jpeg", intervals=True).startswith(next_one)
+    users = [record | MINE for record in unsteady]
+    assert "overlap" not in sentence([*scaled("jpeg"), *users, *scaled("avif", 0.45)], "jpeg")
 
 
 def test_of_several_variants_the_best_by_each_metric_is_named():
