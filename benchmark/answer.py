@@ -81,9 +81,16 @@ def with_interval(record: Mapping[str, Any], name: str, form: str, unit: str = "
     return None if value is None else f"{value:{form}}{unit}{ends}"
 
 
+TWO_DECIMALS = ("dB", "SSIMULACRA 2", "VMAF", "FD (")  # in the labels of metrics of large values
+
+
 def decimals(label: str) -> int:
-    """Return the decimals of a metric's values, by its label with unit."""
-    return 2 if "dB" in label else 4
+    """Return the decimals of a metric's values, by its label with unit.
+
+    >>> decimals("PSNR (dB)"), decimals("FD (SqueezeNet)"), decimals("MS-SSIM")
+    (2, 2, 4)
+    """
+    return 2 if any(words in label for words in TWO_DECIMALS) else 4
 
 
 def seconds_text(value: float) -> str:

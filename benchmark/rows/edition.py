@@ -338,7 +338,7 @@ def published_system(name: str, facts: Facts) -> Edition:
 
 PUBLISHED_ONLY = (
     published_system("msillm", Facts(
-        "MS-ILLM", kind="learned", group=GENERATIVE, colour="#000000", marker="o",
+        "MS-ILLM", kind="learned", group=GENERATIVE, colour="#004D4D", marker="o",
         published=(("MS-ILLM", ""),),
     )),
     published_system("egic", Facts(

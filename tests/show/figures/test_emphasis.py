@@ -168,6 +168,13 @@ def test_a_codec_looks_the_same_whatever_else_is_shown():
 
 
 @pytest.mark.parametrize("vision", VISIONS)
+def test_the_colour_of_the_users_codec_is_taken_for_no_other(vision):
+    others = {*style.SPARE_COLOURS, *(of.facts.colour for of in CATALOGUE if of.facts.colour)}
+    near = [c for c in others if distance(c, style.OWN_COLOUR, vision) < LEAST_DISTANCE]
+    assert near == []
+
+
+@pytest.mark.parametrize("vision", VISIONS)
 def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
     every = (
         [[label_of(of.spec) for of in CATALOGUE]] if vision != "greyscale" else []
