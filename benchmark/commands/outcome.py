@@ -87,6 +87,7 @@ def print_outcome(
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
     from benchmark.show.absences import lines_of
 
+    print_lines(lines_of(absences((), outcome.refused, (), dataset.unread)), details)
     ranked = outcome.rows.height and table is not False
     if ranked:
         from benchmark.compare.interval import draw_spreads
@@ -112,7 +113,7 @@ def print_outcome(
     print_lines(stated_lines(stated_values(outcome)), details)
     known = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
     without = [of for of in outcome.without_value() if of["column"] not in known]
-    absent = absences(outcome.failures, outcome.refused, outcome.skipped, dataset.unread, without)
+    absent = absences(outcome.failures, (), outcome.skipped, (), without)
     lines = [
         f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
         for spec, info, pack in _recorded(outcome)

@@ -91,10 +91,11 @@ def decode_image(
 
     Raises `ImageRefused` for a damaged or truncated file, too many pixels (`MOST_PIXELS`,
     `MAX_PIXELS_PER_BYTE`) or scans, samples of more than 8 bits (they are never cut), several pages
-    or frames, transparency, CMYK. `flatten` blends transparency with white (rounded to nearest) and
-    converts CMYK to RGB by Pillow's formula. Fewer than 8 bits are scaled to 0..255. The result of
-    an MPO file is its first picture, as in every JPEG decoder. `skip_row_check` does not look for a
-    PNG's missing rows, for callers that compare the pixels' sha256.
+    or frames, transparency, CMYK. `flatten` blends transparency with white and rounds a PNG's 16
+    bits to 8 (both to nearest), and converts CMYK to RGB by Pillow's formula. Fewer than 8 bits are
+    scaled to 0..255. The result of an MPO file is its first picture, as in every JPEG decoder.
+    `skip_row_check` does not look for a PNG's missing rows, for callers that compare the pixels'
+    sha256.
     """
     name = name if name.isprintable() else ascii(name)
     try:
@@ -148,15 +149,25 @@ def _decode(data: bytes, flatten: bool, skip_row_check: bool) -> _Raster:
 
 
 def _read_png(data: bytes, flatten: bool, skip_row_check: bool = False) -> _Raster:
-    if data[24] == 16:  # in IHDR, always the first chunk; Pillow would truncate 16 bits to 8
-        _refuse_samples("16 bits")
+    is_deep = data[24] == 16  # in IHDR, always the first chunk; Pillow would truncate them to 8
+    if is_deep and not flatten:
+        _refuse_samples("16 bits", "convert it, or run with --flatten")
     image = PngImageFile(BytesIO(data))
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation")
     raster = _load_pillow(image, flatten, len(data))
     if not skip_row_check and lacks_rows(data, image):
         raise ImageRefused("is damaged or truncated: its last rows are not there")
-    return raster
+    return raster._replace(samples=_rounded_samples(data)) if is_deep else raster
+
+
+def _rounded_samples(png: bytes) -> NDArray[np.uint8]:
+    """Return the samples of a PNG of 16 bits, rounded to 8; a transparent colour becomes alpha."""
+    import imagecodecs
+
+    samples = imagecodecs.png_decode(png)
+    rounded = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return rounded.reshape(*rounded.shape[:2], -1)
 
 
 def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
@@ -311,8 +322,8 @@ def _refuse_large(width: int, height: int, num_bytes: int) -> None:
         )
 
 
-def _refuse_samples(depth: str) -> None:
-    raise ImageRefused(f"has samples of {depth}, and only 8 bits are measured: convert it first")
+def _refuse_samples(depth: str, remedy: str = "convert it first") -> None:
+    raise ImageRefused(f"has samples of {depth}, and only 8 bits are measured: {remedy}")
 
 
 def _refuse_cmyk() -> None:

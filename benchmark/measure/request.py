@@ -30,7 +30,9 @@ class Photographs:
 
     limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
     flatten: bool = option(
-        False, MEASURED, "Accept images with alpha (blended with white) or in CMYK."
+        False,
+        MEASURED,
+        "Accept images with alpha (blended with white), in CMYK, or PNG of 16 bits (rounded to 8).",
     )
     data_dir: Path | None = option(
         None,

@@ -111,11 +111,28 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("flatten", [False, True])
-@pytest.mark.parametrize("form", DEEP)
+@pytest.mark.parametrize(
+    ("form", "flatten"),
+    [*((form, False) for form in DEEP), *((form, True) for form in DEEP if "PNG" not in form)],
+)
 def test_more_than_8_bits_are_refused_and_never_cut(form, flatten, write):
-    with pytest.raises(ImageRefused, match=r"^deep\.bin has samples of .* bits"):
+    option = ".*--flatten" if form.endswith("PNG") else ""
+    with pytest.raises(ImageRefused, match=rf"^deep\.bin has samples of .* bits{option}"):
         read_image(write("deep.bin", DEEP[form]()), flatten)
+
+
+@pytest.mark.parametrize(("colours", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_flattened_16_bits_are_rounded_to_the_nearest_of_8(colours, channels, write):
+    deep = np.random.default_rng(0).integers(0, 65536, (6, 5, channels)).astype(np.uint16)
+    deep.ravel()[:6] = 0, 128, 129, 65535, 65407, 65406  # 128 / 257 is below a half, 129 above
+    rows = deep.astype(">u2").reshape(6, -1)
+    path = write("deep.png", png(5, 6, 16, colours, b"".join(b"\0" + r.tobytes() for r in rows)))
+    rounded = np.rint(deep / 257)
+    if channels in (2, 4):
+        alpha = rounded[..., -1:] / 255
+        rounded = np.floor(rounded[..., :-1] * alpha + 255 * (1 - alpha) + 0.5 + 1e-9)
+    expected = np.broadcast_to(rounded, (6, 5, 3))
+    assert np.array_equal(read_image(path, flatten=True).pixels, expected)
 
 
 def animation(photo: Pixels, form: str) -> bytes:
