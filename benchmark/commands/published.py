@@ -15,17 +15,28 @@ from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.compare.bd import Record, compare_curves, without_curve
 from benchmark.compare.curves import Curve, below_text, curve_of, cut
+from benchmark.compare.experiment import rates_in
 from benchmark.compare.rule import FORM_NAMES, USUAL_RULE, Form, Rule
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
 from benchmark.published.curves import published_curves
-from benchmark.published.points import PublishedPoint, inventory, overview, select
+from benchmark.published.points import (
+    CURVE,
+    DOUBTFUL,
+    EVERY,
+    PublishedPoint,
+    inventory,
+    overview,
+    parent_dataset,
+    select,
+)
 from benchmark.published.registry import chosen_points, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
 from benchmark.show.bd_rates import doubt_note, number_text
+from benchmark.system.text import listed, range_text
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
 # Protocol ids of metrics as a paper has them, where the column does not name it.
@@ -40,12 +51,14 @@ DELTAS = (
     Column("overlap", form=".0%"),
 )
 OF_POINTS = opt(COMPARED, "Dataset of the points, or 'all'.")
+BETWEEN = opt(COMPARED, "Only points between two rates, in bpp: .01,.1.", many="listed")
+LISTED = opt(ARGUMENT, "Systems to list the curves of; default: all.")
 NAMES = opt(ARGUMENT, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
 
 published = Verbs("""Keep, show and compare numbers published in papers and repositories.
 
 Examples:
-  bench published list --dataset kodak
+  bench published list --dataset kodak --bpp .01,.1
   bench published show tcm
   bench published compare tcm mlic++ mine.csv
 """)
@@ -53,24 +66,53 @@ Examples:
 
 @published.verb("list")
 def list_all(
-    dataset: Annotated[str, OF_POINTS] = "all", results: Annotated[Path, RESULTS] = Path("results")
+    names: Annotated[list[str] | None, LISTED] = None,
+    dataset: Annotated[str, OF_POINTS] = "all",
+    metrics: Annotated[str, METRICS] = "all",
+    bpp: Annotated[tuple[str, ...], BETWEEN] = (),
+    results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
-    """List published systems, a line each; of one dataset, every curve with its rule.
+    """List published systems, a line each; of what is named, every curve with its rule.
 
-    Doubtful points are plotted and compared only as doubtful:NAME.
+    A dataset's parts, and curves of its pictures cut or resized, are listed with it: `pictures`
+    says how they differ. Doubtful points are plotted and compared only as doubtful:NAME.
 
     Examples:
       bench published list --dataset kodak
+      bench published list diffeic perco --bpp .01,.1 --metric lpips
     """
-    points = _points(results, ["doubtful:all"], dataset)
+    asked = [f"{DOUBTFUL}{name.removeprefix(DOUBTFUL)}" for name in names or [EVERY]]
+    points = [*select(read_points(results, doubtful=True), asked)]
+    known = sorted({parent_dataset(point.dataset)[0] for point in points})
     if dataset != "all":
-        words, records = (
-            ("system", "variant", "dataset", "metric", "protocol", "how"),
-            inventory(points),
-        )
-        return Answer(records, [*map(Column, words), Column("points", form="d")])
+        points = [p for p in points if dataset in (p.dataset, parent_dataset(p.dataset)[0])]
+    if metrics != "all":
+        named = [Metric.named(name) for name in metric_names(metrics)]
+        wanted = {word for of in named for word in (of.column, of.name, of.published) if word}
+        points = [p for p in points if {p.metric, p.metric.removesuffix("_db")} & wanted]
+    if bpp:
+        low, high = _ends(bpp)
+        points = [p for p in points if low <= p.bpp <= high]
+    if not points:
+        raise UsageError(f"nothing is published of that: leave out a filter, of {listed(known, 9)}")
+    if names or bpp or (dataset, metrics) != ("all", "all"):
+        columns = [Column(name) for name in CURVE]
+        columns += [Column("bpp", _rates_text, str), Column("points", form="d")]
+        return Answer(inventory(points), columns)
     counts = [Column(name, form="d") for name in ("variants", "metrics", "doubtful", "points")]
     return Answer([*overview(points)], [Column("system"), Column("datasets"), *counts])
+
+
+def _ends(bpp: Sequence[str]) -> tuple[float, float]:
+    """Return the lowest and highest rate of an option; raise `UsageError` for another."""
+    rates = rates_in(bpp)
+    if len(rates) != 2 or rates[0] > rates[1]:
+        raise UsageError(f"--bpp {','.join(bpp)} is no range: .01,.1 is from .01 to .1 bpp")
+    return rates[0], rates[1]
+
+
+def _rates_text(record: Mapping[str, Any]) -> str:
+    return range_text(record["lowest_bpp"], record["highest_bpp"], ".3f")
 
 
 @published.verb("show")

@@ -6,7 +6,6 @@
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.published.curve_file import read_curves
-from benchmark.registry import UNSTATED
+from benchmark.registry import DATASETS, UNSTATED
 from benchmark.rows.edition import with_remark
 from benchmark.system.text import GREEK, by_key, listed, utf8
 
@@ -146,25 +145,48 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     return tuple(result)
 
 
-def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
-    """Return records of system, variant, dataset, metric, protocol, origin (`how`) and points.
+CURVE = ("system", "variant", "dataset", "pictures", "metric", "protocol", "how")
 
-    A doubtful point's origin says so.
+
+def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
+    """Return a record of each curve: the names of CURVE, its range of rates, number of points.
+
+    `pictures` says how they differ from the dataset's; a doubtful point's origin (`how`) says so.
     """
-    counts = Counter(
+    rates = by_key(
         (
-            p.system,
-            p.variant,
-            p.dataset,
-            p.metric,
-            p.protocol,
-            f"{p.how}, doubtful" if p.doubt else p.how,
+            (
+                *(p.system, p.variant, p.dataset, parent_dataset(p.dataset)[1]),
+                *(p.metric, p.protocol, f"{p.how}, doubtful" if p.doubt else p.how),
+            ),
+            p.bpp,
         )
         for p in points
     )
-    ordered = sorted(counts, key=lambda key: (key[0].lower(), *key))
-    names = ("system", "variant", "dataset", "metric", "protocol", "how")
-    return [dict(zip(names, key, strict=True)) | {"points": counts[key]} for key in ordered]
+    ordered = sorted(rates, key=lambda key: (key[0].lower(), *key))
+    return [
+        dict(zip(CURVE, key, strict=True))
+        | {"lowest_bpp": min(rates[key]), "highest_bpp": max(rates[key]), "points": len(rates[key])}
+        for key in ordered
+    ]
+
+
+def parent_dataset(name: str) -> tuple[str, str]:
+    """Return the dataset that pictures are from, and how they differ from the whole of it.
+
+    >>> parent_dataset("clic2020-diffeic"), parent_dataset("clic2020:mobile")
+    (('clic2020', 'others: diffeic'), ('clic2020', 'mobile alone'))
+    >>> parent_dataset("clic2020-valid"), parent_dataset("clic-stanh")
+    (('clic2020-valid', ''), ('clic-stanh', ''))
+    """
+    whole, _, part = name.partition(":")
+    if part:
+        return whole, f"{part} alone"
+    parents = [known for known in DATASETS if name.startswith(f"{known}-")]
+    if name in DATASETS or not parents:
+        return name, ""
+    parent = max(parents, key=len)
+    return parent, f"others: {name.removeprefix(f'{parent}-')}"
 
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:

@@ -36,7 +36,9 @@ QUESTIONS = {  # of rows: functions of `benchmark`, which return data frames
     ),
 }
 OTHERS = {  # the functions themselves
-    f"published list --dataset kodak {HERE}": lambda: flat(curves.list_all)("kodak", RESULTS),
+    f"published list --dataset kodak {HERE}": lambda: flat(curves.list_all)(
+        dataset="kodak", results=RESULTS
+    ),
     f"published show tcm {HERE}": lambda: flat(curves.show)(["tcm"], results=RESULTS),
     f"published compare doubtful:vtm tcm {HERE}": lambda: flat(curves.compare)(
         ["doubtful:vtm", "tcm"], results=RESULTS

@@ -1,5 +1,6 @@
 import csv
 import importlib.util
+import json
 import math
 from collections import Counter
 from contextlib import nullcontext
@@ -321,14 +322,41 @@ def test_the_list_accounts_for_every_point(tmp_path):
     sets = sorted({p.dataset.replace(":", "-").split("-")[0] for p in hific})
     counts = {"metrics": len({p.metric for p in hific}), "doubtful": 0, "points": len(hific)}
     assert systems["HiFiC"].items() >= {"datasets": listed(sets), **counts}.items()
-    assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", 3) in rows
+    hific_fid = ("HiFiC", "", "clic2020", "", "fid", "fid256/hific", "author_csv")
+    rates = [p.bpp for p in hific if (p.dataset, p.metric) == ("clic2020", "fid")]
+    assert (*hific_fid, min(rates), max(rates), 3) in rows
     shown = output_of("published", "list")
     assert len(shown.splitlines()) == len({point.system for point in EVERY}) + 1
     shown = output_of("published", "list", "--dataset", "clic2020")
-    assert len(shown.splitlines()) == sum(row[2] == "clic2020" for row in rows) + 1
-    assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
-        line.split() for line in shown.splitlines()
-    ]
+    sets = {"clic2020", "clic2020:mobile", "clic2020:professional", "clic2020-diffeic"}
+    assert len(shown.splitlines()) == sum(row[2] in sets for row in rows) + 1
+    (pq_mim,) = (p for p in EVERY if (p.slug, p.dataset, p.metric) == ("pq-mim", "clic2020", "fid"))
+    cells = ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", f"{pq_mim.bpp:.3f}", "1"]
+    assert cells in [line.split() for line in shown.splitlines()]
+
+
+def test_the_list_has_the_curves_of_systems_in_a_metric_between_two_rates():
+    command = "published list diffeic perco --bpp .01,.1 --metric lpips --json"
+    answer = json.loads(output_of(*command.split()))
+    expected = Counter(
+        (p.system, p.dataset)
+        for p in EVERY
+        if p.system in ("DiffEIC", "PerCo") and 0.01 <= p.bpp <= 0.1 and "lpips" in p.metric
+    )
+    records = answer["records"]
+    assert {(r["system"], r["dataset"]): r["points"] for r in records} == expected
+    pictures = {r["dataset"]: r["pictures"] for r in records}
+    assert pictures == {
+        "kodak": "", "clic2020-diffeic": "others: diffeic", "tecnick-diffeic": "others: diffeic",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "filters", ["diffeic --bpp 5,6", "diffeic --bpp .1,.01", "diffeic --bpp .1", "no-such-system"]
+)
+def test_a_filter_that_leaves_no_curve_is_refused(filters):
+    with pytest.raises(UsageError):
+        output_of("published", "list", *filters.split())
 
 
 @pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])
