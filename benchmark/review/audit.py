@@ -1,4 +1,4 @@
-"""`bench audit`: rows measured again, kept streams and packs decoded again, and compared."""
+"""`bench audit`: measure rows again, decode stored streams and packs again, and compare."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,8 +20,14 @@ from benchmark.measure.request import Request
 from benchmark.measure.verify import kept_rows
 from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.review.decode import SIZE_DECLARED, TOLERANCE, decode, differences, pairs
-from benchmark.review.sent import Sent, name_of_row, open_photographs, sent_rows
+from benchmark.review.decode import (
+    SIZE_DECLARED,
+    TOLERANCE,
+    decode,
+    describe_differences,
+    value_pairs,
+)
+from benchmark.review.sent import SentRows, name_of_row, open_photographs, sent_rows
 from benchmark.rows.agreement import agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest_rows
@@ -47,8 +53,8 @@ from benchmark.system.text import by_key, counted
 
 Row = Mapping[str, Any]
 KEY = (*VARIANT, "setting_name", "setting_value", "image_sha256")
-NOW = "_now"  # ends the columns of rows measured again
-VERDICTS = {  # by what `decode` says of a stream
+NEW = "_now"  # suffix of columns measured again
+VERDICTS = {  # states of `DecodedStream` by verdict
     "identical": ("equal",),
     "different": ("rounded", "other", "blind"),
     "not_decodable": ("failed", "damaged"),
@@ -57,11 +63,11 @@ COUNTS = (
     *("bytes_equal", "pixels_equal", "rounded", "other_build", "other_processor"),
     *("values", "values_equal"),
 )
-# Of a network's streams where its sums are rounded otherwise: their sizes, relative, and PSNR. At
-# most .012 and .029 dB were measured, with an encoder's search (docs/experiments/processors.md).
-SIZE_APART, DB_APART = 0.02, 0.05
+# Tolerated changes of a network's relative stream size and PSNR on another kind of processor. The
+# largest measured are .012 and .029 dB, with an encoder's search (docs/experiments/processors.md).
+MAX_SIZE_DIFFERENCE, MAX_DB_DIFFERENCE = 0.02, 0.05
 
-audit = Verbs("""Measure rows again, decode streams and packs again, and compare.
+audit = Verbs("""Measure rows again, decode streams and packs again, and compare the results.
 
 Examples:
   bench audit rows --dataset kodak --codecs ours
@@ -77,63 +83,71 @@ def audit_decode(
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
-    """Decode every kept stream again on this machine; compare the pixels with the recorded hash.
+    """Decode every stored stream again, and compare its pixels with the recorded hash.
 
-    Each codec variant is decoded in fresh processes that receive its name and streams, no sources
-    and no rows. Exit code 1 if a codec that runs here gives other pixels, or none.
+    Fresh processes decode each codec variant from its name and streams alone. Exit code 1 if a
+    stream decodes to other pixels, or a codec that is installed cannot decode it.
 
     Examples:
       bench audit decode results
       bench audit decode results --dataset sample --json
     """
     request.use_folders()
-    named = NamedCodecs(codecs)
+    selection = NamedCodecs(codecs)
     names = datasets_with_results(results, dataset)
     stores = [Store(results / name.partition(":")[0]) for name in names]
-    kept = {
-        store.folder.name: kept_rows(store, named, lambda spec: named.select(Edition.of(spec)))
+    kept_streams = {
+        store.folder.name: kept_rows(
+            store, selection, lambda spec: selection.select(Edition.of(spec))
+        )
         for store in stores
     }
     sent = []
-    for of_store in kept.values():
-        rows = [dict(row) for row in (*of_store.rows, *of_store.declared)]
-        sent.append(Sent(of_store.pictures.contents, rows, [row["bpp"] for row in rows]))
+    for stored in kept_streams.values():
+        rows = [dict(row) for row in (*stored.rows, *stored.declared)]
+        sent.append(SentRows(stored.pictures.contents, rows, [row["bpp"] for row in rows]))
     with output.interruptible("an audit leaves nothing behind"):
-        done = decode(sent, {}, (), request, named, output.show_progress)
-    kinds = by_key(
-        ((CodecSpec.of_row(it.row).label, f"{it.row['device']}, {it.row['machine']}"), it.state)
-        for it in done
-    )
+        streams = decode(sent, {}, (), request, selection, output.show_progress)
+    encoders = ((CodecSpec.of_row(stream.row).label, f"{stream.row['device']}, "
+                 f"{stream.row['machine']}") for stream in streams)  # fmt: skip
+    states_by_encoder = by_key(zip(encoders, (stream.state for stream in streams), strict=True))
     records = []
-    for (label, where), of in sorted(kinds.items()):
-        counts = {name: sum(state in states for state in of) for name, states in VERDICTS.items()}
+    for (label, machine), states in sorted(states_by_encoder.items()):
+        counts = {
+            verdict: sum(state in verdict_states for state in states)
+            for verdict, verdict_states in VERDICTS.items()
+        }
         if any(counts.values()):
-            records.append({"codec": label, "encoded_on": where, **counts})
+            records.append({"codec": label, "encoded_on": machine, **counts})
     columns = [Column("codec"), Column("encoded on", "encoded_on")]
     columns += [Column(verdict.replace("_", " "), verdict, "d") for verdict in VERDICTS]
-    wrong = [Absent(name_of_row(it.row), it.reason) for it in done
-             if it.state not in ("equal", "not run")]  # fmt: skip
-    skipped = Counter(f"{CodecSpec.of_row(it.row).label}: {it.reason}" for it in done
-                      if it.state == "not run")  # fmt: skip
-    not_kept = sum(of.not_kept for of in kept.values())
-    declared = sum(len(of.declared) for of in kept.values())
-    counts = {**skipped, "their stream was not kept": not_kept}
-    absent = [*wrong, *(Absent(counted(n, "row"), why) for why, n in counts.items() if n)]
+    wrong = [Absent(name_of_row(stream.row), stream.reason) for stream in streams
+             if stream.state not in ("equal", "not run")]  # fmt: skip
+    skipped = Counter(
+        f"{CodecSpec.of_row(stream.row).label}: {stream.reason}"
+        for stream in streams
+        if stream.state == "not run"
+    )
+    not_kept = sum(stored.not_kept for stored in kept_streams.values())
+    declared = sum(len(stored.declared) for stored in kept_streams.values())
+    counts = {**skipped, "their streams were not stored": not_kept}
+    absent = [*wrong, *(Absent(counted(n, "row"), reason) for reason, n in counts.items() if n)]
     tracebacks = Tracebacks()
-    for it in done:
-        tracebacks.add(it.traceback, it.row["cell"])
+    for stream in streams:
+        tracebacks.add(stream.traceback, stream.row["cell"])
     facts = {
-        "datasets": {name: len(of.rows) for name, of in kept.items()},
+        "datasets": {name: len(stored.rows) for name, stored in kept_streams.items()},
         "tracebacks": tracebacks.listed(),
-        "wrong": [f"{it.what}: {it.why}" for it in wrong],
+        "wrong": [f"{absence.what}: {absence.why}" for absence in wrong],
         "skipped": dict(skipped),
         "not_kept": not_kept,
         "declared": declared,
     }
-    more = f" and {counted(declared, 'declared picture')}" if declared else ""
-    num_streams = sum(len(of.rows) for of in kept.values())
-    streams = f"{counted(num_streams, 'stream')}{more} in {counted(len(kept), 'dataset')}"
-    summary = f"{streams}; {len(wrong)} wrong." if wrong else f"{streams}."
+    declared_text = f" and {counted(declared, 'declared picture')}" if declared else ""
+    num_streams = sum(len(stored.rows) for stored in kept_streams.values())
+    datasets = counted(len(kept_streams), "dataset")
+    contents = f"{counted(num_streams, 'stream')}{declared_text} in {datasets}"
+    summary = f"{contents}; {len(wrong)} wrong." if wrong else f"{contents}."
     return Answer(records, columns, summary, absent, facts, int(bool(wrong)))
 
 
@@ -146,17 +160,17 @@ def audit_pack(
     path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     dataset: Annotated[
         list[str] | None,
-        opt(ORIGIN, "Another dataset or folder of its images (repeatable)."),
+        opt(ORIGIN, "Dataset or folder with the pack's images (repeatable)."),
     ] = None,
     results: Annotated[
-        Path, opt(ORIGIN, "Folder of results, of which runs know images.", refuses="folder")
+        Path, opt(ORIGIN, "Folder of results whose runs tell where images are.", refuses="folder")
     ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
-    """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
+    """Decode every stream of a pack; compare sizes, pixels and metrics with its rows.
 
-    Pictures of declared sizes are compared alike; nothing can check the sizes. What has no image on
-    this machine is decoded but not scored. A codec that is a program or Python file runs only where
+    Pictures of declared sizes are compared too, but their sizes cannot be checked. Streams are
+    scored if their image is on this machine. A codec that is a program or Python file runs only if
     --codecs names it. Exit code 1 if anything differs.
 
     Examples:
@@ -164,45 +178,58 @@ def audit_pack(
       bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
     request.use_folders()
-    named = NamedCodecs(codecs)
-    pack = open_pack(path).to_run(named)
+    selection = NamedCodecs(codecs)
+    pack = open_pack(path).to_run(selection)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
     with output.interruptible("an audit leaves nothing behind"):
         sent = sent_rows(pack)
-        own = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
-        places = {name: Place(name).measured(results).text for name in own}
-        more = [*(dataset or ()), *(place for name, place in places.items() if place != name)]
-        photographs, missing = open_photographs(own, more, request)
-        done = decode([sent], photographs, metrics, request, named, output.show_progress)
-    declared = sum(it.is_declared for it in done)
-    pictures = sum(it.state == "equal" for it in done if it.is_declared)
-    decoded = sum(it.state == "equal" for it in done if not it.is_declared)
-    wrong = [f"{name_of_row(it.row)}: {it.reason or 'it decodes to other pixels'}"
-             for it in done if it.state != "equal"]  # fmt: skip
-    wrong += [it.wrong_size for it in done if it.wrong_size and it.reason != it.wrong_size]
-    wrong += differences(done, metrics)
-    same = Counter(c for it in done for c, pair in pairs(it, metrics).items() if pair.same)
-    compared = {column: same[column] for column in (metric_class(name).column for name in metrics)}
-    infos = ", ".join(f"{s.text} ({short_version(of.version)})" for s, of in pack.infos.items())
-    images = {(it.row["image_sha256"], it.row["width_px"]): it.values for it in done}
+        stored_names = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
+        located = {name: Place(name).measured(results).text for name in stored_names}
+        locations = [location for name, location in located.items() if location != name]
+        locations = [*(dataset or ()), *locations]
+        photographs, missing = open_photographs(stored_names, locations, request)
+        streams = decode([sent], photographs, metrics, request, selection, output.show_progress)
+    declared = sum(stream.is_declared for stream in streams)
+    pictures = sum(stream.state == "equal" for stream in streams if stream.is_declared)
+    decoded = sum(stream.state == "equal" for stream in streams if not stream.is_declared)
+    wrong = [f"{name_of_row(stream.row)}: {stream.reason or 'it decodes to other pixels'}"
+             for stream in streams if stream.state != "equal"]  # fmt: skip
+    wrong += [stream.wrong_size for stream in streams
+              if stream.wrong_size and stream.reason != stream.wrong_size]  # fmt: skip
+    wrong += describe_differences(streams, metrics)
+    equal_values = Counter(
+        column
+        for stream in streams
+        for column, pair in value_pairs(stream, metrics).items()
+        if pair.is_equal
+    )
+    columns_compared = [metric_class(name).column for name in metrics]
+    compared = {column: equal_values[column] for column in columns_compared}
+    infos = ", ".join(
+        f"{spec.text} ({short_version(info.version)})" for spec, info in pack.infos.items()
+    )
+    images = {
+        (stream.row["image_sha256"], stream.row["width_px"]): stream.values for stream in streams
+    }
     counts, same_pixels = list[str](), list[str]()
-    if streams := len(done) - declared:
-        counts.append(counted(streams, "stream"))
-        to_recorded = counted(decoded, "stream decodes", "streams decode")
-        same_pixels.append(f"{to_recorded} to the recorded pixels")
+    if num_streams := len(streams) - declared:
+        counts.append(counted(num_streams, "stream"))
+        decode_text = counted(decoded, "stream decodes", "streams decode")
+        same_pixels.append(f"{decode_text} to the recorded pixels")
     if declared:
         counts.append(counted(declared, "picture"))
-        having = counted(pictures, "picture has", "pictures have")
-        same_pixels.append(f"{having} the recorded pixels, and {SIZE_DECLARED}")
+        picture_text = counted(pictures, "picture has", "pictures have")
+        same_pixels.append(f"{picture_text} the recorded pixels, and {SIZE_DECLARED}")
     contents = f"{' and '.join(counts)} of {counted(len(images), 'image')}"
     lines = [f"{path}: {infos}, {contents}; {'; '.join(same_pixels)}.", *pack.notes]
     absent = [Absent(sentence, "wrong") for sentence in wrong]
-    absent += [Absent(f"{name} is not scored", why) for name, why in missing.items()]
-    if lacking := sum(not values for values in images.values()):
-        absent.append(Absent(counted(lacking, "image"), "not here: not scored without --dataset"))
+    absent += [Absent(f"{name} is not scored", reason) for name, reason in missing.items()]
+    if num_unscored := sum(not values for values in images.values()):
+        image_text = counted(num_unscored, "image")
+        absent.append(Absent(image_text, "not found, so not scored: name the dataset by --dataset"))
     facts = {
-        "pack": str(path), "codecs": {of.text: info.version for of, info in pack.infos.items()},
-        "streams": streams, "decoded": decoded, "declared": declared, "pictures": pictures,
+        "pack": str(path), "codecs": {spec.text: info.version for spec, info in pack.infos.items()},
+        "streams": num_streams, "decoded": decoded, "declared": declared, "pictures": pictures,
         "compared": compared, "wrong": wrong,
         "not_scored": dict(missing), "notes": list(pack.notes),
     }  # fmt: skip
@@ -224,16 +251,16 @@ def audit_rows(
         Path | None,
         opt(
             TARGET,
-            "Folder of the new rows, in which the same command resumes; default: RESULTS/again.",
+            "Folder for the new rows; the same command resumes there. Default: RESULTS/again.",
             refuses="folder",
         ),
     ] = None,
 ) -> Answer:
-    """Measure the newest rows of each codec again on this machine; compare them one by one.
+    """Measure the newest rows of each codec again, and compare them one by one.
 
-    Metrics are those of single images that the rows have values of. Exit code 1 if anything differs
-    by more than float rounding, except for rows of a program, library or weight file that is not
-    the one here, and a network's of another kind of processor, whose streams are of about the size.
+    Compares the rows' metrics of single images. Exit code 1 if a row differs by more than float
+    rounding, unless another build of the codec wrote it, or it is a network's from another kind of
+    processor and differs slightly in size and PSNR.
 
     Examples:
       bench audit rows --dataset kodak --codecs ours,elic
@@ -241,22 +268,27 @@ def audit_rows(
     """
     records, wrong = list[dict[str, Any]](), list[Absent]()
     skipped: dict[str, str] = {}
-    known: set[str] = set()
-    named, chosen = NamedCodecs(codecs), [name for name in metric_names(metrics) if name in METRICS]
+    available_names: set[str] = set()
+    selection = NamedCodecs(codecs)
+    image_metrics = [name for name in metric_names(metrics) if name in METRICS]
     folders = datasets_with_results(results, dataset)
     with output.interruptible():
         for place, name in zip(asked_datasets(results, dataset), folders, strict=True):
             table = Store(results / name.partition(":")[0]).table()
-            known |= known_names(editions_in(table))
-            output.say_not_run(named.not_run(table))
+            available_names |= known_names(editions_in(table))
+            output.say_not_run(selection.not_run(table))
             rows = newest_rows(table).filter(OK)
-            wanted = [*map(named.selects_to_run, rows.select(VARIANT).rows(named=True))]
-            rows = rows.filter(pl.Series(wanted, dtype=pl.Boolean))
-            names = tuple(n for n in chosen if (c := metric_class(n).column) in rows.columns
-                          and rows[c].null_count() < rows.height)  # fmt: skip
+            variants = rows.select(VARIANT).rows(named=True)
+            rows = rows.filter(pl.Series(map(selection.selects_to_run, variants), dtype=pl.Boolean))
+            names = tuple(
+                name
+                for name in image_metrics
+                if (column := metric_class(name).column) in rows.columns
+                and rows[column].null_count() < rows.height
+            )
             if specs := specs_in(rows):
                 points = (points_of(spec.text, rows_of(rows, [spec])) for spec in specs)
-                again = replace(
+                new_request = replace(
                     request,
                     codecs=tuple(spec.text for spec in specs),
                     points=tuple(chain(*points)),
@@ -265,24 +297,24 @@ def audit_rows(
                     skip_missing=True,
                     results=out or results / "again",
                 )
-                outcome = run_with_progress(again)
-                compared, differing = compare_rows(rows, outcome.rows, names)
-                records, wrong = [*records, *compared], [*wrong, *differing]
+                outcome = run_with_progress(new_request)
+                compared, differences = compare_rows(rows, outcome.rows, names)
+                records, wrong = [*records, *compared], [*wrong, *differences]
                 skipped |= {codec.what: codec.why for codec in outcome.skipped}
     if not records:
-        raise UnknownName("codec with results", codecs, known)
+        raise UnknownName("codec with results", codecs, available_names)
     absent = [*wrong, *starmap(Absent, skipped.items())]
-    for of in records:
-        if of["missing"] and of["codec"] not in skipped:
-            what = f"{counted(of['missing'], 'row')} of {of['codec']}"
-            absent.append(Absent(what, "not measured again"))
-    near = (
-        f"Rows of another build may differ, and a network's streams of another processor by "
-        f"{100 * SIZE_APART:g} % in size and {DB_APART:g} dB in PSNR."
+    for record in records:
+        if record["missing"] and record["codec"] not in skipped:
+            missing_rows = f"{counted(record['missing'], 'row')} of {record['codec']}"
+            absent.append(Absent(missing_rows, "not measured again"))
+    hint = (
+        "Rows of another build may differ. A network's rows from another kind of processor may "
+        f"differ by {100 * MAX_SIZE_DIFFERENCE:g} % in size and {MAX_DB_DIFFERENCE:g} dB in PSNR."
     )
-    may = any(of["other_build"] or of["other_processor"] for of in records)
-    facts = {"skipped": skipped, "wrong": [f"{it.what}: {it.why}" for it in wrong]}
-    return Answer(records, COLUMNS, near if may else "", absent, facts, int(bool(wrong)))
+    may_differ = any(record["other_build"] or record["other_processor"] for record in records)
+    facts = {"skipped": skipped, "wrong": [f"{absence.what}: {absence.why}" for absence in wrong]}
+    return Answer(records, COLUMNS, hint if may_differ else "", absent, facts, int(bool(wrong)))
 
 
 COLUMNS = (
@@ -297,92 +329,93 @@ COLUMNS = (
     Column("values", "values", "d"),
     Column(f"within {TOLERANCE:g}", "values_equal", "d"),
     Column(
-        "largest difference", lambda of: of["largest_difference"] if of["values"] else None, ".1g"
+        "largest difference",
+        lambda record: record["largest_difference"] if record["values"] else None,
+        ".1g",
     ),
     Column("wrong", form="d"),
 )
 
 
 def compare_rows(
-    stored: pl.DataFrame, again: pl.DataFrame, metrics: Iterable[str]
+    stored: pl.DataFrame, measured: pl.DataFrame, metrics: Iterable[str]
 ) -> tuple[list[dict[str, Any]], list[Absent]]:
-    """Compare rows with those of the same codec variant, setting and image, measured again.
-
-    Where the build is the same, bytes, stream, picture and values of image metrics have to be,
-    values within TOLERANCE in the metric's unit, unless the rows agree up to float rounding. Rows
-    of another build are counted, but may differ; so may a network's on another kind of processor,
-    by SIZE_APART and DB_APART. Returns counts by codec variant, and what differs otherwise.
-    """
-    stored, again = alike([stored, again])
-    both = stored.join(again.filter(OK), on=KEY, suffix=NOW, maintain_order="left")
-    now = both.select(
-        col(name if name in KEY else name + NOW).alias(name) for name in again.columns
+    """Compare rows by variant, setting and image; return counts and what is wrong."""
+    stored, measured = alike([stored, measured])
+    pairs = stored.join(measured.filter(OK), on=KEY, suffix=NEW, maintain_order="left")
+    measured_rows = pairs.select(
+        col(name if name in KEY else name + NEW).alias(name) for name in measured.columns
     )
-    places = {of: processor_of(of) for of in [*both["machine"], *now["machine"]] if of}
-    on, on_now = (col(f"machine{end}").replace_strict(places, default="") for end in ("", NOW))
-    pixels, gaps = _same("decoded_sha256"), dict[str, pl.Expr]()
+    machines = {*pairs["machine"], *measured_rows["machine"]} - {None}
+    processors = {machine: processor_of(machine) for machine in machines}
+    stored_processor, new_processor = (
+        col(f"machine{suffix}").replace_strict(processors, default="") for suffix in ("", NEW)
+    )
+    differences = dict[str, pl.Expr]()
     for name in metrics:
         value, protocol, _ = metric_columns(metric_class(name).column)
-        gap = pl.when(col(value) == col(value + NOW)).then(0.0).otherwise(_gap(value))
-        gaps[value] = pl.when(_same(protocol)).then(gap)
-    bytes_equal = [_same(name) | _gap_unknown(name) for name in ("num_bytes", "stream_sha256")]
-    within = [(gap <= TOLERANCE).fill_null(False) for gap in gaps.values()]
-    near = (
-        col("parameters").is_not_null() & ~_same("stream_sha256")
-        & ~(_same("device") & (on == on_now))
-        & (_gap("num_bytes") <= SIZE_APART * col("num_bytes"))
-        & (_gap("psnr_db") <= DB_APART).fill_null(False)
+        difference = pl.when(col(value) == col(value + NEW)).then(0.0).otherwise(_difference(value))
+        differences[value] = pl.when(_unchanged(protocol)).then(difference)
+    bytes_equal = [_unchanged(name) | _unknown(name) for name in ("num_bytes", "stream_sha256")]
+    is_compared = [difference.is_not_null() for difference in differences.values()]
+    is_equal = [(difference <= TOLERANCE).fill_null(False) for difference in differences.values()]
+    is_near = (
+        col("parameters").is_not_null() & ~_unchanged("stream_sha256")
+        & ~(_unchanged("device") & (stored_processor == new_processor))
+        & (_difference("num_bytes") <= MAX_SIZE_DIFFERENCE * col("num_bytes"))
+        & (_difference("psnr_db") <= MAX_DB_DIFFERENCE).fill_null(False)
     )  # fmt: skip
-    none = pl.lit(0)
-    both = both.with_columns(
-        agreeing=agreeing(both.select(again.columns), now),
+    zero = pl.lit(0)
+    pairs = pairs.with_columns(
+        agreeing=agreeing(pairs.select(measured.columns), measured_rows),
         bytes_equal=pl.all_horizontal(bytes_equal),
-        pixels_equal=pixels,
-        other_build=~pl.all_horizontal(map(_same, BUILD)),
-        near=near,
-        values=pl.sum_horizontal(none, *(gap.is_not_null() for gap in gaps.values())),
-        values_equal=pl.sum_horizontal(none, *within),
-        largest_difference=pl.max_horizontal(0.0, *gaps.values()),
+        pixels_equal=_unchanged("decoded_sha256"),
+        other_build=~pl.all_horizontal(map(_unchanged, BUILD)),
+        near=is_near,
+        values=pl.sum_horizontal(zero, *is_compared),
+        values_equal=pl.sum_horizontal(zero, *is_equal),
+        largest_difference=pl.max_horizontal(0.0, *differences.values()),
     ).with_columns(rounded=~col("other_build") & col("agreeing") & ~col("pixels_equal"))
-    both = both.with_columns(other_processor=col("near") & ~col("other_build") & ~col("rounded"))
-    wrong, lines = list[Absent](), Counter[tuple[str, ...]]()
-    for row in both.filter(~pl.any_horizontal("other_build", "rounded", "near")).rows(named=True):
-        whys = []
+    pairs = pairs.with_columns(other_processor=col("near") & ~col("other_build") & ~col("rounded"))
+    wrong, wrong_counts = list[Absent](), Counter[tuple[str, ...]]()
+    for row in pairs.filter(~pl.any_horizontal("other_build", "rounded", "near")).rows(named=True):
+        reasons = []
         if not row["bytes_equal"]:
-            sizes = f"{row['num_bytes']} bytes before, {row[f'num_bytes{NOW}']} now"
-            whys.append(f"the stream differs ({sizes})")
+            sizes = f"{row['num_bytes']} bytes before, {row[f'num_bytes{NEW}']} now"
+            reasons.append(f"the stream differs ({sizes})")
         if not row["pixels_equal"]:
-            whys.append("it decodes to other pixels")
-        for value, (first, second) in {v: (row[v], row[v + NOW]) for v in gaps}.items():
-            apart = None not in (first, second) and abs(first - second) > TOLERANCE
-            if apart and row["pixels_equal"]:
-                whys.append(f"{value} is {second}, not {first}")
-        wrong += [Absent(name_of_row(row), why) for why in whys]
-        lines[row["codec"], row["variant"]] += len(whys)
-    counts = both.group_by(VARIANT).agg(
+            reasons.append("it decodes to other pixels")
+        for column in differences:
+            stored_value, new_value = row[column], row[column + NEW]
+            is_known = None not in (stored_value, new_value)
+            if is_known and row["pixels_equal"] and abs(stored_value - new_value) > TOLERANCE:
+                reasons.append(f"{column} is {new_value}, not {stored_value}")
+        wrong += [Absent(name_of_row(row), reason) for reason in reasons]
+        wrong_counts[row["codec"], row["variant"]] += len(reasons)
+    counts = pairs.group_by(VARIANT).agg(
         col("largest_difference").max(), col(COUNTS).sum(), measured_again=pl.len()
     )
     variants = stored.group_by(VARIANT, maintain_order=True).agg(rows=pl.len())
     variants = variants.join(counts, on=VARIANT, how="left", maintain_order="left").fill_null(0)
     records = [
         {
-            **of,
-            "codec": CodecSpec.of_row(of).text,
-            "wrong": lines[of["codec"], of["variant"]],
-            "missing": of["rows"] - of["measured_again"],
+            **variant,
+            "codec": CodecSpec.of_row(variant).text,
+            "wrong": wrong_counts[variant["codec"], variant["variant"]],
+            "missing": variant["rows"] - variant["measured_again"],
         }
-        for of in variants.rows(named=True)
+        for variant in variants.rows(named=True)
     ]
     return records, wrong
 
 
-def _same(name: str) -> pl.Expr:
-    return col(name).eq_missing(col(name + NOW))
+def _unchanged(name: str) -> pl.Expr:
+    return col(name).eq_missing(col(name + NEW))
 
 
-def _gap(name: str) -> pl.Expr:
-    return (col(name) - col(name + NOW)).abs()
+def _difference(name: str) -> pl.Expr:
+    return (col(name) - col(name + NEW)).abs()
 
 
-def _gap_unknown(name: str) -> pl.Expr:
-    return col(name).is_null() | col(name + NOW).is_null()
+def _unknown(name: str) -> pl.Expr:
+    return col(name).is_null() | col(name + NEW).is_null()

@@ -1,4 +1,4 @@
-"""Judgement of a claim, "ours 10 % fewer bits than vtm", on the measured values."""
+"""Claims such as "ours 10 % fewer bits than vtm", judged on measured values."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS, metric_called, unknown_metric
 from benchmark.review.decode import BROKEN, SIZE_DECLARED
-from benchmark.review.questions import Question, Reviewed, Verdict
+from benchmark.review.questions import Evidence, Question, Verdict
 from benchmark.review.sent import label_of_row
 from benchmark.rows.edition import Edition, labels_of, titles
 from benchmark.rows.means import summarise
@@ -27,7 +27,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
-SENT = "what was sent"  # as the origin of an anchor's numbers
+SENT_SOURCE = "what was sent"  # a source of the anchor's numbers
 _CLAIM = re.compile(
     r"(?P<test>\S.*?)\s+(?P<percent>\d+(?:\.\d+)?)\s*%\s+(?P<way>fewer|less|more)\s+bits\s+than\s+"
     r"(?P<anchor>\S.*?)(?:\s+in\s+(?P<metric>\S+))?\s*"
@@ -35,7 +35,7 @@ _CLAIM = re.compile(
 
 
 class Claim(NamedTuple):
-    """A statement on the BD-rate of a system against an anchor."""
+    """Stated BD-rate of a system against an anchor."""
 
     text: str
     test: str
@@ -45,24 +45,22 @@ class Claim(NamedTuple):
     metric: str  # name in the registry
 
 
-class Judged(NamedTuple):
-    """A claim beside the BD-rate of what was sent."""
+class Judgement(NamedTuple):
+    """Claim with the BD-rate that was measured."""
 
     claim: Claim
     rule: Rule
     verdict: Verdict = "unknown"
     words: str = "there is no number"
-    reason: str = ""  # why not
+    reason: str = ""  # why there is no BD-rate
     comparison: Record | None = None  # None without a BD-rate
     images: int = 0
-    anchor_of: str = SENT  # where the anchor comes from
-    labels: tuple[str, ...] = ()  # of the system, and of the anchor if it was sent
+    anchor_source: str = SENT_SOURCE
+    labels: tuple[str, ...] = ()  # the system's, and the anchor's if it was sent
 
 
 def parse_claim(text: str) -> Claim:
-    """Read a claim in the form `FORM`; METRIC is psnr unless it is stated.
-
-    Raises `UsageError` for another form, `UnknownName` for another metric.
+    """Parse a claim in the form `FORM`; `UsageError`, `UnknownName` for an unknown metric.
 
     >>> parse_claim("me 10 % fewer bits than vtm")[1:4], parse_claim("a 1.5% more bits than b")[3:]
     (('me', 'vtm', -10.0), (1.5, 0.05, 'psnr'))
@@ -78,103 +76,106 @@ def parse_claim(text: str) -> Claim:
     return Claim(text, match["test"], match["anchor"], sign * float(number), slack, metric)
 
 
-def judge(claim: Claim, rows: Sequence[Row], results: Path, dataset: str, rule: Rule) -> Judged:
+def judge_claim(
+    claim: Claim, rows: Sequence[Row], results: Path, dataset: str, rule: Rule
+) -> Judgement:
     """Compare the system with the anchor over the images that both have.
 
-    rows: of what was sent, with the values measured here. results: of an anchor that was not sent.
+    `rows` are those sent, with the values measured here; `results` may hold an anchor not sent.
     """
-    test, (anchor, anchor_rows, origin) = name_among(claim.test, rows), ("", rows, SENT)
+    test, (anchor, anchor_rows, origin) = find_label(claim.test, rows), ("", rows, SENT_SOURCE)
     folder = stores_below(results).get(dataset.partition(":")[0])
     stored = Store(folder).table().rows(named=True) if folder else []
-    for known, place in ((rows, SENT), (stored, f"{results}")):
-        if not anchor and (name := name_among(claim.anchor, known)):
-            anchor, anchor_rows, origin = name, known, place
-    labels = test, anchor if origin == SENT else ""
-    done = Judged(claim, rule, anchor_of=origin, labels=labels)
+    for candidates, source in ((rows, SENT_SOURCE), (stored, f"{results}")):
+        if not anchor and (name := find_label(claim.anchor, candidates)):
+            anchor, anchor_rows, origin = name, candidates, source
+    labels = test, anchor if origin == SENT_SOURCE else ""
+    judgement = Judgement(claim, rule, anchor_source=origin, labels=labels)
     for name, label in ((claim.test, test), (claim.anchor, anchor)):
         if not label:
             hint = "`bench bd` compares curves of files and papers"
-            return done._replace(reason=f"no rows of {name} on {dataset}: {hint}")
+            return judgement._replace(reason=f"no rows of {name} on {dataset}: {hint}")
     if test == anchor:
-        return done._replace(reason="both names are of one system")
-    both = [row for row in rows if label_of_row(row) == test]
-    both += [row for row in anchor_rows if label_of_row(row) == anchor]
-    summary = summary_of(both, (claim.metric,))
+        return judgement._replace(reason="both names are of the same system")
+    compared_rows = [row for row in rows if label_of_row(row) == test]
+    compared_rows += [row for row in anchor_rows if label_of_row(row) == anchor]
+    summary = summarise_rows(compared_rows, (claim.metric,))
     editions = {label: edition for edition, label in labels_of(summary.editions).items()}
-    done = done._replace(images=summary.images)
+    judgement = judgement._replace(images=summary.images)
     if anchor not in editions or test not in editions:
-        return done._replace(reason="its rows are of another coding protocol")
+        return judgement._replace(reason="the rows follow different coding protocols")
     metric = Metric.named(claim.metric)
     compared = compare(summary, [metric], editions[anchor], rule)
     comparison = compared[editions[test], metric.column]
     if not summary.images:
-        return done._replace(reason="their rows have no image in common")
+        return judgement._replace(reason="their rows have no image in common")
     if comparison["bd_rate_percent"] is None:
-        return done._replace(reason=comparison["reason"])
-    verdict, words = _survival(claim, comparison)
-    return done._replace(verdict=verdict, words=words, comparison=comparison)
+        return judgement._replace(reason=comparison["reason"])
+    verdict, words = _compare_with_claim(claim, comparison)
+    return judgement._replace(verdict=verdict, words=words, comparison=comparison)
 
 
-def _survival(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
+def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
     """Compare a BD-rate with the stated one, which is rounded.
 
     >>> claim = parse_claim("a 10 % fewer bits than b")
     >>> names = [f"bd_rate_{end}percent" for end in ("low_", "", "high_")]
     >>> ends = (-12.0, -11.0, -9.6), (-12.0, -11.0, -9.0), (-9.0, -5.0, -1.0)
-    >>> [_survival(claim, dict(zip(names, values)))[0] for values in ends]
+    >>> [_compare_with_claim(claim, dict(zip(names, values)))[0] for values in ends]
     ['yes', 'partly', 'no']
     """
-    most = claim.percent + claim.slack
+    limit = claim.percent + claim.slack
     low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
-    if low is None and comparison["bd_rate_percent"] <= most:
-        return "unknown", "one image says so, of which there is no interval"
+    if low is None and comparison["bd_rate_percent"] <= limit:
+        return "unknown", "a single image supports the claim, but gives no interval"
     if low is None:
-        return "no", "one image says less than what is claimed"
-    if high <= most:
-        return "yes", "the whole interval is at least what is claimed"
-    if low <= most:
-        return "partly", "the interval has what is claimed and less: the images do not decide"
-    return "no", "the whole interval is less than what is claimed"
+        return "no", "a single image contradicts the claim"
+    if high <= limit:
+        return "yes", "the whole interval supports the claim"
+    if low <= limit:
+        return "partly", "the interval supports the claim in part: too few images to decide"
+    return "no", "the whole interval contradicts the claim"
 
 
-def summary_of(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
-    """Return the means of rows over the images that all points have."""
+def summarise_rows(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
+    """Average rows over the images that all points have."""
     return summarise(table_of(rows), protocols(metrics), common=True)
 
 
-def name_among(asked: str, rows: Sequence[Row]) -> str:
-    """Return the label of a codec variant by any name that it is known by; empty for none.
-
-    The name of a codec alone stands for its only variant.
-    """
+def find_label(text: str, rows: Sequence[Row]) -> str:
+    """Return the label of the variant with this label, title, spec or unique name; "" for none."""
     specs = dict.fromkeys(map(CodecSpec.of_row, rows))
     names: dict[str, str] = {}
     editions = [*map(Edition.of, specs)]
     labels = labels_of(editions)
-    for edition, shown in titles(editions).items():
+    for edition, title in titles(editions).items():
         spec, label = edition.spec, labels[edition]
-        only = spec.name if sum(of.name == spec.name for of in specs) == 1 else ""
-        own = edition.options.get("name", "")
-        for name in (label, shown, spec.text, edition.facts.title, own, only):
+        num_variants = sum(variant.name == spec.name for variant in specs)
+        unique_name = spec.name if num_variants == 1 else ""
+        declared_name = edition.options.get("name", "")
+        for name in (label, title, spec.text, edition.facts.title, declared_name, unique_name):
             names.setdefault(name.lower(), label)
-    return names.get(asked.strip().lower(), "")
+    return names.get(text.strip().lower(), "")
 
 
-def answer(judged: Judged, of: Reviewed) -> Question:
-    """Say whether a claim survives the interval of its BD-rate."""
-    claim, comparison = judged.claim, judged.comparison
-    aside = {row["dataset"] for row in of.rows} - {row["dataset"] for row in of.rows_of_dataset}
-    mine = [it for it in of.streams if it.row["dataset"] not in aside]
-    streams = [it for it in mine if label_of_row(it.row) in judged.labels]
-    broken = sum(it.state in BROKEN for it in streams)  # in no mean
-    as_sent = sum(not it.values for it in streams) - broken
-    verdict, words = judged.verdict, judged.words
-    if claim.percent > 0:
-        words = words.replace("less", "more").replace("at least", "at most")
+def answer_claim(judgement: Judgement, evidence: Evidence) -> Question:
+    """Answer whether the interval of the BD-rate supports a claim."""
+    claim, comparison = judgement.claim, judgement.comparison
+    datasets = {row["dataset"] for row in evidence.rows}
+    ignored_datasets = datasets - {row["dataset"] for row in evidence.dataset_rows}
+    streams = [
+        stream
+        for stream in evidence.streams
+        if stream.row["dataset"] not in ignored_datasets
+        and label_of_row(stream.row) in judgement.labels
+    ]
+    broken = sum(stream.state in BROKEN for stream in streams)  # not part of any mean
+    as_sent = sum(not stream.values for stream in streams) - broken
+    verdict, words = judgement.verdict, judgement.words
     digits = max(0, round(-math.log10(2 * claim.slack)))
     form, claimed = f"+z.{digits + 1}f", f"{claim.percent:+z.{digits}f} %"
     value = ends = overlap = NOTHING
-    sentence = f"{words}: {judged.reason}"
+    sentence = f"{words}: {judgement.reason}"
     if comparison:
         value = f"{comparison['bd_rate_percent']:{form}} %"
         low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
@@ -184,20 +185,23 @@ def answer(judged: Judged, of: Reviewed) -> Question:
             verdict = "partly"
             words += f", but the curves share only {overlap} of their range"
         interval = "" if low is None else f" {ends}"
-        sentence = f"{words}: BD-rate {value}{interval}{judged.rule.words}, claimed {claimed}"
+        sentence = f"{words}: BD-rate {value}{interval}{judgement.rule.words}, claimed {claimed}"
     if comparison and as_sent:
-        sentence += f"; of {counted(as_sent, 'row')} the values are as sent, not measured here"
-    declared = sum(is_declared(row) and label_of_row(row) in judged.labels for row in of.rows)
+        sentence += f"; the values of {counted(as_sent, 'row')} are as sent, not measured here"
+    declared = sum(
+        is_declared(row) and label_of_row(row) in judgement.labels for row in evidence.rows
+    )
     if comparison and declared:
-        sentence += f"; of {counted(declared, 'row')} {SIZE_DECLARED}"
+        sentence += f"; for {counted(declared, 'row')} {SIZE_DECLARED}"
     if comparison and broken:
         sentence += f"; without {counted(broken, 'stream')} that did not decode"
     if verdict == "yes" and (as_sent or broken or declared):
         verdict = "unknown"
     cells = {
         "system": claim.test, "anchor": claim.anchor, "metric": Metric.named(claim.metric).label,
-        "anchor's numbers from": judged.anchor_of, "claimed": claimed, "BD-rate": value,
-        "95 % interval": ends, "overlap": overlap, "images": str(judged.images or NOTHING),
+        "anchor's numbers from": judgement.anchor_source, "claimed": claimed, "BD-rate": value,
+        "95 % interval": ends, "overlap": overlap, "images": str(judgement.images or NOTHING),
     }  # fmt: skip
     table = Table(tuple(cells), (tuple(cells.values()),), 4)
-    return Question("claim", f"Is it so: “{claim.text}”?", verdict, sentence, {"claim": table})
+    question = f"Does the claim hold: “{claim.text}”?"
+    return Question("claim", question, verdict, sentence, {"claim": table})

@@ -1,4 +1,4 @@
-"""Rows that were sent: decoded in fresh processes, scored, compared with what was recorded."""
+"""Decoding of sent streams in fresh processes, scores, and comparison with their rows."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from benchmark.measure.record import Progress, ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.registry import metric_class
-from benchmark.review.sent import Photographs, Sent, name_of_row, setting_of, values_sent
+from benchmark.review.sent import Photographs, SentRows, name_of_row, sent_values, setting_of
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.pack import Row
 from benchmark.rows.schema import is_declared, metric_columns
@@ -23,66 +23,64 @@ from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
 from benchmark.system.settings import Device, chosen_device, use_device
 
-# equal: the recorded pixels; rounded: others, at the recorded PSNR (`ROUNDING`); other: others;
-# blind: others, whose PSNR is not known; failed: no picture; damaged: its bytes, or the picture of
-# a declared size, are not those recorded; not run: its codec is not here
+# equal: the recorded pixels; rounded: other pixels at the recorded PSNR (`ROUNDING`); other: other
+# pixels; blind: other pixels of unknown PSNR; failed: no picture; damaged: the bytes, or the
+# picture of a declared size, are not those recorded; not run: its codec is not installed
 State = Literal["equal", "rounded", "other", "blind", "failed", "damaged", "not run"]
 BROKEN = ("failed", "damaged")  # states of streams without a picture
-# PSNR is the same everywhere; MS-SSIM and LPIPS differ by less than this between CPUs and GPUs.
+# PSNR is the same on all machines; MS-SSIM and LPIPS differ less than this between CPUs and GPUs
 TOLERANCE = 1e-6
 SIZE_DECLARED = "the size is declared"
-ROUNDING = 1e-3  # dB of PSNR: by less do pixels differ that another processor rounds otherwise
-
+ROUNDING = 1e-3  # dB of PSNR; another processor's rounding changes it by less
 
 Score = Callable[[Row, HashedImage], dict[str, float]]
 
 
-class Decoded(NamedTuple):
-    """A row that was decoded here: the row as it was sent, and what came out."""
+class DecodedStream(NamedTuple):
+    """Outcome of decoding a sent row."""
 
     row: Row
     state: State
     reason: str = ""
-    values: Mapping[str, float] = {}  # by metric column, where the photograph is here
+    values: Mapping[str, float] = {}  # by metric column; empty without the photograph
     num_bytes: int | None = None  # length of the stream
-    traceback: str = ""  # of what the codec raised
-    wrong_size: str = ""  # how the stated bytes, rate or picture are not those of the stream
+    traceback: str = ""  # of the codec's exception
+    wrong_size: str = ""  # how the stated bytes, rate or dimensions contradict the stream
 
     @property
     def is_declared(self) -> bool:
-        """True for a picture whose size is declared: there is no stream to compare it with."""
+        """True for a picture of a declared size, which has no stream."""
         return is_declared(self.row)
 
 
-class Pair(NamedTuple):
-    """A value as it was sent and as it is here."""
+class ValuePair(NamedTuple):
+    """Metric value as sent and as measured here."""
 
     sent: float
-    here: float
-    same: bool = True  # within `TOLERANCE`; within `ROUNDING` where the pixels are others
+    measured: float
+    is_equal: bool = True  # within `TOLERANCE`, or within `ROUNDING` for other pixels
 
     @property
     def gap(self) -> float:
-        """Difference relative to the value here; 0 for equal ones."""
-        return 0.0 if self.sent == self.here else abs(self.sent / (self.here or math.inf) - 1)
+        """Difference relative to the measured value; 0 for equal values."""
+        if self.sent == self.measured:
+            return 0.0
+        return abs(self.sent / (self.measured or math.inf) - 1)
 
 
 def decode(
-    sent: Sequence[Sent],
+    sent: Sequence[SentRows],
     photographs: Photographs,
     metrics: Sequence[str],
     request: Request,
     codecs: NamedCodecs,
     progress: ShowsProgress,
-) -> list[Decoded]:
-    """Decode every row, score the picture, and compare with what was recorded.
-
-    A codec that is a program or Python file is run only where `codecs` names it in full. metrics:
-    `scored_metrics`. request: device, jobs, timeout.
-    """
+) -> list[DecodedStream]:
+    """Decode and score every row's stream; a program or file runs only if `codecs` names it."""
     device, jobs = use_device(request.device), request.jobs or cores()
-    every = (image for images in photographs.values() for image in images)
-    sources = {(image.sha256, image.width_px): image for image in every}
+    sources = {
+        (image.sha256, image.width_px): image for images in photographs.values() for image in images
+    }
 
     @lru_cache(1)
     def original(sha256: str, width_px: int) -> HashedImage | None:
@@ -91,122 +89,128 @@ def decode(
 
     scorer = Scorer(metrics, chosen_device())
 
-    def score(row: Row, after: HashedImage) -> dict[str, float]:
-        before = original(row["image_sha256"], row["width_px"])
-        if before is None or before.pixels.shape != after.pixels.shape:
+    def score(row: Row, decoded: HashedImage) -> dict[str, float]:
+        original_image = original(row["image_sha256"], row["width_px"])
+        if original_image is None or original_image.pixels.shape != decoded.pixels.shape:
             return {}
-        columns = scorer.score(before, after, metrics).columns
+        columns = scorer.score(original_image, decoded, metrics).columns
         return {name: value for name, value in columns.items() if isinstance(value, float)}
 
     conditions = device, jobs, request.timeout_seconds
-    result: list[Decoded] = []
-    with progress("decoding", sum(len(part.rows) for part in sent)) as report:
-        for part in sent:
-            for outcome in _decoded(part, codecs, conditions, score):
+    result: list[DecodedStream] = []
+    with progress("decoding", sum(len(sent_part.rows) for sent_part in sent)) as report:
+        for sent_part in sent:
+            for outcome in _decode_rows(sent_part, codecs, conditions, score):
                 result.append(outcome)
                 report(Progress(len(result), 0))
     return result
 
 
-def _decoded(
-    part: Sent, codecs: NamedCodecs, conditions: tuple[Device, int, float | None], score: Score
-) -> Iterator[Decoded]:
-    """Yield what came of each row, codec by codec. conditions: device, jobs, timeout."""
-    readable: list[Decoded] = []
-    for row, rate in zip(part.rows, part.rates, strict=True):
+def _decode_rows(
+    sent_part: SentRows,
+    codecs: NamedCodecs,
+    conditions: tuple[Device, int, float | None],
+    score: Score,
+) -> Iterator[DecodedStream]:
+    """Decode rows codec by codec; `conditions` are device, jobs and timeout in seconds."""
+    readable: list[DecodedStream] = []
+    for row, rate in zip(sent_part.rows, sent_part.rates, strict=True):
         may_run = codecs.decoder_of(CodecSpec.of_row(row)) is not None
-        first = _read(part.contents, row, rate) if may_run else Decoded(row, "not run")
-        if first.state == "damaged":
-            yield first
+        stream = DecodedStream(row, "not run")
+        if may_run:
+            stream = _check_size(sent_part.contents, row, rate)
+        if stream.state == "damaged":
+            yield stream
         else:
-            readable.append(first)
+            readable.append(stream)
     readable.sort(key=lambda outcome: (CodecSpec.of_row(outcome.row), outcome.row["image"]))
     rows = [outcome.row for outcome in readable]
-    for place, pixels in filter(None, reconstructed(rows, part.contents, codecs, *conditions)):
-        outcome = readable[place]
+    for index, pixels in filter(None, reconstructed(rows, sent_part.contents, codecs, *conditions)):
+        outcome = readable[index]
         if not isinstance(pixels, Failed):
-            yield _compared(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
+            yield _check_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
             continue
-        broken: State = "damaged" if outcome.is_declared else "failed"
-        state: State = "not run" if pixels.stage == ABSENT else broken
+        failure_state: State = "damaged" if outcome.is_declared else "failed"
+        state: State = "not run" if pixels.stage == ABSENT else failure_state
         yield outcome._replace(state=state, reason=pixels.reason, traceback=pixels.traceback)
 
 
-def _read(contents: Contents, row: Row, rate: float) -> Decoded:
-    """Compare the size and rate of a row with its stream, if it has one, before it is decoded."""
-    num_bytes, wrong = None, ""
+def _check_size(contents: Contents, row: Row, rate: float) -> DecodedStream:
+    """Compare a row's size and rate with its stream, if it has one, before decoding."""
+    num_bytes, wrong_size = None, ""
     if not is_declared(row):
         try:
             num_bytes = len(contents.stream(row) or b"")
         except (BenchError, OSError) as error:
-            return Decoded(row, "damaged", str(error))
+            return DecodedStream(row, "damaged", str(error))
     if num_bytes not in (None, row["num_bytes"]):
-        wrong = f"{name_of_row(row)} has {num_bytes} bytes, not {row['num_bytes']}"
+        wrong_size = f"{name_of_row(row)} has {num_bytes} bytes, not {row['num_bytes']}"
     elif not math.isclose(rate, row["bpp"], rel_tol=1e-6):
-        wrong = f"{name_of_row(row)} has {row['bpp']:.6g} bpp, not {rate:.6g}"
-    return Decoded(row, "failed", num_bytes=num_bytes, wrong_size=wrong)
+        wrong_size = f"{name_of_row(row)} has {row['bpp']:.6g} bpp, not {rate:.6g}"
+    return DecodedStream(row, "failed", num_bytes=num_bytes, wrong_size=wrong_size)
 
 
-def _compared(stream: Decoded, after: HashedImage, score: Score) -> Decoded:
-    """Return how a picture compares with the one that its row recorded."""
+def _check_picture(stream: DecodedStream, picture: HashedImage, score: Score) -> DecodedStream:
+    """Compare a decoded picture with the hash and values of its row."""
     row = stream.row
-    height, width, _ = after.pixels.shape
+    height, width, _ = picture.pixels.shape
     if (width, height) != (row["width_px"], row["height_px"]):
         size = f"{row['width_px']} x {row['height_px']} px"
-        wrong = f"{name_of_row(row)} decodes to {width} x {height} px, not {size}"
-        return stream._replace(state="other", reason=wrong, wrong_size=stream.wrong_size or wrong)
-    values = score(row, after)
-    recorded, here = row.get("psnr_db"), values.get("psnr_db")
+        reason = f"{name_of_row(row)} decodes to {width} x {height} px, not {size}"
+        return stream._replace(state="other", reason=reason, wrong_size=stream.wrong_size or reason)
+    values = score(row, picture)
+    recorded_psnr_db, psnr_db = row.get("psnr_db"), values.get("psnr_db")
     state: State = "other"
-    if after.sha256 == row.get("decoded_sha256"):
+    if picture.sha256 == row.get("decoded_sha256"):
         state = "equal"
-    elif recorded is None or here is None:
+    elif recorded_psnr_db is None or psnr_db is None:
         state = "blind"
-    elif recorded == here or abs(here - recorded) <= ROUNDING:
+    elif recorded_psnr_db == psnr_db or abs(psnr_db - recorded_psnr_db) <= ROUNDING:
         state = "rounded"
-    why = "" if state == "equal" else f"{name_of_row(row)} decodes to other pixels"
-    if recorded is not None and here is not None and why:
-        why += f", PSNR {here:.6g} dB and not {recorded:.6g}"
-    return stream._replace(state=state, reason=why, values=values)
+    reason = "" if state == "equal" else f"{name_of_row(row)} decodes to other pixels"
+    if recorded_psnr_db is not None and psnr_db is not None and reason:
+        reason += f", PSNR {psnr_db:.6g} dB, not {recorded_psnr_db:.6g}"
+    return stream._replace(state=state, reason=reason, values=values)
 
 
-def pairs(stream: Decoded, metrics: Iterable[str]) -> dict[str, Pair]:
-    """Return the values that a row has and that were measured here, by metric column."""
-    sent, here = values_sent(stream.row, metrics), stream.values
-    most = TOLERANCE if stream.state == "equal" else ROUNDING
-    both = {column: (sent[column], here[column]) for column in sent.keys() & here}
-    return {
-        column: Pair(first, second, first == second or abs(first - second) <= most)
-        for column, (first, second) in both.items()
-    }
+def value_pairs(stream: DecodedStream, metrics: Iterable[str]) -> dict[str, ValuePair]:
+    """Pair the values sent in a row with those measured here, by metric column."""
+    tolerance = TOLERANCE if stream.state == "equal" else ROUNDING
+    pairs = {}
+    for column, sent in sent_values(stream.row, metrics).items():
+        if column in stream.values:
+            measured = stream.values[column]
+            is_equal = sent == measured or abs(sent - measured) <= tolerance
+            pairs[column] = ValuePair(sent, measured, is_equal)
+    return pairs
 
 
-def differences(streams: Iterable[Decoded], metrics: Sequence[str]) -> list[str]:
-    """Return sentences on values that are not as sent, the largest difference first."""
-    wrong = [
+def describe_differences(streams: Iterable[DecodedStream], metrics: Sequence[str]) -> list[str]:
+    """Return a sentence for each value that differs from the one sent, largest difference first."""
+    differences = [
         (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
-         f"{pair.here:.6g}, not {pair.sent:.6g}")
+         f"{pair.measured:.6g}, not {pair.sent:.6g}")
         for stream in streams
-        for column, pair in pairs(stream, metrics).items()
-        if not pair.same
+        for column, pair in value_pairs(stream, metrics).items()
+        if not pair.is_equal
     ]  # fmt: skip
-    return [sentence for _, sentence in sorted(wrong, reverse=True)]
+    return [sentence for _, sentence in sorted(differences, reverse=True)]
 
 
-def largest_rounding(streams: Iterable[Decoded], metrics: Sequence[str]) -> str:
-    """Return the largest difference of values that count as equal, in words; "" without any."""
-    near = [
+def describe_largest_rounding(streams: Iterable[DecodedStream], metrics: Sequence[str]) -> str:
+    """Describe the largest difference among values that count as equal; "" if there is none."""
+    differences = [
         (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
-         f"{pair.here:.9g}, not {pair.sent:.9g}")
+         f"{pair.measured:.9g}, not {pair.sent:.9g}")
         for stream in streams
-        for column, pair in pairs(stream, metrics).items()
-        if pair.same and pair.gap
+        for column, pair in value_pairs(stream, metrics).items()
+        if pair.is_equal and pair.gap
     ]  # fmt: skip
-    return max(near, default=(0, ""))[1]
+    return max(differences, default=(0, ""))[1]
 
 
-def here(stream: Decoded, metrics: Iterable[str]) -> Row:
-    """Return a row with the bytes that were sent, and the values that were measured here."""
+def update_row(stream: DecodedStream, metrics: Iterable[str]) -> Row:
+    """Return the sent row with its stream's size and the values measured here."""
     row = dict(stream.row)
     if stream.num_bytes is not None:
         bpp = bits_per_pixel(stream.num_bytes, row["width_px"] * row["height_px"])

@@ -1,4 +1,4 @@
-"""A review: what an author sent, opened, decoded and compared; answers as HTML, markdown, JSON."""
+"""Review of an author's supplement, and its answers as HTML, markdown and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +13,10 @@ from benchmark.measure.cells import Conditions
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, with_stored_name
-from benchmark.review.claim import answer, judge, parse_claim
+from benchmark.review.claim import answer_claim, judge_claim, parse_claim
 from benchmark.review.decode import decode
-from benchmark.review.questions import Question, Reviewed, decodes, numbers
-from benchmark.review.sent import open_photographs, reconstructed, scored_metrics, sent_rows
+from benchmark.review.questions import Evidence, Question, check_numbers, check_streams
+from benchmark.review.sent import open_photographs, score_reconstructions, scored_metrics, sent_rows
 from benchmark.review.supplement import open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import stores_below
@@ -25,15 +25,15 @@ from benchmark.show.sections import capitalised, markdown, section
 from benchmark.show.table import Table, html
 from benchmark.system.machine import machine
 
-LONG_CELL = 60  # characters, which break into lines
-WORTH = (
-    "A verdict is on the files that were sent, on this machine: it says that bytes, pictures and "
-    "numbers belong together, not that the method is new, nor that the paper describes it."
+LONG_CELL = 60  # characters; longer cells are broken into lines
+SCOPE_NOTE = (
+    "A verdict applies to the files that were sent, on this machine: it says that bytes, pictures "
+    "and numbers are consistent, not that the method is new or that the paper describes it."
 )
 
 
 class Review(NamedTuple):
-    """Answers on a supplement, and what they were made on."""
+    """Answers to the questions on a supplement."""
 
     path: Path
     dataset: str
@@ -42,91 +42,96 @@ class Review(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        """True if anything that was sent is contradicted."""
+        """True if a measurement contradicts anything that was sent."""
         return any(answer.verdict == "no" for answer in self.answers)
 
 
-def review(
+def review_supplement(
     path: Path,
     into: Path,
     request: Request,
-    asked: str,
+    named_dataset: str,
     claims: Sequence[str],
     results: Path,
     rule: Rule,
     codecs: NamedCodecs,
     progress: ShowsProgress,
 ) -> Review:
-    """Review a supplement; `into` is an empty folder for its files.
-
-    request: metrics, device, jobs, timeout and folders. asked: a dataset; empty: that of its rows,
-    else kodak. results: of anchors that were not sent. Raises `UsageError` for what cannot be
-    reviewed at all.
-    """
+    """Review a supplement, copied into the empty folder `into`; `UsageError` if it cannot be."""
     parsed = [parse_claim(text) for text in claims]
     supplement = open_supplement(path, into)
     sent = [*map(sent_rows, supplement.packs)]
-    own = [str(row["dataset"]) for of_pack in sent for row in of_pack.rows]
-    dataset = asked or (max(own, key=own.count) if own else "kodak")
-    photographs, missing = open_photographs([n for n in own if n != asked], (), request)
+    row_datasets = [str(row["dataset"]) for pack_rows in sent for row in pack_rows.rows]
+    dataset = named_dataset or max(row_datasets, key=row_datasets.count, default="kodak")
+    other_datasets = [name for name in row_datasets if name != named_dataset]
+    photographs, missing = open_photographs(other_datasets, (), request)
     try:
-        if asked or not own:
+        if named_dataset or not row_datasets:
             opened = open_sources(replace(request, dataset=dataset))
             opened = with_stored_name(opened, stores_below(results))
             dataset = opened.dataset.name
             photographs[dataset] = opened.images
-    except Unavailable as why:
-        missing[dataset] = str(why)
+    except Unavailable as error:
+        missing[dataset] = str(error)
     metrics = scored_metrics(request, *(claim.metric for claim in parsed))
     streams = decode(sent, photographs, metrics, request, codecs, progress)
-    streams = [it._replace(reason=it.reason.replace(f"{into}/", "")) for it in streams]
+    streams = [stream._replace(reason=stream.reason.replace(f"{into}/", "")) for stream in streams]
     left_out, rows = [*supplement.left_out], []
     conditions = Conditions.of(replace(request, metrics=tuple(metrics)), into, jobs=1)
     for sizes in supplement.reconstructions:
         try:
-            rows += reconstructed(sizes, photographs.get(dataset, ()), dataset, conditions)
+            rows += score_reconstructions(sizes, photographs.get(dataset, ()), dataset, conditions)
         except BenchError as error:
-            why_not = str(error).replace(f"{sizes.parent}/", "")
-            left_out.append(Absent(f"{sizes.parent.name}/{sizes.name}", why_not))
-    of = Reviewed(streams, rows, supplement.curves, photographs, missing, metrics, dataset)
-    judged = (answer(judge(it, of.rows_of_dataset, results, dataset, rule), of) for it in parsed)
-    return Review(path, dataset, [decodes(of), numbers(of), *judged], left_out)
+            reason = str(error).replace(f"{sizes.parent}/", "")
+            left_out.append(Absent(f"{sizes.parent.name}/{sizes.name}", reason))
+    evidence = Evidence(streams, rows, supplement.curves, photographs, missing, metrics, dataset)
+    answers = [check_streams(evidence), check_numbers(evidence)]
+    for claim in parsed:
+        judgement = judge_claim(claim, evidence.dataset_rows, results, dataset, rule)
+        answers.append(answer_claim(judgement, evidence))
+    return Review(path, dataset, answers, left_out)
 
 
-def html_text(review: Review) -> str:
-    """Return the review as one HTML file, in the style of the report's page."""
-    sections = [
-        f'<section><h2><span class="verdict {of.verdict}">{of.verdict}</span> '
-        f'{escape(of.question)}</h2><p class="finding">{escape(capitalised(of.sentence))}</p>'
-        f"{''.join(_details(name, table) for name, table in of.tables.items())}</section>"
-        for of in review.answers
-    ]
-    files = _details("files that were not read", _not_read(review)) if review.left_out else ""
-    main = f'<main class="review">{"".join(sections)}{files}</main>'
-    return sheet_html(f"Review of {review.path.name}", _lede(), main)
+def html_review(review: Review) -> str:
+    """Return the review as an HTML file in the style of the report's page."""
+    sections = []
+    for answer in review.answers:
+        verdict = f'<span class="verdict {answer.verdict}">{answer.verdict}</span>'
+        finding = f'<p class="finding">{escape(capitalised(answer.sentence))}</p>'
+        tables = "".join(_table_details(name, table) for name, table in answer.tables.items())
+        heading = f"<h2>{verdict} {escape(answer.question)}</h2>"
+        sections.append(f"<section>{heading}{finding}{tables}</section>")
+    if review.left_out:
+        sections.append(_table_details("files that were not read", _unread_files(review)))
+    main = f'<main class="review">{"".join(sections)}</main>'
+    return sheet_html(f"Review of {review.path.name}", _introduction(), main)
 
 
-def _details(name: str, table: Table) -> str:
+def _table_details(name: str, table: Table) -> str:
     wordy = any(len(cell) > LONG_CELL for row in table.rows for cell in row)
     summary = f"{capitalised(name)} ({len(table.rows)})"
     return f"<details><summary>{summary}</summary>{html(table, name, {}, wordy=wordy)}</details>"
 
 
 def markdown_review(review: Review) -> str:
-    """Return the review as markdown: a summary, then each question with its rows."""
+    """Return the review as markdown: the verdicts, then each question with its tables."""
     summary = [f"**{answer.verdict}**: {answer.question}" for answer in review.answers]
     parts = [
         section(
-            of.name, f"{of.question} {of.verdict}", capitalised(of.sentence), *of.tables.values()
+            answer.name,
+            f"{answer.question} {answer.verdict}",
+            capitalised(answer.sentence),
+            *answer.tables.values(),
         )
-        for of in review.answers
+        for answer in review.answers
     ]
     if review.left_out:
-        parts.append(section("files", "Files that were not read", _not_read(review)))
-    return markdown(section("review", f"Review of {review.path.name}", _lede(), summary, *parts))
+        parts.append(section("files", "Files that were not read", _unread_files(review)))
+    title = f"Review of {review.path.name}"
+    return markdown(section("review", title, _introduction(), summary, *parts))
 
 
-def for_machines(review: Review) -> dict[str, Any]:
+def review_record(review: Review) -> dict[str, Any]:
     """Return the review as JSON values."""
 
     def records(table: Table) -> list[dict[str, str]]:
@@ -138,16 +143,19 @@ def for_machines(review: Review) -> dict[str, Any]:
         "dataset": review.dataset,
         "wrong": review.wrong,
         "answers": [
-            {**of._asdict(), "tables": {name: records(it) for name, it in of.tables.items()}}
-            for of in review.answers
+            {
+                **answer._asdict(),
+                "tables": {name: records(table) for name, table in answer.tables.items()},
+            }
+            for answer in review.answers
         ],
-        "left_out": records(_not_read(review)),
+        "left_out": records(_unread_files(review)),
     }
 
 
-def _not_read(review: Review) -> Table:
-    return Table(("file", "why"), tuple((of.what, of.why) for of in review.left_out[:200]), 2)
+def _unread_files(review: Review) -> Table:
+    return Table(("file", "why"), tuple((file.what, file.why) for file in review.left_out[:200]), 2)
 
 
-def _lede() -> str:
-    return f"Decoded and compared on {machine()}. {WORTH}"
+def _introduction() -> str:
+    return f"Decoded and compared on {machine()}. {SCOPE_NOTE}"

@@ -1,4 +1,4 @@
-"""Rows of packs that were sent, with their contents; reconstructions, scored beside their sizes."""
+"""Rows of sent packs with their streams, and scores of sent reconstructions."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,78 +21,81 @@ from benchmark.system.text import one_line
 
 Photographs = Mapping[str, Sequence[Source]]  # by dataset
 
-# Columns that no review compares with anything, so that no author decides by them what is shown.
-UNCOMPARED = (
+# Columns that a review cannot check: dropped, so that an author cannot choose what is shown
+UNCOMPARED_COLUMNS = (
     *("timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
     *("parameters", "encode_kmac", "decode_kmac"),
 )
 
 
-class Sent(NamedTuple):
-    """Rows as their author recorded them, and where their streams and pictures are."""
+class SentRows(NamedTuple):
+    """Rows of an author, with the streams and pictures of their pack."""
 
     contents: Contents
     rows: Sequence[Row]
-    rates: Sequence[float]  # bpp of each row as it was sent; that of the row is of its bytes
+    rates: Sequence[float]  # bpp of each row as sent; the row's own bpp follows from its bytes
 
 
-def sent_rows(pack: Pack) -> Sent:
-    """Return the rows of a pack, their texts in one line, without what nothing compares."""
+def sent_rows(pack: Pack) -> SentRows:
+    """Return the rows of a pack, texts on one line, without `UNCOMPARED_COLUMNS`."""
     rows = [*pack.rows.values()]
-    return Sent(pack, [*map(_compared_columns, rows)], [row["bpp"] for row in rows])
+    return SentRows(pack, [*map(_compared_columns, rows)], [row["bpp"] for row in rows])
 
 
 def _compared_columns(row: Row) -> Row:
-    row = {name: one_line(of) if isinstance(of, str) else of for name, of in row.items()}
-    return with_rate(row) | dict.fromkeys(UNCOMPARED)
+    row = {
+        name: one_line(value) if isinstance(value, str) else value for name, value in row.items()
+    }
+    return with_rate(row) | dict.fromkeys(UNCOMPARED_COLUMNS)
 
 
-def reconstructed(
+def score_reconstructions(
     sizes: Path, images: Sequence[Source], dataset: str, conditions: Conditions
 ) -> list[Row]:
-    """Score reconstructions beside a csv file of their sizes, of images of the dataset alone.
-
-    The codec's name is that of the folder. Raises `BenchError` for a list that cannot be used.
-    """
+    """Score reconstructions beside a csv file of their sizes; `BenchError` if it is invalid."""
     name = f"{sizes.parent.name}-{sizes.stem}".removesuffix("-sizes")
     name = re.sub(r"[^\w.=-]", "_", name)
     spec = f"folder:path={sizes.parent}:csv={sizes.name}:name={name}"
     bench, codec = Workbench(conditions), load_codec(parse_codec(spec))
     cells = plan(select([spec], {}).contenders, dataset, images)
-    with_line = (cell for cell in cells if codec.has(cell.source.file.name, cell.setting))
-    done = [bench.carry_out(cell) for cell in with_line]
-    same = {"variant": f"name={name}", "command": "reconstructions, with a list of their sizes"}
-    rows = [{**stream.row, **same} for stream in done if not isinstance(stream, Failed)]
-    here = f"{sizes.parent}/"
-    return [{**row, "reason": (row.get("reason") or "").replace(here, "")} for row in rows]
+    listed_cells = (cell for cell in cells if codec.has(cell.source.file.name, cell.setting))
+    outcomes = [bench.carry_out(cell) for cell in listed_cells]
+    command = "reconstructions, with a list of their sizes"
+    rows = []
+    for outcome in outcomes:
+        if not isinstance(outcome, Failed):
+            reason = (outcome.row.get("reason") or "").replace(f"{sizes.parent}/", "")
+            changes = {"variant": f"name={name}", "command": command, "reason": reason}
+            rows.append({**outcome.row, **changes})
+    return rows
 
 
 def open_photographs(
-    own: Iterable[str], more: Iterable[str], request: Request
+    row_datasets: Iterable[str], other_datasets: Iterable[str], request: Request
 ) -> tuple[dict[str, Sequence[Source]], dict[str, str]]:
-    """Return images by dataset, of registered `own` and of `more`, and why others are absent."""
+    """Return images by dataset, and reasons for missing `row_datasets`; `BenchError` for others."""
     opened: dict[str, Sequence[Source]] = {}
     missing: dict[str, str] = {}
-    of_rows = [name for name in own if name in DATASETS]
-    for name in dict.fromkeys([*of_rows, *more]):
+    registered = [name for name in row_datasets if name in DATASETS]
+    for name in dict.fromkeys([*registered, *other_datasets]):
         try:
-            asked = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
-            opened[name] = open_sources(asked).images
-        except BenchError as why:
-            if name not in of_rows:
+            dataset_only = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
+            opened[name] = open_sources(dataset_only).images
+        except BenchError as error:
+            if name not in registered:
                 raise
-            missing[name] = str(why)
+            missing[name] = str(error)
     return opened, missing
 
 
-def scored_metrics(request: Request, *more: str) -> list[str]:
-    """Return the names of the image metrics that streams are scored by: PSNR, and those asked."""
-    names = dict.fromkeys(["psnr", *request.metrics, *more])
+def scored_metrics(request: Request, *other_metrics: str) -> list[str]:
+    """Return the image metrics to score streams by: PSNR, the request's and others."""
+    names = dict.fromkeys(["psnr", *request.metrics, *other_metrics])
     return [name for name in names if name not in DISTRIBUTION_METRICS]
 
 
-def values_sent(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
-    """Return the values of a row under today's protocols, by metric column."""
+def sent_values(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
+    """Return a row's values under the current protocols, by metric column."""
     values = {}
     for kind in map(metric_class, metrics):
         value, protocol, _ = metric_columns(kind.column)
@@ -107,16 +110,16 @@ def label_of_row(row: Mapping[str, Any]) -> str:
 
 
 def setting_of(row: Mapping[str, Any]) -> str:
-    """Return a row's setting: "quality=30"."""
+    """Return a row's setting as "quality=30"."""
     return f"{row['setting_name']}={row['setting_value']:g}"
 
 
 def point_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the dataset, the label and the setting of a row."""
+    """Return dataset, label and setting of a row."""
     return str(row["dataset"]), label_of_row(row), setting_of(row)
 
 
 def name_of_row(row: Mapping[str, Any]) -> str:
-    """Return codec, setting and image of a row: "vtm qp=22 kodim01.png"."""
+    """Return codec, setting and image of a row as "vtm qp=22 kodim01.png"."""
     codec = ":".join(filter(None, (row["codec"], row["variant"])))
     return f"{codec} {setting_of(row)} {row['image']}"

@@ -1,4 +1,4 @@
-"""The site of a leaderboard: audited packs by BD-rate, the others below, with why."""
+"""Leaderboard site: audited packs by BD-rate, then the others with the reason."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from benchmark.facts import facts_of
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import Metric
-from benchmark.review.claim import name_among, summary_of
+from benchmark.review.claim import find_label, summarise_rows
 from benchmark.review.decode import decode
-from benchmark.review.questions import Reviewed, decodes, numbers
+from benchmark.review.questions import Evidence, check_numbers, check_streams
 from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.edition import labels_of, names_of_texts
@@ -30,32 +30,32 @@ from benchmark.show.table import Table, html
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
 
-RANKS = (
-    "Only packs that were audited are ranked: every image of the dataset is there, each stream was "
-    "decoded to the recorded pixels, and every shown number was measured again."
+INTRODUCTION = (
+    "Only audited packs are ranked: they hold every image of the dataset, each stream was decoded "
+    "to the recorded pixels, and every number shown was measured again."
 )
 
 
 class Entry(NamedTuple):
-    """A codec variant of a pack on a dataset."""
+    """Codec variant of a pack on a dataset."""
 
     dataset: str
-    pack: str  # its name
+    pack: str
     label: str
-    why: str  # it is not audited; empty where it is
+    refusal: str  # reason why it is not audited; "" if it is
     rows: Sequence[Row]  # with the values measured here
-    rates: Sequence[Record | None] = ()  # against the anchor, by metric; None: no comparison
+    rates: Sequence[Record | None] = ()  # against the anchor, by metric; None: not compared
 
     @property
     def value(self) -> float:
-        """BD-rate by the first metric; infinity without a number."""
+        """BD-rate (%) in the first metric; infinity if there is none."""
         comparison = self.rates[0] if self.rates else None
         rate: float | None = comparison["bd_rate_percent"] if comparison else None
         return math.inf if rate is None else rate
 
 
 class Board(NamedTuple):
-    """The entries of a dataset, audited ones first, by BD-rate."""
+    """Entries of a dataset by BD-rate, audited ones first."""
 
     dataset: str
     anchor: str
@@ -67,118 +67,125 @@ class Board(NamedTuple):
 def audited_packs(
     folder: Path, request: Request, codecs: NamedCodecs, progress: ShowsProgress
 ) -> tuple[list[Entry], list[Absent]]:
-    """Decode the packs of a folder; return their entries, and packs that cannot be read.
-
-    request: metrics, device, jobs, timeout, folders. Raises `UsageError` where there is no pack.
-    """
-    entries, refused = list[Entry](), list[Absent]()
-    for place in sorted(folder.iterdir()):
-        if place.suffix == ".tar" or (place / ROWS).is_file():
+    """Decode a folder's packs; return entries and unreadable packs; `UsageError` for no pack."""
+    entries, unread = list[Entry](), list[Absent]()
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".tar" or (path / ROWS).is_file():
             try:
-                entries += _entries(place, request, codecs, progress)
+                entries += _audit_pack(path, request, codecs, progress)
             except (BadPack, StoreError) as error:
-                refused.append(Absent(place.name, str(error)))
-    if not entries and not refused:
+                unread.append(Absent(path.name, str(error)))
+    if not entries and not unread:
         raise UsageError(f"{folder} holds no pack: `bench pack export` writes one")
-    return entries, refused
+    return entries, unread
 
 
-def _entries(
-    place: Path, request: Request, codecs: NamedCodecs, progress: ShowsProgress
+def _audit_pack(
+    path: Path, request: Request, codecs: NamedCodecs, progress: ShowsProgress
 ) -> Iterator[Entry]:
-    """Decode a pack; yield an entry for each codec on each dataset. `BadPack`, `StoreError`."""
-    if place.is_symlink():
+    """Decode a pack; yield an entry for each codec and dataset; `BadPack`, `StoreError`."""
+    if path.is_symlink():
         raise StoreError("it is a link")
-    sent = sent_rows(open_pack(place))
-    own = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
-    photographs, missing = open_photographs(own, (), request)
+    sent = sent_rows(open_pack(path))
+    dataset_names = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
+    photographs, missing = open_photographs(dataset_names, (), request)
     metrics = scored_metrics(request)
-    done = decode([sent], photographs, metrics, request, codecs, progress)
-    keys = ((str(it.row["dataset"]), label_of_row(it.row)) for it in done)
-    for (dataset, label), alike in by_key(zip(keys, done, strict=True)).items():
-        known = {dataset: photographs[dataset]} if dataset in photographs else {}
-        of = Reviewed(alike, (), (), known, missing, metrics, dataset)
-        yield Entry(dataset.partition(":")[0], place.stem, label, why_not(of), of.rows)
+    decoded_streams = decode([sent], photographs, metrics, request, codecs, progress)
+    entry_keys = (
+        (str(stream.row["dataset"]), label_of_row(stream.row)) for stream in decoded_streams
+    )
+    for (dataset, label), streams in by_key(zip(entry_keys, decoded_streams, strict=True)).items():
+        dataset_photographs = {dataset: photographs[dataset]} if dataset in photographs else {}
+        evidence = Evidence(streams, (), (), dataset_photographs, missing, metrics, dataset)
+        name, refusal = dataset.partition(":")[0], find_refusal(evidence)
+        yield Entry(name, path.stem, label, refusal, evidence.rows)
 
 
-def why_not(of: Reviewed) -> str:
-    """Return why streams are not complete or not reproduced; empty where they are."""
-    answers = decodes(of), numbers(of)
-    return "; ".join(it.sentence for it in answers if it.verdict not in ("yes", "partly"))
+def find_refusal(evidence: Evidence) -> str:
+    """Return why a pack is incomplete or not reproduced; "" if it is audited."""
+    answers = check_streams(evidence), check_numbers(evidence)
+    return "; ".join(
+        answer.sentence for answer in answers if answer.verdict not in ("yes", "partly")
+    )
 
 
-def board(
+def make_board(
     dataset: str,
     entries: Sequence[Entry],
-    asked: str,
+    named_anchor: str,
     results: Path,
     names: Sequence[str],
     rule: Rule,
 ) -> Board:
-    """Compare entries with the anchor, of an audited pack, else of the results, else of any pack.
-
-    names: of metrics. Raises `UsageError` for an anchor without rows.
-    """
+    """Compare entries in the metrics `names` with the anchor; `UsageError` if it has no rows."""
     folder = stores_below(results).get(dataset)
-    stored = Store(folder).table().rows(named=True) if folder and asked else []
-    known = {entry.label: entry.rows for entry in entries}
-    known |= by_key((label_of_row(row), row) for row in stored if row["status"] == "ok")
-    known |= {entry.label: entry.rows for entry in entries if not entry.why}
-    every = [row for rows in known.values() for row in rows]
-    anchor = name_among(asked, every)
-    if asked and not anchor:
-        raise UsageError(f"the anchor {asked} has no rows of {dataset}: name another --anchor")
-    if not asked and every:
-        anchor = anchor_among(summary_of(every, names)).label
+    stored = Store(folder).table().rows(named=True) if folder and named_anchor else []
+    # The anchor's rows come from an audited pack, else from the results, else from any pack
+    rows_by_label = {entry.label: entry.rows for entry in entries}
+    rows_by_label |= by_key((label_of_row(row), row) for row in stored if row["status"] == "ok")
+    rows_by_label |= {entry.label: entry.rows for entry in entries if not entry.refusal}
+    all_rows = [row for rows in rows_by_label.values() for row in rows]
+    anchor = find_label(named_anchor, all_rows)
+    if named_anchor and not anchor:
+        raise UsageError(
+            f"the anchor {named_anchor} has no rows of {dataset}: name another --anchor"
+        )
+    if not named_anchor and all_rows:
+        anchor = anchor_among(summarise_rows(all_rows, names)).label
     metrics, compared = [Metric.named(name) for name in names], []
     for entry in entries:
         rates: list[Record | None] = [None] * len(metrics)
         if anchor and entry.rows and entry.label != anchor:
-            summary = summary_of([*entry.rows, *known[anchor]], names)
-            editions = {label: of for of, label in labels_of(summary.editions).items()}
-            of_pair = compare(summary, metrics, editions[anchor], rule)
-            if edition := editions.get(entry.label):
-                rates = [of_pair.get((edition, metric.column)) for metric in metrics]
+            summary = summarise_rows([*entry.rows, *rows_by_label[anchor]], names)
+            editions = {label: edition for edition, label in labels_of(summary.editions).items()}
+            comparisons = compare(summary, metrics, editions[anchor], rule)
+            if entry.label in editions:
+                edition = editions[entry.label]
+                rates = [comparisons.get((edition, metric.column)) for metric in metrics]
         compared.append(entry._replace(rates=rates))
-    compared.sort(key=lambda it: (bool(it.why), 0.0 if it.label == anchor else it.value))
+
+    def sort_key(entry: Entry) -> tuple[bool, float]:
+        return bool(entry.refusal), 0.0 if entry.label == anchor else entry.value
+
+    compared.sort(key=sort_key)
     return Board(dataset, anchor, metrics, compared, rule)
 
 
-def index_html(boards: Sequence[Board], refused: Sequence[Absent]) -> str:
-    """Return the site: a table for each dataset, and the packs that are not read."""
-    sections = "".join(map(_section, boards))
-    if refused:
-        table = Table(("pack", "why"), tuple((it.what, it.why) for it in refused), 2)
+def index_html(boards: Sequence[Board], unread: Sequence[Absent]) -> str:
+    """Return the site: a table for each dataset, and the unreadable packs."""
+    sections = "".join(map(_board_section, boards))
+    if unread:
+        table = Table(("pack", "why"), tuple((absence.what, absence.why) for absence in unread), 2)
         sections += f"<section><h2>Not read</h2>{html(table, 'Not read', {}, wordy=True)}</section>"
-    return sheet_html("Leaderboard", RANKS, f'<main class="review">{sections}</main>')
+    return sheet_html("Leaderboard", INTRODUCTION, f'<main class="review">{sections}</main>')
 
 
-def _section(of: Board) -> str:
-    titles = names_of_texts([*(entry.label for entry in of.entries), of.anchor])
-    audited = [entry for entry in of.entries if not entry.why]
-    values = [0.0 if entry.label == of.anchor else entry.value for entry in audited]
+def _board_section(board: Board) -> str:
+    titles = names_of_texts([*(entry.label for entry in board.entries), board.anchor])
+    audited = [entry for entry in board.entries if not entry.refusal]
+    values = [0.0 if entry.label == board.anchor else entry.value for entry in audited]
     lines = []
-    for place, entry in enumerate(of.entries):
+    for index, entry in enumerate(board.entries):
         rank = NOTHING
-        if place < len(audited) and math.isfinite(values[place]):
-            rank = str(1 + sum(value < values[place] for value in values))
-        state = f"not audited: {entry.why}" if entry.why else "audited"
-        is_anchor = entry.label == of.anchor
-        rates = ["anchor" if is_anchor else _rate(rate) for rate in entry.rates]
+        if index < len(audited) and math.isfinite(values[index]):
+            rank = str(1 + sum(value < values[index] for value in values))
+        state = f"not audited: {entry.refusal}" if entry.refusal else "audited"
+        is_anchor = entry.label == board.anchor
+        rates = ["anchor" if is_anchor else _rate_text(rate) for rate in entry.rates]
         kmac = facts_of(CodecSpec.of_row(entry.rows[0])).work.decode_kmac if entry.rows else None
         work = f"{kmac:.3g}" if kmac else NOTHING
         lines.append((titles[entry.label], entry.pack, state, rank, *rates, work))
-    heads = [f"BD-rate in {short_name(metric, of.metrics)} (%)" for metric in of.metrics]
+    heads = [f"BD-rate in {short_name(metric, board.metrics)} (%)" for metric in board.metrics]
     headers = ("system", "pack", "state", "rank", *heads, "kMAC/px")
     note = ""
-    if of.anchor:
-        note = f"BD-rates against {titles[of.anchor]}{of.rule.words}, with 95 % intervals."
-    shown = html(Table(headers, tuple(lines), 3), of.dataset, {}, wordy=True)
-    title = escape(profile(of.dataset).title)
-    return f'<section><h2>{title}</h2><p class="hint">{escape(note)}</p>{shown}</section>'
+    if board.anchor:
+        note = f"BD-rates against {titles[board.anchor]}{board.rule.words}, with 95 % intervals."
+    table_html = html(Table(headers, tuple(lines), 3), board.dataset, {}, wordy=True)
+    title = escape(profile(board.dataset).title)
+    return f'<section><h2>{title}</h2><p class="hint">{escape(note)}</p>{table_html}</section>'
 
 
-def _rate(comparison: Record | None) -> str:
+def _rate_text(comparison: Record | None) -> str:
     if comparison is None or comparison["bd_rate_percent"] is None:
         return NOTHING
     return f"{number_text(comparison, form='+z.1f')} {interval_text(comparison) or ''}".rstrip()

@@ -1,4 +1,4 @@
-"""`bench review` and `bench site`: what authors send, examined; packs on a leaderboard."""
+"""`bench review` and `bench site`: review supplements of authors, rank packs on a leaderboard."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,8 @@ from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, COMPARED, MEASURED, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.review.review import for_machines, html_text, markdown_review
-from benchmark.review.review import review as review_supplement
-from benchmark.review.site import audited_packs, board, index_html
+from benchmark.review.review import html_review, markdown_review, review_record, review_supplement
+from benchmark.review.site import audited_packs, index_html, make_board
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.system.atomic import write_files
 from benchmark.system.text import by_key, one_line
@@ -26,8 +25,8 @@ RunnableCodecs = Annotated[
     str,
     opt(
         MEASURED,
-        "Comma-separated codecs that may run although they are programs or Python files, each in "
-        "full; those of bench run anyway.",
+        "Comma-separated programs or Python files, each in full, that may run as codecs; built-in "
+        "codecs always may.",
     ),
 ]
 
@@ -36,10 +35,10 @@ def review(
     request: Reviewing,
     rule: Rule,
     path: Annotated[
-        Path, opt(ARGUMENT, "Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
+        Path, opt(ARGUMENT, "Folder, zip, tar or tar.gz, or csv, json or md file of curves.")
     ],
     dataset: Annotated[
-        str, opt(COMPARED, "Dataset, or folder of images; default: that of the rows, else kodak.")
+        str, opt(COMPARED, "Dataset or folder of images; default: the rows' dataset, or kodak.")
     ] = "",
     claim: Annotated[
         tuple[str, ...],
@@ -54,18 +53,17 @@ def review(
         Path | None,
         opt(
             TARGET,
-            "Folder of review.html, review.md, review.json; default: RESULTS/review.",
+            "Folder for review.html, review.md and review.json; default: RESULTS/review.",
             refuses="folder",
         ),
     ] = None,
     results: options.Results = Path("results"),
 ) -> Answer:
-    """Review what an author sends: packs of streams, reconstructions, curves.
+    """Review an author's supplement: packs of streams, reconstructions, curves.
 
-    Do the streams decode to what is stated, are the numbers right, and does a claim hold on the
-    measured values? Reconstructions beside a sizes.csv are scored; curves are compared with the
-    rows. Nothing that was sent runs, unless --codecs names it. Exit code 1 if anything that was
-    sent is contradicted.
+    Checks that the streams decode as stated, that the numbers are right, and that claims hold.
+    Scores reconstructions beside a sizes.csv, and compares curves with the rows. Runs nothing that
+    was sent unless --codecs names it. Exit code 1 if anything that was sent is contradicted.
 
     Examples:
       bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
@@ -76,21 +74,21 @@ def review(
         output.interruptible("a review leaves nothing behind"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
-        asked = request, dataset, claim, results, rule, NamedCodecs(codecs), output.show_progress
-        done = review_supplement(path, Path(folder), *asked)
-    facts, place = for_machines(done), out or results / "review"
-    files = {"review.html": html_text(done), "review.md": markdown_review(done)}
+        experiment = dataset, claim, results, rule
+        selection, progress = NamedCodecs(codecs), output.show_progress
+        result = review_supplement(path, Path(folder), request, *experiment, selection, progress)
+    facts, out_folder = review_record(result), out or results / "review"
+    files = {"review.html": html_review(result), "review.md": markdown_review(result)}
     files |= {"review.json": f"{output.json_text(facts)}\n"}
-    write_files(place, files, what="review")
+    write_files(out_folder, files, what="review")
+    fields = "verdict", "name", "question", "sentence"
     records = [
-        {name: one_line(getattr(of, name)) for name in ("verdict", "name", "question", "sentence")}
-        for of in done.answers
+        {field: one_line(getattr(answer, field)) for field in fields} for answer in result.answers
     ]
     columns = [*map(Column, ("verdict", "question")), Column("finding", "sentence")]
-    shown = place / "review.html", place / "review.md", place / "review.json"
-    return Answer(
-        records, columns, absent=done.left_out, facts=facts, code=int(done.wrong), files=shown
-    )
+    paths = out_folder / "review.html", out_folder / "review.md", out_folder / "review.json"
+    code = int(result.wrong)
+    return Answer(records, columns, absent=result.left_out, facts=facts, code=code, files=paths)
 
 
 def site(
@@ -101,40 +99,43 @@ def site(
     anchor: options.Anchor = "",
     codecs: RunnableCodecs = "all",
     out: Annotated[
-        Path | None, opt(TARGET, "Folder of the site; default: RESULTS/site.", refuses="folder")
+        Path | None, opt(TARGET, "Folder for the site; default: RESULTS/site.", refuses="folder")
     ] = None,
 ) -> Answer:
-    """Write a leaderboard of packs as a static site: audited ones ranked, the others below.
+    """Write a leaderboard of packs as a static site.
 
-    A pack is audited if it is complete, each stream decodes here to the recorded pixels, and all
-    values are those measured again. The results are of the anchor alone. Exit code 1 if a pack is
-    not reproduced or cannot be read.
+    Ranks audited packs: complete ones whose streams decode here to the recorded pixels and whose
+    values equal those measured again. Results are read only for the anchor. Exit code 1 if a pack
+    is not reproduced or cannot be read.
 
     Examples:
       bench site results --submissions submissions
       bench site results --submissions submissions --anchor vtm
     """
     if not submissions.is_dir():
-        raise UsageError(f"{submissions} is no folder: name that of the packs by --submissions")
+        raise UsageError(f"{submissions} is not a folder: name the packs' with --submissions")
     request.use_folders()
     names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
-    request = replace(request, metrics=names)  # that can be compared by image
+    request = replace(request, metrics=names)  # metrics of single images
     with output.interruptible("a site is written at the end"):
-        audited = submissions, request, NamedCodecs(codecs), output.show_progress
-        entries, refused = audited_packs(*audited)
+        selection = NamedCodecs(codecs)
+        entries, unread = audited_packs(submissions, request, selection, output.show_progress)
         by_dataset = by_key((entry.dataset, entry) for entry in entries)
         boards = [
-            board(name, of, anchor, results, names, rule) for name, of in sorted(by_dataset.items())
+            make_board(name, dataset_entries, anchor, results, names, rule)
+            for name, dataset_entries in sorted(by_dataset.items())
         ]
-        place = out or results / "site"
-        write_files(place, {"index.html": index_html(boards, refused)}, what="site")
+        site_folder = out or results / "site"
+        write_files(site_folder, {"index.html": index_html(boards, unread)}, what="site")
     ranked = [
-        (it.pack, it.label, it.dataset, it.why, not it.why) for of in boards for it in of.entries
+        (entry.pack, entry.label, entry.dataset, entry.refusal, not entry.refusal)
+        for each_board in boards
+        for entry in each_board.entries
     ]
-    ranked += [(it.what, "", "", it.why, False) for it in refused]
+    ranked += [(absence.what, "", "", absence.why, False) for absence in unread]
     keys = "pack", "system", "dataset", "why", "audited"
-    records = [dict(zip(keys, of, strict=True)) for of in ranked]
-    state = Column("state", lambda of: "audited" if of["audited"] else "not audited")
+    records = [dict(zip(keys, values, strict=True)) for values in ranked]
+    state = Column("state", lambda record: "audited" if record["audited"] else "not audited")
     columns = [state, *map(Column, ("pack", "system", "dataset", "why"))]
-    code = int(not all(of["audited"] for of in records))
-    return Answer(records, columns, code=code, files=[place / "index.html"])
+    code = int(not all(record["audited"] for record in records))
+    return Answer(records, columns, code=code, files=[site_folder / "index.html"])

@@ -9,7 +9,7 @@ from benchmark.compare.rule import USUAL_RULE
 from benchmark.measure.pictures import read_declared
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
-from benchmark.review.review import review
+from benchmark.review.review import review_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
@@ -57,7 +57,7 @@ def reviewed(photos, tmp_path):
         request = Request(metrics=("psnr",), jobs=1, data_dir=tmp_path)
         place = tmp_path / "none", USUAL_RULE, NamedCodecs(codecs), quiet
         (tmp_path / "none").mkdir(exist_ok=True)
-        return review(path, into, request, dataset, claims, *place)
+        return review_supplement(path, into, request, dataset, claims, *place)
 
     return run
 

@@ -4,13 +4,13 @@ import pytest
 
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName
-from benchmark.review.claim import judge, parse_claim
+from benchmark.review.claim import judge_claim, parse_claim
 from benchmark.rows.store import Store
 from support.rows.measured import doubling
 
 
 def judged(text, rows, results):
-    return judge(parse_claim(text), rows, results, "kodak", USUAL_RULE)
+    return judge_claim(parse_claim(text), rows, results, "kodak", USUAL_RULE)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def judged(text, rows, results):
 def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
     rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
     done = judged(claim, rows, tmp_path)
-    assert (done.verdict, done.images, done.anchor_of) == (verdict, 2, "what was sent")
+    assert (done.verdict, done.images, done.anchor_source) == (verdict, 2, "what was sent")
     fewer = claim.lower().startswith("webp")
     assert done.comparison["bd_rate_percent"] == pytest.approx(-50 if fewer else 100)
     assert done.labels == (("webp", "jpeg") if fewer else ("jpeg", "webp"))
@@ -35,7 +35,7 @@ def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
 def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
     Store(tmp_path / "kodak").append(doubling("jpeg", 1.0, dataset="kodak"))
     done = judged("webp 50 % fewer bits than jpeg", doubling("webp", 0.5), tmp_path)
-    assert (done.verdict, done.anchor_of, done.labels[1]) == ("yes", str(tmp_path), "")
+    assert (done.verdict, done.anchor_source, done.labels[1]) == ("yes", str(tmp_path), "")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
     [
         ("webp 9 % fewer bits than TCM:large", "no rows of TCM:large on kodak: `bench bd`"),
         ("ours 9 % fewer bits than webp", "no rows of ours on kodak: `bench bd`"),
-        ("jpeg 9 % fewer bits than JPEG", "both names are of one system"),
+        ("jpeg 9 % fewer bits than JPEG", "both names are of the same system"),
     ],
 )
 def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, why, tmp_path):
@@ -55,7 +55,7 @@ def test_rows_of_another_protocol_or_of_other_images_give_no_rate(tmp_path):
     rows = [*doubling("webp", 0.5, coding_protocol="another/1"), *doubling("jpeg", 1.0)]
     done = judged("webp 50 % fewer bits than jpeg", rows, tmp_path)
     assert (done.verdict, done.comparison, done.labels[0]) == ("unknown", None, "webp")
-    assert done.reason == "its rows are of another coding protocol"
+    assert done.reason == "the rows follow different coding protocols"
     webp = [{**r, "image": f"z{r['image']}", "image_sha256": r["image_sha256"][::-1]}
             for r in doubling("webp", 0.5)]  # fmt: skip
     done = judged("webp 9 % fewer bits than jpeg", [*doubling("jpeg", 1.0), *webp], tmp_path)

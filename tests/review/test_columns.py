@@ -10,10 +10,10 @@ import pytest
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
-from benchmark.review.decode import Decoded, _compared
-from benchmark.review.review import html_text, markdown_review
+from benchmark.review.decode import DecodedStream, _check_picture
+from benchmark.review.review import html_review, markdown_review
 from benchmark.review.sent import label_of_row, sent_rows
-from benchmark.review.site import Entry, board, index_html
+from benchmark.review.site import Entry, index_html, make_board
 from benchmark.rows.packs.pack import open_pack
 from support.packs.honest_pack import rows_in, write_rows
 from support.rows.measured import row
@@ -42,12 +42,14 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
         write_rows(pack, spoilt)
         with suppress(BenchError):
             done = reviewed(pack)  # its codec is a file, so that nothing is decoded
-            assert "<b>" not in html_text(done) + markdown_review(done)
+            assert "<b>" not in html_review(done) + markdown_review(done)
             rows = _sent(pack).rows
             for record in rows:
-                _compared(Decoded(record, "failed"), HashedImage("0" * 64, PIXELS), unknown)
+                _check_picture(
+                    DecodedStream(record, "failed"), HashedImage("0" * 64, PIXELS), unknown
+                )
             entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
-            shown = board("set", [entry], "", tmp_path / "none", ("psnr",), USUAL_RULE)
+            shown = make_board("set", [entry], "", tmp_path / "none", ("psnr",), USUAL_RULE)
             assert "<b>" not in index_html([shown], [])
         shutil.rmtree(tmp_path / "into")
 
@@ -74,6 +76,6 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
     (65, "other", "webp quality=30 a decodes to 64 x 64 px, not 65 x 64 px"),
 ])  # fmt: skip
 def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, why):
-    stream = Decoded(row("webp", 30, "a", width_px=size, height_px=64), "failed")
-    done = _compared(stream, HashedImage("0" * 64, PIXELS), unknown)
+    stream = DecodedStream(row("webp", 30, "a", width_px=size, height_px=64), "failed")
+    done = _check_picture(stream, HashedImage("0" * 64, PIXELS), unknown)
     assert (done.state, done.reason) == (state, why)

@@ -11,7 +11,7 @@ import pytest
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.measure.request import Request, parse_points
 from benchmark.measure.select import select
-from benchmark.review.review import for_machines, review
+from benchmark.review.review import review_record, review_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.store import Store
@@ -47,8 +47,8 @@ def reviewed(honest, four, tmp_path):
         (tmp_path / "into").mkdir()
         request = Request(metrics=("psnr", "ssim"), jobs=1)
         asked = request, str(four), (), tmp_path / "none", USUAL_RULE, NamedCodecs("all"), quiet
-        done = review(pack.close(), tmp_path / "into", *asked)
-        verdicts = {answer["name"]: answer["verdict"] for answer in for_machines(done)["answers"]}
+        done = review_supplement(pack.close(), tmp_path / "into", *asked)
+        verdicts = {answer["name"]: answer["verdict"] for answer in review_record(done)["answers"]}
         wrong = [name for name, verdict in verdicts.items() if verdict == "no"]
         among = "alone" if len(codecs) == 1 else "diluted"
         found = ", ".join(sorted(wrong))

@@ -7,10 +7,9 @@ import pytest
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.published.curve_file import NamedCurve
 from benchmark.review import questions
-from benchmark.review.claim import Judged, _survival, parse_claim
-from benchmark.review.claim import answer as answer_to
-from benchmark.review.decode import Decoded, Pair, differences
-from benchmark.review.questions import Reviewed
+from benchmark.review.claim import Judgement, _compare_with_claim, answer_claim, parse_claim
+from benchmark.review.decode import DecodedStream, ValuePair, describe_differences
+from benchmark.review.questions import Evidence
 from support.rows.measured import failed, row
 
 
@@ -18,24 +17,24 @@ def stream(state="equal", image="a", quality=30.0, values=None, **changes):
     columns = {"width_px": 1000, "height_px": 500, **changes.pop("columns", {})}
     made = row("webp", quality, image, psnr_db=30.0, **columns)
     values = {"psnr_db": 30.0} if values is None else values
-    return Decoded(made, state, **{"values": values, "num_bytes": 100, **changes})
+    return DecodedStream(made, state, **{"values": values, "num_bytes": 100, **changes})
 
 
 def reviewed(*streams, **changes):
     nothing = {"reconstructions": (), "curves": (), "photographs": {}, "missing": {}}
-    return Reviewed(**{"streams": streams, **nothing, "metrics": ("psnr",), "dataset": "set",
+    return Evidence(**{"streams": streams, **nothing, "metrics": ("psnr",), "dataset": "set",
                        **changes})  # fmt: skip
 
 
 def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
     off = [stream(image=image, values={"psnr_db": 30.0 + by})
            for image, by in (("a", 0.1), ("b", 0.3), ("c", 1e-7), ("d", 0))]  # fmt: skip
-    assert differences(off, ["psnr"]) == [
+    assert describe_differences(off, ["psnr"]) == [
         "psnr_db of b at quality=30 is 30.3, not 30",
         "psnr_db of a at quality=30 is 30.1, not 30",
     ]
     pairs = ((2.0, 2.0), (3.0, 2.0), (1.0, 2.0), (1.0, 0.0))
-    assert [Pair(*pair, True).gap for pair in pairs] == [0, 0.5, 0.5, 1]
+    assert [ValuePair(*pair, True).gap for pair in pairs] == [0, 0.5, 0.5, 1]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
         ([stream("rounded", reason="a by .0001 dB")], "partly", "PSNR (a by .0001 dB)", "0100000"),
         ([stream(), stream("other", reason="why")], "no", "; why", "1010000"),
         ([stream("other", reason="why")] * 2, "no", "; why (1 more differ)", "0020000"),
-        ([stream("blind", reason="why"), stream()], "unknown", "not known by how much: why",
+        ([stream("blind", reason="why"), stream()], "unknown", "by an unknown amount: why",
          "1001000"),
         ([stream("failed", reason="why")], "no", "; webp quality=30 a: why", "0000100"),
         ([stream("damaged", reason="why")], "no", "; webp quality=30 a: why", "0000010"),
@@ -57,7 +56,7 @@ def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
     ],
 )  # fmt: skip
 def test_streams_are_counted_by_what_came_out(streams, verdict, ends, cells):
-    answer = questions.decodes(reviewed(*streams))
+    answer = questions.check_streams(reviewed(*streams))
     assert (answer.verdict, answer.sentence.endswith(ends)) == (verdict, True), answer.sentence
     assert [row[2:] for row in answer.tables["streams"].rows] == [tuple(cells)]
     assert answer.sentence.startswith(f"{cells[0]} of {len(streams)} stream")
@@ -65,12 +64,14 @@ def test_streams_are_counted_by_what_came_out(streams, verdict, ends, cells):
 
 def test_without_streams_every_rate_is_only_stated():
     sizes = [row("ours", 30.0, "a"), failed("ours", 30.0, "b", "encode", "no")]
-    answer = questions.decodes(reviewed(reconstructions=sizes, curves=[curve("vtm", (1, 30))]))
+    answer = questions.check_streams(
+        reviewed(reconstructions=sizes, curves=[curve("vtm", (1, 30))])
+    )
     assert (answer.verdict, "no stream was sent" in answer.sentence) == ("unknown", True)
     assert [row[:2] for row in answer.tables["streams"].rows] == [
-        ("ours", "1 of stated rates alone"), ("vtm", "1 of stated rates alone")
+        ("ours", "1 of stated rates only"), ("vtm", "1 of stated rates only")
     ]  # fmt: skip
-    both = questions.decodes(reviewed(stream(), reconstructions=sizes))
+    both = questions.check_streams(reviewed(stream(), reconstructions=sizes))
     assert both.verdict == "unknown"
 
 
@@ -80,7 +81,7 @@ def test_without_streams_every_rate_is_only_stated():
         ([stream(), stream(image="b")], {}, "yes", "rounding",
          ("30.000", "30.000", "0", "2", "0")),
         ([stream("rounded", values={"psnr_db": 30.0005})], {}, "partly",
-         "; at most, psnr_db of a at quality=30 is 30.0005, not 30",
+         "; the largest difference: psnr_db of a at quality=30 is 30.0005, not 30",
          ("30.000", "30.000", "0.0005", "1", "0")),
         ([stream(), stream(image="b", values={"psnr_db": 32.0})], {}, "no",
          "psnr_db of b at quality=30 is 32, not 30", ("30.000", "31.000", "2", "2", "1")),
@@ -92,7 +93,7 @@ def test_without_streams_every_rate_is_only_stated():
     ],
 )  # fmt: skip
 def test_points_are_means_of_what_was_sent_beside_those_here(streams, more, verdict, ends, cells):
-    answer = questions.numbers(reviewed(*streams, **more))
+    answer = questions.check_numbers(reviewed(*streams, **more))
     assert (answer.verdict, ends in answer.sentence) == (verdict, True), answer.sentence
     if cells:
         rows = answer.tables["values"].rows
@@ -106,21 +107,21 @@ def photographs(names):
 def test_images_of_a_point_are_those_of_its_dataset_or_of_the_folder_that_was_named():
     rows = [row("webp", 30.0, name, image_sha256=name, dataset="set") for name in "ab"]
     of = {"photographs": {"theirs": photographs("ab")}, "dataset": "theirs"}
-    answer = questions.numbers(reviewed(reconstructions=rows, **of))
+    answer = questions.check_numbers(reviewed(reconstructions=rows, **of))
     assert answer.tables["images"].rows[0][-2:] == ("2", "2")
     assert answer.verdict == "unknown", "no value was sent"
-    fewer = questions.numbers(reviewed(reconstructions=rows[:1], **of))
+    fewer = questions.check_numbers(reviewed(reconstructions=rows[:1], **of))
     assert (fewer.verdict, fewer.tables["images"].rows[0][3]) == ("no", "b")
     assert "webp at quality=30 has 1 of 2 images and lacks b" in fewer.sentence
     more = [*rows, row("webp", 30.0, "z", image_sha256="z", dataset="other")]
     both = reviewed(reconstructions=more, **of)
-    assert questions.numbers(both).tables["images"].rows[0][-2:] == ("1", "–")
-    assert [of["dataset"] for of in both.rows_of_dataset] == ["set", "set"]
+    assert questions.check_numbers(both).tables["images"].rows[0][-2:] == ("1", "–")
+    assert [of["dataset"] for of in both.dataset_rows] == ["set", "set"]
 
 
 def test_a_stream_that_does_not_decode_has_its_reason_among_the_images_that_a_point_lacks():
     broken = stream("damaged", reason="cut off", columns={"image_sha256": "s"})
-    answer = questions.numbers(reviewed(broken, photographs={"set": photographs("s")}))
+    answer = questions.check_numbers(reviewed(broken, photographs={"set": photographs("s")}))
     assert answer.verdict == "no"
     cells = ("set", "webp", "quality=30", "s", "a: cut off", "0", "1")
     assert answer.tables["images"].rows == (cells,)
@@ -142,11 +143,11 @@ def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_deci
 ):
     rows = [stream(image=i, columns={"bpp": 1.0, "num_bytes": 62500}, num_bytes=None) for i in "ab"]
     rows.append(stream(quality=60.0, columns={"bpp": 9.0}, num_bytes=None))
-    answer = questions.numbers(reviewed(*rows, curves=[curve("webp", (rate, value))]))
+    answer = questions.check_numbers(reviewed(*rows, curves=[curve("webp", (rate, value))]))
     (cells,) = answer.tables["curves"].rows
     assert cells[4:] == ("1.0000", "30.0000", same)
     assert answer.verdict == ("yes" if same == "yes" else "no")
-    assert f"{int(same == 'yes')} of 1 value of curves" in answer.sentence
+    assert f"{int(same == 'yes')} of 1 curve values" in answer.sentence
 
 
 def compared(percent, low, high, overlap=1.0):
@@ -170,10 +171,10 @@ def compared(percent, low, high, overlap=1.0):
             "-12.0 % [-13.0, -11.0], claimed -10 %",
         ),
         (compared(-12.0, -13.0, -11.0, 0.2), ["equal"], "partly", "share only 20 %"),
-        (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row the"),
+        (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row are as sent"),
         (compared(-12.0, -13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
-        (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row the values"),
-        (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "do not decide"),
+        (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row are as sent"),
+        (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "in part"),
         (None, ["equal"], "unknown", "there is no number: no overlap"),
     ],
 )
@@ -181,12 +182,12 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     comparison, states, verdict, part
 ):
     claim = parse_claim("webp 10 % fewer bits than jpeg")
-    judged = Judged(claim, USUAL_RULE, reason="no overlap", images=24, labels=("webp", ""))
+    judged = Judgement(claim, USUAL_RULE, reason="no overlap", images=24, labels=("webp", ""))
     if comparison is not None:
-        verdict_of, words = _survival(claim, comparison)
-        judged = judged._replace(comparison=comparison, verdict=verdict_of, words=words)
+        choose_verdict, words = _compare_with_claim(claim, comparison)
+        judged = judged._replace(comparison=comparison, verdict=choose_verdict, words=words)
     streams = [stream(state, values=None if state == "equal" else {}) for state in states]
-    answer = answer_to(judged, reviewed(*streams))
+    answer = answer_claim(judged, reviewed(*streams))
     assert (answer.verdict, part in answer.sentence) == (verdict, True), answer.sentence
     assert ("as sent" in answer.sentence) == ("blind" in states)
     assert answer.tables["claim"].rows[0][7] == (
@@ -197,23 +198,23 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
 def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_own_digits():
     claim = parse_claim("webp 12.00 % fewer bits than jpeg")
     comparison = compared(-12.004, -12.006, -12.002)
-    verdict, words = _survival(claim, comparison)
-    judged = Judged(
+    verdict, words = _compare_with_claim(claim, comparison)
+    judged = Judgement(
         claim, Rule(bd="pchip"), verdict, words, "", comparison, 2, labels=("webp", "jpeg")
     )
     jpeg = stream("blind", values={}, columns={"dataset": "set"})
     jpeg = jpeg._replace(row={**jpeg.row, "codec": "jpeg"})
-    answer = answer_to(judged, reviewed(stream(), jpeg, jpeg))
-    assert (answer.verdict, "of 2 rows the values are as sent" in answer.sentence) == (
+    answer = answer_claim(judged, reviewed(stream(), jpeg, jpeg))
+    assert (answer.verdict, "values of 2 rows are as sent" in answer.sentence) == (
         "unknown", True)  # fmt: skip
     assert "BD-rate -12.004 % [-12.006, -12.002], by PCHIP, claimed -12.00 %" in answer.sentence
     elsewhere = stream("blind", values={}, columns={"dataset": "elsewhere"})
-    answer = answer_to(judged, reviewed(stream(), elsewhere))
+    answer = answer_claim(judged, reviewed(stream(), elsewhere))
     assert (answer.verdict, "as sent" in answer.sentence) == ("yes", False)
     more = judged._replace(claim=parse_claim("webp 5 % more bits than jpeg"))
-    answer = answer_to(more, reviewed(stream()))
+    answer = answer_claim(more, reviewed(stream()))
     assert (answer.verdict, answer.sentence.partition(":")[0]) == (
-        "yes", "the whole interval is at most what is claimed")  # fmt: skip
+        "yes", "the whole interval supports the claim")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_a_curve_in_decibels_is_compared_in_them_by_the_mean_or_of_the_mean(deci
     sent = curve("webp", (rows[0]["bpp"], 1 - 10 ** (-decibels / 10)), column="ms_ssim",
                  in_db=("ms_ssim",))  # fmt: skip
     rows[1] |= {"bpp": rows[0]["bpp"]}
-    answer = questions.numbers(reviewed(reconstructions=rows, curves=[sent]))
+    answer = questions.check_numbers(reviewed(reconstructions=rows, curves=[sent]))
     assert answer.tables["curves"].rows[0][-1] == same
 
 
@@ -232,4 +233,4 @@ def test_a_curve_is_of_the_codec_of_its_name_before_those_that_contain_it():
     rows = [row("webp", 30.0, "a", psnr_db=30.0), row("webp", 30.0, "a", psnr_db=40.0)]
     rows[1] |= {"codec": "webp-fast"}
     sent = curve("webp", (rows[0]["bpp"], 40))
-    assert questions.numbers(reviewed(reconstructions=rows, curves=[sent])).verdict == "no"
+    assert questions.check_numbers(reviewed(reconstructions=rows, curves=[sent])).verdict == "no"

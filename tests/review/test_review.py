@@ -13,7 +13,7 @@ from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_stored
-from benchmark.review.review import for_machines, html_text, markdown_review
+from benchmark.review.review import html_review, markdown_review, review_record
 from benchmark.rows.packs.contents import export_pack
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
@@ -149,7 +149,7 @@ def test_a_curve_is_only_stated_and_a_claim_about_it_is_one_for_bench_bd(answers
     result = answers(tmp_path / "ours.csv", claims=["ours 20 % fewer bits than vtm"])
     verdicts = {name: answer.verdict for name, answer in result.items()}
     assert verdicts == dict.fromkeys(("decodes", "numbers", "claim"), "unknown")
-    assert result["decodes"].tables["streams"].rows[0][:2] == ("ours", "4 of stated rates alone")
+    assert result["decodes"].tables["streams"].rows[0][:2] == ("ours", "4 of stated rates only")
     assert "`bench bd` compares curves" in result["claim"].sentence
 
 
@@ -166,7 +166,7 @@ def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
     (sent / "ours.csv").write_text("codec,bpp,psnr\nours,1,48.13\nours,1.1,48.13\nxyz,1,30\n")
     result = answers(sent)
     _, images, curves = result["numbers"].tables.values()
-    assert [row[-1] for row in curves.rows] == ["yes", "no", "no rows of that name"]
+    assert [row[-1] for row in curves.rows] == ["yes", "no", "no rows of this name"]
     assert (result["decodes"].verdict, result["numbers"].verdict) == ("unknown", "no")
     assert "1.png" in images.rows[0][3]
 
@@ -187,8 +187,8 @@ def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(revie
     path = tmp_path / "<script>alert(1)<.csv"
     path.write_text("codec,bpp,psnr\n<img src=x onerror=alert(2)>,1,30\n")
     done = reviewed(path)
-    facts = json.loads(json.dumps(for_machines(done)))
-    page, text = html_text(done), markdown_review(done)
+    facts = json.loads(json.dumps(review_record(done)))
+    page, text = html_review(done), markdown_review(done)
     assert "<script>alert" not in page + text
     assert "<img" not in page + text
     for answer in facts["answers"]:

@@ -14,9 +14,9 @@ from benchmark.answer import Absent
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.review.decode import Decoded
-from benchmark.review.questions import Reviewed
-from benchmark.review.site import Entry, audited_packs, board, index_html, why_not
+from benchmark.review.decode import DecodedStream
+from benchmark.review.questions import Evidence
+from benchmark.review.site import Entry, audited_packs, find_refusal, index_html, make_board
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from conftest import ROOT
@@ -28,18 +28,18 @@ from support.rows.measured import doubling, row
 def decoded(state="equal", psnr=30.0, image="a", **changes):
     values = {} if psnr is None else {"psnr_db": psnr}
     made = row("webp", 30, image, psnr_db=30.0)
-    return Decoded(made, state, **{"values": values, "reason": state, **changes})
+    return DecodedStream(made, state, **{"values": values, "reason": state, **changes})
 
 
 def declared():
     """A picture of a declared size, whose pixels are the recorded ones."""
     made = row("folder", 1, "a", psnr_db=30.0, bytes_origin="declared", stream_sha256=None)
-    return Decoded(made, "equal", values={"psnr_db": 30.0})
+    return DecodedStream(made, "equal", values={"psnr_db": 30.0})
 
 
 def reviewed(*streams, photographs=None):
     known = {streams[0].row["dataset"]: photographs} if photographs else {}
-    return Reviewed(streams, (), (), known, {"set": "no photos"}, ("psnr",), "set")
+    return Evidence(streams, (), (), known, {"set": "no photos"}, ("psnr",), "set")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def reviewed(*streams, photographs=None):
         ([decoded(), decoded("rounded", 30.0005)], ""),
         ([decoded(), decoded(psnr=30.0005)], "psnr_db of a at quality=30 is 30.0005, not 30"),
         ([decoded(), decoded("other", 29.0)], "1 of 2 streams decode here"),
-        ([decoded(), decoded("blind", None)], "not known by how much"),
+        ([decoded(), decoded("blind", None)], "by an unknown amount"),
         ([decoded(), decoded("not run", None)], "the decoder of 1 was not run"),
         ([decoded("damaged", None)] * 2, "webp quality=30 a: damaged (1 more differ)"),
         ([decoded(), decoded("failed", None)], "webp quality=30 a: failed"),
@@ -62,7 +62,7 @@ def reviewed(*streams, photographs=None):
     ],
 )
 def test_a_pack_is_audited_if_all_is_reproduced_or_the_first_difference_is_named(streams, why):
-    said = why_not(reviewed(*streams))
+    said = find_refusal(reviewed(*streams))
     assert (bool(said), why in said) == (bool(why), True), said
 
 
@@ -70,8 +70,8 @@ def test_a_pack_that_lacks_an_image_is_not_complete():
     known = [row("webp", 30, name)["image_sha256"] for name in "ab"]
     photographs = [SimpleNamespace(sha256=of, file=SimpleNamespace(name=of[:4])) for of in known]
     both = reviewed(decoded(), decoded(image="b"), photographs=photographs)
-    assert why_not(both) == ""
-    assert f"lacks {known[1][:4]}" in why_not(reviewed(decoded(), photographs=photographs))
+    assert find_refusal(both) == ""
+    assert f"lacks {known[1][:4]}" in find_refusal(reviewed(decoded(), photographs=photographs))
 
 
 def entry(codec, factor, why="", pack="mine"):
@@ -82,7 +82,7 @@ def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path
     entries = [entry("avif", 0.25, "1 value differ"), entry("jpeg", 1.0), entry("webp", 0.5),
                entry("webp", 0.8, pack="other"), entry("vvenc", 0.5)]  # fmt: skip
     rule = Rule(bd="cubic")
-    made = board("set", entries, "JPEG", tmp_path, ("psnr",), rule)
+    made = make_board("set", entries, "JPEG", tmp_path, ("psnr",), rule)
     assert [(it.label, it.pack) for it in made.entries] == [
         ("webp", "mine"), ("vvenc", "mine"), ("webp", "other"), ("jpeg", "mine"), ("avif", "mine")
     ]  # fmt: skip
@@ -99,15 +99,15 @@ def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path
 
 def test_an_anchor_may_be_of_the_results_and_without_rows_is_refused(tmp_path):
     Store(tmp_path / "set").append(doubling("jpeg", 1.0))
-    made = board("set", [entry("webp", 0.5)], "jpeg", tmp_path, ("psnr",), USUAL_RULE)
+    made = make_board("set", [entry("webp", 0.5)], "jpeg", tmp_path, ("psnr",), USUAL_RULE)
     assert [(it.label, it.value) for it in made.entries] == [("webp", pytest.approx(-50))]
     with pytest.raises(UsageError, match="the anchor vtm has no rows of set"):
-        board("set", [entry("webp", 0.5)], "vtm", tmp_path, ("psnr",), USUAL_RULE)
+        make_board("set", [entry("webp", 0.5)], "vtm", tmp_path, ("psnr",), USUAL_RULE)
 
 
 def test_texts_of_packs_are_escaped_on_the_site():
     hostile = Entry("<i>", "<img src=y>", "<b>", "<u>", [])
-    page = index_html([board("<i>", [hostile], "", Path("none"), ("psnr",), USUAL_RULE)],
+    page = index_html([make_board("<i>", [hostile], "", Path("none"), ("psnr",), USUAL_RULE)],
                       [Absent("<script>1</script>.tar", "<img src=x>")])  # fmt: skip
     assert not re.search(r"<(img|i|b|u|script>1)\b", page)
 
@@ -127,7 +127,7 @@ def test_packs_of_a_folder_are_read_and_others_are_refused_by_name(author, tmp_p
     (folder / "link.tar").symlink_to(author / "mine.tar")
     entries, refused = audited(folder)
     assert [(it.pack, it.label) for it in entries] == [("mine", "jpeg"), ("mine", "webp")]
-    assert all("nothing could be compared" in it.why for it in entries), "no photographs"
+    assert all("nothing could be compared" in entry.refusal for entry in entries), "no photographs"
     assert {it.what: it.why for it in refused}.keys() == {"bent.tar", "link.tar"}
 
 
