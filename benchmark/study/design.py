@@ -1,4 +1,4 @@
-"""Pairs of pictures that a study compares, and each rater's questions. Pure."""
+"""Pairs of pictures that a study compares, and each rater's questions."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
@@ -10,104 +10,99 @@ from benchmark.codec import Int64Array
 from benchmark.compare.pictures import CLOSE, distance, near
 from benchmark.study.form import Trial
 
-CATCH_EVERY = 8  # questions, of which one has a known answer
-LEAST_CATCHES = 4
+CATCH_EVERY = 8  # questions per catch trial
+MIN_CATCHES = 4
 TRAINING = 3
 
 
-class Pair(NamedTuple):
-    """Two stimuli of one image that are compared; numbers."""
+class StimulusPair(NamedTuple):
+    """Numbers of two stimuli of the same image."""
 
     image: int
     first: int
     second: int
 
 
-def at_rates(bpp: Sequence[float], rates: Sequence[float]) -> list[int | None]:
-    """Return the place of the stream that shows a codec at each rate, by the rule of crops.
+def assign_streams(bpp: Sequence[float], rates: Sequence[float]) -> list[int | None]:
+    """Return the index of the stream that shows a codec at each rate, chosen as for crops.
 
-    A stream stands for one rate, that which it is nearest to.
+    A stream shows only the rate that it is nearest to.
 
-    >>> at_rates([0.1, 0.21, 0.5], [0.1, 0.2, 0.25, 1.0])
+    >>> assign_streams([0.1, 0.21, 0.5], [0.1, 0.2, 0.25, 1.0])
     [0, 1, None, None]
     """
-    best: dict[int, tuple[float, int]] = {}
+    nearest_levels: dict[int, tuple[float, int]] = {}
     for level, rate in enumerate(rates):
-        if (place := near(rate, bpp, CLOSE, between=True)) is not None:
-            this = distance(bpp[place], rate), level
-            best[place] = min(best.get(place, this), this)
-    own = {level: place for place, (_, level) in best.items()}
-    return [own.get(level) for level in range(len(rates))]
+        if (stream := near(rate, bpp, CLOSE, between=True)) is not None:
+            candidate = distance(bpp[stream], rate), level
+            nearest_levels[stream] = min(nearest_levels.get(stream, candidate), candidate)
+    streams = {level: stream for stream, (_, level) in nearest_levels.items()}
+    return [streams.get(level) for level in range(len(rates))]
 
 
-def pairs_of(
+def make_pairs(
     bpp: Mapping[tuple[int, int], float], stimuli: Sequence[tuple[str, int]], images: int
-) -> list[Pair]:
-    """Return the pairs that are asked: codecs at equal rate, and one codec at the next rate.
-
-    bpp: rate by image and stimulus. stimuli: codec and number of the rate. Equal is up to CLOSE.
-    """
+) -> list[StimulusPair]:
+    """Pair codecs at equal rate (within `CLOSE`), and each codec's neighbouring rates."""
     result = []
     for image in range(images):
-        there = [number for number in range(len(stimuli)) if (image, number) in bpp]
-        for number, other in combinations(sorted(there, key=lambda n: stimuli[n][1]), 2):
-            is_equal = near(bpp[image, number], [bpp[image, other]], CLOSE) is not None
-            if stimuli[number][1] == stimuli[other][1] and is_equal:
-                result.append(Pair(image, number, other))
-        for codec in dict.fromkeys(stimuli[number][0] for number in there):
-            own = sorted((n for n in there if stimuli[n][0] == codec), key=lambda n: stimuli[n][1])
-            result += [Pair(image, number, other) for number, other in pairwise(own)]
+        available = [number for number in range(len(stimuli)) if (image, number) in bpp]
+        by_rate = sorted(available, key=lambda number: stimuli[number][1])
+        for first, second in combinations(by_rate, 2):
+            is_equal = near(bpp[image, first], [bpp[image, second]], CLOSE) is not None
+            if stimuli[first][1] == stimuli[second][1] and is_equal:
+                result.append(StimulusPair(image, first, second))
+        for codec in dict.fromkeys(stimuli[number][0] for number in available):
+            neighbours = pairwise(number for number in by_rate if stimuli[number][0] == codec)
+            result += [StimulusPair(image, first, second) for first, second in neighbours]
     return result
 
 
 def question_lists(
-    pairs: Sequence[Pair], raters: int, each: int, rng: np.random.Generator
-) -> list[list[tuple[Pair, bool]]]:
-    """Return each rater's pairs in random order, and whether their sides are exchanged.
-
-    The next question is always of the two stimuli that were asked least, then of the pair, then of
-    the image that the rater saw least; sides are balanced over the raters.
-    """
+    pairs: Sequence[StimulusPair], raters: int, count: int, rng: np.random.Generator
+) -> list[list[tuple[StimulusPair, bool]]]:
+    """Return `count` pairs for each rater, in random order, and whether their sides are swapped."""
     table = np.array(pairs, np.int64)
     image, kind = table[:, 0], np.unique(table[:, 1:], axis=0, return_inverse=True)[1].ravel()
-    of_pair = np.zeros(len(pairs), np.int64)
-    of_kind, sides = np.zeros((2, kind.max() + 1), np.int64)
+    pair_counts = np.zeros(len(pairs), np.int64)
+    kind_counts, sides = np.zeros((2, kind.max() + 1), np.int64)
     result = []
     for _ in range(raters):
-        seen: Int64Array = np.zeros(image.max() + 1, np.int64)
+        image_counts: Int64Array = np.zeros(image.max() + 1, np.int64)
         free = np.ones(len(pairs), bool)
-        mine: list[tuple[Pair, bool]] = []
-        for _ in range(min(each, len(pairs))):
-            keys = rng.random(len(pairs)), seen[image], of_pair, of_kind[kind], ~free
-            chosen = int(np.lexsort(keys)[0])
-            its = kind[chosen]
-            swapped = bool(sides[its] > 0 or (not sides[its] and rng.random() < 0.5))
-            sides[its] += -1 if swapped else 1
-            of_kind[its] += 1
-            of_pair[chosen] += 1
-            seen[image[chosen]] += 1
-            free[chosen] = False
-            mine.append((pairs[chosen], swapped))
-        result.append([mine[place] for place in rng.permutation(len(mine))])
+        questions: list[tuple[StimulusPair, bool]] = []
+        for _ in range(min(count, len(pairs))):
+            # The two stimuli asked least, then the pair, then the image that the rater saw least
+            counts = image_counts[image], pair_counts, kind_counts[kind]
+            pair = int(np.lexsort((rng.random(len(pairs)), *counts, ~free))[0])
+            balance = sides[kind[pair]]
+            swapped = bool(balance > 0 or (balance == 0 and rng.random() < 0.5))
+            sides[kind[pair]] += -1 if swapped else 1
+            kind_counts[kind[pair]] += 1
+            pair_counts[pair] += 1
+            image_counts[image[pair]] += 1
+            free[pair] = False
+            questions.append((pairs[pair], swapped))
+        result.append([questions[index] for index in rng.permutation(len(questions))])
     return result
 
 
-def with_catches(
-    asked: Sequence[Trial], catches: Sequence[Trial], rng: np.random.Generator
+def insert_catches(
+    questions: Sequence[Trial], catches: Sequence[Trial], rng: np.random.Generator
 ) -> list[Trial]:
-    """Return a rater's questions with trials of known answer among them, one in each stretch."""
-    ends = np.linspace(0, len(asked), len(catches) + 1).astype(int)
+    """Insert catch trials into a rater's questions at random, one in each equal part."""
+    ends = np.linspace(0, len(questions), len(catches) + 1).astype(int)
     result: list[Trial] = []
     for catch, (start, end) in zip(catches, pairwise(ends.tolist()), strict=True):
-        place = int(rng.integers(start, end + 1))
-        result += [*asked[start:place], catch, *asked[place:end]]
+        position = int(rng.integers(start, end + 1))
+        result += [*questions[start:position], catch, *questions[position:end]]
     return result
 
 
-def catches_for(each: int) -> int:
-    """Return how many trials of known answer a rater gets beside `each` questions.
+def num_catches(questions: int) -> int:
+    """Return the number of catch trials for a rater with this number of questions.
 
-    >>> catches_for(60), catches_for(10)
+    >>> num_catches(60), num_catches(10)
     (8, 4)
     """
-    return max(LEAST_CATCHES, -(-each // CATCH_EVERY))
+    return max(MIN_CATCHES, -(-questions // CATCH_EVERY))

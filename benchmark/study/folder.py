@@ -1,8 +1,8 @@
-"""Write a study's folder: the page that raters get, and beside it the key that they do not.
+"""A study's folder: the page for raters, and the key that they must not see.
 
-out/key.json          codecs, settings, known answers, every rater's questions
-   /page/index.html   the page, which needs neither server nor network
-   /page/*.png        pictures, named at random
+out/key.json          codecs, settings, answers to catch trials, every rater's questions
+   /page/index.html   the page, which needs no server or network
+   /page/*.png        pictures with random names
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,131 +31,140 @@ from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
 from benchmark.study.design import (
     TRAINING,
-    Pair,
-    at_rates,
-    catches_for,
-    pairs_of,
+    StimulusPair,
+    assign_streams,
+    insert_catches,
+    make_pairs,
+    num_catches,
     question_lists,
-    with_catches,
 )
-from benchmark.study.form import KEY, PAGE, SOURCE, WORSE, Key, Picture, Stimulus, Trial
+from benchmark.study.form import KEY, PAGE, SOURCE, WORSE, Key, PagePicture, Stimulus, Trial
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
 from benchmark.system.text import bench_command, counted, json_bytes, listed
 
-BATCH_IMAGES = 8  # whose decoded pictures are in memory together
-CATCH_QUALITY = 4  # of the JPEG that is worse than its source in every known answer
+BATCH_IMAGES = 8  # images whose decoded pictures are in memory together
+CATCH_QUALITY = 4  # JPEG quality of the worse picture in catch trials
 CATCH_IMAGES = 8
 
 
-class Plan(NamedTuple):
-    """Content that a study can show: stimuli, photographs, rows and the pairs of them."""
+class StudyPlan(NamedTuple):
+    """Stimuli, photographs, rows and pairs of a study."""
 
     dataset: str
     stimuli: tuple[Stimulus, ...]
     images: tuple[tuple[str, Path], ...]  # those without two codecs at one rate are in no pair
     rows: Mapping[tuple[int, Any], Mapping[str, Any]]  # by image and stimulus
-    pairs: list[Pair]
+    pairs: list[StimulusPair]
     decodable: Pictures
-    sentences: tuple[str, ...]  # on what is absent
+    sentences: tuple[str, ...]  # on missing pictures
 
 
-def plan(asked: Experiment, bpp: Sequence[str], data_dir: Path | None = None) -> Plan:
-    """Return what a study can show; raises `UsageError` where no two pictures can be compared."""
-    asked_rates = sorted({*rates_in(bpp)})
-    dataset = stored_dataset(asked.results, asked.dataset)
-    require_bundled(asked.results, asked.bundled)
-    decodable = pictures_of(asked.results, dataset, asked.codecs, dataset=asked.dataset)
+def plan_study(
+    experiment: Experiment, bpp: Sequence[str], data_dir: Path | None = None
+) -> StudyPlan:
+    """Find the pictures to compare at these rates; raise `UsageError` if there are no two."""
+    rates = sorted({*rates_in(bpp)})
+    dataset = stored_dataset(experiment.results, experiment.dataset)
+    require_bundled(experiment.results, experiment.bundled)
+    decodable = pictures_of(
+        experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
+    )
     folder = decodable.contents.store.folder
-    table = verified(decodable.table, folder) if asked.verified_only else decodable.table
-    own = shown_rows(divided(table, asked.codecs, asked.bundled)[0])
-    by_image = decodable.by_image(own, asked.named)
-    lacking = [f"no picture of {listed(labels)}: {why}" for labels, why in decodable.lacking(own)]
-    sources = sources_of(asked.dataset or dataset, data_dir, asked.results)
+    table = verified(decodable.table, folder) if experiment.verified_only else decodable.table
+    codec_rows = shown_rows(divided(table, experiment.codecs, experiment.bundled)[0])
+    by_image = decodable.by_image(codec_rows, experiment.named)
+    missing_pictures = [
+        f"no picture of {listed(labels)}: {reason}"
+        for labels, reason in decodable.lacking(codec_rows)
+    ]
+    sources = sources_of(experiment.dataset or dataset, data_dir, experiment.results)
     if isinstance(sources, str):
         raise UsageError(sources)
-    files = {of.file.name: of.file.path for of in sources.values() if of.file.name in by_image}
-    kept = named_images([*files], asked.images) if asked.images else files
-    images = tuple((name, path) for name, path in files.items() if name in kept)
+    source_files = (source.file for source in sources.values())
+    files = {file.name: file.path for file in source_files if file.name in by_image}
+    image_names = named_images([*files], experiment.images) if experiment.images else files
+    images = tuple((name, path) for name, path in files.items() if name in image_names)
     labels = [*dict.fromkeys(label for name, _ in images for label in by_image[name])]
-    every = [(label, level) for label in labels for level in range(len(asked_rates))]
+    candidates = [(label, level) for label in labels for level in range(len(rates))]
     rows = {
-        (image, every.index((label, level))): of[place]
+        (image, candidates.index((label, level))): system_rows[index]
         for image, (name, _) in enumerate(images)
-        for label, of in by_image[name].items()
-        for level, place in enumerate(at_rates([row["bpp"] for row in of], asked_rates))
-        if place is not None
+        for label, system_rows in by_image[name].items()
+        for level, index in enumerate(assign_streams([row["bpp"] for row in system_rows], rates))
+        if index is not None
     }
-    pairs = pairs_of({key: row["bpp"] for key, row in rows.items()}, every, len(images))
-    met = {pair.image for pair in pairs if every[pair.first][1] == every[pair.second][1]}
-    if not met:
-        rates = [f"bpp={rate:g}" for rate in asked_rates]
-        measure = bench_command("run", codecs=asked.codecs, dataset=dataset, target=rates)
+    pairs = make_pairs({key: row["bpp"] for key, row in rows.items()}, candidates, len(images))
+    compared_images = {
+        pair.image for pair in pairs if candidates[pair.first][1] == candidates[pair.second][1]
+    }
+    if not compared_images:
+        targets = [f"bpp={rate:g}" for rate in rates]
+        measure = bench_command("run", codecs=experiment.codecs, dataset=dataset, target=targets)
         raise UsageError(
-            f"no photograph of {dataset} has pictures of two codecs within 10 % of one rate: "
-            + "; ".join(lacking or [f"`{measure}` measures some"])
+            f"no photograph of {dataset} has pictures of two codecs within 10 % of the same rate: "
+            + "; ".join(missing_pictures or [f"`{measure}` measures some"])
         )
-    pairs = [pair for pair in pairs if pair.image in met]
-    shown = sorted({(pair.image, number) for pair in pairs for number in pair[1:]})
-    used = sorted({number for _, number in shown})
-    names = [(label, f"{asked_rates[level]:g} bpp") for label, level in every]
-    stimuli = tuple(
-        Stimulus(
-            *names[number], float(np.mean([rows[key]["bpp"] for key in shown if key[1] == number]))
-        )
-        for number in used
+    pairs = [pair for pair in pairs if pair.image in compared_images]
+    keys = sorted({(pair.image, number) for pair in pairs for number in pair[1:]})
+    numbers = sorted({number for _, number in keys})
+    names = [(label, f"{rates[level]:g} bpp") for label, level in candidates]
+    stimuli, sentences = [], []
+    for number, (label, rate) in enumerate(names):
+        if number in numbers:
+            bpp_of_images = [rows[key]["bpp"] for key in keys if key[1] == number]
+            stimuli.append(Stimulus(label, rate, float(np.mean(bpp_of_images))))
+        else:
+            sentences.append(f"no picture of {label} at {rate} can be compared")
+    return StudyPlan(
+        dataset,
+        tuple(stimuli),
+        images,
+        {(image, numbers.index(number)): rows[image, number] for image, number in keys},
+        [StimulusPair(pair.image, *map(numbers.index, pair[1:])) for pair in pairs],
+        decodable,
+        (*sentences, *missing_pictures),
     )
-    unused = [name for number, name in enumerate(names) if number not in used]
-    sentences = [f"no picture of {label} at {rate} can be compared" for label, rate in unused]
-    return Plan(
-        dataset, stimuli, images, {(key[0], used.index(key[1])): rows[key] for key in shown},
-        [Pair(of.image, *map(used.index, of[1:])) for of in pairs], decodable,
-        (*sentences, *lacking),
-    )  # fmt: skip
 
 
 def write_study(
     out: Path,
-    shown: Experiment,
+    experiment: Experiment,
     bpp: Sequence[str],
     *,
     data_dir: Path | None = None,
     raters: int = 12,
-    each: int = 60,
+    questions: int = 60,
     crop: int = 512,
     seed: int = 0,
     post: str = "",
     command: str = "",
 ) -> tuple[Key, list[str]]:
-    """Write a study into a folder that has none; return its key and what is to be said of it.
-
-    shown: codecs and photographs. The others are the options of `bench study new`. The same rows,
-    choices and seed give the same files. Raises `UsageError` and `StoreError`.
-    """
+    """Write a study into a new folder; return its key and sentences; `UsageError`, `StoreError`."""
     if (out / KEY).exists() or (out / PAGE).exists():
-        raise UsageError(f"{out} has a study: name another folder, or remove it")
-    planned = plan(shown, bpp, data_dir)
+        raise UsageError(f"{out} already has a study: name another folder, or remove it")
+    plan = plan_study(experiment, bpp, data_dir)
     rng = np.random.default_rng(seed)
-    pictures: list[Picture] = []
-    number: dict[tuple[int, Any], int] = {}
+    pictures: list[PagePicture] = []
+    numbers: dict[tuple[int, Any], int] = {}
     sizes = 0
-    images = sorted({pair.image for pair in planned.pairs})
-    known = images[:: max(1, len(images) // CATCH_IMAGES)][:CATCH_IMAGES]
-    for image, pixels in _pictures(planned, images, known, crop):
-        for what, cut in pixels.items():
-            name, file = f"{rng.bytes(8).hex()}.png", _coded(cut, "PNG")
+    images = sorted({pair.image for pair in plan.pairs})
+    catch_images = images[:: max(1, len(images) // CATCH_IMAGES)][:CATCH_IMAGES]
+    for image, pixels in _decode_pictures(plan, images, catch_images, crop):
+        for stimulus, crop_pixels in pixels.items():
+            name, file = f"{rng.bytes(8).hex()}.png", _image_bytes(crop_pixels, "PNG")
             write_files(out / PAGE, {name: file}, what="study")
             sizes += len(file)
-            number[image, what] = len(pictures)
-            facts: tuple[Any, ...] = (WORSE if what == "worse" else SOURCE,)
-            if row := planned.rows.get((image, what)):
+            numbers[image, stimulus] = len(pictures)
+            facts: tuple[Any, ...] = (WORSE if stimulus == "worse" else SOURCE,)
+            if row := plan.rows.get((image, stimulus)):
                 setting = f"{row['setting_name']}={row['setting_value']:g}"
-                facts = what, setting, row["bpp"], row["cell"]
-            pictures.append(Picture(name, planned.images[image][0], *facts))
-    trials = _trials(planned.pairs, number, known, (raters, each), rng)
-    key = Key("", planned.dataset, command, seed, planned.stimuli, tuple(pictures), *trials)
+                facts = stimulus, setting, row["bpp"], row["cell"]
+            pictures.append(PagePicture(name, plan.images[image][0], *facts))
+    trials = _trials(plan.pairs, numbers, catch_images, (raters, questions), rng)
+    key = Key("", plan.dataset, command, seed, plan.stimuli, tuple(pictures), *trials)
     key = msgspec.structs.replace(key, study=sha256(json_bytes(key)).hexdigest()[:12])
-    parts = {"title": "Which is closer?", "data": json_text(_page(key, post, rng))}
+    parts = {"title": "Which is closer?", "data": json_text(_page_data(key, post, rng))}
     files = [str(Path(__file__).with_name(f"page.{kind}")) for kind in ("html", "css", "js")]
     text = framed_html(files[0], files[1:2], files[2:], parts, post)
     write_files(out / PAGE, {"index.html": text}, what="study")
@@ -163,78 +172,78 @@ def write_study(
     sentence = (
         f"{out / PAGE} is for raters: {counted(len(pictures), 'picture')}, "
         f"{(sizes + len(text)) / 1e6:.0f} MB, {counted(len(key.lists), 'list')} of at most "
-        f"{max(map(len, key.lists))} questions; {out / KEY} has the codecs, and is not for them"
+        f"{max(map(len, key.lists))} questions; {out / KEY} names the codecs: keep it from raters"
     )
-    return key, [*planned.sentences, sentence]
+    return key, [*plan.sentences, sentence]
 
 
-def _pictures(
-    planned: Plan, images: Sequence[int], shown: Sequence[int], crop: int
+def _decode_pictures(
+    plan: StudyPlan, images: Sequence[int], catch_images: Sequence[int], crop: int
 ) -> Iterator[tuple[int, dict[int | str, Pixels]]]:
-    """Yield each image's number and pixels by stimulus, and of "source" and known answers.
-
-    All of an image are cut alike, where they differ most. Raises `UsageError` for a stream that
-    cannot be decoded.
-    """
+    """Yield each image's number and pixels by stimulus, "source", "copy" or "worse"."""
     for start in range(0, len(images), BATCH_IMAGES):
         batch = images[start : start + BATCH_IMAGES]
-        keys = [key for key in planned.rows if key[0] in batch]
-        rows = [planned.rows[key] for key in keys]
+        keys = [key for key in plan.rows if key[0] in batch]
+        rows = [plan.rows[key] for key in keys]
         decoded: dict[int, dict[int | str, Pixels]] = {image: {} for image in batch}
-        for place, made in filter(None, planned.decodable.decoded(rows, "cpu", cores())):
-            image, stimulus = keys[place]
-            if isinstance(made, Failed):
-                label = planned.stimuli[stimulus].system
-                raise UsageError(f"a stream of {label} cannot be shown: {made.reason}")
-            decoded[image][stimulus] = made
-        for image, of in decoded.items():
-            result = dict(sorted(of.items()))
-            part = (slice(None), slice(None))
+        for index, pixels in filter(None, plan.decodable.decoded(rows, "cpu", cores())):
+            image, stimulus = keys[index]
+            if isinstance(pixels, Failed):
+                label = plan.stimuli[stimulus].system
+                raise UsageError(f"a stream of {label} cannot be shown: {pixels.reason}")
+            decoded[image][stimulus] = pixels
+        for image, pixels_by_stimulus in decoded.items():
+            pictures = dict(sorted(pixels_by_stimulus.items()))
+            area = (slice(None), slice(None))
             if crop:
-                left, top, width, height = most_different([*result.values()], crop)
-                part = slice(top, top + height), slice(left, left + width)
-            result["source"] = source = read_image(planned.images[image][1], flatten=True).pixels
-            if image in shown:
-                worse = open_image(BytesIO(_coded(source, "JPEG", quality=CATCH_QUALITY)))
-                result |= {"copy": source, "worse": np.asarray(worse.convert("RGB"))}
-            yield image, {what: np.ascontiguousarray(of[part]) for what, of in result.items()}
+                left, top, width, height = most_different([*pictures.values()], crop)
+                area = slice(top, top + height), slice(left, left + width)
+            pictures["source"] = source = read_image(plan.images[image][1], flatten=True).pixels
+            if image in catch_images:
+                worse = open_image(BytesIO(_image_bytes(source, "JPEG", quality=CATCH_QUALITY)))
+                pictures |= {"copy": source, "worse": np.asarray(worse.convert("RGB"))}
+            yield (
+                image,
+                {name: np.ascontiguousarray(whole[area]) for name, whole in pictures.items()},
+            )
 
 
-def _coded(pixels: Pixels, form: str, **options: int) -> bytes:
+def _image_bytes(pixels: Pixels, form: str, **options: int) -> bytes:
     stream = BytesIO()
     fromarray(pixels).save(stream, form, **options)
     return stream.getvalue()
 
 
 def _trials(
-    pairs: Sequence[Pair],
-    number: Mapping[tuple[int, Any], int],
-    shown: Sequence[int],
+    pairs: Sequence[StimulusPair],
+    numbers: Mapping[tuple[int, Any], int],
+    catch_images: Sequence[int],
     counts: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[tuple[Trial, ...], tuple[tuple[Trial, ...], ...]]:
-    """Return the trials of the training and of each list. counts: of raters, of their questions."""
+    """Return the training trials and each list's trials; counts: raters, and their questions."""
 
-    def trial(image: int, sides: tuple[Any, Any], swapped: bool, known: bool = False) -> Trial:
-        first, second = (number[image, side] for side in (sides[::-1] if swapped else sides))
-        better: Any = 1 + swapped if known else 0
-        return Trial(number[image, "source"], first, second, better)
+    def make_trial(image: int, sides: tuple[Any, Any], swapped: bool, better: Any = 0) -> Trial:
+        first, second = (numbers[image, side] for side in (sides[::-1] if swapped else sides))
+        return Trial(numbers[image, "source"], first, second, better)
 
-    def known(image: int) -> Trial:
-        return trial(image, ("copy", "worse"), bool(rng.integers(2)), known=True)
+    def make_catch(image: int) -> Trial:
+        swapped = bool(rng.integers(2))
+        return make_trial(image, ("copy", "worse"), swapped, better=1 + swapped)
 
-    training = tuple(known(shown[n % len(shown)]) for n in range(TRAINING))
+    training = tuple(make_catch(catch_images[n % len(catch_images)]) for n in range(TRAINING))
     lists = []
-    for mine in question_lists(pairs, *counts, rng):
-        trials = [trial(pair.image, pair[1:], swapped) for pair, swapped in mine]
-        order = rng.permutation(len(shown)).tolist()
-        catches = [known(shown[order[n % len(order)]]) for n in range(catches_for(len(mine)))]
-        lists.append(tuple(with_catches(trials, catches, rng)))
+    for questions in question_lists(pairs, *counts, rng):
+        trials = [make_trial(pair.image, pair[1:], swapped) for pair, swapped in questions]
+        order = rng.permutation(len(catch_images)).tolist()
+        images = (catch_images[order[n % len(order)]] for n in range(num_catches(len(questions))))
+        catches = [make_catch(image) for image in images]
+        lists.append(tuple(insert_catches(trials, catches, rng)))
     return training, tuple(lists)
 
 
-def _page(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:
-    """Return what the page knows: files and questions in an order that says nothing."""
+def _page_data(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:
+    """Return the page's files and questions, in a random order that reveals nothing."""
     order = rng.permutation(len(key.pictures)).tolist()
 
     def files(trial: Trial) -> list[int]:

@@ -1,4 +1,4 @@
-"""The json files of a study: the organiser's key, and what one rater answered."""
+"""JSON files of a study: the organiser's key, and the answers of a rater."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,22 +12,22 @@ from benchmark.system.text import read_json
 
 KEY = "key.json"  # beside the folder that raters get
 PAGE = "page"
-SOURCE, WORSE = -1, -2  # stimuli of a photograph itself, and of what is far worse
-MOST_ANSWER_BYTES = 1 << 20
+SOURCE, WORSE = -1, -2  # stimuli: the photograph, and the far worse picture of catch trials
+MAX_ANSWER_BYTES = 1 << 20
 Count = Annotated[int, Meta(ge=0, le=1 << 20)]
 Length = Annotated[int, Meta(ge=0, le=1 << 16)]
 
 
 class Stimulus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A codec variant at one of the study's rates; in every image the pictures nearest to it."""
+    """Codec variant at one of the study's rates: the pictures nearest to it."""
 
     system: str  # label of the codec variant
-    level: str  # the rate that was asked for, or a published study's own name of it
+    level: str  # requested rate, or a published study's name of it
     bpp: float | None = None  # mean over its pictures
 
 
-class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the page: a stimulus of an image, or its source."""
+class PagePicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """File of the page: a stimulus of an image, or its source."""
 
     file: str
     image: str
@@ -38,12 +38,12 @@ class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question: which of two pictures is closer to the source; numbers of pictures."""
+    """Question by numbers of pictures: which of two is closer to the source."""
 
     source: Count
     first: Count
     second: Count
-    better: Literal[0, 1, 2] = 0  # the known answer of catch and training trials
+    better: Literal[0, 1, 2] = 0  # correct answer of catch and training trials
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,23 +54,23 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str
     seed: int
     stimuli: tuple[Stimulus, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[PagePicture, ...]
     training: tuple[Trial, ...]
     lists: tuple[tuple[Trial, ...], ...]
     format: Literal[1] = 1
 
 
-class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An answer to one trial of a list."""
+class TrialAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Answer to a trial of a list."""
 
     trial: Count
     choice: Literal[1, 2]
     ms: Annotated[float, Meta(ge=0, le=1e9)]  # since all pictures were drawn
-    flips: Count = 0  # changes of the picture that is seen
+    flips: Count = 0  # switches of the visible picture
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Facts about the screen; nothing of the person."""
+    """Facts about the screen, none about the person."""
 
     pixel_ratio: Annotated[float, Meta(gt=0, le=100)]
     screen: tuple[Length, Length]  # CSS pixels
@@ -83,41 +83,43 @@ class Answers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     study: Annotated[str, Meta(max_length=64)]
     rater: Annotated[str, Meta(pattern=r"^[0-9a-f]{8,32}$")]
-    order: Annotated[int, Meta(ge=1, le=1 << 20)]  # number of the list of questions
+    order: Annotated[int, Meta(ge=1, le=1 << 20)]  # number of the rater's list, from 1
     device: Device
-    answers: Annotated[list[Given], Meta(max_length=10_000)]
+    answers: Annotated[list[TrialAnswer], Meta(max_length=10_000)]
     format: Literal[1] = 1
 
 
 def read_key(folder: Path) -> Key:
-    """Return the key of a study's folder; raise `UsageError` for none."""
+    """Read the key of a study's folder; raise `UsageError` if there is none."""
     try:
         key = read_json(folder / KEY, Key)
     except (OSError, BadFile) as error:
         raise UsageError(
-            f"{folder / KEY} is no key of a study ({error}): `bench study new` writes one"
+            f"{folder / KEY} is not a study's key ({error}): write one with `bench study new`"
         ) from error
-    trials = [*key.training, *(trial for of in key.lists for trial in of)]
-    most = max((max(trial.source, trial.first, trial.second) for trial in trials), default=0)
-    known = range(WORSE, len(key.stimuli))
-    if most >= len(key.pictures) or any(p.stimulus not in known for p in key.pictures):
-        raise UsageError(f"{folder / KEY} names pictures or codecs that it does not have")
+    trials = [*key.training, *(trial for trials_of_list in key.lists for trial in trials_of_list)]
+    last_picture = max(
+        (max(trial.source, trial.first, trial.second) for trial in trials), default=0
+    )
+    stimuli = range(WORSE, len(key.stimuli))
+    if last_picture >= len(key.pictures) or any(p.stimulus not in stimuli for p in key.pictures):
+        raise UsageError(f"{folder / KEY} refers to pictures or codecs that it lacks: replace it")
     return key
 
 
 def read_answers(path: Path, key: Key) -> Answers | str:
-    """Return a rater's answers to a study, or why the file is left out."""
+    """Return a rater's answers to a study, or the reason why the file is excluded."""
     try:
-        result = read_json(path, Answers, MOST_ANSWER_BYTES)
+        result = read_json(path, Answers, MAX_ANSWER_BYTES)
     except (OSError, BadFile) as error:
-        return f"no answers: {error}"
+        return f"not a file of answers: {error}"
     if result.study != key.study:
-        return f"of another study ({result.study})"
+        return f"answers to another study ({result.study})"
     if result.order > len(key.lists):
         return f"list {result.order} of {len(key.lists)}"
     trials = [answer.trial for answer in result.answers]
     if len({*trials}) < len(trials):
-        return "a question answered twice"
+        return "a question is answered twice"
     if any(trial >= len(key.lists[result.order - 1]) for trial in trials):
-        return "answers to questions that its list does not have"
+        return "answers to questions that are not in its list"
     return result

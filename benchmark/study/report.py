@@ -1,4 +1,4 @@
-"""Report of what raters of a study preferred: tables, a figure, a page, rows."""
+"""Report of a study's answers: tables, a figure, a page, rows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,20 +37,20 @@ from benchmark.study.agreement import agreements
 from benchmark.study.form import Answers, Key, read_answers, read_key
 from benchmark.study.scores import (
     EqualPreference,
-    Scores,
+    PreferenceScores,
     equal_preference,
-    far_raters,
-    scores_of,
+    find_outliers,
+    score_votes,
 )
-from benchmark.study.votes import Votes, consistency, votes_of, why_left_out
+from benchmark.study.votes import Votes, collect_votes, consistency, exclusion_rule
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
 PREFERENCE = Metric("preference", "Preference (log of odds)", "higher")
 PROTOCOL = "preference/1"
 NAME = PREFERENCE.column
-TWICE = "of a rater who is there with more answers"
-FAR_RULE = "far less in agreement with all others than chance allows"
+PARTIAL_RULE = "a fuller file of the same rater exists"
+OUTLIER_RULE = "disagrees with all other raters far more than chance allows"
 ENDS = "[{0[0]:+z.2f}, {0[1]:+z.2f}]".format
 PERCENTS = "[{0[0]:.0%}, {0[1]:.0%}]".format
 SCORES = (
@@ -58,7 +58,7 @@ SCORES = (
     Column("at", "level"),
     Column("bpp", "bpp", ".3f"),
     Column("score", NAME, "+z.2f"),
-    Column("95 %", lambda of: of["low"] and (of["low"], of["high"]), ENDS),
+    Column("95 %", lambda record: record["low"] and (record["low"], record["high"]), ENDS),
     Column("answers", "answers", "d"),
 )
 BITS = (
@@ -69,7 +69,7 @@ BITS = (
 )
 AGREEMENT = (
     Column("metric", "name"),
-    Column("answers alike", "share", ".0%"),
+    Column("answers in agreement", "share", ".0%"),
     Column("95 %", "interval", PERCENTS),
     Column("at equal rate", "equal_rate", ".0%"),
     Column("95 % ", "equal_rate_interval", PERCENTS),
@@ -81,12 +81,12 @@ class StudyReport(NamedTuple):
     """Results of the answers to a study."""
 
     dataset: str
-    scores: Scores
+    scores: PreferenceScores
     bits: list[EqualPreference]
     left_out: list[Absent]
     points: list[dict[str, Any]]  # a row for each stimulus
     answers: list[Answer]  # scores, bits against the anchor, metrics that agree
-    lines: list[str]  # who answered, who was left out, how consistent the answers are
+    lines: list[str]  # raters and answers, exclusions, consistency
 
 
 def read_study(
@@ -95,172 +95,191 @@ def read_study(
     results: Path = Path("results"),
     anchor: str = "",
 ) -> StudyReport:
-    """Return what answers to a study say; raise `UsageError` where too few are left.
-
-    study: its folder.
-    """
+    """Read answers to the study in a folder; raise `UsageError` if too few can be used."""
     key = read_key(study)
     folders = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
-    if not (files := [file for of in folders for file in of]):
+    files = [file for folder in folders for file in folder]
+    if not files:
         raise UsageError("no answers: name the files that raters saved, or a folder of them")
-    votes, left_out = _votes(key, files)
+    votes, left_out = _read_votes(key, files)
     contents = dataset_contents(results, key.dataset.partition(":")[0], packs_beside(results))
     rows = contents.table
     metrics = [*map(Metric.named, metric_names("all"))]
-    values = _values(key, votes, rows, metrics)
-    scores = scores_of(votes)
+    values = _metric_values(key, votes, rows, metrics)
+    scores = score_votes(votes)
     names = names_of_texts(stimulus.system for stimulus in votes.stimuli)
     against = next(iter(names))
     if anchor:
         against = label_of(find_variant(anchor, [Edition.of(spec_in(text)) for text in names]))
-    else:  # the one that every verb has among these codecs
-        own = [spec for spec in specs_of(rows) if label_of(spec) in names]
-        usual = anchor_among(summarise(rows.filter(are_of(own)), protocols(["psnr"]))).label
+    else:  # the anchor that other verbs choose among these codecs
+        specs = [spec for spec in specs_of(rows) if label_of(spec) in names]
+        usual = anchor_among(summarise(rows.filter(are_of(specs)), protocols(["psnr"]))).label
         against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
-    points = _points(votes, scores, key.dataset, key.study)
-    lines = _lines(votes, left_out, key.dataset, len(files))
-    shown = (
-        ("Scores", SCORES, [{**of, "name": names[of["codec"]]} for of in points]),
+    points = _stimulus_rows(votes, scores, key.dataset, key.study)
+    lines = _summary_lines(votes, left_out, key.dataset, len(files))
+    tables = (
+        ("Scores", SCORES, [{**point, "name": names[point["codec"]]} for point in points]),
         (
             f"Bits against {names[against]}",
             BITS,
-            [of._asdict() | {"system": names[of.system]} for of in bits],
+            [change._asdict() | {"system": names[change.system]} for change in bits],
         ),
         (
             "Which metric agrees with people",
             AGREEMENT,
-            [of._asdict() for of in agreements(votes, values, metrics)],
+            [agreement._asdict() for agreement in agreements(votes, values, metrics)],
         ),
     )
     answers = [
-        Answer(of, columns, facts={"kind": title}, title=title)
-        for title, columns, of in shown
-        if of
+        Answer(records, columns, facts={"kind": title}, title=title)
+        for title, columns, records in tables
+        if records
     ]
     answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=left_out)
     return StudyReport(key.dataset, scores, bits, left_out, points, answers, lines)
 
 
-def _votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
-    """Return the answers of the raters who are not left out by any rule, and who is by which."""
-    best: dict[str, tuple[Path, Answers]] = {}
+def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
+    """Return the votes of raters whom no rule excludes, and each excluded file with its rule."""
+    fullest: dict[str, tuple[Path, Answers]] = {}
     left_out = []
     for path in paths:
         answers = read_answers(path, key)
         if isinstance(answers, str):
-            left_out.append(Absent(path.name, "a file that is no answers to this study"))
+            left_out.append(Absent(path.name, "not a file of answers to this study"))
             continue
-        both = [*filter(None, [best.get(answers.rater)]), (path, answers)]
-        *less, best[answers.rater] = sorted(both, key=lambda of: len(of[1].answers))
-        left_out += [Absent(file.name, TWICE) for file, _ in less]
-    why = {path: why_left_out(answers, key) for path, answers in best.values()}
-    left_out += [Absent(path.name, rule) for path, rule in why.items() if rule]
-    kept = [of for of in best.values() if not why[of[0]]]
-    if not kept:
-        rules = "; ".join(f"{gone.what}: {gone.why}" for gone in left_out[:3])
-        raise UsageError(f"no rater is left of {counted(len(paths), 'file')}: {rules}")
-    votes = votes_of(key, [answers for _, answers in kept])
-    far = far_raters(votes)
-    left_out += [Absent(kept[rater][0].name, FAR_RULE) for rater in far]
-    return votes.of(~np.isin(votes.rater, far)), left_out
+        files = [fullest[answers.rater]] if answers.rater in fullest else []
+        files = sorted([*files, (path, answers)], key=lambda file: len(file[1].answers))
+        *partial, fullest[answers.rater] = files
+        left_out += [Absent(partial_path.name, PARTIAL_RULE) for partial_path, _ in partial]
+    rules = {path: exclusion_rule(answers, key) for path, answers in fullest.values()}
+    left_out += [Absent(path.name, rule) for path, rule in rules.items() if rule]
+    raters = [(path, answers) for path, answers in fullest.values() if not rules[path]]
+    if not raters:
+        reasons = "; ".join(f"{file.what}: {file.why}" for file in left_out[:3])
+        raise UsageError(f"no rater remains of {counted(len(paths), 'file')}: {reasons}")
+    votes = collect_votes(key, [answers for _, answers in raters])
+    outliers = find_outliers(votes)
+    left_out += [Absent(raters[rater][0].name, OUTLIER_RULE) for rater in outliers]
+    return votes.select(~np.isin(votes.rater, outliers)), left_out
 
 
-def _values(
+def _metric_values(
     key: Key, votes: Votes, table: pl.DataFrame, metrics: Sequence[Metric]
 ) -> dict[tuple[int, int], dict[str, float]]:
-    """Return values of metric columns by image and stimulus, of the rows that are stored now."""
-    columns = [m.column for m in metrics if m.column in table.columns]
-    cells = {of.cell: (votes.images.index(of.image), of.stimulus) for of in key.pictures if of.cell}
-    rows = table.filter(col("cell").cast(pl.String).is_in([*cells])).select("cell", *columns)
+    """Return metric values by column for each image and stimulus, from the stored rows."""
+    columns = [metric.column for metric in metrics if metric.column in table.columns]
+    stimuli = {
+        picture.cell: (votes.images.index(picture.image), picture.stimulus)
+        for picture in key.pictures
+        if picture.cell
+    }
+    in_study = col("cell").cast(pl.String).is_in([*stimuli])
     return {
-        cells[cell]: {name: of for name, of in zip(columns, values, strict=True) if of is not None}
-        for cell, *values in rows.rows()
+        stimuli[cell]: {
+            column: value
+            for column, value in zip(columns, values, strict=True)
+            if value is not None
+        }
+        for cell, *values in table.filter(in_study).select("cell", *columns).rows()
     }
 
 
-def _lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files: int) -> list[str]:
-    of = consistency(votes)
+def _summary_lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files: int) -> list[str]:
+    result = consistency(votes)
     raters, images = len({*votes.rater.tolist()}), len({*votes.image.tolist()})
-    gone = f"; {len(left_out)} of {counted(files, 'file')} left out" if files else ""
-    rules = Counter(gone.why for gone in left_out)
-    alike = (
-        f"Raters agree with Kendall's u = {of.agreement:.2f} on {counted(of.pairs, 'pair')} "
-        "(1: all alike, 0: by chance)."
-    ) if of.agreement is not None else ""  # fmt: skip
+    excluded_text = f"; {len(left_out)} of {counted(files, 'file')} excluded" if files else ""
+    rules = Counter(file.why for file in left_out)
+    agreement_text = ""
+    if result.agreement is not None:
+        agreement_text = (
+            f"Raters agree with Kendall's u = {result.agreement:.2f} on "
+            f"{counted(result.pairs, 'pair')} (1: complete agreement, 0: chance)."
+        )
     lines = (
         f"{counted(len(votes.won), 'answer')} of {counted(raters, 'rater')} on "
-        f"{counted(images, 'image')} of {profile(dataset).title}{gone}.",
-        *(f"Left out: {count}, {rule}." for rule, count in rules.items()),
-        alike,
-        f"Circular triads: {of.circular} of {of.triads} of the majorities, "
-        f"{of.own_circular} of {of.own_triads} of single raters (one in four by chance).",
+        f"{counted(images, 'image')} of {profile(dataset).title}{excluded_text}.",
+        *(f"Excluded: {count} ({rule})." for rule, count in rules.items()),
+        agreement_text,
+        f"Circular triads: {result.circular} of {result.triads} in the majorities, "
+        f"{result.rater_circular} of {result.rater_triads} in single raters (chance: one in four).",
     )
     return [line for line in lines if line]
 
 
-def _points(votes: Votes, scores: Scores, dataset: str, study: str) -> list[dict[str, Any]]:
-    """Return a row for each stimulus: its score with interval, and what that is over."""
+def _stimulus_rows(
+    votes: Votes, scores: PreferenceScores, dataset: str, study: str
+) -> list[dict[str, Any]]:
+    """Return a row for each stimulus: its score, interval, and numbers of answers and raters."""
     result = []
     for number, stimulus in enumerate(votes.stimuli):
-        own = (votes.first == number) | (votes.second == number)
+        involved = (votes.first == number) | (votes.second == number)
         low, high = scores.interval(number) or (None, None)
-        raters, images = (len({*of[own].tolist()}) for of in (votes.rater, votes.image))
+        raters, images = (
+            len({*labels[involved].tolist()}) for labels in (votes.rater, votes.image)
+        )
         result.append(
             {
                 "dataset": dataset, "codec": stimulus.system, "level": stimulus.level,
                 "bpp": stimulus.bpp, PREFERENCE.column: float(scores.values[number]), "low": low,
-                "high": high, "answers": int(own.sum()), "raters": raters, "images": images,
+                "high": high, "answers": int(involved.sum()), "raters": raters, "images": images,
                 "protocol": PROTOCOL, "study": study,
             }
         )  # fmt: skip
     return result
 
 
-def _curves(points: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[SystemCurve]:
-    """Return the curves of rows. names: by label."""
+def _preference_curves(
+    points: Sequence[Mapping[str, Any]], names: Mapping[str, str]
+) -> list[SystemCurve]:
+    """Return a curve of preference against bpp for each label of `names`."""
     curves = []
     for label, name in names.items():
-        own = [row for row in points if row["codec"] == label]
-        made = tuple(
+        rows = [row for row in points if row["codec"] == label]
+        curve_points = tuple(
             CurvePoint(
                 row["bpp"], row[PREFERENCE.column], row["level"], "measured", row["images"],
                 row["protocol"], CODING, f"study {row['study']}",
                 interval=None if row["low"] is None else Interval(row["low"], row["high"]),
             )
-            for row in sorted(own, key=lambda row: row["bpp"])
+            for row in sorted(rows, key=lambda row: row["bpp"])
         )  # fmt: skip
         edition = Edition.of(spec_in(label))
-        curves += [SystemCurve(PREFERENCE, edition, name, made)] if made else []
+        curves += [SystemCurve(PREFERENCE, edition, name, curve_points)] if curve_points else []
     return curves
 
 
 def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
-    """Write text, page, figure and rows of a report; return the files."""
+    """Write a report's text, page, figure and rows; return the files."""
     title = f"Preference on {profile(report.dataset).title}"
     parts = [
-        section(of.title.lower(), of.title, Table.of(of.columns, of.records).filled(2))
-        for of in report.answers
+        section(
+            answer.title.lower(),
+            answer.title,
+            Table.of(answer.columns, answer.records).filled(2),
+        )
+        for answer in report.answers
     ]
-    gone = [": ".join(filter(None, of)) for of in report.left_out]
-    rule = "Scores are logarithms of odds, of mean 0 (Bradley and Terry, 1952)."
-    whole = section(
-        "study", title, report.lines, rule, *parts, section("files", "Left out", gone),
+    excluded = [": ".join(filter(None, file)) for file in report.left_out]
+    rule = "Scores are log odds with mean 0 (Bradley and Terry, 1952)."
+    document = section(
+        "study", title, report.lines, rule, *parts, section("files", "Excluded", excluded),
         made_by(command),
     )  # fmt: skip
-    body = "".join(f"<section><h2>{of.title}</h2>{html(of, {})}</section>" for of in parts)
+    body = "".join(f"<section><h2>{part.title}</h2>{html(part, {})}</section>" for part in parts)
     pl.DataFrame(report.points).write_parquet(rows := BytesIO())
     files: Mapping[str, str | bytes] = {
-        f"{NAME}.md": markdown(whole),
+        f"{NAME}.md": markdown(document),
         f"{NAME}.html": sheet_html(title, " ".join(report.lines), f"<main>{body}</main>"),
         f"{NAME}.parquet": rows.getvalue(),
     }
     write_files(out, files, what="report")
     names = names_of_texts(point["codec"] for point in report.points)
-    panels = [_curves(report.points, names)]
+    panels = [_preference_curves(report.points, names)]
     datasets = [(profile(report.dataset).title, panels)]
     drawing = draw_rate_curves(
-        datasets, styles(c.edition for c in panels[0]), choose(panels, USUAL_RULE)
+        datasets, styles(curve.edition for curve in panels[0]), choose(panels, USUAL_RULE)
     )
     figures = write_figure(NAME, drawing, out, command)
     return [*(out / name for name in files), *figures]

@@ -1,6 +1,6 @@
-"""Answers of raters as arrays; which raters are left out, by which rule; how consistent they are.
+"""Answers of raters as arrays, the rules that exclude raters, and consistency of the answers.
 
-The rules are applied in their order, `far_raters` of the scores last; the report counts each.
+Rules apply in their order, `scores.find_outliers` last; the report counts the exclusions of each.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,16 +12,16 @@ import numpy as np
 from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.study.form import Answers, Key, Stimulus
 
-LEAST_SHARE = 0.5  # of a list's questions
-MOST_WRONG = 0.25  # of the trials of known answer
+MIN_ANSWERED = 0.5  # share of a list's questions
+MAX_WRONG = 0.25  # share of the catch trials
 FAST_MS = 1000.0
-MOST_OF_ONE_SIDE, LEAST_FOR_SIDES = 0.9, 20
+MAX_ONE_SIDED, MIN_SIDED_ANSWERS = 0.9, 20
 TIE = 0.5
 Row = tuple[int, int, int, int, float]
 
 
 class Votes(NamedTuple):
-    """Answers that compare two stimuli of one image; arrays of shape (answers,)."""
+    """Answers that compare two stimuli of an image, as arrays of shape (answers,)."""
 
     stimuli: tuple[Stimulus, ...]
     raters: tuple[str, ...]
@@ -30,102 +30,105 @@ class Votes(NamedTuple):
     image: Int64Array
     first: Int64Array  # numbers of stimuli
     second: Int64Array
-    won: Float64Array  # share of the vote that the first one gets: 1, 0, or TIE
+    won: Float64Array  # share of the vote for the first: 1, 0 or TIE
 
     @classmethod
-    def of_rows(
+    def build(
         cls,
         stimuli: Iterable[Stimulus],
         raters: Iterable[str],
         images: Iterable[str],
         rows: Sequence[Row],
     ) -> "Votes":
-        """Return the answers of rows: rater, image, first, second, share of the first."""
+        """Build votes from rows: rater, image, first, second, share of the first."""
         table = np.array(rows, np.float64).reshape(-1, 5)
         rater, image, first, second = table[:, :4].astype(np.int64).T
-        named = tuple(stimuli), tuple(raters), tuple(images)
-        return cls(*named, rater, image, first, second, table[:, 4])
+        labels = tuple(stimuli), tuple(raters), tuple(images)
+        return cls(*labels, rater, image, first, second, table[:, 4])
 
-    def of(self, kept: BoolArray) -> "Votes":
-        """Return some of the answers; raters and images keep their numbers."""
-        return self._replace(**{name: getattr(self, name)[kept] for name in self._fields[3:]})
+    def select(self, mask: BoolArray) -> "Votes":
+        """Return the votes where `mask` is true; raters and images keep their numbers."""
+        return self._replace(**{name: getattr(self, name)[mask] for name in self._fields[3:]})
 
     def questions(self) -> tuple[Int64Array, Float64Array]:
-        """Return the number of each answer's question, and the share of its lower stimulus."""
+        """Return each answer's question number, and the vote's share of the lower stimulus."""
         low, high = np.sort([self.first, self.second], axis=0)
         won = np.where(self.first > self.second, 1 - self.won, self.won)
-        asked = np.stack([self.image, low, high])
-        return np.unique(asked, axis=1, return_inverse=True)[1].ravel(), won
+        questions = np.stack([self.image, low, high])
+        return np.unique(questions, axis=1, return_inverse=True)[1].ravel(), won
 
 
-def why_left_out(answers: Answers, key: Key) -> str:
-    """Return the rule by which a rater's own answers are left out, empty for none."""
-    own, trials = answers.answers, key.lists[answers.order - 1]
-    known = [answer for answer in own if trials[answer.trial].better]
-    wrong = sum(answer.choice != trials[answer.trial].better for answer in known)
-    first = sum(answer.choice == 1 for answer in own)
-    one_side = max(first, len(own) - first) > MOST_OF_ONE_SIDE * len(own)
+def exclusion_rule(answers: Answers, key: Key) -> str:
+    """Return the rule that excludes a rater's answers; "" for none."""
+    given, trials = answers.answers, key.lists[answers.order - 1]
+    catch_answers = [answer for answer in given if trials[answer.trial].better]
+    wrong = sum(answer.choice != trials[answer.trial].better for answer in catch_answers)
+    first = sum(answer.choice == 1 for answer in given)
+    one_side = max(first, len(given) - first) > MAX_ONE_SIDED * len(given)
+    times_ms = [answer.ms for answer in given]
     rules = {
-        "fewer than half of the questions answered": len(own) < LEAST_SHARE * len(trials),
-        "more than one in four questions of known answer wrong": wrong > MOST_WRONG * len(known),
-        "half of the answers in under a second": median([a.ms for a in own] or [0]) < FAST_MS,
-        "one side chosen in more than nine of ten answers": len(own) >= LEAST_FOR_SIDES
+        "fewer than half of the questions answered": len(given) < MIN_ANSWERED * len(trials),
+        "more than one in four catch trials wrong": wrong > MAX_WRONG * len(catch_answers),
+        "half of the answers in under a second": median(times_ms or [0]) < FAST_MS,
+        "one side chosen in more than nine of ten answers": len(given) >= MIN_SIDED_ANSWERS
         and one_side,
     }
     return next((rule for rule, broken in rules.items() if broken), "")
 
 
-def votes_of(key: Key, answers: Sequence[Answers]) -> Votes:
-    """Return the answers to all questions whose answer is not known."""
+def collect_votes(key: Key, answers: Sequence[Answers]) -> Votes:
+    """Collect all answers but those to catch trials."""
     images = tuple(dict.fromkeys(picture.image for picture in key.pictures))
-    number = {image: n for n, image in enumerate(images)}
+    numbers = {image: number for number, image in enumerate(images)}
     rows: list[Row] = []
-    for rater, of in enumerate(answers):
-        trials = key.lists[of.order - 1]
-        for answer in of.answers:
+    for rater, file in enumerate(answers):
+        trials = key.lists[file.order - 1]
+        for answer in file.answers:
             trial = trials[answer.trial]
             if not trial.better:
-                picture, other = key.pictures[trial.first], key.pictures[trial.second]
+                first, second = key.pictures[trial.first], key.pictures[trial.second]
                 won = float(answer.choice == 1)
-                rows.append((rater, number[picture.image], picture.stimulus, other.stimulus, won))
-    return Votes.of_rows(key.stimuli, [of.rater for of in answers], images, rows)
+                rows.append((rater, numbers[first.image], first.stimulus, second.stimulus, won))
+    return Votes.build(key.stimuli, [file.rater for file in answers], images, rows)
 
 
 class Consistency(NamedTuple):
-    """Agreement of raters with each other, and with themselves."""
+    """Agreement between raters, and consistency of each."""
 
     agreement: float | None  # Kendall's u: 1 if all agree, 0 by chance; None without pairs
-    pairs: int  # of one image that at least two raters compared
-    circular: int  # triads of stimuli, of the majorities over all images
+    pairs: int  # pairs of an image that at least two raters compared
+    circular: int  # circular triads of stimuli in the majorities over all images
     triads: int
-    own_circular: int  # triads of single raters
-    own_triads: int
+    rater_circular: int  # sums over single raters
+    rater_triads: int
 
 
 def consistency(votes: Votes) -> Consistency:
-    """Return Kendall's coefficient of agreement u and numbers of circular triads.
+    """Compute Kendall's coefficient of agreement u, and count circular triads.
 
-    u of an incomplete design: 2 S - 1, where S is the share of pairs of answers to one question
-    that agree (M. G. Kendall and B. Babington Smith, "On the Method of Paired Comparisons", 1940);
-    a tie agrees by half.
-    A triad is of three stimuli that were compared two by two; by chance one in four is circular.
+    u = 2 S - 1, where S is the share of pairs of answers to the same question that agree, a tie by
+    half (M. G. Kendall and B. Babington Smith, "On the Method of Paired Comparisons", 1940).
+    A triad is three stimuli compared two by two; by chance one in four is circular.
     """
-    asked, won = votes.questions()
-    counts, sums, squares = (np.bincount(asked, of) for of in (None, won - TIE, (won - TIE) ** 2))
-    together = int((counts * (counts - 1)).sum())
-    own = [_triads(votes.of(votes.rater == rater)) for rater in np.unique(votes.rater)]
+    question, won = votes.questions()
+    signs = won - TIE
+    counts, sums, squares = (np.bincount(question, weights) for weights in (None, signs, signs**2))
+    num_pairs = int((counts * (counts - 1)).sum())
+    triads = [_count_triads(votes.select(votes.rater == rater)) for rater in np.unique(votes.rater)]
     return Consistency(
-        float(4 * (sums**2 - squares).sum()) / together if together else None,
+        float(4 * (sums**2 - squares).sum()) / num_pairs if num_pairs else None,
         int((counts > 1).sum()),
-        *_triads(votes),
-        *(sum(of) for of in zip(*own, strict=True)),
+        *_count_triads(votes),
+        *(sum(column) for column in zip(*triads, strict=True)),
     )
 
 
-def _triads(votes: Votes) -> tuple[int, int]:
-    """Return the numbers of circular triads and of all."""
-    net = np.zeros((max(votes.first.max(), votes.second.max()) + 1,) * 2)
-    np.add.at(net, (votes.first, votes.second), votes.won - TIE)
-    ahead = (net - net.T > 0).astype(np.int64)  # of the majority
-    circular, triads = (np.trace(of @ of @ of) for of in (ahead, ahead + ahead.T))
-    return int(circular) // 3, int(triads) // 6
+def _count_triads(votes: Votes) -> tuple[int, int]:
+    """Count the circular triads of stimuli, and all triads."""
+    stimuli = max(votes.first.max(), votes.second.max()) + 1
+    margin = np.zeros((stimuli, stimuli))
+    np.add.at(margin, (votes.first, votes.second), votes.won - TIE)
+    beats = (margin - margin.T > 0).astype(np.int64)  # by majority
+    untied = beats + beats.T
+    circular, total = (np.trace(graph @ graph @ graph) for graph in (beats, untied))
+    return int(circular) // 3, int(total) // 6

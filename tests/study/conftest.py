@@ -35,7 +35,7 @@ def write(measured):
         usual = {
             "results": measured / "results", "dataset": str(measured / "photos"),
             "codecs": "jpeg,webp,jpeg2000", "bpp": RATES,
-            "raters": 3, "each": 6, "crop": 96,
+            "raters": 3, "questions": 6, "crop": 96,
         } | changed  # fmt: skip
         shown = {name: usual.pop(name) for name in ("results", "dataset", "codecs")}
         return write_study(out, Experiment(**shown), **usual)

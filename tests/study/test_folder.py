@@ -103,6 +103,6 @@ def test_a_study_is_never_written_over_another_and_needs_two_codecs_at_one_rate(
 ):
     with pytest.raises(UsageError, match="has a study: name another folder"):
         write(study)
-    with pytest.raises(UsageError, match="two codecs within 10 % of one rate"):
+    with pytest.raises(UsageError, match="two codecs within 10 % of the same rate"):
         write(tmp_path / "study", codecs="jpeg")
     assert not (tmp_path / "study").exists()

@@ -158,7 +158,7 @@ def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_r
             self.end_headers()
 
     with serving(Organiser) as address:
-        key = write(tmp_path / "study", each=4, post=f"{address}/answers")[0]
+        key = write(tmp_path / "study", questions=4, post=f"{address}/answers")[0]
         page = visit(f"{(tmp_path / 'study/page/index.html').as_uri()}?rater=1", viewport=DESKTOP)
         begin(page, by_keys)
         answer(page, by_keys, [1] * len(key.lists[0]))
@@ -206,7 +206,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
     visit, write, measured, tmp_path
 ):
     study = tmp_path / "study"
-    key = write(study, raters=40, each=24)[0]
+    key = write(study, raters=40, questions=24)[0]
     offsets = {"jpeg": -0.8, "webp": 0.0, "jpeg2000": 0.5}
     doublings = np.log2([stimulus.bpp for stimulus in key.stimuli])
     scores = PER_DOUBLING * doublings + [offsets[s.system] for s in key.stimuli]

@@ -17,7 +17,7 @@ from support.rows.study import simulated
 def answered(tmp_path_factory, write):
     """Returns a folder with `study` and `answers` of eight raters, a hostile file among them."""
     folder = tmp_path_factory.mktemp("answered")
-    key = write(folder / "study", raters=8, each=12)[0]
+    key = write(folder / "study", raters=8, questions=12)[0]
     (folder / "answers").mkdir()
     rng = np.random.default_rng(0)
     scores = np.array([{"jpeg": 0.0, "webp": 1.0, "jpeg2000": 2.0}[s.system] for s in key.stimuli])
@@ -33,8 +33,8 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     words = ("--results", measured / "results", "--anchor", "jpeg")
     done = bench("study", "read", answered / "study", answered / "answers", *words, code=0)
     assert "96 answers of 8 raters on 2 images" in done.stdout
-    assert "2 of 10 files left out" in done.stdout
-    assert "Left out: 1, of a rater who is there with more answers." in done.stdout
+    assert "2 of 10 files excluded" in done.stdout
+    assert "Excluded: 1 (a fuller file of the same rater exists)." in done.stdout
     scores, bits, agreement = json.loads(
         bench("study", "read", answered / "study", answered / "answers", *words, "--json").stdout
     )
@@ -55,12 +55,12 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     assert sorted(drawn["value"]) == pytest.approx(sorted(rows["preference"]))
     assert "Bars: 95 % intervals." in (report / "preference.txt").read_text()
     text = (report / "preference.md").read_text()
-    assert "hostile.json: a file that is no answers to this study" in text
+    assert "hostile.json: not a file of answers to this study" in text
     assert "PSNR (dB)" in text
     assert "<b>" not in text
 
 
 def test_nothing_but_files_that_are_left_out_is_refused_in_a_sentence(answered, measured):
     files = [answered / "answers" / "hostile.json"]
-    with pytest.raises(UsageError, match=r"no rater is left of 1 file: hostile\.json"):
+    with pytest.raises(UsageError, match=r"no rater remains of 1 file: hostile\.json"):
         read_study(answered / "study", files, measured / "results")

@@ -10,13 +10,13 @@ from benchmark.metrics.metric import Metric
 from benchmark.study.agreement import PEOPLE, agreements
 from benchmark.study.form import Stimulus
 from benchmark.study.scores import (
-    Scores,
+    PreferenceScores,
+    count_wins,
     equal_preference,
-    fitted,
-    scores_of,
-    wins,
+    fit_scores,
+    score_votes,
 )
-from benchmark.study.votes import Votes, votes_of
+from benchmark.study.votes import Votes, collect_votes
 from support.rows.study import OFFSETS, answers_of, key_of, true_scores
 
 COVERED = range(12)  # studies
@@ -24,34 +24,34 @@ COVERED = range(12)  # studies
 
 def votes(rows, stimuli=3):
     named = tuple(Stimulus(f"codec{n}", "1 bpp", 1.0) for n in range(stimuli))
-    return Votes.of_rows(named, ("r0", "r1"), ("i0", "i1"), rows)
+    return Votes.build(named, ("r0", "r1"), ("i0", "i1"), rows)
 
 
 def test_scores_are_the_most_likely_ones_and_a_tie_is_half_an_answer():
     rows = [(0, 0, 0, 1, 1.0)] * 7 + [(0, 1, 1, 0, 1.0)] * 3 + [(1, 0, 1, 2, 0.5)] * 6
     rows += [(1, 1, 2, 0, 1.0)] * 4 + [(1, 1, 0, 2, 1.0)] * 5
-    of = wins(votes(rows))
+    of = count_wins(votes(rows))
 
     def unlikely(scores):
         chance = 1 / (1 + np.exp(scores[None] - scores[:, None]))
         return -((of + 0.25 * (1 - np.eye(3))) * np.log(chance)).sum()
 
     best = minimize(unlikely, np.zeros(3), tol=1e-10).x
-    assert fitted(of) == pytest.approx(best - best.mean(), abs=1e-4)
+    assert fit_scores(of) == pytest.approx(best - best.mean(), abs=1e-4)
 
 
 def test_codecs_that_no_answer_connects_are_refused():
     with pytest.raises(
-        UsageError, match="no chain of answers leads from codec0 at 1 bpp to codec2"
+        UsageError, match="no chain of answers connects codec0 at 1 bpp with codec2"
     ):
-        scores_of(votes([(0, 0, 0, 1, 1.0)] * 4))
+        score_votes(votes([(0, 0, 0, 1, 1.0)] * 4))
 
 
 def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
     held = []
     for seed in COVERED:
         key = key_of(images=8, raters=10, each=40, seed=seed)
-        scores = scores_of(votes_of(key, answers_of(key, seed)), draws=30, seed=seed)
+        scores = score_votes(collect_votes(key, answers_of(key, seed)), draws=30, seed=seed)
         ends = [scores.interval(number) for number in range(len(key.stimuli))]
         held += [
             low <= true <= high for (low, high), true in zip(ends, true_scores(key), strict=True)
@@ -61,8 +61,8 @@ def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
 
 def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_random():
     key = key_of(images=12, raters=60, each=60, rates=(0.25, 0.4, 0.63, 1.0))
-    of = votes_of(key, answers_of(key, lapses=0.1))
-    scores = scores_of(of, draws=60)
+    of = collect_votes(key, answers_of(key, lapses=0.1))
+    scores = score_votes(of, draws=60)
     true = true_scores(key)
     clear = np.subtract.outer(true, true) > 0.25  # of neighbours that are nearer, chance decides
     assert (np.subtract.outer(scores.values, scores.values)[clear] > 0).all()
@@ -90,7 +90,7 @@ def test_a_few_draws_that_explode_do_not_decide_an_interval(system):
     sound = draws.copy()
     draws[:, ::21, slice(0, 4) if system == "a" else slice(4, 8)] = (0, 0.02, 0.04, 9)
     of = votes([(0, 0, 0, 4, 1.0)], 8)._replace(stimuli=stimuli)
-    (found,) = equal_preference(of, Scores(values, draws, 20), "a")
+    (found,) = equal_preference(of, PreferenceScores(values, draws, 20), "a")
     # Curves are lines over the logarithm of the rate: a point more is half of the bits.
     assert found.change == pytest.approx(100 * (2**-0.4 - 1), abs=0.1)
     error = np.sqrt(sum(np.var(np.log(2) * sound[kind, :, 4]) for kind in (0, 1)))
@@ -100,18 +100,18 @@ def test_a_few_draws_that_explode_do_not_decide_an_interval(system):
 
 def test_three_rates_are_too_few_for_bits():
     key = key_of(rates=(0.25, 0.5, 1.0, 2.0))
-    of = votes_of(key, answers_of(key))
+    of = collect_votes(key, answers_of(key))
     of = of._replace(
         stimuli=tuple(s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in of.stimuli)
     )
-    refused = equal_preference(of, scores_of(of, draws=10), "good")[0]
+    refused = equal_preference(of, score_votes(of, draws=10), "good")[0]
     assert refused[:3] == ("middling", None, None)
     assert refused.why.startswith("the anchor has 3 of the 4 points that are needed")
 
 
 def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():
     key = key_of()
-    of = votes_of(key, answers_of(key))
+    of = collect_votes(key, answers_of(key))
     true = true_scores(key)
     values = {
         (image, n): {"psnr_db": true[n], "lpips_alex": true[n], "ssim": 1.0}
@@ -132,7 +132,7 @@ def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_
 
 def test_an_interval_of_a_share_of_few_images_stays_between_none_and_all():
     key = key_of(images=2, raters=3, each=8)
-    of, true = votes_of(key, answers_of(key)), true_scores(key)
+    of, true = collect_votes(key, answers_of(key)), true_scores(key)
     values = {(image, n): {"psnr_db": true[n]} for image in range(2) for n in range(len(true))}
     *_, found = agreements(of, values, [Metric.named("psnr")])
     assert 0 <= found.interval.low < found.share < found.interval.high == 1

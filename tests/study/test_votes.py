@@ -9,8 +9,8 @@ import pytest
 
 from benchmark.errors import UsageError
 from benchmark.study.form import KEY, read_answers, read_key
-from benchmark.study.scores import far_raters
-from benchmark.study.votes import Votes, consistency, votes_of, why_left_out
+from benchmark.study.scores import find_outliers
+from benchmark.study.votes import Votes, collect_votes, consistency, exclusion_rule
 from support.rows.study import answers_of, changed, key_of
 
 
@@ -34,26 +34,26 @@ def with_choices(key, answers, choose, **fields):
 
 
 def test_attentive_raters_stay(key, answers):
-    assert {why_left_out(one, key) for one in answers} == {""}
+    assert {exclusion_rule(one, key) for one in answers} == {""}
 
 
 @pytest.mark.parametrize(
     ("rule", "choose", "fields"),
     [
-        ("of known answer wrong", lambda trial, choice: 2 if trial.better else choice, {}),
+        ("catch trials wrong", lambda trial, choice: 2 if trial.better else choice, {}),
         ("in under a second", lambda trial, choice: choice, {"ms": 800.0}),
         ("one side chosen", lambda trial, choice: 1, {}),
     ],
 )
 def test_each_rule_leaves_out_whom_it_names(key, answers, rule, choose, fields):
-    assert rule in why_left_out(with_choices(key, answers[0], choose, **fields), key)
+    assert rule in exclusion_rule(with_choices(key, answers[0], choose, **fields), key)
 
 
 def test_a_rater_of_half_the_questions_stays_and_one_of_fewer_does_not(key, answers):
     whole = answers[0].answers
     half = -(-len(key.lists[0]) // 2)
-    assert not why_left_out(changed(answers[0], answers=whole[:half]), key)
-    assert "fewer than half" in why_left_out(changed(answers[0], answers=whole[: half - 1]), key)
+    assert not exclusion_rule(changed(answers[0], answers=whole[:half]), key)
+    assert "fewer than half" in exclusion_rule(changed(answers[0], answers=whole[: half - 1]), key)
 
 
 def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_else(key):
@@ -67,20 +67,20 @@ def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_e
         return 1 + systems.index("poor") if systems.count("poor") == 1 else choice
 
     raters[5] = with_choices(key, raters[5], for_poor)
-    assert not why_left_out(raters[5], key)
-    votes = votes_of(key, raters)
-    assert far_raters(votes) == [5]
+    assert not exclusion_rule(raters[5], key)
+    votes = collect_votes(key, raters)
+    assert find_outliers(votes) == [5]
 
 
 def test_agreement_and_triads_are_those_of_a_hand_count():
     # Two raters agree on (0, 1), disagree on (1, 2); a third alone closes the circle 0 > 1 > 2 > 0.
     rows = [(0, 0, 0, 1, 1.0), (1, 0, 1, 0, 0.0), (0, 0, 1, 2, 1.0), (1, 0, 2, 1, 1.0)]
     rows += [(2, 0, 2, 0, 1.0), (2, 0, 0, 1, 1.0), (2, 0, 1, 2, 1.0)]
-    of = consistency(Votes.of_rows((), (), (), rows))
+    of = consistency(Votes.build((), (), (), rows))
     # (0, 1): three alike, 3 of 3 couples; (1, 2): two against one, 1 of 3
     assert of.agreement == pytest.approx(2 * 4 / 6 - 1)
     assert (of.pairs, of.circular, of.triads) == (2, 1, 1)
-    assert (of.own_circular, of.own_triads) == (1, 1)
+    assert (of.rater_circular, of.rater_triads) == (1, 1)
 
 
 def test_a_design_asks_stimuli_and_sides_alike_often_and_no_rater_twice():
@@ -135,7 +135,7 @@ def test_a_key_that_names_pictures_it_lacks_is_refused(tmp_path, key):
     assert read_key(tmp_path) == key
     short = msgspec.structs.replace(key, pictures=key.pictures[:3])
     (tmp_path / KEY).write_bytes(msgspec.json.encode(short))
-    with pytest.raises(UsageError, match="names pictures or codecs that it does not have"):
+    with pytest.raises(UsageError, match="refers to pictures or codecs that it lacks"):
         read_key(tmp_path)
-    with pytest.raises(UsageError, match="`bench study new` writes one"):
+    with pytest.raises(UsageError, match="write one with `bench study new`"):
         read_key(tmp_path / "nowhere")

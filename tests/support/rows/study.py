@@ -3,17 +3,23 @@
 import msgspec
 import numpy as np
 
-from benchmark.study.design import Pair, catches_for, pairs_of, question_lists, with_catches
+from benchmark.study.design import (
+    StimulusPair,
+    insert_catches,
+    make_pairs,
+    num_catches,
+    question_lists,
+)
 from benchmark.study.form import (
     SOURCE,
     WORSE,
     Answers,
     Device,
-    Given,
     Key,
-    Picture,
+    PagePicture,
     Stimulus,
     Trial,
+    TrialAnswer,
 )
 
 SYSTEMS, RATES = ("good", "middling", "poor"), (0.25, 0.5, 1.0)
@@ -39,21 +45,23 @@ def key_of(images=8, raters=16, each=40, seed=0, rates=RATES):
         for number in (SOURCE, WORSE, *range(len(every))):
             place[image, number] = len(pictures)
             pictures.append(
-                Picture(f"{len(pictures)}.png", f"{image}.png", number, cell=f"{image}/{number}")
+                PagePicture(
+                    f"{len(pictures)}.png", f"{image}.png", number, cell=f"{image}/{number}"
+                )
             )
     bpp = {(image, n): stimuli[n].bpp for image in range(images) for n in range(len(every))}
     lists = []
-    for mine in question_lists(pairs_of(bpp, every, images), raters, each, rng):
+    for mine in question_lists(make_pairs(bpp, every, images), raters, each, rng):
         trials = [trial(place, pair, swapped) for pair, swapped in mine]
         catches = [
             Trial(place[n % images, SOURCE], place[n % images, SOURCE], place[n % images, WORSE], 1)
-            for n in range(catches_for(each))
+            for n in range(num_catches(each))
         ]
-        lists.append(tuple(with_catches(trials, catches, rng)))
+        lists.append(tuple(insert_catches(trials, catches, rng)))
     return Key("study", "sample", "", seed, stimuli, tuple(pictures), (), tuple(lists))
 
 
-def trial(place, pair: Pair, swapped):
+def trial(place, pair: StimulusPair, swapped):
     sides = place[pair.image, pair.first], place[pair.image, pair.second]
     return Trial(place[pair.image, SOURCE], *(sides[::-1] if swapped else sides))
 
@@ -80,7 +88,7 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
         if WORSE in (first, second):  # a known answer is always seen
             chance = lapses / 2 + (1 - lapses) * (second == WORSE)
         choice = 1 if rng.random() < chance else 2
-        answers.append(Given(place, choice, 2000 + 4000 * float(rng.random()), 3))
+        answers.append(TrialAnswer(place, choice, 2000 + 4000 * float(rng.random()), 3))
     screen = Device(1.0, (1440, 900), (1440, 800), False)
     return Answers(key.study, rng.bytes(8).hex(), number, screen, answers)
 
