@@ -1,11 +1,10 @@
-"""Tests of the mean change of images against a margin: p-values, bounds and power.
+"""Tests of images' mean change against a margin: p-values, bounds and power.
 
-That the mean of a population of images lies inside the margin is proved by two one-sided tests
-(Schuirmann 1987), above or below it by one (Goeman, Solari and Stijnen 2010). Each is made twice,
-by Student's t and by the studentised bootstrap over images (Efron and Tibshirani 1993, chapter 12),
-moved outwards (`moved_level`), and the larger p-value counts: t alone errs where changes are
-skewed, the bootstrap alone where images are few. docs/experiments/statistics.md has the measured
-error rates.
+Two one-sided tests prove that the mean of a population of images lies inside the margin
+(Schuirmann 1987), one that it lies above or below (Goeman, Solari and Stijnen 2010). Each is made
+with Student's t and with the studentised bootstrap over images (Efron and Tibshirani 1993, chapter
+12), widened by `moved_level`, and the larger p-value counts: t fails for skewed changes, the
+bootstrap for few images. docs/experiments/statistics.md has the measured error rates.
 """
 
 import math
@@ -22,15 +21,15 @@ from benchmark.compare.interval import moved_level, studentised
 
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
-CHUNK = 2_000_000  # weights that are sampled at a time
+CHUNK = 2_000_000  # weights sampled at a time
 POWER = 0.8
-MOST_IMAGES = 100_000  # beyond it nobody asks how many
+MAX_IMAGES = 100_000  # for `images_needed`
 
 
 class MeanTests:
-    """Tests of the mean change of one or more samples of images.
+    """Tests of the mean change of samples of images.
 
-    changes: finite, of shape (images,) or (images, samples). All results have shape (samples,).
+    `changes` are finite, of shape (images,) or (images, samples); results have shape (samples,).
     """
 
     def __init__(self, changes: Float64Array, resamples: int = RESAMPLES) -> None:
@@ -40,43 +39,47 @@ class MeanTests:
         spread = columns.std(axis=0, ddof=1) if self.images > 1 else np.full(len(self.mean), np.inf)
         self.deviation: Float64Array = spread
         self._error = spread / math.sqrt(self.images)
-        self._resampled = _studentised(columns - self.mean, resamples) if self.images > 1 else None
+        self._resampled = (
+            _resample_means(columns - self.mean, resamples) if self.images > 1 else None
+        )
 
     def p_above(self, bound: float) -> Float64Array:
-        """Return the p-value of the hypothesis that the true mean is `bound` or less."""
-        return self._p(bound, 1)
+        """Return the p-value of the hypothesis that the true mean is at most `bound`."""
+        return self._p_value(bound, 1)
 
     def p_below(self, bound: float) -> Float64Array:
-        """Return the p-value of the hypothesis that the true mean is `bound` or more."""
-        return self._p(bound, -1)
+        """Return the p-value of the hypothesis that the true mean is at least `bound`."""
+        return self._p_value(bound, -1)
 
     @property
-    def least_p(self) -> float:
-        """The least p-value that there is, however far the mean lies from a bound."""
+    def min_p(self) -> float:
+        """Smallest p-value possible with this number of resamples."""
         return 1.0 if self._resampled is None else 1 / (1 + len(self._resampled))
 
     def bounds(self, confidence: float) -> tuple[Float64Array, Float64Array]:
-        """Return a lower and an upper bound, each of which holds with this confidence."""
-        return self._reach(-1, confidence), self._reach(1, confidence)
+        """Return a lower and an upper bound; each holds with this confidence."""
+        return self._bound(-1, confidence), self._bound(1, confidence)
 
-    def _p(self, bound: float, sign: int) -> Float64Array:
+    def _p_value(self, bound: float, sign: int) -> Float64Array:
         if self._resampled is None:
             return np.ones_like(self.mean)
-        ahead = sign * (self.mean - bound)
+        distance = sign * (self.mean - bound)
         with np.errstate(divide="ignore", invalid="ignore"):
-            far = np.where(ahead == 0, 0.0, ahead / self._error)  # no spread: infinitely far
-        by_chance = np.count_nonzero(sign * self._resampled >= far, axis=0)
-        resampled = (1 + by_chance) / (1 + len(self._resampled))
+            statistic = np.where(
+                distance == 0, 0.0, distance / self._error
+            )  # no spread: infinitely far
+        count_beyond = np.count_nonzero(sign * self._resampled >= statistic, axis=0)
+        resampled = (1 + count_beyond) / (1 + len(self._resampled))
         normal = norm.isf(resampled) * math.sqrt(1 - 1 / self.images)
-        moved = np.where(by_chance, student.sf(normal, self.images - 1), resampled)
-        return np.asarray(np.maximum(student.sf(far, self.images - 1), moved))
+        moved = np.where(count_beyond, student.sf(normal, self.images - 1), resampled)
+        return np.asarray(np.maximum(student.sf(statistic, self.images - 1), moved))
 
-    def _reach(self, sign: int, confidence: float) -> Float64Array:
+    def _bound(self, sign: int, confidence: float) -> Float64Array:
         if self._resampled is None:
             return np.full_like(self.mean, sign * np.inf)
         levels = moved_level(1 - confidence, self.images), 1 - confidence
-        rank, most = (math.floor(x * (1 + len(self._resampled)) + 1e-9) - 1 for x in levels)
-        if most < 0:
+        rank, exact_rank = (math.floor(x * (1 + len(self._resampled)) + 1e-9) - 1 for x in levels)
+        if exact_rank < 0:
             return np.full_like(self.mean, sign * np.inf)
         rank = max(rank, 0)
         resampled = -np.partition(sign * self._resampled, rank, axis=0)[rank]
@@ -84,11 +87,8 @@ class MeanTests:
         return np.asarray(self.mean + sign * quantile * self._error)
 
 
-def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
-    """Return `studentised` of fresh resamples, (resamples, samples).
-
-    All samples, and all metrics of the same images, see the same resamples.
-    """
+def _resample_means(centred: Float64Array, resamples: int) -> Float64Array:
+    """Studentise resamples, (resamples, samples), the same for all metrics of the same images."""
     images = len(centred)
     random = np.random.default_rng(SEED)
     rows = max(1, CHUNK // images)
@@ -101,9 +101,9 @@ def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
 
 
 def claims(tests: MeanTests, margin: float) -> dict[str, float]:
-    """Return the uncorrected p-values of four claims about the mean change of the first sample.
+    """Return uncorrected p-values of four claims about the mean change of the first sample.
 
-    It is worse: above the margin, which is positive; equal: inside; better: below minus the margin;
+    worse: above the margin, a positive number; equal: inside; better: below minus the margin;
     not_worse: below the margin.
     """
     not_worse = float(tests.p_below(margin)[0])
@@ -116,7 +116,7 @@ def claims(tests: MeanTests, margin: float) -> dict[str, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values so that all claims up to a level hold together at it (Holm 1979).
+    """Correct p-values for multiple tests (Holm 1979).
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -130,10 +130,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def images_needed(mean: float, deviation: float, margin: float, level: float) -> int | None:
-    """Return the number of images that decides such a mean and deviation with power POWER.
+    """Return the number of images that decides this mean and deviation with power `POWER`.
 
-    level: of the test, for instance .05. None beyond MOST_IMAGES, as where the mean lies at the
-    margin.
+    `level` is the test's, such as .05. None beyond `MAX_IMAGES`, as for a mean at the margin.
 
     >>> [images_needed(mean, 1.0, 0.5, 0.05) for mean in (0.0, 1.0, 40.0)]
     [38, 29, 3]
@@ -141,19 +140,19 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
     True
     """
     power = partial(_power, mean=mean, deviation=deviation, margin=margin, level=level)
-    if not math.isfinite(deviation) or power(MOST_IMAGES) < POWER:
+    if not math.isfinite(deviation) or power(MAX_IMAGES) < POWER:
         return None
-    numbers = range(2, MOST_IMAGES + 1)
+    numbers = range(2, MAX_IMAGES + 1)
     return numbers[bisect_left(numbers, POWER, key=power)]
 
 
 def _power(images: int, mean: float, deviation: float, margin: float, level: float) -> float:
-    """Return the probability that the claim true of `mean` is proved; Student's t, shifted."""
+    """Return the probability of proving the true claim about `mean`, by a shifted Student's t."""
     if deviation == 0:
         return float(abs(mean) != margin)
     error = deviation / math.sqrt(images)
-    needed = float(student.isf(moved_level(level, images), images - 1))
+    critical_value = float(student.isf(moved_level(level, images), images - 1))
     if abs(mean) > margin:
-        return float(student.cdf((abs(mean) - margin) / error - needed, images - 1))
-    inside = [(margin + side * mean) / error - needed for side in (-1, 1)]
-    return max(0.0, math.fsum(float(student.cdf(value, images - 1)) for value in inside) - 1)
+        return float(student.cdf((abs(mean) - margin) / error - critical_value, images - 1))
+    powers = [(margin + side * mean) / error - critical_value for side in (-1, 1)]
+    return max(0.0, math.fsum(float(student.cdf(value, images - 1)) for value in powers) - 1)

@@ -1,7 +1,7 @@
-"""Checkpoints over time: each is checked beside the first, and beside the best one before it.
+"""Checkpoints over time, each checked against the first and against the best so far.
 
-A state is worse where `bench check` would say that it has regressed against the best state before
-it; all states, metrics and variants are one family for Holm's correction.
+A state is worse if `bench check` would find that it regressed against the best so far; all states,
+metrics and variants are one family for Holm's correction.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 from benchmark.answer import Answer, Column, with_interval
 from benchmark.check.changes import Change, changes
 from benchmark.check.limits import parse_margins
-from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up, without_weights
+from benchmark.check.pairing import NotComparable, RowSet, VariantPair, drop_weights, pair_up
 from benchmark.check.text import VERDICTS
 from benchmark.check.verdict import CONFIDENCE, Finding, judge
 from benchmark.compare.rule import Rule
@@ -34,14 +34,14 @@ from benchmark.show.figures.style import (
 from benchmark.show.table import Table
 from benchmark.system.text import counted
 
-States = Sequence[tuple[int, RowSet]]  # numbers of checkpoints, and rows by the name of each
+States = Sequence[tuple[int, RowSet]]  # number and rows of each checkpoint
 STEP = re.compile(r"(?:^|[-_])(\d+)(?:\.[A-Za-z]\w*)*$")  # "36000" of ours-36000.safetensors
 NOTE = f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
-ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # of names in records, and of findings
-EDGE = 0.97  # of the axes: where a state has its cross that has no change
+ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # suffixes in records: keys in findings
+EDGE = 0.97  # height of the axes where the cross of a state without a change is drawn
 
 
-def _with_ends(name: str, record: Mapping[str, Any]) -> str | None:
+def _interval_text(name: str, record: Mapping[str, Any]) -> str | None:
     return with_interval(record, name, "+z.2f", " %")
 
 
@@ -50,22 +50,22 @@ COLUMNS = (
     Column("codec"),
     Column("metric"),
     Column("by"),
-    Column("beside the first", partial(_with_ends, "first_change_percent"), str),
-    Column("best before", "best"),
-    Column("beside it", partial(_with_ends, "best_change_percent"), str),
+    Column("against the first", partial(_interval_text, "first_change_percent"), str),
+    Column("best so far", "best"),
+    Column("against the best", partial(_interval_text, "best_change_percent"), str),
     Column("images", form="d"),
     Column("verdict"),
 )
 
 
-def in_order(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
-    """Return name, number and text of checkpoints, by the numbers that their names end with.
+def sort_checkpoints(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
+    """Sort checkpoints by the numbers at the end of their names; return name, number and text.
 
-    Where one has none, or two have the same, they stay as they are and are numbered from 1 on.
+    If a number is missing or occurs twice, they keep their order and are numbered from 1.
 
-    >>> in_order(["r/ours-2000.safetensors", "r/ours-400.safetensors"])[0]
+    >>> sort_checkpoints(["r/ours-2000.safetensors", "r/ours-400.safetensors"])[0]
     ('ours-400', 400, 'r/ours-400.safetensors')
-    >>> in_order(["b.pth", "a.pth"])
+    >>> sort_checkpoints(["b.pth", "a.pth"])
     [('b', 1, 'b.pth'), ('a', 2, 'a.pth')]
     """
     steps = [end and int(end[1]) for end in map(STEP.search, checkpoints)]
@@ -74,135 +74,158 @@ def in_order(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
         numbers = [step or 0 for step in steps]
     names = [PurePath(text).name.partition(".")[0] for text in checkpoints]
     names = names if len({*names}) == len(names) else [*checkpoints]
-    return sorted(zip(names, numbers, checkpoints, strict=True), key=lambda of: of[1])
+    return sorted(
+        zip(names, numbers, checkpoints, strict=True), key=lambda checkpoint: checkpoint[1]
+    )
 
 
-def history_of(states: States, metrics: Sequence[str], rule: Rule, margin: str = "") -> Answer:
-    """Return a record for each state after the first, variant and metric, in the order given.
+def compare_states(states: States, metrics: Sequence[str], rule: Rule, margin: str = "") -> Answer:
+    """Return changes (%) against the first and the best so far, and verdicts against the best.
 
-    It has the changes beside the first, then those beside the best before it, in percent, and the
-    verdict by these; a change is None where an image is out of reach. metrics: names in the
-    registry. Raises `UsageError` for a margin that is none, and where no variant has two states.
+    A record is a later state, variant and metric; its changes are None if an image is out of reach.
+    Raises `UsageError` for an invalid margin, and if no variant has two states.
     """
     margins, notes = parse_margins(margin), dict[str, None]()
-    variants = [[*map(without_weights, specs_in(rows.rows))] for _, rows in states]
-    compared: list[tuple[dict[str, Any], Change, Change]] = []
+    variants = [[*map(drop_weights, specs_in(rows.rows))] for _, rows in states]
+    comparisons: list[tuple[dict[str, Any], Change, Change]] = []
     for variant in dict.fromkeys(chain(*variants)):
-        own = [of for of, has in zip(states, variants, strict=True) if variant in has]
-        for (_, rows), has in zip(states, variants, strict=True):
-            if variant not in has:
+        variant_states = [
+            state for state, present in zip(states, variants, strict=True) if variant in present
+        ]
+        for (_, rows), present in zip(states, variants, strict=True):
+            if variant not in present:
                 notes[f"{rows.name} has no {variant.text}"] = None
         for metric in metrics:
-            compared += _compared(own, variant.text, metric, notes, rule)
-    if not compared:
-        why = f": {next(iter(notes))}" if notes else ""
-        raise UsageError(f"a history needs two states of a codec variant: name checkpoints{why}")
+            comparisons += _compare_variant(variant_states, variant.text, metric, notes, rule)
+    if not comparisons:
+        hint = f": {next(iter(notes))}" if notes else ""
+        raise UsageError(f"a history needs two states of a codec variant: name checkpoints{hint}")
     names = [rows.name for _, rows in states]
-    compared.sort(key=lambda of: names.index(of[0]["state"]))
-    named, *both = zip(*compared, strict=True)
-    judged = (judge(beside, margins, CONFIDENCE) for beside in both)
-    records = [of | _numbers(*findings) for of, *findings in zip(named, *judged, strict=True)]
-    worse = any(of["verdict"] == "regressed" for of in records)
-    summary, title = "\n".join([NOTE, *notes]), headline(records)
-    return Answer(records, COLUMNS, summary, code=int(worse), title=title)
+    comparisons.sort(key=lambda comparison: names.index(comparison[0]["state"]))
+    identities, *change_sides = zip(*comparisons, strict=True)
+    sides = (judge(side, margins, CONFIDENCE) for side in change_sides)
+    records = [
+        identity | _change_columns(*findings)
+        for identity, *findings in zip(identities, *sides, strict=True)
+    ]
+    has_regressed = any(record["verdict"] == "regressed" for record in records)
+    summary, title = "\n".join([NOTE, *notes]), history_headline(records)
+    return Answer(records, COLUMNS, summary, code=int(has_regressed), title=title)
 
 
-def _compared(
+def _compare_variant(
     states: States, variant: str, metric: str, notes: dict[str, None], rule: Rule
 ) -> Iterator[tuple[dict[str, Any], Change, Change]]:
-    """Yield names of each state, its change beside the first, and beside the best before it."""
-    (first_number, first), best = states[0], states[0][1]
+    """Yield each state's names, and its changes against the first and the best so far."""
+    (first_number, first), best_rows = states[0], states[0][1]
     for number, rows in states[1:]:
         try:
-            of_first, of_best = (_paired(of, rows, variant, metric) for of in (first, best))
-        except NotComparable as why:
-            notes[f"{rows.name}: {why}"] = None
+            first_pair, best_pair = (
+                _pair_states(previous, rows, variant, metric) for previous in (first, best_rows)
+            )
+        except NotComparable as error:
+            notes[f"{rows.name}: {error}"] = None
             continue
-        change = changes(of_best, metric, rule)
+        change = changes(best_pair, metric, rule)
         names = {
             "number": number, "state": rows.name, "first": first.name,
-            "first_number": first_number, "best": best.name,
+            "first_number": first_number, "best": best_rows.name,
         }  # fmt: skip
-        yield names, changes(of_first, metric, rule), change
-        # Nothing that comes later can be told from a state that has no curves of its own.
+        yield names, changes(first_pair, metric, rule), change
+        # A state without curves cannot become the best: nothing could be compared with it
         if len(change.percent):
-            better = change.percent.mean() < 0 and not change.unknown
+            is_better = change.percent.mean() < 0 and not change.unknown
         else:
-            itself = of_best._replace(reference=of_best.test, equal=())
-            better = len(changes(itself, metric, rule).percent) > 0
-        best = rows if better and not change.out_of_reach else best
+            self_pair = best_pair._replace(reference=best_pair.test, equal=())
+            is_better = len(changes(self_pair, metric, rule).percent) > 0
+        best_rows = rows if is_better and not change.out_of_reach else best_rows
 
 
-def _paired(before: RowSet, after: RowSet, variant: str, metric: str) -> VariantPair:
-    (pair,), _ = pair_up(before, after, [metric], variant, common=True, allow_few=True)
+def _pair_states(reference: RowSet, new: RowSet, variant: str, metric: str) -> VariantPair:
+    (pair,), _ = pair_up(reference, new, [metric], variant, common=True, allow_few=True)
     return pair
 
 
-def _numbers(first: Finding, best: Finding) -> dict[str, Any]:
-    changed = {
-        f"{side}_change_percent{end}": None if of["out_of_reach"] else of[f"{name}_percent"]
-        for side, of in (("first", first), ("best", best))
+def _change_columns(first: Finding, best: Finding) -> dict[str, Any]:
+    columns = {
+        f"{side}_change_percent{end}": None
+        if finding["out_of_reach"]
+        else finding[f"{name}_percent"]
+        for side, finding in (("first", first), ("best", best))
         for end, name in ENDS.items()
     }
-    worst = best["worst"][0]["image"] if best["worst"] else None
+    worst_image = best["worst"][0]["image"] if best["worst"] else None
     return {
         "codec": best["label"], "metric": best["metric"], "by": best["kind"],
-        "images": best["images"], **changed, "worst_image": worst, "verdict": best["verdict"],
+        "images": best["images"], **columns, "worst_image": worst_image, "verdict": best["verdict"],
         "why": best["why"],
     }  # fmt: skip
 
 
-def headline(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line: the first state that is worse than the best before it, or that none is."""
-    worse = next((of for of in records if of["verdict"] == "regressed"), None)
-    if worse is None:
-        without = [of["why"] for of in records if VERDICTS[of["verdict"]][0]]
-        if not without:
-            return "no state is worse than one before"
-        lacking = f"{len(without)} of {counted(len(records), 'comparison')} without verdict"
-        return f"no state is known to be worse than one before; {lacking}: {without[0]}"
-    named = f"{worse['codec']}, " if len({of["codec"] for of in records}) > 1 else ""
-    amount = _with_ends("best_change_percent", worse)
-    how = f"{amount} ({worse['by']}), image {worse['worst_image']}" if amount else worse["why"]
-    metric = Metric.named(worse["metric"]).label.removesuffix(" (dB)")
-    return f"regressed at {worse['state']}: {named}{metric} {how}, beside {worse['best']}"
+def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
+    """Name the first state that is worse than the best before it, in one line."""
+    regressed = next((record for record in records if record["verdict"] == "regressed"), None)
+    if regressed is None:
+        reasons = [record["why"] for record in records if VERDICTS[record["verdict"]][0]]
+        if not reasons:
+            return "no state is worse than the best before it"
+        unjudged = f"{len(reasons)} of {counted(len(records), 'comparison')} without a verdict"
+        return f"no state is known to be worse than the best before it; {unjudged}: {reasons[0]}"
+    has_variants = len({record["codec"] for record in records}) > 1
+    codec = f"{regressed['codec']}, " if has_variants else ""
+    metric = Metric.named(regressed["metric"]).label.removesuffix(" (dB)")
+    reason = regressed["why"]
+    if amount := _interval_text("best_change_percent", regressed):
+        reason = f"{amount} ({regressed['by']}), image {regressed['worst_image']}"
+    state = f"{regressed['state']} against {regressed['best']}"
+    return f"regressed at {state}: {codec}{metric} {reason}"
 
 
 def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str) -> texts.Drawing:
-    """Draw the changes of states beside the first; a cross is on those that are worse."""
+    """Draw the changes of states against the first; a cross marks a regression."""
     import seaborn as sns
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    names = [*dict.fromkeys(of["metric"] for of in records)]
-    variants = [*dict.fromkeys(of["codec"] for of in records)]
+    names = [*dict.fromkeys(record["metric"] for record in records)]
+    variants = [*dict.fromkeys(record["codec"] for record in records)]
     handles: dict[str, Line2D] = {}
     with figure_style():
-        figure, every_axes, width = texts.panel_figure(len(names))
-        for axes, name in zip(every_axes, names, strict=True):
+        figure, panels, width = texts.panel_figure(len(names))
+        for axes, name in zip(panels, names, strict=True):
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
-            for place, variant in enumerate(variants):
-                own = [of for of in records if (of["codec"], of["metric"]) == (variant, name)]
-                known = [of for of in own if of["first_change_percent"] is not None]
-                steps = [of["number"] for of in known]
-                colour = SPARE_COLOURS[place % len(SPARE_COLOURS)]
+            for index, variant in enumerate(variants):
+                variant_records = [
+                    record
+                    for record in records
+                    if (record["codec"], record["metric"]) == (variant, name)
+                ]
+                drawn = [
+                    record
+                    for record in variant_records
+                    if record["first_change_percent"] is not None
+                ]
+                steps = [record["number"] for record in drawn]
+                colour = SPARE_COLOURS[index % len(SPARE_COLOURS)]
                 (handles[variant],) = axes.plot(
-                    [own[0]["first_number"], *steps],
-                    [0, *(of["first_change_percent"] for of in known)],
-                    color=colour, marker=SPARE_MARKERS[place % len(SPARE_MARKERS)],
+                    [variant_records[0]["first_number"], *steps],
+                    [0, *(record["first_change_percent"] for record in drawn)],
+                    color=colour, marker=SPARE_MARKERS[index % len(SPARE_MARKERS)],
                     markersize=MARKER_POINTS, label=variant,
                 )  # fmt: skip
                 low, high = (
-                    [of[f"first_change_percent_{end}"] or math.nan for of in known]
+                    [record[f"first_change_percent_{end}"] or math.nan for record in drawn]
                     for end in ("low", "high")
                 )
                 axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
-                for of in own:
-                    if of["verdict"] == "regressed":
-                        at = of["first_change_percent"]
-                        where = axes.get_xaxis_transform() if at is None else axes.transData
-                        y = EDGE if at is None else at
-                        axes.plot(of["number"], y, "x", transform=where, color="red", markersize=9)
+                for record in variant_records:
+                    if record["verdict"] == "regressed":
+                        change = record["first_change_percent"]
+                        transform = axes.get_xaxis_transform() if change is None else axes.transData
+                        y = EDGE if change is None else change
+                        axes.plot(
+                            record["number"], y, "x", transform=transform, color="red", markersize=9
+                        )
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.margins(x=0.06, y=0.1)
@@ -210,17 +233,17 @@ def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str)
             texts.title(axes, sections.metric_names([Metric.named(name)]), width / len(names))
             sns.despine(ax=axes)
         marks = [*handles.values()]
-        if any(of["verdict"] == "regressed" for of in records):
+        if any(record["verdict"] == "regressed" for record in records):
             label = "worse than the best before it"
             marks.append(Line2D([], [], linestyle="", marker="x", color="red", label=label))
         texts.add_legend(figure, marks)
-    states = len({of["state"] for of in records} | {of["first"] for of in records})
-    images = max(of["images"] for of in records)
+    states = len({record["state"] for record in records} | {record["first"] for record in records})
+    images = max(record["images"] for record in records)
     caption = sections.brief(
         f"Changes of {counted(states, 'state')} of {codec} on {dataset} "
-        f"({counted(images, 'image')}) beside the first, by "
-        f"{sections.metric_names(map(Metric.named, names))}: bits at equal quality where it is in "
+        f"({counted(images, 'image')}) against the first, in "
+        f"{sections.metric_names(map(Metric.named, names))}: bits at equal quality for metrics in "
         "dB, else the value at equal rate; positive is worse.",
-        "Bands: bounds of 95 % confidence.",
+        "Bands: 95 % confidence bounds.",
     )
     return texts.Drawing(figure, caption, [*records], Table.of(COLUMNS, records).filled())

@@ -1,4 +1,4 @@
-"""Pairs of codec variants of two row sets, over the same images and settings, by the same rules."""
+"""Pairs of codec variants from two row sets, at the same images, settings and protocols."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from benchmark.rows.versions import IMAGE, OK
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
 
-WEIGHTS = "checkpoint"  # option that says which weights a codec runs with, not what it is
-OF_OTHER_WEIGHTS = "size"  # option of bundled weights that no checkpoint replaces
+WEIGHTS_OPTION = "checkpoint"  # names the weights of a codec, not the codec
+SIZE_OPTION = "size"  # of bundled weights, which no checkpoint replaces
 CELL = ("setting_name", "setting_value", IMAGE)
 
 
@@ -33,23 +33,23 @@ class NotComparable(BenchError):  # noqa: N818 - reads as what happened
 
 
 class RowSet(NamedTuple):
-    """Rows of one dataset, and their name in sentences."""
+    """Rows of a dataset, and their name in sentences."""
 
     name: str  # "results/kodak"
     folder: Path  # of the store, for distribution metrics
-    rows: pl.DataFrame  # all columns of `rows.schema`, one row per cell
+    rows: pl.DataFrame  # all columns of `rows.schema`, a row for each cell
 
 
 class VariantPair(NamedTuple):
-    """A codec variant and its counterpart in the reference, at the same images and settings."""
+    """Codec variant and its counterpart in the reference, at the same images and settings."""
 
-    label: str  # of the codec that is checked, without its weights
+    label: str  # of the tested codec, without its weights
     reference: Summary
     test: Summary
-    rows: pl.DataFrame  # of the codec that is checked, one per cell
+    rows: pl.DataFrame  # of the tested codec, one for each cell
     images: tuple[str, ...]  # names; image i of the summaries is images[i]
-    # Images whose pixels and numbers of bytes are the same on both sides at every setting. Of them,
-    # every metric of the pixels is the same, measured or not.
+    # Images with equal pixels and sizes on both sides at every setting: all their metrics are
+    # equal too, measured or not
     equal: tuple[str, ...] = ()
 
 
@@ -62,126 +62,122 @@ def pair_up(
     common: bool = False,
     allow_few: bool = False,
 ) -> tuple[list[VariantPair], tuple[str, ...]]:
-    """Pair the codec variants that both row sets have, whatever their checkpoints.
+    """Pair the codec variants of two row sets, whatever their checkpoints; name unpaired ones.
 
-    Sentences on what is left out come second. If each has a single variant, these are a pair in any
-    case. metrics: names; values under other protocol ids on the two sides are refused. codec,
-    reference_codec: name or label to keep of `test` and of `reference`; empty for all, and the
-    second for the first. common: compare the images and settings that both sides have. allow_few:
-    also compute distribution metrics of few images. Raises `NotComparable`, and `UnknownName` for a
-    codec without rows.
+    codec, reference_codec: names or labels to select from `test` and `reference`; "" for all, and
+    for the same codec. common: use only shared images and settings. allow_few: compute distribution
+    metrics of few images too. Raises `NotComparable`, and `UnknownName` for a codec without rows.
     """
-    references, tests = _variants(reference, reference_codec or codec), _variants(test, codec)
+    references = _find_variants(reference, reference_codec or codec)
+    tests = _find_variants(test, codec)
     matched = [(references.pop(key), tests.pop(key)) for key in [*tests] if key in references]
     if not matched and len(references) == len(tests) == 1:
         matched = [(references.popitem()[1], tests.popitem()[1])]
     if not matched:
         raise NotComparable(
-            f"no codec in common: {reference.name} has {_labels(references)}, {test.name} has "
-            f"{_labels(tests)}; say which with --codec and --reference-codec"
+            f"no codec in common: {reference.name} has {_list_labels(references)}, {test.name} has "
+            f"{_list_labels(tests)}; choose with --codec and --reference-codec"
         )
+    sides = (references, reference, test), (tests, test, reference)
     notes = tuple(
-        f"{_labels(rest)} of {whole.name} has no counterpart in {other.name}"
-        for rest, whole, other in ((references, reference, test), (tests, test, reference))
-        if rest
+        f"{_list_labels(unmatched)} of {row_set.name} has no counterpart in {other_set.name}"
+        for unmatched, row_set, other_set in sides
+        if unmatched
     )
-    return [_pair((reference, test), of, metrics, common, allow_few) for of in matched], notes
+    sets = reference, test
+    return [_make_pair(sets, specs, metrics, common, allow_few) for specs in matched], notes
 
 
-def without_weights(spec: CodecSpec) -> CodecSpec:
-    """Return the spec without the option that names weights."""
-    return spec.without([WEIGHTS])
+def drop_weights(spec: CodecSpec) -> CodecSpec:
+    """Remove the option that names weights from a spec."""
+    return spec.without([WEIGHTS_OPTION])
 
 
-def with_weights(spec: CodecSpec, weights: str) -> CodecSpec:
-    """Return the spec with the option that names weights."""
-    options = {**dict(spec.options), WEIGHTS: weights}
+def set_weights(spec: CodecSpec, weights: str) -> CodecSpec:
+    """Set the option that names weights in a spec."""
+    options = {**dict(spec.options), WEIGHTS_OPTION: weights}
     return spec._replace(options=tuple(sorted(options.items())))
 
 
-def differ(
-    what: str, names: Sequence[str], both: Sequence[set[str]], hint: str = ""
+def mismatch_error(
+    subject: str, names: Sequence[str], values: Sequence[set[str]], hint: str = ""
 ) -> NotComparable:
-    """Return the refusal of two row sets that have other images or settings, `both` by name."""
-    only = [
-        f"only {name} has {listed(sorted(mine - other))}"
-        for name, mine, other in zip(names, both, reversed(both), strict=True)
-        if mine - other
+    """Return the error for row sets with different images or settings."""
+    differences = [
+        f"only {name} has {listed(sorted(own_values - other_values))}"
+        for name, own_values, other_values in zip(names, values, reversed(values), strict=True)
+        if own_values - other_values
     ]
-    if both[0] & both[1]:
-        hint = "; --common compares what both have"
-    return NotComparable(f"the {what} are not the same: {', '.join(only)}{hint}")
+    if values[0] & values[1]:
+        hint = "; compare the shared ones with --common"
+    return NotComparable(f"the {subject} differ: {', '.join(differences)}{hint}")
 
 
-def _variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
-    """Return the variants of a codec, or all of them, by their specs without weights."""
+def _find_variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
     variants: dict[str, CodecSpec] = {}
     specs = specs_in(rows.rows)
     for spec in specs:
-        bare = without_weights(spec).text
-        if codec in ("", spec.name, spec.text, _label(spec), bare):
-            other = variants.setdefault(bare, spec)
-            if other != spec:
+        bare = drop_weights(spec).text
+        if codec in ("", spec.name, spec.text, label_of(spec), bare):
+            first = variants.setdefault(bare, spec)
+            if first != spec:
                 raise NotComparable(
-                    f"{rows.name} has {other.text} and {spec.text}: say which with --codec or "
+                    f"{rows.name} has {first.text} and {spec.text}: choose one with --codec or "
                     "--reference-codec"
                 )
     if not variants and codec:
-        raise UnknownName(f"codec of {rows.name}", codec, map(_label, specs))
+        raise UnknownName(f"codec of {rows.name}", codec, map(label_of, specs))
     if not variants:
         raise NotComparable(f"{rows.name} has no rows")
     return variants
 
 
-def _label(spec: CodecSpec) -> str:
-    return label_of(spec)
+def _list_labels(variants: Mapping[str, CodecSpec]) -> str:
+    return listed([*map(label_of, variants.values())])
 
 
-def _labels(variants: Mapping[str, CodecSpec]) -> str:
-    return listed([*map(_label, variants.values())])
-
-
-def _pair(
+def _make_pair(
     sets: tuple[RowSet, RowSet],
     specs: tuple[CodecSpec, CodecSpec],
     metrics: Sequence[str],
     common: bool,
     allow_few: bool,
 ) -> VariantPair:
-    of_sets = [name for name in metrics if name in DISTRIBUTION_METRICS]
-    tables = [_cells(of, spec) for of, spec in zip(sets, specs, strict=True)]
-    of_images = [name for name in metrics if name not in DISTRIBUTION_METRICS]
-    names = [of.name for of in sets]
-    protocols = present_protocols(of_sets) | _protocols(names, tables, of_images)
-    images = {key: name for of in reversed(tables) for key, name in _images(of)}
-    settings, keys = _shared(names, [*map(_label, specs)], tables, images, common)
+    set_metrics = [name for name in metrics if name in DISTRIBUTION_METRICS]
+    tables = [_newest_cells(row_set, spec) for row_set, spec in zip(sets, specs, strict=True)]
+    image_metrics = [name for name in metrics if name not in DISTRIBUTION_METRICS]
+    names = [row_set.name for row_set in sets]
+    protocols = present_protocols(set_metrics) | _shared_protocols(names, tables, image_metrics)
+    images = {key: name for row_set in reversed(tables) for key, name in _image_keys(row_set)}
+    settings, keys = _shared_cells(names, [*map(label_of, specs)], tables, images, common)
     sides = []
-    for of, table in zip(sets, tables, strict=True):
-        kept = [at in settings and key in keys for at, key in _keys(table)]
-        rows = table.filter(pl.Series(kept)).sort(CELL)
-        if of_sets:
-            rows = with_distribution_metrics(rows, of.folder, of_sets, allow_few=allow_few).table
+    for row_set, table in zip(sets, tables, strict=True):
+        is_shared = [setting in settings and key in keys for setting, key in _cell_keys(table)]
+        rows = table.filter(pl.Series(is_shared)).sort(CELL)
+        if set_metrics:
+            folder = row_set.folder
+            rows = with_distribution_metrics(rows, folder, set_metrics, allow_few=allow_few).table
         sides.append(rows)
     summaries = [summarise(rows, protocols) for rows in sides]
-    # Images with other pixels or bytes at any setting, or unknown ones
+    # Images are equal if their pixels and sizes are known and equal at every setting
     pixels, sizes = (
         [rows[name].cast(pl.String) for rows in sides] for name in ("decoded_sha256", "num_bytes")
     )
-    same = ((pixels[0] == pixels[1]) & (sizes[0] == sizes[1])).fill_null(False)
-    other = {key for _, key in _keys(sides[0].filter(~same))}
+    is_equal = ((pixels[0] == pixels[1]) & (sizes[0] == sizes[1])).fill_null(False)
+    changed_keys = {key for _, key in _cell_keys(sides[0].filter(~is_equal))}
     ordered = sorted(keys)  # as `summarise` numbers them
     return VariantPair(
-        _label(without_weights(specs[1])),
+        label_of(drop_weights(specs[1])),
         summaries[0],
         summaries[1],
         sides[1],
         tuple(images[key] for key in ordered),
-        tuple(images[key] for key in ordered if key not in other),
+        tuple(images[key] for key in ordered if key not in changed_keys),
     )
 
 
-def _cells(side: RowSet, spec: CodecSpec) -> pl.DataFrame:
-    """Return the rows of the newest edition of a variant, one for each cell; none has failed."""
+def _newest_cells(side: RowSet, spec: CodecSpec) -> pl.DataFrame:
+    """Return the newest edition's row for each cell; raise `NotComparable` if any failed."""
     table = rows_of(side.rows, [spec])
     protocols = sorted({*table["coding_protocol"].drop_nulls()})
     protocol = CODING if CODING in protocols else "".join(protocols[-1:])
@@ -193,71 +189,72 @@ def _cells(side: RowSet, spec: CodecSpec) -> pl.DataFrame:
             f"{row['reason']}"
             for row in failed.rows(named=True)
         ]
-        count = f"{counted(failed.height, 'cell')} of {_label(spec)} of {side.name} failed"
+        count = f"{counted(failed.height, 'cell')} of {label_of(spec)} of {side.name} failed"
         raise NotComparable(f"{count}: {listed(failures)}")
     return cells
 
 
-def _keys(rows: pl.DataFrame) -> list[tuple[Setting, str]]:
-    """Return setting and image of each row, by its sha256, or name where that is not known."""
-    return [*zip(settings_of(rows), (key for key, _ in _images(rows)), strict=True)]
+def _cell_keys(rows: pl.DataFrame) -> list[tuple[Setting, str]]:
+    """Return each row's setting and image, by sha256, or by name if it is unknown."""
+    return [*zip(settings_of(rows), (key for key, _ in _image_keys(rows)), strict=True)]
 
 
-def _images(rows: pl.DataFrame) -> list[tuple[str, str]]:
+def _image_keys(rows: pl.DataFrame) -> list[tuple[str, str]]:
     return rows.select(IMAGE.alias("key"), "image").rows()
 
 
-def _protocols(
+def _shared_protocols(
     names: Sequence[str], tables: Sequence[pl.DataFrame], metrics: Sequence[str]
 ) -> dict[str, str]:
     """Return the protocol ids to compare under; raise `NotComparable` if none is shared."""
     protocols = {}
     columns = [("coding", "coding_protocol", "coding_protocol", CODING)]
     columns += [
-        (of.column, *metric_columns(of.column)[:2], of.protocol)
-        for of in map(metric_class, metrics)
+        (metric.column, *metric_columns(metric.column)[:2], metric.protocol)
+        for metric in map(metric_class, metrics)
     ]
     for column, value, protocol, present in columns:
         first, second = (
             {*rows.filter(col(value).is_not_null())[protocol].drop_nulls()}
-            if protocol in rows.columns  # else these rows lack a user's metric
+            if protocol in rows.columns  # otherwise these rows lack a user's metric
             else set()
             for rows in tables
         )
         shared = first & second
         if first and second and not shared:
-            again = "" if column == "coding" else "`bench rescore` can "
+            hint = "" if column == "coding" else " with `bench rescore`"
             raise NotComparable(
-                f"{column} of {names[0]} is by the rule {listed(sorted(first))}, that of "
-                f"{names[1]} by {listed(sorted(second))}: {again}measure it again"
+                f"{column} has the protocol {listed(sorted(first))} in {names[0]} and "
+                f"{listed(sorted(second))} in {names[1]}: measure it again{hint}"
             )
         protocols[column] = present if present in shared or not shared else min(shared)
     return protocols
 
 
-def _shared(
+def _shared_cells(
     names: Sequence[str],
     labels: Sequence[str],
     tables: Sequence[pl.DataFrame],
     images: Mapping[str, str],
     common: bool,
 ) -> tuple[set[Setting], set[str]]:
-    """Return the settings and keys of images to compare; raise `NotComparable` for others."""
     settings = [{*settings_of(table)} for table in tables]
-    at = settings[0] & settings[1]
-    if not at or (settings[0] != settings[1] and not common):
-        raise differ("settings", names, [set(map(str, setting)) for setting in settings])
-    counts = [Counter(key for setting, key in _keys(table) if setting in at) for table in tables]
-    complete = [{key for key, count in of.items() if count == len(at)} for of in counts]
-    if not common:
-        for name, label, every, whole in zip(names, labels, counts, complete, strict=True):
-            if lacking := sorted(images[key] for key in every.keys() - whole):
-                raise NotComparable(
-                    f"{label} of {name} lacks settings of {listed(lacking)}: measure what is "
-                    "missing, or compare the rest with --common"
-                )
-        if complete[0] != complete[1]:
-            raise differ("images", names, [{images[key] for key in whole} for whole in complete])
+    common_settings = settings[0] & settings[1]
+    if not common_settings or (settings[0] != settings[1] and not common):
+        raise mismatch_error("settings", names, [set(map(str, setting)) for setting in settings])
+    complete = []
+    for name, label, table in zip(names, labels, tables, strict=True):
+        counts = Counter(key for setting, key in _cell_keys(table) if setting in common_settings)
+        complete.append({key for key, n in counts.items() if n == len(common_settings)})
+        incomplete = sorted(images[key] for key in counts.keys() - complete[-1])
+        if incomplete and not common:
+            raise NotComparable(
+                f"{label} of {name} lacks settings of {listed(incomplete)}: measure them, or "
+                "compare the other images with --common"
+            )
+    if complete[0] != complete[1] and not common:
+        differing = [{images[key] for key in keys} for keys in complete]
+        raise mismatch_error("images", names, differing)
     if not complete[0] & complete[1]:
         raise NotComparable(f"{names[0]} and {names[1]} have no image in common")
-    return at, complete[0] & complete[1]
+    return common_settings, complete[0] & complete[1]

@@ -1,10 +1,10 @@
-"""Row sets to compare: a folder of results, or a baseline, whose rows are those of one moment.
+"""Row sets to compare: folders of results, and baselines, which are snapshots of rows.
 
     results/baselines/<name>/<dataset>/per_image/<sha256>.parquet
-                            /<dataset>/runs/<run>.json       the records of the runs behind them
+                            /<dataset>/runs/<run>.json       records of their runs
                             /<dataset>/sets/                 values of distribution metrics
 
-A baseline is small enough for version control: rows, no streams. It is written once and whole; a
+A baseline holds rows without streams, small enough for version control. It is written once; its
 name is never reused.
 """
 
@@ -33,24 +33,19 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str = "all") -> None:
-    """Write the rows of one build of codecs (names or labels, or "all") as a baseline.
-
-    datasets: each may be a part, clic2020:mobile. Raises `UsageError` for a name that is taken, and
-    for a dataset without rows.
-    """
+    """Write the newest rows of codecs as a baseline; `UsageError` if it exists or has no rows."""
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of a baseline: use letters, digits, . _ -")
+        raise UsageError(f"{name!r} is not a baseline's name: use letters, digits, . _ -")
     folder, tables = results / FOLDER / name, dict[str, pl.DataFrame]()
     if folder.exists():
         raise UsageError(
-            f"there is a baseline {name} already, and it is not written twice: take another name, "
-            f"or remove {folder}"
+            f"the baseline {name} already exists: choose another name, or remove {folder}"
         )
     for text in datasets:
         dataset, _, subset = text.partition(":")
         table = rows_of_codecs(Store(results / dataset).table(), codecs, subset)
         if not table.height:
-            raise UsageError(f"{results / dataset} has no rows of {text}")
+            raise UsageError(f"{results / dataset} has no rows of {text}: measure some")
         tables[dataset] = newest_rows(table)
     require_inside(results, folder)
     try:
@@ -59,8 +54,8 @@ def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str
                 store = results / dataset
                 write_shard(draft / dataset / "per_image", table)
                 runs = [store / f"runs/{run}.json" for run in table["run"].unique()]
-                kept = sorted(path for path in runs if path.exists())
-                for path in (*kept, *store.glob("sets/*.parquet")):
+                run_paths = sorted(path for path in runs if path.exists())
+                for path in (*run_paths, *store.glob("sets/*.parquet")):
                     target = draft / path.relative_to(results)
                     target.parent.mkdir(exist_ok=True)
                     target.write_bytes(read_regular(path, LARGEST_FILE_BYTES, store))
@@ -69,11 +64,11 @@ def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str
 
 
 def list_baselines(results: Path) -> list[dict[str, Any]]:
-    """Return name, numbers of rows by dataset, and codecs of the baselines of a results folder."""
+    """Return name, numbers of rows by dataset, and codecs of each baseline."""
     records = []
     for folder in sorted((results / FOLDER).glob("[!.]*")):  # not a draft
         stores = {path.parent.name: path.parent for path in sorted(folder.glob("*/per_image"))}
-        tables = {dataset: Store(of).table() for dataset, of in stores.items()}
+        tables = {dataset: Store(store_folder).table() for dataset, store_folder in stores.items()}
         specs = (spec for table in tables.values() for spec in specs_in(table))
         codecs = sorted({label_of(spec) for spec in specs})
         rows = {dataset: table.height for dataset, table in tables.items()}
@@ -82,68 +77,67 @@ def list_baselines(results: Path) -> list[dict[str, Any]]:
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
-    """Return the rows of a dataset's folder; of a part only for a `dataset` like clic2020:mobile.
-
-    Bundled rows are left out of variants that were measured there.
-    Raises `UsageError` if there are none, and `StoreError` if some had to be left out.
-    """
+    """Read a dataset's rows, or a part's (clic2020:mobile); `UsageError`, `StoreError`."""
     if not (folder / "per_image").is_dir():
-        raise UsageError(f"{folder} holds no rows: name a folder like results/kodak")
+        raise UsageError(f"{folder} holds no rows: name a folder such as results/kodak")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DamagedResults)  # a verdict would be of other images
+        warnings.simplefilter("error", DamagedResults)  # missing images would change the verdict
         try:
             rows = Store(folder).table()
-        except DamagedResults as damaged:
-            raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
-    own = rows.filter(~BUNDLED).select(VARIANT).unique()
-    bundled = rows.filter(BUNDLED).join(own, on=VARIANT, how="anti", maintain_order="left")
+        except DamagedResults as error:
+            raise StoreError(f"results in {folder} cannot be read: {error}") from error
+    # Rows measured here replace bundled ones of the same variant
+    measured_variants = rows.filter(~BUNDLED).select(VARIANT).unique()
+    bundled = rows.filter(BUNDLED).join(
+        measured_variants, on=VARIANT, how="anti", maintain_order="left"
+    )
     rows = pl.concat([rows.filter(~BUNDLED), bundled])
     if not rows.height:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
     return RowSet(str(folder), folder, of_part(rows, dataset.partition(":")[2]))
 
 
-def dataset_folders(where: str) -> dict[str, Path]:
-    """Return the folders with rows, by dataset.
-
-    where: a dataset's folder, a results folder, or the name of a baseline in `results`. Raises
-    `UsageError` for anything else.
-    """
-    folder = Path(where)
+def dataset_folders(location: str) -> dict[str, Path]:
+    """Return the folders with rows of a folder or baseline, by dataset; `UsageError` for none."""
+    folder = Path(location)
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}
-    baseline = RESULTS / FOLDER / where if NAME.fullmatch(where) else folder
+    baseline = RESULTS / FOLDER / location if NAME.fullmatch(location) else folder
     paths = sorted(folder.glob("*/per_image")) or sorted(baseline.glob("*/per_image"))
     if not paths:
-        raise UsageError(f"{where} is no folder with results, nor a baseline in {RESULTS / FOLDER}")
+        raise UsageError(
+            f"{location} is neither a folder with results nor a baseline in {RESULTS / FOLDER}"
+        )
     return {path.parent.name: path.parent for path in paths}
 
 
 def two_row_sets(reference: str, new: str, dataset: str) -> tuple[RowSet, RowSet]:
-    """Return the rows of one dataset in two places; see `dataset_folders`.
-
-    dataset: its name or folder, or empty if each place has rows of one dataset, or both of the same
-    one. Raises `UsageError` if it is unclear which dataset is meant.
-    """
-    folders = {where: dataset_folders(where) for where in (reference, new)}
+    """Read a dataset's rows in two locations; "" for the only shared one, else `UsageError`."""
+    folders = {location: dataset_folders(location) for location in (reference, new)}
     sets = []
-    for where, known in folders.items():
-        of_place = dataset and Place(dataset).stored_name(known)
-        name = _dataset_in(where, folders, of_place)
-        if name not in known:
-            raise UsageError(f"{where} has no rows of {dataset or name}: it has {', '.join(known)}")
-        sets.append(read_rows(known[name], of_place))
+    for location, datasets in folders.items():
+        stored_name = dataset and Place(dataset).stored_name(datasets)
+        name = _find_dataset_name(location, folders, stored_name)
+        if name not in datasets:
+            raise UsageError(
+                f"{location} has no rows of {dataset or name}: it has {', '.join(datasets)}"
+            )
+        sets.append(read_rows(datasets[name], stored_name))
     return sets[0], sets[-1]
 
 
-def _dataset_in(where: str, folders: Mapping[str, Mapping[str, Path]], dataset: str) -> str:
-    """Return the name that a dataset has in one of the places; without a name, the only one."""
+def _find_dataset_name(
+    location: str, folders: Mapping[str, Mapping[str, Path]], dataset: str
+) -> str:
+
     if dataset:
         return dataset.partition(":")[0]
     if all(len(result) == 1 for result in folders.values()):
-        return next(iter(folders[where]))
+        return next(iter(folders[location]))
     shared = set.intersection(*(set(result) for result in folders.values()))
     if len(shared) != 1:
-        has = " and ".join(f"{where} of {', '.join(result)}" for where, result in folders.items())
-        raise UsageError(f"there are rows in {has}: say which with --dataset")
+        locations = " and ".join(
+            f"{location} of {', '.join(result)}" for location, result in folders.items()
+        )
+        raise UsageError(f"there are rows in {locations}: choose one with --dataset")
     return shared.pop()

@@ -1,4 +1,4 @@
-"""`bench check`, `bench baseline` and `bench history`: verdicts; references; checkpoints."""
+"""`bench check`, `bench baseline` and `bench history`: verdicts, references, checkpoints."""
 
 import sys
 import traceback
@@ -28,17 +28,19 @@ if TYPE_CHECKING:
 NO_VERDICT = 4
 MEASURED_AS = "timing jobs timeout_seconds device points weights_dir"
 CHECKS = Path("results/checks")
-NewRows = Annotated[Path, opt(TARGET, "Folder of the new rows, to resume in.", refuses="folder")]
+NewRows = Annotated[Path, opt(TARGET, "Folder for new rows; runs resume there.", refuses="folder")]
 DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.")
-METRICS = opt(COMPARED, "Default: psnr,ms_ssim,lpips, of sets.", many="listed")
-SETS = "Two sets of rows, the reference first: a dataset's or results folder, or a baseline."
-REQUIRE = "Limits, repeatable: 'psnr at least 30 at 0.5 bpp', 'encode at most 40 ms'."
-CHECKPOINTS = "Values of the codec's option checkpoint; files of one state with commas."
-Margins = Annotated[str, opt(MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%.")]
+METRICS = opt(
+    COMPARED, "Default: psnr, ms_ssim, lpips and the reference's set metrics.", many="listed"
+)
+SETS = "Reference and new rows: dataset folders, results folders or baselines."
+REQUIRE = "Limit (repeatable): 'psnr at least 30 at 0.5 bpp' or 'encode at most 40 ms'."
+CHECKPOINTS = "Values for the codec's option checkpoint; join the files of a state with commas."
+Margins = Annotated[str, opt(MANNER, "Changes that count as equal: bd_rate=1%,lpips=1%.")]
 
 
 class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
-    """A check that failed; 1 would say that something regressed."""
+    """Failure of a check itself, whose exit code must not mean a regression."""
 
     exit_code = NO_VERDICT
 
@@ -48,10 +50,10 @@ def check(
     rule: Annotated[Rule, some("bd")],
     rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
     codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
-    checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of it to check, a file.")] = None,
-    against: Annotated[str, opt(COMPARED, "Reference: a results folder, or a baseline.")] = "",
+    checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of the codec to check.")] = None,
+    against: Annotated[str, opt(COMPARED, "Reference: a results folder or baseline.")] = "",
     reference_codec: Annotated[
-        str, opt(COMPARED, "The reference's codec, if it is not --codec.")
+        str, opt(COMPARED, "Codec in the reference; default: --codec.")
     ] = "",
     dataset: Annotated[str, DATASET] = "",
     metrics: Annotated[tuple[str, ...], METRICS] = (),
@@ -60,20 +62,22 @@ def check(
         float, opt(MANNER, "Of each kind of claim, over all metrics.", least=0.5, most=0.9999)
     ] = 0.95,
     require: Annotated[tuple[str, ...], opt(MANNER, REQUIRE, many="repeated")] = (),
-    common: Annotated[bool, opt(COMPARED, "Only images and settings that both have.")] = False,
+    common: Annotated[bool, opt(COMPARED, "Use only images and settings of both.")] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
-        Path | None, opt(TARGET, "Markdown file of it, for a pull request.", refuses="file")
+        Path | None, opt(TARGET, "Write the verdict as markdown to this file.", refuses="file")
     ] = None,
-    junit: Annotated[Path | None, opt(TARGET, "JUnit XML file of it.", refuses="file")] = None,
+    junit: Annotated[
+        Path | None, opt(TARGET, "Write the verdict as JUnit XML to this file.", refuses="file")
+    ] = None,
     results: NewRows = CHECKS,
     verbose: options.Verbose = False,
 ) -> Answer:
-    """Say whether a checkpoint, codec or set of rows is worse than a reference.
+    """Check a checkpoint, codec or results folder for regressions.
 
-    The verdict comes first, then a record for each codec variant and metric. Exit code 0
-    equivalent, improved or not worse, 1 regressed, 3 undecided, 4 nothing measured, failed cells or
-    not comparable, 2 if the request cannot be carried out, 130 if interrupted.
+    Prints the verdict, then a record for each codec variant and metric. Exit code 0: equivalent,
+    improved or not worse; 1: regressed; 3: undecided; 4: nothing measured, failed cells or not
+    comparable; 2: invalid request; 130: interrupted.
 
     Examples:
       bench check --codec ours --checkpoint my.safetensors --against results/kodak
@@ -90,39 +94,40 @@ def check(
     refuse_several("--reference-codec", reference_codec)
     if not (against and codec and not rows) and (len(rows) != 2 or against or checkpoint):
         raise UsageError(
-            "bench check takes two sets of rows, A B, or --codec with --against: `bench check "
-            "--help` has both"
+            "bench check takes two sets of rows, A B, or --codec with --against: see `bench check "
+            "--help`"
         )
     if rows and (request.points or request.limit):
-        raise UsageError("two sets of rows are compared whole: leave out --points and --limit")
+        raise UsageError("two sets of rows are compared completely: omit --points and --limit")
     with _errors_without_verdict():
         try:
             if rows:
-                both = row_sets.two_row_sets(rows[0], rows[1], dataset)
+                compared_sets = row_sets.two_row_sets(rows[0], rows[1], dataset)
             else:
                 folders = row_sets.dataset_folders(against)
                 with output.interruptible():
-                    both = measure_candidate(
-                        codec, request, folders, partial(_run, verbose), checkpoint=checkpoint,
+                    compared_sets = measure_candidate(
+                        codec, request, folders, partial(_measure, verbose), checkpoint=checkpoint,
                         reference_codec=reference_codec, require=require, common=common,
                     )  # fmt: skip
-            # What was measured was chosen: rows have labels, not its specs.
-            done = verdict.check(
-                *both, request.metrics, codec=codec if rows else "",
+            # A measured candidate needs no selection
+            answer = verdict.check(
+                *compared_sets, request.metrics, codec=codec if rows else "",
                 reference_codec=reference_codec if rows else "", margin=margin, bd=rule.bd,
                 confidence=confidence, require=require, common=common, allow_few=allow_few,
             )  # fmt: skip
-        except NotComparable as why:
-            done = text.answer(codec, against, "not comparable", str(why), confidence, rule)
+        except NotComparable as error:
+            answer = text.make_answer(
+                codec, against, "not comparable", str(error), confidence, rule
+            )
         for path, content in ((markdown, text.check_markdown), (junit, text.junit_xml)):
             if path is not None:
-                write_files(path.parent, {path.name: content(done)}, what="verdict")
-    return done
+                write_files(path.parent, {path.name: content(answer)}, what="verdict")
+    return answer
 
 
 @contextmanager
 def _errors_without_verdict() -> Iterator[None]:
-    """Turn errors but those of the request into `NoVerdict`."""
     try:
         yield
     except (UsageError, Unavailable):
@@ -130,12 +135,12 @@ def _errors_without_verdict() -> Iterator[None]:
     except Exception as error:
         if refused_path(error):
             raise
-        known = isinstance(error, BenchError)
-        raise NoVerdict(str(error) if known else traceback.format_exc()) from error
+        is_expected = isinstance(error, BenchError)
+        raise NoVerdict(str(error) if is_expected else traceback.format_exc()) from error
 
 
-def _run(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
-    """Measure, and say on standard error how that went: what is printed begins with the verdict."""
+def _measure(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
+    """Measure, and report on standard error, so that standard output begins with the verdict."""
     from benchmark.commands.outcome import print_outcome, run_with_progress
 
     outcome = run_with_progress(request, matrix=matrix, details=verbose)
@@ -154,27 +159,28 @@ def history(
         tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")
     ],
     rule: Annotated[Rule, some("bd")],
-    codec: Annotated[str, opt(COMPARED, "Codec that takes them.")],
+    codec: Annotated[str, opt(COMPARED, "Codec that loads the checkpoints.")],
     margin: Margins = "",
     out: Annotated[
-        Path | None, opt(TARGET, "Folder; default: RESULTS/history.", refuses="folder")
+        Path | None,
+        opt(TARGET, "Folder for the figure; default: RESULTS/history.", refuses="folder"),
     ] = None,
     results: NewRows = CHECKS,
     command: str = "",
 ) -> Answer:
-    """Say at which checkpoint of a training a codec became worse.
+    """Find the checkpoint at which a training became worse.
 
-    Each is measured once and checked beside the first and the best before it, in the order of the
-    numbers that their names end with, else as they are named. A record is a checkpoint under a
-    metric; the figure is in --out.
+    Measures each checkpoint once and checks it against the first and the best so far, sorted by the
+    number at the end of their names if all have one. Prints a record for each checkpoint and
+    metric, and draws a figure.
 
-    Exit code 0, 1 if a checkpoint is worse, 2 if it cannot be done, 130 if interrupted.
+    Exit code 0; 1: a checkpoint is worse; 2: invalid request; 130: interrupted.
 
     Examples:
       bench history runs/night/milestones/*.safetensors --codec ours
       bench history a.pth b.pth --codec compressai:model=mbt2018
     """
-    from benchmark.check.history import draw_history, history_of, in_order
+    from benchmark.check.history import compare_states, draw_history, sort_checkpoints
     from benchmark.show.figures.texts import write_figure
 
     refuse_several("--codec", codec)
@@ -182,23 +188,25 @@ def history(
         if Path(path).is_dir():
             raise UsageError(f"{path} is a folder: name the checkpoints in it")
     if len(checkpoints) < 2:
-        raise UsageError("a history needs two checkpoints: name those of a training")
+        raise UsageError("a history needs at least two checkpoints: name those of a training")
     with output.interruptible():
-        ordered = in_order(checkpoints)
-        states = [(number, _measured(name, of, request, codec)) for name, number, of in ordered]
-        made = history_of(states, request.metrics, rule, margin)
-        drawing = draw_history(made.records, codec, states[0][1].folder.name)
+        ordered = sort_checkpoints(checkpoints)
+        states = [
+            (number, _measure_state(name, weights, request, codec))
+            for name, number, weights in ordered
+        ]
+        answer = compare_states(states, request.metrics, rule, margin)
+        drawing = draw_history(answer.records, codec, states[0][1].folder.name)
         files = write_figure("history", drawing, out or results / "history", command)
-    return made._replace(files=files)
+    return answer._replace(files=files)
 
 
-def _measured(name: str, weights: str, request: Request, codec: str) -> "RowSet":
-    """Measure a checkpoint, unless that was done before."""
-    from benchmark.check.pairing import RowSet, with_weights
+def _measure_state(name: str, weights: str, request: Request, codec: str) -> "RowSet":
+    from benchmark.check.pairing import RowSet, set_weights
     from benchmark.commands.outcome import run_with_progress
     from benchmark.spec import parse_codec
 
-    spec = with_weights(parse_codec(codec), weights)
+    spec = set_weights(parse_codec(codec), weights)
     outcome = run_with_progress(replace(request, codecs=(spec.text,)))
     if failures := outcome.failures:
         output.say([f"{name}: {counted(len(failures), 'cell')} failed: {failures[0].reason}"])
@@ -220,7 +228,7 @@ def save(
     dataset: options.StoredDatasets = "all",
     results: options.Results = Path("results"),
 ) -> Answer:
-    """Save the present rows under a name: small files for version control, never overwritten.
+    """Save the current rows under a name, as small files for version control.
 
     Examples:
       bench baseline save v1 --codecs ours,jpeg --dataset kodak
@@ -229,7 +237,7 @@ def save(
     from benchmark.rows.stored import datasets_with_results
 
     row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
-    (saved,) = (of for of in row_sets.list_baselines(results) if of["name"] == name)
+    (saved,) = (record for record in row_sets.list_baselines(results) if record["name"] == name)
     return Answer([saved], BASELINES, files=[results / row_sets.FOLDER / name])
 
 
@@ -243,12 +251,12 @@ def list_all(results: options.Results = Path("results")) -> Answer:
     from benchmark.check import row_sets
 
     records = row_sets.list_baselines(results)
-    none = f"No baselines in {results}: `bench baseline save NAME` keeps one."
-    return Answer(records, BASELINES, "" if records else none)
+    hint = f"No baselines in {results}: save one with `bench baseline save NAME`."
+    return Answer(records, BASELINES, "" if records else hint)
 
 
 BASELINES = (
     Column("name"),
-    Column("rows", lambda of: ", ".join(f"{name} ({n})" for name, n in of["rows"].items())),
-    Column("codecs", lambda of: ", ".join(of["codecs"])),
+    Column("rows", lambda record: ", ".join(f"{name} ({n})" for name, n in record["rows"].items())),
+    Column("codecs", lambda record: ", ".join(record["codecs"])),
 )

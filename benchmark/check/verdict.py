@@ -1,4 +1,4 @@
-"""A check of new rows against a reference: what may be compared, how it changed, the verdict.
+"""Check of new rows against a reference: pairs, changes and the verdict.
 
     >>> from pathlib import Path
     >>> from benchmark.check.row_sets import read_rows
@@ -6,8 +6,8 @@
     >>> def passes(reference: Path, new: Path) -> bool:
     ...     return check(read_rows(reference), read_rows(new)).code == 0
 
-docs/check.md says what the verdicts mean, and how often each is wrong. Rows that cannot be compared
-are one, too, so that nothing passes for lack of a comparison.
+docs/check.md explains the verdicts and their error rates. "not comparable" is a verdict too, so
+that nothing passes for lack of a comparison.
 """
 
 import math
@@ -31,11 +31,11 @@ from benchmark.rows.edition import label_of
 
 USUAL = ("psnr", "ms_ssim", "lpips")
 CONFIDENCE = 0.95  # of each kind of claim, over all metrics
-WORST = 3  # images that are named
-ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
-KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # of margins
-CLAIMS = {"equal": "equivalent", "better": "improved", "not_worse": "not worse"}  # that pass
-Finding = Mapping[str, Any]  # a change or limit with its verdict, JSON values: `_finding`
+WORST = 3  # images named
+ROUNDING = 1e-12  # float error of 1 - .95
+KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # margins by kind of change
+CLAIMS = {"equal": "equivalent", "better": "improved", "not_worse": "not worse"}  # passing
+Finding = Mapping[str, Any]  # a change or limit with its verdict, as JSON values
 
 
 def check(
@@ -52,80 +52,82 @@ def check(
     allow_few: bool = False,
     bd: Form = USUAL_RULE.bd,
 ) -> Answer:
-    """Compare new rows with a reference, image by image, and judge the changes.
+    """Compare new rows with a reference image by image, and judge the changes.
 
-    A record of the answer is a finding: of a codec variant in a metric, or on a limit. `code` is 0
-    for rows that pass, 1 for a regression, 3 for an undecided check, 4 without a verdict; `facts`
-    has the verdict in words, and what was compared. metrics: names; by default those of
-    `judged_by_default` that the reference has. Others are the options of `bench check`.
+    Parameters are the options of `bench check`; `metrics` default to those of `judged_by_default`
+    that the reference has. Records of the answer are findings, a codec variant's in a metric or on
+    a limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
     """
-    asked, limits, rule = metrics or judged_by_default(), parse_limits(require), Rule(bd=bd)
-    names = [*dict.fromkeys((*asked, *(of.metric for of in limits if of.bpp is not None)))]
+    requested, limits, rule = metrics or judged_by_default(), parse_limits(require), Rule(bd=bd)
+    limited = [limit.metric for limit in limits if limit.bpp is not None]
+    names = [*dict.fromkeys((*requested, *limited))]
+    sets = new.name, reference.name
     try:
         pairs, notes = pair_up(reference, new, names, codec, reference_codec, common, allow_few)
-    except NotComparable as why:
-        return text.answer(new.name, reference.name, "not comparable", str(why), confidence, rule)
-    compared: list[Change] = []
+    except NotComparable as error:
+        return text.make_answer(*sets, "not comparable", str(error), confidence, rule)
+    all_changes: list[Change] = []
     for pair in pairs:
-        # The reference has values of these; new rows without them are a finding: nothing measured.
+        # Metrics of the reference; new rows without them are the finding "nothing measured"
         values_of = pair.reference.values_of
-        measured = [name for name in asked if values_of(metric_class(name).column)]
-        compared += [changes(pair, name, rule) for name in metrics or measured]
-    known = {*(of.metric for of in compared), *DISTRIBUTION_METRICS}
-    if absent := [name for name in asked if name not in known]:
+        measured = [name for name in requested if values_of(metric_class(name).column)]
+        all_changes += [changes(pair, name, rule) for name in metrics or measured]
+    known_metrics = {*(change.metric for change in all_changes), *DISTRIBUTION_METRICS}
+    if absent := [name for name in requested if name not in known_metrics]:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
-    findings = judge(compared, parse_margins(margin), confidence)
+    findings = judge(all_changes, parse_margins(margin), confidence)
     for pair in pairs:
         for limit in limits:
-            kept, why_kept = limit.kept_by(pair.test, pair.rows)
-            images = () if kept is None else pair.images
-            of = Change(pair.label, limit.metric, limit.text, "limit", images)
-            verdict = "nothing measured" if kept is None else "met" if kept else "missed"
-            findings.append(_finding(of, verdict, why_kept))
-    subjects = [_subject(pair, reference.name, new.name) for pair in pairs]
-    verdict = overall(findings)
-    return text.answer(
-        new.name, reference.name, verdict, "", confidence, rule, subjects, findings, notes
-    )
+            is_met, sentence = limit.evaluate(pair.test, pair.rows)
+            images = () if is_met is None else pair.images
+            change = Change(pair.label, limit.metric, limit.text, "limit", images)
+            verdict = "nothing measured" if is_met is None else "met" if is_met else "missed"
+            findings.append(_finding(change, verdict, sentence))
+    subjects = [_describe_pair(pair, reference.name, new.name) for pair in pairs]
+    verdict = overall_verdict(findings)
+    return text.make_answer(*sets, verdict, "", confidence, rule, subjects, findings, notes)
 
 
 def judged_by_default() -> tuple[str, ...]:
-    """Return the metrics that are judged unless others are asked for.
-
-    A distribution metric without influences cannot be judged, and is left to who names it.
-    """
+    """Return the default metrics: the usual ones and distribution metrics with influences."""
     of_sets = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
     return (*USUAL, *of_sets)
 
 
 def judge(
-    compared: Sequence[Change], margins: Mapping[str, tuple[float, str]], confidence: float
+    all_changes: Sequence[Change], margins: Mapping[str, tuple[float, str]], confidence: float
 ) -> list[Finding]:
-    """Return a finding for each change; all of them are one family for Holm's correction."""
-    widths = [_width(of, margins) for of in compared]
-    tests = {at: MeanTests(of.percent) for at, of in enumerate(compared) if len(of.percent)}
-    p_values = {at: claims(test, widths[at]) for at, test in tests.items()}
+    """Return a finding for each change; all are one family for Holm's correction."""
+    widths = [_margin_percent(change, margins) for change in all_changes]
+    tests = {
+        index: MeanTests(change.percent)
+        for index, change in enumerate(all_changes)
+        if len(change.percent)
+    }
+    p_values = {index: claims(test, widths[index]) for index, test in tests.items()}
     for claim in ("worse", *CLAIMS):
-        corrected = holm([of[claim] for of in p_values.values()])
-        for at, value in zip(p_values, corrected, strict=True):
-            p_values[at][claim] = value
+        corrected = holm([claim_values[claim] for claim_values in p_values.values()])
+        for index, value in zip(p_values, corrected, strict=True):
+            p_values[index][claim] = value
     alpha = 1 - confidence + ROUNDING
     level = (1 - confidence) / max(len(tests), 1)  # of the first of Holm's steps
     findings = []
-    for at, (of, width) in enumerate(zip(compared, widths, strict=True)):
+    for index, (change, width) in enumerate(zip(all_changes, widths, strict=True)):
         numbers: dict[str, Any] = {"margin_percent": width}
-        if at in tests:
-            verdict, why, needed = decide(of, tests[at], width, p_values[at], alpha, level)
-            numbers |= _numbers(of, tests[at], confidence)
-            numbers |= {"p": p_values[at], "images_needed": needed}
+        if index in tests:
+            verdict, reason, num_images = decide(
+                change, tests[index], width, p_values[index], alpha, level
+            )
+            numbers |= _finding_numbers(change, tests[index], confidence)
+            numbers |= {"p": p_values[index], "images_needed": num_images}
         else:
-            verdict, why = _without_numbers(of)
-        findings.append(_finding(of, verdict, why, **numbers))
+            verdict, reason = _judge_without_numbers(change)
+        findings.append(_finding(change, verdict, reason, **numbers))
     return findings
 
 
-def overall(findings: Sequence[Finding]) -> str:
-    """Return the verdict over all findings: the first of `VERDICTS` that any has."""
+def overall_verdict(findings: Sequence[Finding]) -> str:
+    """Return the first of `VERDICTS` that any finding has."""
     verdicts = {finding["verdict"] for finding in findings}
     return next((verdict for verdict in VERDICTS if verdict in verdicts), "nothing measured")
 
@@ -138,123 +140,118 @@ def decide(
     alpha: float,
     level: float,
 ) -> tuple[str, str, int | None]:
-    """Return a verdict, a sentence on it, and the number of images that would decide it.
-
-    p: corrected for all metrics, as `alpha` is over them; level: of a single test.
-    """
+    """Return a verdict, the reason, and the number of images needed; `p` are corrected."""
     if change.out_of_reach:
-        return "regressed", _out_of_reach(change), None
+        return "regressed", _unreachable_text(change), None
     if p["worse"] <= alpha:
         return "regressed", "", None
     verdict = next((verdict for claim, verdict in CLAIMS.items() if p[claim] <= alpha), None)
     if verdict is None:
-        return "undecided", *_enough(tests, margin, level)
+        return "undecided", *_undecided_reason(tests, margin, level)
     if unknown := change.unknown:
-        which = _count([image.what for image in unknown])  # an unknown change may be the worst
-        why = f"the others would pass, but {which} cannot be compared: {unknown[0].why}"
-        return "undecided", why, None
+        images = _images_text([image.what for image in unknown])  # any may be the worst
+        reason = f"the others would pass, but {images} cannot be compared: {unknown[0].why}"
+        return "undecided", reason, None
     return verdict, "", None
 
 
-def _without_numbers(change: Change) -> tuple[str, str]:
+def _judge_without_numbers(change: Change) -> tuple[str, str]:
     if change.out_of_reach:
-        return "regressed", _out_of_reach(change)
+        return "regressed", _unreachable_text(change)
     if change.beyond and not change.unknown:
-        return "improved", f"on {_count(change.beyond)} it lies wholly above the reference"
-    compared = change.unknown or change.left_out  # there are values, and no curve to compare
-    why = change.nothing or change.unknown[0].why
-    return "undecided" if compared else "nothing measured", why
+        return (
+            "improved",
+            f"on {_images_text(change.beyond)} it lies completely above the reference",
+        )
+    has_values = change.unknown or change.left_out  # but no curve to compare
+    reason = change.nothing or change.unknown[0].why
+    return "undecided" if has_values else "nothing measured", reason
 
 
-def _width(change: Change, margins: Mapping[str, tuple[float, str]]) -> float:
+def _margin_percent(change: Change, margins: Mapping[str, tuple[float, str]]) -> float:
     value, unit = margins.get(change.metric) or margins[KEYS[change.kind]]
     return value if unit or not change.level else 100 * value / change.level
 
 
-def _numbers(change: Change, tests: MeanTests, confidence: float) -> dict[str, Any]:
+def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dict[str, Any]:
     mean, percent = float(tests.mean[0]), change.percent
     lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
     order = np.argsort(-percent, kind="stable")[:WORST].tolist()
     return {
         "change_percent": mean,
-        # Each bound holds at the confidence, for this metric alone
+        # Each bound holds for this metric alone, uncorrected
         "lower_percent": lower if math.isfinite(lower) else None,
         "upper_percent": upper if math.isfinite(upper) else None,
         "deviation_percent": float(tests.deviation[0]) if tests.images > 1 else None,
         "change": None if change.level is None else mean * change.unit,
-        "worst": [{"image": change.images[at], "percent": float(percent[at])} for at in order],
+        "worst": [
+            {"image": change.images[index], "percent": float(percent[index])} for index in order
+        ],
     }
 
 
-def _finding(of: Change, verdict: str, why: str, **judged: Any) -> Finding:
-    """Return a finding; why: a sentence, empty where the numbers say it.
-
-    Of images: `change_percent` is their mean change, `deviation_percent` that of single ones. For
-    BD-metrics `change` is in units of the metric, its sign as measured. `p` is corrected.
-    """
+def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Finding:
+    """Return a finding; a BD-metric's `change` is in units of the metric, with its sign."""
     numbers = ("margin", "change", "lower", "upper", "deviation")
     empty = dict.fromkeys((*(f"{name}_percent" for name in numbers), "change", "p"))
     return {
-        "label": of.label,
-        "metric": of.metric,
-        "metric_label": of.metric_label,
-        "kind": of.kind,
-        "images": len(of.images),
-        "level": of.level,
-        "out_of_reach": [*of.out_of_reach],
-        "unknown": [*map(Absent._asdict, of.unknown)],
-        "left_out": [*map(Absent._asdict, of.left_out)],
-        "doubtful": of.doubtful,
-        "inferred": of.inferred,
+        "label": change.label,
+        "metric": change.metric,
+        "metric_label": change.metric_label,
+        "kind": change.kind,
+        "images": len(change.images),
+        "level": change.level,
+        "out_of_reach": [*change.out_of_reach],
+        "unknown": [*map(Absent._asdict, change.unknown)],
+        "left_out": [*map(Absent._asdict, change.left_out)],
+        "doubtful": change.doubtful,
+        "inferred": change.inferred,
         "verdict": verdict,
-        "why": why,
+        "why": reason,
         **empty,
         "images_needed": None,
         "worst": [],
-        **judged,
+        **results,
     }
 
 
-def _out_of_reach(change: Change) -> str:
-    below = f"it never reaches the reference's lowest quality, or takes {WIDE:g} times the bits"
-    return f"on {_count(change.out_of_reach)} {below}"
+def _unreachable_text(change: Change) -> str:
+    reason = f"it never reaches the reference's lowest quality, or needs {WIDE:g} times the bits"
+    return f"on {_images_text(change.out_of_reach)} {reason}"
 
 
-def _enough(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
+def _undecided_reason(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
     if tests.images < 2:
-        return "one image says nothing of the next: measure more", None
-    if level < tests.least_p - ROUNDING:
-        return "nothing is this sure of so many metrics: judge fewer, or lower --confidence", None
-    needed = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
-    if needed is None:
-        return "the change lies at the margin: no number of images is enough", None
-    needed = max(needed, tests.images + 1)
-    return f"about {needed} images like these would be needed", needed
+        return "a single image does not generalise: measure more", None
+    if level < tests.min_p - ROUNDING:
+        return "too many metrics for this confidence: judge fewer, or lower --confidence", None
+    num_images = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
+    if num_images is None:
+        return "the change lies at the margin, which no number of images can decide", None
+    num_images = max(num_images, tests.images + 1)
+    return f"about {num_images} images such as these are needed", num_images
 
 
-def _count(images: Sequence[str]) -> str:
+def _images_text(images: Sequence[str]) -> str:
     return images[0] if len(images) == 1 else f"{len(images)} images ({images[0]}, ...)"
 
 
-def _subject(pair: VariantPair, reference: str, new: str) -> dict[str, Any]:
-    """Return what is said of a pair, as JSON values.
-
-    equal_images: images with the same pixels and number of bytes at every setting; name: in
-    findings, the label without weights.
-    """
-    before, after = (side.points[0].edition for side in (pair.reference, pair.test))
-    labels = names = label_of(after.spec), label_of(before.spec)
+def _describe_pair(pair: VariantPair, reference: str, new: str) -> dict[str, Any]:
+    reference_edition, new_edition = (
+        side.points[0].edition for side in (pair.reference, pair.test)
+    )
+    labels = names = label_of(new_edition.spec), label_of(reference_edition.spec)
     if labels[0] == labels[1]:
         names = f"{labels[0]} of {new}", f"{labels[1]} of {reference}"
     return {
         "label": labels[0],
-        "version": after.ran.version,
+        "version": new_edition.ran.version,
         "reference_label": labels[1],
-        "reference_version": before.ran.version,
+        "reference_version": reference_edition.ran.version,
         "images": len(pair.images),
         "settings": [*map(str, sorted(point.setting for point in pair.test.points))],
         "name": pair.label,
         "equal_images": len(pair.equal),
         "protocols": dict(pair.test.protocols),
-        "caveats": [*differences(after, before, names)],
+        "caveats": [*differences(new_edition, reference_edition, names)],
     }

@@ -11,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 
 import benchmark.check.changes
 from benchmark.answer import Absent
-from benchmark.check.changes import _wholly, changes
+from benchmark.check.changes import _relative_position, changes
 from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.verdict import check, judge, judged_by_default
@@ -135,12 +135,12 @@ def test_without_a_number_on_either_side_it_says_why():
         return result.nothing
 
     old, absent = curved(), curved(psnr_db=np.inf)
-    none = "gives no influence of an image"
+    none = "has no per-image influences"
     assert nothing("precision256", old, curved(bits=1.1)) == f"Precision/256 {none}"
     zero = curved_at(lpips_alex=0.0)
-    message = "the mean value of jpeg is 0, so changes have no percentage"
+    message = "the mean value of jpeg is 0, so that changes have no percentage"
     assert nothing("lpips", zero, old) == message
-    whose = "what is checked: identical to the source in 5 of 5 images"
+    whose = "the new results: identical to the source in 5 of 5 images"
     assert nothing("psnr", old, absent) == whose
     bent = [
         record
@@ -151,8 +151,8 @@ def test_without_a_number_on_either_side_it_says_why():
         }
         for record in old
     ]
-    assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 4 points")
-    assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 4 points")
+    assert nothing("psnr", old, bent).startswith("on no image: it has 2 of the 4 points")
+    assert nothing("psnr", bent, old).startswith("on no image: the reference has 2 of the 4 points")
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
@@ -227,8 +227,8 @@ def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
         ((), (), ""),
     ]:  # fmt: skip
         other = Curve(np.array(rates), np.array(values))
-        assert _wholly(base, other) == lies
-    assert _wholly(other, base) == ""
+        assert _relative_position(base, other) == lies
+    assert _relative_position(other, base) == ""
 
 
 def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
@@ -341,15 +341,15 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
 @pytest.mark.parametrize(
     ("new", "words"),
     [
-        (curved(images=IMAGES[:4]), "images are not the same: only results/old has eeeee; --comm"),
-        (curved(images=("x", "y")), "images are not the same"),
-        ([o for o in curved() if o["setting_value"] != 40], "settings are not the same: .*=40"),
+        (curved(images=IMAGES[:4]), "images differ: only results/old has eeeee; compare"),
+        (curved(images=("x", "y")), "images differ"),
+        ([o for o in curved() if o["setting_value"] != 40], "settings differ: .*=40"),
         ([o for o in curved() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
          "jpeg of results/new lacks settings of bb, eeeee: measure"),
         ([o for o in curved() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* of bb"),
-        (curved_at(setting_name="qp"), "settings are not the same"),
-        (curved_at(coding_protocol="coding/0"), "by the rule coding/1, .* by coding/0: measure"),
-        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by .*/old: `bench"),
+        (curved_at(setting_name="qp"), "settings differ"),
+        (curved_at(coding_protocol="coding/0"), "protocol coding/1 in .* coding/0 in .*: measure"),
+        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex has the protocol .*/old in .*: .* `bench rescore`"),
         ([*curved(), failed("jpeg", 90, "a", "encode", "it broke")],
          "1 cell of jpeg of results/new failed: quality=90 a: encode: it broke"),
     ],
@@ -365,7 +365,7 @@ def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
 def test_common_is_advised_where_both_have_something_in_common_alone(images, hint):
     with pytest.raises(NotComparable) as refused:
         paired(curved(), curved(images=images))
-    assert ("--common compares what both have" in str(refused.value)) == hint
+    assert ("compare the shared ones with --common" in str(refused.value)) == hint
 
 
 @pytest.mark.parametrize("with_it", [(), (0,), (1,), (0, 1)])

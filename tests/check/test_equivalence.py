@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from benchmark.answer import Absent
 from benchmark.check.changes import Change
 from benchmark.check.equivalence import (
-    MOST_IMAGES,
+    MAX_IMAGES,
     POWER,
     MeanTests,
     claims,
@@ -21,7 +21,7 @@ from benchmark.check.equivalence import (
     images_needed,
 )
 from benchmark.check.limits import parse_limits, parse_margins
-from benchmark.check.verdict import ROUNDING, decide, judge, overall
+from benchmark.check.verdict import ROUNDING, decide, judge, overall_verdict
 from benchmark.errors import UsageError
 from support.quick import quick
 
@@ -164,7 +164,7 @@ def power(images, mean, deviation, margin):
 @pytest.mark.parametrize("effect", [0.0, 0.3, -0.6, 1.4, -3.0])
 @pytest.mark.parametrize("deviation", [0.1, 0.5, 1.5])
 def test_images_needed_are_the_fewest_with_that_power(effect, deviation):
-    numbers = range(2, MOST_IMAGES)
+    numbers = range(2, MAX_IMAGES)
     expected = next(n for n in numbers if power(n, effect, deviation, MARGIN) >= POWER)
     assert images_needed(effect, deviation, MARGIN, LEVEL) == expected
 
@@ -225,13 +225,13 @@ def test_the_worst_verdict_outranks_the_others():
     noise = np.random.default_rng(6).normal(0, 0.3, 24)
     better, equal, worse = (changed(shift + noise) for shift in (-3, 0, 3))
     unsure, nothing = changed(1 + noise), changed([], nothing="no value")
-    assert overall(judged(better, equal, changed(-1 + noise))) == "not worse"
-    assert overall(judged(better, equal)) == "improved"
-    assert overall(judged(equal, equal)) == "equivalent"
-    assert overall(judged(better, equal, unsure)) == "undecided"
-    assert overall(judged(better, equal, unsure, nothing)) == "nothing measured"
-    assert overall(judged(better, equal, unsure, nothing, worse)) == "regressed"
-    assert overall([]) == "nothing measured"
+    assert overall_verdict(judged(better, equal, changed(-1 + noise))) == "not worse"
+    assert overall_verdict(judged(better, equal)) == "improved"
+    assert overall_verdict(judged(equal, equal)) == "equivalent"
+    assert overall_verdict(judged(better, equal, unsure)) == "undecided"
+    assert overall_verdict(judged(better, equal, unsure, nothing)) == "nothing measured"
+    assert overall_verdict(judged(better, equal, unsure, nothing, worse)) == "regressed"
+    assert overall_verdict([]) == "nothing measured"
 
 
 def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_would_do():
@@ -244,8 +244,8 @@ def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_wo
     assert of_two["images_needed"] == images_needed(
         result["change_percent"], result["deviation_percent"], 1.0, (1 - 0.95) / 2
     )
-    assert "one image" in judged(changed([0.0]))[0]["why"]
-    assert "images like these" in judged(changed([0.0, 1.5]))[0]["why"]
+    assert "a single image" in judged(changed([0.0]))[0]["why"]
+    assert "images such as these" in judged(changed([0.0, 1.5]))[0]["why"]
     noise = np.random.default_rng(12).normal(0, 0.3, 24)
     (result,) = judged(changed(1.0 + noise - noise.mean()))  # at the margin itself
     assert (result["verdict"], result["images_needed"]) == ("undecided", None)
@@ -260,7 +260,7 @@ def test_where_no_number_of_images_can_decide_so_many_metrics_none_is_named(conf
     }
     for of in judged(*[still] * (most + 1), confidence=confidence):
         assert (of["verdict"], of["images_needed"]) == ("undecided", None)
-        assert of["why"].startswith("nothing is this sure of so many metrics")
+        assert of["why"].startswith("too many metrics for this confidence")
 
 
 def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
@@ -279,7 +279,7 @@ def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
         p_values = [level if at == place else 1.0 for at in range(4)]
         assert verdict(*p_values) == (name, "", None)
     # Fewer images would be enough if changes were Student's; these were not.
-    assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images like these would be needed", 25)
+    assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images such as these are needed", 25)
 
 
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
@@ -307,7 +307,7 @@ def test_confidence_decides_how_sure_a_verdict_is():
 def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
     (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
-    below = "it never reaches the reference's lowest quality, or takes 1.25 times the bits"
+    below = "it never reaches the reference's lowest quality, or needs 1.25 times the bits"
     message = f"on lost.png {below}"
     assert (lost["verdict"], lost["why"]) == ("regressed", message)
     (unknown,) = judged(changed(calm, unknown=(Absent("bent.png", "it has 3 points"),)))
@@ -317,7 +317,7 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     (still,) = judged(changed(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert still["verdict"] == "regressed"
     (better,) = judged(changed([], beyond=("a", "b")))
-    message = "on 2 images (a, ...) it lies wholly above the reference"
+    message = "on 2 images (a, ...) it lies completely above the reference"
     assert (better["verdict"], better["why"]) == ("improved", message)
     (bent,) = judged(changed([], unknown=(Absent("bent.png", "it has 3 points"),)))
     assert (bent["verdict"], bent["why"]) == ("undecided", "it has 3 points")
@@ -346,7 +346,7 @@ def test_margins_are_read_and_the_others_stay():
         ("psnr 30 at 0.5 bpp", "is not of the form"),
         ("psnr at least 30 at 0 bpp", "a rate is a finite number above 0"),
         ("psnr at least 1e999 at 1 bpp", "is not of the form"),
-        ("psnr at least 30 s", "seconds are those of encode or decode"),
+        ("psnr at least 30 s", "limit the seconds of encode or decode"),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused_with_the_reason(text, why):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.check.history import draw_history, headline, history_of, in_order
+from benchmark.check.history import compare_states, draw_history, history_headline, sort_checkpoints
 from benchmark.check.pairing import RowSet
 from benchmark.check.verdict import check
 from benchmark.compare.rule import USUAL_RULE
@@ -70,7 +70,7 @@ def states():
 
 def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
     result, of_name = (
-        history_of(states(), ["psnr"], USUAL_RULE),
+        compare_states(states(), ["psnr"], USUAL_RULE),
         {of.name: of for _, of in states()},
     )
     records = result.records
@@ -85,19 +85,20 @@ def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
     assert [of["verdict"] == "regressed" for of in records] == [False, False, True, False, False]
     low, high = (records[2][f"best_change_percent_{end}"] for end in ("low", "high"))
     assert low < 100 * (2 ** (0.9 / 6) - 1) < high
-    assert history_of(states(), ["psnr"], USUAL_RULE, "bd_rate=20%").code == 0
-    assert (result.code, result.title[:30]) == (1, "regressed at step 300: PSNR +1")
-    assert result.title.endswith(f", image {records[2]['worst_image']}, beside step 200")
+    assert compare_states(states(), ["psnr"], USUAL_RULE, "bd_rate=20%").code == 0
+    assert result.code == 1
+    assert result.title.startswith("regressed at step 300 against step 200: PSNR +1")
+    assert result.title.endswith(f", image {records[2]['worst_image']}")
 
 
 def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     rows = [{**one, "psnr_db": one["psnr_db"] - 40} for one in rows_of_state(3)]
     far = states()
     far[3] = state(300, "step 300", rows)
-    result = history_of(far, ["psnr"], USUAL_RULE)
+    result = compare_states(far, ["psnr"], USUAL_RULE)
     assert result.title == (
-        "regressed at step 300: PSNR on 8 images (image-0, ...) it never reaches the reference's "
-        "lowest quality, or takes 1.25 times the bits, beside step 200"
+        "regressed at step 300 against step 200: PSNR on 8 images (image-0, ...) it never reaches "
+        "the reference's lowest quality, or needs 1.25 times the bits"
     )
     assert result.records[2]["first_change_percent"] is None
     numbers = [column for column in result.columns if column.form]
@@ -121,7 +122,7 @@ def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_foun
         2, lambda one: absent | {"psnr_db": one["psnr_db"] - 20 * (one["setting_value"] > 20)}
     )
     later = changed(3, lambda one: {"lpips_alex": 1.5 * one["lpips_alex"]})
-    result = history_of([states()[1], lost, later], [metric], USUAL_RULE)
+    result = compare_states([states()[1], lost, later], [metric], USUAL_RULE)
     first = "undecided" if metric == "psnr" else "nothing measured"
     assert [of["verdict"] for of in result.records] == [first, "regressed"]
     assert [of["best"] for of in result.records] == ["step 100", "step 100"]
@@ -129,18 +130,16 @@ def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_foun
 
 def test_a_change_without_the_image_that_is_out_of_reach_is_none():
     better = changed(4, lambda one: {"psnr_db": one["psnr_db"] - 60 * (one["image"] == "image-5")})
-    result = history_of([states()[2], better], ["psnr"], USUAL_RULE)
-    assert result.title.startswith("regressed at step 400: PSNR on image-5 it never reaches")
+    result = compare_states([states()[2], better], ["psnr"], USUAL_RULE)
+    assert result.title.startswith("regressed at step 400 against step 200: PSNR on image-5")
     assert {result.records[0][f"{of}_change_percent"] for of in ("first", "best")} == {None}
 
 
 def test_a_change_that_is_not_decided_is_said():
     one = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
-    assert history_of(one, ["psnr"], USUAL_RULE).title == (
-        "no state is known to be worse than one before; 1 of 1 comparison without verdict: one "
-        "image says nothing of the next: measure more"
-    )
-    assert headline(()) == "no state is worse than one before"
+    title = compare_states(one, ["psnr"], USUAL_RULE).title
+    assert title.startswith("no state is known to be worse than the best before it; 1 of 1")
+    assert history_headline(()) == "no state is worse than the best before it"
 
 
 def test_a_variant_is_compared_where_it_has_two_states():
@@ -150,9 +149,9 @@ def test_a_variant_is_compared_where_it_has_two_states():
         for number, name in enumerate(("beta=0", "beta=1"))
     )
     with pytest.raises(UsageError, match="needs two states of a codec variant"):
-        history_of([one, other], ["psnr"], USUAL_RULE)
+        compare_states([one, other], ["psnr"], USUAL_RULE)
     again = state(2, "again", rows_of_state(3, "ours", "beta=0"))
-    result = history_of([one, other, again], ["psnr"], USUAL_RULE)
+    result = compare_states([one, other, again], ["psnr"], USUAL_RULE)
     assert [(of["state"], of["codec"]) for of in result.records] == [("again", "ours:beta=0")]
     assert set(result.summary.splitlines()[1:]) == {
         "beta=1 has no ours:beta=0", "beta=0 has no ours:beta=1", "again has no ours:beta=1"
@@ -161,7 +160,7 @@ def test_a_variant_is_compared_where_it_has_two_states():
 
 def test_checkpoints_are_in_the_order_of_their_numbers_else_as_they_are_named():
     def order(*texts):
-        return [of[:2] for of in in_order(texts)]
+        return [of[:2] for of in sort_checkpoints(texts)]
 
     assert order("r/crdr-10000.safetensors", "r/crdr-2000.safetensors.xz") == [
         ("crdr-2000", 2000), ("crdr-10000", 10000)
@@ -186,7 +185,7 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
     )  # fmt: skip
     said = output_of(*words, code=1)
     assert re.search(
-        r"^regressed at mine-1000: PSNR .*, image \d.png, beside mine-200$", said, re.MULTILINE
+        r"^regressed at mine-1000 against mine-200: PSNR .*, image \d.png$", said, re.MULTILINE
     )
     folder = tmp_path / "checks" / "history"
     assert {"history.png", "history.pdf", "history.csv", "history.details.md"} <= {
@@ -202,5 +201,5 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
 def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):
     with pytest.raises(UsageError, match="is a folder: name the checkpoints in it"):
         output_of("history", tmp_path, "--codec", "ours")
-    with pytest.raises(UsageError, match="needs two checkpoints"):
+    with pytest.raises(UsageError, match="needs at least two checkpoints"):
         output_of("history", tmp_path / "a.pth", "--codec", "ours")

@@ -36,7 +36,7 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
     assert [*dataset_folders(str(tmp_path / "results")).items()] == [*found.items()]
     save_baseline(tmp_path / "results", "kept", ["kodak"])
     for name in ("v2", str(tmp_path / "nothing")):
-        with pytest.raises(UsageError, match="is no folder with results, nor a base"):
+        with pytest.raises(UsageError, match="is neither a folder with results nor a base"):
             dataset_folders(name)
     for place in (baselines := tmp_path / "results" / "baselines", Path("results/baselines")):
         assert dataset_folders(str(place / "kept")) == {"kodak": place / "kept" / "kodak"}
@@ -54,7 +54,7 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
     assert [rows.folder for rows in result] == [one / "kodak", other / "folder-x"]
     result = two_row_sets(places[0], places[0], "clic")  # asked for by name
     assert [rows.folder for rows in result] == [both / "clic"] * 2
-    with pytest.raises(UsageError, match="say which with --dataset"):
+    with pytest.raises(UsageError, match="choose one with --dataset"):
         two_row_sets(places[0], places[3], "")
     Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
     (tmp_path / "photos").mkdir()
@@ -99,7 +99,7 @@ def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
     folder = results(tmp_path / "r", "kodak") / "kodak"
     assert set(read_rows(folder, "kodak:other").rows["image"].to_list()) == {"other/kodak"}
     assert read_rows(folder).rows.height == 12
-    with pytest.raises(UsageError, match="holds no rows: name a folder like results/kodak"):
+    with pytest.raises(UsageError, match="holds no rows: name a folder such as results/kodak"):
         read_rows(tmp_path)
     Store(tmp_path / "kodak").begin("20250101T000000-aa", {})
     (tmp_path / "kodak" / "per_image").mkdir()

@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.answer import NOTHING, Absent
 from benchmark.check.changes import Change
-from benchmark.check.text import answer, check_markdown, junit_xml
+from benchmark.check.text import check_markdown, junit_xml, make_answer
 from benchmark.check.verdict import _finding
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.show.table import Table
@@ -43,7 +43,7 @@ JPEG = {
 }  # fmt: skip
 LINES = [
     "caveat: a trial",
-    "equal: jpeg:new: 2 of 5 images have the pixels and the number of bytes of the reference "
+    "equal: jpeg:new: 2 of 5 images have the reference's pixels and sizes "
     "at every setting: LPIPS not computed on both sides, but cannot differ",
     "undecided: jpeg, PSNR (dB): about 30 images",
     "nothing measured: jpeg, VMAF: no value",
@@ -58,19 +58,19 @@ LINES = [
 
 
 def made(*findings, verdict="undecided", why="", subjects=(JPEG,)):
-    return answer("new", "old", verdict, why, 0.95, USUAL_RULE, subjects, findings, ["a note"])
+    return make_answer("new", "old", verdict, why, 0.95, USUAL_RULE, subjects, findings, ["a note"])
 
 
 WHOLE = made(PSNR, LPIPS, LOST, SLOW)
-REFUSED = answer("a.b", "old", "not comparable", "other images", 0.95, USUAL_RULE)
+REFUSED = make_answer("a.b", "old", "not comparable", "other images", 0.95, USUAL_RULE)
 
 
 def test_every_line_above_and_below_the_table():
     first, second, *lines = WHOLE.summary.splitlines()
     assert lines == LINES
     assert "Positive is worse" in first
-    assert second.endswith("skewed; verdicts are corrected for 2 of them (Holm).")
-    assert made(PSNR).summary.splitlines()[1].endswith("if changes are hardly skewed.")
+    assert second.endswith("skewed; verdicts are corrected for 2 tests (Holm).")
+    assert made(PSNR).summary.splitlines()[1].endswith("unless changes are very skewed.")
     other = made(PSNR, LPIPS, LOST, SLOW, subjects=[JPEG | {"equal_images": 0, "caveats": []}])
     assert other.summary.splitlines()[2:] == LINES[2:]
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"

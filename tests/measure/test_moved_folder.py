@@ -72,7 +72,7 @@ def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path)
     assert "6 rows, 0 lacked" in rescored.stdout
     words = ("--against", results, "--dataset", moved, "--results", tmp_path / "new")
     check = bench("check", "--codec", "raw", *words, "--metrics", "psnr")
-    same = "equal: raw: 6 of 6 images have the pixels and the number of bytes of the reference"
+    same = "equal: raw: 6 of 6 images have the reference's pixels and sizes"
     assert same in check.stdout, check.stderr
     both = bench("check", results, tmp_path / "new", "--dataset", moved)
     assert same in both.stdout, both.stderr
