@@ -37,7 +37,7 @@ PAGE = opt(
 
 def report(
     of: Annotated[Experiment, some(dataset="all", metrics="all")],
-    look: Look,
+    look: Annotated[Look, some(format=("png",))],
     request: Annotated[Request, some("data_dir")],
     common: Annotated[bool, COMMON] = False,
     pooled: Annotated[bool, POOLED] = False,

@@ -100,7 +100,7 @@ def test_the_column_of_the_recipe_is_in_means_figures_and_page(here):
     assert bench("report", "--metrics", "psnr,./edges.py:Edges", "--page").returncode == 0
     report = here / "results" / "sample" / "report"
     assert "edge_error" in (report / "means.csv").read_text().partition("\n")[0]
-    assert {"edge_error.pdf", "edge_error.png"} <= {path.name for path in report.iterdir()}
+    assert (report / "edge_error.png").exists()
     assert "Edge error" in (report / "page.html").read_text()
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 BENCH = Path(sys.executable).with_name("bench")
 COMMANDS = (
     ["run", "--codecs", "jpeg,webp", "--dataset", "photos", "--metrics", "psnr,ssim"],
-    ["report", "--dataset", "photos", "--page"],
+    ["report", "--dataset", "photos", "--page", "--format", "pdf"],
 )
 COMPARED = ("bd_rate.csv", "psnr_db.png", "psnr_db.pdf")
 MODULES = ["random", "PIL", "numpy", "json", "typer", "benchmark", "types", "torch"]

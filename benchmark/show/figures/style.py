@@ -197,6 +197,8 @@ def figure_style() -> Iterator[None]:
     if (path := look().style) is not None:
         chosen |= _style_file(path)
     chosen |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
+    # Figures are laid out once and for all, by `texts.add_legend`.
+    chosen |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
     with mpl.rc_context(chosen), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` says so
         yield

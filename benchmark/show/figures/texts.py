@@ -226,7 +226,7 @@ def add_legend(
     engine.set(rect=(0, share, 1, 1 - share))
     for _ in range(2):  # the first layout may change tick labels
         engine.execute(figure)
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # with "none", which is an engine, each file is drawn twice
 
 
 def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: bool) -> "Legend":
@@ -324,9 +324,10 @@ def warn_of_boxes(figure: "Figure") -> None:
         warnings.warn(f"{named}, which are boxes there: {remedy}", Notice, stacklevel=2)
 
 
-def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
-    """Return the files of a figure in the formats that were asked for, by their names."""
-    return {f"{name}.{kind}": file_bytes(figure, kind) for kind in look().format}
+def files_of(figure: "Figure", name: str, *needed: str) -> dict[str, str | bytes]:
+    """Return the files of a figure by their names: in the look's formats and those `needed`."""
+    kinds = dict.fromkeys((*look().format, *needed))
+    return {f"{name}.{kind}": file_bytes(figure, kind) for kind in kinds}
 
 
 def write_figure(name: str, drawing: Drawing | None, folder: Path, command: str) -> list[Path]:

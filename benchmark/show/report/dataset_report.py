@@ -39,7 +39,7 @@ from benchmark.show.figures.choice import (
 )
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
-from benchmark.show.figures.texts import Drawing, few_images, file_bytes, files_of
+from benchmark.show.figures.texts import Drawing, few_images, files_of
 from benchmark.show.means_table import few_of, means_table
 from benchmark.show.report.details import (
     details_record,
@@ -215,8 +215,7 @@ def _write(
         **tables,
     }
     for name, drawing in drawings.items():
-        files |= files_of(drawing.figure, name)
-        files.setdefault(f"{name}.png", file_bytes(drawing.figure, "png"))  # report.md shows it
+        files |= files_of(drawing.figure, name, "png")  # report.md shows it
     earlier_page = report_set.page_images
     kept = report_set.replace(files, command)
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)

@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
 from PIL import Image
 
 from benchmark.compare.system_curve import measured_curves
@@ -186,6 +187,23 @@ def test_files_have_the_papers_width_embedded_truetype_and_no_date():
     assert b"CreationDate" not in objects
     again = draw(summary_of(["jpeg", "webp"]))
     assert (file_bytes(again.figure, "png"), file_bytes(again.figure, "pdf")) == (png, pdf)
+
+
+@pytest.mark.parametrize("kind", ["pdf", "png", "svg"])
+def test_a_file_is_drawn_once(kind, tmp_path):
+    class Counter(Artist):
+        drawn = 0
+
+        def draw(self, renderer):
+            self.drawn += 1
+
+    style = tmp_path / "s.mplstyle"
+    style.write_text("figure.constrained_layout.use: True\n")
+    with drawn_as(style=style):
+        figure = draw(summary_of(["jpeg", "webp"])).figure
+        counter = figure.add_artist(Counter())
+        file_bytes(figure, kind)
+    assert counter.drawn == 1
 
 
 def _inflated(pdf):

@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from benchmark.compare.anchor import BEST
 from benchmark.errors import StoreError, UnknownName
@@ -43,7 +44,7 @@ def printed(results):
 
 def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
     figures = ["curves", "psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", "timing"]
-    expected = {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
+    expected = {f"{name}.png" for name in figures}
     expected |= {f"{name}.{kind}" for name in ("means", "bd_rate") for kind in ("md", "csv")}
     expected |= {"report.md", "details.md", "details.json", "report.json"}
     folder = results / "kodak" / "report"
@@ -52,6 +53,21 @@ def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
     assert all(f"({name}.png)" in text for name in figures)
     shown = re.findall(r"^!\[(\w+)\]", text, re.MULTILINE)
     assert shown == ["curves", "timing"], "no panel twice"
+
+
+def test_each_figure_is_drawn_once_for_each_of_its_files(results, tmp_path, monkeypatch):
+    drawn, draw = [], Figure.savefig
+
+    def counted(figure, *arguments, **options):
+        drawn.append(options["format"])
+        draw(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", counted)
+    words = "--metrics", "psnr,ms_ssim", "--format", "pdf,svg"
+    bench_report(results, *words, "--out", tmp_path / "out")
+    files = [path.suffix[1:] for path in (tmp_path / "out").iterdir()]
+    assert len(drawn) == 12
+    assert sorted(drawn) == sorted(kind for kind in files if kind in {"pdf", "png", "svg"})
 
 
 def test_a_folder_is_printed_by_its_name_without_the_hash(tmp_path):

@@ -35,27 +35,27 @@ def test_a_second_report_elsewhere_leaves_the_first_as_it_was(results, tmp_path)
     before = {path.name: path.read_bytes() for path in first.iterdir()}
     bench_report(results, "--dataset", "kodak", "--metrics", "lpips", "--out", tmp_path / "other")
     assert {path.name: path.read_bytes() for path in first.iterdir()} == before
-    assert "lpips_alex.pdf" in names(tmp_path / "other")
-    assert "psnr_db.pdf" not in names(tmp_path / "other")
+    assert "lpips_alex.png" in names(tmp_path / "other")
+    assert "psnr_db.png" not in names(tmp_path / "other")
     bench_report(results, "--metrics", "psnr", "--out", tmp_path / "out")
     assert names(tmp_path / "out") == {"kodak", "sample"}
-    assert "psnr_db.pdf" in names(tmp_path / "out" / "sample")
+    assert "psnr_db.png" in names(tmp_path / "out" / "sample")
 
 
 def test_a_second_report_in_the_folder_replaces_the_first_and_nothing_else(results, tmp_path):
     out = tmp_path / "out"
     words = ("--dataset", "kodak", "--out", out)
     bench_report(results, *words, "--metrics", "psnr,ms_ssim")
-    assert {"ms_ssim.pdf", "curves.pdf"} <= names(out)
+    assert {"ms_ssim.png", "curves.png"} <= names(out)
     (out / "notes.txt").write_text("mine")
-    (out / "ms_ssim.pdf").write_text("my own figure")
+    (out / "ms_ssim.png").write_text("my own figure")
     message = bench_report(results, *words, "--metrics", "psnr")
     assert (out / "notes.txt").read_text() == "mine"
-    assert (out / "ms_ssim.pdf").read_text() == "my own figure", "a changed file is the user's"
-    assert f"kept: {out / 'ms_ssim.pdf'} was changed since an earlier report" in message
-    assert not {"curves.pdf", "ms_ssim.png"} & names(out)
+    assert (out / "ms_ssim.png").read_text() == "my own figure", "a changed file is the user's"
+    assert f"kept: {out / 'ms_ssim.png'} was changed since an earlier report" in message
+    assert "curves.png" not in names(out)
     listed = json.loads((out / "report.json").read_text())["files"].keys()
-    assert listed == names(out) - {"notes.txt", "ms_ssim.pdf", "report.json"}
+    assert listed == names(out) - {"notes.txt", "ms_ssim.png", "report.json"}
 
 
 def test_the_report_names_the_command_that_makes_it_again(results, tmp_path):
@@ -128,8 +128,8 @@ def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_the_new_fig
         patch.setattr("benchmark.show.page.write.html_text", interrupted)
         bench_report(results, "--metrics", "psnr", code=130)
     assert not (folder / "page.html").exists()
-    assert not (folder / "ms_ssim.pdf").exists()
-    assert (folder / "psnr_db.pdf").exists()
+    assert not (folder / "ms_ssim.png").exists()
+    assert (folder / "psnr_db.png").exists()
 
 
 def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path, monkeypatch):
