@@ -61,6 +61,11 @@ class CodecSpec(NamedTuple):
         return f"{self.name}:{self.variant}" if self.options else self.name
 
     @property
+    def complete(self) -> "CodecSpec":
+        """The spec with the options beside it among the others, as a user types it."""
+        return CodecSpec(self.name, tuple(sorted((*self.options, *self.beside))))
+
+    @property
     def label(self) -> str:
         """Name in tables and figures: the option `name` if given, else the spec without folders."""
         chosen = dict(self.options).get(NAME)

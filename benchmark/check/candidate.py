@@ -63,7 +63,7 @@ def measure_candidate(
         for (codec_name, name), values in option_points.items()
         for value in values
     )
-    dataset, points = request.dataset or _only_dataset(folders), (*request.points, *option_texts)
+    dataset, points = _find_dataset(request.dataset, folders), (*request.points, *option_texts)
     request = replace(request, dataset=dataset, points=points)
     request.use_folders()
     sources = with_stored_name(open_sources(request), folders)
@@ -92,8 +92,9 @@ def measure_candidate(
     for spec, counterpart in counterparts.items():
         variant_rows = rows_of(rows, [counterpart])
         points = request.points or points_of(spec.name, variant_rows)
-        complete_spec = spec._replace(options=tuple(sorted((*spec.options, *spec.beside)))).text
-        spec_request = replace(request, codecs=(complete_spec,), points=points, metrics=metrics)
+        spec_request = replace(
+            request, codecs=(spec.complete.text,), points=points, metrics=metrics
+        )
         try:
             matrix = open_matrix(spec_request)
         except UnknownName as error:
@@ -119,13 +120,14 @@ def measure_candidate(
     return reference, RowSet(str(folder), folder, rows)
 
 
-def _only_dataset(folders: Mapping[str, Path]) -> str:
-    if len(folders) > 1:
+def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
+    """Return what opens the images of a dataset of the reference, by default its only one."""
+    if not name and len(folders) > 1:
         raise UsageError(
             f"the reference has rows of {', '.join(folders)}: choose one with --dataset"
         )
-    ((name, folder),) = folders.items()
-    return required_place(folder.parent, name)
+    name = name or next(iter(folders))
+    return required_place(folders[name].parent, name) if name in folders else name
 
 
 def _find_counterparts(

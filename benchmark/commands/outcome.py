@@ -221,7 +221,11 @@ def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
     labels = [
         of.label for of in shown if not own.height or own[of.column].null_count() == own.height
     ]
-    return [f"{', '.join(labels)}: of the bundled rows with the same pixels"] if labels else []
+    return (
+        [f"{', '.join(labels)}: values of the same pixels that come with the project"]
+        if labels
+        else []
+    )
 
 
 def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:

@@ -239,13 +239,11 @@ def _planned(request: Request) -> Answer:
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.measure.select import finished_elsewhere, open_matrix
     from benchmark.metrics.metric import computable, lacking
-    from benchmark.rows.place import required_place
     from benchmark.system.machine import available_memory, cores
 
     request.use_folders()
     try:
-        place = required_place(request.results, request.dataset)
-        matrix = open_matrix(replace(request, dataset=place, skip_missing=True))
+        matrix = open_matrix(replace(request, skip_missing=True))
     except Unavailable as missing:
         return _planned_by_name(request, missing)
     taken = finished_elsewhere(matrix, request)

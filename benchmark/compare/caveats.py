@@ -18,8 +18,13 @@ def caveat_notes(editions: Iterable[Edition]) -> list[str]:
 
 
 def own_caveats(summary: Summary) -> list[str]:
-    """Return `caveat_notes` of what is not bundled."""
-    return caveat_notes(edition for edition in summary.editions if not edition.bundled)
+    """Return `caveat_notes` of what is not bundled, and whose seconds are shown of several."""
+    notes = caveat_notes(edition for edition in summary.editions if not edition.bundled)
+    if summary.seconds_machine:
+        notes.append(
+            f"Rows are of several machines; seconds are those of {summary.seconds_machine}."
+        )
+    return notes
 
 
 def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tuple[str, ...]:

@@ -260,8 +260,8 @@ def scored(
             continue
         by_rule = rows.filter((rows[protocol] == kind.protocol) & rows[value].is_not_null())
         for cell, *pictures in by_rule.select("cell", *PICTURES).rows():
-            held = (picture and features.has(kind.protocol, picture) for picture in pictures)
-            if name not in FEATURE_SPACES or all(held):
+            kept = (picture and features.has(kind.protocol, picture) for picture in pictures)
+            if name not in FEATURE_SPACES or all(kept):
                 pairs.add((cell, name))
     return pairs
 

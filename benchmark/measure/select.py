@@ -292,7 +292,13 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
 
 
 def open_stored(request: Request) -> tuple[Sources, Store]:
-    """Open the dataset as `open_sources` does, and the store of its rows in the results folder."""
+    """Open the dataset as `open_sources` does, and the store of its rows in the results folder.
+
+    The dataset may also be given by the name that its rows have there.
+    """
+    from benchmark.rows.place import required_place
+
+    request = replace(request, dataset=required_place(request.results, request.dataset))
     sources = with_stored_name(open_sources(request), stores_below(request.results))
     return sources, Store(request.results / sources.dataset.store_name)
 

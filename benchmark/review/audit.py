@@ -290,7 +290,7 @@ def audit_rows(
                 points = (points_of(spec.text, rows_of(rows, [spec])) for spec in specs)
                 new_request = replace(
                     request,
-                    codecs=tuple(spec.text for spec in specs),
+                    codecs=tuple(selection.complete(spec).text for spec in specs),
                     points=tuple(chain(*points)),
                     dataset=required_place(results, place),
                     metrics=names,

@@ -34,14 +34,13 @@ class NamedCodecs:
 
     def __init__(self, codecs: str = ALL) -> None:
         self._texts = set(split_codecs(codecs))
-        self._specs: set[CodecSpec] = set()
+        self._specs: dict[CodecSpec, CodecSpec] = {}  # as named, by identity
         self._selected: dict[Edition, bool] = {}
         for text in self._texts - {ALL}:
             with suppress(BenchError):  # a label, or a file that is not here
                 spec = parse_codec(text)
-                self._specs.add(spec)
-                if names_code(spec) or text in ALIASES:
-                    self._specs.update(variant.identity for variant in resolve(spec))
+                variants = resolve(spec) if names_code(spec) or text in ALIASES else ()
+                self._specs |= {variant.identity: variant for variant in (spec, *variants)}
 
     def select(self, edition: Edition) -> bool:
         """Return whether an edition is among those named: see `rows.names`."""
@@ -54,6 +53,10 @@ class NamedCodecs:
     def may_run(self, spec: CodecSpec) -> bool:
         """Return whether a codec variant that stored rows name may be loaded and run."""
         return not names_code(spec) or spec in self._specs
+
+    def complete(self, spec: CodecSpec) -> CodecSpec:
+        """Return a variant of stored rows with the options beside it that the command gives."""
+        return self._specs.get(spec, spec).complete
 
     def decoder_of(self, spec: CodecSpec) -> CodecSpec | None:
         """Return the codec that decodes streams of a variant; None where none may run.

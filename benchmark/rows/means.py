@@ -63,7 +63,7 @@ def summarise_rows(
         rows = rows.replace(ok=rows.common(rows.ok))
     means = _Means(rows, pooled, common)
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    _, timed = _on_one_machine(rows, coded_here)
+    latest, timed = _on_one_machine(rows, coded_here)
     machine, alone = _on_one_machine(rows, coded_here & (rows.numbers("timing") == 1) & rows.shown)
     values: dict[str, Float64Array] = {}
     of_points = {name: means.of(rows.numbers(name), timed) for name in SECONDS}
@@ -95,6 +95,7 @@ def summarise_rows(
         pooled=pooled,
         protocols=dict(protocols),
         machine=machine,
+        seconds_machine=latest if timed.sum() < coded_here.sum() else "",
         absent=rows.absent,
         replaced=tuple(point for point, is_shown in points if not is_shown),
     )

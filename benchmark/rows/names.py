@@ -110,17 +110,21 @@ def _matches(name: str, editions: Collection[Edition]) -> set[Edition]:
         if edition.spec.without([SEED]) in usual or spellings & _texts(edition)
     }:
         return variants
-    if of_codec := {
-        edition
-        for edition in editions
-        if spellings & {edition.spec.name, label_of(edition.spec).partition(":")[0]}
-    }:
+    if of_codec := {edition for edition in editions if _is_codec(name, edition.spec)}:
         return of_codec
     with suppress(BenchError):
         spec = parse_codec(plain_codec(name))
         if names_code(spec):
             return _of_file(spec, editions)
     return set()
+
+
+def _is_codec(name: str, spec: CodecSpec) -> bool:
+    """Return whether a name is a variant's codec, or stands for it with the options of an alias."""
+    if name not in ALIASES:
+        return spec.name in (name, plain_codec(name))
+    alias = parse_codec(ALIASES[name])
+    return spec.name == alias.name and {*alias.options} <= {*spec.options}
 
 
 def _of_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:

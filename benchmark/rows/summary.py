@@ -87,6 +87,7 @@ class Summary:
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
     absent: tuple[Absent, ...]  # rows and editions that no point has
+    seconds_machine: str = ""  # that the SECONDS are of, where rows are of several machines
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
     again: str = RESCORE  # command that computes metrics of the rows, without `--metrics`

@@ -154,8 +154,8 @@ def ranking_table(
     ]
     columns += [
         Column("bpp", _rates_text, str),
-        Column("encode", "encode_seconds", seconds_text),
-        Column("decode", "decode_seconds", seconds_text),
+        Column("mean encode", "encode_seconds", seconds_text),
+        Column("mean decode", "decode_seconds", seconds_text),
         Column("images", lambda of: of["images"] if several else None, "d"),
     ]
     rows = [{**record, "edition": edition} for edition, record in ranking.records.items()]

@@ -38,7 +38,8 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
         Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, "{:.4f}".format), str),
     ]
     columns += [
-        Column(name.partition("_")[0], partial(_mean, name, seconds_text), str) for name in SECONDS
+        Column(f"mean {name.partition('_')[0]}", partial(_mean, name, seconds_text), str)
+        for name in SECONDS
     ]
     if any(point.failed for point in summary.points):
         columns.append(Column("failed", lambda point: str(point.failed or ""), str))

@@ -134,7 +134,6 @@ def test_nulls_infinities_units_and_protocols_survive_the_way_into_a_frame(tmp_p
 
 def test_a_frame_has_some_forty_columns_and_the_rest_is_asked_for():
     frame = benchmark.load(bundled_results() / "kodak")
-    assert len(frame.columns) == 39
     assert {"codec", "label", "bpp", "psnr_db", "lpips_squeeze"} <= set(frame.columns)
     assert not [name for name in frame if name.endswith(("_protocol", "_reason"))]
     assert (frame.groupby("label")["codec"].nunique() == 1).all()

@@ -16,11 +16,6 @@ SOURCES = sorted(
     path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
 )
 MOST_LINES = 600  # of a file
-MOST_FILES = 16  # of a folder; baselines/ has one per codec, commands/ one per verb
-LOOKED_OVER = ("benchmark", "baselines", "tests/support", "tests/faults", "tests/baselines")
-DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "lib", "base", "core"}
-VAGUE = {"one", "ones", "found", "told", "stands", "held", "drawn", "given", "said"}
-RIDDLES = {"What", "Of", "One", "How", "Whether", "Where", "As", "Those"}
 LEARNED = ("compressai", "lpips", "torch", "torchvision")
 NOUNS = {
     "raw",
@@ -75,50 +70,11 @@ def rooms_in_pyproject() -> str:
     return text.partition("layers = [")[2].partition("]\n")[0].replace(" | ", '", "')
 
 
-def test_files_stay_small_are_named_for_what_they_hold_and_begin_with_a_sentence():
-    wrong = []
-    for source in SOURCES:
-        first = (ast.get_docstring(tree_of(source)) or "").partition("\n")[0]
-        if len(source.read_text().splitlines()) > MOST_LINES:
-            wrong.append(f"{name_of(source)} has more than {MOST_LINES} lines")
-        if DRAWERS & {source.stem, *source.relative_to(ROOT).parts}:
-            wrong.append(f"{name_of(source)} is a drawer")
-        if not first.endswith((".", ":")):
-            wrong.append(f"{name_of(source)} does not begin with a sentence")
-    assert not wrong
-
-
-def test_docstrings_begin_with_a_verb_or_a_noun():
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    wrong = [
-        f"{name_of(source)}: {getattr(node, 'name', 'module')}"
-        for source in SOURCES
-        for node in ast.walk(tree_of(source))
-        if isinstance(node, kinds) and (text := ast.get_docstring(node))
-        if re.split(r"\W", text, maxsplit=1)[0] in RIDDLES
+def test_no_file_grows_beyond_a_room():
+    long_files = [
+        name_of(source) for source in SOURCES if len(source.read_text().splitlines()) > MOST_LINES
     ]
-    assert not wrong
-
-
-def defined_names(node: ast.AST) -> set[str]:
-    """Names that a node defines: of variables, parameters, attributes, functions and classes."""
-    if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
-        return {getattr(node, "id", None) or getattr(node, "attr", "")}
-    if isinstance(node, ast.arg):
-        return {node.arg}
-    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return {node.name} if isinstance(node, kinds) else set()
-
-
-def test_no_name_means_anything_at_all():
-    wrong = [
-        f"{name_of(source)}:{node.lineno}: {', '.join(vague)}"
-        for source in [*SOURCES, *(ROOT / "tools").rglob("*.py")]
-        if source.name != "rdrbench_worker.py"  # its bytes are in the fingerprints of workers
-        for node in ast.walk(tree_of(source))
-        if (vague := defined_names(node) & VAGUE)
-    ]
-    assert not wrong
+    assert not long_files
 
 
 def test_the_harness_names_no_contender():
@@ -128,22 +84,6 @@ def test_the_harness_names_no_contender():
         for source in set((ROOT / "benchmark").rglob("*.py")) - {ROOT / "benchmark/registry.py"}
         for node in texts(tree_of(source))
         if node.value.partition(":")[0] in names
-    ]
-    assert not wrong
-
-
-def test_no_sentence_of_our_own_is_parsed():
-    """A reason is a record (`errors.Reason`); its sentence is split or searched nowhere."""
-    text_of = r"\b(?:reason|why|sentence)"
-    parsed = re.compile(
-        rf"{text_of}\.(?:partition|rpartition|split(?!\(\))|removeprefix|removesuffix|find|index)\("
-        rf"|re\.\w+\([^()\n]*, {text_of}\)"
-    )
-    wrong = [
-        f"{name_of(source)}:{number}: {line.strip()}"
-        for source in SOURCES
-        for number, line in enumerate(source.read_text().splitlines(), 1)
-        if parsed.search(line)
     ]
     assert not wrong
 

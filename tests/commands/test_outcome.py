@@ -94,7 +94,7 @@ def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs
     results = copy_bundled_results(tmp_path / "results")
     words = "run", "--codecs", "jpeg", "--dataset", "sample", "--limit", "1", "--results", results
     done = bench(*words, "--points", "jpeg.quality=10,30,50,70,90", code=0)
-    line = "LPIPS (SqueezeNet): of the bundled rows with the same pixels"
+    line = "LPIPS (SqueezeNet): values of the same pixels that come with the project"
     assert (line in done.stdout) == ("LPIPS" in done.stdout.splitlines()[1])
     assert line in done.stdout
     other = bench(*words[:-1], tmp_path / "none", "--points", "jpeg.quality=10,30,50,70")

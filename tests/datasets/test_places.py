@@ -40,10 +40,21 @@ VERBS = {  # words beside --dataset and --results, and what has to be there afte
     "rescore": ("rescore", *CODECS, "--metrics", "psnr_y"),
     "audit-rows": ("audit", "rows", *CODECS, "--metrics", "psnr", "--limit", "1", "--out", "o"),
     "plan": ("plan", *CODECS),
+    "run": ("run", *CODECS, "--metrics", "psnr", "--limit", "1", "--no-table"),
+    "check": ("check", "--codec", "jpeg", "--metrics", "psnr", "--results", "o"),
 }
 
 
-OF_IMAGES = ("page", "crops", "study", "rescore", "audit-rows", "plan")  # not of rows alone
+OF_IMAGES = (
+    "page",
+    "crops",
+    "study",
+    "rescore",
+    "audit-rows",
+    "plan",
+    "run",
+    "check",
+)  # not of rows alone
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +76,7 @@ def measured(tmp_path_factory, coffee):
     return folder
 
 
-CHEAP = ("report", "rank", "plan")
+CHEAP = ("report", "rank", "plan", "run")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +88,7 @@ def test_a_dataset_means_the_same_to_every_verb(kind, verb, measured, tmp_path, 
     text = KINDS[kind][1]
     text = next(Path("r").glob(text)).name if "*" in text else text
     words = [str(tmp_path / "o") if word == "o" else word for word in VERBS[verb]]
-    where = ("r",) if verb == "audit-rows" else ("--results", "r")
+    where = {"audit-rows": ("r",), "check": ("--against", "r")}.get(verb, ("--results", "r"))
     done = bench(*words[:2], *where, *words[2:], "--dataset", text) if verb == "audit-rows" else (
         bench(*words, "--dataset", text, *where))  # fmt: skip
     if kind == "function-by-stored-name" and verb in OF_IMAGES:  # rows start no Python file

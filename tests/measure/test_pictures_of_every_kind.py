@@ -1,6 +1,8 @@
 """Every verb that wants pixels of stored rows, with every kind of codec that can have them."""
 
+import json
 import shutil
+import sys
 from contextlib import chdir
 from io import BytesIO
 from pathlib import Path
@@ -40,10 +42,29 @@ class Mine:
 '''
 IMAGES = {"cup": (0, 0), "spoon": (330, 190)}
 LEVELS = (40, 70, 85, 93, 97)
+PROGRAM = '''
+"""The first argument's picture as a JPEG of a quality, or the picture of a JPEG."""
+
+import sys
+
+from PIL import Image
+
+source, target, *quality = sys.argv[1:]
+picture = Image.open(source).convert("RGB")
+options = {"format": "JPEG", "quality": int(quality[0])} if quality else {"format": "PNG"}
+picture.save(target, **options)
+'''
+RUN = f"{sys.executable} program.py"
 KINDS = {  # the codec as it is named, and its label
     "class": ("./mine.py:Mine", "mine.py:Mine"),
     "worker": ("worker:results/contenders/toy.toml", "toy"),
     "folder": ("folder:path=pics:name=Pics", "Pics"),
+    "programs": (
+        f"command:encode={RUN} {{in}} {{out}} {{q}}:decode={RUN} {{in}} {{out}}"
+        ":values=40/70/85/93/97:name=Programs",
+        "Programs",
+    ),
+    "repeat": ("repeat:base=jpeg:times=3", "repeat:base=jpeg:times=3"),
     "built-in": ("webp", "webp"),
 }
 ALWAYS = "jpeg"  # what a figure or study of each kind has beside it
@@ -122,6 +143,12 @@ def pack_export(case):
     return len([*case.out.glob("*.png")]) == len(case.rows)
 
 
+def audit_rows(case):
+    words = ("r", "--codecs", case.spec, "--metrics", "psnr", "--json", "--out", case.out)
+    (record,) = json.loads(bench("audit", "rows", *words, code=0).stdout)["records"]
+    return record["pixels_equal"] == record["rows"] == len(case.rows)
+
+
 VERBS = [page, crops, maps, study, export_images, decoded, rescore, audit_decode, pack_export]
 
 
@@ -132,6 +159,7 @@ def measured(tmp_path_factory, coffee):
     with chdir(folder):
         Path("photos").mkdir()
         Path("mine.py").write_text(MINE)
+        Path("program.py").write_text(PROGRAM)
         for name, (left, top) in IMAGES.items():
             crop = np.ascontiguousarray(coffee[top : top + 200, left : left + 240])
             Image.fromarray(crop).save(f"photos/{name}.png")
@@ -179,16 +207,20 @@ def case_of(spec, label, out):
 
 
 CHEAP = (decoded, export_images, study)
-of_every_verb = pytest.mark.parametrize(
-    "verb",
-    [
-        pytest.param(verb, marks=() if verb in CHEAP else pytest.mark.slow, id=verb.__name__)
-        for verb in VERBS
-    ],
-)
 
 
-@of_every_verb
+def with_each(verbs):
+    """Return the parameter `verb` of a test, whose expensive verbs are slow."""
+    return pytest.mark.parametrize(
+        "verb",
+        [
+            pytest.param(verb, marks=() if verb in CHEAP else pytest.mark.slow, id=verb.__name__)
+            for verb in verbs
+        ],
+    )
+
+
+@with_each(VERBS)
 def test_a_pack_of_pictures_needs_neither_their_folder_nor_their_codec(
     verb, reader, tmp_path, monkeypatch
 ):
@@ -199,6 +231,6 @@ def test_a_pack_of_pictures_needs_neither_their_folder_nor_their_codec(
     assert verb(case)
 
 
-@of_every_verb
+@with_each([*VERBS, audit_rows])
 def test_a_verb_that_wants_pixels_has_those_of_every_kind_of_codec(verb, case):
     assert verb(case)
