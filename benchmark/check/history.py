@@ -38,7 +38,7 @@ States = Sequence[tuple[int, RowSet]]  # number and rows of each checkpoint
 STEP = re.compile(r"(?:^|[-_])(\d+)(?:\.[A-Za-z]\w*)*$")  # "36000" of ours-36000.safetensors
 NOTE = f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
 ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # suffixes in records: keys in findings
-EDGE = 0.97  # height of the axes where the cross of a state without a change is drawn
+EDGE = 0.97  # height of the axes where the cross of a state without a change is plotted
 
 
 def _interval_text(name: str, record: Mapping[str, Any]) -> str | None:
@@ -200,21 +200,21 @@ def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str)
                     for record in records
                     if (record["codec"], record["metric"]) == (variant, name)
                 ]
-                drawn = [
+                plotted = [
                     record
                     for record in variant_records
                     if record["first_change_percent"] is not None
                 ]
-                steps = [record["number"] for record in drawn]
+                steps = [record["number"] for record in plotted]
                 colour = SPARE_COLOURS[index % len(SPARE_COLOURS)]
                 (handles[variant],) = axes.plot(
                     [variant_records[0]["first_number"], *steps],
-                    [0, *(record["first_change_percent"] for record in drawn)],
+                    [0, *(record["first_change_percent"] for record in plotted)],
                     color=colour, marker=SPARE_MARKERS[index % len(SPARE_MARKERS)],
                     markersize=MARKER_POINTS, label=variant,
                 )  # fmt: skip
                 low, high = (
-                    [record[f"first_change_percent_{end}"] or math.nan for record in drawn]
+                    [record[f"first_change_percent_{end}"] or math.nan for record in plotted]
                     for end in ("low", "high")
                 )
                 axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -1,4 +1,4 @@
-"""Two of a reviewer's questions: do the streams decode as stated, and are the numbers right?"""
+"""A review's answers on streams and numbers: whether both are as stated."""
 
 import math
 from collections import Counter, defaultdict

@@ -349,7 +349,7 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
         ([o for o in curved() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* of bb"),
         (curved_at(setting_name="qp"), "settings differ"),
         (curved_at(coding_protocol="coding/0"), "protocol coding/1 in .* coding/0 in .*: measure"),
-        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex has .*/old in .*`bench rescore`"),
+        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex .*/old .*bench rescore"),
         ([*curved(), failed("jpeg", 90, "a", "encode", "it broke")],
          "1 cell of jpeg of results/new failed: quality=90 a: encode: it broke"),
     ],
