@@ -7,11 +7,13 @@ distortion, and in a metric that no codec was trained on.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
 from benchmark.compare.curves import Curve, Delta, bd_rate, mean_curve
@@ -98,12 +100,14 @@ def compare(
     for metric in metrics:
         points = curves(summary, metric)
         intervals = rate_intervals(summary, metric, anchor, rule)
+        of_images = {} if metric.of_sets else rd.image_curves(points.get(anchor, ()), metric)
         for edition in summary.editions:
             if edition == anchor:
                 continue
             if anchor in points and edition in points:
                 both = points[anchor], points[edition]
                 record = _compare_points(*both, metric, rule, labels)
+                record |= _of_images(of_images, points[edition], metric, rule)
                 if record["bd_rate_percent"] is not None:
                     record |= interval_fields(intervals.get(edition))
             else:
@@ -121,7 +125,7 @@ def _compare_points(
     rule: Rule,
     labels: Mapping[Edition, str],
 ) -> Record:
-    """Return the comparison of two editions' curves, and of their images', without an interval."""
+    """Return the comparison of two editions' curves of means, without an interval."""
     record = compare_curves(mean_curve(anchor, metric), mean_curve(test, metric), metric, rule)
     counts = [point.means[metric.column].images for point in (*anchor, *test)]
     dominated = [of for side in (anchor, test) for of in _dominated(side, metric, rule.up_to_bpp)]
@@ -129,7 +133,7 @@ def _compare_points(
     record["points_left_out"] = "; ".join(
         f"{labels[point.edition]} {point.setting} by {gap:.3g}" for point, gap in dominated
     )
-    return record | _of_images(anchor, test, metric, rule)
+    return record
 
 
 def interval_fields(interval: Interval | None, kind: str = "") -> Record:
@@ -158,14 +162,15 @@ def rate_intervals(
 
 
 def _of_images(
-    anchor: Sequence[Point], test: Sequence[Point], metric: Metric, rule: Rule
+    anchors: Mapping[int, Curve], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> Record:
-    """Return the fields of a comparison on images' BD-rates; none where no image has one."""
-    if metric.of_sets:
-        return {}
-    anchors, tests = rd.image_curves(anchor, metric), rd.image_curves(test, metric)
-    deltas = [bd_rate(curve, tests[image], rule).value for image, curve in anchors.items()]
-    values = np.array([value for value in deltas if value is not None])
+    """Return the fields of a comparison on images' BD-rates; none where no image has one.
+
+    anchors: the anchor's curve of each image.
+    """
+    tests = rd.image_curves(test, metric) if anchors else {}
+    rates = image_rates([*anchors.values()], [tests[image] for image in anchors], rule)
+    values = rates[~np.isnan(rates)]
     if not len(values):
         return {}
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
@@ -178,8 +183,20 @@ def _of_images(
         "images_bd_rate_lower_quartile_percent": lower,
         "images_bd_rate_upper_quartile_percent": upper,
         "images_bd_rate_images": len(values),
-        "images_bd_rate_refused": len(deltas) - len(values),
+        "images_bd_rate_refused": len(rates) - len(values),
     }
+
+
+def image_rates(anchors: Sequence[Curve], tests: Sequence[Curve], rule: Rule) -> Float64Array:
+    """Return the BD-rate (%) of each pair of curves, (pairs,); NaN where `bd_rate` has no value."""
+    if not anchors:
+        return np.empty(0)
+    anchor, test = (
+        rd.stacked([rd.cut(curve, rule) for curve in side]) for side in (anchors, tests)
+    )
+    rates = over_images.bd_rates(anchor, test, replace(rule, up_to_bpp=None))
+    rates[rd.refused(anchor, test, rule)] = np.nan
+    return rates
 
 
 def _dominated(

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Float64Array
+from benchmark.codec import BoolArray, Float64Array
 from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
@@ -24,6 +24,8 @@ LEAST_POINTS = 4  # of a Pareto front, for a delta
 # second it is given only when asked for.
 LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
 TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
+# x, rising along the points, and y of curves, each of shape (curves, points)
+Axes = tuple[Float64Array, Float64Array]
 CROSSING = 0.01  # of the bits: curves that are closer are not apart
 # Beside points of such uneven slopes Akima may overshoot; the bits by which it then is another.
 UNEVEN_SLOPES, OVERSHOOT = 10, 0.1
@@ -103,8 +105,8 @@ def bjontegaard(
         return Delta(None, overlap, why=TOO_LITTLE_OVERLAP)
 
     def mean_change(used: Form) -> float:
-        first, second = (area(x, y, float(low), float(high), used) for x, y in axes)
-        return float((second - first) / (high - low))
+        first, second = ((x[None], y[None]) for x, y in axes)
+        return float(mean_changes(first, second, used)[0])
 
     change, overshoots = mean_change(rule.bd), False
     slopes = [np.abs(np.diff(y) / np.diff(x)) for x, y in axes]
@@ -114,6 +116,27 @@ def bjontegaard(
     percent = (10**change - 1) * 100
     value = percent if what == "rate" else change
     return Delta(value, overlap, overshoots=overshoots)
+
+
+def refused(anchor: Curve, test: Curve, rule: Rule) -> BoolArray:
+    """Return which pairs of curves have no delta of rate, as `bjontegaard` refuses them, (pairs,).
+
+    anchor, test: cut curves of shape (pairs, points), see `stacked`.
+    """
+    result = np.zeros(len(anchor.bpp), np.bool_)
+    lows, highs = [], []
+    with np.errstate(invalid="ignore"):  # of places without a point
+        for curve in (anchor, test):
+            (bpp, quality), on_front = in_order(curve)
+            new = (np.diff(bpp, prepend=-1) != 0) | (np.diff(quality, prepend=np.nan) != 0)
+            points, kept = (new & np.isfinite(bpp)).sum(axis=1), on_front.sum(axis=1)
+            result |= (kept < LEAST_POINTS) | (points - kept > MOST_LEFT_OUT * points)
+            lows.append(quality[:, 0])
+            highs.append(quality.max(axis=1))
+        shared = np.minimum(*highs) - np.maximum(*lows)
+        overlap = shared / (np.maximum(*highs) - np.minimum(*lows))
+        enough = overlap > 0 if rule.any_overlap else overlap >= LEAST_SHOWN_OVERLAP
+    return np.asarray(result | ~enough)
 
 
 bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
@@ -169,6 +192,30 @@ def below_front(curve: Curve) -> Float64Array:
     gap = gap[np.maximum.accumulate(np.where(new, np.arange(len(gap)), 0))]
     result[order] = np.where(gap < 0, np.nan, gap)
     return result
+
+
+def stacked(curves: Sequence[Curve]) -> Curve:
+    """Return curves as one of shape (curves, points); the longest has a point at every place.
+
+    At the end of others the rate is infinite and the quality below all.
+    """
+    points = max(len(curve.bpp) for curve in curves)
+    bpp, quality = (np.full((len(curves), points), end) for end in (np.inf, -np.inf))
+    for place, curve in enumerate(curves):
+        bpp[place, : len(curve.bpp)], quality[place, : len(curve.bpp)] = curve
+    return Curve(bpp, quality)
+
+
+def in_order(curve: Curve) -> tuple[Curve, BoolArray]:
+    """Return points by their rates, the best of a rate first, and which are on the Pareto front.
+
+    All are of shape (curves, points). Of equal points the first is on the front.
+    """
+    order = np.lexsort((-curve.quality, curve.bpp))
+    bpp, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
+    best = np.maximum.accumulate(quality, axis=1)
+    with np.errstate(invalid="ignore"):  # of a curve without points
+        return Curve(bpp, quality), np.diff(best, axis=1, prepend=-np.inf) > 0
 
 
 def crossing(anchor: Curve, test: Curve, rule: Rule) -> float | None:
@@ -231,14 +278,28 @@ def curve_of(
     bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, metric: Metric
 ) -> Curve:
     """Return the points of a curve that have a place on the axes."""
-    rates, quality = np.array(bpp, np.float64), qualities(np.array(values, np.float64), metric)
-    visible = np.isfinite(quality) & (rates > 0)  # identical images have no place on the axis
+    rates = np.array(bpp, np.float64)
+    quality, visible = _visible(rates, np.array(values, np.float64), metric)
     return Curve(rates[visible], quality[visible])
+
+
+def _visible(
+    bpp: Float64Array, values: Float64Array, metric: Metric
+) -> tuple[Float64Array, BoolArray]:
+    """Return qualities, and which points have a place on the axes: identical images have none."""
+    quality = qualities(values, metric)
+    return quality, np.isfinite(quality) & (bpp > 0)
 
 
 def qualities(values: Float64Array, metric: Metric) -> Float64Array:
     """Return the quality of each value (`Metric.quality`), in an array of the same shape."""
-    return np.asarray(np.vectorize(metric.quality, otypes=[np.float64])(values), np.float64)
+    position = values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric.saturating:
+            position = np.where(values < 1, -10 * np.log10(1 - values), np.inf)
+        if metric.scale == "decades":
+            position = np.where(position > 0, np.log10(position), np.nan)
+    return position if metric.better == "higher" else -position
 
 
 def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, Curve]:
@@ -248,19 +309,13 @@ def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, Curve]
     ids = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])
     values = np.concatenate([point.image_values[metric.column] for point in points])
-    known = np.unique(ids[~np.isnan(values)]).tolist()
-    return {image: curve_of(bpp[ids == image], values[ids == image], metric) for image in known}
-
-
-def area(x: Float64Array, y: Float64Array, low: float, high: float, form: Form) -> float:
-    """Return the integral of a curve from `low` to `high`; x and y of shape (points,), x rising."""
-    from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
-
-    if form != "cubic":  # scipy's, for the last bit of the package `bjontegaard`; see `integral`
-        by = Akima1DInterpolator if form == "akima" else PchipInterpolator
-        return float(by(x, y).integrate(low, high))
-    primitive = np.polyint(np.polyfit(x, y, 3))
-    return float(np.polyval(primitive, high) - np.polyval(primitive, low))
+    quality, visible = _visible(bpp, values, metric)
+    order = np.argsort(ids, kind="stable")
+    images, starts = np.unique(ids[order], return_index=True)
+    places = zip(images.tolist(), np.split(order, starts[1:]), strict=False)
+    known = {*np.unique(ids[~np.isnan(values)]).tolist()}
+    shown = {image: at[visible[at]] for image, at in places if image in known}
+    return {image: Curve(bpp[at], quality[at]) for image, at in shown.items()}
 
 
 def interpolated(x: Float64Array, y: Float64Array, at: Float64Array, form: Form) -> Float64Array:
@@ -284,13 +339,30 @@ def interpolated(x: Float64Array, y: Float64Array, at: Float64Array, form: Form)
     return np.asarray(np.where(inside, np.sum(parts, axis=0), np.nan), np.float64)
 
 
-def integral(x: Float64Array, y: Float64Array, to: Float64Array, form: Form) -> Float64Array:
-    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
-    width = np.diff(x)
-    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    pieces = enumerate(cubics(x, y, form), 1)
-    parts = [coefficient * share**power / power for power, coefficient in pieces]
-    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
+def mean_changes(anchor: Axes, test: Axes, form: Form) -> Float64Array:
+    """Return the mean of test's y less anchor's over the x that both reach, (curves,).
+
+    NaN where they do not meet.
+    """
+    low = np.maximum(anchor[0][:, 0], test[0][:, 0])
+    high = np.minimum(anchor[0][:, -1], test[0][:, -1])
+    high = np.where(high > low, high, np.nan)
+    first, second = (integral(*axes, low, high, form) for axes in (anchor, test))
+    return np.asarray((second - first) / (high - low), np.float64)
+
+
+def integral(
+    x: Float64Array, y: Float64Array, low: Float64Array, high: Float64Array, form: Form
+) -> Float64Array:
+    """Return the integral of the curve through (x, y) between two places on it, (curves,)."""
+    width, pieces = np.diff(x), cubics(x, y, form)
+
+    def up_to(end: Float64Array) -> Float64Array:
+        share = np.clip((end[:, None] - x[:, :-1]) / width, 0, 1)
+        parts = [of * share**power / power for power, of in enumerate(pieces, 1)]
+        return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
+
+    return up_to(high) - up_to(low)
 
 
 def cubics(x: Float64Array, y: Float64Array, form: Form) -> tuple[Float64Array, ...]:

@@ -102,10 +102,10 @@ def jackknife_interval(values: Float64Array) -> Interval:
     drawing an image twice makes a set less varied, which moves a Frechet distance by more than its
     interval is wide (B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982).
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes longer to import than a ranking does
 
     error = np.std(values, ddof=1) / np.sqrt(len(values))
-    return Interval(*(values.mean() + t.ppf(TAILS, len(values) - 1) * error).tolist())
+    return Interval(*(values.mean() + stdtrit(len(values) - 1, TAILS) * error).tolist())
 
 
 def studentised(centred: Float64Array, weights: Float64Array) -> Float64Array:
@@ -130,12 +130,12 @@ def skewed_interval(values: Float64Array) -> Interval:
     bound: Student's t, and the studentised bootstrap (Efron and Tibshirani 1993, chapter 12), moved
     outwards (`moved_level`).
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     images, mean = len(values), values.mean()
     error = values.std(ddof=1) / np.sqrt(images)
     resampled = studentised(values[:, None] - mean, image_draws(images))
-    student, tail = t.isf(TAILS[0], images - 1), moved_level(TAILS[0], images)
+    student, tail = -stdtrit(images - 1, TAILS[0]), moved_level(TAILS[0], images)
     low, high = np.quantile(resampled, [tail, 1 - tail])
     below, above = max(student, high), max(student, -low)
     return Interval(float(mean - below * error), float(mean + above * error))
@@ -151,9 +151,9 @@ def moved_level(tail: float, images: int) -> float:
 
     T. Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit
 
-    return float(norm.sf(np.sqrt(images / (images - 1)) * t.isf(tail, images - 1)))
+    return float(ndtr(np.sqrt(images / (images - 1)) * stdtrit(images - 1, tail)))
 
 
 def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interval:
@@ -256,13 +256,7 @@ def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> In
 
 def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
     """Return the BD-rate of every weighting in percent, (weightings,); NaN where there is none."""
-    ordered, masks = [], []
-    for curve in (anchor, test):
-        order = np.lexsort((-curve.quality, curve.bpp))
-        rates, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
-        best = np.maximum.accumulate(quality, axis=1)
-        ordered.append(Curve(rates, quality))
-        masks.append(np.diff(best, axis=1, prepend=-np.inf) > 0)
+    ordered, masks = zip(*map(rd.in_order, (anchor, test)), strict=True)
     most = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
     # Weightings that keep the same points are computed together: nearly all of them, as a rule.
     shapes = np.hstack([*masks, *(curve.bpp < most for curve in ordered)])
@@ -282,15 +276,10 @@ def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
 
 def _bd_rates(anchor: Curve, test: Curve, form: Form) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
-    low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
-    high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
-    high = np.where(high > low, high, np.nan)
-    first, second = (
-        rd.integral(*axes, high, form) - rd.integral(*axes, low, form)
-        for axes in ((curve.quality, curve.log_rate) for curve in (anchor, test))
-    )
+    axes = [(curve.quality, curve.log_rate) for curve in (anchor, test)]
+    changes = rd.mean_changes(axes[0], axes[1], form)
     with np.errstate(over="ignore"):  # infinite where curves of a draw hardly meet
-        return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
+        return np.asarray(100 * (10**changes - 1), np.float64)
 
 
 def _cut(curve: Curve, up_to_bpp: float, form: Form) -> Curve:

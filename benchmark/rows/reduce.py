@@ -99,6 +99,7 @@ class _Reducer:
         self._points = [a + np.flatnonzero(self._ok[a:b]) for a, b in pairwise(bounds)]
         self._dataset = folder.parent, folder.name
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
+        self._images: dict[str, set[str]] = {}  # with kept features, by protocol of the space
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_texts(rows, name) for name in names), strict=True)
         self._pairs = [(source, other or own) for source, own, other in hashes]
@@ -160,7 +161,10 @@ class _Reducer:
     def _reduce(
         self, metric: DistributionMetric, space: str, pairs: Sequence[tuple[str, str]]
     ) -> Reduced:
-        read = [[self._features.read(space, pixels) for pixels in pair] for pair in pairs]
+        if space not in self._images:
+            self._images[space] = self._features.images(space)
+        there = [pair for pair in pairs if self._images[space].issuperset(pair)]
+        read = [[self._features.read(space, pixels) for pixels in pair] for pair in there]
         kept = [(source, own) for source, own in read if source is not None and own is not None]
         if gone := len(pairs) - len(kept):
             raise NotMeasurable(

@@ -219,6 +219,10 @@ class FeatureFolder:
         """Return whether there is a file of features, without reading it."""
         return self._path(protocol, pixels_sha256).exists()
 
+    def images(self, protocol: str) -> set[str]:
+        """Return the sha256 of the pixels of all images that have features of a space."""
+        return {path.stem for path in self._space(protocol).glob("*/*.npy")}
+
     def read(self, protocol: str, pixels_sha256: str) -> Features | None:
         """Return the features of an image; None without any. A damaged file is removed."""
         path = self._path(protocol, pixels_sha256)
@@ -268,7 +272,10 @@ class FeatureFolder:
         return dropped
 
     def _path(self, protocol: str, pixels_sha256: str) -> Path:
-        return self.folder / protocol.replace("/", "_") / pixels_sha256[:2] / f"{pixels_sha256}.npy"
+        return self._space(protocol) / pixels_sha256[:2] / f"{pixels_sha256}.npy"
+
+    def _space(self, protocol: str) -> Path:
+        return self.folder / protocol.replace("/", "_")
 
 
 def features_budget_bytes() -> float:
