@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats takes a second to import
 
 from benchmark.codec import Float64Array
 from benchmark.compare.interval import moved_level, studentised
@@ -70,9 +69,9 @@ class MeanTests:
             )  # no spread: infinitely far
         count_beyond = np.count_nonzero(sign * self._resampled >= statistic, axis=0)
         resampled = (1 + count_beyond) / (1 + len(self._resampled))
-        normal = norm.isf(resampled) * math.sqrt(1 - 1 / self.images)
-        moved = np.where(count_beyond, student.sf(normal, self.images - 1), resampled)
-        return np.asarray(np.maximum(student.sf(statistic, self.images - 1), moved))
+        normal = -ndtri(resampled) * math.sqrt(1 - 1 / self.images)
+        moved = np.where(count_beyond, stdtr(self.images - 1, -normal), resampled)
+        return np.asarray(np.maximum(stdtr(self.images - 1, -statistic), moved))
 
     def _bound(self, sign: int, confidence: float) -> Float64Array:
         if self._resampled is None:
@@ -83,7 +82,7 @@ class MeanTests:
             return np.full_like(self.mean, sign * np.inf)
         rank = max(rank, 0)
         resampled = -np.partition(sign * self._resampled, rank, axis=0)[rank]
-        quantile = np.maximum(student.ppf(confidence, self.images - 1), resampled)
+        quantile = np.maximum(stdtrit(self.images - 1, confidence), resampled)
         return np.asarray(self.mean + sign * quantile * self._error)
 
 
@@ -151,8 +150,8 @@ def _power(images: int, mean: float, deviation: float, margin: float, level: flo
     if deviation == 0:
         return float(abs(mean) != margin)
     error = deviation / math.sqrt(images)
-    critical_value = float(student.isf(moved_level(level, images), images - 1))
+    critical_value = -float(stdtrit(images - 1, moved_level(level, images)))
     if abs(mean) > margin:
-        return float(student.cdf((abs(mean) - margin) / error - critical_value, images - 1))
+        return float(stdtr(images - 1, (abs(mean) - margin) / error - critical_value))
     powers = [(margin + side * mean) / error - critical_value for side in (-1, 1)]
-    return max(0.0, math.fsum(float(student.cdf(value, images - 1)) for value in powers) - 1)
+    return max(0.0, math.fsum(float(stdtr(images - 1, value)) for value in powers) - 1)

@@ -183,7 +183,6 @@ def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
 
 def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str) -> texts.Drawing:
     """Draw the changes of states against the first; a cross marks a regression."""
-    import seaborn as sns
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -231,7 +230,7 @@ def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str)
             axes.margins(x=0.06, y=0.1)
             axes.set(xlabel="Step", ylabel="Change (%)")
             texts.title(axes, sections.metric_names([Metric.named(name)]), width / len(names))
-            sns.despine(ax=axes)
+            axes.spines[["top", "right"]].set_visible(False)
         marks = [*handles.values()]
         if any(record["verdict"] == "regressed" for record in records):
             label = "worse than the best before it"

@@ -21,7 +21,6 @@ from benchmark.show.paper.own_figures import FIGURES
 from benchmark.system.atomic import write_file
 from benchmark.system.text import name_text, read_toml
 
-FILE = Path("figures.toml")  # read by every figure where no other file is named
 TABLES = {"labels": "label", "colours": "colour"}  # of a file, and the options that they are
 ALWAYS = ("codecs", "dataset", "metrics")  # written even where they are the defaults
 LISTS = (*ALWAYS, "bundled", "published")  # texts that a file may have as lists
@@ -34,15 +33,13 @@ KINDS: dict[str, Any] = {
 
 
 def options_in(
-    path: Path | None, verb: str, known: Collection[str], typed: Mapping[str, Any]
+    path: Path, verb: str, known: Collection[str], typed: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the options that a verb takes of a file: its keys, then those of its own table.
 
     known: names of the verb's options. typed: options of the command line, which come first; of
     labels and colours they are added. Raises `UsageError` for a file that cannot be read.
     """
-    if path is None:
-        return {}
     whole = whole_file(path)
     metrics = whole.get("metrics", "")
     if verb == "realism" and len(metrics.split(",") if isinstance(metrics, str) else metrics) != 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from benchmark.commands import options
-from benchmark.commands.experiment import FILE, options_in
+from benchmark.commands.experiment import options_in
 from benchmark.commands.verb import Verbs, sign
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import USUAL_RULE
@@ -109,12 +109,13 @@ def draw_figures(names: Iterable[str], request: Request, file: Path | None, comm
         known = signature(verb).parameters
         chosen = {key: of for key, of in place.items() if key in known and of != known[key].default}
         usual: dict[str, Any] = own | (metrics if name in OF_ANY_METRICS else {})
-        verb(**usual | options_in(file, name, known, chosen) | chosen, command=command)
+        of_file = options_in(file, name, known, chosen) if file else {}
+        verb(**usual | of_file | chosen, command=command)
 
 
 @figures.verb("new")
 def new(
-    path: Annotated[Path, opt(ARGUMENT, "The file to write.", value="FILE")] = FILE,
+    path: Annotated[Path, opt(ARGUMENT, "The file to write.", value="FILE")] = options.FIGURES_FILE,
     dataset: options.StoredDatasets = "",
     results: options.Results = Path("results"),
 ) -> None:

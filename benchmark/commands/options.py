@@ -8,6 +8,8 @@ from benchmark.errors import UsageError
 from benchmark.option import COMPARED, EXPORTED, ORIGIN, TARGET, opt
 from benchmark.spec import split_codecs
 
+FIGURES_FILE = Path("figures.toml")  # read by every figure where no other file is named
+
 
 def stored_folder(path: Path) -> Path:
     """Refuse a folder of results that is not there; the default one may be measured later."""

@@ -14,6 +14,7 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from benchmark.answer import Answer
 from benchmark.commands.options import (
+    FIGURES_FILE,
     REFUSALS,
     AsJson,
     CsvFile,
@@ -155,11 +156,13 @@ def _more_values(
     values = {key: of for key, of in values.items() if key in known}
     for key, of in known.items():
         if (option := declaration(of)) and option.fills:
-            from benchmark.commands.experiment import FILE, options_in
+            usual = FIGURES_FILE if option.fills == "figures" and FIGURES_FILE.is_file() else None
+            if path := context.params[key] or usual:
+                # Brings what draws figures, which measuring does without.
+                from benchmark.commands.experiment import options_in
 
-            path, typed = context.params[key], typed_options(context)
-            usual = FILE if option.fills == "figures" and FILE.is_file() else None
-            values |= options_in(path or usual, name, known, {t: context.params[t] for t in typed})
+                typed = {of: context.params[of] for of in typed_options(context)}
+                values |= options_in(path, name, known, typed)
     return values
 
 

@@ -127,11 +127,11 @@ def two_way_error(resampled: Float64Array) -> Float64Array:
 
 def confidence_interval(value: float, error: float, freedom: int) -> Interval | None:
     """Return Student's t interval of a value; None without degrees of freedom."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     if freedom < 1 or not np.isfinite(error):
         return None
-    low, high = (float(t.ppf(tail, freedom)) for tail in TAILS)
+    low, high = (float(stdtrit(freedom, tail)) for tail in TAILS)
     return Interval(value + low * error, value + high * error)
 
 

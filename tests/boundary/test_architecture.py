@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS
-from support.bench.lean_process import HEAVY, ROOT, bench_without
+from support.bench.lean_process import HEAVY, ROOT, bench_without, modules_of
+from support.quick import quick
+from support.rows.bundled_results import bundled_results
 
 SOURCES = sorted(
     path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
@@ -137,6 +139,30 @@ def test_a_list_loads_no_network_and_draws_nothing(tmp_path, verb):
     heavy = set(HEAVY) - {"numpy", "imagecodecs", "polars"}  # packs are tables
     words = bench_without(tuple(heavy), tmp_path, verb).split()
     assert {*CODECS, *METRICS, *DATASETS} <= {*words}
+
+
+# What verbs may import of HEAVY and of scipy's parts, their workers aside
+TABLES = {"numpy", "polars", "scipy", "scipy.special"}
+FIGURES = TABLES | {"matplotlib"}
+STORED = f"--dataset sample --results {bundled_results()}"
+MAY_IMPORT = {
+    "run --codecs jpeg --dataset sample --limit 1 --metrics psnr,ms_ssim": TABLES,
+    f"rank {STORED}": TABLES,
+    f"match vtm avif {STORED}": TABLES,
+    f"bd VTM:CompressAI tcm --results {bundled_results()}": TABLES,
+    f"table {STORED} --out there": FIGURES,
+    f"figures rd {STORED} --out there": FIGURES,
+    f"report {STORED} --out there": FIGURES,
+}
+PARTS = ("stats", "interpolate", "special", "linalg", "ndimage", "optimize", "signal", "sparse")
+
+
+@pytest.mark.parametrize(
+    "command", quick(MAY_IMPORT, *(of for of in MAY_IMPORT if of.startswith(("run", "report"))))
+)
+def test_a_verb_imports_no_more_than_it_needs(tmp_path, command):
+    heavy = {*HEAVY, *(f"scipy.{part}" for part in PARTS)}
+    assert modules_of(tmp_path, *command.split()) & heavy <= MAY_IMPORT[command]
 
 
 def test_a_run_without_learned_parts_imports_no_torch(tmp_path):

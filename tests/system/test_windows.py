@@ -12,7 +12,7 @@ WITHOUT = """
 import concurrent.futures, ctypes, logging.handlers, multiprocessing.connection, os, pathlib, pty
 import selectors, shutil, signal, ssl, subprocess, sys, tarfile, tempfile, urllib.request
 import multiprocessing.forkserver, multiprocessing.util, webbrowser, zipfile
-import matplotlib.font_manager, numpy, pandas, PIL.Image, polars, rich.console, seaborn, typer
+import matplotlib.font_manager, numpy, pandas, PIL.Image, polars, rich.console, typer
 matplotlib.font_manager.findSystemFonts = list  # Windows asks its registry, which is not here
 sys.platform = "win32"
 sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios", "pty"))

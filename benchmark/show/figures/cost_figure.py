@@ -96,7 +96,6 @@ def draw_costs(
 
     styles: by codec variant. anchor: name of the codec that BD-rates are against. rule: of these.
     """
-    import seaborn as sns
     from matplotlib.ticker import LogLocator
 
     of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
@@ -127,7 +126,7 @@ def draw_costs(
                 axes.xaxis.set_major_locator(LogLocator(numticks=6))
             axes.margins(y=0.1)
             axes.set_xlabel(COSTS[cost][0])
-            sns.despine(ax=axes)
+            axes.spines[["top", "right"]].set_visible(False)
         every_axes[0].set_ylabel(f"BD-rate (%)\n{metric}")
         texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)

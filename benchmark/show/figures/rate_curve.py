@@ -224,7 +224,6 @@ def _draw(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
 
 def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, float]) -> None:
     """Set limits from the points inside the frame, ticks, and the words on the axes."""
-    import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
     metric, (left, right) = panel[0].metric, limits
@@ -249,7 +248,7 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     axes.set_xlim(left, right)
     axes.set_xlabel(texts.RATE_LABEL)
     axes.set_ylabel(texts.axis_words(metric, texts.few_images(panel)))
-    sns.despine(ax=axes)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def line(

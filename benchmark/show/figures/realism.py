@@ -48,7 +48,6 @@ def draw_realism_plots(
     Where lower values are more real, the axis is logarithmic and reversed. `styles` go by
     codec variant. few: metrics of whole sets that are over few images.
     """
-    import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
     sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
@@ -71,7 +70,7 @@ def draw_realism_plots(
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
-            sns.despine(ax=axes)
+            axes.spines[["top", "right"]].set_visible(False)
             texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
         if falls:  # on axes that share it
             _reverse(every_axes[0], [step.realism.value for *_, step in steps])

@@ -186,10 +186,8 @@ def figure_style() -> Iterator[None]:
     Raises `UsageError` for a style file that cannot be read.
     """
     import matplotlib as mpl
-    import seaborn as sns
 
     chosen: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
-    chosen |= sns.axes_style("ticks") | sns.plotting_context("paper")
     chosen |= _style_file(OWN_STYLE)
     chosen |= {"lines.linewidth": LINE_POINTS, "lines.markersize": MARKER_POINTS}
     chosen |= {"font.family": [*FONTS[look().font], *further_fonts()]}

@@ -1,9 +1,12 @@
 """Options of looks: what each changes in a figure, and that nothing else of the machine does."""
 
+import re
 import sys
 from contextlib import nullcontext
 
 import pytest
+import seaborn as sns
+from matplotlib import rcParams
 
 from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import Notice, UnknownName, UsageError
@@ -134,6 +137,14 @@ def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_
     for kind in FORMATS:
         here, there = (tmp_path / place / f"rd.{kind}" for place in ("here", "there"))
         assert here.read_bytes() == there.read_bytes()
+
+
+def test_the_style_is_seaborns_ticks_but_for_sizes_fonts_and_the_grid():
+    theirs = sns.axes_style("ticks") | sns.plotting_context("paper")
+    chosen = re.compile("size|width|font|grid|axisbelow|cmap")
+    with figure_style():
+        ours = {key: rcParams[key] for key in theirs}
+    assert [key for key in theirs if ours[key] != theirs[key] and not chosen.search(key)] == []
 
 
 @pytest.mark.parametrize("found", [(), ("STIXGeneral",)])

@@ -26,3 +26,22 @@ def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> st
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def modules_of(folder: Path, *arguments: str) -> set[str]:
+    """Return the names of all modules that `bench` has imported when it ends, without workers."""
+    script = (
+        "import atexit, pathlib, sys\n"
+        "atexit.register(lambda: pathlib.Path('modules').write_text(' '.join(sys.modules)))\n"
+        "from benchmark.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set((folder / "modules").read_text().split())
