@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.answer import Absent, Column
-from benchmark.metrics.metric import NOT_COMPUTED, Metric, remedies
+from benchmark.metrics.metric import NOT_COMPUTED, Metric, absence, remedies
 from benchmark.rows.summary import Summary, excluded
 from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
@@ -37,14 +37,24 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
 
 
 def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
-    """Return the metrics without any value, and the points that curves of some metrics lack."""
+    """Return the metrics without any value, and the points that curves of some metrics lack.
+
+    Metrics that lack the same weights, program or package are one entry.
+    """
     known = [metric for metric in metrics if summary.values_of(metric.column)]
-    result = []
+    reasons = list[tuple[tuple[str, str], str]]()
     for metric in (metric for metric in metrics if metric not in known):
-        why, remedy = summary.why_without(metric.column) or NOT_COMPUTED, ""
+        why = summary.why_without(metric.column) or NOT_COMPUTED
         if NOT_COMPUTED in why:
-            why, remedy = NOT_COMPUTED, f"{summary.again} --metrics {metric.column}"
-        result.append(Absent(metric.label, why, remedy))
+            reasons.append(
+                ((NOT_COMPUTED, f"{summary.again} --metrics {metric.column}"), metric.label)
+            )
+        else:
+            missing, command = absence(why)
+            reasons.append(((missing, command.strip("`")), metric.label))
+    result = [
+        Absent(", ".join(labels), why, remedy) for (why, remedy), labels in by_key(reasons).items()
+    ]
     points: dict[tuple[str, str], dict[str, str]] = {}
     labels = summary.labels
     for metric in known:

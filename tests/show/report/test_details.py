@@ -78,3 +78,17 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
     assert why["vvenc"].endswith("no ffmpeg")
     assert why["x.png"].endswith("16 bit")
     assert len(lines_of(absent)) == len(absent) == 6
+
+
+def test_metrics_that_lack_one_file_of_weights_are_one_line():
+    reason = "weights (bench fetch x): no weight file"
+    names = {"lpips_alex": "lpips", "ms_ssim": "ms_ssim", "psnr_y_db": "psnr_y"}
+    nulls = {
+        text: value for name in names for text, value in ((name, None), (f"{name}_reason", reason))
+    }
+    nulls["psnr_y_db_reason"] = reason.replace("fetch x", "fetch y")
+    metrics = [*map(Metric.named, names.values())]
+    absent = lacking(summarise(table(sweep("jpeg", **nulls))), metrics)
+    assert [(len(of.what.split(", ")), of.remedy) for of in absent] == [
+        (2, "bench fetch x"), (1, "bench fetch y")
+    ]  # fmt: skip
