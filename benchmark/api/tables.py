@@ -11,7 +11,6 @@ from pandas import DataFrame
 from benchmark.answer import Answer
 from benchmark.api.rows import Rows, source_of, unit
 from benchmark.compare import match as matching
-from benchmark.compare import rank as ranking
 from benchmark.compare import tradeoff as trading
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare
@@ -38,6 +37,7 @@ from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.show.figures.texts import add_legend
+from benchmark.show.ranks import rank as ranking
 from benchmark.show.sections import curves_note
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _bd_rate(
 
 summary = as_function(_summary)
 bd_rate = as_function(_bd_rate)
-rank = as_function(ranking.rank)
+rank = as_function(ranking)
 match = as_function(matching.match)
 tradeoff = as_function(trading.tradeoff)
 

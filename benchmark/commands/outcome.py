@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from benchmark.answer import Absent
+from benchmark.answer import Absent, Answer
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.commands.stated import stated_lines, stated_values, understood
@@ -88,14 +88,19 @@ def print_outcome(
     from benchmark.show.absences import lines_of
 
     print_lines(lines_of(absences((), outcome.refused, (), dataset.unread)), details)
-    ranked = outcome.rows.height and table is not False
+    ranked, answered = outcome.rows.height and table is not False, set[str]()
     if ranked:
         from benchmark.compare.interval import draw_spreads
         from benchmark.show.report.details import draws_table
 
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, every, ranking = _summarised(outcome, metrics, allow_few, rule)
-        print_ranking(ranking, every, metrics, table, outcome.named, summary)
+        if outcome.target:
+            answered = _print_settings(_settings_at(outcome, summary, ranking, metrics))
+            if table:
+                print_points(summary, metrics)
+        else:
+            print_ranking(ranking, every, metrics, table, outcome.named, summary)
         print_lines(_of_bundled_rows(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
@@ -109,7 +114,8 @@ def print_outcome(
     for colours, names in others.items():
         count = counted(len(names), "image")
         print(f"colours  {colours} of {count} ({listed(names)}): their numbers are taken as sRGB's")
-    print_lines([*map(_reached_line, outcome.reached)], details=True)
+    unanswered = [of for of in outcome.reached if of.why or of.codec not in answered]
+    print_lines([*map(_reached_line, unanswered)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
     known = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
     without = [of for of in outcome.without_value() if of["column"] not in known]
@@ -138,6 +144,31 @@ def _reached_line(reached: Reached) -> str:
         return f"target   {reached.codec}: not measured: {why}"
     nearest = f", the nearest: {why}" if why else ""
     return f"target   {reached.codec}: {setting} gives {value:.4g}{nearest}"
+
+
+def _settings_at(
+    outcome: Outcome, summary: "Summary", ranking: "Ranking", metrics: Sequence[Metric]
+) -> Answer:
+    """Return the settings that a search came to, and their rates beside the anchor's."""
+    from benchmark.compare.rank import parse_target
+    from benchmark.show.ranks import settings_at
+
+    anchor = ranking.anchor
+    conventional = anchor is not None and anchor.facts.kind == "standard"
+    reference = anchor if outcome.anchor or conventional else None
+    reference = reference if reference in summary.editions else None
+    return settings_at(summary, parse_target(outcome.target), metrics, reference)
+
+
+def _print_settings(answer: Answer) -> set[str]:
+    """Print the table of a search; return the codecs in it, which have finite values."""
+    from benchmark.show.table import Table
+
+    ranked = [record for record in answer.records if record["rank"]]
+    if ranked:
+        print_table(Table.of(answer.columns, ranked).filled())
+        print(answer.summary)
+    return {record["codec"] for record in ranked}
 
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
@@ -271,9 +302,10 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[
 
     matrix = outcome.matrix
     metrics = [*map(Metric.named, outcome.metrics)]
-    summary = ranking = None
+    summary = ranking = at_target = None
     if outcome.rows.height:
         summary, _, ranking = _summarised(outcome, metrics, allow_few, rule)
+        at_target = outcome.target and _settings_at(outcome, summary, ranking, metrics).records
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),
@@ -292,6 +324,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[
             {**reached._asdict(), "setting": reached.setting and str(reached.setting)}
             for reached in outcome.reached
         ],
+        "at_target": at_target or [],
         "without_value": outcome.without_value(),
         "ranking": [*ranking.records.values()] if ranking else [],
         "summary": summary.for_machines() if summary else [],

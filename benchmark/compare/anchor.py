@@ -41,13 +41,17 @@ def read_compared(
     *,
     anchor: str = "",
     instead: bool = False,
+    least_settings: int = LEAST_POINTS,
     **options: Any,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment and of its anchor.
 
-    anchor, instead: as of `with_anchor`. Other arguments as of `stored.read_results`.
+    anchor, instead, least_settings: as of `with_anchor`. Other arguments as of
+    `stored.read_results`.
     """
-    joined = partial(with_anchor, named=anchor, instead=instead, metrics=metrics)
+    joined = partial(
+        with_anchor, named=anchor, instead=instead, metrics=metrics, least_settings=least_settings
+    )
     if source.rows is None:
         require_bundled(source.results, options.get("bundled", ""))
     of = source.results, source.dataset, codecs, metrics
@@ -71,19 +75,20 @@ def with_anchor(
     named: str = "",
     instead: bool = False,
     metrics: Sequence[str] = (),
+    least_settings: int = LEAST_POINTS,
 ) -> tuple[pl.DataFrame, Anchor]:
     """Return rows with those of their anchor, and the anchor.
 
     others: rows of the same images, from which the anchor's are taken if `rows` have none. named: a
     label, spec or codec; "": by the rule of this module. Raises `UnknownName` for one without rows
-    and `UsageError` for one with too few settings; instead: the rule's is taken then, and says why.
-    metrics: names of those that were asked for.
+    and `UsageError` for one of fewer than `least_settings`; instead: the rule's is taken then, and
+    says why. metrics: names of those that were asked for.
     """
     if named:
         try:
             spec = find_variant(named, [*editions_in(rows), *editions_in(others)])
             both = _added(rows, others, spec)
-            _require_curve(both.filter(are_of([spec])), label_of(spec))
+            _require_curve(both.filter(are_of([spec])), label_of(spec), least_settings)
         except UsageError as error:
             if not instead:
                 raise
@@ -174,12 +179,12 @@ def _best(editions: Sequence[Edition], of: Mapping[Edition, Curve]) -> Edition:
     return min(editions, key=rate_against_first)
 
 
-def _require_curve(rows: pl.DataFrame, label: str) -> None:
+def _require_curve(rows: pl.DataFrame, label: str, least_settings: int) -> None:
     settings = rows.filter(OK).select("setting_name", "setting_value").n_unique()
-    if settings < LEAST_POINTS:
+    if settings < least_settings:
         raise UsageError(
             f"the anchor {label} has {counted(settings, 'setting')} here, and BD-rates need "
-            f"{LEAST_POINTS}: measure more of them, or name another --anchor"
+            f"{least_settings}: measure more of them, or name another --anchor"
         )
 
 

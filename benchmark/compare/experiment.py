@@ -13,6 +13,11 @@ from benchmark.spec import named_in
 from benchmark.system.text import number_in
 
 Rates = Annotated[tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", many="listed")]
+PUBLISHED = opt(
+    COMPARED,
+    "Published systems to draw beside them: hific,multi-realism:beta=2.56; or 'all' "
+    "(`bench published list`); or a file with your own points, mine.csv.",
+)
 IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
 
 
@@ -27,12 +32,7 @@ class Experiment(Rule):
     dataset: str = shared("", known.DATASETS)
     codecs: str = shared("all", known.EXPERIMENT)
     bundled: str = shared("", known.BUNDLED)
-    published: str = option(
-        "",
-        COMPARED,
-        "Published systems to draw beside them: hific,multi-realism:beta=2.56; or 'all' "
-        "(`bench published list`); or a file with your own points, mine.csv.",
-    )
+    published: str = shared("", PUBLISHED)
     metrics: str = shared("", known.METRICS)
     anchor: str = shared("", known.ANCHOR)
     images: tuple[str, ...] = shared((), IMAGES)

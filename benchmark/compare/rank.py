@@ -4,25 +4,21 @@ The Pareto front of each image is interpolated as in BD-rates, and the means are
 budget of the whole set, as in the challenges of CLIC, all bytes count together: means are
 interpolated over the pooled rate of the settings. Nothing is extrapolated: codecs are ranked on the
 images that most of them reach the value in, and one that does not in all of these is not ranked.
+After a search, a setting that meets the target counts as it is.
 """
 
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.answer import Absent, Answer, Column, decimals, seconds_text, with_interval
-from benchmark.codec import Float64Array
+from benchmark.codec import Float64Array, Setting
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.anchor import read_compared
-from benchmark.compare.caveats import own_caveats
 from benchmark.compare.cost import at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval
@@ -30,16 +26,16 @@ from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.tradeoff import over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
-from benchmark.rows.edition import Edition, labels_of, marked_bundled
+from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
-from benchmark.system.text import by_key, counted, listed, number_in
+from benchmark.system.text import by_key, counted, number_in
 
 RATE = "bpp"
 FORM = USUAL_RULE.bd  # by which images are interpolated
-BRACKETS = "Brackets: 95 % intervals over images in pairs."
+OF_RATE, OF_METRIC = 0.01, 0.002  # shares of a target within which a search has met it
+WIDE_GAP = 1.5  # ratio of neighbouring rates beyond which a record has them
+SAME_PLACE = 1e-9  # decades between a rate and that of a point, which needs no interpolation
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
 Estimate = tuple[float, Interval | None]  # a mean; without an interval of one image
 # A difference from the best codec over the same images, and the images in which it is better, None
@@ -62,165 +58,22 @@ class Target(NamedTuple):
         """Return where a value lies on the axis on which nearness counts."""
         return value if self.name == RATE else Metric.named(self.name).plotted(value)
 
+    def distance(self, value: float) -> float:
+        """Return how far a value is from the target, in tolerances of a search."""
+        place = self.place(self.value)
+        tolerance = (OF_RATE if self.name == RATE else OF_METRIC) * abs(place)
+        return abs(self.place(value) - place) / tolerance if tolerance else math.inf
+
 
 class Ranked(NamedTuple):
-    """A codec variant at a target."""
+    """A codec variant, or a published system, at a target."""
 
     record: dict[str, Any]  # as `rank` gives it
-    short: tuple[int, ...]  # images of its curve that do not reach the target
-    span: tuple[float, float] | None  # rates or values that all images of its curve reach
-
-
-AT = opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", many="repeated")
-SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
-WHOSE = opt(MANNER, "What has the rate or value: each image, or the set as a whole.")
-ALL_REACH = opt(MANNER, "Average over the images that all codecs reach, and rank those.")
-
-
-def rank(
-    source: Source,
-    at: Annotated[tuple[str, ...], AT] = ("bpp=0.3",),
-    *,
-    metrics: Annotated[str, SHOWN] = "psnr,lpips_squeeze",
-    codecs: Annotated[str, EXPERIMENT] = "all",
-    bundled: Annotated[str, BUNDLED] = "",
-    anchor: Annotated[str, ANCHOR] = "",
-    budget: Annotated[str, WHOSE] = "image",
-    common: Annotated[bool, ALL_REACH] = False,
-    allow_few: Annotated[bool, ALLOW_FEW] = False,
-) -> Answer:
-    """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
-
-    Ranked are the codecs of the experiment and its anchor, as in a report, on the images in which
-    most of them reach the value; nothing is extrapolated. With the budget of a set the bytes of all
-    images count together.
-
-    A record is a codec at a target. `rank` is missing where not all `images` that are compared
-    reach the target (`images_reached` do). `bpp` and metrics are means over images with their 95 %
-    intervals; `to_best` is the difference from the best codec, at a rate of the first metric, else
-    of the rate in percent, with its interval over images in pairs, and `images_better` those in
-    which the codec is better. Seconds are of an image, measured here, or typical ones per megapixel
-    on one core, as declared.
-
-    Examples:
-      bench rank --at bpp=.3
-      bench rank --at psnr=32 --at lpips_squeeze=.15 --codecs ours,vtm,avif
-      bench rank --dataset kodak,sample --bundled ours,elic
-      bench rank --budget set --at bpp=.075 --at bpp=.15 --at bpp=.3
-    """
-    if budget not in ("image", "set"):
-        raise UsageError(f"a budget is of an image or of the set, not of {budget!r}")
-    of: Budget = "set" if budget == "set" else "image"
-    names, targets = metric_names(metrics), [*map(parse_target, at)]
-    asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
-    stored = read_compared(
-        source, codecs, tuple(asked), bundled=bundled, anchor=anchor, allow_few=allow_few,
-        common=common and of == "set",  # else by image, of any setting
-    )  # fmt: skip
-    shown = [*map(Metric.named, names)]
-    ranks = {target: rank_at(stored.summary, target, shown, of, common) for target in targets}
-    records = [codec.record for ranked in ranks.values() for codec in ranked]
-    images, labels = len(stored.image_names), stored.summary.labels
-    firsts = " ".join(_first(at, ranked, shown[0], images) for at, ranked in ranks.items())
-    return Answer(
-        records,
-        _columns(shown, targets, {labels[edition] for edition in stored.summary.bundled}),
-        " ".join([f"{stored.subject}. {firsts}", BRACKETS, *own_caveats(stored.summary)]),
-        [
-            absent
-            for target, ranked in ranks.items()
-            for absent in _absent(target, ranked, shown, stored)
-        ]
-        + stored.summary.not_shown,
-        {"dataset": stored.name, "budget": budget, **stored.facts},
-        0 if any(record["rank"] for record in records) else 1,
-    )
-
-
-def _columns(
-    metrics: Sequence[Metric], targets: Sequence[Target], bundled: Collection[str]
-) -> list[Column]:
-    def better(record: Mapping[str, Any]) -> str | None:
-        images = record["images_better"]
-        return None if images is None else f"{images}/{record['images']}"
-
-    columns = [Column("at")] if len(targets) > 1 else []
-    columns += [
-        Column("rank", lambda of: of["rank"] and str(of["rank"])),
-        Column("codec", lambda of: marked_bundled(of["codec"], of["codec"] in bundled)),
-    ]
-    columns += [Column("bpp", "bpp", ".3f")] if any(at.name != RATE for at in targets) else []
-    columns += [Column(of.label, of.column, f".{decimals(of.label)}f") for of in metrics]
-    return [
-        *columns,
-        Column("to the best", partial(_to_best, metrics[0]), str),
-        Column("better on", better, str),
-        *(Column(name.partition("_")[0], name, seconds_text) for name in SECONDS),
-        Column("typical, a Mpx", TYPICAL, seconds_text),
-    ]
-
-
-def _to_best(metric: Metric, record: Mapping[str, Any]) -> str | None:
-    if record["at"].startswith(f"{RATE}="):
-        unit = " dB" if metric.label.endswith("(dB)") else ""
-        return with_interval(record, "to_best", f"+z.{decimals(metric.label)}f", unit)
-    return with_interval(record, "to_best", "+z.1f", " %")
-
-
-def _first(target: Target, ranked: Sequence["Ranked"], metric: Metric, images: int) -> str:
-    """Return the sentence on the best codec at a target, and on the next one.
-
-    images: of the dataset.
-    """
-    best = [codec.record for codec in ranked if codec.record["rank"] is not None]
-    compared = best[0]["images"] if best else images
-    few = f" on {compared} of {images} images" if compared < images else ""
-    if len(best) < 2 or best[1]["to_best"] is None:
-        only = f"only {best[0]['codec']}" if best else "no codec"
-        return f"At {target}{few} {only} is ranked."
-    first, second = best[:2]
-    ends = [(of["to_best_low"], of["to_best_high"]) for of in best if of["to_best"] is not None]
-    sure = all(low is not None and not low <= 0 <= high for low, high in ends)
-    how = f"{first['codec']} {'is the best' if sure else 'has the best mean'}"
-    if second["rank"] == 1:
-        how = f"{first['codec']} is as good as {second['codec']}"
-    change = _to_best(metric, second)
-    return f"At {target}{few} {how}; {second['codec']} differs by {change}."
-
-
-def _absent(
-    target: Target, ranked: Sequence["Ranked"], metrics: Sequence[Metric], stored: DatasetResults
-) -> Iterator[Absent]:
-    """Yield the images that are not compared, and the codecs and metrics without a place."""
-    names = stored.image_names
-    best = [codec for codec in ranked if codec.record["rank"] is not None]
-    if best and best[0].record["images"] < len(names):
-        out = sorted({names[number] for codec in best for number in codec.short})
-        by = metrics[0] if target.name == RATE else Metric.named(target.name)
-        known = (
-            {*stored.table.drop_nulls(by.column)["image"]} if not by.of_sets else {*names.values()}
-        )
-        whys = {
-            f"not reached by {listed([of.record['codec'] for of in best if of.short])}": out,
-            f"no {by.label}": sorted({*names.values()} - known),
-        }
-        for why, images in whys.items():
-            if images:
-                yield Absent(listed(images), f"not compared at {target}: {why}")
-    for metric in metrics if best else ():
-        has = any(codec.record[metric.column] is not None for codec in best)
-        if not has and stored.summary.values_of(metric.column):
-            yield Absent(metric.label, f"no codec has it of each compared image at {target}")
-    for codec in ranked:
-        if codec.record["rank"] is None:
-            why = f"no curve for {target}"
-            if codec.short:
-                missed = listed(sorted(names[number] for number in codec.short))
-                why = f"{target} not reached in {missed}"
-                if codec.span:
-                    low, high = codec.span
-                    why += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
-            yield Absent(codec.record["codec"], why)
+    edition: Edition
+    short: tuple[int, ...] = ()  # images of its curve that do not reach the target
+    # Rates or values that all images of its curve reach; of a published system, those of its points
+    span: tuple[float, float] | None = None
+    set_reaches: bool = False  # means of its settings lie on both sides of the target
 
 
 def parse_target(text: str) -> Target:
@@ -238,18 +91,38 @@ def parse_target(text: str) -> Target:
     return Target(name, value)
 
 
+def parse_targets(texts: Iterable[str]) -> list[Target]:
+    """Parse texts of one target or several, whose name need not be repeated.
+
+    >>> [*map(str, parse_targets(["bpp=.05,.1", "psnr=32"]))]
+    ['bpp=0.05', 'bpp=0.1', 'psnr=32']
+    """
+    targets = dict[Target, None]()
+    for text in texts:
+        name = ""
+        for part in text.split(","):
+            name = part.partition("=")[0] if "=" in part else name
+            targets[parse_target(part if "=" in part else f"{name}={part}")] = None
+    return [*targets]
+
+
 def rank_at(
     summary: Summary,
     target: Target,
     metrics: Sequence[Metric],
     budget: Budget = "image",
     common: bool = False,
+    *,
+    anchor: Edition | None = None,
+    tolerance: float | None = None,
 ) -> list[Ranked]:
     """Return all codec variants at a target, the best first, those that are not ranked last.
 
     The first of `metrics` ranks, or the rate where the target is a metric. common: compare on the
-    images that all codecs reach, by the settings that each image has, else on those that most do
-    (`_compared`), by complete settings. Raises `UsageError` for metrics of whole sets without a
+    images that all codecs reach, else on those that most do (`_compared`). anchor: compare rates
+    with its, where the target is a metric. tolerance: take a setting measured here as it is whose
+    mean is as near to the target, in tolerances of a search; the only setting of a codec is taken
+    within one; None: interpolate always. Raises `UsageError` for metrics of whole sets without a
     budget of the set, and where no image is common to all codecs.
     """
     by_rate = target.name == RATE
@@ -258,62 +131,136 @@ def rank_at(
         if metric.of_sets and (budget == "image" or not metric.by_image):
             how = "--budget set compares it" if metric.by_image else "name another metric"
             raise UsageError(f"{metric.label} has no curve of a single image: {how}")
-    of_points = _of_any_image if common and budget == "image" else curves
-    points = {metric.column: of_points(summary, metric) for metric in (by, *metrics)}
-    at_target = _SetCurves if budget == "set" else _ImageCurves
-    of_codec: dict[Edition, _SetCurves | _ImageCurves] = {}
-    for edition in points[by.column]:
-        own = {name: of[edition] for name, of in points.items() if edition in of}
-        of_codec[edition] = at_target(target, by, own)
+    points = {m.column: _points(summary, m, budget, common) for m in (by, *metrics)}
+    of_codec = _curves_at(target, by, points, budget, tolerance)
     images = _compared([*of_codec.values()], common)
-    every = [point for of in points[by.column].values() for point in of]
-    known = [p.image_ids[~np.isnan(p.image_values[by.column])].tolist() for p in every]
-    has_value = {*chain(*known)}
+    has_value = {*chain(*(_images_with(of, by) for of in points[by.column].values()))}
     if common and of_codec and not images:
         raise UsageError(_none_shared(of_codec, target))
-    order, labels = sorted(images), summary.labels
-    of_rank = by.column if by_rate else RATE
-    sign = -1 if by_rate and by.better == "higher" else 1
-    ranked: list[tuple[float, Ranked, Float64Array]] = []
+    labels, of_rank = summary.labels, by.column if by_rate else RATE
+    reaching: list[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]] = []
     others: list[Ranked] = []
     for edition in summary.editions:
-        curve, seconds = of_codec.get(edition), dict[str, float | None]()
-        of, means = dict[str, Float64Array | None](), dict[str, Estimate]()
-        short = sorted(curve.images & has_value - curve.reached) if curve else ()
-        if curve and images and images <= curve.reached:
-            of = {RATE: curve.rates(order), **{m.column: curve.at(order, m) for m in metrics}}
-            means = {name: at_target.mean(x) for name, x in of.items() if x is not None}
-            points_of = [over(p, images, (), budget == "set") for p in curve.points[by.column]]
-            seconds = _seconds([p for p in points_of if p.bpp], means[RATE][0])
-        of_mean = means.get(of_rank, (0.0, None))[0]
-        if means:  # exact, which interpolation there and back would round
-            means[RATE if by_rate else by.column] = target.value, None
-        record: dict[str, Any] = {
-            "at": str(target),
-            "rank": None,
-            "codec": labels[edition],
-            "bundled": edition.bundled,
-            "images": len(images) if curve else 0,
-            "images_reached": len(curve.reached & images) if curve else 0,
-        }
-        for name in (RATE, *(metric.column for metric in metrics)):
-            record |= _with_ends(name, *means.get(name, (None, None)))
-        record |= {**_with_ends("to_best"), "images_better": None}
-        record |= {**dict.fromkeys((*SECONDS, TYPICAL)), **seconds}
-        codec = Ranked(record, tuple(short), curve.span if curve else None)
-        if (values := of.get(of_rank)) is None:
-            others.append(codec)
+        record = empty_record(target, labels[edition], edition, metrics)
+        codec, values = Ranked(record, edition), dict[str, Float64Array]()
+        if curve := of_codec.get(edition):
+            record["images"], record["images_reached"] = len(images), len(curve.reached & images)
+            short = tuple(sorted(curve.images & has_value - curve.reached))
+            set_reaches = budget == "image" and _on_both_sides(
+                points[by.column][edition], target, by
+            )
+            codec = Ranked(record, edition, short, curve.span, set_reaches)
+            if images and images <= curve.reached:
+                values = _add_means(record, curve, sorted(images), target, by, metrics)
+        if curve and of_rank in values:
+            reaching.append((curve, codec, values[of_rank]))
         else:
-            ranked.append((sign * of_mean, codec, values))
-    ranked.sort(key=itemgetter(0))
-    scores = [score for score, *_ in ranked]
-    for score, codec, _ in ranked:
-        codec.record["rank"] = bisect_left(scores, score) + 1
-    for _, codec, values in ranked[1:]:
-        change, ends, better = at_target.paired(values, ranked[0][2], by if by_rate else None)
-        codec.record.update(_with_ends("to_best", change, ends), images_better=better)
+            others.append(codec)
+    ranked = _placed(reaching, by if by_rate else None)
+    of_anchor = [x for codec, x in ranked if codec.edition == anchor and not by_rate]
+    for codec, x in ranked if of_anchor else ():
+        if codec.edition == anchor:
+            codec.record["to_anchor"] = 0.0
+            continue
+        change, ends, _ = of_codec[codec.edition].paired(x, of_anchor[0], None)
+        codec.record.update(_with_ends("to_anchor", change, ends))
     others.sort(key=lambda codec: -codec.record["images_reached"])
-    return [*(codec for _, codec, _ in ranked), *others]
+    return [*(codec for codec, _ in ranked), *others]
+
+
+def _curves_at(
+    target: Target,
+    by: Metric,
+    points: Mapping[str, Mapping[Edition, Sequence[Point]]],
+    budget: Budget,
+    tolerance: float | None,
+) -> "dict[Edition, _SetCurves | _ImageCurves]":
+    """Return the curves of each edition at a target, or of the setting that counts as it is."""
+    at_target = _SetCurves if budget == "set" else _ImageCurves
+    result: dict[Edition, _SetCurves | _ImageCurves] = {}
+    for edition in points[by.column]:
+        own = {name: of[edition] for name, of in points.items() if edition in of}
+        setting = _setting_at(target, by, own[by.column], budget, tolerance)
+        if setting:
+            own = {name: [p for p in of if p.setting == setting] for name, of in own.items()}
+        result[edition] = at_target(target, by, own, setting)
+    return result
+
+
+def _placed(
+    codecs: "Sequence[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]]", by: Metric | None
+) -> list[tuple[Ranked, Float64Array]]:
+    """Return codecs with their values, best first, and add ranks and differences to the records.
+
+    by: the metric that the values are of; None: they are rates.
+    """
+    sign = -1 if by is not None and by.better == "higher" else 1
+    scored = sorted((sign * of[0].average(of[2]), n, of) for n, of in enumerate(codecs))
+    scores = [score for score, *_ in scored]
+    for score, _, (curve, codec, x) in scored:
+        codec.record["rank"] = bisect_left(scores, score) + 1
+        if codec is not scored[0][2][1]:
+            change, ends, better = curve.paired(x, scored[0][2][2], by)
+            codec.record.update(_with_ends("to_best", change, ends), images_better=better)
+    return [(codec, x) for _, _, (_, codec, x) in scored]
+
+
+def empty_record(
+    target: Target, name: str, edition: Edition, metrics: Sequence[Metric]
+) -> dict[str, Any]:
+    """Return the record of a codec that does not reach a target."""
+    record: dict[str, Any] = {
+        "at": str(target),
+        "rank": None,
+        "codec": name,
+        "bundled": edition.bundled,
+        "images": 0,
+        "images_reached": 0,
+    }
+    for column in (RATE, *(metric.column for metric in metrics)):
+        record |= _with_ends(column)
+    record |= {**_with_ends("to_best"), "images_better": None}
+    record |= dict.fromkeys((*SECONDS, TYPICAL))
+    record |= {"origin": edition.origin, "setting": None, "reached": None, "points": None}
+    record |= {"interpolated_from": None, "interpolated_to": None, "image_bytes": None}
+    return record | _with_ends("to_anchor")
+
+
+def _add_means(
+    record: dict[str, Any],
+    curve: "_SetCurves | _ImageCurves",
+    images: Sequence[int],
+    target: Target,
+    by: Metric,
+    metrics: Sequence[Metric],
+) -> dict[str, Float64Array]:
+    """Add a codec's means over images at a target to its record; return the values of each."""
+    column = RATE if target.name == RATE else by.column
+    shown = metrics if curve.setting is None else (by, *metrics)
+    every = {RATE: curve.rates(images), **{m.column: curve.at(images, m) for m in shown}}
+    values = {name: x for name, x in every.items() if x is not None}
+    means = {name: curve.mean(x) for name, x in values.items()}
+    rate = means[RATE][0]
+    if curve.setting is None:  # exact, which interpolation there and back would round
+        means[column] = target.value, None
+    elif column in means:
+        record |= {"setting": str(curve.setting), "reached": means[column][0]}
+    for name in means.keys() & record.keys():
+        record |= _with_ends(name, *means[name])
+    pooled, points = isinstance(curve, _SetCurves), curve.points[by.column]
+    of_images = [over(point, images, (), pooled) for point in points]
+    record |= _seconds([point for point in of_images if point.bpp], rate)
+    pixels = {n: size for p in points for n, size in zip(p.image_ids, p.image_pixels, strict=True)}
+    rates = rate if pooled else values[RATE]
+    record["image_bytes"] = float(np.mean(rates * np.array([pixels[n] for n in images]))) / 8
+    record |= points_beside(curve.count, *curve.neighbours(images))
+    return values
+
+
+def points_beside(points: int, low: float, high: float) -> dict[str, Any]:
+    """Return the fields on points, and on the neighbouring rates if they are far apart."""
+    ends = (low, high) if high > WIDE_GAP * low else (None, None)
+    return {"points": points, "interpolated_from": ends[0], "interpolated_to": ends[1]}
 
 
 def _with_ends(
@@ -323,10 +270,65 @@ def _with_ends(
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _of_any_image(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
-    """Return, by edition, the points with a value of any image."""
+def _points(
+    summary: Summary, metric: Metric, budget: Budget, common: bool
+) -> dict[Edition, list[Point]]:
+    """Return, by edition, the points whose images make the curves of a metric.
+
+    Of a set these are complete settings. Each image has a curve of its own, so that a setting which
+    lacks a value of one image has a part in those of the others, unless the edition has no value of
+    some image at all.
+    """
+    complete = curves(summary, metric)
+    if budget == "set":
+        return complete
     known = (point for point in summary.points if point.bpp and point.has(metric.column))
-    return by_key((point.edition, point) for point in known)
+    of_any_image = by_key((point.edition, point) for point in known)
+    if common:
+        return of_any_image
+    images = {e: _images_with(points, metric) for e, points in of_any_image.items()}
+    every, result = set().union(*images.values()), dict[Edition, list[Point]]()
+    for edition, points in of_any_image.items():
+        finite = [point for point in points if not point.means[metric.column].infinite]
+        if _images_with(finite, metric) == every:
+            result[edition] = finite
+        elif edition in complete:
+            result[edition] = complete[edition]
+    return result
+
+
+def _images_with(points: Iterable[Point], metric: Metric) -> set[int]:
+    """Return the images that some point has a value of."""
+    known = (p.image_ids[~np.isnan(p.image_values[metric.column])].tolist() for p in points)
+    return {*chain(*known)}
+
+
+def _setting_at(
+    target: Target, by: Metric, points: Sequence[Point], budget: Budget, tolerance: float | None
+) -> Setting | None:
+    """Return the setting whose mean is nearest to the target, if it counts as it is."""
+    here = points[0].edition.origin == "here"
+    if tolerance is None or (len(points) > 1 and not (tolerance and here)):
+        return None
+
+    def distance(point: Point) -> float:
+        mean = point.means[by.column]
+        value = mean.bpp if target.name == RATE else mean.value
+        if target.name == RATE and budget == "set":
+            value = over(point, point.image_ids.tolist(), (), pooled=True).bpp
+        return math.inf if value is None or mean.missing else target.distance(value)
+
+    nearest = min(points, key=distance)
+    least = max(tolerance, 1.0) if len(points) == 1 else tolerance
+    return nearest.setting if distance(nearest) <= least else None
+
+
+def _on_both_sides(points: Sequence[Point], target: Target, by: Metric) -> bool:
+    """Return whether the means of settings include the target."""
+    means = [point.means[by.column] for point in points]
+    values = [mean.bpp if target.name == RATE else mean.value for mean in means]
+    known = [value for value in values if value is not None]
+    return bool(known) and min(known) <= target.value <= max(known)
 
 
 def _compared(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
@@ -366,10 +368,19 @@ def _none_shared(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: 
 class _ImageCurves:
     """The curves of a codec variant's images, and the rates at which they reach a target."""
 
-    def __init__(self, target: Target, by: Metric, points: Mapping[str, Sequence[Point]]) -> None:
-        self.points = points
-        fronts = _fronts(points[by.column], by)
-        if target.name == RATE:
+    def __init__(
+        self,
+        target: Target,
+        by: Metric,
+        points: Mapping[str, Sequence[Point]],
+        setting: Setting | None = None,
+    ) -> None:
+        """Find the rates; setting: of all points, which count as they are."""
+        self.points, self.setting = points, setting
+        self._fronts = fronts = _fronts(points[by.column], by)
+        if setting is not None:
+            self._log_rate = {n: float(front.log_rate[0]) for n, front in fronts.items()}
+        elif target.name == RATE:
             self._log_rate = dict.fromkeys(fronts, math.log10(target.value))
         else:
             at = np.array([by.quality(target.value)])
@@ -377,10 +388,17 @@ class _ImageCurves:
                 (image, rd.log_rates_at(front, at, FORM)) for image, front in fronts.items()
             )
             self._log_rate = {image: float(rate) for image, (rate,) in of_fronts}
-        self.span = _span(fronts.values(), target, by)
+        self.count = min((len(front.bpp) for front in fronts.values()), default=0)
+        self.span = span_of(fronts.values(), target, by) if fronts else None
         self.images = {n for point in points[by.column] for n in point.image_ids.tolist()}
         there = {n: rd.quality_at(front, self._log_rate[n], FORM) for n, front in fronts.items()}
         self.reached = {image for image, quality in there.items() if math.isfinite(quality)}
+
+    def neighbours(self, images: Sequence[int]) -> tuple[float, float]:
+        """Return the geometric means of the rates between which images are interpolated."""
+        ends = [neighbours_of(self._fronts[image], self._log_rate[image]) for image in images]
+        low, high = np.exp(np.log(ends).mean(axis=0))
+        return float(low), float(high)
 
     def rates(self, images: Sequence[int]) -> Float64Array:
         """Return the rate of each of these images."""
@@ -394,10 +412,15 @@ class _ImageCurves:
         return values if len(values) == len(images) and np.isfinite(values).all() else None
 
     @staticmethod
-    def mean(values: Float64Array) -> Estimate:
+    def average(values: Float64Array) -> float:
         """Return the mean over images."""
+        return float(values.mean())
+
+    @classmethod
+    def mean(cls, values: Float64Array) -> Estimate:
+        """Return the mean over images with its interval."""
         interval = over_images.bootstrap_interval(values) if len(values) > 1 else None
-        return float(values.mean()), interval
+        return cls.average(values), interval
 
     @staticmethod
     def paired(values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
@@ -416,13 +439,24 @@ class _ImageCurves:
 class _SetCurves:
     """The curves of a codec variant over all images together: of the set, then of every draw."""
 
-    def __init__(self, target: Target, by: Metric, points: Mapping[str, Sequence[Point]]) -> None:
-        self.points = points
+    def __init__(
+        self,
+        target: Target,
+        by: Metric,
+        points: Mapping[str, Sequence[Point]],
+        setting: Setting | None = None,
+    ) -> None:
+        """Find the rates; setting: of all points, which count as they are."""
+        self.points, self.setting = points, setting
         self.images = set(points[by.column][0].image_ids.tolist())
         curve = self._curve(by, self._known(by))
         log_rate, quality = curve.log_rate, curve.quality
-        self.span = _span([Curve(*(axis[0] for axis in curve))], target, by)
-        if target.name == RATE:
+        self._front = Curve(*(axis[0] for axis in curve))
+        self.count = len(self._front.bpp)
+        self.span = span_of([self._front], target, by)
+        if setting is not None:
+            self._log_rate = log_rate[:, 0]
+        elif target.name == RATE:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
             at = np.full(len(log_rate), by.quality(target.value))
@@ -444,6 +478,10 @@ class _SetCurves:
         front = [int((of_set == point).all(axis=1).argmax()) for point in kept]
         return Curve(*(axis[:, front] for axis in curve))
 
+    def neighbours(self, _: Sequence[int]) -> tuple[float, float]:
+        """Return the rates between which the set is interpolated."""
+        return neighbours_of(self._front, float(self._log_rate[0]))
+
     def rates(self, _: Sequence[int]) -> Float64Array:
         """Return the rate of the set, then of every draw."""
         return np.power(10.0, self._log_rate)
@@ -458,12 +496,17 @@ class _SetCurves:
         return np.array([*map(metric.value, qualities)]) if math.isfinite(qualities[0]) else None
 
     @staticmethod
-    def mean(values: Float64Array) -> Estimate:
+    def average(values: Float64Array) -> float:
+        """Return the value of the set."""
+        return float(values[0])
+
+    @classmethod
+    def mean(cls, values: Float64Array) -> Estimate:
         """Return the first value and the interval of the others, unless too many have none."""
         finite = values[1:][np.isfinite(values[1:])]
         enough = len(finite) >= max(LEAST_COMPARED * (len(values) - 1), 2)
         interval = over_images.percentile_interval(finite) if enough else None
-        return float(values[0]), interval
+        return cls.average(values), interval
 
     @classmethod
     def paired(cls, values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
@@ -478,7 +521,15 @@ def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, Curve]:
     return {image: front for image, front in fronts.items() if len(front.bpp)}
 
 
-def _span(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, float] | None:
+def neighbours_of(front: Curve, log_rate: float) -> tuple[float, float]:
+    """Return the rates of the points beside a rate, given as log10; twice itself at a point."""
+    if np.abs(front.log_rate - log_rate).min() < SAME_PLACE:
+        return 10**log_rate, 10**log_rate
+    place = int(np.searchsorted(front.log_rate, log_rate))
+    return float(front.bpp[place - 1]), float(front.bpp[place])
+
+
+def span_of(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, float] | None:
     """Return the lowest and highest rate or value that all curves reach; None if there is none."""
     of_rate = target.name == RATE
     axes = [front.bpp if of_rate else front.quality for front in fronts]

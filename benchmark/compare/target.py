@@ -25,7 +25,6 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.settings import isolated
 
-OF_RATE, OF_METRIC = 0.01, 0.002  # tolerances, as shares of the target
 MOST_GUESSES = 40  # between two values: the codec may jump at one of them
 DIGITS = 6  # significant, of a setting
 
@@ -47,19 +46,12 @@ class Search:
     def nearest(self) -> float | None:
         """Return the value whose mean is nearest to the target."""
         good = [value for value, mean in self.known.items() if not math.isnan(mean)]
-        return min(good, key=lambda v: self.distance(self.known[v]), default=None)
+        return min(good, key=lambda v: self.target.distance(self.known[v]), default=None)
 
     def met(self) -> bool:
         """Return whether a mean is within the tolerance."""
         nearest = self.nearest()
-        return nearest is not None and self.distance(self.known[nearest]) <= 1
-
-    def distance(self, mean: float) -> float:
-        """Return how far a mean is from the target, in tolerances."""
-        target = self.target
-        wanted = target.place(target.value)
-        tolerance = (OF_RATE if target.name == RATE else OF_METRIC) * abs(wanted)
-        return abs(target.place(mean) - wanted) / tolerance if tolerance else math.inf
+        return nearest is not None and self.target.distance(self.known[nearest]) <= 1
 
     def next(self) -> list[float]:
         """Return the values to measure next; none once the target is met or cannot be nearer."""
@@ -192,9 +184,9 @@ def run_to_target(
     nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
     rows = done.rows.filter(col("cell").is_in(_keys(_at(first, request, nearest).cells)))
     reached = tuple(search.reached() for search in searches)
-    return replace(
-        done, rows=rows, measured=measured, failures=(*failures, *done.failures), reached=reached
-    )
+    failed = (*failures, *done.failures)
+    done = replace(done, rows=rows, measured=measured, failures=failed)
+    return replace(done, target=str(target), reached=reached)
 
 
 def _at(

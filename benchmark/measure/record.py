@@ -119,7 +119,8 @@ class Outcome:
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
-    reached: tuple[Reached, ...] = ()  # of a search for a target, by codec
+    target: str = ""  # of a search
+    reached: tuple[Reached, ...] = ()  # by that search, a codec each
     anchor: str = ""  # of BD-rates, as it was asked for
     bundled: str = ""  # codecs to print beside those measured, as they were asked for
     named: tuple[str, ...] = ()  # codecs as they were asked for

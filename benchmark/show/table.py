@@ -11,6 +11,7 @@ from benchmark.answer import NOTHING, Column
 from benchmark.system.text import GREEK, csv_cell, markdown_text, one_line
 
 ENDLESS, DOUBTFUL, FEW_MARK = "∞", "†", "‡"
+WIDE, OTHER_RULE = "≈", "§"  # before a value between points far apart; behind one of another rule
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
 FURTHER = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")  # that pdfLaTeX has not
 SIGNS = {letter: rf"$\{word}$" for word, letter in GREEK.items()}
@@ -19,7 +20,7 @@ LATEX = SIGNS | {
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
-    FEW_MARK: r"$^\ddagger$",
+    FEW_MARK: r"$^\ddagger$", WIDE: r"$\approx$", OTHER_RULE: r"\S{}",
 }  # fmt: skip
 
 

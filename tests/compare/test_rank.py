@@ -15,9 +15,18 @@ from typer.testing import CliRunner
 
 import benchmark
 from benchmark.compare.interval import bootstrap_interval, image_draws
-from benchmark.compare.rank import Target, _SetCurves, parse_target, rank_at
+from benchmark.compare.published_rank import published_at
+from benchmark.compare.rank import (
+    Target,
+    _SetCurves,
+    parse_target,
+    parse_targets,
+    rank_at,
+)
+from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import published_edition
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.bench.verbs import app
@@ -478,3 +487,176 @@ def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
     assert "At bpp=0.31 on 8 of 9 images webp" in part
     assert "03: not compared at bpp=0.31: no PSNR (dB)" in part
     assert "not reached" not in part
+
+
+def lines_of_two_points(codec, low=0.2, high=0.8):
+    """Rows of two settings: 30 and 36 dB at these rates in every image."""
+    return [
+        row(codec, number, image, width_px=width, height_px=height, bpp=bpp, psnr_db=psnr,
+            num_bytes=round(bpp * width * height / 8))
+        for image, (width, height) in IMAGES.items()
+        for number, (bpp, psnr) in enumerate(((low, 30.0), (high, 36.0)))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("budget", ["image", "set"])
+def test_two_points_are_joined_by_a_line_over_the_logarithm_of_the_rate(budget):
+    near, far = lines_of_two_points("avif", 0.2, 0.28), lines_of_two_points("jpeg", 0.2, 0.8)
+    result = ranked([*rows_of("webp", 1), *near, *far], "bpp=.25", PSNR, budget=budget)
+    for codec, high in (("avif", 0.28), ("jpeg", 0.8)):
+        share = math.log(0.25 / 0.2) / math.log(high / 0.2)
+        expected = pytest.approx(30 + 6 * share, abs=2e-3)  # bytes are whole
+        assert (result[codec]["psnr_db"], result[codec]["points"]) == (expected, 2)
+    assert result["webp"]["points"] == len(SETTINGS)
+
+
+@pytest.mark.parametrize("budget", ["image", "set"])
+def test_neighbours_that_are_far_apart_in_rate_are_in_the_record(budget):
+    rows = [*lines_of_two_points("avif", 0.2, 0.298), *lines_of_two_points("jpeg", 0.2, 0.8)]
+    result = ranked(rows, "psnr=33", PSNR, budget=budget)
+    ends = {codec: (of["interpolated_from"], of["interpolated_to"]) for codec, of in result.items()}
+    assert ends == {"avif": (None, None), "jpeg": pytest.approx((0.2, 0.8), rel=1e-3)}
+    at_a_point = ranked(rows, "psnr=30", PSNR, budget=budget)["jpeg"]
+    assert (at_a_point["interpolated_from"], at_a_point["interpolated_to"]) == (None, None)
+
+
+def test_bytes_of_an_image_and_rates_against_the_anchor_stand_beside_a_quality():
+    rows = [*lines_of_two_points("avif", 0.1, 0.4), *lines_of_two_points("jpeg", 0.2, 0.8)]
+    summary = summarise(table(rows))
+    anchor = next(edition for edition in summary.editions if edition.spec.name == "jpeg")
+    first, second = (
+        of.record for of in rank_at(summary, parse_target("psnr=36"), [PSNR], anchor=anchor)
+    )
+    pixels = np.mean([width * height for width, height in IMAGES.values()])
+    assert first["image_bytes"] == pytest.approx(0.4 * pixels / 8, rel=1e-3)
+    assert (first["to_anchor"], second["to_anchor"]) == (pytest.approx(-50, abs=0.1), 0)
+    assert first["to_anchor_low"] <= first["to_anchor"] <= first["to_anchor_high"]
+
+
+def test_a_setting_that_lacks_the_value_of_one_image_has_a_part_in_the_others():
+    webp = rows_of("webp", 1)
+    rows = [
+        one | {"psnr_db": None} if one["setting_value"] == value and one["image"] == image else one
+        for one in webp
+        for value, image in [
+            ({"00": 5, "01": 12, "02": 35, "03": 80}.get(one["image"]), one["image"])
+        ]
+    ]
+    both = [*rows_of("avif", 2), *rows]
+    result = ranked(both, "bpp=.3", PSNR)["webp"]
+    assert (result["rank"] is None, result["images_reached"]) == (False, 9)
+    values = []
+    for image in IMAGES:
+        kept = [one for one in rows if one["image"] == image and one["psnr_db"] is not None]
+        values.append(float(Akima1DInterpolator(*curve(kept, image, "psnr_db"))(math.log10(0.3))))
+    assert result["psnr_db"] == pytest.approx(np.mean(values), abs=1e-9)
+    (short,) = {of["setting_value"] for of in rows} - {5, 12, 35, 80} - {20}
+    assert short == 55  # of a set, the two complete settings do not reach it
+    assert ranked(both, "bpp=2", PSNR, budget="set")["webp"]["rank"] is None
+
+
+@pytest.mark.parametrize("budget", ["image", "set"])
+def test_after_a_search_a_setting_that_meets_the_target_counts_as_it_is(budget):
+    webp = rows_of("webp", 3)
+    (point,) = [p for p in summarise(table(webp)).points if p.setting.value == 20]
+    target = f"psnr={point.means['psnr_db'].value * 1.0015:.17g}"
+    met = ranked(webp, target, PSNR, LPIPS, budget=budget, tolerance=1)["webp"]
+    assert (met["setting"], met["rank"]) == ("quality=20", 1)
+    assert (
+        met["reached"] == met["psnr_db"] == pytest.approx(point.means["psnr_db"].value, rel=1e-12)
+    )
+    assert met["lpips_alex"] == pytest.approx(point.means["lpips_alex"].value, rel=1e-12)
+    pixels = point.image_pixels if budget == "set" else None
+    assert met["bpp"] == pytest.approx(np.average(point.image_bpp, weights=pixels), rel=1e-12)
+    assert met["image_bytes"] == pytest.approx(np.mean(point.image_bpp * point.image_pixels) / 8)
+    for tolerance, name in ((0, target), (1, "psnr=33.3")):
+        assert (
+            ranked(webp, name, PSNR, budget=budget, tolerance=tolerance)["webp"]["setting"] is None
+        )
+    alone = [one for one in webp if one["setting_value"] == 20]
+    assert ranked(alone, target, PSNR, budget=budget, tolerance=0)["webp"]["setting"]
+    assert ranked(alone, "psnr=60", PSNR, budget=budget, tolerance=0)["webp"]["rank"] is None
+
+
+def published(system, metric, points, protocol, variant=""):
+    edition = published_edition(system, variant)
+    points = (
+        CurvePoint(bpp, value, "", "table", 24, protocol, "bpp/reported", "a paper")
+        for bpp, value in points
+    )
+    return SystemCurve(metric, edition, edition.facts.title, tuple(points))
+
+
+def test_published_systems_are_interpolated_on_their_own_points_and_not_beyond():
+    curves = [
+        published("One", PSNR, [(0.1, 30.0), (0.2, 33.0)], "psnr-rgb8/1"),
+        published("One", LPIPS, [(0.1, 0.2), (0.4, 0.1)], "lpips-other/1"),
+        published("Two", PSNR, [(0.1, 31.0), (0.4, 37.0)], "psnr-rgb8/1"),
+        published("Three", PSNR, [(0.3, 34.0), (0.4, 37.0)], "psnr-rgb8/1"),
+        published("Four", PSNR, [(0.1, 39.0), (0.4, 40.0)], "psnr-of-luma/1"),
+    ]
+    sharing = {"psnr_db": {"psnr-rgb8/1"}, "lpips_alex": {"lpips/1"}}
+    at_rate = published_at(curves, parse_target("bpp=.2"), [PSNR, LPIPS], sharing)
+    records = {of.edition.spec.name: of.record for of in at_rate}
+    assert [*records] == ["two", "one", "four", "three"], (
+        "best first, other rules behind, then none"
+    )
+    values = [records[name]["psnr_db"] for name in records]
+    assert values == [pytest.approx(34), 33, pytest.approx(39.5), None]
+    assert records["one"]["lpips_alex"] == pytest.approx(0.15)
+    rules = [(of["psnr_db_other_rule"], of["lpips_alex_other_rule"]) for of in records.values()]
+    assert rules == [(None, None), (None, "lpips-other/1"), ("psnr-of-luma/1", None), (None, None)]
+    assert {of["rank"] for of in records.values()} == {None}
+    assert (records["two"]["interpolated_from"], records["two"]["interpolated_to"]) == (0.1, 0.4)
+    assert records["one"]["interpolated_from"] is None  # one of its points
+    at_quality = published_at(curves, parse_target("psnr=34"), [PSNR, LPIPS], sharing, "24 images")
+    records = {of.edition.spec.name: of.record for of in at_quality}
+    assert [records[name]["bpp"] for name in ("two", "three", "one")] == [
+        pytest.approx(0.2),
+        pytest.approx(0.3),
+        None,
+    ]
+    assert records["two"]["bpp_other_rule"] == "24 images"
+
+
+def test_targets_of_one_text_share_their_name():
+    assert parse_targets(["bpp=.05,.1", "psnr=32, bpp=.3"]) == [
+        ("bpp", 0.05), ("bpp", 0.1), ("psnr", 32), ("bpp", 0.3),
+    ]  # fmt: skip
+    with pytest.raises(UsageError):
+        parse_targets([".05"])
+
+
+def test_published_rows_stand_in_the_answer_marked_and_with_what_they_do_not_reach(tmp_path):
+    points = {"mine": [(0.1, 27.0), (0.2, 29.0), (0.4, 31.0)], "high": [(2.0, 40.0), (3.0, 41.0)]}
+    for name, of in points.items():
+        lines = ["bpp,psnr", *(f"{bpp},{psnr}" for bpp, psnr in of)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    files = ",".join(str(tmp_path / f"{name}.csv") for name in points)
+    words = ["rank", "--at", "bpp=.2", "--codecs", "vtm", "--published", f"{files},ms-illm"]
+    words += ["--dataset", "kodak", "--results", str(RESULTS), "--metrics", "psnr,lpips"]
+    answer = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    records = {of["codec"]: of for of in answer["records"]}
+    assert (records["mine (from file)"]["psnr_db"], records["mine (from file)"]["points"]) == (
+        29,
+        3,
+    )
+    assert records["MS-ILLM (published)"]["origin"] == "published"
+    absent = {of["what"]: of["why"] for of in answer["absent"]}
+    assert "published at bpp=2 to 3" in absent["high (from file)"]
+    frame = benchmark.rank(RESULTS / "kodak", "bpp=.2", codecs="vtm", published=f"{files},ms-illm")
+    assert frame["codec"].tolist()[:2] == ["vtm", "mine (from file)"]
+    on_one = json.loads(
+        CliRunner().invoke(app, [*words[:2], "bpp=.02", *words[3:], "--json"]).output
+    )
+    others = [of for of in on_one["records"] if of["psnr_db_other_rule"]]
+    assert all(f"of {on_one['records'][0]['images']}" in of["psnr_db_other_rule"] for of in others)
+
+
+def test_what_does_not_reach_a_target_is_named_with_what_helps(tmp_path):
+    store = Store(tmp_path / "set")
+    store.append([*rows_of("webp", 1), *rows_of("bpg", 3), *rows_of("avif", 2, lowest=0.18)])
+    words = ["rank", "--at", "bpp=.31", "--metrics", "psnr", "--dataset", "set"]
+    said = CliRunner().invoke(app, [*words, "--results", str(tmp_path)]).output
+    assert "--budget set" in said
+    assert f"`bench run --dataset set --codecs avif --target bpp=0.31 --results {tmp_path}`" in said

@@ -1,5 +1,6 @@
 """`--target`: a codec's setting by search, from what is stored and in few further cells."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -199,7 +200,7 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     options = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", tmp_path)
     words = ("--codecs", f"{command}:values=5/95", *options, "--jobs", "1", "--target", "bpp=30")
     done = bench("run", *words, code=0)
-    assert "target   coder.sh: q=" in done.stdout
+    assert "target   coder.sh: q=" in done.stdout  # without error, so that PSNR ranks nothing
     script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
     failed = bench("run", *words, "--results", tmp_path / "other")
     assert failed.returncode == 1
@@ -216,4 +217,37 @@ def test_the_answer_for_every_codec_is_printed(tmp_path):
     codecs = "jpeg,jpeg:optimize=1,jpeg:subsampling=444,jpeg:subsampling=444:optimize=1,webp,raw"
     words = ("--codecs", codecs, "--metrics", "psnr", "--target", "bpp=8")
     done = bench("run", *words, "--dataset", photos, "--results", tmp_path / "results")
-    assert done.stdout.count("\ntarget   ") == 6
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert (
+        sum(line[:1] in (["1"], ["2"], ["3"], ["4"], ["5"]) and "=" in line[2] for line in lines)
+        == 5
+    )
+    assert ["target", "raw:"] in [line[:2] for line in lines]
+
+
+def test_a_search_answers_by_size_and_rank_takes_the_settings_that_meet_the_target(tmp_path):
+    photos, results = noise_images(tmp_path / "photos", [(40, 30), (60, 50)]), tmp_path / "results"
+    where = "--dataset", photos, "--results", results
+    words = "run", "--codecs", "webp,jpeg", "--metrics", "psnr", "--target", "psnr=20", *where
+    said = bench(*words, code=0).stdout
+    assert "points" not in said
+    outcome = json.loads(bench(*words, "--json", code=0).stdout)
+    records, reached = outcome["at_target"], {of["codec"]: of for of in outcome["reached"]}
+    assert [of["bpp"] for of in records] == sorted(of["bpp"] for of in records)
+    sizes = {of["codec"]: of["bpp"] for of in outcome["summary"]}
+    for record in records:
+        codec, other = record["codec"], next(of for of in records if of is not record)
+        assert record["setting"] == reached[codec]["setting"]
+        assert record["reached"] == pytest.approx(reached[codec]["value"], rel=1e-12)
+        assert record["bpp"] == pytest.approx(sizes[codec], rel=1e-12)
+        if record["to_best"] is not None:
+            assert record["to_best"] == pytest.approx(100 * (record["bpp"] / other["bpp"] - 1))
+    at = "rank", "--at", "psnr=20", "--metrics", "psnr", "--json", *where
+    ranked = {of["codec"]: of for of in json.loads(bench(*at).stdout)["records"]}
+    met = [codec for codec, of in reached.items() if not of["why"]]
+    assert met
+    for codec in met:
+        assert ranked[codec]["setting"] == reached[codec]["setting"]
+        assert ranked[codec]["bpp"] == pytest.approx(sizes[codec], rel=1e-12)
+    elsewhere = json.loads(bench(*at[:2], "psnr=20.5", *at[3:]).stdout)["records"]
+    assert {of["setting"] for of in elsewhere} == {None}

@@ -1,0 +1,91 @@
+"""Published systems at a rate or at a value of a metric, interpolated on their own points."""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from benchmark.compare.curves import Curve, log_rates_at, pareto_front, quality_at
+from benchmark.compare.rank import (
+    FORM,
+    RATE,
+    Ranked,
+    Target,
+    empty_record,
+    neighbours_of,
+    points_beside,
+    span_of,
+)
+from benchmark.compare.system_curve import SystemCurve
+from benchmark.metrics.metric import Metric
+from benchmark.system.text import by_key
+
+
+def published_at(
+    curves: Iterable[SystemCurve],
+    target: Target,
+    metrics: Sequence[Metric],
+    sharing: Mapping[str, Collection[str]],
+    unlike: str = "",
+) -> list[Ranked]:
+    """Return published systems at a target, interpolated on their own points, the best first.
+
+    sharing: protocols, by metric column, whose values may be compared; a value of another one has
+    it as `<metric>_other_rule`. unlike: why no published value may be; empty: they may.
+    """
+    by = metrics[0] if target.name == RATE else Metric.named(target.name)
+    column = by.column if target.name == RATE else RATE
+    sign = -1 if target.name == RATE and by.better == "higher" else 1
+
+    def place(codec: Ranked) -> tuple[bool, bool, float]:
+        value, rule = (codec.record[name] for name in (column, f"{column}_other_rule"))
+        return value is None, rule is not None, sign * (value or 0.0)
+
+    systems = by_key((curve.edition, curve) for curve in curves)
+    ranked = (_published_at(of, target, by, metrics, sharing, unlike) for of in systems.values())
+    return sorted(ranked, key=place)
+
+
+def _published_at(
+    curves: Sequence[SystemCurve],
+    target: Target,
+    by: Metric,
+    metrics: Sequence[Metric],
+    sharing: Mapping[str, Collection[str]],
+    unlike: str,
+) -> Ranked:
+    fronts = [(curve, pareto_front(curve.rates)) for curve in curves]
+    fronts.sort(key=lambda pair: pair[0].protocol not in sharing[pair[0].metric.column])
+
+    def first(
+        metric: Metric, value_of: Callable[[Curve], float]
+    ) -> tuple[float, Curve, str | None] | None:
+        """Return a value of a metric's curve that reaches it, the front, and another rule's id."""
+        for curve, front in fronts:
+            if curve.metric == metric and math.isfinite(value := value_of(front)):
+                foreign = "" if curve.protocol in sharing[metric.column] else curve.protocol
+                return value, front, foreign or unlike or None
+        return None
+
+    record = empty_record(target, curves[0].name, curves[0].edition, metrics)
+    record |= {f"{name}_other_rule": None for name in (RATE, *(m.column for m in metrics))}
+    reached, log_rate = None, math.nan
+    if target.name == RATE:
+        log_rate = math.log10(target.value)
+    else:
+        quality = np.array([by.quality(target.value)])
+        reached = first(by, lambda front: float(log_rates_at(front, quality, FORM)[0]))
+    if reached:
+        log_rate = reached[0]
+        record |= {RATE: 10**log_rate, f"{RATE}_other_rule": reached[2]}
+    of_metrics = {m: first(m, lambda front: quality_at(front, log_rate, FORM)) for m in metrics}
+    for metric, of_metric in of_metrics.items():
+        if of_metric:
+            record[metric.column] = metric.value(of_metric[0])
+            record[f"{metric.column}_other_rule"] = of_metric[2]
+            reached = reached or of_metric
+    if reached:
+        record |= points_beside(len(reached[1].bpp), *neighbours_of(reached[1], log_rate))
+        record[RATE if target.name == RATE else by.column] = target.value
+    of_by = [front for curve, front in fronts if curve.metric == by]
+    return Ranked(record, curves[0].edition, span=span_of(of_by[:1], target, by) if of_by else None)
