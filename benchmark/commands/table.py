@@ -6,19 +6,25 @@ from typing import Annotated
 from benchmark.commands import output
 from benchmark.commands.figures import File, Folder
 from benchmark.compare.experiment import Experiment
+from benchmark.compare.rank import parse_targets
 from benchmark.errors import StoreError
-from benchmark.option import some
+from benchmark.option import COMPARED, opt, some
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.paper_table import draw_table
+from benchmark.show.ranks import AT, WHOSE, budget_of
 from benchmark.system.atomic import require_inside, write_files
 
+BD_RATES = opt(COMPARED, "BD-rates beside the columns of --at.")
 MADE = "% Made by `bench table"  # how a table's LaTeX begins
 
 
 def table(
     of: Experiment,
     look: Annotated[Look, some("label order every_curve")],
+    at: Annotated[tuple[str, ...], AT] = (),
+    budget: Annotated[str, WHOSE] = "image",
+    bd_rates: Annotated[bool, BD_RATES] = False,
     file: File = None,
     out: Folder = None,
     command: str = "",
@@ -29,7 +35,12 @@ def table(
     column without values is left out. Files: table.tex (booktabs), as wide as a page has room for;
     table.md and table.csv, with intervals over images.
 
+    With --at there are columns at each rate or quality in place of BD-rates, as `bench rank` has
+    them; a published value by another rule is marked, and never the best.
+
     Examples:
+      bench table --at bpp=.1,.2 --published hific,ms-illm --metrics psnr,lpips
+      bench table --at psnr=32 --anchor jpeg --bd-rates
       bench table --codecs ours,vtm,avif --metrics psnr,lpips_squeeze
       bench table --dataset kodak,tecnick --published mlic++ --out paper
     """
@@ -41,7 +52,9 @@ def table(
         raise StoreError(f"{path} is of no earlier `bench table`: move it, or name another --out")
     named = of.dataset or stored_dataset(of.results, "")
     with drawn_as(look):
-        made, files, sentences = draw_table(of, asked_datasets(of.results, named))
+        datasets, targets = asked_datasets(of.results, named), parse_targets(at)
+        whose, has_rates = budget_of(budget), bd_rates or not targets
+        made, files, sentences = draw_table(of, datasets, targets, whose, has_rates)
     files[path.name] = f"{MADE}{command.removeprefix('bench table')}`.\n{files[path.name]}"
     write_files(folder, files, what="table")
     output.print_table(made)

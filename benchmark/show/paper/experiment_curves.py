@@ -6,6 +6,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from benchmark.compare.anchor import read_experiment, require_named
+from benchmark.compare.curves import LEAST_POINTS
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import Panel, cut_curves, measured_curves
 from benchmark.compare.tradeoff import of_both
@@ -72,18 +73,19 @@ class ExperimentCurves(NamedTuple):
 
 
 def experiment_curves(
-    asked: Experiment, datasets: Sequence[str], verb: str
+    asked: Experiment, datasets: Sequence[str], verb: str, least_settings: int = LEAST_POINTS
 ) -> list[ExperimentCurves]:
     """Return the curves on each dataset, of which one may lack named codecs, or the anchor.
 
-    verb: of figures, whose usual metrics are taken where none are named. Raises `UnknownName` for a
-    name without rows on any of them, and a dataset without any codec.
+    verb: of figures, whose usual metrics are taken where none are named. least_settings: of a named
+    anchor. Raises `UnknownName` for a name without rows on any of them, and a dataset without any
+    codec.
     """
     lacking: dict[str, list[UnknownName]] = {}
 
     def on(of: Experiment) -> ExperimentCurves:
         try:
-            return _on_dataset(of, verb, instead=len(datasets) > 1)
+            return _on_dataset(of, verb, len(datasets) > 1, least_settings)
         except UnknownName as error:
             codecs, bundled = (
                 ",".join(name for name in split_codecs(text) if name != error.name)
@@ -106,10 +108,10 @@ def experiment_curves(
     return [of._replace(panels=renamed(of.panels, editions)) for of in results]
 
 
-def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
+def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -> ExperimentCurves:
     """Return what is stored of the codecs asked for and the anchor, and published points.
 
-    instead: see `compare.anchor.with_anchor`.
+    instead, least_settings: see `compare.anchor.with_anchor`.
     """
     fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
     names = metric_names(of.metrics or fits)
@@ -117,7 +119,7 @@ def _on_dataset(of: Experiment, verb: str, instead: bool) -> ExperimentCurves:
     stored = None
     if not _only_published(of, points):
         rows = replace(of, anchor="") if _are_of(of.anchor, points) else of
-        stored = read_experiment(rows, names, instead)
+        stored = read_experiment(rows, names, instead, least_settings=least_settings)
     asked = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(asked) == 2:
         both = of_both(stored.summary.points, *asked)

@@ -1,6 +1,7 @@
 """The table of a paper: systems by BD-rates on datasets, and by what they cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -16,14 +17,18 @@ from benchmark.compare.bd import (
 )
 from benchmark.compare.caveats import caveat_notes
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
+from benchmark.compare.curves import LEAST_POINTS
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
+from benchmark.compare.rank import RATE, Budget, Target
 from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
+from benchmark.published.curves import sharing_protocols
 from benchmark.rows.edition import Edition, label_of
+from benchmark.rows.schema import metric_names as metric_names_of
 from benchmark.rows.summary import Point, excluded
 from benchmark.show.absences import not_shown
 from benchmark.show.bd_rates import (
@@ -35,9 +40,17 @@ from benchmark.show.bd_rates import (
 )
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.style import drawn_as, look
-from benchmark.show.paper.experiment_curves import ExperimentCurves, experiment_curves
+from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
+from benchmark.show.paper.target_columns import (
+    TargetBlock,
+    TargetValue,
+    block_notes,
+    target_block,
+    target_text,
+    target_text_with_ends,
+)
 from benchmark.show.sections import images_of, listed, metric_names, points_left_out
-from benchmark.show.table import Table, csv_text, latex, markdown
+from benchmark.show.table import WIDE, Table, csv_text, latex, markdown
 from benchmark.system.text import counted
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."
@@ -64,39 +77,61 @@ class SystemRow(NamedTuple):
 
 
 def draw_table(
-    asked: Experiment, datasets: Sequence[str]
+    asked: Experiment,
+    datasets: Sequence[str],
+    targets: Sequence[Target] = (),
+    budget: Budget = "image",
+    bd_rates: bool = True,
 ) -> tuple[Table, dict[str, str], list[str]]:
     """Return the table of the systems and metrics asked for, its files, what is not in it.
 
     In LaTeX it has no intervals, for which the page of a paper has no room. The anchor of a dataset
-    without curve of the named one is by `compare.anchor`. Raises `UsageError` where no system has a
-    BD-rate.
+    without curve of the named one is by `compare.anchor`. targets: rates and values of a metric at
+    which systems have columns; published values by any rule are there, marked. Raises `UsageError`
+    where no system has a BD-rate or a value.
     """
-    results = experiment_curves(asked, datasets, "table")
+    shown = metric_names_of(asked.metrics or METRICS["table"])
+    whole, least = asked, LEAST_POINTS
+    if targets:
+        further = (target.name for target in targets if target.name != RATE)
+        metrics = ",".join(dict.fromkeys((*shown, *further)))
+        whole, least = replace(asked, metrics=metrics, mix_protocols=True), 1
+    results = experiment_curves(whole, datasets, "table", least)
     with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
-        rows, anchors, absent, time_note = _rows(results, asked)
+        rows, anchors, absent, time_note = _rows(results, asked, bd_rates)
     named = {row.curve.spec: row.name for row in rows}
-    if not anchors:
+    names = {row.curve.edition: row.name for row in rows}
+    blocks = [
+        target_block(of, at, [m for m in of.metrics if m.name in shown], budget, names)
+        for at in targets
+        for of in results
+    ]
+    at_targets = [(block, columns) for block in blocks if (columns := block.columns())]
+    if not anchors and targets and not at_targets:
+        raise UsageError("; ".join(block_notes(blocks)))
+    if not anchors and not targets:
         first = results[0].anchor
         against = (first and named.get(first)) or "an anchor"
         others = ", ".join(row.name for row in rows if row.name != against) or "any other system"
         raise UsageError(
             f"no BD-rate of {others} against {against}: --anchor, --codecs take others"
         )
-    groups, columns = _columns(results, rows)
+    groups, columns = _columns(results, rows, at_targets)
     places = [_rank(column, rows) for column in columns[1:]]
     marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
     kinds = [row.curve.edition.facts.kind for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = _notes(results, rows, anchors, time_note, asked.rule)
+    notes = [*block_notes(blocks), *_notes(results, rows, anchors, time_note, asked.rule)]
 
     def with_ends(pair: Record) -> str:
         return f"{_text(pair)} {interval_text(pair) or ''}".rstrip()
 
     wide = [c._replace(form=with_ends) if c.form == _text else c for c in columns]
+    wide = [c._replace(form=target_text_with_ends) if c.form == target_text else c for c in wide]
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
-    left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
+    if bd_rates:
+        left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
     for of in results:
         whys = points_left_out(of.summary, of.metrics)
         left_out += [f"{of.title}: {why}" for why in whys]
@@ -106,13 +141,13 @@ def draw_table(
     files = {
         "table.tex": latex(table, marks, groups, headers, parts),
         "table.md": markdown(Table.of(wide, rows, [*notes, INTERVALS]), marks),
-        "table.csv": csv_text(_records(results, rows)),
+        "table.csv": csv_text(_records(results, rows, blocks, bd_rates)),
     }
     return table, files, [*left_out, *of_rows]
 
 
 def _rows(
-    results: Sequence[ExperimentCurves], asked: Experiment
+    results: Sequence[ExperimentCurves], asked: Experiment, bd_rates: bool
 ) -> tuple[list[SystemRow], dict[str, str], list[str], str]:
     """Return the systems of all datasets, a kind together, and what is to be said of them.
 
@@ -130,9 +165,10 @@ def _rows(
             for curve in panel:
                 curves.setdefault(curve.name, curve)
                 pairs.setdefault(curve.name, {})
-            if other is None:
+            if other is None or not bd_rates:
                 continue
-            of_panel = _compared(result, panel, other, asked.rule)
+            beside = panel if asked.mix_protocols else _of_one_rule(panel, result)
+            of_panel = _compared(result, beside, other, asked.rule)
             rates = {name: of["bd_rate_percent"] for name, of in of_panel.items()}
             if any(rate is not None for name, rate in rates.items() if name != other.name):
                 anchors[result.title] = other.name
@@ -141,11 +177,19 @@ def _rows(
         for curve, lacking in _without_curve(result, asked.rule):
             curves.setdefault(curve.name, curve)
             if curve is curves[curve.name]:
-                pairs.setdefault(curve.name, {}).update(lacking)
+                pairs.setdefault(curve.name, {}).update(lacking if bd_rates else {})
     costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(curves[name].edition.facts.kind))
     rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
     return rows, anchors, [name for name in absent if name not in curves], time_note
+
+
+def _of_one_rule(panel: Panel, result: ExperimentCurves) -> Panel:
+    """Return the curves of a panel whose protocols may be compared."""
+    metric, published = panel[0].metric, [c.protocol for c in panel if not c.measured]
+    measured = result.summary.protocols[metric.column] if result.summary else ""
+    sharing = sharing_protocols(published, metric, measured)
+    return [curve for curve in panel if curve.measured or curve.protocol in sharing]
 
 
 def _compared(
@@ -185,7 +229,9 @@ def _key(result: ExperimentCurves, metric: Metric) -> str:
 
 
 def _columns(
-    results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]
+    results: Sequence[ExperimentCurves],
+    rows: Sequence[SystemRow],
+    at_targets: Sequence[tuple[TargetBlock, Sequence[Column]]],
 ) -> tuple[tuple[tuple[str, int], ...], list[Column]]:
     """Return the columns that have values, and the titles above them."""
     columns, groups = [Column("System", "name")], [("", 1)]
@@ -200,6 +246,9 @@ def _columns(
             get = partial(_rate, _key(result, metric))
             columns.append(Column(f"{above}, {metric_names([metric])}", get, _text))
         groups += [(above, len(known))] if known else []
+    for block, of_block in at_targets:
+        columns += of_block
+        groups.append((block.title, len(of_block)))
     costs = [
         Column(heading, f"costs.{name}", form)
         for heading, form, name in COSTS
@@ -221,15 +270,18 @@ def _text(pair: Record) -> str:
 def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
     """Return the marks of the least and the second least as printed, by row; none of one alone.
 
-    Deltas of curves that share little have none.
+    Deltas of curves that share little have none, nor have values by another rule.
     """
     known: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, dict):
             known |= {} if value["doubtful"] else {row: value["bd_rate_percent"]}
+        elif isinstance(value, TargetValue):
+            known |= {row: value.score} if value.compared else {}
         elif value is not None:
             known[row] = value
-    texts = {row: column.text(rows[row], "") for row in sorted(known, key=known.__getitem__)}
+    ordered = sorted(known, key=known.__getitem__)
+    texts = {row: column.text(rows[row], "").removeprefix(WIDE) for row in ordered}
     order = [*dict.fromkeys(texts.values())]
     marks = dict(zip(order, ("best", "second")[: len(order) - 1], strict=False))
     return {row: marks[text] for row, text in texts.items() if text in marks}
@@ -280,7 +332,9 @@ def _notes(
         names = [f"{name} on {title}" for title, name in anchors.items()]
     metrics = metric_names(dict.fromkeys(chain(*(of.metrics for of in results))))
     against = f"against {listed(names)}{rule.words}"
-    notes = [f"BD-rate in {metrics} {against}; negative saves bits at equal quality."]
+    notes = list[str]()
+    if anchors:
+        notes.append(f"BD-rate in {metrics} {against}; negative saves bits at equal quality.")
     for of in results:
         if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
             notes.append(f"Means on {of.title} are over {images}.")
@@ -307,7 +361,10 @@ def _notes(
 
 
 def _records(
-    results: Sequence[ExperimentCurves], rows: Sequence[SystemRow]
+    results: Sequence[ExperimentCurves],
+    rows: Sequence[SystemRow],
+    blocks: Sequence[TargetBlock],
+    bd_rates: bool,
 ) -> list[dict[str, Any]]:
     """Return a flat record for each system, at full precision."""
     result = []
@@ -317,7 +374,9 @@ def _records(
             "label": label_of(row.curve.spec),
             "from": row.curve.edition.origin,
         }
-        for of in results:
+        for block in blocks:
+            record |= block.fields(row.name)
+        for of in results if bd_rates else ():
             for metric in of.metrics:
                 key = _key(of, metric)
                 for name in ("", "low_", "high_"):

@@ -284,3 +284,79 @@ def test_the_table_compiles(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
     assert r"\underline" in tex
+
+
+def cells_of(tex):
+    """Return the cells of a table's lines by name."""
+    body = [line.removesuffix(r" \\").split(" & ") for line in tex.splitlines() if " & " in line]
+    return {line[0]: line[1:] for line in body}
+
+
+def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_never_the_best(
+    tmp_path,
+):
+    words = "--results", RESULTS, "--dataset", "kodak", "--codecs", "vtm,ours", "--metrics", "lpips"
+    named = "--published", "ms-illm"
+    rows, tex, said = draw(tmp_path / "out", *words, *named, "--at", "bpp=.2")
+    frame = benchmark.rank(
+        RESULTS / "kodak", "bpp=.2", codecs="vtm,ours", metrics="lpips", published="ms-illm"
+    ).set_index("codec")
+    for row in rows:
+        label = row["label"] if row["label"] in frame.index else row["system"]
+        for end in ("", "_low", "_high"):
+            value = row[f"kodak bpp=0.2 lpips_alex{end}"] or "nan"
+            expected = frame.loc[label, f"lpips_alex{end}"]
+            assert float(value) == pytest.approx(expected, nan_ok=True)
+    cells = cells_of(tex)
+    least = min((row for row in rows if row["from"] == "bundled"),
+                key=lambda row: float(row["kodak bpp=0.2 lpips_alex"]))  # fmt: skip
+    assert cells["CRDR $\\beta$=3.84"][0].startswith(r"\textbf{")
+    assert least["system"] == "CRDR β=3.84"
+    foreign = next(row for row in rows if row["from"] == "published")
+    assert float(foreign["kodak bpp=0.2 lpips_alex"]) < float(least["kodak bpp=0.2 lpips_alex"])
+    assert cells["MS-ILLM (published)"][0].endswith(r"\S{}")
+    assert not cells["MS-ILLM (published)"][0].startswith("\\")
+    assert foreign["kodak bpp=0.2 lpips_alex_other_rule"] in said
+    assert "BD-rate" not in tex
+
+
+def test_columns_at_a_quality_stand_beside_bd_rates_and_few_points_are_enough(tmp_path):
+    words = *fill(tmp_path), "--anchor", "jpeg", "--metrics", "psnr,lpips", "--at", "psnr=22,60"
+    rows, tex, said = draw(tmp_path / "out", *words, "--bd-rates")
+    known = {row["label"]: row for row in rows}
+    assert float(known["webp"]["set psnr_db bd_rate_percent"]) == pytest.approx(-50, abs=0.1)
+    at = "set psnr=22"
+    assert float(known["webp"][f"{at} to_anchor"]) == pytest.approx(-50, abs=0.5)
+    assert float(known["jpeg"][f"{at} image_bytes"]) == pytest.approx(
+        float(known["jpeg"][f"{at} bpp"]) * WIDTH * HEIGHT / 8
+    )
+    assert known["jpegxl"][f"{at} points"] == "2"
+    assert known["jpegxl"][f"{at} bpp"]
+    assert "Interpolated on 2 points: JPEG XL" in said
+    groups = next(line for line in tex.splitlines() if "multicolumn" in line)
+    assert [title in groups for title in ("BD-rate", "At PSNR 22", "At PSNR 60")] == [
+        True,
+        True,
+        False,
+    ]
+    alone, *_ = draw(tmp_path / "alone", *words)
+    assert not any("bd_rate" in name for name in alone[0])
+    with pytest.raises(UsageError, match="psnr=60 not reached"):
+        CliRunner().invoke(app, ["table", *map(str, words[:-1]), "psnr=60"], catch_exceptions=False)
+
+
+def test_a_codec_that_does_not_reach_a_rate_has_a_row_and_the_command_that_searches(tmp_path):
+    lines = {"jpeg": (1, 2, 4), "webp": (4, 8, 16)}
+    Store(tmp_path / "set").append(
+        [measured_row(codec, n, image, num_bytes=100 * size, psnr_db=30.0 + n)
+         for codec, sizes in lines.items() for n, size in enumerate(sizes) for image in "ab"]
+    )  # fmt: skip
+    words = "--results", tmp_path, "--dataset", "set", "--metrics", "psnr"
+    bpp = 8 * 200 / (WIDTH * HEIGHT)
+    rows, tex, said = draw(tmp_path / "out", *words, "--at", f"bpp={bpp}")
+    assert [row[f"set bpp={bpp:g} psnr_db"] for row in rows] == ["31.0", ""]
+    assert next(of for name, of in cells_of(tex).items() if name.startswith("WebP"))[0] == "--"
+    assert (
+        f"`bench run --dataset set --codecs webp --target bpp={bpp:g} --results {tmp_path}`" in said
+    )
+    assert "4 points" not in said

@@ -1,0 +1,128 @@
+"""Columns of a paper's table at a rate or at a quality: the records of `bench rank` by system."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+from benchmark.answer import Column
+from benchmark.compare.rank import RATE, Budget, Ranked, Target, rank_at
+from benchmark.metrics.metric import Metric
+from benchmark.rows.edition import Edition
+from benchmark.show.absences import lines_of
+from benchmark.show.bd_rates import short_name
+from benchmark.show.paper.experiment_curves import ExperimentCurves
+from benchmark.show.ranks import (
+    ValueColumn,
+    absent,
+    is_searched,
+    mark_notes,
+    published_beside,
+    value_columns,
+)
+
+OF_RANKS = ("at", "rank", "codec", "bundled", "origin", "images_better")  # not in csv
+
+
+class TargetValue(NamedTuple):
+    """A value of a system in a column."""
+
+    text: str  # with its marks
+    interval: str  # behind the text where there is room; empty for none
+    score: float  # lower is better
+    compared: bool  # with the other values of the column; False: it is by another rule
+
+
+class TargetBlock(NamedTuple):
+    """The systems of a table at a target on a dataset."""
+
+    result: ExperimentCurves
+    target: Target
+    metrics: Sequence[Metric]  # that have columns
+    ranked: Mapping[str, Ranked]  # by names of the table's rows
+
+    @property
+    def title(self) -> str:
+        """The title above its columns."""
+        where = f"{self.target.value:g} bpp"
+        if self.target.name != RATE:
+            label = short_name(Metric.named(self.target.name), self.metrics)
+            where = f"{label} {self.target.value:g}"
+        return f"At {where} on {self.result.title}"
+
+    def columns(self) -> list[Column]:
+        """Return the columns that have values, the title before each name."""
+        anchor = self.result.anchor_edition
+        against = [f"{name} (%)" for name, of in self.ranked.items() if of.edition == anchor]
+        metrics = [metric for metric in self.metrics if metric.name != self.target.name]
+        names = {metric.column: short_name(metric, self.metrics) for metric in metrics}
+        columns = value_columns(metrics, self.target.name != RATE, "".join(against))
+        return [
+            Column(
+                f"{self.title}, {names.get(of.key, of.name)}", partial(self._value, of), target_text
+            )
+            for of in columns
+            if any(codec.record[of.key] is not None for codec in self.ranked.values())
+        ]
+
+    def _value(self, column: ValueColumn, row: Any) -> TargetValue | None:
+        record = self.ranked[row.name].record if row.name in self.ranked else {}
+        if (value := record.get(column.key)) is None:
+            return None
+        higher = any(m.column == column.key and m.better == "higher" for m in self.metrics)
+        compared = not record.get(f"{column.key}_other_rule")
+        score = -value if higher else value
+        return TargetValue(column.text(record) or "", column.ends(record), score, compared)
+
+    def fields(self, name: str) -> dict[str, Any]:
+        """Return what the csv has of a system."""
+        fields = dict.fromkeys(key for codec in self.ranked.values() for key in codec.record)
+        record = self.ranked[name].record if name in self.ranked else {}
+        key = f"{self.result.dataset} {self.target}"
+        return {f"{key} {field}": record.get(field) for field in fields if field not in OF_RANKS}
+
+
+def target_block(
+    result: ExperimentCurves,
+    target: Target,
+    metrics: Sequence[Metric],
+    budget: Budget,
+    names: Mapping[Edition, str],
+) -> TargetBlock:
+    """Return the systems of a table at a target on a dataset. names: of its rows, by edition."""
+    summary, ranked = result.summary, list[Ranked]()
+    if summary and result.stored:
+        tolerance, anchor = float(is_searched(result.stored, target)), result.anchor_edition
+        ranked = rank_at(summary, target, metrics, budget, anchor=anchor, tolerance=tolerance)
+    curves = [curve for curve in chain(*result.panels) if not curve.measured]
+    ranked += published_beside(curves, summary, target, metrics, budget, ranked)
+    by_spec = {(edition.spec, edition.measured): name for edition, name in names.items()}
+    keys = ((by_spec.get((of.edition.spec, of.edition.measured)), of) for of in ranked)
+    by_name = {name: codec for name, codec in keys if name}
+    for name, codec in by_name.items():
+        codec.record["codec"] = name
+    return TargetBlock(result, target, metrics, by_name)
+
+
+def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
+    """Return the sentences below a table on its columns at targets."""
+    ranked = [codec for block in blocks for codec in block.ranked.values()]
+    notes = mark_notes(ranked, [*dict.fromkeys(chain(*(block.metrics for block in blocks)))])
+    for block in blocks:
+        systems, result = [*block.ranked.values()], block.result
+        images = {codec.record["images"] for codec in systems if codec.record["rank"]}
+        if result.summary and images and images != {result.summary.images}:
+            compared = f"{max(images)} of {result.summary.images} images"
+            notes.append(f"{block.title}: means over {compared}; --budget set takes all.")
+        notes += lines_of([*absent(block.target, systems, block.metrics, result.stored)])
+    return notes
+
+
+def target_text(value: TargetValue) -> str:
+    """Return a value with its marks."""
+    return value.text
+
+
+def target_text_with_ends(value: TargetValue) -> str:
+    """Return a value with its marks and its interval."""
+    return f"{value.text} {value.interval}".rstrip()
