@@ -28,13 +28,15 @@ class Command:
     encode           reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is
                      the setting's value
     decode           reads the stream {in} and writes the PNG {out}; if it uses {q}, the value's
-                     number precedes the stream as a byte, which is counted
+                     number precedes the stream as a byte, which is counted; {seed} is that of a
+                     generative decoder, a whole number
     values           values of {q}, lowest rate first
     setting          name of {q} in tables and figures
     name             name of the codec in tables and figures
     extension        suffix of the stream's file, for programs that look at it
     timeout_seconds  limit for each program
     version          your own version, if the fingerprint cannot see what the programs read
+    seed             value of {seed}; `bench run --draws` repeats with several
 
     A template is split into words like a shell command, but no shell runs it: for a pipe write
     `sh -c "..."`. Programs run in the current folder; {in} and {out} are absolute paths. The
@@ -65,6 +67,11 @@ class Command:
         numbered = "{q}" in options.get("decode", "")
         return ("timeout_seconds",) if numbered else ("timeout_seconds", "values")
 
+    @staticmethod
+    def draws(options: Mapping[str, str]) -> bool:
+        """Return whether the decoder is told a seed."""
+        return "{seed}" in options.get("decode", "")
+
     def __init__(
         self,
         *,
@@ -76,6 +83,7 @@ class Command:
         extension: str = "bin",
         timeout_seconds: float = 600,
         version: str = "",
+        seed: int = 0,
     ):
         if not timeout_seconds > 0:
             raise BadOption(f"command: timeout_seconds is above 0, not {timeout_seconds:g}")
@@ -93,6 +101,9 @@ class Command:
             raise BadOption(f"command: decode has {{q}}, a byte, for at most {MAX_VALUES} values")
         if "{q}" not in encode and len(self.sweep) > 1:
             raise BadOption("command: encode has to use {q}, or values be a single value")
+        if "{seed}" in encode or (seed and "{seed}" not in decode):
+            raise BadOption("command: {seed} has its place in decode, which alone may use a seed")
+        self._seed = seed
         self._templates = (encode, decode)
         self._stream = f"stream.{extension}"
         self._timeout_seconds = timeout_seconds
@@ -146,9 +157,9 @@ class Command:
         with private_folder() as folder:
             stream, decoded = folder / self._stream, folder / "decoded.png"
             stream.write_bytes(data)
-            command = _fill_placeholders(
-                self._decode, {"{in}": stream, "{out}": decoded, "{q}": value}
-            )
+            values: dict[str, str | Path] = {"{in}": stream, "{out}": decoded, "{q}": value}
+            values["{seed}"] = str(self._seed)
+            command = _fill_placeholders(self._decode, values)
             return run_decoder(command, decoded, self._timeout_seconds)
 
 

@@ -32,7 +32,7 @@ from benchmark.registry import squeezed
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, open_regular, read_regular, resolve_inside, walk
 from benchmark.system.text import by_key, counted, listed, measured_number, number_in, parse_sheet
-from benchmark.system.unpacked import unpacked_folder
+from benchmark.system.unpacked import folder_of_seed, unpacked_folder
 
 CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
 SIZES = "sizes.csv"
@@ -51,14 +51,8 @@ IMAGE = ("image", "filename", "name", "file", "img", "imagename", "imageid", "pi
 # Names of columns, as `squeezed` has them, by what they hold.
 SIZE_COLUMNS = {
     "bpp": (
-        "bpp",
-        "ratebpp",
-        "bitrate",
-        "rate",
-        "bitsperpixel",
-        "bitperpixel",
-        "realbpp",
-        "bppreal",
+        *("bpp", "ratebpp", "bitrate", "rate", "bitsperpixel"),
+        *("bitperpixel", "realbpp", "bppreal"),
     ),
     "num_bytes": ("numbytes", "nbytes", "bytes", "size", "filesize", "sizebytes", "streambytes"),
     "bits": ("bits", "numbits", "nbits", "totalbits"),
@@ -110,6 +104,9 @@ class _Row(NamedTuple):
 class Folder:
     """`folder:path=DIR`: pictures as authors publish them, or with DIR/sizes.csv; name=LABEL.
 
+    Of a generative decoder, seeds=seed* names the folders below DIR that each hold the pictures of
+    a seed; seed=N is the one of that place, from 0.
+
     DIR, a folder, zip or tar, has a folder of PNG or WebP for each operating point, or names with
     rates (beach_0.25bpp.png); and csv files, in all or one a folder, with an image and bpp,
     num_bytes or bits, or a bitstream beside each picture. Settings are the points by mean size,
@@ -122,9 +119,13 @@ class Folder:
     settings by mean size.
     """
 
-    def __init__(self, *, path: str, csv: str = SIZES, name: str = "folder"):
+    def __init__(
+        self, *, path: str, csv: str = SIZES, name: str = "folder", seeds: str = "", seed: int = 0
+    ):
         self.name = name
         self._folder = unpacked_folder(Path(path), _is_read)
+        if seeds or seed:
+            self._folder = folder_of_seed(self._folder, seeds, seed)
         self._sizes = self._folder / csv
         self._published: PublishedPictures | None = None
         if csv != SIZES or self._sizes.exists() or not self._folder.is_dir():
@@ -142,6 +143,11 @@ class Folder:
         rising = sorted(sizes, key=lambda at: sum(sizes[at]) / len(sizes[at]))
         self.sweep = tuple(Setting("setting", value) for value in rising)
         self.accepts = OneOf(self.sweep)
+
+    @staticmethod
+    def draws(options: Mapping[str, str]) -> bool:
+        """Return whether there are folders of several seeds."""
+        return bool(options.get("seeds"))
 
     def understood(self, images: Sequence[str]) -> str:
         """Return a sentence on what was found for images of these names; "" with a list."""

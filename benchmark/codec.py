@@ -85,6 +85,7 @@ class Codec(Protocol):
                        them; any other is refused before a run starts
     seed               option of a decoder that draws random numbers: a whole number, by default 0,
                        on which streams do not depend; `bench run --draws` repeats with several
+    draws              static method of the options: whether a decoder with them takes a seed
     facts              `benchmark.facts.Facts`: name and colour in figures, memory and time
     shown, variants    options of its variants in the table of systems, and of those that its bare
                        name stands for

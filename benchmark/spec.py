@@ -49,6 +49,10 @@ class CodecSpec(NamedTuple):
         """Return the spec without the options of these names."""
         return self._replace(options=tuple(pair for pair in self.options if pair[0] not in names))
 
+    def with_options(self, options: Iterable[tuple[str, str]]) -> "CodecSpec":
+        """Return the spec with further options."""
+        return self._replace(options=tuple(sorted((*self.options, *options))))
+
     @property
     def variant(self) -> str:
         """The options as text, empty for none."""
@@ -67,9 +71,15 @@ class CodecSpec(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name in tables and figures: the option `name` if given, else the spec without folders."""
-        chosen = dict(self.options).get(NAME)
-        return chosen or self._replace(name=self.name.rpartition("/")[2]).text
+        """Name in tables and figures: the option `name` if given, else the spec without folders.
+
+        >>> CodecSpec.of("folder", "name=Mine:path=a:seed=1:seeds=seed*").label
+        'Mine seed=1'
+        """
+        options = dict(self.options)
+        if NAME not in options:
+            return self._replace(name=self.name.rpartition("/")[2]).text
+        return f"{options[NAME]} {SEED}={options[SEED]}" if SEED in options else options[NAME]
 
 
 def names_code(spec: CodecSpec) -> bool:
@@ -281,12 +291,17 @@ def sole_variant(text: str, option: str) -> CodecSpec:
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 
-    A codec without the option `seed`, or whose seed is given, stays as it is.
+    A codec without the option `seed`, or whose seed is given, stays as it is; so does one whose
+    class says by `draws` that nothing is drawn with its other options.
     """
-    if SEED not in parameters_of(spec, codec_class(spec)) or SEED in dict(spec.options):
+    made, options = codec_class(spec), dict(spec.options)
+    if SEED not in parameters_of(spec, made) or SEED in options:
         return [spec]
-    seeded = (tuple(sorted((*spec.options, (SEED, str(seed))))) for seed in range(count))
-    return [variant for options in seeded for variant in resolve(CodecSpec(spec.name, options))]
+    if hasattr(made, "draws") and not made.draws(options):
+        return [spec]
+    every = spec._replace(beside=()).with_options(spec.beside)
+    seeded = (every.with_options([(SEED, str(seed))]) for seed in range(count))
+    return [variant for of_seed in seeded for variant in resolve(of_seed)]
 
 
 def load_codec(spec: CodecSpec) -> Any:

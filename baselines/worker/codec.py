@@ -35,6 +35,7 @@ from benchmark.system.text import bench_command, read_toml, utf8
 PROTOCOL, OLDEST = 2, (3, 6)  # of rdrbench_worker.py: of its messages, and the least Python
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 MOST_BYTES = 1 << 20
+SEED, OPTIONS = "seed", "options"  # of its class, as messages have them
 RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
 LARGEST_REAL = 1e30  # of a number that a row can have
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST_REAL)]
@@ -147,6 +148,7 @@ class About(msgspec.Struct, frozen=True):
     weights: dict[str, str]  # sha256 by path, "" where there is no file
     commit: str
     device: Literal["cpu", "cuda"]
+    options: tuple[str, ...] = ()  # arguments of the class; none of an older rdrbench_worker.py
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -168,14 +170,15 @@ class Worker:
     Encoder and decoder are processes of their own that start with the first picture and stay. One
     that fails is started again for the next picture. Files that the script opens are recorded
     beside the contender file with their sha256, when they are first opened: with another content
-    it is another codec.
+    it is another codec. `seed` is handed to the class where this takes one.
     """
 
-    def __init__(self, *, file: str, name: str = ""):
+    def __init__(self, *, file: str, name: str = "", seed: int = 0):
         self._contender = read_contender(Path(file))
         if name and name != self._contender.name:
             raise BadOption(f"{file} describes {self._contender.name}, not {name}: leave name= out")
         self.name = self._contender.name
+        self._seed = seed
         self._conversation: Conversation | None = None
         self.inside_seconds: float | None = None  # of the last call, measured in the process
         self._estimated_bits: float | None = None
@@ -190,6 +193,16 @@ class Worker:
     def completed(options: Mapping[str, str]) -> dict[str, str]:
         """Return the options with the contender's name, which rows and figures show."""
         return {**options, "name": read_contender(Path(options["file"])).name}
+
+    @staticmethod
+    def draws(options: Mapping[str, str]) -> bool:
+        """Return whether the worker's class takes a seed, which its process says."""
+        return Worker(file=options["file"]).takes_seed
+
+    @property
+    def takes_seed(self) -> bool:
+        """True if the class takes a seed."""
+        return SEED in self._about.options
 
     @property
     def sweep(self) -> tuple[Setting, ...]:
@@ -270,6 +283,11 @@ class Worker:
             raise UsageError(
                 f"{contender.folder} has rdrbench_worker.py of another version: copy it again"
             )
+        if self._seed and SEED not in about.options:
+            raise BadOption(
+                f"the class of {contender.script} takes no seed: give its __init__ the argument "
+                "seed=0, and copy rdrbench_worker.py again if it is an older one"
+            )
         if not about.sweep:
             raise UsageError(f"{contender.script} of {self.name} has an empty sweep: fill it")
         if not contender.random_weights:
@@ -301,6 +319,8 @@ class Worker:
         if message["do"] == "describe":
             seconds = max(seconds, SECONDS_TO_DESCRIBE)
         message = {**message, "weights": [*contender.weights, *self._opened]}
+        if self._seed:
+            message[OPTIONS] = {SEED: self._seed}
         answer, data = self._conversation.ask(message, body, seconds, most)
         if "error" in answer:
             self.close()

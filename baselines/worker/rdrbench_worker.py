@@ -7,6 +7,7 @@ Keep this file beside your model; it needs Python 3.6 or later and no package. A
     class MyCodec:
         sweep = [("q", 1), ("q", 2)]           # (name, value), lowest rate first
         decoder_needs = ()                     # "setting", "size": put into the stream, and counted
+        def __init__(self, seed=0):            # optional: of a decoder that draws random numbers
         def encode(self, pixels, setting):     # -> bytes
         def decode(self, data):                # -> Pixels; with decoder_needs, also setting=, size=
         def estimated_bits(self):              # optional: of the last stream, the sum of -log2 p
@@ -17,6 +18,7 @@ Encoder and decoder are two processes with an instance each; prints go to standa
 """
 
 import hashlib
+import inspect
 import json
 import os
 import struct
@@ -85,7 +87,8 @@ def serve(codec_class):
             if message["do"] == "describe":
                 answer, out = _description(codec_class, message["weights"]), b""
             else:
-                codec, encodes = codec or codec_class(), message["do"] == "encode"
+                codec = codec or codec_class(**message.get("options", {}))
+                encodes = message["do"] == "encode"
                 answer, out = (_encoded if encodes else _decoded)(codec, message, body)
         except BaseException as error:
             answer, out = _failure(error), b""
@@ -176,6 +179,7 @@ def _description(codec_class, weights):
         "weights": {path: sha256(path) if os.path.isfile(path) else "" for path in weights},
         "commit": commit,
         "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
+        "options": list(inspect.signature(codec_class.__init__).parameters),
     }
 
 

@@ -32,6 +32,7 @@ class CurvePoint(NamedTuple):
     bpp_error: float | None = None
     reference: str = ""
     interval: Interval | None = None  # of a distribution metric's value, as the axis has it
+    seeds: tuple[tuple[float, float], ...] = ()  # bpp and value of each, where it is their mean
 
 
 class SystemCurve(NamedTuple):
@@ -85,6 +86,18 @@ class SystemCurve(NamedTuple):
         bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
         return curve_of(bpp, values, self.metric)
 
+    @property
+    def rates_of_seeds(self) -> list[Curve]:
+        """The `rates` of each seed; none where a point has not as many seeds as the others."""
+        points = self.points[: self.marks]
+        if len({len(point.seeds) for point in points}) > 1:
+            return []
+        curves = []
+        for of_seed in zip(*(point.seeds for point in points), strict=True):
+            bpp, values = zip(*of_seed, strict=True)
+            curves.append(curve_of(bpp, values, self.metric))
+        return curves
+
     def cut(self, rule: Rule) -> "SystemCurve":
         """Return the points up to a rule's rate, and an interpolated one there: `curves.cut`."""
         most = rule.up_to_bpp
@@ -95,7 +108,7 @@ class SystemCurve(NamedTuple):
         if points and len(bpp) and bpp[-1] == most > points[-1].bpp:
             value = self.metric.value(float(quality[-1]))
             end = points[-1]._replace(bpp=most, value=value, setting="", how=INTERPOLATED)
-            points += (end._replace(value_error=None, bpp_error=None, interval=None),)
+            points += (end._replace(value_error=None, bpp_error=None, interval=None, seeds=()),)
         return self._replace(points=points)
 
 
@@ -129,7 +142,9 @@ def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve
             if mean.value is not None and mean.bpp:
                 ends = point_interval(point, metric) if metric.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
-                points.append(CurvePoint(*start, *origin, interval=ends))
+                means = (drawing.means[metric.column] for drawing in point.drawings)
+                seeds = tuple((of.bpp, of.value) for of in means if of.bpp and of.value is not None)
+                points.append(CurvePoint(*start, *origin, interval=ends, seeds=seeds))
         if points:
             result.append(SystemCurve(metric, edition, titles[edition], tuple(points)))
     return result

@@ -135,9 +135,9 @@ def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | No
     if selection.skipped:
         return
     specs = [contender.spec for contender in selection.contenders]
-    if draws is not None and all(len(drawings(s._replace(options=()), 2)) == 1 for s in specs):
-        lacks = f"by their option {SEED}: no codec of --codecs has it"
-        raise UsageError(f"--draws {draws} repeats decoders that draw, {lacks}")
+    if draws is not None and not any(SEED in dict(spec.options) for spec in specs):
+        how = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
+        raise UsageError(f"--draws {draws} repeats decoders that draw ({how}), and none here does")
     taken = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:
         if pack.path not in taken:

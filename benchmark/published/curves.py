@@ -83,7 +83,7 @@ def published_curve(
 ) -> SystemCurve:
     """Return the curve of an edition through published points."""
     images = profile(dataset).published_images
-    names = [name for name in CurvePoint._fields if name not in ("images", "interval")]
+    names = [name for name in CurvePoint._fields if name not in ("images", "interval", "seeds")]
     result = [
         CurvePoint(**{name: getattr(point, name) for name in names}, images=images)
         for point in sorted(points, key=lambda point: point.bpp)

@@ -19,7 +19,7 @@ from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
 from benchmark.rows.edition import Edition
 from benchmark.rows.names import is_named
-from benchmark.spec import CodecSpec, names_code, parse_codec, resolve, split_codecs
+from benchmark.spec import SEED, CodecSpec, names_code, parse_codec, resolve, split_codecs
 from benchmark.system.machine import commit, machine
 from benchmark.system.text import bench_command
 
@@ -51,8 +51,11 @@ class NamedCodecs:
         return self._selected[edition]
 
     def may_run(self, spec: CodecSpec) -> bool:
-        """Return whether a codec variant that stored rows name may be loaded and run."""
-        return not names_code(spec) or spec in self._specs
+        """Return whether a codec variant that stored rows name may be loaded and run.
+
+        A codec that is named may run with every seed.
+        """
+        return not names_code(spec) or not self._specs.isdisjoint((spec, spec.without([SEED])))
 
     def complete(self, spec: CodecSpec) -> CodecSpec:
         """Return a variant of stored rows with the options beside it that the command gives."""
@@ -65,7 +68,12 @@ class NamedCodecs:
         """
         if self.may_run(spec):
             return spec
-        return next((of for of in self._specs if names_code(of) and of.label == spec.label), None)
+        seed = [pair for pair in spec.options if pair[0] == SEED]
+        for of in self._specs:
+            seeded = of if SEED in dict(of.options) else of.with_options(seed)
+            if names_code(of) and seeded.label == spec.label:
+                return seeded
+        return None
 
     def selects_to_run(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row (columns codec and variant) is of a codec to run for this command.

@@ -25,6 +25,7 @@ from benchmark.registry import ALIASES, CODECS, metric_class
 from benchmark.spec import (
     NAME,
     PATHS,
+    SEED,
     CodecSpec,
     declared,
     names_code,
@@ -196,9 +197,10 @@ class Edition:
 
     @property
     def _untitled(self) -> list[str]:
-        """The options that the title lacks, as "level 3"; those of a chosen name are in it."""
+        """The options that the title lacks, as "level 3"; a chosen name has all but the seed."""
         if not self.measured or NAME in self.options:
-            return []
+            seed = self.options.get(SEED) if self.measured else None
+            return [f"{SEED} {seed}"] if seed else []
         return [
             f"{key} {_last(self.spec.name, value)}"
             for key, value in self.spec.options

@@ -7,6 +7,7 @@ refused, with the nearest names.
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.facts import needs_options
@@ -42,17 +43,18 @@ def find_editions(
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
     """Return the one codec variant that a name means.
 
-    Raises `UnknownName` for a name that means none, `UsageError` for one that means several.
+    Of drawings it is the first. Raises `UnknownName` for a name that means none, `UsageError` for
+    one that means several.
 
     >>> known = [Edition.of(parse_codec(text)) for text in ("jpeg:optimize=1", "vtm")]
     >>> find_variant("jpeg", known).text
     'jpeg:optimize=1'
     """
     variants = {edition.spec: edition for edition in find_editions([name], editions)}
-    if len(variants) > 1:
+    if len({spec.without([SEED]) for spec in variants}) > 1:
         labels = ", ".join(sorted(map(label_of, variants)))
         raise UsageError(f"{name} stands for several codecs here: name one of {labels}")
-    return next(iter(variants))
+    return min(variants, key=lambda spec: len(spec.options))
 
 
 def is_named(edition: Edition, name: str) -> bool:
@@ -102,7 +104,8 @@ def _matches(name: str, editions: Collection[Edition]) -> set[Edition]:
     """Return the editions that a name means by the first of these readings that any fits."""
     usual, spellings = usual_variants(name), {name, plain_codec(name)}
     # Two files of other folders may share a label: the path tells them apart.
-    if exact := {edition for edition in editions if edition.spec.text in spellings - {name}}:
+    plain = spellings - {name}
+    if exact := {of for of in editions if {of.spec.text, of.spec.without([SEED]).text} & plain}:
         return exact
     if variants := {
         edition
@@ -135,10 +138,19 @@ def _of_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
     if of_file:
         with suppress(BenchError):  # the file is not here
             labels |= {variant.label for variant in resolve(spec)}
-    return {edition for edition in of_file if edition.spec.label in labels}
+    return {
+        edition
+        for edition in of_file
+        if labels & {edition.spec.label, edition.spec.without([SEED]).label}
+    }
 
 
 def _texts(edition: Edition) -> set[str]:
-    """Return the texts that are an edition's in csv, JSON, tables and figures."""
+    """Return the texts that are an edition's in csv, JSON, tables and figures.
+
+    Those of a drawing are also the codec's without a seed.
+    """
     titles = {with_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
-    return {label_of(edition.spec), edition.spec.text, *titles}
+    texts = {label_of(edition.spec), edition.spec.text, *titles}
+    seedless = edition.spec.without([SEED])
+    return texts if seedless == edition.spec else texts | _texts(replace(edition, spec=seedless))

@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from benchmark.metrics.metric import (
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import Edition, labels_of, titles
 from benchmark.rows.schema import CELL_COLUMNS
-from benchmark.spec import CodecSpec
+from benchmark.spec import SEED, CodecSpec
 from benchmark.system.text import by_key
 
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
@@ -64,6 +65,7 @@ class Point:
     # by metric column, and of TIMED; NaN where there is no value
     image_values: Mapping[str, Float64Array]
     image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    drawings: tuple["Point", ...] = ()  # the points of single seeds that it is the mean of
 
     @property
     def coded(self) -> int:
@@ -178,6 +180,60 @@ class Summary:
             ran = point.edition.ran
             records.append({**record, "caveat": "; ".join(ran.caveats), "version": ran.version})
         return records
+
+
+def over_seeds(summary: Summary, apart: CodecSpec | None = None) -> Summary:
+    """Return a summary in which all seeds of a generative decoder are one edition, the first.
+
+    Its points are means over the seeds, of those with most images at a setting. apart: a variant,
+    such as an anchor with a seed, whose drawings stay apart.
+    """
+    has_seed = apart is not None and SEED in dict(apart.options)
+    kept_apart = apart.without([SEED]) if apart and has_seed else None
+    firsts = {(e.spec, e.origin): e for e in summary.editions if e.spec != kept_apart}
+
+    def edition_of(point: Point) -> Edition:
+        seedless = point.edition.spec.without([SEED])
+        return firsts.get((seedless, point.edition.origin), point.edition)
+
+    drawings = by_key(((edition_of(point), point.setting), point) for point in summary.points)
+    points = (_mean_point(edition, of) for (edition, _), of in drawings.items())
+    return replace(summary, points=tuple(points))
+
+
+def _mean_point(edition: Edition, points: Sequence[Point]) -> Point:
+    """Return the mean of points of one setting, those of an edition's seeds."""
+    most = max(points, key=lambda point: point.images)
+    same = [point for point in points if np.array_equal(point.image_ids, most.image_ids)]
+    if len(points) == 1:
+        return points[0]
+    rates = [point.bpp for point in same if point.bpp is not None]
+    return replace(
+        most,
+        edition=edition,
+        bpp=fmean(rates) if rates else None,
+        means={name: _mean_of([point.means[name] for point in same]) for name in most.means},
+        image_bpp=np.mean([point.image_bpp for point in same], axis=0),
+        image_values={
+            name: np.mean([point.image_values[name] for point in same], axis=0)
+            for name in most.image_values
+        },
+        drawings=tuple(same),
+    )
+
+
+def _mean_of(means: Sequence[Mean]) -> Mean:
+    """Return the mean of means over the same images; its counts are those of the poorest."""
+    values = [mean.value for mean in means if mean.value is not None]
+    rates = [mean.bpp for mean in means if mean.bpp is not None]
+    return Mean(
+        fmean(values) if values else None,
+        fmean(rates) if rates else None,
+        min(mean.images for mean in means),
+        max(mean.infinite for mean in means),
+        max(mean.missing for mean in means),
+        next((mean.reasons for mean in means if mean.reasons), ()),
+    )
 
 
 def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:

@@ -19,7 +19,7 @@ LATEX = SIGNS | {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
+    NOTHING: "--", ENDLESS: r"$\infty$", "±": r"$\pm$", DOUBTFUL: r"$^\dagger$",
     FEW_MARK: r"$^\ddagger$", WIDE: r"$\approx$", OTHER_RULE: r"\S{}",
 }  # fmt: skip
 

@@ -2,8 +2,10 @@
 
 import gzip
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
@@ -20,7 +22,7 @@ from benchmark.system.foreign_files import (
     open_regular,
     resolve_inside,
 )
-from benchmark.system.text import parsing
+from benchmark.system.text import counted, parsing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_FILES, MAX_BYTES = 200_000, 8 << 30  # of an unpacked archive
@@ -46,6 +48,22 @@ def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[
     """
     with parsing("zip or tar"):
         _copy_members(path, target, refuse, plain_suffixes)
+
+
+def folder_of_seed(folder: Path, seeds: str, seed: int) -> Path:
+    """Return the folder of a seed: below `folder`, of the names that fit the pattern `seeds`.
+
+    They are ordered by the numbers in them, so that `seed10` comes after `seed2`. Raises
+    `BadOption` if there are not as many.
+    """
+    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    fit = [name for name in names if fnmatchcase(name, seeds)]
+    numbers = {name: [int(digits) for digits in re.findall(r"\d+", name)] for name in fit}
+    fit.sort(key=lambda name: (numbers[name], name))
+    if 0 <= seed < len(fit):
+        return folder / fit[seed]
+    there = f"{counted(len(fit), 'folder')} of seeds={seeds}, none for seed {seed}"
+    raise BadOption(f"{folder} has {there}: name others, or fewer --draws")
 
 
 def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:

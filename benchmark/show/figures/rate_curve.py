@@ -82,10 +82,12 @@ def draw_rate_curves(
     whole = " ".join([shown, *lacking])
     fits = bool(sections.brief(whole))
     intervals = any(point.interval for curve in curves for point in curve.points)
+    seeds = sorted({str(len(point.seeds)) for c in curves for point in c.points if point.seeds})
     caption = sections.brief(
         *([shown, *lacking] if fits else [shown, LACKING]),
         *sections.scale_sentences(metrics),
         "Bars: 95 % intervals." if intervals else None,
+        f"Bands: lowest to highest of {sections.listed(seeds)} seeds." if seeds else None,
         *signs,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
@@ -207,6 +209,12 @@ def _draw(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
         if point.interval is not None:
             ends = [metric.plotted(end) for end in point.interval]
             axes.vlines(point.bpp, ends[0], ends[1], colors=style.colour, linewidth=0.7, alpha=0.6)
+    if means := [point for point in curve.points if point.seeds]:
+        values_of_seeds = [[metric.plotted(value) for _, value in p.seeds] for p in means]
+        lowest, highest = [*map(min, values_of_seeds)], [*map(max, values_of_seeds)]
+        band = [point.bpp for point in means], lowest, highest
+        axes.fill_between(*band, color=style.colour, alpha=0.18, linewidth=0, zorder=1)
+        axes.vlines(*band, colors=style.colour, linewidth=BAR_POINTS)  # also of one point
     if any(point.value_error or point.bpp_error for point in curve.points):
         low, high = (
             [metric.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
@@ -232,6 +240,7 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     points = [point for point in every if point.bpp <= right] or every
     values = [metric.plotted(point.value) for point in points]
     ends = [metric.plotted(end) for point in points for end in point.interval or ()]
+    ends += [metric.plotted(value) for point in points for _, value in point.seeds]
     low, high = min(values), max(values)
     if metric.scale == "decades" and 0 < WIDE_RATIO * low < high:
         axes.set_yscale("log")

@@ -8,12 +8,13 @@ from functools import partial
 from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
+from statistics import stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.bd import compare_curves
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
+from benchmark.compare.system_curve import CurvePoint, Panel, SystemCurve, of_variant
 from benchmark.errors import Notice, StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 # Of a figure's files. txt: the caption; details.md: the sources of its curves
 SUFFIXES = (*FORMATS, "csv", "tex", "txt", "details.md")
-UNRECORDED = ("reference", "interval")  # fields of points that records leave out
+UNRECORDED = ("reference", "interval", "seeds")  # fields of points that records leave out
 RATE_LABEL = "Rate (bit per pixel)"
 CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
 LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
@@ -69,6 +70,8 @@ class PaperFigure(NamedTuple):
 
 def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
     """Return a flat record for every point of these curves, as it is plotted."""
+    curves = [*curves]
+    any_seeds = any(point.seeds for curve in curves for point in curve.points)
     return [
         {
             "metric": curve.metric.column,
@@ -79,10 +82,20 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
             "sampled": curve.sampled,
             "drawn": curve.metric.plotted(point.value),
             **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
+            **(_spread_over_seeds(point) if any_seeds else {}),
         }
         for curve in curves
         for point in curve.points
     ]
+
+
+def _spread_over_seeds(point: CurvePoint) -> dict[str, float | None]:
+    """Return the number of seeds that a point is the mean of, their ends and deviation."""
+    values = [value for _, value in point.seeds]
+    ends = (min(values), max(values)) if values else (None, None)
+    deviation = stdev(values) if len(values) > 1 else None
+    names = "seeds", "seeds_low", "seeds_high", "seeds_standard_deviation"
+    return dict(zip(names, (len(values), *ends, deviation), strict=True))
 
 
 def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) -> Table:

@@ -23,7 +23,7 @@ from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
-from benchmark.rows.summary import Summary
+from benchmark.rows.summary import Summary, over_seeds
 from benchmark.show.absences import absent_sentences
 from benchmark.show.figures.choice import beyond_sentences, renamed
 from benchmark.show.figures.style import look
@@ -120,6 +120,8 @@ def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -
     if not _only_published(of, points):
         rows = replace(of, anchor="") if _are_of(of.anchor, points) else of
         stored = read_experiment(rows, names, instead, least_settings=least_settings)
+        summary_of_seeds = over_seeds(stored.summary, stored.anchor.spec)
+        stored = stored._replace(summary=summary_of_seeds)
     asked = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(asked) == 2:
         both = of_both(stored.summary.points, *asked)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from benchmark.answer import Column
@@ -17,7 +18,7 @@ from benchmark.compare.bd import (
 )
 from benchmark.compare.caveats import caveat_notes
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
-from benchmark.compare.curves import LEAST_POINTS
+from benchmark.compare.curves import LEAST_POINTS, bd_rate
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
 from benchmark.compare.rank import RATE, Budget, Target
@@ -63,6 +64,7 @@ COSTS = (  # heading, how a value is written, and what is left of it in the csv'
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
 )
 SECONDS = COSTS[2][2]
+SEEDS, DEVIATION = "bd_rate_seeds", "bd_rate_seeds_standard_deviation_percent"  # of records
 TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
 TIMED, TYPICAL = "timed alone on {}", "typical of one core, as codecs declare it"
 
@@ -124,10 +126,11 @@ def draw_table(
     notes = [*block_notes(blocks), *_notes(results, rows, anchors, time_note, asked.rule)]
 
     def with_ends(pair: Record) -> str:
-        return f"{_text(pair)} {interval_text(pair) or ''}".rstrip()
+        return f"{_with_seeds(pair)} {interval_text(pair) or ''}".rstrip()
 
     wide = [c._replace(form=with_ends) if c.form == _text else c for c in columns]
     wide = [c._replace(form=target_text_with_ends) if c.form == target_text else c for c in wide]
+    columns = [c._replace(form=_with_seeds) if c.form == _text else c for c in columns]
     of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     if bd_rates:
@@ -204,7 +207,17 @@ def _compared(
         compared[curve.name] = compare_curves(anchor.rates, curve.rates, metric, rule)
         if compared[curve.name]["bd_rate_percent"] is not None:
             compared[curve.name] |= interval_fields(intervals.get(curve.edition))
+            compared[curve.name] |= _of_seeds(anchor, curve, rule)
     return compared | {anchor.name: itself(metric, rule)}
+
+
+def _of_seeds(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
+    """Return mean and deviation of the BD-rates of a curve's seeds, if each of them has one."""
+    deltas = [bd_rate(anchor.rates, of_seed, rule) for of_seed in curve.rates_of_seeds]
+    rates = [delta.value for delta in deltas if delta.value is not None]
+    if len(rates) < max(2, len(deltas)):
+        return {}
+    return {"bd_rate_percent": fmean(rates), SEEDS: len(rates), DEVIATION: stdev(rates)}
 
 
 def _without_curve(
@@ -265,6 +278,10 @@ def _rate(key: str, row: SystemRow) -> Record | None:
 def _text(pair: Record) -> str:
     text = number_text(pair, form="+z.1f") if pair["bd_rate_percent"] else None
     return text or "0"
+
+
+def _with_seeds(pair: Record) -> str:
+    return f"{_text(pair)} ± {pair[DEVIATION]:.1f}" if DEVIATION in pair else _text(pair)
 
 
 def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
@@ -350,6 +367,11 @@ def _notes(
         if pair["bd_rate_percent"] is None
     ]
     notes += doubt_notes((of["doubtful"] for row in rows for of in row.pairs.values()), rule)
+    if seeds := sorted(
+        {str(of[SEEDS]) for row in rows for of in row.pairs.values() if SEEDS in of}
+    ):
+        over = f"{listed(seeds)} seeds of a decoder that draws"
+        notes.append(f"With ±: mean and standard deviation over {over}.")
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(
@@ -368,6 +390,7 @@ def _records(
 ) -> list[dict[str, Any]]:
     """Return a flat record for each system, at full precision."""
     result = []
+    any_seeds = any(SEEDS in pair for row in rows for pair in row.pairs.values())
     for row in rows:
         record: dict[str, Any] = {
             "system": row.name,
@@ -382,5 +405,7 @@ def _records(
                 for name in ("", "low_", "high_"):
                     value = row.pairs.get(key, {}).get(f"bd_rate_{name}percent")
                     record[f"{key} bd_rate_{name}percent"] = value
+                for name in (SEEDS, DEVIATION) if any_seeds else ():
+                    record[f"{key} {name}"] = row.pairs.get(key, {}).get(name)
         result.append(record | {name: row.costs.get(name) for *_, name in COSTS})
     return result
