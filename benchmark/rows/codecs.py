@@ -55,7 +55,7 @@ class NamedCodecs:
 
         A codec that is named may run with every seed.
         """
-        return not names_code(spec) or not self._specs.isdisjoint((spec, spec.without([SEED])))
+        return not names_code(spec) or not {spec, spec.without([SEED])}.isdisjoint(self._specs)
 
     def complete(self, spec: CodecSpec) -> CodecSpec:
         """Return a variant of stored rows with the options beside it that the command gives."""

@@ -30,7 +30,7 @@ from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, M
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.codecs import run_again
 from benchmark.rows.edition import Edition, marked_bundled
-from benchmark.rows.remedies import options_of
+from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import SECONDS, Summary, excluded
@@ -440,4 +440,4 @@ def _search_command(stored: DatasetResults, edition: Edition, target: Target) ->
             return run_again(run, codecs=edition.spec.text, target=str(target), points=(), part="")
     results = stored.folder.parent.parent
     options = {"codecs": edition.spec.text, "target": str(target)}
-    return f"bench run {options_of(results, stored.name, **options)}"
+    return command_on_rows("run", results, stored.name, **options)
