@@ -23,13 +23,14 @@ from benchmark.compare.caveats import differences
 from benchmark.compare.interval import draws_interval, image_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, overview_columns, remedies
-from benchmark.option import AGAINST, CODEC, COMPARED, MANNER, opt
+from benchmark.option import ARGUMENT, COMPARED, MANNER, opt
 from benchmark.registry import METRICS
 from benchmark.rows.edition import Edition, label_of, marked_bundled
 from benchmark.rows.names import find_editions
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import Source, read_results
 from benchmark.rows.summary import TIMED, Point, Summary
+from benchmark.spec import split_codecs
 from benchmark.system.text import by_key, number_in
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
@@ -38,6 +39,8 @@ StoredRow = Mapping[str, Any]
 MOST_BIAS = 0.02  # of the bytes, that the pairs' mean difference in the metric may be worth
 
 
+CODECS = opt(ARGUMENT, "Codecs in question, comma-separated, by name or label.")
+AGAINST = opt(ARGUMENT, "The codec that they are compared with, or several.")
 MATCHED = opt(
     COMPARED, "The metric that has to match, and others to show, or 'all'; alone: the usual ones."
 )
@@ -51,14 +54,14 @@ EACH = opt(MANNER, "Give every pair of streams, instead of means over the pairs.
 
 def match(
     source: Source,
-    codec: Annotated[str, CODEC],
+    codec: Annotated[str, CODECS],
     against: Annotated[str, AGAINST],
     metric: Annotated[str, MATCHED] = "psnr",
     *,
     tolerance: Annotated[str, TOLERATED] = "0.1",
     each_pair: Annotated[bool, EACH] = False,
 ) -> Answer:
-    """Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.
+    """Compare codecs with AGAINST over pairs of streams of the same image and the same quality.
 
     Each stream is paired with the nearest one of the other codec, if their values of the metric
     differ by no more than the tolerance, and is in one pair at most, as in codec-compare.
@@ -70,6 +73,7 @@ def match(
 
     Examples:
       bench match ours jpeg
+      bench match webp,avif,jpegxl jpeg --metric ssimulacra2 --tolerance 1
       bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
       bench match vtm avif --each-pair --csv pairs.csv
     """
@@ -77,7 +81,15 @@ def match(
     every = tuple(dict.fromkeys((*METRICS, *names)))
     both = f"{codec},{against}"
     stored = read_results(source.results, source.dataset, both, every, rows=source.rows)
-    matched = matches(stored.summary, codec, against, metric, allowed)
+    matched, refused = list[Match](), list[Absent]()
+    every_pair = [*product(split_codecs(codec), split_codecs(against))]
+    for one, other in [pair for pair in every_pair if pair[0] != pair[1]] or every_pair[:1]:
+        try:
+            matched += matches(stored.summary, one, other, metric, allowed)
+        except UsageError as why:
+            refused.append(Absent(f"{one} and {other}", str(why)))
+    if not matched:
+        raise UsageError(refused[0].why)
     by, *others = shown = [*map(Metric.named, names)]
     facts = {"dataset": stored.name, "metric": names[0], "tolerance": str(allowed), **stored.facts}
     subject = f"{stored.subject}: streams whose {by.axis_label} differs by at most {allowed}"
@@ -96,7 +108,7 @@ def match(
     known = [*(Metric.named(name).column for name in every), *TIMED]
     has = {name: 1 for name in known if any(_of(each.record, name, "_pairs") for each in matched)}
     wanted = [of.column for of in shown] if others else [by.column, *overview_columns(has)]
-    absent = [
+    absent = refused + [
         Absent(of.label, "no values", f"{stored.summary.again} --metrics {name}")
         for name, of in zip(names, shown, strict=True)
         if has and of.column not in has

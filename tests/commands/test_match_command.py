@@ -32,6 +32,18 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
     assert any(note.startswith("times: no pair was timed alone") for note in notes)
 
 
+def test_several_codecs_are_the_lines_of_one_table_as_if_each_were_asked_for_alone():
+    together = json.loads(match("webp,avif,jpegxl", "webp,jpegli", "--json"))
+    pairs = [("webp", "jpegli"), ("avif", "webp"), ("avif", "jpegli"), ("jpegxl", "webp"),
+             ("jpegxl", "jpegli")]  # fmt: skip
+    alone = [json.loads(match(*pair, "--json"))["records"] for pair in pairs]
+    assert together["records"] == [record for records in alone for record in records]
+    # A pair that cannot be matched is absent from the table, and said below it.
+    partly = json.loads(match("jpegxl,webp", "jpegli", "--tolerance", "0.5", "--json"))
+    assert [record["codec"] for record in partly["records"]] == ["webp"]
+    assert partly["absent"][0]["what"] == "jpegxl and jpegli"
+
+
 def test_the_table_fits_a_terminal_unless_more_metrics_are_named():
     pair = "jpeg:optimize=1", "webp"
     usual, luma, every = (
