@@ -150,7 +150,8 @@ def _checked(
         started = perf_counter()
         data = encoder.encode(pixels, setting)
         encoded, outside = encoder.inside_seconds or 0, perf_counter() - started
-        decoded, again = decoder.decode(data), decoder.decode(data)
+        decoded, decoding = decoder.decode(data), decoder.inside_seconds or 0
+        again = decoder.decode(data)
     except ProgramFailed as failed:
         return str(failed), False
     if decoded.shape != pixels.shape:
@@ -159,7 +160,8 @@ def _checked(
         return "two decodes of the same bytes differ", False
     error = np.mean((pixels.astype(float) - decoded) ** 2)
     psnr = 10 * np.log10(255**2 / error) if error else np.inf
-    spent = f"encoder {encoded:.3f} s and {1000 * (outside - encoded):.1f} ms of pipe"
+    pipe = f"{1000 * (outside - encoded):.1f} ms of pipe"
+    spent = f"encoder {encoded:.3f} s and {pipe}, decoder {decoding:.3f} s"
     return f"{len(data):,} bytes, {psnr:.2f} dB, {spent}", True
 
 

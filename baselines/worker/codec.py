@@ -18,7 +18,6 @@ import numpy as np
 
 from benchmark.codec import MOST_PIXELS, CodecInfo, Pixels, Setting, most_stream_bytes
 from benchmark.errors import (
-    BadOption,
     OutOfDeviceMemory,
     ProgramFailed,
     Reason,
@@ -175,9 +174,7 @@ class Worker:
 
     def __init__(self, *, file: str, name: str = "", seed: int = 0):
         self._contender = read_contender(Path(file))
-        if name and name != self._contender.name:
-            raise BadOption(f"{file} describes {self._contender.name}, not {name}: leave name= out")
-        self.name = self._contender.name
+        self.name = name or self._contender.name
         self._seed = seed
         self._conversation: Conversation | None = None
         self.inside_seconds: float | None = None  # of the last call, measured in the process
@@ -191,8 +188,8 @@ class Worker:
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
-        """Return the options with the contender's name, which rows and figures show."""
-        return {**options, "name": read_contender(Path(options["file"])).name}
+        """Return the options with a name, which rows and figures show: else the contender's."""
+        return {"name": read_contender(Path(options["file"])).name, **options}
 
     @staticmethod
     def draws(options: Mapping[str, str]) -> bool:

@@ -297,7 +297,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
                 command=text["command"],
                 timed=text["timed"],
                 devices=tuple(of_rows["devices"]),
-                caveats=(*of_rows["caveats"], *seen),
+                caveats=(*dict.fromkeys((*of_rows["caveats"], *seen)),),
                 recorded=of_rows["is_recorded"],
                 chroma=text["chroma"] or declared.chroma,
                 tuned_for=text["tuned_for"] or declared.tuned_for,

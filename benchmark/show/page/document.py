@@ -58,7 +58,7 @@ def html_text(content: Content) -> str:
         ),
         "crops": _crops(content),
         **{
-            kind: html(of, codecs, links if kind == "means" else ())
+            kind: html(of, codecs, links if kind == "means" else (), wordy=kind == "missing")
             for kind, of in content.sections.items()
         },
     }

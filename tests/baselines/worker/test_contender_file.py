@@ -13,8 +13,9 @@ import pytest
 from baselines.commands.worker import require_no_page
 from baselines.worker.codec import Worker, read_contender
 from benchmark.codec import CodecInfo, Setting
-from benchmark.errors import BadOption, Unavailable, UsageError
+from benchmark.errors import Unavailable, UsageError
 from benchmark.facts import facts_of
+from benchmark.rows.edition import label_of
 from benchmark.spec import parse_codec, resolve
 from support.bench.command import bench
 from support.codecs.copying_worker import HELPER, SCRIPT, contender
@@ -42,8 +43,9 @@ def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_pat
         f"Copy abc, Python {platform.python_version()}", f"{sys.executable} copy_worker.py {{q}}",
         "MIT", "", 1, "a call in the worker's process, and pixels or bytes through a pipe",
     )  # fmt: skip
-    with pytest.raises(BadOption, match="describes Copy, not Other"):
-        Worker(file=str(file), name="Other")
+    for name, shown in (("", "Copy"), (":name=Mine", "Mine")):
+        (spec,) = resolve(parse_codec(f"worker:{file}{name}"))
+        assert (label_of(spec), Worker(**dict(spec.options)).name) == (shown, shown)
 
 
 def test_an_interpreter_is_of_the_folder_by_its_path_and_of_the_system_by_its_name(tmp_path):
