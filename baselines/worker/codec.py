@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmark.codec import MOST_PIXELS, CodecInfo, Pixels, Setting, most_stream_bytes
 from benchmark.errors import (
+    BadOption,
     OutOfDeviceMemory,
     ProgramFailed,
     Reason,

@@ -1,0 +1,213 @@
+"""Run the tests that a change affects, by a map of the lines that each test executes.
+
+    python -m tools.affected --record          run the fast tests and record the map
+    python -m tools.affected                   list the tests that execute what differs from then
+    python -m tools.affected FILE... --run     run those of these files
+
+A changed line stands for its function, a line outside of functions for its file and those that
+import it, and a moved file for the one it was. A change of anything but a module of the packages or
+a test affects every test: data, settings and what tests share may act anywhere. So does a change
+without a map.
+"""
+
+import argparse
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import coverage
+
+ROOT = Path(__file__).parents[1]
+MAP = ROOT / ".work" / "affected.json"
+PACKAGES = ("benchmark", "baselines")
+EVERY = ["tests", *PACKAGES]  # as pytest runs them all, with doctests
+CONTEXT = "PYTEST_CURRENT_TEST"  # pytest names the present test there, also for processes it starts
+# Processes that tests start record too, under the name of the test that started them.
+SETTINGS = f"""[run]
+source = {",".join(PACKAGES)}
+parallel = true
+patch = _exit
+sigterm = true
+context = ${{{CONTEXT}-}}
+data_file = {{folder}}/coverage
+disable_warnings = no-data-collected, module-not-measured, module-not-imported
+"""
+
+
+class Change(NamedTuple):
+    """A file that differs: its paths then and now, and the lines of both that changed."""
+
+    before: str
+    after: str
+    lines: tuple[int, ...] = ()
+    new_lines: tuple[int, ...] = ()
+
+
+class Recorder:
+    """A plugin of pytest that tells coverage which test runs."""
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Record under a test's name from its set-up on."""
+        if (current := coverage.Coverage.current()) is not None:
+            current.switch_context(nodeid)
+
+
+def record(words: list[str]) -> int:
+    """Run tests under coverage, write the map, and return pytest's exit code."""
+    folder = MAP.parent / "coverage"
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.iterdir():
+        stale.unlink()
+    settings = folder / "settings.ini"
+    settings.write_text(SETTINGS.replace("{folder}", str(folder)))
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "tools.affected"]
+    environment = {name: value for name, value in os.environ.items() if name != CONTEXT}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *words],
+        cwd=ROOT,
+        env=environment | {"COVERAGE_PROCESS_START": str(settings)},
+        check=False,
+    )
+    combined = coverage.Coverage(config_file=str(settings))
+    combined.combine([str(folder)], strict=True)
+    data, tests = combined.get_data(), dict[str, dict[str, list[int]]]()
+    for path in data.measured_files():
+        name = os.path.relpath(path, ROOT)
+        for line, contexts in data.contexts_by_lineno(path).items():
+            for test in {file_of(context) for context in contexts} - {""}:
+                tests.setdefault(name, {}).setdefault(test, []).append(line)
+    commit = _git("stash", "create").strip() or _git("rev-parse", "HEAD").strip()
+    MAP.write_text(json.dumps({"commit": commit, "tests": tests}))
+    return done.returncode
+
+
+def pytest_configure(config: "object") -> None:
+    """Register the recorder where this file is a plugin."""
+    config.pluginmanager.register(Recorder())  # type: ignore[attr-defined]
+
+
+def file_of(context: str) -> str:
+    """Return the file of a context's test: what a fixture or a process runs once is of all of it.
+
+    >>> file_of("tests/rows/test_store.py::test_a[x y] (call)"), file_of("")
+    ('tests/rows/test_store.py', '')
+    """
+    return context.partition("::")[0]
+
+
+def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
+    """Return the files that differ from a commit, or those of these names."""
+    diff = _git("diff", "-M", "-U0", "--no-color", "--no-prefix", commit)
+    found = []
+    for text in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
+        head, *hunks = re.split(r"^@@ -", text, flags=re.MULTILINE)
+        before, after = head.splitlines()[0].split(" ", 1)
+        lines, new_lines = list[int](), list[int]()
+        for hunk in hunks:
+            old, new = hunk.split(" ")[:2]
+            lines += _span(old)
+            new_lines += _span(new[1:])
+        found.append(Change(before, after, tuple(lines), tuple(new_lines)))
+    added = _git("ls-files", "--others", "--exclude-standard").split()
+    found += [Change("", name) for name in added]
+    chosen = {os.path.relpath(Path(name).absolute(), ROOT) for name in names}
+    return [change for change in found if not chosen or {change.before, change.after} & chosen]
+
+
+def _span(text: str) -> range:
+    """Return the lines of one side of a hunk, "12,3"; of none it is the line before."""
+    start, _, count = text.partition(",")
+    return range(int(start), int(start) + max(int(count or 1), 1))
+
+
+def affected_tests(
+    changed: Iterable[Change], commit: str, tests: dict[str, dict[str, list[int]]]
+) -> list[str]:
+    """Return what pytest has to run: files of tests, modules with doctests, or everything."""
+    chosen = set[str]()
+    for change in changed:
+        is_test = Path(change.after).name.startswith("test_") and change.after.endswith(".py")
+        if is_test:
+            chosen |= {change.after} if (ROOT / change.after).exists() else set()
+        elif not change.after.endswith(".py") or not change.after.startswith(PACKAGES):
+            return EVERY
+        elif change.before not in tests:
+            if change.before:  # it was there, and nothing is known of it
+                return EVERY
+        else:
+            source = _git("show", f"{commit}:{change.before}")
+            if not re.search(r"^\s*(async )?def ", source, re.MULTILINE):
+                return EVERY  # it acts when it is imported
+            lines = enclosing_lines(source, change.lines)
+            chosen |= {test for test, at in tests[change.before].items() if lines & {*at}}
+            for name in () if lines else (change.before, *importers(change.before, tests)):
+                chosen |= {*tests[name]}
+            chosen |= {change.after} if (ROOT / change.after).exists() else set()
+    return sorted(chosen)
+
+
+def importers(name: str, tests: Iterable[str]) -> list[str]:
+    """Return the traced files that import a module."""
+    module = name.removesuffix(".py").replace("/", ".")
+    package, _, last = module.rpartition(".")
+    pattern = re.compile(
+        rf"from {module} import|from {package} import .*\b{last}\b|import {module}\b"
+    )
+    paths = ((path, ROOT / path) for path in tests)
+    return [path for path, file in paths if file.exists() and pattern.search(file.read_text())]
+
+
+def enclosing_lines(source: str, lines: Iterable[int]) -> set[int]:
+    """Return the lines of the functions around these lines; none if one is outside of functions.
+
+    >>> sorted(enclosing_lines("def f():\\n    x = 1\\n    return x\\n\\ny = 2\\n", [2]))
+    [2, 3]
+    >>> enclosing_lines("def f():\\n    return 1\\n\\ny = 2\\n", [2, 4])
+    set()
+    """
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    enclosed = set[int]()
+    for line in lines:
+        around = [f for f in functions if f.body[0].lineno <= line <= (f.end_lineno or line)]
+        if not around:
+            return set()
+        inner = max(around, key=lambda function: function.lineno)
+        enclosed |= {*range(inner.body[0].lineno, (inner.end_lineno or line) + 1)}
+    return enclosed
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def main() -> int:
+    """Run the command; return the exit code of pytest where it runs, else 0."""
+    parser = argparse.ArgumentParser(description="Tests that execute the changed lines.")
+    parser.add_argument("files", nargs="*", help="changed files; default: all that differ")
+    parser.add_argument("--record", action="store_true", help="run the fast tests for the map")
+    parser.add_argument("--run", action="store_true", help="run the tests, instead of a list")
+    options = parser.parse_args()
+    if options.record:
+        return record(options.files)
+    chosen = EVERY
+    if MAP.exists():
+        known = json.loads(MAP.read_text())
+        changed = changes(known["commit"], options.files)
+        chosen = affected_tests(changed, known["commit"], known["tests"])
+    if options.run and chosen:
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *chosen]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    print(*chosen, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

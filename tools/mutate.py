@@ -1,0 +1,143 @@
+"""Mutation testing: which small defects of the code would no test notice?
+
+    python -m tools.mutate benchmark/compare --seed 7 --count 40     40 mutants of that folder
+    python -m tools.mutate --changed main                            in the lines that differ
+
+Runs, in a copy of the project, the files of tests that execute each changed line, by the map of
+`tools.affected`, and prints the test that noticed it. Exit code 1 if a mutant survived.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy.stats import binomtest
+
+from tools.affected import EVERY, MAP, ROOT, changes, importers
+from tools.mutants import Mutant, mutants_of
+
+LIMIT_SECONDS = 1800  # of the tests of a mutant: one that never ends is noticed
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+Lines = dict[str, dict[str, list[int]]]  # by source and file of tests
+
+
+class FileMutant(NamedTuple):
+    """A mutant of a file of the project."""
+
+    path: str
+    mutant: Mutant
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.mutant.line}: {self.mutant.change}"
+
+
+def find_mutants(place: str) -> list[FileMutant]:
+    """Return all mutants of a file, or of the files in a folder, in the order of paths."""
+    files = [ROOT / place] if place.endswith(".py") else sorted((ROOT / place).rglob("*.py"))
+    names = {str(file.relative_to(ROOT)): file.read_text() for file in files}
+    return [FileMutant(name, mutant) for name, text in names.items() for mutant in mutants_of(text)]
+
+
+def copy_project(target: Path, root: Path = ROOT) -> None:
+    """Copy every path that git knows or would add; a link stays one."""
+    words = ["git", "-C", root, "ls-files", "-z", "-co", "--exclude-standard"]
+    listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, listed):
+        if os.path.lexists(root / name):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, target / name, follow_symlinks=False)
+    for built in (root / "benchmark" / "metrics").glob("loops*.so"):
+        shutil.copyfile(built, target / built.relative_to(root))
+
+
+def tests_of(entry: FileMutant, lines: Lines) -> list[str]:
+    """Return the files of tests that execute a mutant's statement, or what it makes at import."""
+    (first, last), sources = entry.mutant.statement, [entry.path]
+    if entry.mutant.at_import:
+        (first, last), sources = (0, sys.maxsize), [entry.path, *importers(entry.path, lines)]
+    executing = (lines.get(source, {}) for source in sources)
+    return sorted(
+        {test for tests in executing for test, at in tests.items()
+         if any(first <= line <= last for line in at)}
+    )  # fmt: skip
+
+
+def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """Return pytest's exit code, -1 if it was stopped for its time, and the test that failed."""
+    own = {"PYTHONPATH": os.pathsep.join(map(str, (copy, copy / "tests"))), "OMP_NUM_THREADS": "1"}
+    words = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-B", "-m", "pytest", *words, *tests],
+            cwd=copy, env={**os.environ, **own}, capture_output=True, text=True, check=False,
+            timeout=LIMIT_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return -1, "it did not end"
+    found = FAILED.search(done.stdout)
+    return done.returncode, found[1] if found else done.stdout[-500:]
+
+
+def judge(copy: Path, entry: FileMutant, tests: Sequence[str]) -> str:
+    """Return "killed by TEST", "survived", or "not executed" where no test executes the line."""
+    if not tests:
+        return "not executed"
+    path = copy / entry.path
+    original = path.read_text()
+    path.write_text(entry.mutant.source)
+    try:
+        status, failed = run_tests(copy, tests)
+    finally:
+        path.write_text(original)
+    return f"killed by {failed}" if status else "survived"
+
+
+def main() -> int:
+    """Run the command; return 0 where every mutant is killed, else 1."""
+    parser = argparse.ArgumentParser(description="Sample mutants, and run the tests of each.")
+    parser.add_argument("places", nargs="*", help="files or folders; the sample is of each")
+    parser.add_argument("--changed", metavar="COMMIT", help="only lines that differ from it")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--count", type=int, help="mutants of each place; all without it")
+    options = parser.parse_args()
+    if not MAP.exists():
+        parser.error("there is no map of executed lines: python -m tools.affected --record")
+    lines: Lines = json.loads(MAP.read_text())["tests"]
+    changed = {of.after: of for of in changes(options.changed)} if options.changed else {}
+    chosen = list[FileMutant]()
+    for place in options.places or sorted(name for name in changed if name in lines):
+        mutants = find_mutants(place)
+        if options.changed:
+            mutants = [one for one in mutants if one.mutant.line in changed[one.path].new_lines]
+        count = min(options.count or len(mutants), len(mutants))
+        chosen += random.Random(options.seed).sample(mutants, count)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder)
+        copy_project(copy)
+        tests = {entry: tests_of(entry, lines) for entry in chosen}
+        status, failed = run_tests(copy, sorted({*chain(*tests.values())}) or EVERY)
+        if status:
+            parser.error(f"a test fails without a mutant: {failed}")
+        verdicts = {}
+        for entry in chosen:
+            verdicts[entry] = judge(copy, entry, tests[entry])
+            print(f"{entry}: {verdicts[entry]}", flush=True)
+    killed = sum(verdict.startswith("killed") for verdict in verdicts.values())
+    share = binomtest(killed, len(verdicts)).proportion_ci() if verdicts else (0.0, 0.0)
+    low, high = (round(100 * end) for end in share)
+    print(f"seed {options.seed}: {killed} of {len(verdicts)} killed ({low} to {high} %)")
+    return int(killed < len(verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
