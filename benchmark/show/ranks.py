@@ -435,7 +435,7 @@ def _search_command(stored: DatasetResults, edition: Edition, target: Target) ->
     """Return the command that searches a codec's setting for a target; empty where none can."""
     if target.name in DISTRIBUTION_METRICS:
         return ""
-    for run in stored.runs:
+    for run in stored.runs if edition.origin == "here" else ():  # others ran elsewhere
         if dict(run.get("conditions") or {}).get("run") == edition.ran.run and "request" in run:
             return run_again(run, codecs=edition.spec.text, target=str(target), points=(), part="")
     results = stored.folder.parent.parent

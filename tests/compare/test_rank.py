@@ -660,3 +660,24 @@ def test_what_does_not_reach_a_target_is_named_with_what_helps(tmp_path):
     said = CliRunner().invoke(app, [*words, "--results", str(tmp_path)]).output
     assert "--budget set" in said
     assert f"`bench run --dataset set --codecs avif --target bpp=0.31 --results {tmp_path}`" in said
+
+
+def test_a_set_that_does_not_reach_a_target_names_the_settings_that_lack_an_image(tmp_path):
+    webp = [
+        one | {"psnr_db": None}
+        if one["setting_value"] in (55, 80) and one["image"] == "00"
+        else one
+        for one in rows_of("webp", 1)
+    ]
+    Store(tmp_path / "set").append([*webp, *rows_of("bpg", 3)])
+    words = ["rank", "--at", "bpp=.9", "--metrics", "psnr", "--dataset", "set", "--budget", "set"]
+    answer = json.loads(
+        CliRunner().invoke(app, [*words, "--results", str(tmp_path), "--json"]).output
+    )
+    (why,) = [of["why"] for of in answer["absent"] if of["what"] == "webp"]
+    assert "without quality=55, quality=80 (PSNR (dB) of 8 of 9 images: `bench rescore" in why
+    by_image = json.loads(
+        CliRunner().invoke(app, [*words[:7], "--results", str(tmp_path), "--json"]).output
+    )
+    (webp,) = [of for of in by_image["records"] if of["codec"] == "webp"]
+    assert webp["images_reached"] > 4

@@ -114,7 +114,9 @@ def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
         if result.summary and images and images != {result.summary.images}:
             compared = f"{max(images)} of {result.summary.images} images"
             notes.append(f"{block.title}: means over {compared}; --budget set takes all.")
-        notes += lines_of([*absent(block.target, systems, block.metrics, result.stored)])
+        where = f"{result.title}: " if len({of.result.dataset for of in blocks}) > 1 else ""
+        lines = lines_of([*absent(block.target, systems, block.metrics, result.stored)])
+        notes += [f"{where}{line}" for line in lines]
     return notes
 
 
