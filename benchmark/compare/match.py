@@ -86,8 +86,8 @@ def match(
     for one, other in [pair for pair in every_pair if pair[0] != pair[1]] or every_pair[:1]:
         try:
             matched += matches(stored.summary, one, other, metric, allowed)
-        except UsageError as why:
-            refused.append(Absent(f"{one} and {other}", str(why)))
+        except UsageError as error:
+            refused.append(Absent(f"{one} and {other}", str(error)))
     if not matched:
         raise UsageError(refused[0].why)
     by, *others = shown = [*map(Metric.named, names)]
