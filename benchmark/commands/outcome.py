@@ -17,7 +17,14 @@ from benchmark.measure.loop import run
 from benchmark.measure.record import Failure, Outcome, Reached
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix
-from benchmark.metrics.metric import Metric, absence, absence_lines, key_by_label, overview_columns
+from benchmark.metrics.metric import (
+    Metric,
+    absence,
+    absence_lines,
+    key_by_label,
+    overview_columns,
+    stand_ins,
+)
 from benchmark.registry import METRICS, USUAL_METRICS, metric_class, scored_by_image
 from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import Pack
@@ -69,7 +76,8 @@ def metrics_not_measured(lacking: Mapping[str, str], details: bool = False) -> l
     """
     reasons = key_by_label(lacking).items()
     kinds = [f"{label}: {why}" for label, why in reasons] if details else absence_lines(reasons)
-    return [f"not measured: {kind}" for kind in kinds]
+    others = [text] if (text := stand_ins(lacking)) else []
+    return [*(f"not measured: {kind}" for kind in kinds), *others]
 
 
 def print_outcome(

@@ -132,6 +132,7 @@ class Inception256(PatchSpace):
     column = "inception256_patches"
     packages = ("torch", "pytorch_fid")
     protocol = f"inception256/pytorch-fid-0.3.0-{INCEPTION_SHA256[:8]}"
+    stand_ins = ("fd_squeeze", "fd_alex")
     scales: ClassVar[bool] = True  # whether the network scales its input, as in pytorch-fid
 
     def __init__(self, device: str = "cpu") -> None:

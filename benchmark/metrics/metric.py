@@ -486,6 +486,21 @@ def absence_lines(reasons: Iterable[tuple[str, str]], next_step: str = "") -> li
     return result
 
 
+def stand_ins(names: Iterable[str]) -> str:
+    """Return the sentence on metrics that serve in place of absent ones; empty without any.
+
+    A feature space names them: distances of other networks' features.
+
+    names: of absent metrics.
+    """
+    names = [*names]
+    spaces = {metric_class(name).space for name in names if name in DISTRIBUTION_METRICS}
+    others = [of for space in spaces for of in getattr(metric_class(space), "stand_ins", ())]
+    others = [name for name in dict.fromkeys(others) if name not in names]
+    what = "of the same patches in another network's features, which no paper has"
+    return f"{' and '.join(others)}: distances {what}" if others else ""
+
+
 RESCORE = "bench rescore"  # computes metrics of stored rows from stored streams
 
 
@@ -505,7 +520,8 @@ def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -
     missing, fetching = (
         ", ".join(filter(None, dict.fromkeys(texts))) for texts in zip(*absent, strict=True)
     )
-    return f"{missing}: {fetching}, then `{command} --metrics {listed}`" if fetching else missing
+    remedy = f"{missing}: {fetching}, then `{command} --metrics {listed}`" if fetching else missing
+    return "; ".join(filter(None, [remedy, stand_ins(lacking(names))]))
 
 
 def key_by_label(names: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from benchmark.metrics.metric import (
     lacking,
     read_reason,
     reason_text,
+    remedies,
+    stand_ins,
 )
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, scored_by_image
 
@@ -53,6 +55,15 @@ def test_every_absent_weight_file_and_package_names_the_command_that_brings_it(n
     ):  # fmt: skip
         assert result[name] == ("weights absent", f"`bench fetch {network}`")
     assert "pyiqa" in commands["musiq"] or "bench fetch musiq" in commands["musiq"]
+
+
+def test_where_inception_is_absent_distances_of_other_features_are_named(nowhere):
+    assert stand_ins(["kid256", "psnr"]).startswith("fd_squeeze and fd_alex: ")
+    assert stand_ins(["fid256", "fd_alex"]).startswith("fd_squeeze: ")
+    assert stand_ins(["psnr", "fd_alex"]) == ""
+    reason = reason_text(Unavailable("x", Reason("weights")))
+    assert "fd_squeeze" in remedies(["fid256"], reason)
+    assert "fd_squeeze" not in remedies(["lpips"], reason)
 
 
 @pytest.mark.parametrize(
