@@ -37,7 +37,7 @@ class Experiment(Rule):
     anchor: str = shared("", known.ANCHOR)
     images: tuple[str, ...] = shared((), IMAGES)
     mix_protocols: bool = option(
-        False, DRAWING, "Also draw published points of other protocols; the details name them."
+        False, DRAWING, "Also draw published points of other rules, marked § and named."
     )
     allow_few: bool = shared(False, known.ALLOW_FEW)
     verified_only: bool = shared(False, known.VERIFIED_ONLY)

@@ -11,8 +11,10 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, Origin, with_remark
 from benchmark.rows.summary import Summary, curves
 from benchmark.spec import CodecSpec
+from benchmark.system.text import by_key
 
 NOT_MEASURED: Mapping[Origin, str] = {"published": "published", "file": "from file"}  # in names
+OTHER_RULE = "§"  # after the name of a curve by another rule than the others on its axis
 INTERPOLATED = "interpolated"  # `CurvePoint.how` of the end of a curve that is cut at a rate
 
 
@@ -44,6 +46,8 @@ class SystemCurve(NamedTuple):
     points: tuple[CurvePoint, ...]
     sampled: bool = False  # read off a plotted line: the points are not the author's
     group: Group = ""  # in the paper's legends
+    # Protocols of the edition that are not those of others on an axis, in any metric
+    other_rules: tuple[str, ...] = ()
 
     @property
     def spec(self) -> CodecSpec:
@@ -58,7 +62,18 @@ class SystemCurve(NamedTuple):
     @property
     def name(self) -> str:
         """Name in legends, which says where points are from that were not measured; no caveats."""
-        return with_remark(self.title, NOT_MEASURED.get(self.edition.origin, ""))
+        remark = NOT_MEASURED.get(self.edition.origin, "")
+        return with_remark(self.title, remark) + self.mark
+
+    @property
+    def mark(self) -> str:
+        """The mark of an edition that is by another rule than others in any metric."""
+        return OTHER_RULE if self.other_rules else ""
+
+    @property
+    def by_other_rule(self) -> bool:
+        """True if this very curve is by another rule than the others on its axis."""
+        return self.protocol in self.other_rules
 
     def called(self, title: str) -> "SystemCurve":
         """Return the curve by another title."""
@@ -119,6 +134,15 @@ def of_variant(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
     """Return the curve of a codec variant, a measured one before a published one."""
     curves = sorted(panel, key=lambda curve: not curve.measured)
     return next((curve for curve in curves if curve.spec == spec), None)
+
+
+def marked_alike(panels: Sequence[Panel]) -> list[Panel]:
+    """Give the curves of an edition in all panels the other rules of each, and so one name."""
+    rules = by_key((c.edition, rule) for panel in panels for c in panel for rule in c.other_rules)
+    return [
+        [c._replace(other_rules=(*dict.fromkeys(rules.get(c.edition, ())),)) for c in panel]
+        for panel in panels
+    ]
 
 
 def cut_curves(curves: Iterable[SystemCurve], rule: Rule) -> list[SystemCurve]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import CurvePoint, SystemCurve, cut_curves
+from benchmark.compare.system_curve import CurvePoint, SystemCurve, cut_curves, marked_alike
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import Facts
@@ -163,10 +163,14 @@ def overlay(
 ) -> Overlay:
     """Separate curves that may share a panel's axis, with the measured rows if any, from the rest.
 
-    protocol: of the rows; empty: there are none. With `mix` all curves are compatible.
+    protocol: of the rows; empty: there are none. With `mix` all curves are compatible, and the rest
+    are marked (`SystemCurve.other_rules`).
     """
-    protocols = [curve.protocol for curve in curves]
-    sharing = frozenset(protocols) if mix else sharing_protocols(protocols, metric, protocol)
+    sharing = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
+    if mix:
+        others = (() if curve.protocol in sharing else (curve.protocol,) for curve in curves)
+        marked = (c._replace(other_rules=of) for c, of in zip(curves, others, strict=True))
+        return Overlay(tuple(marked), ())
     return Overlay(
         compatible=tuple(curve for curve in curves if curve.protocol in sharing),
         refused=tuple(curve for curve in curves if curve.protocol not in sharing),
@@ -197,6 +201,9 @@ def overlays(
         for metric in metrics
         if summary is None or summary.values_of(metric.column)
     }
+    marked = marked_alike([panel.compatible for panel in result.values()])
+    for (column, panel), curves in zip(result.items(), marked, strict=True):
+        result[column] = panel._replace(compatible=tuple(curves))
     for metric in metrics:
         if summary and any(result.get(metric.column, ())):
             images = images_in(summary, metric)
@@ -211,7 +218,7 @@ def overlays(
             others = summary.protocols[column] if summary else listed(sorted(rules))
             raise UsageError(
                 f"{names} cannot be beside the others, whose {column} is by {others}; "
-                "--mix-protocols draws all, and the figure says so"
+                "--mix-protocols draws all, and marks those of other rules"
             )
     return result
 

@@ -16,8 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from benchmark.errors import StoreError, UsageError
+from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.published.points import (
+    ANY_DATASET,
     DOUBTFUL,
     EVERY,
     Origin,
@@ -30,7 +32,7 @@ from benchmark.published.points import (
 from benchmark.spec import split_names
 from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import by_key, read_json
+from benchmark.system.text import by_key, listed, read_json
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
@@ -154,6 +156,27 @@ def chosen_points(results: Path, names: str, every: bool = False) -> tuple[Publi
         whole = every or name == EVERY or ":" in name
         known |= dict.fromkeys(of_name if whole else main_curves(of_name))
     return (*known, *_named_apart(own, {point.slug for point in known}))
+
+
+def without_values(
+    points: Sequence[PublishedPoint], metrics: Iterable[Metric], dataset: str, results: Path
+) -> list[str]:
+    """Return a sentence for each metric that no chosen published system has on a dataset.
+
+    results: the folder whose registry may have other systems.
+    """
+    from benchmark.published.curves import published_curves
+
+    points = [point for point in points if point.dataset != ANY_DATASET]  # of a user's file
+    sentences = []
+    for metric in metrics if points else ():
+        if not published_curves(points, dataset, metric):
+            name = metric.published or metric.column
+            somewhere = any(point.metric == name for point in read_points(results, doubtful=True))
+            whose = listed(list(dict.fromkeys(point.system for point in points)))
+            why = f"{whose} has no published value on {dataset}" if somewhere else "no paper has it"
+            sentences.append(f"{metric.label}: {why}")
+    return sentences
 
 
 def _named_apart(own: Sequence[PublishedPoint], taken: set[str]) -> list[PublishedPoint]:

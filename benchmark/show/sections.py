@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from benchmark.compare.system_curve import Panel, SystemCurve
+from benchmark.compare.system_curve import OTHER_RULE, Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
 from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.show.table import Table
@@ -166,6 +166,13 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
     if any(curve.sampled for curve in curves):
         parts.append("Dash-dotted: read off a plotted line.")
     return " ".join(filter(None, [*parts, _caveat_note(curves)]))
+
+
+def other_rules_note(curves: Iterable[SystemCurve]) -> str:
+    """Return the sentence that explains the mark OTHER_RULE; empty without any."""
+    names = by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
+    parts = [f"{listed(of)} ({', '.join(rules)})" for rules, of in names.items()]
+    return f"{OTHER_RULE} By other rules than the rest: {'; '.join(parts)}." if parts else ""
 
 
 def _brief_reason(point: Point, metric: Metric, why: str) -> str:

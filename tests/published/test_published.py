@@ -248,6 +248,13 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
         "psnr_db": 1,
         "fid256": 0,
     }
+    several = select(POINTS, ["stablecodec", "ms-illm:"])
+    rows = summarise(table(kodak_rows("jpeg", lpips_alex=0.5)))
+    marked = overlays(several, rows, [PSNR, Metric.named("lpips")], "kodak", True)
+    curves = [curve for panel in marked.values() for curve in panel.compatible]
+    assert {c.name for c in curves} == {"StableCodec (published)§", "MS-ILLM (published)§"}
+    own = [c.title for c in marked["psnr_db"].compatible if c.by_other_rule]
+    assert own == ["StableCodec"]  # MS-ILLM has the mark for its LPIPS
     few = summarise(table(kodak_rows("jpeg", KODAK[:4])))
     of_first = kodak_rows("jpeg", KODAK[:1], psnr_db=None)
     one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
@@ -265,7 +272,7 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
 @pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
 @pytest.mark.parametrize("metric", ["psnr", "lpips", "fid256", "kid256"])
 def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(dataset, metric):
-    metric, panels, errors = Metric.named(metric), set(), set()
+    metric, panels, errors, marked = Metric.named(metric), set(), set(), set()
     for names in permutations(("stablecodec", "ms-illm", "hific")):
         points = chosen_points(RESULTS, ",".join(names))
         panel = overlay(published_curves(points, dataset, metric), metric)
@@ -274,7 +281,13 @@ def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(datase
         with refusal as error:
             overlays(points, None, [metric], dataset, False)
         errors.add(error and str(error.value))
+        mixed, none = overlays(points, None, [metric], dataset, True)[metric.column]
+        rules = [[c for c in mixed if (c.name[-1] == "§") is of] for of in (False, True)]
+        marked.add(tuple(frozenset((c.title, c.protocol) for c in curves) for curves in rules))
+        assert none == ()
+        assert all(curve.by_other_rule for curve in rules[True])
     ((drawn, refused),) = panels
+    assert marked == panels
     assert len(errors) == 1
     assert bool(drawn) >= bool(refused)
     rules = {rule for _, rule in drawn}

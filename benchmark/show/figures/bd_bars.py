@@ -72,7 +72,8 @@ def draw_bd_bars(
     ]
     curves = [*chain(*panels)]
     doubts = doubt_notes((record["doubtful"] for record in records), rule)
-    note = " ".join(filter(None, [*doubts, sections.curves_note(curves)]))
+    signs = sections.other_rules_note(curves), sections.curves_note(curves)
+    note = " ".join(filter(None, [*doubts, *signs]))
     has_intervals = any(record["bd_rate_low_percent"] is not None for record in records)
     lines = "Lines are 95 % intervals over images." if has_intervals else ""
     against = next((curve.name for curve in curves if curve.spec == anchor), "")

@@ -71,20 +71,24 @@ def draw_rate_curves(
         ordered = [handles[name] for name in choice.kept if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        signs = sections.curves_note(curves), _beyond(curves, limits[1])
-        texts.add_legend(figure, ordered, " ".join(filter(None, signs)), groups)
+        of_axes = (axes.get_ylim() for axes in chain(*grid))
+        framing = [[c for c in panel if c.title != outlier] for panel in panels]
+        outside = _beyond(curves, limits[1]), _below(framing, of_axes, limits[1])
+        signs = sections.curves_note(curves), *outside
+        rules = sections.other_rules_note(curves)
+        texts.add_legend(figure, ordered, " ".join(filter(None, (rules, *signs))), groups)
     count = len(choice.kept)
     shown = (
         f"{sections.metric_names(metrics)} against rate on "
         f"{sections.listed([f'{title} ({sections.images_of(of)})' for title, of in rows])}, "
         "means over images."
     )
-    whole = " ".join([shown, *lacking])
+    whole = " ".join([shown, *lacking, rules])
     fits = bool(sections.brief(whole))
     intervals = any(point.interval for curve in curves for point in curve.points)
     seeds = sorted({str(len(point.seeds)) for c in curves for point in c.points if point.seeds})
     caption = sections.brief(
-        *([shown, *lacking] if fits else [shown, LACKING]),
+        *([shown, rules, *lacking] if fits else [shown, rules, LACKING]),
         *sections.scale_sentences(metrics),
         "Bars: 95 % intervals." if intervals else None,
         f"Bands: lowest to highest of {sections.listed(seeds)} seeds." if seeds else None,
@@ -238,7 +242,7 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     framing = [curve for curve in panel if curve.title != outlier] or panel
     every = [point for curve in framing for point in curve.points]
     points = [point for point in every if point.bpp <= right] or every
-    values = [metric.plotted(point.value) for point in points]
+    values = _framed_values(framing, right) or [metric.plotted(point.value) for point in points]
     ends = [metric.plotted(end) for point in points for end in point.interval or ()]
     ends += [metric.plotted(value) for point in points for _, value in point.seeds]
     low, high = min(values), max(values)
@@ -251,6 +255,8 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
         axes.set_ylim(low - margin, high + margin)
         axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
+    if ends_of_axis := look().value_range(metric):
+        axes.set_ylim(ends_of_axis)
     if left:
         axes.set_xscale("log")
         texts.plain_ticks(axes.xaxis, wide=right / left > 5)
@@ -258,6 +264,32 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     axes.set_xlabel(texts.RATE_LABEL)
     axes.set_ylabel(texts.axis_words(metric, texts.few_images(panel)))
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _framed_values(panel: Panel, most_bpp: float) -> list[float]:
+    """Return the values that an axis spans where it leaves out those below 0; empty: all of them.
+
+    So does that of a metric that is better when higher, if every curve has two points above: a
+    scale whose zero says nothing, as SSIMULACRA 2's, would show these in its upper half alone.
+    """
+    of_curves = []
+    for curve in panel:
+        plotted = (curve.metric.plotted(p.value) for p in curve.points if p.bpp <= most_bpp)
+        of_curves.append([value for value in plotted if value >= 0])
+    if panel[0].metric.better == "lower" or any(len(values) < 2 for values in of_curves):
+        return []
+    return [*chain(*of_curves)]
+
+
+def _below(panels: Iterable[Panel], limits: Iterable[tuple[float, float]], most_bpp: float) -> str:
+    """Return the sentence on curves that go on below the axis of values; empty without any."""
+    parts = []
+    for panel, (low, _) in zip(panels, limits, strict=True):
+        for curve in panel:
+            shown = [curve.metric.plotted(p.value) for p in curve.points if p.bpp <= most_bpp]
+            if least := [value for value in shown if value < low]:
+                parts.append(f"{curve.name} to {min(least):.3g}")
+    return f"Below the frame: {', '.join(dict.fromkeys(parts))}." if parts else ""
 
 
 def line(

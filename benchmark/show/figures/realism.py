@@ -53,8 +53,9 @@ def draw_realism_plots(
     sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
     steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
     names = _names([sweep for _, sweep in sweeps])
-    notes = sections.few_sentences(few) if few else []
-    note = " ".join(filter(None, [*notes, sections.curves_note([s.curve for _, s in sweeps])]))
+    notes, curves = sections.few_sentences(few) if few else [], [s.curve for _, s in sweeps]
+    signs = sections.other_rules_note(curves), sections.curves_note(curves)
+    note = " ".join(filter(None, [*notes, *signs]))
     handles, falls = {}, realism.better == "lower"  # whose axis is logarithmic
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)

@@ -2,6 +2,7 @@
 
 The command line shows the options of `Look`: nothing heavy is imported for these."""
 
+import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,11 @@ from zlib import crc32
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import DRAWING, option
 from benchmark.show.table import SIGNS
+from benchmark.system.text import number_in
 
 if TYPE_CHECKING:
-    from benchmark.rows.edition import Edition  # which needs numpy
+    from benchmark.metrics.metric import Metric  # which needs numpy
+    from benchmark.rows.edition import Edition  # as that
     from benchmark.spec import CodecSpec
 
 _T = TypeVar("_T")
@@ -77,6 +80,12 @@ class Look:
     linear_rate: bool = option(
         False, DRAWING, "A linear instead of a logarithmic rate axis.", "--linear-rate"
     )
+    values: tuple[str, ...] = option(
+        (),
+        DRAWING,
+        "Range of a metric's axis, in its units there: ssimulacra2=60:95; repeat it for more.",
+        many="repeated",
+    )
     every_curve: bool = option(
         False, DRAWING, "Draw all curves in each figure, not eight of them.", "--all"
     )
@@ -93,6 +102,12 @@ class Look:
         places = (n for n, name in enumerate(self.order) if is_named(edition, name))
         return next(places, len(self.order))
 
+    def value_range(self, metric: "Metric") -> tuple[float, float] | None:
+        """Return the ends that were chosen of a metric's axis, if any."""
+        ranges = {name: ends for name, *ends in map(value_range, self.values)}
+        low, high = ranges.get(metric.name, (None, None))
+        return None if low is None or high is None else (low, high)
+
     def titles(self, editions: Iterable["Edition"]) -> "dict[Edition, str]":
         """Return the names that were chosen of editions."""
         return by_edition(self.label, editions)
@@ -108,6 +123,22 @@ class Look:
                 labels = labels_of(editions).values()
                 raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
         find_editions(self.order, editions)
+
+
+def value_range(text: str) -> tuple[str, float, float]:
+    """Parse the range of a metric's axis; raise `UsageError` or `UnknownName`.
+
+    >>> value_range("ssim2=60:95")
+    ('ssimulacra2', 60.0, 95.0)
+    """
+    from benchmark.rows.schema import metric_names  # which needs numpy
+
+    word, _, ends = text.rpartition("=")
+    low, high = (number_in(end) for end in (*ends.partition(":")[::2],))
+    if not word or not low < high:
+        raise UsageError(f"--values {text!r} is no range of a metric: ssimulacra2=60:95")
+    (name,) = metric_names([word])
+    return name, low, high
 
 
 def by_edition(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edition, str]":
@@ -157,6 +188,8 @@ def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
     for kind, name, known in (*values, *(("format", name, FORMATS) for name in chosen.format)):
         if name not in known:
             raise UnknownName(kind, name, known)
+    for text in chosen.values:
+        value_range(text)
     for text in chosen.colour:
         if not is_color_like(text.rpartition("=")[2]):
             raise UsageError(f"--colour {text!r} does not end with a colour: vtm=#332288")
@@ -197,9 +230,21 @@ def figure_style() -> Iterator[None]:
     chosen |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
     # Figures are laid out once and for all, by `texts.add_legend`.
     chosen |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
-    with mpl.rc_context(chosen), warnings.catch_warnings():
+    with mpl.rc_context(chosen), warnings.catch_warnings(), _silent_font_search():
         warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` says so
         yield
+
+
+@contextmanager
+def _silent_font_search() -> Iterator[None]:
+    """Keep matplotlib from logging that a further typeface has no bold: its letters are rare."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @cache

@@ -22,7 +22,7 @@ from benchmark.rows.summary import Summary
 from benchmark.show.bd_rates import doubt_notes, number_text, short_name
 from benchmark.show.figures import style
 from benchmark.show.figures.style import FORMATS, GREY, SMALL_POINTS, WIDTHS, look
-from benchmark.show.sections import listed, made_by, markdown, section
+from benchmark.show.sections import listed, made_by, markdown, other_rules_note, section
 from benchmark.show.table import Table, csv_text, latex
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
@@ -75,7 +75,7 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
     return [
         {
             "metric": curve.metric.column,
-            "system": curve.title,
+            "system": f"{curve.title}{curve.mark}",
             "group": curve.group,
             "measured": curve.measured,
             "from": curve.edition.origin,
@@ -111,7 +111,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
         known = [curve for curve in mine if curve]
         bpp = [point.bpp for curve in known for point in curve.points]
         row: dict[str, Any] = {
-            "system": known[0].title,
+            "system": f"{known[0].title}{known[0].mark}",
             "from": known[0].edition.origin,
             "points": max(curve.marks for curve in known),
             "bpp": range_text(min(bpp), max(bpp), ".3f"),
@@ -141,6 +141,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
         notes.append(f"{listed(decades)} by its logarithm.")
     rates = [row[of.column] for row in rows for of in every if of.column in row]
     notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
+    notes += filter(None, [other_rules_note(curve for panel in panels for curve in panel)])
     return Table.of(columns, rows, notes).filled(always=4)
 
 

@@ -44,7 +44,14 @@ from benchmark.show.page.pictures import (
 )
 from benchmark.show.report.dataset_report import Report
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
-from benchmark.show.sections import capitalised, curves_note, images_of, scale_sentences
+from benchmark.show.sections import (
+    capitalised,
+    curves_note,
+    few_sentences,
+    images_of,
+    other_rules_note,
+    scale_sentences,
+)
 from benchmark.system.atomic import write_files
 
 
@@ -104,7 +111,7 @@ def write_page(
         dataset=stored.name,
         title=title,
         summary=summary,
-        metrics=[metric for metric, panel in panels.items() if not few_images(panel)],
+        metrics=[m for m, panel in panels.items() if of.allow_few or not few_images(panel)],
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
@@ -159,7 +166,9 @@ def _caption(title: str, panel: Panel) -> str:
     sentences = [
         f"{title}: {over if metric.of_sets else f'means over {images_of([panel])}'}.",
         *scale_sentences([metric]),
+        *(few_sentences([metric]) if few_images(panel) else ()),
         "Bars: 95 % intervals over images." if metric.of_sets else "",
+        other_rules_note(panel),
         curves_note(panel),
     ]
     return " ".join(filter(None, sentences))

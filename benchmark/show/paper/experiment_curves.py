@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmark.compare.anchor import read_experiment, require_named
 from benchmark.compare.curves import LEAST_POINTS
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.system_curve import Panel, cut_curves, measured_curves
+from benchmark.compare.system_curve import Panel, cut_curves, marked_alike, measured_curves
 from benchmark.compare.tradeoff import of_both
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
@@ -16,7 +16,7 @@ from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.published.curves import overlays, system_of
 from benchmark.published.points import PublishedPoint, slug
-from benchmark.published.registry import chosen_points
+from benchmark.published.registry import chosen_points, without_values
 from benchmark.registry import DATASETS
 from benchmark.rows.edition import Edition, titles, with_remark
 from benchmark.rows.names import find_variant
@@ -145,6 +145,7 @@ def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -
     sentences = list[str]()
     if of.metrics and summary:
         sentences = absent_sentences(names, summary)
+        sentences += without_values(points, asked, dataset, of.results)
     elif of.metrics:
         labels = sorted({metric.label for metric in asked} - {metric.label for metric in every})
         sentences = [f"Nothing published on {profile(dataset).title} has {of}." for of in labels]
@@ -158,7 +159,10 @@ def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -
 
 
 def _named_alike(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
-    """Give each measured codec one name, which says on which datasets its rows are bundled."""
+    """Give each codec one name, which says on which datasets its rows are bundled.
+
+    A published one has the mark of another rule on all datasets if it has it on one.
+    """
     curves = [(of.title, c) for of in results for c in chain(*of.panels) if c.measured]
     latest = {curve.spec: curve.edition for _, curve in curves}
     names = {edition.spec: name for edition, name in titles(latest.values()).items()}
@@ -174,7 +178,8 @@ def _named_alike(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
     def called(panel: Panel) -> Panel:
         return [c.called(names[c.spec]) if c.measured else c for c in panel]
 
-    return [of._replace(panels=[*map(called, of.panels)]) for of in results]
+    panels = iter(marked_alike([called(panel) for of in results for panel in of.panels]))
+    return [of._replace(panels=[next(panels) for _ in of.panels]) for of in results]
 
 
 def _anchor(

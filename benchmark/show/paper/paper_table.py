@@ -50,7 +50,13 @@ from benchmark.show.paper.target_columns import (
     target_text,
     target_text_with_ends,
 )
-from benchmark.show.sections import images_of, listed, metric_names, points_left_out
+from benchmark.show.sections import (
+    images_of,
+    listed,
+    metric_names,
+    other_rules_note,
+    points_left_out,
+)
 from benchmark.show.table import WIDE, Table, csv_text, latex, markdown
 from benchmark.system.text import counted
 
@@ -200,6 +206,7 @@ def _compared(
 ) -> dict[str, Record]:
     """Return the comparisons of a panel's curves with the anchor's, by name."""
     metric, intervals = anchor.metric, dict[Edition, Interval]()
+    of_anchor = anchor.protocol if anchor.by_other_rule else ""
     if result.summary and anchor.measured:
         intervals = rate_intervals(result.summary, metric, anchor.edition, rule)
     compared = {}
@@ -208,6 +215,8 @@ def _compared(
         if compared[curve.name]["bd_rate_percent"] is not None:
             compared[curve.name] |= interval_fields(intervals.get(curve.edition))
             compared[curve.name] |= _of_seeds(anchor, curve, rule)
+        of_curve = curve.protocol if curve.by_other_rule else ""
+        compared[curve.name]["across_rules"] = of_curve != of_anchor
     return compared | {anchor.name: itself(metric, rule)}
 
 
@@ -287,12 +296,14 @@ def _with_seeds(pair: Record) -> str:
 def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
     """Return the marks of the least and the second least as printed, by row; none of one alone.
 
-    Deltas of curves that share little have none, nor have values by another rule.
+    Deltas of curves that share little, or are by another rule than the anchor's, have none; nor
+    have values by another rule.
     """
     known: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, dict):
-            known |= {} if value["doubtful"] else {row: value["bd_rate_percent"]}
+            unsure = value["doubtful"] or value.get("across_rules")
+            known |= {} if unsure else {row: value["bd_rate_percent"]}
         elif isinstance(value, TargetValue):
             known |= {row: value.score} if value.compared else {}
         elif value is not None:
@@ -347,7 +358,9 @@ def _notes(
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    metrics = metric_names(dict.fromkeys(chain(*(of.metrics for of in results))))
+    pairs = ((of, metric) for of in results for metric in of.metrics)
+    shown = dict.fromkeys(m for of, m in pairs if any(_rate(_key(of, m), row) for row in rows))
+    metrics = metric_names(shown)
     against = f"against {listed(names)}{rule.words}"
     notes = list[str]()
     if anchors:
@@ -372,6 +385,7 @@ def _notes(
     ):
         over = f"{listed(seeds)} seeds of a decoder that draws"
         notes.append(f"With ±: mean and standard deviation over {over}.")
+    notes += filter(None, [other_rules_note(c for of in results for c in chain(*of.panels))])
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(

@@ -119,7 +119,7 @@ def write_reports(
     editions = {edition for stored in result for edition in stored.summary.editions}
     if of.published:
         from benchmark.published import curves
-        from benchmark.published.registry import chosen_points
+        from benchmark.published.registry import chosen_points, without_values
 
         published = chosen_points(of.results, of.published)
         editions |= {curves.published_edition(of.system, of.variant) for of in published}
@@ -134,6 +134,8 @@ def write_reports(
             try:
                 over = curves.overlays(*of_dataset, of.mix_protocols)
                 of_published = curves.left_out(published, over, placed.name)
+                if of.metrics != "all":
+                    of_published += without_values(published, metrics, placed.name, of.results)
             except curves.OtherMeans as why:
                 of_published = [f"no published curve is drawn: {why}"]
         yield _write(of, placed, metrics, over, of_published, report_set, command)

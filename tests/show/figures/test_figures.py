@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from PIL import Image
 
 from benchmark.compare.system_curve import measured_curves
+from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, label_of, spec_in
 from benchmark.rows.means import summarise
@@ -174,6 +175,26 @@ def test_a_linear_rate_axis_starts_at_zero():
     summary = summary_of(["jpeg"])
     assert draw(summary, linear_rate=True).figure.axes[0].get_xlim()[0] == 0
     assert draw(summary).figure.axes[0].get_xscale() == "log"
+
+
+def test_an_axis_begins_at_zero_if_a_point_of_each_curve_at_most_is_below_or_where_it_is_told():
+    values = {5: -47.0, 10: 21.0, 20: 40.0, 40: 60.0, 60: 75.0, 80: 85.0}
+    rows = [of | {"psnr_db": values[of["setting_value"]]} for of in sweep("jpeg")]
+    drawing = draw(summarise(table(rows)))
+    low, high = drawing.figure.axes[0].get_ylim()
+    assert (low, high) == (pytest.approx(21 - 0.04 * 64), pytest.approx(85 + 0.04 * 64))
+    assert "Below the frame: JPEG to -47." in drawing.caption
+    assert -47.0 in [record["value"] for record in drawing.records]
+    negative = [of | {"psnr_db": of["psnr_db"] - 80} for of in rows]  # one point is above 0
+    assert draw(summarise(table(negative))).figure.axes[0].get_ylim()[0] < -127
+    chosen = draw(summarise(table(rows)), [Metric.named("psnr")], values=("psnr=60:95",))
+    assert chosen.figure.axes[0].get_ylim() == (60, 95)
+
+
+@pytest.mark.parametrize("text", ["psnr", "psnr=60", "psnr=95:60", "=1:2", "none=1:2"])
+def test_a_range_of_values_that_is_none_is_refused(text):
+    with pytest.raises(UsageError), drawn_as(values=(text,)):
+        pass
 
 
 def test_files_have_the_papers_width_embedded_truetype_and_no_date():

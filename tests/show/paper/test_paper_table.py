@@ -60,6 +60,32 @@ def fill(folder):
     return "--results", folder, "--dataset", "set"
 
 
+def test_numbers_of_another_rule_are_marked_named_and_never_the_best(tmp_path):
+    words = "--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--published", "diffeic"
+    words = *words, "--metrics", "lpips", "--results", RESULTS, "--mix-protocols"
+    rows, tex, said = draw(tmp_path, *words)
+    (diffeic,) = (row for row in rows if row["system"].startswith("DiffEIC"))
+    assert diffeic["system"] == "DiffEIC (published)§"
+    rates = [float(row["kodak lpips_alex bd_rate_percent"] or 0) for row in rows]
+    assert float(diffeic["kodak lpips_alex bd_rate_percent"]) == min(rates) < 0
+    (line,) = (line for line in tex.splitlines() if line.startswith("DiffEIC"))
+    assert "§" in line
+    assert "textbf" not in line
+    assert "underline" not in line
+    text = (tmp_path / "table.md").read_text()
+    assert "**0**" in text  # VTM, the best by the rule of the rows
+    assert all("DiffEIC (lpips-alex/diffeic)" in shown for shown in (tex, text, said))
+
+
+def test_a_metric_that_no_paper_has_is_said(tmp_path):
+    words = "--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--published", "ms-illm"
+    words = *words, "--metrics", "psnr,lpips_squeeze,fd_squeeze", "--results", RESULTS
+    done = bench(*words, "--allow-few", "--out", tmp_path)
+    assert [line for line in done.stderr.splitlines() if "no paper" in line] == [
+        "LPIPS (SqueezeNet): no paper has it", "FD (SqueezeNet): no paper has it",
+    ]  # fmt: skip
+
+
 def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tmp_path):
     words = *fill(tmp_path), "--anchor", "jpeg", "--metrics", "psnr,lpips,dists"
     rows, tex, said = draw(tmp_path / "out", *words)

@@ -196,6 +196,19 @@ def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path
     assert "weight file" not in (folder / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("words", "columns"), [
+    ([], ["psnr_db"]), (["--allow-few"], ["psnr_db", "fd_squeeze"]),
+])  # fmt: skip
+def test_a_metric_over_few_images_is_in_the_page_where_it_is_allowed(words, columns, tmp_path):
+    named = ["--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--metrics", "psnr,fd_squeeze"]
+    pages = ["--page", "--page-images", "0.1MB", "--out", str(tmp_path)]
+    bench_report(KODAK.parent, *named, *pages, *words)
+    page = (tmp_path / "page.html").read_text()
+    measures = re.search(r'"measures":(\[.*?\]),"codecs"', page)[1]
+    assert [of["column"] for of in json.loads(measures)] == columns
+    assert ("biased upward" in measures) is bool(words)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not (KODAK / "per_image").is_dir(), reason="needs the bundled rows")
 def test_kodaks_report_is_one_short_answer(tmp_path):
