@@ -23,7 +23,7 @@ from typing import NamedTuple
 import msgspec
 
 from benchmark.published.points import PublishedPoint, slug
-from benchmark.published.registry import Paper, series_of, write_paper
+from benchmark.published.registry import Paper, group_series, write_paper
 
 Row = Mapping[str, str]
 
@@ -348,7 +348,7 @@ def write(rows: Iterable[Row], more: Iterable[Row], folder: Path) -> int:
                 doi=DOIS.get(name, ""),
                 licence=licences.get(mine[0].reference, "").replace("none stated", ""),
                 place=place,
-                series=series_of(mine, title),
+                series=group_series(mine, title),
             ),
             folder / f"{name}.json",
         )

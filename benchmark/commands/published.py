@@ -22,9 +22,9 @@ from benchmark.metrics.metric import Metric
 from benchmark.option import ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
 from benchmark.published.curves import published_curves
 from benchmark.published.points import (
+    ALL_SYSTEMS,
     CURVE,
     DOUBTFUL,
-    EVERY,
     PublishedPoint,
     inventory,
     overview,
@@ -81,7 +81,7 @@ def list_all(
       bench published list --dataset kodak
       bench published list diffeic perco --bpp .01,.1 --metric lpips
     """
-    asked = [f"{DOUBTFUL}{name.removeprefix(DOUBTFUL)}" for name in names or [EVERY]]
+    asked = [f"{DOUBTFUL}{name.removeprefix(DOUBTFUL)}" for name in names or [ALL_SYSTEMS]]
     points = [*select(read_points(results, doubtful=True), asked)]
     known = sorted({parent_dataset(point.dataset)[0] for point in points})
     if dataset != "all":
@@ -149,7 +149,7 @@ def compare(
       bench published compare tcm mlic++ mine.csv
     """
     spelt = ",".join(name.replace(",", "\\,") for name in names)
-    points = chosen_points(results, spelt, every=True)
+    points = chosen_points(results, spelt, all_variants=True)
     records: list[dict[str, Any]] = []
     absent: list[Absent] = []
     for metric in map(Metric.named, metric_names(metrics)):

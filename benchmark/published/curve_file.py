@@ -1,4 +1,4 @@
-"""Curves in files of others: csv, CompressAI's json, tables of a README, under the usual names."""
+"""Curves in other authors' files: csv, CompressAI's json, and markdown tables."""
 
 import math
 import re
@@ -12,11 +12,11 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, met
 from benchmark.system.foreign_files import BadFile, read_regular
 from benchmark.system.text import number_in, one_line, parse_csv, parse_json
 
-MOST_BYTES = 1 << 26
-LARGEST, LARGEST_DB = 1e6, 200  # values of a metric, and of MS-SSIM in dB
-CURVE_FILES = (".csv", ".json", ".md")  # endings by which an option knows a file
+MAX_BYTES = 1 << 26
+MAX_VALUE, MAX_DB = 1e6, 200  # of a metric, and of MS-SSIM in dB
+CURVE_FILES = (".csv", ".json", ".md")  # suffixes that make an option's value a file
 RATE = "bpp"
-# Names of columns beside the words for metrics (`registry.metric_called`), as `squeezed` has them.
+# Names of columns in the form of `squeezed`, besides those that `registry.metric_called` knows
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     RATE: ("bpp", "rate", "bitrate", "bitsperpixel", "bitperpixel", "rates"),
     "psnr_db": ("psnrs",),
@@ -24,54 +24,53 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "ms_ssim_db": ("msssimdb", "msssimrgbdb", "dbmsssim"),
 }
 NAMES = {name: column for column, names in COLUMNS.items() for name in names}
-CODEC = ("codec", "method", "model", "system", "name")  # columns that say whose a row is
-IMAGE = ("image", "imagename", "file", "filename", "picture")  # and of which picture
-# Words in brackets behind a name that say no more than it; with any other, a column is another.
+CODEC = ("codec", "method", "model", "system", "name")  # columns that name a row's codec
+IMAGE = ("image", "imagename", "file", "filename", "picture")  # columns that name its picture
+# Units in brackets that a column of rates may have; any other unit makes it another column
 BITS_PER_PIXEL = {"bpp", "bitsperpixel", "bitperpixel", "bitspixel", "bitpixel", "bitspx", "bitpx"}
 
 Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bit per pixel, values
 
 
 class NamedCurve(NamedTuple):
-    """A curve as its source has it, lowest rate first."""
+    """Curve of a source, lowest rate first."""
 
     name: str
     series: Mapping[str, Series]  # by column: "psnr_db", "ms_ssim" (linear), ...
-    in_db: tuple[str, ...] = ()  # columns that the source has in dB
+    in_db: tuple[str, ...] = ()  # columns that the source gives in dB
 
 
 def read_curves(path: Path) -> list[NamedCurve]:
-    """Return the curves of a file, one for each codec that a column names.
+    """Read the curves of a file, one for each codec; raise `UsageError` with the line or column.
 
-    Reads csv (commas, semicolons, tabs; lines of # are comments), json with `results` of lists as
-    CompressAI writes them or a list of objects, and the first table of a markdown file that has
-    rates. MS-SSIM above 1 is in dB and becomes linear. Raises `UsageError` with the line or column.
+    Reads csv (commas, semicolons, tabs; # comments), json with `results` of lists as in CompressAI
+    or with a list of objects, and the first markdown table with rates. MS-SSIM above 1 is in dB.
     """
     try:
-        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}): name a file of a curve"
-        ) from error
+        raise UsageError(f"{path} cannot be read ({error.strerror}): name another file") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text in UTF-8: {error}") from error
-    json_file = path.suffix.lower() == ".json"
+        raise UsageError(f"{path} is not UTF-8 text: {error}") from error
+    is_json = path.suffix.lower() == ".json"
     try:
-        named = _of_json(path, text) if json_file else _of_table(path, _cells(text))
+        columns_by_name = (
+            _parse_json_curves(path, text) if is_json else _parse_table(path, _split_table(text))
+        )
     except BadFile as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    curves = [_curve(path, name, columns) for name, columns in named.items()]
+    curves = [_make_curve(path, name, columns) for name, columns in columns_by_name.items()]
     if not curves:
-        raise UsageError(f"{path} has no row of numbers below its header")
+        raise UsageError(f"{path} has no rows of numbers below its header")
     return curves
 
 
-def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
+def _parse_json_curves(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
     content = parse_json(text, object)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content) and content:
         header = list(dict.fromkeys(key for row in content for key in row))
         rows = ([str(row.get(key, "")) for key in header] for row in content)
-        return _of_table(path, [header, *rows])
+        return _parse_table(path, [header, *rows])
     if not isinstance(content, dict):
         raise UsageError(f"{path} is neither an object with lists nor a list of objects")
     results = content.get("results", content)
@@ -79,14 +78,14 @@ def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
     lists = {key: values for key, values in lists.items() if isinstance(values, list)}
     keys = list(lists)
     columns = {
-        column: [_number(path, keys[index], value) for value in lists[keys[index]]]
-        for index, column in _columns(path, keys).items()
+        column: [_parse_number(path, keys[index], value) for value in lists[keys[index]]]
+        for index, column in _find_columns(path, keys).items()
     }
     return {str(content.get("name") or path.stem): columns}
 
 
-def _cells(text: str) -> list[list[str]]:
-    """Return the rows of the first table with rates: of markdown, else of a csv."""
+def _split_table(text: str) -> list[list[str]]:
+    """Return the rows of the first markdown table with rates, or else of a csv."""
     blocks = groupby(text.split("\n"), lambda line: line.lstrip().startswith("|"))
     tables = [[*block] for marked, block in blocks if marked]
     for table in tables:
@@ -97,39 +96,43 @@ def _cells(text: str) -> list[list[str]]:
             return rows
     lines = [line.cells for line in parse_csv(text, foreign=True)]
     if lines and len(lines[0]) == 1:
-        # Columns of blanks, but for those before a unit
+        # Columns are separated by blanks, except before a unit in brackets
         return [re.split(r"\s+(?=[^(\[])", ",".join(cells).strip()) for cells in lines]
     return [[cell.strip() for cell in cells] for cells in lines]
 
 
-def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, list[float]]]:
+def _parse_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, list[float]]]:
     header = rows[0] if rows else []
-    known = _columns(path, header)
-    if RATE not in known.values() or len(known) < 2:
+    column_names = _find_columns(path, header)
+    if RATE not in column_names.values() or len(column_names) < 2:
         raise UsageError(
             f"{path} needs a column of rates (bpp) and one of a metric (psnr, ms_ssim, ...); "
             f"its header is {', '.join(header) or 'empty'}"
         )
-    for place, name in enumerate(header):
-        if squeezed(name) in IMAGE and len({tuple(row[place : place + 1]) for row in rows[1:]}) > 1:
-            raise UsageError(f"{path} has a row for each {name}: average those of a setting first")
-    naming = next((n for n, name in enumerate(header) if squeezed(name) in CODEC), None)
+    for index, name in enumerate(header):
+        if squeezed(name) in IMAGE and len({tuple(row[index : index + 1]) for row in rows[1:]}) > 1:
+            raise UsageError(f"{path} has a row for each {name}: average the rows of each setting")
+    codec_index = next(
+        (index for index, name in enumerate(header) if squeezed(name) in CODEC), None
+    )
     curves: dict[str, dict[str, list[float]]] = {}
     for number, cells in enumerate(rows[1:], 2):
         if any(cells[len(header) :]):
             raise UsageError(f"{path}: row {number} has more cells than its header")
         row = [*cells, *[""] * (len(header) - len(cells))]
-        if any(row[index].strip() for index in known):
-            name = (row[naming] if naming is not None else "") or path.stem
-            columns = curves.setdefault(name, {column: [] for column in known.values()})
-            for index, column in known.items():
-                columns[column].append(_number(path, f"row {number}, {header[index]}", row[index]))
+        if any(row[index].strip() for index in column_names):
+            name = (row[codec_index] if codec_index is not None else "") or path.stem
+            columns = curves.setdefault(name, {column: [] for column in column_names.values()})
+            for index, column in column_names.items():
+                columns[column].append(
+                    _parse_number(path, f"row {number}, {header[index]}", row[index])
+                )
     return curves
 
 
-def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> NamedCurve:
+def _make_curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> NamedCurve:
     if RATE not in columns or len(columns) < 2:
-        raise UsageError(f"{path} lacks rates (bpp), or values of a metric beside them")
+        raise UsageError(f"{path} lacks rates (bpp) or values of a metric")
     if not all(columns.values()):
         raise UsageError(f"{path} has no numbers: its lists are empty")
     if len({len(values) for values in columns.values()}) > 1:
@@ -142,41 +145,40 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
     decibels = []
     for column, values in columns.items():
         in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
-        if any(abs(value) > (LARGEST_DB if in_db else LARGEST) for value in values):
-            raise UsageError(f"{path}: {name} has a {column} that no picture has")
+        if any(abs(value) > (MAX_DB if in_db else MAX_VALUE) for value in values):
+            raise UsageError(f"{path}: {name} has an impossible {column}")
         linear = [1 - 10 ** (-value / 10) for value in values] if in_db else values
         if column != RATE:
-            pairs = tuple(rates[at] for at in order), tuple(linear[at] for at in order)
+            pairs = tuple(rates[index] for index in order), tuple(linear[index] for index in order)
             series["ms_ssim" if in_db else column] = pairs
         if in_db:
             decibels.append("ms_ssim")
     return NamedCurve(one_line(name), series, tuple(decibels))
 
 
-def _number(path: Path, where: str, value: Any) -> float:
+def _parse_number(path: Path, location: str, value: Any) -> float:
     number = number_in(str(value))
     if not math.isfinite(number):
-        raise UsageError(f"{path}: {where} must be a finite number, not {value!r}")
+        raise UsageError(f"{path}: {location} must be a finite number, not {value!r}")
     return number
 
 
-def _columns(path: Path, names: Sequence[str]) -> dict[int, str]:
-    """Return our names of the columns that have one, by place; raise `UsageError` for one twice.
-
-    MS-SSIM and its dB are one.
-    """
-    known = {index: column for index, name in enumerate(names) if (column := column_of(name))}
-    first: dict[str, str] = {}
-    for index, column in known.items():
-        before = first.setdefault(column.removesuffix("_db"), names[index])
-        if before is not names[index]:
-            both = before if before == names[index] else f"{before} and {names[index]}"
-            raise UsageError(f"{path} has a column twice ({both}): leave one of them")
-    return known
+def _find_columns(path: Path, names: Sequence[str]) -> dict[int, str]:
+    """Return known columns by index; `UsageError` for one twice, such as MS-SSIM and its dB."""
+    columns = {index: column for index, name in enumerate(names) if (column := column_of(name))}
+    names_by_column: dict[str, str] = {}
+    for index, column in columns.items():
+        first_name = names_by_column.setdefault(column.removesuffix("_db"), names[index])
+        if first_name is not names[index]:
+            repeated = (
+                first_name if first_name == names[index] else f"{first_name} and {names[index]}"
+            )
+            raise UsageError(f"{path} has a column twice ({repeated}): delete one of them")
+    return columns
 
 
 def column_of(name: str) -> str:
-    """Return our name of a column; empty for others, and for one of another unit or channel.
+    """Return this project's name of a column; "" for unknown names, other units or channels.
 
     >>> column_of("MS-SSIM [dB]"), column_of("Bit-rate (bpp)"), column_of("PSNR (RGB, dB)")
     ('ms_ssim_db', 'bpp', 'psnr_db')
@@ -186,8 +188,10 @@ def column_of(name: str) -> str:
     bare, *notes = re.split(r"[(\[,;]", name)
     for text, words in ((name, set[str]()), (bare, {*map(squeezed, notes)})):
         word = squeezed(text).removeprefix("avg").removeprefix("mean")
-        known = metric_called(word)
-        of_metric = metric_class(known).column if known in (*METRICS, *DISTRIBUTION_METRICS) else ""
+        metric = metric_called(word)
+        of_metric = (
+            metric_class(metric).column if metric in (*METRICS, *DISTRIBUTION_METRICS) else ""
+        )
         column = NAMES.get(word, of_metric)
         usual = BITS_PER_PIXEL if column == RATE else {"rgb"}
         if column and words <= usual | ({"db"} if column.endswith("_db") else set()) | {""}:

@@ -1,4 +1,4 @@
-"""Rate curves of published points, and which of them may be beside measured ones."""
+"""Rate curves of published points, and which of them can share an axis with measured ones."""
 
 import re
 from collections import Counter
@@ -21,25 +21,24 @@ from benchmark.rows.summary import Summary, images_in
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key, listed
 
-# Editions of the catalogue by system and variant of published points.
+# Editions of the catalogue by system and variant of published points
 KNOWN = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
-SAME_RATE = 1.04  # two sources of one point: the first of them is kept
-DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network at choices of realism
-PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
+SAME_RATE = 1.04  # ratio of rates below which two sources give the same point
+DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of a network at choices of realism
+PARTS = ("professional", "mobile")  # of clic2020, for sources with means of the parts alone
 
 
 def published_curves(
     points: Iterable[PublishedPoint], dataset: str, metric: Metric
 ) -> list[SystemCurve]:
-    """Return a dataset's curves of published points, in the order of the csv.
-
-    A curve is a variant under a protocol from a source.
-    """
-    name_of = metric.published or metric.column
+    """Return a dataset's curves, one for each variant, protocol and source, in order of points."""
+    metric_name = metric.published or metric.column
     groups = by_key(
-        ((p.system, p.variant, p.protocol, p.kind, p.how, p.source), p)
-        for p in points
-        if p.dataset in (dataset, ANY_DATASET) and p.metric == name_of and p.kind != "step"
+        ((point.system, point.variant, point.protocol, point.kind, point.how, point.source), point)
+        for point in points
+        if point.dataset in (dataset, ANY_DATASET)
+        and point.metric == metric_name
+        and point.kind != "step"
     )
     result = []
     for (name, variant, *_), group in groups.items():
@@ -50,22 +49,27 @@ def published_curves(
 
 
 def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
-    """Return the points of each system's main variant on a dataset in a metric.
+    """Return the points of each system's main variant, by dataset and metric.
 
-    It is the one that this project compares its own rows with, else the one without a name, that
-    for squared error, or the first of the registry; of program versions the latest. All choices of
-    realism of one network are its main curve.
+    It is the variant in the catalogue, else the unnamed one, that trained for MSE, the latest
+    program version, or the first. All choices of realism of a network form its main curve.
     """
     result = []
-    for of_one in by_key(((p.slug, p.dataset, p.metric), p) for p in points).values():
-        main = min(dict.fromkeys((p.system, p.variant) for p in of_one), key=_place)[1]
-        dial = bool(DIAL.fullmatch(main))
-        result += [p for p in of_one if p.variant == main or (dial and DIAL.fullmatch(p.variant))]
+    groups = by_key(((point.slug, point.dataset, point.metric), point) for point in points)
+    for system_points in groups.values():
+        curves = dict.fromkeys((point.system, point.variant) for point in system_points)
+        _, main = min(curves, key=_variant_rank)
+        is_dial = bool(DIAL.fullmatch(main))
+        result += [
+            point
+            for point in system_points
+            if point.variant == main or (is_dial and DIAL.fullmatch(point.variant))
+        ]
     return result
 
 
-def _place(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
-    """Return the place of a system's variant among others: the main one comes first."""
+def _variant_rank(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
+    """Return a sort key for a system's variants; the main one comes first."""
     variant, plotted = curve[1], [*KNOWN]
     version = re.match(r"version (\d+)", variant)
     newest = -float(version[1]) if version else 0.0
@@ -81,7 +85,7 @@ def _place(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
 def published_curve(
     edition: Edition, metric: Metric, points: Sequence[PublishedPoint], dataset: str
 ) -> SystemCurve:
-    """Return the curve of an edition through published points."""
+    """Return an edition's curve through published points."""
     images = profile(dataset).published_images
     names = [name for name in CurvePoint._fields if name not in ("images", "interval", "seeds")]
     result = [
@@ -93,7 +97,7 @@ def published_curve(
 
 
 def published_edition(system: str, variant: str, origin: Origin = "published") -> Edition:
-    """Return the edition of a published variant: of the codec in the catalogue that it is, if any.
+    """Return the edition of a published variant, from the catalogue if it is there.
 
     >>> edition = published_edition("VTM", "CompressAI")
     >>> edition.spec.text, edition.title
@@ -101,46 +105,43 @@ def published_edition(system: str, variant: str, origin: Origin = "published") -
     >>> published_edition("WebP", "").spec.text  # of another program than the catalogue's
     'webp:variant='
     """
-    title, place = curve_name(system, variant), ((system, variant),)
+    title, published = curve_name(system, variant), ((system, variant),)
     option, _, value = variant.partition("=")
     choice = title.removeprefix(f"{system} ") if value else ""
-    if known := KNOWN.get((system, variant)):
-        facts = replace(known.facts, title=title, choice=choice, published=place)
-        return replace(known, build=(title, 0), origin=origin, facts=facts)
+    if catalogued := KNOWN.get((system, variant)):
+        facts = replace(catalogued.facts, title=title, choice=choice, published=published)
+        return replace(catalogued, build=(title, 0), origin=origin, facts=facts)
     pair = (option, value) if value else ("variant", slug(variant) if variant else "")
     spec = CodecSpec(slug(system), (pair,))
-    facts = Facts(title, kind="learned", choice=choice, published=place)
+    facts = Facts(title, kind="learned", choice=choice, published=published)
     return Edition(spec, (title, 0), origin, facts)
 
 
 def system_of(curve: SystemCurve) -> str:
-    """Return the name of the published system that a curve is of."""
+    """Return the name of a published curve's system."""
     return curve.edition.facts.published[0][0]
 
 
 class OtherMeans(UsageError):  # noqa: N818 - reads as what happened
-    """Measured means that published ones cannot be beside."""
+    """Measured means that cannot be compared with published ones."""
 
 
 class Overlay(NamedTuple):
-    """Published curves under one metric, by whether they may be beside its measured rows."""
+    """Published curves in a metric, by whether they can share an axis with measured ones."""
 
     compatible: tuple[SystemCurve, ...]
-    refused: tuple[SystemCurve, ...]  # of another protocol
+    incompatible: tuple[SystemCurve, ...]  # of another protocol
 
 
 def sharing_protocols(
     protocols: Iterable[str], metric: Metric, measured: str = ""
 ) -> frozenset[str]:
-    """Return the protocols that may share the axis of a panel, in whichever order they are given.
+    """Return the protocols that can share an axis, whatever the order of `protocols`.
 
-    Those that `metric.meets` names are one class, any other is a class of its own, and that of a
-    user's own file, which is not stated, fits in each. Measured rows choose their class: with
-    `metric.meets` for a distortion, without for LPIPS and FID, where another back end decides.
-    Without rows it is `metric.meets`, if a curve has one of these, else the protocol of most
-    curves, of equally many the first by name.
-
-    protocols: one for each published curve. measured: that of the rows; empty: there are none.
+    The protocols of `metric.meets` are one class, any other is a class of its own, and the unstated
+    one of a user's file fits in each. Measured rows choose their class, joined with `metric.meets`
+    for a distortion. Without rows it is `metric.meets` if any curve has one of these, else the most
+    frequent protocol.
 
     >>> rules = ["fid/stablecodec", "fid256/hific", "unstated"]
     >>> sorted(sharing_protocols(rules, Metric.named("fid256")))
@@ -150,18 +151,18 @@ def sharing_protocols(
     stated = sorted(counts.keys() - {UNSTATED})
     meets = {*metric.meets}
     if measured:
-        chosen = {measured} | (meets if metric.kind == "distortion" else set())
+        protocol_class = {measured} | (meets if metric.kind == "distortion" else set())
     elif meets.isdisjoint(stated):
-        chosen = {max(stated, key=counts.__getitem__, default=UNSTATED)}
+        protocol_class = {max(stated, key=counts.__getitem__, default=UNSTATED)}
     else:
-        chosen = meets
-    return frozenset(counts.keys() & {UNSTATED, *chosen})
+        protocol_class = meets
+    return frozenset(counts.keys() & {UNSTATED, *protocol_class})
 
 
 def overlay(
     curves: Sequence[SystemCurve], metric: Metric, protocol: str = "", mix: bool = False
 ) -> Overlay:
-    """Separate curves that may share a panel's axis, with the measured rows if any, from the rest.
+    """Separate curves that can share an axis with rows of `protocol` ("": no rows) from the others.
 
     protocol: of the rows; empty: there are none. With `mix` all curves are compatible, and the rest
     are marked (`SystemCurve.other_rules`).
@@ -173,7 +174,7 @@ def overlay(
         return Overlay(tuple(marked), ())
     return Overlay(
         compatible=tuple(curve for curve in curves if curve.protocol in sharing),
-        refused=tuple(curve for curve in curves if curve.protocol not in sharing),
+        incompatible=tuple(curve for curve in curves if curve.protocol not in sharing),
     )
 
 
@@ -186,10 +187,8 @@ def overlays(
 ) -> dict[str, Overlay]:
     """Return the overlay of every metric that has values, by column.
 
-    summary: of the measured rows; None where there are none.
-
-    Raises `OtherMeans`, and `UsageError` where a system can be plotted under no metric but by
-    mixing protocols, which was not asked for.
+    `summary` is None without measured rows. Raises `OtherMeans`, and `UsageError` for a system that
+    cannot be plotted in any metric without `mix`.
     """
     result = {
         metric.column: overlay(
@@ -207,106 +206,101 @@ def overlays(
     for metric in metrics:
         if summary and any(result.get(metric.column, ())):
             images = images_in(summary, metric)
-            of = "" if images == summary.images else f" of {metric.label}"
-            check_same_images(dataset, images, summary.pooled, of)
+            metric_text = "" if images == summary.images else f" of {metric.label}"
+            check_same_images(dataset, images, summary.pooled, metric_text)
     systems = {system_of(curve) for panel in result.values() for curve in panel.compatible}
     for column, panel in result.items():
-        excluded = {(c.title, c.protocol) for c in panel.refused if system_of(c) not in systems}
+        excluded = {
+            (c.title, c.protocol) for c in panel.incompatible if system_of(c) not in systems
+        }
         if excluded:
             names = listed([f"{title} ({rule})" for title, rule in sorted(excluded)])
             rules = {curve.protocol for curve in panel.compatible} - {UNSTATED}
-            others = summary.protocols[column] if summary else listed(sorted(rules))
+            protocol_text = summary.protocols[column] if summary else listed(sorted(rules))
             raise UsageError(
-                f"{names} cannot be beside the others, whose {column} is by {others}; "
-                "--mix-protocols draws all, and marks those of other rules"
+                f"{names} cannot share an axis with the others, whose {column} has the protocol "
+                f"{protocol_text}: --mix-protocols draws all, and marks those of other rules"
             )
     return result
 
 
-def left_out(
+def describe_excluded(
     points: Iterable[PublishedPoint], overlaid: Mapping[str, Overlay], dataset: str
 ) -> list[str]:
-    """Return a sentence for each metric and protocol left out, and on systems without any points.
-
-    `points` are those asked for.
-    """
-    refused: dict[tuple[str, str], dict[str, None]] = {}
+    """Return a sentence for each excluded metric and protocol, and on systems without points."""
+    titles: dict[tuple[str, str], dict[str, None]] = {}
     for column, panel in overlaid.items():
-        for curve in panel.refused:
-            refused.setdefault((column, curve.protocol), {})[curve.title] = None
+        for curve in panel.incompatible:
+            titles.setdefault((column, curve.protocol), {})[curve.title] = None
     curves = (curve for panel in overlaid.values() for group in panel for curve in group)
     methods = {system_of(curve) for curve in curves}
     absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
-        f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "
-        "that of the others (--mix-protocols draws them)"
-        for (column, protocol), names in refused.items()
+        f"not drawn: published {column} of {', '.join(names)}: its protocol {protocol} differs "
+        "from that of the others (draw them with --mix-protocols)"
+        for (column, protocol), names in titles.items()
     ]
     if absent:
         sentences.append(f"nothing published on {dataset} in these metrics: {', '.join(absent)}")
     return sentences
 
 
-def check_same_images(dataset: str, images: int, pooled: bool, of: str = "") -> None:
-    """Raise `OtherMeans` where measured means are over other images or averages than published.
-
-    of: the words " of METRIC".
-    """
+def check_same_images(dataset: str, images: int, pooled: bool, metric_text: str = "") -> None:
+    """Raise `OtherMeans` if measured means have other images or averages than published ones."""
     published = profile(dataset).published_images or images
     if published != images:
         raise OtherMeans(
-            f"published means{of} over {dataset} are of {published} images, these results are of "
-            f"{images}: they cannot be compared."
+            f"published means{metric_text} over {dataset} are over {published} images, these "
+            f"results over {images}: they cannot be compared."
         )
     if pooled:
-        raise OtherMeans("published rates are means of each image's bpp: leave out --pooled.")
+        raise OtherMeans("published rates are means of per-image bpp: omit --pooled.")
 
 
 def paper_curves(
     metric: Metric,
     dataset: str,
-    here: Sequence[SystemCurve],
+    measured_curves: Sequence[SystemCurve],
     points: Sequence[PublishedPoint],
     up_to_bpp: float,
 ) -> list[SystemCurve]:
-    """Return every system of the paper that has points below a rate, in the order of the table.
+    """Return the paper's systems with points below a rate, in the order of its table.
 
-    here: the `measured_curves` of the dataset. A measured curve takes the place of a published one
-    of the same codec, except our method's, whose published points are of another network, and those
-    of the other methods that were trained here. Measured means over other images than published
-    ones and published points of a protocol that is not in `metric.meets` are left out.
+    A measured curve replaces a published one of the same codec, unless another network was measured
+    here. Measured means over other images than the published ones, and published points of a
+    protocol outside `metric.meets`, are excluded.
     """
     published, curves = profile(dataset).published_images, []
-    whole = {in_catalogue(of.spec): of for of in here if published in (None, of.points[0].images)}
+    complete_curves = {
+        in_catalogue(curve.spec): curve
+        for curve in measured_curves
+        if published in (None, curve.points[0].images)
+    }
     for edition in PAPER_EDITIONS:
         facts = edition.facts
-        another = facts.budget and facts.published  # the network measured here is not that one
-        measured = None if another else whole.get(edition)
-        if measured is None or facts.group == OURS:  # beside another network of the method
-            curves.append(_published(edition, metric, dataset, points))
+        is_retrained = facts.budget and facts.published  # not the published network
+        measured = None if is_retrained else complete_curves.get(edition)
+        if measured is None or facts.group == OURS:  # our method's curves are of other networks
+            curves.append(_first_published_curve(edition, metric, dataset, points))
         if measured:
             curves.append(measured.called(facts.title)._replace(group=facts.group))
     return cut_curves(filter(None, curves), Rule(up_to_bpp=up_to_bpp))
 
 
-def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:
-    """Return means over a whole dataset of which a source has the parts alone.
+def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:
+    """Combine published means of a dataset's parts, weighted by their images.
 
-    The i-th point of one part goes with the i-th of the other: both are the codec's i-th setting.
-    The mean over all images is the mean of the two weighted by their images, and exactly so for
-    rates, which are means of each image's too. Parts that do not match give nothing.
+    Points are paired in order of rate, the order of settings; parts that do not match give none.
     """
-    points = list(points)
-    parts = [
-        sorted((p for p in points if p.dataset == f"{dataset}:{part}"), key=lambda p: p.bpp)
-        for part in PARTS
-    ]
+    points = sorted(points, key=lambda point: point.bpp)
+    parts = [[point for point in points if point.dataset == f"{dataset}:{part}"] for part in PARTS]
     if len(parts[0]) != len(parts[1]):
         return []
     weights = [profile(f"{dataset}:{part}").published_images or 0 for part in PARTS]
 
     def mean(*numbers: float) -> float:
-        return sum(w * n for w, n in zip(weights, numbers, strict=True)) / sum(weights)
+        terms = (weight * number for weight, number in zip(weights, numbers, strict=True))
+        return sum(terms) / sum(weights)
 
     note = f"mean of {' and '.join(PARTS)}, weighted {weights[0]}:{weights[1]}"
     return [
@@ -323,29 +317,27 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
     ]
 
 
-def _published(
+def _first_published_curve(
     edition: Edition, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
 ) -> SystemCurve | None:
-    """Return the curve of the first published variant of an edition that has points.
-
-    Of two sources' points at one rate, the first of the csv is kept.
-    """
+    """Return the curve of an edition's first variant with points; of two sources, the first's."""
     name = metric.published or metric.column
     for variant in edition.facts.published:
-        of_variant = [
-            p for p in points
-            if (p.system, p.variant) == variant and p.metric == name
-            and p.kind != "step" and p.protocol in metric.meets
+        variant_points = [
+            point for point in points
+            if (point.system, point.variant) == variant and point.metric == name
+            and point.kind != "step" and point.protocol in metric.meets
         ]  # fmt: skip
-        kept: list[PublishedPoint] = []
-        for p in [p for p in of_variant if p.dataset == dataset] or whole_set(of_variant, dataset):
+        dataset_points = [point for point in variant_points if point.dataset == dataset]
+        kept_points: list[PublishedPoint] = []
+        for point in dataset_points or combine_parts(variant_points, dataset):
             if not any(
-                other.source != p.source
-                and max(other.bpp, p.bpp) <= SAME_RATE * min(other.bpp, p.bpp)
-                for other in kept
+                kept_point.source != point.source
+                and max(kept_point.bpp, point.bpp) <= SAME_RATE * min(kept_point.bpp, point.bpp)
+                for kept_point in kept_points
             ):
-                kept.append(p)
-        if kept:
-            curve = published_curve(edition, metric, kept, dataset)
+                kept_points.append(point)
+        if kept_points:
+            curve = published_curve(edition, metric, kept_points, dataset)
             return curve._replace(group=edition.facts.group)
     return None

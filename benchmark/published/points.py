@@ -1,6 +1,6 @@
-"""Published numbers: points from papers and repositories, typed and selected.
+"""Published points from papers and repositories: types and selection by name.
 
-`registry.py` reads them from `results/published/`; docs/protocol.md defines their protocol ids.
+`registry` reads them from `results/published/`; docs/protocol.md defines their protocol ids.
 """
 
 import math
@@ -19,48 +19,48 @@ from benchmark.registry import DATASETS, UNSTATED
 from benchmark.rows.edition import with_remark
 from benchmark.system.text import GREEK, by_key, listed, utf8
 
-# authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
-# file of another paper's plot
+# How numbers were obtained: from an author's csv, a paper's table, a digitised figure; an author's
+# json, README, script or posts; the file of another paper's plot
 How = Literal[
     "author_csv", "table", "digitised",
     "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
 ]  # fmt: skip
-# point: of a rate curve; sample: off a plotted line, at a rate of the reader's choice; step: of a
-# realism sweep at one rate, so no part of a rate curve
+# point: of a rate curve; sample: read off a plotted line at a chosen rate; step: of a realism sweep
+# at one rate, not of a rate curve
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
-DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
-ANY_DATASET = "any"  # of points in a user's own file
-EVERY = "all"  # names every system
+PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # published names of metrics
+DOUBTFUL = "doubtful:"  # prefix of a name whose doubtful points are included
+ANY_DATASET = "any"  # of points in a user's file
+ALL_SYSTEMS = "all"  # names every system
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts that the points of a system in a metric from one place of a source share."""
+    """Facts shared by a system's points in a metric from the same place of a source."""
 
     system: Text  # "Multi-Realism"
-    variant: str = ""  # "beta=2.56"; empty where the system comes in one
-    dataset: Text  # as results are called; other images have other names: "clic2020-diffeic"
-    metric: Text  # column of ours where there is one: "psnr_db"
+    variant: str = ""  # "beta=2.56"; "" for a system without variants
+    dataset: Text  # the registered name; other images have another: "clic2020-diffeic"
+    metric: Text  # the column if registered: "psnr_db"
     protocol: Text
     rate_protocol: Text
     how: How
     kind: Kind = "point"
-    value_error: float | None = None  # reading error of digitised numbers, up and down
+    value_error: float | None = None  # reading error (±) of digitised numbers
     bpp_error: float | None = None
     note: str = ""
     source: str = ""  # title
     reference: Text  # repository, file and commit
-    rule: str = ""  # how the source computed it, in its words
-    doubt: str = ""  # why it is not plotted unless asked for
+    rule: str = ""  # how the source computed the values, in its words
+    doubt: str = ""  # why the points are excluded by default
 
 
 class PublishedPoint(Origin, frozen=True, kw_only=True):
-    """A number of one system, as its source has it."""
+    """Number of a system, as in its source."""
 
     bpp: float
     value: float
-    setting: str = ""  # which point of the variant, where the source says so: "q=0.25"
+    setting: str = ""  # of the codec, if the source names it: "q=0.25"
     doi: str = ""
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class PublishedPoint(Origin, frozen=True, kw_only=True):
 
 
 def slug(text: str) -> str:
-    """Return the text in small letters of any script, digits and hyphens; of signs alone, a digest.
+    """Return a text in lower-case letters of any script, digits and hyphens, or else a digest.
 
     >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++"), slug("变分"), slug("?!")
     ('multi-realism', 'wei-et-al', 'mlic-plus-plus', '变分', '545f940d')
@@ -97,10 +97,7 @@ def curve_name(system: str, variant: str) -> str:
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:
-    """Return the points of a file of curves, whose dataset and protocols are not stated there.
-
-    Raises `UsageError` as `curve_file.read_curves` does.
-    """
+    """Read the points of a curve file, of unstated dataset and protocols; `UsageError`."""
     return [
         PublishedPoint(
             system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
@@ -114,34 +111,43 @@ def points_of_file(path: Path) -> list[PublishedPoint]:
 
 
 def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:
-    """Return the points of the named systems: `system`, `system:variant`, or a curve's title.
+    """Select the points of systems by `system`, `system:variant`, a curve's title or "all".
 
-    "all" is everything. Doubtful points are those of `doubtful:system` alone. Raises `UnknownName`
-    for a name without points, `UsageError` for one whose points are all doubtful.
+    Doubtful points need the prefix `doubtful:`. Raises `UnknownName`, and `UsageError` for a name
+    whose points are all doubtful.
     """
-    known = by_key((key, p) for p in points for key in (EVERY, p.slug, f"{p.slug}:{p.variant}"))
+    groups = by_key(
+        (key, point)
+        for point in points
+        for key in (ALL_SYSTEMS, point.slug, f"{point.slug}:{point.variant}")
+    )
     titles = {
-        with_remark(curve_name(p.system, p.variant), remark): f"{p.slug}:{p.variant}"
-        for p in points
+        with_remark(
+            curve_name(point.system, point.variant), remark
+        ): f"{point.slug}:{point.variant}"
+        for point in points
         for remark in ("", "published")
     }
     result: dict[PublishedPoint, None] = {}
     for name in names:
-        asked = name.removeprefix(DOUBTFUL)
-        system, colon, variant = asked.partition(":")
+        text = name.removeprefix(DOUBTFUL)
+        system, colon, variant = text.partition(":")
         key = f"{slug(system)}:{variant}" if colon else slug(system)
-        key = key if key in known else titles.get(asked, key)
-        if key not in known:
-            variants = [other for other in known if other.startswith(f"{slug(system)}:")]
+        key = key if key in groups else titles.get(text, key)
+        if key not in groups:
+            variants = [
+                candidate for candidate in groups if candidate.startswith(f"{slug(system)}:")
+            ]
             systems = sorted({point.slug for point in points})
             raise UnknownName("published system", name, variants if colon and variants else systems)
-        kept = [point for point in known[key] if not point.doubt or asked != name]
-        if not kept:
-            why = known[key][0].doubt
+        selected = [point for point in groups[key] if not point.doubt or text != name]
+        if not selected:
+            reason = groups[key][0].doubt
             raise UsageError(
-                f"the published points of {name} are doubtful ({why}): {DOUBTFUL}{name} takes them"
+                f"the published points of {name} are doubtful ({reason}): select them with "
+                f"{DOUBTFUL}{name}"
             )
-        result |= dict.fromkeys(kept)
+        result |= dict.fromkeys(selected)
     return tuple(result)
 
 

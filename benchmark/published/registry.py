@@ -1,8 +1,7 @@
-"""The registry of published curves: one json file for each paper, read into one table of points.
+"""Registry of published curves: a json file for each paper, read into a table of points.
 
-A file has the paper's title, DOI, repository and licence, and its series: a system and variant on a
-dataset in a metric, under the ids of its rules, with source and commit, how it was read, and what
-is doubtful about it. docs/protocol.md defines the ids.
+A file has the paper's title, DOI and licence, and its series: a system and variant on a dataset in
+a metric, with protocol ids (docs/protocol.md), source and commit, origin, and doubts.
 """
 
 import json
@@ -19,9 +18,9 @@ from benchmark.errors import StoreError, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.published.points import (
+    ALL_SYSTEMS,
     ANY_DATASET,
     DOUBTFUL,
-    EVERY,
     Origin,
     PublishedPoint,
     Text,
@@ -35,15 +34,15 @@ from benchmark.system.machine import BUNDLED
 from benchmark.system.text import by_key, listed, read_json
 
 Record = TypeVar("Record", bound=msgspec.Struct)
-SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
-ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project
+SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # a name with one of these is a file
+USER_PLACE = 1_000_000  # sorts a user's papers after the project's
 
 
 class Series(Origin, frozen=True, kw_only=True, omit_defaults=True):
-    """Points of one origin; its `source` is empty where it is the title of the paper."""
+    """Points of the same origin; its `source` is "" if it is the paper."""
 
-    settings: tuple[str, ...] = ()  # of each point, where the source says it
-    points: tuple[tuple[float, float], ...]  # rate in bit per pixel, value
+    settings: tuple[str, ...] = ()  # of each point, if the source names them
+    points: tuple[tuple[float, float], ...]  # bpp, value
 
     def __post_init__(self) -> None:
         if self.settings and len(self.settings) != len(self.points):
@@ -54,12 +53,12 @@ SERIES = ("system", "variant", "dataset", "metric")
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A paper, or a repository of results."""
+    """Paper or repository of results."""
 
     title: Text
     doi: str = ""
-    licence: str = ""  # of the repository that has the numbers
-    place: Annotated[int, msgspec.Meta(ge=0)] = ADDED  # in the table: the first counts
+    licence: str = ""  # of the repository with the numbers
+    place: Annotated[int, msgspec.Meta(ge=0)] = USER_PLACE  # order in the table: the first counts
     series: tuple[Series, ...]
 
     def published(self) -> Iterator[PublishedPoint]:
@@ -72,43 +71,44 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 yield PublishedPoint(bpp=bpp, value=value, setting=setting, **fields)
 
 
-def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series, ...]:
-    """Return points as series: of each variant in a metric, one as long as its origin is the same.
-
-    The order of a variant's points in a metric is kept. title: of the paper.
-    """
+def group_series(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series, ...]:
+    """Group points of a paper into series of equal origin, in the order of points."""
 
     def shared(point: PublishedPoint) -> dict[str, Any]:
         fields = {name: getattr(point, name) for name in Origin.__struct_fields__}
         return {**fields, "source": "" if point.source == title else point.source}
 
     ordered = by_key((tuple(getattr(point, name) for name in SERIES), point) for point in points)
-    runs = ((fields, [*run]) for of in ordered.values() for fields, run in groupby(of, shared))
+    runs = (
+        (fields, [*run]) for group in ordered.values() for fields, run in groupby(group, shared)
+    )
     return tuple(
         Series(
             **fields,
             points=tuple((point.bpp, point.value) for point in run),
-            settings=tuple(p.setting for p in run) if any(p.setting for p in run) else (),
+            settings=tuple(point.setting for point in run)
+            if any(point.setting for point in run)
+            else (),
         )
         for fields, run in runs
     )
 
 
 def write_paper(paper: Paper, path: Path) -> None:
-    """Write a paper's file, a line for each series."""
+    """Write a paper's file with a line for each series."""
     head = msgspec.to_builtins(paper)
-    series = ",\n".join(f"  {_json(curve)}" for curve in head.pop("series"))
-    lines = [f" {json.dumps(name)}: {_json(value)},\n" for name, value in head.items()]
+    series = ",\n".join(f"  {_compact_json(curve)}" for curve in head.pop("series"))
+    lines = [f" {json.dumps(name)}: {_compact_json(value)},\n" for name, value in head.items()]
     text = f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n'
     write_files(path.parent, {path.name: text}, what="curve")
 
 
-def _json(value: Any) -> str:
+def _compact_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
 
 
 def read_paper(path: Path) -> Paper:
-    """Return the paper of a file; raise `StoreError` with the place where it does not fit."""
+    """Read a paper's file; raise `StoreError` with the place of an error."""
     try:
         paper = read_json(path, Paper)
         tuple(paper.published())
@@ -118,10 +118,7 @@ def read_paper(path: Path) -> Paper:
 
 
 def read_papers(results: Path) -> list[Paper]:
-    """Return the papers of the project and of a results folder in the order of their places.
-
-    Of two files of one name, that of the results folder counts.
-    """
+    """Read the papers of the project and of a results folder, whose files replace equal names."""
     folders = [root / "published" for root in (BUNDLED, results)]
     files = {path.name: path for folder in folders for path in folder.glob("*.json")}
     papers = ((name, read_paper(path)) for name, path in files.items())
@@ -129,33 +126,31 @@ def read_papers(results: Path) -> list[Paper]:
 
 
 def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, ...]:
-    """Return the points of the registry and of a results folder; doubtful ones where asked for.
-
-    Raises `StoreError` where a file cannot be read.
-    """
+    """Read the points of the registry and of a results folder; raise `StoreError`."""
     points = (point for paper in read_papers(results) for point in paper.published())
     return tuple(point for point in points if doubtful or not point.doubt)
 
 
-def chosen_points(results: Path, names: str, every: bool = False) -> tuple[PublishedPoint, ...]:
-    """Return the points of what `--published` names, comma-separated: systems, files of curves.
+def chosen_points(
+    results: Path, names: str, all_variants: bool = False
+) -> tuple[PublishedPoint, ...]:
+    """Return the points of comma-separated systems and curve files.
 
-    A system without a variant stands for its main curve (`main_curves`), or for all its curves if
-    `every`; so does `doubtful:system`.
+    A system without a variant means its main curve, or all its curves with `all_variants`.
     """
     from benchmark.published.curves import main_curves
 
-    asked = [name.replace("\\,", ",") for name in split_names(names)]
-    files = [name for name in asked if Path(name).suffix in CURVE_FILES]
-    systems = [name for name in asked if name and name not in files]
-    own = [point for file in dict.fromkeys(files) for point in points_of_file(Path(file))]
+    requested = [name.replace("\\,", ",") for name in split_names(names)]
+    files = [name for name in requested if Path(name).suffix in CURVE_FILES]
+    systems = [name for name in requested if name and name not in files]
+    file_points = [point for file in dict.fromkeys(files) for point in points_of_file(Path(file))]
     registry = read_points(results, doubtful=True) if systems else ()
-    known: dict[PublishedPoint, None] = {}
+    result: dict[PublishedPoint, None] = {}
     for name in systems:
-        of_name = select(registry, [name])
-        whole = every or name == EVERY or ":" in name
-        known |= dict.fromkeys(of_name if whole else main_curves(of_name))
-    return (*known, *_named_apart(own, {point.slug for point in known}))
+        system_points = select(registry, [name])
+        takes_all = all_variants or name == ALL_SYSTEMS or ":" in name
+        result |= dict.fromkeys(system_points if takes_all else main_curves(system_points))
+    return (*result, *_make_names_unique(file_points, {point.slug for point in result}))
 
 
 def without_values(
@@ -179,65 +174,69 @@ def without_values(
     return sentences
 
 
-def _named_apart(own: Sequence[PublishedPoint], taken: set[str]) -> list[PublishedPoint]:
-    """Return points of files under names that differ, by the file where two would be one."""
-    curves = dict.fromkeys((point.system, point.reference) for point in own)
-    slugs = Counter([*taken, *(slug(system) for system, _ in curves)])
+def _make_names_unique(
+    points: Sequence[PublishedPoint], used_slugs: set[str]
+) -> list[PublishedPoint]:
+    """Rename systems of files that have the same name as another, by adding the file."""
+    curves = dict.fromkeys((point.system, point.reference) for point in points)
+    slugs = Counter([*used_slugs, *(slug(system) for system, _ in curves)])
     names: dict[tuple[str, str], str] = {}
     for system, file in curves:
         name = system if slugs[slug(system)] == 1 else f"{system} ({file})"
         for number in count(2):
-            if slug(name) not in taken:
+            if slug(name) not in used_slugs:
                 break
             name = f"{system} ({file}, {number})"
         names[system, file] = name
-        taken.add(slug(name))
-    return [replace(point, system=names[point.system, point.reference]) for point in own]
+        used_slugs.add(slug(name))
+    return [replace(point, system=names[point.system, point.reference]) for point in points]
 
 
 def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoint]) -> Path:
-    """Write a paper's points into a results folder; raise `UsageError` where it has that paper."""
+    """Write a paper's points into a results folder; raise `UsageError` if the file exists."""
     parts = points[0].system, points[0].variant, points[0].dataset
     name = "-".join(dict.fromkeys(slug(part) for part in parts if part))
     path = results / "published" / f"{name}.json"
     if path.exists():
-        raise UsageError(f"{path} is there already: remove it first, or name another --variant")
+        raise UsageError(f"{path} already exists: remove it, or name another --variant")
     require_inside(results, path)
-    write_paper(Paper(title=title, doi=doi, series=series_of(points, title)), path)
+    write_paper(Paper(title=title, doi=doi, series=group_series(points, title)), path)
     return path
 
 
 def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = False) -> NamedCurve:
-    """Return the curve of a file, or of a published system on the dataset; raise `UsageError`.
+    """Read the curve of a file or of a published system on a dataset; raise `UsageError`.
 
-    `mine.csv#ours` is the codec `ours` of a file with several. only_file: no published system.
+    `mine.csv#ours` is the codec `ours` of a file with several.
     """
     from benchmark.published.curves import main_curves
 
-    path, mark, codec = name.partition("#")
+    path, hash_mark, codec = name.partition("#")
     if only_file or Path(path).suffix.lower() in SUFFIXES or Path(path).exists():
         curves = {curve.name: curve for curve in read_curves(Path(path))}
         if len(curves) > 1 and codec not in curves:
-            names = ", ".join(f"{path}#{known}" for known in curves)
+            names = ", ".join(f"{path}#{curve_name}" for curve_name in curves)
             raise UsageError(f"{path} has several curves: name one of {names}")
-        if mark and codec not in curves:
+        if hash_mark and codec not in curves:
             raise UsageError(f"{path} has the curve {', '.join(curves)}, not {codec}")
-        return curves[codec] if mark else next(iter(curves.values()))
+        return curves[codec] if hash_mark else next(iter(curves.values()))
     series: dict[str, list[tuple[float, float]]] = {}
     variants: dict[str, set[tuple[str, ...]]] = {}
-    of_name = select(read_points(results, doubtful=True), [name])
-    for point in of_name if ":" in name else main_curves(of_name):
+    system_points = select(read_points(results, doubtful=True), [name])
+    for point in system_points if ":" in name else main_curves(system_points):
         if point.dataset == dataset and point.kind == "point":
             origin = point.variant, point.protocol, point.source
             variants.setdefault(point.metric, set()).add(origin)
             series.setdefault(point.metric, []).append((point.bpp, point.value))
     if not series:
         raise UsageError(f"{name} has no published curve on {dataset}: name another --dataset")
-    several = {variant for of in variants.values() if len(of) > 1 for variant, *_ in of}
+    several = {
+        variant for origins in variants.values() if len(origins) > 1 for variant, *_ in origins
+    }
     if several:
         system = name.rpartition(":")[0] if name.count(":") > name.startswith(DOUBTFUL) else name
-        known = ", ".join(sorted(f"{system}:{variant}" for variant in several))
-        raise UsageError(f"{name} has several curves on {dataset}: name one of {known}")
+        texts = ", ".join(sorted(f"{system}:{variant}" for variant in several))
+        raise UsageError(f"{name} has several curves on {dataset}: name one of {texts}")
     result = {}
     for metric, points in series.items():
         rates, values = zip(*sorted(points), strict=True)

@@ -23,7 +23,7 @@ from benchmark.compare.rank import (
     parse_targets,
     rank_at,
 )
-from benchmark.compare.system_curve import SystemCurve
+from benchmark.compare.system_curve import OTHER_RULE, SystemCurve
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
@@ -34,7 +34,7 @@ from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import SECONDS, Summary, excluded
-from benchmark.show.table import OTHER_RULE, WIDE
+from benchmark.show.table import WIDE
 from benchmark.system.text import by_key, counted, listed
 
 Record = Mapping[str, Any]

@@ -8,10 +8,11 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from benchmark.answer import NOTHING, Column
+from benchmark.compare.system_curve import OTHER_RULE
 from benchmark.system.text import GREEK, csv_cell, markdown_text, one_line
 
 ENDLESS, DOUBTFUL, FEW_MARK = "∞", "†", "‡"
-WIDE, OTHER_RULE = "≈", "§"  # before a value between points far apart; behind one of another rule
+WIDE = "≈"  # before a value between points far apart
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
 FURTHER = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")  # that pdfLaTeX has not
 SIGNS = {letter: rf"$\{word}$" for word, letter in GREEK.items()}

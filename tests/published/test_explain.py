@@ -1,4 +1,4 @@
-"""Curves explained: numbers of public threads, and curves made of rows and pictures by a rule."""
+"""Curves rank_rules: numbers of public threads, and curves made of rows and pictures by a rule."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.published.explain import Reference, at_rates, explained, predictions
+from benchmark.published.explain import Reference, interpolate_rates, predictions, rank_rules
 from support.bench.command import bench
 from support.figures.published import RESULTS, from_registry
 
@@ -154,15 +154,15 @@ def test_one_point_is_on_every_rule_with_a_parameter(thread, tmp_path):
     (rule,) = (rule for rule in rules if rule["rule"] == "excess")
     assert (rule["parameter"], rule["residual_db"]) == pytest.approx((excess, 0), abs=0.02)
     said = bench("explain", path, "--against", "VTM:CompressAI").stdout
-    assert "1 point, 1 at its rates. One point is on the curve of every rule" in said
+    assert "1 point, 1 at its rates. Any rule with a parameter fits a single point" in said
 
 
 def test_the_mean_of_decibels_beside_a_published_curve_of_ms_ssim_is_a_shift():
     curve = Reference("saturating", VTM[0], VTM[1] / 2)
-    first = explained(curve, VTM[0], VTM[1] / 2 + 0.3)[0]
+    first = rank_rules(curve, VTM[0], VTM[1] / 2 + 0.3)[0]
     assert (first["rule"], first["cause"]) == ("average", "other_average")
     assert first["parameter"] == pytest.approx(0.3, abs=0.006)
-    distance = explained(Reference("distance", VTM[0], -VTM[1]), VTM[0], -VTM[1] - 2)[0]
+    distance = rank_rules(Reference("distance", VTM[0], -VTM[1]), VTM[0], -VTM[1] - 2)[0]
     assert (distance["rule"], distance["cause"]) == ("shift", "net_or_patches")
 
 
@@ -193,7 +193,7 @@ def test_a_rule_leaves_the_root_mean_square_of_its_points():
     reference = Reference("psnr", bpp, np.array([30.0, 33.0, 36.0, 39.0]))
     off = np.array([0.3, -0.1, 0.2, 0.0])
     predicted = {rule: of for rule, _, of in predictions(reference, bpp)}
-    (excess,) = (of for of in explained(reference, bpp, reference.decibels + off)
+    (excess,) = (of for of in rank_rules(reference, bpp, reference.decibels + off)
                  if of["rule"] == "excess")  # fmt: skip
     errors = 255**2 / 10 ** (reference.decibels / 10) + excess["parameter"]
     left = np.sqrt(((of_mean(errors) - reference.decibels - off) ** 2).mean())
@@ -205,7 +205,9 @@ def test_a_rule_leaves_the_root_mean_square_of_its_points():
 def test_a_rate_that_was_printed_is_not_beyond_the_end_of_a_curve():
     rates = np.array([0.1 / 1.004, 0.8 * 1.004, 0.2, 0.1 / 1.006, 0.0, 0.81])
     backwards = np.array([0.8, 0.4, 0.2, 0.1]), np.array([39.0, 36.0, 33.0, 30.0])
-    np.testing.assert_allclose(at_rates(*backwards, rates), [30, 39, 33, *[np.nan] * 3], rtol=1e-12)
+    np.testing.assert_allclose(
+        interpolate_rates(*backwards, rates), [30, 39, 33, *[np.nan] * 3], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(

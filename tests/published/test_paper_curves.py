@@ -8,7 +8,7 @@ from scipy.interpolate import Akima1DInterpolator
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import at_rate, measured_sweep
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
-from benchmark.published.curves import whole_set
+from benchmark.published.curves import combine_parts
 from benchmark.rows.edition import CATALOGUE, GROUPED, PUBLISHED_ONLY, label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
@@ -83,7 +83,7 @@ def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
     # read from a figure of another paper, which has a BPG point and a line of VTM of all 428 images
     ((bpp, value),) = from_registry("BPG", "version 0.9.8", "clic2020", "psnr_db")
     bpg = [p for p in POINTS if p.system == "BPG" and p.metric == "psnr_db"]
-    merged = whole_set([p for p in bpg if p.variant == "4:4:4 x265"], "clic2020")
+    merged = combine_parts([p for p in bpg if p.variant == "4:4:4 x265"], "clic2020")
     (near,) = [point for point in merged if abs(point.bpp - bpp) < 0.001]
     assert near.value == pytest.approx(value, abs=0.01)  # the reading error
     vtm = of(panel(PSNR, "clic2020", None, HIGH), "VTM (published)")
@@ -98,9 +98,9 @@ def test_parts_that_do_not_match_give_nothing():
     vtm = [p for p in POINTS if (p.system, p.variant, p.metric) == ("VTM", "CompressAI", "psnr_db")]
     professional = [p for p in vtm if p.dataset == "clic2020:professional"]
     mobile = [p for p in vtm if p.dataset == "clic2020:mobile"]
-    assert len(whole_set(professional + mobile, "clic2020")) == len(mobile)
-    assert whole_set(professional + mobile[1:], "clic2020") == []
-    assert whole_set(professional, "clic2020") == []
+    assert len(combine_parts(professional + mobile, "clic2020")) == len(mobile)
+    assert combine_parts(professional + mobile[1:], "clic2020") == []
+    assert combine_parts(professional, "clic2020") == []
 
 
 def test_two_sources_of_one_point_are_one_point():

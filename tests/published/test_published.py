@@ -15,7 +15,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.published import registry
 from benchmark.published.curves import (
     check_same_images,
-    left_out,
+    describe_excluded,
     overlay,
     overlays,
     published_curves,
@@ -26,8 +26,8 @@ from benchmark.published.points import inventory, overview, select
 from benchmark.published.registry import (
     Paper,
     chosen_points,
+    group_series,
     read_points,
-    series_of,
     write_paper,
 )
 from benchmark.registry import DATASETS, METRICS, UNSTATED, metric_class
@@ -66,7 +66,7 @@ def test_a_published_name_stands_for_its_main_curve_and_a_full_one_for_another(
     monkeypatch.setattr(registry, "read_points", lambda results, doubtful: EVERY)
     points = chosen_points(RESULTS, name)
     assert {p.variant for p in points if (p.dataset, p.metric) == ("kodak", "psnr_db")} == variants
-    every = chosen_points(RESULTS, name, every=True)
+    every = chosen_points(RESULTS, name, all_variants=True)
     assert len(every) > len(points) or ":" in name
     by_doubtful = chosen_points(RESULTS, f"doubtful:{name}")
     assert len(by_doubtful) >= len(every)
@@ -167,7 +167,7 @@ def test_every_digitised_value_has_a_reading_error_and_no_other():
 def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
     point = next(p for p in POINTS if p.system == "HiFiC")
     path = tmp_path / "published" / "a.json"
-    write_paper(Paper(title="A", series=series_of([point])), path)
+    write_paper(Paper(title="A", series=group_series([point])), path)
     assert point in read_points(tmp_path)
     text = path.read_text()
     for old, new, why in (
@@ -232,8 +232,8 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
         panels[metric.column] = overlay(published_curves(points, "kodak", metric), metric, rule)
     assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC (published)"]
     assert panels["lpips_alex"].compatible == ()
-    refused, absent = left_out(points, panels, "kodak")
-    assert "lpips_alex of HiFiC: lpips-alex/hific" in refused
+    refused, absent = describe_excluded(points, panels, "kodak")
+    assert "lpips_alex of HiFiC: its protocol lpips-alex/hific" in refused
     assert absent.endswith(": HFD")
 
 
@@ -241,7 +241,7 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     points = select(POINTS, ["hific", "perco"])
     summary = summarise(table(kodak_rows("jpeg", lpips_alex=None)))
     mixed = overlays(points, summary, [PSNR, Metric.named("lpips")], "kodak", True)
-    assert {column: len(of.refused) for column, of in mixed.items()} == {"psnr_db": 0}
+    assert {column: len(of.incompatible) for column, of in mixed.items()} == {"psnr_db": 0}
     assert {system_of(curve) for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
     alone = overlays(select(POINTS, ["hific:"]), None, [PSNR, FID], "kodak", False)
     assert {column: len(of.compatible) for column, of in alone.items()} == {
@@ -260,10 +260,10 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
     assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
     for mine, mix, why in (
-        (summary, False, r"PerCo \(.*\) cannot be beside .* by psnr-rgb8/1; --mix-protocols"),
-        (None, False, r"PerCo \(.*\) cannot be beside .* by psnr-rgb8/1; --mix-protocols"),
-        (few, True, "of 24 images, these results are of 4"),
-        (one_less, True, r"of PSNR .* over kodak are of 24 images, these results are of 23"),
+        (summary, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .* --mix-protocols"),
+        (None, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .* --mix-protocols"),
+        (few, True, "over 24 images, these results over 4"),
+        (one_less, True, r"of PSNR .* over kodak are over 24 images, these results over 23"),
     ):
         with pytest.raises(UsageError, match=why):
             overlays(points, mine, [PSNR], "kodak", mix)
@@ -277,7 +277,7 @@ def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(datase
         points = chosen_points(RESULTS, ",".join(names))
         panel = overlay(published_curves(points, dataset, metric), metric)
         panels.add(tuple(frozenset((c.title, c.protocol) for c in curves) for curves in panel))
-        refusal = pytest.raises(UsageError) if panel.refused else nullcontext()
+        refusal = pytest.raises(UsageError) if panel.incompatible else nullcontext()
         with refusal as error:
             overlays(points, None, [metric], dataset, False)
         errors.add(error and str(error.value))
@@ -321,7 +321,7 @@ def test_the_protocols_of_a_metric_that_meet_come_first_and_then_those_of_most_c
 
 def test_averages_over_all_pixels_are_refused():
     check_same_images("kodak", 24, pooled=False)
-    with pytest.raises(UsageError, match="leave out --pooled"):
+    with pytest.raises(UsageError, match="omit --pooled"):
         check_same_images("kodak", 24, pooled=True)
 
 

@@ -133,7 +133,7 @@ def write_reports(
             of_dataset = published, placed.summary, metrics, placed.name
             try:
                 over = curves.overlays(*of_dataset, of.mix_protocols)
-                of_published = curves.left_out(published, over, placed.name)
+                of_published = curves.describe_excluded(published, over, placed.name)
                 if of.metrics != "all":
                     of_published += without_values(published, metrics, placed.name, of.results)
             except curves.OtherMeans as why:
