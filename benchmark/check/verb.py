@@ -105,9 +105,10 @@ def check(
                 compared_sets = row_sets.two_row_sets(rows[0], rows[1], dataset)
             else:
                 folders = row_sets.dataset_folders(against)
+                run = partial(_measure_quietly, verbose)
                 with output.interruptible():
                     compared_sets = measure_candidate(
-                        codec, request, folders, partial(_measure, verbose), checkpoint=checkpoint,
+                        codec, request, folders, run, checkpoint=checkpoint,
                         reference_codec=reference_codec, require=require, common=common,
                     )  # fmt: skip
             # A measured candidate needs no selection
@@ -139,7 +140,7 @@ def _errors_without_verdict() -> Iterator[None]:
         raise NoVerdict(str(error) if is_expected else traceback.format_exc()) from error
 
 
-def _measure(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
+def _measure_quietly(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
     """Measure, and report on standard error, so that standard output begins with the verdict."""
     from benchmark.commands.outcome import print_outcome, run_with_progress
 

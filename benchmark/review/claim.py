@@ -99,7 +99,7 @@ def judge_claim(
         return judgement._replace(reason="both names are of the same system")
     compared_rows = [row for row in rows if label_of_row(row) == test]
     compared_rows += [row for row in anchor_rows if label_of_row(row) == anchor]
-    summary = summarise_rows(compared_rows, (claim.metric,))
+    summary = summarise_common(compared_rows, (claim.metric,))
     editions = {label: edition for edition, label in labels_of(summary.editions).items()}
     judgement = judgement._replace(images=summary.images)
     if anchor not in editions or test not in editions:
@@ -137,7 +137,7 @@ def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]
     return "no", "the whole interval contradicts the claim"
 
 
-def summarise_rows(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
+def summarise_common(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
     """Average rows over the images that all points have."""
     return summarise(table_of(rows), protocols(metrics), common=True)
 

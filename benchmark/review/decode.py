@@ -128,7 +128,7 @@ def _decode_rows(
     for index, pixels in filter(None, reconstructed(rows, sent_part.contents, codecs, *conditions)):
         outcome = readable[index]
         if not isinstance(pixels, Failed):
-            yield _check_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
+            yield _compare_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
             continue
         failure_state: State = "damaged" if outcome.is_declared else "failed"
         state: State = "not run" if pixels.stage == ABSENT else failure_state
@@ -150,7 +150,7 @@ def _check_size(contents: Contents, row: Row, rate: float) -> DecodedStream:
     return DecodedStream(row, "failed", num_bytes=num_bytes, wrong_size=wrong_size)
 
 
-def _check_picture(stream: DecodedStream, picture: HashedImage, score: Score) -> DecodedStream:
+def _compare_picture(stream: DecodedStream, picture: HashedImage, score: Score) -> DecodedStream:
     """Compare a decoded picture with the hash and values of its row."""
     row = stream.row
     height, width, _ = picture.pixels.shape

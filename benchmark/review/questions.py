@@ -153,7 +153,7 @@ def check_numbers(evidence: Evidence) -> Question:
     for row in evidence.reconstructions:
         for column, value in sent_values(row, evidence.metrics).items():
             groups[(*point_of(row), column)].append(ValuePair(math.nan, value))
-    images, incomplete = _count_images(evidence)
+    images, incomplete = _check_images(evidence)
     labels = {metric_class(name).column: metric_class(name).label for name in evidence.metrics}
     rows, num_equal, compared = [], 0, 0
     for (*point, column), pairs_of_point in sorted(groups.items()):
@@ -212,7 +212,7 @@ def _finite_mean(values: Iterable[float]) -> float:
     return fmean(finite) if finite else math.nan
 
 
-def _count_images(evidence: Evidence) -> tuple[Table, list[str]]:
+def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
     """Count the images of each point; return a sentence for each incomplete point too."""
     groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
     failed: dict[tuple[str, ...], list[str]] = defaultdict(list)

@@ -16,7 +16,7 @@ from benchmark.facts import facts_of
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import Metric
-from benchmark.review.claim import find_label, summarise_rows
+from benchmark.review.claim import find_label, summarise_common
 from benchmark.review.decode import decode
 from benchmark.review.questions import Evidence, check_numbers, check_streams
 from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
@@ -131,12 +131,12 @@ def make_board(
             f"the anchor {named_anchor} has no rows of {dataset}: name another --anchor"
         )
     if not named_anchor and all_rows:
-        anchor = anchor_among(summarise_rows(all_rows, names)).label
+        anchor = anchor_among(summarise_common(all_rows, names)).label
     metrics, compared = [Metric.named(name) for name in names], []
     for entry in entries:
         rates: list[Record | None] = [None] * len(metrics)
         if anchor and entry.rows and entry.label != anchor:
-            summary = summarise_rows([*entry.rows, *rows_by_label[anchor]], names)
+            summary = summarise_common([*entry.rows, *rows_by_label[anchor]], names)
             editions = {label: edition for edition, label in labels_of(summary.editions).items()}
             comparisons = compare(summary, metrics, editions[anchor], rule)
             if entry.label in editions:
@@ -171,7 +171,7 @@ def _board_section(board: Board) -> str:
             rank = str(1 + sum(value < values[index] for value in values))
         state = f"not audited: {entry.refusal}" if entry.refusal else "audited"
         is_anchor = entry.label == board.anchor
-        rates = ["anchor" if is_anchor else _rate_text(rate) for rate in entry.rates]
+        rates = ["anchor" if is_anchor else _bd_rate_text(rate) for rate in entry.rates]
         kmac = facts_of(CodecSpec.of_row(entry.rows[0])).work.decode_kmac if entry.rows else None
         work = f"{kmac:.3g}" if kmac else NOTHING
         lines.append((titles[entry.label], entry.pack, state, rank, *rates, work))
@@ -185,7 +185,7 @@ def _board_section(board: Board) -> str:
     return f'<section><h2>{title}</h2><p class="hint">{escape(note)}</p>{table_html}</section>'
 
 
-def _rate_text(comparison: Record | None) -> str:
+def _bd_rate_text(comparison: Record | None) -> str:
     if comparison is None or comparison["bd_rate_percent"] is None:
         return NOTHING
     return f"{number_text(comparison, form='+z.1f')} {interval_text(comparison) or ''}".rstrip()
