@@ -20,6 +20,7 @@ import numpy as np
 from benchmark.answer import Absent, Answer, Column, with_interval
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.caveats import differences
+from benchmark.compare.experiment import IMAGES
 from benchmark.compare.interval import draws_interval, image_draws
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, overview_columns, remedies
@@ -60,6 +61,7 @@ def match(
     *,
     tolerance: Annotated[str, TOLERATED] = "0.1",
     each_pair: Annotated[bool, EACH] = False,
+    images: Annotated[tuple[str, ...], IMAGES] = (),
 ) -> Answer:
     """Compare codecs with AGAINST over pairs of streams of the same image and the same quality.
 
@@ -80,7 +82,9 @@ def match(
     allowed, names = parse_tolerance(tolerance), metric_names(metric)
     every = tuple(dict.fromkeys((*METRICS, *names)))
     both = f"{codec},{against}"
-    stored = read_results(source.results, source.dataset, both, every, rows=source.rows)
+    stored = read_results(
+        source.results, source.dataset, both, every, rows=source.rows, images=images
+    )
     matched, refused = list[Match](), list[Absent]()
     every_pair = [*product(split_codecs(codec), split_codecs(against))]
     for one, other in [pair for pair in every_pair if pair[0] != pair[1]] or every_pair[:1]:

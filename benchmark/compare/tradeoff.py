@@ -20,6 +20,7 @@ from benchmark.codec import Float64Array
 from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.caveats import own_caveats
 from benchmark.compare.curves import interpolated
+from benchmark.compare.experiment import IMAGES
 from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
@@ -67,6 +68,7 @@ def tradeoff(
     distortion: Annotated[str, DISTORTION] = "psnr",
     realism: Annotated[str, REALISM] = "fid256",
     build: Annotated[str, OF_BUILD] = "",
+    images: Annotated[tuple[str, ...], IMAGES] = (),
     allow_few: Annotated[bool, ALLOW_FEW] = False,
 ) -> Answer:
     """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
@@ -91,7 +93,7 @@ def tradeoff(
     both = f"{codec},{against}"
     stored = read_results(
         source.results, source.dataset, both, names, rows=source.rows, allow_few=allow_few,
-        joined=lambda rows, others: (every_variant(rows, others), NO_ANCHOR),
+        joined=lambda rows, others: (every_variant(rows, others), NO_ANCHOR), images=images,
     )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)

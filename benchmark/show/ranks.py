@@ -10,7 +10,7 @@ from benchmark.answer import Absent, Answer, Column, decimals, seconds_text, wit
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.caveats import own_caveats
 from benchmark.compare.curves import LEAST_POINTS
-from benchmark.compare.experiment import PUBLISHED
+from benchmark.compare.experiment import IMAGES, PUBLISHED
 from benchmark.compare.published_rank import published_at
 from benchmark.compare.rank import (
     RATE,
@@ -34,7 +34,8 @@ from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, Source
 from benchmark.rows.summary import SECONDS, Summary, excluded
-from benchmark.show.table import WIDE
+from benchmark.show.means_table import FEW_NOTE
+from benchmark.show.table import FEW_MARK, WIDE
 from benchmark.system.text import by_key, counted, listed
 
 Record = Mapping[str, Any]
@@ -62,6 +63,7 @@ def rank(
     anchor: Annotated[str, ANCHOR] = "",
     budget: Annotated[str, WHOSE] = "image",
     common: Annotated[bool, ALL_REACH] = False,
+    images: Annotated[tuple[str, ...], IMAGES] = (),
     allow_few: Annotated[bool, ALLOW_FEW] = False,
 ) -> Answer:
     """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
@@ -95,7 +97,7 @@ def rank(
     stored = read_compared(
         source, codecs, tuple(read), bundled=bundled, anchor=anchor, allow_few=allow_few,
         common=common and whose == "set",  # else by image, of any setting
-        least_settings=1,
+        least_settings=1, images=images,
     )  # fmt: skip
     shown, summary = [*map(Metric.named, names)], stored.summary
     reference = summary.edition_of(stored.anchor.spec)
@@ -116,9 +118,9 @@ def rank(
             for target, of in ranks.items()
         }
     every = [codec for ranked in ranks.values() for codec in ranked]
-    records, images = [codec.record for codec in every], len(stored.image_names)
+    records, image_count = [codec.record for codec in every], len(stored.image_names)
     keys = dict.fromkeys(key for record in records for key in record)
-    firsts = [headline(target, ranked, shown[0], images) for target, ranked in ranks.items()]
+    firsts = [headline(target, ranked, shown[0], image_count) for target, ranked in ranks.items()]
     summary_line = " ".join([f"{stored.subject}.", *firsts, BRACKETS, *own_caveats(summary)])
     lacking = [
         of for target, ranked in ranks.items() for of in absent(target, ranked, shown, stored)
@@ -224,6 +226,7 @@ class ValueColumn(NamedTuple):
     form: str
     quantity: str = ""  # in the words of targets, if it may be interpolated
     scale: float = 1.0
+    metric: Metric | None = None
 
     def text(self, record: Record) -> str | None:
         """Return a value with its marks; None without one."""
@@ -232,7 +235,8 @@ class ValueColumn(NamedTuple):
         interpolated = record["interpolated_from"] is not None and self.quantity
         wide = WIDE if interpolated and not _is_at(record, self.quantity) else ""
         rule = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
-        return f"{wide}{record[self.key] * self.scale:{self.form}}{rule}"
+        few = FEW_MARK if self.metric and self.metric.few(record["images"]) else ""
+        return f"{wide}{record[self.key] * self.scale:{self.form}}{rule}{few}"
 
     def ends(self, record: Record) -> str:
         """Return the interval of a value; empty without one."""
@@ -256,7 +260,7 @@ def value_columns(
     if has_rates and against:
         columns.append(ValueColumn(f"against {against}", "to_anchor", "+z.1f"))
     return columns + [
-        ValueColumn(of.label, of.column, f".{decimals(of.label)}f", of.name) for of in metrics
+        ValueColumn(m.label, m.column, f".{decimals(m.label)}f", m.name, metric=m) for m in metrics
     ]
 
 
@@ -326,6 +330,12 @@ def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]
         f"{OTHER_RULE} not comparable: {label} of {listed([*dict.fromkeys(of)])} ({rule})."
         for (label, rule), of in rules.items()
     ]
+    if any(
+        metric.few(record["images"]) and record[metric.column] is not None
+        for record in records
+        for metric in metrics
+    ):
+        notes.append(FEW_NOTE)
     return notes
 
 
