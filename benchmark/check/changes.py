@@ -44,6 +44,7 @@ class Change:
     percent: Float64Array = field(default_factory=lambda: np.empty(0))  # (images,)
     level: float | None = None  # value that is 100 % of a BD-metric
     unit: float = 1.0  # signed units of the metric per percent
+    in_units: bool = False  # `percent` is in the metric's units, worse is positive
     out_of_reach: tuple[str, ...] = ()  # the new curve lies completely below: worse in any case
     beyond: tuple[str, ...] = ()  # the new curve lies completely above
     unknown: tuple[Absent, ...] = ()  # only the reference has a curve
@@ -102,6 +103,9 @@ def explain_missing_curve(summary: Summary, metric: Metric) -> str:
 def _set_level(empty: Change, metric: Metric, points: Sequence[Point]) -> Change:
     if empty.kind == "BD-rate":
         return empty
+    if metric.margin is not None:  # a mean value of such a scale is not 100 % of anything
+        sign = 1 if metric.better == "lower" else -1
+        return replace(empty, level=100.0, unit=sign, in_units=True)
     values = [point.means[metric.column].value for point in points]
     level = abs(math.fsum(value for value in values if value is not None)) / len(values)
     sign = 1 if metric.better == "lower" else -1

@@ -42,7 +42,7 @@ EDGE = 0.97  # height of the axes where the cross of a state without a change is
 
 
 def _interval_text(name: str, record: Mapping[str, Any]) -> str | None:
-    return with_interval(record, name, "+z.2f", " %")
+    return with_interval(record, name, "+z.2f", f" {record['unit']}".rstrip())
 
 
 COLUMNS = (
@@ -157,8 +157,8 @@ def _change_columns(first: Finding, best: Finding) -> dict[str, Any]:
     worst_image = best["worst"][0]["image"] if best["worst"] else None
     return {
         "codec": best["label"], "metric": best["metric"], "by": best["kind"],
-        "images": best["images"], **columns, "worst_image": worst_image, "verdict": best["verdict"],
-        "why": best["why"],
+        "images": best["images"], "unit": best["unit"], **columns, "worst_image": worst_image,
+        "verdict": best["verdict"], "why": best["why"],
     }  # fmt: skip
 
 
@@ -228,7 +228,8 @@ def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.margins(x=0.06, y=0.1)
-            axes.set(xlabel="Step", ylabel="Change (%)")
+            in_units = Metric.named(name).margin is not None
+            axes.set(xlabel="Step", ylabel="Change" if in_units else "Change (%)")
             texts.title(axes, sections.metric_names([Metric.named(name)]), width / len(names))
             axes.spines[["top", "right"]].set_visible(False)
         marks = [*handles.values()]

@@ -61,6 +61,11 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
             value = measured_number(amount.removesuffix("%"), "a margin")
         except BadFile as error:
             raise UsageError(f"--margin {part!r}: {error}") from error
+        is_scale = key not in PERCENT and Metric.named(key).margin is not None
+        if unit and is_scale:
+            raise UsageError(
+                f"--margin {part!r}: {key} has no percent; write {key}=0.5 in its units"
+            )
         if not unit and key in (*PERCENT, *IN_DECIBELS):
             raise UsageError(f"--margin {part!r}: {key} is in percent; write {key}={amount}%")
         margins[key] = value, unit

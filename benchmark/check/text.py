@@ -1,6 +1,7 @@
 """Text of a check: an answer, markdown for a pull request, and JUnit XML."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -33,16 +34,25 @@ FIRST_METRICS = 4  # named in the headline
 JUNIT = {1: "failure", 3: "error", 4: "error"}  # by exit code
 
 
-def percent_text(value: float) -> str:
-    """Format a change in percent with its sign."""
-    return f"{value:+z.2f} %"
+def change_text(finding: Mapping[str, Any], value: float | None) -> str | None:
+    """Format a change of a finding with its sign and unit, if there is one."""
+    return None if value is None else f"{value:+z.2f} {finding['unit']}".rstrip()
+
+
+def _number_text(name: str, finding: Mapping[str, Any]) -> str | None:
+    return change_text(finding, finding[name])
+
+
+def _margin_text(finding: Mapping[str, Any]) -> str | None:
+    margin = finding["margin_percent"]
+    return None if margin is None else f"±{margin:.3g} {finding['unit']}".rstrip()
 
 
 NUMBERS = (
-    Column("change", "change_percent", percent_text),
-    Column("at least", "lower_percent", percent_text),
-    Column("at most", "upper_percent", percent_text),
-    Column("margin", "margin_percent", lambda margin: f"±{margin:.3g} %"),
+    Column("change", partial(_number_text, "change_percent"), str),
+    Column("at least", partial(_number_text, "lower_percent"), str),
+    Column("at most", partial(_number_text, "upper_percent"), str),
+    Column("margin", _margin_text, str),
     Column("images", form="d"),
 )
 COLUMNS = (
@@ -92,7 +102,7 @@ def make_answer(
     corrected = f"; verdicts are corrected for {num_tests} tests (Holm)" if num_tests > 1 else ""
     legend = [
         "Percent of bits at equal quality (BD-rate), or of the reference's mean value at equal "
-        f"rate (BD-metric){rule.form_words}. Positive is worse.",
+        f"rate (BD-metric){rule.form_words}; without %: in the metric's units. Positive is worse.",
         f"Each bound holds with {100 * confidence:g} % confidence unless changes are very "
         f"skewed{corrected}.",
     ]
@@ -114,9 +124,12 @@ def make_answer(
 
 
 def _finding_text(finding: Mapping[str, Any]) -> str:
-    change, name = finding["change_percent"], finding["metric_label"].removesuffix(" (dB)")
+    change, label = finding["change_percent"], str(finding["metric_label"])
+    name = label.removesuffix(" (dB)")
     # A mean change excludes images out of reach, which decide the verdict
-    return name if change is None or finding["out_of_reach"] else f"{name} {percent_text(change)}"
+    if change is None or finding["out_of_reach"]:
+        return name
+    return f"{name} {change_text(finding, change)}"
 
 
 def _detail_lines(subjects: Records, findings: Records) -> list[str]:
@@ -142,7 +155,7 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
     for finding in findings:
         name = f"{finding['label']}, {finding['metric_label']}"
         worst_images = [
-            f"{worst_image['image']} {percent_text(worst_image['percent'])}"
+            f"{worst_image['image']} {change_text(finding, worst_image['percent'])}"
             for worst_image in finding["worst"]
             if worst_image["percent"] > 0
         ]
@@ -191,7 +204,8 @@ def junit_xml(check: Answer) -> str:
         verdict = finding["verdict"]
         message = f"{verdict}: {': '.join(filter(None, [number_text, finding['why']]))}"
         worst_images = (
-            f"{image['image']} {percent_text(image['percent'])}" for image in finding["worst"]
+            f"{image['image']} {change_text(finding, image['percent'])}"
+            for image in finding["worst"]
         )
         text = "\n".join([message, *worst_images])
         if tag := JUNIT.get(VERDICTS[verdict][0]):

@@ -25,7 +25,7 @@ from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.check.text import VERDICTS
 from benchmark.compare.caveats import differences
 from benchmark.compare.rule import USUAL_RULE, Form, Rule
-from benchmark.metrics.metric import has_influence
+from benchmark.metrics.metric import Metric, has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
 
@@ -169,7 +169,10 @@ def _judge_without_numbers(change: Change) -> tuple[str, str]:
 
 
 def _margin_percent(change: Change, margins: Mapping[str, tuple[float, str]]) -> float:
-    value, unit = margins.get(change.metric) or margins[KEYS[change.kind]]
+    usual = margins[KEYS[change.kind]]
+    if change.in_units:
+        usual = Metric.named(change.metric).margin or 0.0, ""
+    value, unit = margins.get(change.metric, usual)
     return value if unit or not change.level else 100 * value / change.level
 
 
@@ -200,7 +203,8 @@ def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Fi
         "metric_label": change.metric_label,
         "kind": change.kind,
         "images": len(change.images),
-        "level": change.level,
+        "unit": "" if change.in_units else "%",  # of all numbers named percent; empty: the metric's
+        "level": None if change.in_units else change.level,
         "out_of_reach": [*change.out_of_reach],
         "unknown": [*map(Absent._asdict, change.unknown)],
         "left_out": [*map(Absent._asdict, change.left_out)],

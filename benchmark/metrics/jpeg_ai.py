@@ -162,6 +162,7 @@ class PSNRHVSM(PackageMetric):
     """PSNR with the eye's contrast sensitivity and masking between DCT coefficients."""
 
     column, label, better = "psnr_hvs_m_db", "PSNR-HVS-M (dB)", "higher"
+    presentation = Presentation(kind="perceptual quality", margin=0.05)
     words = "psnrhvs"
     protocol = f"psnr-hvs-m/{HVSM[1]}-luma709"
     packages, release, min_side_px, on_cpu = ("psnr_hvsm",), HVSM, BLOCK_PX, True
@@ -194,6 +195,7 @@ class CVVDP(PackageMetric):
     """ColorVideoVDP of a still picture: 10 minus just objectionable differences."""
 
     column, label, better = "cvvdp_jod", "CVVDP (JOD)", "higher"
+    presentation = Presentation(kind="perceptual quality", margin=0.02)
     words = "colorvideovdp jod"
     protocol = f"cvvdp/{CVVDP_RELEASE[1]}-standard-4k-still"
     packages, release, min_side_px = ("pycvvdp",), CVVDP_RELEASE, 16
@@ -224,6 +226,7 @@ class VMAF(ImageMetric):
     on_cpu = True
     column = "vmaf"
     label = "VMAF"
+    presentation = Presentation(margin=0.5)
     protocol = "vmaf/0.6.1-luma709-limited8"
     min_side_px = 17  # libvmaf's features are not defined for less
 

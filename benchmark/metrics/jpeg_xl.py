@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
-from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
+from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
 from benchmark.metrics.ms_ssim import channel_planes
 from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program, run_program
@@ -72,6 +72,7 @@ class SSIMULACRA2(ImageMetric):
     column = "ssimulacra2"
     words = "ssimulacra ssim2"
     label = "SSIMULACRA 2"
+    presentation = Presentation(margin=0.5)
     protocol = "ssimulacra2/2.1"
     # From here on the fifth halving still has sides of 8 px. The author's program drops the missing
     # scales of smaller images, and then applies weights to maps they were not fitted to.
@@ -183,6 +184,7 @@ class Butteraugli(ImageMetric):
     column = "butteraugli"
     words = "butteraugli3norm"
     label = "Butteraugli (3-norm)"
+    presentation = Presentation(margin=0.02)
     better = "lower"
     protocol = "butteraugli-3norm/libjxl-0.7-80nits"
     min_side_px = 8

@@ -62,6 +62,8 @@ class Presentation(NamedTuple):
     meets: tuple[str, ...] = ()
     kind: Kind = "distortion"
     over_few: str = "biased upward"  # effect of few images on a distribution metric
+    # of a scale whose zero says nothing: change that counts as equal, in its units; None: percent
+    margin: float | None = None
 
 
 ErrorMap = NDArray[np.float32]  # (height, width); higher is worse; NaN where no window fits
@@ -276,6 +278,7 @@ class Metric:
     meets: tuple[str, ...] = field(default=(), compare=False)
     kind: Kind = field(default="distortion", compare=False)
     over_few: str = field(default="biased upward", compare=False)
+    margin: float | None = field(default=None, compare=False)
     of_sets: bool = False  # a distribution metric; its per-image values are first-order estimates
     by_image: bool = True  # whether there are per-image values; False without influences
     name: str = field(default="", compare=False)  # on the command line: "psnr"

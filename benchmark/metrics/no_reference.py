@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.metric import PIXELS_REASON, ImageMetric, require_same_shape, require_side
+from benchmark.metrics.metric import (
+    PIXELS_REASON,
+    ImageMetric,
+    Presentation,
+    require_same_shape,
+    require_side,
+)
 from benchmark.registry import require_release
 from benchmark.system.backbone import load_pinned, require_pinned
 from benchmark.system.settings import find_fetched
@@ -49,6 +55,7 @@ class NIQE(ImageMetric):
     on_cpu = True
     column = "niqe"
     label = "NIQE"
+    presentation = Presentation(margin=0.05)
     better = "lower"
     protocol = f"niqe/1-{SHA256[:8]}"
 
@@ -263,6 +270,7 @@ class MUSIQ(LearnedRating):
 
     column = "musiq"
     label = "MUSIQ"
+    presentation = Presentation(margin=0.5)
     file = "musiq_koniq_ckpt-e95806b9.pth"
     sha256 = "e95806b9"  # from its published name; the rest is unknown
     published = "pyiqa's MUSIQ, trained on KonIQ-10k"
@@ -274,6 +282,7 @@ class CLIPIQA(LearnedRating):
 
     column = "clip_iqa"
     label = "CLIP-IQA"
+    presentation = Presentation(margin=0.01)
     file = "RN50.pt"
     sha256 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
     published = "OpenAI's CLIP RN50.pt"
@@ -292,6 +301,7 @@ class MANIQA(LearnedRating):
 
     column = "maniqa"
     label = "MANIQA"
+    presentation = Presentation(margin=0.01)
     file = "ckpt_koniq10k.pt"
     sha256 = "a207f8ab57322e6be38ff5c8d019301dc032b454bef21c3c9f9dbf7974eebff6"
     published = f"MANIQA's {file}"

@@ -90,6 +90,7 @@ class WeightedPSNR(ImageMetric):
     column = "psnr_ycbcr_db"
     words = "psnryuv yuvpsnr ycbcrpsnr"
     label = "PSNR of YCbCr, 6:1:1 (dB)"
+    presentation = Presentation(margin=0.05)
     protocol = "psnr-ycbcr709-full8-444-611/1"
 
     def prepare(self, reference: Pixels) -> NDArray[np.uint8]:

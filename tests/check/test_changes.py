@@ -17,7 +17,7 @@ from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.verdict import check, judge, judged_by_default
 from benchmark.compare.curves import Curve, bd_quality
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.errors import UnknownName
+from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
 from support.added import metrics as added
@@ -126,6 +126,26 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
     assert result.level == pytest.approx(level)
     assert by_image(result) == pytest.approx(100 * more / level, abs=1e-8)
     assert by_image(result) * result.unit == pytest.approx(more, abs=1e-10)
+
+
+def test_a_scale_whose_zero_says_nothing_is_judged_in_its_units_whatever_its_mean():
+    """A tenth of a point less is as much at a mean of -40 as at one of 60."""
+    for offset in (-60.0, 40.0):
+        rule = {"ssimulacra2_protocol": metric_class("ssimulacra2").protocol}
+        old = [of | rule | {"ssimulacra2": offset + of["psnr_db"]} for of in curved()]
+        for lost, verdict in ((0.1, "equivalent"), (1.0, "regressed"), (-1.0, "improved")):
+            new = [of | {"ssimulacra2": of["ssimulacra2"] - lost} for of in old]
+            result = changes(paired(old, new, ["ssimulacra2"]), "ssimulacra2", USUAL_RULE)
+            assert by_image(result) == pytest.approx(np.full(5, lost), abs=1e-6)
+            answer = check(rows_of(old), rows_of(new, "new"), ["ssimulacra2"])
+            (finding,) = answer.records
+            assert (finding["verdict"], finding["unit"], finding["level"]) == (verdict, "", None)
+            assert finding["change"] == pytest.approx(-lost)
+            assert finding["margin_percent"] == 0.5
+            assert "%" not in answer.columns[4].text(finding, "")
+    assert parse_margins("ssimulacra2=0.3")["ssimulacra2"] == (0.3, "")
+    with pytest.raises(UsageError, match="in its units"):
+        parse_margins("ssimulacra2=1%")
 
 
 def test_without_a_number_on_either_side_it_says_why():
