@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 CLOSE = 1.1  # ratio of two rates up to which pictures are of one rate
+ABOUT = 1.25  # ratio up to which figures of crops and maps have a codec, with its rate
 LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
 USUAL_BPP = 0.1, 0.6  # between which codecs look different
 
@@ -47,8 +48,12 @@ def off_rate(bpp: float, rate: float) -> str:
     return f"{100 * (bpp / rate - 1):+z.0f} %".replace("-", "−")
 
 
-def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
+def matched_rate(
+    rates: Mapping[str, Sequence[float]], within: float = CLOSE, *, between: bool = True
+) -> float:
     """Return a rate in bpp at which most codecs are shown; `rates` are by codec.
+
+    within, between: by which they are shown, as of `near`.
 
     Of these rates of settings it is one inside USUAL_BPP, if any; of those the lowest from which
     the nearest settings differ by a factor of at most CLOSE in the geometric mean, since codecs
@@ -59,7 +64,7 @@ def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
     """
     every = sorted({rate for of_codec in rates.values() for rate in of_codec})
     shown = [
-        sum(near(rate, own, CLOSE, between=True) is not None for own in rates.values())
+        sum(near(rate, own, within, between=between) is not None for own in rates.values())
         for rate in every
     ]
     most = [rate for rate, count in zip(every, shown, strict=True) if count == max(shown)]

@@ -146,6 +146,19 @@ def shown_rows(table: pl.DataFrame) -> pl.DataFrame:
     return table[rows.index[rows.shown]]
 
 
+def with_same_builds(shown: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Return rows that are shown, then a table's others of their builds and images.
+
+    They are for pictures, never for means: of every setting, measured here or bundled.
+    """
+    keys = *VARIANT, *BUILD, "coding_protocol"
+    same = table.join(shown.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
+    images = shown.select(IMAGE).to_series().unique().implode()
+    every = pl.concat([shown, same.filter(IMAGE.is_in(images))])
+    row_of_image = [*POINT, "image", "image_sha256"]
+    return every.unique(row_of_image, keep="first", maintain_order=True)
+
+
 def newest_rows(table: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of the newest edition of each codec variant, yours before a bundled one."""
     return table[ComparableRows(table, newest_only=True).index]

@@ -6,7 +6,7 @@ import pytest
 import benchmark
 from benchmark.metrics.metric import Metric
 from benchmark.registry import metric_class
-from benchmark.rows.comparable import ComparableRows
+from benchmark.rows.comparable import ComparableRows, with_same_builds
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
@@ -133,3 +133,19 @@ def test_rows_of_two_editions_are_never_joined(store):
     frame = benchmark.load(store.folder, bundled="ours:beta=0")
     assert (len(frame), set(frame["bundled"])) == (18, {True})
     assert len(benchmark.load(store.folder, every_edition=True)) == 21
+
+
+def test_pictures_are_of_every_row_of_a_shown_build_here_or_bundled():
+    def of(setting, image="a", **more):
+        return row("jpeg", setting, image, **more)
+
+    here, bundled = {"bundled": False}, {"bundled": True}
+    rows = [of(10, **bundled), of(10, "b", **bundled), of(15, **here)]
+    other_build = of(20, fingerprint="e" * 64, **here)
+    not_shown = row("webp", 10, "a", **bundled)
+    every = table([*rows, other_build, not_shown])
+    found = with_same_builds(every[:2], every)
+    assert found["setting_value"].to_list() == [10, 10, 15]
+    assert found["bundled"].to_list() == [True, True, False]
+    one_image = with_same_builds(every[2:3], every)
+    assert one_image.select("setting_value", "image").rows() == [(15, "a"), (10, "a")]

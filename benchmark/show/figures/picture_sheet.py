@@ -26,6 +26,7 @@ COLOURS = "inferno"  # black is no error; where.js has the same
 GAP_PX = 4  # between a crop and its map
 BAR_INCHES = 0.46  # below a row of maps, with its numbers and its label
 BAR = 0.3, 0.4, 0.46, 0.08  # left and width, of the figure; above its edge and height, in inches
+SIZE, RATE = "Size (kB)", "Rate (bpp)"  # labels of values
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
@@ -61,11 +62,13 @@ def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
     return left, top, side, side
 
 
-def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> Drawing:
+def draw_pictures(
+    tiles: Sequence[PictureTile], columns: int, caption: str, notes: Sequence[str] = ()
+) -> Drawing:
     """Draw tiles row by row over the width of a figure, each as wide as its neighbours.
 
     Rows are as high as their highest picture, words directly below each. Pixels are shown as they
-    are, not interpolated where they are magnified.
+    are, not interpolated where they are magnified. notes: of the table.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -106,8 +109,12 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
     cells = [Column("picture", "heading")]
     cells += [Column(label, partial(_value_at, label), f".{decimals(label)}f") for label in labels]
-    table = Table.of(cells, recorded) if recorded else None
-    return Drawing(figure, caption, [tile.record for tile in recorded], table)
+    if any(tile.remark for tile in recorded):
+        cells.insert(2, Column("off the rate", "remark", str))
+    table = Table.of(cells, recorded, notes) if recorded else None
+    keys = dict.fromkeys(key for tile in recorded for key in tile.record)  # crops may differ
+    records = [{key: tile.record.get(key) for key in keys} for tile in recorded]
+    return Drawing(figure, caption, records, table)
 
 
 def coloured(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
@@ -156,14 +163,15 @@ def _value_at(label: str, tile: PictureTile) -> float | None:
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
-    """Return lines, and whether each is bold: heading, rate, each value with its name."""
+    """Return lines, and whether each is bold: heading, size, rate, each value with its name."""
     known = {label: value for label, value in tile.values.items() if value is not None}
     remark = f" ({tile.remark})" if tile.remark else ""
-    first = [f"{value:.3f} bpp{remark}" for label, value in known.items() if "(bpp)" in label]
+    first = [f"{known[SIZE]:.1f} kB"] if SIZE in known else []
+    first += [f"{known[RATE]:.3f} bpp{remark}"] if RATE in known else []
     rest = [
         f"{label.partition(' (')[0]} {value:.2f}{NO_BREAK}dB" if "dB" in label
         else f"{label.partition(' (')[0]} {value:.3f}"
-        for label, value in known.items() if "(bpp)" not in label
+        for label, value in known.items() if label not in (SIZE, RATE)
     ]  # fmt: skip
     # A name and its number stay on one line, if they fit.
     kept = [

@@ -230,21 +230,19 @@ def figure_style() -> Iterator[None]:
     chosen |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
     # Figures are laid out once and for all, by `texts.add_legend`.
     chosen |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
-    with mpl.rc_context(chosen), warnings.catch_warnings(), _silent_font_search():
+    fonts = logging.getLogger("matplotlib.font_manager")
+    with mpl.rc_context(chosen), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` says so
-        yield
+        fonts.addFilter(_is_not_about_weight)
+        try:
+            yield
+        finally:
+            fonts.removeFilter(_is_not_about_weight)
 
 
-@contextmanager
-def _silent_font_search() -> Iterator[None]:
-    """Keep matplotlib from logging that a further typeface has no bold: its letters are rare."""
-    log = logging.getLogger("matplotlib.font_manager")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
+def _is_not_about_weight(record: logging.LogRecord) -> bool:
+    """Return whether a warning is of other things than a further font without bold letters."""
+    return "font weight" not in record.msg
 
 
 @cache

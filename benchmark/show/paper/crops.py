@@ -1,9 +1,10 @@
-"""Figures of a part of a photograph as several codecs have it at about one rate: crops, maps."""
+"""Figures of a part of a photograph at about one rate, or value of a metric: crops, maps."""
 
 import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
+from statistics import fmean
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from benchmark.codec import Pixels
 from benchmark.compare.anchor import with_anchor
 from benchmark.compare.experiment import Experiment, Rates, rates_in
-from benchmark.compare.pictures import CLOSE, matched_rate, near, off_rate
+from benchmark.compare.pictures import ABOUT, LEAST_BPP, distance, matched_rate, near, off_rate
+from benchmark.compare.rank import RATE, Target, parse_target
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
@@ -26,14 +28,18 @@ from benchmark.metrics.maps import REACH_PERCENTILE, map_scale, mapped_metric, s
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.registry import DATASETS
-from benchmark.rows.comparable import shown_rows
+from benchmark.rows.comparable import shown_rows, with_same_builds
 from benchmark.rows.edition import Edition, label_of, titles
+from benchmark.rows.names import is_named
+from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import is_declared, metric_names
 from benchmark.rows.stored import stored_dataset, verified
 from benchmark.rows.variants import divided
-from benchmark.rows.versions import BUNDLED
+from benchmark.rows.versions import BUNDLED, OK
 from benchmark.show.bd_rates import LONGEST_LIST
+from benchmark.show.figures.picture_sheet import RATE as BPP
 from benchmark.show.figures.picture_sheet import (
+    SIZE,
     Box,
     PictureTile,
     above,
@@ -45,13 +51,15 @@ from benchmark.show.figures.picture_sheet import (
 from benchmark.show.figures.style import look
 from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.sections import CAVEAT, brief, marked
+from benchmark.show.sections import listed as in_words
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
-from benchmark.system.text import listed
+from benchmark.system.text import by_key, listed, range_text
 
 Parts = Annotated[  # what a figure of parts of photographs is about
     Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
 ]
+AT = opt(COMPARED, "A value to show each codec nearest to: ssimulacra2=90, psnr=32, bpp=.3.")
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
 DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
@@ -72,6 +80,19 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: str = ""  # empty: the one that codecs differ on most
     box: Box | None = None  # left, top, width, height in pixels
     bpp: float | None = None
+    at: str = ""  # as --at has it
+
+    def target(self, at: str, rates: Sequence[float]) -> Target | None:
+        """Return the crop's own target, else that of --at or --bpp; None for a matched rate."""
+        if self.at:
+            return parse_target(self.at)
+        if self.bpp:
+            return Target(RATE, self.bpp)
+        if at and rates:
+            raise UsageError("--at and --bpp say the same: leave one out")
+        if at:
+            return parse_target(at)
+        return Target(RATE, rates[0]) if rates else None
 
 
 def crops_of(
@@ -95,7 +116,7 @@ def crops_of(
 
 
 class View(NamedTuple):
-    """A photograph as several codecs have it at about one rate."""
+    """A photograph as several codecs have it at about one rate or value of a metric."""
 
     image: str
     title: str  # of the dataset
@@ -103,9 +124,9 @@ class View(NamedTuple):
     pixels: Mapping[str, Pixels]  # by label, in their order
     rows: Mapping[str, StreamRow]  # by label
     names: Mapping[str, str]  # by label
-    rate: float  # bpp
+    target: Target
     box: Box | None  # that was asked for
-    metric: Metric  # whose values stand below the parts
+    metrics: Sequence[Metric]  # whose values stand below the parts; of a map it is the last
 
 
 def crops(
@@ -114,19 +135,22 @@ def crops(
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     crops: Sequence[Mapping[str, Any]] = (),
+    at: Annotated[str, AT] = "",
 ) -> PaperFigure:
-    """Draw one part of a photograph as codecs have it at about one rate.
+    """Draw one part of a photograph as codecs have it at about one rate, or one value of a metric.
 
     By default it is the part that the codecs disagree on most, of the photograph on which the
     metric differs most; --images and --box, or `crops` of FILE, choose others. The metric is below
-    each part.
+    each part. Codecs whose nearest picture is more than a quarter off a rate are left out.
 
     Examples:
       bench figures crops --dataset sample --images chelsea --bpp 0.2
+      bench figures crops --codecs jpeg,webp,avif --at ssimulacra2=90
       bench figures crops --images kodim15 --box 120,80,192,128
     """
     parts, metrics = crops_of(crops, box, of.images), metric_names(of.metrics or USUAL_METRICS)
-    views, sentences = _views(of, rates_in(bpp), parts, data_dir, metrics, "crops")
+    targets = [part.target(at, rates_in(bpp)) for part in parts]
+    views, sentences = _views(of, parts, targets, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
         kept = _order(view, None if look().most is None else MOST_CROPS)
@@ -148,6 +172,7 @@ def maps(
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     crops: Sequence[Mapping[str, Any]] = (),
+    at: Annotated[str, AT] = "",
 ) -> PaperFigure:
     """Draw one part of a photograph as codecs have it, and a map of where each is worse.
 
@@ -161,11 +186,12 @@ def maps(
     asked, parts = metric_names(of.metrics) if of.metrics else (), crops_of(crops, box, of.images)
     name = next(iter(asked), "") or next(name for name in MAPPED if not lacking([name]))
     scale, metric = map_scale(name), mapped_metric(name)
-    views, sentences = _views(of, rates_in(bpp), parts[:1], data_dir, (name,), "maps")
+    targets = [parts[0].target(at, rates_in(bpp))]
+    views, sentences = _views(of, parts[:1], targets, data_dir, (name,), "maps")
     if not views:
         return PaperFigure(None, sentences)
     (view,) = views
-    is_column = look().width == "column"
+    is_column, column = look().width == "column", metric.column
     kept = _order(view, MOST_MAPS[is_column])
     prepared = metric.prepare(view.picture)
     of_codec = {label: metric.error_map(prepared, view.pixels[label]) for label in kept}
@@ -183,14 +209,18 @@ def maps(
     for label in kept:
         tile = _tile(view, label, place)
         values = dict(tile.values)
-        if values[view.metric.label] is None:
-            values[view.metric.label] = metric.compare(prepared, view.pixels[label])
+        if values[metric.label] is None:
+            values[metric.label] = metric.compare(prepared, view.pixels[label])
         part = metric.value_of_map(float(np.nanmean(cut[label], dtype=np.float64)))
         values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
         both = above(tile.pixels, coloured(cut[label], scale, end))
-        tiles.append(tile._replace(pixels=both, values=values))
+        record = {**tile.record, column: values[metric.label], f"{column}_of_part": part}
+        record |= {"map": scale.label, "map_end": end}
+        record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol
+        tiles.append(tile._replace(pixels=both, values=values, record=record))
     below = f"Below each: {scale.label}, and the metric of this part."
-    drawing = draw_pictures(tiles, len(tiles), brief(_caption(views, tiles), below))
+    notes = [f"Maps: {scale.label}, from 0 to {end:g}."]
+    drawing = draw_pictures(tiles, len(tiles), brief(_caption(views, tiles), below), notes)
     add_bar(drawing.figure, scale, end)
     more = [f"maps show one part, the first of {len(parts)}"] if parts[1:] else []
     return PaperFigure(drawing, [*sentences, *more])
@@ -198,16 +228,17 @@ def maps(
 
 def _views(
     of: Experiment,
-    rates: Sequence[float],
     parts: Sequence[Crop],
+    targets: Sequence[Target | None],
     data_dir: Path | None,
     metrics: Sequence[str],
     figure: str,
 ) -> tuple[list[View], list[str]]:
     """Decode the photographs of parts; return them with sentences, which begin with why none is.
 
-    rates: the first is that of parts without one. metrics: the first that all rows have is shown,
-    or the only one, or the first of the experiment. `figure` is named in sentences.
+    targets: of parts; None: a rate that most codecs are near. metrics: the first that all rows have
+    is shown, or the only one, or the first of the experiment, beside that of a target. `figure` is
+    named in sentences.
     """
     dataset = of.dataset.partition(":")[0]
     if dataset not in DATASETS:
@@ -216,12 +247,13 @@ def _views(
     table = decodable.table
     if of.verified_only:
         table = verified(table, of.results / dataset)
-    table = shown_rows(with_anchor(*divided(table, of.codecs, of.bundled), of.anchor)[0])
+    shown = shown_rows(with_anchor(*divided(table, of.codecs, of.bundled), of.anchor)[0])
+    table = with_same_builds(shown, table)
     by_image = decodable.by_image(table, of.named)
     lacks = _lacking(decodable, table, of)
     every = [row for rows in by_image.values() for own in rows.values() for row in own]
-    asked, is_named = map(Metric.named, metrics), of.metrics or not metrics[1:]
-    there = (m for m in asked if is_named or all(r.get(m.column) is not None for r in every))
+    asked, is_metric_named = map(Metric.named, metrics), bool(of.metrics) or not metrics[1:]
+    there = (m for m in asked if is_metric_named or all(r.get(m.column) is not None for r in every))
     metric = next(there, Metric.named("psnr"))
     sources = sources_of(of.dataset, data_dir, of.results)
     if isinstance(sources, str):
@@ -237,18 +269,20 @@ def _views(
     bundled = [of for of in editions.values() if here and label_of(of.spec) not in here]
     named = titles(editions.values(), bundled) | look().titles(editions.values())
     names = {label: named[edition] for label, edition in editions.items()}
-    for part in () if few else parts:
-        image = _image(part.image, by_image) or _most_different(by_image, metric)
+    for part, wanted in () if few else zip(parts, targets, strict=True):
+        metrics_below = _metrics_below(wanted, metric, is_metric_named)
+        image = _image(part.image, by_image) or _most_different(by_image, metric, wanted)
         picture = read_image(files[image], flatten=True).pixels
-        chosen, rate = _at_rate(by_image[image], part.bpp or next(iter(rates), None))
+        target = wanted or _matched(by_image[image])
+        chosen = _nearest(by_image[image], target)
         far = {label: rows for label, rows in by_image[image].items() if label not in chosen}
         pixels, failed = _decoded(chosen, decodable)
-        lacks += [*_too_far(far, rate, of.dataset), *failed]
+        lacks += [*_too_far(far, target, table, decodable, of, data_dir), *failed]
         if len(pixels) < 2:
-            few = f"fewer than two codecs have pictures of about {rate:.3g} bpp"
+            few = f"fewer than two codecs have pictures at about {target}"
             break
-        shown = picture, pixels, chosen, names, rate, part.box, metric
-        views.append(View(image, profile(dataset).title, *shown))
+        of_view = picture, pixels, chosen, names, target, part.box, metrics_below
+        views.append(View(image, profile(dataset).title, *of_view))
     sentences = [f"no {figure}: {few}"] if few else []
     return [] if few else views, [*sentences, *dict.fromkeys(f"{figure} lack {it}" for it in lacks)]
 
@@ -266,16 +300,43 @@ def _inside(view: View, box: Box) -> Box:
     return box
 
 
+def _metrics_below(target: Target | None, metric: Metric, named: bool) -> list[Metric]:
+    """Return the metrics to show: that of a target, and the other if it was named."""
+    if target is None or target.name == RATE:
+        return [metric]
+    of_target = Metric.named(target.name)
+    if of_target.of_sets:
+        raise UsageError(f"{target}: {target.name} has no value of a photograph: name bpp or psnr")
+    return [of_target, metric] if named and metric != of_target else [of_target]
+
+
 def _caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
     declared = any(is_declared(row) for view in views for row in view.rows.values())
     origin = "" if declared else "decoded from real streams "
+    by_target = by_key(((record["image"], record["at"]), record) for record in records)
+    spreads = dict.fromkeys(map(_spread, by_target.values()))
+    metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
+    whole = ["size"] if any(view.target.name != RATE for view in views) else []
+    whole += ["rate", *(metric_words([metric]) for metric in metrics)]
     return brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({views[0].title}), {origin}of about one rate; rate and "
-        f"{metric_words([views[0].metric])} are of the whole photograph.",
+        f"({views[0].title}), {origin}{in_words([*spreads])}; {in_words(whole)} "
+        "are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
+
+
+def _spread(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the words on what the pictures of a photograph have in common, and how nearly."""
+    target = parse_target(records[0]["at"])
+    if target.name == RATE:
+        rates = [record["bpp"] for record in records]
+        return f"of {range_text(min(rates), max(rates), '.2g')} bpp"
+    metric = Metric.named(target.name)
+    values = [record[metric.column] for record in records]
+    ends = range_text(min(values), max(values), ".3g")
+    return f"nearest to {target.value:g} in {metric_words([metric])} ({ends})"
 
 
 def _order(view: View, most: int | None) -> list[str]:
@@ -301,25 +362,43 @@ def _image(asked: str, known: Mapping[str, object]) -> str:
     return image
 
 
-def _most_different(by_image: Mapping[str, ByCodec], metric: Metric) -> str:
-    """Return the photograph with most codecs on which the metric differs most at one rate."""
+def _most_different(by_image: Mapping[str, ByCodec], metric: Metric, target: Target | None) -> str:
+    """Return the photograph with most codecs at a target on which they differ most.
+
+    They differ in a metric, at a value of a metric in rate.
+    """
 
     def spread(image: str) -> tuple[int, float, str]:
-        rows = by_image[image]
-        values = (row.get(metric.column) for row in _at_rate(rows, None)[0].values())
-        known = [value for value in values if value is not None] or [0.0]
-        return len(rows), max(known) - min(known), image
+        chosen = _nearest(by_image[image], target or _matched(by_image[image]))
+        if target is not None and target.name != RATE:
+            values = [math.log(row["bpp"]) for row in chosen.values() if row["bpp"]]
+        else:
+            of_rows = (row.get(metric.column) for row in chosen.values())
+            values = [value for value in of_rows if value is not None]
+        return len(chosen), max(values, default=0.0) - min(values, default=0.0), image
 
     return max(by_image, key=spread)
 
 
-def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], float]:
-    """Choose the rows that show each codec at a rate; by default at one that most are shown at."""
+def _matched(rows: ByCodec) -> Target:
+    """Return a rate that most codecs are near."""
     rates = {name: [row["bpp"] for row in of] for name, of in rows.items()}
-    rate = bpp or matched_rate(rates)
-    places = {name: near(rate, of, CLOSE, between=True) for name, of in rates.items()}
-    chosen = {name: rows[name][place] for name, place in places.items() if place is not None}
-    return chosen, rate
+    return Target(RATE, matched_rate(rates, ABOUT, between=False))
+
+
+def _nearest(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
+    """Return the row that shows each codec at a target; none of those that are off a rate."""
+    chosen = dict[str, StreamRow]()
+    for label, of_codec in rows.items():
+        if target.name == RATE:
+            place = near(target.value, [row["bpp"] for row in of_codec], ABOUT)
+            chosen |= {} if place is None else {label: of_codec[place]}
+            continue
+        column = Metric.named(target.name).column
+        if known := [row for row in of_codec if row.get(column) is not None]:
+            wanted = target.place(target.value)
+            chosen[label] = min(known, key=lambda row: abs(target.place(row[column]) - wanted))
+    return chosen
 
 
 def _lacking(pictures: Pictures, rows: pl.DataFrame, asked: Experiment) -> list[str]:
@@ -330,18 +409,47 @@ def _lacking(pictures: Pictures, rows: pl.DataFrame, asked: Experiment) -> list[
     ]
 
 
-def _too_far(far: ByCodec, rate: float, dataset: str) -> list[str]:
-    """Return the codecs without a setting near a rate, each with what measures one."""
+def _too_far(
+    far: ByCodec,
+    target: Target,
+    table: pl.DataFrame,
+    pictures: Pictures,
+    asked: Experiment,
+    data_dir: Path | None,
+) -> list[str]:
+    """Return the codecs without a picture at a target, each with what makes one."""
     sentences = []
-    for name, of in far.items():
-        spec = CodecSpec.of_row(of[0])
-        bpp = [row["bpp"] for row in of]
-        command = f"bench run --codecs {spec.text} --dataset {dataset} --target bpp={rate:.3g}"
+    for name, rows in far.items():
+        edition = Edition.of_row(rows[0])
+        if target.name != RATE:
+            command = command_on_rows("rescore", asked.results, pictures.place, metrics=target.name)
+            sentences.append(f"{name}: no value (`{command}` computes it)")
+            continue
+        # Its spec may lack what no row has, such as the values of a command's setting.
+        spec = edition.spec.text
+        typed = (text for text in asked.named if ":" in text and is_named(edition, text))
+        more = {
+            "codecs": next(typed, spec),
+            "target": f"bpp={_of_set(rows, target, table):.3g}",
+            "data_dir": data_dir,
+        }
+        command = command_on_rows("run", asked.results, pictures.place, **more)
+        remedy = "" if is_declared(rows[0]) else f" (`{command}` measures one)"
+        bpp = [row["bpp"] for row in rows]
         sentences.append(
-            f"{name}: its settings have {min(bpp):.3g} to {max(bpp):.3g} bpp, none "
-            f"within {100 * (CLOSE - 1):.0f} % of {rate:.3g} (`{command}` measures one)"
+            f"{name}: its settings have {range_text(min(bpp), max(bpp), '.3g')} bpp, none "
+            f"within {100 * (ABOUT - 1):.0f} % of {target.value:.3g}{remedy}"
         )
     return sentences
+
+
+def _of_set(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -> float:
+    """Return the mean rate of all images at which a photograph has about the wanted one."""
+    nearest = min(rows, key=lambda row: distance(row["bpp"], target.value))
+    keys = "codec", "variant", "setting_name", "setting_value"
+    same = table.filter(OK, *(pl.col(key) == nearest[key] for key in keys))
+    own_bpp: float = max(nearest["bpp"], LEAST_BPP)
+    return target.value * fmean(same["bpp"].to_list()) / own_bpp
 
 
 def _decoded(
@@ -363,7 +471,7 @@ def _part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
 
 
 def _tile(view: View, label: str, box: Box) -> PictureTile:
-    row, metric, name = view.rows[label], view.metric, view.names[label]
+    row, name, is_rate = view.rows[label], view.names[label], view.target.name == RATE
     record = {
         "system": name,
         "codec": row["codec"],
@@ -371,13 +479,20 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
         "setting": f"{row['setting_name']}={row['setting_value']:g}",
         "image": view.image,
         **dict(zip(("left", "top", "width", "height"), box, strict=True)),
+        "at": str(view.target),
         "bpp": row["bpp"],
+        "off_rate_percent": 100 * (row["bpp"] / view.target.value - 1) if is_rate else None,
+        "num_bytes": row["num_bytes"],
         "recorded": bool(row["recorded"]),
         "version": row["codec_version"],
         "caveat": row["caveat"],
         "stream_sha256": row["stream_sha256"],
-        **{key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")},
     }
-    values = {"Rate (bpp)": row["bpp"], metric.label: row.get(metric.column)}
-    off, cut = off_rate(row["bpp"], view.rate), _part(view.pixels[label], box)
+    values: dict[str, float | None] = {} if is_rate else {SIZE: row["num_bytes"] / 1000}
+    values[BPP] = row["bpp"]
+    for metric in view.metrics:
+        values[metric.label] = row.get(metric.column)
+        record |= {key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")}
+    off = off_rate(row["bpp"], view.target.value) if is_rate else ""
+    cut = _part(view.pixels[label], box)
     return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 import seaborn as sns
 from matplotlib import rcParams
+from matplotlib.font_manager import FontProperties, findfont
 
 from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import Notice, UnknownName, UsageError
@@ -162,3 +163,13 @@ def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(found, mo
                 file_bytes(figure, "svg")
     finally:
         style.further_fonts.cache_clear()
+
+
+def test_a_further_font_without_bold_letters_is_no_warning(caplog):
+    def find(size):
+        font = FontProperties(family="DejaVu Sans Display", weight="bold", size=size)
+        return findfont(font), [record for record in caplog.records if "weight" in record.msg]
+
+    with figure_style():
+        assert find(7.25)[1] == []
+    assert len(find(7.5)[1]) == 1  # another size: not from matplotlib's cache

@@ -1,6 +1,9 @@
 """`bench figures crdr` and `crops` on a bare machine and on one with measured rows."""
 
 import csv
+import re
+import shlex
+import shutil
 from functools import partial
 from io import BytesIO
 
@@ -62,9 +65,19 @@ def measured(tmp_path_factory):
     return measured
 
 
-def crops_of(results, bpp=(), box="", figure="crops", **choices):
+def crops_of(results, bpp=(), box="", figure="crops", at="", **choices):
     asked = Experiment(results, "sample", images=(PHOTOGRAPH,), **choices)
-    return FIGURES[figure](asked, bpp, box)
+    return FIGURES[figure](asked, bpp, box, at=at)
+
+
+def stored_rows(results):
+    """The rows of the photograph, by codec and value of the setting."""
+    table = dataset_contents(results, "sample", packs_beside(results)).table
+    return {
+        (row["codec"], row["setting_value"]): row
+        for row in table.rows(named=True)
+        if row["image"] == PHOTOGRAPH
+    }
 
 
 maps_of = partial(crops_of, figure="maps")
@@ -111,13 +124,7 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     assert [rows[name]["recorded"] for name in rows] == [False, True, False]
     path = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
     source = read_image(path).pixels
-    stored = {
-        (row["codec"], row["setting_value"]): row
-        for row in dataset_contents(measured, "sample", packs_beside(measured)).table.rows(
-            named=True
-        )
-        if row["image"] == PHOTOGRAPH
-    }
+    stored = stored_rows(measured)
     quality = float(rows["jpeg"]["setting"].partition("=")[2])
     stream = load_codec(parse_codec("jpeg")).encode(source, Setting("quality", quality))
     decoded = np.asarray(Image.open(BytesIO(stream)).convert("RGB"))
@@ -137,28 +144,69 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
         assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == drawn["bpp"]
 
 
-@pytest.mark.parametrize("bpp", [0.45, 1.5])
-def test_a_codec_without_a_setting_near_the_rate_is_left_out_by_name(measured, bpp):
-    made = crops_of(measured, (str(bpp),), codecs="jpeg,webp", metrics="psnr")
-    rates = (
-        {record["codec"]: record["bpp"] for record in made.drawing.records} if made.drawing else {}
-    )
-    lacking = [name for name in ("jpeg", "webp") if f"crops lack {name}: its" in str(made)]
-    for name in lacking:
-        assert f"`bench run --codecs {name} --dataset " in str(made)
-        assert f" --target bpp={bpp:g}` measures one" in str(made)
-    assert made.drawing is None or sorted({*rates, *lacking} - {"vtm"}) == ["jpeg", "webp"]
-    assert (made.drawing is None) == bool(lacking)
+def test_at_a_value_each_codec_has_its_nearest_picture_with_its_size(measured):
+    drawing = crops_of(measured, at="psnr=32").drawing
+    words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
+    stored = stored_rows(measured)
+    assert sorted(record["codec"] for record in drawing.records) == ["jpeg", "vtm", "webp"]
+    for record in drawing.records:
+        own = [row for (codec, _), row in stored.items() if codec == record["codec"]]
+        nearest = min(own, key=lambda row: abs(row["psnr_db"] - 32))
+        assert record["psnr_db"] == nearest["psnr_db"]
+        assert record["num_bytes"] == nearest["num_bytes"]
+        size, rate = f"{nearest['num_bytes'] / 1000:.1f} kB", f"{nearest['bpp']:.3f} bpp"
+        assert f"{size}, {rate}, PSNR {nearest['psnr_db']:.2f} dB" in words
+    values = [record["psnr_db"] for record in drawing.records]
+    assert f"nearest to 32 in PSNR ({min(values):.3g} to {max(values):.3g})" in drawing.caption
+
+
+def test_a_target_that_no_picture_can_have_is_refused(measured):
+    for options, text in (
+        ({"at": "fid256=9"}, "no value of a photograph"),
+        ({"at": "psnr=32", "bpp": ("0.2",)}, "--at and --bpp"),
+        ({"at": "psnr"}, "'psnr'"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            crops_of(measured, **options)
+    made = crops_of(measured, at="ssimulacra2=90")
+    assert made.drawing is None
+    assert any("bench rescore" in text and "--metrics ssimulacra2" in text
+               for text in made.sentences)  # fmt: skip
+
+
+def test_a_codec_far_from_the_rate_is_left_out_until_its_command_has_measured_a_nearer_one(
+    measured, tmp_path
+):
+    results = tmp_path / "my results"
+    shutil.copytree(measured, results)
+    named = {"codecs": "jpeg,webp", "metrics": "psnr"}
+    bpps = sorted(row["bpp"] for (codec, _), row in stored_rows(results).items() if codec == "jpeg")
+    widest = max(range(1, len(bpps)), key=lambda n: bpps[n] / bpps[n - 1])
+    bpp = (bpps[widest - 1] * bpps[widest]) ** 0.5
+    assert bpps[widest] > 1.25**2 * bpps[widest - 1]  # none is within a quarter of the middle
+    before = crops_of(results, (str(bpp),), **named)
+    (sentence,) = (text for text in before.sentences if text.startswith("crops lack jpeg: "))
+    command = re.search("`bench (run .*)`", sentence)[1]
+    done = bench(*shlex.split(command), "--limit", 2, "--metrics", "psnr", "--no-table")
+    assert done.exit_code == 0, done.output
+    after = crops_of(results, (str(bpp),), **named)
+    (rate,) = (record["bpp"] for record in after.drawing.records if record["codec"] == "jpeg")
+    assert 1 / 1.25 <= rate / bpp <= 1.25
+    assert not [text for text in after.sentences if "jpeg" in text]
+    rates = [record["bpp"] for record in after.drawing.records]
+    assert f"of {min(rates):.2g} to {max(rates):.2g} bpp" in after.drawing.caption
 
 
 def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
     file = tmp_path / "figures.toml"
-    crop = "{ image = 'chelsea', box = [40, 30, 64, 48], bpp = 0.6 }"
-    file.write_text(f"dataset = 'sample'\ncodecs = ['webp', 'jpeg']\ncrops = [{crop}, {crop}]")
+    part = "image = 'chelsea', box = [40, 30, 64, 48]"
+    crops = f"[{{ {part}, bpp = 0.6 }}, {{ {part}, at = 'psnr=32' }}]"
+    file.write_text(f"dataset = 'sample'\ncodecs = ['webp', 'jpeg']\ncrops = {crops}")
     done = bench("figures", "crops", file, "--results", measured, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     result = records(tmp_path / "crops.csv")
     assert [row["codec"] for row in result] == ["webp", "jpeg", "vtm"] * 2
+    assert [row["at"] for row in result] == ["bpp=0.6"] * 3 + ["psnr=32"] * 3
     assert {(one["left"], one["top"], one["width"], one["height"]) for one in result} == {
         ("40", "30", "64", "48")
     }
@@ -250,6 +298,13 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
         mean = float(of.mean(dtype=np.float64))
         part = {"psnr_y": f"{10 * np.log10(255**2 / mean):.2f} dB", "ssim": f"{1 - mean:.3f}"}
         assert f"this part {part.get(metric, f'{mean:.3f}')}" in words
+        assert record["map_end"] == end
+    column = {"psnr_y": "psnr_y_db", "ssim": "ssim"}[metric]
+    parts = [10 * np.log10(255**2 / of.mean()) if metric == "psnr_y" else 1 - of.mean()
+             for of in maps]  # fmt: skip
+    stated = [record[f"{column}_of_part"] for record in drawing.records]
+    assert stated == pytest.approx(parts, rel=1e-5)
+    assert f"{end:g}" in drawing.table.notes[0]
     bar = drawing.figure.axes[-1]
     assert bar.get_xlabel() == scale.label
     assert bar.get_xticks().tolist() == [0, end / 2, end]
