@@ -31,7 +31,7 @@ from benchmark.published.points import (
     parent_dataset,
     select,
 )
-from benchmark.published.registry import chosen_points, read_curve, read_points
+from benchmark.published.registry import chosen_points, is_file, read_curve, read_points
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.registry import METRICS as IMAGE_METRICS
 from benchmark.rows.schema import metric_names
@@ -197,7 +197,9 @@ def bd(
       bench bd vtm.csv mine.json
       bench bd VTM:CompressAI mine.csv --metrics psnr
     """
-    curves = [read_curve(text, dataset, results) for text in (anchor, test)]
+    both_files = is_file(anchor) and is_file(test)
+    points = () if both_files else read_points(results, doubtful=True)
+    curves = [read_curve(text, dataset, results, points=points) for text in (anchor, test)]
     first, second = names = curves[0].name, curves[1].name
     records: list[dict[str, Any]] = []
     absent: list[Absent] = []

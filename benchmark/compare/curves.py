@@ -171,8 +171,8 @@ def pareto_front(curve: Curve) -> Curve:
     >>> pareto_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
     Curve(bpp=array([1., 3.]), quality=array([30., 32.]))
     """
-    kept = np.isnan(below_front(curve))
-    return Curve(*np.unique(np.stack([axis[kept] for axis in curve]), axis=1))
+    (bpp, quality), on_front = in_order(Curve(curve.bpp[None], curve.quality[None]))
+    return Curve(bpp[on_front], quality[on_front])
 
 
 def below_front(curve: Curve) -> Float64Array:
@@ -255,6 +255,18 @@ def quality_at(front: Curve, log_rate: float, form: Form) -> float:
     """Return the quality of a Pareto front at a rate, given as log10; NaN beyond its ends."""
     x, y = front.log_rate[None], front.quality[None]
     return float(interpolated(x, y, np.array([log_rate]), form)[0])
+
+
+def qualities_at(fronts: Sequence[Curve], log_rates: Float64Array, form: Form) -> Float64Array:
+    """Return `quality_at` of each front at a rate of its own, (fronts,)."""
+    result = np.full(len(fronts), np.nan)
+    counts = np.array([len(front.bpp) for front in fronts])
+    for count in np.unique(counts):  # fronts of as many points are computed together
+        alike = np.flatnonzero(counts == count)
+        x = np.stack([fronts[place].log_rate for place in alike])
+        y = np.stack([fronts[place].quality for place in alike])
+        result[alike] = interpolated(x, y, log_rates[alike], form)
+    return result
 
 
 def log_rates_at(front: Curve, at: Float64Array, form: Form) -> Float64Array:

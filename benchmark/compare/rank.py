@@ -391,8 +391,8 @@ class _ImageCurves:
         self.count = min((len(front.bpp) for front in fronts.values()), default=0)
         self.span = span_of(fronts.values(), target, by) if fronts else None
         self.images = {n for point in points[by.column] for n in point.image_ids.tolist()}
-        there = {n: rd.quality_at(front, self._log_rate[n], FORM) for n, front in fronts.items()}
-        self.reached = {image for image, quality in there.items() if math.isfinite(quality)}
+        there = self._qualities(fronts, [*fronts])
+        self.reached = {image for image, of in zip(fronts, there, strict=True) if math.isfinite(of)}
 
     def neighbours(self, images: Sequence[int]) -> tuple[float, float]:
         """Return the geometric means of the rates between which images are interpolated."""
@@ -407,9 +407,14 @@ class _ImageCurves:
     def at(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
         """Return the value of each image; None unless all of them have one."""
         fronts = _fronts(self.points.get(metric.column, ()), metric)
-        known = [rd.quality_at(fronts[n], self._log_rate[n], FORM) for n in images if n in fronts]
+        known = self._qualities(fronts, [image for image in images if image in fronts])
         values = np.array([metric.value(quality) for quality in known], np.float64)
         return values if len(values) == len(images) and np.isfinite(values).all() else None
+
+    def _qualities(self, fronts: Mapping[int, Curve], images: Sequence[int]) -> list[float]:
+        """Return the quality of each of these images at its rate."""
+        rates = np.array([self._log_rate[image] for image in images], np.float64)
+        return rd.qualities_at([fronts[image] for image in images], rates, FORM).tolist()
 
     @staticmethod
     def average(values: Float64Array) -> float:

@@ -116,16 +116,18 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     Doubtful points need the prefix `doubtful:`. Raises `UnknownName`, and `UsageError` for a name
     whose points are all doubtful.
     """
+    curves = dict.fromkeys((point.system, point.variant) for point in points)  # a tenth as many
+    names_of = {
+        (system, variant): (slug(system), f"{slug(system)}:{variant}") for system, variant in curves
+    }
     groups = by_key(
         (key, point)
         for point in points
-        for key in (ALL_SYSTEMS, point.slug, f"{point.slug}:{point.variant}")
+        for key in (ALL_SYSTEMS, *names_of[point.system, point.variant])
     )
     titles = {
-        with_remark(
-            curve_name(point.system, point.variant), remark
-        ): f"{point.slug}:{point.variant}"
-        for point in points
+        with_remark(curve_name(*curve), remark): curve_key
+        for curve, (_, curve_key) in names_of.items()
         for remark in ("", "published")
     }
     result: dict[PublishedPoint, None] = {}

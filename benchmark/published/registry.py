@@ -204,15 +204,29 @@ def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoi
     return path
 
 
-def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = False) -> NamedCurve:
+def is_file(name: str) -> bool:
+    """Return whether a name is that of a file of curves, not of a published system."""
+    path = Path(name.partition("#")[0])
+    return path.suffix.lower() in SUFFIXES or path.exists()
+
+
+def read_curve(
+    name: str,
+    dataset: str,
+    results: Path,
+    *,
+    only_file: bool = False,
+    points: Sequence[PublishedPoint] | None = None,
+) -> NamedCurve:
     """Read the curve of a file or of a published system on a dataset; raise `UsageError`.
 
-    `mine.csv#ours` is the codec `ours` of a file with several.
+    `mine.csv#ours` is the codec `ours` of a file with several. only_file: no published system.
+    points: those of `read_points`, doubtful ones too, where they were read already.
     """
     from benchmark.published.curves import main_curves
 
     path, hash_mark, codec = name.partition("#")
-    if only_file or Path(path).suffix.lower() in SUFFIXES or Path(path).exists():
+    if only_file or is_file(name):
         curves = {curve.name: curve for curve in read_curves(Path(path))}
         if len(curves) > 1 and codec not in curves:
             names = ", ".join(f"{path}#{curve_name}" for curve_name in curves)
@@ -222,7 +236,7 @@ def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = Fals
         return curves[codec] if hash_mark else next(iter(curves.values()))
     series: dict[str, list[tuple[float, float]]] = {}
     variants: dict[str, set[tuple[str, ...]]] = {}
-    system_points = select(read_points(results, doubtful=True), [name])
+    system_points = select(points or read_points(results, doubtful=True), [name])
     for point in system_points if ":" in name else main_curves(system_points):
         if point.dataset == dataset and point.kind == "point":
             origin = point.variant, point.protocol, point.source
@@ -238,7 +252,7 @@ def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = Fals
         texts = ", ".join(sorted(f"{system}:{variant}" for variant in several))
         raise UsageError(f"{name} has several curves on {dataset}: name one of {texts}")
     result = {}
-    for metric, points in series.items():
-        rates, values = zip(*sorted(points), strict=True)
+    for metric, pairs in series.items():
+        rates, values = zip(*sorted(pairs), strict=True)
         result[metric] = rates, values
     return NamedCurve(name, result)

@@ -25,6 +25,8 @@ from benchmark.compare.curves import (
     interpolated,
     pareto_front,
     qualities,
+    qualities_at,
+    quality_at,
 )
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
@@ -442,6 +444,18 @@ def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
     assert rates == sorted(rates)
     assert all(point.means["ms_ssim"].images == 2 for point in points)
     assert rates[0] != points[0].bpp
+
+
+def test_qualities_of_many_fronts_are_those_of_each_front():
+    random = np.random.default_rng(5)
+    fronts = [rising(random, count) for count in (1, 2, 5, 5, 8, 5)]
+    rates = np.array([np.log10(front.bpp).mean() for front in fronts])
+    rates[3] = 9  # beyond its end
+    together = qualities_at(fronts, rates, "akima")
+    alone = [quality_at(*pair, "akima") for pair in zip(fronts, rates.tolist(), strict=True)]
+    assert np.array_equal(together, alone, equal_nan=True)
+    assert np.isnan(together).tolist() == [False, False, False, True, False, False]
+    assert qualities_at([], np.empty(0), "akima").shape == (0,)
 
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
