@@ -165,6 +165,21 @@ def test_a_verb_imports_no_more_than_it_needs(tmp_path, command):
     assert modules_of(tmp_path, *command.split()) & heavy <= MAY_IMPORT[command]
 
 
+def test_our_codec_loads_and_codes_without_a_package_for_symbols():
+    """Of torch's import some 500 modules are sympy's, which a worker needs for nothing."""
+    script = (
+        "import sys, numpy as np\n"
+        "from benchmark.spec import load_codec, parse_codec\n"
+        "codec = load_codec(parse_codec('ours:beta=3.84'))\n"
+        "codec.decode(codec.encode(np.zeros((96, 128, 3), np.uint8), codec.sweep[2]))\n"
+        "print('torch' in sys.modules, 'sympy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "True False\n"
+
+
 def test_a_run_without_learned_parts_imports_no_torch(tmp_path):
     options = ("--codecs", "raw,jpeg,webp", "--metrics", "psnr,ms_ssim", "--limit", "1")
     shown = bench_without(

@@ -43,8 +43,10 @@ class FactorisedPrior(nn.Module):
             torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5) for _, outputs in pairs
         )
         self.factors = nn.ParameterList(torch.zeros(channels, outputs, 1) for outputs in FILTERS)
-        start = torch.tensor([-INITIAL_QUANTILE, 0.0, INITIAL_QUANTILE])
-        self.quantiles = nn.Parameter(start.repeat(channels, 1))
+        # Made at once: on the device "meta", on which networks are loaded, repeating a row of a
+        # tensor imports sympy.
+        start = [-INITIAL_QUANTILE, 0.0, INITIAL_QUANTILE]
+        self.quantiles = nn.Parameter(torch.tensor([start] * channels))
 
     def medians(self) -> Tensor:
         """Return the medians, (channels,)."""
