@@ -14,6 +14,7 @@ from benchmark.codec import Setting
 from benchmark.facts import Typical, facts_of
 from benchmark.measure.cells import Cell, Task
 from benchmark.metrics.metric import LARGE_PIXELS
+from benchmark.metrics.ms_ssim import KEPT_PIXELS
 from benchmark.spec import CodecSpec
 
 Basis = Literal["measured", "typical", "unknown"]
@@ -166,8 +167,9 @@ SCORING = {
 # Of images that are computed in bands and strips; 12,000 x 9,000 pixels were measured.
 OF_LARGE = {
     "psnr": Scoring(8), "psnr_y": Scoring(16), "psnr_ycbcr": Scoring(14, 3),
-    "ms_ssim": Scoring(16, 4), "ssim": Scoring(8),
+    "ms_ssim": Scoring(64, 52), "ssim": Scoring(48, 40),
 }  # fmt: skip
+WITHOUT_MOMENTS = {"ms_ssim": Scoring(16, 4), "ssim": Scoring(8)}  # beyond KEPT_PIXELS
 OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # of metrics that were not measured
 
 
@@ -197,7 +199,8 @@ def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     """Estimate the memory of a worker that codes an image and scores it with image metrics."""
     pixels = need.height_px * need.width_px
     coding = facts_of(CodecSpec(need.codec, ())).memory
-    table = SCORING | OF_LARGE if pixels > LARGE_PIXELS else SCORING
+    table = SCORING | (OF_LARGE if pixels > LARGE_PIXELS else {})
+    table |= WITHOUT_MOMENTS if pixels > KEPT_PIXELS else {}
     scoring = [table.get(name, OTHER_SCORING) for name in metrics]
     kept = sum(metric.kept for metric in scoring)
     # What metrics keep of a source is there while its next cell is coded.

@@ -9,9 +9,9 @@ channels of RGB. The paper's program first downscales the image and takes luma, 
 numbers.
 
 The source's moments are computed once, in float64, and the rest in float32: by loops.c if there was
-a compiler at installation, else by scipy; the two agree within 3e-7. Moments of a large image are
-computed strip by strip during the comparison, with the same values, since halving and subtracting
-are exact.
+a compiler at installation, else by scipy; the two agree within 3e-7. Those of an image of more than
+KEPT_PIXELS are computed strip by strip during each comparison, with the same values, since halving
+and subtracting are exact.
 
 With B the blur, x the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
 
@@ -57,6 +57,9 @@ HALF_WINDOW = (0.0010283804, 0.007598758, 0.036000773, 0.10936069, 0.21300553, 0
 MARGIN_PX = 10  # removed by a valid blur
 STRIP_ROWS = 16  # strips have a multiple of these rows
 STRIP_VALUES = 72 << 10  # of a plane blurred at once, so that all planes in use stay in the cache
+# Moments of larger images are not kept, since they would take more than 3.5 GB: more than 8,192 x
+# 8,192 pixels.
+KEPT_PIXELS = 1 << 26
 SAFE_RMS = 12  # grey levels: float32 suffices up to this RMS error at the coarsest scale
 AnyPlanes = NDArray[Any]  # (3, height, width), uint8 or float32
 Channels = NDArray[np.float64]  # (3,)
@@ -70,21 +73,29 @@ Planes = NDArray[np.float32]  # (3, height, width), a plane per channel
 class FinestScale:
     """Sliceable float32 planes of pixels, minus those of `baseline` if given.
 
-    Computed at once, but for a large image only for the slices read.
+    Computed at once, but for a large image only for the rows read, whose channels follow each other
+    (`strips`).
     """
 
     def __init__(self, pixels: Pixels, baseline: Pixels | None = None) -> None:
         self._images = pixels, baseline
         height, width, channels = pixels.shape
         self.shape = channels, height, width
-        self._planes = None if is_large(pixels.shape) else subtracted(pixels, baseline)
+        self._in_bands = is_large(pixels.shape)
+        self._read(slice(0, 0 if self._in_bands else height))
 
     def __getitem__(self, key: tuple[int | slice, slice]) -> Planes:
         channels, rows = key
-        if self._planes is not None:
+        if not self._in_bands:
             return self._planes[channels, rows]
+        if rows != self._rows:
+            self._read(rows)
+        return self._planes[channels]
+
+    def _read(self, rows: slice) -> None:
         pixels, baseline = self._images
-        return subtracted(pixels[rows], None if baseline is None else baseline[rows])[channels]
+        self._rows = rows
+        self._planes = subtracted(pixels[rows], None if baseline is None else baseline[rows])
 
 
 def coarser(finest: FinestScale, scales: int) -> list[Planes]:
@@ -144,18 +155,28 @@ def halve(planes: Planes, halved: Planes) -> None:
 
 
 class Moments(NamedTuple):
-    """A strip of a source with its moments, float32; blurred ones are 10 px smaller."""
+    """Some rows of a source with their moments, float32; blurred ones are 10 px smaller.
+
+    Of a plane, or of all planes of a scale.
+    """
 
     doubled: Floats  # 2 x
     doubled_mean: Floats  # 2 B(x)
     twice_variance: Floats  # 2 s(x) + C2
 
+    def strip(self, channel: int, rows: slice) -> "Moments":
+        """Return those of a plane's blurred rows, of a scale."""
+        doubled = self.doubled[channel, rows.start : rows.stop + MARGIN_PX]
+        return Moments(
+            doubled, self.doubled_mean[channel, rows], self.twice_variance[channel, rows]
+        )
+
 
 class PreparedScales(NamedTuple):
-    """Source at every scale, finest first; about 41 bytes per pixel, or 4 without moments."""
+    """Source at every scale, finest first; about 48 bytes per pixel, or 4 without moments."""
 
-    planes: list[AnyPlanes]  # the first shares the pixels' memory; others only for a large image
-    moments: list[list[Moments]] | None  # by scale and strip; None for a large image
+    planes: list[AnyPlanes]  # the first shares the pixels' memory; others only without moments
+    moments: list[Moments] | None  # by scale; None where they are not kept
 
 
 class StructuralSimilarity(ImageMetric):
@@ -173,15 +194,14 @@ class StructuralSimilarity(ImageMetric):
     def prepare(self, reference: Pixels) -> "PreparedScales | Tensor":
         """Return what depends on the source alone; `NotMeasurable` if a side is too short."""
         require_side(reference, self.min_side_px, self.label)
-        in_bands = is_large(reference.shape)
-        if self._device != "cpu" and not in_bands:
+        if self._device != "cpu" and not is_large(reference.shape):
             return _tensor(reference, self._device)
         finest, view = FinestScale(reference), reference.transpose(2, 0, 1)
         coarse_scales = coarser(finest, self.scales)
-        if in_bands:
+        if math.prod(reference.shape[:2]) > KEPT_PIXELS:
             return PreparedScales([view, *coarse_scales], None)
         scales: list[FinestScale | Planes] = [finest, *coarse_scales]
-        return PreparedScales([view], [list(_moments(scale)) for scale in scales])
+        return PreparedScales([view], [*map(_all_moments, scales)])
 
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """Return the similarity of a decoded image; `ValueError` unless the shapes agree."""
@@ -247,9 +267,16 @@ class SSIM(StructuralSimilarity):
         return 1 - mean
 
 
-def _moments(planes: FinestScale | AnyPlanes) -> Iterator[Moments]:
+def _all_moments(planes: FinestScale | Planes) -> Moments:
+    """Return the moments of a scale; of few large arrays, which the system has in large pages."""
+    channels, height, width = planes.shape
+    inner = channels, height - MARGIN_PX, width - MARGIN_PX
+    result = Moments(*(np.empty(shape, np.float32) for shape in (planes.shape, inner, inner)))
     for channel, rows in strips(planes.shape):
-        yield compute_moments(planes[channel, rows.start : rows.stop + MARGIN_PX])
+        computed = compute_moments(planes[channel, rows.start : rows.stop + MARGIN_PX])
+        for whole, part in zip(result.strip(channel, rows), computed, strict=True):
+            whole[:] = part
+    return result
 
 
 def _similarities(
@@ -269,12 +296,13 @@ def _similarities(
     dtype = np.dtype(np.float64 if exact else np.float32)
     for scale, planes in enumerate(errors):
         totals = np.zeros(planes.shape[0])
-        all_moments = (
-            _moments(source.planes[scale]) if source.moments is None else source.moments[scale]
-        )
-        for (channel, rows), moments in zip(strips(planes.shape), all_moments, strict=True):
-            error = planes[channel, rows.start : rows.stop + MARGIN_PX]
-            error = np.ascontiguousarray(error, dtype)
+        for channel, rows in strips(planes.shape):
+            read = slice(rows.start, rows.stop + MARGIN_PX)
+            error: Floats = np.ascontiguousarray(planes[channel, read], dtype)
+            if source.moments is None:
+                moments = compute_moments(source.planes[scale][channel, read])
+            else:
+                moments = source.moments[scale].strip(channel, rows)
             sums_of_strip = None if sums is None else sums[rows]
             totals[channel] += dissimilarity(error, moments, scale + 1 == count, sums_of_strip)
         yield 1 - totals / ((planes.shape[1] - MARGIN_PX) * (planes.shape[2] - MARGIN_PX))
@@ -352,9 +380,9 @@ def dissimilarity(
 
 
 def strips(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Yield (channel, slice of blurred rows) until all rows of all channels are covered."""
+    """Yield (channel, slice of blurred rows) until all rows are covered, all channels of each."""
     channels, height, width = shape
     step = max(STRIP_VALUES // width // STRIP_ROWS, 1) * STRIP_ROWS
-    for channel in range(channels):
-        for start in range(0, height - MARGIN_PX, step):
+    for start in range(0, height - MARGIN_PX, step):
+        for channel in range(channels):
             yield channel, slice(start, min(start + step, height - MARGIN_PX))

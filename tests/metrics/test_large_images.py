@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import metric as boundary
+from benchmark.metrics import ms_ssim
 from benchmark.metrics.ms_ssim import MSSSIM, SSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR
 from support.files.noise import effect_noise
@@ -14,8 +15,9 @@ from support.quick import quick
 def small_bands(monkeypatch):
     """Take every image for a large one, in bands of few rows that divide no height here."""
 
-    def use(band_pixels):
+    def use(band_pixels, kept_pixels=1000):
         monkeypatch.setattr(boundary, "LARGE_PIXELS", 1000)
+        monkeypatch.setattr(ms_ssim, "KEPT_PIXELS", kept_pixels)
         monkeypatch.setattr(boundary, "BAND_PIXELS", band_pixels)
 
     return use
@@ -43,13 +45,14 @@ def test_an_image_is_large_by_its_pixels_whatever_its_shape():
 def test_bands_and_strips_change_no_digit(kind, height, width, deviation, small_bands):
     source, decoded = pictures(height, width, deviation)
     whole = kind().compare(kind().prepare(source), decoded)
-    for band_pixels in (7 * width, 64 * width, 1):
-        small_bands(band_pixels)
+    cases = (7 * width, 1000), (64 * width, 1000), (1, 1000), (7 * width, height * width)
+    for band_pixels, kept_pixels in cases:
+        small_bands(band_pixels, kept_pixels)
         metric = kind()
         prepared = metric.prepare(source)
         assert metric.compare(prepared, decoded) == whole
         if kind in (MSSSIM, SSIM):
-            assert prepared.moments is None
+            assert (prepared.moments is None) == (kept_pixels == 1000)
             elsewhere = kind("cpu:0")
             assert elsewhere.compare(elsewhere.prepare(source), decoded) == whole
 

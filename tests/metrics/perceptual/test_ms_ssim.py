@@ -41,7 +41,8 @@ def compiled(tmp_path_factory):
 def test_strips_cover_every_row_of_every_channel_once(shape):
     channels, height, width = shape
     result = [(channel, row) for channel, rows in strips(shape) for row in range(height)[rows]]
-    assert result == [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
+    every = [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
+    assert sorted(result) == every
     assert all(rows.stop <= height - MARGIN_PX for _, rows in strips(shape))
     longest = max(rows.stop - rows.start for _, rows in strips(shape))
     assert longest == min(height - MARGIN_PX, max(STRIP_VALUES // width // 16, 1) * 16)
