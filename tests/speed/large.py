@@ -1,0 +1,128 @@
+"""Measure codecs and metrics on a photograph of 20 megapixels beside one of Kodak's size.
+
+    python tests/speed/large.py --photographs FOLDER [--weights-dir DIR] [--only WORD]
+
+The large one is a mosaic of squares of the photographs in FOLDER and below, of at least 384 pixels
+a side; the small one is its first 768 x 512. Each codec, at the middle of its sweep, and each
+metric, of JPEG at quality 50, runs in a process of its own on one thread: nanoseconds of processor
+time for each pixel of both sizes, and the growth of the peak of resident memory with the large one.
+Exit code 1 where a metric takes more than 1.5 times as long for each pixel, or a process more than
+6 GiB.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from harness import options, peak_mb, run, timed, verdict  # before torch: it pins the pools
+from PIL import Image
+
+from benchmark.codec import Pixels
+from benchmark.registry import metric_class
+from benchmark.spec import load_codec, parse_codec
+
+SIDE, ROWS, COLUMNS = 384, 10, 14  # of the mosaic: 5,376 x 3,840 pixels
+SMALL = (slice(512), slice(768))
+CODECS = ("jpeg", "avif", "ours:beta=3.84")
+METRICS = ("psnr", "ssim", "ms_ssim", "lpips", "lpips_squeeze")
+ROUNDS = (9, 3)  # of the small and of the large photograph
+MOST_RATIO, MOST_GIB = 1.5, 6.0
+
+
+def main() -> None:
+    """Make the photograph, then measure each codec and metric."""
+    chosen = options(__doc__, photographs="", weights_dir="", only="", image="", what="")
+    if chosen.weights_dir:
+        os.environ["BENCH_WEIGHTS"] = str(Path(chosen.weights_dir).absolute())
+    if chosen.what:
+        _measure(chosen.what, np.asarray(Image.open(chosen.image)))
+        return
+    if not chosen.photographs:
+        sys.exit("name a folder of photographs by --photographs")
+    with TemporaryDirectory() as folder:
+        image = Path(folder, "mosaic.png")
+        Image.fromarray(_mosaic(Path(chosen.photographs))).save(image, compress_level=1)
+        print("what                   |  small ns |  large ns | ratio | bytes a pixel | GiB")
+        for what in (*CODECS, *METRICS):
+            if chosen.only in what:
+                own = [sys.executable, __file__, "--what", what, "--image", str(image)]
+                done = subprocess.run(own, check=True, capture_output=True, text=True)
+                _judge(what, done.stdout)
+
+
+def _mosaic(photographs: Path) -> Pixels:
+    squares: list[Pixels] = []
+    for path in sorted(photographs.rglob("*.jpg")):
+        with Image.open(path) as image:
+            if min(image.size) >= SIDE:
+                squares.append(np.asarray(image.convert("RGB"))[:SIDE, :SIDE])
+        if len(squares) == ROWS * COLUMNS:
+            break
+    lines = [np.hstack(squares[row::ROWS]) for row in range(ROWS)]
+    return np.vstack(lines)
+
+
+def _measure(what: str, large: Pixels) -> None:
+    """Print a line for each part of the work: its name, both times, and both memories."""
+    small = np.ascontiguousarray(large[SMALL])
+    if what in CODECS:
+        codec = load_codec(parse_codec(what))
+        setting = codec.sweep[len(codec.sweep) // 2]
+        parts = {"encode": lambda pixels: codec.encode(pixels, setting), "decode": codec.decode}
+    else:
+        metric = metric_class(what)("cpu")
+        parts = {"prepare": metric.prepare, "compare": lambda pair: metric.compare(*pair)}
+    first, second = parts
+    _repeated(parts, small, what, 1)  # loads what is loaded once
+    before = peak_mb()
+    times = []
+    for pixels, rounds in zip((small, large), ROUNDS, strict=True):
+        took = _repeated(parts, pixels, what, rounds)
+        times.append([1e9 * seconds / pixels.shape[0] / pixels.shape[1] for seconds in took])
+    growth = (peak_mb() - before) * (1 << 20) / large.shape[0] / large.shape[1]
+    for part, *both in zip((first, second), *times, strict=True):
+        print(part, *both, growth, peak_mb() / 1024)
+
+
+def _repeated(
+    parts: dict[str, Callable[[Any], Any]], pixels: Pixels, what: str, rounds: int
+) -> list[float]:
+    """Return the least seconds of both parts: other work on the machine only adds to them."""
+    first, second = parts.values()
+    seconds, one, given = [], None, None
+    for _ in range(rounds):
+        del one, given  # as a worker forgets what is prepared before the next image
+        one = timed(lambda: first(pixels))
+        given = one.result if what in CODECS else (one.result, _decoded(pixels))
+        seconds.append((one.cpu, timed(lambda given=given: second(given)).cpu))
+    return [min(of) for of in zip(*seconds, strict=True)]
+
+
+def _decoded(pixels: Pixels) -> Pixels:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=50)
+    with Image.open(stream) as image:
+        return np.asarray(image)
+
+
+def _judge(what: str, printed: str) -> None:
+    for line in printed.splitlines():
+        part, *numbers = line.split()
+        small, large, growth, gib = map(float, numbers)
+        name, ratio = f"{what}, {part}", large / small
+        print(
+            f"{name:22} | {small:9.1f} | {large:9.1f} | {ratio:5.2f} | {growth:13.0f} | {gib:.2f}"
+        )
+        if what in METRICS:
+            verdict(f"{name}: 20 megapixels / Kodak's size, for each pixel", ratio, MOST_RATIO)
+        verdict(f"{name}: peak memory, GiB", gib, MOST_GIB)
+
+
+if __name__ == "__main__":
+    run(main)

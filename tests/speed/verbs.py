@@ -1,0 +1,46 @@
+"""Compare short commands over Kodak's bundled rows with those of another checkout.
+
+    python tests/speed/verbs.py --before FOLDER [--rounds 5] [--only WORD]
+
+FOLDER is a checkout that is set up, such as a clone at an earlier commit. Processor time with all
+that a command starts; each round runs both, one after the other, and the median of the rounds'
+ratios counts, so that other work on the machine meets both. Exit code 1 where a target is missed.
+"""
+
+import sys
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from harness import BENCH, ROOT, clock, options, run, verdict
+
+RESULTS = ROOT / "results"
+COMMANDS = {  # and the share of the time at 32e03e32 that is aimed at
+    "report": (f"report --dataset kodak --results {RESULTS} --out OUT", 0.5),
+    "figures rd": (f"figures rd --dataset kodak --results {RESULTS} --out OUT", 0.65),
+    "rank": (f"rank --dataset kodak --results {RESULTS}", 0.65),
+    "bd": (f"bd VTM:CompressAI tcm --results {RESULTS}", 0.65),
+}
+
+
+def main() -> None:
+    """Run each command in both checkouts, in turns."""
+    chosen = options(__doc__, before="", rounds=5, only="")
+    if not chosen.before:
+        sys.exit("name another checkout by --before")
+    before = str(Path(chosen.before, ".venv/bin/bench").absolute())
+    with TemporaryDirectory() as folder:
+        for name, (command, most) in COMMANDS.items():
+            if chosen.only not in name:
+                continue
+            ratios = []
+            for _ in range(chosen.rounds):
+                words = command.replace("OUT", f"{folder}/out").split()
+                then, now = (clock([program, *words]).cpu_seconds for program in (before, BENCH))
+                ratios.append(now / then)
+                print(f"{name}: {then:.2f} s before, {now:.2f} s now", flush=True)
+            verdict(f"{name}, now / before, processor time", median(ratios), most)
+
+
+if __name__ == "__main__":
+    run(main)
