@@ -414,7 +414,8 @@ class _ImageCurves:
     def _qualities(self, fronts: Mapping[int, Curve], images: Sequence[int]) -> list[float]:
         """Return the quality of each of these images at its rate."""
         rates = np.array([self._log_rate[image] for image in images], np.float64)
-        return rd.qualities_at([fronts[image] for image in images], rates, FORM).tolist()
+        qualities = rd.qualities_at([fronts[image] for image in images], rates, FORM)
+        return [float(quality) for quality in qualities]
 
     @staticmethod
     def average(values: Float64Array) -> float:
