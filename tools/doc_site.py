@@ -96,7 +96,7 @@ class Imported(griffe.Extension):
 
     def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
         """Have a function that is made by a call shown as one, with the docstring it has then."""
-        if attr.parent is None or not str(attr.value).startswith("as_function("):
+        if attr.parent is None or not str(attr.value).startswith("make_function("):
             return
         value = getattr(import_module(attr.parent.path), attr.name)
         parameters = [

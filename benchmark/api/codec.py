@@ -1,4 +1,4 @@
-"""Codecs called with arrays and bytes, decoded pixels of stored results, `bench run` as a call."""
+"""Python functions to call codecs with arrays, decode stored results, and measure codecs."""
 
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
@@ -20,21 +20,18 @@ if TYPE_CHECKING:
 
 
 class BoundCodec:
-    """A codec on this machine, called directly: no harness, no clock, nothing stored.
-
-    Encoding and decoding use separate instances, so a stream is decoded from its bytes alone.
-    """
+    """Codec called directly; separate instances encode and decode."""
 
     def __init__(self, name: str) -> None:
         spec = parse_codec(name)
         self.name: str = spec.label
         self._encoder: Codec = load_codec(spec)
         self._decoder: Codec = load_codec(spec)
-        self._context = copy_context()  # of the device and folders that it was opened with
+        self._context = copy_context()  # device and folders of `open_codec`
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """The codec's own settings, lowest rate first: ``Setting("quality", 5.0)``, ..."""
+        """The codec's default settings, lowest rate first: ``Setting("quality", 5.0)``, ..."""
         return self._encoder.sweep
 
     @property
@@ -46,14 +43,12 @@ class BoundCodec:
         self,
         pixels: Pixels,
         setting: Setting | float | Mapping[str, float] | None = None,
-        **named: float,
+        **by_name: float,
     ) -> bytes:
-        """Return the whole stream of an image.
+        """Encode an image, uint8 of shape (height, width, 3), sRGB.
 
-        pixels: uint8 of shape (height, width, 3), sRGB. setting: a `Setting`, or its value, or by
-        name as in ``encode(pixels, quality=50)``, also in a mapping; by default the middle one of
-        `settings`. Raises
-        `UsageError` for other pixels or another name, and the codec's own errors.
+        setting: a `Setting`, its value, or by name as in ``encode(pixels, quality=50)`` or in a
+        mapping; default: the middle one of `settings`. Raises `UsageError`, and the codec's errors.
         """
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -61,32 +56,34 @@ class BoundCodec:
                 f"an image is uint8 of shape (height, width, 3), not {pixels.dtype} of shape "
                 f"{pixels.shape}"
             )
-        chosen = self._setting(setting, named)
-        return self._context.copy().run(self._encoder.encode, np.ascontiguousarray(pixels), chosen)
+        setting_to_code = self._resolve_setting(setting, by_name)
+        return self._context.copy().run(
+            self._encoder.encode, np.ascontiguousarray(pixels), setting_to_code
+        )
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the image of a stream, uint8 of shape (height, width, 3)."""
+        """Decode a stream to an image, uint8 of shape (height, width, 3)."""
         return self._context.copy().run(self._decoder.decode, data)
 
     def __repr__(self) -> str:
         values = ", ".join(str(setting) for setting in self.settings)
         return f"<codec {self.name}: {values}>"
 
-    def _setting(
-        self, setting: Setting | float | Mapping[str, float] | None, named: Mapping[str, float]
+    def _resolve_setting(
+        self, setting: Setting | float | Mapping[str, float] | None, by_name: Mapping[str, float]
     ) -> Setting:
         if isinstance(setting, Mapping):
-            return self._setting(None, {**setting, **named})
-        for value in (*named.values(), 0 if setting is None else setting):
+            return self._resolve_setting(None, {**setting, **by_name})
+        for value in (*by_name.values(), 0 if setting is None else setting):
             if not isinstance(value, Setting | Real):
                 raise UsageError(
-                    f"{value!r} is no setting of {self.name}: give a number, or encode(pixels, "
+                    f"{value!r} is not a setting of {self.name}: give a number, or encode(pixels, "
                     f"{self.settings[0].name}={self.settings[0].value:g})"
                 )
-        if named and (setting is not None or len(named) > 1):
+        if by_name and (setting is not None or len(by_name) > 1):
             raise UsageError("a stream has one setting: give it once")
-        names = sorted({known.name for known in self.settings})
-        for name, value in named.items():
+        names = sorted({own_setting.name for own_setting in self.settings})
+        for name, value in by_name.items():
             if name not in names:
                 raise UnknownName(f"setting of {self.name}", name, names)
             return Setting(name, value)
@@ -99,12 +96,11 @@ class BoundCodec:
 def open_codec(
     name: str, *, device: str = "auto", weights_dir: str | Path | None = None
 ) -> BoundCodec:
-    """Open a codec to encode and decode arrays with.
+    """Open a codec to encode and decode arrays.
 
     name: a spec such as ``"jpeg"``, ``"ours:beta=0"`` or ``"mine.py:Mine"``. device: "auto", "cpu",
-    "cuda" or a card, "cuda:1", of learned codecs. weights_dir: the folder to search first for
-    weight files. Raises `UnknownName`, `BadOption` or, where a program, weight file or card is
-    missing, `Unavailable`.
+    "cuda" or "cuda:1", for learned codecs. weights_dir: first folder to search for weight files.
+    Raises `UnknownName`, `BadOption`, or `Unavailable` for a missing program, file or card.
 
     >>> grey = np.full((64, 64, 3), 128, np.uint8)
     >>> jpeg = open_codec("jpeg")
@@ -128,26 +124,23 @@ def decoded(
     weights_dir: str | Path | None = None,
     **setting: float,
 ) -> Pixels:
-    """Return the pixels that were scored, decoded from a kept stream or from a pack's.
+    """Decode a stored stream to the pixels that were scored, uint8 of shape (height, width, 3).
 
-    Their sha256 is the row's ``decoded_sha256``; uint8 of shape (height, width, 3), sRGB. Raises
-    `UsageError` if no row is meant, or several are; `Unavailable` if the stream was not kept, or
-    this machine lacks what decodes it; `CorruptStream` if the stream is damaged or decodes to other
-    pixels.
+    Their sha256 is the row's ``decoded_sha256``. Raises `UsageError` for no row or several,
+    `Unavailable` for a stream or decoder that is missing, `CorruptStream` for a damaged stream.
 
     Parameters
     ----------
     source : path
         The folder of one dataset, ``results/kodak``.
     codec : str
-        Codec variant with results: its name in `summary`, or its spec. A program or Python file
-        runs only if the whole spec is given.
+        Its name in `summary`, or its spec; in full for a program or Python file.
     image : str
-        Name of the image, with or without its file's suffix.
+        Name of the image, with or without suffix.
     device, weights_dir
         As in `open_codec`.
     **setting : float
-        The setting by its name, ``quality=30``; none for a codec with results at one setting.
+        Setting by name, ``quality=30``; optional if there are results at one setting only.
     """
     from benchmark.measure.cells import Failed
     from benchmark.measure.pictures import ABSENT, pictures_of
@@ -155,25 +148,29 @@ def decoded(
     from benchmark.show.report.exported_pictures import choose_pictures
 
     use_weights_folder(None if weights_dir is None else Path(weights_dir))
-    chosen_device = use_device(device)
+    used_device = use_device(device)
     folder = Path(source)
     if not (folder / "per_image").is_dir():
-        raise UsageError(f"{folder} holds no rows of one dataset: name a folder as results/kodak")
+        raise UsageError(
+            f"{folder} holds no rows of a dataset: name a folder such as results/kodak"
+        )
     pictures = pictures_of(folder.parent, folder.name, codec)
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
     rows, absent = choose_pictures(pictures, folder.name, codec, images=[image], points=points)
     if not rows:
-        whys = "; ".join(of.why for of in absent)
+        whys = "; ".join(absence.why for absence in absent)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {whys}")
     if len(rows) > 1:
-        known = ", ".join(
+        pictures_text = ", ".join(
             f"{label_of(CodecSpec.of_row(row))} "
             f"{Setting(row['setting_name'], row['setting_value'])}"
             for row in rows
         )
-        raise UsageError(f"{codec} of {image} has several pictures: {known}; name one of them")
-    result = pictures.decoded(rows, chosen_device, 1)
-    (pixels,) = (done[1] for done in result if done is not None)
+        raise UsageError(
+            f"{codec} of {image} has several pictures: {pictures_text}; name one of them"
+        )
+    result = pictures.decoded(rows, used_device, 1)
+    (pixels,) = (outcome[1] for outcome in result if outcome is not None)
     if isinstance(pixels, Failed):
         kind = Unavailable if pixels.stage == ABSENT else CorruptStream
         raise kind(f"{codec} of {image} cannot be decoded: {pixels.reason}")
@@ -188,34 +185,32 @@ def run(
     request: Request,
     progress: "ShowsProgress | None" = None,
 ) -> "Outcome":
-    """Measure codecs on the images of a dataset, as `bench run` does; finished cells are skipped.
+    """Measure codecs on the images of a dataset, like `bench run`; finished cells are skipped.
 
-    A cell is one image coded by one codec at one setting. Rows and streams are stored below
-    `results`, where `bench report` and every other command find them. Raises `UsageError` for an
-    unknown codec, dataset, metric or setting, and `Unavailable` if one that was named is not on
-    this machine, before anything is measured. After `KeyboardInterrupt` the same call resumes.
+    Rows and streams are stored below `results`. Before measuring, raises `UsageError` for an
+    unknown codec, dataset, metric or setting, and `Unavailable` for a missing one. After
+    `KeyboardInterrupt` the same call resumes.
 
     Parameters
     ----------
     {parameters}
     progress : callable, optional
-        Shows how far the run is: `benchmark.commands.output.show_progress`, which writes to
-        standard error, or any function like it.
+        Shows progress: `benchmark.commands.output.show_progress` (to standard error), or a similar
+        function.
 
     Returns
     -------
     Outcome
-        ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
-        that were asked for (``rows``, a polars frame); of a ``target``, what was ``reached``.
-        `load` makes a data frame of it.
+        ``failures``, ``skipped`` and ``refused`` with reasons; ``rows``, the stored rows of the
+        requested cells as a polars frame, which `load` converts; what was ``reached`` of a target.
     """
     from benchmark.measure.loop import run as measure
     from benchmark.measure.record import silent
 
     progress = progress or silent
-    request, *others = request.of_each_dataset()
-    if others:
-        raise UsageError(f"{dataset} names several datasets: call this function for each")
+    request, *other_requests = request.of_each_dataset()
+    if other_requests:
+        raise UsageError(f"{dataset} names several datasets: call `run` for each")
     if request.target:
         from benchmark.compare.target import run_to_target
 

@@ -1,4 +1,4 @@
-"""Stored rows as a data frame, one per cell, and what is known of their metrics."""
+"""Stored rows as a data frame, a row for each cell, and reasons for missing values."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -52,34 +52,30 @@ def load(
     details: bool = False,
     every_edition: bool = False,
 ) -> pd.DataFrame:
-    """Return stored rows, one per cell, ordered by codec, variant, setting and image.
+    """Load stored rows, a row for each cell, sorted by codec, variant, setting and image.
 
-    They are of one edition of each codec variant, as in a report: yours where it has every image
-    that is compared, else the bundled one, which the column ``bundled`` marks. Codecs are those
-    measured in the folder, or named, and the anchor; all where nothing was measured. Raises
-    `UsageError` if the folder holds no rows of a single dataset, `UnknownName` for a codec without
-    rows, `StoreError` if they cannot be read.
+    As in a report, rows are of one edition of each codec variant: yours if it has every compared
+    image, else the bundled one. Codecs are those measured in the folder, or named, and the anchor;
+    all if none was measured. Raises `UsageError` if the folder has no rows of a single dataset,
+    `UnknownName` for a codec without rows, `StoreError` if they cannot be read.
 
     Parameters
     ----------
     source : path or Outcome
-        The folder of one dataset, ``results/kodak``, or what `run` returned: then the rows of the
-        cells that were asked for.
+        Folder of a dataset, ``results/kodak``, or the outcome of `run`: the requested cells.
     codecs, bundled, anchor : str
-        Of a folder, as options of `bench report`: comma-separated codecs instead of those measured
-        there, bundled ones to add (or "all"), the anchor of BD-rates (``attrs["anchor"]``).
+        Options of `bench report` for a folder: codecs instead of those measured there, bundled ones
+        to add (or "all"), the anchor of BD-rates (``attrs["anchor"]``).
     details : bool
-        Return all columns of docs/protocol.md, with each metric's protocol id and reason too.
+        Return all columns of docs/protocol.md, including protocol ids and reasons.
     every_edition : bool
-        Of a folder: also return rows of other builds, and bundled beside yours; fingerprint,
-        revision and bundled tell them apart.
+        Include rows of other builds and all bundled ones.
 
     Returns
     -------
     DataFrame
-        Some forty columns: ``codec`` with its options, as `summary` and the commands have it,
-        ``label`` (its name in figures), setting, image, bytes and bpp of the one image, seconds,
-        the metrics that any row has, and where the row comes from.
+        Some forty columns: ``codec`` with its options, ``label`` (its name in figures), setting,
+        image, bytes, bpp, seconds, metrics that any row has, and the row's origin.
         Integers and booleans are pandas' nullable types; a metric without a value is NaN (`missing`
         says why); identical images have an infinite PSNR.
         ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]``
@@ -101,14 +97,14 @@ def load(
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)
-    names = table.columns if details else [*FIRST, *_metrics(table), *LAST]
-    frame = _frame(table.select(names))
+    names = table.columns if details else [*FIRST, *_listed_metrics(table), *LAST]
+    frame = _pandas_frame(table.select(names))
     specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
-    labelled = labels(dict.fromkeys(specs))
-    editions = {spec: Edition.of(spec) for spec in labelled}
-    shown = titles(editions.values())
-    frame["codec"] = pd.Series([labelled[spec] for spec in specs], dtype="str")
-    frame.insert(names.index("codec") + 1, LABEL, [shown[editions[spec]] for spec in specs])
+    label_by_spec = labels(dict.fromkeys(specs))
+    editions = {spec: Edition.of(spec) for spec in label_by_spec}
+    figure_titles = titles(editions.values())
+    frame["codec"] = pd.Series([label_by_spec[spec] for spec in specs], dtype="str")
+    frame.insert(names.index("codec") + 1, LABEL, [figure_titles[editions[spec]] for spec in specs])
     columns = [column for column in columns_of(table.columns) if column.name in frame]
     meanings = {column.name: column.meaning for column in columns}
     frame.attrs = {
@@ -117,88 +113,87 @@ def load(
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
         "anchor": chosen.label if chosen else anchor,
-        "absent": [lacking._asdict() for lacking in absent],
-        "codecs": {label: spec.name for spec, label in labelled.items()},
+        "absent": [absence._asdict() for absence in absent],
+        "codecs": {label: spec.name for spec, label in label_by_spec.items()},
     }
     return frame
 
 
 def missing(source: Rows) -> pd.DataFrame:
-    """Return the values that rows without failure lack, and why.
+    """Return the missing metric values of rows without failure, and how to compute them.
 
-    source: rows of one dataset, from `load` (any selection of them), or what `load` takes. The
-    frame has a row for each: ``codec``, setting, ``image``, ``metric`` (its column)
-    and ``reason``, which names what installs or computes it.
+    source: rows of a dataset from `load`, or an argument of `load`. The frame has ``codec``,
+    setting, ``image``, ``metric`` (its column) and ``reason``.
     """
-    table, _ = whole_rows(source)
-    table = table.with_columns(codec=pl.Series(_labels(table), dtype=pl.String)).filter(OK)
+    table, _ = complete_rows(source)
+    table = table.with_columns(codec=pl.Series(_codec_labels(table), dtype=pl.String)).filter(OK)
     parts = [pd.DataFrame(columns=[*CELL, "metric", "reason"])]
-    for metric in _metrics(table, asked=True):
+    for metric in _listed_metrics(table, with_reasons=True):
         value, _, reason = metric_columns(metric)
         without = table.filter(col(value).is_null())
         if without.height:
             reasons = col(reason).fill_null("not computed").alias("reason")
-            parts.append(_frame(without.select(*CELL, pl.lit(metric).alias("metric"), reasons)))
+            parts.append(
+                _pandas_frame(without.select(*CELL, pl.lit(metric).alias("metric"), reasons))
+            )
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def _labels(table: pl.DataFrame) -> list[str]:
-    """Return for each row its codec with options, as the commands name it."""
+def _codec_labels(table: pl.DataFrame) -> list[str]:
     specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
-    labelled = labels(dict.fromkeys(specs))
-    return [labelled[spec] for spec in specs]
+    label_by_spec = labels(dict.fromkeys(specs))
+    return [label_by_spec[spec] for spec in specs]
 
 
 def source_of(rows: Rows) -> Source:
-    """Return where a question finds rows: the folder of a dataset, or rows that were read."""
+    """Return the source of rows for a question: a dataset's folder, or loaded rows."""
     if isinstance(rows, str | Path):
         folder = Path(rows)
         _require_rows(folder)
         return Source(folder.parent, folder.name)
     if isinstance(rows, pd.DataFrame):
-        table, folder = whole_rows(rows)
+        table, folder = complete_rows(rows)
     else:
         table, folder = rows.rows, rows.matrix.store.folder
     return Source(folder.parent, folder.name, table)
 
 
 def _require_rows(folder: Path) -> None:
-    """Raise `UsageError` for a folder that is not of one dataset, with what to name instead."""
     if not (folder.parent / folder.name.partition(":")[0] / "per_image").is_dir():
-        inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
-        has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
-        with suppress(BenchError):  # of the photographs themselves
-            has = has if inside else f"results/{stored_dataset(RESULTS, str(folder))} does"
-        raise UsageError(f"{folder} holds no rows of one dataset: {has}")
+        datasets = sorted(path.parent.name for path in folder.glob("*/per_image"))
+        hint = f"name one of {', '.join(datasets)} in it" if datasets else "measure some with `run`"
+        with suppress(BenchError):  # a folder of photographs
+            stored = stored_dataset(RESULTS, str(folder))
+            hint = hint if datasets else f"name results/{stored}"
+        raise UsageError(f"{folder} holds no rows of a dataset: {hint}")
 
 
-def whole_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
-    """Return the rows of a frame with all their columns, and the folder of their store.
-
-    Columns that the frame lacks are read from its folder; those that it has count.
-    """
+def complete_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
+    """Complete a frame's rows with missing columns from their store; return the store's folder."""
     frame = source if isinstance(source, pd.DataFrame) else load(source, details=True)
-    lacks = [name for name in KEY if name not in frame]
+    missing_columns = [name for name in KEY if name not in frame]
     if not {"folder", "codecs"} <= {*frame.attrs}:
-        lacks.append("attrs")
-    if lacks:
-        what = ", ".join(lacks)
-        raise UsageError(f"the frame lacks {what}: select rows of `load` and keep these")
+        missing_columns.append("attrs")
+    if missing_columns:
+        names = ", ".join(missing_columns)
+        raise UsageError(f"the frame lacks {names}: keep these when you select rows of `load`")
     if not len(frame):
-        raise UsageError("the frame has no rows")
+        raise UsageError("the frame has no rows: select at least one")
     folder = Path(frame.attrs["folder"])
     if "codec" in frame:
         frame = frame.assign(codec=frame["codec"].replace(frame.attrs["codecs"]))
     if not {column.name for column in columns_of(frame.columns)} <= {*frame.columns}:
         stored = Store(folder).table().with_columns(BUNDLED.alias("bundled"))
-        keys = _table(frame[list(KEY)]).with_columns(BUNDLED.alias("bundled"))
+        keys = _polars_table(frame[list(KEY)]).with_columns(BUNDLED.alias("bundled"))
         table = keys.join(stored, on=KEY, how="left", maintain_order="left")
         if table["status"].null_count():
-            raise UsageError(f"the frame has rows that {folder} does not hold: `load` it again")
-        known = [name for name in table.columns if name in frame]
-        table = table.with_columns(_table(frame[known], table.columns)).select(stored.columns)
+            raise UsageError(f"the frame has rows that {folder} does not hold: `load` them again")
+        shared_columns = [name for name in table.columns if name in frame]
+        table = table.with_columns(_polars_table(frame[shared_columns], table.columns)).select(
+            stored.columns
+        )
     else:
-        table = _table(frame[[column.name for column in columns_of(frame.columns)]])
+        table = _polars_table(frame[[column.name for column in columns_of(frame.columns)]])
     datasets = sorted({name.partition(":")[0] for name in table["dataset"].unique()})
     if len(datasets) > 1:
         raise UsageError(f"the frame has rows of {' and '.join(datasets)}: select one dataset")
@@ -206,33 +201,33 @@ def whole_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
 
 
 def unit(column: str, stored: str = "") -> str:
-    """Return the unit of a column, by the end of its name where the schema has the metric's label.
+    """Return the unit of a column, from the suffix of its name.
 
     >>> unit("psnr_db"), unit("bd_rate_percent"), unit("lpips_alex", "LPIPS (AlexNet)")
     ('dB', '%', '')
     """
-    by_ending = {
+    unit_by_suffix = {
         "_db": "dB", "_percent": "%", "bpp": "bit/px", "_seconds": "s",
         "_per_megapixel": "s/Mpx", "_db_of_mean_mse": "dB",
     }  # fmt: skip
-    for ending, text in by_ending.items():
-        if column.endswith(ending):
-            return text
+    for suffix, unit_text in unit_by_suffix.items():
+        if column.endswith(suffix):
+            return unit_text
     return stored if stored in ("px", "bytes") else ""
 
 
-def _frame(table: pl.DataFrame) -> pd.DataFrame:
-    """Return a table as a frame of pandas, whole numbers and booleans in its nullable types."""
+def _pandas_frame(table: pl.DataFrame) -> pd.DataFrame:
+    """Convert a polars frame to pandas, with nullable integers and booleans."""
     kinds = {pl.Int64: "Int64", pl.Boolean: "boolean", pl.Float64: "float64", pl.String: "str"}
-    columns = {of.name: pd.Series(of.to_list(), dtype=kinds[of.dtype.base_type()]) for of in table}
+    columns = {
+        series.name: pd.Series(series.to_list(), dtype=kinds[series.dtype.base_type()])
+        for series in table
+    }
     return pd.DataFrame(columns)
 
 
-def _table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
-    """Return a frame of pandas as a table; what pandas takes for missing is null.
-
-    names: of more columns, by which those of users' metrics are known.
-    """
+def _polars_table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
+    """Convert a pandas frame to polars, missing values to null; `names` may add users' columns."""
     schema = schema_of([*frame.columns, *names])
     return pl.DataFrame(
         pl.Series(name, [None if pd.isna(x) else x for x in frame[name]], schema[name])
@@ -240,17 +235,14 @@ def _table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
     )
 
 
-def _metrics(table: pl.DataFrame, asked: bool = False) -> list[str]:
-    """Return the columns of the usual image metrics, and of those that any row has a value of.
-
-    asked: or a reason why it has none.
-    """
+def _listed_metrics(table: pl.DataFrame, with_reasons: bool = False) -> list[str]:
+    """Return the usual image metrics' columns, and those with a value (or reason) in any row."""
     usual = {metric_class(name).column for name in USUAL_METRICS}
 
-    def has(column: str) -> bool:
+    def is_listed(column: str) -> bool:
         value, _, reason = metric_columns(column)
-        nulls = [table[name].null_count() for name in (value, *[reason] * asked)]
+        nulls = [table[name].null_count() for name in (value, *[reason] * with_reasons)]
         return column in usual or min(nulls) < table.height
 
-    known = [metric_class(name).column for name in METRICS]
-    return list(filter(has, (*known, *own_columns(table.columns))))
+    columns = [metric_class(name).column for name in METRICS]
+    return list(filter(is_listed, (*columns, *own_columns(table.columns))))

@@ -1,4 +1,4 @@
-"""Answers of questions about stored rows as data frames, and curves on axes."""
+"""Python functions for questions about stored rows: data frames, and curves on axes."""
 
 import inspect
 from collections.abc import Callable
@@ -44,25 +44,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT_INCHES = 4.0  # of a new figure, with the legend below the axes
-EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
+EXTRA = "_of_mean_mse", "_few"  # suffixes of some metrics' columns
 RATES = {
-    "per_image": "mean of the images' own bits per pixel",
+    "per_image": "mean of per-image bits per pixel",
     "pooled": "all bits over all pixels",
 }
-CHOSEN = "codecs", "bundled", "anchor"  # options that choose among the rows of a folder
+SELECTING = "codecs", "bundled", "anchor"  # options that select rows of a folder
 SOURCE = """source : DataFrame, path or Outcome
-    Rows of one dataset, from `load` (any selection of them), or what `load` takes."""
-COMMON = opt(MANNER, "Restrict all means to the images that every codec and setting has.")
-AVERAGE = opt(MANNER, "Rate: 'per_image', the mean of the images' own bits per pixel, or 'pooled'.")
+    Rows of a dataset from `load`, or an argument of `load`."""
+COMMON = opt(MANNER, "Average over the images that every codec and setting has.")
+AVERAGE = opt(MANNER, "Rate: 'per_image', the mean of per-image bits per pixel, or 'pooled'.")
 ANCHOR = opt(COMPARED, "Codec variant to compare with: its name in `summary`, or its spec.")
 METRIC = opt(COMPARED, "Name of a metric.")
 
 
-def as_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
-    """Return the function of Python that asks a question: its records as a frame.
+def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
+    """Make a function that returns a question's records as a frame.
 
-    Lists stand for comma-separated texts. `attrs` has the units of the columns, the facts of the
-    answer, its summary, and what is absent, with reasons.
+    Lists replace comma-separated texts. `attrs` has units, facts, the summary and absences.
     """
     asked = flat(question)
     signature = inspect.signature(asked)
@@ -70,7 +69,7 @@ def as_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
     @wraps(question)
     def ask(*args: Any, **options: Any) -> DataFrame:
         bound = signature.bind(*args, **options)
-        named = [name for name in CHOSEN if _chosen(signature, name, options)]
+        named = [name for name in SELECTING if _is_given(signature, name, options)]
         if named and not isinstance(bound.arguments["source"], str | Path):
             what = " and ".join(named)
             raise UsageError(f"{what} can be chosen of a folder: name one, or give them to `load`")
@@ -81,27 +80,26 @@ def as_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
             frame.attrs["absent"] = [*rows.attrs.get("absent", []), *frame.attrs["absent"]]
         return frame
 
-    ask.__doc__ = _documented(asked)
+    ask.__doc__ = _python_docstring(asked)
     ask.__annotations__ = {**question.__annotations__, "return": DataFrame}
     return ask
 
 
-def _chosen(signature: inspect.Signature, name: str, options: dict[str, Any]) -> bool:
-    """Return whether an option that has a default was given another value."""
-    known = signature.parameters.get(name)
-    has_default = known is not None and known.default is not inspect.Parameter.empty
+def _is_given(signature: inspect.Signature, name: str, options: dict[str, Any]) -> bool:
+    parameter = signature.parameters.get(name)
+    has_default = parameter is not None and parameter.default is not inspect.Parameter.empty
     return has_default and options.get(name, "") not in ("", "all")
 
 
-def _documented(asked: Callable[..., Answer]) -> str:
-    """Return a question's docstring for Python: with its parameters in the form of numpydoc."""
-    prose = (asked.__doc__ or "").partition("Examples:\n")[0].rstrip()
-    lines = [prose, "", "Parameters", "----------", SOURCE, *documented(asked)]
+def _python_docstring(function: Callable[..., Answer]) -> str:
+    """Return a question's docstring with its parameters in numpydoc form."""
+    prose = (function.__doc__ or "").partition("Examples:\n")[0].rstrip()
+    lines = [prose, "", "Parameters", "----------", SOURCE, *documented(function)]
     return "\n".join([*lines, "", "Returns", "-------", "DataFrame", "    A row for each record."])
 
 
 def _frame(answer: Answer) -> DataFrame:
-    """Return the records of an answer as a frame; numbers are float64 though they be absent."""
+    """Convert an answer's records to a frame; columns with missing numbers stay numeric."""
     frame = DataFrame(answer.records)
     for name in frame.columns:
         values = {type(record[name]) for record in answer.records}
@@ -111,7 +109,7 @@ def _frame(answer: Answer) -> DataFrame:
             frame[name] = frame[name].astype("Int64")
     units = {name: unit(name) for name in frame.columns}
     frame.attrs |= {"units": units, **answer.facts, "summary": answer.summary}
-    frame.attrs["absent"] = [lacking._asdict() for lacking in answer.absent]
+    frame.attrs["absent"] = [absence._asdict() for absence in answer.absent]
     return frame
 
 
@@ -123,11 +121,10 @@ def _summary(
     average: Annotated[str, AVERAGE] = "per_image",
     allow_few: Annotated[bool, ALLOW_FEW] = False,
 ) -> Answer:
-    """Return the means of each codec variant at each setting, with the number of images of each.
+    """Return the means of each codec variant and setting, lowest rate first.
 
-    A record is a codec variant and setting, lowest rate first: ``bpp``, the number of images, and
-    each mean followed by ``<metric>_images``, the number of images in it. Metrics without any value
-    are left out.
+    A record has ``bpp``, the number of images, and each mean followed by ``<metric>_images``, the
+    number of images in it. Metrics without values are omitted.
     """
     names = metric_names(metrics)
     stored = read_compared(
@@ -135,14 +132,14 @@ def _summary(
     )
     result = stored.summary
     columns = [metric_class(name).column for name in names]
-    without = {
-        f"{column}{end}"
+    empty_columns = {
+        f"{column}{suffix}"
         for column in columns
         if not result.values_of(column)
-        for end in ("", "_images", "_infinite", *EXTRA)
+        for suffix in ("", "_images", "_infinite", *EXTRA)
     }
     records = [
-        {name: value for name, value in record.items() if name not in without}
+        {name: value for name, value in record.items() if name not in empty_columns}
         for record in result.for_machines()
     ]
     facts = {**stored.facts, "meanings": {"bpp": RATES[average]}}
@@ -160,18 +157,15 @@ def _bd_rate(
 ) -> Answer:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
-    Computed as in `bench report`: Pareto fronts, interpolation of the logarithmic rate, at
-    least four points, at most one in five points off the front. Raises `UnknownName`
-    if there is no such metric, or the anchor has no rows.
+    Computed as in `bench report`: Pareto fronts, interpolation of the log rate, at least four
+    points, at most one in five off the front. Raises `UnknownName` for an unknown metric or anchor.
 
-    A record is a codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits at
-    equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
-    quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
-    ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric`` the
-    mean difference of the metric at equal rate (of FID, KID and FD in percent: these are compared
-    by their logarithm), ``points_left_out`` names points off the Pareto front,
-    ``few`` marks distribution metrics of under 50 images. What cannot be
-    computed is NaN, with its ``reason``.
+    A record is a codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits),
+    ``images_bd_rate_percent`` the mean of per-image ones; ``_low`` and ``_high`` are ends of 95 %
+    intervals over resampled images. ``bd_rate_overlap`` (0 to 1) is the share of qualities that
+    both curves span, ``bd_metric`` the mean difference at equal rate (FID, KID, FD: in percent),
+    ``points_left_out`` names points off the front, ``few`` marks distribution metrics of under 50
+    images. Missing values are NaN, with a ``reason``.
     """
     (name,) = metric_names([metric])
     stored = read_compared(
@@ -180,19 +174,19 @@ def _bd_rate(
     result, compared = stored.summary, Metric.named(name)
     spec = find_variant(anchor, result.editions)
     if not result.values_of(compared.column):
-        why = remedies([name], result.why_without(compared.column), result.again)
-        raise UsageError(f"no row has {compared.label}: {why}")
+        reason = remedies([name], result.why_without(compared.column), result.again)
+        raise UsageError(f"no row has {compared.label}: {reason}")
     reference = next(edition for edition in result.editions if edition.spec == spec)
     comparisons = compare(result, [compared], reference, rule)
     columns = bd_columns([compared])
     return Answer([*comparisons.values()], columns, absent=result.absent, facts=stored.facts)
 
 
-summary = as_function(_summary)
-bd_rate = as_function(_bd_rate)
-rank = as_function(ranking)
-match = as_function(matching.match)
-tradeoff = as_function(trading.tradeoff)
+summary = make_function(_summary)
+bd_rate = make_function(_bd_rate)
+rank = make_function(ranking)
+match = make_function(matching.match)
+tradeoff = make_function(trading.tradeoff)
 
 
 @flat
@@ -209,23 +203,21 @@ def plot(
     common: bool = False,
     allow_few: bool = False,
 ) -> "Axes":
-    """Draw a metric against bits per pixel, one curve per codec variant, in the report's style.
+    """Draw a metric against bits per pixel, a curve for each codec variant, at most eight.
 
-    At most eight curves are plotted. Points that are not over the same images as the others are
-    left out, as in `bench report`. Raises `UsageError` if no point of the metric can be plotted, or
-    an option has a value that it cannot take.
+    As in `bench report`, points over other images than the rest are excluded. Raises `UsageError`
+    if no point can be drawn, and for invalid options.
 
     Parameters
     ----------
     source : DataFrame, path or Outcome
-        Rows of one dataset, from `load`, or what `load` takes.
+        Rows of a dataset from `load`, or an argument of `load`.
     metric : str
         Name of a metric.
     ax : matplotlib Axes, optional
-        Axes to draw on, which keep their fonts; by default those of a new pyplot figure, with the
-        legend below them.
+        Axes to draw on, which keep their fonts; default: a new pyplot figure, legend below.
     codecs, bundled, anchor : str
-        Of a folder, which codecs to draw, as in `load`.
+        Codecs of a folder to draw, as in `load`.
     common, allow_few : bool
         As in `summary`.
     {parameters}
@@ -233,7 +225,7 @@ def plot(
     import matplotlib.pyplot as plt
 
     (name,) = metric_names([metric])
-    shown = Metric.named(name)
+    plotted_metric = Metric.named(name)
     anchor = anchor or (source.attrs.get("anchor", "") if isinstance(source, DataFrame) else "")
     stored = read_compared(
         source_of(source), codecs, (name,), anchor=anchor, instead=True, bundled=bundled,
@@ -242,20 +234,20 @@ def plot(
     result = stored.summary
     with drawn_as(look):
         look.check(result.editions)
-        every = renamed([measured_curves(result, shown)])
-        panels = choose(every, USUAL_RULE, stored.anchor.spec).of(every)
+        curve_sets = renamed([measured_curves(result, plotted_metric)])
+        panels = choose(curve_sets, USUAL_RULE, stored.anchor.spec).of(curve_sets)
         if not panels:
-            why = remedies([name], result.why_without(shown.column), result.again)
-            raise UsageError(f"no point of {shown.label} can be drawn: {why}")
-        styled = styles(result.editions)
+            reason = remedies([name], result.why_without(plotted_metric.column), result.again)
+            raise UsageError(f"no point of {plotted_metric.label} can be drawn: {reason}")
+        curve_styles = styles(result.editions)
         if ax is not None:
-            draw_panel(ax, panels[0], styled)
+            draw_panel(ax, panels[0], curve_styles)
             for text in ax.legend(fontsize="x-small", frameon=False).get_texts():
                 text.set_parse_math(False)
             return ax
         with figure_style():
             size = WIDTHS[look.width or "page"], HEIGHT_INCHES
             figure, axes = plt.subplots(figsize=size, layout="constrained")
-            lines = draw_panel(axes, panels[0], styled)
+            lines = draw_panel(axes, panels[0], curve_styles)
             add_legend(figure, [handle for _, handle in lines], curves_note(panels[0]))
     return axes

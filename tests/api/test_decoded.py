@@ -35,7 +35,7 @@ def test_what_is_not_one_stored_picture_is_refused(place):
         benchmark.decoded(place, "webp", "cup")
     with pytest.raises(UnknownName, match="No image with rows 'cop'"):
         benchmark.decoded(place, "webp", "cop", quality=5)
-    with pytest.raises(UsageError, match="holds no rows of one dataset"):
+    with pytest.raises(UsageError, match="holds no rows of a dataset"):
         benchmark.decoded(place.parent, "webp", "cup", quality=5)
 
 

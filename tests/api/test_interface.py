@@ -163,7 +163,7 @@ def test_numbers_that_were_changed_in_a_frame_count(stored):
     frame = benchmark.load(stored)
     better = benchmark.summary(frame.assign(psnr_db=frame["psnr_db"] + 1))
     assert np.allclose(better["psnr_db"], benchmark.summary(frame)["psnr_db"] + 1, atol=1e-12)
-    assert better.attrs["meanings"]["bpp"] == "mean of the images' own bits per pixel"
+    assert better.attrs["meanings"]["bpp"] == "mean of per-image bits per pixel"
     pooled = benchmark.summary(frame, average="pooled")
     assert pooled.attrs["meanings"]["bpp"] == "all bits over all pixels"
 
@@ -235,7 +235,7 @@ def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
         benchmark.summary(mixed)
     with pytest.raises(UsageError, match="name one of set in it"):
         benchmark.load(tmp_path)
-    with pytest.raises(UsageError, match="`run` makes some"):
+    with pytest.raises(UsageError, match="measure some with `run`"):
         benchmark.load(tmp_path / "nothing")
 
 
@@ -243,7 +243,7 @@ def test_the_photographs_are_no_rows_but_say_where_theirs_are(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     noise_images(tmp_path / "my photos", [(8, 8)])
     benchmark.run("raw", "my photos", metrics="psnr")
-    with pytest.raises(UsageError, match=r"one dataset: results/my_photos-\w{6} does$"):
+    with pytest.raises(UsageError, match=r"a dataset: name results/my_photos-\w{6}$"):
         benchmark.load("my photos")
 
 
@@ -339,7 +339,7 @@ def test_a_codec_turns_arrays_into_bytes_and_back():
     assert jpeg.encode(pixels, Setting("quality", 50)) == jpeg.encode(pixels, quality=50)
     assert jpeg.encode(pixels, {"quality": 50}) == jpeg.encode(pixels, quality=50)
     for wrong in ("50", [50], {"quality": "50"}, {"quality": None}):
-        with pytest.raises(UsageError, match=r"is no setting of jpeg: .* quality=5\)"):
+        with pytest.raises(UsageError, match=r"is not a setting of jpeg: .* quality=5\)"):
             jpeg.encode(pixels, wrong)
     assert jpeg.encode(pixels) == jpeg.encode(pixels, jpeg.settings[len(jpeg.settings) // 2])
     assert "quality=5" in repr(jpeg)
