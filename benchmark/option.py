@@ -104,19 +104,17 @@ def some(names: str = "", *groups: type[Any], **defaults: Any) -> Some:
     return Some((*names.split(), *of_groups), defaults)
 
 
-AGAINST = opt(ARGUMENT, "The codec that it is compared with.")
-CODEC = opt(ARGUMENT, "The codec in question, by name or label.")
+AGAINST = opt(ARGUMENT, "Codec to compare it with.")
+CODEC = opt(ARGUMENT, "Codec, by name or label.")
 ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ANCHOR = opt(
     COMPARED,
-    "Codec that others are compared with; default: vtm where it has a curve, else the best "
-    "conventional codec.",
+    "Codec to compare others with; default: vtm if it has a curve, else the best conventional "
+    "codec.",
 )
-BUNDLED = opt(COMPARED, "Also these bundled codecs, or 'all': their rows come with the project.")
-DATASETS = opt(COMPARED, "Datasets that have results, or 'all' of them.")
-EXPERIMENT = opt(
-    COMPARED, "Comma-separated codecs to show, or 'all' that were measured in this folder."
-)
+BUNDLED = opt(COMPARED, "Add results shipped with the project: names, or 'all'.")
+DATASETS = opt(COMPARED, "Datasets with results, or 'all'.")
+EXPERIMENT = opt(COMPARED, "Comma-separated codecs to show, or 'all' measured in this folder.")
 METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,

@@ -1,4 +1,4 @@
-"""`bench pack`, `bench export` and `bench merge`: cells and decoded pictures for others."""
+"""`bench pack`, `bench export` and `bench merge`: exchange of cells and decoded pictures."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -18,20 +18,20 @@ from benchmark.system.text import counted
 if TYPE_CHECKING:
     from benchmark.rows.packs.merge import Merged
 
-pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
+pack = Verbs("""Export and import packs: streams with their rows, for others to check.
 
 Examples:
   bench pack export vtm.tar --codecs vtm --dataset kodak
   bench pack import vtm.tar --results elsewhere
 """)
-export = Verbs("""Export results for other tools: decoded pictures.
+export = Verbs("""Export decoded pictures for other tools.
 
 Examples:
   bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
 """)
 
 
-MERGED = ("rows", "streams", "runs", "features", "reductions", "pictures")  # that a merge adds
+MERGED = ("rows", "streams", "runs", "features", "reductions", "pictures")  # added by a merge
 
 
 @pack.verb("export")
@@ -40,22 +40,22 @@ def pack_export(
     codecs: Annotated[str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...")],
     dataset: Annotated[
         str,
-        opt(EXPORTED, "Comma-separated datasets, or 'all' that have results."),
+        opt(EXPORTED, "Comma-separated datasets, or 'all' with results."),
     ] = "all",
     note: Annotated[
         tuple[str, ...],
         opt(
             EXPORTED,
-            "A sentence that readers of the pack should know (repeatable).",
+            "Note for readers of the pack (repeatable).",
             many="repeated",
         ),
     ] = (),
     results: options.Results = Path("results"),
 ) -> Answer:
-    """Put finished cells and their kept streams into a pack.
+    """Write finished cells with their streams to a pack.
 
-    Of cells whose sizes are declared, a pack has the decoded pictures, as PNG files. Rows that are
-    bundled with the project without their streams are left out, and counted.
+    Cells of declared sizes are packed with their decoded pictures as PNG files. Bundled rows
+    without streams are skipped and counted.
 
     Examples:
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
@@ -72,7 +72,7 @@ def pack_export(
     names = datasets_with_results(results, dataset)
     for name in names:
         if ":" in name:
-            raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
+            raise UsageError(f"a pack holds complete datasets, not the part {name}: name no part")
     stores = [Store(results / name) for name in names]
     editions = [edition for store in stores for edition in editions_in(store.means_table())]
     specs = sorted(variants_of(find_editions(named_in(codecs), editions) or editions))
@@ -92,7 +92,7 @@ def pack_import(
 ) -> Answer:
     """Merge a pack's rows, marked as recorded, its streams and pictures into the results.
 
-    Nothing is decoded: `bench audit pack` does that. The rest is as `bench merge` has it.
+    Decodes nothing (see `bench audit pack`); conflicts are handled as in `bench merge`.
 
     Examples:
       bench pack import vtm.tar
@@ -100,62 +100,66 @@ def pack_import(
     from benchmark.rows.packs.contents import import_pack
     from benchmark.rows.packs.pack import open_pack
 
-    return _merged(import_pack(open_pack(path), results))
+    return _merge_answer(import_pack(open_pack(path), results))
 
 
 def merge(
     folders: Annotated[
         tuple[Path, ...], opt(ARGUMENT, "Folders of results.", value="DIR", many="repeated")
     ],
-    into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
+    into: Annotated[Path, opt(TARGET, "Folder of results to merge into.", refuses="folder")],
     incomplete: Annotated[
-        bool, opt(MANNER, "Exit with 0 though a part of a run (--part) is in no folder.")
+        bool, opt(MANNER, "Exit with 0 even if a part of a run (--part) is missing.")
     ] = False,
 ) -> Answer:
-    """Add rows, streams, pictures, run records and features of results folders to another one.
+    """Merge results folders into another one.
 
-    A cell with different bytes or decoded pixels in two folders is a conflict: the first row
-    is kept, those of --into first, and both are named. Rows that name the program or Python file of
-    their codec are kept and shown, and never run by themselves. A merge may be interrupted and
-    repeated. Exit code 0, 1 if there was a conflict or a damaged file, or a part of a run is
-    missing, 2 for a folder without results.
+    A cell with different bytes or decoded pixels in two folders is a conflict: the first row is
+    kept, starting with --into, and both are named. Rows of programs and Python files are merged but
+    never run. An interrupted merge can be repeated. Exit code 0; 1: a conflict, a damaged file or a
+    missing part of a run; 2: a folder without results.
 
     Examples:
       bench merge results-a results-b --into results
     """
     from benchmark.rows.packs.merge import merge_folders
 
-    with output.interruptible("what was copied is kept; the same command resumes from there"):
-        return _merged(merge_folders(folders, into), incomplete)
+    with output.interruptible("copied files are kept; the same command resumes from there"):
+        return _merge_answer(merge_folders(folders, into), incomplete)
 
 
-def _merged(folders: Iterable["Merged"], incomplete: bool = True) -> Answer:
+def _merge_answer(folders: Iterable["Merged"], incomplete: bool = True) -> Answer:
     folders = [*folders]
     absent = [
-        Absent(of.dataset, f"{word}: {sentence}")
-        for of in folders
+        Absent(merged.dataset, f"{word}: {sentence}")
+        for merged in folders
         for word in ("conflicts", "damaged", "missing")
-        for sentence in getattr(of, word)
+        for sentence in getattr(merged, word)
     ]
     columns = [Column("dataset"), *(Column(name, form="d") for name in MERGED)]
-    code = int(any(of.conflicts or of.damaged or (of.missing and not incomplete) for of in folders))
-    return Answer([of._asdict() for of in folders], columns, "", absent, code=code)
+    code = int(
+        any(
+            merged.conflicts or merged.damaged or (merged.missing and not incomplete)
+            for merged in folders
+        )
+    )
+    return Answer([merged._asdict() for merged in folders], columns, "", absent, code=code)
 
 
 @export.verb("images")
 def export_images(
     request: Annotated[Request, some("limit jobs data_dir weights_dir")],
-    to: Annotated[Path, opt(TARGET, "Folder of the pictures.", refuses="folder")],
+    to: Annotated[Path, opt(TARGET, "Folder for the pictures.", refuses="folder")],
     dataset: Annotated[
         str,
-        opt(EXPORTED, "A dataset with results, or the folder of its images."),
+        opt(EXPORTED, "Dataset with results, or the folder of its images."),
     ] = "kodak",
     codecs: options.ExportedCodecs = "all",
     images: Annotated[
         str,
         opt(
             EXPORTED,
-            "Comma-separated names of images (a comma in one: \\,): kodim0*,kodim21; default: all.",
+            "Comma-separated image names (\\, for a comma): kodim0*,kodim21; default: all.",
         ),
     ] = "",
     points: Annotated[
@@ -167,15 +171,15 @@ def export_images(
         ),
     ] = (),
     bpp: Annotated[
-        float | None, opt(EXPORTED, "Only the setting of the nearest rate, by image and codec.")
+        float | None, opt(EXPORTED, "Only the setting nearest to this rate, by image and codec.")
     ] = None,
     results: options.Results = Path("results"),
 ) -> Answer:
-    """Write decoded pictures as PNG files, from kept streams and packs.
+    """Write decoded pictures as PNG files, from stored streams and packs.
 
-    A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
-    pixels that were scored are written; a file of other content gives way. Exit code 1 if a stream
-    decodes to other ones, or to none.
+    Names state image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Existing
+    files of other content are replaced. Exit code 1 if a stream decodes to other pixels than those
+    that were scored, or to none.
 
     Examples:
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
@@ -187,9 +191,9 @@ def export_images(
     from benchmark.system.machine import cores
 
     if bpp is not None and not bpp > 0:
-        raise UsageError(f"--bpp {bpp:g}: a rate is above 0")
+        raise UsageError(f"--bpp {bpp:g}: give a rate above 0")
     if dataset == "all":
-        raise UsageError("--dataset all: pictures are exported of one dataset at a time")
+        raise UsageError("--dataset all: export the pictures of one dataset at a time")
     request.use_folders()
     name = require_one(results, dataset)
     pictures = pictures_of(results, name, codecs, dataset=dataset)
@@ -199,14 +203,13 @@ def export_images(
     )
     if rows:
         with (
-            output.interruptible("written pictures stay; the same command writes the others"),
+            output.interruptible("finished pictures are kept; the same command writes the rest"),
             output.show_progress("decoding", len(rows)) as report,
         ):
-            how = use_device("auto"), request.jobs or cores(), report
-            result = export_pictures(to, rows, pictures, *how)
+            conditions = use_device("auto"), request.jobs or cores(), report
+            result = export_pictures(to, rows, pictures, *conditions)
         absent = [*result.absent, *absent]
         if result.records or result.code:
             return result._replace(absent=absent)
-    raise Unavailable(
-        f"no picture can be exported: {'; '.join(f'{of.what}: {of.why}' for of in absent)}"
-    )
+    reasons = "; ".join(f"{absence.what}: {absence.why}" for absence in absent)
+    raise Unavailable(f"no picture can be exported: {reasons}")

@@ -1,4 +1,4 @@
-"""`bench fetch`: download a dataset or weights by name to where they are searched for."""
+"""`bench fetch`: download a dataset or weights by name."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,20 +31,20 @@ def fetch(
         ),
     ],
     data_dir: Annotated[
-        Path | None, opt(TARGET, "Folder to put a dataset into; default: the user's cache.")
+        Path | None, opt(TARGET, "Folder for a dataset; default: the user's cache.")
     ] = None,
     origin: Annotated[
         list[str] | None,
         opt(
             ORIGIN,
-            "Archive of a dataset that you have, or another address of it (repeatable); of "
-            "weights, of the folder that holds them. The digest decides what is used.",
+            "Local archive or other address of a dataset (repeatable), or address of a folder of "
+            "weights; verified by digest.",
             "--from",
         ),
     ] = None,
-    sha256: Annotated[str, opt(ORIGIN, "Digest, or its first digits, of a file of the Hub.")] = "",
+    sha256: Annotated[str, opt(ORIGIN, "Digest of a Hub file, or its first digits.")] = "",
 ) -> None:
-    """Download a dataset or weights, checked; an interrupted download resumes where it stopped.
+    """Download and verify a dataset or weights; interrupted downloads resume.
 
     Examples:
       bench fetch kodak
@@ -75,18 +75,18 @@ def fetch(
 def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> None:
     from benchmark.datasets.dataset import data_folders, fetched_folder
 
-    sought = [data_dir] if data_dir else data_folders()
+    search_folders = [data_dir] if data_dir else data_folders()
     try:
-        dataset_opener(name)(sought)
+        dataset_opener(name)(search_folders)
     except Unavailable:
         target = data_dir or fetched_folder()
         download = getattr(dataset_module(name), "fetch_dataset", None)
         if download is None or (origins and "origins" not in signature(download).parameters):
             refusal = "takes no --from" if download else "cannot be downloaded"
-            raise UsageError(f"{name} {refusal}: put its images into {target} yourself") from None
-        with _shown() as progress:
-            download(name, sought, target, progress, *([origins] if origins else []))
-    images = dataset_opener(name)(sought).images
+            raise UsageError(f"{name} {refusal}: put its images into {target}") from None
+        with _show_download() as progress:
+            download(name, search_folders, target, progress, *([origins] if origins else []))
+    images = dataset_opener(name)(search_folders).images
     folders = sorted({str(image.path.parent) for image in images})
     print(f"{name}: {counted(len(images), 'image')} in {' and '.join(folders)}")
 
@@ -108,7 +108,7 @@ def _fetch_from_hub(name: str, sha256: str) -> None:
 def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> None:
     if len(origins) > 1 or not all("://" in origin for origin in origins):
         raise UsageError(
-            "--from is one address for weights, https://..., of the folder that holds them"
+            "--from for weights takes one address, https://..., of the folder that holds them"
         )
     from benchmark.system.settings import find_weights, weight_folders
 
@@ -122,21 +122,20 @@ def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> No
 
 
 def download_weights(file: PublishedFile, path: Path) -> None:
-    """Download a weight file to a path, or verify the one that is there, and print where it is."""
+    """Download a weight file to a path, or verify an existing one, and print the path."""
     from benchmark.datasets.download import fetch as download
     from benchmark.system.digest import record_sha256, recorded_sha256
 
-    with _shown() as progress:
+    with _show_download() as progress:
         digest = file.sha256 or recorded_sha256(path)
         download(file.url, path, file.size_bytes, digest, progress)
     print(f"{file.name}: {path}")
     if not file.sha256:
-        print(f"  sha256 {record_sha256(path)}, recorded here: its authors publish none")
+        print(f"  sha256 {record_sha256(path)}, recorded here, since its authors publish none")
 
 
 @contextmanager
-def _shown() -> Iterator["DownloadProgress"]:
-    """Yield a function to call after every chunk: a bar on a terminal, else a line now and then."""
+def _show_download() -> Iterator["DownloadProgress"]:
     if not sys.stderr.isatty():
         lines = output.Lines()
         yield lambda name, done_bytes, total_bytes: lines.say(

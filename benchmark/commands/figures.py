@@ -1,4 +1,4 @@
-"""`bench figures`: figures of one's own experiment, and those of the CRDR paper."""
+"""`bench figures`: figures of an experiment, and those of the CRDR paper."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from benchmark.commands import options
-from benchmark.commands.experiment import options_in
+from benchmark.commands.experiment import verb_options
 from benchmark.commands.verb import Verbs, sign
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import USUAL_RULE
@@ -25,7 +25,7 @@ from benchmark.show.paper.own_figures import FIGURES
 from benchmark.spec import text_of_list
 from benchmark.system.atomic import require_inside, write_files
 
-figures = Verbs("""Draw the figures of a paper from stored results alone.
+figures = Verbs("""Draw a paper's figures from stored results.
 
 Examples:
   bench figures rd --codecs ours,vtm,avif --published hific
@@ -35,51 +35,47 @@ Examples:
 """)
 File = Annotated[
     Path | None,
-    opt(ARGUMENT, "The figures' record; default: figures.toml.", value="FILE", fills="figures"),
+    opt(ARGUMENT, "File of options; default: figures.toml.", value="FILE", fills="figures"),
 ]
-FOLDER = "Folder to write to; default: RESULTS/figures, of a table RESULTS/tables."
+FOLDER = "Output folder; default: RESULTS/figures, or RESULTS/tables for a table."
 Folder = Annotated[Path | None, opt(TARGET, FOLDER, refuses="folder")]
-OF_ANY_METRICS = ("rd", "bd")  # others take two, or none
+WITH_METRICS = ("rd", "bd")  # figures of any metrics; others take two or none
 LOOKS = "label colour order style font width format every_curve"
 
 
 def draw(name: str, of: Experiment, look: Look, out: Path | None, command: str, **own: Any) -> None:
-    """Draw a figure, of each dataset its own but of curves, and print its files.
-
-    command: that makes it again. own: options of the figure alone.
-    """
-    named = of.dataset or stored_dataset(of.results, "")
-    datasets = asked_datasets(of.results, named)
+    """Draw a figure, for each dataset unless it shows curves, and print its files."""
+    dataset_text = of.dataset or stored_dataset(of.results, "")
+    datasets = asked_datasets(of.results, dataset_text)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = name
-        if len(datasets) > 1:  # as in "bd-clic2020-mobile"
+        if len(datasets) > 1:  # such as "bd-clic2020-mobile"
             stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
         with drawn_as(look):
-            made = FIGURES[name](replace(of, dataset=dataset), **own)
+            paper_figure = FIGURES[name](replace(of, dataset=dataset), **own)
             folder = out or of.results / "figures"
             if out is None:
                 require_inside(of.results, folder / stem)
-            for path in write_figure(stem, made.drawing, folder, command):
+            for path in write_figure(stem, paper_figure.drawing, folder, command):
                 print(path)
-        for sentence in made.sentences:
+        for sentence in paper_figure.sentences:
             print(sentence, file=sys.stderr)
 
 
 def _verb_of(name: str, figure: Callable[..., PaperFigure]) -> Callable[..., None]:
-    """Return the verb of a figure: its options, and those of its looks and files."""
 
     def verb(file: Path | None = None, **values: Any) -> None:  # `add_verb` reads the file
         draw(name, **values)
 
     looks = some("" if name == "rd" else LOOKS)
-    more: dict[str, tuple[Any, Any]] = {
+    added_parameters: dict[str, tuple[Any, Any]] = {
         "look": (Annotated[Look, looks], Parameter.empty),
         "file": (File, None),
         "out": (Folder, None),
         "command": (str, ""),
     }
-    sign(verb, signature(figure).parameters.values(), more)
+    sign(verb, signature(figure).parameters.values(), added_parameters)
     verb.__doc__ = figure.__doc__
     return verb
 
@@ -88,38 +84,42 @@ VERBS = {name: figures.verb(name)(_verb_of(name, figure)) for name, figure in FI
 
 
 def require_figures(names: Iterable[str]) -> None:
-    """Raise `UnknownName` for a figure that there is not."""
+    """Raise `UnknownName` for an unknown figure."""
     for name in names:
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
 
 
 def draw_figures(names: Iterable[str], request: Request, file: Path | None, command: str) -> None:
-    """Draw figures of a run's rows, with the options of its file."""
+    """Draw figures of a run's rows with the options of a file."""
     from benchmark.rows.schema import metric_names
 
     codecs, _ = with_settings_as_points(request.codecs, {})
-    own = {} if "all" in codecs else {"codecs": codecs}
-    place = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
-    place |= {"anchor": request.anchor, "bundled": request.bundled}
-    named = request.metrics != metric_names(USUAL_METRICS)
-    metrics = {"metrics": ",".join(request.metrics)} if named else {}
+    codec_options = {} if "all" in codecs else {"codecs": codecs}
+    run_options = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
+    run_options |= {"anchor": request.anchor, "bundled": request.bundled}
+    has_metrics = request.metrics != metric_names(USUAL_METRICS)
+    metrics = {"metrics": ",".join(request.metrics)} if has_metrics else {}
     for name in names:
         verb = flat(VERBS[name])
-        known = signature(verb).parameters
-        chosen = {key: of for key, of in place.items() if key in known and of != known[key].default}
-        usual: dict[str, Any] = own | (metrics if name in OF_ANY_METRICS else {})
-        of_file = options_in(file, name, known, chosen) if file else {}
-        verb(**usual | of_file | chosen, command=command)
+        parameters = signature(verb).parameters
+        explicit: dict[str, Any] = {
+            key: value
+            for key, value in run_options.items()
+            if key in parameters and value != parameters[key].default
+        }
+        defaults: dict[str, Any] = codec_options | (metrics if name in WITH_METRICS else {})
+        in_file = verb_options(file, name, parameters, explicit) if file else {}
+        verb(**defaults | in_file | explicit, command=command)
 
 
 @figures.verb("new")
 def new(
-    path: Annotated[Path, opt(ARGUMENT, "The file to write.", value="FILE")] = options.FIGURES_FILE,
+    path: Annotated[Path, opt(ARGUMENT, "File to write.", value="FILE")] = options.FIGURES_FILE,
     dataset: options.StoredDatasets = "",
     results: options.Results = Path("results"),
 ) -> None:
-    """Write a figures.toml of the eight codecs that matter most, to be changed by hand.
+    """Write a figures.toml for the eight most relevant codecs, to edit by hand.
 
     Examples:
       bench figures new
@@ -128,10 +128,10 @@ def new(
     from benchmark.show.paper.experiment_curves import experiment_curves
 
     if path.exists():
-        raise UsageError(f"{path} is there: name another file, or remove it")
+        raise UsageError(f"{path} already exists: name another file, or remove it")
     (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
-    kept = choose(result.panels, USUAL_RULE, result.anchor).kept.values()
-    codecs = {label_of(curve.spec): curve.title for curve in kept if curve.measured}
+    chosen_curves = choose(result.panels, USUAL_RULE, result.anchor).kept.values()
+    codecs = {label_of(curve.spec): curve.title for curve in chosen_curves if curve.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(
         dataset=result.dataset,
@@ -144,7 +144,7 @@ def new(
 
 @figures.verb("crdr")
 def crdr(
-    of: Annotated[Experiment, some("results verified_only")],
+    experiment: Annotated[Experiment, some("results verified_only")],
     request: Annotated[Request, some("data_dir weights_dir")],
     look: Annotated[Look, some("style font width format linear_rate every_curve")],
     only: Annotated[
@@ -152,15 +152,15 @@ def crdr(
     ] = "all",
     out: Annotated[
         Path | None,
-        opt(TARGET, "Folder to write to; default: RESULTS/figures/crdr.", refuses="folder"),
+        opt(TARGET, "Output folder; default: RESULTS/figures/crdr.", refuses="folder"),
     ] = None,
     verbose: options.Verbose = False,
     command: str = "",
 ) -> None:
     """Draw the figures of the CRDR paper.
 
-    Nothing is downloaded or measured: a line for each kind of lack says which figures cannot be
-    drawn from what is there, -v says why, and the exit code is 0.
+    Downloads and measures nothing: lists incomplete figures, with reasons with -v, and exits with
+    0.
 
     Examples:
       bench figures crdr
@@ -169,19 +169,21 @@ def crdr(
     from benchmark.show.paper.crdr_figures import draw_crdr
 
     request.use_folders()
-    folder = out or of.results / "figures" / "crdr"
+    folder = out or experiment.results / "figures" / "crdr"
     if out is None:
-        require_inside(of.results, folder / "any")
-    lacks: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
+        require_inside(experiment.results, folder / "any")
+    sentences_by_kind: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
     with drawn_as(look):
-        for name, made in draw_crdr(of, only, request.data_dir):
-            for path in write_figure(name, made.drawing, folder, command):
+        for name, paper_figure in draw_crdr(experiment, only, request.data_dir):
+            for path in write_figure(name, paper_figure.drawing, folder, command):
                 if path.suffix == f".{look.format[0]}":
                     print(path, flush=True)
-            kind = "not drawn" if made.drawing is None else "incomplete"
-            lacks.setdefault(kind, {}).update(dict.fromkeys(made.sentences, name))
-    for kind, figure_of in lacks.items():
-        names = dict.fromkeys(figure_of.values())
+            kind = "not drawn" if paper_figure.drawing is None else "incomplete"
+            sentences_by_kind.setdefault(kind, {}).update(
+                dict.fromkeys(paper_figure.sentences, name)
+            )
+    for kind, figure_by_sentence in sentences_by_kind.items():
+        names = dict.fromkeys(figure_by_sentence.values())
         summary = [f"{kind}: {', '.join(names)} (-v says why)"]
-        for sentence in figure_of if verbose or len(names) <= 1 else summary:
+        for sentence in figure_by_sentence if verbose or len(names) <= 1 else summary:
             print(sentence)

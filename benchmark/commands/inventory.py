@@ -1,4 +1,4 @@
-"""`bench list` and `bench doctor`: what can be measured, and what of it runs on this machine."""
+"""`bench list` and `bench doctor`: codecs, datasets and metrics, and what is installed."""
 
 import os
 import platform
@@ -41,61 +41,62 @@ OWN = {
 def examine(kind: str, data_dir: Path | None = None, loaded: bool = True) -> list[dict[str, Any]]:
     """Return a record for each codec, dataset or metric of the registry and of plugins.
 
-    state: "ready", "pack" (its recorded streams stand in), "options" (it needs some) or "missing".
-    what: version, place or protocol, else what it needs; lacks: where it is missing, the command
-    that brings it, or the reason. loaded: construct metrics, instead of looking for their weights.
+    state: "ready", "pack" (has recorded streams), "options" (requires some) or "missing". lacks:
+    the command that installs it, or the reason. loaded: construct metrics to test them.
     """
-    look: Mapping[str, Callable[[str], dict[str, Any]]] = {
-        "codecs": _of_codec,
-        "datasets": partial(_of_dataset, data_dir=data_dir),
-        "metrics": partial(_of_metric, loaded=loaded),
+    examiners: Mapping[str, Callable[[str], dict[str, Any]]] = {
+        "codecs": _examine_codec,
+        "datasets": partial(_examine_dataset, data_dir=data_dir),
+        "metrics": partial(_examine_metric, loaded=loaded),
     }
-    titles = _titles(kind) | _plugins(kind)
-    return [_record(name, title, **_attempt(name, look[kind])) for name, title in titles.items()]
+    titles = _read_titles(kind) | _plugin_titles(kind)
+    return [
+        _make_record(name, title, **_attempt(name, examiners[kind]))
+        for name, title in titles.items()
+    ]
 
 
-def _record(name: str, title: str, **facts: Any) -> dict[str, Any]:
+def _make_record(name: str, title: str, **facts: Any) -> dict[str, Any]:
     unknown = {"state": "", "what": "", "licence": "", "lacks": "", "reason": Reason("")._asdict()}
     return {"name": name, "title": title, **unknown, **facts}
 
 
-def _titles(kind: str) -> dict[str, str]:
+def _read_titles(kind: str) -> dict[str, str]:
     if kind == "codecs":
         modules = {name: target.partition(":")[0] for name, target in registry.CODECS.items()}
         alone = {module for module, count in Counter(modules.values()).items() if count == 1}
         titles = {
-            name: _title(target, of_module=modules[name] in alone)
+            name: _read_title(target, of_module=modules[name] in alone)
             for name, target in registry.CODECS.items()
         }
         return titles | {name: f"short for {text}" for name, text in registry.ALIASES.items()}
     if kind == "datasets":
         return {
-            name: _title(target).removeprefix("Open the ").removeprefix("Open ")
+            name: _read_title(target).removeprefix("Open the ").removeprefix("Open ")
             for name, target in registry.DATASETS.items()
         }
-    titles = {name: _title(target) for name, target in registry.METRICS.items()}
+    titles = {name: _read_title(target) for name, target in registry.METRICS.items()}
     of_sets = registry.DISTRIBUTION_METRICS.items()
-    return titles | {name: f"of whole datasets: {_title(target)}" for name, target in of_sets}
+    return titles | {name: f"of whole datasets: {_read_title(target)}" for name, target in of_sets}
 
 
-def _title(target: str, of_module: bool = False) -> str:
-    """Return the first sentence of the docstring of `module:object`, or of the module."""
+def _read_title(target: str, of_module: bool = False) -> str:
     try:
-        what = import_module(target.partition(":")[0]) if of_module else registry.imported(target)
-    except Exception:  # a broken library, of which `_attempt` says more
+        source = import_module(target.partition(":")[0]) if of_module else registry.imported(target)
+    except Exception:  # a broken library, which `_attempt` describes
         return ""
-    text = what.__doc__ or ""
+    text = source.__doc__ or ""
     return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
 
 
-def _of_metric(name: str, loaded: bool) -> dict[str, Any]:
+def _examine_metric(name: str, loaded: bool) -> dict[str, Any]:
     if absent := lacking([name], loaded=loaded):
         reason, sentence = read_reason(absent[name])
-        return _missing(sentence, reason)
+        return _missing_record(sentence, reason)
     return {"state": "ready", "what": protocol_of(name) if loaded else ""}
 
 
-def _of_dataset(name: str, data_dir: Path | None) -> dict[str, Any]:
+def _examine_dataset(name: str, data_dir: Path | None) -> dict[str, Any]:
     from benchmark.datasets.dataset import open_dataset
 
     images = open_dataset(name, data_dir).images
@@ -104,7 +105,7 @@ def _of_dataset(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 
 def imaging_library() -> str:
-    """Return name, version and libjpeg of what `import PIL` finds: Pillow or pillow-simd."""
+    """Return name, version and libjpeg of PIL: Pillow or pillow-simd."""
     import PIL
     from PIL import features
 
@@ -115,7 +116,7 @@ def imaging_library() -> str:
 
 
 def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
-    """Return (name, fact) of machine, libraries that decide numbers, and folders used."""
+    """Return (name, fact) of the machine, libraries that affect numbers, and folders."""
     from benchmark.datasets.dataset import data_folders
     from benchmark.system.machine import machine
     from benchmark.system.settings import weight_folders
@@ -136,10 +137,14 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
     ]
 
 
-def _plugins(kind: str) -> dict[str, str]:
+def _plugin_titles(kind: str) -> dict[str, str]:
     offered = plugins.installed().items()
-    brought = {name: plugin for name, plugin in offered if registry.is_brought(name)}
-    return {name: f"of {p.package}" for name, p in brought.items() if f"{p.kind}s" == kind}
+    registered = {name: plugin for name, plugin in offered if registry.is_brought(name)}
+    return {
+        name: f"of {plugin.package}"
+        for name, plugin in registered.items()
+        if f"{plugin.kind}s" == kind
+    }
 
 
 def _memory() -> str:
@@ -148,7 +153,7 @@ def _memory() -> str:
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"
 
 
-def _of_codec(name: str) -> dict[str, Any]:
+def _examine_codec(name: str) -> dict[str, Any]:
     spec = resolve(parse_codec(name))[0]
     codec = load_codec(spec)
     try:
@@ -158,13 +163,13 @@ def _of_codec(name: str) -> dict[str, Any]:
         if pack is None:
             raise
         info = pack.infos[spec]
-        images = {image_sha256 for of, image_sha256, *_ in pack.rows if of == spec}
+        images = {image_sha256 for pack_spec, image_sha256, *_ in pack.rows if pack_spec == spec}
         count = counted(len(images), "image")
-        what = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
-        return {"state": "pack", "what": what, "licence": info.licence}
+        description = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
+        return {"state": "pack", "what": description, "licence": info.licence}
     caveat = f" ({info.caveat})" if info.caveat else ""
-    what = f"{short_version(info.version)}{caveat}"
-    return {"state": "ready", "what": what, "licence": info.licence}
+    description = f"{short_version(info.version)}{caveat}"
+    return {"state": "ready", "what": description, "licence": info.licence}
 
 
 def _attempt(name: str, look: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
@@ -173,19 +178,19 @@ def _attempt(name: str, look: Callable[[str], dict[str, Any]]) -> dict[str, Any]
     except BadOption as error:
         return {"state": "options", "what": str(error)}
     except BenchError as error:
-        return _missing(str(error), error.reason or Reason(""))
-    except Exception as error:  # a broken library is what a doctor is called for
-        return _missing(f"it is broken: {type(error).__name__}: {error}", Reason(""))
+        return _missing_record(str(error), error.reason or Reason(""))
+    except Exception as error:  # a broken library is a finding
+        return _missing_record(f"it is broken: {type(error).__name__}: {error}", Reason(""))
 
 
-def _missing(what: str, reason: Reason) -> dict[str, Any]:
+def _missing_record(sentence: str, reason: Reason) -> dict[str, Any]:
     kind, subject, remedy = reason
-    lacks = remedy or (f"{kind} {subject}" if subject else what)
-    return {"state": "missing", "what": what, "lacks": lacks, "reason": reason._asdict()}
+    hint = remedy or (f"{kind} {subject}" if subject else sentence)
+    return {"state": "missing", "what": sentence, "lacks": hint, "reason": reason._asdict()}
 
 
 def _torch() -> str:
-    """Describe torch's build by its version alone: importing torch takes seconds."""
+    """Describe torch's build without importing it, which takes seconds."""
     from benchmark.system.settings import GPU_MARKS
 
     try:
@@ -194,33 +199,32 @@ def _torch() -> str:
         return "not installed"
     if not any(Path(mark).exists() for mark in GPU_MARKS):
         return f"{build}; no GPU"
-    usable = not build.endswith("+cpu")
-    uses = "a GPU, for networks of codecs, metrics and training"
-    return f"{build}; " + (uses if usable else "there is a GPU that this build cannot use")
+    is_usable = not build.endswith("+cpu")
+    use_text = "a GPU, for networks of codecs, metrics and training"
+    return f"{build}; " + (use_text if is_usable else "this build cannot use the GPU")
 
 
-def described(name: str) -> Answer:
-    """Describe a codec, metric or dataset: its text, options with defaults, and settings.
-
-    Raises `UnknownName` for no name of these.
-    """
+def describe(name: str) -> Answer:
+    """Describe a codec, metric or dataset with options, defaults and settings; `UnknownName`."""
     metrics = {**registry.METRICS, **registry.DISTRIBUTION_METRICS}
     values: dict[str, Any] = {}
     settings: tuple[str, ...] = ()
     if name in metrics or name in registry.DATASETS:
         target = metrics[name] if name in metrics else registry.DATASETS[name]
-        made = registry.imported(target)
+        implementation = registry.imported(target)
     else:
-        known = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]
-        if name.partition(":")[0] not in known and not registry.is_brought(name):
-            raise UnknownName("codec, dataset or metric", name, known)
+        all_names = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]
+        if name.partition(":")[0] not in all_names and not registry.is_brought(name):
+            raise UnknownName("codec, dataset or metric", name, all_names)
         spec = parse_codec(name)
-        made, stated = codec_class(spec), dict(spec.options)
-        for key, of in parameters_of(spec, made).items():
-            values[key] = stated.get(key, "" if of.default is of.empty else of.default)
-        sweep = getattr(made, "sweep", ())  # lowest rate first
+        implementation, given_options = codec_class(spec), dict(spec.options)
+        for key, parameter in parameters_of(spec, implementation).items():
+            values[key] = given_options.get(
+                key, "" if parameter.default is parameter.empty else parameter.default
+            )
+        sweep = getattr(implementation, "sweep", ())  # lowest rate first
         settings = tuple(map(str, sweep)) if isinstance(sweep, tuple) else ()
-    text = getdoc(made) or ""
+    text = getdoc(implementation) or ""
     options = ", ".join(f"{key}={value}" for key, value in values.items())
     lists = {"options": options, "settings": ", ".join(settings)}
     summary = "\n".join(f"{kind}: {names}" for kind, names in lists.items() if names)
@@ -231,13 +235,13 @@ def described(name: str) -> Answer:
 def list_(
     names: Annotated[
         tuple[str, ...],
-        opt(ARGUMENT, "Describe these, with options.", value="NAME", many="repeated"),
+        opt(ARGUMENT, "Names to describe with options.", value="NAME", many="repeated"),
     ] = (),
 ) -> list[Answer]:
-    """List codecs, datasets and metrics, each with a title and what it lacks here.
+    """List codecs, datasets and metrics, with what is missing to use them.
 
-    A codec is ready, in a pack (its recorded streams stand in), or needs options. `bench doctor`
-    has versions, licences and whole reasons.
+    A codec is ready, in a pack (of recorded streams), or requires options. See `bench doctor` for
+    versions, licences and complete reasons.
 
     Examples:
       bench list
@@ -248,11 +252,11 @@ def list_(
         columns = [*map(Column, ("name", "state", "title", "lacks"))]
         answers = []
         for kind in KINDS:
-            own = [_record(name, title) for name, title in OWN[kind].items()]
-            records = [*examine(kind, loaded=False), *own]
+            user_records = [_make_record(name, title) for name, title in OWN[kind].items()]
+            records = [*examine(kind, loaded=False), *user_records]
             answers.append(Answer(records, columns, facts={"kind": kind}, title=kind))
         return answers
-    return [*map(described, names)]
+    return [*map(describe, names)]
 
 
 def doctor(
@@ -261,11 +265,10 @@ def doctor(
         Path | None, opt(ARGUMENT, "Folder of results to verify instead.", value="RESULTS")
     ] = None,
 ) -> list[Answer]:
-    """Say which codecs, metrics and datasets can be used here, and what the others lack.
+    """Show what is installed and what is missing.
 
-    With a folder of results, read all of it instead, and name every shard, stream and record that
-    is damaged or missing, with the remedy. Exit code 0, 1 if there is one, 2 for a folder without
-    results.
+    With a folder of results, verifies its files instead, and lists damaged or missing ones with the
+    remedy. Exit code 0; 1: a damaged or missing file; 2: a folder without results.
 
     Examples:
       bench doctor
@@ -275,7 +278,7 @@ def doctor(
     if results is not None:
         from benchmark.rows.intact import verify_results  # which needs polars
 
-        return [*map(_verified, verify_results(results))]
+        return [*map(_verified_answer, verify_results(results))]
     request.use_folders()
     columns = [*map(Column, ("name", "state", "what", "licence"))]
     machine = [{"name": name, "what": fact} for name, fact in examine_machine(request.data_dir)]
@@ -286,17 +289,16 @@ def doctor(
     ]
 
 
-def _verified(of: "Verified") -> Answer:
-    """Return what is wrong with the results of a dataset."""
-    state = "something is damaged" if of.wrong else "all is whole"
-    pictures = f", {counted(of.pictures, 'picture')}" if of.pictures else ""
+def _verified_answer(verified: "Verified") -> Answer:
+    state = "damaged" if verified.wrong else "intact"
+    pictures = f", {counted(verified.pictures, 'picture')}" if verified.pictures else ""
     title = (
-        f"{of.dataset}: {of.shards} shards, {of.streams} streams{pictures} and {of.records} "
-        f"records read; {state}"
+        f"{verified.dataset}: {verified.shards} shards, {verified.streams} streams{pictures} and "
+        f"{verified.records} records read; {state}"
     )
-    facts = {**of._asdict(), "wrong": of.wrong}
+    facts = {**verified._asdict(), "wrong": verified.wrong}
     del facts["findings"]
     facts["run_records"] = facts.pop("records")
-    records = [finding._asdict() for finding in of.findings]
+    records = [finding._asdict() for finding in verified.findings]
     columns = [*map(Column, ("state", "path", "what", "remedy"))]
-    return Answer(records, columns, facts=facts, title=title, code=int(of.wrong))
+    return Answer(records, columns, facts=facts, title=title, code=int(verified.wrong))

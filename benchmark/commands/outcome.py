@@ -1,4 +1,4 @@
-"""A run and its outcome on the terminal: a ranking, what is absent, where the rows are."""
+"""Outcome of a run on the terminal: ranking, absences, where the rows are."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ import polars as pl
 from benchmark.answer import Absent, Answer
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
-from benchmark.commands.stated import stated_lines, stated_values, understood
+from benchmark.commands.stated import stated_lines, stated_values, understood_lines
 from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import unread_kinds
 from benchmark.measure.estimate import WorkerPlan
@@ -31,7 +31,7 @@ from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
 from benchmark.system.text import by_key, counted, listed
 
-FEW_METRICS = 3  # that were asked for: all of them are shown
+FEW_METRICS = 3  # up to which all requested metrics are shown
 
 if TYPE_CHECKING:  # what a run without a table does not need
     from benchmark.compare.bd import Ranking
@@ -44,18 +44,16 @@ def run_with_progress(
     matrix: Matrix | None = None,
     details: bool = False,
 ) -> Outcome:
-    """Run a request; print plan, progress and warnings on standard error.
+    """Run a request; print plan, progress and warnings on standard error."""
 
-    details: whole reasons why metrics are not measured. Raises what `benchmark.measure.loop.run`
-    does.
-    """
-
-    def announce(matrix: Matrix, lacking: Mapping[str, str], workers: WorkerPlan | None) -> None:
+    def announce(
+        matrix: Matrix, missing_metrics: Mapping[str, str], workers: WorkerPlan | None
+    ) -> None:
         counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
-        say(understood(matrix))
-        say(metrics_not_measured(lacking, details))
+        say(understood_lines(matrix))
+        say(metrics_not_measured(missing_metrics, details))
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
 
@@ -69,14 +67,12 @@ def run_with_progress(
     return outcome
 
 
-def metrics_not_measured(lacking: Mapping[str, str], details: bool = False) -> list[str]:
-    """Return a line for each kind of thing that a run's metrics lack.
-
-    lacking: reasons by the names of metrics. details: one line per metric, with the whole reason.
-    """
-    reasons = key_by_label(lacking).items()
-    kinds = [f"{label}: {why}" for label, why in reasons] if details else absence_lines(reasons)
-    others = [text] if (text := stand_ins(lacking)) else []
+def metrics_not_measured(reasons_by_metric: Mapping[str, str], details: bool = False) -> list[str]:
+    """Return a line for each missing requirement of metrics, or with `details` for each metric."""
+    reasons = key_by_label(reasons_by_metric).items()
+    lines = [f"{label}: {reason}" for label, reason in reasons]
+    kinds = lines if details else absence_lines(reasons)
+    others = [text] if (text := stand_ins(reasons_by_metric)) else []
     return [*(f"not measured: {kind}" for kind in kinds), *others]
 
 
@@ -87,10 +83,7 @@ def print_outcome(
     allow_few: bool = False,
     details: bool = False,
 ) -> None:
-    """Print the ranking, what failed, was refused or skipped, and where the rows are.
-
-    table: also print the means of every point; False: neither. details: every line and reason.
-    """
+    """Print ranking (unless `table` is False), absences and folders; with `table` every point."""
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
     from benchmark.show.absences import lines_of
@@ -102,14 +95,14 @@ def print_outcome(
         from benchmark.show.report.details import draws_table
 
         metrics = [*map(Metric.named, outcome.metrics)]
-        summary, every, ranking = _summarised(outcome, metrics, allow_few, rule)
+        summary, all_summary, ranking = _summarise_run(outcome, metrics, allow_few, rule)
         if outcome.target:
             answered = _print_settings(_settings_at(outcome, summary, ranking, metrics))
             if table:
                 print_points(summary, metrics)
         else:
-            print_ranking(ranking, every, metrics, table, outcome.named, summary)
-        print_lines(_of_bundled_rows(outcome, ranking), details=True)
+            print_ranking(ranking, all_summary, metrics, table, outcome.named, summary)
+        print_lines(_bundled_metric_lines(outcome, ranking), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
@@ -118,8 +111,10 @@ def print_outcome(
 
         print_lines(source_sentences(facts), details)
     images = outcome.matrix.sources.images
-    others = by_key((of.colours, of.file.name) for of in images if of.colours)
-    for colours, names in others.items():
+    images_by_colours = by_key(
+        (image.colours, image.file.name) for image in images if image.colours
+    )
+    for colours, names in images_by_colours.items():
         count = counted(len(names), "image")
         print(f"colours  {colours} of {count} ({listed(names)}): their numbers are taken as sRGB's")
     unanswered = [of for of in outcome.reached if of.why or of.codec not in answered]
@@ -130,16 +125,16 @@ def print_outcome(
     absent = absences(outcome.failures, (), outcome.skipped, (), without)
     lines = [
         f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
-        for spec, info, pack in _recorded(outcome)
+        for spec, info, pack in _pack_codecs(outcome)
     ]
     print_lines([*lines_of(absent), *lines], details)
-    where = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
+    location = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     runs = outcome.rows["run"].value_counts().rows()
     if bare := sum(rows for run, rows in runs if not store.keeps_streams(run or "")):
-        where += f", {bare} of them without streams (--no-keep)"
+        location += f", {bare} of them without streams (--no-keep)"
     print(
         f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
-        f"{len(outcome.cells) - outcome.measured} were finished before; {where}"
+        f"{len(outcome.cells) - outcome.measured} were finished before; {location}"
     )
     if ranked:
         chosen = {"bundled": outcome.bundled, "anchor": outcome.anchor}
@@ -147,10 +142,10 @@ def print_outcome(
 
 
 def _reached_line(reached: Reached) -> str:
-    setting, value, why = reached[1:]
+    setting, value, reason = reached[1:]
     if setting is None or value is None:
-        return f"target   {reached.codec}: not measured: {why}"
-    nearest = f", the nearest: {why}" if why else ""
+        return f"target   {reached.codec}: not measured: {reason}"
+    nearest = f", the nearest: {reason}" if reason else ""
     return f"target   {reached.codec}: {setting} gives {value:.4g}{nearest}"
 
 
@@ -180,18 +175,18 @@ def _print_settings(answer: Answer) -> set[str]:
 
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
-    """Print a table of the points; of many metrics, without less usual and unmeasured ones."""
+    """Print a table of points, for many metrics without unusual and unmeasured ones."""
     from benchmark.show.means_table import means_table
 
     counts = {metric.column: summary.values_of(metric.column) for metric in metrics}
     usual = overview_columns(counts)
     few = not usual or len(metrics) <= FEW_METRICS
-    shown = [
+    shown_metrics = [
         metric
         for metric in metrics
         if metric.column in usual or (counts[metric.column] and (few or metric.of_sets))
     ]
-    print_table(means_table(summary, shown))
+    print_table(means_table(summary, shown_metrics))
 
 
 def print_ranking(
@@ -199,14 +194,10 @@ def print_ranking(
     summary: "Summary",
     metrics: Sequence[Metric],
     table: bool | None,
-    named: Sequence[str] = (),
+    named_codecs: Sequence[str] = (),
     points: "Summary | None" = None,
 ) -> None:
-    """Print a line for each codec, best first; where none can be ranked, one for each setting.
-
-    table: also print the lines of settings; False: nothing at all. named: codecs asked for. points:
-    whose settings have lines, if not all.
-    """
+    """Print codecs, best first, unless `table` is False; with `table` or no ranking, settings."""
     if table is False:
         return
     from benchmark.compare.caveats import own_caveats
@@ -218,7 +209,7 @@ def print_ranking(
         print_points(points or summary, metrics)
     names = names_of(summary)
     if len(ranking.records) > 1:
-        print(headline(ranking, summary.images, names, named))
+        print(headline(ranking, summary.images, names, named_codecs))
     print_lines(not_shown(summary), details=True)
     if ranking.ranked:
         print(ranking_heading(ranking, names))
@@ -228,37 +219,35 @@ def print_ranking(
 
 def absences(
     failures: Iterable[Failure] = (),
-    refused: Iterable[Absent] = (),
+    refused_images: Iterable[Absent] = (),
     skipped: Iterable[Absent] = (),
     unread: Iterable[str] = (),
     without: Iterable[Mapping[str, Any]] = (),
 ) -> list[Absent]:
-    """Return what a run lacks: failed cells, refused images, skipped codecs, values of metrics.
-
-    unread: files of the folder that are no pictures by their names. without: as of
-    `benchmark.measure.record.without_value`.
-    """
-    absent = [Absent(of.cell, f"failed: {of.stage}: {of.reason}") for of in failures]
-    for how, some in (("refused", refused), ("skipped", skipped)):
-        absent += [of._replace(why=f"{how}: {of.why}") for of in some]
-    absent += [Absent(kind, "no pictures by their names") for kind in unread_kinds(unread)]
-    for each in without:
-        what, command = absence(each["reason"])
-        cells = counted(each["cells"], "cell")
+    """Return a run's failed cells, refused images, skipped codecs, unread files, missing values."""
+    absent = [Absent(item.cell, f"failed: {item.stage}: {item.reason}") for item in failures]
+    for state, items in (("refused", refused_images), ("skipped", skipped)):
+        absent += [item._replace(why=f"{state}: {item.why}") for item in items]
+    absent += [Absent(kind, "not pictures by their names") for kind in unread_kinds(unread)]
+    for values in without:
+        message, command = absence(values["reason"])
+        cells = counted(values["cells"], "cell")
         absent.append(
-            Absent(f"{each['column']} of {cells}", f"no value: {what}", command.strip("`"))
+            Absent(f"{values['column']} of {cells}", f"no value: {message}", command.strip("`"))
         )
     return absent
 
 
-def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
-    """Return the line on metrics of the ranking that bundled rows have, and no row of the run."""
-    lacking = [Metric.named(name) for name in outcome.lacking]
-    shown = [metric for metric in ranking.metrics if metric in lacking]
-    own = outcome.matrix.store.versions() if shown else outcome.rows
-    own = own.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
+def _bundled_metric_lines(outcome: Outcome, ranking: "Ranking") -> list[str]:
+    """Return a line on ranked metrics that only bundled rows have, if any."""
+    missing_metrics = [Metric.named(name) for name in outcome.lacking]
+    bundled_metrics = [metric for metric in ranking.metrics if metric in missing_metrics]
+    run_rows = outcome.matrix.store.versions() if bundled_metrics else outcome.rows
+    run_rows = run_rows.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
     labels = [
-        of.label for of in shown if not own.height or own[of.column].null_count() == own.height
+        metric.label
+        for metric in bundled_metrics
+        if not run_rows.height or run_rows[metric.column].null_count() == run_rows.height
     ]
     return (
         [f"{', '.join(labels)}: values of the same pixels that come with the project"]
@@ -267,15 +256,19 @@ def _of_bundled_rows(outcome: Outcome, ranking: "Ranking") -> list[str]:
     )
 
 
-def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
+def _pack_codecs(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
     contenders = outcome.matrix.selection.contenders
-    return [(known.spec.text, known.info, known.pack) for known in contenders if known.pack]
+    return [
+        (contender.spec.text, contender.info, contender.pack)
+        for contender in contenders
+        if contender.pack
+    ]
 
 
-def _summarised(
+def _summarise_run(
     outcome: Outcome, metrics: Sequence[Metric], allow_few: bool, rule: Rule
 ) -> "tuple[Summary, Summary, Ranking]":
-    """Summarise the rows of a run, alone and with bundled ones and the anchor's; rank these."""
+    """Summarise a run's rows, alone and with bundled ones and the anchor's; rank the latter."""
     from benchmark.compare.anchor import with_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.reduce import summarise_with_distributions
@@ -290,8 +283,8 @@ def _summarised(
     named = () if outcome.metrics in unnamed else metrics
     reference = summary.edition_of(anchor.spec)
     ranking = rank_by_bd_rate(summary, metrics, reference, rule, named=named)
-    asked = specs_of(outcome.rows)
-    points = tuple(point for point in summary.points if point.edition.spec in asked)
+    measured_specs = specs_of(outcome.rows)
+    points = tuple(point for point in summary.points if point.edition.spec in measured_specs)
     ranking = ranking._replace(why=anchor.why)
     return replace(summary, points=points), summary, ranking
 
@@ -312,7 +305,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[
     metrics = [*map(Metric.named, outcome.metrics)]
     summary = ranking = at_target = None
     if outcome.rows.height:
-        summary, _, ranking = _summarised(outcome, metrics, allow_few, rule)
+        summary, _, ranking = _summarise_run(outcome, metrics, allow_few, rule)
         at_target = outcome.target and _settings_at(outcome, summary, ranking, metrics).records
     return {
         "dataset": matrix.sources.dataset.name,
@@ -322,10 +315,10 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[
         "measured": outcome.measured,
         "rescored": outcome.rescored,
         "failed": [failure._asdict() for failure in outcome.failures],
-        "refused": {of.what: f"{of.what} {of.why}" for of in outcome.refused},
+        "refused": {item.what: f"{item.what} {item.why}" for item in outcome.refused},
         "unread": list(matrix.sources.dataset.unread),
-        "skipped": {of.what: of.why for of in outcome.skipped},
-        "recorded": {spec: str(pack.path) for spec, _, pack in _recorded(outcome)},
+        "skipped": {item.what: item.why for item in outcome.skipped},
+        "recorded": {spec: str(pack.path) for spec, _, pack in _pack_codecs(outcome)},
         "lacking": dict(outcome.lacking),
         "stated": stated_values(outcome),
         "reached": [

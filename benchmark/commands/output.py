@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from benchmark.measure.record import Progress
     from benchmark.show.table import Table
 
-SHOWN_LINES = 5  # on what failed, was refused or skipped; --verbose shows all
+SHOWN_LINES = 5  # of failures, refusals and skips; --verbose shows all
 FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0
 RESUMES = "finished cells are kept; the same command resumes from there"
 
 
 def unfiltered(stream: TextIO) -> TextIO:
-    """Return the stream behind `PlainStream`, for a library that draws tables and bars itself."""
+    """Return the stream behind `PlainStream`, for libraries that draw tables and bars."""
     return stream.stream if isinstance(stream, PlainStream) else stream
 
 
@@ -40,12 +40,12 @@ def print_json(facts: object) -> None:
 
 
 def print_records(records: Sequence[object]) -> None:
-    """Print as JSON what is known of each dataset: a list of several, or the record of one."""
+    """Print records as JSON: a list, or a single record."""
     print_json(records if len(records) > 1 else records[0])
 
 
 def json_text(facts: object) -> str:
-    """Return a result as JSON; a number that is not finite is null."""
+    """Format a result as JSON; numbers that are not finite become null."""
     return json.dumps(_finite(facts), indent=1, allow_nan=False)
 
 
@@ -58,7 +58,7 @@ def _finite(facts: object) -> object:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table, with rules on a terminal, where words are wrapped if need be; else plain."""
+    """Print a table: with rules and wrapped words on a terminal, else plain."""
     from benchmark.show.table import plain
 
     if sys.stdout.isatty():
@@ -69,30 +69,30 @@ def print_table(table: "Table") -> None:
         console = Console(markup=False, highlight=False, file=unfiltered(sys.stdout))
         unlimited = console.options.update(width=9999)
         stacked = tuple(header.replace(" ", "\n") for header in table.headers)
-        for headers, wraps in ((table.headers, False), (stacked, False), (stacked, True)):
+        for headers, is_wrapped in ((table.headers, False), (stacked, False), (stacked, True)):
             rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-            for place, header in enumerate(headers):
-                words = place < table.words
-                justify: Literal["left", "right"] = "left" if words else "right"
-                rigid = not (wraps and words)
-                rich.add_column(header, justify=justify, overflow="fold", no_wrap=rigid)
+            for index, header in enumerate(headers):
+                is_text = index < table.words
+                justify: Literal["left", "right"] = "left" if is_text else "right"
+                is_rigid = not (is_wrapped and is_text)
+                rich.add_column(header, justify=justify, overflow="fold", no_wrap=is_rigid)
             for row in table.rows:
                 rich.add_row(*map(visible, row))
-            needed = console.measure(rich, options=unlimited)
-            if (needed.minimum if wraps else needed.maximum) <= console.width:
+            measurement = console.measure(rich, options=unlimited)
+            if (measurement.minimum if is_wrapped else measurement.maximum) <= console.width:
                 console.print(rich, *map(visible, table.notes), sep="\n")
                 return
-    print(plain(table), end="")  # on a terminal too narrow for columns: nothing is cut off
+    print(plain(table), end="")  # not truncated on a terminal too narrow for columns
 
 
 def table_for_machines(table: "Table") -> dict[str, object]:
-    """Return the rows of a table as records of text by header, and its notes."""
+    """Return a table's rows as records of text by header, and its notes."""
     rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
     return {"rows": rows, "notes": list(table.notes)}
 
 
 def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
-    """Print answers as JSON, or as tables, each with its sentence and what it lacks below."""
+    """Print answers as JSON, or as tables followed by summary and absences."""
     from benchmark.show.table import Table
 
     if as_json:
@@ -110,40 +110,42 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
             ]
         )
         return
-    for number, of in enumerate(answers):
+    for number, answer in enumerate(answers):
         print(end="\n" if number else "")
-        if of.title:
-            print(of.title)
-        # A codec without any number is among the lines below.
-        numbers = [column for column in of.columns if column.form]
+        if answer.title:
+            print(answer.title)
+        # A codec without numbers is among the absences
+        numbers = [column for column in answer.columns if column.form]
         records = [
-            row for row in of.records
+            row for row in answer.records
             if not numbers or any(c.value(row) is not None for c in numbers)
         ]  # fmt: skip
         lines: list[str] = []
-        if of.absent:
+        if answer.absent:
             from benchmark.show.absences import lines_of  # which needs polars
 
-            lines = lines_of(of.absent)
-        more = len(lines) - SHOWN_LINES
-        lines = lines[:SHOWN_LINES] + ([f"and {more} more: --json has them"] if more > 0 else [])
-        notes = [*of.summary.splitlines(), *lines]
+            lines = lines_of(answer.absent)
+        num_hidden = len(lines) - SHOWN_LINES
+        lines = lines[:SHOWN_LINES]
+        if num_hidden > 0:
+            lines.append(f"and {num_hidden} more: --json has them")
+        notes = [*answer.summary.splitlines(), *lines]
         if records:
-            print_table(Table.of(of.columns, records, notes).filled())
+            print_table(Table.of(answer.columns, records, notes).filled())
         elif notes:
             print(*map(visible, notes), sep="\n")
-        print(*of.files, sep="\n", end="\n" if of.files else "")
+        print(*answer.files, sep="\n", end="\n" if answer.files else "")
 
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write records to a csv file, if one was asked for."""
+    """Write records to a csv file, if there is a path."""
     from benchmark.show.table import csv_text
     from benchmark.system.atomic import write_files
 
     if path is not None:
         names = dict.fromkeys(name for record in records for name in record)
-        whole = [{name: record.get(name) for name in names} for record in records]
-        write_files(path.parent, {path.name: csv_text(whole)}, what="table")
+        rows = [{name: record.get(name) for name in names} for record in records]
+        write_files(path.parent, {path.name: csv_text(rows)}, what="table")
 
 
 @contextmanager
@@ -162,23 +164,19 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
 
 @contextmanager
 def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
-    """Show a bar on a terminal, a line each minute elsewhere; yield its update function.
-
-    what: "measuring"; total: number of tasks.
-    """
+    """Show a bar on a terminal, or else a line each minute; yield its update function."""
     from benchmark.measure.remaining import at_this_pace
 
     started = monotonic()
 
     def state(progress: "Progress") -> str:
-        """Return the speed, how many tasks failed, the time left and the last task, if known."""
-        left, seconds = progress.left, monotonic() - started
-        if left is None:
-            left = at_this_pace(progress.finished, total, seconds)
+        remaining_seconds, seconds = progress.left, monotonic() - started
+        if remaining_seconds is None:
+            remaining_seconds = at_this_pace(progress.finished, total, seconds)
         parts = [
             speed(progress.finished, seconds) if seconds >= FIRST_SECONDS else "",
             f"{progress.failed} failed" if progress.failed else "",
-            "" if left is None else f"about {duration(left)} left",
+            "" if remaining_seconds is None else f"about {duration(remaining_seconds)} left",
             progress.at,
         ]
         return ", ".join(filter(None, parts))
@@ -201,7 +199,7 @@ def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]
 
 
 def speed(finished: int, seconds: float) -> str:
-    """Format how many tasks end in a second, a minute or an hour; empty where none has.
+    """Format a speed in tasks per second, minute or hour; "" for none.
 
     >>> speed(20, 10.0), speed(5, 100.0), speed(1, 600.0), speed(0, 9.0)
     ('2 a second', '3 a minute', '6 an hour', '')
@@ -228,7 +226,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
-    """Show bars on standard error, with a description and these columns."""
+    """Show progress bars on standard error with these columns."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -239,38 +237,36 @@ def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
 
 
 class Lines:
-    """Printer of lines of progress on standard error: after ten seconds, then each minute."""
+    """Printer of progress lines on standard error, after ten seconds and then each minute."""
 
     def __init__(self, at_once: bool = False) -> None:
         self._next_at = monotonic() + (0.0 if at_once else FIRST_SECONDS)
         self._printed = ""
 
     def say(self, line: Callable[[], str], last: bool = False) -> None:
-        """Print a line if it is time for one, or if it is the last; no line twice."""
+        """Print a line if it is due or the last one, unless it repeats the previous one."""
         if last or monotonic() >= self._next_at:
-            self._next_at, before, self._printed = monotonic() + LINE_SECONDS, self._printed, line()
-            if self._printed != before:
+            self._next_at = monotonic() + LINE_SECONDS
+            previous, self._printed = self._printed, line()
+            if self._printed != previous:
                 print(self._printed, file=sys.stderr, flush=True)
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines on standard error at once."""
+    """Print lines on standard error, unbuffered."""
     for line in lines:
         print(visible(line), file=sys.stderr, flush=True)
 
 
 def say_not_run(code: Mapping[str, int]) -> None:
-    """Print a line for each program or Python file that rows name and that this command does not.
-
-    code: numbers of rows by codec variant (`NamedCodecs.not_run`).
-    """
-    say(f"not run  {text}: stored rows start no code; --codecs all,{text} runs it" for text in code)
+    """Print a line for each program or Python file that only rows name (`NamedCodecs.not_run`)."""
+    say(f"not run  {text}: named by rows only; run it with --codecs all,{text}" for text in code)
 
 
 def print_lines(lines: Sequence[str], details: bool = False) -> None:
-    """Print the first SHOWN_LINES of some lines, or all of them with `details`."""
-    shown = lines if details else lines[:SHOWN_LINES]
-    for line in shown:
+    """Print the first SHOWN_LINES lines, or all with `details`."""
+    shown_lines = lines if details else lines[:SHOWN_LINES]
+    for line in shown_lines:
         print(visible(line))
-    if len(lines) > len(shown):
-        print(f"and {len(lines) - len(shown)} more: -v shows them")
+    if len(lines) > len(shown_lines):
+        print(f"and {len(lines) - len(shown_lines)} more: -v shows them")

@@ -1,4 +1,4 @@
-"""`bench report`: figures, tables and a text of what is stored, in results/<dataset>/report."""
+"""`bench report`: figures, tables and a text of stored rows, in results/<dataset>/report."""
 
 from functools import partial
 from pathlib import Path
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from benchmark.show.report.dataset_report import Report
 
 USUAL_PAGE_IMAGES = "14MB"
-PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
+PAGE_AGAIN = "the page of the earlier report is updated (remove it with --no-page)"
 PAGE_REMOVED = "the page of the earlier report is removed"
-COMMON = opt(COMPARED, "Restrict all means to the images that every point has.")
+COMMON = opt(COMPARED, "Average over the images that every point has.")
 POOLED = opt(MANNER, "Compute bpp as all bits over all pixels.")
 OUT = opt(
     TARGET,
-    "Folder to write the report to, with a folder for each dataset where --dataset is 'all'; "
-    "default: RESULTS/DATASET/report. An earlier report there is replaced.",
+    "Folder for the report, with a folder for each dataset if there are several; default: "
+    "RESULTS/DATASET/report. Replaces an earlier report.",
     refuses="folder",
 )
 PAGE = opt(
     TARGET,
-    "Also write page.html, where each point of a curve opens its images; default: where the "
-    "report's folder has a page, which then is written again.",
+    "Write page.html too, where each point of a curve opens its images; default: if the folder "
+    "already has a page.",
     "--page/--no-page",
 )
 
 
 def report(
-    of: Annotated[Experiment, some(dataset="all", metrics="all")],
+    experiment: Annotated[Experiment, some(dataset="all", metrics="all")],
     look: Annotated[Look, some(format=("png",))],
     request: Annotated[Request, some("data_dir")],
     common: Annotated[bool, COMMON] = False,
@@ -49,10 +49,10 @@ def report(
     as_json: options.AsJson = False,
     command: str = "",
 ) -> None:
-    """Draw figures and write tables from the rows of earlier runs.
+    """Draw figures and write tables from stored rows.
 
-    A report replaces the one that its folder holds as a whole, and report.md names the command that
-    makes it again. Files that bench did not write are left alone.
+    Replaces an earlier report in its folder, and keeps files that bench did not write. report.md
+    names the command that reproduces it.
 
     Examples:
       bench report --dataset sample --metrics psnr,ms_ssim
@@ -72,36 +72,36 @@ def report(
         output.say([sentence])
 
     if page:
-        start_workers(of, out)
+        start_workers(experiment, out)
     with drawn_as(look):
         written_reports = write_reports(
-            of, common=common, pooled=pooled, out=out, page=bool(page), command=command
+            experiment, common=common, pooled=pooled, out=out, page=bool(page), command=command
         )
         for written in written_reports:
             earlier = written.earlier_page
             if not as_json:
-                _print(written, table, verbose)
+                _print_report(written, table, verbose)
                 if earlier is not None and not page:
                     print(PAGE_AGAIN if page is None else PAGE_REMOVED)
             wants_page = bool(page) or (page is None and earlier is not None)
-            named = page or page_images != USUAL_PAGE_IMAGES
-            images = page_images if named else earlier or page_images
+            is_explicit = page or page_images != USUAL_PAGE_IMAGES
+            images = page_images if is_explicit else earlier or page_images
             pages: Sequence[str] = ()
             if wants_page:
-                output.say_not_run(NamedCodecs(of.codecs).not_run(written.stored.table))
-                shown = images, look.linear_rate, progress, say, request.data_dir, command
-                pages = write_page(of, written, *shown)
+                output.say_not_run(NamedCodecs(experiment.codecs).not_run(written.stored.table))
+                page_options = images, look.linear_rate, progress, say, request.data_dir, command
+                pages = write_page(experiment, written, *page_options)
             else:
                 ReportSet(written.stored.folder).end_page(None)
             if as_json:
-                records.append(_for_machines(written, pages))
+                records.append(_report_record(written, pages))
             elif pages:
                 print(*pages, sep="\n")
     if as_json:
         output.print_json(records)
 
 
-def _print(report: "Report", table: bool | None, verbose: bool) -> None:
+def _print_report(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.commands.outcome import print_ranking
     from benchmark.show.absences import lines_of
 
@@ -109,7 +109,7 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     images, codecs = counted(summary.images, "image"), counted(len(summary.editions), "codec")
     line = f"\n{stored.heading}: {images}, {codecs}"
     if summary.dropped:
-        line += f"; {summary.dropped} that not every point has are left out"
+        line += f"; {summary.dropped} that some points lack are excluded"
     print(line)
     print_ranking(report.ranking, summary, report.metrics, table, report.named)
     absent = report.absent if verbose else report.problems
@@ -118,7 +118,7 @@ def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     print(f"{counted(report.figures, 'figure')}, tables and details.md are in {stored.folder}")
 
 
-def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]:
+def _report_record(report: "Report", pages: "Sequence[str]") -> dict[str, object]:
     deltas = report.deltas
     return {
         "dataset": report.stored.name,

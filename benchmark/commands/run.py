@@ -1,4 +1,4 @@
-"""`bench run`, `bench plan` and `bench rescore`: measure missing cells, or say what would be."""
+"""`bench run`, `bench plan` and `bench rescore`: measure missing cells, or estimate a run."""
 
 import math
 from collections import Counter
@@ -19,21 +19,19 @@ from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
-FEW = 20  # images of a first look
-LONG_SECONDS = 43_200  # from which a plan says what would be shorter
+FEW = 20  # images of a short run
+LONG_SECONDS = 43_200  # of a run for which a plan suggests shorter ones
 ExperimentFile = Annotated[
     Path | None,
     opt(
         ARGUMENT,
-        "Options in a file, which those here override.",
+        "File of options, which the command line overrides.",
         value="EXPERIMENT.toml",
         fills="run",
     ),
 ]
-FIGURES = opt(
-    DRAWING, "Figures to draw of the rows: rd,bd,complexity,realism,crops.", many="listed"
-)
-SAVE = opt(TARGET, "Write these options to a file that gives the same run.", refuses="file")
+FIGURES = opt(DRAWING, "Figures to draw: rd,bd,complexity,realism,crops.", many="listed")
+SAVE = opt(TARGET, "Write these options to a file that repeats the run.", refuses="file")
 
 
 def run(
@@ -50,11 +48,11 @@ def run(
 ) -> None:
     """Encode, decode and score images, and store the rows.
 
-    A cell is one codec variant at one setting on one image; finished cells are not measured again.
+    Measures each codec variant at each setting on each image once; a repeated command resumes.
+    Prints the codecs by BD-rate, best first.
 
-    Prints the codecs by BD-rate, best first. Exit code 0, 1 if a cell failed or a picture of a
-    named dataset cannot be read (pictures of a folder are named and left out), 2 if the request
-    cannot be run, 130 if interrupted.
+    Exit code 0; 1: a cell failed, or an image of a registered dataset cannot be read (those of a
+    folder are skipped); 2: invalid request; 130: interrupted.
 
     Examples:
       bench run --codecs jpeg,webp --dataset sample
@@ -79,16 +77,16 @@ def run(
 
         save_experiment(save, request, figures, experiment)
     if len(requests) > 1:
-        for each in requests:  # before the first is measured
-            open_dataset(each.dataset, each.data_dir)
+        for dataset_request in requests:  # before the first is measured
+            open_dataset(dataset_request.dataset, dataset_request.data_dir)
     with output.interruptible():
-        for each in requests:
-            done = outcome.run_with_progress(each, details=verbose)
-            exit_code = max(exit_code, done.exit_code)
+        for dataset_request in requests:
+            dataset_outcome = outcome.run_with_progress(dataset_request, details=verbose)
+            exit_code = max(exit_code, dataset_outcome.exit_code)
             if as_json:
-                records.append(outcome.outcome_for_machines(done, allow_few, rule))
+                records.append(outcome.outcome_for_machines(dataset_outcome, allow_few, rule))
             else:
-                outcome.print_outcome(done, rule, table, allow_few, verbose)
+                outcome.print_outcome(dataset_outcome, rule, table, allow_few, verbose)
     if as_json:
         output.print_records(records)
     elif figures:
@@ -109,10 +107,10 @@ def rescore(
     codecs: options.StoredCodecs = "all",
     verbose: options.Verbose = False,
 ) -> list[Answer]:
-    """Decode kept streams again and compute the metrics that stored rows lack.
+    """Decode stored streams again and compute missing metrics.
 
-    Metrics without their weights or programs are named before anything is decoded, and exit code 2
-    says that none of those asked for can be computed.
+    Names metrics without weights or programs before decoding. Exit code 2 if no metric can be
+    computed.
 
     Examples:
       bench rescore --dataset sample --metrics ssim
@@ -120,30 +118,30 @@ def rescore(
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
     return [
-        _rescored(replace(each, codecs=tuple(split_codecs(codecs))), verbose)
-        for each in request.of_each_dataset()
+        _rescore_dataset(replace(dataset_request, codecs=tuple(split_codecs(codecs))), verbose)
+        for dataset_request in request.of_each_dataset()
     ]
 
 
-def _rescored(request: Request, verbose: bool) -> Answer:
+def _rescore_dataset(request: Request, verbose: bool) -> Answer:
     from benchmark.commands.outcome import absences, metrics_not_measured
     from benchmark.measure.loop import rescore as rescore_rows
 
     with output.interruptible("finished rows are kept; the same command resumes from there"):
-        done = rescore_rows(
+        result = rescore_rows(
             request,
             progress=output.show_progress,
             announce=lambda names: output.say(metrics_not_measured(names, verbose)),
             announce_code=output.say_not_run,
         )
-    failed = [failure._asdict() for failure in done.failures]
-    facts = {**done._asdict(), "lacking": dict(done.lacking), "failed": failed}
+    failed = [failure._asdict() for failure in result.failures]
+    facts = {**result._asdict(), "lacking": dict(result.lacking), "failed": failed}
     del facts["failures"]
     summary = (
-        f"{request.dataset}: {done.rows} rows, {done.tried} lacked a metric that can be computed; "
-        f"{done.filled} values filled in, {done.still_null} rows still without"
+        f"{request.dataset}: {result.rows} rows, {result.tried} lacked a computable metric; "
+        f"{result.filled} values filled in, {result.still_null} rows still lack one"
     )
-    absent = absences(done.failures, without=done.without_value)
+    absent = absences(result.failures, without=result.without_value)
     return Answer((), (), summary, absent, facts, int(bool(failed)))
 
 
@@ -158,22 +156,19 @@ def plan(
     ],
     experiment: ExperimentFile = None,
 ) -> list[Answer]:
-    """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
+    """Count the cells of a run, and estimate the time and memory they need.
 
-    A record is a codec variant of a dataset; its seconds are of coding, with all workers.
+    A record is a codec variant of a dataset; seconds are for coding with all workers.
 
     Examples:
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
-    return [*map(_planned, request.of_each_dataset())]
+    return [*map(_plan_dataset, request.of_each_dataset())]
 
 
-def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: int) -> str:
-    """Return how long coding takes, by codec, and what would be shorter.
-
-    codecs: seconds on a core. of_few: of the first `FEW` images; None where there are no more.
-    """
+def time_sentence(codecs: Mapping[str, float], few_seconds: float | None, at_a_time: int) -> str:
+    """Describe how long coding takes, from seconds on a core, and suggest shorter runs."""
     total = sum(codecs.values()) / at_a_time
     cells = counted(at_a_time, "cell")
     text = f"coding takes about {output.duration(total)}, {cells} at a time, without metrics"
@@ -183,13 +178,14 @@ def time_sentence(codecs: Mapping[str, float], of_few: float | None, at_a_time: 
     if total < LONG_SECONDS:
         return text
     parts = math.ceil(total / 3600)
-    text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
-    few = "" if of_few is None else f"; `--limit {FEW}`, {output.duration(of_few / at_a_time)}"
-    return text + few
+    text += f". Shorter: `--part I/{parts}` on {parts} machines such as this, an hour each"
+    if few_seconds is not None:
+        text += f"; `--limit {FEW}`, {output.duration(few_seconds / at_a_time)}"
+    return text
 
 
-def _typical(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
-    """Return the typical seconds of codecs that cannot run here, or not yet, by their labels."""
+def _typical_seconds(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
+    """Return typical seconds, by label, of codecs that cannot run here."""
     from benchmark.codec import Setting
     from benchmark.measure.estimate import typical_seconds
 
@@ -213,28 +209,29 @@ PLANNED = (
 )
 
 
-def _planned_by_name(request: Request, missing: Unavailable) -> Answer:
-    """Return the plan for a dataset that is not here, by its published size; raise `missing`."""
+def _plan_missing_dataset(request: Request, missing: Unavailable) -> Answer:
+    """Plan a missing dataset by its published size; raise `missing` for an unknown size."""
     from benchmark.datasets.dataset import profile
     from benchmark.system.machine import cores
 
-    known = profile(request.dataset)
-    if known.pixels is None or known.published_images is None:
+    published = profile(request.dataset)
+    if published.pixels is None or published.published_images is None:
         raise missing
-    images = min(request.limit or known.published_images, known.published_images)
-    jobs, pixels = request.jobs or cores(), known.pixels * images // known.published_images
-    each = _typical(request.codecs, request, pixels)
-    of_few = sum(each.values()) * FEW / images if images > FEW else None
-    records = [{"codec": label, "seconds": of / jobs} for label, of in each.items()]
+    images = min(request.limit or published.published_images, published.published_images)
+    jobs, pixels = request.jobs or cores(), published.pixels * images // published.published_images
+    codec_seconds = _typical_seconds(request.codecs, request, pixels)
+    few_seconds = sum(codec_seconds.values()) * FEW / images if images > FEW else None
+    records = [
+        {"codec": label, "seconds": seconds / jobs} for label, seconds in codec_seconds.items()
+    ]
     facts = {"dataset": request.dataset, "images": images}
-    facts["coding_seconds"] = sum(each.values()) / jobs
-    title = f"{request.dataset}: {counted(images, 'image')}, which are not here yet: {missing}"
-    summary = time_sentence(each, of_few, jobs)
+    facts["coding_seconds"] = sum(codec_seconds.values()) / jobs
+    title = f"{request.dataset}: {counted(images, 'image')}, not downloaded yet: {missing}"
+    summary = time_sentence(codec_seconds, few_seconds, jobs)
     return Answer(records, (PLANNED[0], PLANNED[3]), summary, facts=facts, title=title)
 
 
-def _planned(request: Request) -> Answer:
-    """Return the plan for one dataset."""
+def _plan_dataset(request: Request) -> Answer:
     from benchmark.commands.outcome import absences
     from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.measure.select import finished_elsewhere, open_matrix
@@ -245,52 +242,62 @@ def _planned(request: Request) -> Answer:
     try:
         matrix = open_matrix(replace(request, skip_missing=True))
     except Unavailable as missing:
-        return _planned_by_name(request, missing)
-    taken = finished_elsewhere(matrix, request)
-    matrix = matrix._replace(to_do=tuple(of for of in matrix.to_do if of.key not in taken))
+        return _plan_missing_dataset(request, missing)
+    finished_keys = finished_elsewhere(matrix, request)
+    matrix = matrix._replace(
+        to_do=tuple(cell for cell in matrix.to_do if cell.key not in finished_keys)
+    )
     model, sources = CostModel(matrix.table), matrix.sources
     metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
     needs, jobs = needs_of(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
     workers = plan_workers(needs, metrics, jobs, cores(), available_memory())
-    guess = estimate(matrix.to_do, model)
+    total_estimate = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells_of = Counter(cell.codec.label for cell in matrix.cells)
-    seen = {image.file.name for image in sources.images[:FEW]}
-    few = [cell for cell in matrix.to_do if cell.source.file.name in seen]
-    each = {
+    first_images = {image.file.name for image in sources.images[:FEW]}
+    first_cells = [cell for cell in matrix.to_do if cell.source.file.name in first_images]
+    codec_seconds = {
         name: estimate([cell for cell in matrix.to_do if cell.codec.label == name], model).seconds
         for name in to_do
     }
     pixels = sum(image.width_px * image.height_px for image in sources.images)
     skipped = matrix.selection.skipped
-    each |= _typical([of.what for of in skipped], request, pixels)
-    of_few = estimate(few, model).seconds if len(sources.images) > FEW else None
+    codec_seconds |= _typical_seconds([codec.what for codec in skipped], request, pixels)
+    few_seconds = estimate(first_cells, model).seconds if len(sources.images) > FEW else None
     records = [
         {
             "codec": name, "cells": cells_of[name], "to_do": to_do[name],
-            "seconds": each.get(name, 0.0) / workers.workers,
+            "seconds": codec_seconds.get(name, 0.0) / workers.workers,
         }
-        for name in {**cells_of, **each}
+        for name in {**cells_of, **codec_seconds}
     ]  # fmt: skip
     facts: dict[str, object] = {
         "dataset": sources.dataset.name,
         "images": len(sources.images),
         "cells": len(matrix.cells),
         "to_do": len(matrix.to_do),
-        "coding_seconds": guess.seconds / workers.workers,
+        "coding_seconds": total_estimate.seconds / workers.workers,
         **{name: getattr(workers, name) for name in workers._fields if name != "remark"},
-        "cells_without_estimate": guess.unknown,
-        "cells_by_typical_times": guess.typical,
+        "cells_without_estimate": total_estimate.unknown,
+        "cells_by_typical_times": total_estimate.typical,
     }
     cells = f"{counted(len(matrix.cells), 'cell')}, {len(matrix.to_do)} to do"
-    rests = {"estimated from typical times": guess.typical, "without an estimate": guess.unknown}
-    lines = [time_sentence(each, of_few, workers.workers)]
-    lines += [f"{n} cells {how}" for how, n in rests.items() if n]
+    rests = {
+        "estimated from typical times": total_estimate.typical,
+        "without an estimate": total_estimate.unknown,
+    }
+    lines = [time_sentence(codec_seconds, few_seconds, workers.workers)]
+    lines += [f"{n} cells {reason}" for reason, n in rests.items() if n]
     if matrix.to_do:
         available = workers.available_bytes
-        there = "" if available is None else f", and {available / 1e9:.1f} GB are available"
+        available_text = (
+            "" if available is None else f", and {available / 1e9:.1f} GB are available"
+        )
         needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
-        lines += [workers.remark or f"a worker takes about {needs_gb} for the largest image{there}"]
+        lines += [
+            workers.remark
+            or f"a worker takes about {needs_gb} for the largest image{available_text}"
+        ]
     absent = absences((), sources.refused, skipped, sources.dataset.unread)
     title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
     return Answer(records, PLANNED, "\n".join(lines), absent, facts, title=title)

@@ -1,4 +1,4 @@
-"""`bench table`: the table of a paper, of stored rows and published points."""
+"""`bench table`: a paper's table of stored rows and published points."""
 
 import sys
 from typing import Annotated
@@ -16,11 +16,11 @@ from benchmark.show.ranks import AT, WHOSE, budget_of
 from benchmark.system.atomic import require_inside, write_files
 
 BD_RATES = opt(COMPARED, "BD-rates beside the columns of --at.")
-MADE = "% Made by `bench table"  # how a table's LaTeX begins
+MADE = "% Made by `bench table"  # first line of a table's LaTeX
 
 
 def table(
-    of: Experiment,
+    experiment: Experiment,
     look: Annotated[Look, some("label order every_curve")],
     at: Annotated[tuple[str, ...], AT] = (),
     budget: Annotated[str, WHOSE] = "image",
@@ -29,11 +29,11 @@ def table(
     out: Folder = None,
     command: str = "",
 ) -> None:
-    """Write the table of a paper: systems by BD-rates against one anchor, and what they cost.
+    """Write a paper's table: systems by BD-rate against an anchor, and their costs.
 
-    Each dataset has its columns and anchor. The best of a column is bold, the second underlined; a
-    column without values is left out. Files: table.tex (booktabs), as wide as a page has room for;
-    table.md and table.csv, with intervals over images.
+    Each dataset has its own columns and anchor. The best value of a column is bold, the second
+    underlined; empty columns are omitted. Writes table.tex (booktabs, as wide as a page), and
+    table.md and table.csv with intervals over images.
 
     With --at there are columns at each rate or quality in place of BD-rates, as `bench rank` has
     them; a published value by another rule is marked, and never the best.
@@ -44,20 +44,22 @@ def table(
       bench table --codecs ours,vtm,avif --metrics psnr,lpips_squeeze
       bench table --dataset kodak,tecnick --published mlic++ --out paper
     """
-    folder = out or of.results / "tables"
+    folder = out or experiment.results / "tables"
     path = folder / "table.tex"
     if out is None:
-        require_inside(of.results, path)
+        require_inside(experiment.results, path)
     elif path.is_file() and not path.read_text(errors="replace").startswith(MADE):
-        raise StoreError(f"{path} is of no earlier `bench table`: move it, or name another --out")
-    named = of.dataset or stored_dataset(of.results, "")
+        raise StoreError(f"{path} is not a file of `bench table`: move it, or name another --out")
+    dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
     with drawn_as(look):
-        datasets, targets = asked_datasets(of.results, named), parse_targets(at)
+        datasets, targets = asked_datasets(experiment.results, dataset_text), parse_targets(at)
         whose, has_rates = budget_of(budget), bd_rates or not targets
-        made, files, sentences = draw_table(of, datasets, targets, whose, has_rates)
+        table_of_paper, files, sentences = draw_table(
+            experiment, datasets, targets, whose, has_rates
+        )
     files[path.name] = f"{MADE}{command.removeprefix('bench table')}`.\n{files[path.name]}"
     write_files(folder, files, what="table")
-    output.print_table(made)
+    output.print_table(table_of_paper)
     for sentence in sentences:
         print(sentence, file=sys.stderr)
     for name in files:

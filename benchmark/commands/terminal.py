@@ -1,4 +1,4 @@
-"""Streams of the terminal, which nothing that is printed can steer."""
+"""Output streams that escape control characters."""
 
 import sys
 from collections.abc import Iterator
@@ -9,11 +9,7 @@ from benchmark.system.text import visible
 
 
 class PlainStream:
-    """A stream of text that writes control characters as escapes, but line feeds and tabs.
-
-    Names of files, caveats of rows and the errors of programs may hold sequences that move the
-    cursor, change the title or colour what follows.
-    """
+    """Text stream that escapes control characters, which file names and rows may contain."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -29,7 +25,7 @@ class PlainStream:
 
 @contextmanager
 def plain_terminal() -> Iterator[None]:
-    """Have this process print through `PlainStream` on both of its streams."""
+    """Print through `PlainStream` on standard output and standard error."""
     streams = PlainStream(sys.stdout), PlainStream(sys.stderr)
     with redirect_stdout(cast(TextIO, streams[0])), redirect_stderr(cast(TextIO, streams[1])):
         yield

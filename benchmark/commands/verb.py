@@ -1,4 +1,4 @@
-"""A verb of `bench`: options from declarations, help with examples and panels, groups of verbs."""
+"""Verbs of `bench`: options from declarations, help with examples and panels, groups of verbs."""
 
 import inspect
 import re
@@ -36,56 +36,56 @@ CONTEXT = {
 }
 LISTS = ("codecs", "bundled", "published", "metrics")  # options of comma-separated names
 EXAMPLES = "Examples:\n"
-TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # that rich takes for one of its own
-VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # words for options' values in help
+TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # text that rich would take for markup
+VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # placeholders of values in help
 
 
 def sign(
     command: Callable[..., None],
     parameters: Iterable[Parameter],
-    more: Mapping[str, tuple[Any, Any]] = {},
+    added: Mapping[str, tuple[Any, Any]] = {},
 ) -> None:
-    """Give a function the parameters that typer makes options and arguments of.
-
-    more: types and defaults of further ones, by name.
-    """
-    named = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
-    named += [
+    """Set the signature for typer; `added` are types and defaults of more parameters."""
+    signed = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    signed += [
         Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, (kind, default) in more.items()
+        for name, (kind, default) in added.items()
     ]
-    command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
+    command.__signature__ = inspect.Signature(signed)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in signed}
 
 
-def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., None]:
-    """Return the verb of a question: its answer as a table or JSON, its records as csv.
-
-    A question with a first parameter `source` is asked about each dataset of `--dataset`.
-    """
-    own = inspect.signature(question).parameters
-    of_rows = "source" in own
+def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., None]:
+    """Make a verb that prints a question's answers, one for each dataset if it has a `source`."""
+    parameters = inspect.signature(question).parameters
+    reads_rows = "source" in parameters
 
     @wraps(question)
     def verb(csv_file: Path | None, as_json: bool, **values: Any) -> None:
         from benchmark.commands import output
 
-        asked: list[dict[str, Any]] = [{}]
-        if of_rows:
+        sources: list[dict[str, Any]] = [{}]
+        if reads_rows:
             from benchmark.rows.stored import Source, asked_datasets
 
-            results, named = values.pop("results"), values.pop("dataset")
-            asked = [{"source": Source(results, name)} for name in asked_datasets(results, named)]
-        made = [question(**of, **values) for of in asked]
-        answers = [of for each in made for of in (each if isinstance(each, list) else [each])]
+            results, dataset = values.pop("results"), values.pop("dataset")
+            sources = [
+                {"source": Source(results, name)} for name in asked_datasets(results, dataset)
+            ]
+        results_of_sources = [question(**source_argument, **values) for source_argument in sources]
+        answers = [
+            answer
+            for result in results_of_sources
+            for answer in (result if isinstance(result, list) else [result])
+        ]
         output.print_answers(answers, as_json)
-        which = [name for name in ("dataset", "kind") if of_rows or len(answers) > 1]
+        labels = [name for name in ("dataset", "kind") if reads_rows or len(answers) > 1]
         output.write_csv(
             csv_file,
             [
-                {**{name: of.facts[name] for name in which if name in of.facts}, **record}
-                for of in answers
-                for record in of.records
+                {**{name: answer.facts[name] for name in labels if name in answer.facts}, **record}
+                for answer in answers
+                for record in answer.records
             ],
         )
         if code := max(answer.code for answer in answers):
@@ -93,93 +93,88 @@ def as_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., Non
 
     shared: dict[str, tuple[Any, Any]]
     shared = {"csv_file": (CsvFile, None), "as_json": (AsJson, False)}
-    if of_rows:
+    if reads_rows:
         shared |= {"dataset": (StoredDatasets, ""), "results": (Results, Path("results"))}
-    sign(verb, (of for name, of in own.items() if name != "source"), shared)
+    sign(verb, (parameter for name, parameter in parameters.items() if name != "source"), shared)
     return verb
 
 
 def verb_of(function: Callable[..., Any]) -> Callable[..., None]:
-    """Return a verb: that of a question, or the function itself, with options for dataclasses."""
-    of_answer = function.__annotations__.get("return") in ANSWERS
-    return as_verb(flat(function)) if of_answer else flat(function)
+    """Return the verb of a function, with options for the fields of dataclasses."""
+    is_question = function.__annotations__.get("return") in ANSWERS
+    return answer_verb(flat(function)) if is_question else flat(function)
 
 
-def _print_help(context: typer.Context, asked: bool) -> None:
-    if asked:
+def _print_help(context: typer.Context, is_requested: bool) -> None:
+    if is_requested:
         print(context.get_help())
         raise typer.Exit
 
 
-# The option --help of a verb, which only the help of `bench` itself lists.
+# Option --help of a verb, listed only in the help of `bench` itself
 Help = Annotated[
     bool, typer.Option("--help", "-h", is_eager=True, hidden=True, callback=_print_help)
 ]
 
 
 def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **listed: Any) -> None:
-    """Add a function as a sub-command: its options sorted by panels, its docstring as help.
+    """Add a function as a sub-command; `listed` are `short_help` and `rich_help_panel`."""
 
-    Its settings end with it, and what it prints cannot steer the terminal. listed: `short_help` and
-    `rich_help_panel` in the list of verbs.
-    """
-
-    known = inspect.signature(verb).parameters
+    parameters = inspect.signature(verb).parameters
 
     @wraps(verb)
     def command(context: typer.Context, **values: Any) -> None:
         del values["help"]
         try:
             with plain_terminal():
-                values |= _more_values(name, known, context)
+                values |= _more_values(name, parameters, context)
                 isolated(verb)(**values)
-        except KeyboardInterrupt:  # typer would end silently
+        except KeyboardInterrupt:  # which typer would not report
             print("bench: interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
-    shown = sorted((of for of in known.values() if declaration(of)), key=_panel)
-    more = {"context": (typer.Context, Parameter.empty), "help": (Help, False)}
-    sign(command, map(_for_typer, shown), more)
+    options = sorted(
+        (parameter for parameter in parameters.values() if declaration(parameter)), key=_panel_index
+    )
+    extra_parameters = {"context": (typer.Context, Parameter.empty), "help": (Help, False)}
+    sign(command, map(_typer_parameter, options), extra_parameters)
     text = help_and_examples(verb.__doc__ or "")
     settings = {**text, **listed, "context_settings": CONTEXT, "add_help_option": False}
     app.command(name, cls=Once, **settings)(command)
 
 
 def _more_values(
-    name: str, known: Mapping[str, Parameter], context: typer.Context
+    name: str, parameters: Mapping[str, Parameter], context: typer.Context
 ) -> dict[str, Any]:
-    """Return what a verb is passed beside the options of the command line: those of a file.
-
-    A parameter `command` gets the command as a shell takes it, `context` that of typer.
-    """
+    """Return a verb's values besides the command line's: a file's, `command` and `context`."""
     values: dict[str, Any] = {"command": command_line(context), "context": context}
-    values = {key: of for key, of in values.items() if key in known}
-    for key, of in known.items():
-        if (option := declaration(of)) and option.fills:
+    values = {key: value for key, value in values.items() if key in parameters}
+    for key, parameter in parameters.items():
+        if (option := declaration(parameter)) and option.fills:
             usual = FIGURES_FILE if option.fills == "figures" and FIGURES_FILE.is_file() else None
             if path := context.params[key] or usual:
                 # Brings what draws figures, which measuring does without.
-                from benchmark.commands.experiment import options_in
+                from benchmark.commands.experiment import verb_options
 
-                typed = {of: context.params[of] for of in typed_options(context)}
-                values |= options_in(path, name, known, typed)
+                typed = {option: context.params[option] for option in typed_options(context)}
+                values |= verb_options(path, name, parameters, typed)
     return values
 
 
 class Once(TyperCommand):
-    """A command that refuses a list given twice, of which the last would silently count."""
+    """Command that refuses a list given twice, since only the last would count."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as typer does; raises `UsageError` for a list that is given again."""
+        """Parse like typer, but raise `UsageError` for a repeated list."""
         order = [option.name for option in self.make_parser(ctx).parse_args(args=[*args])[2]]
         for name in LISTS:
             if order.count(name) > 1 and not ctx.resilient_parsing:
-                raise UsageError(f"--{name} is given twice: name all in one, with commas")
+                raise UsageError(f"--{name} is given twice: separate the names with commas")
         return super().parse_args(ctx, args)
 
 
 class Verbs(typer.Typer):
-    """A verb that has verbs of its own; `text` is its help, with examples of its verbs."""
+    """Verb with sub-verbs; `text` is its help with examples."""
 
     def __init__(self, text: str) -> None:
         super().__init__(
@@ -194,7 +189,7 @@ class Verbs(typer.Typer):
         def group(help: Help = False) -> None: ...  # noqa: A002 - the option's name
 
     def verb(self, name: str) -> Callable[[Verb], Verb]:
-        """Return a decorator that makes a function a verb of this name."""
+        """Return a decorator that adds a function as a verb."""
 
         def add(function: Verb) -> Verb:
             add_verb(self, verb_of(function), name)
@@ -204,22 +199,22 @@ class Verbs(typer.Typer):
 
 
 def help_and_examples(text: str) -> dict[str, Any]:
-    """Return typer's `help` and `epilog` of a docstring that ends with a paragraph `Examples:`.
+    """Return typer's `help` and `epilog` from a docstring that ends with `Examples:`.
 
-    The lines of its paragraphs are joined, and those of the examples kept.
+    Lines of paragraphs are joined, those of the examples kept.
 
     >>> help_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
     {'help': 'Do it.\\n\\nA long story.', 'epilog': '\\nExamples:\\n  bench do'}
     """
     prose, heading, examples = unstyled(inspect.cleandoc(text)).partition(EXAMPLES)
     paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
-    # The empty line keeps typer from removing the indentation of the examples.
+    # The empty line keeps the indentation of the examples
     epilog = f"\n{EXAMPLES}{examples.rstrip()}" if heading else None
     return {"help": "\n\n".join(paragraphs), "epilog": epilog}
 
 
 def unstyled(text: str) -> str:
-    r"""Return a text whose brackets typer's help shows, instead of styling what follows by them.
+    r"""Escape brackets, which typer's help would take for markup.
 
     >>> print(unstyled("a [labels] of [0, 1]"))
     a \[labels] of [0, 1]
@@ -227,14 +222,13 @@ def unstyled(text: str) -> str:
     return TAG.sub(r"\\[", text)
 
 
-def _panel(parameter: Parameter) -> int:
-    """Return the place of a parameter in help: arguments first, then options by their panels."""
+def _panel_index(parameter: Parameter) -> int:
     option = declaration(parameter)
     return PANELS.index(option.panel) if option else -1
 
 
-def _for_typer(parameter: Parameter) -> Parameter:
-    """Return a parameter with typer's option or argument in the place of its declaration."""
+def _typer_parameter(parameter: Parameter) -> Parameter:
+    """Convert a parameter's declaration to typer's option or argument."""
     option = declaration(parameter)
     if option is None:
         return parameter
@@ -247,7 +241,7 @@ def _for_typer(parameter: Parameter) -> Parameter:
         default = [*default] if isinstance(default, tuple) else default
     shared: dict[str, Any] = {
         "help": unstyled(option.help),
-        "metavar": _word(kind) if option.value is None else option.value,
+        "metavar": _value_word(kind) if option.value is None else option.value,
         "min": option.least,
         "max": option.most,
         "callback": REFUSALS.get(option.refuses),
@@ -263,29 +257,26 @@ def _for_typer(parameter: Parameter) -> Parameter:
     return parameter.replace(default=default, annotation=Annotated[kind, by_typer])
 
 
-def _word(kind: Any) -> str:
-    """Return a short word for values of a type, which leaves room for their help.
+def _value_word(kind: Any) -> str:
+    """Return a short placeholder for values of a type.
 
-    >>> _word(list[Path] | None), _word(str)
+    >>> _value_word(list[Path] | None), _value_word(str)
     ('PATH', 'TEXT')
     """
     if kind in VALUES:
         return VALUES[kind]
-    return next((word for part in get_args(kind) if (word := _word(part)) != "TEXT"), "TEXT")
+    return next((word for part in get_args(kind) if (word := _value_word(part)) != "TEXT"), "TEXT")
 
 
 def typed_options(context: typer.Context) -> set[str]:
-    """Return the names of the parameters that the command line has, not a default."""
+    """Return the names of parameters given on the command line."""
     names = (option.name or "" for option in context.command.params)
     sources = ((name, context.get_parameter_source(name)) for name in names)
     return {name for name, source in sources if source and source.name == "COMMANDLINE"}
 
 
 def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
-    """Return a command as a shell takes it, without the options that were left out.
-
-    without: names of more parameters to leave out.
-    """
+    """Return a command as typed in a shell, without the parameters `without`."""
     words: list[str] = []
     typed = typed_options(context) - {*without}
     for option in context.command.params:

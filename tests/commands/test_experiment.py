@@ -47,7 +47,7 @@ def test_singular_and_plural_are_one_option_in_a_file_as_on_the_command_line(her
     assert _cells(bench("plan", "exp.toml", "--json")) == [("first", 12), ("more_photos", 12)]
     (here / "exp.toml").write_text(f'codec = ["avif"]{EXPERIMENT}')
     done = bench("plan", "exp.toml")
-    assert (done.returncode, "codec and codecs are one option" in done.stderr) == (2, True)
+    assert (done.returncode, "codec and codecs are the same option" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("verb", [
@@ -129,7 +129,7 @@ def test_a_dataset_that_is_not_here_is_said_before_the_first_is_measured(here):
 
 
 def test_what_is_no_file_is_said_to_be_a_codec(here):
-    assert "--codecs jpeg measures a codec" in bench("run", "jpeg").stderr
+    assert "measure a codec with --codecs jpeg" in bench("run", "jpeg").stderr
 
 
 def test_stored_datasets_are_named_as_a_list(here):

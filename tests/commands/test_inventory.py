@@ -47,7 +47,7 @@ def test_what_is_named_is_described_with_its_options_and_settings():
 
 @pytest.mark.parametrize("name", [*CODECS, *ALIASES, *DATASETS, *METRICS])
 def test_whatever_is_listed_can_be_described(name):
-    assert doctor.described(name).facts["name"] == name
+    assert doctor.describe(name).facts["name"] == name
 
 
 def test_every_metric_and_dataset_is_named_with_how_to_get_what_it_lacks():
@@ -132,7 +132,7 @@ def knows_nothing(package):
     ("build", "gpu", "told"),
     [
         ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"),
-        ("2.13.0+cpu", True, "2.13.0+cpu; there is a GPU that this build cannot use"),
+        ("2.13.0+cpu", True, "2.13.0+cpu; this build cannot use the GPU"),
         ("2.13.0", True, "2.13.0; a GPU, for networks of codecs, metrics and training"),
         (None, True, "not installed"),
     ],

@@ -65,7 +65,7 @@ def test_a_group_without_a_verb_shows_its_help():
 def test_a_list_given_twice_is_refused():
     done = bench("figures", "rd", "--published", "hific", "--published", "mine.csv")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--published is given twice: name all in one, with commas" in done.stderr
+    assert "--published is given twice: separate the names with commas" in done.stderr
 
 
 def test_what_is_mistyped_is_answered_with_what_is_near():

@@ -21,7 +21,7 @@ def test_images_refused_for_one_reason_share_a_line():
         Absent("b.png", "is empty"),
         Absent("c.png", "is CMYK"),
     ]
-    assert lines_of(absences(refused=images)) == [
+    assert lines_of(absences(refused_images=images)) == [
         "a.png, c.png: refused: is CMYK", "b.png: refused: is empty"
     ]  # fmt: skip
 

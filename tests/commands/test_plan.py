@@ -13,9 +13,9 @@ def test_a_long_run_says_days_whose_they_are_and_what_is_shorter():
     said = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
     assert said == (
         "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of them vtm. "
-        "Shorter: `--part I/116` on 116 machines like this, an hour each; `--limit 20`, 5.4 h"
+        "Shorter: `--part I/116` on 116 machines such as this, an hour each; `--limit 20`, 5.4 h"
     )
-    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines like this, an hour each")
+    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines such as this, an hour each")
 
 
 def test_a_plan_says_what_its_codecs_take_by_their_typical_times(tmp_path, monkeypatch):
@@ -40,7 +40,7 @@ def test_a_known_dataset_is_planned_before_it_and_the_program_are_here(tmp_path,
     seconds = {of["codec"]: of["seconds"] for of in record["records"]}
     assert seconds["vtm"] == pytest.approx(330e-6 * pixels, rel=1e-6)
     said = bench(*words, "--codecs", "vtm,jpeg", "--points", "vtm.qp=47").stdout
-    assert "clic2020: 428 images, which are not here yet" in said
+    assert "clic2020: 428 images, not downloaded yet" in said
     assert "coding takes about 2.5 h" in said
     refused = bench("plan", "--dataset", "flickr2k", "--data-dir", tmp_path, "--codecs", "jpeg")
     assert (refused.returncode, "is not here" in refused.stderr) == (2, True)

@@ -11,7 +11,7 @@ from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark.commands.experiment import whole_file
+from benchmark.commands.experiment import read_options_file
 from benchmark.compare.experiment import Experiment
 from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
@@ -98,9 +98,9 @@ def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, named):
     path = tmp_path / "figures.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=f"^{path}(, rd| cannot be read)?: .*{named}"):
-        whole_file(path)
+        read_options_file(path)
     with pytest.raises(UsageError, match="No such file"):
-        whole_file(tmp_path / "none.toml")
+        read_options_file(tmp_path / "none.toml")
 
 
 def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):

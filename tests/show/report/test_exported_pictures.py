@@ -183,7 +183,7 @@ MISTAKES = [
     (("--points", "jpeg.q=10"), "No setting of jpeg 'q'"),
     (("--points", "avif.crf=10"), "No codec with results 'avif'"),
     (("--points", "jpeg"), "not of the form codec.setting=1,2,3"),
-    (("--bpp", "0"), "a rate is above 0"),
+    (("--bpp", "0"), "give a rate above 0"),
     (("--dataset", "all"), "one dataset at a time"),
 ]
 

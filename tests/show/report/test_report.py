@@ -102,8 +102,8 @@ def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
 def test_published_curves_beside_other_images_are_left_out_and_the_report_is_written(tmp_path):
     fill(tmp_path, [*sweep("jpeg"), *sweep("webp")])
     printed = bench_report(tmp_path, "--metrics", "psnr", "--published", "hific")
-    assert "no published curve is drawn: published means over kodak are of 24 images" in printed
-    assert "these results are of 3" in (tmp_path / "kodak/report/details.md").read_text()
+    assert "no published curve is drawn: published means over kodak are over 24 images" in printed
+    assert "these results over 3" in (tmp_path / "kodak/report/details.md").read_text()
 
 
 def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
@@ -298,7 +298,7 @@ def test_common_brings_back_points_that_lack_images(tmp_path):
     fill(tmp_path, rows)
     assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
     message = bench_report(tmp_path, "--metrics", "psnr", "--common")
-    assert "kodak: 2 images, 2 codecs; 1 that not every point has are left out" in message
+    assert "kodak: 2 images, 2 codecs; 1 that some points lack are excluded" in message
     assert "not drawn" not in message
     details = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())
     assert details["images_left_out"] == 1
