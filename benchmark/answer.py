@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 NOTHING = "–"  # in a cell of a table without a value
+OTHER_RULE = "§"  # after the name of a curve by another rule than the others on its axis
 
 
 class Absent(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from benchmark.answer import OTHER_RULE
 from benchmark.compare.curves import Curve, curve_of, cut
 from benchmark.compare.interval import Interval, point_interval
 from benchmark.compare.rule import Rule
@@ -14,7 +15,6 @@ from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
 
 NOT_MEASURED: Mapping[Origin, str] = {"published": "published", "file": "from file"}  # in names
-OTHER_RULE = "§"  # after the name of a curve by another rule than the others on its axis
 INTERPOLATED = "interpolated"  # `CurvePoint.how` of the end of a curve that is cut at a rate
 
 

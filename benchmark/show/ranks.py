@@ -6,7 +6,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
-from benchmark.answer import Absent, Answer, Column, decimals, seconds_text, with_interval
+from benchmark.answer import (
+    OTHER_RULE,
+    Absent,
+    Answer,
+    Column,
+    decimals,
+    seconds_text,
+    with_interval,
+)
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.caveats import own_caveats
 from benchmark.compare.curves import LEAST_POINTS
@@ -23,7 +31,7 @@ from benchmark.compare.rank import (
     parse_targets,
     rank_at,
 )
-from benchmark.compare.system_curve import OTHER_RULE, SystemCurve
+from benchmark.compare.system_curve import SystemCurve
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt

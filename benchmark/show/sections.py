@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from benchmark.compare.system_curve import OTHER_RULE, Panel, SystemCurve
+from benchmark.answer import OTHER_RULE
+from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
 from benchmark.rows.summary import Point, Summary, excluded
 from benchmark.show.table import Table

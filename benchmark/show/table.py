@@ -7,8 +7,7 @@ from html import escape
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.answer import NOTHING, Column
-from benchmark.compare.system_curve import OTHER_RULE
+from benchmark.answer import NOTHING, OTHER_RULE, Column
 from benchmark.system.text import GREEK, csv_cell, markdown_text, one_line
 
 ENDLESS, DOUBTFUL, FEW_MARK = "∞", "†", "‡"
