@@ -11,7 +11,7 @@ from benchmark.system.digest import files_sha256
 from benchmark.system.programs import find_program
 from benchmark.system.settings import program_folders
 
-REMEDY = "build libbpg 0.9.8, and name the folder of its programs by $BPG_DIR"
+REMEDY = "build libbpg 0.9.8, and set $BPG_DIR to the folder of its programs"
 TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
 MAGIC = b"BPG\xfb"
 NUMBER_BYTES = 5  # a limit, since parsing longer numbers takes time quadratic in their length
@@ -22,8 +22,7 @@ class BPG:
     """Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
 
     x265 encodes, and the programs convert colours (BT.601, full range), as for published curves of
-    BPG. The picture's length is filled in: bpgenc writes 0 for "the rest of the file", so bpgdec
-    would decode half a file. The encoder is only searched for when needed.
+    BPG. The encoder is only searched for when needed.
     """
 
     name = "bpg"
@@ -69,6 +68,7 @@ class BPG:
             options = [*self._options, "-q", f"{setting.value:g}", "-o", str(file)]
             command: list[str | Path] = [self._encoder, *options, source]
             data = run_encoder(command, file, pixels.shape, TIMEOUT_SECONDS)
+        # bpgenc writes the length 0, "the rest of the file": bpgdec would decode half a file
         length, end = _read_header(data)
         if length:
             return data
@@ -81,7 +81,7 @@ class BPG:
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless the file is complete."""
         if not _read_header(data)[0]:
-            raise CorruptStream("the BPG file does not say how long its picture is")
+            raise CorruptStream("the BPG file does not state the length of its picture")
         with private_folder() as folder:
             file, picture = folder / "in.bpg", folder / "out.png"
             file.write_bytes(data)
@@ -97,12 +97,9 @@ class BPG:
 
 
 def _read_header(data: bytes) -> tuple[int, int]:
-    """Return the picture's size in bytes (0: the rest of the file) and the header's.
-
-    Raises `CorruptStream` unless the header is complete and followed by the picture alone.
-    """
+    # size of the picture (0: the rest of the file), size of the header
     if data[: len(MAGIC)] != MAGIC:
-        raise CorruptStream("the stream is no BPG file")
+        raise CorruptStream("the stream is not a BPG file")
     end = len(MAGIC) + FLAG_BYTES
     for _ in ("width", "height", "length"):
         number, end = _read_number(data, end)
@@ -122,4 +119,4 @@ def _read_number(data: bytes, start: int) -> tuple[int, int]:
         number = number << 7 | byte & 0x7F
         if byte < 0x80:
             return number, end
-    raise CorruptStream("the BPG file ends, or makes no sense, within its header")
+    raise CorruptStream("the header of the BPG file is truncated or damaged")

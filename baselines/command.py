@@ -47,10 +47,7 @@ class Command:
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
-        """Return the options with a name, by default the encoder's program or script.
-
-        Words of templates are separated by single spaces.
-        """
+        """Return the options with a name, by default the encoder's program or script."""
         options = {
             key: _normalise_spaces(text) if key in ("encode", "decode") else text
             for key, text in options.items()
@@ -62,7 +59,7 @@ class Command:
         return {"name": Path((scripts or words or ["command"])[0]).name, **options}
 
     @staticmethod
-    def beside(options: Mapping[str, str]) -> tuple[str, ...]:
+    def neutral_options(options: Mapping[str, str]) -> tuple[str, ...]:
         """Return the options that do not affect streams; `values` only adds rates to a curve."""
         numbered = "{q}" in options.get("decode", "")
         return ("timeout_seconds",) if numbered else ("timeout_seconds", "values")
@@ -86,9 +83,9 @@ class Command:
         seed: int = 0,
     ):
         if not timeout_seconds > 0:
-            raise BadOption(f"command: timeout_seconds is above 0, not {timeout_seconds:g}")
+            raise BadOption(f"command: timeout_seconds has to be above 0, not {timeout_seconds:g}")
         if "/" in extension:
-            raise BadOption(f"command: extension is part of a file's name, not {extension!r}")
+            raise BadOption(f"command: extension may not contain a slash, unlike {extension!r}")
         self.name = name
         self.sweep = _parse_values(setting, values)
         self.accepts: Between | OneOf = Between(setting, -math.inf, math.inf)
@@ -98,7 +95,7 @@ class Command:
         self._decode = _split_template("decode", decode)
         self._setting, self._stores_index = setting, "{q}" in decode
         if self._stores_index and len(self.sweep) > MAX_VALUES:
-            raise BadOption(f"command: decode has {{q}}, a byte, for at most {MAX_VALUES} values")
+            raise BadOption(f"command: with {{q}} in decode, values may be at most {MAX_VALUES}")
         if "{q}" not in encode and len(self.sweep) > 1:
             raise BadOption("command: encode has to use {q}, or values be a single value")
         if "{seed}" in encode or (seed and "{seed}" not in decode):
@@ -148,11 +145,11 @@ class Command:
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels of the program's PNG; `ProgramFailed` if it cannot be read."""
         if not data:
-            raise CorruptStream(f"an empty stream is none of {self.name}")
+            raise CorruptStream(f"the stream of {self.name} is empty")
         value = ""
         if self._stores_index:
             if data[0] >= len(self.sweep):
-                raise CorruptStream(f"{self.name} has no value number {data[0]}")
+                raise CorruptStream(f"the stream asks for value {data[0]} of {len(self.sweep)}")
             value, data = format_float_positional(self.sweep[data[0]].value, trim="-"), data[1:]
         with private_folder() as folder:
             stream, decoded = folder / self._stream, folder / "decoded.png"
@@ -176,10 +173,10 @@ def _parse_values(setting: str, values: str) -> tuple[Setting, ...]:
         numbers = [float(value) for value in values.split("/")]
     except ValueError:
         raise BadOption(
-            f"command: values are numbers with slashes between, 10/30/50, not {values!r}"
+            f"command: values have to be numbers separated by slashes, 10/30/50, not {values!r}"
         ) from None
     if not all(map(math.isfinite, numbers)) or len(set(numbers)) < len(numbers):
-        raise BadOption(f"command: values are finite and differ from each other, not {values!r}")
+        raise BadOption(f"command: values have to be finite and distinct, not {values!r}")
     return tuple(Setting(setting, number) for number in numbers)
 
 
@@ -199,5 +196,5 @@ def _split_template(option: str, template: str) -> list[str]:
         raise BadOption(f"command: {option}={template!r} cannot be split: {error}") from None
     for placeholder in ("{in}", "{out}"):
         if placeholder not in template:
-            raise BadOption(f"command: {option}={template!r} lacks {placeholder}")
+            raise BadOption(f"command: {option}={template!r} has to contain {placeholder}")
     return words

@@ -61,7 +61,7 @@ class CRDR(NetworkCodec):
         check_latents: int = 0,
     ) -> None:
         if not 0 <= beta <= HIGHEST_BETA:
-            raise BadOption(f"beta={beta:g}: it is 0 to {HIGHEST_BETA:g}")
+            raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
         require_options(
             self.name,
             size=(size, ("", *SIZES)),
@@ -70,12 +70,12 @@ class CRDR(NetworkCodec):
             effort=(effort, range(len(SEARCH_STEPS))),
         )
         if size and checkpoint:
-            raise BadOption(f"size={size}, checkpoint={checkpoint}: one of them")
+            raise BadOption("size and checkpoint exclude each other: leave one out")
         self._size, self._exact, self._beta = size, bool(exact), beta
         self._steps = SEARCH_STEPS[effort]
         super().__init__(checkpoint=checkpoint)
         if size and self._cards[0].config != SIZES[size]:
-            raise Unavailable(f"{self._paths[0]} has other dimensions than those of size={size}")
+            raise Unavailable(f"{self._paths[0]} does not have the dimensions of size={size}")
         self.sweep, self.accepts = type(self).sweep, Q_RANGE
         self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
         self.method = f"CRDR at q={{q}}, beta={beta:g}"
@@ -91,10 +91,8 @@ class CRDR(NetworkCodec):
         q_map: Pixels | None = None,
         beta_map: Pixels | None = None,
     ) -> bytes:
-        """Return the stream; q_map, beta_map: grey pictures that set q and beta by block.
-
-        They are stretched over the image.
-        """
+        """Return the stream; q_map, beta_map: grey pictures that set q and beta by block."""
+        # maps are stretched over the image
         require_accepted(self, setting)
         from baselines.neural.bitstream.container import SMALL
         from baselines.neural.bitstream.control_grid import levels_from_picture
@@ -120,7 +118,7 @@ class CRDR(NetworkCodec):
         step = BETA_GRID.step(beta)
         return self._load().decode(data, lambda controls: controls._replace(beta=step))
 
-    def in_tiles(self) -> "CRDR":
+    def make_tiled(self) -> "CRDR":
         """Return a copy that cuts every image into small tiles."""
         tiled = copy(self)
         tiled._tiled = True

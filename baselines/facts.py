@@ -1,7 +1,7 @@
 """Facts about the project's codecs: names, looks, training, memory and seconds.
 
-They are in `facts.toml`, except those computed from options or read from a user's file. Reports and
-plans look up the facts of every codec without importing any.
+They are in `facts.toml`, except those computed from options or read from a user's file. Reports
+and plans look up the facts of every codec without importing any.
 """
 
 import tomllib
@@ -26,8 +26,7 @@ RECORDS: dict[str, dict[str, Any]] = tomllib.loads(
 _DECLARED = RECORDS.pop("declared")
 
 
-def table_facts(name: str, options: Options) -> Facts:
-    """Return the facts in `facts.toml` about a codec with these options."""
+def _table_facts(name: str, options: Options) -> Facts:
     merged: dict[str, Any] = {}
     for key, record in RECORDS.items():
         codec, *conditions = key.split(":")
@@ -59,9 +58,9 @@ STEPS = {"dirac": 1, "hfd": 20}  # default sampling steps of receivers
 RECEIVER_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 
 
-def receiver_facts(name: str, options: Options) -> Facts:
-    """Return the facts of a receiver after a base codec; its work is known only for ELIC."""
-    facts = table_facts(name, options)
+def _receiver_facts(name: str, options: Options) -> Facts:
+    # of a receiver after a base codec; its work is known only for ELIC
+    facts = _table_facts(name, options)
     base, steps = options.get("base", "elic"), int(options.get("steps", STEPS[name]))
     typical = [
         timing._replace(
@@ -82,12 +81,12 @@ def receiver_facts(name: str, options: Options) -> Facts:
         parameters, decode = (work.parameters or 0) + RECEIVER_PARAMETERS, work.decode_kmac or 0
         return Work(parameters, work.encode_kmac, round(decode + steps * STEP_KMAC, 2))
 
-    elic = table_facts(base, {})
+    elic = _table_facts(base, {})
     works = tuple((level, add_receiver(work)) for level, work in elic.works)
     return replace(facts, typical=tuple(typical), work=add_receiver(elic.work), works=works)
 
 
-def repeat(options: Options) -> Facts:
+def _repeat_facts(options: Options) -> Facts:
     """Return the facts of a codec that codes a picture several times, in its base's colour."""
     base, times = parse_codec(options.get("base", "")), int(options.get("times", 2))
     facts = facts_of(base)
@@ -106,7 +105,7 @@ def repeat(options: Options) -> Facts:
     )  # fmt: skip
 
 
-def worker(options: Options) -> Facts:
+def _worker_facts(options: Options) -> Facts:
     """Return name, work, memory and seconds from a contender file."""
     file = Path(options["file"])
     from baselines.worker.codec import read_contender
@@ -123,10 +122,10 @@ def worker(options: Options) -> Facts:
 
 
 FACTS: dict[str, Callable[[Options], Facts]] = {
-    **{name: partial(table_facts, name) for name in RECORDS if ":" not in name},
-    **{name: partial(receiver_facts, name) for name in STEPS},
-    "repeat": repeat,
-    "worker": worker,
+    **{name: partial(_table_facts, name) for name in RECORDS if ":" not in name},
+    **{name: partial(_receiver_facts, name) for name in STEPS},
+    "repeat": _repeat_facts,
+    "worker": _worker_facts,
 }
 # Attributes that the harness needs before importing a codec, by name. If a codec is not in these
 # tables, its class is asked.

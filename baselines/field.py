@@ -8,7 +8,7 @@
     dirac:steps=100:base=hyperprior\\:weights=matched
     hfd:steps=100:seed=7
 
-torch is imported with the first image, or with a learned base of DIRAC and HFD, not before.
+torch is imported with the first image, or with a learned base of DIRAC or HFD.
 """
 
 from collections.abc import Mapping
@@ -122,7 +122,7 @@ class MultiRealism(NetworkCodec):
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
         if not 0 <= beta <= MULTIREALISM_HIGHEST_BETA:
-            raise BadOption(f"beta={beta:g}: it is 0 to {MULTIREALISM_HIGHEST_BETA:g}")
+            raise BadOption(f"beta is {beta:g}, not 0 to {MULTIREALISM_HIGHEST_BETA:g}")
         self._beta = beta
         self.coding = f"{self.coding}, beta={beta:g}"
         self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
@@ -161,7 +161,7 @@ class PqMim(NetworkCodec):
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._join_caveats()]))
 
 
-class DrawingCodec(NetworkCodec):
+class SamplingCodec(NetworkCodec):
     """Codec that sends a base codec's streams unchanged, and whose receiver samples by diffusion.
 
     The noise follows from the stream and `seed`; between processors, rounding of sums over many
@@ -183,9 +183,9 @@ class DrawingCodec(NetworkCodec):
         checkpoint: str = "",
     ) -> None:
         if not 1 <= steps <= MAX_STEPS:
-            raise BadOption(f"steps={steps}: it is 1 to {MAX_STEPS}")
+            raise BadOption(f"steps is {steps}, not 1 to {MAX_STEPS}")
         if not 0 <= seed <= MAX_SEED:
-            raise BadOption(f"seed={seed}: it is 0 to {MAX_SEED}")
+            raise BadOption(f"seed is {seed}, not 0 to {MAX_SEED}")
         self._steps, self._seed = steps, seed
         self._start = 1.0 if steps == 1 else self.late_start
         self._base = BaseCodec(base)
@@ -199,14 +199,14 @@ class DrawingCodec(NetworkCodec):
         subject, text = f"{self._paths[0]} was trained for", self._base.spec.text
         if config.base != text:
             raise Unavailable(
-                f"{subject} the base {config.base or '(none)'}, not for {text}: name that base, or "
+                f"{subject} the base {config.base or '(none)'}, not for {text}: use that base, or "
                 "another checkpoint"
             )
         trained_on, present = config.base_fingerprint, self._base.fingerprint
         if trained_on != present:
             raise Unavailable(
-                f"{subject} other weights of {text} than are here ({trained_on[:8]}, not "
-                f"{present[:8]}): use those, or train it anew for these"
+                f"{subject} other weights of {text} ({trained_on[:8]}) than those found "
+                f"({present[:8]}): use the former, or train it for the latter"
             )
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
@@ -275,7 +275,7 @@ def _load_diffusion(path: Path, _sha256: str, device: str) -> "DiffusionNetwork"
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-class Dirac(DrawingCodec):
+class Dirac(SamplingCodec):
     """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
     Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation"
@@ -289,7 +289,7 @@ class Dirac(DrawingCodec):
     variants = ({"steps": "1"}, {"steps": "100"})
 
 
-class Hfd(DrawingCodec):
+class Hfd(SamplingCodec):
     """HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
     Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),

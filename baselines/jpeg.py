@@ -232,10 +232,8 @@ def pillow_files(library: str) -> list[Path]:
 
 @contextmanager
 def open_jpeg(data: bytes) -> Iterator[Image.Image]:
-    """Open a JPEG without Pillow's warning about large pictures, since sources may be large.
-
-    Pillow still refuses more than twice the pixels that trigger the warning.
-    """
+    """Open a JPEG without Pillow's warning about large pictures, since sources may be large."""
+    # Pillow still refuses more than twice the pixels that trigger the warning
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(BytesIO(data), formats=("JPEG",))
@@ -256,10 +254,7 @@ def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
 
 @cache
 def _find_libvips() -> Path:
-    """Load pyvips-binary's libvips with a single thread and no cache; return its path.
-
-    Raises `Unavailable` without it: the system's libvips may be built without mozjpeg.
-    """
+    # a single thread and no cache; the system's libvips may be built without mozjpeg
     absent = Unavailable(
         "mozjpeg needs a libvips that contains it: install the Python package pyvips-binary",
         Reason("package", "pyvips-binary"),

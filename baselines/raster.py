@@ -1,7 +1,4 @@
-"""WebP, JPEG XL and JPEG 2000 through imagecodecs, JPEG 2000 also through Pillow; raw pixels.
-
-Raw pixels after a header of four bytes measure the harness, not a codec.
-"""
+"""WebP, JPEG XL and JPEG 2000 through imagecodecs, JPEG 2000 also through Pillow; raw pixels."""
 
 import struct
 from dataclasses import replace
@@ -218,10 +215,8 @@ class JPEG2000(WheelCodec):
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return a bare codestream; the ratio is 1 to 2400, the psnr 1 to 100 dB.
-
-        Raises `Unavailable` for a ratio if Pillow was built without OpenJPEG.
-        """
+        """Return a bare codestream; the ratio is 1 to 2400, the psnr 1 to 100 dB."""
+        # raises `Unavailable` for a ratio if Pillow was built without OpenJPEG
         require_accepted(self, setting)
         if self._uses_ratio:
             from PIL import Image
@@ -283,7 +278,7 @@ FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a chan
 
 
 class Raw:
-    """Uncompressed pixels: 24 bits per pixel and 32 bits of header."""
+    """Uncompressed pixels after a header of 32 bits, to measure the harness."""
 
     name = "raw"
     sweep = (Setting("bits", 8),)

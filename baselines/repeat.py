@@ -18,10 +18,10 @@ class Repeat:
         require_options(self.name, times=(times, range(1, MAX_TIMES + 1)))
         self._times, spec = times, sole_variant(base, "base")
         if spec.name == self.name:
-            raise BadOption(f"base={base}: raise `times` instead")
+            raise BadOption(f"base={base}: increase `times` instead")
         self._encoder: Codec = load_codec(spec)
         if hasattr(self._encoder, "declared"):
-            raise BadOption(f"base={base} has pictures of others, and codes none")
+            raise BadOption(f"base={base} only reads decoded pictures, and encodes none")
         self._decoder: Codec = load_codec(spec)
         self.sweep: tuple[Setting, ...] = self._encoder.sweep
         if accepts := getattr(self._encoder, "accepts", None):

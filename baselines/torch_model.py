@@ -30,12 +30,9 @@ STREAM = tuple[int, int, int, Any, list[Any]]  # checkpoint, height, width, shap
 
 
 class TorchModel:
-    """Codec of a network with CompressAI's `compress` and `decompress`.
+    """Codec of a network with `compress` and `decompress`; see the module's example."""
 
-    A subclass has `checkpoints`, files by the value of `setting`, and the method `load`.
-    """
-
-    checkpoints: ClassVar[Mapping[float, str]]
+    checkpoints: ClassVar[Mapping[float, str]]  # value of `setting` -> file
     setting: ClassVar[str] = "lambda"
 
     def __init__(self) -> None:
@@ -81,7 +78,6 @@ class TorchModel:
 
     @cached_property
     def _sources(self) -> list[tuple[str, ...]]:
-        """Keys of the networks in the process's cache; files are hashed once per codec."""
         class_name = type(self).__module__, type(self).__qualname__
         return [(*class_name, file, file_sha256(Path(file)), self.device) for file in self.files]
 

@@ -94,10 +94,8 @@ class AVIF(IntraCodec):
 
 
 def coded_picture(file: bytes) -> bytes:
-    """Return the content of the file's only `mdat` box (ISO/IEC 14496-12).
-
-    Raises `CorruptStream` unless the boxes fill the file and exactly one is `mdat`.
-    """
+    """Return the content of the file's only `mdat` box (ISO/IEC 14496-12)."""
+    # raises `CorruptStream` unless the boxes fill the file and exactly one is `mdat`
     pictures, start = [], 0
     while start < len(file):
         size = int.from_bytes(file[start : start + 4])
@@ -114,11 +112,10 @@ def coded_picture(file: bytes) -> bytes:
 
 
 class _ChecksummedCodec(IntraCodec):
-    """Base class of x264 and x265: options preset, subsampling and depth; tuned for PSNR.
+    """Base class of x264 and x265: options preset, subsampling and depth; tuned for PSNR."""
 
-    ffmpeg decodes a damaged or truncated stream without an error, so a checksum of two bytes
-    (CRC-16/XMODEM, big-endian) precedes the stream.
-    """
+    # ffmpeg decodes a damaged or truncated stream without an error, so a checksum of two bytes
+    # (CRC-16/XMODEM, big-endian) precedes the stream.
 
     accepts = Between("qp", 0, 51, whole=True)
     licence = "GPL-2.0-or-later"

@@ -18,7 +18,7 @@ from benchmark.system.digest import files_sha256
 from benchmark.system.settings import program_folders
 
 REMEDY = (
-    "build VTM, and name its folder by $VTM_DIR, or take vvenc, the nearest that needs no program"
+    "build VTM, and set $VTM_DIR to its folder, or use vvenc, the nearest that needs no program"
 )
 CONFIGURATION = "encoder_intra_vtm.cfg"
 COMMAND = (
@@ -33,11 +33,10 @@ MIN_TIMEOUT_SECONDS = 600
 
 
 class VTM:
-    """Option: depth, 8 (default) or 10 bits of the input picture.
+    """Option: depth, 8 (default) or 10 bits of the input picture; coded with 10 bits.
 
-    Both depths are coded with 10 bits internally. With 8, decoded samples are rounded to 8-bit
-    YCbCr before the conversion to RGB, which caps PSNR at about 53 dB. The encoder is only searched
-    for when needed, so that a pack's streams can be decoded without it.
+    With 8, decoded samples are rounded to 8-bit YCbCr before the conversion to RGB, which caps PSNR
+    at about 53 dB. The encoder is only searched for when needed.
     """
 
     name = "vtm"
@@ -90,7 +89,7 @@ class VTM:
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
         if not data:
-            raise CorruptStream("an empty stream is no vvc")
+            raise CorruptStream("the stream is empty")
         picture = ffmpeg.read_y4m(ffmpeg.decode_to_y4m(self._decoder, "vvc", data))
         if picture.depth != INTERNAL_DEPTH or len({plane.shape for plane in picture.planes}) > 1:
             raise CorruptStream(f"the stream is not of {INTERNAL_DEPTH} bits in 4:4:4")
@@ -112,6 +111,6 @@ def _find_configuration(program: Path) -> Path:
         if (place / CONFIGURATION).is_file():
             return place / CONFIGURATION
     raise Unavailable(
-        f"{resolved} has no {CONFIGURATION} beside it or in ../cfg: copy it there from VTM's "
+        f"{resolved} has no {CONFIGURATION} next to it or in ../cfg: copy it there from VTM's "
         "sources"
     )

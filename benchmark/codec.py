@@ -105,7 +105,7 @@ class Codec(Protocol):
                        `Declared` picture on disk, with the size that a list states
     estimated_bits     method: the sum of -log2 p over the symbols of the last stream, None if
                        unknown; called after `encode`, and not timed
-    in_tiles           method: the same codec, coding every image in small tiles, whose streams its
+    make_tiled         method: the same codec, coding every image in small tiles, whose streams its
                        decoder reads, too; an image for which a GPU's memory is too small
                        (`OutOfDeviceMemory`, or torch's own error) is coded again by it
     inside_seconds     of the last call, as a codec in another process measures it there, without

@@ -125,7 +125,7 @@ class ProgramFailed(BenchError):  # noqa: N818
 
 
 class OutOfDeviceMemory(BenchError):  # noqa: N818
-    """A GPU's memory is too small; in tiles it may do (`in_tiles` of `benchmark.codec.Codec`)."""
+    """A GPU's memory is too small; in tiles it may do (`make_tiled` of `benchmark.codec.Codec`)."""
 
 
 class StoreError(BenchError):

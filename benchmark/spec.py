@@ -260,7 +260,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - named
     if not lacking and hasattr(made, "completed"):
         options = made.completed(options)
-    aside = made.beside(options) if hasattr(made, "beside") else ()
+    aside = made.neutral_options(options) if hasattr(made, "neutral_options") else ()
     beside = tuple(sorted((key, options.pop(key)) for key in aside if key in options))
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
     if named and not any(lacking & variant.keys() for variant in variants):

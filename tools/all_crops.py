@@ -1,7 +1,7 @@
-"""BD-rates of the field where networks of one rate saw as many crops as those of all rates.
+"""BD-rates of the field if networks of one rate see as many crops as networks of all rates.
 
-Those of one rate are too large to be bundled beside the others: their rows on Kodak are, in
-results/budgets, copied by tools/ship_results.py; one of the hyperprior's is among the bundled ones.
+Networks of one rate are too large to be bundled: their rows on Kodak are in results/budgets, copied
+by tools/ship_results.py; one of the hyperprior's is among the bundled ones.
 """
 
 import math
@@ -19,21 +19,18 @@ from benchmark.compare.interval import (
 from benchmark.compare.rule import USUAL_RULE
 from tools.results_table import KODAK, bd_rate_cell
 
-WHOLE = KODAK.parent / "budgets" / "results" / "kodak"
+ALL_CROPS = KODAK.parent / "budgets" / "results" / "kodak"
 HYPERPRIOR = "hyperprior:weights=matched"
 ONE_RATE = {"compressai": HYPERPRIOR, "charm": "charm", "elic": "elic"}  # codec -> label
 ALL_RATES = "ivr", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro", "ours:beta=0"
 
 
 def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, str]:
-    """Return BD-rates in PSNR (%) against the hyperprior with all crops, by label, with intervals.
-
-    bundled, labels: the bundled rows on Kodak, and the label of each.
-    """
-    of_prior = bundled["codec"].str.endswith("weights=matched-whole")
-    whole = pd.concat([benchmark.load(WHOLE), bundled[of_prior]])
-    names = whole["codec"].str.partition(":")[0]
-    parts = {label: whole[names == codec] for codec, label in ONE_RATE.items()}
+    """Return PSNR BD-rates (%) against the hyperprior with all crops, by label, with intervals."""
+    is_prior = bundled["codec"].str.endswith("weights=matched-whole")
+    all_crops = pd.concat([benchmark.load(ALL_CROPS), bundled[is_prior]])
+    names = all_crops["codec"].str.partition(":")[0]
+    parts = {label: all_crops[names == codec] for codec, label in ONE_RATE.items()}
     parts |= {label: bundled[labels == label] for label in ALL_RATES}
     curves = {label: _curve(rows) for label, rows in parts.items()}
     anchor = curves.pop(HYPERPRIOR)
@@ -41,7 +38,7 @@ def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, st
 
 
 def _curve(rows: pd.DataFrame) -> Curve:
-    """Return the mean curve of a method on all images, then without each."""
+    # on all images, then without each
     bpp, psnr = (
         rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
         for column in ("bpp", "psnr_db")

@@ -1,7 +1,7 @@
-"""Hooks of mkdocs: pages that are made, and links that lead out of docs/.
+"""Hooks of mkdocs: generated pages, and links that lead out of docs/.
 
-The site has two files of the project's root as pages, a page of the Python interface from its
-docstrings, and every other file that a page links to below `files/`.
+The site has two files of the project's root as pages, a page of the Python interface from
+docstrings, and every other linked file below `files/`.
 """
 
 import posixpath
@@ -40,8 +40,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and files that lie outside docs/."""
-    made = {name: (ROOT / source).read_text() for source, name in PAGES.items()}
-    for name, text in {**made, "api.md": interface()}.items():
+    pages = {name: (ROOT / source).read_text() for source, name in PAGES.items()}
+    for name, text in {**pages, "api.md": interface()}.items():
         files.append(File.generated(config, name, content=text))
     for page in [*files.documentation_pages()]:
         for target in LINK.findall(page.content_string):
@@ -53,19 +53,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have links that lead out of docs/ lead to their places in the site."""
-    here = page.file.src_uri
+    """Point links that lead out of docs/ to their pages in the site."""
+    source = page.file.src_uri
 
-    def moved(link: re.Match[str]) -> str:
-        path = outside(link[1], here)
-        return posixpath.relpath(path, posixpath.dirname(here) or ".") if path else link[1]
+    def point(link: re.Match[str]) -> str:
+        path = outside(link[1], source)
+        return posixpath.relpath(path, posixpath.dirname(source) or ".") if path else link[1]
 
-    return LINK.sub(moved, markdown)
+    return LINK.sub(point, markdown)
 
 
 def outside(target: str, page: str) -> str:
-    """Return where the site has a link's target; empty for a link within docs/."""
-    root = page in PAGES.values()  # whose links begin at the project's root
+    """Return a link target's path in the site; "" within docs/."""
+    root = page in PAGES.values()  # its links are relative to the project's root
     path = posixpath.normpath(
         posixpath.join("" if root else "docs", posixpath.dirname(page), target)
     )
@@ -86,26 +86,26 @@ def interface() -> str:
 
 
 class Imported(griffe.Extension):
-    """Docstrings that get their parameters from `Request` and `Look` when they are imported."""
+    """Docstrings that get parameters of `Request` and `Look` at import."""
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
-        """Take the docstring of the imported function."""
+        """Use the docstring of the imported function."""
         if func.path in MADE and func.docstring:
             module, _, name = func.path.rpartition(".")
             func.docstring.value = getdoc(getattr(import_module(module), name)) or ""
 
     def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Have a function that is made by a call shown as one, with the docstring it has then."""
+        """Show a function made by a call as a function, with its docstring."""
         if attr.parent is None or not str(attr.value).startswith("make_function("):
             return
         value = getattr(import_module(attr.parent.path), attr.name)
         parameters = [
             griffe.Parameter(
-                known.name,
-                kind=griffe.ParameterKind[known.kind.name.lower()],
-                default=None if known.default is Parameter.empty else repr(known.default),
+                parameter.name,
+                kind=griffe.ParameterKind[parameter.kind.name.lower()],
+                default=None if parameter.default is Parameter.empty else repr(parameter.default),
             )
-            for known in signature(value).parameters.values()
+            for parameter in signature(value).parameters.values()
         ]
         function = griffe.Function(
             attr.name, lineno=attr.lineno, parameters=griffe.Parameters(*parameters)

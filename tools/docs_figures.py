@@ -1,10 +1,9 @@
-"""Draw the pictures of the documentation by the commands in their captions.
+"""Draw the pictures of the documentation with the commands in their captions.
 
     python tools/docs_figures.py [--into docs/figures] [--only rd.png,bd.png]
 
 A caption begins "*`FILE` of `bench ...`" below its picture. Commands run in a temporary folder with
-the bundled results; those of a caption that has "after `bench run ...`" on the photographs that
-scikit-image brings.
+the bundled results; with "after `bench run ...`", on scikit-image's photographs.
 """
 
 import argparse
@@ -25,16 +24,16 @@ CAPTION = re.compile(
 
 
 class Picture(NamedTuple):
-    """A picture of the documentation, and the commands that make it."""
+    """A picture of the documentation, with its commands."""
 
     name: str  # in docs/figures
-    file: str  # that the command writes
+    file: str  # written by the command
     command: str
-    before: str = ""
+    preparation: str = ""
 
 
 def pictures() -> list[Picture]:
-    """Return the pictures of all pages whose captions have a command."""
+    """Return all pictures whose captions have a command."""
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     return [Picture(*parts) for text in texts for parts in CAPTION.findall(text)]
 
@@ -46,17 +45,17 @@ def draw(picture: Picture, folder: Path) -> Path:
         (folder / "results").mkdir()
         for name in ("kodak", "published", "packs"):
             (folder / "results" / name).symlink_to(ROOT / "results" / name)
-    for command in filter(None, [picture.before, picture.command]):
+    for command in filter(None, [picture.preparation, picture.command]):
         words = shlex.split(command)[1:]
-        words += [] if command == picture.before else ["--out", str(folder / "out")]
+        words += [] if command == picture.preparation else ["--out", str(folder / "out")]
         run = [sys.executable, "-m", "benchmark", *words]
         subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return folder / "out" / picture.file
 
 
-def main(into: Path, only: str) -> None:
-    """Write the pictures into a folder."""
-    names = only.split(",") if only else [picture.name for picture in pictures()]
+def main(into: Path, filter_text: str) -> None:
+    """Write the pictures to a folder."""
+    names = filter_text.split(",") if filter_text else [picture.name for picture in pictures()]
     with TemporaryDirectory() as folder:
         for picture in pictures():
             if picture.name in names:

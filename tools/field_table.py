@@ -43,57 +43,49 @@ PUBLISHED = {
 ELIC = "elic-*.safetensors"
 
 
-class Contender(NamedTuple):
-    """A method of the table: its label in the rows, its name, and a checkpoint of each network.
-
-    A receiver that draws behind these networks has one of its own, which runs once for each step.
-    """
+class Method(NamedTuple):
+    """A method of the table: its label in the rows, its name, and its networks' checkpoints."""
 
     label: str
     name: str
     checkpoints: str  # glob
-    receiver: str = ""  # file
-    steps: int = 0
+    receiver: str = ""  # file of a sampler's network after these
+    steps: int = 0  # of the receiver, once each
 
 
 FIELD = (
-    Contender(HYPERPRIOR, "hyperprior (Ballé 2018)", "hyperprior-[1-4].safetensors"),
-    Contender("charm", "Charm (Minnen 2020)", "charm-*.safetensors"),
-    Contender("elic", "ELIC (He 2022)", ELIC),
-    Contender("ivr", "IVR (Sun 2021)", "ivr.safetensors"),
-    Contender(
-        "ours:beta=0:size=micro", "**`ours:size=micro`, beta 0** ‡", "ours-micro.safetensors"
-    ),
-    Contender("hific", "HiFiC (Mentzer 2020)", "hific-*.safetensors"),
-    Contender("multirealism:beta=0", "Multi-Realism, beta 0", "multirealism-*.safetensors"),
-    Contender("multirealism:beta=2.56", "Multi-Realism, beta 2.56", "multirealism-*.safetensors"),
-    Contender("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", ELIC, "dirac-elic.safetensors", 1),
-    Contender("dirac:steps=100", "DIRAC, 100 steps", ELIC, "dirac-elic.safetensors", 100),
-    Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", ELIC, "hfd-elic.safetensors", 20),
-    Contender("pqmim", "PQ-MIM (El-Nouby 2023)", "pqmim-[1-4].safetensors"),
-    Contender("pqmim:perceptual=1", "PQ-MIM, perceptual", "pqmim-perceptual-*.safetensors"),
-    Contender(
+    Method(HYPERPRIOR, "hyperprior (Ballé 2018)", "hyperprior-[1-4].safetensors"),
+    Method("charm", "Charm (Minnen 2020)", "charm-*.safetensors"),
+    Method("elic", "ELIC (He 2022)", ELIC),
+    Method("ivr", "IVR (Sun 2021)", "ivr.safetensors"),
+    Method("ours:beta=0:size=micro", "**`ours:size=micro`, beta 0** ‡", "ours-micro.safetensors"),
+    Method("hific", "HiFiC (Mentzer 2020)", "hific-*.safetensors"),
+    Method("multirealism:beta=0", "Multi-Realism, beta 0", "multirealism-*.safetensors"),
+    Method("multirealism:beta=2.56", "Multi-Realism, beta 2.56", "multirealism-*.safetensors"),
+    Method("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", ELIC, "dirac-elic.safetensors", 1),
+    Method("dirac:steps=100", "DIRAC, 100 steps", ELIC, "dirac-elic.safetensors", 100),
+    Method("hfd", "HFD (Hoogeboom 2023), 20 steps", ELIC, "hfd-elic.safetensors", 20),
+    Method("pqmim", "PQ-MIM (El-Nouby 2023)", "pqmim-[1-4].safetensors"),
+    Method("pqmim:perceptual=1", "PQ-MIM, perceptual", "pqmim-perceptual-*.safetensors"),
+    Method(
         "ours:beta=3.84:size=micro", "**`ours:size=micro`, beta 3.84** ‡", "ours-micro.safetensors"
     ),
-    Contender("ours:beta=0", "larger, and not of this budget: `ours`, beta 0", "ours.safetensors"),
+    Method("ours:beta=0", "larger, and not of this budget: `ours`, beta 0", "ours.safetensors"),
 )
 
 
 def lines(kodak: Path) -> Iterator[str]:
-    """Yield the lines of the table: size, work and training of each method, and BD-rates.
-
-    kodak: folder of results with the bundled rows alone. A method without rows or checkpoints is
-    left out.
-    """
+    """Yield the lines of the table: size, work and training of each method, and BD-rates."""
+    # a method without rows or checkpoints is left out
     rows = benchmark.load(kodak)
     labels = rows["codec"]
-    shown = rows[labels.isin([contender.label for contender in FIELD])]
-    psnr, *others = [bd_rates(shown, HYPERPRIOR, metric) for metric in METRICS]
-    all_crops, published = all_crops_bd_rates(rows, labels), _published()
+    field_rows = rows[labels.isin([contender.label for contender in FIELD])]
+    psnr, *other_deltas = [bd_rates(field_rows, HYPERPRIOR, metric) for metric in METRICS]
+    all_crops, published = all_crops_bd_rates(rows, labels), _published_deltas()
     yield f"| {HEAD} | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for contender in FIELD:
-        cards, receiver = cards_of(contender)
+        cards, receiver = load_cards(contender)
         measured = contender.label in set(labels)
         if cards and measured and len(receiver) == bool(contender.receiver):
             cells = [
@@ -101,17 +93,17 @@ def lines(kodak: Path) -> Iterator[str]:
                 psnr[contender.label],
                 all_crops.get(contender.label, "–"),
                 published.get(contender.label, "–"),
-                *(delta[contender.label] for delta in others),
+                *(delta[contender.label] for delta in other_deltas),
             ]
             yield f"| {contender.name} | {' | '.join(cells)} |"
 
 
 def sentences(kodak: Path) -> Iterator[str]:
-    """Yield what the page says of Multi-Realism and HiFiC, and the rows on DIRAC and HFD."""
+    """Yield sentences about Multi-Realism and HiFiC, and rows about DIRAC and HFD."""
     rows = benchmark.load(kodak)
     theirs, ours = "multirealism:beta=2.56", "ours:beta=3.84:size=micro"
-    both = rows[rows["codec"].isin([theirs, ours])]
-    psnr, lpips = (bd_rates(both, theirs, metric)[ours] for metric in METRICS[:2])
+    pair = rows[rows["codec"].isin([theirs, ours])]
+    psnr, lpips = (bd_rates(pair, theirs, metric)[ours] for metric in METRICS[:2])
     yield f"has {_percent(psnr)} in PSNR and {_percent(lpips)} in LPIPS."
     means = benchmark.summary(rows).sort_values(["codec", "bpp"])
     points = {codec: means[means["codec"] == codec] for codec in ("hific", *SAMPLERS)}
@@ -124,10 +116,10 @@ def sentences(kodak: Path) -> Iterator[str]:
         100 * (1 - value / at_rate[LPIPS].iloc[0])
         for value, at_rate in zip(hific[LPIPS], at_rates, strict=True)
     ]
-    yield f"HiFiC has {_listed(hific['bpp'], 3)} bpp and {_listed(hific['psnr_db'], 2)} dB."
-    yield f"Its LPIPS is lower than ELIC's at this rate by {_listed(gains, 1)} % (mean curves)."
+    yield f"HiFiC has {_join(hific['bpp'], 3)} bpp and {_join(hific['psnr_db'], 2)} dB."
+    yield f"Its LPIPS is lower than ELIC's at this rate by {_join(gains, 1)} % (mean curves)."
     for codec, (name, steps) in SAMPLERS.items():
-        psnr, lpips = (_listed(points[codec][c], n) for c, n in (("psnr_db", 2), (LPIPS, 3)))
+        psnr, lpips = (_join(points[codec][c], n) for c, n in (("psnr_db", 2), (LPIPS, 3)))
         yield f"| {name} | {steps} | {psnr} | {lpips} |".replace("|  |", "| |")
 
 
@@ -135,12 +127,11 @@ def _percent(rate: str) -> str:
     return rate.replace(" [", " % [")
 
 
-def _listed(values: Iterable[float], digits: int) -> str:
+def _join(values: Iterable[float], digits: int) -> str:
     return ", ".join(f"{value:.{digits}f}".removeprefix("0") for value in values)
 
 
-def _published() -> dict[str, str]:
-    """Return the BD-rates of published curves on Kodak, against the published hyperprior."""
+def _published_deltas() -> dict[str, str]:
     metric = Metric.named("psnr")
     points = read_points(KODAK.parent)
     curves = {
@@ -159,38 +150,34 @@ def _published() -> dict[str, str]:
     }
 
 
-def cards_of(contender: Contender) -> tuple[list[Card], list[Card]]:
-    """Return the cards of a method's networks, and that of a receiver that draws, if there is."""
+def load_cards(contender: Method) -> tuple[list[Card], list[Card]]:
+    """Load the cards of a method's networks, and of its receiver, if any."""
     networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(f"{contender.checkpoints}.xz"))]
     return networks, [load_card(CHECKPOINTS / contender.receiver)] if contender.receiver else []
 
 
-def _training(cards: Sequence[Card], receiver: Sequence[Card], drawings: int) -> list[str]:
-    """Return parameters, multiply-accumulates per pixel both ways, crops seen, and the work.
-
-    drawings: steps of a receiver that draws.
-    """
+def _training(cards: Sequence[Card], receiver: Sequence[Card], steps: int) -> list[str]:
+    # parameters, kMAC per pixel of both directions, crops, total work
     works = [costs(card.architecture, card.config) for card in cards]
     kmac = _range([_macs(work) for work in works])
     (crops,) = {_crops(card) for card in cards}
     size = f"{len(cards)} x {_range(list(map(_millions, works)), 2)}"
-    seen = _times(len(cards), f"{crops:,}")
+    crops_text = _times(len(cards), f"{crops:,}")
     for card in receiver:
         parts = costs(card.architecture, card.config)
-        size, seen = f"{size} + {_millions(parts):.2f}", f"{seen} + {card.crops:,}"
-        kmac = f"{kmac} + {_times(drawings, f'{_macs(parts):.1f}')}"
+        size, crops_text = f"{size} + {_millions(parts):.2f}", f"{crops_text} + {card.crops:,}"
+        kmac = f"{kmac} + {_times(steps, f'{_macs(parts):.1f}')}"
     work, *_ = effort([*cards, *receiver])
     trained = "–" if work is None else f"{work:.2f}"
-    return [size, kmac, seen, trained]
+    return [size, kmac, crops_text, trained]
 
 
 def _macs(parts: Mapping[str, Cost]) -> float:
-    """Return thousands of multiply-accumulates per pixel."""
+    # thousands per pixel
     return sum(part.macs_per_pixel for part in parts.values()) / 1e3
 
 
 def _range(values: Sequence[float], digits: int = 1) -> str:
-    """Return the least and the largest value, one where they read alike."""
     ends = dict.fromkeys(f"{value:.{digits}f}" for value in (min(values), max(values)))
     return " to ".join(ends)
 
@@ -204,23 +191,20 @@ def _millions(parts: Mapping[str, Cost]) -> float:
 
 
 def _crops(card: Card) -> int:
-    """Return the crops; an early card has them in words alone: "716800 crops of 128 px"."""
-    return card.crops or sum(count for count, _ in _crops_in_words(card))
+    # early cards have them only in the text: "716800 crops of 128 px"
+    return card.crops or sum(count for count, _ in _parse_crops(card))
 
 
-def _crops_in_words(card: Card) -> list[tuple[int, int]]:
-    """Return the crops that a card has in words, with their sides."""
+def _parse_crops(card: Card) -> list[tuple[int, int]]:
+    # number and side
     matches = re.findall(r"(\d+) crops of (\d+) px", card.training_data)
     return [(int(count), int(side)) for count, side in matches]
 
 
 def effort(cards: Sequence[Card]) -> tuple[float | None, str, str]:
-    """Return the 10^15 multiply-accumulates of all steps and both ways, optimiser, and steps.
-
-    Discriminators and LPIPS are not counted; nor is anything where a network or its parts see crops
-    of several sides.
-    """
-    sides = {side for card in cards for _, side in _crops_in_words(card)}
+    """Return the total multiply-accumulates in 10^15, the optimisers, and the steps."""
+    # forward and backward, without discriminators and LPIPS; None for crops of several sizes
+    sides = {side for card in cards for _, side in _parse_crops(card)}
     optimisers = ", ".join(dict.fromkeys(card.optimiser for card in cards))
     steps = " + ".join(f"{count:,}" for count in sorted({card.steps or 0 for card in cards}))
     if len(sides) > 1:

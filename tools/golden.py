@@ -1,8 +1,8 @@
-"""Record what training and the bundled checkpoints give, to compare two commits on one machine.
+"""Record results of training and of bundled checkpoints, to compare two commits on one machine.
 
     python -m tools.golden record BEFORE                at the commit before
     python -m tools.golden record AFTER                 at the commit after
-    python -m tools.golden compare BEFORE AFTER         exit code 1 where a value differs
+    python -m tools.golden compare BEFORE AFTER         exit code 1 if a value differs
     python -m tools.golden streams tests/baselines/neural/golden_streams.json
 
 `record` trains every method for a few steps on one thread, about two minutes, and codes a crop with
@@ -46,12 +46,20 @@ ONE_NETWORK = {
     "ours",
     "ivr",
 }  # one network for all settings, of which the second is taken
-MACHINE = {"steps_per_second", "crops_per_second"}  # numbers of a journal that time decides
-ORIGIN = {"sha256", "commit", "command", "training_data"}  # fields of a card that a place decides
+MACHINE = {
+    "steps_per_second",
+    "crops_per_second",
+}  # numbers of a journal that depend on the machine
+ORIGIN = {
+    "sha256",
+    "commit",
+    "command",
+    "training_data",
+}  # fields of a card that depend on the place
 
 
 class Case(NamedTuple):
-    """A codec at a setting; `name` is of both."""
+    """A codec at a setting, with a name of both."""
 
     name: str
     codec: Codec
@@ -59,7 +67,7 @@ class Case(NamedTuple):
 
 
 def cases() -> Iterator[Case]:
-    """Yield every bundled network by its codec and a setting; none where a package is absent."""
+    """Yield every bundled network as a codec and a setting, if its packages are installed."""
     for text in CODECS:
         spec = parse_codec(text)
         try:
@@ -71,22 +79,22 @@ def cases() -> Iterator[Case]:
             yield Case(f"{text} {setting}", codec, setting)
 
 
-def crop() -> Pixels:
-    """Return the photograph that is coded, uint8 (96, 128, 3)."""
+def open_crop() -> Pixels:
+    """Return a crop of a photograph, uint8 (96, 128, 3)."""
     from baselines.neural.training.photographs import read_photograph
 
     return read_photograph(open_sample().images[0].path)[128:224, 128:256]
 
 
-def stream_of(case: Case, pixels: Pixels) -> bytes:
-    """Return the case's stream, which carries a check of its latents where the codec can."""
+def encode_case(case: Case, pixels: Pixels) -> bytes:
+    """Encode `pixels`, with a checksum of latents if the codec supports it."""
     data = case.codec.encode(pixels, case.setting)
     checked = getattr(case.codec, "checked", None)
     return checked(data) if checked else data
 
 
 def record(folder: Path) -> dict[str, Any]:
-    """Return the numbers of each training and each stream, by name."""
+    """Train and encode; return the results by name."""
     golden: dict[str, Any] = {}
     for name, options in TRAININGS.items():
         command = f"-m benchmark train --recipe smoke --data sample --quiet {options}".split()
@@ -97,8 +105,8 @@ def record(folder: Path) -> dict[str, Any]:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         for target in sorted(out.glob("*.safetensors")):
-            own = out / target.stem
-            journal = (own if own.is_dir() else out) / "journal.jsonl"
+            run = out / target.stem
+            journal = (run if run.is_dir() else out) / "journal.jsonl"
             card = msgspec.json.decode(target.with_suffix(".json").read_bytes())
             golden[f"{name}/{target.stem}"] = {
                 "checkpoint": sha256(target.read_bytes()).hexdigest(),
@@ -109,7 +117,7 @@ def record(folder: Path) -> dict[str, Any]:
                 ],
             }
     for case in cases():
-        data = case.codec.encode(crop(), case.setting)
+        data = case.codec.encode(open_crop(), case.setting)
         golden[case.name] = {
             "stream": sha256(data).hexdigest(),
             "pixels": sha256(case.codec.decode(data).tobytes()).hexdigest(),
@@ -118,30 +126,30 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def streams() -> dict[str, dict[str, Any]]:
-    """Return a stream of each network, in base64, and the PSNR of what it decodes to."""
-    pixels, golden = crop(), dict[str, dict[str, Any]]()
+    """Return a stream of each network, in base64, and its PSNR."""
+    pixels, golden = open_crop(), dict[str, dict[str, Any]]()
     for case in cases():
-        data = stream_of(case, pixels)
+        data = encode_case(case, pixels)
         quality = psnr(pixels, case.codec.decode(data))
         golden[case.name] = {"stream": b64encode(data).decode(), "psnr_db": round(quality, 4)}
     return golden
 
 
 def main() -> int:
-    """Run the task; return the exit code."""
+    """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=["record", "compare", "streams"])
     parser.add_argument("paths", type=Path, nargs="+")
     arguments = parser.parse_args()
     first = arguments.paths[0]
     if arguments.task == "compare":
-        before, after = (
+        first_results, second_results = (
             msgspec.json.decode((folder / "golden.json").read_bytes()) for folder in arguments.paths
         )
-        for name in sorted(before | after):
-            same = before.get(name) == after.get(name)
-            print("equal " if same else "DIFFERS", name)
-        return int(before != after)
+        for name in sorted(first_results | second_results):
+            is_equal = first_results.get(name) == second_results.get(name)
+            print("equal " if is_equal else "DIFFERS", name)
+        return int(first_results != second_results)
     golden = record(first) if arguments.task == "record" else streams()
     target = first / "golden.json" if arguments.task == "record" else first
     target.write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1) + b"\n")

@@ -1,9 +1,9 @@
-"""Import of published numbers: two csv of them to the registry, a file for each paper.
+"""Import published numbers from two csv files to the registry, a file for each paper.
 
     tools/import_published.py published.csv published_more.csv results/published
 
-The first csv has free text where rules belong; the tables below say what each text stands for.
-Nothing is guessed: a row that no entry covers ends the program. docs/protocol.md defines the ids.
+The first csv has free text instead of rules; the tables below map each text to a rule. Nothing is
+guessed: a row without an entry ends the program. docs/protocol.md defines the ids.
 Where the text alone does not decide, the code that made the number does:
 
 - CompressAI's results/Readme.md: metrics of learned models are of floating-point pictures, the
@@ -220,11 +220,8 @@ VARIANTS = [
 OWN_OF_DIFFEIC = ("DiffEIC", "RDEIC-2", "RDEIC-5")
 
 
-def converted(row: Row) -> dict[str, str]:
-    """Return a row of the source as a row of the table of points.
-
-    Raises `ValueError` where no entry of the tables covers it.
-    """
+def convert_row(row: Row) -> dict[str, str]:
+    """Convert a row of the first csv to a published point; raises `ValueError` without an entry."""
     repository = row["source_ref"].removeprefix("github:").partition(":")[0]
     system = SYSTEMS.get(row["codec"], row["codec"])
     if system == "DIRAC":
@@ -273,7 +270,7 @@ def _note(row: Row, repository: str, note: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Remove needless zeros of numbers after an equals sign: beta=0.0 is beta=0."""
+    # beta=0.0 is beta=0
     return re.sub(r"=([\d.]+)", lambda match: f"={float(match[1]):g}", text)
 
 
@@ -304,11 +301,10 @@ def _rate_protocol(row: Row, repository: str) -> str:
     return RATES.get(repository, RATE_REPORTED)
 
 
-def added(row: Row) -> dict[str, str]:
-    """Return a row of the later csv, which has our ids, as a row of the table of points.
+def complete_row(row: Row) -> dict[str, str]:
+    """Convert a row of the second csv, with our ids, to a published point."""
+    # a source that does not state its rule is doubtful
 
-    A source that does not state its rule is doubtful, and so is what the csv doubts.
-    """
     fields = {
         name: value for name, value in row.items() if name in PublishedPoint.__struct_fields__
     }
@@ -317,7 +313,7 @@ def added(row: Row) -> dict[str, str]:
 
 
 def file_name(point: PublishedPoint) -> str:
-    """Return the name of the file of the registry that has a point."""
+    """Return the name of a point's file in the registry."""
     for title, name in FILES.items():
         if point.source.startswith(title):
             return name
@@ -325,30 +321,31 @@ def file_name(point: PublishedPoint) -> str:
     return slug(repository) + "-figure" * (point.how == "digitised")
 
 
-def write(rows: Iterable[Row], more: Iterable[Row], folder: Path) -> int:
-    """Write a file for each source, in the order of the sources; return how many points there are.
-
-    more: rows of the later csv, which follow.
-    """
-    more = list(more)
-    records = [*map(converted, rows), *map(added, more)]
+def write(first_rows: Iterable[Row], second_rows: Iterable[Row], folder: Path) -> int:
+    """Write a file for each source, in their order; return the number of points."""
+    second_rows = list(second_rows)
+    records = [*map(convert_row, first_rows), *map(complete_row, second_rows)]
     points = [
         msgspec.convert({k: v for k, v in row.items() if v}, PublishedPoint, strict=False)
         for row in records
     ]
-    licences = {row["reference"]: row["licence_of_repository"] for row in more}
+    licences = {row["reference"]: row["licence_of_repository"] for row in second_rows}
     files: dict[str, list[PublishedPoint]] = {}
     for point in points:
         files.setdefault(file_name(point), []).append(point)
-    for place, (name, mine) in enumerate(files.items()):
-        title = mine[0].source if len({p.source for p in mine}) == 1 else "CompressAI results"
+    for place, (name, paper_points) in enumerate(files.items()):
+        title = (
+            paper_points[0].source
+            if len({p.source for p in paper_points}) == 1
+            else "CompressAI results"
+        )
         write_paper(
             Paper(
                 title=title,
                 doi=DOIS.get(name, ""),
-                licence=licences.get(mine[0].reference, "").replace("none stated", ""),
+                licence=licences.get(paper_points[0].reference, "").replace("none stated", ""),
                 place=place,
-                series=group_series(mine, title),
+                series=group_series(paper_points, title),
             ),
             folder / f"{name}.json",
         )

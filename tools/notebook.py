@@ -1,4 +1,4 @@
-"""Execute docs/notebook.ipynb and keep what its cells show, as Jupyter does.
+"""Execute docs/notebook.ipynb and store the outputs of its cells, as Jupyter does.
 
 python -m tools.notebook; tests/api/test_notebook.py runs the cells too.
 """
@@ -20,7 +20,7 @@ DPI = 72  # of a figure: the notebook is read in a browser, and kept in git
 COLOURS = 32  # of a figure, whose palette halves its file
 
 
-def value_of(source: str, names: dict[str, Any]) -> Any:
+def run_cell(source: str, names: dict[str, Any]) -> Any:
     """Run a cell; return the value of its last line if that is an expression."""
     tree = ast.parse(source)
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
@@ -30,46 +30,46 @@ def value_of(source: str, names: dict[str, Any]) -> Any:
     return eval(compile(ast.Expression(last.value), str(NOTEBOOK), "eval"), names)
 
 
-def shown(value: Any) -> dict[str, Any]:
-    """Return what Jupyter shows of a value, by its type of media: text, HTML, a picture."""
+def represent(value: Any) -> dict[str, Any]:
+    """Return Jupyter's representations of a value by media type."""
     if isinstance(value, Figure):
-        return {"image/png": base64.b64encode(picture(value)).decode(), "text/plain": "<Figure>"}
+        return {"image/png": base64.b64encode(render(value)).decode(), "text/plain": "<Figure>"}
     texts = {"text/plain": repr(value)}
     if hasattr(value, "_repr_html_"):
         texts["text/html"] = value._repr_html_()
     return {kind: text.splitlines(keepends=True) for kind, text in texts.items()}
 
 
-def picture(figure: Figure) -> bytes:
-    """Return a figure as PNG, with a palette of few colours."""
+def render(figure: Figure) -> bytes:
+    """Convert a figure to a PNG with a palette."""
     from PIL import Image
 
-    whole, small = BytesIO(), BytesIO()
-    figure.savefig(whole, dpi=DPI)
-    with Image.open(whole) as image:
+    png, small = BytesIO(), BytesIO()
+    figure.savefig(png, dpi=DPI)
+    with Image.open(png) as image:
         image.convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
-def executed(cells: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
-    """Run the cells with code in the order of the notebook; return their values, and all names."""
+def run_cells(cells: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
+    """Run the code cells; return their values, and all names."""
     names: dict[str, Any] = {"__name__": "notebook"}
     sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return [value_of(source, names) for source in sources], names
+    return [run_cell(source, names) for source in sources], names
 
 
 def main() -> None:
-    """Execute the notebook in the root of the project, and write it with its outputs."""
+    """Execute the notebook in the project's root, and write it with its outputs."""
     mpl.use("Agg")
     notebook = json.loads(NOTEBOOK.read_text())
     with chdir(ROOT):
-        values, _ = executed(notebook["cells"])
+        values, _ = run_cells(notebook["cells"])
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     for number, (cell, value) in enumerate(zip(code, values, strict=True), 1):
         outputs = []
         if value is not None:
             facts = {"output_type": "execute_result", "execution_count": number, "metadata": {}}
-            outputs.append({**facts, "data": shown(value)})
+            outputs.append({**facts, "data": represent(value)})
         cell |= {"execution_count": number, "outputs": outputs}
     NOTEBOOK.write_text(f"{json.dumps(notebook, indent=1, ensure_ascii=False)}\n")
 

@@ -2,9 +2,9 @@
 
     python tools/page_figures.py [--into docs/figures]
 
-page.png has the curves of Kodak's bundled rows. viewer.png has a point opened from its link, of the
-photographs that scikit-image brings: Kodak's are not copied into this project. review.png and
-site.png are of a pack of these photographs. All is written in a temporary folder; it takes minutes.
+page.png shows the curves of Kodak's bundled rows; viewer.png a point opened from its link, on
+scikit-image's photographs, since Kodak's are not part of this project; review.png and site.png a
+pack of these. It takes minutes, in a temporary folder.
 """
 
 import argparse
@@ -27,7 +27,7 @@ OPENED = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
 
 
 def main(into: Path) -> None:
-    """Write the screenshots into a folder."""
+    """Write the screenshots to a folder."""
     with TemporaryDirectory() as name:
         results = Path(name)
         shutil.copytree(ROOT / "results" / "kodak", results / "kodak")
@@ -35,45 +35,45 @@ def main(into: Path) -> None:
         for dataset, figure, link in (("kodak", "page.png", ""), ("sample", "viewer.png", OPENED)):
             bench("report", "--dataset", dataset, "--page", "--results", name)
             page = results / dataset / "report" / "page.html"
-            waits = "#viewer[open] img" if link else "#chart .point"
-            (into / figure).write_bytes(screenshot(page, waits, link))
+            selector = "#viewer[open] img" if link else "#chart .point"
+            (into / figure).write_bytes(screenshot(page, selector, link))
         submissions = results / "submissions"
         submissions.mkdir()
         pack = str(submissions / "board.tar")
         sent = ("--codecs", SUBMITTED, "--dataset", "sample", "--results", name)
         bench("pack", "export", pack, *sent)
-        chosen = ("--metrics", "psnr,ms_ssim", "--out")
+        options = ("--metrics", "psnr,ms_ssim", "--out")
         claims = ("--claim", CLAIM, "--results", name)
-        bench("review", pack, *claims, *chosen, str(results / "review"))
+        bench("review", pack, *claims, *options, str(results / "review"))
         folder = ("--submissions", str(submissions), "--anchor", "jpeg")
-        bench("site", name, *folder, *chosen, str(results / "site"))
+        bench("site", name, *folder, *options, str(results / "site"))
         for path, figure in (("review/review.html", "review.png"), ("site/index.html", "site.png")):
             (into / figure).write_bytes(screenshot(results / path, "main h2"))
 
 
 def bench(*words: str) -> None:
-    """Run a verb of this checkout with this interpreter; exits where it fails."""
-    done = subprocess.run([sys.executable, "-m", "benchmark", *words], cwd=ROOT, check=False)
-    if done.returncode:
-        sys.exit(f"bench {' '.join(words)}: exit {done.returncode}")
+    """Run a verb of this checkout; exits if it fails."""
+    process = subprocess.run([sys.executable, "-m", "benchmark", *words], cwd=ROOT, check=False)
+    if process.returncode:
+        sys.exit(f"bench {' '.join(words)}: exit {process.returncode}")
 
 
-def screenshot(page: Path, waits: str, link: str = "") -> bytes:
-    """Return a PNG of a page that shows what `waits` selects; `link`: the address behind #."""
+def screenshot(page: Path, selector: str, link: str = "") -> bytes:
+    """Return a PNG of a page, once `selector` is found; link: the address after #."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
         sys.exit("no Chromium on the PATH: install it, then run this again")
     with sync_playwright() as playwright:
-        # Colours as they are, whatever the screen; the sandbox of a container has no namespaces.
+        # colours independent of the screen; no sandbox, since a container may lack namespaces
         arguments = ["--no-sandbox", "--force-color-profile=srgb"]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        opened = browser.new_page(viewport=WINDOW, color_scheme="light", reduced_motion="reduce")
-        opened.goto(f"{page.resolve().as_uri()}#{link}" if link else page.resolve().as_uri())
-        opened.wait_for_selector(waits)
-        opened.wait_for_function(
+        tab = browser.new_page(viewport=WINDOW, color_scheme="light", reduced_motion="reduce")
+        tab.goto(f"{page.resolve().as_uri()}#{link}" if link else page.resolve().as_uri())
+        tab.wait_for_selector(selector)
+        tab.wait_for_function(
             "() => [...document.querySelectorAll('#panes img[src]')].every((i) => i.naturalWidth)"
         )
-        shot = opened.screenshot()
+        shot = tab.screenshot()
         browser.close()
     small = BytesIO()
     with Image.open(BytesIO(shot)) as image:

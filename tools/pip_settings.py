@@ -1,6 +1,6 @@
-"""Print where pip is configured to look, as settings of uv: lines "NAME=value", those not set yet.
+"""Print pip's configured indexes as settings of uv, lines "NAME=value", unless set already.
 
-python tools/pip_settings.py    with the Python whose pip is meant; reads pip.conf and PIP_* by pip
+Run it with the Python of that pip, which reads pip.conf and PIP_*.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from ast import literal_eval
 from collections.abc import Iterable
 
-NAMES = {  # what pip calls it: what uv calls it, and what it has between several values
+NAMES = {  # pip's name -> uv's name, separator of several values
     "index-url": ("UV_DEFAULT_INDEX", " "),
     "extra-index-url": ("UV_INDEX", " "),
     "find-links": ("UV_FIND_LINKS", ","),
@@ -21,11 +21,11 @@ NAMES = {  # what pip calls it: what uv calls it, and what it has between severa
     "proxy": ("ALL_PROXY", " "),
     "timeout": ("UV_HTTP_TIMEOUT", " "),
 }
-SECTIONS = ("global", "install", ":env:")  # a later one replaces what an earlier one says
+SECTIONS = ("global", "install", ":env:")  # later ones override earlier ones
 
 
 def settings(listed: Iterable[str]) -> dict[str, str]:
-    """Return uv's settings for the lines of `pip config list`.
+    """Convert lines of `pip config list` to uv's settings.
 
     >>> settings(["global.index-url='https://a/simple'", ":env:.find-links='/b\\n/c'"])
     {'UV_DEFAULT_INDEX': 'https://a/simple', 'UV_FIND_LINKS': '/b,/c'}
@@ -36,15 +36,15 @@ def settings(listed: Iterable[str]) -> dict[str, str]:
         for key, _, value in lines:
             name = key.removeprefix(f"{section}.").removeprefix("default-")
             if key.startswith(f"{section}.") and name in NAMES:
-                uv, between = NAMES[name]
-                variables[uv] = between.join(str(literal_eval(value)).split())
+                uv, separator = NAMES[name]
+                variables[uv] = separator.join(str(literal_eval(value)).split())
     return variables
 
 
 if __name__ == "__main__":
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     )
-    for name, value in settings(done.stdout.splitlines()).items():
+    for name, value in settings(process.stdout.splitlines()).items():
         if name not in os.environ:
             print(f"{name}={value}")

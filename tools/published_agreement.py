@@ -1,7 +1,7 @@
 """Compare measured points with published ones of the same codec, dataset and rules.
 
-python -m tools.published_agreement [--results results] [--dataset kodak]; exit code 1 where they
-differ by more than anything known explains.
+python -m tools.published_agreement [--results results] [--dataset kodak]; exit code 1 if they
+differ by more than known causes explain.
 
 The published curve is interpolated at measured rates, over their logarithm: by Akima's method, and
 by PCHIP, whose difference is a tolerance. Differences are measured minus published, in dB.
@@ -32,10 +32,10 @@ from benchmark.rows.summary import Summary
 from benchmark.show.table import Table, plain
 from benchmark.spec import parse_codec
 
-# dB, as two versions of one encoder differ (VTM 23.13 by .02 to .04); truncating where colours are
-# converted costs .5 dB, another library's chroma filter .1.
+# dB. Two versions of one encoder differ by .02 to .04 (VTM 23.13), truncation in the colour
+# conversion by .5, another library's chroma filter by .1
 TOLERANCE_DB = 0.05
-COLUMNS = ("psnr_db", "ms_ssim")  # of the same rules, or of rules whose difference is known
+COLUMNS = ("psnr_db", "ms_ssim")  # whose rules are the same, or their difference known
 
 
 class Agreement(NamedTuple):
@@ -44,23 +44,23 @@ class Agreement(NamedTuple):
     label: str
     published: str
     column: str
-    points: int  # measured ones that the published curve reaches
+    points: int  # measured ones in the range of the published curve
     mean_db: float
     largest_db: float  # in magnitude, with its sign
-    at_bpp: float  # where that is
+    at_bpp: float  # of the largest difference
     verdict: Literal["agrees", "explained", "differs"]
-    why: str
+    reason: str
 
 
 class KnownDifference(NamedTuple):
     """Explained difference, measured minus published, between values of one codec in dB."""
 
     column: str  # of the metric: "psnr_db"
-    why: str
+    reason: str
     low_db: float
     high_db: float
-    version: str = ""  # beginning of the measured codec's version; empty: any
-    beside: str = ""  # column of a metric that has to agree; empty: none
+    version: str = ""  # start of the measured codec's version; empty: any
+    required: str = ""  # column of a metric that has to agree; empty: none
 
 
 IJG = "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
@@ -78,7 +78,7 @@ KNOWN_DIFFERENCES = {
     # and WebP.
     "vtm": (KnownDifference("ms_ssim", VTM_9, 0.0, 0.05, "VTM 23", "psnr_db"),),
 }
-# Part of the version of a codec whose weights are the published ones.
+# Part of a codec's version if its weights are the published ones
 PUBLISHED_WEIGHTS = {"ours": "5000000 steps, Open Images"}
 
 
@@ -88,13 +88,13 @@ class NotCompared(NamedTuple):
     label: str
     published: str
     column: str
-    why: str
+    reason: str
 
 
 class Cause(NamedTuple):
-    """A known difference, and the range of measured minus published that it explains, in dB."""
+    """A known difference, with its range of measured minus published, in dB."""
 
-    why: str
+    reason: str
     low: Float64Array | float
     high: Float64Array | float
 
@@ -134,37 +134,37 @@ RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by publishe
 def agreements(
     summary: Summary, points: Sequence[PublishedPoint], dataset: str, metrics: Sequence[Metric]
 ) -> list[Agreement | NotCompared]:
-    """Compare every measured codec with its published counterpart on a dataset, by metric.
-
-    PSNR comes first, since causes of other differences may depend on its agreement.
-    """
+    """Compare every measured codec with its published counterpart on a dataset, by metric."""
     result: list[Agreement | NotCompared] = []
-    agreed: dict[tuple[str, str], set[str]] = {}  # metrics, by codec and published curve
-    there = {edition.spec for edition in summary.editions}
-    known_here = (edition for edition in CATALOGUE if edition.spec in there)
-    own = [of for of in known_here if of.facts.published and not of.facts.budget]
+    agreed: dict[tuple[str, str], set[str]] = {}  # columns in which a codec and a curve agree
+    specs = {edition.spec for edition in summary.editions}
+    editions = [
+        edition
+        for edition in CATALOGUE
+        if edition.spec in specs and edition.facts.published and not edition.facts.budget
+    ]
+    # PSNR first: causes of other differences may depend on its agreement
     for metric in sorted(metrics, key=lambda metric: metric.column != "psnr_db"):
         published = published_curves(points, dataset, metric)
         measured = measured_curves(summary, metric)
-        for edition, curve in product(own, published):
+        for edition, curve in product(editions, published):
             if curve.edition.facts.published[0] == edition.facts.published[0]:
-                label, mine = label_of(edition.spec), of_variant(measured, edition.spec)
-                known = agreed.setdefault((label, curve.title), set())
-                result.append(_compare(summary, label, mine, metric, curve, known))
+                label, own_curve = label_of(edition.spec), of_variant(measured, edition.spec)
+                columns = agreed.setdefault((label, curve.title), set())
+                result.append(_compare(summary, label, own_curve, metric, curve, columns))
                 if getattr(result[-1], "verdict", "") == "agrees":
-                    known.add(metric.column)
+                    columns.add(metric.column)
     return result
 
 
 def _compare(
     summary: Summary,
     label: str,
-    mine: SystemCurve | None,
+    own_curve: SystemCurve | None,
     metric: Metric,
     curve: SystemCurve,
     agreed: set[str],
 ) -> Agreement | NotCompared:
-    """Compare a codec with a published curve. agreed: metrics in which the two agree."""
     editions = [point.edition for point in summary.points if label_of(point.edition.spec) == label]
     codec = parse_codec(label).name
     weights = PUBLISHED_WEIGHTS.get(codec, "")
@@ -175,45 +175,47 @@ def _compare(
         "ours are other weights": any(weights not in edition.ran.version for edition in editions),
         f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
         f"{len(curve.points)} published points are too few": len(curve.points) < LEAST_POINTS,
-        "no complete point is measured": mine is None,
-        "ours are over other images": mine and mine.points[0].images != curve.points[0].images,
+        "no complete point is measured": own_curve is None,
+        "ours are over other images": own_curve
+        and own_curve.points[0].images != curve.points[0].images,
     }
     key = label, curve.title, metric.column
-    why = next((why for why, applies in refusals.items() if applies), "")
-    if mine is None or why:
-        return NotCompared(*key, why)
-    bpp, places = map(np.array, curve.plotted)
-    rates, values = map(np.array, mine.plotted)
+    reason = next((reason for reason, applies in refusals.items() if applies), "")
+    if own_curve is None or reason:
+        return NotCompared(*key, reason)
+    bpp, published = map(np.array, curve.plotted)
+    rates, values = map(np.array, own_curve.plotted)
     inside = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not inside.any():
         return NotCompared(*key, "no rate in common")
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-    at, x = np.log10(rates[inside]), np.log10(bpp)
-    akima = Akima1DInterpolator(x, places)(at)
-    difference = values[inside] - akima
+    measured_x, x = np.log10(rates[inside]), np.log10(bpp)
+    akima = Akima1DInterpolator(x, published)(measured_x)
+    gaps = values[inside] - akima
     reading = max((point.value_error or 0.0 for point in curve.points), default=0.0)
-    slack = TOLERANCE_DB + reading + np.abs(PchipInterpolator(x, places)(at) - akima)
-    raw = np.interp(at, x, [point.value for point in curve.points])
+    slack = TOLERANCE_DB + reading + np.abs(PchipInterpolator(x, published)(measured_x) - akima)
+    raw = np.interp(measured_x, x, [point.value for point in curve.points])
     causes = [RULES[rules](raw)] if rules in RULES else []
     causes += [
-        Cause(known.why, known.low_db, known.high_db)
-        for known in KNOWN_DIFFERENCES.get(codec, ())
-        if known.column == metric.column
-        and all(edition.ran.version.startswith(known.version) for edition in editions)
-        and (not known.beside or known.beside in agreed)
+        Cause(difference.reason, difference.low_db, difference.high_db)
+        for difference in KNOWN_DIFFERENCES.get(codec, ())
+        if difference.column == metric.column
+        and all(edition.ran.version.startswith(difference.version) for edition in editions)
+        and (not difference.required or difference.required in agreed)
     ]
-    low = sum((cause.low for cause in causes), np.zeros(len(at))) - slack
-    high = sum((cause.high for cause in causes), np.zeros(len(at))) + slack
-    worst = int(np.abs(difference).argmax())
-    numbers = float(difference.mean()), float(difference[worst]), float(rates[inside][worst])
-    result = Agreement(*key, len(at), *numbers, "agrees", "")
-    if (np.abs(difference) <= slack).all():
+    low = sum((cause.low for cause in causes), np.zeros(len(gaps))) - slack
+    high = sum((cause.high for cause in causes), np.zeros(len(gaps))) + slack
+    index = int(np.abs(gaps).argmax())
+    numbers = float(gaps.mean()), float(gaps[index]), float(rates[inside][index])
+    result = Agreement(*key, len(gaps), *numbers, "agrees", "")
+    if (np.abs(gaps) <= slack).all():
         return result
-    if ((difference >= low) & (difference <= high)).all():
-        return result._replace(verdict="explained", why="; ".join(cause.why for cause in causes))
-    why = f"no known difference makes more than {low.min():+z.2f} to {high.max():+z.2f} dB"
-    return result._replace(verdict="differs", why=why)
+    if ((gaps >= low) & (gaps <= high)).all():
+        reason = "; ".join(cause.reason for cause in causes)
+        return result._replace(verdict="explained", reason=reason)
+    reason = f"known differences explain {low.min():+z.2f} to {high.max():+z.2f} dB"
+    return result._replace(verdict="differs", reason=reason)
 
 
 AGREEMENT = (
@@ -230,37 +232,36 @@ AGREEMENT = (
 
 
 def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
-    """Compare measured points with published ones of the same codec, dataset and rules.
+    """Compare measured points with published ones; return the table, and whether any differs.
 
-    Return the comparisons, and whether any differs by more than what is known explains. dataset:
-    one that has results, or "all". Raises `UsageError` where nothing can be compared.
+    dataset: one with results, or "all". Raises `UsageError` if nothing can be compared.
     """
     metrics = {name: Metric.named(name) for name in METRICS}
     metrics = {name: metric for name, metric in metrics.items() if metric.column in COLUMNS}
     points = read_points(results)
     rows, notes, differs = [], [], False
     for name in datasets_with_results(results, dataset):
-        wanted = profile(name).published_images
-        if wanted is None:
+        image_count = profile(name).published_images
+        if image_count is None:
             continue
         summary = read_results(results, name, "all", [*metrics], bundled="all").summary
-        if summary.images != wanted:
-            notes.append(f"not compared: {name}: {summary.images} of its {wanted} images")
+        if summary.images != image_count:
+            notes.append(f"not compared: {name}: {summary.images} of its {image_count} images")
             continue
         for agreement in agreements(summary, points, name, [*metrics.values()]):
-            what = f"{agreement.label}, {agreement.column}, {name}: {agreement.why}"
+            sentence = f"{agreement.label}, {agreement.column}, {name}: {agreement.reason}"
             if isinstance(agreement, NotCompared):
-                notes.append(f"not compared: {what}")
+                notes.append(f"not compared: {sentence}")
                 continue
             differs |= agreement.verdict == "differs"
             rows.append({"dataset": name, **agreement._asdict()})
-            if agreement.why:
-                notes.append(f"{agreement.verdict}: {what}")
+            if agreement.reason:
+                notes.append(f"{agreement.verdict}: {sentence}")
     if not rows and not notes:
-        known = ", ".join(name for name in DATASETS if profile(name).published_images)
-        of = known if dataset == "all" else f"{dataset}: name another --dataset"
+        names = ", ".join(name for name in DATASETS if profile(name).published_images)
+        text = names if dataset == "all" else f"{dataset}: give another --dataset"
         raise UsageError(
-            f"nothing to compare: {results} has no rows of a codec with published means of {of}"
+            f"nothing to compare: {results} has no rows of a codec with published means of {text}"
         )
     rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
     return Table.of(AGREEMENT, rows, (rule, *notes)), differs
@@ -271,8 +272,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--dataset", default="all")
-    asked = parser.parse_args(words)
-    table, differs = check_published(asked.results, asked.dataset)
+    arguments = parser.parse_args(words)
+    table, differs = check_published(arguments.results, arguments.dataset)
     print(plain(table), end="")
     return int(differs)
 

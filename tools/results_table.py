@@ -1,7 +1,7 @@
-"""Print the table of results on Kodak in the README, and the one of other metrics, from the rows.
+"""Print the README's table of results on Kodak, and that of other metrics, from the rows.
 
-python -m tools.results_table; tests/commands/test_documentation.py compares pages with it. The
-other metrics, and the sentences on what decides places, are in docs/experiments/metrics.md.
+python -m tools.results_table; tests/commands/test_documentation.py compares the pages with it. The
+other metrics, and the note, are in docs/experiments/metrics.md.
 """
 
 import math
@@ -58,14 +58,12 @@ LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-ra
 
 
 def lines(kodak: Path) -> Iterator[str]:
-    """Yield the lines of the table, best PSNR first.
-
-    Columns: BD-rates against VTM with 95 % intervals, LPIPS of the mean curve at one rate, work of
-    encoder and decoder, typical seconds of both on one core. kodak: results with the bundled rows.
-    """
+    """Yield the lines of the table, best PSNR first; kodak: results with the bundled rows."""
+    # BD-rates against VTM with 95 % intervals, LPIPS of the mean curve at one rate, work of encoder
+    # and decoder, typical seconds of both on one core
     rows = _rows(kodak)
     rates = [bd_rates(rows, ANCHOR, metric) for metric in ("psnr", LPIPS)]
-    # All images have as many pixels, so that the rate of the set is the mean rate.
+    # all images have the same size, so that the rate of the set is the mean rate
     ranked = benchmark.rank(rows, AT, metrics=LPIPS, budget="set").set_index("codec")
     yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
@@ -73,8 +71,8 @@ def lines(kodak: Path) -> Iterator[str]:
         at_rate = ranked.loc[label]
         cells = [
             *(rate[label] for rate in rates),
-            _shown(at_rate[LPIPS], ".3f"),
-            _shown(facts_of(parse_codec(label)).kmac or math.nan, ",.0f"),
+            _format_number(at_rate[LPIPS], ".3f"),
+            _format_number(facts_of(parse_codec(label)).kmac or math.nan, ",.0f"),
             _seconds(at_rate["typical_seconds_per_megapixel"]),
         ]
         yield f"| {name} | {' | '.join(cells)} |"
@@ -96,7 +94,7 @@ def other_metrics(kodak: Path) -> Iterator[str]:
 
 
 def note(kodak: Path) -> str:
-    """Return the sentences on what decides places in both tables."""
+    """Return the note on container bytes, pairs and crossing curves."""
     rows = benchmark.load(kodak, details=True)
     rows = rows[rows["codec"].isin([ANCHOR, BOXED])]
     bare = rows["num_bytes"] - rows["container_bytes"].fillna(0)
@@ -105,18 +103,19 @@ def note(kodak: Path) -> str:
         bd_rates(rows.assign(num_bytes=bare), ANCHOR, metric)[BOXED].split(" ")[0]
         for metric in ("psnr", LPIPS)
     )
-    every = _rows(kodak)
-    pairs, of_avif = (bd_rates(every, anchor, "psnr") for anchor in ("vvenc", BOXED))
+    codec_rows = _rows(kodak)
+    pairs, avif_pairs = (bd_rates(codec_rows, anchor, "psnr") for anchor in ("vvenc", BOXED))
     search = f"ours:beta=0:effort={SEARCH}"
     psnr_cross, lpips_cross = (
-        listed([CODECS[label].replace("**", "") for label in crossings(every, ANCHOR, metric)])
+        listed([CODECS[label].replace("**", "") for label in crossings(codec_rows, ANCHOR, metric)])
         for metric in ("psnr", LPIPS)
     )
     return (
         f"AVIF's {boxes[0]:.0f} container bytes are counted; without them: {psnr} % (PSNR), "
         f"{lpips} % (LPIPS). VTM, VVenC and x265 are bare streams. In pairs, by PSNR: AVIF "
         f"{pairs[BOXED]} against VVenC, the search {pairs[search]} against VVenC and "
-        f"{of_avif[search]} against AVIF. The search takes {SEARCH_STEPS[SEARCH]} steps an image. "
+        f"{avif_pairs[search]} against AVIF. "
+        f"The search takes {SEARCH_STEPS[SEARCH]} steps an image. "
         "These curves cross VTM's by more than 1 % of the bits: "
         f"by PSNR {psnr_cross or 'none'}; by LPIPS {lpips_cross}."
     )
@@ -136,26 +135,26 @@ def _rows(kodak: Path) -> pd.DataFrame:
 
 
 def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
-    """Return BD-rates against the anchor by label, with intervals where the metric has them."""
-    shown = {anchor: "0"}
+    """Return BD-rates against the anchor by label, with intervals if available."""
+    cells = {anchor: "0"}
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
         value, low, high = (row[f"bd_rate_{end}percent"] for end in ("", "low_", "high_"))
         mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
-        shown[row["codec"]] = bd_rate_cell(value, low, high, mark)
-    return shown
+        cells[row["codec"]] = bd_rate_cell(value, low, high, mark)
+    return cells
 
 
 def bd_rate_cell(value: float, low: float, high: float, mark: str = "") -> str:
-    """Return a BD-rate (%) with the ends of its interval, which may be NaN as it may."""
+    """Format a BD-rate (%) and its interval; any may be NaN."""
     ends = "" if math.isnan(low) else f" [{low:+z.1f}, {high:+z.1f}]"
     return "–" if math.isnan(value) else f"{value:+z.1f}{mark}{ends}"
 
 
 def _seconds(value: float) -> str:
-    return _shown(value, ".0f" if value >= 100 else ".2g")
+    return _format_number(value, ".0f" if value >= 100 else ".2g")
 
 
-def _shown(value: float, form: str) -> str:
+def _format_number(value: float, form: str) -> str:
     return "–" if math.isnan(value) else format(value, form)
 
 

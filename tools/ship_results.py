@@ -7,9 +7,9 @@
     tools/ship_results.py ablation/results kodak ablation ours --into results/ablation/results
     tools/ship_results.py whole kodak whole charm --into results/budgets/results
 
-Copies every row of the codecs, named as tables name them or without their options, into the shard
-`shipped-checkpoints`, with the records of the runs that measured them and the distribution metrics
-that were reduced there (by `bench report`, say). Features and streams are not copied.
+Copies every row of the codecs, given by label or by name without options, to the shard
+`shipped-checkpoints`, with their runs' records and the reduced distribution metrics (by `bench
+report`, say). Features and streams are not copied.
 """
 
 import argparse
@@ -30,17 +30,17 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 
 def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -> None:
-    """Write the shard and the run records; exits where a codec has no rows."""
+    """Write the shard and the run records; exits if a codec has no rows."""
     measured = Store(source / dataset).table()
     labels = [
         {codec, label_of(CodecSpec.of(codec, variant))}
         for codec, variant in measured.select("codec", "variant").rows()
     ]
     for codec in codecs:
-        if not any(codec in both for both in labels):
+        if not any(codec in names for names in labels):
             raise SystemExit(f"{source / dataset} has no rows of {codec}")
     rows = measured.filter(
-        pl.Series([bool(both & set(codecs)) for both in labels], dtype=pl.Boolean)
+        pl.Series([bool(names & set(codecs)) for names in labels], dtype=pl.Boolean)
     )
     if {*rows["status"]} != {"ok"}:
         raise SystemExit("some of the rows are failures: measure them again")
@@ -51,17 +51,17 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
     runs = target.folder / "runs"
     for run in sorted({*rows["run"]}):
         record = json.loads((source / dataset / "runs" / f"{run}.json").read_text())
-        text = json.dumps(without_folders(record), indent=1, sort_keys=True)
+        text = json.dumps(strip_folders(record), indent=1, sort_keys=True)
         write_file(runs / f"{run}.json", text)
     sys.stdout.write(f"{path}: {rows.height} rows\n")
 
 
-def without_folders(record: Any) -> Any:
-    """Return a run record with the names of files in place of their absolute paths."""
+def strip_folders(record: Any) -> Any:
+    """Replace absolute paths in a run record by file names."""
     if isinstance(record, dict):
-        return {key: without_folders(value) for key, value in record.items()}
+        return {key: strip_folders(value) for key, value in record.items()}
     if isinstance(record, list):
-        return [without_folders(value) for value in record]
+        return [strip_folders(value) for value in record]
     absolute = isinstance(record, str) and record.startswith("/")
     return Path(record).name if absolute else record
 

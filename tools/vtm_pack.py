@@ -1,4 +1,4 @@
-"""Make a pack, without metrics, of a folder of VTM streams and their points.csv.
+"""Make a pack without metrics from a folder of VTM streams and their points.csv.
 
     tools/vtm_pack.py ANCHORS DRAFT.tar
     bench run --codecs vtm --pack DRAFT.tar --dataset sample --metrics all   # and kodak
@@ -25,7 +25,7 @@ VERSION = "VTM 23.13"
 
 
 def recorded_info() -> CodecInfo:
-    """Describe the program, whose sha256 was not noted: version and call stand for it."""
+    """Describe the program by version and call, since its sha256 was not recorded."""
     command = VTM().command_text()
     return CodecInfo(
         version=VERSION,
@@ -38,7 +38,7 @@ def recorded_info() -> CodecInfo:
 
 
 def main(anchors: Path, out: Path) -> None:
-    """Write the draft pack to `out`; exits where a stream is not the one of points.csv."""
+    """Write the draft pack to `out`; exits if a stream differs from points.csv."""
     rows, streams, spec, info = [], {}, CodecSpec("vtm", ()), recorded_info()
     with (anchors / "points.csv").open(newline="") as file:
         for point in csv.DictReader(file):

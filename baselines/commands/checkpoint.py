@@ -1,4 +1,4 @@
-"""`bench checkpoint`: import the authors' weights, and describe checkpoints."""
+"""`bench checkpoint`: import CRDR's published weights, and describe checkpoints."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +14,9 @@ from benchmark.system.settings import weight_folders
 NAME = "ours.safetensors"
 STEPS = "Training steps, for the card; 0 marks all rows as untrained."
 TRAINING_DATA = "Description of the training data, for the card."
-CROP = 256  # pixels, of each photograph that says how large activations become
+CROP = 256  # pixels; side of the photographs' crops for integer tables
 
-checkpoint = Verbs("""Import weights as a checkpoint of a learned codec, and describe checkpoints.
+checkpoint = Verbs("""Import published weights as a checkpoint, and describe checkpoints.
 
 Examples:
   bench checkpoint info ours.safetensors
@@ -26,7 +26,7 @@ Examples:
 
 @checkpoint.verb("import")
 def import_weights(
-    file: Annotated[Path, opt(ARGUMENT, "The authors' state dict, crdr.pth.tar.")],
+    file: Annotated[Path, opt(ARGUMENT, "State dict of CRDR's authors: crdr.pth.tar.")],
     out: Annotated[
         Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,
@@ -35,7 +35,7 @@ def import_weights(
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
 ) -> None:
-    """Write the weights, the integer tables that the codec needs, and a json card beside them.
+    """Convert the authors' weights to a checkpoint with integer tables and a JSON card.
 
     Examples:
       bench checkpoint import crdr.pth.tar
@@ -45,9 +45,8 @@ def import_weights(
 
     target = out or weight_folders()[0] / NAME
     if target.suffix != ".safetensors":
-        raise UsageError(f"{target}: the name of a checkpoint ends in .safetensors")
+        raise UsageError(f"{target}: end the name of a checkpoint in .safetensors")
     photographs = benchmark.open_dataset("sample").images
-    # Crops whose activations say how fine integers can be
     crops = [benchmark.read_image(image.path).pixels[-CROP:, -CROP:] for image in photographs]
     try:
         card = import_checkpoint(file, target, crops, steps=steps, training_data=training_data)
@@ -55,17 +54,17 @@ def import_weights(
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
-    print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
+    print(f"{target}: checkpoint {card.sha256[:8]}, with its card in the same folder")
 
 
 @checkpoint.verb("info")
 def info(
-    file: Annotated[Path, opt(ARGUMENT, "A checkpoint: elic-3.safetensors.")],
+    file: Annotated[Path, opt(ARGUMENT, "Checkpoint: elic-3.safetensors.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Print what a checkpoint is: its network and training, the size and work of each part.
+    """Describe a checkpoint: its training, and the parameters and work of each part.
 
-    A file that is not the one of its card is refused.
+    A file that does not match its card is refused.
 
     Examples:
       bench checkpoint info elic-3.safetensors
@@ -83,14 +82,16 @@ def info(
         record |= {name: dict(getattr(card, name)) for name in mappings}
         record |= {"crops": card.crops or None, "caveat": card.shown_caveat}
         record["config"] = asdict(card.config)
-        output.print_json({**record, "parts": {name: of._asdict() for name, of in parts.items()}})
+        output.print_json(
+            {**record, "parts": {name: part._asdict() for name, part in parts.items()}}
+        )
         return
     print(f"{file}: checkpoint {card.sha256[:8]} of {card.architecture}, {card.training}")
     lines = {
         "crops seen": f"{card.crops:,}" if card.crops else "unknown",
         "steps": ", ".join(f"{steps:,} in {name}" for name, steps in card.precision_steps.items()),
         "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.measured.items()),
-        "shown beside its name": card.shown_caveat,
+        "shown with its name": card.shown_caveat,
         "command": card.command,
         "commit": card.commit,
     }
@@ -98,7 +99,7 @@ def info(
         if text:
             print(f"{name}: {text}")
     rows = [(name, part.parameters, part.macs_per_pixel) for name, part in parts.items()]
-    rows.append(("together", sum(row[1] for row in rows), sum(row[2] for row in rows)))
+    rows.append(("total", sum(row[1] for row in rows), sum(row[2] for row in rows)))
     width = max(len(row[0]) for row in rows)
     print(f"{'part':{width}}  parameters  multiply-accumulates per pixel")
     for name, parameters, macs in rows:

@@ -1,4 +1,4 @@
-"""`bench encode` and `bench decode`: code single images, with our codec or any other."""
+"""`bench encode` and `bench decode`: code a single image with any codec."""
 
 import re
 from io import BytesIO
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels
 
 OURS, PLAIN = "ours", "ours:beta=0"
-# Beginnings of streams that are recognised: ours, and files of a standard format.
-BEGINNINGS = {
+# Codec -> first bytes of its streams, as a regular expression
+SIGNATURES = {
     OURS: rb"C\xd2",  # baselines.neural.bitstream.container
     "jpeg": rb"\xff\xd8\xff",
     "webp": rb"RIFF.{4}WEBP",
@@ -41,15 +41,15 @@ BEGINNINGS = {
     "bpg": rb"BPG\xfb",
 }
 MAP_HELP = (
-    "A grey picture of any size, stretched over the image: black is 0, white {}; each block of "
-    "64 x 64 pixels takes its mean value, rounded to 16 levels."
+    "Grey picture of any size, stretched over the image: black is 0, white {}; each block of "
+    "64 x 64 pixels uses its mean, rounded to 16 levels."
 )
 CODEC = "Codec, name[:key=value]... or path.py:Class"
 
 
 def encode(
     request: Annotated[Request, some("device weights_dir flatten", device="cpu")],
-    image: Annotated[Path, opt(ARGUMENT, "Image file: PNG, JPEG, WebP, TIFF or PPM.")],
+    image: Annotated[Path, opt(ARGUMENT, "Image: PNG, JPEG, WebP, TIFF or PPM.")],
     stream: Annotated[Path, opt(ARGUMENT, "Stream to write: out.crdr, out.jpg.")],
     codec: Annotated[str, opt(CODED, f"{CODEC}.")] = PLAIN,
     point: Annotated[
@@ -58,9 +58,9 @@ def encode(
     q_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("q = 4"))] = None,
     beta_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("beta = 5.12"))] = None,
 ) -> None:
-    """Encode an image with our codec, or with another.
+    """Encode an image with a codec, by default ours.
 
-    --q-map and --beta-map control our codec block by block.
+    --q-map and --beta-map set our codec's rate and realism by block.
 
     Examples:
       bench encode in.png out.crdr --codec ours:beta=3.84 --point q=2.5
@@ -68,13 +68,13 @@ def encode(
       bench encode in.png out.crdr --codec ours:beta=0:effort=2
       bench encode in.png out.jpg --codec jpeg --point quality=30
     """
-    coder = _opened(codec, request)
+    coder = _open_codec(codec, request)
     files = {"q_map": q_map, "beta_map": beta_map}
-    named = {name: path for name, path in files.items() if path is not None}
-    if named and not _is_ours(codec):
-        raise UsageError(f"maps are for our codec alone, not for {codec}: leave them out")
-    maps = {name: read_image(path, flatten=True) for name, path in named.items()}
-    setting = _setting(coder, point)
+    paths = {name: path for name, path in files.items() if path is not None}
+    if paths and not _is_ours(codec):
+        raise UsageError(f"maps are for ours, not for {codec}: leave them out")
+    maps = {name: read_image(path, flatten=True) for name, path in paths.items()}
+    setting = _parse_point(coder, point)
     pixels = read_image(image, request.flatten)
     try:
         with printing_to_stderr():
@@ -82,33 +82,32 @@ def encode(
     except BenchError:
         raise
     except FOREIGN as error:
-        why = _why(coder, error)
-        raise BenchError(f"{codec} cannot encode {image}: {why}") from error
+        reason = _failure_reason(coder, error)
+        raise BenchError(f"{codec} cannot encode {image}: {reason}") from error
     if not isinstance(data, bytes):
-        why = f"encode gave {type(data).__name__}, not bytes"
-        raise BenchError(f"{codec} cannot encode {image}: {why}")
-    _write(stream, data)
+        reason = f"encode returned {type(data).__name__}, not bytes"
+        raise BenchError(f"{codec} cannot encode {image}: {reason}")
+    _write_result(stream, data)
     height, width, _ = pixels.shape
-    at = "" if "q_map" in maps else f" at {setting}"
-    print(f"{stream}: {len(data)} bytes, {bits_per_pixel(len(data), height * width):.4f} bpp{at}")
+    bpp = bits_per_pixel(len(data), height * width)
+    suffix = "" if "q_map" in maps else f" at {setting}"
+    print(f"{stream}: {len(data)} bytes, {bpp:.4f} bpp{suffix}")
 
 
 def decode(
     request: Annotated[Request, some("device weights_dir", device="cpu")],
-    stream: Annotated[
-        Path, opt(ARGUMENT, "The stream: of `bench encode`, or a file of its format.")
-    ],
+    stream: Annotated[Path, opt(ARGUMENT, "Stream of `bench encode`, or a file of its format.")],
     image: Annotated[Path, opt(ARGUMENT, "PNG file to write.")],
-    codec: Annotated[str, opt(CODED, f"{CODEC}; default: as the stream begins.")] = "",
+    codec: Annotated[str, opt(CODED, f"{CODEC}; default: recognised from the stream.")] = "",
     beta: Annotated[
         float | None,
-        opt(CODED, "Of our codec: realism weight, 0 to 5.12, instead of the stream's."),
+        opt(CODED, "Realism weight of our codec, 0 to 5.12, instead of the stream's."),
     ] = None,
 ) -> None:
-    """Decode a stream of any codec to an image.
+    """Decode a stream of any codec to a PNG.
 
-    Streams of ours, JPEG, WebP, JPEG 2000, JPEG XL, AVIF and BPG are recognised; --codec names
-    others. Streams kept by `bench run` are decoded by `bench export images`.
+    Streams of ours, JPEG, WebP, JPEG 2000, JPEG XL, AVIF and BPG are recognised; give --codec for
+    others. For the streams of a results folder, use `bench export images`.
 
     Examples:
       bench decode out.crdr out.png
@@ -121,68 +120,69 @@ def decode(
     from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
     if image.suffix.lower() != ".png":
-        raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
-    use_device(request.device)  # a device that is not here is refused before the stream is read
+        raise UsageError(f"{image}: the decoded image is a PNG: end its name in .png")
+    use_device(request.device)  # refuse a missing device before the stream is read
     try:
         data = read_regular(stream, LARGEST_FILE_BYTES)
     except OSError as error:
         raise UsageError(f"{stream} cannot be read: {error.strerror}") from error
-    name = codec or codec_of(data, stream)
+    name = codec or recognise_codec(data, stream)
     if beta is not None and not _is_ours(name):
-        raise UsageError(f"--beta is for our codec alone, not for {name}: leave it out")
+        raise UsageError(f"--beta is for ours, not for {name}: leave it out")
     if name == OURS:
         bundled = _bundled_checkpoint(data)
         name = f"{PLAIN}:checkpoint={bundled}" if bundled else PLAIN
-    coder = _opened(name, request)
-    called = parse_codec(name).name
-    refused = f"{stream} cannot be decoded as {called}"
+    coder = _open_codec(name, request)
+    codec_name = parse_codec(name).name
+    failure = f"{stream} cannot be decoded as {codec_name}"
     try:
         with printing_to_stderr():
             pixels = coder.decode(data, **({} if beta is None else {"beta": beta}))
     except (Unavailable, BadOption):
         raise
     except FOREIGN as error:
-        why = _why(coder, error)
-        raise UsageError(f"{refused}: {why}{_remedy(error, data, called)}") from error
+        reason = _failure_reason(coder, error)
+        remedy = _remedy(error, data, codec_name)
+        raise UsageError(f"{failure}: {reason}{remedy}") from error
     if (
         not isinstance(pixels, np.ndarray)
         or pixels.dtype != np.uint8
         or pixels.shape[2:] != (3,)
         or not pixels.size
     ):
-        raise UsageError(f"{refused}: what comes out is no 8-bit RGB")
+        raise UsageError(f"{failure}: the result is not 8-bit RGB")
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
-    _write(image, png.getvalue())
-    print(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels, decoded by {called}")
+    _write_result(image, png.getvalue())
+    print(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels, decoded by {codec_name}")
 
 
-def codec_of(stream: bytes, path: Path) -> str:
-    """Return the name of the codec whose streams begin as this one; raise `UsageError` if none."""
-    for name, beginning in BEGINNINGS.items():
-        if re.match(beginning, stream, re.DOTALL):
+def recognise_codec(stream: bytes, path: Path) -> str:
+    """Return the codec of a stream by its first bytes; raises `UsageError`."""
+    for name, signature in SIGNATURES.items():
+        if re.match(signature, stream, re.DOTALL):
             return name
     raise UsageError(
-        f"{path} does not begin as a stream of {', '.join(BEGINNINGS)}: --codec says which codec "
-        "made it"
+        f"{path} is not recognised as a stream of {', '.join(SIGNATURES)}: give its codec with "
+        "--codec"
     )
 
 
 def read_image(path: Path, flatten: bool = False) -> "Pixels":
-    """Return an image's pixels by the harness's rules; raises `UsageError` where it has none."""
+    """Read an image by the harness's rules; raises `UsageError`."""
     try:
         return benchmark.read_image(path, flatten).pixels
-    except ImageRefused as why:
-        raise UsageError(str(why)) from why
+    except ImageRefused as error:
+        raise UsageError(str(error)) from error
 
 
-def _why(coder: Codec, error: BaseException) -> str:
-    """Return why a codec failed, of a user's with the line of its file."""
+def _failure_reason(coder: Codec, error: BaseException) -> str:
+    # with the line of a user's file
     reason = reason_of(error, type(coder))
     return one_line(error) if is_of_package(type(coder)) else reason
 
 
-def _opened(codec: str, request: Request) -> Any:
+def _open_codec(codec: str, request: Request) -> Any:
     request.use_folders()
     use_device(request.device)
     return load_codec(parse_codec(codec))
@@ -193,46 +193,44 @@ def _is_ours(codec: str) -> bool:
 
 
 def _bundled_checkpoint(stream: bytes) -> str:
-    """Return the path of our bundled checkpoint that a stream names; empty if it names another."""
     from baselines.neural.bitstream.container import read_checkpoint_id
     from baselines.neural.card import load_card
     from baselines.neural.network_codec import BUNDLED
 
     try:
-        named = read_checkpoint_id(stream)
+        identity = read_checkpoint_id(stream)
     except CorruptStream:
         return ""  # the decoder reports it
     paths = sorted(BUNDLED.glob(f"{OURS}*.safetensors.*"))
-    return next((str(path) for path in paths if load_card(path).identity.startswith(named)), "")
+    return next((str(path) for path in paths if load_card(path).identity.startswith(identity)), "")
 
 
 def _remedy(error: BaseException, stream: bytes, codec: str) -> str:
-    """Return the clause on the option that takes the checkpoint of a stream; empty for no other."""
     from baselines.neural.bitstream.container import OtherCheckpoint
 
     if not isinstance(error, OtherCheckpoint):
         return ""
     file = Path(_bundled_checkpoint(stream)).stem or "FILE"
-    return f"; --codec {PLAIN if codec == OURS else codec}:checkpoint={file} takes its file"
+    return f": give its file with --codec {PLAIN if codec == OURS else codec}:checkpoint={file}"
 
 
-def _setting(coder: Codec, point: str) -> Setting:
+def _parse_point(coder: Codec, point: str) -> Setting:
     if not point:
         return coder.sweep[len(coder.sweep) // 2]
     name, _, value = point.partition("=")
-    names = sorted({known.name for known in coder.sweep})
+    names = sorted({setting.name for setting in coder.sweep})
     if name.strip() not in names:
         raise UnknownName(f"setting of {coder.name}", name, names)
     try:
         return Setting(name.strip(), float(value))
     except ValueError:
-        raise UsageError(f"--point {point!r} is not of the form quality=30") from None
+        raise UsageError(f"--point {point!r}: write it in the form quality=30") from None
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_result(path: Path, data: bytes) -> None:
     try:
-        path.parent.stat()  # a misspelt folder is an error, not a new folder
+        path.parent.stat()  # a misspelt folder is an error
         write_file(path, data)
     except OSError as error:
-        there = f"; make the folder {path.parent} first" * isinstance(error, FileNotFoundError)
-        raise UsageError(f"{path} cannot be written: {error.strerror}{there}") from error
+        remedy = f"; make the folder {path.parent} first" * isinstance(error, FileNotFoundError)
+        raise UsageError(f"{path} cannot be written: {error.strerror}{remedy}") from error

@@ -1,4 +1,4 @@
-"""`bench train`: train networks from photographs, resumable at any time."""
+"""`bench train`: train networks on photographs, resumable at any time."""
 
 from dataclasses import replace
 from functools import partial
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baselines.neural.training.how import How
+from baselines.neural.training.options import TrainingOptions
 from benchmark.commands import output
 from benchmark.commands.verb import command_line
 from benchmark.errors import UsageError
@@ -18,76 +18,83 @@ from benchmark.plugins import load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from baselines.neural.training.run import Run
+    from baselines.neural.training.run import TrainingRun
 
-SAVED = "what is saved stays; the same command resumes from there"
-# Options that do not decide what is learned, and are in no card
-BESIDE = {*declared(How), "out", "export_now", "quiet", "device", "dataset", "log", "check"}
+SAVED = "the saved steps are kept; the same command resumes from there"
+# Options that do not affect what is learned and are left out of cards
+UNRECORDED = {
+    *declared(TrainingOptions),
+    *("out", "export_now", "quiet", "device", "dataset", "log", "check"),
+}
 
 
 def train(
-    how: How,
+    options: TrainingOptions,
     request: Annotated[Request, some("device weights_dir")],
     context: typer.Context,
     recipe: Annotated[
-        str, opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.")
+        str, opt(TRAINED, "Recipe: smoke, evening, night, gpu-half-hour, paper, or a .toml file.")
     ],
     data: Annotated[
         list[str],
-        opt(ORIGIN, "A folder or tar archive of photographs, or a dataset by name (repeatable)."),
+        opt(ORIGIN, "Folder or tar archive of photographs, or name of a dataset (repeatable)."),
     ],
     out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
     suite: Annotated[
         str | None,
         opt(
             TRAINED,
-            "Networks trained with ours's budget: matched (ours, hyperpriors), field (Charm, "
+            "Train networks on as many crops as ours: matched (ours, hyperpriors), field (Charm, "
             "ELIC, IVR, HiFiC, Multi-Realism), generative (DIRAC, HFD, PQ-MIM).",
         ),
     ] = None,
     members: Annotated[
-        str, opt(TRAINED, "Only these of a suite: charm,elic-3 or dirac-jpeg; default: all.")
+        str,
+        opt(
+            TRAINED,
+            "Train only these networks of a suite: charm,elic-3 or dirac-jpeg; default: all.",
+        ),
     ] = "",
     start: Annotated[
-        Path | None, opt(ORIGIN, "Checkpoint of the same network to begin with.")
+        Path | None, opt(ORIGIN, "Checkpoint of the same network to start from.")
     ] = None,
     validation: Annotated[
         str | None,
         opt(
             ORIGIN,
-            "Photographs for validation, never trained on: a dataset or a folder; default: one in "
-            "20 of --data, at most 12, which is then not trained on.",
+            "Dataset or folder of photographs for validation, never trained on; default: one in 20 "
+            "of --data, at most 12, held out of training.",
         ),
     ] = None,
     seed: Annotated[
         int | None,
         opt(
-            TRAINED, "Seed of weights and crops, in place of the recipe's.", least=0, most=2**63 - 1
+            TRAINED, "Seed of weights and crops, instead of the recipe's.", least=0, most=2**63 - 1
         ),
     ] = None,
     check: Annotated[
         bool,
-        opt(MANNER, "Train some steps of each stage, print their memory and time, keep nothing."),
+        opt(MANNER, "Print memory and time of a few steps of each stage, and write nothing."),
     ] = False,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "FILE.py:FUNCTION, which gets each report (repeatable)."),
+        opt(MANNER, "FILE.py:FUNCTION to call with each report (repeatable)."),
     ] = None,
     export_now: Annotated[
-        bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
+        bool, opt(MANNER, "Export a checkpoint of the last saved state, without training.")
     ] = False,
-    quiet: Annotated[bool, opt(MANNER, "Show no progress on standard error.")] = False,
+    quiet: Annotated[bool, opt(MANNER, "Print no progress to standard error.")] = False,
 ) -> None:
-    """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
+    """Train networks on photographs, or resume; each becomes a checkpoint with a model card.
 
-    Exit code 0 if training is finished or the time is over, 2 if it cannot be done, 130 if
+    Exit code 0 if training is finished or the time is over, 2 if it cannot start, 130 if
     interrupted, with everything saved.
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
       bench train --recipe night --data photos --out runs/all --suite matched
     """
-    with output.interruptible("nothing is kept of a check" if check else SAVED):
+    with output.interruptible("a check writes nothing" if check else SAVED):
         from baselines.neural.network_codec import wait_without_spinning
 
         wait_without_spinning()
@@ -95,13 +102,13 @@ def train(
         from baselines.neural.training.recipe import load_recipe
 
         request.use_folders()
-        runs: Sequence[Run]
+        runs: Sequence[TrainingRun]
         if suite is None:
-            runs = training.runs_of(load_recipe(recipe), out)
+            runs = training.plan_runs(load_recipe(recipe), out)
             if start is not None:
-                runs = [runs[0].begun_with(start), *runs[1:]]
+                runs = [runs[0].start_from(start), *runs[1:]]
         elif start is not None:
-            raise UsageError("--start is for a single network, not for a suite: leave it out")
+            raise UsageError("--start is for a single network: leave it out, or leave out --suite")
         else:
             from baselines.neural.training import suites
 
@@ -111,14 +118,14 @@ def train(
             runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
         for name in log or ():
             load(name, "log")
-        how = replace(how, log=partial(training.log_of, log or (), quiet))
-        command = command_line(context, BESIDE)
-        how = training.opened(how, command, data, validation, request.device)
+        options = replace(options, log=partial(training.make_log, log or (), quiet))
+        command = command_line(context, UNRECORDED)
+        options = training.add_photographs(options, command, data, validation, request.device)
         if check:
-            training.check_runs(runs, how, request.device)
+            training.check_runs(runs, options, request.device)
         elif export_now:
-            training.export_runs(runs, how)
+            training.export_runs(runs, options)
         else:
-            training.train_all(runs, how, quiet)
-            if suite is None and (chosen := load_recipe(recipe)).variants:
-                training.say_how_to_compare(chosen, out)
+            training.train_all(runs, options, quiet)
+            if suite is None and (loaded := load_recipe(recipe)).variants:
+                training.print_comparison_commands(loaded, out)

@@ -137,11 +137,8 @@ def pack(stream: ZooStream) -> bytes:
 
 
 def unpack(data: bytes, num_strings: int) -> ZooStream:
-    """Invert `pack`.
-
-    Raises `CorruptStream` unless the bytes are exactly a stream with `num_strings` strings, and for
-    an image without pixels or with more than `MAX_PIXELS`, before allocating anything.
-    """
+    """Invert `pack`; raises `CorruptStream` unless the bytes are exactly a stream."""
+    # sizes are checked against `MAX_PIXELS` before anything is allocated
     reader = ByteReader(data)
     (quality,) = reader.take(1)
     width, height, *lengths = (reader.varint() for _ in range(2 + num_strings))
@@ -159,10 +156,8 @@ def most_pixels(num_bytes: int) -> int:
 
 
 def pad_blank_stream(stream: ZooStream) -> ZooStream:
-    """Append zeros to the last string if a decoder would refuse the stream as too short.
-
-    Only blank images have so few bytes; entropy decoders ignore the zeros.
-    """
+    """Append zeros to the last string if a decoder would refuse the stream as too short."""
+    # only blank images have so few bytes; entropy decoders ignore the zeros
     _, _, padded_width, padded_height = padding(stream.width, stream.height)
     missing_pixels = padded_width * padded_height - most_pixels(sum(map(len, stream.strings)))
     *first_strings, last = stream.strings
@@ -181,14 +176,11 @@ class NetworkSource(NamedTuple):
     device: str
 
 
-def find_sources(
+def _find_sources(
     model: str, metric: str, weights: str, checkpoint: str, device: str
 ) -> dict[int, NetworkSource]:
-    """Return the networks' origins by quality, lowest first; options as in `CompressAI`.
-
-    Raises `UnknownName` or `BadOption` for wrong options, `Unavailable` for missing files.
-    """
-    require_known(model, metric)
+    """Return the networks' origins by quality, lowest first; options as in `CompressAI`."""
+    _require_known(model, metric)
     require_options("compressai", weights=(weights, WEIGHTS))
     if checkpoint and weights != "published":
         raise BadOption(f"weights={weights} and checkpoint=FILE exclude each other")
@@ -204,9 +196,9 @@ def find_sources(
         else:
             files = dict(enumerate(map(find_checkpoint, file_list(checkpoint)), start=1))
         for path in filter(has_card, filter(None, files.values())):
-            require_model(path, model)
+            _require_model(path, model)
     elif weights == "published":
-        files = find_published(model, metric)
+        files = _find_published(model, metric)
     else:
         files = find_matched(model, metric)
     kind = "checkpoint" if checkpoint else weights
@@ -218,11 +210,10 @@ def find_sources(
     }
 
 
-def require_known(model: str, metric: str) -> None:
-    """Raise `UnknownName` for a model or metric that CompressAI's zoo does not have."""
-    for kind, name, allowed in (("model", model, QUALITIES), ("metric", metric, METRICS)):
-        if name not in allowed:
-            raise UnknownName(f"compressai {kind}", name, allowed)
+def _require_known(model: str, metric: str) -> None:
+    for kind, name, names in (("model", model, QUALITIES), ("metric", metric, METRICS)):
+        if name not in names:
+            raise UnknownName(f"compressai {kind}", name, names)
 
 
 def install_obstacles() -> dict[str, str]:
@@ -234,11 +225,10 @@ def install_obstacles() -> dict[str, str]:
 
 
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
-    """Return the weight files for the options `model` and `metric`, by quality.
+    """Return the weight files for the options `model`, `metric` and `weights`, by quality.
 
-    For `weights=matched`, return the files of this project's release. Raises `UsageError` for other
-    options, `UnknownName` for an unknown model or metric, `BadOption` for a model without published
-    weights.
+    Raises `UsageError` for other options, `UnknownName` for an unknown model or metric, `BadOption`
+    for a model without published weights.
     """
     model, metric = options.get("model", ""), options.get("metric", "mse")
     if options.get("weights") == "matched":
@@ -246,9 +236,9 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
             f"{dict(options)} names no published weights: give a model, and a metric if it is not "
-            "mse, as in compressai:model=bmshj2018-hyperprior:metric=mse"
+            "mse, for example compressai:model=bmshj2018-hyperprior:metric=mse"
         )
-    require_known(model, metric)
+    _require_known(model, metric)
     with importable():
         from compressai.zoo.image import model_urls
     urls = model_urls.get(model, {}).get(metric)
@@ -270,11 +260,8 @@ def file_pattern(model: str, metric: str, quality: int) -> str:
     return f"{FILE_STEMS.get((model, metric), plain)}-{quality}-????????.pth.tar"
 
 
-def find_published(model: str, metric: str) -> dict[int, Path]:
-    """Return the published files that are present, by quality, verified by the hash in the name.
-
-    Raises `Unavailable` if there is none, or if one is damaged.
-    """
+def _find_published(model: str, metric: str) -> dict[int, Path]:
+    """Return the present published files by quality, verified; raises `Unavailable`."""
     fetch = bench_command("fetch", f"compressai:model={model}:metric={metric}")
     qualities = range(1, QUALITIES[model] + 1)
     result = find_present(
@@ -294,12 +281,10 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
 
 
 def find_matched(model: str, metric: str) -> dict[int, Path]:
-    """Return the networks trained by this project, by quality, verified against their cards.
-
-    Raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files.
-    """
+    """Return the networks trained by this project, by quality, verified against their cards."""
+    # raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files
     if (model, metric) != (MATCHED, "mse"):
-        raise BadOption(f"matched weights are those of {MATCHED} for mse: {model} for {metric}")
+        raise BadOption(f"matched weights exist for {MATCHED} with mse, not {model} with {metric}")
     qualities = range(1, QUALITIES[model] + 1)
     try:
         files = find_training(
@@ -308,12 +293,11 @@ def find_matched(model: str, metric: str) -> dict[int, Path]:
     except Unavailable as error:
         raise Unavailable(f"{error}: train them with `bench train --suite matched`") from None
     for path in files.values():
-        require_model(path, model)
+        _require_model(path, model)
     return files
 
 
-def require_model(path: Path, model: str) -> None:
-    """Raise `Unavailable` unless a checkpoint's card names this model of CompressAI."""
+def _require_model(path: Path, model: str) -> None:
     card = verified_card(path)
     model_of_card = getattr(card.config, "model", card.architecture)
     if model_of_card != model:
@@ -329,10 +313,7 @@ def network(source: NetworkSource) -> "nn.Module":
 
 
 def cached_network(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Module":
-    """Return a source's network, cached in the process within `MAX_CACHED_BYTES`.
-
-    Encoder and decoder share it, since its parameters are only read.
-    """
+    """Return a source's network, cached in the process within `MAX_CACHED_BYTES`."""
     if source in _networks:
         _networks.move_to_end(source)
     else:
@@ -368,7 +349,7 @@ def _make_network(source: NetworkSource) -> "nn.Module":
             net = architecture.from_state_dict(load_state_dict(state))
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
-            raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error
+            raise Unavailable(f"{source.path} does not hold {source.model}: {reason}") from error
     # Published files, and files with a card, carry the tables that their streams are coded with.
     # Tables of another state dict may be older than its weights, so they are computed, as in
     # CompressAI's evaluation.
@@ -418,7 +399,7 @@ class CompressAI:
         self._model, self._metric = model, metric
         self._device = "cpu" if model in AUTOREGRESSIVE else chosen_device()
         self.num_strings = 1 if "factorized" in model else 2
-        sources = find_sources(model, metric, weights, checkpoint, self._device)
+        sources = _find_sources(model, metric, weights, checkpoint, self._device)
         self._kind = next(iter(sources.values())).weights
         self._sources = sources
         self._paths = [source.path for source in sources.values() if source.path is not None]
@@ -476,7 +457,7 @@ class CompressAI:
 
         stream = unpack(data, self.num_strings)
         if stream.quality not in self._sources:
-            raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
+            raise CorruptStream(f"the stream has quality {stream.quality}, which is missing here")
         _, _, padded_width, padded_height = padding(stream.width, stream.height)
         if padded_width * padded_height > most_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"

@@ -34,10 +34,7 @@ WIDTHS = {
 
 
 class ZooNetwork(LatentNetwork):
-    """CompressAI network, `codec`, that maps images in [-1, 1] to an `Estimate`.
-
-    Raises `ValueError` for a model other than `MODEL`.
-    """
+    """CompressAI network, `codec`, that maps images in [-1, 1] to an `Estimate`."""
 
     recordable = False  # CompressAI's entropy bottleneck makes and reads a tensor in each step
 
@@ -68,10 +65,8 @@ class ZooNetwork(LatentNetwork):
         return images * 2 - 1
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
-        """Return y (N, M, h, w), noisy or rounded, its bits and z's; see `forward`.
-
-        Rounded latents have no gradient.
-        """
+        """Return y (N, M, h, w), noisy or rounded, its bits and z's; see `forward`."""
+        # rounded latents have no gradient
         net = self.codec
         hyper = net.h_a(latents.abs()).float()
         with torch.autocast(latents.device.type, enabled=False):

@@ -107,10 +107,8 @@ def run_encoder(
     timeout_seconds: float,
     stdin: bytes = b"",
 ) -> bytes:
-    """Run an encoder and return the content of `stream`, written for an image of this shape.
-
-    Raises `ProgramFailed`, also if it wrote nothing, or more than any encoder would.
-    """
+    """Run an encoder and return the content of `stream`; raises `ProgramFailed`."""
+    # also if it wrote nothing, or more than any encoder would for an image of this shape
     run_program(command, timeout_seconds=timeout_seconds, stdin=stdin)
     data = read_output_file(stream, command[0], most_stream_bytes(*shape[:2]))
     if not data:
@@ -131,10 +129,9 @@ def run_decoder(command: Sequence[str | Path], png: Path, timeout_seconds: float
 
 
 def query_version(program: Path, option: str, pattern: bytes, encoder: str, remedy: str) -> str:
-    """Return the version that an encoder prints for an option; its exit code may be 1.
+    """Return the version that an encoder prints for an option, as group 1 of `pattern`.
 
-    pattern: matches the output, with the version as group 1; encoder: its name in messages. Raises
-    `Unavailable` if the output does not match.
+    encoder: its name in messages. Raises `Unavailable` if the output does not match.
     """
     try:
         printed = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
@@ -167,7 +164,7 @@ def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
         paths[Path(program)] = None
     for previous, word in zip(("", *words), words, strict=False):
         for path in _candidate_paths(word, previous == "-m"):
-            if {Path(part).name for part in _interpreter(path).split()} & SHELLS:
+            if {Path(part).name for part in _read_shebang(path).split()} & SHELLS:
                 unknown = unknown or f"what {path} runs"
             files = list(islice(_list_files(path), MAX_FILES + 1))
             sizes = (file.stat().st_size for file in files if file.is_file())
@@ -183,7 +180,6 @@ def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
 
 
 def _candidate_paths(word: str, is_module: bool) -> Iterator[Path]:
-    """Yield the paths that a word may mean: itself, or the part after `=`."""
     if is_module:
         yield Path(word.replace(".", os.sep) + ".py")
         yield Path(word.replace(".", os.sep))
@@ -193,8 +189,8 @@ def _candidate_paths(word: str, is_module: bool) -> Iterator[Path]:
                 yield Path(text)
 
 
-def _interpreter(path: Path) -> str:
-    """Return the interpreter in a script's first line, "/usr/bin/env bash"; "" for other files."""
+def _read_shebang(path: Path) -> str:
+    # in a script's first line: "/usr/bin/env bash"
     if not path.is_file():
         return ""
     with path.open("rb") as file:
@@ -203,7 +199,6 @@ def _interpreter(path: Path) -> str:
 
 
 def _list_files(path: Path) -> Iterator[Path]:
-    """Yield the files in a folder, or a file and its imports."""
     if path.is_file():
         yield from find_imports(path)
     for folder, subfolders, files in walk(path):
@@ -226,7 +221,7 @@ def find_imports(path: Path) -> Iterator[Path]:
             continue
         visited.add(script)
         yield script
-        if script.suffix != ".py" and "python" not in _interpreter(script):
+        if script.suffix != ".py" and "python" not in _read_shebang(script):
             continue
         with suppress(OSError, SyntaxError, ValueError):
             for name in _imported_names(ast.parse(script.read_bytes())):
@@ -238,7 +233,7 @@ def find_imports(path: Path) -> Iterator[Path]:
 
 
 def _imported_names(tree: ast.Module) -> Iterator[str]:
-    """Yield the dotted names of imported modules, their packages, and names imported from them."""
+    # of modules, their packages, and names imported from them
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):

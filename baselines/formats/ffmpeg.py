@@ -56,10 +56,8 @@ class PictureFormat(NamedTuple):
 
 @cache
 def find_ffmpeg(user: str, **components: str) -> Path:
-    """Return imageio-ffmpeg's program; `Unavailable` unless it has these components.
-
-    user: what needs them, for the message. components: names by kind (encoder, decoder, muxer).
-    """
+    """Return imageio-ffmpeg's program; `Unavailable` unless it has these components."""
+    # user: what needs them, for the message. components: names by kind (encoder, decoder, muxer)
     program = programs.packaged_ffmpeg(user)
     for kind, name in components.items():
         try:
@@ -90,7 +88,7 @@ def encoder_version(program: Path, encoder: str, banner: str) -> str:
 
 
 def _query_ffmpeg(program: Path, *options: str) -> str:
-    """Return the program's output; it is only run again if its file changed."""
+    # run again only if the program's file changed
 
     def run() -> str:
         command: list[str | Path] = [program, *options]
@@ -102,10 +100,7 @@ def _query_ffmpeg(program: Path, *options: str) -> str:
 
 
 def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") -> bytes:
-    """Decode an elementary stream to YUV4MPEG2; `ProgramFailed` if ffmpeg reports an error.
-
-    stream: name of the raw format. decoder: ffmpeg's choice if empty.
-    """
+    """Decode an elementary stream to YUV4MPEG2; `ProgramFailed` if ffmpeg reports an error."""
     decoder_option = ["-c:v", decoder] if decoder else []
     # probing would decode the picture once more
     source = [*decoder_option, "-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
@@ -136,14 +131,14 @@ def read_y4m(file: bytes) -> Y4MPicture:
     sides = [re.fullmatch(SIDE, words.get(name, "")) for name in ("H", "W")]
     has_markers = header.startswith(b"YUV4MPEG2 ") and marker.startswith(b"FRAME")
     if not has_markers or not colours or None in sides:
-        raise CorruptStream("the stream does not hold a picture in 4:4:4 or 4:2:0")
+        raise CorruptStream("the stream does not contain a picture in 4:4:4 or 4:2:0")
     height, width = (int(words[name]) for name in ("H", "W"))
     depth = 10 if "p10" in colours[0] else 8
     half = 2 if colours[1] == "420" else 1
     shapes = [(height, width)] + 2 * [(-(-height // half), -(-width // half))]
     ends = np.cumsum([rows * columns for rows, columns in shapes])
     if len(samples) != ends[-1] * np.dtype(sample_type(depth)).itemsize:
-        raise CorruptStream("the stream does not hold exactly one whole picture")
+        raise CorruptStream("the stream does not contain exactly one complete picture")
     flat = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
     planes = ycbcr.Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
     return Y4MPicture(planes, depth, b" XCOLORRANGE=FULL" in header)
@@ -160,11 +155,10 @@ def sample_type(depth: int) -> str:
 
 
 class IntraCodec:
-    """Base class of codecs that encode and decode a picture with ffmpeg.
+    """Base class of codecs that encode and decode a picture with ffmpeg."""
 
-    A subclass names the encoder; its constructor passes the samples' format and the encoder's
-    options, in which the setting's name in braces is replaced by its value.
-    """
+    # A subclass names the encoder; its constructor passes the samples' format and the encoder's
+    # options, in which the setting's name in braces is replaced by its value.
 
     name: ClassVar[str]
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
@@ -214,7 +208,7 @@ class IntraCodec:
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless the stream is complete."""
         if not data:
-            raise CorruptStream(f"an empty stream is no {self.stream}")
+            raise CorruptStream(f"the {self.stream} stream is empty")
         pixels = self._decode_stream(self.stream, data[1:])
         columns, rows = data[0] >> 4, data[0] & 15
         height, width, _ = pixels.shape
@@ -239,7 +233,7 @@ class IntraCodec:
             return run_encoder(command, stream, (height, width), TIMEOUT_SECONDS, samples)
 
     def _arguments(self, size: str) -> list[str]:
-        """Return the encoder's arguments for pictures of WIDTHxHEIGHT, up to its output file."""
+        # up to the output file
         return [
             *(*QUIET, "-noauto_conversion_filters"),
             *("-f", "rawvideo", "-pixel_format", self._layout.pixel_format),
@@ -248,7 +242,7 @@ class IntraCodec:
         ]
 
     def _decode_stream(self, stream: str, data: bytes) -> Pixels:
-        """Return the pixels, with padding, of a stream in ffmpeg's raw format of this name."""
+        # with padding; stream: ffmpeg's name of the raw format
         picture = read_y4m(decode_to_y4m(self._program, stream, data, self.decoder))
         if not picture.full_range:
             raise CorruptStream("the stream does not say that its samples have the full range")

@@ -1,8 +1,6 @@
 """Architectures of learned methods: dimensions, sizes by name, and the network's import path.
 
-Does not import torch. A method's tables, coder and header controls belong to its network
-(`network.Network`). Dimensions declare limits with their fields; named sizes are tables in
-`sizes/`.
+Does not import torch. Dimensions declare limits with their fields; named sizes are in `sizes/`.
 """
 
 import sys
@@ -221,10 +219,7 @@ class PqMimSizes(Residual):
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionSizes(Dimensions):
-    """Dimensions of a diffusion decoder, its sampler, and the base codec it was trained for.
-
-    The sizes in `sizes/`, our choice, have an empty `base`.
-    """
+    """Dimensions of a diffusion decoder, its sampler, and the base codec it was trained for."""
 
     widths: tuple[EvenWidth, EvenWidth, EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
     blocks: Number  # residual blocks of each level on the way down; one more on the way up
@@ -237,7 +232,7 @@ class DiffusionSizes(Dimensions):
     threshold_share: Annotated[float, Meta(gt=0, le=1)] = 0.999
     patch_px: int = 1024  # pictures with a longer side are sampled in patches
     overlap_px: int = 128  # of two patches
-    base: str = ""  # a codec spec: "elic", "jpeg:optimize=1"
+    base: str = ""  # a codec spec: "elic", "jpeg:optimize=1"; empty in `sizes/`
     base_fingerprint: str = ""  # of the base's weights; empty without weights
     setting: str = ""  # name of the base's rate control
     # The setting's values at the levels, lowest rate first.
@@ -265,10 +260,7 @@ class DiffusionSizes(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class DiracSizes(DiffusionSizes):
-    """Dimensions of DIRAC, which samples residuals by DDIM.
-
-    Residuals are in units of their standard deviation, clipped to the level's threshold.
-    """
+    """Dimensions of DIRAC, which samples residuals in units of their deviation by DDIM."""
 
     domain: Literal["residual"] = "residual"
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 1.0
@@ -277,13 +269,10 @@ class DiracSizes(DiffusionSizes):
 
 @dataclass(frozen=True, kw_only=True)
 class HfdSizes(DiffusionSizes):
-    """Dimensions of HFD, which samples pictures in [-1, 1].
-
-    The noise scale is that of residuals at .1 bpp.
-    """
+    """Dimensions of HFD, which samples pictures in [-1, 1]."""
 
     domain: Literal["picture"] = "picture"
-    noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 0.1
+    noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 0.1  # residuals at .1 bpp
     sampler: Literal["ddim", "ancestral"] = "ancestral"
 
 

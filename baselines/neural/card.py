@@ -1,8 +1,6 @@
-"""The JSON card of a checkpoint: its network, and how it was made. Does not import torch.
-
-The card lies next to the file of tensors, which may be packed by `xz` as NAME.safetensors.xz; the
-sha256 is that of the unpacked file.
-"""
+"""The JSON card of a checkpoint: its network, and how it was made. Does not import torch."""
+# A card lies next to the file of tensors, which may be packed by `xz` as NAME.safetensors.xz; the
+# sha256 is that of the unpacked file.
 
 import json
 import lzma
@@ -139,7 +137,7 @@ def load_card(path: Path) -> Card:
             missing = f"{path} has no card {source.name} beside it: {remedy}"
         raise Unavailable(missing) from None
     except (OSError, ValueError, UnknownName) as error:
-        raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error
+        raise Unavailable(f"{source} is not a checkpoint's card: {error}") from error
 
 
 def verified_card(path: Path) -> Card:

@@ -61,7 +61,7 @@ def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
 
 
 def _largest_magnitudes(weights: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Return the largest magnitudes over `dims`, kept with length 1; 1 where all are 0."""
+    # 1 where all are 0
     largest = weights.abs().amax(dims, keepdim=True)
     return torch.where(largest > 0, largest, torch.ones_like(largest))
 
@@ -100,8 +100,8 @@ def make_checkpoint(
 ) -> Card:
     """Save a trained network with its coder's tables; return the card with the sha256.
 
-    Tables are made for photographs like `images`. Before that, `quantised` rounds the weights named
-    by `Network.quantised_bits` to integers. Raises `ValueError` if weights are not finite.
+    images: photographs for the tables. quantised: round the weights named by
+    `Network.quantised_bits` first. Raises `ValueError` if weights are not finite.
     """
     stored = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
@@ -120,12 +120,9 @@ def save_checkpoint(
     network: Network,
     card: Card,
     tables: Mapping[str, Tensor] | None = None,
-    quantised: Mapping[str, QuantisedWeights] | None = None,
+    quantised: Mapping[str, QuantisedWeights] | None = None,  # weights to write as integers
 ) -> Card:
-    """Write the tensors to `path`, then the card; return the card with the sha256.
-
-    Parameters, all finite, are written as integers and scales if they are in `quantised`.
-    """
+    """Write the tensors to `path`, then the card; return the card with the sha256."""
     tensors = {
         name: value.detach().float().cpu() if isinstance(value, nn.Parameter) else value.cpu()
         for name, value in network.stored_state().items()
@@ -160,10 +157,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
-    """Return the state dict in a torch file, at the top or nested under keys of `containers`.
-
-    Raises `Unavailable`, also for a file that holds more than tensors.
-    """
+    """Return a torch file's state dict, maybe nested under `containers`; raises `Unavailable`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pickles not written by torch
@@ -182,7 +176,7 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
     ):
-        raise Unavailable(f"{path} holds no state dict")
+        raise Unavailable(f"{path} does not contain a state dict")
     return loaded
 
 
@@ -227,8 +221,8 @@ def _read_tensors(
     dtypes: dict[str, tuple[torch.dtype, ...]]
     dtypes = dict.fromkeys(tables, INTEGERS) | dict.fromkeys(parameters, FLOATS)
     dtypes |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
-    for name, allowed in dtypes.items():
-        if tensors[name].dtype not in allowed:
+    for name, valid_dtypes in dtypes.items():
+        if tensors[name].dtype not in valid_dtypes:
             raise Unavailable(f"{path} cannot be used: {name} is of {tensors[name].dtype}")
     state = {name: tensors[name] for name in names - scales.keys()}
     state |= {name: tensors[name].float() for name in parameters}

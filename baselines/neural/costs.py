@@ -19,25 +19,22 @@ class Cost(NamedTuple):
 
 @cache
 def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
-    """Return parameters and work of each part of the network described by `config`.
-
-    Work is that of convolutions and `Network.further_macs_per_pixel`, per pixel, for encoding and
-    decoding together.
-    """
+    """Return parameters and work of each part of the network described by `config`."""
+    # work per pixel of encoding and decoding: convolutions and `Network.further_macs_per_pixel`
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
     try:
         with FakeTensorMode():
-            return _count(architecture, config)
+            return _count_costs(architecture, config)
     except DataDependentOutputException:
         # CompressAI's entropy bottleneck reads numbers from tensors; its networks are small enough
         # to be run.
         with torch.random.fork_rng(devices=[]):
-            return _count(architecture, config)
+            return _count_costs(architecture, config)
 
 
-def _count(architecture: str, config: Any) -> dict[str, Cost]:
+def _count_costs(architecture: str, config: Any) -> dict[str, Cost]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -64,7 +61,7 @@ def _count(architecture: str, config: Any) -> dict[str, Cost]:
 def _run_parts(
     module: "nn.Module", prefix: str, flops: Mapping[str, object]
 ) -> "Iterator[tuple[str, nn.Module]]":
-    """Yield the children by path, replacing a child that is not run by its own children."""
+    # a child that is not run is replaced by its own children
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if path not in flops and any(run_path.startswith(f"{path}.") for run_path in flops):

@@ -90,10 +90,8 @@ UNCHANGED_LAYERS = (nn.ReLU, InterpolationChannelAttention)  # single operations
 def round_to_grid(
     values: Tensor, dims: int | tuple[int, ...] | None = None, bits: int = ACTIVATION_BITS
 ) -> Tensor:
-    """Round float64 values to `bits` bits of their largest magnitude, overall or along `dims`.
-
-    Raises `CorruptStream` if any is not finite, or beyond 2^500.
-    """
+    """Round to `bits` bits of the largest magnitude, overall or along `dims`; `CorruptStream`."""
+    # raised for values that are not finite, or beyond 2^500
     largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
     if not bool((largest < 2.0**MAX_EXPONENT).all()):
         raise CorruptStream(
@@ -143,12 +141,12 @@ class ExactConvolution(nn.Module):
         outputs = features.new_empty((count, len(self.bias), growth * height, growth * width))
         for top in range(0, height, rows):
             low = max(0, top - self.reach)
-            sums = self._sums(inputs[:, :, low : top + rows + self.reach])
+            sums = self._convolve_band(inputs[:, :, low : top + rows + self.reach])
             output_band = outputs[:, :, growth * top : growth * (top + rows)]
             output_band.copy_(sums[:, :, growth * (top - low) :][:, :, : output_band.shape[2]])
         return outputs.add_(self.bias[:, None, None])
 
-    def _sums(self, band: Tensor) -> Tensor:
+    def _convolve_band(self, band: Tensor) -> Tensor:
         # cuDNN may use Fourier transforms, which are not exact.
         with cudnn_flags(enabled=False):
             if self.transposed:
@@ -178,8 +176,7 @@ class ExactLinear(nn.Module):
 def exact_transform(transform: Transform) -> Transform:
     """Return a copy for float64 features that computes the same bits on every machine.
 
-    Operations in the transform's `forward` methods must be single IEEE operations. Raises
-    `ValueError` for a layer without an exact form.
+    Its `forward` methods may only use single IEEE operations. Raises `ValueError`.
     """
     holder = nn.Sequential(deepcopy(transform).requires_grad_(False).double().eval())
     _convert_layers(holder)

@@ -1,4 +1,4 @@
-"""The network of a learned codec, as the trainer and the checkpoint see it; how torch runs it."""
+"""Base class of the networks of learned codecs, and settings of torch for running them."""
 
 import ctypes
 import os
@@ -18,67 +18,60 @@ from benchmark.registry import imported
 
 
 class Estimate(NamedTuple):
-    """A batch of reconstructions, and the bits that an ideal coder would take for each."""
+    """Reconstructions of a batch, and the bits of an ideal coder for each."""
 
     images: Tensor  # (N, 3, H, W), about [-1, 1], not clamped
     y_bits: Tensor  # (N,)
     z_bits: Tensor  # (N,), of the hyper-latent; zeros for a codec without it
-    latents: Tensor | None = None  # as decoded, for a loss or discriminator conditioned on them
-    rounded_bits: Tensor | None = None  # (N,) of all latents as rounded, for a loss that wants them
+    latents: Tensor | None = None  # as decoded, for a conditional loss or discriminator
+    rounded_bits: Tensor | None = None  # (N,) of all latents when rounded, if counted
 
 
 class LatentCoder(Protocol):
-    """Coder of a trained network on a device, between images, latents and bytes.
-
-    The transforms are by default the network's own. Images are padded to multiples of `stride`.
-    `margin`, in pixels, is what transforms see around a tile; 0 to 4080, a multiple of 16.
-    """
+    """Coder of a trained network on a device, between images, latents and bytes."""
 
     network: Any
     stride: int  # divides 256, the smallest step of tiles
     latent_stride: int  # divides `stride`
     latent_channels: int
-    margin: int
+    margin: int  # pixels that transforms see around a tile: 0 to 4080, a multiple of 16
 
     def analyse(self, images: Tensor, controls: Any) -> Tensor:
         """Return the latents (1, C, h, w) of `images`, float32 (1, 3, H, W) in [-1, 1]."""
-        seen = images.contiguous(memory_format=torch.channels_last)
-        return self.network.analyse(seen, controls)
+        features = images.contiguous(memory_format=torch.channels_last)
+        return self.network.analyse(features, controls)
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the entropy-coded bytes of latents (1, C, h, w)."""
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
-        """Return the latents (1, C, rows, columns) that a decoder has; raises `CorruptStream`."""
+        """Return the decoded latents (1, C, rows, columns); raises `CorruptStream`."""
 
     def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
-        seen = latents.contiguous(memory_format=torch.channels_last)
-        return self.network.synthesise(seen, controls)
+        """Return the images (1, 3, H, W), about [-1, 1], of decoded latents."""
+        features = latents.contiguous(memory_format=torch.channels_last)
+        return self.network.synthesise(features, controls)
 
 
 class Network(nn.Module):
     """Base class of the networks of learned codecs; a method overrides what differs.
 
-    `config` is what `Architecture.build` was called with. `stride`, in pixels, divides the sides of
-    images. `quantised_bits` are the bits of weights for which few suffice, by the beginning of the
-    parameters' names; of several, the last counts.
+    `config` is the argument of `Architecture.build`.
     """
 
     sizes: Any  # dimensions, a dataclass
-    stride: int = 64
-    tables_type: ClassVar[str] = ""  # "module:function" of the network and photographs
-    coder_type: ClassVar[str] = ""  # "module:class", made with the network, tables and a device
+    stride: int = 64  # pixels; divides the sides of images
+    tables_type: ClassVar[str] = ""  # "module:function", called with network and photographs
+    coder_type: ClassVar[str] = ""  # "module:class", called with network, tables and device
     control_block: ClassVar[ControlBlock] = ControlBlock()  # form of controls in a header
-    recordable: ClassVar[bool] = True  # whether CUDA graphs can record its steps: none reads a GPU
-    counts_rounded: bool = False  # whether `forward` is to give `Estimate.rounded_bits`
-    quantised_bits: Mapping[str, int] = {}
+    recordable: ClassVar[bool] = True  # whether CUDA graphs can record its steps
+    counts_rounded: bool = False  # whether `forward` returns `Estimate.rounded_bits`
+    quantised_bits: Mapping[str, int] = {}  # bits of weights by name prefix; the last match counts
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].
 
-        `controls` come from `controls_at`. With `noisy`, bits are of latents with noise, else
-        rounded.
+        `controls` come from `controls_at`. Bits are of latents with noise if `noisy`, else rounded.
         """
         raise NotImplementedError
 
@@ -87,10 +80,8 @@ class Network(nn.Module):
         return None
 
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
-        """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
-
-        `lambdas`, for each rate level, weigh bpp, with 150 MSE of values in [0, 1] beside it.
-        """
+        """Set start values from photographs, `crops` (N, 3, H, W) in [-1, 1]."""
+        # lambdas weigh bpp at each rate level, against 150 MSE of values in [0, 1]
         raise NotImplementedError
 
     def tables(self, images: Sequence[Pixels] = ()) -> dict[str, Tensor]:
@@ -98,9 +89,9 @@ class Network(nn.Module):
         return imported(self.tables_type)(self, images) if self.tables_type else {}
 
     def coder(self, tables: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Any:
-        """Return the `LatentCoder` with its tables; raises `ValueError`, `KeyError`."""
+        """Make the `LatentCoder`; raises `ValueError` or `KeyError` for unusable tables."""
         if not self.coder_type:
-            raise ValueError(f"a {type(self).__name__} codes nothing itself")
+            raise ValueError(f"a {type(self).__name__} has no coder")
         return imported(self.coder_type)(self, tables, device)
 
     def priors(self) -> Sequence[nn.Module]:
@@ -108,30 +99,25 @@ class Network(nn.Module):
         return ()
 
     def auxiliary_loss(self) -> Tensor:
-        """Return the loss that trains the group "quantiles", a scalar with a gradient for it."""
+        """Return the loss that trains the parameters "quantiles", a scalar."""
         losses = [prior.quantile_loss() for prior in self.priors()]  # type: ignore[operator]
         return torch.stack(losses).sum()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters that are optimised alike, in their order: "prior" and "rest".
-
-        A stage of a recipe scales the learning rate of "prior". Those of "quantiles" are trained by
-        `auxiliary_loss` alone, with an optimiser apart.
-        """
+        """Return the parameters by optimiser settings, in order: "prior", "rest", "quantiles"."""
+        # a stage scales the learning rate of "prior"; only `auxiliary_loss` trains "quantiles"
         quantiles = {prior.quantiles for prior in self.priors()}
         prior = {weight for module in self.priors() for weight in module.parameters()}
-        named: dict[str, list[nn.Parameter]] = {"prior": [], "rest": [], "quantiles": []}
+        groups: dict[str, list[nn.Parameter]] = {"prior": [], "rest": [], "quantiles": []}
         for weight in self.parameters():
             name = "quantiles" if weight in quantiles else "prior" if weight in prior else "rest"
-            named[name].append(weight)
-        return named
+            groups[name].append(weight)
+        return groups
 
     def freezable(self) -> Mapping[str, Sequence[nn.Parameter]]:
-        """Return the parameters of each part that a stage can freeze, by the part's name.
-
-        A part is every module or parameter list by its attribute name. A stage at a single rate, or
-        without realism, does not train "rate_control" or "realism_control".
-        """
+        """Return the parameters of each part that a stage can freeze, by attribute name."""
+        # a stage at a single rate, or without realism, does not train "rate_control" or
+        # "realism_control"
         parts: dict[str, list[nn.Parameter]] = {}
         for path, parameter in self.named_parameters():
             for name in dict.fromkeys(path.split(".")):
@@ -139,30 +125,30 @@ class Network(nn.Module):
         return {name: members for name, members in parts.items() if not name.isdigit()}
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
-        """Return multiply-accumulates per pixel that are not convolutions', by part."""
+        """Return multiply-accumulates per pixel of other layers than convolutions, by part."""
         return {}
 
     def start_parts(self, parts: Collection[str]) -> None:
-        """Set start values of parts before the first stage that trains them, in a random start."""
+        """Set start values of parts before the first stage that trains them; here, none."""
 
     def settle(self) -> None:
-        """Solve for what training only approximates, once, on a copy of the network on the CPU."""
+        """Solve for parameters that training only approximates, on a copy on the CPU."""
 
     def stored_state(self) -> dict[str, Tensor]:
-        """Return the tensors of a checkpoint's file by name: parameters, and buffers if any."""
+        """Return the tensors to store in a checkpoint, by name."""
         return self.state_dict(keep_vars=True)
 
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of `stored_state`, on their device."""
+        """Assign the tensors of `stored_state`, on their device."""
         self.load_state_dict(dict(state), assign=True)
 
 
-# Parameters of glibc's `mallopt`, and the variables by which a user sets them.
+# Parameters of glibc's `mallopt`, and the environment variables that set them
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-MOST_KEPT_BYTES = 512 << 20
-LARGEST_KEPT_BYTES = 128 << 20
-INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # of processors for bfloat16, as torch names them
+MALLOC_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+MAX_KEPT_BYTES = 512 << 20  # in total
+MAX_KEPT_BLOCK_BYTES = 128 << 20
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # of CPUs for bfloat16, by torch's names
 BLOCK = 64  # pixels; the deepest latent halves an image six times
 GREY = 127.5  # level of 0
 
@@ -181,14 +167,12 @@ def inference() -> Iterator[None]:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Have GPUs multiply float32 in full, without TF32, which keeps 10 of 23 bits of a factor.
-
-    Settings of the caller are restored, and may be of either interface of torch. Inside, torch
-    refuses to read the older one, `allow_tf32`.
-    """
+    """Multiply float32 in full on GPUs, without TF32, which keeps 10 of 23 bits of a factor."""
+    # the caller's settings, of either interface of torch, are restored; inside, torch refuses to
+    # read the older one, `allow_tf32`
     backends: Any = torch.backends
-    cudnn, before = backends.cudnn, backends.cudnn.fp32_precision
-    # Both inherit it; setting them would cut them off from what the caller sets later.
+    cudnn, previous = backends.cudnn, backends.cudnn.fp32_precision
+    # both inherit it; setting them would detach them from later settings of the caller
     cudnn.fp32_precision = "ieee"
     explicit = [
         (operation, operation.fp32_precision)
@@ -202,39 +186,37 @@ def full_float32() -> Iterator[None]:
     finally:
         for operation, precision in explicit:
             operation.fp32_precision = precision
-        inherited = before == backends.fp32_precision
-        cudnn.fp32_precision = "none" if inherited else before
+        inherited = previous == backends.fp32_precision
+        cudnn.fp32_precision = "none" if inherited else previous
 
 
 @contextmanager
 def cudnn_flags(**flags: bool) -> Iterator[None]:
     """Set flags of cuDNN by name; torch's own context reads `allow_tf32` (see `full_float32`)."""
     cudnn = torch.backends.cudnn
-    before = {name: getattr(cudnn, name) for name in flags}
+    previous = {name: getattr(cudnn, name) for name in flags}
     try:
         for name, value in flags.items():
             setattr(cudnn, name, value)
         yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             setattr(cudnn, name, value)
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Have this process keep up to 512 MiB of freed memory, unless the user has settings.
-
-    By default glibc returns every tensor of more than 32 MiB to the system, and zeroing new pages
-    takes a sixth of the time of a large network.
-    """
-    if any(name in os.environ for name in OWN_SETTINGS):
+    """Keep up to 512 MiB of freed memory in this process, unless the user has settings."""
+    # by default glibc returns tensors above 32 MiB to the system; zeroing new pages takes a sixth
+    # of a large network's time
+    if any(name in os.environ for name in MALLOC_VARIABLES):
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library, or another system
+    except (AttributeError, OSError, TypeError):  # another C library or operating system
         return
-    mallopt(MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
-    mallopt(TRIM_THRESHOLD, MOST_KEPT_BYTES)
+    mallopt(MMAP_THRESHOLD, MAX_KEPT_BLOCK_BYTES)
+    mallopt(TRIM_THRESHOLD, MAX_KEPT_BYTES)
 
 
 def has_bfloat16(device: str) -> bool:
@@ -245,24 +227,24 @@ def has_bfloat16(device: str) -> bool:
     return any(capabilities.get(name) for name in INSTRUCTIONS)
 
 
-def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:
-    """Return pixels (h, w, 3), mirrored at the bottom and the right to multiples of `stride`."""
+def pad_pixels(pixels: Pixels, stride: int = BLOCK) -> Pixels:
+    """Pad pixels (h, w, 3) by mirroring at the bottom and right, to multiples of `stride`."""
     for axis in (0, 1):
         side = pixels.shape[axis]
         if missing := -side % stride:
-            widths = [(0, missing if of == axis else 0) for of in range(3)]
+            widths = [(0, missing if dim == axis else 0) for dim in range(3)]
             pixels = np.pad(pixels, widths, mode="reflect" if missing < side else "edge")
     return pixels
 
 
-def to_images(pixels: Pixels, device: torch.device) -> Tensor:
-    """Return pixels (h, w, 3) as float32 (1, 3, h, w) in [-1, 1]."""
-    # A copy, since torch warns of arrays that are not to be written.
+def make_images(pixels: Pixels, device: torch.device) -> Tensor:
+    """Convert pixels (h, w, 3) to float32 (1, 3, h, w) in [-1, 1]."""
+    # a copy: torch warns about read-only arrays
     planes = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
     return planes[None].float().div_(GREY).sub_(1)
 
 
-def to_pixels(images: Tensor) -> Pixels:
-    """Return images (1, 3, h, w) about [-1, 1] as pixels (h, w, 3), clamped and rounded."""
+def make_pixels(images: Tensor) -> Pixels:
+    """Convert images (1, 3, h, w), about [-1, 1], to clamped and rounded pixels (h, w, 3)."""
     levels = images[0].add(1).mul_(GREY).round_().clamp_(0, 255).to(torch.uint8)
     return levels.permute(1, 2, 0).contiguous().cpu().numpy()

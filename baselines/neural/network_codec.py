@@ -38,10 +38,9 @@ PACKAGES = ("torch", "safetensors")
 class NetworkCodec:
     """Codec of a method's networks, one for all rates or one per rate; a subclass names it.
 
-    The file of a single network is `NAME.safetensors`. With one network per level, the setting
-    `level` counts rates from 1, the lowest, and a level's file is `NAME-LEVEL.safetensors`, or the
-    option `checkpoint` with `{level}` replaced; without `{level}` it is level 1. The sweep holds
-    the levels whose files exist, and a stream names its checkpoint.
+    A single network's file is `NAME.safetensors`. With one network per level, the setting `level`
+    counts rates from 1, the lowest; its file is `NAME-LEVEL.safetensors`, or the option
+    `checkpoint` with `{level}` replaced. The sweep has the levels whose files exist.
     """
 
     name: ClassVar[str]  # in the registry and in file names
@@ -135,7 +134,6 @@ class NetworkCodec:
         return data
 
     def _stream_controls(self, _setting: Setting) -> Any:
-        """Return the controls written to the stream's header; None if there are none."""
         return None
 
     def _file_name(self, level: int) -> str:
@@ -209,10 +207,7 @@ def codec_of(name: str) -> str:
 
 @cache
 def load_picture_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "PictureCodec":
-    """Load a checkpoint once for all instances; sha256 identifies its content.
-
-    exact: make pixels, like streams, the same on every machine.
-    """
+    """Load a checkpoint once for all instances; exact: pixels are the same on every machine."""
     if exact:
         return load_picture_codec(path, sha256, device, False).exactly()
     wait_without_spinning()
@@ -223,10 +218,8 @@ def load_picture_codec(path: Path, sha256: str, device: str, exact: bool = False
 
 
 def wait_without_spinning() -> None:
-    """Let torch's threads sleep while waiting, if torch is not imported yet.
-
-    By default they spin, which takes ten times as long if there is not a core for each.
-    """
+    """Let torch's threads sleep while waiting, if torch is not imported yet."""
+    # by default they spin, ten times as slow if there is not a core for each
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
@@ -239,10 +232,9 @@ def _library_versions() -> str:
 
 
 def find_checkpoint(requested: str, file: str = "", command: str = "") -> Path:
-    """Return the `requested` checkpoint (default: `file`), a path or a name in a weight folder.
+    """Find the `requested` checkpoint (default: `file`), by path or in a weight folder.
 
-    Bundled files are searched last. Raises `Unavailable` if there is none, naming the command that
-    makes it.
+    Bundled files are searched last. Raises `Unavailable`, naming the `command` that makes it.
     """
     if requested and Path(requested).is_file():
         return Path(requested)

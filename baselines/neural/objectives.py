@@ -1,12 +1,12 @@
-"""The objectives of all methods that code images: one loss, and the random part of each method.
+"""Objectives of the methods that code images: a common loss, with each method's random levels.
 
 The loss of a crop is ::
 
     s (w MSE + lambda bpp + (lpips + beta lpips_per_beta) LPIPS + (gan + beta gan_per_beta) GAN)
 
-with MSE of values in [0, 1], w = 150 but for IVR, and s = 1, or lambda^-.5 where `balanced`. Where
-a step has a target rate, lambda holds while the batch's rounded latents take more, otherwise
-`lambda_below`. A method is a class with `draw`; published weights are divided so that w is 150.
+with MSE of values in [0, 1], w = 150 except for IVR, and s = 1, or lambda^-.5 if `balanced`. With a
+target rate, lambda applies if the batch's rounded latents take more, otherwise `lambda_below`. A
+method is a class with `draw`; published weights are scaled so that w is 150.
 """
 
 import math
@@ -54,37 +54,37 @@ from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
 HIGHEST_BETA = 5.12
-REALISTIC = 3.84  # the beta of CRDR that is validated beside 0
+VALIDATION_BETA = 3.84  # of CRDR, in addition to 0
 MULTIREALISM_BETA = 2.56  # the highest that the paper evaluates
-SHARES = (0.0, 0.5, 1.0)  # of IVR: a, of the lower level of a pair
-# Of HiFiC in the first steps, factors of the weight of a bit and of the target: its configs.py
+IVR_SHARES = (0.0, 0.5, 1.0)  # a, the weight of a pair's lower level
+# Factors of a bit's weight and of the target in HiFiC's first steps, from its configs.py
 HIFIC_EARLY_WEIGHT, HIFIC_EARLY_TARGET, HIFIC_BELOW = 0.5, 0.20 / 0.14, 1 / 64
 MULTIREALISM_EARLY = 10.0  # factor of lambda in the first steps
 DISCRIMINATOR = {"discriminator_channels", "discriminator_learning_rate"}
-OF_LATENTS = {*DISCRIMINATOR, "discriminator_latent_channels"}
+LATENT_DISCRIMINATOR = {*DISCRIMINATOR, "discriminator_latent_channels"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStage(Stage):
-    """Stage of such an objective, which names the fields that it `uses`; others are refused."""
+    """Stage of an image objective; fields that the objective does not use are refused."""
 
-    lambda_below: Weight = 0.0  # of HiFiC: 0 for the published one
-    targets_bpp: tuple[Weight, ...] = ()  # of each level
-    target_bpp: Weight = 0.0  # of HiFiC
-    early_steps: Count = 0  # of HiFiC, with less weight on a bit and a higher target
-    early_share: Share = 0.0  # of the steps of Multi-Realism, with a larger lambda
+    lambda_below: Weight = 0.0  # for HiFiC, 0 is the published value
+    targets_bpp: tuple[Weight, ...] = ()  # one per level
+    target_bpp: Weight = 0.0  # HiFiC
+    early_steps: Count = 0  # HiFiC: with less weight on a bit and a higher target
+    early_share: Share = 0.0  # Multi-Realism: share of the steps with a larger lambda
     balanced: bool = False
-    noisy_contexts: bool = False  # of ELIC: contexts see latents with noise
-    mixed_levels: bool = False  # every crop its own q, sampled between the levels too
-    map_share: Share = 0.0  # of the batches: q and beta by region
-    zero_beta_share: Share = 0.0  # of the crops, whose beta is 0, on top of the uniform draw
-    # With a growth g, what beta is there is 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1), not beta.
+    noisy_contexts: bool = False  # ELIC: contexts see latents with noise
+    mixed_levels: bool = False  # a q for each crop, also between the levels
+    map_share: Share = 0.0  # share of the batches with maps of q and beta
+    zero_beta_share: Share = 0.0  # share of the crops with beta 0, besides the uniform draw
+    # g: LPIPS and GAN are weighted by 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1) instead of beta
     beta_growth: Weight = 0.0
     lpips: Weight = 0.0
     lpips_per_beta: Weight = 0.0
     gan: Weight = 0.0
     gan_per_beta: Weight = 0.0
-    gan_loss: str = "hrrgan"  # of `GAN_LOSSES`, of the GAN by rate level
+    gan_loss: str = "hrrgan"  # key of `GAN_LOSSES`, for discriminators by rate level
     discriminator: str = "independent"
     discriminator_channels: tuple[AtLeastOne, ...] = PUBLISHED_CHANNELS
     discriminator_latent_channels: AtLeastOne = PUBLISHED_LATENT_CHANNELS
@@ -98,55 +98,53 @@ class ImageStage(Stage):
                 raise ValueError(f"a {self.objective} stage has no field {field.name!r}")
         for name, table in (("gan_loss", GAN_LOSSES), ("discriminator", DISCRIMINATORS)):
             if getattr(self, name) not in table:
-                known = ", ".join(table)
-                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {known}")
+                names = ", ".join(table)
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {names}")
         if len(self.discriminator_channels) < 2:
-            raise ValueError("discriminator_channels are fewer than two")
+            raise ValueError("discriminator_channels has fewer than two widths")
         if self.objective == "hific" and not self.target_bpp:
             raise ValueError("a hific stage needs a target_bpp")
         if self.targets_bpp and len(self.targets_bpp) != len(self.lambdas):
-            raise ValueError("targets_bpp has not as many entries as lambdas")
+            raise ValueError("targets_bpp needs as many entries as lambdas")
         if self.targets_bpp and (self.mixed_levels or self.map_share):
-            raise ValueError("targets_bpp come without mixed_levels and map_share")
+            raise ValueError("targets_bpp cannot be combined with mixed_levels or map_share")
         if self.targets_bpp and not self.lambda_below:
-            raise ValueError("targets_bpp need a lambda_below")
+            raise ValueError("targets_bpp needs lambda_below")
 
 
-BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths
-CELL_PX = 64  # the finest region that a level can have
+BETA_STEPS = 100  # published: beta is a multiple of 5.12 / 100
+CELL_PX = 64  # smallest region of a map
 
 Floats = NDArray[np.floating[Any]]
 
 
 class RandomLevels(NamedTuple):
-    """Rate and realism weight of the crops of a batch."""
+    """Rates and realism weights of a batch's crops."""
 
-    q: Any  # float32 (n,), or (n, cells, cells) for a map; tensors of a GPU in a recorded step
+    q: Any  # float32 (n,), or (n, cells, cells) for maps; GPU tensors in a recorded step
     beta: Any  # likewise
 
     @property
-    def q_of_crops(self) -> Any:
-        """Rate of each crop's first region, (n,): the crop's own where its regions agree."""
+    def first_q(self) -> Any:
+        """Rate of each crop's first region, (n,)."""
         return self.q.reshape(len(self.q), -1)[:, 0]
 
     @property
-    def q_differs(self) -> bool:
-        """True where q varies within a crop: no discriminator scores such an image."""
+    def q_varies(self) -> bool:
+        """True if q varies within a crop, which no discriminator scores."""
         maps = self.q.ndim == 3
-        return maps and bool((self.q.reshape(len(self.q), -1) != self.q_of_crops[:, None]).any())
+        return maps and bool((self.q.reshape(len(self.q), -1) != self.first_q[:, None]).any())
 
 
 def draw_levels(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
-    """Return the levels of `stage.batch` crops.
-
-    Published: a whole q and a beta for the batch. With `mixed_levels`, q is whole for half of
-    the crops, each level as often as the others, and uniform for the rest. Maps have two halves.
-    """
+    """Draw the levels of `stage.batch` crops; published: an integer q and a beta per batch."""
+    # With `mixed_levels`, q is an integer for half of the crops, all levels equally often, and
+    # uniform for the rest. Maps have two halves.
     count, highest = stage.batch, len(stage.lambdas) - 1
     if stage.objective == "single_rate":
         q = np.zeros(count)
     elif stage.mixed_levels:
-        q = _stratified(count, highest, random)
+        q = _draw_stratified(count, highest, random)
     else:
         q = np.full(count, float(random.integers(0, highest + 1)))
     beta = np.zeros(count)
@@ -155,27 +153,27 @@ def draw_levels(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
         beta = np.broadcast_to(steps * (HIGHEST_BETA / BETA_STEPS), count).copy()
         beta[random.random(count) < stage.zero_beta_share] = 0.0
         if stage.crop_px > CELL_PX and random.random() < stage.map_share:
-            return _map(stage, random)
+            return _draw_map(stage, random)
     return RandomLevels(q.astype(np.float32), beta.astype(np.float32))
 
 
-def _stratified(count: int, highest: int, random: np.random.Generator) -> Floats:
-    whole = random.random(count) < 0.5
-    # Evenly spread over the levels, so that the mixture differs little from batch to batch.
+def _draw_stratified(count: int, highest: int, random: np.random.Generator) -> Floats:
+    is_integer = random.random(count) < 0.5
+    # evenly spread over the levels, so that batches differ little
     spread = (np.arange(count) + random.random()) % count / count
     levels = np.floor(spread * (highest + 1))
-    between = (np.arange(count) + random.random(count)) / count * highest
+    uniform = (np.arange(count) + random.random(count)) / count * highest
     random.shuffle(levels)
-    random.shuffle(between)
-    return np.where(whole, levels, between)
+    random.shuffle(uniform)
+    return np.where(is_integer, levels, uniform)
 
 
-def _map(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
+def _draw_map(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
     cells = stage.crop_px // CELL_PX
-    places = np.arange(cells)
+    positions = np.arange(cells)
     q, beta = (np.empty((stage.batch, cells, cells), np.float32) for _ in range(2))
     for crop in range(stage.batch):
-        second = places >= random.integers(1, cells)
+        second = positions >= random.integers(1, cells)
         region = np.broadcast_to(second, (cells, cells))
         region = region if random.random() < 0.5 else region.T
         for values, highest in ((q, len(stage.lambdas) - 1), (beta, HIGHEST_BETA)):
@@ -184,40 +182,42 @@ def _map(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
     return RandomLevels(q, beta)
 
 
-def placed(values: Any, device: torch.device) -> PlacedLevels:
-    """Return levels (n,) or (n, cells, cells) in the form that networks take."""
+def place_levels(values: Any, device: torch.device) -> PlacedLevels:
+    """Convert levels (n,) or (n, cells, cells) to the form that networks take."""
     if values.ndim == 1:
-        return PlacedLevels(sent(values, device), None)
-    distinct, where = np.unique(values, return_inverse=True)  # on a GPU, it would be waited for
-    return PlacedLevels(sent(distinct, device), sent(where.reshape(values.shape), device))
+        return PlacedLevels(send(values, device), None)
+    distinct, indices = np.unique(
+        values, return_inverse=True
+    )  # on the CPU, without waiting for a GPU
+    return PlacedLevels(send(distinct, device), send(indices.reshape(values.shape), device))
 
 
-def sent(values: Any, device: torch.device) -> Tensor:
-    """Return NumPy values on a device, without a wait for it."""
+def send(values: Any, device: torch.device) -> Tensor:
+    """Copy values to a device without waiting for it."""
     if not isinstance(values, Tensor):
         values = torch.from_numpy(np.ascontiguousarray(values))
     return values.to(device, non_blocking=True)
 
 
 class Draw(NamedTuple):
-    """Random levels of a step, and the weights that follow."""
+    """Random levels of a step, and the resulting weights."""
 
     controls: Any  # of the network
     lambdas: Tensor | float  # weight of a bit per pixel, (n,) or the same for all
-    of_mse: float = MSE_WEIGHT
-    beta: Tensor | None = None  # weight of realism of each crop, (n,) or a map; None: 1
-    target: Tensor | float | None = None  # rate, above which `lambdas` hold
-    early: float = 1.0  # factor of the weight of a bit
-    levels: RandomLevels | None = None  # where discriminators are by rate level
+    mse_weight: float = MSE_WEIGHT
+    beta: Tensor | None = None  # realism weight of each crop, (n,) or a map; None: 1
+    target: Tensor | float | None = None  # rate above which `lambdas` apply
+    early: float = 1.0  # factor of a bit's weight
+    levels: RandomLevels | None = None  # for discriminators by rate level
 
 
 class ImageObjective(Objective):
-    """The loss of a step of any method; a subclass says what a step draws."""
+    """Loss of a step, common to all methods; a subclass draws the random levels."""
 
     stage_type: ClassVar[type[Stage]] = ImageStage
     uses: ClassVar[set[str]] = set()  # fields of `ImageStage`
-    by_level: ClassVar[bool] = False  # discriminators by rate level, else one that sees latents
-    betas: Sequence[float] = (0.0,)  # of a validation
+    by_level: ClassVar[bool] = False  # discriminators by rate level, or else one with latents
+    betas: Sequence[float] = (0.0,)  # for validation
     _adversary: Adversary | None
 
     def __init__(self, stage: Any, setup: Setup) -> None:
@@ -226,77 +226,77 @@ class ImageObjective(Objective):
         self._adversary = Adversary(stage, setup, by_level=self.by_level) if stage.has_gan else None
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
-        """Return what a step draws."""
+        """Draw a step's levels and weights."""
         raise NotImplementedError
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        """Return the loss of a step, and the discriminators' update."""
+        """Return a step's loss, with the discriminators' update."""
         crops, stage = batch.crops, self.stage
         draw = self.draw(network, batch, step)
         with self.setup.precision():
             estimate: Estimate = network(crops, draw.controls)
             penalty, numbers = self.realism(network, crops, estimate, draw)
         costs = rate_distortion(crops, estimate.images, estimate.y_bits + estimate.z_bits)
-        lambdas = of_each(crops, draw.lambdas)
+        lambdas = expand_to_crops(crops, draw.lambdas)
         if draw.target is not None:
             if estimate.rounded_bits is None:
-                why = "targets_bpp are for networks that count the bits of rounded latents."
-                raise UsageError(why)
+                name = type(network).__name__
+                raise UsageError(f"targets_bpp: a {name} does not count bits of rounded latents")
             rounded = estimate.rounded_bits.mean().detach().float() / crops[0, 0].numel()
-            below = torch.full_like(lambdas, stage.lambda_below or HIFIC_BELOW)
-            lambdas = torch.where(rounded > draw.target, lambdas, below)
+            lower_lambdas = torch.full_like(lambdas, stage.lambda_below or HIFIC_BELOW)
+            lambdas = torch.where(rounded > draw.target, lambdas, lower_lambdas)
             numbers["rounded_bpp"] = rounded
         lambdas = lambdas * draw.early
-        costs_of_crops = draw.of_mse * costs.mse + lambdas * costs.bpp
+        crop_costs = draw.mse_weight * costs.mse + lambdas * costs.bpp
         scale = lambdas.rsqrt() if stage.balanced else torch.ones_like(lambdas)
         numbers |= {
             "mse": costs.mse.mean(),
             "bpp": costs.bpp.mean(),
             "z_bpp": (estimate.z_bits / crops[0, 0].numel()).mean(),
-            # One figure for all rates, which a change of lambda only shifts.
-            "log_loss": (costs_of_crops * lambdas.rsqrt()).log().mean(),
+            # comparable over all rates, and only shifted by a change of lambda
+            "log_loss": (crop_costs * lambdas.rsqrt()).log().mean(),
         }
-        total = (scale * (costs_of_crops + penalty)).mean()
+        total = (scale * (crop_costs + penalty)).mean()
         return Loss(total, numbers, self.update(crops, estimate, draw))
 
     def realism(
         self, network: Network, crops: Tensor, estimate: Estimate, draw: Draw
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return LPIPS and the generator's loss of each crop, weighted: (n,); and both."""
+        """Return the weighted sum of LPIPS and generator loss per crop, (n,), and both means."""
         stage, beta, images = self.stage, draw.beta, estimate.images
         penalty, numbers = torch.zeros(len(crops), device=crops.device), {}
         if self._perceptual is not None:
             per_beta = 0.0 if beta is None else stage.lpips_per_beta * beta
-            weights = of_each(crops, stage.lpips + per_beta)
+            weights = expand_to_crops(crops, stage.lpips + per_beta)
             distance = self._perceptual(crops, images, weights)
             penalty = penalty + distance
             numbers["lpips"] = distance.mean() / weights.mean().clamp(min=1e-6)
-        if self._adversary is not None and not (draw.levels and draw.levels.q_differs):
+        if self._adversary is not None and not (draw.levels and draw.levels.q_varies):
             references, context = crops, context_of(estimate, draw)
             if self._adversary.gan.reference == "next_rate":
-                references = self.at_next_rate(network, crops, draw)
+                references = self.reconstruct_at_next_rate(network, crops, draw)
             losses = self._adversary.penalty(images, context, references, beta)
             penalty = penalty + (stage.gan if beta is None else stage.gan_per_beta) * losses
             mean = 1.0 if beta is None else beta.mean().clamp(min=1e-6)
             numbers["generator"] = losses.mean() / mean
         return penalty, numbers
 
-    def at_next_rate(self, network: Network, crops: Tensor, draw: Draw) -> Tensor:
-        """Return reconstructions at the next higher rate; originals at the highest."""
+    def reconstruct_at_next_rate(self, network: Network, crops: Tensor, draw: Draw) -> Tensor:
+        """Reconstruct at the next higher rate level; at the highest, return the originals."""
         assert draw.levels is not None
-        highest, q = len(self.stage.lambdas) - 1, draw.levels.q_of_crops
+        highest, q = len(self.stage.lambdas) - 1, draw.levels.first_q
         higher = draw.levels._replace(q=(q + 1).clip(max=highest))
         with torch.no_grad():
             pictures = network(crops, controls_of(network, higher, self.setup.device)).images
-        real = sent(q + 1 > highest, self.setup.device)
+        real = send(q + 1 > highest, self.setup.device)
         return torch.where(real[:, None, None, None], crops, pictures.float())
 
     def update(
         self, crops: Tensor, estimate: Estimate, draw: Draw
     ) -> Callable[[Any], Mapping[str, Tensor | float]] | None:
-        """Return the discriminators' update, a function of the learning rate's factor, if any."""
+        """Return the discriminators' update, given the learning rate's factor; None without any."""
         adversary, levels = self._adversary, draw.levels
-        if adversary is None or (levels is not None and levels.q_differs):
+        if adversary is None or (levels is not None and levels.q_varies):
             return None
 
         def update(factor: float | Tensor) -> Mapping[str, Tensor]:
@@ -312,10 +312,7 @@ class ImageObjective(Objective):
 
 
 class SingleRate(ImageObjective):
-    """A single rate of CRDR, or of any other network.
-
-    Iwai et al. (WACV 2024). Between whole q, lambda is interpolated geometrically.
-    """
+    """A single rate of CRDR (Iwai et al., WACV 2024), or of any other network."""
 
     frozen = frozenset({"rate_control", "realism_control"})
     by_level = True
@@ -327,35 +324,34 @@ class SingleRate(ImageObjective):
 
     def __init__(self, stage: Any, setup: Setup) -> None:
         super().__init__(stage, setup)
-        # lambda and target rate of the levels
-        self._of_levels = [
-            sent(np.array(each, np.float32), setup.device)
-            for each in (stage.lambdas, stage.targets_bpp)
-        ]
+        self._lambdas, self._targets = (
+            send(np.array(values, np.float32), setup.device)
+            for values in (stage.lambdas, stage.targets_bpp)
+        )
 
     @staticmethod
     def is_recordable(stage: Any) -> bool:
-        """Return whether a recorded step, which runs all discriminators on all crops, may pay."""
+        """Return whether to record steps, which then run all discriminators on all crops."""
         return stage.mixed_levels or not stage.has_gan
 
     def random_inputs(self, step: int) -> Tensor | None:
-        """Return q and beta of each crop, (2, n); None for a batch of maps, of varying sizes."""
+        """Return q and beta of each crop, (2, n); None for maps, whose sizes vary."""
         levels = draw_levels(self.stage, self.setup.random(step))
         return None if levels.q.ndim == 3 else torch.from_numpy(np.stack(levels))
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
-        """Return random levels."""
+        """Draw random levels."""
         stage, device = self.stage, self.setup.device
-        everywhere: Tensor | RandomLevels | None = batch.random
-        if everywhere is None:
-            everywhere = draw_levels(stage, self.setup.random(step))
+        drawn_levels: Tensor | RandomLevels | None = batch.random
+        if drawn_levels is None:
+            drawn_levels = draw_levels(stage, self.setup.random(step))
         network.counts_rounded = bool(stage.targets_bpp)
-        levels = RandomLevels(*(values[: len(batch.crops)] for values in everywhere))
-        q, beta = (sent(values, device) for values in levels)
-        target = self._of_levels[1][q[:1].long()] if stage.targets_bpp else None
+        levels = RandomLevels(*(values[: len(batch.crops)] for values in drawn_levels))
+        q, beta = (send(values, device) for values in levels)
+        target = self._targets[q[:1].long()] if stage.targets_bpp else None
         return Draw(
             controls_of(network, levels, device),
-            lambda_at(self._of_levels[0], q),
+            lambda_at(self._lambdas, q),
             beta=weight_of(beta, stage.beta_growth),
             target=target,
             levels=levels,
@@ -363,20 +359,20 @@ class SingleRate(ImageObjective):
 
 
 class MultiRate(SingleRate):
-    """All rate levels, and between them with `mixed_levels`."""
+    """All rate levels; with `mixed_levels`, also between them."""
 
     frozen = frozenset({"realism_control"})
 
 
 class Realism(SingleRate):
-    """All rates and realism weights: LPIPS and the GAN weigh as much as beta says."""
+    """All rates and realism weights; beta weighs LPIPS and the GAN."""
 
     frozen = frozenset()
-    betas = (0.0, REALISTIC)
+    betas = (0.0, VALIDATION_BETA)
 
 
-class Elic(ImageObjective):
-    """Contexts may see noise at first, as in VincentChandelier/ELiC-ReImplemetation."""
+class ElicObjective(ImageObjective):
+    """Noise for contexts at first, as in VincentChandelier/ELiC-ReImplemetation."""
 
     rates = ONE_RATE
     uses: ClassVar[set[str]] = {"noisy_contexts"}
@@ -385,104 +381,103 @@ class Elic(ImageObjective):
         """Return the weights; raises `UsageError` for a network of another method."""
         if not hasattr(network, "noisy_contexts"):
             name = type(network).__name__
-            raise UsageError(f"A stage with the objective elic trains no {name}.")
+            raise UsageError(f"the objective elic cannot train this network, {name}")
         network.noisy_contexts = self.stage.noisy_contexts
         return Draw(None, self.stage.lambdas[0])
 
 
-class Ivr(ImageObjective):
-    """Two neighbouring levels, or half-way between them.
+class IvrObjective(ImageObjective):
+    """Two neighbouring levels, or half-way between them (Sun et al., ACM MM 2021).
 
-    Sun et al. (ACM MM 2021), as the authors' code has it: for each batch a pair of neighbours and a
-    in {0, 1/2, 1}, all equally likely. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with
+    As in the authors' code, each batch has a pair of neighbours and a in {0, 1/2, 1}, all equally
+    likely. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with
     L = 150 / lambda; masks are interpolated with the same a.
     """
 
     rates = ANY_RATES[1:]
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
-        """Return a random level as controls, and its weights."""
+        """Draw a random level, with its weights."""
         level, weight = self.random_level(step)
         at_level = PlacedLevels(torch.full((1,), level, device=batch.crops.device), None)
-        return Draw(network.controls_at(at_level, at_level), 1.0, of_mse=weight)
+        return Draw(network.controls_at(at_level, at_level), 1.0, mse_weight=weight)
 
     def random_level(self, step: int) -> tuple[float, float]:
-        """Return the level of a step, and the weight of MSE that belongs to it."""
+        """Draw a step's level and its weight of MSE."""
         random, lambdas = self.setup.random(step), self.stage.lambdas
         lower = int(random.integers(len(lambdas) - 1))
-        share = float(random.choice(SHARES))
+        share = float(random.choice(IVR_SHARES))
         first, second = (MSE_WEIGHT / weight for weight in lambdas[lower : lower + 2])
         return lower + 1 - share, share * first + (1 - share) * second
 
 
-class Hific(ImageObjective):
-    """A rate near its target, LPIPS, and a GAN in the last stage.
+class HificObjective(ImageObjective):
+    """A rate near its target, LPIPS, and a GAN in the last stage (Mentzer et al., NeurIPS 2020).
 
-    Mentzer et al. (NeurIPS 2020). In the first `early_steps` the weight of a bit is halved and the
-    target is 1/0.7 of its own. Our choice: the discriminator sees the generator's batch.
+    In the first `early_steps` a bit's weight is halved and the target divided by 0.7. Our choice:
+    the discriminator sees the generator's batch.
     """
 
     rates = ONE_RATE
     uses: ClassVar[set[str]] = {
-        *("target_bpp", "lambda_below", "early_steps", "lpips", "gan", *OF_LATENTS),
+        *("target_bpp", "lambda_below", "early_steps", "lpips", "gan", *LATENT_DISCRIMINATOR),
     }
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
-        """Return the target and the weights."""
+        """Return target and weights."""
         stage, early = self.stage, step < self.stage.early_steps
         target = stage.target_bpp * (HIFIC_EARLY_TARGET if early else 1)
         factor = HIFIC_EARLY_WEIGHT if early else 1.0
         return Draw(None, stage.lambdas[0], target=target, early=factor)
 
 
-class MultiRealism(ImageObjective):
-    """A single rate, and a random realism weight beta for each crop.
+class MultiRealismObjective(ImageObjective):
+    """A single rate, and a beta for each crop (Agustsson et al., CVPR 2023), up to 2.56.
 
-    Agustsson et al. (CVPR 2023), beta uniform in [0, 2.56]. In the `early_share` of the steps
-    lambda is ten times as large. Our choices: beta ends at 2.56, a share of crops has beta 0, and
-    the discriminator sees the generator's batch.
+    In the `early_share` of the steps lambda is ten times as large. Our choices: the highest beta, a
+    share of crops with beta 0, and the discriminator sees the generator's batch.
     """
 
     rates = ONE_RATE
     uses: ClassVar[set[str]] = {
         *("lpips_per_beta", "gan_per_beta", "zero_beta_share", "early_share", "balanced"),
-        *OF_LATENTS,
+        *LATENT_DISCRIMINATOR,
     }
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
-        """Return random betas."""
+        """Draw random betas."""
         stage, random = self.stage, self.setup.random(step)
         betas = random.uniform(0, MULTIREALISM_BETA, stage.batch)
         zero = random.uniform(size=stage.batch) < stage.zero_beta_share
         betas[zero if len(self.betas) > 1 else slice(None)] = 0
-        beta = sent(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
+        beta = send(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
         early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
         return Draw(PlacedLevels(beta, None), stage.lambdas[0], beta=beta, early=early)
 
     @property
     def betas(self) -> tuple[float, ...]:  # type: ignore[override]
-        """The betas of a validation: 0 alone where neither LPIPS nor a GAN is in the loss."""
+        """Betas for validation: only 0 without LPIPS and GAN in the loss."""
         realistic = self.stage.has_lpips or self.stage.has_gan
         return (0.0, MULTIREALISM_BETA) if realistic else (0.0,)
 
 
 def context_of(estimate: Estimate, draw: Draw) -> Any:
-    """Return what discriminators are told of images: their rates, (n,), or their latents."""
-    return estimate.latents.detach() if draw.levels is None else draw.levels.q_of_crops  # type: ignore[union-attr]
+    """Return the discriminators' context: rates (n,), or latents."""
+    return estimate.latents.detach() if draw.levels is None else draw.levels.first_q  # type: ignore[union-attr]
 
 
-def of_each(crops: Tensor, value: Tensor | float) -> Tensor:
-    """Return a number for each of the crops (n,), a tensor as it is; a GPU is not waited for."""
+def expand_to_crops(crops: Tensor, value: Tensor | float) -> Tensor:
+    """Return a number for each crop (n,); a tensor is returned unchanged."""
     return value if isinstance(value, Tensor) else crops.new_full((len(crops),), value)
 
 
 def controls_of(network: Network, levels: RandomLevels, device: torch.device) -> Any:
-    """Return levels in the form that a network takes."""
-    return network.controls_at(placed(levels.q, device), placed(levels.beta, device))
+    """Convert levels to a network's controls."""
+    return network.controls_at(place_levels(levels.q, device), place_levels(levels.beta, device))
 
 
 def weight_of(betas: Tensor, growth: float) -> Tensor:
-    """Return what LPIPS and the GAN weigh at betas of [0, 5.12], in the same range and shape."""
+    """Return the weights of LPIPS and GAN at betas in [0, 5.12], in the same range and shape."""
     if not growth:
         return betas
     return torch.expm1(betas * (growth / HIGHEST_BETA)) * (HIGHEST_BETA / math.expm1(growth))

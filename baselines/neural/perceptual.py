@@ -33,10 +33,8 @@ class Perceptual(nn.Module):
         self.register_buffer(name.replace(".", "_"), values, persistent=False)
 
     def forward(self, originals: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return distances (N,) between images (N, 3, H, W), about [-1, 1], and `originals`.
-
-        Originals have no gradient. weights: per image (N,), or per position (N, h, w).
-        """
+        """Return distances (N,) between images (N, 3, H, W), about [-1, 1], and `originals`."""
+        # originals have no gradient; weights are per image (N,), or per position (N, h, w)
         with torch.no_grad():
             expected = self._unit_features(originals)
         distances = images.new_zeros(len(images), dtype=self.shift.dtype)
@@ -54,7 +52,6 @@ class Perceptual(nn.Module):
         return distances
 
     def _unit_features(self, images: Tensor) -> list[Tensor]:
-        """Return each layer's output, with unit vectors at each position."""
         signal = (images.to(self.shift.dtype) - self.shift) / self.scale
         signal = signal.contiguous(memory_format=torch.channels_last)
         weights = {name: self.get_buffer(name.replace(".", "_")) for name in self._names}

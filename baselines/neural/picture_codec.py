@@ -31,7 +31,14 @@ from baselines.neural.bitstream.container import (
     window,
 )
 from baselines.neural.checkpoint import Checkpoint
-from baselines.neural.network import Estimate, LatentCoder, inference, padded, to_images, to_pixels
+from baselines.neural.network import (
+    Estimate,
+    LatentCoder,
+    inference,
+    make_images,
+    make_pixels,
+    pad_pixels,
+)
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 
@@ -70,10 +77,9 @@ class PictureCodec:
         tiling: Tiling | None = None,
         make_payload: Callable[[Piece], bytes] | None = None,
     ) -> bytes:
-        """Return the stream of an image, cut by `choose_tiling` if large and `tiling` is None.
+        """Return the stream of an image, tiled by `choose_tiling` if large; raises `ImageRefused`.
 
-        make_payload: encodes a piece, instead of analysis and rounding. Raises `ImageRefused` for
-        an image of unsupported size.
+        make_payload: encodes a piece, instead of analysis and rounding.
         """
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
@@ -81,7 +87,7 @@ class PictureCodec:
         if fault := size_fault(width, height, tiling):
             raise ImageRefused(f"this codec cannot hold {fault}")
         pieces = tiles(width, height, tiling)
-        padded_pixels = padded(pixels, stride)
+        padded_pixels = pad_pixels(pixels, stride)
         margin = whole_blocks(tiling.margin, stride) if tiling else 0
         payloads, encoders = [], []
         with inference():
@@ -90,8 +96,9 @@ class PictureCodec:
                     window(tile, margin, width, height, pixels, stride)
                     for pixels in (1, stride, unit)
                 )
+                piece_pixels = padded_pixels[pixel_window.rows, pixel_window.columns]
                 piece = Piece(
-                    to_images(padded_pixels[pixel_window.rows, pixel_window.columns], self._device),
+                    make_images(piece_pixels, self._device),
                     (min(height, pixel_window.rows.stop) - pixel_window.rows.start,
                      min(width, pixel_window.columns.stop) - pixel_window.columns.start),
                     self._block.window(controls, block_window.rows, block_window.columns, stride),
@@ -109,12 +116,9 @@ class PictureCodec:
         return data
 
     def ideal_bits(self, data: bytes) -> float | None:
-        """Return the sum of -log2 p over the last stream's symbols; None if `data` is another.
-
-        p are the integer tables' probabilities, so the rest of a stream is header and coder.
-        """
-        last, encoders = self._last
-        if data != last or not all(encoders):
+        """Return the sum of -log2 p over the last stream's symbols; None if `data` is another."""
+        last_data, encoders = self._last
+        if data != last_data or not all(encoders):
             return None
         return sum(encoder.ideal_bits() for encoder in encoders)
 
@@ -147,7 +151,7 @@ class PictureCodec:
                     latent_window.own_rows.start * unit,
                     latent_window.own_columns.start * unit,
                 )
-                pixels[tile.top :, tile.left :][: tile.height, : tile.width] = to_pixels(
+                pixels[tile.top :, tile.left :][: tile.height, : tile.width] = make_pixels(
                     images[:, :, top : top + tile.height, left : left + tile.width]
                 )
         return pixels
@@ -185,12 +189,11 @@ class PictureCodec:
         # Only on request: a checksum waits for the device.
         if stream.latents is not None and stream.latents != _latents_checksum(latents):
             raise CorruptStream(
-                "the decoded latents are not those of the encoder: this processor or a library "
-                "computes the entropy model wrongly; decode elsewhere"
+                "the decoded latents differ from the encoder's: this processor or a library "
+                "computes the entropy model wrongly; decode on another machine"
             )
         return latents
 
 
 def _latents_checksum(latents: Tensor) -> bytes:
-    """Return the checksum of latents (1, C, h, w) as little-endian float32."""
     return checksum(latents.cpu().numpy().astype("<f4").tobytes())

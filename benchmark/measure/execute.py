@@ -135,11 +135,11 @@ def execute_within_memory(
     outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
     if not isinstance(outcome, Failed) or outcome.lacked != "device":
         return outcome, False
-    if not hasattr(encoder, "in_tiles"):
+    if not hasattr(encoder, "make_tiled"):
         return outcome, False
     give_memory_back()
     try:
-        tiled = encoder.in_tiles()
+        tiled = encoder.make_tiled()
     except FOREIGN as error:
         again: Coded | Failed = failed_by(encoder, "encode", error)
     else:

@@ -10,7 +10,7 @@ import pytest
 
 import benchmark
 from support.rows.bundled_results import bundled_results
-from tools.notebook import NOTEBOOK, executed, shown
+from tools.notebook import NOTEBOOK, represent, run_cells
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def cells():
 @pytest.mark.parametrize("folder", [".", pytest.param("docs", marks=pytest.mark.slow)])
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     monkeypatch.chdir(ROOT / folder)
-    values, names = executed(cells())
+    values, names = run_cells(cells())
     rates = names["rates"].set_index("codec")["bd_rate_percent"]
     assert rates["x265"] > rates["vvenc"] > 0
     assert names["measured"]["psnr_db"].is_monotonic_increasing
@@ -35,7 +35,7 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     code = [cell for cell in cells() if cell["cell_type"] == "code"]
     for cell, value in zip(code, values, strict=True):
         kept = [output["data"] for output in cell["outputs"]]
-        now = [] if value is None else [shown(value)]
+        now = [] if value is None else [represent(value)]
         assert [of.keys() for of in kept] == [of.keys() for of in now], "python -m tools.notebook"
     assert sum("image/png" in output["data"] for cell in code for output in cell["outputs"]) == 1
     assert NOTEBOOK.stat().st_size < 60_000

@@ -44,11 +44,11 @@ def test_the_encoder_is_given_an_8_bit_rgb_png_without_metadata(photo):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"), [("30", b"30"), ("0.25", b"0.25"), ("1e6", b"1000000"), ("-2", b"-2")]
+    ("values", "text"), [("30", b"30"), ("0.25", b"0.25"), ("1e6", b"1000000"), ("-2", b"-2")]
 )
-def test_the_value_reaches_the_encoder_as_programs_write_numbers(values, told, photo):
+def test_the_value_reaches_the_encoder_as_programs_write_numbers(values, text, photo):
     codec = Command(encode=shell("printf %s {q} > {out}; : {in}"), decode=COPY, values=values)
-    assert codec.encode(photo, codec.sweep[0]) == told
+    assert codec.encode(photo, codec.sweep[0]) == text
 
 
 def test_a_decoder_is_told_the_value_by_a_counted_byte_of_the_stream(photo):
@@ -144,12 +144,12 @@ def test_a_codec_is_the_same_however_it_is_spelt(tmp_path, monkeypatch):
     command = "command:encode=cp {in} {out}:decode=cp {in} {out}"
     assert len(variants(f"{command}:values=1/2", f"{command}:values=1:timeout_seconds=9")) == 1
     assert len(variants(command, command.replace(" ", "  "), command.replace("=cp", "= cp"))) == 1
-    here = Path.cwd()
+    folder = Path.cwd()
     for codec in ("ours:beta=0:checkpoint={}", "{}:Mine"):
         (tmp_path / "a.py").write_text(
             "class Mine:\n    describe = encode = decode = lambda self: None\n"
         )
-        spellings = ("a.py", "./a.py", f"{here}/a.py", f"../{here.name}/a.py")
+        spellings = ("a.py", "./a.py", f"{folder}/a.py", f"../{folder.name}/a.py")
         assert len(variants(*(codec.format(name) for name in spellings))) == 1
     (tmp_path / "link").symlink_to("a.py")
     assert variants("ours:checkpoint=link") == variants("ours:checkpoint=a.py")
@@ -166,13 +166,20 @@ def test_rates_can_be_added_to_a_curve_and_a_changed_limit_measures_nothing_agai
     )
     Path("copy").chmod(0o755)
     Image.fromarray(photo[:40, :40]).save("photos/a.png")
-    given = "command:encode=./copy {in} {out} {q}:decode=cp {in} {out}:name=copy:setting=level"
+    spec = "command:encode=./copy {in} {out} {q}:decode=cp {in} {out}:name=copy:setting=level"
 
-    def measured(more: str) -> str:
-        done = bench(
-            "run", "--codecs", f"{given}:{more}", "--dataset", "photos", "--metrics", "psnr", code=0
+    def measured(options: str) -> str:
+        process = bench(
+            "run",
+            "--codecs",
+            f"{spec}:{options}",
+            "--dataset",
+            "photos",
+            "--metrics",
+            "psnr",
+            code=0,
         )
-        return done.stdout + done.stderr
+        return process.stdout + process.stderr
 
     assert "1 cells measured" in measured("values=1").replace("cell ", "cells ")
     assert "0 cells measured" in measured("values=1:timeout_seconds=50")
@@ -205,20 +212,20 @@ def test_a_grey_png_comes_back_as_rgb(photo, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encode": "cp {in} out"}, r"encode='cp {in} out' lacks {out}"),
-        ({"encode": "cp here {out}"}, r"encode='cp here {out}' lacks {in}"),
-        ({"decode": "cp {in}"}, r"decode='cp {in}' lacks {out}"),
-        ({"decode": ""}, r"decode='' lacks {in}"),
+        ({"encode": "cp {in} out"}, r"encode='cp {in} out' has to contain {out}"),
+        ({"encode": "cp here {out}"}, r"encode='cp here {out}' has to contain {in}"),
+        ({"decode": "cp {in}"}, r"decode='cp {in}' has to contain {out}"),
+        ({"decode": ""}, r"decode='' has to contain {in}"),
         ({"encode": COPY + " 'open"}, r"cannot be split: No closing quotation"),
-        ({"values": "10/many"}, "values are numbers with slashes between, 10/30/50, not '10/many'"),
-        ({"values": "10//30"}, "values are numbers with slashes between"),
-        ({"values": "10/10.0"}, "values are finite and differ from each other"),
-        ({"values": "nan"}, "values are finite"),
+        ({"values": "10/many"}, "numbers separated by slashes, 10/30/50, not '10/many'"),
+        ({"values": "10//30"}, "values have to be numbers"),
+        ({"values": "10/10.0"}, "values have to be finite and distinct"),
+        ({"values": "nan"}, "values have to be finite"),
         ({"values": "10/30"}, "encode has to use {q}, or values be a single value"),
-        ({"timeout_seconds": 0}, "timeout_seconds is above 0"),
-        ({"timeout_seconds": -1}, "timeout_seconds is above 0"),
-        ({"timeout_seconds": float("nan")}, "timeout_seconds is above 0"),
-        ({"extension": "x/../../y"}, "extension is part of a file's name"),
+        ({"timeout_seconds": 0}, "timeout_seconds has to be above 0"),
+        ({"timeout_seconds": -1}, "timeout_seconds has to be above 0"),
+        ({"timeout_seconds": float("nan")}, "timeout_seconds has to be above 0"),
+        ({"extension": "x/../../y"}, "extension may not contain a slash"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options, message):
@@ -272,7 +279,7 @@ def test_a_decoder_that_writes_no_png_is_told(script, reason, photo, tmp_path):
 
 
 def test_an_empty_stream_starts_no_program():
-    with pytest.raises(CorruptStream, match="an empty stream is none of command"):
+    with pytest.raises(CorruptStream, match="the stream of command is empty"):
         decoder(COPY).decode(b"")
 
 

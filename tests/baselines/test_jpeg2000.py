@@ -72,8 +72,8 @@ def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee, rat
     comment = 39  # OpenJPEG counts it, and it is removed
     assert len(data) + comment == pytest.approx(coffee.size / ratio, rel=0.02)
     quality = psnr(coffee, JPEG2000().decode(data))
-    other = JPEG2000(control="psnr").encode(coffee, Setting("psnr", quality))
-    assert len(data) <= 1.02 * len(other)
+    psnr_stream = JPEG2000(control="psnr").encode(coffee, Setting("psnr", quality))
+    assert len(data) <= 1.02 * len(psnr_stream)
 
 
 def test_jpeg2000_makes_the_bytes_of_openjpeg_2_5_4_at_a_ratio(photo):
@@ -102,9 +102,9 @@ def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():
         kind = row["variant"], row["setting_name"], row["revision"]
         result.setdefault(kind, set()).add((row["setting_value"], row["image"]))
         info = replace(JPEG2000().describe(), fingerprint=row["fingerprint"], revision=kind[2])
-        spec, at = CodecSpec.of("jpeg2000", kind[0]), Setting(kind[1], row["setting_value"])
+        spec, setting = CodecSpec.of("jpeg2000", kind[0]), Setting(kind[1], row["setting_value"])
         place = row["image_sha256"], row["width_px"], row["coding_protocol"]
-        assert cell_key(spec, info, at, *place) == row["cell"]
+        assert cell_key(spec, info, setting, *place) == row["cell"]
     assert {kind: len(cells) for kind, cells in result.items()} == {
         ("", "ratio", 2): 8 * 24,
         ("control=psnr", "psnr", 1): 8 * 24,

@@ -39,9 +39,9 @@ def luma_table(data: bytes) -> list[int]:
 )
 def test_the_stream_is_of_the_kind_that_is_said(photo, codec, frame, sampling):
     data = codec.encode(photo, quality(50))
-    at = data.index(frame)
-    assert data[at + 4] == 8  # bits per sample; ITU-T T.81, B.2.2
-    assert data[at + 11] == sampling
+    position = data.index(frame)
+    assert data[position + 4] == 8  # bits per sample; ITU-T T.81, B.2.2
+    assert data[position + 11] == sampling
     assert b"JFIF" not in data
     chroma = codec.describe().chroma
     assert chroma == ("4:2:0" if sampling == 0x22 else "4:4:4")

@@ -14,23 +14,25 @@ from benchmark.errors import ImageRefused
 from support.files.image_files import png
 
 
-def with_chunk(whole: bytes, size: int) -> bytes:
+def add_chunk(png: bytes, size: int) -> bytes:
     """Put an ancillary chunk of `size` bytes behind the first one."""
     chunk = b"juNk" + bytes(size)
     framed = struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return whole[:33] + framed + whole[33:]
+    return png[:33] + framed + png[33:]
 
 
 def test_a_png_comes_back_and_one_far_larger_than_its_picture_is_refused(tmp_path):
     path, pixels = tmp_path / "a.png", np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     write_png(path, pixels)
     assert np.array_equal(read_png(path), pixels)
-    whole, most = path.read_bytes(), most_stream_bytes(4, 5)
-    path.write_bytes(with_chunk(whole, most - len(whole) - 12))
-    assert path.stat().st_size == most
+    png, max_bytes = path.read_bytes(), most_stream_bytes(4, 5)
+    path.write_bytes(add_chunk(png, max_bytes - len(png) - 12))
+    assert path.stat().st_size == max_bytes
     assert np.array_equal(read_png(path), pixels)
-    path.write_bytes(with_chunk(whole, most - len(whole) - 11))
-    with pytest.raises(ImageRefused, match=rf"^has {most + 1:,} bytes, too many for 5 x 4 pixels$"):
+    path.write_bytes(add_chunk(png, max_bytes - len(png) - 11))
+    with pytest.raises(
+        ImageRefused, match=rf"^has {max_bytes + 1:,} bytes, too many for 5 x 4 pixels$"
+    ):
         read_png(path)
 
 
@@ -40,18 +42,20 @@ def header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "why"),
+    ("width", "height", "reason"),
     [
         (0xFFFFFFFF, 0xFFFFFFFF, "has 4294967295 x 4294967295 pixels, at most 178956970 are read"),
         (14000, 14000, "has 14000 x 14000 pixels, at most 178956970 are read"),
         (13000, 13000, "has 69 bytes, too few for 13000 x 13000 pixels"),
     ],
 )
-def test_a_small_png_of_many_pixels_is_refused_before_memory_is_taken(width, height, why, tmp_path):
+def test_a_small_png_of_many_pixels_is_refused_before_memory_is_taken(
+    width, height, reason, tmp_path
+):
     path = tmp_path / "a.png"
     path.write_bytes(header(width, height))
     tracemalloc.start()
-    with pytest.raises(ImageRefused, match=f"^{why}$"):
+    with pytest.raises(ImageRefused, match=f"^{reason}$"):
         read_png(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()

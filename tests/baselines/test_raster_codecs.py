@@ -55,12 +55,14 @@ def test_raw_is_four_bytes_of_header_and_the_pixels():
         Raw().encode(np.zeros((1, 65536, 3), np.uint8), Setting("bits", 8))
 
 
-@pytest.mark.parametrize(("name", "most"), [("jpeg", 65500), ("webp", 16382), ("mozjpeg", 65500)])
-def test_a_side_beyond_the_format_is_refused_in_a_sentence(name, most):
+@pytest.mark.parametrize(
+    ("name", "max_side"), [("jpeg", 65500), ("webp", 16382), ("mozjpeg", 65500)]
+)
+def test_a_side_beyond_the_format_is_refused_in_a_sentence(name, max_side):
     codec = load_codec(parse_codec(name))
-    assert codec.encode(np.zeros((1, most, 3), np.uint8), codec.sweep[0])
-    with pytest.raises(ImageRefused, match=f"has at most {most:,} pixels a side, not 1 x"):
-        codec.encode(np.zeros((most + 1, 1, 3), np.uint8), codec.sweep[0])
+    assert codec.encode(np.zeros((1, max_side, 3), np.uint8), codec.sweep[0])
+    with pytest.raises(ImageRefused, match=f"has at most {max_side:,} pixels a side, not 1 x"):
+        codec.encode(np.zeros((max_side + 1, 1, 3), np.uint8), codec.sweep[0])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_webp_is_one_lossy_chunk(photo):
 
 
 @pytest.mark.parametrize(
-    ("default", "other", "setting"),
+    ("default", "changed", "setting"),
     [
         (WebP(), WebP(method=6), quality(50)),
         (AVIF(speed=6), AVIF(speed=5), CRF),
@@ -148,11 +150,11 @@ def test_webp_is_one_lossy_chunk(photo):
     ],
     ids=["webp", "avif", "avif tune", "jpegxl", "x265", "vvenc"],
 )
-def test_effort_changes_the_stream_and_is_stated(coffee, default, other, setting):
+def test_effort_changes_the_stream_and_is_stated(coffee, default, changed, setting):
     crop = np.ascontiguousarray(coffee[150:214, 250:346])
-    assert default.encode(crop, setting) != other.encode(crop, setting)
-    assert default.describe().command != other.describe().command
-    assert default.describe().fingerprint == other.describe().fingerprint
+    assert default.encode(crop, setting) != changed.encode(crop, setting)
+    assert default.describe().command != changed.describe().command
+    assert default.describe().fingerprint == changed.describe().fingerprint
 
 
 @pytest.mark.parametrize(
@@ -243,9 +245,9 @@ class Boxed(JPEG):
 
 
 def test_a_row_has_the_count_and_a_count_that_fails_fails_the_cell(photo):
-    done = execute(WebP(), WebP(), "photo.png", photo, WebP.sweep[2])
-    assert isinstance(done, Coded)
-    assert done.container_bytes == 20
+    coded = execute(WebP(), WebP(), "photo.png", photo, WebP.sweep[2])
+    assert isinstance(coded, Coded)
+    assert coded.container_bytes == 20
     failed = execute(Boxed(), Boxed(), "photo.png", photo, JPEG.sweep[2])
     assert isinstance(failed, Failed)
     assert failed.stage == "decode"

@@ -34,6 +34,8 @@ def test_an_option_out_of_range_is_refused_at_once(codec):
 
 
 def test_every_codec_with_options_has_a_wrong_one_here():
-    named = {codec.partition(":")[0].replace("hyperprior", "compressai") for codec in WRONG_OPTIONS}
+    codecs_tested = {
+        codec.partition(":")[0].replace("hyperprior", "compressai") for codec in WRONG_OPTIONS
+    }
     only_files = {"folder", "charm", "elic", "ivr", "hific", "worker"}  # as options
-    assert named == CODECS.keys() - only_files
+    assert codecs_tested == CODECS.keys() - only_files

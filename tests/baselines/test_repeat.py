@@ -45,11 +45,14 @@ def test_pictures_of_others_cannot_be_coded_again(tmp_path):
 
 
 def test_it_has_the_colour_of_its_base_a_name_of_its_own_and_runs_no_code_of_stored_rows():
-    avif, twice = (facts_of(parse_codec(of)) for of in ("avif", "repeat:base=avif"))
+    avif, twice = (facts_of(parse_codec(codec_spec)) for codec_spec in ("avif", "repeat:base=avif"))
     looks = twice.title, twice.family, twice.colour
     assert looks == ("AVIF speed 4, coded 2 times", "avif", avif.colour)
     assert twice.typical[0].seconds[0][1] == 2 * avif.typical[0].seconds[0][1]
     options = parse_codec("repeat:base=jpeg\\:optimize=1:times=5")
     assert facts_of(options).title == "JPEG (optimised), coded 5 times"
     bases = "mine.py\\:Mine", "avif"
-    assert [names_code(parse_codec(f"repeat:base={of}")) for of in bases] == [True, False]
+    assert [names_code(parse_codec(f"repeat:base={codec_spec}")) for codec_spec in bases] == [
+        True,
+        False,
+    ]

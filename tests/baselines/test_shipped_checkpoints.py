@@ -111,7 +111,7 @@ def test_beta_is_a_dial_every_step_of_which_has_a_tenth_of_the_gain():
     [("jpeg", "optimize=1", -55), ("webp", "", 0), ("jpeg2000", "", 0)],
 )
 def test_one_network_needs_fewer_bits_than_the_field_at_equal_psnr(codec, variant, most_percent):
-    anchor, ours = (psnr_curve(*one) for one in ((codec, variant), ("ours", BETAS[0])))
+    anchor, ours = (psnr_curve(*names) for names in ((codec, variant), ("ours", BETAS[0])))
     assert min(len(anchor.bpp), len(ours.bpp)) >= 4
     assert bd_rate(anchor, ours, USUAL_RULE).value <= most_percent
 
@@ -132,8 +132,8 @@ def test_there_are_rows_of_the_very_hyperpriors_that_are_bundled():
 
 def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():
     anchor, ours = (
-        psnr_curve(*one)
-        for one in (("compressai", HYPERPRIOR + "matched"), ("ours", f"{BETAS[0]}{SIZE}"))
+        psnr_curve(*names)
+        for names in (("compressai", HYPERPRIOR + "matched"), ("ours", f"{BETAS[0]}{SIZE}"))
     )
     assert list(anchor.quality) == sorted(anchor.quality)
     assert bd_rate(anchor, ours, USUAL_RULE).value < 0

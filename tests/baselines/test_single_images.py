@@ -58,8 +58,8 @@ def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec
 
 
 def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
-    mine = f"{FAKES}:Honest"
-    for codec in ("raw", mine):
+    user_codec = f"{FAKES}:Honest"
+    for codec in ("raw", user_codec):
         assert " at " in output_of("encode", "in.png", "out.bin", "--codec", codec), "which setting"
         stream = (place / "out.bin").read_bytes()
         assert stream == benchmark.open_codec(codec).encode(photo), "the middle setting by default"
@@ -69,26 +69,26 @@ def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
 
 def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
     pack = with_variant(shipped_packs(), CodecSpec("vtm", ()))
-    one = min(pack.rows.values(), key=lambda row: row["num_bytes"])
-    (place / "kept").write_bytes(pack.read(one))
+    smallest_row = min(pack.rows.values(), key=lambda row: row["num_bytes"])
+    (place / "kept").write_bytes(pack.read(smallest_row))
     output_of("decode", "kept", "out.png", "--codec", "vtm")
-    assert pixels_of("out.png").shape[1] == one["width_px"]
-    with pytest.raises(UsageError, match="--codec says which codec made it"):
+    assert pixels_of("out.png").shape[1] == smallest_row["width_px"]
+    with pytest.raises(UsageError, match="give its codec with --codec"):
         output_of("decode", "kept", "out.png")
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "says"),
+    ("words", "error", "message"),
     [
-        (("decode", "in.png", "out.png"), UsageError, "in.png does not begin as a stream of ours,"),
+        (("decode", "in.png", "out.png"), UsageError, "is not recognised as a stream of ours,"),
         (("decode", "in.png", "out.png", "--codec", "jpg"), UsageError, "Did you mean 'jpeg'?"),
-        (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for our codec alone"),
+        (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for ours"),
         (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg"),
         (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp"),
         (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "as raw: a raw stream of"),
         (
             ("decode", "honest", "out.png", "--codec", f"{FAKES}:ReturnsFloats"),
-            UsageError, "what comes out is no 8-bit RGB",
+            UsageError, "the result is not 8-bit RGB",
         ),
         (("decode", "a.jpg", "out.png", "--codec", f"{FAKES}:Missing"), Unavailable, ""),
         (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "maps are for"),
@@ -105,14 +105,14 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_one_sentence_and_no_file(place, photo, words, error, says):
+def test_what_cannot_be_is_one_sentence_and_no_file(place, photo, words, error, message):
     jpeg = benchmark.open_codec("jpeg").encode(photo, quality=50)
     (place / "a.jpg").write_bytes(jpeg)
     (place / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (place / "honest").write_bytes(benchmark.open_codec(f"{FAKES}:Honest").encode(photo))
     with pytest.raises(error) as reported:
         output_of(*words)
-    assert says in str(reported.value)
+    assert message in str(reported.value)
     assert "\n" not in str(reported.value)
     assert not (place / "out.png").exists()
     assert not (place / "x").exists()

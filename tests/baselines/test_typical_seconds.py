@@ -26,5 +26,9 @@ def test_typical_seconds_are_those_of_the_sitting():
     )
     for codec, variant, name, value, measured in points.rows():
         typical = facts_of(CodecSpec.of(codec, variant)).typical
-        declared = next(of.seconds for of in typical if of.device == "cpu" and of.setting == name)
+        declared = next(
+            timing.seconds
+            for timing in typical
+            if timing.device == "cpu" and timing.setting == name
+        )
         np.testing.assert_allclose(interpolated(declared, value), measured, 0, 0.2 * measured)

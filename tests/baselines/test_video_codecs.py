@@ -67,7 +67,7 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
         include_stderr=True,
     ).decode()
     lines = re.findall(r"\[trace_headers @ \w+\] (.*)", reported)
-    packet = next(at for at, line in enumerate(lines) if line.startswith("Packet: "))
+    packet = next(index for index, line in enumerate(lines) if line.startswith("Packet: "))
     units: Counter[str] = Counter()
     fields: dict[str, int] = {}
     for line in lines[packet + 1 :]:
@@ -151,8 +151,8 @@ def test_the_byte_in_front_holds_the_rows_and_columns_added(case, size, coffee):
     height, width = size
     source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
     data = case.codec.encode(source, Setting("qp", 22))
-    even = 2 if "YCbCr 420" in case.codec.describe().command else 1
-    padded = [-(-max(side, 16) // even) * even for side in size]
+    step = 2 if "YCbCr 420" in case.codec.describe().command else 1
+    padded = [-(-max(side, 16) // step) * step for side in size]
     assert data[case.header - 1] == (padded[1] - width) << 4 | (padded[0] - height)
     decoded = case.codec.decode(data)
     assert decoded.shape == source.shape
@@ -166,13 +166,13 @@ def test_a_truncated_or_repeated_stream_is_refused(case, crop):
             case.codec.decode(spoilt)
 
 
-@pytest.mark.parametrize("made", [X264, X265])
-def test_one_wrong_bit_in_a_stream_with_a_checksum_is_found(made, crop):
+@pytest.mark.parametrize("case_made", [X264, X265])
+def test_one_wrong_bit_in_a_stream_with_a_checksum_is_found(case_made, crop):
     """The decoder would make a slightly different picture of it, without an error."""
-    data = bytearray(made().encode(crop, Setting("qp", 27)))
+    data = bytearray(case_made().encode(crop, Setting("qp", 27)))
     data[-20] ^= 8
     with pytest.raises(CorruptStream, match="its checksum does not match"):
-        made().decode(bytes(data))
+        case_made().decode(bytes(data))
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_the_planes_of_a_picture_come_back():
     "words", ["W5", "H3", "W5 H", "W5 Hthree", "W0 H3", "W5 H-3", "W5 H+3", f"W5 H{'9' * 5000}"]
 )
 def test_a_header_without_two_sides_is_refused(words):
-    with pytest.raises(CorruptStream, match="does not hold a picture"):
+    with pytest.raises(CorruptStream, match="does not contain a picture"):
         read_y4m(f"YUV4MPEG2 {words} C444\nFRAME\n".encode() + bytes(45))
 
 
@@ -246,8 +246,8 @@ def test_another_decoder_makes_the_same_picture_of_an_avif_file(photo, subsampli
     """libavif reads the file's own colour properties; in 4:2:0 it interpolates chroma otherwise."""
     codec = AVIF(subsampling=subsampling, depth=depth, speed=6)
     data = codec.encode(photo[:180, :201], CRF)
-    other = imagecodecs.avif_decode(data).astype(np.float64) / (2 ** (depth - 8))
-    difference = np.abs(codec.decode(data) - other)
+    decoded_elsewhere = imagecodecs.avif_decode(data).astype(np.float64) / (2 ** (depth - 8))
+    difference = np.abs(codec.decode(data) - decoded_elsewhere)
     assert difference.max() <= off
     assert difference.mean() < (1 if subsampling == 420 else 0.5)
 

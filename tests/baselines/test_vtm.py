@@ -52,7 +52,7 @@ def read(path: Path) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
-def from_ten_bits(data: bytes) -> Pixels:
+def convert_ten_bits(data: bytes) -> Pixels:
     """Return RGB of the decoder's 10-bit samples over 4, rounded once."""
     planes = read_y4m(decode_to_y4m(VTM()._decoder, "vvc", data)).planes
     return ycbcr_to_rgb(Planes(*(plane / 4 for plane in planes)), 8)
@@ -77,7 +77,7 @@ def test_the_shipped_streams_decode_to_the_published_numbers(point):
     decoded = VTM().decode(data)
     assert decoded.shape == source.shape == (height, width, 3)
     assert psnr(source, decoded) == pytest.approx(via_8_bits, abs=LAST_DIGIT)
-    assert psnr(source, from_ten_bits(data)) == pytest.approx(via_10_bits, abs=LAST_DIGIT)
+    assert psnr(source, convert_ten_bits(data)) == pytest.approx(via_10_bits, abs=LAST_DIGIT)
 
 
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
@@ -140,9 +140,9 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    made = Folder(tmp_path / "VTM")
-    monkeypatch.setenv("VTM_DIR", str(made.root))
-    return made
+    result = Folder(tmp_path / "VTM")
+    monkeypatch.setenv("VTM_DIR", str(result.root))
+    return result
 
 
 @pytest.fixture
@@ -155,8 +155,8 @@ def nowhere(tmp_path, monkeypatch):
 def test_the_encoder_is_given_planes_of_its_depth_one_after_another(
     depth, sample_type, folder, photo
 ):
-    given = np.frombuffer(VTM(depth=depth).encode(photo, Setting("qp", 27)), sample_type)
-    assert np.array_equal(given, np.stack(rgb_to_ycbcr(photo, depth)).ravel())
+    samples_given = np.frombuffer(VTM(depth=depth).encode(photo, Setting("qp", 27)), sample_type)
+    assert np.array_equal(samples_given, np.stack(rgb_to_ycbcr(photo, depth)).ravel())
 
 
 def test_the_call_is_the_published_one(folder, photo):
@@ -181,16 +181,16 @@ def test_version_and_fingerprint_are_of_the_program_and_its_configuration(folder
     info = VTM().describe()
     assert re.fullmatch(r"VTM 23\.13, decoded by ffmpeg \S+", info.version)
     (folder.root / "cfg" / "encoder_intra_vtm.cfg").write_text("InternalBitDepth : 8\n")
-    other = VTM().describe().fingerprint
-    assert other != info.fingerprint
+    other_fingerprint = VTM().describe().fingerprint
+    assert other_fingerprint != info.fingerprint
     folder.stub("pass")
-    assert VTM().describe().fingerprint not in (other, info.fingerprint)
+    assert VTM().describe().fingerprint not in (other_fingerprint, info.fingerprint)
 
 
 def test_without_the_encoder_streams_are_decoded_and_the_rest_says_what_is_missing(nowhere, photo):
     codec = VTM()
     assert codec.decode(recorded("coffee", 47)).shape == (400, 600, 3)
-    remedy = "'EncoderAppStatic' is not on the PATH: build VTM, and name its folder by "
+    remedy = "'EncoderAppStatic' is not on the PATH: build VTM, and set "
     with pytest.raises(Unavailable, match=remedy):
         codec.describe()
     with pytest.raises(Unavailable, match=remedy):
@@ -199,7 +199,7 @@ def test_without_the_encoder_streams_are_decoded_and_the_rest_says_what_is_missi
 
 def test_a_program_without_its_configuration_is_told(folder):
     (folder.root / "cfg" / "encoder_intra_vtm.cfg").unlink()
-    with pytest.raises(Unavailable, match=r"no encoder_intra_vtm\.cfg beside it or in \.\./cfg"):
+    with pytest.raises(Unavailable, match=r"no encoder_intra_vtm\.cfg next to it or in \.\./cfg"):
         VTM().describe()
 
 
@@ -210,9 +210,9 @@ def test_streams_that_are_cut_repeated_or_of_another_format_are_refused(photo):
             VTM().decode(spoilt)
     from baselines.video import VVenC
 
-    other = VVenC(preset="faster")
+    vvenc = VVenC(preset="faster")
     with pytest.raises(CorruptStream, match="not of 10 bits in 4:4:4"):
-        VTM().decode(other.encode(photo, Setting("qp", 37))[1:])
+        VTM().decode(vvenc.encode(photo, Setting("qp", 37))[1:])
 
 
 def real_encoder() -> str:

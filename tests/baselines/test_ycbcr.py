@@ -50,7 +50,7 @@ def test_codes_are_those_of_exact_arithmetic(depth):
     codes = np.stack(rgb_to_ycbcr(colours, depth), axis=2)
     assert codes.dtype == (np.uint8 if depth == 8 else np.uint16)
     expected = [exact_codes(tuple(colour), depth) for colour in colours.reshape(-1, 3)]
-    assert codes.reshape(-1, 3).tolist() == [list(one) for one in expected]
+    assert codes.reshape(-1, 3).tolist() == [list(code) for code in expected]
 
 
 @pytest.mark.parametrize("depth", [8, 10])
@@ -59,7 +59,7 @@ def test_colours_are_those_of_exact_arithmetic_even_where_codes_lie_outside_rgb(
     codes = np.random.default_rng(2).integers(0, 2**depth, (20, 20, 3), dtype)
     colours = ycbcr_to_rgb(Planes(*np.moveaxis(codes, 2, 0)), depth)
     assert colours.dtype == np.uint8
-    expected = [exact_colour(tuple(one), depth) for one in codes.reshape(-1, 3)]
+    expected = [exact_colour(tuple(code), depth) for code in codes.reshape(-1, 3)]
     assert colours.reshape(-1, 3).tolist() == expected
 
 
@@ -100,12 +100,12 @@ def test_halving_and_doubling_are_pillows_lanczos(plane):
     # an output sample of Pillow lies at the centre of its share of the box; 2 lies at the centre
     # of 1.5 .. 3.5, so this box begins with the sample that is number 1 in ours
     across = pillow_resize(plane, (58, 80), (1.5, 0, 117.5, 80))
-    both = pillow_resize(across, (58, 40), (0, 0, 58, 80))
-    assert np.abs(halve(plane)[4:-4, 5:55] - both[4:-4, 4:54]).max() < FLOAT32
+    resized = pillow_resize(across, (58, 40), (0, 0, 58, 80))
+    assert np.abs(halve(plane)[4:-4, 5:55] - resized[4:-4, 4:54]).max() < FLOAT32
     # twice the columns, of which number 0 lies a quarter of a source column right of its left edge
     across = pillow_resize(plane, (236, 80), (0.25, 0, 118.25, 80))
-    both = pillow_resize(across, (236, 160), (0, 0, 236, 80))
-    assert np.abs(double(plane)[6:-6, 8:228] - both[6:-6, 8:228]).max() < FLOAT32
+    resized = pillow_resize(across, (236, 160), (0, 0, 236, 80))
+    assert np.abs(double(plane)[6:-6, 8:228] - resized[6:-6, 8:228]).max() < FLOAT32
 
 
 def test_chroma_is_rounded_once_after_halving(coffee):
@@ -148,5 +148,5 @@ FINEST = {
 @pytest.mark.parametrize("spec", FINEST)
 def test_a_codec_at_its_finest_keeps_what_a_right_conversion_keeps(spec, coffee):
     crop = np.ascontiguousarray(coffee[100:196, 200:328])
-    codec, (name, least) = load_codec(parse_codec(spec)), FINEST[spec]
-    assert psnr(crop, codec.decode(codec.encode(crop, Setting(name, 0)))) >= least
+    codec, (name, min_psnr) = load_codec(parse_codec(spec)), FINEST[spec]
+    assert psnr(crop, codec.decode(codec.encode(crop, Setting(name, 0)))) >= min_psnr

@@ -101,7 +101,7 @@ def test_maps_and_tiles_of_ours_are_those_of_the_processor(gpu, weights, monkeyp
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
     there = load_codec(parse_codec("ours:beta=0"))
     grey = noise(16, 16)
-    data = there.in_tiles().encode(noise(70, 300), Setting("q", 1.5), q_map=grey, beta_map=grey)
+    data = there.make_tiled().encode(noise(70, 300), Setting("q", 1.5), q_map=grey, beta_map=grey)
     decoded = there.decode(data, beta=1.28).astype(int)
     monkeypatch.setenv("BENCH_DEVICE", "cpu")
     here = load_codec(parse_codec("ours:beta=0"))

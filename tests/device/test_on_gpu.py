@@ -61,7 +61,7 @@ def test_a_step_has_what_those_before_it_left_and_the_last_one_the_rest():
     ],
 )
 def test_a_step_that_ends_otherwise_says_why(program, seconds, reason):
-    assert command._ended([sys.executable, "-c", program], seconds) == reason
+    assert command._run_step([sys.executable, "-c", program], seconds) == reason
 
 
 def test_each_cell_is_written_before_the_next_one_begins(conditions, monkeypatch):
@@ -140,7 +140,7 @@ def test_work_that_was_done_in_part_or_not_in_c_has_no_numbers(
     conditions, monkeypatch, metrics, loops, missing
 ):
     monkeypatch.setattr(harness, "find_spec", lambda _name: loops or None)
-    result = harness._ran(conditions, "jpeg", metrics)
+    result = harness._time_run(conditions, "jpeg", metrics)
     assert result.numbers.keys() == (set() if missing else {"whole_s", "after_start_s"})
     assert result.text.endswith(f"without {missing}") is bool(missing)
 
@@ -201,7 +201,9 @@ def test_a_run_that_is_killed_in_the_middle_has_every_finished_cell(tmp_path):
     assert process.returncode == -signal.SIGKILL
     rows = [json.loads(line) for line in (tmp_path / results.FILE).read_text().splitlines()]
     cells = [row for row in rows if "cell" in row]
-    assert [f"{row['step']}: {results.sentence(row)}" for row in cells][: len(finished)] == finished
+    assert [f"{row['step']}: {results.result_text(row)}" for row in cells][
+        : len(finished)
+    ] == finished
     assert [row["begun"] for row in rows if "begun" in row] == ["start", "tests", "train"]
     assert "| start | versions: " in ran("bash", SCRIPT, "table", tmp_path).stdout
 

@@ -11,8 +11,8 @@ import torch
 from baselines.neural.training import trainer
 from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
-from baselines.neural.training.optimisers import FIRST_STEPS
-from baselines.neural.training.photographs import CropStream, Drawing, readers
+from baselines.neural.training.optimisers import WARM_UP_STEPS
+from baselines.neural.training.photographs import CropSampler, CropStream, readers
 from baselines.neural.training.trainer import Learner
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 from support.training.fixtures import (
@@ -27,7 +27,7 @@ from support.training.fixtures import (
 
 pytestmark = pytest.mark.device
 
-STEPS = FIRST_STEPS + 4
+STEPS = WARM_UP_STEPS + 4
 MIXED = {
     "steps": 9, "batch": 4, "mixed_levels": True, "balanced": True, "warm_up_steps": 4,
     "reduced_share": 0.5, "prior_rate_factor": 5.0,
@@ -140,7 +140,7 @@ def test_soap_is_not_recorded(gpu):
 def test_readers_of_files_may_pin_memory_while_a_step_is_recorded(gpu, tmp_path):
     from_files = load_photographs([write_photographs(tmp_path / "photos")], 0)
     recipe = recipe_of({**MIXED, "float32": True})
-    learner, drawing = learner_on("cuda", recipe, from_files), Drawing(from_files, 64, 1)
+    learner, drawing = learner_on("cuda", recipe, from_files), CropSampler(from_files, 64, 1)
 
     def draw_ahead(*_):
         readers().submit(drawing.crops, range(2), True).result()
@@ -169,7 +169,7 @@ def test_a_learner_leaves_the_gpu_when_it_is_dropped(gpu, memory_bytes, tmp_path
     stage = {**GAN, "crop_px": 64, "float32": True}
     with no_collection():
         learner = learner_on("cuda", recipe_of(stage), pictures)
-        numbers_of(learner, FIRST_STEPS + 2)
+        numbers_of(learner, WARM_UP_STEPS + 2)
         parts = (learner, learner._crops, learner._recorded, *learner._optimisers)
         left = [weakref.ref(part) for part in (*parts, learner.objective)]
         del learner, parts

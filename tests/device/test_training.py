@@ -7,7 +7,7 @@ import torch
 
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.training.objective import Objective
-from baselines.neural.training.optimisers import FIRST_STEPS
+from baselines.neural.training.optimisers import WARM_UP_STEPS
 from baselines.neural.training.recipe import OBJECTIVES, objective_class
 from baselines.neural.training.trainer import Learner
 from support.networks.tiny_diffusion import drawing_network
@@ -18,7 +18,7 @@ from support.training.fixtures import photographs
 pytestmark = pytest.mark.device
 
 STEPS = 2
-RECORDED_STEPS = FIRST_STEPS + 2
+RECORDED_STEPS = WARM_UP_STEPS + 2
 BEHIND_JPEG = ("dirac", "hfd")
 # JPEG runs on the processor, which waits for its crops; the table of levels is read once.
 WAITS_BEHIND_JPEG = {
@@ -74,7 +74,7 @@ def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kin
     assert {tensor.device.type for tensor in tensors} == {"cuda"}
     for update in updates:
         expected = here.update().numbers
-        assert not bool(update.left_out)
+        assert not bool(update.skipped)
         assert update.numbers.keys() == expected.keys()
         assert all(map(math.isfinite, update.numbers.values()))
         if not gpu.real:  # which draws other noise
@@ -100,7 +100,7 @@ def test_steps_after_a_recording_are_those_of_the_processor(gpu, method, kind):
     updates = [there.update() for _ in range(RECORDED_STEPS)]
     for update in updates:
         expected = here.update().numbers
-        assert not bool(update.left_out)
+        assert not bool(update.skipped)
         assert update.numbers.keys() == expected.keys()
         if not gpu.real:  # which draws other noise
             assert update.numbers == pytest.approx(expected, rel=1e-3, abs=1e-6)
@@ -113,4 +113,4 @@ def test_a_state_of_the_gpu_goes_on_on_the_processor(gpu):
     assert {parameter.device.type for parameter in here.network.parameters()} == {"cpu"}
     for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
         assert torch.equal(one, other.cpu())
-    assert not bool(here.update().left_out)
+    assert not bool(here.update().skipped)

@@ -260,7 +260,7 @@ def test_ours_can_do_with_tiles_and_its_decoder_reads_them(photo):
     codec = CRDR(beta=0)
     crop = np.ascontiguousarray(photo[:150, :203])
     crop = np.concatenate([crop, crop[:, ::-1]], axis=1)  # 406 px: two tiles of 256
-    whole, tiled = (one.encode(crop, Setting("q", 0)) for one in (codec, codec.in_tiles()))
+    whole, tiled = (one.encode(crop, Setting("q", 0)) for one in (codec, codec.make_tiled()))
     assert whole != tiled
     decoded = codec.decode(tiled)
     assert decoded.shape == crop.shape

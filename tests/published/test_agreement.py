@@ -55,7 +55,7 @@ def test_a_shift_is_measured_and_flagged_where_nothing_explains_it(shift, verdic
     assert result[:4] == ("webp", "WebP (Pillow 7.1.2)", "psnr_db", 6)
     assert result.verdict == verdict
     assert (result.mean_db, result.largest_db) == pytest.approx((shift, shift), abs=1e-6)
-    assert bool(result.why) == (verdict == "differs")
+    assert bool(result.reason) == (verdict == "differs")
 
 
 def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
@@ -76,10 +76,10 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     (far,) = compared(rows_of("webp", [3, 4, 5, 6, 7], (25, 27, 29, 31, 33)), points=line)
     assert far == NotCompared("webp", "WebP (Pillow 7.1.2)", "psnr_db", "no rate in common")
     (few,) = compared(rows, points=line[:3])
-    assert few.why == "3 published points are too few"
+    assert few.reason == "3 published points are too few"
     first = rows[0]["image"]
     rows_less = [of | ({"psnr_db": None} if of["image"] == first else {}) for of in rows]
-    assert compared(rows_less, points=line)[0].why == "ours are over other images"
+    assert compared(rows_less, points=line)[0].reason == "ours are over other images"
     assert compared(rows, points=line[:4])[0].points == 2
 
 

@@ -63,22 +63,26 @@ def test_names_that_are_no_text_and_a_memory_that_cannot_be_written_do_no_harm(
 
 
 def test_the_fingerprint_of_several_files_depends_on_each_and_on_their_order(tmp_path):
-    one, two = tmp_path / "1", tmp_path / "2"
-    one.write_bytes(b"1")
-    two.write_bytes(b"2")
-    assert files_sha256([one, two]) != files_sha256([two, one]) != files_sha256([one])
+    first_file, second_file = tmp_path / "1", tmp_path / "2"
+    first_file.write_bytes(b"1")
+    second_file.write_bytes(b"2")
+    assert (
+        files_sha256([first_file, second_file])
+        != files_sha256([second_file, first_file])
+        != files_sha256([first_file])
+    )
 
 
 def test_a_copy_with_the_size_and_the_time_of_the_file_it_replaces_is_looked_at(tmp_path):
-    path, other = tmp_path / "file", tmp_path / "other"
+    path, second_file = tmp_path / "file", tmp_path / "other"
     path.write_bytes(b"abc")
-    first, before = file_sha256(path), path.stat()
+    first, stat_before = file_sha256(path), path.stat()
     path.write_bytes(b"abd")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(path, ns=(stat_before.st_atime_ns, stat_before.st_mtime_ns))
     assert file_sha256(path) == hashlib.sha256(b"abd").hexdigest() != first
-    other.write_bytes(b"abe")
-    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
-    os.replace(other, path)
+    second_file.write_bytes(b"abe")
+    os.utime(second_file, ns=(stat_before.st_atime_ns, stat_before.st_mtime_ns))
+    os.replace(second_file, path)
     assert file_sha256(path) == hashlib.sha256(b"abe").hexdigest()
 
 

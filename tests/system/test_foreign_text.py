@@ -35,11 +35,11 @@ HARMFUL = {
 def test_what_cannot_be_read_is_one_error_of_one_line_at_once(harm):
     parse, content = HARMFUL[harm]
     began = monotonic()
-    with pytest.raises(BadFile) as refused:
+    with pytest.raises(BadFile) as error:
         parse(content)
     assert monotonic() - began < 10
-    assert len(str(refused.value)) < 400
-    assert "\n" not in str(refused.value)
+    assert len(str(error.value)) < 400
+    assert "\n" not in str(error.value)
 
 
 def test_texts_and_names_are_on_one_line():

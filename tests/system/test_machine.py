@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_commit_is_the_one_that_is_checked_out():
-    asked = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    reported = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    reported = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     if not (ROOT / ".git").exists():
         assert commit() is None
     else:
@@ -24,9 +24,9 @@ def test_the_commit_is_the_one_that_is_checked_out():
 
 
 def test_cores_are_those_that_the_process_may_use():
-    one = min(os.sched_getaffinity(0))
+    core = min(os.sched_getaffinity(0))
     script = (
-        f"import os; os.sched_setaffinity(0, {{{one}}});"
+        f"import os; os.sched_setaffinity(0, {{{core}}});"
         "from benchmark.system.machine import cores, machine; print(cores(), machine())"
     )
     reported = subprocess.run(
@@ -43,7 +43,7 @@ def processor(monkeypatch, tmp_path):
     read = module._read_lines
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
 
-    def of(text):
+    def describe_cpu(text):
         module._core_speed.cache_clear()
         about = Path("/proc/cpuinfo")
         monkeypatch.setattr(
@@ -51,23 +51,24 @@ def processor(monkeypatch, tmp_path):
         )
         return machine()
 
-    yield of
+    yield describe_cpu
     module._core_speed.cache_clear()
 
 
 def test_fewer_instructions_than_the_processor_has_are_another_machine(processor, monkeypatch):
-    whole = processor("model name : EPYC\nflags : avx2\n")
+    complete = processor("model name : EPYC\nflags : avx2\n")
     for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
         with monkeypatch.context() as patch:
             patch.setenv(name, "SSE41")
             limited = processor("model name : EPYC\nflags : avx2\n")
-        before, _, speed = whole.rpartition(", ")
-        assert limited.startswith(f"{before}, {name}=SSE41, speed "), speed
+        model, _, speed = complete.rpartition(", ")
+        assert limited.startswith(f"{model}, {name}=SSE41, speed "), speed
 
 
 def test_processors_of_one_name_with_other_instructions_are_two_machines(processor):
     machines = [
-        processor(f"model name : EPYC\nflags : sse {more}\n") for more in ("avx2", "avx2 avx512f")
+        processor(f"model name : EPYC\nflags : sse {extra_flags}\n")
+        for extra_flags in ("avx2", "avx2 avx512f")
     ]
     assert [text.split(", ")[0] for text in machines] == ["EPYC", "EPYC"]
     assert [text.split(", ")[2] for text in machines] == ["AVX2", "AVX-512"]
@@ -80,6 +81,6 @@ def test_processors_of_half_the_speed_are_two_machines(processor, monkeypatch, t
     first = processor("model name : EPYC\n")
     monkeypatch.setattr(module, "_rounds_per_second", lambda: measured / slower)
     assert processor("model name : EPYC\n") == first  # kept until the next boot
-    for kept in tmp_path.iterdir():
-        kept.unlink()
+    for file in tmp_path.iterdir():
+        file.unlink()
     assert processor("model name : EPYC\n") != first

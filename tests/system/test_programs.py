@@ -53,7 +53,7 @@ LONG = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "message"),
     [
         (shell("echo no such luck >&2; exit 3"), "^sh ended with exit code 3; it said: no"),
         (shell("kill -11 $$"), "^sh was killed by SIGSEGV$"),
@@ -63,8 +63,8 @@ LONG = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 
         (["/etc/passwd"], "^passwd could not be started: Permission denied"),
     ],
 )
-def test_a_program_that_fails_is_named_with_the_end_of_what_it_said(command, says):
-    with pytest.raises(ProgramFailed, match=says) as caught:
+def test_a_program_that_fails_is_named_with_the_end_of_what_it_said(command, message):
+    with pytest.raises(ProgramFailed, match=message) as caught:
         run_program(command, timeout_seconds=300)
     assert len(str(caught.value)) <= external.STDERR_KEPT_CHARACTERS + 100
 
@@ -89,14 +89,14 @@ def test_a_child_that_left_the_group_is_ended_with_what_it_began_and_no_other_is
     notes = [tmp_path / "daemon", tmp_path / "child"]
     inner = f"echo $$ > {notes[0]}; sleep 300 & echo $! > {notes[1]}; wait"
     script = f"(env -i setsid sh -c '{inner}' &); while [ ! -s {notes[1]} ]; do sleep .01; done"
-    other = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    bystander = subprocess.Popen(["sleep", "300"], start_new_session=True)
     try:
         run_program(shell(script), timeout_seconds=60)
         assert all(ended(int(note.read_text())) for note in notes)
-        assert is_running(other.pid)
+        assert is_running(bystander.pid)
     finally:
-        other.kill()
-        other.wait()
+        bystander.kill()
+        bystander.wait()
 
 
 def test_a_program_that_ignores_being_asked_to_stop_is_stopped():
@@ -209,8 +209,8 @@ def test_threads_that_call_at_once_do_not_wait_for_each_other(tmp_path: Path):
     """Each program waits for the file of the other."""
     first, second = tmp_path / "first", tmp_path / "second"
     calls = [
-        shell(f"echo > {own}; while [ ! -s {other} ]; do sleep .01; done; echo done")
-        for own, other in ((first, second), (second, first))
+        shell(f"echo > {own_file}; while [ ! -s {peer_file} ]; do sleep .01; done; echo done")
+        for own_file, peer_file in ((first, second), (second, first))
     ]
     with ThreadPoolExecutor(2) as pool:
         reported = list(pool.map(lambda call: run_program(call, timeout_seconds=60), calls))
@@ -235,7 +235,7 @@ def test_a_file_of_a_program_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_p
     with pytest.raises(ProgramFailed, match=r"^enc wrote 10 bytes as stream, and at most 9 are"):
         read_output_file(written, "/bin/enc", 9)
     for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
-        other = tmp_path / f"other{make.__name__}"
-        make(other)
+        link = tmp_path / f"other{make.__name__}"
+        make(link)
         with pytest.raises(ProgramFailed, match=r"^enc made other.*, and it is no regular file$"):
-            read_output_file(other, "enc", 10)
+            read_output_file(link, "enc", 10)

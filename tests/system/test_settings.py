@@ -57,8 +57,8 @@ def test_a_run_leaves_the_process_of_its_caller_as_it_was(tmp_path):
     script.write_text(SCRIPT)
     noise_images(tmp_path / "photographs", [(64, 80)])
     folders = (tmp_path / name for name in ("results", "weights", "photographs"))
-    done = ran(sys.executable, script, *folders, OMP_NUM_THREADS=2)
-    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+    process = ran(sys.executable, script, *folders, OMP_NUM_THREADS=2)
+    assert (process.stdout, process.returncode) == ("[]\n", 0), process.stderr
 
 
 def test_workers_get_the_settings_of_the_call(tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_workers_get_the_settings_of_the_call(tmp_path, monkeypatch):
 
 
 @isolated
-def with_settings(folder: Path) -> dict[str, str]:
+def use_settings_in(folder: Path) -> dict[str, str]:
     use_device("cpu")
     use_weights_folder(folder)
     assert chosen_device() == "cpu"
@@ -84,13 +84,13 @@ def test_settings_end_with_the_call_that_used_them(tmp_path, monkeypatch):
     (tmp_path / "a").touch()
     monkeypatch.setenv("BENCH_DEVICE", "cuda")
     monkeypatch.setenv("BENCH_WEIGHTS", "/elsewhere")
-    before = dict(os.environ)
-    given = with_settings(tmp_path)
-    assert given.items() >= {
+    environment_before = dict(os.environ)
+    result = use_settings_in(tmp_path)
+    assert result.items() >= {
         "BENCH_DEVICE": "cpu", "BENCH_WEIGHTS": f"{tmp_path}{os.pathsep}/elsewhere",
         "OMP_NUM_THREADS": "1", "MORE": "1",
     }.items()  # fmt: skip
-    assert dict(os.environ) == before
+    assert dict(os.environ) == environment_before
     assert (chosen_device(), settings.settings()) == ("cuda", settings.Settings())
     assert weight_folders()[0] == Path("/elsewhere")
 
@@ -106,44 +106,44 @@ def two_cards(monkeypatch):
 
 
 @isolated
-def on(asked):
-    if asked is not None:
-        assert use_device(asked) == "cuda"
+def devices_on(device):
+    if device is not None:
+        assert use_device(device) == "cuda"
     return chosen_device(), worker_environment()
 
 
 @pytest.mark.parametrize(
     ("visible", "card"), [(None, "1"), ("GPU-a, GPU-b", "GPU-b"), ("3,0", "0")]
 )
-@pytest.mark.parametrize(("asked", "named"), [("cuda:1", "cpu"), (None, "cuda:1")])
+@pytest.mark.parametrize(("device", "expected"), [("cuda:1", "cpu"), (None, "cuda:1")])
 def test_a_card_is_one_of_the_visible_and_all_that_a_worker_sees(
-    visible, card, asked, named, two_cards, monkeypatch
+    visible, card, device, expected, two_cards, monkeypatch
 ):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setenv("BENCH_DEVICE", named)
-    here, there = on(asked)
-    assert here == "cuda:1"
-    assert (there["BENCH_DEVICE"], there["CUDA_VISIBLE_DEVICES"]) == ("cuda", card)
+    monkeypatch.setenv("BENCH_DEVICE", expected)
+    process_device, worker_device = devices_on(device)
+    assert process_device == "cuda:1"
+    assert (worker_device["BENCH_DEVICE"], worker_device["CUDA_VISIBLE_DEVICES"]) == ("cuda", card)
 
 
 def test_without_a_card_workers_see_what_this_process_sees(two_cards, monkeypatch):
-    assert "CUDA_VISIBLE_DEVICES" not in on("cuda")[1]
+    assert "CUDA_VISIBLE_DEVICES" not in devices_on("cuda")[1]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0")
-    assert on("cuda")[1]["CUDA_VISIBLE_DEVICES"] == "3,0"
+    assert devices_on("cuda")[1]["CUDA_VISIBLE_DEVICES"] == "3,0"
 
 
 def test_a_card_that_is_not_there_is_refused_with_those_that_are(two_cards, monkeypatch):
-    known = r"cuda:2: torch sees cuda:0 \(H100\), cuda:1 \(H200\) here; leave the option out$"
-    with pytest.raises(Unavailable, match=f"^--device {known}"):
-        on("cuda:2")
+    message = r"cuda:2: torch sees cuda:0 \(H100\), cuda:1 \(H200\) here; leave the option out$"
+    with pytest.raises(Unavailable, match=f"^--device {message}"):
+        devices_on("cuda:2")
     with pytest.raises(
         UsageError, match=r"^--device cuda:1: Ray chooses each worker's card; leave"
     ):
         isolated(use_device)("cuda:1", has_gpu=True)
     monkeypatch.setenv("BENCH_DEVICE", "cuda:2")
-    with pytest.raises(Unavailable, match=rf"^\$BENCH_DEVICE {known}"):
-        on(None)
+    with pytest.raises(Unavailable, match=rf"^\$BENCH_DEVICE {message}"):
+        devices_on(None)
 
 
 def test_a_codec_keeps_its_settings_in_every_thread(tmp_path, monkeypatch, photo):

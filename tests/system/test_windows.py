@@ -27,7 +27,7 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "said"),
+    ("command", "code", "message"),
     [
         ("run --codecs jpeg", 2, "Linux or macOS"),
         ("rank --dataset sample --at bpp=.3 --results STORED", 0, "jpeg"),
@@ -36,11 +36,13 @@ main()
         pytest.param("doctor", 0, "unknown", marks=pytest.mark.slow),
     ],
 )
-def test_windows_reads_stored_results_and_says_what_it_cannot(tmp_path, command, code, said):
+def test_windows_reads_stored_results_and_says_what_it_cannot(tmp_path, command, code, message):
     words = command.replace("STORED", str(bundled_results())).split()
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", WITHOUT, *words],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stderr
-    assert "Traceback" not in done.stderr
+    assert (process.returncode, message in process.stdout + process.stderr) == (code, True), (
+        process.stderr
+    )
+    assert "Traceback" not in process.stderr

@@ -1,8 +1,7 @@
 """The command `tools/on_gpu.sh`: pack what a machine without a network lacks, measure there.
 
-`measure` runs eight steps, each in a process of its own, and writes a line of JSON after each
-measurement. Exit code 1 if a claim does not hold or a measurement failed or was cut off, 2 if it
-cannot be done; bars decide none.
+`measure` runs eight steps, each in its own process, and writes a line of JSON after each result.
+Exit code 1 if a claim does not hold or a measurement fails or is cut off, 2 if it cannot be done.
 """
 
 import argparse
@@ -31,10 +30,10 @@ MINUTES = 13.0
 
 
 class Step(NamedTuple):
-    """Measurements in a process, and the time that they have."""
+    """Measurements of a process, and their time limit."""
 
     name: str
-    seconds: float  # of the last step, which has the rest, 0
+    seconds: float  # 0 for the last step, which has the rest
     cells: str  # "module:function", from conditions to measurements by name
 
 
@@ -53,10 +52,7 @@ STEPS = (
 def measure(
     out: Path, steps: Sequence[Step], device: str, small: bool = False, minutes: float = MINUTES
 ) -> bool:
-    """Run steps in turn, of `minutes` in all; return whether all is there and every claim holds.
-
-    small: only try the measurements, in as long as it takes.
-    """
+    """Run steps within `minutes`; return whether nothing is missing and every claim holds."""
     described = describe(device, small)
     out.mkdir(parents=True, exist_ok=True)
     write_line(out, {"described": described, "date": f"{datetime.now(UTC):%Y-%m-%d}"})
@@ -66,7 +62,7 @@ def measure(
             seconds = None if small else begun + end - monotonic()
             words = (step.name, step.cells, out, scratch, device, "small" if small else "")
             write_line(out, {"begun": step.name})
-            failure = _ended([sys.executable, "-m", "tools.gpu.step", *map(str, words)], seconds)
+            failure = _run_step([sys.executable, "-m", "tools.gpu.step", *map(str, words)], seconds)
             if failure:
                 write_line(out, {"step": step.name, "cell": REST, "failed": failure})
                 print(f"{step.name}: {failure}", flush=True)
@@ -76,8 +72,6 @@ def measure(
 def ends(steps: Sequence[Step], minutes: float) -> list[float]:
     """Return the seconds from the beginning at which steps are cut off.
 
-    What a step leaves, the next one has, and the last of them all that is left of the minutes.
-
     >>> ends(STEPS[:3], 2), ends(STEPS[-1:], 13)
     ([15, 90, 120], [780])
     """
@@ -85,8 +79,7 @@ def ends(steps: Sequence[Step], minutes: float) -> list[float]:
     return [min(end, 60 * minutes) for end in (*earlier, 60 * minutes)]
 
 
-def _ended(command: Sequence[str], seconds: float | None) -> str:
-    """Run a program for so long at most; return why it did not end well, empty if it did."""
+def _run_step(command: Sequence[str], seconds: float | None) -> str:
     if seconds is not None and seconds < 1:
         return "no time was left"
     with subprocess.Popen(command, cwd=ROOT) as process:
@@ -99,19 +92,19 @@ def _ended(command: Sequence[str], seconds: float | None) -> str:
             process.terminate()
             try:
                 process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:  # it may wait for a GPU for ever
+            except subprocess.TimeoutExpired:  # it may wait for a GPU forever
                 process.kill()
 
 
 def describe(device: str, small: bool) -> dict[str, Any]:
-    """Return machine, versions, commit and images of a run; raises `Unavailable` without a GPU."""
+    """Return machine, versions, commit and images; raises `Unavailable` without a GPU."""
     gpu = "a CPU in place of a GPU"
     if device == "cuda":
         query = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
         try:
             query_output = subprocess.run(query, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            reason = "no GPU is here: --device cpu --small tries the measurements"
+            reason = "there is no GPU: try the measurements with --device cpu --small"
             raise Unavailable(reason) from error
         gpu = query_output.stdout.strip()
     try:
@@ -137,11 +130,11 @@ def main(words: Sequence[str]) -> int:
     packing.add_argument("folder", type=Path)
     tabling = verbs.add_parser("table", help="print the tables of results")
     tabling.add_argument("folder", type=Path, help="--out of measure")
-    measuring = verbs.add_parser("measure", help="measure, in steps that each have a time limit")
+    measuring = verbs.add_parser("measure", help="measure in steps with time limits")
     measuring.add_argument("--out", type=Path, required=True, help=f"folder of {FILE}")
     measuring.add_argument("--from", choices=names, default=names[0], dest="first", metavar="STEP")
     measuring.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    measuring.add_argument("--small", action="store_true", help="one crop and the least network")
+    measuring.add_argument("--small", action="store_true", help="one crop and the smallest network")
     measuring.add_argument("--minutes", type=float, default=MINUTES, help="of all steps together")
     arguments = parser.parse_args(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step ends, too
@@ -151,7 +144,7 @@ def main(words: Sequence[str]) -> int:
             return 0
         if arguments.verb == "measure":
             if arguments.small and arguments.device != "cpu":
-                raise UsageError("--small tries the measurements themselves: add --device cpu")
+                raise UsageError("--small only tries the measurements: add --device cpu")
             steps = STEPS[names.index(arguments.first) :]
             good = measure(
                 arguments.out.resolve(), steps, arguments.device, arguments.small, arguments.minutes

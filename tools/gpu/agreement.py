@@ -1,4 +1,4 @@
-"""Agreement of a GPU with the processor: imports, tests, streams and rows, metrics, features."""
+"""Agreement of a GPU with the CPU: imports, tests, streams and rows, metrics, features."""
 
 import warnings
 from collections.abc import Callable
@@ -25,27 +25,27 @@ from benchmark.spec import CodecSpec
 from tools.gpu.conditions import (
     Cells,
     Conditions,
+    calls_per_second,
     inception_state,
-    per_second,
-    printed,
-    rows_of,
+    measure_rows,
+    run_module,
 )
 from tools.gpu.results import FID, LOOPS, Result
 
 TOLERANCE = 1e-5
-MOST_LEVELS = 1  # of 8-bit pixels, by which two devices may round apart
+MOST_LEVELS = 1  # allowed between the 8-bit pixels of two devices
 CROSSING = "ours:beta=0,ours:beta=0:size=micro,ours:beta=0:exact=1"
 TESTS = ("training", "recorded_step", "coding", "metrics")
 IMPORTED = (
     *("polars", "msgspec", "typer", "constriction", "compressai", "lpips", "pytorch_fid"),
     *("pytorch_msssim", "pytorch_optimizer", "torchvision", "skimage", "hypothesis"),
 )
-# Inception first: nothing is known of it. Then those with a package beside them.
+# Inception first; then those with a package to compare with
 FIRST = ("inception256", FID, "lpips", "ms_ssim", "dists")
 
 
 def start(conditions: Conditions) -> Cells:
-    """Versions, a first image, and packages."""
+    """Report versions, a first image, and packages."""
     yield "versions", partial(_versions, conditions)
     yield "ours on sample", partial(_sample, conditions)
     yield "imports", _imports
@@ -71,37 +71,37 @@ def _imports() -> Result:
 def _sample(conditions: Conditions) -> Result:
     codec = ("--codecs", "ours:beta=0", "--points", "ours.q=2", "--metrics", "psnr")
     images = ("--dataset", "sample", "--limit", 1, "--device", conditions.device)
-    (row,) = rows_of(conditions.scratch / "sample", *codec, *images).rows(named=True)
+    (row,) = measure_rows(conditions.scratch / "sample", *codec, *images).rows(named=True)
     return Result(f"{row['psnr_db']:.2f} dB at {row['bpp']:.3f} bpp")
 
 
 def tests(conditions: Conditions) -> Cells:
-    """Every test with the marker `device` passes."""
+    """Run every test with the marker `device`."""
     for name in TESTS[-1:] if conditions.small else TESTS:
         yield f"test_{name}", partial(_tests, conditions, f"tests/device/test_{name}.py")
 
 
 def _tests(conditions: Conditions, path: str) -> Result:
     few = ("-k", "of_the_processor_takes") if conditions.small else ()
-    output = printed("pytest", "-q", "-p", "no:cacheprovider", path, *few, highest_code=1)
+    output = run_module("pytest", "-q", "-p", "no:cacheprovider", path, *few, highest_code=1)
     last = output.strip().rpartition("\n")[2]
     return Result(last, passed=" failed" not in last and " error" not in last)
 
 
 def coding(conditions: Conditions) -> Cells:
-    """Seconds of codecs; the streams of either device decode on both, within one level."""
+    """Measure codecs' seconds; streams of either device decode on both, within one level."""
     pair = conditions.device, "cpu"
     for device, peer in dict.fromkeys((pair, pair[::-1])):
         yield f"{device} to {peer}", partial(_crossed, conditions, device, peer)
 
 
 def _crossed(conditions: Conditions, device: str, peer: str) -> Result:
-    """Code two images, each alone for its seconds, then by several workers; decode elsewhere."""
+    """Encode alone for times and with several workers; decode on the peer."""
     codecs = ("--codecs", CROSSING, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
     images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
     folders = [conditions.scratch / f"{workers}-{device}" for workers in ("alone", "together")]
-    alone = rows_of(folders[0], *codecs, *images, "--device", device, "--timing")
-    together = rows_of(folders[1], *codecs, *images, "--device", device)
+    alone = measure_rows(folders[0], *codecs, *images, "--device", device, "--timing")
+    together = measure_rows(folders[1], *codecs, *images, "--device", device)
     equal_rows = len(
         together.join(alone, on=("cell", "stream_sha256", "decoded_sha256", "psnr_db"))
     )
@@ -119,10 +119,7 @@ def _crossed(conditions: Conditions, device: str, peer: str) -> Result:
 
 
 def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[int]:
-    """Return the largest difference (8-bit levels) of each stream's pixels on two devices.
-
-    255 for a stream that does not decode on both.
-    """
+    """Return the largest difference of each stream's pixels on two devices, 0..255."""
     (store,) = (Store(place.parent) for place in folder.glob("*/per_image"))
     differences = []
     for (codec, variant), codec_rows in rows.group_by("codec", "variant", maintain_order=True):
@@ -135,14 +132,14 @@ def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[
             for device in devices
         )
         for name, pixels in first.items():
-            both = isinstance(pixels, np.ndarray) and isinstance(second[name], np.ndarray)
-            difference = int(np.abs(pixels.astype(int) - second[name]).max()) if both else 255
+            are_arrays = isinstance(pixels, np.ndarray) and isinstance(second[name], np.ndarray)
+            difference = int(np.abs(pixels.astype(int) - second[name]).max()) if are_arrays else 255
             differences.append(difference)
     return differences
 
 
 def metrics(conditions: Conditions) -> Cells:
-    """Values within 1e-5 of the processor's; milliseconds an image, beside the packages'."""
+    """Compare values with the CPU's (within 1e-5) and times with the packages'."""
     for name in dict.fromkeys((*FIRST, *METRICS, *FEATURE_SPACES)):
         measured = _metric if name in METRICS else _features
         yield name, partial(measured, conditions, name)
@@ -163,7 +160,9 @@ def _metric(conditions: Conditions, name: str) -> Result:
     except ImportError as error:
         note = f", no package: {error}"
     off, seconds = float(np.abs(differences).max()), 0 if conditions.small else 0.5  # NaN stays NaN
-    ms = {key: 1e3 / per_second(call, conditions.device, seconds) for key, call in calls.items()}
+    ms = {
+        key: 1e3 / calls_per_second(call, conditions.device, seconds) for key, call in calls.items()
+    }
     text = f"{off:.1e} off, " + ", ".join(f"{key} {value:.1f} ms" for key, value in ms.items())
     numbers = {"off": off} | {f"{key}_ms": value for key, value in ms.items()}
     return Result(text + note, off <= TOLERANCE, numbers=numbers)
@@ -174,7 +173,7 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
 
 
 def _package(name: str, device: str) -> Callable[..., Any] | None:
-    """Return the package's function of two images in 0..255, with random weights."""
+    # of two images in 0..255, with random weights
     nets = {"lpips": "alex", "lpips_squeeze": "squeeze", "lpips_vgg": "vgg"}
     if name == "ms_ssim":
         from pytorch_msssim import ms_ssim
@@ -185,7 +184,7 @@ def _package(name: str, device: str) -> Callable[..., Any] | None:
     from lpips import LPIPS
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
+        warnings.simplefilter("ignore", UserWarning)  # of torchvision, about its call
         network = LPIPS(net=nets[name], pnet_rand=True, verbose=False).eval().to(device)
 
     def distance(*images: torch.Tensor) -> Any:
@@ -196,7 +195,7 @@ def _package(name: str, device: str) -> Callable[..., Any] | None:
 
 
 def _features(conditions: Conditions, name: str) -> Result:
-    """Patches per second; differences from the processor's values, of Inception pytorch-fid's."""
+    """Measure patches per second, and differences from the CPU's (for Inception, pytorch-fid's)."""
     side = 16 if conditions.small else 64
     coarse = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     pixels = coarse.repeat(16, 0).repeat(16, 1)
@@ -205,7 +204,9 @@ def _features(conditions: Conditions, name: str) -> Result:
     function = _space(name, conditions.device)
     values = function(pixels)
     off = float(np.abs(values[: len(expected)] - expected).max() / np.abs(expected).max())
-    calls = per_second(lambda: function(pixels), conditions.device, 0 if conditions.small else 3)
+    calls = calls_per_second(
+        lambda: function(pixels), conditions.device, 0 if conditions.small else 3
+    )
     numbers = {"off": off, "patches_per_s": calls * len(values)}
     passed = None if name == FID else off <= TOLERANCE  # TF32 is the package's own choice
     return Result(
@@ -214,7 +215,7 @@ def _features(conditions: Conditions, name: str) -> Result:
 
 
 def _space(name: str, device: str) -> Callable[[Pixels], Any]:
-    """Return a function from an image to the features of its patches, float32 (patches, n)."""
+    # from an image to the features of its patches, float32 (patches, n)
     if name != FID:
         space: Callable[[Pixels], Any] = metric_class(name)(device).features
         return space

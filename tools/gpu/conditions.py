@@ -20,7 +20,7 @@ from PIL import Image
 from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
-from baselines.neural.network import to_images
+from baselines.neural.network import make_images
 from benchmark.codec import Pixels
 from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image
@@ -37,7 +37,7 @@ Cells = Iterator[tuple[str, Callable[[], Result]]]
 
 @dataclass(frozen=True)
 class Conditions:
-    """Folders, device and size of the measurements; `small` only tries them."""
+    """Folders and device of the measurements; `small` only tries them."""
 
     out: Path  # of results
     scratch: Path  # of everything else
@@ -46,21 +46,21 @@ class Conditions:
 
     @property
     def dataset(self) -> str:
-        """Return Kodak where its images are, else the bundled sample."""
+        """Name of Kodak if its images are present, else of the bundled sample."""
         try:
             return "sample" if self.small else str(open_dataset("kodak").name)
         except Unavailable:
             return "sample"
 
     def images(self, count: int) -> list[Pixels]:
-        """Return the pixels of the first images; of one crop in a small run."""
+        """Return the pixels of the first images; of one crop if small."""
         paths = [image.path for image in islice(open_dataset(self.dataset).images, count)]
         if self.small:
             return [read_image(paths[0]).pixels[:256, :272].copy()]
         return [read_image(path).pixels for path in paths]
 
     def pictures(self, count: int) -> Path:
-        """Return a folder of 40 pictures of 2 megapixels, or of more of 256 px, of the images."""
+        """Make a folder of 40 pictures of 2 megapixels, or of another number of 256 px."""
         height, width = (1224, 1632) if count == 40 and not self.small else (256, 256)
         folder = self.scratch / f"pictures-{count}"
         if folder.exists():
@@ -77,7 +77,7 @@ class Conditions:
 
 @contextmanager
 def seeded_weights() -> Iterator[None]:
-    """Give networks of metrics seeded weights, not those of files: they are as fast."""
+    """Give metrics' networks seeded weights instead of files: they are as fast."""
 
     def seeded(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
         import torchvision
@@ -87,20 +87,20 @@ def seeded_weights() -> Iterator[None]:
             state = getattr(torchvision.models, MODELS[backbone.name])().state_dict()
         return {name: channels_last(state[name]).to(device, dtype) for name in backbone.tensors}
 
-    of_inception: Any = {
+    inception_patch: Any = {
         "find_fetched": lambda *_: Path(),
         "load_pinned": lambda *_: inception_state(),
     }
     with (
         patch.multiple(Backbone, find=lambda _: Path(), load=seeded),
-        patch.multiple(feature_spaces, **of_inception),
+        patch.multiple(feature_spaces, **inception_patch),
     ):
         yield
 
 
 @cache
 def inception_state() -> Any:
-    """Return seeded weights of pytorch-fid's Inception that keep a signal's size."""
+    """Return seeded weights of pytorch-fid's Inception that keep a signal's scale."""
     import torchvision
     from pytorch_fid import inception
 
@@ -116,8 +116,8 @@ def inception_state() -> Any:
     return state
 
 
-def untrained(conditions: Conditions, size: str) -> str:
-    """Return `ours` with seeded weights, fitted to two crops as a training run begins."""
+def make_untrained(conditions: Conditions, size: str) -> str:
+    """Make `ours` with start values fitted to two crops; return its spec."""
     size = "tiny" if conditions.small else size
     path = conditions.scratch / f"{size}.safetensors"
     codec = f"ours:beta=0:checkpoint={path}"
@@ -128,15 +128,15 @@ def untrained(conditions: Conditions, size: str) -> str:
     torch.manual_seed(0)
     network: Any = architecture.build(config)
     crops = [pixels[:256, :256].copy() for pixels in conditions.images(2)]
-    images = torch.cat([to_images(crop, torch.device("cpu")) for crop in crops])
+    images = torch.cat([make_images(crop, torch.device("cpu")) for crop in crops])
     network.initialise(images, [0.05] * config.rate_levels)
     card = Card("crdr", config, "two crops", 0, "untrained", "0")
     make_checkpoint(path, network, card, crops)
     return codec
 
 
-def per_second(step: Callable[[], object], device: str, least_seconds: float) -> float:
-    """Return calls per second, over at least some seconds after one call to warm up."""
+def calls_per_second(step: Callable[[], object], device: str, least_seconds: float) -> float:
+    """Measure calls per second, after one call to warm up."""
     wait: Callable[[], Any] = torch.cuda.synchronize if device == "cuda" else lambda: None
     step()
     wait()
@@ -150,8 +150,8 @@ def per_second(step: Callable[[], object], device: str, least_seconds: float) ->
     return calls / (perf_counter() - started)
 
 
-def printed(*words: object, highest_code: int = 0) -> str:
-    """Return what a Python module prints; `RuntimeError` for an exit code above `highest_code`."""
+def run_module(*words: object, highest_code: int = 0) -> str:
+    """Run a Python module; return its output, or raise `RuntimeError` above `highest_code`."""
     command = [sys.executable, "-m", *map(str, words)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if process.returncode > highest_code or process.returncode < 0 or not process.stdout:
@@ -160,8 +160,8 @@ def printed(*words: object, highest_code: int = 0) -> str:
     return process.stdout
 
 
-def rows_of(folder: Path, *words: object) -> pl.DataFrame:
-    """Return the rows of `bench run` with those words, its results in that folder."""
-    printed("benchmark", "run", *words, "--results", folder)
+def measure_rows(folder: Path, *words: object) -> pl.DataFrame:
+    """Run `bench run` with these words; return its rows."""
+    run_module("benchmark", "run", *words, "--results", folder)
     shards = folder.glob("*/per_image/*.parquet")
     return pl.concat([pl.read_parquet(shard) for shard in shards], how="diagonal")

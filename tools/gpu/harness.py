@@ -18,21 +18,21 @@ from baselines.compressai.codec import find_matched
 from baselines.neural.checkpoint import load_checkpoint
 from benchmark.datasets.dataset import open_dataset
 from benchmark.registry import metric_class
-from tools.gpu.conditions import Cells, Conditions, printed, rows_of, untrained
+from tools.gpu.conditions import Cells, Conditions, make_untrained, measure_rows, run_module
 from tools.gpu.results import LOOPS, Result
 from tools.gpu.training import crops_per_second
 
 HYPERPRIOR = "bmshj2018-hyperprior"
 TWO, FIVE = "psnr,ms_ssim", "psnr,ms_ssim,lpips,ssim,ssimulacra2"
-TIME = "%Y/%m/%d %H:%M:%S.%f %z"  # as nvidia-smi has it, and the zone
+TIME = "%Y/%m/%d %H:%M:%S.%f %z"  # nvidia-smi's format, and the zone
 Busy = list[tuple[datetime, int]]  # percent, five times a second, UTC
 
 
 def harness(conditions: Conditions) -> Cells:
-    """Whole commands beside CompressAI's evaluation; then the network `full`."""
-    ran = partial(partial, _ran, conditions)
+    """Measure commands, CompressAI's evaluation and the network `full`."""
+    ran = partial(partial, _time_run, conditions)
     yield "hyperprior 3", ran("hyperprior:weights=matched", TWO, "compressai.quality=3")
-    yield "eval_model, hyperprior 3", partial(_evaluated, conditions)
+    yield "eval_model, hyperprior 3", partial(_time_evaluation, conditions)
     yield "ours", ran("ours", f"{TWO},lpips")
     yield "2,400 cells", ran("ours:beta=0", "psnr", "ours.q=0,1,2,3", 600)
     yield "elic, 2 megapixels", ran("elic", TWO, "elic.level=2", 40)
@@ -41,12 +41,12 @@ def harness(conditions: Conditions) -> Cells:
     yield "full, rates, recorded", partial(crops_per_second, conditions, "full", 0)
 
 
-def _ran(
+def _time_run(
     conditions: Conditions, codec: str, metrics: str, points: str = "", pictures: int = 0
 ) -> Result:
-    """Time `bench run`; its numbers are left out where part of the work was, or not in C."""
+    """Time `bench run`; without numbers if a metric or the C loops are missing."""
     dataset = conditions.pictures(pictures) if pictures else conditions.dataset
-    codec = untrained(conditions, codec) if codec == "full" else codec
+    codec = make_untrained(conditions, codec) if codec == "full" else codec
     settings = ("--points", points) if points else ()
     folder = conditions.scratch / "harness"
     shutil.rmtree(folder, ignore_errors=True)
@@ -54,7 +54,7 @@ def _ran(
     request = ("--codecs", codec, *settings, "--metrics", metrics, "--dataset", dataset, *limit)
     with busy_shares(conditions.device) as busy:
         started = perf_counter()
-        rows = rows_of(folder, *request, "--device", conditions.device)
+        rows = measure_rows(folder, *request, "--device", conditions.device)
         seconds = perf_counter() - started
     ends = rows["finished_utc"].str.to_datetime(time_zone="UTC").sort().to_list()
     coding_seconds = (ends[-1] - ends[0]).total_seconds()
@@ -79,13 +79,13 @@ def _ran(
     return Result(text, numbers=numbers)
 
 
-def _evaluated(conditions: Conditions) -> Result:
-    """Run CompressAI's own evaluation with the network that `hyperprior 3` is measured with."""
+def _time_evaluation(conditions: Conditions) -> Result:
+    """Run CompressAI's evaluation with the network of `hyperprior 3`."""
     folder = conditions.scratch / "evaluated"
     codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse")[3]).network
     cuda = ("--cuda",) if conditions.device == "cuda" else ()
     took = []
-    for count in (1, 24):  # the time of one image is the start's
+    for count in (1, 24):  # one image gives the start-up time
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         torch.save(codec.codec.state_dict(), folder / "hyperprior.tar.pth")
@@ -94,7 +94,7 @@ def _evaluated(conditions: Conditions) -> Result:
             shutil.copy(image.path, folder / f"{number}{image.path.suffix}")
         which = ("-a", HYPERPRIOR, "-p", folder / "hyperprior.tar.pth", *cuda)
         started = perf_counter()
-        printed("compressai.utils.eval_model", "checkpoint", folder, *which)
+        run_module("compressai.utils.eval_model", "checkpoint", folder, *which)
         took.append(perf_counter() - started)
     numbers = {"whole_s": took[1], "after_start_s": took[1] - took[0]}
     return Result("{1:.1f} s, of one image {0:.1f} s".format(*took), numbers=numbers)
@@ -102,7 +102,7 @@ def _evaluated(conditions: Conditions) -> Result:
 
 @contextmanager
 def busy_shares(device: str) -> Iterator[Busy]:
-    """Collect how busy the first GPU is, by nvidia-smi."""
+    """Collect the first GPU's utilisation by nvidia-smi."""
     shares: Busy = []
     if device != "cuda" or not shutil.which("nvidia-smi"):
         yield shares

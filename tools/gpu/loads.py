@@ -1,4 +1,4 @@
-"""Archives for a machine without a network: packages that it lacks; code, images and weights."""
+"""Archives for a machine without a network: missing packages; code, images and weights."""
 
 import io
 import subprocess
@@ -20,30 +20,26 @@ from benchmark.system.machine import commit
 from tools.gpu.results import LOOPS
 
 ROOT = Path(__file__).parents[2]
-COMMIT = "COMMIT"  # file in the code, which comes without .git
+COMMIT = "COMMIT"  # file with the commit, since .git is not packed
 MOST_BYTES = 64 << 20  # of an archive
 PYTHON, TAG = "3.12", "cp312"  # of the machine
-# What it has not, in the versions that are installed here
+# Packages that it lacks, in the installed versions
 PACKAGES = (
     *("polars", "polars-runtime-32", "msgspec", "typer", "constriction", "compressai", "lpips"),
     *("pytorch-fid", "pytorch-msssim", "pytorch-optimizer"),
     *("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions"),
 )
-LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc, each of which pip is told
+LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc, to be listed for pip
 CHECKPOINTS = "baselines/checkpoints/"
 CHOSEN = ("ours", "ours-micro", "elic-2", "hyperprior-3")
 LEFT_OUT = (CHECKPOINTS, "baselines/neural/training/starts/", "docs/", "results/")
 
 
 def pack(folder: Path) -> None:
-    """Write both archives into a folder, and print their sizes.
-
-    Raises `Unavailable` where images or weights are missing here, `UsageError` for an archive that
-    is too large and a package without a wheel.
-    """
+    """Write both archives and print their sizes; raises `Unavailable`, `UsageError`."""
     folder.mkdir(parents=True, exist_ok=True)
     if not find_spec(LOOPS):
-        print("the loops in C are not built here: bars about speed will not be measured")
+        print("the loops in C are not built: speed will not be measured")
     with TemporaryDirectory(prefix="wheels-") as place:
         wheels = _download(Path(place))
         content = ((f"wheels/{path.name}", path) for path in wheels)
@@ -52,13 +48,12 @@ def pack(folder: Path) -> None:
 
 
 def _download(place: Path) -> list[Path]:
-    """Return the wheels of all packages, downloaded into a folder by pip."""
-    of_machine = [f"--platform=manylinux_{library}_x86_64" for library in LIBRARIES]
-    of_machine += [f"--python-version={PYTHON}", "--implementation=cp"]
-    of_machine += [f"--abi={abi}" for abi in (TAG, "abi3", "none")]
+    platform_options = [f"--platform=manylinux_{library}_x86_64" for library in LIBRARIES]
+    platform_options += [f"--python-version={PYTHON}", "--implementation=cp"]
+    platform_options += [f"--abi={abi}" for abi in (TAG, "abi3", "none")]
     pins = [f"{name}=={version(name)}" for name in PACKAGES]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place]
-    words = [*command, "--only-binary=:all:", *of_machine, *pins]
+    words = [*command, "--only-binary=:all:", *platform_options, *pins]
     process = subprocess.run(words, capture_output=True, text=True, check=False)
     if process.returncode:
         errors = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
@@ -67,8 +62,7 @@ def _download(place: Path) -> list[Path]:
 
 
 def code() -> Iterator[tuple[str, Path | bytes]]:
-    """Yield the files of the code by their names in the archive, and the commit as bytes."""
-    # Also what is not committed, as it is here
+    """Yield the code's files, committed or not, by name in the archive, and the commit."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -87,9 +81,9 @@ def code() -> Iterator[tuple[str, Path | bytes]]:
 
 
 def data() -> Iterator[tuple[str, Path | bytes]]:
-    """Yield Kodak and the weights of metrics; raises `Unavailable` where one is missing."""
+    """Yield Kodak and the metrics' weights; raises `Unavailable` if one is missing."""
     for image in open_dataset("kodak").images:
-        # The dataset knows its images by their pixels, and a file's format by its content.
+        # the dataset identifies images by pixels, formats by content
         stream = io.BytesIO()
         with Image.open(image.path) as pixels:
             pixels.save(stream, "WEBP", lossless=True)
@@ -100,7 +94,7 @@ def data() -> Iterator[tuple[str, Path | bytes]]:
 
 
 def write_archive(archive: Path, content: Iterator[tuple[str, Path | bytes]]) -> None:
-    """Write an archive, compressed where its name says so; raises `UsageError` if too large."""
+    """Write an archive, compressed if named .gz; raises `UsageError` if too large."""
     with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as tar:
         for name, source in content:
             if isinstance(source, Path):

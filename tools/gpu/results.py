@@ -1,6 +1,6 @@
 """Results of measurements on a GPU: lines of JSON, bars, and the table of docs/experiments/gpu.md.
 
-A line is written after each measurement, so that whatever ends the run, those before it are there.
+A line is written after each measurement, so that an interrupted run keeps those before.
 """
 
 import json
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 from benchmark.errors import UsageError
 
 FILE = "results.jsonl"
-REST = "(the rest)"  # cell in whose place a step was cut off
+REST = "(the rest)"  # cell at which a step was cut off
 Row = Mapping[str, Any]  # a line of a cell: step, cell, text, passed, absent, numbers; or failed
 
 
 class Result(NamedTuple):
-    """Outcome of a measurement, as the page shows it; `passed` is None where nothing is claimed."""
+    """Outcome of a measurement; `passed` is None without a claim."""
 
     text: str
     passed: bool | None = None
     absent: bool = False  # nothing was measured, for the reason in the text
-    numbers: Mapping[str, float] = {}  # that bars are about, named with their units
+    numbers: Mapping[str, float] = {}  # for bars, named with their units
 
 
 def write_line(folder: Path, row: Row) -> None:
@@ -32,10 +32,7 @@ def write_line(folder: Path, row: Row) -> None:
 
 
 def read_lines(folder: Path) -> tuple[Mapping[str, Any], list[Row]]:
-    """Return machine, versions and date, and the last row of each cell.
-
-    Rows before a change of machine, versions or commit are left out. Raises `UsageError`.
-    """
+    """Return machine, versions and date, and each cell's last row since they changed."""
     described: dict[str, Any] = {}
     rows: dict[tuple[str, str], Row] = {}
     date, path = "", folder / FILE
@@ -54,14 +51,14 @@ def read_lines(folder: Path) -> tuple[Mapping[str, Any], list[Row]]:
 
 
 class Bar(NamedTuple):
-    """Number that a cell is to have, at least or at most a limit, times a number of a peer."""
+    """Limit of a cell's number, times a number of a peer."""
 
     cell: str
     number: str
     at_least: bool
     limit: float
     peer: tuple[str, str] | None = None  # cell and number
-    earlier: str = ""  # numbers of earlier commits or of others, in words
+    earlier: str = ""  # earlier or others' numbers
 
     def line(self, rows: Sequence[Row]) -> str:
         """Return the line of the table."""
@@ -85,7 +82,7 @@ def _text(value: float) -> str:
 
 
 FID = "pytorch-fid"
-LOOPS = "benchmark.metrics.loops"  # in C, built by an installation alone
+LOOPS = "benchmark.metrics.loops"  # in C, built by an installation
 H100 = "on an H100, at a01d6894"
 OF_PACKAGES = ("ms_ssim", "lpips", "lpips_squeeze", "lpips_vgg", "dists")
 ON_CORES = ("ssim", "ssimulacra2", "vif", "iw_ssim", "nlpd", "psnr_hvs_m")
@@ -111,29 +108,29 @@ BARS = (
 
 
 def table(folder: Path) -> Iterator[str]:
-    """Yield the lines of the tables of a folder's results: what was measured, and bars."""
+    """Yield the lines of the tables of results and bars."""
     described, rows = read_lines(folder)
     versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
     yield f"{described['device']}; {described['machine']}; {versions};"
     yield f"commit {described['commit'][:12]}, {described['date']}; images: {described['images']}."
     yield from ("", "| step | measured |", "|---|---|")
     for step in dict.fromkeys(row["step"] for row in rows):
-        of_step = [row for row in rows if row["step"] == step]
-        absent = [row["cell"] for row in of_step if row.get("absent")]
-        cells = [sentence(row) for row in of_step if not row.get("absent")]
+        step_rows = [row for row in rows if row["step"] == step]
+        absent = [row["cell"] for row in step_rows if row.get("absent")]
+        cells = [result_text(row) for row in step_rows if not row.get("absent")]
         cells += [f"absent: {', '.join(absent)}"] if absent else []
         yield f"| {step} | {'; '.join(cells)} |"
     yield from ("", "| number | measured | bar | before | holds |", "|---|--:|---|---|---|")
     yield from (bar.line(rows) for bar in BARS)
 
 
-def sentence(row: Row) -> str:
-    """Return a cell and its result in words."""
+def result_text(row: Row) -> str:
+    """Describe a cell and its result."""
     text = f"failed: {row['failed']}" if "failed" in row else row["text"]
-    wrong = " **does not hold**" if row.get("passed") is False else ""
-    return f"{row['cell']}: {text}{wrong}"
+    mark = " **does not hold**" if row.get("passed") is False else ""
+    return f"{row['cell']}: {text}{mark}"
 
 
 def is_good(row: Row) -> bool:
-    """Return whether a cell neither failed nor contradicts a claim."""
+    """Return whether a cell did not fail and its claim holds."""
     return "failed" not in row and row["passed"] is not False

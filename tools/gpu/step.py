@@ -1,4 +1,4 @@
-"""A step of the measurements on a GPU, in a process of its own: its results, a line after each."""
+"""A step of the measurements on a GPU, in its own process, with a line after each result."""
 
 import signal
 import sys
@@ -14,20 +14,20 @@ from benchmark.plugins import one_line
 from benchmark.registry import imported
 from benchmark.system.settings import use_device
 from tools.gpu.conditions import Conditions, seeded_weights
-from tools.gpu.results import Result, sentence, write_line
+from tools.gpu.results import Result, result_text, write_line
 
 
 def run(name: str, cells: str, conditions: Conditions) -> None:
-    """Measure the cells of a step, and write each before the next one begins."""
+    """Measure the cells of a step, and write each result at once."""
     for cell, function in imported(cells)(conditions):
         started = monotonic()
         row = {"step": name, "cell": cell, **outcome(function)}
         write_line(conditions.out, row | {"seconds": round(monotonic() - started, 1)})
-        print(f"{name}: {sentence(row)}", flush=True)
+        print(f"{name}: {result_text(row)}", flush=True)
 
 
 def outcome(function: Callable[[], Result]) -> dict[str, Any]:
-    """Return the fields of a measurement's result, or why there is none."""
+    """Return a measurement's result, or the reason why there is none."""
     try:
         return function()._asdict()
     except (Unavailable, NotMeasurable) as reason:
@@ -40,7 +40,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that programs end, too
     name, cells, out, scratch, device, small = sys.argv[1:]
     use_device(device)
-    if small:  # layers too short to be shared, perhaps on a busy machine
+    if small:  # layers are too short for several threads
         torch.set_num_threads(1)
     with seeded_weights():
         run(name, cells, Conditions(Path(out), Path(scratch), device, bool(small)))

@@ -14,19 +14,19 @@ import numpy as np
 import torch
 
 from baselines.neural.training.photographs import (
-    Photographs,
+    PhotographSet,
+    hold_photographs,
     open_photographs,
-    pack,
     photograph_paths,
 )
 from baselines.neural.training.recipe import Recipe, load_recipe
-from baselines.neural.training.run import MILESTONE, Run
+from baselines.neural.training.run import MILESTONE, TrainingRun
 from baselines.neural.training.trainer import Learner, stage_costs
-from tools.gpu.conditions import ROOT, Cells, Conditions, per_second, printed, rows_of
+from tools.gpu.conditions import ROOT, Cells, Conditions, calls_per_second, measure_rows, run_module
 from tools.gpu.results import Result
 
-LOSSES_APART = 1e-3  # of their size: sums of a GPU differ in their order
-STARTS, STEPS_FROM_FILES = 10, 12  # of which the fourth is recorded, while readers are ahead
+LOSSES_APART = 1e-3  # relative: a GPU sums in another order
+STARTS, STEPS_FROM_FILES = 10, 12  # the fourth is recorded while readers are ahead
 WAIT_SECONDS = 30.0  # for the first state of a run
 RECIPE = """
 sizes = "{size}"
@@ -62,26 +62,31 @@ SMALL = {"size": "tiny", "steps": 8, "batch": 2, "crop_px": 64, "lpips_per_beta"
 
 
 def train(conditions: Conditions) -> Cells:
-    """Runs of two short stages, rates and realism, as users have them; what they leave behind."""
-    yield "killed and resumed", partial(_resumed, conditions)
+    """Measure runs of two short stages, and the memory after them."""
+    yield "killed and resumed", partial(_kill_and_resume, conditions)
     yield "hyperprior-1", partial(_suite, conditions)
-    yield "photographs from files", partial(_from_files, conditions)
+    yield "photographs from files", partial(_read_files, conditions)
     yield "memory of two stages", partial(_memory, conditions)
 
 
-def _words(conditions: Conditions) -> list[object]:
-    """Return `bench train` with a recipe and pictures."""
+def _train_words(conditions: Conditions) -> list[object]:
     path = conditions.scratch / "recipe.toml"
     path.write_text(RECIPE.format(**(SMALL if conditions.small else CARD)))
     data = conditions.pictures(60)
     return ["train", "--recipe", path, "--data", data, "--device", conditions.device]
 
 
-def _resumed(conditions: Conditions) -> Result:
-    """Kill a run behind its first saved state, resume it, export it, and code an image with it."""
+def _kill_and_resume(conditions: Conditions) -> Result:
+    """Kill a run after its first saved state, resume and export it, and code an image."""
     recipe_steps = SMALL["steps"] if conditions.small else CARD["steps"]
     folder = conditions.scratch / "run"
-    words = [*_words(conditions), "--out", folder, "--milestone-steps", int(recipe_steps) // 2]
+    words = [
+        *_train_words(conditions),
+        "--out",
+        folder,
+        "--milestone-steps",
+        int(recipe_steps) // 2,
+    ]
     command = [sys.executable, "-m", "benchmark", *map(str, words)]
     deadline = time.monotonic() + WAIT_SECONDS
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
@@ -90,11 +95,11 @@ def _resumed(conditions: Conditions) -> Result:
                 break
             time.sleep(0.02)
         process.kill()
-    run = Run(folder, folder / "ours.safetensors", load_recipe(str(words[2])))
+    run = TrainingRun(folder, folder / "ours.safetensors", load_recipe(str(words[2])))
     saved = run.steps_saved()
-    printed("benchmark", *words)
+    run_module("benchmark", *words)
     codec = f"ours:beta=0:checkpoint={run.target}"
-    rows = rows_of(
+    rows = measure_rows(
         *(conditions.scratch / "trained", "--codecs", codec, "--points", "ours.q=2"),
         *("--dataset", conditions.dataset, "--limit", 1, "--metrics", "psnr"),
         *("--device", conditions.device),
@@ -106,17 +111,17 @@ def _resumed(conditions: Conditions) -> Result:
 
 def _suite(conditions: Conditions) -> Result:
     words = ("--suite", "matched", "--members", "hyperprior-1")
-    output = printed(
-        "benchmark", *_words(conditions), *words, "--out", conditions.scratch / "suite"
+    output = run_module(
+        "benchmark", *_train_words(conditions), *words, "--out", conditions.scratch / "suite"
     )
     return Result(output.strip().rpartition("\n")[2].rpartition("/")[2], passed=True)
 
 
 def _memory(conditions: Conditions) -> Result:
-    """Compare what is allocated before, in and behind a stage, and in the next one."""
+    """Compare allocated memory in and after two stages."""
     if conditions.device != "cuda":
         return Result("allocated memory is of a GPU", absent=True)
-    recipe = replace(_recipe(conditions, "mini", 1), stages=load_recipe("lease").stages)
+    recipe = replace(_recipe(conditions, "mini", 1), stages=load_recipe("gpu-half-hour").stages)
     network = _run(recipe).build().to(conditions.device)
     gib = []
     for index in range(2):
@@ -128,12 +133,12 @@ def _memory(conditions: Conditions) -> Result:
         torch.cuda.synchronize()
         gib += [torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()]
     peak, remaining, next_peak, last = (number / 2**30 for number in gib)
-    text = f"{peak:.2f} GiB in the first stage, {remaining:.2f} behind it, {next_peak:.2f} in the "
-    return Result(f"{text}second, {last:.2f} behind it", passed=remaining < peak / 2)
+    text = f"{peak:.2f} GiB in the first stage, {remaining:.2f} after it, {next_peak:.2f} in the "
+    return Result(f"{text}second, {last:.2f} after it", passed=remaining < peak / 2)
 
 
-def _from_files(conditions: Conditions) -> Result:
-    """Record steps while readers decode photographs that do not stay in memory."""
+def _read_files(conditions: Conditions) -> Result:
+    """Record steps while photographs are decoded from files."""
     paths = photograph_paths([conditions.pictures(40)])
     starts, steps = (1, 5) if conditions.small else (STARTS, STEPS_FROM_FILES)
     losses = []
@@ -147,7 +152,7 @@ def _from_files(conditions: Conditions) -> Result:
 
 
 def losses(conditions: Conditions) -> Cells:
-    """Losses of recorded steps, in float32, beside those of `--no-graph`."""
+    """Compare losses of recorded steps, in float32, with those of `--no-graph`."""
     for index, (kind, steps) in enumerate({"rates": 100, "realism": 40}.items()):
         yield f"losses of {kind}", partial(_losses, conditions, index, steps)
 
@@ -166,7 +171,7 @@ def _losses(conditions: Conditions, index: int, steps: int) -> Result:
 
 
 def steps(conditions: Conditions) -> Cells:
-    """Crops per second of the recipe `lease`: recorded steps, and each step anew."""
+    """Measure crops per second of `gpu-half-hour`, with and without a CUDA graph."""
     crops = partial(partial, crops_per_second, conditions)
     yield "small, realism, recorded", crops("small", 1)
     yield "small, realism, --no-graph", crops("small", 1, graph=False)
@@ -178,7 +183,7 @@ def steps(conditions: Conditions) -> Cells:
 def crops_per_second(
     conditions: Conditions, size: str, index: int, graph: bool = True, foreseen: bool = False
 ) -> Result:
-    """Time steps of a stage of `lease`, by its index; foreseen: beside what `--check` says."""
+    """Time steps of a stage of `gpu-half-hour`; foreseen: compare with `--check`."""
     recipe, gpu = _recipe(conditions, size, index), conditions.device == "cuda"
     cost: Any = None
     if foreseen:
@@ -189,7 +194,7 @@ def crops_per_second(
         torch.cuda.reset_peak_memory_stats()
     for _ in range(1 if conditions.small else 8):  # some of which are of maps, and never recorded
         learner.update()
-    rate = per_second(learner.update, conditions.device, 0 if conditions.small else 5)
+    rate = calls_per_second(learner.update, conditions.device, 0 if conditions.small else 5)
     memory = torch.cuda.max_memory_allocated() if gpu else 0
     numbers = {"crops_per_s": rate * recipe.stages[index].batch}
     text = f"{numbers['crops_per_s']:.0f} crops per second"
@@ -204,20 +209,22 @@ def crops_per_second(
 
 
 def _recipe(conditions: Conditions, size: str, index: int, **changes: Any) -> Recipe:
-    """Return `lease` for a size with its stage of an index alone, at that place, and endless."""
-    recipe = load_recipe("lease")
+    """Return `gpu-half-hour` for a size, with one endless stage at its index."""
+    recipe = load_recipe("gpu-half-hour")
     small: dict[str, Any] = {"batch": 5, "crop_px": 64} if conditions.small else {}
     stages = (replace(recipe.stages[index], steps=1_000_000, **small),) * (index + 1)
     size = "tiny" if conditions.small else size
     return replace(recipe, sizes=size, stages=stages, **changes)
 
 
-def _run(recipe: Recipe) -> Run:
-    return Run(Path(), Path(), recipe)
+def _run(recipe: Recipe) -> TrainingRun:
+    return TrainingRun(Path(), Path(), recipe)
 
 
-def _photographs() -> Photographs:
-    return pack([*np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)])
+def _photographs() -> PhotographSet:
+    return hold_photographs(
+        [*np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)]
+    )
 
 
 def _learner(
@@ -225,9 +232,9 @@ def _learner(
     recipe: Recipe,
     index: int,
     graph: bool = True,
-    photographs: Photographs | None = None,
+    photographs: PhotographSet | None = None,
 ) -> Learner:
     torch.manual_seed(0)
-    layout: Any = {"memory_format": torch.channels_last}  # as the trainer has it
+    layout: Any = {"memory_format": torch.channels_last}  # like the trainer
     network = _run(recipe).build().to(conditions.device, **layout)
     return Learner(network, recipe, index, photographs or _photographs(), graph=graph)

@@ -83,10 +83,7 @@ class OtherCheckpoint(CorruptStream):
 
 
 class ControlBlock:
-    """An architecture's part of a header: two flag bits, and self-delimiting bytes.
-
-    This base class is the empty block of a network without controls.
-    """
+    """An architecture's part of a header: two flags, self-delimiting bytes; here, none."""
 
     flags: ClassVar[int] = 0  # supported flags, 0..3
 
@@ -218,7 +215,6 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
 
 
 def _open_stream(data: bytes) -> tuple[int, ByteReader]:
-    """Verify a stream's magic, version and checksum; return its flags and a reader of the rest."""
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the bytes are no stream of this codec: they begin otherwise")
     if len(data) <= len(MAGIC):

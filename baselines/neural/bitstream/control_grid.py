@@ -54,7 +54,7 @@ def encode_levels(levels: LevelMap) -> bytes:
     """Encode a map: 1 byte if all levels are equal, otherwise at least 2."""
     if bool((levels == levels[0, 0]).all()):
         return bytes([int(levels[0, 0])])
-    decisions = _Recorder()
+    decisions = _DecisionEncoder()
     _code_levels(levels.tolist(), decisions)
     return decisions.finish().rjust(MIN_MAP_BYTES, b"\0")
 
@@ -70,14 +70,14 @@ def decode_levels(data: bytes, rows: int, columns: int) -> LevelMap:
     if len(data) > MIN_MAP_BYTES and data[0] == 0:
         raise CorruptStream("a map of levels begins with a zero byte")
     levels = [[0] * columns for _ in range(rows)]
-    decisions = _Reader(data)
+    decisions = _DecisionDecoder(data)
     _code_levels(levels, decisions)
     decisions.finish()
     return np.array(levels, np.uint8)
 
 
 def _code_levels(levels: list[list[int]], decide: Decide) -> None:
-    """Pass each level, row by row, through `decide`, which records or replaces it."""
+    # each level, row by row, through `decide`, which records or replaces it
     for y, row in enumerate(levels):
         previous_row = levels[y - 1] if y else None
         for x, level in enumerate(row):
@@ -137,7 +137,7 @@ class _Counts:
                 counts[:] = [count + 1 >> 1 for count in counts]
 
 
-class _Recorder(_Counts):
+class _DecisionEncoder(_Counts):
     def __init__(self) -> None:
         super().__init__()
         self._intervals: list[tuple[int, int]] = []  # start and width, in units of 2^-12
@@ -161,8 +161,8 @@ class _Recorder(_Counts):
         return bytes(reversed(out))
 
 
-class _Reader(_Counts):
-    """Decoder of decisions; it may be called after the last byte."""
+class _DecisionDecoder(_Counts):
+    # may be called after the last byte
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -192,10 +192,8 @@ class _Reader(_Counts):
 
 
 def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
-    """Make the map of an image of width x height pixels from a grey picture stretched over it.
-
-    A block takes the mean of its part, weighted by area; black is 0, white the whole range.
-    """
+    """Make the map of an image of width x height pixels from a grey picture stretched over it."""
+    # a block takes the mean of its part, weighted by area; black is 0, white the whole range
     rows, columns = map_shape(width, height)
     grey = picture.astype(np.float64).mean(axis=2) / WHITE
     means = (
@@ -207,7 +205,7 @@ def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
 
 
 def _block_weights(blocks: int, side: int, samples: int) -> NDArray[np.float64]:
-    """Return the weight of each sample in each block's mean along an axis, (blocks, samples)."""
+    # of each sample in each block's mean along an axis, (blocks, samples)
     edges = np.minimum(np.arange(blocks + 1) * BLOCK, side) * (samples / side)
     starts = np.arange(samples)
     share = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)

@@ -18,10 +18,9 @@ Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), 
 
 
 class PlacedLevels(NamedTuple):
-    """K distinct levels, or a vector computed from each, and their positions.
+    """K distinct levels, or a vector computed from each, and their positions."""
 
-    Without gradients, features are overwritten, which saves a tenth of a decoder's time.
-    """
+    # without gradients, features are overwritten, which saves a tenth of a decoder's time
 
     levels: Tensor  # (K,) values, or (K, C) vectors computed from them
     # (N, h, w) indices of levels; None: the only level everywhere, or one level per image
@@ -56,7 +55,7 @@ class PlacedLevels(NamedTuple):
         return cells if self.indices is None else cells.view(features.shape)
 
     def _gather(self, vectors: Tensor, features: Tensor) -> Tensor:
-        """Gather `vectors` (K, C) by position, in the dtype of `features` despite autocast."""
+        # in the dtype of `features`, despite autocast
         vectors = vectors.to(features.dtype)
         if self.indices is None:
             return vectors[:, :, None, None]
@@ -64,10 +63,9 @@ class PlacedLevels(NamedTuple):
 
 
 def placed_levels(level: "Level | PlacedLevels", highest: float, features: Tensor) -> PlacedLevels:
-    """Convert a level in 0..`highest` to `PlacedLevels` on the device of `features` (N, C, H, W).
+    """Convert a level in 0..`highest` to `PlacedLevels`; raises `ValueError` for others.
 
-    The sides of a map must divide those of every layer it controls. Raises `ValueError` for levels
-    out of range.
+    The sides of a map must divide those of every layer it controls, from `features` (N, C, H, W).
     """
     if isinstance(level, PlacedLevels):
         return level
@@ -106,10 +104,9 @@ def interpolate_levels(vectors: Tensor, levels: Tensor) -> Tensor:
 
 
 class ConditionedBottleneck(ResidualBottleneck):
-    """Residual bottleneck that adds a projection of an embedded level after each convolution.
+    """Residual bottleneck that adds an embedded level after each convolution and its ReLU."""
 
-    Agustsson et al. (CVPR 2023). It is added after the ReLU, if there is one.
-    """
+    # Agustsson et al. (CVPR 2023)
 
     def __init__(self, channels: int, width: int, *, bias: bool = True) -> None:
         super().__init__(channels)

@@ -37,11 +37,10 @@ def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequent
 
 
 class PointwiseConvolution(nn.Conv2d):
-    """Convolution with a kernel of 1, by oneDNN even with a single thread.
+    """Convolution with a kernel of 1, by oneDNN even with a single thread."""
 
-    With a single thread torch uses MKL, which is twice as slow on processors other than Intel's;
-    the dilation makes it choose oneDNN. Beyond `MAX_SUMMANDS` inputs, rounding would change.
-    """
+    # With a single thread torch uses MKL, twice as slow on processors other than Intel's; the
+    # dilation selects oneDNN. Beyond `MAX_SUMMANDS` inputs, rounding would change.
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `features` (N, C, H, W) to (N, C', H, W)."""
@@ -68,7 +67,7 @@ def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
 
 
 def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    """Return k // 2 for a layer made by `convolution` with stride 1, or by `upsampling`.
+    """Return k // 2 for a layer of `convolution` with stride 1, or of `upsampling`.
 
     Raises `ValueError` for other layers, which have no exact form.
     """
@@ -140,11 +139,9 @@ class RectifiedAttention(ResidualAttention):
 
 
 class ChannelNorm(nn.Module):
-    """(x - mean) / sqrt(variance + .001) over channels, then a scale and a shift per channel.
+    """(x - mean) / sqrt(variance + .001) over channels, then a scale and a shift per channel."""
 
-    Mentzer et al. (NeurIPS 2020). Positions are independent, so image size and tiling do not
-    matter.
-    """
+    # Mentzer et al. (NeurIPS 2020); independent of positions, image size and tiling
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -186,11 +183,9 @@ Layers = list[tuple[nn.Module, int]]  # with a number of channels each
 def analysis_layers(
     sizes: Any, attention: Callable[[int], nn.Module] = ResidualAttention
 ) -> Layers:
-    """Return the layers of ELIC's encoder (He et al., CVPR 2022) with their output channels.
-
-    sizes: with the fields of `architecture.Residual`. x ─ conv/2, blocks ─ conv/2, blocks,
-    attention ─ conv/2, blocks ─ conv/2, attention ─> y.
-    """
+    """Return the layers of ELIC's encoder (He et al., CVPR 2022) with their output channels."""
+    # sizes: `architecture.Residual`. x ─ conv/2, blocks ─ conv/2, blocks, attention ─ conv/2,
+    # blocks ─ conv/2, attention ─> y
     layers: Layers = []
     inputs = IMAGE_CHANNELS
     for stage, outputs in enumerate((*sizes.encoder, sizes.latent), start=1):

@@ -71,7 +71,7 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 def start_transforms(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
-    """Set the layers of both transforms, fitted to `images` (n, 3, h, w) in [-1, 1].
+    """Fit both transforms to `images` (n, 3, h, w) in [-1, 1].
 
     Returns the standard deviations (M,) of the latent's channels in an orthonormal transform.
     """
@@ -109,7 +109,7 @@ def set_latent_gain(
 
 
 def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
-    """Initialise with noise, divided by `spread` above 1 for the input channels along `dim`."""
+    # noise divided by `spread` above 1 for the input channels along `dim`
     scale = torch.ones(weight.shape[dim])
     scale[: len(spread)] = 1 / spread.clamp(min=1)
     shape = [1] * weight.ndim
@@ -140,11 +140,10 @@ def start_as_transforms(
     images: Tensor,
     gain: float,
 ) -> Tensor:
-    """Set both to orthogonal transforms fitted to images (n, 3, h, w) in [-1, 1].
+    """Set both to orthogonal transforms fitted to images (n, 3, h, w) in [-1, 1], as [0, 1].
 
-    The transforms see images in [0, 1]. widths: of the encoder's stages. gain: levels of the latent
-    per unit of the coefficients. All other weights are small noise. Returns the latent's standard
-    deviations.
+    widths: of the encoder's stages. gain: latent levels per unit of the coefficients. Other weights
+    are small noise. Returns the latent's standard deviations.
     """
     transforms = fit_transforms((images + 1) / 2, widths)
     modules = (*analysis, *synthesis)

@@ -1,9 +1,8 @@
 """Import of checkpoints by CRDR's authors: map their tensors to this project's names.
 
 Their files are {"comp_model": state dict} or just the state dict; keys may begin with "module.".
-The prior's tensors are named as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8 (`matrices.0`). Every key
-must match and every parameter must be filled, since a partly read file gives a network that runs
-and is wrong.
+The prior's tensors are named as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8 (`matrices.0`). Every
+key must match and every parameter must be filled: a partly read file gives a wrong network.
 """
 
 import re
@@ -47,7 +46,7 @@ FULL = ARCHITECTURES["crdr"].sizes["full"]
 
 def import_authors(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor]:
     """Return the complete float32 state dict of `CRDRNetwork(sizes)`; raises `Unavailable`."""
-    tensors = _canonical(path, read_state_dict(path, "comp_model", "state_dict"))
+    tensors = _rename_parameters(path, read_state_dict(path, "comp_model", "state_dict"))
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in CRDRNetwork(sizes).state_dict().items()}
     keys = {name: key_of(name, sizes) for name in shapes}
@@ -96,8 +95,8 @@ def _refuse_keys(path: Path, problem: str, keys: Set[str]) -> None:
         raise Unavailable(f"{path} {problem} {', '.join(sorted(keys)[:MAX_LISTED])}{note}")
 
 
-def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return only parameters, without the prefix, with their newer names."""
+def _rename_parameters(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # parameters only, without the prefix, with their newer names
     parameters: dict[str, Tensor] = {}
     repeated: set[str] = set()
     for key, tensor in loaded.items():
@@ -150,7 +149,7 @@ def _layer_path(steps: list[Any]) -> list[str]:
 
 
 def _layer_names(part: str, sizes: CrdrSizes) -> Iterator[str]:
-    """Yield the authors' attribute names of a transform's layers, in data flow order."""
+    # the authors' attribute names of a transform's layers, in data flow order
     if part == "synthesis" and sizes.attention:
         yield "attn1"
     for stage in range(1, 5):
@@ -172,7 +171,6 @@ def is_transposed_by_authors(name: str) -> bool:
 
 
 def _match_transpose(name: str, tensor: Tensor) -> Tensor:
-    """Convert the kernel of an authors' transposed convolution to our convolution."""
     turned = is_transposed_by_authors(name) and tensor.ndim == 4
     return tensor.transpose(0, 1).flip(2, 3) if turned else tensor
 

@@ -2,7 +2,7 @@
 
 The search moves latents to lower rate and distortion; decoder and stream format do not change::
 
-    x ─ analysis ─ y, z ─┬─ annealed_rounding rounding ─ context ─ bits ─┐
+    x ─ analysis ─ y, z ─┬─ annealed rounding ─ context ─ bits ─┐
                          │                          └ synthesis ─ distortion + lambda bits ─┐
                          └───────────────── Adam, some steps <──────────────────────────────┘
 
@@ -62,8 +62,7 @@ def refine(
 ) -> LatentChoice:
     """Search for latents with lower rate plus distortion than those of the analysis.
 
-    images: float32 (1, 3, H, W) in [-1, 1]. inner_sides: number of first rows and columns that
-    count; the rest is padding.
+    images: float32 (1, 3, H, W) in [-1, 1]. inner_sides: rows and columns without padding.
     """
     with torch.inference_mode(False), torch.no_grad():
         images = images.clone(memory_format=torch.channels_last)
@@ -99,14 +98,14 @@ def refine(
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted squared error in [0, 1], averaged over colours, summed over pixels."""
+    # in [0, 1], averaged over colours, summed over pixels
     return (((pictures - images) / 2).square().mean(1, keepdim=True) * weights).sum()
 
 
 def _lambdas(
     network: CRDRNetwork, images: Tensor, mask: Tensor, rate: Level | PlacedLevels
 ) -> Tensor | None:
-    """Return the slope of distortion over rate at `rate`; None if levels are not monotonic."""
+    # slope of distortion over rate at `rate`; None if levels are not monotonic
     bits, errors = [], []
     for level in range(network.sizes.rate_levels):
         coded = network.code(network.analyse(images, level), noisy=False)
@@ -122,7 +121,7 @@ def _lambdas(
 
 
 def _interpolate(points: Floats, positions: Floats, values: Floats) -> Floats:
-    """Interpolate linearly; extrapolate with the slope of the nearest two positions, if any."""
+    # linearly; extrapolated with the slope of the nearest two positions
     if len(positions) == 1:
         return np.full_like(points, values[0], dtype=float)
     first = np.clip(np.searchsorted(positions, points) - 1, 0, len(positions) - 2)

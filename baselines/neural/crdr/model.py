@@ -112,10 +112,8 @@ class CRDRNetwork(HyperpriorNetwork):
                 nn.init.zeros_(layer.bias)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
-
-        lambdas: one per rate level; they set y's coarseness.
-        """
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        # lambdas, one per rate level, set y's coarseness
         down, up = self.analysis, self.synthesis
         latent = start_transforms(down.layers, up.layers, self.sizes, images)
         middle = lambdas[len(lambdas) // 2]

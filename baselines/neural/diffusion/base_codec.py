@@ -1,12 +1,9 @@
-"""Base codec of a diffusion decoder: DIRAC and HFD send its bytes.
-
-torch is imported when it codes.
+"""Base codec of a diffusion decoder, whose bytes DIRAC and HFD send; imports torch when it codes.
 
 Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high perceptual quality
 codec augmentation" (2023, arXiv 2301.05489), and Hoogeboom, Agustsson, Mentzer, Versari, Toderici,
 Theis, "High-fidelity image compression with score-based generative models" (2023, arXiv
-2305.18231), both built from their abstracts: constants missing there are fields of
-`DiffusionSizes`.
+2305.18231), both built from their abstracts: missing constants are fields of `DiffusionSizes`.
 """
 
 import inspect
@@ -28,11 +25,10 @@ METHODS = ("dirac", "hfd")  # cannot be bases
 
 
 class BaseCodec:
-    """Base codec of a diffusion decoder, opened by its spec.
+    """Base codec of a diffusion decoder, opened by its spec."""
 
-    The codec may have `setting_of`, from a stream to its setting, and `reconstruct`, from images
-    (N, 3, H, W) in [-1, 1] and a setting to decoded pictures of the same form and bits (N,).
-    """
+    # The codec may have `setting_of`, from a stream to its setting, and `reconstruct`, from images
+    # (N, 3, H, W) in [-1, 1] and a setting to decoded pictures of the same form and bits (N,).
 
     def __init__(self, text: str) -> None:
         if parse_codec(text).name in METHODS:
@@ -49,10 +45,7 @@ class BaseCodec:
         return self.codec.describe().fingerprint if options & {"checkpoint", "weights"} else ""
 
     def code_crops(self, crops: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
-        """Code crops (N, 3, H, W) in [-1, 1]; return decoded pictures of the same form, and bits.
-
-        Pictures are rounded to 8 bits; bits (N,) are the streams' or estimates.
-        """
+        """Code crops (N, 3, H, W) in [-1, 1]; return 8-bit pictures in [-1, 1], and bits (N,)."""
         import torch
 
         def eight_bits(images: "Tensor") -> "Tensor":

@@ -34,7 +34,14 @@ from baselines.neural.diffusion.noise import (
     step_times,
 )
 from baselines.neural.diffusion.unet import UNet
-from baselines.neural.network import Estimate, Network, inference, padded, to_images, to_pixels
+from baselines.neural.network import (
+    Estimate,
+    Network,
+    inference,
+    make_images,
+    make_pixels,
+    pad_pixels,
+)
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
@@ -70,12 +77,11 @@ class LevelFacts(NamedTuple):
 
 
 class DiffusionNetwork(Network):
-    """U-Net of a diffusion decoder, and a table of its base's rate levels.
+    """U-Net of a diffusion decoder, and a table of its base's rate levels."""
 
-    A row has the residuals' standard deviation, the threshold in units of it, log2 of the crops'
-    bits per pixel without the overhead of every stream, and this overhead in bytes. It is zero
-    until `initialise`.
-    """
+    # A row has the residuals' standard deviation, the threshold in units of it, log2 of the crops'
+    # bits per pixel without the overhead of every stream, and this overhead in bytes. It is zero
+    # until `initialise`.
 
     stride = 16
     recordable = False  # it reads the table, and its base codes on the processor
@@ -93,10 +99,8 @@ class DiffusionNetwork(Network):
         return getattr(self, f"levels_{self.sizes.domain}")
 
     def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
-        """Predict velocities given base pictures `images` (N, 3, H, W), returned as `latents`.
-
-        Without `controls`, the noise is 0 at the lowest level. Bits are zero.
-        """
+        """Predict velocities given base pictures `images` (N, 3, H, W), returned as `latents`."""
+        # without `controls`, the noise is 0 at the lowest level; bits are zero
         if controls is None:
             unit = torch.ones(len(images), device=images.device)
             scale = math.log(self.facts(0.0).scale)
@@ -111,7 +115,7 @@ class DiffusionNetwork(Network):
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
         """Measure the base's residuals on `crops` (N, 3, H, W) in [-1, 1]; weights stay random.
 
-        Raises `UsageError` for a network without a base, `Unavailable` if the base cannot run.
+        Raises `UsageError` without a base, `Unavailable` if it cannot run.
         """
         sizes: DiffusionSizes = self.sizes
         base = open_base(sizes)
@@ -183,13 +187,10 @@ def receive(
     start: float,
     seed: int,
 ) -> Pixels:
-    """Sample pixels given `base`, with the noise determined by stream and seed.
-
-    position: of the stream among the network's rate levels. steps, start: see `draw`.
-    """
+    """Sample pixels given `base`, with the noise determined by stream and seed; see `draw`."""
     height, width, _ = base.shape
     device = next(network.parameters()).device
-    images = to_images(padded(base, network.stride), device)
+    images = make_images(pad_pixels(base, network.stride), device)
     images = images.contiguous(memory_format=torch.channels_last)
     key, (_, channels, rows, columns) = noise_key(stream, seed), images.shape
 
@@ -199,7 +200,7 @@ def receive(
 
     with inference():
         restored = draw(network, images, network.facts(position), noise, steps, start)
-        return to_pixels(restored[:, :, :height, :width])
+        return make_pixels(restored[:, :, :height, :width])
 
 
 def draw(

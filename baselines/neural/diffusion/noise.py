@@ -71,10 +71,8 @@ def ddim_step(
 def ancestral_step(
     noisy: Tensor, predicted: Tensor, noise: Tensor, level: NoiseLevel, next_level: NoiseLevel
 ) -> Tensor:
-    """Sample u_s given u_t, the predicted clean signal, and `noise` of unit variance.
-
-    Ho, Jain, Abbeel (NeurIPS 2020), with the variance sigma_s² (1 - exp(logSNR_t - logSNR_s)).
-    """
+    """Sample u_s given u_t, the predicted clean signal, and `noise` of unit variance."""
+    # Ho, Jain, Abbeel (NeurIPS 2020), with the variance sigma_s² (1 - exp(logSNR_t - logSNR_s))
     share = -math.expm1(level.log_snr - next_level.log_snr)
     mean = next_level.alpha * ((1 - share) / level.alpha * noisy + share * predicted)
     return mean + next_level.sigma * math.sqrt(share) * noise

@@ -23,7 +23,7 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, Noisy, open_base
 from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
-from baselines.neural.network import Network, padded, to_images, to_pixels
+from baselines.neural.network import Network, make_images, make_pixels, pad_pixels
 from baselines.neural.training.objective import (
     Batch,
     Loss,
@@ -31,9 +31,9 @@ from baselines.neural.training.objective import (
     Setup,
     Validation,
     ValidationPoint,
-    own_network,
+    require_network,
 )
-from baselines.neural.training.photographs import Photographs, draw_crops
+from baselines.neural.training.photographs import PhotographSet, draw_crops
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.suites import LEARNING_RATE, phases_of, stage_of
 from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
@@ -48,12 +48,12 @@ VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256
 
 
-class DecodedPhotographs(Photographs):
+class DecodedPhotographs(PhotographSet):
     """Photographs decoded by a base codec at a setting, coded once and stored in `folder`."""
 
     def __init__(
         self,
-        photographs: Photographs,
+        photographs: PhotographSet,
         setting: Setting,
         base: BaseCodec,
         folder: Path,
@@ -63,13 +63,13 @@ class DecodedPhotographs(Photographs):
         self._photographs, self._folder = photographs, folder
         self._base, self._setting, self._device = base, setting, device
 
-    def decoded(self, index: int) -> Pixels:
+    def decode(self, index: int) -> Pixels:
         """Return a photograph decoded by the base, uint8 (height, width, 3)."""
         path = self._folder / f"{self._setting.value:g}-{index}.npy"
         if not path.exists():
-            pixels = self._photographs.decoded(index)
-            image = to_images(padded(pixels), self._device)
-            pictures = to_pixels(self._base.code_crops(image, self._setting)[0])
+            pixels = self._photographs.decode(index)
+            image = make_images(pad_pixels(pixels), self._device)
+            pictures = make_pixels(self._base.code_crops(image, self._setting)[0])
             content = io.BytesIO()
             np.save(content, pictures[: pixels.shape[0], : pixels.shape[1]])
             write_file(path, content.getbuffer())
@@ -114,16 +114,16 @@ class DiffusionObjective(Objective):
         device, count = next(model.parameters()).device, len(photographs)
         for level, setting in enumerate(() if self._validated else model.sizes.sweep):
             for pixels in photographs:
-                crop = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
-                picture, bits = self._base.code_crops(to_images(crop, device), setting)
+                crop = pad_pixels(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
+                picture, bits = self._base.code_crops(make_images(crop, device), setting)
                 rate = float(bits) / (crop.shape[0] * crop.shape[1])
-                self._validated.append((level, crop, to_pixels(picture), rate))
+                self._validated.append((level, crop, make_pixels(picture), rate))
         points = [ValidationPoint(float(level), 0.0, 0.0, 0.0) for level in range(len(self._facts))]
         errors: list[float] = []
         with torch.no_grad():
             for level, pixels, coded_pixels, rate in self._validated:
                 facts = self._facts[level]
-                image, base_image = (to_images(x, device) for x in (pixels, coded_pixels))
+                image, base_image = (make_images(x, device) for x in (pixels, coded_pixels))
                 restored = model.single_step(base_image, facts).clamp(-1, 1)
                 psnr = -10 * math.log10(float((restored - image).square().mean()) / 4)
                 _, _, bpp, psnr_db = points[level]
@@ -142,8 +142,7 @@ class DiffusionObjective(Objective):
         return Validation(tuple(points), math.fsum(errors) / len(errors))
 
     def _prepare_network(self, network: Network) -> DiffusionNetwork:
-        """Return the unwrapped network; once, open its base and read its statistics."""
-        model, setup = own_network(self, network, DiffusionNetwork), self.setup
+        model, setup = require_network(self, network, DiffusionNetwork), self.setup
         if model is self._network:
             return model
         if not model.is_measured:
@@ -176,7 +175,7 @@ class DiffusionObjective(Objective):
     def _noisy_conditions(
         self, network: DiffusionNetwork, batch: Batch, levels: Int64Array, times: Float64Array
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the crops' base pictures, the logarithms of their scales, and logSNRs."""
+        # base pictures, logarithms of their scales, logSNRs
         network, crops, stage = self._prepare_network(network), batch.crops, self.stage
         pictures = torch.empty_like(crops)
         scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
@@ -201,10 +200,8 @@ class DiffusionObjective(Objective):
 
 
 def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
-    """Return the member `dirac-BASE` or `hfd-BASE`; see `suites.GENERATIVE`.
-
-    It has as many crops as `ours`, since its network serves all rates of its base.
-    """
+    """Return the member `dirac-BASE` or `hfd-BASE`; see `suites.GENERATIVE`."""
+    # as many crops as `ours`, since the network serves all rates of its base
     method, _, text = name.partition("-")
     text = text or USUAL_BASE
     if text not in CODECS and text not in ALIASES and ":" not in text:

@@ -188,7 +188,7 @@ def _zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _noise_features(log_snr: Tensor, log_scale: Tensor) -> Tensor:
-    """Return (N, 14): sines and cosines of the noise level, the level, and the scale."""
+    # (N, 14): sines and cosines of the noise level, the level, and the scale
     level = log_snr.float() / LARGEST_LOG_SNR
     octaves = torch.pi / 2 * 2.0 ** torch.arange(OCTAVES, device=level.device)
     angles = level[:, None] * octaves

@@ -87,6 +87,6 @@ class AnsCoder:
 
 
 def _edges(shares: NDArray[np.float64]) -> list[list[int]]:
-    """Return the cumulative frequencies of each row, from 0 to 2^24."""
+    # cumulative frequencies of each row, from 0 to 2^24
     upper = np.cumsum(shares.astype(np.int64) + 1, axis=1)
     return np.pad(upper, ((0, 0), (1, 0))).tolist()

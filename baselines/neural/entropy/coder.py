@@ -48,6 +48,10 @@ class Distributions:
     interval is the escape, for every other integer of 16 bits. Raises `ValueError`.
     """
 
+    # Row i of `cdf` (rows, longest) rises strictly from 0 to 2^16 within its first `lengths[i]`
+    # entries (at least 3). `offsets` (rows,) are the symbols of the rows' first intervals; the last
+    # interval is the escape, for every other integer of 16 bits.
+
     def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
         _require_exact_coder()
         if cdf.ndim != 2 or lengths.shape != cdf.shape[:1] or offsets.shape != cdf.shape[:1]:
@@ -82,7 +86,7 @@ class Distributions:
         return np.argsort(flat, kind="stable"), rows, counts[rows]
 
 
-class Encoder:
+class SymbolEncoder:
     """Encoder of symbols; a decoder takes them in the order in which they were added."""
 
     def __init__(self) -> None:
@@ -142,7 +146,7 @@ class Encoder:
         return bytes(coder.get_compressed()[::-1].astype(">u4").tobytes().lstrip(b"\0"))
 
 
-class Decoder:
+class SymbolDecoder:
     """Decoder of an `Encoder`'s symbols; `finish` detects nearly all damage."""
 
     def __init__(self, data: bytes) -> None:
@@ -197,11 +201,8 @@ class Decoder:
         symbols[outside] = decoded
 
     def _require_enough(self) -> None:
-        """Raise `CorruptStream` if the coder's state is below its final value: the data has ended.
-
-        Taking a symbol never raises the state, so this cannot be a false alarm. A few bytes that
-        claim a large image are thus refused before the networks process all of it.
-        """
+        # Taking a symbol never raises the state, so this cannot be a false alarm. A few bytes that
+        # claim a large image are thus refused before the networks process all of it.
         words = self._coder.num_words()
         if not words or (words == 1 and self._coder.get_compressed()[0] < FIRST_STATE):
             raise CorruptStream("the entropy-coded data ends before its symbols do")
@@ -219,7 +220,7 @@ def channel_rows(shape: tuple[int, ...]) -> NDArray[np.int32]:
 
 
 def _model(frequencies: Integers) -> Any:
-    """Make a model of entries 0, 1, ... with `frequencies` of at least 1 that sum to 65536."""
+    # entries 0, 1, ... with `frequencies` of at least 1 that sum to 65536
     if frequencies.min() < 1:
         raise ValueError("a distribution does not rise strictly")
     # constriction gives each of n entries 1 of 2^24 and distributes the rest in proportion to these
@@ -230,12 +231,11 @@ def _model(frequencies: Integers) -> Any:
 
 @cache
 def _row_model() -> Any:
-    """Make the model of symbols that each have their own row of `_shares`."""
     return Categorical(perfect=False)
 
 
 def _shares(frequencies: Integers) -> NDArray[np.float64]:
-    """Return shares that constriction distributes exactly (see `_model`), in units of 2^-24."""
+    # shares that constriction distributes exactly (see `_model`), in units of 2^-24
     return frequencies.astype(np.float64) - 1
 
 

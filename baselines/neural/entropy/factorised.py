@@ -25,11 +25,10 @@ TABLE_REACH = 1023  # maximum number of symbols on either side of the median
 
 
 class FactorisedPrior(nn.Module):
-    """Learned distribution per channel, with the distribution function sigmoid(cumulative(x)).
+    """Learned distribution per channel, with the distribution function sigmoid(cumulative(x))."""
 
-    Ballé et al. (ICLR 2018), 6.1. `quantiles` (channels, 3) are trained by `quantile_loss`: half of
-    `TAIL_MASS` lies below the first, and half above the last; symbol zero is the median.
-    """
+    # Ballé et al. (ICLR 2018), 6.1. `quantiles` (channels, 3) are trained by `quantile_loss`: half
+    # of `TAIL_MASS` lies below the first, and half above the last; symbol zero is the median.
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -91,10 +90,8 @@ def hyperprior_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
 
 
 def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
-    """Return the distributions of round(z - median), by name, for `coder.Distributions`.
-
-    Frequencies are masses of unit intervals, in units of 2^-16.
-    """
+    """Return the distributions of round(z - median), by name, for `coder.Distributions`."""
+    # frequencies are masses of unit intervals, in units of 2^-16
     with torch.no_grad():
         exact = deepcopy(prior).to("cpu", torch.float64)
         edges = torch.arange(-TABLE_REACH, TABLE_REACH + 2, dtype=torch.float64) - 0.5
@@ -114,7 +111,6 @@ def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
 
 
 def _mass(lower: Tensor, upper: Tensor) -> Tensor:
-    """Return the probability between two logits of a distribution function."""
     # Evaluated in the tail where the difference does not cancel.
     sign = -(lower + upper).sign().detach()
     return ((sign * upper).sigmoid() - (sign * lower).sigmoid()).abs()
@@ -130,11 +126,9 @@ LOGIT_SCALE = 4 / 3
 
 
 def annealed_rounding(temperature: float, generator: torch.Generator) -> Rounding:
-    """Make a random rounding up or down that is differentiable in its distances.
-
-    Stochastic Gumbel annealing (Yang et al., NeurIPS 2020) with the scaled logits of Perugachi-Diaz
-    et al. (NeurIPS 2024): the lower the temperature, the closer to an integer.
-    """
+    """Make a random rounding up or down that is differentiable in its distances."""
+    # Stochastic Gumbel annealing (Yang et al., NeurIPS 2020) with the scaled logits of
+    # Perugachi-Diaz et al. (NeurIPS 2024): the lower the temperature, the closer to an integer.
 
     def round_randomly(distances: Tensor) -> Tensor:
         floor = distances.detach().floor()

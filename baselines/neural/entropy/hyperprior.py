@@ -107,10 +107,8 @@ class LatentNetwork(Network):
         return hyper + (self.prior.rounded(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
-        """Quantise y (N, M, h, w), float32, and count its bits and z's, with noise if `noisy`.
-
-        Decoded latents are always rounded; in the backward pass rounding is the identity.
-        """
+        """Quantise y (N, M, h, w), float32, and count its bits and z's, with noise if `noisy`."""
+        # decoded latents are always rounded; in the backward pass rounding is the identity
         raise NotImplementedError
 
     def entropy_branches(self) -> dict[str, nn.Module]:
@@ -182,11 +180,10 @@ MIN_SPREAD = 0.15  # of a latent channel
 
 
 class ChannelContext(nn.Module):
-    """Channel-wise autoregressive means and scales, with latent residual prediction.
+    """Channel-wise autoregressive means and scales, with latent residual prediction."""
 
-    The first `support_slices` slices inform every later slice. Without slices, the hyper-decoder
-    outputs mean and scale. With `own_support`, each slice sees only its own part of the outputs.
-    """
+    # The first `support_slices` slices inform every later slice. Without slices, the hyper-decoder
+    # outputs mean and scale. With `own_support`, each slice sees only its own part of the outputs.
 
     def __init__(self, sizes: Any, *, own_support: bool = False) -> None:
         super().__init__()

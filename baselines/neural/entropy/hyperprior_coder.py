@@ -22,9 +22,9 @@ from baselines.neural.architecture import rate_levels
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import (
     HIGHEST_SYMBOL,
-    Decoder,
     Distributions,
-    Encoder,
+    SymbolDecoder,
+    SymbolEncoder,
     channel_rows,
 )
 from baselines.neural.entropy.hyperprior import LatentNetwork
@@ -50,7 +50,7 @@ from baselines.neural.entropy.integer.integer_path import (
     run_decoding,
     values_from_symbols,
 )
-from baselines.neural.network import LatentCoder, padded, to_images
+from baselines.neural.network import LatentCoder, make_images, pad_pixels
 from benchmark.codec import Pixels
 from benchmark.registry import imported
 
@@ -74,7 +74,7 @@ class EntropyPath(IntegerPath):
         self.num_pieces = len(self.widths)
         self.support_slices = model.context.support_slices
         self.support_channels = model.context.support_channels
-        self.half_tanh = self._table(tables, "half_tanh", 2 * TANH_LIMIT + 1)
+        self.half_tanh = self._read_table(tables, "half_tanh", 2 * TANH_LIMIT + 1)
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
         """Split y (N, M, h, w) into slices."""
@@ -107,7 +107,6 @@ class EntropyPath(IntegerPath):
         return channels_first(torch.cat(slices, dim=3))
 
     def _add_residual(self, values: Tensor, mean_parts: list[Tensor], index: int) -> Tensor:
-        """Add the residual to a slice's values (N, h, w, width), on the same grid."""
         activation = self.quantise_activation(values, "support.mean")
         inputs = torch.cat([self._support(mean_parts, index), activation], dim=3)
         return clip_values(
@@ -118,7 +117,7 @@ class EntropyPath(IntegerPath):
         hyper, *slices = parts
         return torch.cat([hyper[..., self.support_channels(index)], *slices], dim=3)
 
-    def _ends(self, name: str) -> Ends:
+    def _branch_ends(self, name: str) -> Ends:
         kind, _, part = name.partition(".")
         first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         if kind == "residual":
@@ -147,7 +146,7 @@ class LatentChoice(NamedTuple):
 class TransformCoder(LatentCoder):
     """Encoder and decoder of a checkpoint on a device; `network` is moved there.
 
-    Raises `KeyError` or `ValueError` for unusable tables, and the errors of `IntegerPath`.
+    Raises `KeyError` or `ValueError` for unusable tables, and `IntegerPath`'s errors.
     """
 
     channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with this layout
@@ -182,7 +181,7 @@ class TransformCoder(LatentCoder):
         """Encode y and z."""
         medians = self.network.prior.medians()[:, None, None]
         z = (choice.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
-        encoder = Encoder()
+        encoder = SymbolEncoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
 
@@ -202,7 +201,7 @@ class TransformCoder(LatentCoder):
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
         """Decode y, float32 (1, M, rows, columns), the same everywhere; raises `CorruptStream`."""
-        decoder = Decoder(data)
+        decoder = SymbolDecoder(data)
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
         z = decoder.take(self._z, channel_rows(shape))
 
@@ -224,7 +223,7 @@ def tables_of(network: LatentNetwork, images: Sequence[Pixels]) -> dict[str, Ten
     levels = range(rate_levels(network.sizes))
     latents = (
         network.analyse(planes, network.controls_at(float(level), 0.0))
-        for planes in (to_images(padded(pixels), torch.device("cpu")) for pixels in images)
+        for planes in (make_images(pad_pixels(pixels), torch.device("cpu")) for pixels in images)
         for level in levels
     )
     with torch.inference_mode():

@@ -123,11 +123,10 @@ def aggregation_widths(sizes: ElicSizes, group: int) -> tuple[int, ...]:
 
 
 class SpaceChannelContext(nn.Module):
-    """Means and scales of y's groups, in the order in which they are decoded.
+    """Means and scales of y's groups, in the order in which they are decoded."""
 
-    Anchors, positions with an even sum of row and column, depend only on earlier groups: their
-    spatial context is zero. Other positions also see the anchors around them.
-    """
+    # Anchors, positions with an even sum of row and column, depend only on earlier groups: their
+    # spatial context is zero. Other positions also see the anchors around them.
 
     def __init__(self, sizes: ElicSizes) -> None:
         super().__init__()
@@ -305,11 +304,10 @@ INPUT_ACTIVATIONS = {
 
 
 class ElicPath(IntegerPath):
-    """Integer network of a checkpoint of ELIC; see `IntegerPath`.
+    """Integer network of a checkpoint of ELIC; see `IntegerPath`."""
 
-    A group is coded in two pieces, anchors and then other positions, each (N, width, count) in row
-    order. Decoded values are symbols + means.
-    """
+    # A group is coded in two pieces, anchors and then other positions, each (N, width, count) in
+    # row order. Decoded values are symbols + means.
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         self.groups: tuple[int, ...] = model.sizes.groups
@@ -350,19 +348,19 @@ class ElicPath(IntegerPath):
                 rows[:, positions] = values_from_symbols(symbols.permute(0, 2, 1), means)
         return channels_first(torch.cat(decoded, dim=3))
 
-    def _ends(self, name: str) -> Ends:
+    def _branch_ends(self, name: str) -> Ends:
         kind = name.partition(".")[0]
         if kind == "aggregation":
             return Ends(INPUT_ACTIVATIONS[kind], OUTPUT_FRACTION, WeightLimit.FINE)
         last = self.fractional_bits["features"]
         return Ends(INPUT_ACTIVATIONS[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
 
-    def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
+    def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         plain = [
             child.plain() if isinstance(child, CheckerboardConvolution) else child
             for child in modules.children()
         ]
-        return super()._branch(name, nn.Sequential(*plain))
+        return super()._make_branch(name, nn.Sequential(*plain))
 
 
 def _positions_last(values: Tensor) -> Tensor:

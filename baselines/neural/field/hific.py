@@ -128,10 +128,9 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 
 
 class Coefficients(NamedTuple):
-    """Features of photographs whose first channels are coefficients times a gain.
+    """Features of photographs whose first channels are coefficients times a gain."""
 
-    With `paired`, the next channels hold the negatives, and the differences are the coefficients.
-    """
+    # with `paired`, minus the next channels
 
     features: Tensor  # (n, C, h, w)
     channels: int

@@ -164,8 +164,8 @@ class IvrPath(IntegerPath):
     num_thresholds = NUM_SCALES - 1
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
-        self._starts = self._table(tables, "row_start", NUM_SCALES)
-        self._shifts = self._table(tables, "row_shift", NUM_SCALES)
+        self._starts = self._read_table(tables, "row_start", NUM_SCALES)
+        self._shifts = self._read_table(tables, "row_shift", NUM_SCALES)
         self.num_rows = int(self._starts[-1]) + (MAX_OFFSETS >> int(self._shifts[-1]))
 
     def decoding(self, z_symbols: Tensor) -> Decoding:
@@ -188,7 +188,7 @@ class IvrPath(IntegerPath):
         nearest = (shifted >> OUTPUT_FRACTION) << OUTPUT_FRACTION
         return PieceParameters(rows.to(torch.int32), nearest.to(torch.int32))
 
-    def _ends(self, name: str) -> Ends:
+    def _branch_ends(self, name: str) -> Ends:
         return Ends("z", OUTPUT_FRACTION, WeightLimit.FINE)
 
 

@@ -52,16 +52,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.neural.bitstream.container import LARGE
-from baselines.neural.entropy.coder import PRECISION, Decoder, Encoder
+from baselines.neural.entropy.coder import PRECISION, SymbolDecoder, SymbolEncoder
 from baselines.neural.exact import ExactLinear, exponential, round_to_grid, square_root
 from baselines.neural.network import LatentCoder
 from baselines.neural.pqmim.model import (
     EPSILON,
     FACTOR,
-    Layer,
     MaskedTransformer,
     PqMimNetwork,
     ProductQuantiser,
+    TransformerLayer,
     Windows,
     split_heads,
     token_stages,
@@ -79,13 +79,13 @@ def exponentials(steps: int, bits: int) -> Tensor:
     return torch.round(exponential(arguments) * 2.0**bits)
 
 
-def _normalise(values: Tensor, gain: Tensor) -> Tensor:
+def _normalise_tokens(values: Tensor, gain: Tensor) -> Tensor:
     mean = round_to_grid(values, -1, PAIR_BITS).square().sum(-1, keepdim=True).mul_(1 / len(gain))
     return values.div(square_root(mean.add_(EPSILON))).mul_(gain)
 
 
-class _Layer:
-    def __init__(self, layer: Layer, weights: Tensor, device: torch.device) -> None:
+class _ExactLayer:
+    def __init__(self, layer: TransformerLayer, weights: Tensor, device: torch.device) -> None:
         self._heads, self._weights = layer.heads, weights
         self._biases = layer.biases().detach().double().to(device)
         self._attention_gain, self._perceptron_gain = (
@@ -98,7 +98,7 @@ class _Layer:
         )
 
     def __call__(self, features: Tensor, inside: Tensor | None) -> Tensor:
-        normal = _normalise(features, self._attention_gain)
+        normal = _normalise_tokens(features, self._attention_gain)
         query, key, value = split_heads(self._query_key_value(normal), self._heads)
         query = round_to_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)
         key, value = round_to_grid(key, -1, PAIR_BITS), round_to_grid(value, -2, PAIR_BITS)
@@ -110,23 +110,22 @@ class _Layer:
             weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))
             attended[window] = (weights @ value[window]).div_(weights.sum(-1, keepdim=True))
         features = features + self._mix(attended.transpose(1, 2).flatten(2))
-        inner = self._expand(_normalise(features, self._perceptron_gain)).relu_()
+        inner = self._expand(_normalise_tokens(features, self._perceptron_gain)).relu_()
         return features + self._reduce(inner)
 
 
 def _steps_below_largest(values: Tensor, steps: int) -> Tensor:
-    """Return how far `values` (..., n) are below their row's largest, int64 in 1 / steps."""
+    # how far `values` (..., n) are below their row's largest, int64 in 1 / steps
     distances = values.amax(-1, keepdim=True) - values
     return distances.mul_(steps).round_().clamp_(max=MAX_E_FOLDS * steps).to(torch.int64)
 
 
 class ExactTransformer:
-    """Integer distributions of a `MaskedTransformer`, on a device.
+    """Integer distributions of a `MaskedTransformer`, on a device."""
 
-    As in `baselines.neural.exact`, sums in matrix products, squares and attention are below 2^52;
-    squares and attention have 20 + 20 bits and at most 1,024 channels or tokens. Everything else is
-    single operations, and a table of exponentials made by such operations.
-    """
+    # As in `baselines.neural.exact`, sums in matrix products, squares and attention are below 2^52;
+    # squares and attention have 20 + 20 bits and at most 1,024 channels or tokens. Everything else
+    # is single operations, and a table of exponentials made by such operations.
 
     def __init__(self, network: MaskedTransformer, device: torch.device | str = "cpu") -> None:
         target_device = torch.device(device)
@@ -139,7 +138,7 @@ class ExactTransformer:
             p.detach().double().to(target_device) for p in (network.unknown, network.places)
         )
         weights = exponentials(SCORE_STEPS, PAIR_BITS).to(target_device)
-        self._layers = [_Layer(layer, weights, target_device) for layer in network.layers]  # type: ignore[arg-type]
+        self._layers = [_ExactLayer(layer, weights, target_device) for layer in network.layers]  # type: ignore[arg-type]
         self._gain = network.norm.gain.detach().double().to(target_device)
         self._masses = exponentials(LOGIT_STEPS, PRECISION).to(target_device, torch.int64)
 
@@ -151,7 +150,7 @@ class ExactTransformer:
         features = windows.split(mixed) + self._places
         for layer in self._layers:
             features = layer(features, windows.inside)
-        return _normalise(windows.join(features)[0][is_wanted], self._gain)
+        return _normalise_tokens(windows.join(features)[0][is_wanted], self._gain)
 
     def add_earlier_part(self, features: Tensor, book: int, entries: Tensor) -> Tensor:
         """Update features (P, C) for the parts after `book`, given its `entries` (P,)."""
@@ -203,21 +202,21 @@ class PqMimCoder(LatentCoder):
         """Encode the entries nearest to latents (1, M d, h, w)."""
         tokens = self.network.quantiser.tokens(latents)
         vectors = self.network.quantiser.vectors(tokens)
-        encoder = Encoder()
+        encoder = SymbolEncoder()
 
         def add(rows: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
             encoder.add_each(rows.cpu().numpy(), frequencies)
             return rows
 
         tokens_by_position = tokens[0].permute(1, 2, 0)
-        for is_wanted, features in self._stages(vectors):
+        for is_wanted, features in self._iterate_stages(vectors):
             self._code_parts(features, tokens_by_position[is_wanted], add)
         self.last_encoder = encoder
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
         """Decode code vectors (1, M d, rows, columns); raises `CorruptStream`."""
-        decoder = Decoder(data)
+        decoder = SymbolDecoder(data)
         quantiser: ProductQuantiser = self.network.quantiser
         tokens = torch.zeros(
             1, self._books, rows, columns, dtype=torch.int64, device=quantiser.codebooks.device
@@ -228,7 +227,7 @@ class PqMimCoder(LatentCoder):
             return torch.from_numpy(decoder.take_each(frequencies)).to(rows)
 
         tokens_by_position = tokens[0].permute(1, 2, 0)
-        for is_wanted, features in self._stages(vectors):
+        for is_wanted, features in self._iterate_stages(vectors):
             stage_tokens = tokens_by_position[is_wanted]
             self._code_parts(features, stage_tokens, take)
             tokens_by_position[is_wanted] = stage_tokens
@@ -236,8 +235,7 @@ class PqMimCoder(LatentCoder):
         decoder.finish()
         return vectors
 
-    def _stages(self, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each stage's mask, bool (h, w), and its features given earlier `vectors`."""
+    def _iterate_stages(self, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         rows, columns = vectors.shape[2:]
         stages = token_stages(self.network.sizes, rows, columns, vectors.device)
         for stage in range(self.network.sizes.stages):
@@ -246,7 +244,7 @@ class PqMimCoder(LatentCoder):
                 yield is_wanted, self._transformer.features(vectors, stages < stage, is_wanted)
 
     def _code_parts(self, features: Tensor, stage_tokens: Tensor, code: Code) -> None:
-        """Code `stage_tokens` (P, M) part by part, and replace them by the result of `code`."""
+        # part by part, replacing `stage_tokens` (P, M) by the results of `code`
         for book in range(self._books):
             for start in range(0, len(features), ROW_BATCH):
                 batch = slice(start, start + ROW_BATCH)

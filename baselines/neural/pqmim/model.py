@@ -51,11 +51,10 @@ class Quantised(NamedTuple):
 
 
 class ProductQuantiser(nn.Module):
-    """M codebooks of K entries of d channels, for latents (N, M d, h, w).
+    """M codebooks of K entries of d channels, for latents (N, M d, h, w)."""
 
-    Jégou, Douze, Schmid (TPAMI 2011), trained with a straight-through gradient and a commitment
-    loss as in van den Oord et al. (NeurIPS 2017). Channel i M + m is component i of book m.
-    """
+    # Jégou, Douze, Schmid (TPAMI 2011), trained with a straight-through gradient and a commitment
+    # loss as in van den Oord et al. (NeurIPS 2017). Channel i M + m is component i of book m.
 
     def __init__(self, books: int, entries: int, width: int) -> None:
         super().__init__()
@@ -202,7 +201,7 @@ class RootMeanSquareNorm(nn.Module):
         return normal.to(values.dtype)
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """x + attention(norm(x)), then x + perceptron(norm(x))."""
 
     def __init__(self, width: int, heads: int, hidden: int, window: int) -> None:
@@ -260,7 +259,8 @@ class MaskedTransformer(nn.Module):
         self.unknown = nn.Parameter(torch.randn(sizes.width) * PLACE_SPREAD)
         self.places = nn.Parameter(torch.randn(sizes.window**2, sizes.width) * PLACE_SPREAD)
         self.layers = nn.ModuleList(
-            Layer(sizes.width, sizes.heads, sizes.hidden, sizes.window) for _ in range(sizes.layers)
+            TransformerLayer(sizes.width, sizes.heads, sizes.hidden, sizes.window)
+            for _ in range(sizes.layers)
         )
         self.norm = RootMeanSquareNorm(sizes.width)
         self.head = nn.Linear(sizes.width, sizes.books * sizes.entries)
@@ -291,7 +291,7 @@ class MaskedTransformer(nn.Module):
         return products + self.head.bias.view(self.sizes.books, -1)
 
     def _sum_earlier_parts(self, entries: Tensor) -> Tensor:
-        """Sum the vectors of each part's earlier parts, (P, M, C), for tokens `entries` (P, M)."""
+        # (P, M, C), for tokens `entries` (P, M)
         book = torch.arange(len(self.earlier), device=entries.device)
         sums = self.earlier[book, entries[:, : len(book)]].cumsum(1)
         return pad(sums, (0, 0, entries.shape[1] - len(book), 0))

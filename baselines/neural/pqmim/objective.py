@@ -23,7 +23,7 @@ from torch import Tensor
 
 from baselines.neural.architecture import ARCHITECTURES, PqMimSizes
 from baselines.neural.network import Estimate, Network
-from baselines.neural.objectives import OF_LATENTS, Draw, ImageObjective, ImageStage
+from baselines.neural.objectives import LATENT_DISCRIMINATOR, Draw, ImageObjective, ImageStage
 from baselines.neural.pqmim.model import FACTOR, PqMimNetwork, token_bits, token_stages
 from baselines.neural.training.objective import (
     MSE_WEIGHT,
@@ -32,8 +32,8 @@ from baselines.neural.training.objective import (
     Objective,
     Setup,
     Validation,
-    own_network,
     rate_distortion,
+    require_network,
     validate,
 )
 from baselines.neural.training.recipe import ONE_RATE, Recipe
@@ -57,7 +57,7 @@ class Autoencoder(ImageObjective):
 
     weighs_rate = False  # the rate is fixed
     frozen = ("transformer",)
-    uses: ClassVar[set[str]] = {"lpips", "gan", *OF_LATENTS}
+    uses: ClassVar[set[str]] = {"lpips", "gan", *LATENT_DISCRIMINATOR}
 
     def __init__(self, stage: ImageStage, setup: Setup) -> None:
         super().__init__(stage, setup)
@@ -65,7 +65,7 @@ class Autoencoder(ImageObjective):
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return a step's loss; its update replaces entries and trains the discriminator."""
-        crops, model = batch.crops, own_network(self, network, PqMimNetwork)
+        crops, model = batch.crops, require_network(self, network, PqMimNetwork)
         with self.setup.precision():
             images, quantised = model.autoencode(crops)
             bits = model.raw_bits(quantised.tokens)
@@ -101,14 +101,14 @@ class Autoencoder(ImageObjective):
         super().load_state(state["adversary"])
 
     def _count_entries(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
-        """Count used entries; periodically replace unused ones and return their number."""
-        left_out = self.setup.optimisers.left_out
-        counts = counts * (1 - torch.as_tensor(left_out, dtype=counts.dtype, device=counts.device))
+        # periodically, unused entries are replaced
+        skipped = self.setup.optimisers.skipped
+        counts = counts * (1 - torch.as_tensor(skipped, dtype=counts.dtype, device=counts.device))
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
         if (step + 1) % SPLIT_EVERY_STEPS:
             return {}
         # These steps wait for the GPU: the number of unused entries determines what is sampled.
-        if bool(left_out):
+        if bool(skipped):
             return {}
         counts_so_far, self._counts = self._counts.cpu(), None
         seed = int(self.setup.random(step).integers(1 << 31))
@@ -124,7 +124,7 @@ class Transformer(Objective):
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the cross-entropy of masked tokens, in nats per part of a token."""
-        model = own_network(self, network, PqMimNetwork)
+        model = require_network(self, network, PqMimNetwork)
         with torch.no_grad():  # in float32, like the codec
             tokens = model.quantiser.tokens(model.analyse(batch.crops))
             vectors = model.quantiser.vectors(tokens)

@@ -1,7 +1,7 @@
-"""GANs: four kinds of losses, discriminators by rate level or of latents, and their training.
+"""GANs: four losses, discriminators conditioned on rate levels or latents, and their training.
 
-C(x) are the logits of real images, C(x_hat) those of reconstructions, r the reference that a
-generator is compared with, sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
+C(x) are logits of real images, C(x_hat) of reconstructions, r is the generator's reference image,
+sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
 
 ============  ==============================  ============================================  =====
 name          discriminator: half the sum of  generator                                     r
@@ -10,12 +10,12 @@ sgan          sp(-C(x)), sp(C(x_hat))         sp(-C(x_hat))                     
 rgan          sp(C(x_hat) - C(x)), twice      sp(C(r) - C(x_hat))                           x
 ragan         sp(mean C(x_hat) - C(x)),       half the sum of sp(C(r) - mean C(x_hat)) and  x
               sp(C(x_hat) - mean C(x))        sp(mean C(r) - C(x_hat))
-hrrgan        that of rgan                    that of rgan                                  q + 1
+hrrgan        as rgan                         as rgan                                       q + 1
 ============  ==============================  ============================================  =====
 
 SGAN: Goodfellow et al. (2014, non-saturating); RGAN and RaGAN: Jolicoeur-Martineau (ICLR 2019);
-HRRGAN, and the halves and detached logits of all: Iwai et al., "Controlling Rate, Distortion, and
-Realism" (WACV 2024). Only the means of RaGAN run over batch and patches.
+HRRGAN, and the factors 1/2 and detached logits of all: Iwai et al., "Controlling Rate, Distortion,
+and Realism" (WACV 2024). RaGAN's means are over batch and patches.
 """
 
 from collections import Counter
@@ -35,38 +35,32 @@ from baselines.neural.training.objective import Setup
 Reference = Literal["none", "real", "next_rate"]
 
 
-Losses = Callable[[Tensor, Tensor], Tensor]  # of logits of real images, or references, and of fakes
+Losses = Callable[[Tensor, Tensor], Tensor]  # logits of real or reference images, of fakes -> loss
 
 
 class GanLoss(NamedTuple):
-    """Losses of a GAN's discriminator and generator; logits are (N, 1, h, w).
+    """Losses of a GAN's discriminator and generator; logits are (N, 1, h, w)."""
 
-    `reference` are the images that the generator is compared with: "next_rate" is the
-    reconstruction, without gradient, at the next higher rate level and the same beta; the real
-    image at the highest level.
-    """
-
-    of_real: Losses  # of the discriminator, half the sum of the means of both
-    of_fake: Losses
-    of_patches: Losses  # of the generator, given the reference's logits
+    real_loss: Losses  # of the discriminator
+    fake_loss: Losses  # of the discriminator
+    patch_loss: Losses  # of the generator
+    # Images with which the generator's are compared; "next_rate": the reconstruction, without
+    # gradient, at the next rate level and the same beta; at the highest, the real image
     reference: Reference
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """Return the discriminator's loss, a scalar."""
-        wide = _wide(real_logits, fake_logits)
-        return 0.5 * (self.of_real(*wide).mean() + self.of_fake(*wide).mean())
+        """Return the discriminator's loss, a scalar: half of the real and fake images' means."""
+        wide = _widen(real_logits, fake_logits)
+        return 0.5 * (self.real_loss(*wide).mean() + self.fake_loss(*wide).mean())
 
     def patch_losses(self, reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """Return the generator's loss of each patch (N, 1, h, w)."""
-        return self.of_patches(*_wide(reference_logits.detach(), fake_logits))
+        return self.patch_loss(*_widen(reference_logits.detach(), fake_logits))
 
     def generator_loss(
         self, reference_logits: Tensor | None, fake_logits: Tensor, weights: Tensor | None = None
     ) -> Tensor:
-        """Return the loss of each image (N,): the mean over its patches, each times its weight.
-
-        Weights are 1, (N,), or (N, a, b) where a and b divide h and w.
-        """
+        """Return each image's loss (N,); weights: (N,), or (N, a, b) with divisors of h and w."""
         reference = fake_logits if reference_logits is None else reference_logits
         losses = self.patch_losses(reference, fake_logits)
         if weights is None:
@@ -74,12 +68,12 @@ class GanLoss(NamedTuple):
         pictures, _, height, width = losses.shape
         cells = weights[:, None, None] if weights.ndim == 1 else weights
         rows, columns = cells.shape[1:]
-        of_cells = losses.reshape(pictures, rows, height // rows, columns, width // columns)
-        return (of_cells.mean((2, 4)) * cells).mean((1, 2))
+        cell_losses = losses.reshape(pictures, rows, height // rows, columns, width // columns)
+        return (cell_losses.mean((2, 4)) * cells).mean((1, 2))
 
 
-def _wide(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in float32 or wider: under autocast, logits may come with eight bits."""
+def _widen(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    # autocast may give logits of eight significant bits
     dtype = torch.promote_types(first.dtype, torch.float32)
     return first.to(dtype), second.to(dtype)
 
@@ -115,15 +109,12 @@ KERNEL = 4
 
 
 class PatchDiscriminator(nn.Module):
-    """Logits of patches, for a latent of `latent` channels, reduced to `latent_channels`.
-
-    `channels` are the widths of the convolutions but the last; those but the last halve the sides.
-    """
+    """Patch discriminator that also sees the latent, reduced to `latent_channels`."""
 
     def __init__(
         self,
-        latent: int,
-        channels: Sequence[int] = PUBLISHED_CHANNELS,
+        latent: int,  # channels
+        channels: Sequence[int] = PUBLISHED_CHANNELS,  # before the score; all but the last halve
         latent_channels: int = PUBLISHED_LATENT_CHANNELS,
     ) -> None:
         super().__init__()
@@ -138,11 +129,11 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, latents: Tensor) -> Tensor:
         """Return logits (N, 1, H / 8, W / 8) of images (N, 3, H, W) in [-1, 1] and latents."""
-        known = leaky_relu(self.reduce(latents), SLOPE)
-        known = interpolate(known, scale_factor=LATENT_STRIDE, mode="nearest")
-        signal = torch.cat([images, known.to(images.dtype)], dim=1)
+        condition = leaky_relu(self.reduce(latents), SLOPE)
+        condition = interpolate(condition, scale_factor=LATENT_STRIDE, mode="nearest")
+        signal = torch.cat([images, condition.to(images.dtype)], dim=1)
         for layer, stride in zip(self.layers, self.strides, strict=True):
-            sides = (1, 1 if stride == 2 else 2)  # before and behind, as TensorFlow's "same"
+            sides = (1, 1 if stride == 2 else 2)  # before and after, like TensorFlow's "same"
             signal = leaky_relu(layer(pad(signal, (*sides, *sides))), SLOPE)
         return self.score(pad(signal, (1, 2, 1, 2)))
 
@@ -167,10 +158,9 @@ DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = {
 
 
 class Discriminator(nn.Module):
-    """Convolutions in stages of `channels`: half the backbone's, half the head's.
+    """Backbone and head, each shared or with a copy for each rate level."""
 
-    A copy that no picture of a batch needs is not run, and its parameters get no gradient.
-    """
+    # A copy without an image in the batch is not run, and its parameters get no gradient.
 
     def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -180,87 +170,84 @@ class Discriminator(nn.Module):
         features = channels[half - 1] + levels * (design.condition == "features")
         copies = {"shared": 1, "each": levels}
         self.backbones = nn.ModuleList(
-            nn.Sequential(*_stages(image, channels[:half])) for _ in range(copies[design.backbones])
+            nn.Sequential(*_discriminator_stages(image, channels[:half]))
+            for _ in range(copies[design.backbones])
         )
         self.heads = nn.ModuleList(
-            nn.Sequential(*_stages(features, channels[half:]), convolution(channels[-1], 1, 3))
+            nn.Sequential(
+                *_discriminator_stages(features, channels[half:]), convolution(channels[-1], 1, 3)
+            )
             for _ in range(copies[design.heads])
         )
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
-        """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,).
-
-        Levels on the CPU decide which copies are run, without a wait for the images' device. Those
-        of a GPU are only read there, so that a step can be recorded: every copy is run on all.
-        """
+        """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,)."""
+        # Levels on the CPU select the copies to run; with levels on a GPU, every copy runs on all
+        # images, so that nothing is read back and a step can be recorded.
         if levels.device.type != "cpu":
-            return self._chosen(images, levels)
+            return self._score_with_all(images, levels)
         numbers: list[int] = levels.tolist()
         order = sorted(range(len(numbers)), key=numbers.__getitem__)
         if order == list(range(len(numbers))):
-            return self._scored(images, numbers)
+            return self._score_sorted(images, numbers)
         rows = torch.tensor(order).to(images.device, non_blocking=True)
-        return self._scored(images[rows], sorted(numbers))[rows.argsort()]
+        return self._score_sorted(images[rows], sorted(numbers))[rows.argsort()]
 
     def copies(self) -> list[tuple[int | None, nn.Module]]:
-        """Return the modules with weights of their own, each with its level; None: of all."""
+        """Return the modules with separate weights, each with its level; None: of all levels."""
         return [
             (level if len(copies) > 1 else None, copy)
             for copies in (self.backbones, self.heads)
             for level, copy in enumerate(copies)
         ]
 
-    def _chosen(self, images: Tensor, levels: Tensor) -> Tensor:
-        """Score images by all copies, of which each image keeps that of its level."""
+    def _score_with_all(self, images: Tensor, levels: Tensor) -> Tensor:
+        """Score images with every copy, and select that of each image's level."""
         marks = levels[:, None] == torch.arange(self.levels, device=levels.device)
 
-        def through(copies: nn.ModuleList, signal: Tensor) -> Tensor:
-            chosen: Tensor = copies[0](signal)
+        def select(copies: nn.ModuleList, signal: Tensor) -> Tensor:
+            result: Tensor = copies[0](signal)
             for level, copy in enumerate(list(copies)[1:], start=1):
-                chosen = torch.where(marks[:, level, None, None, None], copy(signal), chosen)
-            return chosen
+                result = torch.where(marks[:, level, None, None, None], copy(signal), result)
+            return result
 
-        signal = through(self.backbones, self._with_level(images, marks, "image"))
-        return through(self.heads, self._with_level(signal, marks, "features"))
+        signal = select(self.backbones, self._append_level(images, marks, "image"))
+        return select(self.heads, self._append_level(signal, marks, "features"))
 
-    def _scored(self, images: Tensor, levels: list[int]) -> Tensor:
-        """Score images that come level by level."""
+    def _score_sorted(self, images: Tensor, levels: list[int]) -> Tensor:
+        """Score images sorted by level."""
         marks = one_hot(torch.tensor(levels), self.levels)
-        signal = _routed(self.backbones, self._with_level(images, marks, "image"), levels)
-        return _routed(self.heads, self._with_level(signal, marks, "features"), levels)
+        signal = _route(self.backbones, self._append_level(images, marks, "image"), levels)
+        return _route(self.heads, self._append_level(signal, marks, "features"), levels)
 
-    def _with_level(self, signal: Tensor, marks: Tensor, place: str) -> Tensor:
-        """Append, where the design has it, a map for each level: ones for the image's own."""
-        if self.condition != place:
+    def _append_level(self, signal: Tensor, marks: Tensor, position: str) -> Tensor:
+        if self.condition != position:
             return signal
         maps = marks.to(signal, non_blocking=True)[:, :, None, None]
         return torch.cat([signal, maps.expand(-1, -1, *signal.shape[2:])], dim=1)
 
 
-def _stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
+def _discriminator_stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for before, after in pairwise((inputs, *channels)):
-        layers += [convolution(before, after, 3), nn.LeakyReLU(SLOPE, inplace=True)]
-        layers += [convolution(after, after, 3, stride=2), nn.LeakyReLU(SLOPE, inplace=True)]
+    for width, next_width in pairwise((inputs, *channels)):
+        layers += [convolution(width, next_width, 3), nn.LeakyReLU(SLOPE, inplace=True)]
+        layers += [convolution(next_width, next_width, 3, stride=2)]
+        layers += [nn.LeakyReLU(SLOPE, inplace=True)]
     return layers
 
 
-def _routed(copies: nn.ModuleList, signal: Tensor, levels: list[int]) -> Tensor:
-    """Run each image through the copy of its level, or all through the only copy."""
+def _route(copies: nn.ModuleList, signal: Tensor, levels: list[int]) -> Tensor:
     if len(copies) == 1:
         return copies[0](signal)
-    pictures = Counter(levels)  # in the order of the pictures, as they come level by level
+    pictures = Counter(levels)
     parts = torch.split(signal, list(pictures.values()))
     return torch.cat([copies[level](part) for level, part in zip(pictures, parts, strict=True)])
 
 
 class Adversary:
-    """A discriminator with its loss and optimisers: by rate level, of a design, or of latents.
+    """A discriminator with its loss and optimisers, conditioned on rate levels or on latents.
 
-    Its `context` of images is a rate of each (NumPy, or in a recorded step a tensor of the
-    GPU; a fractional one takes the nearest level's copy) or the latents. Every copy has an
-    optimiser of its own: Adam moves weights whose gradients are zeros, too, and those of a copy
-    that no image needs have to stay.
+    context: a rate per image (NumPy; in a CUDA graph, a GPU tensor), rounded to levels, or latents.
     """
 
     def __init__(self, stage: Any, setup: Setup, *, by_level: bool) -> None:
@@ -280,6 +267,8 @@ class Adversary:
         self._network = network.to(setup.device, non_blocking=True)
         copies = network.copies() if isinstance(network, Discriminator) else [(None, network)]
         rate, adam = stage.discriminator_learning_rate, setup.optimisers.adam
+        # Adam also moves weights with zero gradients, and an unused copy has to stay as it is: each
+        # has an optimiser of its own
         self._copies = [(level, copy, adam(copy.parameters(), rate)) for level, copy in copies]
 
     def penalty(
@@ -289,16 +278,16 @@ class Adversary:
         references: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """Return the generator's loss of each of `images` (n, 3, h, w), weighted: (n,)."""
+        """Return the generator's weighted loss of each image, (n,); images: (n, 3, h, w)."""
         condition = _levels(context) if self._by_level else context
         self._network.requires_grad_(False)
-        expected = None
+        reference_logits = None
         if self.gan.reference != "none":
             with torch.no_grad():
-                expected = self._network(references, condition)
+                reference_logits = self._network(references, condition)
         logits = self._network(images, condition)
         self._network.requires_grad_(True)
-        return self.gan.generator_loss(expected, logits, weights)
+        return self.gan.generator_loss(reference_logits, logits, weights)
 
     def update(
         self,
@@ -307,7 +296,7 @@ class Adversary:
         context: Any,
         factor: float | Tensor,
     ) -> dict[str, Tensor]:
-        """Do a step and return the loss; a copy that serves none of the images stays as it is."""
+        """Do a step and return the loss; copies without an image stay as they are."""
         optimisers = self._optimisers
         condition = _levels(context) if self._by_level else context
         for _, _, optimiser in self._copies:
@@ -319,10 +308,10 @@ class Adversary:
         loss = self.gan.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         for level, _, optimiser in self._copies:
-            unused = False if level is None else (condition != level).all()
-            if isinstance(unused, Tensor) and unused.device.type != "cpu":
-                optimisers.step(optimiser, unused.float())
-            elif not unused:
+            no_use = False if level is None else (condition != level).all()
+            if isinstance(no_use, Tensor) and no_use.device.type != "cpu":
+                optimisers.step(optimiser, no_use.float())
+            elif not no_use:
                 optimisers.step(optimiser)
         return {"discriminator": loss.detach()}
 
@@ -334,12 +323,12 @@ class Adversary:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self._network.load_state_dict(state["network"])
-        for (_, _, optimiser), kept in zip(self._copies, state["optimisers"], strict=True):
-            optimiser.load_state_dict(kept)
-            self._optimisers.prepared(optimiser)
+        for (_, _, optimiser), saved in zip(self._copies, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+            self._optimisers.prepare(optimiser)
 
 
 def _levels(q: Any) -> Tensor:
     if isinstance(q, Tensor):
         return q.round().long()
-    return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they decide what runs
+    return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they select what runs

@@ -1,7 +1,4 @@
-"""The boundary of training: the loss of a stage, its surroundings, its validation.
-
-A recipe names one of `recipe.OBJECTIVES`, or a class of one's own as `FILE.py:CLASS`.
-"""
+"""Interface of training objectives: a stage's loss, its setup, its validation."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,9 +11,9 @@ import torch
 from torch import Tensor
 
 from baselines.neural.blocks.control import PlacedLevels
-from baselines.neural.network import BLOCK, Network, to_images
+from baselines.neural.network import BLOCK, Network, make_images
 from baselines.neural.training.optimisers import Optimisers, precision_of
-from baselines.neural.training.photographs import Photographs
+from baselines.neural.training.photographs import PhotographSet
 from baselines.neural.training.recipe import ANY_RATES, Recipe, Stage
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
@@ -28,7 +25,7 @@ class Batch(NamedTuple):
     """The crops of a step."""
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
-    numbers: range = range(0)  # of the crops in the run, as `draw_crops` counts them
+    numbers: range = range(0)  # the crops' numbers in the run, as in `draw_crops`
     random: Tensor | None = None  # in a recorded step, `Objective.random_inputs` on the device
 
 
@@ -37,14 +34,14 @@ class Loss(NamedTuple):
 
     total: Tensor  # scalar whose gradient trains the network
     numbers: Mapping[str, Tensor] = {}  # scalars for the journal
-    # Update of discriminators after the network's own, given the learning rate's factor, a number
-    # or a tensor; it returns further numbers. On a GPU it is called for steps that are left out
-    # too, which `Setup.optimisers` do not take.
+    # Update of discriminators after the network's, given the learning rate's factor (a float or
+    # tensor); returns more numbers. On a GPU it is also called for skipped steps, which
+    # `Setup.optimisers` then skip.
     after_step: Callable[[Any], Mapping[str, Tensor | float]] | None = None
 
 
 class ValidationPoint(NamedTuple):
-    """Rate and distortion at a q and beta, means over the photographs."""
+    """Mean rate and distortion over the photographs at a q and beta."""
 
     q: float
     beta: float
@@ -53,7 +50,7 @@ class ValidationPoint(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """Quality of a network on photographs that it never learnt from."""
+    """Quality of a network on photographs outside the training set."""
 
     points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
@@ -61,34 +58,36 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Surroundings of an objective: a stage of a run."""
+    """Stage of a run for an objective, with the resources that it may use."""
 
     recipe: Recipe
     index: int  # of the stage
     device: torch.device
-    optimisers: Optimisers = field(default_factory=Optimisers)  # also of an objective's own
-    photographs: Photographs | None = None  # of which the crops are
-    folder: Path | None = None  # of the run, for what an objective keeps of its photographs
+    optimisers: Optimisers = field(default_factory=Optimisers)  # an objective's own included
+    photographs: PhotographSet | None = None  # from which crops are drawn
+    folder: Path | None = None  # of the run, for an objective's own files
 
     def random(self, step: int) -> np.random.Generator:
-        """Return the generator of a step's choices, the same after a resume."""
+        """Return a step's random generator, the same after a resume."""
         return np.random.default_rng([self.recipe.seed, 2, self.index, step])
 
     def precision(self) -> torch.autocast:
-        """Return the context in which networks are run."""
+        """Return the autocast context in which networks run."""
         stage = self.recipe.stages[self.index]
         reduced = precision_of(self.recipe, stage, self.device.type) == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
 
 class Objective:
-    """Loss of a stage, made where a stage begins or resumes. A subclass has `loss`."""
+    """Loss of a stage, made when the stage begins or resumes; a subclass defines `loss`."""
 
-    stage_type: ClassVar[type[Stage]] = Stage  # the fields that a recipe's stage has with it
-    rates: ClassVar[Sequence[int]] = ANY_RATES  # of rate levels of networks that it trains
-    weighs_rate: ClassVar[bool] = True  # with a lambda for each level
-    reduces: ClassVar[bool] = True  # whether crops may be of reduced photographs
-    frozen: ClassVar[Collection[str]] = ()  # parts of networks that it does not train
+    stage_type: ClassVar[type[Stage]] = Stage  # its fields in a recipe's stage
+    rates: ClassVar[Sequence[int]] = (
+        ANY_RATES  # numbers of rate levels of networks that it can train
+    )
+    weighs_rate: ClassVar[bool] = True  # needs a lambda for each level
+    reduces: ClassVar[bool] = True  # crops may be of downsampled photographs
+    frozen: ClassVar[Collection[str]] = ()  # parts of networks to leave untrained
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
 
     def __init__(self, stage: Any, setup: Setup) -> None:
@@ -96,14 +95,12 @@ class Objective:
 
     @staticmethod
     def is_recordable(stage: Any) -> bool:
-        """Return whether it has `random_inputs`, and steps of a stage are to be recorded."""
+        """Return whether a stage's steps can be recorded; then `random_inputs` is defined."""
         return False
 
     def random_inputs(self, step: int) -> Tensor | None:
-        """Return what a step to be recorded draws on the CPU, (k, crops of the batch), or None.
-
-        `loss` sees it in the batch, and may depend on the step by it alone.
-        """
+        """Return a recorded step's random numbers, (k, batch) on the CPU, for `batch.random`."""
+        # `loss` may not depend on the step otherwise; None: this step is not recorded
         return None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
@@ -111,20 +108,17 @@ class Objective:
         raise NotImplementedError
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
-        """Return the quality on whole photographs, uint8 (height, width, 3), by default the loss.
-
-        It is that of the stage's first step, with the same noise in every validation.
-        """
+        """Return the quality on whole photographs, uint8 (height, width, 3); here, the loss."""
         device, losses = next(network.parameters()).device, []
         with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(0)
+            torch.manual_seed(0)  # the same noise in every validation
             for pixels in photographs:
-                batch = Batch(in_blocks(pixels, device))
+                batch = Batch(_crop_to_blocks(pixels, device))
                 losses.append(float(self.loss(network, batch, 0).total))
         return Validation((), math.fsum(losses) / len(losses))
 
     def state(self) -> Any:
-        """Return all that the next step depends on beside the network: tensors, lists, dicts."""
+        """Return all state besides the network's: tensors, lists, dicts."""
         return None if self._adversary is None else self._adversary.state()
 
     def load_state(self, state: Any) -> None:
@@ -133,27 +127,28 @@ class Objective:
             self._adversary.load_state(state)
 
 
-def own_network(objective: Objective, network: Network, kind: type[Kind]) -> Kind:
-    """Return the network as a `kind`; raises `UsageError` for another method's."""
+def require_network(objective: Objective, network: Network, kind: type[Kind]) -> Kind:
+    """Return the network if it is a `kind`; raises `UsageError` otherwise."""
     if not isinstance(network, kind):
         name = objective.stage.objective
-        raise UsageError(f"A stage with the objective {name} trains no {type(network).__name__}.")
+        raise UsageError(
+            f"the objective {name} cannot train this network, {type(network).__name__}"
+        )
     return network
 
 
-def in_blocks(pixels: Pixels, device: torch.device) -> Tensor:
-    """Return a photograph, cut to multiples of 64 pixels, as images (1, 3, H, W) in [-1, 1]."""
+def _crop_to_blocks(pixels: Pixels, device: torch.device) -> Tensor:
     height, width = (side // BLOCK * BLOCK for side in pixels.shape[:2])
-    return to_images(pixels[:height, :width], device)
+    return make_images(pixels[:height, :width], device)
 
 
-MSE_WEIGHT = 150.0  # of values in [0, 1]
+MSE_WEIGHT = 150.0  # for values in [0, 1]
 
 
 class RateDistortion(NamedTuple):
     """Distortion and rate of each crop, (n,)."""
 
-    mse: Tensor  # of values in [0, 1]
+    mse: Tensor  # for values in [0, 1]
     bpp: Tensor
 
     def loss(self, lambdas: Tensor) -> Tensor:
@@ -162,18 +157,18 @@ class RateDistortion(NamedTuple):
 
 
 def rate_distortion(crops: Tensor, images: Tensor, bits: Tensor) -> RateDistortion:
-    """Return both of `crops` and reconstructions (n, 3, h, w) in [-1, 1], `bits` (n,)."""
+    """Compare `crops` and reconstructions (n, 3, h, w), in [-1, 1], coded in `bits` (n,)."""
     squared = (crops - images.float()).square()
     return RateDistortion(squared.mean((1, 2, 3)) / 4, bits / (crops.shape[2] * crops.shape[3]))
 
 
 def lambda_at(lambdas: Sequence[float] | Tensor, q: Tensor) -> Tensor:
-    """Return lambda at each q, geometric between levels, for maps (n, a, b) their mean: (n,)."""
+    """Interpolate lambda geometrically at each q; for maps (n, a, b), return their means (n,)."""
     logs = torch.as_tensor(lambdas, dtype=torch.float32).to(q.device, non_blocking=True).log()
-    below = q.floor().clamp(max=len(logs) - 1)
-    above = (below + 1).clamp(max=len(logs) - 1)
-    between = torch.lerp(logs[below.long()], logs[above.long()], q - below)
-    return (between if between.ndim == 1 else between.mean((1, 2))).exp()
+    lower = q.floor().clamp(max=len(logs) - 1)
+    upper = (lower + 1).clamp(max=len(logs) - 1)
+    values = torch.lerp(logs[lower.long()], logs[upper.long()], q - lower)
+    return (values if values.ndim == 1 else values.mean((1, 2))).exp()
 
 
 def validate(
@@ -182,15 +177,16 @@ def validate(
     photographs: Sequence[Pixels],
     betas: Sequence[float] = (0.0,),
 ) -> Validation:
-    """Return estimated bpp and PSNR at the rate level of each of `lambdas` and at each of `betas`.
+    """Return estimated bpp and PSNR at every rate level (one per lambda) and beta.
 
-    photographs: uint8 (height, width, 3), cut to multiples of 64. Bits are an ideal coder's, images
-    not yet of 8 bits. The loss is the mean over rates of log(lambda^-.5 (150 MSE + lambda bpp)).
+    photographs: uint8 (height, width, 3), cropped to multiples of 64. Bits are an ideal coder's;
+    images are not rounded to 8 bits. The loss is the mean over rates of
+    log(lambda^-.5 (150 MSE + lambda bpp)).
     """
     device = next(network.parameters()).device
     points, losses = [], []
     with torch.no_grad():
-        pictures = [in_blocks(pixels, device) for pixels in photographs]
+        pictures = [_crop_to_blocks(pixels, device) for pixels in photographs]
         for q in range(len(lambdas)):
             rate = PlacedLevels(torch.tensor([float(q)], device=device), None)
             for beta in betas:

@@ -1,7 +1,4 @@
-"""A training run: what is trained, how a call trains it, and the files of its folder.
-
-docs/training.md lists the files. A process that dies leaves the last state that was saved.
-"""
+"""A training run: its recipe, and the files of its folder, listed in docs/training.md."""
 
 import json
 import math
@@ -21,7 +18,7 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.card import TRAINING_UNKNOWN, UNKNOWN, Card, verified_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.network import Network
-from baselines.neural.training.how import How, Report
+from baselines.neural.training.options import Report, TrainingOptions
 from baselines.neural.training.photographs import names_and_sizes
 from baselines.neural.training.recipe import Recipe, recipe_from
 from benchmark.errors import BenchError, Unavailable, UsageError
@@ -40,11 +37,11 @@ from benchmark.system.machine import commit
 from benchmark.system.text import json_bytes, parsing, read_json
 
 RECORD, JOURNAL = "recipe.json", "journal.jsonl"
-STATE = "state.pt"  # after the last saved step
-MILESTONE = "state-{}.pt"  # after a step, counted through all stages
-PHOTOGRAPHS = "photographs.txt"  # names and sizes
-MANNER = ("autocast",)  # fields of a recipe, which may change in a run
-CROP_PX = 256  # of the photographs from which integer tables are made
+STATE = "state.pt"  # the last one saved
+MILESTONE = "state-{}.pt"  # after this step, counted over all stages
+PHOTOGRAPHS = "photographs.txt"  # their names and sizes
+CHANGEABLE = ("autocast",)  # fields of a recipe that may change during a run
+CROP_PX = 256  # side of the crops from which integer tables are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,49 +49,49 @@ class Start:
     """Checkpoint whose weights a run begins with, in place of the recipe's start values."""
 
     sha256: str
-    crops: int  # that it has seen
+    crops: int  # seen in its training; 0: unknown
     path: str = field(compare=False)
-    steps: int = field(default=0, compare=False)  # of its training; 0 where unknown
+    steps: int = field(default=0, compare=False)  # of its training; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A network to train by a recipe, and the files that it is written to."""
+class TrainingRun:
+    """A network to train by a recipe, its folder and its checkpoint."""
 
     folder: Path
-    target: Path  # of the checkpoint, a json card beside it
+    target: Path  # the checkpoint; its json card is in the same folder
     recipe: Recipe
     start: Start | None = None
-    after: Path | None = None  # folder of the finished run that this one goes on from
+    predecessor: Path | None = None  # folder of a finished run that this one continues
 
     @property
     def name(self) -> str:
-        """Name of the folder, for reports."""
+        """Name of the folder."""
         return self.folder.name
 
     def build(self) -> Network:
-        """Return a network with random weights; raises `UsageError`."""
+        """Return a network with random weights; raises `UsageError` for impossible sizes."""
         try:
             architecture = load_architecture(self.recipe.architecture)
             return architecture.build(self.recipe.network())
         except ValueError as error:
             raise UsageError(f"{self.recipe.architecture} has no such network: {error}") from error
 
-    def begun_with(self, checkpoint: Path) -> "Run":
-        """Return the run with a checkpoint's weights to begin with; raises `UsageError`."""
+    def start_from(self, checkpoint: Path) -> "TrainingRun":
+        """Return a copy that starts from a checkpoint's weights; raises `UsageError`."""
         try:
             card = verified_card(checkpoint)
         except Unavailable as error:
             raise UsageError(f"the run cannot begin: {error}") from error
         if (card.architecture, card.config) != (self.recipe.architecture, self.recipe.network()):
             raise UsageError(
-                f"{checkpoint} holds another network than the one to train, {self.recipe.sizes}."
+                f"{checkpoint} holds another network than the recipe trains, {self.recipe.sizes}"
             )
         start = Start(card.sha256, card.crops, str(checkpoint.resolve()), card.steps or 0)
         return replace(self, start=start)
 
     def load_start(self, network: Network) -> None:
-        """Set the weights that the run begins with; raises `UsageError` for a damaged file."""
+        """Load the start's weights into `network`; raises `UsageError` for a damaged file."""
         assert self.start is not None
         try:
             network.load_state_dict(load_checkpoint(Path(self.start.path)).network.state_dict())
@@ -102,27 +99,27 @@ class Run:
             raise UsageError(f"the run cannot begin: {error}") from error
 
     def steps_reported(self) -> int:
-        """Return the steps of all stages that the journal reports."""
-        reports = entries(self.folder)
+        """Return the last step in the journal, counted over all stages."""
+        reports = read_reports(self.folder)
         return self.recipe.step_in_all(*step_of(reports[-1])) if reports else 0
 
     def steps_saved(self) -> int:
-        """Return the steps of all stages that a later call resumes behind."""
+        """Return the step from which a later call resumes, counted over all stages."""
         state = load_state(self.folder, torch.device("meta"))
         with restoring(self.folder):
             return self.recipe.step_in_all(state["index"], state["step"]) if state else 0
 
     def is_complete(self) -> bool:
-        """Return whether all steps of exactly this run are in its checkpoint already."""
+        """Return whether the checkpoint has all steps of exactly this run."""
         try:
             card = msgspec.json.decode(self.target.with_suffix(".json").read_bytes())
-            begun = read_record(self.folder)
-            recipe = replace(begun.recipe, name=self.recipe.name)
-            same = (begun.start, recipe) == (self.start, self.recipe)
-            same &= not edited_files(begun, self.recipe)
+            record = read_record(self.folder)
+            recipe = replace(record.recipe, name=self.recipe.name)
+            is_same_run = (record.start, recipe) == (self.start, self.recipe)
+            is_same_run &= not _edited_files(record, self.recipe)
             earlier = self.start.steps if self.start else 0
-            done = card["steps"] == earlier + self.recipe.steps
-            return bool(same and done and self.target.exists())
+            is_finished = card["steps"] == earlier + self.recipe.steps
+            return bool(is_same_run and is_finished and self.target.exists())
         except (OSError, ValueError, KeyError, TypeError, BenchError):
             return False
 
@@ -135,26 +132,24 @@ class Record:
     start: Start | None
     photographs: int
     names_and_sizes: str  # sha256 of `PHOTOGRAPHS`
-    seen: str = ""  # the photographs in words; empty: unknown
-    command: str = ""  # that makes the same network; empty: unknown
-    # Sha256 of the files that the recipe names, by file; of one that was edited, of each version
+    seen: str = ""  # the photographs, for the card; empty: unknown
+    command: str = ""  # to make the same network; empty: unknown
+    # Python files named in the recipe -> sha256 of each version that trained the run
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def named_files(recipe: Recipe) -> dict[str, Path]:
-    """Return the Python files that the stages of a recipe name, by their names."""
-    files = (file_of(of.objective) for of in recipe.stages if names_file(of.objective))
+def _named_files(recipe: Recipe) -> dict[str, Path]:
+    files = (file_of(stage.objective) for stage in recipe.stages if names_file(stage.objective))
     return {path.name: path for path in files}
 
 
-def edited_files(begun: Record, recipe: Recipe) -> list[str]:
-    """Return the files that a recipe names which were edited since the run began."""
-    known = {name: path for name, path in named_files(recipe).items() if begun.files.get(name)}
-    return [name for name, path in known.items() if file_sha256(path) != begun.files[name][-1]]
+def _edited_files(record: Record, recipe: Recipe) -> list[str]:
+    recorded = {name: path for name, path in _named_files(recipe).items() if record.files.get(name)}
+    return [name for name, path in recorded.items() if file_sha256(path) != record.files[name][-1]]
 
 
 def read_record(folder: Path) -> Record:
-    """Return what a run was begun with; raises `Unavailable` without, `UsageError` if damaged."""
+    """Read a run's record; raises `Unavailable` without one, `UsageError` if it is damaged."""
     path = folder / RECORD
     try:
         stored = read_json(path, dict[str, Any])
@@ -163,48 +158,50 @@ def read_record(folder: Path) -> Record:
         recipe = recipe_from(name, {**fields, "stage": stages})
         return Record(recipe, msgspec.convert(start, Start | None), **stored)
     except FileNotFoundError:
-        raise Unavailable(f"{folder} is no run: it has no {RECORD}") from None
+        raise Unavailable(f"{folder} is not a training run: it has no {RECORD}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is no record of a training run of this version: train elsewhere."
+            f"{path} is not a training record of this version: train in another folder"
         ) from error
 
 
-def take_over(run: Run) -> None:
-    """Begin where the run `after` which this one comes has ended, unless it has begun."""
-    if run.after and not (run.folder / STATE).exists():
+def copy_predecessor(run: TrainingRun) -> None:
+    """Copy journal and state of the run's predecessor, unless the run has a state."""
+    if run.predecessor and not (run.folder / STATE).exists():
         for name in (JOURNAL, STATE):  # the state last: with it the run has begun
-            write_file(run.folder / name, (run.after / name).read_bytes())
+            write_file(run.folder / name, (run.predecessor / name).read_bytes())
 
 
-def write_record(run: Run, how: How, paths: Sequence[str]) -> None:
-    """Write the record, unless the folder has another run; stages may be added to its own."""
+def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str]) -> None:
+    """Write the run's record; raises `UsageError` if the folder has another run."""
     listed = names_and_sizes(paths)
-    seen = f"{len(paths)} photographs of {how.data_name}" if how.data_name else ""
+    training_data = f"{len(paths)} photographs of {options.data_name}" if options.data_name else ""
     digest = sha256(listed).hexdigest()
-    sources = named_files(run.recipe)
-    versions: dict[str, Sequence[str]] = {of: [file_sha256(path)] for of, path in sources.items()}
-    record = Record(run.recipe, run.start, len(paths), digest, seen, how.command, versions)
+    sources = _named_files(run.recipe)
+    versions: dict[str, Sequence[str]] = {n: [file_sha256(path)] for n, path in sources.items()}
+    record = Record(
+        run.recipe, run.start, len(paths), digest, training_data, options.command, versions
+    )
     if (run.folder / RECORD).exists():
-        begun = read_record(run.folder)
-        if field := differing_field(begun, run):
-            raise UsageError(f"{run.folder} is a run of another recipe: its {field} differs.")
-        if (edited := edited_files(begun, run.recipe)) and not how.changed:
+        stored = read_record(run.folder)
+        if field := _differing_field(stored, run):
+            raise UsageError(f"{run.folder} is a run of another recipe: {field} differs")
+        if (edited := _edited_files(stored, run.recipe)) and not options.changed:
             raise UsageError(
                 f"{run.folder}: {', '.join(edited)} was edited after step {run.steps_reported()} "
-                "of the run: train elsewhere (--out), or go on with --changed"
+                "of the run: train in another folder (--out), or resume with --changed"
             )
-        if begun.names_and_sizes != digest:
+        if stored.names_and_sizes != digest:
             raise UsageError(
-                f"{run.folder} was begun with {begun.photographs} photographs, and --data has "
-                f"{len(paths)}{_first_other(run.folder, listed)}: give those again, or train "
-                "elsewhere"
+                f"{run.folder} was begun with {stored.photographs} photographs, but --data has "
+                f"{len(paths)}{_first_difference(run.folder, listed)}: give the same photographs, "
+                "or train in another folder"
             )
-        for name, of in begun.files.items():
-            now = versions.get(name, ())
-            versions[name] = [*of, *(digest for digest in now if digest != of[-1])]
-        recipe = replace(run.recipe, name=begun.recipe.name)
-        record = replace(record, seen=begun.seen or seen, recipe=recipe)
+        for name, recorded in stored.files.items():
+            present = versions.get(name, ())
+            versions[name] = [*recorded, *(v for v in present if v != recorded[-1])]
+        recipe = replace(run.recipe, name=stored.recipe.name)
+        record = replace(record, seen=stored.seen or training_data, recipe=recipe)
     for name, path in sources.items():
         copy = run.folder / f"{path.stem}-{versions[name][-1][:12]}.py"
         write_file(copy, path.read_bytes(), durable=True)
@@ -212,47 +209,44 @@ def write_record(run: Run, how: How, paths: Sequence[str]) -> None:
     write_file(run.folder / RECORD, json_bytes(record), durable=True)
 
 
-def differing_field(begun: Record, run: Run) -> str:
-    """Return the field by which a run is another than the one that was begun; "" for the same.
-
-    The name, the precision and the folders of files may differ, and stages may be added.
-    """
-    if begun.start != run.start:
+def _differing_field(record: Record, run: TrainingRun) -> str:
+    # the recipe's name, its precision and folders of files may differ; stages may be added
+    if record.start != run.start:
         return "start"
-    stages = run.recipe.stages[: len(begun.recipe.stages)]
-    for number, (before, stage) in enumerate(zip(begun.recipe.stages, stages, strict=False), 1):
-        for name, value in asdict(before).items():
-            now = getattr(stage, name, None)
-            same_file = name == "objective" and PurePath(value).name == PurePath(now or "").name
-            if value != now and not (same_file and names_file(value)):
+    stages = run.recipe.stages[: len(record.recipe.stages)]
+    pairs = zip(record.recipe.stages, stages, strict=False)
+    for number, (recorded, stage) in enumerate(pairs, 1):
+        for name, value in asdict(recorded).items():
+            present = getattr(stage, name, None)
+            same_file = name == "objective" and PurePath(value).name == PurePath(present or "").name
+            if value != present and not (same_file and names_file(value)):
                 return f"{name} in stage {number}"
-    if len(stages) < len(begun.recipe.stages):
+    if len(stages) < len(record.recipe.stages):
         return "number of stages"
-    others = ("name", "stages", *MANNER)
-    names = (field.name for field in fields(run.recipe) if field.name not in others)
-    differing = (n for n in names if getattr(begun.recipe, n) != getattr(run.recipe, n))
+    ignored = ("name", "stages", *CHANGEABLE)
+    names = (field.name for field in fields(run.recipe) if field.name not in ignored)
+    differing = (n for n in names if getattr(record.recipe, n) != getattr(run.recipe, n))
     return next(differing, "")
 
 
-def _first_other(folder: Path, listed: bytes) -> str:
-    """Return in words which photograph differs first from those that a run was begun with."""
+def _first_difference(folder: Path, listed: bytes) -> str:
     path = folder / PHOTOGRAPHS
-    before = path.read_bytes().splitlines() if path.exists() else []
-    after = listed.splitlines()
-    for words, lines, others in (("without", before, {*after}), ("with another", after, {*before})):
+    recorded = path.read_bytes().splitlines() if path.exists() else []
+    present = listed.splitlines()
+    for sign, lines, common in (("without", recorded, {*present}), ("plus", present, {*recorded})):
         for line in lines:
-            if line not in others:
-                return f", {words} {os.fsdecode(line.partition(b' ')[2])}"
+            if line not in common:
+                return f", {sign} {os.fsdecode(line.partition(b' ')[2])}"
     return " in another order"
 
 
 @contextmanager
-def owned(run: Run) -> Iterator[None]:
-    """Keep other commands from training in the run's folder."""
+def lock_folder(run: TrainingRun) -> Iterator[None]:
+    """Keep other processes from training in the run's folder."""
     run.folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(run.folder, os.O_RDONLY)
     try:
-        lock(handle)  # it ends with the process
+        lock(handle)  # the lock ends with the process
         yield
     except BlockingIOError:
         raise UsageError(f"{run.folder} is being trained by another process") from None
@@ -264,15 +258,12 @@ def owned(run: Run) -> Iterator[None]:
 
 
 def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None) -> None:
-    """Replace the file at once: a process that dies here leaves the last version.
-
-    At a `milestone` it is kept by its step as well. Raises `BenchError` if it cannot be written.
-    """
+    """Replace the saved state atomically, and keep a copy at a `milestone`; raises `BenchError`."""
     path = folder / STATE
     try:
         folders = find_changed_folders([path])
         with replacing(path) as draft:
-            with draft.open("wb") as file:  # by a path, torch would not say why it failed
+            with draft.open("wb") as file:  # from a path, torch hides why it failed
                 torch.save(state, file)
             synchronise([draft])
         if milestone is not None:
@@ -280,59 +271,60 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
                 shutil.copyfile(path, draft)
                 synchronise([draft])
         synchronise(folders)
-    except (OSError, RuntimeError) as error:  # torch's own after one of the system
+    except (OSError, RuntimeError) as error:  # torch raises its own after the system's
         system = error if isinstance(error, OSError) else error.__context__
         reason = getattr(system, "strerror", None) or str(error).partition("\n")[0]
-        kept = "the one before is kept, so " if path.exists() else ""
+        intact = "; the previous one is kept" if path.exists() else ""
         raise BenchError(
-            f"the state in {folder} cannot be written: {reason}; {kept}mend that and run the same "
-            "command again"
+            f"the state in {folder} cannot be written: {reason}{intact}: solve that, then run the "
+            "same command again"
         ) from error
 
 
-def require_room(folder: Path, network: Network) -> None:
-    """Raise `UsageError` where the disk has no room for a state and the draft of the next."""
+def require_disk_space(folder: Path, network: Network) -> None:
+    """Raise `UsageError` unless the disk has space for a state and the draft of the next."""
     weights = sum(weight.nbytes for weight in network.parameters())
-    needed, free = 2 * 3 * weights, shutil.disk_usage(folder).free  # with both means of Adam
-    if free < needed:
+    needed_bytes = 2 * 3 * weights  # a weight and both of Adam's moments
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
         raise UsageError(
-            f"{folder} has room for {free / 1e6:.3g} MB, and the states of this training take "
-            f"{needed / 1e6:.3g} MB: make room, or train elsewhere"
+            f"{folder} has {free_bytes / 1e6:.3g} MB of free space, but this training needs "
+            f"{needed_bytes / 1e6:.3g} MB: free some, or train in another folder"
         )
 
 
 def load_state(folder: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:
-    """Return the state, None without any; raises `UsageError`."""
+    """Return a saved state, None without one; raises `UsageError` if it is damaged."""
     path = folder / name
     if not path.exists():
         return None
     try:
         state = load_tensors(path, device)
     except Exception as error:  # whatever unpickling foreign bytes raises
-        raise _no_state(path) from error
+        raise _bad_state(path) from error
     if not isinstance(state, dict):
-        raise _no_state(path)
+        raise _bad_state(path)
     return state
 
 
 @contextmanager
 def restoring(folder: Path) -> Iterator[None]:
-    """Raise `UsageError` for a state that lacks a part, or has that of another network or kind."""
+    """Raise `UsageError` for a state that is incomplete or of another network."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise _no_state(folder / STATE) from error
+        raise _bad_state(folder / STATE) from error
 
 
-def _no_state(path: Path) -> UsageError:
-    return UsageError(f"{path} is no state of a training run: remove it to start anew.")
+def _bad_state(path: Path) -> UsageError:
+    return UsageError(f"{path} is not a training state: delete it to start again")
 
 
 # The journal, a JSON object per line
 
 
-def report(folder: Path, entry: Report) -> None:
-    """Append a line to the journal, which is on the disk on return."""
+def append_report(folder: Path, entry: Report) -> None:
+    """Append a line to the journal, and wait until it is on the disk."""
     path = folder / JOURNAL
     begun = not path.exists()
     with path.open("a") as file:
@@ -343,44 +335,43 @@ def report(folder: Path, entry: Report) -> None:
         synchronise([folder])
 
 
-def entries(folder: Path, until: tuple[float, float] = (math.inf, 0)) -> list[dict[str, Any]]:
-    """Return the reports in the order of steps, without unfinished lines and repeated steps."""
-    path, kept = folder / JOURNAL, list[dict[str, Any]]()
+def read_reports(folder: Path, last: tuple[float, float] = (math.inf, 0)) -> list[dict[str, Any]]:
+    """Return the reports up to the (stage, step) `last`, without truncated or superseded lines."""
+    path, reports = folder / JOURNAL, list[dict[str, Any]]()
     for line in path.read_bytes().splitlines() if path.exists() else ():
-        with suppress(BadFile), parsing("JSON"):  # of a line that is unfinished or damaged
+        with suppress(BadFile), parsing("JSON"):  # a truncated or damaged line
             entry: dict[str, Any] = json.loads(line)
             if any(type(number) is not int for number in step_of(entry)):
                 continue
-            while kept and step_of(kept[-1]) >= step_of(entry):
-                kept.pop()
-            kept.append(entry)
-    return [entry for entry in kept if step_of(entry) <= until]
+            while reports and step_of(reports[-1]) >= step_of(entry):
+                reports.pop()
+            reports.append(entry)
+    return [entry for entry in reports if step_of(entry) <= last]
 
 
-def cut(folder: Path, stage: int, step: int) -> None:
-    """Keep the reports up to a step of a stage."""
-    kept = entries(folder, (stage, step))
-    text = "".join(json.dumps(entry) + "\n" for entry in kept)
+def truncate_journal(folder: Path, stage: int, step: int) -> None:
+    """Delete the reports after a step of a stage."""
+    reports = read_reports(folder, (stage, step))
+    text = "".join(json.dumps(entry) + "\n" for entry in reports)
     write_file(folder / JOURNAL, text, durable=True)
 
 
 def step_of(entry: Report) -> tuple[int, int]:
-    """Return the stage, counted from 0, and the step in it, counted from 1."""
+    """Return a report's stage, counted from 0, and its step in it, counted from 1."""
     return entry["stage"], entry["step"]
 
 
 # The checkpoint
 
 
-def export(run: Run, how: How, name: str = STATE) -> Card:
-    """Write the run's last saved network to its target; return the card, which says how far it is.
+def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Card:
+    """Write a saved state's network to the run's checkpoint; return its card.
 
-    name: of the state's file, the last or a milestone. Raises `UsageError` without a saved state,
-    or for one of which no checkpoint can be made.
+    name: the last state or a milestone. Raises `UsageError` without one, or without a checkpoint.
     """
     state = load_state(run.folder, torch.device("cpu"), name)
     if state is None:
-        raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
+        raise UsageError(f"{run.folder} has no saved state yet: train without --export-now")
     record = read_record(run.folder)
     recipe, start = record.recipe, record.start
     network = replace(run, recipe=recipe).build()
@@ -389,17 +380,17 @@ def export(run: Run, how: How, name: str = STATE) -> Card:
         network.load_state_dict({**state["network"], **state.get("mean", {})})
     steps, by_side = recipe.steps_before(index) + step, recipe.crops_by_side(index, step)
     crops, caveat = by_side.total(), recipe.caveat
-    whole = f"{crops} crops: " if len(by_side) > 1 else ""
+    total = f"{crops} crops: " if len(by_side) > 1 else ""
     listed = ", ".join(f"{number} crops of {side} px" for side, number in by_side.items())
-    seen = record.seen or f"{record.photographs} photographs of {how.data_name}"
-    seen += f", {whole}{listed}"
+    training_data = record.seen or f"{record.photographs} photographs of {options.data_name}"
+    training_data += f", {total}{listed}"
     if steps < recipe.steps:
         caveat = f"{steps} of {recipe.steps} training steps"
-        seen += f", stopped after {steps} of {recipe.steps} steps"
+        training_data += f", stopped after {steps} of {recipe.steps} steps"
     if start is not None:
         steps, crops = steps + start.steps, crops + start.crops if start.crops else 0
-        before = f"{start.crops} crops: {crops} crops in all" if crops else "unknown training"
-        seen += f", begun from checkpoint {start.sha256[:8]} of {before}"
+        origin = f"{start.crops} crops: {crops} crops in all" if crops else "unknown training"
+        training_data += f", begun from checkpoint {start.sha256[:8]} of {origin}"
         if not (start.crops or start.steps):
             caveat = ", ".join(filter(None, [TRAINING_UNKNOWN, caveat]))
     optimisers = dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])
@@ -407,14 +398,14 @@ def export(run: Run, how: How, name: str = STATE) -> Card:
     card = Card(
         architecture=recipe.architecture,
         config=recipe.network(),
-        training_data=seen,
+        training_data=training_data,
         steps=steps,
         crops=crops,
-        command=record.command or how.command or UNKNOWN,
+        command=record.command or options.command or UNKNOWN,
         commit=commit() or UNKNOWN,
-        measured=estimates(  # the last validation counts
+        measured=estimates(  # of the last validation
             point
-            for entry in entries(run.folder, (index, step))
+            for entry in read_reports(run.folder, (index, step))
             for point in entry.get("validation", ())
         ),
         precision_steps=state["precision_steps"],
@@ -422,11 +413,11 @@ def export(run: Run, how: How, name: str = STATE) -> Card:
         seed=recipe.seed,
         device=state.get("device", UNKNOWN),
         caveat=caveat,
-        losses=tuple(f"{name}, sha256 {' and '.join(of)}" for name, of in record.files.items()),
+        losses=tuple(f"{n}, sha256 {' and '.join(digests)}" for n, digests in record.files.items()),
     )
     try:
-        images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in how.validation]
-        return make_checkpoint(run.target, network, card, images, quantised=how.quantised)
+        images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in options.validation]
+        return make_checkpoint(run.target, network, card, images, quantised=options.quantised)
     except OSError as error:
         raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
     except ValueError as error:
@@ -434,9 +425,9 @@ def export(run: Run, how: How, name: str = STATE) -> Card:
 
 
 def estimates(points: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return estimates for a card: "validation_q2_beta0_psnr_db", "..._estimated_bpp"."""
+    """Return a card's estimates, by names like "validation_q2_beta0_psnr_db"."""
     return {
-        f"validation_q{point['q']:g}_beta{point['beta']:g}_{name}": point[of]
+        f"validation_q{point['q']:g}_beta{point['beta']:g}_{name}": point[key]
         for point in points
-        for name, of in (("estimated_bpp", "bpp"), ("psnr_db", "psnr_db"))
+        for name, key in (("estimated_bpp", "bpp"), ("psnr_db", "psnr_db"))
     }

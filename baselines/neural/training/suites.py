@@ -1,4 +1,4 @@
-"""Suites of networks with the crops of a recipe for `ours`: its phases, `suites.toml`, members."""
+"""Suites: other methods' networks, trained on the crops of a recipe for `ours`."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -16,29 +16,29 @@ from baselines.neural.training.recipe import (
     load_recipe,
     objective_class,
 )
-from baselines.neural.training.run import Run
+from baselines.neural.training.run import TrainingRun
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import imported
 from benchmark.system.text import read_toml
 
-# Methods of the suite `generative`, in the order of training -> "module:function", as text, from
-# (recipe for `ours`, name) to recipes by the names of members; the method's own name is for its
-# usual ones. It raises `UsageError` for a name that no member can have.
+# Methods of the suite `generative`, in training order -> "module:function" with the arguments
+# (recipe for `ours`, name of a member, or of the method for its usual members). It returns recipes
+# by member, and raises `UsageError` for an impossible name.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
     "pqmim": "baselines.neural.pqmim.objective:members",
 }
 SUITES = ("matched", "field", "generative")
-PAPER = "paper"  # recipe in whose place those of the methods are taken
+PAPER = "paper"  # recipe replaced by the methods' own
 LEARNING_RATE = 1e-3  # of the suite `generative`
 
 
-Phase = list[Stage]  # that train for the same, realism or not, in the same precision
+Phase = list[Stage]  # stages of one precision, all with or all without realism
 
 
 def phases_of(recipe: Recipe, *, realism: bool = True) -> list[Phase]:
-    """Return the phases of a recipe for `ours`, without realism a phase for each precision."""
+    """Group the stages of a recipe for `ours` into phases; `realism=False` ignores realism."""
     phases: dict[tuple[bool, bool], Phase] = {}
     for stage in recipe.stages:
         adversarial = realism and stage.objective == "realism"
@@ -47,75 +47,82 @@ def phases_of(recipe: Recipe, *, realism: bool = True) -> list[Phase]:
 
 
 def stage_of(
-    phase: Phase, recipe: Recipe, objective: str, parts: int, rate: float, **own: Any
+    phase: Phase, recipe: Recipe, objective: str, parts: int, rate: float, **changes: Any
 ) -> Stage:
-    """Return a stage with a share 1 / `parts` of a phase's crops, and the schedule of its first.
-
-    rate: the learning rate of the recipe's first stage. own: further fields, or others.
-    """
-    like = phase[0]
-    shared: dict[str, Any] = {field.name: getattr(like, field.name) for field in fields(Stage)}
+    """Return a stage with 1 / `parts` of a phase's crops; rate: that of the recipe's first."""
+    first_stage = phase[0]
+    shared: dict[str, Any] = {
+        field.name: getattr(first_stage, field.name) for field in fields(Stage)
+    }
     shared |= {
         "objective": objective,
-        "steps": max(1, math.ceil(sum(of.crops for of in phase) / parts / like.batch)),
+        "steps": max(1, math.ceil(sum(stage.crops for stage in phase) / parts / first_stage.batch)),
         "crop_px": max(stage.crop_px for stage in recipe.stages),
-        "learning_rate": rate * (like.learning_rate / recipe.stages[0].learning_rate),
+        "learning_rate": rate * (first_stage.learning_rate / recipe.stages[0].learning_rate),
         "frozen": (),
     }
-    return objective_class(objective).stage_type(**(shared | own))
+    return objective_class(objective).stage_type(**(shared | changes))
 
 
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row of `suites.toml`, which says what its fields mean."""
+    """A row of `suites.toml`, which explains the fields."""
 
     suite: str
     objective: str
     learning_rate: float
     networks: Sequence[Mapping[str, Any]]
     architecture: str = ""  # empty: the method's name
-    network: str = ""  # "module:function", from sizes and a network's fields to dimensions, fields
+    network: str = ""  # "module:function": sizes, network's fields -> dimensions, fields
     paper: Sequence[Mapping[str, Any]] = ()
-    whole: bool = False
+    multi_rate: bool = False
     realism: Mapping[str, float] = {}
-    always: Collection[str] = ()
+    always_weighed: Collection[str] = ()
 
     def members(self, name: str, recipe: Recipe) -> dict[str, Recipe]:
-        """Return the method's recipes by name, each with its share of the crops of a recipe."""
-        own = self.paper if self.paper and recipe == load_recipe(PAPER) else self.networks
+        """Return the recipes of the method's networks by name, for the crops of `recipe`."""
+        networks = self.paper if self.paper and recipe == load_recipe(PAPER) else self.networks
         levels = len(recipe.stages[-1].lambdas)
-        made = [self._recipe(name, recipe, of) for of in own if of.get("level", 0) <= levels]
-        if len(made) == 1:
-            return {name: made[0]}
-        return {f"{name}-{point}": of for point, of in enumerate(made, 1)}
+        recipes = [
+            self._recipe(name, recipe, network)
+            for network in networks
+            if network.get("level", 0) <= levels
+        ]
+        if len(recipes) == 1:
+            return {name: recipes[0]}
+        return {f"{name}-{point}": member for point, member in enumerate(recipes, 1)}
 
     def _recipe(self, name: str, recipe: Recipe, network: Mapping[str, Any]) -> Recipe:
-        own: dict[str, Any] = {
+        changes: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in network.items()
         }
         phases = phases_of(recipe, realism=bool(self.realism))
         changed = replace(recipe, architecture=self.architecture or name)
         if self.paper and recipe == load_recipe(PAPER):
-            of_paper = load_recipe(f"{PAPER}-{name}").stages
-            return replace(changed, stages=tuple(replace(stage, **own) for stage in of_paper))
-        sizes = f"{recipe.sizes}{own.pop('sizes', '')}"
+            paper_stages = load_recipe(f"{PAPER}-{name}").stages
+            return replace(
+                changed, stages=tuple(replace(stage, **changes) for stage in paper_stages)
+            )
+        sizes = f"{recipe.sizes}{changes.pop('sizes', '')}"
         if sizes in load_architecture(changed.architecture).sizes:
             changed = replace(changed, sizes=sizes)
         levels = recipe.stages[-1].lambdas
-        if "level" in own:
-            own["lambdas"] = (levels[own.pop("level") - 1],)
+        if "level" in changes:
+            changes["lambdas"] = (levels[changes.pop("level") - 1],)
         if self.network:
-            dimensions, own = imported(self.network)(recipe.sizes, **own)
+            dimensions, changes = imported(self.network)(recipe.sizes, **changes)
             changed = replace(changed, dimensions=dimensions)
         all_rates = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
-        own.setdefault("lambdas", (all_rates or recipe.stages[-1:])[0].lambdas)
+        changes.setdefault("lambdas", (all_rates or recipe.stages[-1:])[0].lambdas)
         if "balanced" in objective_class(self.objective).uses:
-            own["balanced"] = any(getattr(phase[0], "balanced", False) for phase in phases)
-        parts = 1 if self.whole else len(levels)
+            changes["balanced"] = any(getattr(phase[0], "balanced", False) for phase in phases)
+        parts = 1 if self.multi_rate else len(levels)
         stages = []
         for phase in phases:
-            of_phase = own | adversarial_fields(phase, recipe, self.realism, self.always)
+            phase_fields = changes | adversarial_fields(
+                phase, recipe, self.realism, self.always_weighed
+            )
             rate = self.learning_rate
-            stages.append(stage_of(phase, recipe, self.objective, parts, rate, **of_phase))
+            stages.append(stage_of(phase, recipe, self.objective, parts, rate, **phase_fields))
         return replace(changed, stages=tuple(stages))
 
 
@@ -125,88 +132,86 @@ METHODS = {
 }
 
 
-def suite(name: str, recipe: Recipe, folder: Path, asked: Sequence[str] = ()) -> list[Run]:
-    """Return the runs of a suite, method by method, from the lowest rate to the highest.
+def suite(name: str, recipe: Recipe, folder: Path, names: Sequence[str] = ()) -> list[TrainingRun]:
+    """Return the runs of a suite in `folder`, by method and rising rate.
 
-    Each has a folder of its name in `folder`, and its checkpoint beside that. asked: names of
-    members or methods, by default all. A network of all rates sees as many crops as `ours` does
-    with the same recipe, a network of one rate as many as `ours` sees for each of its levels. With
-    the recipe `paper`, those of `field` train as their papers do, by the recipes `paper-METHOD`.
-    Raises `UsageError`, and `Unavailable` for a member whose base cannot run here.
+    names: members or methods; empty: all. A network of all rates sees as many crops as `ours` does
+    with this recipe, a network of one rate as many as `ours` per rate level. With the recipe
+    `paper`, the suite `field` uses the recipes `paper-METHOD`. Raises `UsageError`, and
+    `Unavailable` for a member whose base codec cannot run here.
     """
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)
     if recipe.architecture != DEFAULT_ARCHITECTURE:
         raise UsageError(
-            f"the recipe {recipe.name} is for {recipe.architecture}: --suite {name} takes one for "
-            "ours, and makes those of its members"
+            f"the recipe {recipe.name} is for {recipe.architecture}, but --suite {name} needs a "
+            "recipe for ours"
         )
     if name == "generative":
-        kept = _generative(recipe, asked)
+        recipes = _generative_members(recipe, names)
     else:
         rows = {method: row for method, row in METHODS.items() if row.suite == name}
         planned = {name: row.members(name, recipe) for name, row in rows.items()}
         if name == "matched":
             planned = {"ours": {"ours": recipe}, **planned}
-        known = {*planned, *(member for members in planned.values() for member in members)}
-        for word in asked:
-            if word not in known:
-                raise UsageError(f"the suite has no member {word}: {', '.join(sorted(known))}")
-        kept = {
-            member: of_member
+        choices = {*planned, *(member for members in planned.values() for member in members)}
+        for word in names:
+            if word not in choices:
+                listed = ", ".join(sorted(choices))
+                raise UsageError(f"the suite has no member {word}: choose from {listed}")
+        recipes = {
+            member: member_recipe
             for method, members in planned.items()
-            for member, of_member in members.items()
-            if not asked or {method, member} & {*asked}
+            for member, member_recipe in members.items()
+            if not names or {method, member} & {*names}
         }
-    for of_member in kept.values():
-        require_sizes(recipe, of_member)
+    for member_recipe in recipes.values():
+        _require_sizes(recipe, member_recipe)
     return [
-        Run(folder / member, folder / f"{member}.safetensors", of_member)
-        for member, of_member in kept.items()
+        TrainingRun(folder / member, folder / f"{member}.safetensors", member_recipe)
+        for member, member_recipe in recipes.items()
     ]
 
 
-def _generative(recipe: Recipe, asked: Sequence[str]) -> dict[str, Recipe]:
-    """Return members of `generative`; names of methods begin them (`dirac-elic`)."""
-    words = tuple(asked) or tuple(GENERATIVE)
+def _generative_members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recipe]:
+    words = tuple(names) or tuple(GENERATIVE)
     for word in words:
         if word.partition("-")[0] not in GENERATIVE:
-            known = ", ".join(GENERATIVE)
-            raise UsageError(f"the suite has no member {word}: its methods are {known}")
+            methods = ", ".join(GENERATIVE)
+            raise UsageError(f"the suite has no member {word}: its methods are {methods}")
     members: dict[str, Recipe] = {}
     for method, target in GENERATIVE.items():
-        like = replace(recipe, architecture=method, initialise="pca")
+        method_recipe = replace(recipe, architecture=method, initialise="pca")
         for name in [word for word in words if word.partition("-")[0] == method]:
-            require_sizes(recipe, like)
-            members |= imported(target)(like, name)
+            _require_sizes(recipe, method_recipe)
+            members |= imported(target)(method_recipe, name)
     return members
 
 
-def require_sizes(recipe: Recipe, made: Recipe) -> None:
-    """Raise `UsageError` unless the architecture of a member has the recipe's sizes."""
-    sizes = load_architecture(made.architecture).sizes
-    if made.dimensions is None and made.sizes not in sizes:
+def _require_sizes(recipe: Recipe, member: Recipe) -> None:
+    sizes = load_architecture(member.architecture).sizes
+    if member.dimensions is None and member.sizes not in sizes:
         raise UsageError(
-            f"the recipe {recipe.name} is for sizes {recipe.sizes!r}, of which "
-            f"{made.architecture} has {', '.join(sizes)}"
+            f"the recipe {recipe.name} has sizes {recipe.sizes!r}, but {member.architecture} has "
+            f"only {', '.join(sizes)}"
         )
 
 
 def adversarial_fields(
-    phase: Phase, recipe: Recipe, weights: Mapping[str, float], always: Collection[str] = ()
+    phase: Phase, recipe: Recipe, weights: Mapping[str, float], always_weighed: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return weights of LPIPS, if the recipe has it, and GAN in a phase, and the GAN's widths."""
+    """Return a phase's weights of GAN and (if the recipe has it) LPIPS, and the GAN's widths."""
     without = not any(stage.has_lpips for stage in recipe.stages)
-    like, realism = phase[0], phase[0].objective == "realism"
-    own: dict[str, Any] = {}
+    first_stage, realism = phase[0], phase[0].objective == "realism"
+    changes: dict[str, Any] = {}
     for name, weight in weights.items():
-        counts = realism or name in always
-        own[name] = 0.0 if not counts or (without and name.startswith("lpips")) else weight
+        is_weighed = realism or name in always_weighed
+        changes[name] = 0.0 if not is_weighed or (without and name.startswith("lpips")) else weight
     if not (realism and weights):
-        return own
-    if channels := getattr(like, "discriminator_channels", None):
-        own["discriminator_channels"] = channels
-        own["discriminator_latent_channels"] = max(1, channels[0] // 4)
+        return changes
+    if channels := getattr(first_stage, "discriminator_channels", None):
+        changes["discriminator_channels"] = channels
+        changes["discriminator_latent_channels"] = max(1, channels[0] // 4)
     if "lpips_per_beta" in weights:
-        own["zero_beta_share"] = getattr(like, "zero_beta_share", 0.0)
-    return own
+        changes["zero_beta_share"] = getattr(first_stage, "zero_beta_share", 0.0)
+    return changes

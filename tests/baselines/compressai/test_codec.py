@@ -132,8 +132,8 @@ def test_random_weights_are_told_and_the_same_in_every_instance(photo):
     assert first.describe() == second.describe()
     assert first.describe().caveat == "random weights"
     assert torch.equal(torch.random.get_rng_state(), state)
-    other = CompressAI(model="mbt2018-mean", weights="random")
-    assert other.describe().fingerprint != first.describe().fingerprint
+    second_codec = CompressAI(model="mbt2018-mean", weights="random")
+    assert second_codec.describe().fingerprint != first.describe().fingerprint
 
 
 def test_one_checkpoint_a_number_makes_a_curve(tmp_path):
@@ -169,7 +169,7 @@ def test_code_inside_a_checkpoint_is_not_run(tmp_path, monkeypatch, photo):
 def test_weights_of_another_model_are_refused(tmp_path, photo):
     path = save(small_network("bmshj2018-factorized"), tmp_path / "own.pth")
     codec = CompressAI(model="mbt2018-mean", checkpoint=path)
-    with pytest.raises(Unavailable, match=r"own.pth holds no mbt2018-mean"):
+    with pytest.raises(Unavailable, match=r"own.pth does not hold mbt2018-mean"):
         codec.encode(photo, codec.sweep[0])
 
 
@@ -207,8 +207,8 @@ def test_networks_beyond_the_memory_for_them_are_dropped_oldest_first(tmp_path, 
     one_two = codec.sweep[:2]
     for setting in one_two:
         codec.encode(photo, setting)
-    held = sum(map(compressai_codec._num_bytes, compressai_codec._networks.values()))
-    monkeypatch.setattr(compressai_codec, "MAX_CACHED_BYTES", held)
+    cached_bytes = sum(map(compressai_codec._num_bytes, compressai_codec._networks.values()))
+    monkeypatch.setattr(compressai_codec, "MAX_CACHED_BYTES", cached_bytes)
     codec.encode(photo, one_two[0])
     codec.encode(photo, codec.sweep[2])
     assert [source.quality for source in compressai_codec._networks] == [1, 3]
@@ -229,10 +229,12 @@ def test_a_damaged_payload_gives_a_picture_that_no_memory_behind_it_decides(
 ):
     rng = np.random.default_rng(0)
     codec = CompressAI(model=model, checkpoint=save(small_network(model), tmp_path / "own.pth"))
-    whole = codec.encode(rng.integers(0, 256, (70, 60, 3), np.uint8), Setting("quality", 1))
-    header, rest = whole[:6], len(whole) - 6
-    noise = [rng.integers(0, 256, rest, np.uint8).tobytes() for _ in range(3)]
-    damaged = [header + payload for payload in (bytes(rest), b"\xff" * rest, *noise)]
+    stream = codec.encode(rng.integers(0, 256, (70, 60, 3), np.uint8), Setting("quality", 1))
+    header, payload_bytes = stream[:6], len(stream) - 6
+    noise = [rng.integers(0, 256, payload_bytes, np.uint8).tobytes() for _ in range(3)]
+    damaged = [
+        header + payload for payload in (bytes(payload_bytes), b"\xff" * payload_bytes, *noise)
+    ]
     pictures = []
     for byte in (1, 170):
         fill_fresh_memory(byte)

@@ -31,16 +31,16 @@ def test_a_photograph_pays_eight_bytes_of_header_and_one_more_for_each_longer_le
 
 
 def test_cuts_and_bytes_behind_or_between_are_noticed():
-    whole = pack(STREAM)
-    for length in range(len(whole)):
+    stream = pack(STREAM)
+    for length in range(len(stream)):
         with pytest.raises(CorruptStream):
-            unpack(whole[:length], 3)
+            unpack(stream[:length], 3)
     with pytest.raises(CorruptStream, match=r"left of|after its last"):
         unpack(pack(STREAM) + b"\0", 3)
-    whole = bytearray(pack(ZooStream(1, 1, 1, (b"abc", b"d"))))
-    whole[3] += 1  # the first string now reaches into the second
+    stream = bytearray(pack(ZooStream(1, 1, 1, (b"abc", b"d"))))
+    stream[3] += 1  # the first string now reaches into the second
     with pytest.raises(CorruptStream, match=r"left of|after its last"):
-        unpack(bytes(whole), 2)
+        unpack(bytes(stream), 2)
 
 
 @pytest.mark.parametrize(("width", "height"), [(MAX_PIXELS + 1, 1), (1 << 34, 1 << 34), (0, 5)])
@@ -57,7 +57,7 @@ def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, siz
     data = pack(longer)
     pixels = (-(-size[0] // 64) * 64) * (-(-size[1] // 64) * 64)  # as the networks see them
     assert pixels <= most_pixels(len(data))
-    added = sum(map(len, longer.strings)) - sum(map(len, strings))
-    assert added == 0 or pixels > most_pixels(sum(map(len, longer.strings)) - 1)
+    padding_bytes = sum(map(len, longer.strings)) - sum(map(len, strings))
+    assert padding_bytes == 0 or pixels > most_pixels(sum(map(len, longer.strings)) - 1)
     assert pack(longer._replace(strings=strings)) == pack(stream)
-    assert added == 0 or longer.strings[-1].rstrip(b"\0") == strings[-1].rstrip(b"\0")
+    assert padding_bytes == 0 or longer.strings[-1].rstrip(b"\0") == strings[-1].rstrip(b"\0")

@@ -40,9 +40,9 @@ def test_tables_are_stored_and_belong_to_the_parameters_in_their_file(shipped):
     tables = {name: value.clone() for name, value in state.items() if name.split(".")[-1][0] == "_"}
     tables["gaussian_conditional.scale_table"] = state["gaussian_conditional.scale_table"].clone()
     assert len(tables) == 7
-    again = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
-    again.update(force=True)
-    fresh = again.state_dict()
+    reloaded = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
+    reloaded.update(force=True)
+    fresh = reloaded.state_dict()
     assert all(torch.equal(fresh[name], value) for name, value in tables.items())
 
 
@@ -76,15 +76,15 @@ def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
 
 def test_saving_leaves_the_network_as_it_is(tmp_path):
     network = wrapped()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state_before = {name: value.clone() for name, value in network.state_dict().items()}
     make_checkpoint(tmp_path / "hyperprior-1.safetensors", network, CARD, [])
-    after = network.state_dict()
-    assert all(torch.equal(after[name], value) for name, value in before.items())
+    state_after = network.state_dict()
+    assert all(torch.equal(state_after[name], value) for name, value in state_before.items())
     assert network.training
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (resized(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
         (resized(model="elic"), "elic"),
@@ -93,10 +93,10 @@ def test_saving_leaves_the_network_as_it_is(tmp_path):
         (resized(lmbda=None), r"lmbda is"),
     ],
 )
-def test_a_damaged_file_is_one_sentence(shipped, photo, damage, said):
+def test_a_damaged_file_is_one_sentence(shipped, photo, damage, message):
     save(shipped)
     damage(shipped / "hyperprior-1.safetensors")
-    with pytest.raises(Unavailable, match=said) as caught:
+    with pytest.raises(Unavailable, match=message) as caught:
         matched().encode(photo, QUALITY)
     assert "\n" not in str(caught.value)
 

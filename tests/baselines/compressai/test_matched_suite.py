@@ -84,19 +84,19 @@ def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_th
 ):
     write_recipe(place / "suite.toml", rate_steps=1, realism_steps=0)
     out = tmp_path / "suite"
-    given = training(place, out, "--suite", "matched", recipe="suite.toml")
-    first = bench(*given, "--max-minutes", 0)
+    words = training(place, out, "--suite", "matched", recipe="suite.toml")
+    first = bench(*words, "--max-minutes", 0)
     assert "the time is over after ours; the same command resumes" in first.stdout
     assert (first.exit_code, [path.name for path in out.glob("*.safetensors")]) == (
         0,
         ["ours.safetensors"],
     )
-    rest = bench(*given)
-    assert "ours.safetensors: finished before" in rest.stdout
+    second_run = bench(*words)
+    assert "ours.safetensors: already finished" in second_run.stdout
     monkeypatch.setenv("BENCH_WEIGHTS", str(out))
     assert list(find_matched("bmshj2018-hyperprior", "mse")) == [1, 2, 3, 4]
     third = json.loads((out / "hyperprior-3.json").read_text())
     config = third["config"]
     assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(WIDTHS["tiny"]))
     assert "--suite matched" in third["command"]
-    assert bench(*given).stdout.count("finished before") == 5
+    assert bench(*words).stdout.count("already finished") == 5

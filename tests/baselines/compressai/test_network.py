@@ -45,9 +45,9 @@ def test_noise_is_the_choice_of_the_call_not_of_the_mode(crop):
     with torch.no_grad():
         noisy = [network(as_images(crop))[:3] for _ in range(2)]
         network.train()
-        still = [network(as_images(crop), noisy=False)[:3] for _ in range(2)]
+        noiseless = [network(as_images(crop), noisy=False)[:3] for _ in range(2)]
     assert not any(map(torch.equal, *noisy))  # pictures, bits of y, bits of z
-    assert all(map(torch.equal, *still))
+    assert all(map(torch.equal, *noiseless))
 
 
 def test_bits_stay_in_float32_under_autocast(crop):
@@ -78,9 +78,9 @@ def test_it_starts_as_the_principal_components_of_its_widths(photo):
     for transform in reversed(transforms):
         linear = torch.nn.functional.conv_transpose2d(linear, transform.basis, stride=2)
         linear = linear + transform.mean[:, None, None]
-    error, least = ((one - images).square().mean() for one in (decoded, linear * 2 - 1))
-    assert least < 0.03 * images.var()
-    assert error < 1.5 * least
+    error, pca_error = ((result - images).square().mean() for result in (decoded, linear * 2 - 1))
+    assert pca_error < 0.03 * images.var()
+    assert error < 1.5 * pca_error
 
 
 def test_it_starts_with_a_latent_as_coarse_as_its_rate_and_scales_that_fit(photo):

@@ -23,7 +23,11 @@ def test_file_patterns_find_the_published_names_and_no_others():
         for metric in METRICS:
             for quality in range(1, QUALITIES[model] + 1):
                 pattern = file_pattern(model, metric, quality)
-                hits = [what for name, what in published.items() if Path(name).match(pattern)]
+                hits = [
+                    weights_key
+                    for name, weights_key in published.items()
+                    if Path(name).match(pattern)
+                ]
                 assert hits == [(model, metric, quality)]
     assert len(published) == 2 * sum(
         n for model, n in QUALITIES.items() if model not in UNPUBLISHED

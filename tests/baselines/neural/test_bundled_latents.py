@@ -7,7 +7,7 @@ import torch
 
 from baselines.neural.card import card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.network import to_images
+from baselines.neural.network import make_images
 from baselines.neural.network_codec import BUNDLED
 from baselines.neural.training.photographs import read_photograph
 from benchmark.datasets.kodak import open_sample
@@ -29,5 +29,5 @@ def test_a_hyper_latent_carries_bits(path: Path) -> None:
     crop = read_photograph(open_sample().images[0].path)[128:384, 128:384]
     controls = network.controls_at(torch.tensor([0.0]), torch.tensor([0.0]))
     with torch.no_grad():
-        estimate = network(to_images(crop, torch.device("cpu")), controls, noisy=False)
+        estimate = network(make_images(crop, torch.device("cpu")), controls, noisy=False)
     assert (float(estimate.z_bits) / 256**2 < LEAST_BPP) == (card_path(path).stem in EMPTY)

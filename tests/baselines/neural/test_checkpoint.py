@@ -87,7 +87,7 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
 
 def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
     """Or none, where the new tensors are there and the new card is not."""
-    before = load_checkpoint(path).card
+    card_before = load_checkpoint(path).card
     replace_file, calls = os.replace, []
 
     def interrupted(source, target):
@@ -100,7 +100,7 @@ def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
     interrupted_at = 1
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, CRDRNetwork(TINY), CARD)
-    assert load_checkpoint(path).card == before
+    assert load_checkpoint(path).card == card_before
     calls.clear()
     interrupted_at = 2
     with pytest.raises(KeyboardInterrupt):
@@ -149,7 +149,7 @@ def test_a_missing_file_says_which(path):
 )
 def test_a_card_that_makes_no_sense_is_one_error(path, changes):
     edited(**changes)(path)
-    with pytest.raises(Unavailable, match=r"tiny\.json is no card of a checkpoint: \w"):
+    with pytest.raises(Unavailable, match=r"tiny\.json is not a checkpoint's card: \w"):
         load_checkpoint(path)
 
 
@@ -157,13 +157,13 @@ def test_a_card_that_makes_no_sense_is_one_error(path, changes):
 def test_a_card_that_is_no_card_is_one_error(path, text):
     card = path.with_suffix(".json")
     card.write_text(text + card.read_text() * (len(text) == 1 << 20), errors="surrogateescape")
-    with pytest.raises(Unavailable, match=r"is no card of a checkpoint|at most 1048576 are read"):
+    with pytest.raises(Unavailable, match=r"is not a checkpoint's card|at most 1048576 are read"):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("kept", [0, 9, -1], ids=str)
-def test_a_file_that_is_no_safetensors_is_one_error(path, kept):
-    path.write_bytes(path.read_bytes()[:kept])
+@pytest.mark.parametrize("kept_bytes", [0, 9, -1], ids=str)
+def test_a_file_that_is_no_safetensors_is_one_error(path, kept_bytes):
+    path.write_bytes(path.read_bytes()[:kept_bytes])
     bless(path)
     with pytest.raises(Unavailable, match="cannot be read as safetensors"):
         load_checkpoint(path)
@@ -187,9 +187,9 @@ def test_values_of_the_wrong_kind_are_one_error(path, name, value):
         load_checkpoint(path)
 
 
-def without_tables(copied):
-    held = load_file(copied)
-    save_file({k: v for k, v in held.items() if not k.startswith("tables.")}, copied)
+def drop_tables(copied):
+    tensors = load_file(copied)
+    save_file({k: v for k, v in tensors.items() if not k.startswith("tables.")}, copied)
     bless(copied)
 
 
@@ -202,9 +202,9 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def copied(whole, tmp_path):
+def copied(complete, tmp_path):
     """A copy of the checkpoint."""
-    return shutil.copytree(whole, tmp_path / "weights") / "ours.safetensors"
+    return shutil.copytree(complete, tmp_path / "weights") / "ours.safetensors"
 
 
 def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
@@ -216,10 +216,10 @@ def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
         *(("run", *words, "--dataset", "sample"), ("plan", *words, "--dataset", "sample")),
         ("encode", image, stream, "--codec", f"ours:beta=0:checkpoint={copied}"),
     ):
-        done = bench(*call)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "is damaged or of another checkpoint" in done.stderr
-        assert done.stderr.count("\n") == 1
+        process = bench(*call)
+        assert (process.returncode, process.stdout) == (2, "")
+        assert "is damaged or of another checkpoint" in process.stderr
+        assert process.stderr.count("\n") == 1
     assert not results.exists()
     assert not stream.exists()
 
@@ -246,7 +246,7 @@ def test_rows_say_that_training_is_unknown_or_none(copied, changes, caveat):
 
 
 def prefixed(tensors):
-    return {f"module.{name}": of for name, of in tensors.items()}
+    return {f"module.{name}": value for name, value in tensors.items()}
 
 
 def test_tensors_of_a_wrapped_network_are_refused_with_what_to_save(path):
@@ -261,12 +261,12 @@ def other_sizes(copied):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "named"), [(other_sizes, "hyper_analysis"), (without_tables, "tables")]
+    ("spoil", "message"), [(other_sizes, "hyper_analysis"), (drop_tables, "tables")]
 )
-def test_tensors_of_another_network_are_refused_with_the_first_image(copied, spoil, named):
+def test_tensors_of_another_network_are_refused_with_the_first_image(copied, spoil, message):
     spoil(copied)
     codec = load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}"))
-    with pytest.raises(Unavailable, match=named):
+    with pytest.raises(Unavailable, match=message):
         codec.encode(noise(8, 8), codec.sweep[0])
 
 
@@ -277,7 +277,9 @@ def test_a_packed_checkpoint_is_the_one_that_was_packed_and_refused_if_damaged(t
     packed.write_bytes(lzma.compress(plain.read_bytes()))
     ours, theirs = load_checkpoint(plain), load_checkpoint(packed)
     state = theirs.network.stored_state()
-    assert all(torch.equal(state[name], of) for name, of in ours.network.stored_state().items())
+    assert all(
+        torch.equal(state[name], value) for name, value in ours.network.stored_state().items()
+    )
     assert theirs.card == ours.card
     packed.write_bytes(damage(packed.read_bytes()))
     with pytest.raises(Unavailable, match="cannot be unpacked"):

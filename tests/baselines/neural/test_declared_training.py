@@ -5,12 +5,12 @@ import pytest
 from baselines.neural.costs import costs
 from benchmark.facts import facts_of
 from benchmark.spec import parse_codec
-from tools.field_table import FIELD, cards_of, effort
+from tools.field_table import FIELD, effort, load_cards
 
 
 @pytest.mark.parametrize("contender", FIELD, ids=lambda contender: contender.label)
 def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(contender):
-    cards, receiver = cards_of(contender)
+    cards, receiver = load_cards(contender)
     facts = facts_of(parse_codec(contender.label))
     kmac, trained = facts.kmac, facts.training
     declared = trained.petamacs, trained.optimiser, trained.steps

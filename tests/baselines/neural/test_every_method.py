@@ -11,7 +11,7 @@ from baselines.neural.architecture import ARCHITECTURES, ZooSizes, load_architec
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.costs import costs, macs_per_pixel
-from baselines.neural.network import padded, to_images
+from baselines.neural.network import make_images, pad_pixels
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.errors import UnknownName
 from support.networks.tiny_architecture import write_tiny
@@ -56,8 +56,8 @@ def test_what_is_decoded_is_the_synthesis_of_the_latents_that_were_coded(codec, 
     data = codec.encode(pixels, controls)
     network = codec.coder.network
     with torch.no_grad():
-        whole = to_images(padded(pixels, network.stride), torch.device("cpu"))
-        analysed = codec.coder.analyse(whole, network_controls(codec, controls))
+        complete = make_images(pad_pixels(pixels, network.stride), torch.device("cpu"))
+        analysed = codec.coder.analyse(complete, network_controls(codec, controls))
         images = codec.coder.synthesise(codec.latents(data), network_controls(codec, controls))[
             0, :, : size[0], : size[1]
         ]
@@ -72,7 +72,9 @@ def test_the_integer_path_costs_what_the_network_estimates(codec, controls):
     pixels = noise(128, 192)
     with torch.no_grad():
         estimate = codec.coder.network(
-            to_images(pixels, torch.device("cpu")), network_controls(codec, controls), noisy=False
+            make_images(pixels, torch.device("cpu")),
+            network_controls(codec, controls),
+            noisy=False,
         )
     bits = float(estimate.y_bits + estimate.z_bits)
     assert 8 * len(codec.encode(pixels, controls)) == pytest.approx(bits, rel=0.02, abs=200)
@@ -128,8 +130,10 @@ def test_the_groups_hold_every_parameter_once(name):
     network = made(name)[1]
     groups = network.parameter_groups()
     grouped = [parameter for group in groups.values() for parameter in group]
-    assert len(grouped) == len({id(one) for one in grouped})
-    assert {id(one) for one in grouped} == {id(parameter) for parameter in network.parameters()}
+    assert len(grouped) == len({id(weight) for weight in grouped})
+    assert {id(weight) for weight in grouped} == {
+        id(parameter) for parameter in network.parameters()
+    }
     assert bool(groups.get("quantiles")) == (name not in WITHOUT_QUANTILES)
 
 

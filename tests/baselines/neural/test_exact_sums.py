@@ -53,12 +53,12 @@ LAYERS = {
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 
-def in_steps(values: torch.Tensor) -> list[int]:
+def convert_to_steps(values: torch.Tensor) -> list[int]:
     """The values as integers, in steps of the largest power of two that they are multiples of."""
     exact = [Fraction(value) for value in values.flatten().tolist()]
     finest = max(value.denominator for value in exact)
-    whole = [int(value * finest) for value in exact]
-    return [value // gcd(*whole) for value in whole]
+    integers = [int(value * finest) for value in exact]
+    return [value // gcd(*integers) for value in integers]
 
 
 @each_layer
@@ -67,7 +67,7 @@ def test_every_partial_sum_is_a_number_of_float64(make):
     rows = exact.weight.transpose(0, 1) if exact.transposed else exact.weight
     largest_activation = 2**ACTIVATION_BITS
     for row in rows.reshape(len(rows), -1):
-        steps = sum(map(abs, in_steps(row)))
+        steps = sum(map(abs, convert_to_steps(row)))
         assert 0 < steps <= 2**WEIGHT_BITS
         assert steps * largest_activation <= 2**52
 
@@ -76,7 +76,7 @@ def test_every_partial_sum_is_a_number_of_float64(make):
 def test_activations_have_so_many_bits_of_their_largest(scale):
     values = noise(3, 4, 5, 6) * scale
     result = round_to_grid(values)
-    assert max(map(abs, in_steps(result)), default=0) <= 2**ACTIVATION_BITS
+    assert max(map(abs, convert_to_steps(result)), default=0) <= 2**ACTIVATION_BITS
     error = float((result - values).abs().max())
     assert error <= max(float(values.abs().max()) * 2.0**-ACTIVATION_BITS, 2.0**-65)
 
@@ -90,20 +90,20 @@ def test_numbers_that_no_grid_holds_are_refused(value):
 @each_layer
 def test_the_order_of_channels_does_not_change_a_bit(make):
     layer = make()
-    exact, other = ExactConvolution(layer), ExactConvolution(layer)
+    exact, permuted = ExactConvolution(layer), ExactConvolution(layer)
     features = noise(1, exact.weight.shape[0 if exact.transposed else 1], 7, 9)
     order = torch.randperm(features.shape[1], generator=torch.Generator().manual_seed(2))
-    other.weight = exact.weight.index_select(0 if exact.transposed else 1, order)
-    assert torch.equal(exact(features), other(features[:, order]))
+    permuted.weight = exact.weight.index_select(0 if exact.transposed else 1, order)
+    assert torch.equal(exact(features), permuted(features[:, order]))
 
 
 @each_layer
 def test_bands_of_rows_do_not_change_a_bit(make, monkeypatch):
     layer = make()
     features = noise(2, layer.in_channels, 11, 9)
-    whole = ExactConvolution(layer)(features)
+    unbanded = ExactConvolution(layer)(features)
     monkeypatch.setattr(exact_sums, "UNFOLDED_VALUES", 1)
-    assert torch.equal(ExactConvolution(layer)(features), whole)
+    assert torch.equal(ExactConvolution(layer)(features), unbanded)
 
 
 @each_layer
@@ -118,11 +118,11 @@ def test_a_layer_is_the_float_one_up_to_its_grids(make):
 def test_a_linear_layer_is_the_float_one_and_sums_in_any_order():
     layer = spread(nn.Linear(50, 7))
     vectors, order = noise(3, 50), torch.arange(49, -1, -1)
-    exact, other = ExactLinear(layer), ExactLinear(layer)
+    exact, permuted = ExactLinear(layer), ExactLinear(layer)
     expected = layer.double()(vectors).detach()
     assert (exact(vectors) - expected).abs().max() < 1e-5 * expected.abs().max()
-    other.weight = exact.weight[:, order]
-    assert torch.equal(exact(vectors), other(vectors[:, order]))
+    permuted.weight = exact.weight[:, order]
+    assert torch.equal(exact(vectors), permuted(vectors[:, order]))
 
 
 def test_weights_without_a_magnitude_are_zeros():
@@ -159,7 +159,7 @@ VALUES = [-745.0, -701.5, -40.0, -20.3, -1.7, -1e-3, -1e-17, 0.0, 1e-9, 0.3466, 
 CLOSE = 2e-15
 
 
-def of(function, values) -> list[float]:
+def evaluate(function, values) -> list[float]:
     return function(torch.tensor(values, dtype=torch.float64)).tolist()
 
 
@@ -171,26 +171,26 @@ def true(function, values) -> list[float]:
 
 def test_exponential_sigmoid_and_softplus_are_those_of_decimal_numbers():
     inside = [value for value in [*VALUES, 88.8, 700.0] if abs(value) <= 700]
-    assert of(exponential, inside) == pytest.approx(true(Decimal.exp, inside), rel=CLOSE)
-    beyond = of(exponential, [-1e9, -700.0, 700.0, 1e9])
+    assert evaluate(exponential, inside) == pytest.approx(true(Decimal.exp, inside), rel=CLOSE)
+    beyond = evaluate(exponential, [-1e9, -700.0, 700.0, 1e9])
     assert beyond[0] == beyond[1] > 0
     assert beyond[2] == beyond[3] < float("inf")
     values = [*VALUES, 800.0]
     inside = [value for value in values if abs(value) <= 700]
     expected = true(lambda x: 1 / (1 + (-x).exp()), inside)
-    assert of(sigmoid, inside) == pytest.approx(expected, rel=CLOSE)
-    assert of(sigmoid, values)[-1] == 1
-    assert 0 <= of(sigmoid, values)[0] < 1e-300
+    assert evaluate(sigmoid, inside) == pytest.approx(expected, rel=CLOSE)
+    assert evaluate(sigmoid, values)[-1] == 1
+    assert 0 <= evaluate(sigmoid, values)[0] < 1e-300
     inside = [value for value in [*VALUES, 500.0] if abs(value) <= 700]
     expected = true(lambda x: (1 + x.exp()).ln(), inside)
-    assert of(softplus, inside) == pytest.approx(expected, rel=CLOSE, abs=1e-300)
+    assert evaluate(softplus, inside) == pytest.approx(expected, rel=CLOSE, abs=1e-300)
 
 
 def test_the_square_root_is_that_of_decimal_numbers_to_the_last_bit():
     """torch's own is not: 13 of these differ with AVX-512, and 24 with SSE."""
     random = torch.Generator().manual_seed(3)
     values = (torch.rand(2000, dtype=torch.float64, generator=random) * 4).tolist()
-    assert of(square_root, values) == true(Decimal.sqrt, values)
+    assert evaluate(square_root, values) == true(Decimal.sqrt, values)
 
 
 def test_sine_and_cosine_are_those_of_decimal_numbers():

@@ -38,11 +38,11 @@ counts_pages = pytest.mark.skipif(
 
 @counts_pages
 @pytest.mark.parametrize(
-    ("work", "variables", "kept"),
+    ("work", "variables", "is_kept"),
     [(CODING, {}, True), (TRAINING, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False)],
 )
 def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
-    work, variables, kept, monkeypatch
+    work, variables, is_kept, monkeypatch
 ):
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
@@ -51,4 +51,4 @@ def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # pages of 4 KiB
     reported = ran(sys.executable, "-c", work + FAULTS)
-    assert (int(reported.stdout) < PAGES / 2) is kept
+    assert (int(reported.stdout) < PAGES / 2) is is_kept

@@ -8,7 +8,7 @@ import pytest
 
 from baselines.neural.network_codec import BUNDLED
 from benchmark.metrics.psnr import psnr
-from tools.golden import Case, cases, crop
+from tools.golden import Case, cases, open_crop
 
 GOLDEN = msgspec.json.decode(Path(__file__).with_name("golden_streams.json").read_bytes())
 ROUNDING_DB = 0.01  # of sums in the synthesis, in another order on another processor
@@ -19,7 +19,7 @@ CASES = list(cases())
 def test_a_golden_stream_decodes_to_its_picture(case: Case) -> None:
     golden = GOLDEN[case.name]
     decoded = case.codec.decode(b64decode(golden["stream"]))
-    assert psnr(crop(), decoded) == pytest.approx(golden["psnr_db"], abs=ROUNDING_DB)
+    assert psnr(open_crop(), decoded) == pytest.approx(golden["psnr_db"], abs=ROUNDING_DB)
 
 
 def test_every_bundled_network_has_a_golden_stream() -> None:

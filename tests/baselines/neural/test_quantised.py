@@ -52,7 +52,7 @@ def test_parts_of_few_bits_are_parts_of_the_network_and_its_transforms_resample_
     architecture = load_architecture(name)
     network = architecture.build(architecture.sizes["tiny"])
     for prefix in network.quantised_bits:
-        assert any(one.startswith(prefix) for one, _ in network.named_parameters()), prefix
+        assert any(name.startswith(prefix) for name, _ in network.named_parameters()), prefix
     short = quantise_parameters(network)
     for path, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.stride != (1, 1):
@@ -81,7 +81,7 @@ def test_quantised_weights_are_near_and_the_others_stay(quantised):
             assert np.array_equal(result[name].numpy(), exact)
             continue
         assert int(stored[name].abs().max()) == 7  # the largest integer of four bits
-        rows, columns = (stored[f"scales.{one}.{name}"].numpy() for one in ("rows", "columns"))
+        rows, columns = (stored[f"scales.{axis}.{name}"].numpy() for axis in ("rows", "columns"))
         assert np.abs(result[name].numpy() - exact).max() <= 0.501 * (rows * columns).max()
         assert np.all(np.abs(result[name].numpy() - exact) <= 0.501 * rows * columns)
 

@@ -12,7 +12,7 @@ import torch
 from baselines.neural.architecture import ARCHITECTURES, Architecture, load_architecture
 from baselines.neural.card import Card, card_path, load_card
 from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
-from baselines.neural.network import to_images
+from baselines.neural.network import make_images
 from baselines.neural.network_codec import NetworkCodec
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
@@ -48,7 +48,7 @@ def codec(tmp_path):
     architecture = load_architecture("factorised")
     network = architecture.build(Widths(8, 6))
     photographs = [noise(64, 64, seed) for seed in (1, 2)]
-    crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
+    crops = torch.cat([make_images(photograph, torch.device("cpu")) for photograph in photographs])
     network.initialise(crops, [0.05])
     card = Card("factorised", network.sizes, "noise", 0, "none", "0")
     path = tmp_path / "factorised.safetensors"

@@ -172,11 +172,11 @@ def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, watched):
 
 def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, watched):
     torch = pytest.importorskip("torch")
-    from baselines.neural.training.run import report, save_state
+    from baselines.neural.training.run import append_report, save_state
 
     disk = watched(tmp_path / "root")
     for step in (1, 2, 3):
         save_state(disk.root / "run", {"step": step, "weights": torch.full((100,), float(step))})
-        report(disk.root / "run", {"stage": 0, "step": step})
+        append_report(disk.root / "run", {"stage": 0, "step": step})
         disk.say_stored()
     assert disk.broken == set()

@@ -14,7 +14,7 @@ from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import whole_blocks, window
 from baselines.neural.bitstream.control_grid import SingleControl, decode_levels
 from baselines.neural.crdr.model import BETA_GRID, CRDRControlBlock
-from baselines.neural.entropy.coder import Decoder, Distributions
+from baselines.neural.entropy.coder import Distributions, SymbolDecoder
 from baselines.raster import Raw
 from baselines.video import coded_picture
 from faults.fuzzing.target import Target, checked
@@ -82,7 +82,7 @@ def symbols(folder: Path) -> Target:
 
     def parse(data: bytes) -> int:
         counts = [number % MOST_SYMBOLS for number in data[:2].ljust(2, b"\0")]
-        decoder = Decoder(data[2:])
+        decoder = SymbolDecoder(data[2:])
         taken = decoder.take(DISTRIBUTIONS, _rows(counts[0]))
         each = decoder.take_each(_frequencies(counts[1]))
         decoder.finish()

@@ -171,7 +171,7 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
         ALEXNET.load(path, "cpu", torch.float32)
     with pytest.raises(Unavailable, match=r"state\.pt"):
         import_authors(path)
-    with pytest.raises(UsageError, match=r"state\.pt is no state of a training run"):
+    with pytest.raises(UsageError, match=r"state\.pt is not a training state"):
         load_state(tmp_path, torch.device("cpu"))
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")
     with pytest.raises(Unavailable, match="elements in"):
@@ -184,7 +184,7 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
 def test_a_state_that_lacks_a_part_is_named(tmp_path):
     torch.save({"step": 1}, tmp_path / "state.pt")
     state = load_state(tmp_path, torch.device("cpu"))
-    with pytest.raises(UsageError, match="is no state"), restoring(tmp_path):
+    with pytest.raises(UsageError, match="is not a training state"), restoring(tmp_path):
         state["index"]
 
 

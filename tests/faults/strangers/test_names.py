@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from baselines.neural.training.photographs import held_out
+from baselines.neural.training.photographs import choose_validation
 from benchmark.system.atomic import write_file
 from benchmark.system.text import json_bytes
 from support.bench.command import bench
@@ -42,7 +42,7 @@ def test_an_experiment_that_cannot_name_its_folder_is_refused_before_it_is_measu
 
 def test_photographs_are_held_out_by_the_text_of_their_names():
     names = [PICTURE, *(f"{number}.png" for number in range(9))]
-    (chosen,) = held_out(names)
+    (chosen,) = choose_validation(names)
     texts = {name: name.replace(PICTURE, "\\xe4.png").encode() for name in names}
     assert chosen == min(names, key=lambda name: sha256(texts[name]).digest())
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import Dimensions, Width
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
+from baselines.neural.entropy.coder import Distributions, SymbolDecoder, SymbolEncoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, add_noise, factorised_tables
 from baselines.neural.network import Estimate, Network
 from benchmark.codec import Pixels
@@ -93,13 +93,13 @@ class FactorisedCoder:
     def encode(self, latents: Tensor) -> bytes:
         """Return the bytes of latents."""
         symbols = (latents - self.medians).round()[0].int().numpy()
-        encoder = Encoder()
+        encoder = SymbolEncoder()
         encoder.add(symbols, self.rows, channel_rows(symbols.shape))
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
         """Return the latents of bytes; raises `CorruptStream`."""
-        decoder = Decoder(data)
+        decoder = SymbolDecoder(data)
         symbols = decoder.take(self.rows, channel_rows((self.latent_channels, rows, columns)))
         decoder.finish()
         return torch.from_numpy(symbols)[None] + self.medians

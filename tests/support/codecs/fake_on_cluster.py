@@ -115,7 +115,7 @@ class OnCpu(OnGpu):
 
 
 class ShortOfMemory(Traced):
-    """Whole, it cannot code more than 1200 pixels; `in_tiles` writes an empty tile behind."""
+    """Whole, it cannot code more than 1200 pixels; `make_tiled` writes an empty tile behind."""
 
     tiled = False
 
@@ -127,7 +127,7 @@ class ShortOfMemory(Traced):
     def decode(self, data: bytes) -> Pixels:
         return super().decode(data.removesuffix(b"tile"))
 
-    def in_tiles(self) -> "ShortOfMemory":
+    def make_tiled(self) -> "ShortOfMemory":
         other = type(self)()
         other.tiled = True
         return other

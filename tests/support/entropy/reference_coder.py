@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from baselines.neural.entropy.coder import Distributions, Encoder
+from baselines.neural.entropy.coder import Distributions, SymbolEncoder
 
 Table = tuple[int, list[int]]  # first symbol, frequencies, the last one of the escape
 
@@ -67,7 +67,7 @@ def distributions(tables: list[Table]) -> Distributions:
 
 
 def encode(*pieces: tuple[np.ndarray, Distributions, np.ndarray]) -> bytes:
-    encoder = Encoder()
+    encoder = SymbolEncoder()
     for piece in pieces:
         encoder.add(*piece)
     return encoder.finish()

@@ -7,7 +7,7 @@ import torch
 from baselines.neural.architecture import load_architecture, rate_levels
 from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
-from baselines.neural.network import to_images
+from baselines.neural.network import make_images
 from support.networks.tiny_checkpoint import noise
 
 
@@ -18,7 +18,7 @@ def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
     config = architecture.sizes["tiny"]
     network = architecture.build(config)
     photographs = [noise(128, 128, one) for one in (1, 2)]
-    crops = torch.cat([to_images(photograph, torch.device("cpu")) for photograph in photographs])
+    crops = torch.cat([make_images(photograph, torch.device("cpu")) for photograph in photographs])
     network.initialise(crops, [0.3] * rate_levels(config))
     card = Card(name, config, "noise", 0, "none", "0")
     return make_checkpoint(path, network, card, photographs)

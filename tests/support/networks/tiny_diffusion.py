@@ -12,7 +12,7 @@ from baselines.neural.card import Card
 from baselines.neural.checkpoint import make_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork
-from baselines.neural.network import to_images
+from baselines.neural.network import make_images
 from support.networks.tiny_checkpoint import noise
 
 
@@ -31,7 +31,7 @@ def drawing_network(method: str, base: str) -> DiffusionNetwork:
     )
     torch.manual_seed(3)
     network = architecture.build(config)
-    crops = torch.cat([to_images(noise(64, 64, one), torch.device("cpu")) for one in (1, 2)])
+    crops = torch.cat([make_images(noise(64, 64, one), torch.device("cpu")) for one in (1, 2)])
     network.initialise(crops, ())
     for parameter in network.parameters():
         if not parameter.any():  # convolutions that start at zero

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from baselines.neural.architecture import load_architecture, rate_levels
-from baselines.neural.network import to_images
+from baselines.neural.network import make_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import Recipe, objective_class, recipe_from
 from support.networks.tiny_checkpoint import noise
@@ -50,6 +50,6 @@ def objective_of(kind: str, **fields: Any) -> tuple[Any, Any, Batch]:
     torch.manual_seed(1)
     network = architecture.build(architecture.sizes["tiny"])
     side = stage.crop_px
-    crops = torch.cat([to_images(noise(side, side, seed), CPU) for seed in (1, 2)])
+    crops = torch.cat([make_images(noise(side, side, seed), CPU) for seed in (1, 2)])
     network.initialise(crops, stage.lambdas)
     return objective_class(kind)(stage, Setup(recipe, 0, CPU)), network, Batch(crops)

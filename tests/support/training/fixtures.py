@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.how import How
+from baselines.neural.training.options import TrainingOptions
 from baselines.neural.training.photographs import (
-    Photographs,
+    PhotographSet,
+    hold_photographs,
     open_photographs,
-    pack,
     photograph_paths,
 )
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
-from baselines.neural.training.run import Run, entries
-from baselines.neural.training.trainer import Learner, go, train
+from baselines.neural.training.run import TrainingRun, read_reports
+from baselines.neural.training.trainer import Learner, train, train_stages
 from benchmark.codec import Pixels
 from support.networks.tiny_checkpoint import TINY
 
@@ -77,14 +77,14 @@ def pictures(count: int = 5) -> list[Pixels]:
 
 def load_photographs(
     places: Iterable[Path], *memory: int, without: Container[str] = ()
-) -> Photographs:
+) -> PhotographSet:
     """Those of `photograph_paths`, but some."""
     paths = [path for path in photograph_paths(places) if path not in without]
     return open_photographs(paths, *memory)
 
 
-def photographs(count: int = 5) -> Photographs:
-    return pack(pictures(count))
+def photographs(count: int = 5) -> PhotographSet:
+    return hold_photographs(pictures(count))
 
 
 def write_photographs(folder: Path, count: int = 5) -> Path:
@@ -155,7 +155,7 @@ class Poisoned(Toy):
 
 
 @dataclass(frozen=True)
-class ToyRun(Run):
+class ToyRun(TrainingRun):
     """A run of a network that no recipe describes."""
 
     make: Callable[[], Network] = Toy
@@ -173,12 +173,15 @@ def train_toy(
     """One call of the trainer for a network that `make` makes, on the processor unless said."""
     folder.mkdir(exist_ok=True)
     run = ToyRun(folder, folder, recipe, make=make)
-    go(run, How(**{"device": "cpu", **how}), photographs())
+    train_stages(run, TrainingOptions(**{"device": "cpu", **how}), photographs())
 
 
 def train_in(folder: Path, recipe: Recipe, data: Path, **how: Any) -> str:
     """One call of the trainer for the recipe's own network."""
-    return train(Run(folder, folder, recipe), How(**{"device": "cpu", "data": (data,), **how}))
+    return train(
+        TrainingRun(folder, folder, recipe),
+        TrainingOptions(**{"device": "cpu", "data": (data,), **how}),
+    )
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
@@ -255,4 +258,4 @@ def seen_by(network):
 
 def of_journal(run, name):
     """The numbers of one name in a run's journal, in the order of its entries."""
-    return [entry[name] for entry in entries(run) if name in entry]
+    return [entry[name] for entry in read_reports(run) if name in entry]

@@ -72,7 +72,7 @@ def integer_weights(
 
 
 def _finest_scale(largest: Tensor, limit: int) -> Tensor:
-    """Return, per channel, the largest s <= MAX_SCALE with round(largest * 2^s) <= limit."""
+    # per channel, the largest s <= MAX_SCALE with round(largest * 2^s) <= limit
     normal = largest.clamp(min=2.0**-100)  # the same for zero and for a flushed subnormal
     _, exponent = torch.frexp(normal)  # normal = m 2^exponent, 1/2 <= m < 1
     scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=MAX_SCALE)
@@ -130,12 +130,12 @@ def make_tables() -> dict[str, Tensor]:
     of neighbours. Rows extend, as in CompressAI (Bégaint et al., arXiv 2011.03029), until a mass of
     1e-9 remains.
     """
-    return {name: table.clone() for name, table in _tables().items()}
+    return {name: table.clone() for name, table in _compute_tables().items()}
 
 
 @cache
-def _tables() -> dict[str, Tensor]:
-    """Compute the tables once per process, which takes a second."""
+def _compute_tables() -> dict[str, Tensor]:
+    # computed once per process, which takes a second
     with localcontext() as context:
         context.prec = DIGITS
         step = (WIDEST.ln() - NARROWEST.ln()) / (NUM_SCALES - 1)
@@ -174,7 +174,7 @@ def half_tanh(arguments: Tensor, table: Tensor) -> Tensor:
 
 
 def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
-    """Return frequencies of -reach..reach and the escape: at least 1, with a sum of 2^16."""
+    # frequencies of -reach..reach and the escape: at least 1, with a sum of 2^16
     reach = int((scale * REACH_DEVIATIONS).to_integral_value(ROUND_FLOOR)) + 1
     # Mass from the middle to each half-integer .5, 1.5, ...: the distribution function minus 1/2.
     central = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
@@ -186,7 +186,7 @@ def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
 
 
 def _central_mass(z: Decimal) -> Decimal:
-    """Return Phi(z) - 1/2 for the standard normal distribution (Abramowitz, Stegun, 26.2.11)."""
+    # Phi(z) - 1/2 of the standard normal distribution (Abramowitz, Stegun, 26.2.11)
     term, total, odd = z, z, 1
     while term > total.scaleb(-DIGITS):
         odd += 2
@@ -196,11 +196,9 @@ def _central_mass(z: Decimal) -> Decimal:
 
 
 def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return integers of at least 1 with a sum of 2^16 that nearly minimise the code length.
-
-    By Webster's rule: while the rounded numbers differ from the sum, subtract 1 from, or add 1 to,
-    the symbol whose ratio of mass to frequency changes least.
-    """
+    """Return integers of at least 1 with a sum of 2^16 that nearly minimise the code length."""
+    # Webster's rule: while the rounded numbers differ from the sum, subtract 1 from, or add 1 to,
+    # the symbol whose ratio of mass to frequency changes least.
     rounded = np.rint(masses * 2**CDF_BITS)
     counts: NDArray[np.int32] = np.maximum(1, rounded).astype(np.int32)
     while (deficit := 2**CDF_BITS - int(counts.sum())) != 0:

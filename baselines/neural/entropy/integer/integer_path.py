@@ -114,8 +114,7 @@ class IntegerConvolution:
     """Convolution of integers with bias, optional ReLU, and rounding to the output's grid.
 
     fractional_bits: of input and output. The output is clipped to -limit..limit, or 0..limit after
-    a ReLU, and is int16 if that suffices, else int32. Raises the errors of `half_kernel`, and
-    `BoundExceeded` for weights that may give an inexact sum.
+    a ReLU: int16 or int32. Raises the errors of `half_kernel`, and `BoundExceeded`.
     """
 
     def __init__(
@@ -178,10 +177,9 @@ def phase_weights(weight: Tensor) -> Tensor:
 
 
 class IntegerSequence:
-    """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
+    """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`."""
 
-    fractional_bits: of the input, then of each convolution's output. Raises `ValueError`.
-    """
+    # fractional_bits: of the input, then of each convolution's output
 
     def __init__(
         self,
@@ -311,8 +309,8 @@ Decoding = Generator[PieceParameters, Tensor, Tensor]
 class IntegerPath:
     """Integer network of a checkpoint on a device; a subclass defines branches and pieces.
 
-    Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for weights that may
-    give an inexact sum, `Unavailable` for a device without exact sums.
+    Raises `ValueError` for tables of another model, `BoundExceeded` for weights that may give an
+    inexact sum, `Unavailable` for a device without exact sums.
     """
 
     num_thresholds: ClassVar[int] = NUM_SCALES - 1  # between scales
@@ -327,7 +325,7 @@ class IntegerPath:
     ) -> None:
         self.device = torch.device(device)
         self.fractional_bits = bits = _read_fractional_bits(tables, model)
-        self._thresholds = self._table(tables, "thresholds", self.num_thresholds)
+        self._thresholds = self._read_table(tables, "thresholds", self.num_thresholds)
         medians = model.prior.medians().detach().to("cpu", torch.float64)
         if not (medians.abs() < MAX_MEDIAN).all():
             raise ValueError(f"a median of z is not a number below {MAX_MEDIAN:g}")
@@ -335,7 +333,8 @@ class IntegerPath:
         self._prepare(model, tables)
         require_exact(self.device)
         self.branches = {
-            name: self._branch(name, modules) for name, modules in model.entropy_branches().items()
+            name: self._make_branch(name, modules)
+            for name, modules in model.entropy_branches().items()
         }
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
@@ -349,12 +348,12 @@ class IntegerPath:
         """Split y (N, M, h, w) into pieces, each with its symbols' shape."""
         return [latents]
 
-    def _ends(self, name: str) -> Ends:
+    def _branch_ends(self, name: str) -> Ends:
         raise NotImplementedError
 
-    def _branch(self, name: str, modules: nn.Module) -> IntegerSequence:
+    def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         hidden = len(list(convolutions(modules, name))) - 1
-        ends, bits = self._ends(name), self.fractional_bits
+        ends, bits = self._branch_ends(name), self.fractional_bits
         return IntegerSequence(
             modules,
             [bits[ends.first], *(bits[f"{name}.{i}"] for i in range(hidden)), ends.last],
@@ -364,7 +363,7 @@ class IntegerPath:
             device=self.device,
         )
 
-    def _table(self, tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
+    def _read_table(self, tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
         table = tables.get(name)
         if table is None or table.shape != (size,):
             raise ValueError(f"the checkpoint has no table {name} of {size} entries")

@@ -43,7 +43,7 @@ def signed(data: bytes) -> bytes:
     return data[:-2] + checksum(data[:-2])
 
 
-def with_bytes(start: int, replaced: int, new: bytes) -> bytes:
+def replace_bytes(start: int, replaced: int, new: bytes) -> bytes:
     """A Kodak stream with some of its bytes replaced, and a checksum that fits."""
     data = pack(KODAK)
     return signed(data[:start] + new + data[start + replaced :])
@@ -51,13 +51,16 @@ def with_bytes(start: int, replaced: int, new: bytes) -> bytes:
 
 def assert_same(first: Stream, second: Stream) -> None:
     fields = zip(Stream._fields, first, second, strict=True)
-    for name, one, other in [*fields, *zip("qβ", first.controls, second.controls, strict=True)]:
+    for name, first_value, second_value in [
+        *fields,
+        *zip("qβ", first.controls, second.controls, strict=True),
+    ]:
         if name == "controls":
             continue
-        if isinstance(one, np.ndarray):
-            np.testing.assert_array_equal(one, other)
+        if isinstance(first_value, np.ndarray):
+            np.testing.assert_array_equal(first_value, second_value)
         else:
-            assert one == other, name
+            assert first_value == second_value, name
 
 
 @st.composite
@@ -75,8 +78,8 @@ def any_stream(draw: st.DrawFn) -> Stream:
         if draw(st.booleans()):
             return draw(st.integers(0, highest))
         generator = np.random.default_rng(draw(st.integers(0, 99)))
-        most = draw(st.integers(1, 16))
-        return generator.integers(0, most, map_shape(width, height)).astype(np.uint8)
+        max_levels = draw(st.integers(1, 16))
+        return generator.integers(0, max_levels, map_shape(width, height)).astype(np.uint8)
 
     return Stream(
         draw(st.binary(min_size=4, max_size=4)),
@@ -171,21 +174,24 @@ def test_a_stream_of_too_few_bytes_is_refused():
         (b"\x89PNG\r\n\x1a\n" + bytes(60), "begin otherwise"),
         (b"\xff\xd8\xff\xe0" + bytes(60), "begin otherwise"),
         (b"CRDR" + bytes(60), "begin otherwise"),
-        (with_bytes(2, 1, b"\x00"), "version 0"),
-        (with_bytes(2, 1, b"\x20"), "version 2"),
-        (with_bytes(7, 2, b"\x00"), "0 x 512"),
-        (with_bytes(7, 2, b"\x80\x00"), "superfluous"),
-        (with_bytes(7, 2, b"\x81\x80\x04"), "65537 x 512"),
-        (with_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
-        (with_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
-        (with_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
-        (with_bytes(7, 2, b"\x81\x40"), "come in tiles"),
-        (with_bytes(11, 1, b"\x41"), "q is step 65"),
-        (with_bytes(12, 1, b"\x81"), "beta is step 129"),
-        (with_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\x01\x10"), "level 16"),
-        (with_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\xff\x7f"), "bytes left of 16383"),
-        (with_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
-        (with_bytes(2, 1, b"\x14"), "tiles of 7168"),
+        (replace_bytes(2, 1, b"\x00"), "version 0"),
+        (replace_bytes(2, 1, b"\x20"), "version 2"),
+        (replace_bytes(7, 2, b"\x00"), "0 x 512"),
+        (replace_bytes(7, 2, b"\x80\x00"), "superfluous"),
+        (replace_bytes(7, 2, b"\x81\x80\x04"), "65537 x 512"),
+        (replace_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
+        (replace_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
+        (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
+        (replace_bytes(7, 2, b"\x81\x40"), "come in tiles"),
+        (replace_bytes(11, 1, b"\x41"), "q is step 65"),
+        (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
+        (replace_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\x01\x10"), "level 16"),
+        (
+            replace_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\xff\x7f"),
+            "bytes left of 16383",
+        ),
+        (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
+        (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
         (signed(b"C\xd2\x10" + bytes(3) + b"??"), "bytes left of 4"),
         (signed(pack(KODAK)[:11] + b"??"), "bytes left of 1"),
     ],
@@ -210,33 +216,33 @@ def test_a_stream_without_controls_is_two_bytes_shorter_and_knows_no_flag_of_the
 def test_a_tile_that_is_longer_than_the_stream_is_refused():
     stream = Stream(b"abcd", 128, 64, HeaderControls(0, 0), (b"1234", b"5678"), Tiling(64, 0))
     data = pack(stream)
-    at = data.index(b"\x041234")
+    position = data.index(b"\x041234")
     for length, reason in (
         (9, "left of 9"),
         (0x7F, "left of 127"),
         (0x80, "more than|left of|end"),
     ):
         with pytest.raises(CorruptStream, match=reason):
-            unpack(signed(data[:at] + bytes([length]) + data[at + 1 :]))
+            unpack(signed(data[:position] + bytes([length]) + data[position + 1 :]))
 
 
 def test_every_cut_and_every_appended_byte_is_noticed():
-    whole = pack(changed(KODAK, q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
-    for length in range(len(whole)):
+    data = pack(changed(KODAK, q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
+    for length in range(len(data)):
         with pytest.raises(CorruptStream):
-            unpack(whole[:length])
-    for more in range(256):
+            unpack(data[:length])
+    for byte in range(256):
         with pytest.raises(CorruptStream):
-            unpack(whole + bytes([more]))
+            unpack(data + bytes([byte]))
 
 
 def test_every_flipped_bit_and_every_flipped_pair_of_neighbours_is_noticed():
-    whole = pack(KODAK)
-    number = int.from_bytes(whole, "big")
-    for bit in range(8 * len(whole) - 1):
+    data = pack(KODAK)
+    number = int.from_bytes(data, "big")
+    for bit in range(8 * len(data) - 1):
         for flip in (1, 3):
             with pytest.raises(CorruptStream):
-                unpack((number ^ flip << bit).to_bytes(len(whole), "big"))
+                unpack((number ^ flip << bit).to_bytes(len(data), "big"))
 
 
 @pytest.mark.parametrize(
@@ -268,10 +274,10 @@ def test_tiles_cover_the_image_once():
         (5, 7, None),
     ):
         covered = np.zeros((height, width), int)
-        for left, top, across, down in tiles(width, height, tiling):
-            assert 0 < across <= width - left
-            assert 0 < down <= height - top
-            covered[top : top + down, left : left + across] += 1
+        for x, y, across, down in tiles(width, height, tiling):
+            assert 0 < across <= width - x
+            assert 0 < down <= height - y
+            covered[y : y + down, x : x + across] += 1
         assert (covered == 1).all()
 
 

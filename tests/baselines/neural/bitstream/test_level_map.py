@@ -60,19 +60,19 @@ class Reference:
         return sum(2**bit for bit in (3, 2, 1, 0) if self.interval(2048))
 
     def next(self, y: int, x: int) -> int:
-        left = self.level[y, x - 1] if x else self.level[y - 1, x]
-        up = self.level[y - 1, x] if y else left
+        left_level = self.level[y, x - 1] if x else self.level[y - 1, x]
+        up = self.level[y - 1, x] if y else left_level
         corner = self.level[y - 1, x - 1] if x and y else up
         if not x:
-            left = corner = up
-        unrest = min(max(left, up, corner) - min(left, up, corner), 2)
-        foretold = sorted((left, up, left + up - corner))[1]
+            left_level = corner = up
+        unrest = min(max(left_level, up, corner) - min(left_level, up, corner), 2)
+        foretold = sorted((left_level, up, left_level + up - corner))[1]
         if self.decide("foretold", unrest):
             return foretold
-        if left != up and foretold in (left, up):
-            other = up if foretold == left else left
+        if left_level != up and foretold in (left_level, up):
+            alternative = up if foretold == left_level else left_level
             if self.decide("other", unrest):
-                return other
+                return alternative
         if foretold in (0, 15):
             sign = 1 if foretold == 0 else -1
         else:

@@ -21,8 +21,8 @@ def one_thread():
 
 def features(channels: int, images: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(images, channels, 24, 32, generator=generator)
-    return drawn.contiguous(memory_format=CHANNELS_LAST)
+    values = torch.randn(images, channels, 24, 32, generator=generator)
+    return values.contiguous(memory_format=CHANNELS_LAST)
 
 
 def plain(layer: torch.nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
@@ -35,11 +35,14 @@ def test_its_values_and_gradients_are_those_of_a_convolution(one_thread, images)
     assert list(layer.state_dict()) == ["weight", "bias"]
     inputs = features(96, images).requires_grad_()
     ours, theirs = layer(inputs), plain(layer, inputs)
-    given = (inputs, layer.weight, layer.bias)
-    gradients = (torch.autograd.grad(tensor.square().sum(), given) for tensor in (ours, theirs))
-    for one, other in ((ours.detach(), theirs.detach()), *zip(*gradients, strict=True)):
-        rounding = 100 * torch.finfo(torch.float32).eps * float(other.abs().max())
-        assert float((one - other).abs().max()) <= rounding
+    arguments = (inputs, layer.weight, layer.bias)
+    gradients = (torch.autograd.grad(tensor.square().sum(), arguments) for tensor in (ours, theirs))
+    for our_values, their_values in (
+        (ours.detach(), theirs.detach()),
+        *zip(*gradients, strict=True),
+    ):
+        rounding = 100 * torch.finfo(torch.float32).eps * float(their_values.abs().max())
+        assert float((our_values - their_values).abs().max()) <= rounding
 
 
 def test_what_onednn_does_not_compute_is_left_to_torch():

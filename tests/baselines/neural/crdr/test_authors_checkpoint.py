@@ -76,9 +76,9 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
         {key: value for key, value in state.items() if key not in DERIVED_SHAPES},
         {key: value.double() for key, value in state.items()},
     ):
-        other = imported(tmp_path, content)
-        assert other.keys() == plain.keys()
-        assert all(torch.equal(other[name], value) for name, value in plain.items())
+        renamed_state = imported(tmp_path, content)
+        assert renamed_state.keys() == plain.keys()
+        assert all(torch.equal(renamed_state[name], value) for name, value in plain.items())
 
 
 def test_their_last_hyper_layer_is_the_same_function_as_a_convolution(tmp_path, state):
@@ -132,11 +132,11 @@ def test_a_prior_in_two_spellings_at_once_is_refused(tmp_path, state):
 
 def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state):
     monkeypatch.chdir(tmp_path)
-    whole = saved(tmp_path, state).read_bytes()
+    content = saved(tmp_path, state).read_bytes()
     cases = {
         "empty": b"",
         "text": b"not weights",
-        "cut": whole[: len(whole) // 2],
+        "cut": content[: len(content) // 2],
         "pickle": pickle.dumps(MakesFolder(Path("was_executed"))),
     }
     for name, content in cases.items():
@@ -147,7 +147,7 @@ def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state
         imported(tmp_path, {"comp_model": state, "more": MakesFolder(Path("was_executed"))})
     assert not (tmp_path / "was_executed").exists()
     for content in ([1, 2], {"comp_model": {1: torch.zeros(1)}}, {"a": "b"}, torch.zeros(3)):
-        with pytest.raises(Unavailable, match="holds no state dict"):
+        with pytest.raises(Unavailable, match="does not contain a state dict"):
             imported(tmp_path, content)
     with pytest.raises(Unavailable, match="no checkpoint"):
         import_authors(tmp_path / "missing.pth.tar")

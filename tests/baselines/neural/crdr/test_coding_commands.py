@@ -19,7 +19,7 @@ from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, unpack
 
 
-def at_no_realism(controls: HeaderControls) -> HeaderControls:
+def decode_without_realism(controls: HeaderControls) -> HeaderControls:
     return controls._replace(beta=0)
 
 
@@ -35,18 +35,18 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     assert f"{stream.stat().st_size} bytes" in message
     assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
     checked = tmp_path / "checked.crdr"
-    both = f"{spec}:check_latents=1"
-    output_of("encode", tmp_path / "in.png", checked, "--codec", both, *point)
+    checked_spec = f"{spec}:check_latents=1"
+    output_of("encode", tmp_path / "in.png", checked, "--codec", checked_spec, *point)
     assert checked.read_bytes() == codec.checked(stream.read_bytes())
     output_of("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     output_of("decode", stream, out, "--beta", 0)
     assert np.array_equal(
-        np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), at_no_realism)
+        np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), decode_without_realism)
     )
     maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
-    at = f"ours:beta=0:checkpoint={checkpoint}"
-    output_of("encode", tmp_path / "in.png", stream, *maps, "--codec", at)
+    spec_text = f"ours:beta=0:checkpoint={checkpoint}"
+    output_of("encode", tmp_path / "in.png", stream, *maps, "--codec", spec_text)
     assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
 
 
@@ -58,10 +58,10 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
         stream.write_bytes(codec.encode(pixels, Setting("q", 1)))
         output_of("decode", stream, out)
         assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
-    remedy = r"made with the .*; --codec ours:beta=0:checkpoint=ours-micro.safetensors takes"
-    for other in f"ours:beta=0:checkpoint={checkpoint}", "ours:beta=0":
+    remedy = r"made with the .*: give its file with --codec .*:checkpoint=ours-micro.safetensors"
+    for spec in f"ours:beta=0:checkpoint={checkpoint}", "ours:beta=0":
         with pytest.raises(UsageError, match=remedy):
-            output_of("decode", stream, out, "--codec", other)
+            output_of("decode", stream, out, "--codec", spec)
 
 
 def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, checkpoint, tmp_path):
@@ -79,13 +79,13 @@ def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, chec
         copyfile(path, tmp_path / f"{name}{path.suffix}")
     for size in ("", "tiny"):
         assert CRDR(beta=0, size=size).describe().fingerprint == load_card(checkpoint).sha256
-    with pytest.raises(Unavailable, match="other dimensions than those of size=micro"):
+    with pytest.raises(Unavailable, match="does not have the dimensions of size=micro"):
         CRDR(beta=0, size="micro")
 
 
 def test_options_and_settings_that_exclude_each_other_are_refused(checkpoint):
     codec = CRDR(beta=0, checkpoint=str(checkpoint))
-    with pytest.raises(BadOption, match="one of them"):
+    with pytest.raises(BadOption, match="exclude each other"):
         CRDR(beta=0, size="micro", checkpoint=str(checkpoint))
     for setting in (Setting("quality", 2), Setting("q", 4.1), Setting("q", math.nan)):
         with pytest.raises(BadOption, match=setting.name):

@@ -9,7 +9,7 @@ import torch
 from baselines.neural.bitstream.container import LARGE, Stream, Tiling, choose_tiling
 from baselines.neural.bitstream.control_grid import levels_from_picture, map_shape
 from baselines.neural.crdr.model import Controls, HeaderControls
-from baselines.neural.network import padded, to_images, to_pixels
+from baselines.neural.network import make_images, make_pixels, pad_pixels
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
@@ -30,16 +30,16 @@ def one_configuration_for_good():
 def analysed(codec: PictureCodec, pixels: np.ndarray, q: float) -> torch.Tensor:
     """y as the float encoder gives it of the whole image."""
     with torch.inference_mode():
-        return codec.coder.network.analyse(to_images(padded(pixels), torch.device("cpu")), q)
+        return codec.coder.network.analyse(make_images(pad_pixels(pixels), torch.device("cpu")), q)
 
 
 def test_padding_mirrors_and_where_the_side_is_too_short_repeats():
     ramp = np.arange(40, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
-    high = padded(ramp)
+    high = pad_pixels(ramp)
     assert high.shape == (64, 64, 3)
     assert high[:, 0, 0].tolist() == [*range(40), *range(38, 14, -1)]
     assert (high == high[:, :1]).all()
-    assert padded(ramp[:3])[:, 0, 0].tolist() == [0, 1, *[2] * 62]
+    assert pad_pixels(ramp[:3])[:, 0, 0].tolist() == [0, 1, *[2] * 62]
 
 
 @pytest.mark.parametrize("image", open_sample().images, ids=lambda image: image.name)
@@ -66,18 +66,18 @@ def test_a_stream_has_the_same_latents_in_every_configuration(codec, one_configu
         torch.backends.mkldnn.enabled = onednn
         latents.append((data, codec.latents(data)))
         pictures.append((data, codec.decode(data).astype(int)))
-    first, one = dict(reversed(latents)), dict(reversed(pictures))
-    assert all(torch.equal(found, first[data]) for data, found in latents)
-    assert max(np.abs(found - one[data]).max() for data, found in pictures) <= 1
+    first, first_pictures = dict(reversed(latents)), dict(reversed(pictures))
+    assert all(torch.equal(result, first[data]) for data, result in latents)
+    assert max(np.abs(result - first_pictures[data]).max() for data, result in pictures) <= 1
 
 
 def test_the_encoder_does_not_see_beta_and_a_decoder_may_choose_another(codec):
     pixels = noise(97, 131)
     plain, real = encode(codec, pixels, 2.0, 0.0), encode(codec, pixels, 2.0, 3.84)
     assert unpack(plain)._replace(controls=HeaderControls(32, 96)) == unpack(real)
-    chosen = codec.decode(plain, lambda controls: controls._replace(beta=96))
-    assert np.array_equal(chosen, codec.decode(real))
-    assert not np.array_equal(chosen, codec.decode(plain))
+    changed_picture = codec.decode(plain, lambda controls: controls._replace(beta=96))
+    assert np.array_equal(changed_picture, codec.decode(real))
+    assert not np.array_equal(changed_picture, codec.decode(plain))
 
 
 def test_q_is_rounded_to_the_headers_grid_before_encoding(codec):
@@ -98,12 +98,12 @@ def test_a_constant_map_is_the_same_picture_for_less_than_four_bytes(codec):
 def test_a_map_acts_where_it_says(codec):
     """Far from where two maps differ, both give the same latents and the same pixels."""
     pixels = noise(64, 640)
-    left, right = np.zeros((2, 1, 10), np.uint8)
+    left_levels, right = np.zeros((2, 1, 10), np.uint8)
     right[:, 9] = 15
-    streams = encode(codec, pixels, left, left), encode(codec, pixels, right, right)
-    one, other = (codec.decode(data).astype(int) for data in streams)
-    assert np.abs(one[:, -64:] - other[:, -64:]).mean() > 0.1
-    assert np.abs(one[:, :128] - other[:, :128]).max() <= 1
+    streams = encode(codec, pixels, left_levels, left_levels), encode(codec, pixels, right, right)
+    first_picture, second_picture = (codec.decode(data).astype(int) for data in streams)
+    assert np.abs(first_picture[:, -64:] - second_picture[:, -64:]).mean() > 0.1
+    assert np.abs(first_picture[:, :128] - second_picture[:, :128]).max() <= 1
 
 
 def test_tiles_see_all_that_their_pixels_depend_on(codec):
@@ -115,8 +115,10 @@ def test_tiles_see_all_that_their_pixels_depend_on(codec):
     error = (latents - analysed(codec, pixels, 2.0)).abs()
     assert error.max() < 1.001
     with torch.inference_mode():
-        whole = to_pixels(codec.coder.network.synthesise(latents, Controls(2.0, 2.56)))[:200, :460]
-    assert np.abs(decoded.astype(int) - whole).max() <= 1
+        untiled = make_pixels(codec.coder.network.synthesise(latents, Controls(2.0, 2.56)))[
+            :200, :460
+        ]
+    assert np.abs(decoded.astype(int) - untiled).max() <= 1
 
 
 def test_maps_and_tiles_go_together(codec):
@@ -127,7 +129,7 @@ def test_maps_and_tiles_go_together(codec):
     levels = torch.from_numpy(levels.astype(np.float32) + (levels == 15))[None, None]
     with torch.inference_mode():
         images = codec.coder.network.synthesise(latents, Controls(levels / 4, levels * 0.32))
-    assert np.abs(decoded.astype(int) - to_pixels(images)[:200, :460]).max() <= 1
+    assert np.abs(decoded.astype(int) - make_pixels(images)[:200, :460]).max() <= 1
 
 
 def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
@@ -178,5 +180,5 @@ def test_a_wrong_mean_of_the_last_slice_is_refused_where_the_stream_has_its_late
     right = codec.coder._path.branches[branch]
     monkeypatch.setitem(codec.coder._path.branches, branch, lambda inputs: right(inputs) + 1)
     assert codec.decode(data).shape == (97, 131, 3)
-    with pytest.raises(CorruptStream, match="latents are not those of the encoder"):
+    with pytest.raises(CorruptStream, match="latents differ from the encoder"):
         codec.decode(checked)

@@ -17,7 +17,7 @@ from torch import Tensor
 from baselines.neural.blocks.control import PlacedLevels
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import Controls, CRDRNetwork
-from baselines.neural.entropy.coder import Distributions, Encoder
+from baselines.neural.entropy.coder import Distributions, SymbolEncoder
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from baselines.neural.entropy.integer.grid import OUTPUT_FRACTION, make_tables
@@ -63,9 +63,9 @@ def network(state, tmp_path_factory):
     imported = import_authors(path)
     path.unlink()
     with torch.device("meta"):
-        made = CRDRNetwork(FULL)
-    made.load_state_dict(imported, assign=True)
-    return made.eval().requires_grad_(False)
+        result = CRDRNetwork(FULL)
+    result.load_state_dict(imported, assign=True)
+    return result.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:
     """Return the largest deviation of either from the referee, in standard deviations of it."""
     assert ours.shape == theirs.shape == exact.shape
     assert exact.dtype == torch.float64
-    return max(float((one - exact).abs().max() / exact.std()) for one in (ours, theirs))
+    return max(float((values - exact).abs().max() / exact.std()) for values in (ours, theirs))
 
 
 def test_the_written_keys_and_weights_are_those_of_the_authors(state):
@@ -153,14 +153,14 @@ def test_the_picture_is_theirs(network, referee, beta):
     images = network.synthesise(stage("y_hat"), Controls(Q, beta))
     exact = referee.synthesise(stage("y_hat").double(), Controls(level(Q), level(beta)))
     assert rounding(images, stage(f"b{beta}.dec_raw"), exact) < ROUNDING
-    clamped = [one.clamp(-1, 1) for one in (images, exact)]
+    clamped = [values.clamp(-1, 1) for values in (images, exact)]
     assert rounding(clamped[0], stage(f"b{beta}.recon"), clamped[1]) < ROUNDING
 
 
 def test_the_estimated_bits_are_theirs(network):
     """For rounded latents, against golden values of the authors' likelihoods, in bits per pixel."""
     bits = gaussian_bits(stage("y_sym").float(), stage("sigma")), network.prior.bits(stage("z_hat"))
-    ours = [float(of.double().sum()) / 256**2 for of in bits]
+    ours = [float(values.double().sum()) / 256**2 for values in bits]
     assert ours == pytest.approx(stage("bpp_y_z").tolist(), rel=1e-5)
 
 
@@ -191,7 +191,7 @@ def test_our_distributions_of_y_have_their_symbols():
 
 
 def test_our_coder_takes_fewer_bytes_for_their_symbols():
-    encoder, tables = Encoder(), make_tables()
+    encoder, tables = SymbolEncoder(), make_tables()
     on_grid = (stage("sigma") * 2**OUTPUT_FRACTION).round().int()
     indices = torch.bucketize(on_grid, tables["thresholds"]).int().numpy()
     encoder.add(stage("y_sym").int().numpy(), Distributions.read(tables, "cdf"), indices)
@@ -213,17 +213,21 @@ def test_our_distributions_of_z_are_theirs_where_both_have_a_symbol():
     ours = factorised_tables(prior)
     theirs = {name: golden(f"cdf.z.{name}") for name in ("quantized_cdf", "cdf_length", "offset")}
     for channel in range(FULL.hyper_latent):
-        mine, other = (
+        our_counts, their_counts = (
             _frequencies(*(tables[name][channel] for name in names))
             for tables, names in (
                 (ours, ("z_cdf", "z_cdf_length", "z_cdf_offset")),
                 (theirs, tuple(theirs)),
             )
         )
-        often = [one for one in mine.keys() & other.keys() if min(mine[one], other[one]) > 500]
-        ratios = [mine[one] / other[one] for one in often]
+        frequent_symbols = [
+            symbol
+            for symbol in our_counts.keys() & their_counts.keys()
+            if min(our_counts[symbol], their_counts[symbol]) > 500
+        ]
+        ratios = [our_counts[symbol] / their_counts[symbol] for symbol in frequent_symbols]
         # Theirs shares out what lies beyond its quantiles, which the synthetic weights leave large.
-        assert len(often) > 5
+        assert len(frequent_symbols) > 5
         assert max(ratios) / min(ratios) < 1.01
 
 

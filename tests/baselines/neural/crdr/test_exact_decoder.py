@@ -43,7 +43,7 @@ FINGERPRINT = """
 import hashlib, sys
 import numpy as np, torch
 from baselines.crdr import CRDR
-from baselines.neural.network import to_pixels
+from baselines.neural.network import make_pixels
 from baselines.neural.crdr.model import exact_synthesis
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from support.networks.tiny_checkpoint import TINY
@@ -58,7 +58,7 @@ with torch.inference_mode():
     q, beta = (torch.from_numpy(random.integers(0, 17, (1, 1, 2, 3)) / n).float() for n in (4, 25))
     levels = network.synthesis_controls(latents, Controls(q, beta))
     images = exact_synthesis(network.synthesis)(latents, *levels)
-pixels = to_pixels(images)
+pixels = make_pixels(images)
 assert pixels.std() > 20
 found = pixels.tobytes() + images.numpy().tobytes()
 found += CRDR(beta=0, exact=1, size="micro").decode(bytes.fromhex(sys.argv[1])).tobytes()
@@ -80,8 +80,8 @@ FOUND_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81
 )
 def test_a_fresh_process_gives_the_same_picture_on_every_processor(processor):
     path = os.pathsep.join(sys.path)
-    made = ran(sys.executable, "-c", FINGERPRINT, STREAM.hex(), PYTHONPATH=path, **processor)
-    assert made.stdout.strip() == FOUND_SHA256
+    output = ran(sys.executable, "-c", FINGERPRINT, STREAM.hex(), PYTHONPATH=path, **processor)
+    assert output.stdout.strip() == FOUND_SHA256
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -103,7 +103,7 @@ def test_streams_are_the_same_and_pictures_differ_by_rounding_alone(checkpoint, 
 def test_tiles_and_another_beta_are_decoded_exactly_as_well(checkpoint):
     exact = CRDR(beta=0, checkpoint=str(checkpoint), exact=1)
     plain = CRDR(beta=0, checkpoint=str(checkpoint))
-    data = exact.in_tiles().encode(noise(300, 200), Setting("q", 1.5))
+    data = exact.make_tiled().encode(noise(300, 200), Setting("q", 1.5))
     for beta in (None, 5.12):
         result, expected = exact.decode(data, beta=beta), plain.decode(data, beta=beta)
         assert np.abs(result.astype(int) - expected).max() <= 1

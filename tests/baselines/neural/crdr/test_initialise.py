@@ -13,7 +13,7 @@ from baselines.neural.blocks.start_values import fit_transform, fit_transforms
 from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork
 from baselines.neural.entropy import hyperprior as start_values
 from baselines.neural.training.objective import rate_distortion
-from baselines.neural.training.photographs import draw_crops, pack
+from baselines.neural.training.photographs import draw_crops, hold_photographs
 from support.networks.tiny_checkpoint import MICRO, TINY
 from support.training.fixtures import LAMBDAS
 
@@ -32,7 +32,7 @@ PLAIN = replace(
 @pytest.fixture(scope="module")
 def crops(coffee):
     """Crops of a photograph, (16, 3, 128, 128) in [-1, 1]."""
-    return draw_crops(pack([coffee]), 128, range(16), seed=3).float() / 127.5 - 1
+    return draw_crops(hold_photographs([coffee]), 128, range(16), seed=3).float() / 127.5 - 1
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_it_is_the_karhunen_loeve_transform(crops):
     spread = values / np.sqrt(len(rows))
     assert result.spread.numpy() == pytest.approx(spread, rel=1e-3, abs=1e-5)
     agreement = np.abs((result.basis.flatten(1).double().numpy() * vectors).sum(1))
-    apart = np.diff(spread) < -0.02 * spread[:-1]  # where the next one is close, they may mix
-    assert apart.sum() >= 5
-    assert (agreement[:-1][apart & np.append(True, apart[:-1])] > 0.99).all()
+    is_distinct = np.diff(spread) < -0.02 * spread[:-1]  # where the next one is close, they may mix
+    assert is_distinct.sum() >= 5
+    assert (agreement[:-1][is_distinct & np.append(True, is_distinct[:-1])] > 0.99).all()
 
 
 def test_each_transform_is_fitted_to_what_the_one_before_gives(crops):
@@ -88,17 +88,17 @@ def test_each_transform_is_fitted_to_what_the_one_before_gives(crops):
 @pytest.mark.usefixtures("exact")
 def test_the_decoder_inverts_the_encoder_on_images_that_lie_in_the_kept_subspace(crops, level):
     transforms = fit_transforms(crops, KEPT)
-    kept = crops
+    projected = crops
     for transform in transforms:
-        kept = transform.analyse(kept)
+        projected = transform.analyse(projected)
     for transform in reversed(transforms):
-        kept = synthesised(kept, transform)
-    assert (kept - crops).abs().max() > 0.05, "something was left out"
+        projected = synthesised(projected, transform)
+    assert (projected - crops).abs().max() > 0.05, "something was left out"
     network = made(PLAIN, crops)
     with torch.no_grad():
-        latents = network.analyse(kept, float(level))
+        latents = network.analyse(projected, float(level))
         decoded = network.synthesise(latents, Controls(float(level), 2.56))
-    assert torch.allclose(decoded, kept, atol=2e-4)
+    assert torch.allclose(decoded, projected, atol=2e-4)
 
 
 @pytest.mark.usefixtures("exact")
@@ -133,12 +133,12 @@ def mean_loss(network, crops, level):
 @pytest.mark.parametrize("sizes", [TINY, MICRO], ids=["tiny", "micro"])
 def test_the_initialised_network_codes_far_better_than_a_random_one(coffee, crops, sizes):
     """On crops that it was not fitted to; half the loss is some 3 dB at the same bits."""
-    unseen = torch.from_numpy(coffee[-128:, -256:].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    test_images = torch.from_numpy(coffee[-128:, -256:].copy()).permute(2, 0, 1)[None] / 127.5 - 1
     torch.manual_seed(5)
     random = CRDRNetwork(sizes)
     started = made(sizes, crops)
     for level in (2, 4):
-        assert mean_loss(started, unseen, level) < 0.5 * mean_loss(random, unseen, level)
+        assert mean_loss(started, test_images, level) < 0.5 * mean_loss(random, test_images, level)
 
 
 def test_a_single_rate_s_lambda_sets_all_levels(crops):

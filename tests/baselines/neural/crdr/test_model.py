@@ -155,22 +155,22 @@ def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
 
 def test_noise_changes_the_bits_and_leaves_the_picture(tiny, images):
     first, second = tiny(images, Controls(1.0)), tiny(images, Controls(1.0))
-    rounded, again = (tiny(images, Controls(1.0), noisy=False) for _ in range(2))
+    rounded, repeated = (tiny(images, Controls(1.0), noisy=False) for _ in range(2))
     assert torch.equal(first.images, rounded.images)
     assert not torch.equal(first.y_bits, second.y_bits)
     assert not torch.equal(first.z_bits, second.z_bits)
-    assert torch.equal(rounded.y_bits, again.y_bits)
+    assert torch.equal(rounded.y_bits, repeated.y_bits)
 
 
 def test_the_conditioning_begins_as_the_authors_draw_it():
     torch.manual_seed(4)
     network = CRDRNetwork(MICRO)
-    before = {name: one.clone() for name, one in network.state_dict().items()}
+    state_before = {name: value.clone() for name, value in network.state_dict().items()}
     network.start_parts(network.freezable().keys())
-    control = {id(one) for one in network.freezable()["realism_control"]}
+    control = {id(value) for value in network.freezable()["realism_control"]}
     for name, tensor in network.named_parameters():
         if id(tensor) not in control:
-            assert torch.equal(tensor, before[name])
+            assert torch.equal(tensor, state_before[name])
         elif tensor.ndim == 1:
             assert not bool(tensor.any())
         else:

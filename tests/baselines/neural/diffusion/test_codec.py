@@ -60,22 +60,25 @@ def test_the_bits_are_the_bases_in_every_image(spec):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_drawing_repeats_and_another_seed_gives_another(spec):
-    codec, again, other = load(spec), load(spec), load(f"{spec}:seed=1")
+    codec, second_codec, other_seed = load(spec), load(spec), load(f"{spec}:seed=1")
     pixels = noise(61, 70)
     data = codec.encode(pixels, codec.sweep[0])
     decoded = codec.decode(data)
-    assert np.array_equal(decoded, again.decode(data))
-    assert other.encode(pixels, codec.sweep[0]) == data
-    assert not np.array_equal(decoded, other.decode(data))
+    assert np.array_equal(decoded, second_codec.decode(data))
+    assert other_seed.encode(pixels, codec.sweep[0]) == data
+    assert not np.array_equal(decoded, other_seed.decode(data))
     assert not np.array_equal(decoded, codec._base.codec.decode(data))
 
 
 def test_more_steps_draw_more_than_one():
     pixels = noise(48, 48)
-    one, many = load("dirac:steps=1"), load("dirac:steps=8")
-    data = one.encode(pixels, one.sweep[0])
-    assert not np.array_equal(one.decode(data), many.decode(data))
-    assert (one.describe().tuned_for, many.describe().tuned_for) == ("PSNR", "perceptual quality")
+    single_step, many = load("dirac:steps=1"), load("dirac:steps=8")
+    data = single_step.encode(pixels, single_step.sweep[0])
+    assert not np.array_equal(single_step.decode(data), many.decode(data))
+    assert (single_step.describe().tuned_for, many.describe().tuned_for) == (
+        "PSNR",
+        "perceptual quality",
+    )
 
 
 def test_a_description_says_what_it_is_after_and_what_base_it_has():

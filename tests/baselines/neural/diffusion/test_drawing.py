@@ -8,7 +8,7 @@ import torch
 
 from baselines.neural.diffusion.model import LevelFacts, draw, patch_starts, patch_weights
 from baselines.neural.diffusion.noise import noise_level, normal_noise
-from baselines.neural.network import to_images
+from baselines.neural.network import make_images
 from support.networks.tiny_checkpoint import noise as noisy_picture
 from support.networks.tiny_diffusion import drawing_network
 
@@ -22,7 +22,7 @@ def network(request):
 
 
 def base_picture(height=64, width=96):
-    return to_images(noisy_picture(height, width), torch.device("cpu")) / 2
+    return make_images(noisy_picture(height, width), torch.device("cpu")) / 2
 
 
 def noise_of(picture, seed=0):
@@ -36,36 +36,36 @@ def drawn(network, base, steps=3, start=1.0, seed=0, facts=FACTS):
 
 def test_one_step_is_the_predicted_residual_of_pure_noise(network):
     base = base_picture()
-    at = noise_level(1.0)
-    state = at.sigma * noise_of(base)(0)
+    level = noise_level(1.0)
+    state = level.sigma * noise_of(base)(0)
     scales = torch.tensor([FACTS.scale]).log()
     with torch.no_grad():
-        velocity = network.unet(state, base, torch.tensor([at.log_snr]), scales)
-    expected = base + FACTS.scale * (at.alpha * state - at.sigma * velocity).clamp(-3, 3)
+        velocity = network.unet(state, base, torch.tensor([level.log_snr]), scales)
+    expected = base + FACTS.scale * (level.alpha * state - level.sigma * velocity).clamp(-3, 3)
     assert torch.allclose(drawn(network, base, 1), expected, atol=1e-5)
 
 
 def test_what_is_drawn_is_within_the_threshold_or_within_a_picture(network):
     base = base_picture()
-    made = drawn(network, base, facts=LevelFacts(0.5, 0.3))
+    picture = drawn(network, base, facts=LevelFacts(0.5, 0.3))
     if network.sizes.domain == "residual":
-        assert float((made - base).abs().max()) <= 0.5 * 0.3 + 1e-6
-        assert float((made - base).abs().max()) > 0.5 * 0.29
+        assert float((picture - base).abs().max()) <= 0.5 * 0.3 + 1e-6
+        assert float((picture - base).abs().max()) > 0.5 * 0.29
     else:
-        assert float((made - base).abs().max()) > 0.5 * 0.3
-        assert float(made.abs().max()) <= 1 + 1e-6
+        assert float((picture - base).abs().max()) > 0.5 * 0.3
+        assert float(picture.abs().max()) <= 1 + 1e-6
 
 
 def test_ancestral_steps_take_new_noise_and_others_do_not(network):
-    base, asked = base_picture(), []
+    base, requests = base_picture(), []
 
     def noise(step):
-        asked.append(step)
+        requests.append(step)
         return noise_of(base)(step)
 
     with torch.no_grad():
         draw(network, base, FACTS, noise, 4)
-    assert asked == ([0, 1, 2, 3] if network.sizes.sampler == "ancestral" else [0])
+    assert requests == ([0, 1, 2, 3] if network.sizes.sampler == "ancestral" else [0])
 
 
 def test_the_schedule_of_pictures_is_relative_to_their_range(network):
@@ -81,8 +81,8 @@ def test_patches_cover_a_side_and_overlap_enough(side, patch, overlap):
     result = patch_starts(side, patch, overlap)
     assert result[0] == 0
     assert result[-1] + patch >= side
-    assert all(one % 16 == 0 for one in result)
-    assert all(later - one <= patch - overlap for one, later in pairwise(result))
+    assert all(start % 16 == 0 for start in result)
+    assert all(later - start <= patch - overlap for start, later in pairwise(result))
 
 
 def test_the_weights_of_a_patch_fall_to_its_sides_and_never_to_zero():
@@ -97,20 +97,24 @@ def test_patches_leave_no_seam(network):
     """Where two patches meet, a picture differs from the one drawn whole as it does elsewhere."""
     base = base_picture(272, 352)
     cut = replace(network.sizes, patch_px=PATCH, overlap_px=OVERLAP)
-    whole = drawn(network, base, 4)
+    single_pass = drawn(network, base, 4)
     network.sizes = cut
     try:
         patched = drawn(network, base, 4)
     finally:
         network.sizes = replace(cut, patch_px=1024, overlap_px=128)
-    assert not torch.equal(whole, patched)
-    assert float((patched - whole).abs().mean()) < 0.05 * float((whole - base).abs().mean())
+    assert not torch.equal(single_pass, patched)
+    assert float((patched - single_pass).abs().mean()) < 0.05 * float(
+        (single_pass - base).abs().mean()
+    )
     columns = borders(352)
-    edges = (patched - whole).diff(dim=3).abs().mean((0, 1, 2))
+    edges = (patched - single_pass).diff(dim=3).abs().mean((0, 1, 2))
     assert float(edges[columns - 1].mean()) < 1.5 * float(edges.mean())
 
 
 def borders(side):
     """First columns of patches, and the first behind them, within the picture."""
-    result = {one for first in patch_starts(side, PATCH, OVERLAP) for one in (first, first + PATCH)}
+    result = {
+        border for first in patch_starts(side, PATCH, OVERLAP) for border in (first, first + PATCH)
+    }
     return torch.tensor(sorted(result - {0, side}))

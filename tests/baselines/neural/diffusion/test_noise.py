@@ -28,8 +28,8 @@ def test_the_table_has_the_medians_of_equal_shares_of_a_normal_distribution():
 
 
 def test_the_noise_is_the_same_bytes_everywhere():
-    drawn = normal_noise(noise_key(b"stream", 5), 2, (3, 5, 7)).astype("<f4")
-    assert sha256(drawn.tobytes()).hexdigest() == (
+    values = normal_noise(noise_key(b"stream", 5), 2, (3, 5, 7)).astype("<f4")
+    assert sha256(values.tobytes()).hexdigest() == (
         "9e2d86fdda5f0cdd0adbf4ff29ac90fa402114c22e23c47c09568cd8c4103b60"
     )
 
@@ -58,7 +58,7 @@ def drawn_variance(deviation, scale, steps, *, ancestral, start=1.0):
     def noise(step):
         return torch.from_numpy(normal_noise(11, step, (SAMPLES,))).double()
 
-    levels = [noise_level(at, scale) for at in step_times(steps, start)[:-1]]
+    levels = [noise_level(time, scale) for time in step_times(steps, start)[:-1]]
     result = draw_residual(predict, NO_LIMITS, noise, levels, ancestral=ancestral)
     return float(result.var()) / deviation**2
 
@@ -84,9 +84,9 @@ def test_a_late_start_from_noise_of_its_level_loses_the_variance_that_it_lacks()
 def test_a_level_has_the_published_ratio_and_unit_energy(scale):
     assert noise_level(0.5, scale).log_snr == pytest.approx(-2 * math.log(scale), abs=1e-12)
     for time in np.linspace(0, 1, 101):
-        at = noise_level(float(time), scale)
-        assert at.alpha**2 + at.sigma**2 == pytest.approx(1, abs=1e-12)
-        assert math.log(at.alpha**2 / at.sigma**2) == pytest.approx(at.log_snr, abs=1e-5)
+        level = noise_level(float(time), scale)
+        assert level.alpha**2 + level.sigma**2 == pytest.approx(1, abs=1e-12)
+        assert math.log(level.alpha**2 / level.sigma**2) == pytest.approx(level.log_snr, abs=1e-5)
         if 0.01 < time < 0.99:
             expected = -2 * math.log(scale * math.tan(math.pi * time / 2))
-            assert at.log_snr == pytest.approx(expected, abs=1e-9)
+            assert level.log_snr == pytest.approx(expected, abs=1e-9)

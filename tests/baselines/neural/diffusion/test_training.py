@@ -10,9 +10,9 @@ from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.diffusion import objective as objective_module
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import FOLDER, DiffusionObjective
-from baselines.neural.network import padded, to_images
+from baselines.neural.network import make_images, pad_pixels
 from baselines.neural.training.objective import Batch, Setup
-from baselines.neural.training.photographs import draw_crops, pack
+from baselines.neural.training.photographs import draw_crops, hold_photographs
 from baselines.neural.training.recipe import load_recipe, recipe_from
 from baselines.neural.training.suites import suite
 from benchmark.errors import Unavailable, UnknownName, UsageError
@@ -24,7 +24,7 @@ BATCH = 6
 
 
 def crops_of(*seeds):
-    return torch.cat([to_images(noise(64, 64, seed), torch.device("cpu")) for seed in seeds])
+    return torch.cat([make_images(noise(64, 64, seed), torch.device("cpu")) for seed in seeds])
 
 
 def objective(method="dirac", photographs=None, folder=None, **fields):
@@ -39,36 +39,39 @@ def objective(method="dirac", photographs=None, folder=None, **fields):
 
 def drawn_with(folder, photographs):
     """Levels, numbers and pixels of six crops behind JPEG, in a step of a run in `folder`."""
-    made = objective(photographs=photographs, folder=folder)
+    diffusion_objective = objective(photographs=photographs, folder=folder)
     numbers = range(10, 10 + BATCH)
     pixels = draw_crops(photographs, 64, numbers, 1)
     batch = Batch(pixels.float() / 127.5 - 1, numbers)
     network = drawing_network("dirac", "jpeg")
-    levels, drawn = made._random_levels(network, 0)
-    shown, _, _ = made._noisy_conditions(network, batch, levels, drawn)
-    return levels, numbers, ((shown + 1) * 127.5).round()
+    levels, times = diffusion_objective._random_levels(network, 0)
+    base_pictures, _, _ = diffusion_objective._noisy_conditions(network, batch, levels, times)
+    return levels, numbers, ((base_pictures + 1) * 127.5).round()
 
 
 def test_crops_are_those_of_photographs_that_the_base_coded_whole(tmp_path):
     pictures = [noise(90, 130, seed) for seed in (1, 2)]
-    levels, numbers, shown = drawn_with(tmp_path, pack(pictures))
-    for level, number, crop in zip(levels, numbers, shown, strict=True):
-        coded = pack(
-            [through_jpeg(padded(picture), (5, 10, 20)[level])[:90, :130] for picture in pictures]
+    levels, numbers, base_pictures = drawn_with(tmp_path, hold_photographs(pictures))
+    for level, number, crop in zip(levels, numbers, base_pictures, strict=True):
+        coded = hold_photographs(
+            [
+                through_jpeg(pad_pixels(picture), (5, 10, 20)[level])[:90, :130]
+                for picture in pictures
+            ]
         )
         expected = draw_crops(coded, 64, [number], 1)[0]
         assert torch.equal(crop, expected.float())
 
 
 def test_a_photograph_that_the_base_coded_is_kept_for_later_steps_and_runs(tmp_path, monkeypatch):
-    photographs = pack([noise(90, 130, seed) for seed in (1, 2)])
+    photographs = hold_photographs([noise(90, 130, seed) for seed in (1, 2)])
     _, _, first = drawn_with(tmp_path, photographs)
-    kept = sorted((tmp_path / FOLDER).iterdir())
-    assert 3 <= len(kept) <= 6
+    stored_files = sorted((tmp_path / FOLDER).iterdir())
+    assert 3 <= len(stored_files) <= 6
     monkeypatch.setattr(objective_module, "write_file", None)
-    _, _, again = drawn_with(tmp_path, photographs)
-    assert torch.equal(first, again)
-    assert sorted((tmp_path / FOLDER).iterdir()) == kept
+    _, _, second_pictures = drawn_with(tmp_path, photographs)
+    assert torch.equal(first, second_pictures)
+    assert sorted((tmp_path / FOLDER).iterdir()) == stored_files
 
 
 def test_crops_are_coded_by_themselves_where_photographs_are_too_many_to_keep(
@@ -77,13 +80,13 @@ def test_crops_are_coded_by_themselves_where_photographs_are_too_many_to_keep(
     monkeypatch.setattr(
         "baselines.neural.diffusion.objective.MAX_CACHED_BYTES", 3 * 3 * 2 * 90 * 130 - 1
     )
-    photographs = pack([noise(90, 130, seed) for seed in (1, 2)])
-    levels, numbers, shown = drawn_with(tmp_path, photographs)
+    photographs = hold_photographs([noise(90, 130, seed) for seed in (1, 2)])
+    levels, numbers, base_pictures = drawn_with(tmp_path, photographs)
     crops = draw_crops(photographs, 64, numbers, 1).permute(0, 2, 3, 1).numpy()
     expected = [
-        through_jpeg(one, (5, 10, 20)[level]) for one, level in zip(crops, levels, strict=True)
+        through_jpeg(crop, (5, 10, 20)[level]) for crop, level in zip(crops, levels, strict=True)
     ]
-    assert np.array_equal(shown.permute(0, 2, 3, 1).numpy(), np.stack(expected))
+    assert np.array_equal(base_pictures.permute(0, 2, 3, 1).numpy(), np.stack(expected))
     assert not list(tmp_path.iterdir())
 
 
@@ -91,13 +94,13 @@ def test_crops_are_coded_by_themselves_where_photographs_are_too_many_to_keep(
 def test_a_level_knows_how_large_the_bases_residuals_are(method):
     network = drawing_network(method, "jpeg")
     crops = [noise(64, 64, seed) for seed in (1, 2)]
-    for at, quality in enumerate((5, 10, 20)):
+    for index, quality in enumerate((5, 10, 20)):
         residuals = np.stack(
             [(crop - through_jpeg(crop, quality).astype(float)) / 127.5 for crop in crops]
         )
         scale = np.sqrt((residuals**2).mean())
-        share = (np.abs(residuals) <= float(network.level_table[at, THRESHOLD]) * scale).mean()
-        assert float(network.level_table[at, SCALE]) == pytest.approx(scale, rel=1e-4)
+        share = (np.abs(residuals) <= float(network.level_table[index, THRESHOLD]) * scale).mean()
+        assert float(network.level_table[index, SCALE]) == pytest.approx(scale, rel=1e-4)
         assert share == pytest.approx(0.999, abs=2e-4)
 
 
@@ -113,7 +116,7 @@ def test_the_loss_of_an_untrained_network_is_the_energy_of_velocities():
 
 
 def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are(tmp_path):
-    with pytest.raises(ValueError, match="reduced_share is not 0"):
+    with pytest.raises(ValueError, match="reduced_share has to be 0"):
         objective(reduced_share=0.5)
     night = load_recipe("night")
     first = replace(night.stages[0], reduced_share=0.5)
@@ -123,27 +126,27 @@ def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are(tm
 
 
 def test_times_and_levels_are_shared_out_evenly_and_drawn_anew():
-    network, made = drawing_network("dirac", "jpeg"), objective()
-    levels, drawn = made._random_levels(network, 0)
+    network, diffusion_objective = drawing_network("dirac", "jpeg"), objective()
+    levels, times = diffusion_objective._random_levels(network, 0)
     assert sorted(levels) == [0, 0, 1, 1, 2, 2]
-    assert sorted((drawn * BATCH).astype(int)) == list(range(BATCH))
-    other, later = made._random_levels(network, 1)
-    assert not np.array_equal(drawn, later)
-    assert [*levels, *other] != [*levels, *levels]
+    assert sorted((times * BATCH).astype(int)) == list(range(BATCH))
+    later_levels, later = diffusion_objective._random_levels(network, 1)
+    assert not np.array_equal(times, later)
+    assert [*levels, *later_levels] != [*levels, *levels]
 
 
 def test_steps_lower_the_loss_that_validation_sees():
-    network, made = drawing_network("dirac", "jpeg"), objective()
-    unseen = [noise(64, 64, 9)]
-    first = made.validate(network, unseen)
+    network, diffusion_objective = drawing_network("dirac", "jpeg"), objective()
+    validation = [noise(64, 64, 9)]
+    first = diffusion_objective.validate(network, validation)
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     for step in range(12):
         torch.manual_seed(step)
-        loss = made.loss(network, Batch(crops_of(*range(BATCH))), step)
+        loss = diffusion_objective.loss(network, Batch(crops_of(*range(BATCH))), step)
         optimiser.zero_grad()
         loss.total.backward()
         optimiser.step()
-    last = made.validate(network, unseen)
+    last = diffusion_objective.validate(network, validation)
     assert last.loss < first.loss
     assert [point.q for point in last.points] == [0, 1, 2]
     psnr = [point.psnr_db for point in last.points]
@@ -161,9 +164,9 @@ def test_a_network_that_was_not_measured_is_refused():
         )
     with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
         objective().loss(network, Batch(crops_of(1)), 0)
-    other = load_architecture("elic").build(load_architecture("elic").sizes["tiny"])
-    with pytest.raises(UsageError, match="objective dirac trains no"):
-        objective().loss(other, Batch(crops_of(1)), 0)
+    elic_network = load_architecture("elic").build(load_architecture("elic").sizes["tiny"])
+    with pytest.raises(UsageError, match="objective dirac cannot train"):
+        objective().loss(elic_network, Batch(crops_of(1)), 0)
 
 
 def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):

@@ -46,19 +46,19 @@ def test_an_untrained_network_predicts_no_velocity():
 @pytest.mark.parametrize(("variance", "time"), [(0.01, 0.9), (0.3, 0.5), (4.0, 0.1)])
 def test_velocities_are_the_regression_of_a_gaussian_signal(variance, time):
     """What is drawn at random is fitted by least squares, which knows nothing of the formula."""
-    at = noise_level(time)
+    level = noise_level(time)
     signal, noise = torch.randn(2, 1_000_000, dtype=torch.float64)
     signal *= variance**0.5
-    noisy = at.alpha * signal + at.sigma * noise
-    velocity = at.alpha * noise - at.sigma * signal
+    noisy = level.alpha * signal + level.sigma * noise
+    velocity = level.alpha * noise - level.sigma * signal
     slope = (velocity @ noisy) / (noisy @ noisy)
     deviation = (velocity - slope * noisy).std()
 
     def predicted(noisy, offset):
-        ones = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-        levels = math.log(variance) * ones
-        ratio = torch.tensor([at.log_snr])
-        return float(velocities(noisy * ones, levels, offset * ones, ratio))
+        unit = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+        levels = math.log(variance) * unit
+        ratio = torch.tensor([level.log_snr])
+        return float(velocities(noisy * unit, levels, offset * unit, ratio))
 
     assert predicted(1.0, 0.0) == pytest.approx(float(slope), rel=0.01, abs=0.005)
     assert predicted(0.0, 1.0) == pytest.approx(float(deviation), rel=0.01)
@@ -85,8 +85,10 @@ def test_a_block_is_the_published_one_with_norms_over_channels(inputs, outputs):
         return values / (1 + (-values).exp())
 
     hidden = convolved(silu(norm(features, "norm")), "first")
-    both = linear(vectors, state["condition.weight"], state["condition.bias"])[:, :, None, None]
-    scale, shift = both[:, :outputs], both[:, outputs:]
+    scale_and_shift = linear(vectors, state["condition.weight"], state["condition.bias"])[
+        :, :, None, None
+    ]
+    scale, shift = scale_and_shift[:, :outputs], scale_and_shift[:, outputs:]
     hidden = norm(hidden, "conditioned_norm") * (1 + scale) + shift
     skipped = convolved(features, "skip") if inputs != outputs else features
     expected = skipped + convolved(silu(hidden), "second")
@@ -99,13 +101,13 @@ def test_noise_level_and_residual_scale_and_base_all_matter():
     noisy, base, level = seen(1, 3, 32, 32)
     with torch.no_grad():
         plain = network(noisy, base, level, level)
-        for other in (
+        for changed_output in (
             network(noisy, base, level + 1, level),
             network(noisy, base, level, level + 1),
             network(noisy, base + 0.5, level, level),
             network(noisy + 0.5, base, level, level),
         ):
-            assert not torch.allclose(plain, other, atol=1e-4)
+            assert not torch.allclose(plain, changed_output, atol=1e-4)
 
 
 def test_a_card_of_the_other_method_is_refused():
@@ -117,7 +119,7 @@ def test_a_card_of_the_other_method_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("widths", (4, 0, 8), "widths"),
         ("blocks", 0, "blocks"),
@@ -127,9 +129,9 @@ def test_a_card_of_the_other_method_is_refused():
         ("patch_px", 1000, "multiples of 16"),
     ],
 )
-def test_dimensions_that_no_network_can_have_are_refused(field, value, told):
+def test_dimensions_that_no_network_can_have_are_refused(field, value, message):
     architecture = load_architecture("dirac")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         architecture.read({**asdict(TINY), field: value})
 
 
@@ -151,6 +153,6 @@ def test_a_picture_is_its_coefficients_turned_back(pictures):
 def test_coefficients_are_the_cosine_transform_of_blocks_of_mixed_colours(pictures):
     block = pictures[1, :, 4:, 8:].double().numpy()
     mixed = np.einsum("ck,kyx->cyx", COLOURS, block)
-    expected = np.concatenate([dctn(one, norm="ortho").ravel() for one in mixed])
+    expected = np.concatenate([dctn(block, norm="ortho").ravel() for block in mixed])
     result = analyse(pictures)[1, :, 1, 2]
     np.testing.assert_allclose(result.numpy(), expected, rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.entropy import ans, coder
-from baselines.neural.entropy.coder import Decoder, Encoder
+from baselines.neural.entropy.coder import SymbolDecoder, SymbolEncoder
 from support.entropy.reference_coder import distributions
 from support.metrics.cases import in_new_python
 from support.networks.streams import STREAMS
@@ -19,7 +19,7 @@ NAMES = ("AnsCoder", "Categorical", "Uniform")
 
 
 @contextmanager
-def in_python():
+def code_in_python():
     """Have the coder of this module work without constriction."""
     with pytest.MonkeyPatch.context() as patch:
         for name in NAMES:
@@ -46,13 +46,13 @@ def any_message(draw: st.DrawFn):
 def coded(message) -> bytes:
     """Return the bytes of a message, from which it was decoded again."""
     tables, symbols, rows, frequencies = message
-    each, known = np.arange(len(frequencies)) % 4, distributions(tables)
-    encoder = Encoder()
-    encoder.add(symbols, known, rows)
-    encoder.add_each(each, frequencies)
-    decoder = Decoder(data := encoder.finish())
-    assert decoder.take(known, rows).tolist() == symbols.tolist()
-    assert decoder.take_each(frequencies).tolist() == each.tolist()
+    numbers, tables_of_rows = np.arange(len(frequencies)) % 4, distributions(tables)
+    encoder = SymbolEncoder()
+    encoder.add(symbols, tables_of_rows, rows)
+    encoder.add_each(numbers, frequencies)
+    decoder = SymbolDecoder(data := encoder.finish())
+    assert decoder.take(tables_of_rows, rows).tolist() == symbols.tolist()
+    assert decoder.take_each(frequencies).tolist() == numbers.tolist()
     decoder.finish()
     return data
 
@@ -62,7 +62,7 @@ def coded(message) -> bytes:
 def test_both_coders_write_the_same_bytes(message):
     pytest.importorskip("constriction")
     expected = coded(message)
-    with in_python():
+    with code_in_python():
         assert coded(message) == expected
 
 

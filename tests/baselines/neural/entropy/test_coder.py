@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.entropy import coder
-from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
+from baselines.neural.entropy.coder import Distributions, SymbolDecoder, SymbolEncoder
 from benchmark.errors import CorruptStream, Unavailable
 from support.entropy.reference_coder import (
     Reference,
@@ -68,11 +68,11 @@ def test_what_is_added_in_pieces_is_taken_in_pieces_also_by_the_reference(messag
     rows = distributions(tables)
     arrays = [split(piece) for piece in pieces]
     data = encode(*((symbols, rows, indices) for indices, symbols in arrays))
-    decoder, reference = Decoder(data), Reference(data)
+    decoder, reference = SymbolDecoder(data), Reference(data)
     for indices, symbols in arrays:
-        taken = decoder.take(rows, indices)
-        assert taken.dtype == np.int16
-        assert taken.tolist() == symbols.tolist()
+        decoded = decoder.take(rows, indices)
+        assert decoded.dtype == np.int16
+        assert decoded.tolist() == symbols.tolist()
         assert reference.piece(tables, indices.tolist()) == symbols.tolist()
     decoder.finish()
     assert (reference.state, reference.words) == (1 << 23, [])
@@ -98,7 +98,7 @@ def test_the_length_is_the_entropy_within_a_thousandth_and_four_bytes(gaussians,
     data = encode(*((s, rows, i) for i, s in zip(indices, symbols, strict=True)))
     ideal = ideal_bytes(tables, indices, symbols)
     assert ideal <= len(data) <= 1.001 * ideal + 4
-    encoder = Encoder()
+    encoder = SymbolEncoder()
     for i, s in zip(indices, symbols, strict=True):
         encoder.add(s, rows, i)
     assert encoder.ideal_bits() / 8 == pytest.approx(ideal, rel=1e-4)
@@ -106,7 +106,7 @@ def test_the_length_is_the_entropy_within_a_thousandth_and_four_bytes(gaussians,
 
 def test_the_ideal_bits_of_symbols_with_frequencies_of_their_own_are_their_logarithms():
     frequencies = np.array([[1 << 22, 3 << 22], [(1 << 24) - 1, 1]])
-    encoder = Encoder()
+    encoder = SymbolEncoder()
     encoder.add_each(np.array([0, 1]), frequencies)
     assert encoder.ideal_bits() == 2 + 24
 
@@ -116,7 +116,7 @@ def test_every_symbol_of_16_bits_can_be_coded_beside_every_narrow_table():
     symbols = np.arange(-32768, 32768)
     for row in range(3):
         indices = np.full(symbols.shape, row)
-        decoder = Decoder(encode((symbols, rows, indices)))
+        decoder = SymbolDecoder(encode((symbols, rows, indices)))
         np.testing.assert_array_equal(decoder.take(rows, indices), symbols)
         decoder.finish()
 
@@ -126,11 +126,11 @@ def test_a_table_of_all_symbols_and_one_of_very_many_rows_are_coded():
     symbols = np.arange(-32768, 32768)[::-1]
     data = encode((symbols, widest, np.zeros(65536, int)))
     assert len(data) <= 65536 * 2 + 4 + 8  # 16 bits each; the one escape has 33 more
-    np.testing.assert_array_equal(Decoder(data).take(widest, np.zeros(65536, int)), symbols)
+    np.testing.assert_array_equal(SymbolDecoder(data).take(widest, np.zeros(65536, int)), symbols)
     many = distributions([(i, [60000, 5536]) for i in range(300)])
     indices = np.arange(300)[::-1].repeat(2)
     data = encode((indices, many, indices))
-    assert Decoder(data).take(many, indices).tolist() == indices.tolist()
+    assert SymbolDecoder(data).take(many, indices).tolist() == indices.tolist()
     assert len(data) < 600 * math.log2(65536 / 60000) / 8 + 4  # every one the likely symbol
 
 
@@ -149,9 +149,9 @@ def test_the_bytes_are_the_same_wherever_they_are_made():
 def test_an_index_that_is_no_row_is_refused(gaussians, index):
     indices = np.array([3, index])
     with pytest.raises(ValueError, match=r"0\.\.63"):
-        Encoder().add(np.array([0, 0]), gaussians[1], indices)
+        SymbolEncoder().add(np.array([0, 0]), gaussians[1], indices)
     with pytest.raises(ValueError, match=r"0\.\.63"):
-        Decoder(b"\x80\0\0").take(gaussians[1], indices)
+        SymbolDecoder(b"\x80\0\0").take(gaussians[1], indices)
 
 
 @pytest.mark.parametrize(
@@ -188,24 +188,24 @@ def test_symbols_with_distributions_of_their_own_are_read_by_the_reference(gauss
     frequencies = own_frequencies(40, 9)
     random = np.random.default_rng(4)
     symbols = random.integers(0, 9, 40)
-    others, indices = random.integers(-3, 4, 11), random.integers(0, len(tables), 11)
-    encoder = Encoder()
+    table_symbols, indices = random.integers(-3, 4, 11), random.integers(0, len(tables), 11)
+    encoder = SymbolEncoder()
     encoder.add_each(symbols[:15], frequencies[:15])
-    encoder.add(others, rows, indices)
+    encoder.add(table_symbols, rows, indices)
     encoder.add_each(symbols[15:], frequencies[15:])
     data = encoder.finish()
-    decoder = Decoder(data)
+    decoder = SymbolDecoder(data)
     assert decoder.take_each(frequencies[:15]).tolist() == symbols[:15].tolist()
-    assert decoder.take(rows, indices).tolist() == others.tolist()
+    assert decoder.take(rows, indices).tolist() == table_symbols.tolist()
     assert decoder.take_each(frequencies[15:]).tolist() == symbols[15:].tolist()
     decoder.finish()
     reference = Reference(data)
     read = [reference.one(row, 24) for row in frequencies[:15].tolist()]
-    assert reference.piece(tables, indices.tolist()) == others.tolist()
+    assert reference.piece(tables, indices.tolist()) == table_symbols.tolist()
     read += [reference.one(row, 24) for row in frequencies[15:].tolist()]
     assert read == symbols.tolist()
     ideal = -np.log2(frequencies[np.arange(40), symbols] / 2**24).sum()
-    encoder = Encoder()
+    encoder = SymbolEncoder()
     encoder.add_each(symbols, frequencies)
     assert ideal <= 8 * len(encoder.finish()) <= ideal + 40
 
@@ -231,7 +231,7 @@ def stream(gaussians):
 
 
 def decode(data: bytes, rows: Distributions, indices: np.ndarray) -> np.ndarray:
-    decoder = Decoder(data)
+    decoder = SymbolDecoder(data)
     symbols = np.stack([decoder.take(rows, piece) for piece in indices])
     decoder.finish()
     return symbols
@@ -242,7 +242,7 @@ def test_every_cut_and_every_appended_byte_is_noticed(gaussians, stream):
     assert (decode(data, gaussians[1], indices) == symbols).all()
     damaged = [data[:length] for length in range(len(data))]
     damaged += [data[start:] for start in range(1, len(data))]
-    damaged += [data + bytes([more]) for more in range(256)]
+    damaged += [data + bytes([byte]) for byte in range(256)]
     for broken in damaged:
         with pytest.raises(CorruptStream):
             decode(broken, gaussians[1], indices)
@@ -251,7 +251,7 @@ def test_every_cut_and_every_appended_byte_is_noticed(gaussians, stream):
 def test_data_that_has_ended_gives_no_more_symbols(gaussians, stream):
     data, indices, _ = stream
     with pytest.raises(CorruptStream, match="ends before its symbols do"):
-        Decoder(data[-40:]).take(gaussians[1], indices[0])
+        SymbolDecoder(data[-40:]).take(gaussians[1], indices[0])
 
 
 def test_a_flipped_bit_is_noticed_at_the_end_but_for_a_few_of_the_last(gaussians, stream):
@@ -273,7 +273,7 @@ def test_a_flipped_bit_is_noticed_at_the_end_but_for_a_few_of_the_last(gaussians
 @given(st.binary(max_size=300), st.integers(0, 63))
 def test_any_bytes_give_symbols_of_16_bits_or_a_corrupt_stream(gaussians, data, row):
     try:
-        decoder = Decoder(data)
+        decoder = SymbolDecoder(data)
         symbols = decoder.take(gaussians[1], np.full((4, 50), row, np.uint8))
     except CorruptStream:
         return
@@ -287,7 +287,7 @@ def test_an_escape_to_more_than_16_bits_is_noticed():
     for symbol, row in ((32767, 1), (-32768, 2)):
         data = encode((np.array([symbol]), rows, np.array([0])))
         with pytest.raises(CorruptStream, match="16 bits"):
-            Decoder(data).take(rows, np.array([row]))
+            SymbolDecoder(data).take(rows, np.array([row]))
 
 
 def test_memory_follows_the_symbols_and_not_the_bytes_claims(gaussians):
@@ -296,7 +296,7 @@ def test_memory_follows_the_symbols_and_not_the_bytes_claims(gaussians):
     try:
         for data in (b"\x80\0\0", b"\xff" * 1000, b"\x01" + bytes(1000)):
             with suppress(CorruptStream):
-                Decoder(data).take(gaussians[1], indices)
+                SymbolDecoder(data).take(gaussians[1], indices)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -29,7 +29,7 @@ LAYERS = [
 each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 
 
-def in_integers(layer: nn.Module, weight_limit=WeightLimit.FINE, relu=False):
+def convolve_integers(layer: nn.Module, weight_limit=WeightLimit.FINE, relu=False):
     return IntegerConvolution(
         layer,
         (IN_FRACTION, OUT_FRACTION),
@@ -43,7 +43,7 @@ def in_integers(layer: nn.Module, weight_limit=WeightLimit.FINE, relu=False):
 def expected_output(layer: nn.Module, activations: torch.Tensor, weight_limit: WeightLimit):
     """torch's own layer on int64 weights and activations, then rounding and clipping."""
     transposed = isinstance(layer, nn.ConvTranspose2d)
-    made = integer_weights(
+    integer_layer = integer_weights(
         layer.weight,
         layer.bias,
         out_dim=1 if transposed else 0,
@@ -51,7 +51,7 @@ def expected_output(layer: nn.Module, activations: torch.Tensor, weight_limit: W
         weight_limit=weight_limit,
     )
     channels_first = activations.to(torch.int64).permute(0, 3, 1, 2)
-    weight = made.weight.to(torch.int64)
+    weight = integer_layer.weight.to(torch.int64)
     if transposed:
         # Of float64, which holds these sums exactly: torch has no transposed one for integers.
         sums = functional.conv_transpose2d(
@@ -59,8 +59,8 @@ def expected_output(layer: nn.Module, activations: torch.Tensor, weight_limit: W
         ).to(torch.int64)
     else:
         sums = functional.conv2d(channels_first, weight, padding=layer.padding)
-    sums += made.bias.to(torch.int64).view(-1, 1, 1)
-    shift = (made.scale + IN_FRACTION - OUT_FRACTION).view(-1, 1, 1)
+    sums += integer_layer.bias.to(torch.int64).view(-1, 1, 1)
+    shift = (integer_layer.scale + IN_FRACTION - OUT_FRACTION).view(-1, 1, 1)
     assert shift.min() > 0
     rounded = (sums + (1 << shift >> 1)) >> shift
     return rounded.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).permute(0, 2, 3, 1)
@@ -72,14 +72,14 @@ def expected_output(layer: nn.Module, activations: torch.Tensor, weight_limit: W
 def test_a_layer_gives_what_torch_gives_in_64_bit_integers(layer, weight_limit, size):
     activations = extreme((3, *size, layer.in_channels), ACTIVATION_LIMIT, 1)
     expected = expected_output(layer, activations, weight_limit)
-    assert torch.equal(in_integers(layer, weight_limit)(activations).long(), expected)
+    assert torch.equal(convolve_integers(layer, weight_limit)(activations).long(), expected)
 
 
 def test_a_relu_cuts_what_is_below_zero_and_nothing_else():
     activations = extreme((1, 6, 9, 8), ACTIVATION_LIMIT, 3)
-    plain = in_integers(LAYERS[0])(activations)
+    plain = convolve_integers(LAYERS[0])(activations)
     assert plain.min() < 0
-    assert torch.equal(in_integers(LAYERS[0], relu=True)(activations), plain.clamp(min=0))
+    assert torch.equal(convolve_integers(LAYERS[0], relu=True)(activations), plain.clamp(min=0))
 
 
 @pytest.mark.parametrize(("bias", "shift"), [(2.0**52, 10), (2.0**40, -12), (0.0, -40)])

@@ -58,8 +58,8 @@ def test_the_integers_approach_the_float_model_digit_by_digit(sizes, tables, mon
         result = means_scales_decoded(path, z_symbols(2, sizes), symbols, monkeypatch)
         errors.append(
             [
-                rms(convert_to_float(one) - exact)
-                for one, exact in zip(result, expected, strict=True)
+                rms(convert_to_float(values) - exact)
+                for values, exact in zip(result, expected, strict=True)
             ]
         )
     for coarse, fine in pairwise(errors):
@@ -76,9 +76,9 @@ def means_scales_decoded(path, hyper, symbols, monkeypatch):
     scales = []
     index = path.scale_index
 
-    def listening(found):
-        scales.append(found.permute(0, 3, 1, 2))
-        return index(found)
+    def listening(results):
+        scales.append(results.permute(0, 3, 1, 2))
+        return index(results)
 
     with monkeypatch.context() as patch:
         patch.setattr(path, "scale_index", listening)
@@ -94,7 +94,7 @@ def float_model(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor):
         rounded = hyper.double() + double.prior.medians()[:, None, None]
         supports = double.hyper_synthesis(rounded)
         parameters, decoded = by_slice(double, supports, lambda i, mean: mean + parts[i])
-    means, scales = (torch.cat(each, dim=1) for each in zip(*parameters, strict=True))
+    means, scales = (torch.cat(slices, dim=1) for slices in zip(*parameters, strict=True))
     return means, scales, decoded
 
 
@@ -127,10 +127,10 @@ def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
                 see("support.mean", value)  # as decoded, nearly
     result = calibrate(model, values)
     assert set(result) == set(activation_names(model))
-    for name, most in largest.items():
+    for name, max_value in largest.items():
         reach = ACTIVATION_LIMIT / 2 ** result[name]
-        assert most < reach
-        assert result[name] == MAX_FRACTION or reach < 4 * most * 1.1
+        assert max_value < reach
+        assert result[name] == MAX_FRACTION or reach < 4 * max_value * 1.1
 
 
 @pytest.mark.parametrize(("largest", "fraction"), [(1016, 2), (1017, 1), (2032, 1), (2033, 0)])
@@ -152,9 +152,9 @@ def test_a_fraction_balances_rounding_with_clipping_what_is_twice_as_large(large
 
 def test_calibration_leaves_the_model_as_it_was():
     model = network()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state_before = {name: value.clone() for name, value in model.state_dict().items()}
     calibrate(model, [latents(1)])
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(torch.equal(state_before[name], value) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
 
 
@@ -180,10 +180,10 @@ def test_fractional_bits_of_another_model_or_out_of_range_are_refused(tables):
 def test_a_checkpoint_without_its_tables_or_with_broken_medians_is_refused(tables):
     model = network()
     for name in ("thresholds", "half_tanh"):
-        for kept in ({}, {name: tables[name][1:]}):
-            others = {one: table for one, table in tables.items() if one != name}
+        for medians in ({}, {name: tables[name][1:]}):
+            other_tables = {key: table for key, table in tables.items() if key != name}
             with pytest.raises(ValueError, match=f"no table {name} of"):
-                path_of(model, {**others, **kept})
+                path_of(model, {**other_tables, **medians})
     for median in (float("nan"), float("inf"), -1e30):
         with torch.no_grad():
             model.prior.quantiles[2, 1] = median

@@ -41,9 +41,9 @@ def rows(tables):
 
 def test_the_tables_are_the_ones_that_streams_are_made_with_whatever_a_caller_did(tables):
     first = make_tables()["thresholds"]
-    kept = first.clone()
+    copy = first.clone()
     first.zero_()
-    assert torch.equal(make_tables()["thresholds"], kept)
+    assert torch.equal(make_tables()["thresholds"], copy)
     together = hashlib.sha256()
     for name in sorted(tables):
         together.update(f"{name} {tables[name].dtype} {tuple(tables[name].shape)}".encode())
@@ -54,13 +54,13 @@ def test_the_tables_are_the_ones_that_streams_are_made_with_whatever_a_caller_di
 def test_the_frequencies_are_those_of_the_normal_distribution(tables):
     for scale, (offset, frequencies) in zip(SCALES, rows(tables), strict=True):
         values = np.arange(offset, -offset + 1)
-        below = ndtr((-0.5 - abs(values)) / scale)
-        mass = np.append(ndtr((0.5 - abs(values)) / scale) - below, 2 * below[0])
-        mass[: len(values)] = np.where(values == 0, 1 - 2 * below[-offset], mass[:-1])
+        lower_tail = ndtr((-0.5 - abs(values)) / scale)
+        mass = np.append(ndtr((0.5 - abs(values)) / scale) - lower_tail, 2 * lower_tail[0])
+        mass[: len(values)] = np.where(values == 0, 1 - 2 * lower_tail[-offset], mass[:-1])
         assert np.abs(frequencies[:-1] - frequencies[:-1][::-1]).max() <= 1
         # Rounding to 16 bits and the least frequency of one cost this much, and no more.
-        seen = mass > 0
-        entropy = -(mass[seen] * np.log2(mass[seen])).sum()
+        is_possible = mass > 0
+        entropy = -(mass[is_possible] * np.log2(mass[is_possible])).sum()
         length = -(mass * np.log2(frequencies / 2**CDF_BITS)).sum()
         extra_symbols = (mass * 2**CDF_BITS < 1).sum()
         assert 0 <= length - entropy <= 1.5 * (extra_symbols + 1) / 2**CDF_BITS
@@ -96,30 +96,34 @@ def test_weights_and_biases_are_rounded_as_rational_arithmetic_rounds_them(weigh
     weight = torch.randn(6, 5, 3, 3) * torch.logspace(-6, 4, 6).view(6, 1, 1, 1)
     weight[2] = torch.tensor(0.5) * torch.arange(-22, 23).view(5, 3, 3)  # many halves
     bias = torch.randn(6)
-    made = integer_weights(weight, bias, out_dim=0, in_fraction=7, weight_limit=weight_limit)
+    integer_layer = integer_weights(
+        weight, bias, out_dim=0, in_fraction=7, weight_limit=weight_limit
+    )
     for channel in range(6):
-        scale = int(made.scale[channel])
+        scale = int(integer_layer.scale[channel])
         expected = [exactly_rounded(w, scale) for w in weight[channel].flatten().tolist()]
-        assert made.weight[channel].flatten().tolist() == expected
-        assert made.bias[channel] == exactly_rounded(bias[channel].item(), scale + 7)
+        assert integer_layer.weight[channel].flatten().tolist() == expected
+        assert integer_layer.bias[channel] == exactly_rounded(bias[channel].item(), scale + 7)
 
 
 @pytest.mark.parametrize("weight_limit", WeightLimit)
 def test_every_channel_has_the_finest_grid_that_its_largest_weight_allows(weight_limit):
     limit = weight_limit
     largest = torch.tensor([1.0, 0.99, 127 / 128, 0.9921, 0.7, 2.0**-11, 3e5])
-    made = integer_weights(
+    integer_layer = integer_weights(
         -largest.view(-1, 1), None, out_dim=0, in_fraction=0, weight_limit=weight_limit
     )
-    for value, scale in zip(largest.tolist(), made.scale.tolist(), strict=True):
+    for value, scale in zip(largest.tolist(), integer_layer.scale.tolist(), strict=True):
         assert exactly_rounded(value, scale) <= limit < exactly_rounded(value, scale + 1)
 
 
 def test_channels_of_nothing_or_next_to_nothing_get_the_finest_scale_there_is():
     weight = torch.tensor([[0.0], [1e-44], [1e-30]])
-    made = integer_weights(weight, None, out_dim=0, in_fraction=0, weight_limit=WeightLimit.FINE)
-    assert made.weight.flatten().tolist() == [0, 0, 0]
-    assert made.scale.tolist() == [MAX_SCALE] * 3
+    integer_layer = integer_weights(
+        weight, None, out_dim=0, in_fraction=0, weight_limit=WeightLimit.FINE
+    )
+    assert integer_layer.weight.flatten().tolist() == [0, 0, 0]
+    assert integer_layer.scale.tolist() == [MAX_SCALE] * 3
 
 
 def test_powers_of_two_are_exact():
@@ -146,7 +150,7 @@ def test_a_sum_is_rounded_to_the_nearest_integer_and_a_half_upwards(shift):
 def test_integers_go_to_a_coarser_grid_by_the_same_rule(bits):
     values = torch.arange(-9000, 9000, dtype=torch.int32)
     expected = [floor(Fraction(v, 2**bits) + Fraction(1, 2)) for v in values.tolist()]
-    clipped = [max(-100, min(100, one)) for one in expected]
+    clipped = [max(-100, min(100, value)) for value in expected]
     assert round_to_coarser_grid(values, bits, 100).tolist() == clipped
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 
 from baselines.neural.blocks.layers import clamp_below
-from baselines.neural.entropy.coder import Decoder, Distributions
+from baselines.neural.entropy.coder import Distributions, SymbolDecoder
 from baselines.neural.entropy.factorised import (
     TAIL_MASS,
     FactorisedPrior,
@@ -124,7 +124,7 @@ def test_coding_z_takes_the_bits_that_the_prior_says(prior):
         ideal = float(prior.bits(values).sum()) / 8
     data = encode((symbols, rows, indices))
     assert ideal - 4 < len(data) < 1.002 * ideal + 4
-    np.testing.assert_array_equal(Decoder(data).take(rows, indices), symbols)
+    np.testing.assert_array_equal(SymbolDecoder(data).take(rows, indices), symbols)
 
 
 def test_a_prior_that_lies_far_from_its_median_still_gives_a_distribution(prior):
@@ -155,7 +155,9 @@ def test_annealed_rounding_goes_up_as_often_as_its_formula_says(fraction, temper
 def test_annealed_rounding_lies_between_and_ends_at_the_nearest():
     distances = torch.linspace(-3.97, 4.03, 400)
     distances = distances[(distances - distances.floor() - 0.5).abs() > 0.05]
-    warm, cold = (annealed_rounding(one, seeded())(distances) for one in (0.5, 0.004))
+    warm, cold = (
+        annealed_rounding(temperature, seeded())(distances) for temperature in (0.5, 0.004)
+    )
     assert bool(((warm >= distances.floor()) & (warm <= distances.ceil())).all())
     assert torch.allclose(cold, distances.round(), atol=1e-3)
 
@@ -178,25 +180,25 @@ def test_whole_numbers_stay_finite():
 
 
 def test_latents_are_rounded_from_their_mean_with_the_gradient_of_the_identity():
-    model, given, means = network(), latents(2).requires_grad_(), []
+    model, inputs, means = network(), latents(2).requires_grad_(), []
 
     def first_slice_alone(_mean, _scale, quantise):
         means.append(torch.full((2, TINY.slices[0], 8, 12), 0.25))
         return quantise(0, means[0], torch.ones_like(means[0]))
 
     model.context.forward = first_slice_alone
-    decoded = model.code(given, noisy=False).latents
-    values = given.detach()[:, : TINY.slices[0]]
+    decoded = model.code(inputs, noisy=False).latents
+    values = inputs.detach()[:, : TINY.slices[0]]
     torch.testing.assert_close(decoded.detach(), (values - 0.25).round() + 0.25)
-    (gradient,) = torch.autograd.grad(decoded.sum(), given)
+    (gradient,) = torch.autograd.grad(decoded.sum(), inputs)
     assert torch.equal(gradient[:, : TINY.slices[0]], torch.ones_like(values))
 
 
 def test_bits_are_those_of_each_picture_alone():
-    model, given = network(), latents(3)
+    model, inputs = network(), latents(3)
     with torch.no_grad():
-        together = model.code(given, noisy=False)
-        alone = [model.code(one[None], noisy=False) for one in given]
+        together = model.code(inputs, noisy=False)
+        alone = [model.code(result[None], noisy=False) for result in inputs]
     for name in ("y_bits", "z_bits"):
-        expected = [float(getattr(one, name)) for one in alone]
+        expected = [float(getattr(result, name)) for result in alone]
         assert getattr(together, name).tolist() == pytest.approx(expected, rel=1e-4)

@@ -37,13 +37,15 @@ def parameters_by_slice(network, latents):
 
 def test_a_slice_depends_on_the_first_slices_only(network):
     latents = 4 * torch.randn(1, network.sizes.latent, 8, 8)
-    before = parameters_by_slice(network, latents)
+    parameters_before = parameters_by_slice(network, latents)
     starts = [sum(network.sizes.slices[:i]) for i in range(len(network.sizes.slices))]
     for changed, start in enumerate(starts):
-        other = latents.clone()
-        other[:, start : start + network.sizes.slices[changed]] += 3
-        after = parameters_by_slice(network, other)
-        differ = [not torch.equal(*both) for both in zip(before, after, strict=True)]
+        changed_latents = latents.clone()
+        changed_latents[:, start : start + network.sizes.slices[changed]] += 3
+        parameters_after = parameters_by_slice(network, changed_latents)
+        differ = [
+            not torch.equal(*pair) for pair in zip(parameters_before, parameters_after, strict=True)
+        ]
         informs = changed < network.sizes.support_slices
         assert differ == [informs and later > changed for later in range(len(starts))]
 

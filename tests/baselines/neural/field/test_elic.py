@@ -54,14 +54,14 @@ def copied(official) -> ElicNetwork:
         if k:
             pairs += [(groups.channel_context[f"y{k}"], ours.context.channel[k])]
     with torch.no_grad():
-        for theirs, mine in pairs:
-            sources, targets = list(theirs.parameters()), list(mine.parameters())
+        for theirs, our_layers in pairs:
+            sources, targets = list(theirs.parameters()), list(our_layers.parameters())
             assert [array.shape for array in sources] == [array.shape for array in targets]
             for source, target in zip(sources, targets, strict=True):
                 target.copy_(source)
-        layers = [one for one in codec["hyper"].h_s if hasattr(one, "weight")]
-        mine = [one for one in ours.hyper_synthesis if hasattr(one, "weight")]
-        for source, target in zip(layers, mine, strict=True):
+        layers = [layer for layer in codec["hyper"].h_s if hasattr(layer, "weight")]
+        our_layers = [layer for layer in ours.hyper_synthesis if hasattr(layer, "weight")]
+        for source, target in zip(layers, our_layers, strict=True):
             weight = source.weight
             if source.stride == (1, 1):  # a transposed convolution of stride 1 is a convolution
                 weight = weight.flip(2, 3).transpose(0, 1)
@@ -105,7 +105,13 @@ def test_with_compressais_weights_latents_are_equal_and_pictures_to_rounding(off
 
 def test_a_checkerboard_sees_the_other_colour_within_its_kernel():
     layer = CheckerboardConvolution(1, 1, 5)
-    other, own = [0, 1, 0, 1, 0], [1, 0, 1, 0, 1]
-    assert (layer.masked_weight()[0, 0] != 0).int().tolist() == [other, own, other, own, other]
+    other_colour, same_colour = [0, 1, 0, 1, 0], [1, 0, 1, 0, 1]
+    assert (layer.masked_weight()[0, 0] != 0).int().tolist() == [
+        other_colour,
+        same_colour,
+        other_colour,
+        same_colour,
+        other_colour,
+    ]
     signal = torch.randn(1, 1, 6, 7)
     assert torch.allclose(layer.plain()(signal), layer(signal), atol=1e-6)

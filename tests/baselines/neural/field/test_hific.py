@@ -36,9 +36,9 @@ def test_a_pass_with_noise_counts_the_bits_of_rounded_latents_too():
     network.analysis[-1].weight.data *= 10  # latents that are not all zero
     images = torch.rand(2, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        noisy, still = (network(images, None, noisy=noisy) for noisy in (True, False))
-    assert torch.equal(noisy.rounded_bits, still.y_bits + still.z_bits)
-    assert torch.equal(still.rounded_bits, noisy.rounded_bits)
+        noisy, noiseless = (network(images, None, noisy=noisy) for noisy in (True, False))
+    assert torch.equal(noisy.rounded_bits, noiseless.y_bits + noiseless.z_bits)
+    assert torch.equal(noiseless.rounded_bits, noisy.rounded_bits)
     assert not torch.equal(noisy.y_bits + noisy.z_bits, noisy.rounded_bits)
 
 
@@ -49,16 +49,16 @@ def crops():
     result = [
         pixel[y : y + 128, x : x + 128] for pixel in pixels for y in (32, 160) for x in (32, 160)
     ]
-    return torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in result]) / 127.5 - 1
+    return torch.stack([torch.from_numpy(crop).permute(2, 0, 1) for crop in result]) / 127.5 - 1
 
 
 @pytest.fixture(scope="module")
 def network(crops):
     torch.manual_seed(1)
     architecture = load_architecture("hific")
-    made = architecture.build(MICRO).eval()
-    made.initialise(crops, [1.0])
-    return made
+    result = architecture.build(MICRO).eval()
+    result.initialise(crops, [1.0])
+    return result
 
 
 @torch.no_grad()

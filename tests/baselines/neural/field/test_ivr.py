@@ -27,19 +27,19 @@ from support.networks.tiny_checkpoint import noise
 FULL, TINY = (ARCHITECTURES["ivr"].sizes[name] for name in ("full", "tiny"))
 
 
-def at(level: float) -> PlacedLevels:
+def level_at(level: float) -> PlacedLevels:
     return PlacedLevels(torch.tensor([level]), None)
 
 
 def test_a_mask_is_the_softplus_of_interpolated_weights():
-    result = Mask(3, 5)(torch.ones(1, 3, 2, 2), at(1.5))
+    result = Mask(3, 5)(torch.ones(1, 3, 2, 2), level_at(1.5))
     assert torch.allclose(result, torch.full_like(result, math.log1p(math.e)))
     mask = Mask(2, 3)
     with torch.no_grad():
         mask.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, -1.0], [4.0, 3.0]]))
     expected = {0.0: (0.0, 1.0), 0.25: (0.5, 0.5), 1.0: (2.0, -1.0), 2.0: (4.0, 3.0)}
     for level, weights in expected.items():
-        result = mask(torch.ones(1, 2, 1, 1), at(level)).flatten().tolist()
+        result = mask(torch.ones(1, 2, 1, 1), level_at(level)).flatten().tolist()
         assert result == pytest.approx([math.log1p(math.exp(w)) for w in weights], rel=1e-6)
 
 
@@ -72,9 +72,9 @@ def test_the_tables_cost_what_the_distributions_do():
     shape = (1, 200, 20, 50)
     draws = random.laplace(means[:, None], log_scales.exp()[:, None], (200, 1000)).reshape(shape)
     values = torch.tensor(draws).float().round()
-    wide = [one[None, :, None, None].expand(shape) for one in (means, log_scales)]
+    wide = [tensor[None, :, None, None].expand(shape) for tensor in (means, log_scales)]
     ideal = float(laplace_bits(values - wide[0], wide[1]).sum())
-    grid = [(one * 4096).round().int() for one in wide]
+    grid = [(tensor * 4096).round().int() for tensor in wide]
     result = path.choose_parameters(*grid)
     symbols = (values - result.means / 4096).round().long()
     rows, lengths = result.indices.long(), tables["cdf_length"]

@@ -41,7 +41,7 @@ def test_streams_of_two_betas_differ_in_the_header_alone(tmp_path):
     codec = PictureCodec(checkpoint)
     pixels = noise(64, 64)
     first, second = (codec.encode(pixels, BETA_GRID.step(beta)) for beta in (0.0, 2.56))
-    assert [i for i, both in enumerate(zip(first, second, strict=True)) if both[0] != both[1]] == [
+    assert [i for i, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]] == [
         9,
         len(first) - 2,
         len(first) - 1,
@@ -54,21 +54,23 @@ def test_each_picture_of_a_batch_has_its_own_beta():
     network = MultiRealismNetwork(TINY).eval()
     latents = torch.randn(1, TINY.latent, 4, 4)
     with torch.no_grad():
-        both = network.synthesise(latents.expand(2, -1, -1, -1), torch.tensor([0.0, 2.0]))
-        each = [network.synthesise(latents, beta)[0] for beta in (0.0, 2.0)]
-    for result, expected in zip(both, each, strict=True):
+        batch_images = network.synthesise(latents.expand(2, -1, -1, -1), torch.tensor([0.0, 2.0]))
+        single_images = [network.synthesise(latents, beta)[0] for beta in (0.0, 2.0)]
+    for result, expected in zip(batch_images, single_images, strict=True):
         assert torch.allclose(result, expected, atol=1e-5)
-    assert not torch.allclose(*both, atol=1e-3)
+    assert not torch.allclose(*batch_images, atol=1e-3)
 
 
 def test_a_slice_sees_its_own_part_of_the_hyper_decoder():
     network = MultiRealismNetwork(TINY)
     supports = torch.randn(2, 1, TINY.support, 4, 4)
     latents = torch.randn(1, TINY.latent, 4, 4).split(list(TINY.slices), dim=1)
-    other, part = supports.clone(), TINY.support // len(TINY.slices)
-    other[:, :, 3 * part :] += 1  # that of the last slice
-    before, after = (
-        by_slice(network, each, lambda index, _mean: latents[index])[0]
-        for each in (supports, other)
+    changed_supports, part = supports.clone(), TINY.support // len(TINY.slices)
+    changed_supports[:, :, 3 * part :] += 1  # that of the last slice
+    parameters_before, parameters_after = (
+        by_slice(network, inputs, lambda index, _mean: latents[index])[0]
+        for inputs in (supports, changed_supports)
     )
-    assert [same(*both) for both in zip(before, after, strict=True)] == [True] * 3 + [False]
+    assert [same(*pair) for pair in zip(parameters_before, parameters_after, strict=True)] == [
+        True
+    ] * 3 + [False]

@@ -19,12 +19,12 @@ from support.processes import ran
 def seeded() -> MaskedTransformer:
     """A transformer whose predictions are far from uniform, the same in every process."""
     random = np.random.default_rng(5)
-    made = MaskedTransformer(TINY).requires_grad_(False)
-    for parameter in made.parameters():
+    model = MaskedTransformer(TINY).requires_grad_(False)
+    for parameter in model.parameters():
         spread = 0.3 if parameter.ndim == 2 else 0.1
         values = random.normal(1.0 if parameter.ndim == 1 else 0.0, spread, parameter.shape)
         parameter.copy_(torch.from_numpy(values).float())
-    return made
+    return model
 
 
 def inputs(rows: int, columns: int, stage: int):
@@ -41,19 +41,19 @@ def tokens_of(rows: int, columns: int) -> torch.Tensor:
 
 def parts_of(exact: ExactTransformer, rows: int, columns: int, stage: int):
     """Yield the features, the logits and the frequencies of part after part."""
-    vectors, known, wanted = inputs(rows, columns, stage)
-    features = exact.features(vectors, known, wanted)
-    chosen = tokens_of(rows, columns)[0][:, wanted]
+    vectors, is_known, is_wanted = inputs(rows, columns, stage)
+    features = exact.features(vectors, is_known, is_wanted)
+    entries = tokens_of(rows, columns)[0][:, is_wanted]
     for book in range(TINY.books):
         logits = exact.logits(features, book)
         yield features.numpy(), logits.numpy(), exact.frequencies(features, book)
-        features = exact.add_earlier_part(features, book, chosen[book])
+        features = exact.add_earlier_part(features, book, entries[book])
 
 
 def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
     """Frequencies (P, M, K) of the parts of a stage's tokens."""
     result = parts_of(ExactTransformer(seeded()), rows, columns, stage)
-    return np.stack([one for _, _, one in result], axis=1)
+    return np.stack([values for _, _, values in result], axis=1)
 
 
 def every_bit(rows: int, columns: int, stage: int) -> str:
@@ -66,8 +66,8 @@ def every_bit(rows: int, columns: int, stage: int) -> str:
 @pytest.mark.parametrize("stage", [1, 4])
 def test_frequencies_are_the_probabilities_of_the_float_transformer(shape, stage):
     result = frequencies(*shape, stage)
-    vectors, known, wanted = inputs(*shape, stage)
-    logits = seeded()(tokens_of(*shape), vectors, known[None], wanted[None])
+    vectors, is_known, is_wanted = inputs(*shape, stage)
+    logits = seeded()(tokens_of(*shape), vectors, is_known[None], is_wanted[None])
     expected = logits.softmax(2).numpy()
     assert expected.max() > 0.5
     assert (result.sum(2) == 2**24).all()
@@ -80,19 +80,19 @@ def test_frequencies_are_the_probabilities_of_the_float_transformer(shape, stage
 def test_no_sum_depends_on_its_order(monkeypatch):
     """Every matrix product, and every sum, gives the same bits with its terms in another order."""
     matmul, summed = torch.Tensor.__matmul__, torch.Tensor.sum
-    exact, done = ExactTransformer(seeded()), []
+    exact, shuffles = ExactTransformer(seeded()), []
 
-    def shuffled_product(left, right):
-        order, result = torch.randperm(left.shape[-1]), matmul(left, right)
-        assert torch.equal(result, matmul(left[..., order], right[..., order, :]))
-        done.append("product")
+    def shuffled_product(first, second):
+        order, result = torch.randperm(first.shape[-1]), matmul(first, second)
+        assert torch.equal(result, matmul(first[..., order], second[..., order, :]))
+        shuffles.append("product")
         return result
 
     def shuffled_sum(values, dim, **options):
         assert dim in (-1, values.ndim - 1)
         order, result = torch.randperm(values.shape[-1]), summed(values, dim, **options)
         assert torch.equal(result, summed(values[..., order], dim, **options))
-        done.append("sum")
+        shuffles.append("sum")
         return result
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", shuffled_product)
@@ -100,8 +100,8 @@ def test_no_sum_depends_on_its_order(monkeypatch):
     monkeypatch.setattr(functional, "linear", lambda x, w: shuffled_product(x, w.T))
     exact.frequencies(exact.features(*inputs(11, 13, 3)), 0)
     # Of a layer four, and two for each window; the embedding and the logits.
-    assert done.count("product") == TINY.layers * (4 + 2 * 4) + 2
-    assert done.count("sum") == TINY.layers * (2 + 4) + 2
+    assert shuffles.count("product") == TINY.layers * (4 + 2 * 4) + 2
+    assert shuffles.count("sum") == TINY.layers * (2 + 4) + 2
 
 
 def test_the_tables_are_rounded_exponentials():

@@ -22,8 +22,8 @@ def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
     latents = network.analyse(batch.crops)
     vectors = network.quantiser.vectors(network.quantiser.tokens(latents))
     mse = float(((network.synthesise(vectors) - batch.crops) / 2).detach().square().mean())
-    kept = float((latents - vectors).detach().square().sum(1).mean())
-    assert float(result.total.detach()) == pytest.approx(150 * mse + 1.25 * kept, rel=1e-4)
+    commitment = float((latents - vectors).detach().square().sum(1).mean())
+    assert float(result.total.detach()) == pytest.approx(150 * mse + 1.25 * commitment, rel=1e-4)
     assert float(result.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
     result.total.backward()
     reached = {name for name, tensor in network.named_parameters() if tensor.grad is not None}
@@ -69,22 +69,22 @@ def test_a_discriminator_sees_the_code_vectors_and_learns():
 def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
     objective, *_ = objective_of("pqmim_transformer", batch=64)
     stages = token_stages(TINY, 8, 8).numpy()
-    real, shares, drawn = 0, [], set()
+    real, shares, stages_drawn = 0, [], set()
     for step in range(12):
-        for known, wanted in zip(
+        for is_known, is_wanted in zip(
             *(mask.numpy() for mask in objective.masks(TINY, step, 8, 8)), strict=True
         ):
-            assert wanted.any()
-            assert not (known & wanted).any()
-            numbers = [s for s in range(TINY.stages) if np.array_equal(wanted, stages == s)]
-            if numbers and np.array_equal(known, stages < numbers[0]):
+            assert is_wanted.any()
+            assert not (is_known & is_wanted).any()
+            numbers = [s for s in range(TINY.stages) if np.array_equal(is_wanted, stages == s)]
+            if numbers and np.array_equal(is_known, stages < numbers[0]):
                 real += 1
-                drawn.update(numbers)
+                stages_drawn.update(numbers)
             else:
-                assert (known | wanted).all()
-                shares.append(wanted.mean())
+                assert (is_known | is_wanted).all()
+                shares.append(is_wanted.mean())
     assert real / (12 * 64) == pytest.approx(0.5, abs=0.07)
-    assert drawn == set(range(TINY.stages))
+    assert stages_drawn == set(range(TINY.stages))
     assert np.mean(shares) == pytest.approx(2 / np.pi, abs=0.05)  # of cos(pi u / 2)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from baselines.field import PqMim
 from baselines.neural.costs import costs
-from baselines.neural.network import padded, to_images
+from baselines.neural.network import make_images, pad_pixels
 from baselines.neural.pqmim.coder import PqMimCoder
 from baselines.neural.pqmim.model import PqMimNetwork, transformer_macs_per_pixel
 from baselines.neural.pqmim.objective import BOOKS
@@ -33,16 +33,16 @@ CONFIGURATIONS = {
 def network(request):
     """A network whose predictions are far from uniform."""
     torch.manual_seed(0)
-    made = PqMimNetwork(request.param).requires_grad_(False)
-    made.initialise(to_images(noise(256, 256), torch.device("cpu")), [])
-    for layer in (made.transformer.head, made.transformer.embedding):
+    result = PqMimNetwork(request.param).requires_grad_(False)
+    result.initialise(make_images(noise(256, 256), torch.device("cpu")), [])
+    for layer in (result.transformer.head, result.transformer.embedding):
         torch.nn.init.normal_(layer.weight, std=0.4)
-    torch.nn.init.normal_(made.transformer.earlier, std=0.4)
-    return made.eval()
+    torch.nn.init.normal_(result.transformer.earlier, std=0.4)
+    return result.eval()
 
 
 def latents_of(network, height, width):
-    image = to_images(padded(noise(height, width, 9), 16), torch.device("cpu"))
+    image = make_images(pad_pixels(noise(height, width, 9), 16), torch.device("cpu"))
     return network.analyse(image)
 
 
@@ -83,9 +83,9 @@ def test_any_bytes_give_entries_or_a_corrupt_stream(network):
         random.bytes(400),
     ]
     hostile += [bytes([*data[:place], data[place] ^ 1, *data[place + 1 :]]) for place in (0, 5)]
-    for one in hostile:
+    for data in hostile:
         with pytest.raises(CorruptStream):
-            coder.decode(one, 4, 4)
+            coder.decode(data, 4, 4)
 
 
 def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkeypatch):
@@ -96,14 +96,14 @@ def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkey
     codec, perceptual = PqMim(), PqMim(perceptual=1)
     assert [entry.value for entry in codec.sweep] == [1, 2]
     assert [entry.value for entry in perceptual.sweep] == [1]
-    info, other = codec.describe(), perceptual.describe()
+    info, perceptual_info = codec.describe(), perceptual.describe()
     assert info.caveat == "after the abstract; untrained"
-    assert (info.tuned_for, other.tuned_for) == ("PSNR", "perceptual quality")
-    assert info.fingerprint != other.fingerprint
+    assert (info.tuned_for, perceptual_info.tuned_for) == ("PSNR", "perceptual quality")
+    assert info.fingerprint != perceptual_info.fingerprint
     pixels = noise(130, 200)
-    whole = codec.encode(pixels, Setting("level", 1))
+    stream = codec.encode(pixels, Setting("level", 1))
     with pytest.raises(CorruptStream, match="none of pqmim here"):
-        perceptual.decode(whole)
+        perceptual.decode(stream)
 
 
 def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
@@ -124,11 +124,13 @@ def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_
     runs = suite("generative", recipe, Path(), ["pqmim"])
     names = [*(f"pqmim-{level}" for level in (1, 2, 3, 4))]
     assert [run.name for run in runs] == [*names, *(f"pqmim-perceptual-{n}" for n in (1, 2, 3))]
-    whole = recipe.crops_before(len(recipe.stages)) / 5
+    level_crops = recipe.crops_before(len(recipe.stages)) / 5
     for run in runs:
         *transforms, last = run.recipe.stages
-        seen = sum(stage.crops for stage in transforms)
-        assert whole <= seen <= whole + recipe.stages[0].batch * len(transforms)
+        transform_crops = sum(stage.crops for stage in transforms)
+        assert (
+            level_crops <= transform_crops <= level_crops + recipe.stages[0].batch * len(transforms)
+        )
         assert [stage.objective for stage in transforms] == ["pqmim_autoencoder"] * len(transforms)
         assert last.objective == "pqmim_transformer"
         assert last.crop_px == 16 * run.recipe.dimensions["window"]

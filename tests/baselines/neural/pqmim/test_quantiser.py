@@ -72,29 +72,29 @@ def test_counts_are_those_of_each_book(quantiser, latents):
 
 
 def test_unused_entries_come_to_lie_beside_the_most_used_ones(quantiser):
-    before = quantiser.codebooks.detach().clone()
+    codebooks_before = quantiser.codebooks.detach().clone()
     counts = torch.ones(BOOKS, ENTRIES)
     counts[0] = torch.tensor([0.0, 5, 0, 9, 1, 0, 0])
     replaced = quantiser.split_unused(counts, torch.Generator().manual_seed(0))
-    after = quantiser.codebooks.detach()
+    codebooks_after = quantiser.codebooks.detach()
     assert replaced == 4
-    assert torch.equal(after[1:], before[1:])
-    assert torch.equal(after[0, [1, 3, 4]], before[0, [1, 3, 4]])
-    for unused, source in ((0, 3), (2, 1), (5, 4), (6, 3)):
-        distance = (after[0, unused] - before[0, source]).abs().max()
-        assert 0 < distance < 0.5 * before[0].std()
+    assert torch.equal(codebooks_after[1:], codebooks_before[1:])
+    assert torch.equal(codebooks_after[0, [1, 3, 4]], codebooks_before[0, [1, 3, 4]])
+    for entry, source in ((0, 3), (2, 1), (5, 4), (6, 3)):
+        distance = (codebooks_after[0, entry] - codebooks_before[0, source]).abs().max()
+        assert 0 < distance < 0.5 * codebooks_before[0].std()
 
 
 def test_k_means_finds_clusters(quantiser):
     centres = 10 * torch.randn(BOOKS, ENTRIES, WIDTH)
-    chosen = torch.randint(ENTRIES, (8, BOOKS, 20, 20))
+    indices = torch.randint(ENTRIES, (8, BOOKS, 20, 20))
     quantiser.codebooks.data.copy_(centres)
-    latents = quantiser.vectors(chosen).detach() + 0.01 * torch.randn(8, BOOKS * WIDTH, 20, 20)
+    latents = quantiser.vectors(indices).detach() + 0.01 * torch.randn(8, BOOKS * WIDTH, 20, 20)
     quantiser.codebooks.data.normal_()
-    before = quantiser(latents).commitment.mean()
+    loss_before = quantiser(latents).commitment.mean()
     quantiser.fit(latents)
     result = quantiser(latents)
-    assert result.commitment.mean() < 0.2 * before
+    assert result.commitment.mean() < 0.2 * loss_before
     for book, entries in enumerate(quantiser.codebooks.detach()):  # each is the mean of its own
         parts, tokens = quantiser.parts(latents)[:, book], result.tokens[:, book]
         for number, entry in enumerate(entries):

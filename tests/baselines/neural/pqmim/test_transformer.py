@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from baselines.neural.pqmim.model import (
-    Layer,
     MaskedTransformer,
     RootMeanSquareNorm,
+    TransformerLayer,
     Windows,
     token_stages,
 )
@@ -18,12 +18,12 @@ from support.networks.tiny_checkpoint import PQMIM_TINY as TINY
 @pytest.fixture(scope="module")
 def transformer():
     torch.manual_seed(0)
-    made = MaskedTransformer(TINY)
-    torch.nn.init.normal_(made.unknown)
-    torch.nn.init.normal_(made.places)
-    torch.nn.init.normal_(made.head.weight)
-    torch.nn.init.normal_(made.earlier)
-    return made.requires_grad_(False)
+    model = MaskedTransformer(TINY)
+    torch.nn.init.normal_(model.unknown)
+    torch.nn.init.normal_(model.places)
+    torch.nn.init.normal_(model.head.weight)
+    torch.nn.init.normal_(model.earlier)
+    return model.requires_grad_(False)
 
 
 def tokens_of(rows: int, columns: int) -> torch.Tensor:
@@ -91,14 +91,17 @@ def test_a_part_sees_the_earlier_parts_of_its_own_token_and_no_later_one(part):
     torch.nn.init.normal_(network.earlier)
     vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), token_stages(TINY, 8, 8)[None]
     tokens = torch.randint(TINY.entries, (1, 3, 8, 8))
-    other = tokens.clone()
+    changed_tokens = tokens.clone()
     row, column = 0, 2  # of stage 2
-    other[0, part, row, column] = (tokens[0, part, row, column] + 1) % TINY.entries
-    seen = [network(one, vectors, stages < 2, stages == 2) for one in (tokens, other)]
-    changed = (seen[0] != seen[1]).any(2)
-    own = (stages == 2).nonzero().tolist().index([0, row, column])
+    changed_tokens[0, part, row, column] = (tokens[0, part, row, column] + 1) % TINY.entries
+    outputs = [
+        network(input_tokens, vectors, stages < 2, stages == 2)
+        for input_tokens in (tokens, changed_tokens)
+    ]
+    changed = (outputs[0] != outputs[1]).any(2)
+    token_index = (stages == 2).nonzero().tolist().index([0, row, column])
     expected = torch.zeros_like(changed)
-    expected[own, part + 1 :] = True
+    expected[token_index, part + 1 :] = True
     assert torch.equal(changed, expected)
 
 
@@ -108,8 +111,8 @@ def test_windows_are_put_together_again(shape):
     values = torch.randn(*shape, 3) + 9
     parts = windows.split(values)
     assert torch.equal(windows.join(parts), values)
-    there = (parts != 0).all(2)
-    assert there.all() if windows.inside is None else torch.equal(there, windows.inside)
+    is_inside = (parts != 0).all(2)
+    assert is_inside.all() if windows.inside is None else torch.equal(is_inside, windows.inside)
     assert torch.equal(parts[0].view(8, 8, 3)[: shape[1], : shape[2]], values[0, :8, :8])
 
 
@@ -118,19 +121,21 @@ def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_o
 ):
     vectors, stages = torch.randn(1, TINY.latent, 13, 16), token_stages(TINY, 13, 16)[None]
     tokens = tokens_of(13, 16)
-    whole = transformer(tokens, vectors, stages < 3, stages == 3)
+    all_logits = transformer(tokens, vectors, stages < 3, stages == 3)
     for rows, columns in ((slice(0, 8), slice(0, 8)), (slice(8, 13), slice(8, 16))):
         part = stages[:, rows, columns]
-        inside = (one[:, :, rows, columns] for one in (tokens, vectors))
+        inside = (values[:, :, rows, columns] for values in (tokens, vectors))
         alone = transformer(*inside, part < 3, part == 3)
         of_whole = torch.zeros_like(stages, dtype=torch.bool)
         of_whole[:, rows, columns] = True
-        chosen = of_whole[stages == 3]
-        assert torch.allclose(whole[chosen], alone, atol=1e-5 * float(whole.abs().max()))
+        stage_logits = of_whole[stages == 3]
+        assert torch.allclose(
+            all_logits[stage_logits], alone, atol=1e-5 * float(all_logits.abs().max())
+        )
 
 
 def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():
-    layer = Layer(8, 2, 8, 4)
+    layer = TransformerLayer(8, 2, 8, 4)
     result = layer.biases().detach().view(2, 4, 4, 4, 4)  # by row and column of query and key
     assert result[0, 3, 0, 0, 0] == -3
     assert result[0, 3, 1, 0, 1] == -3

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from baselines.neural.costs import costs
-from baselines.neural.training.run import Run
+from baselines.neural.training.run import TrainingRun
 from baselines.neural.training.trainer import stage_costs
 from support.networks.tiny_checkpoint import TINY
 from support.training.fixtures import photographs, recipe_of
@@ -14,7 +14,7 @@ from support.training.tiny_runs import bench, training, write_photographs, write
 
 def cost_of(tmp_path, **stage):
     recipe = recipe_of({"crop_px": 128, **stage})
-    (cost,) = stage_costs(Run(tmp_path, tmp_path, recipe), "cpu", photographs())
+    (cost,) = stage_costs(TrainingRun(tmp_path, tmp_path, recipe), "cpu", photographs())
     return cost
 
 
@@ -31,8 +31,10 @@ def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path):
 def test_the_command_prints_each_stage_of_the_device_at_hand_and_writes_nothing(tmp_path):
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml")
-    shown = bench(*training(tmp_path, tmp_path / "run", "--check", "--device", "cpu")).stdout
+    output = bench(*training(tmp_path, tmp_path / "run", "--check", "--device", "cpu")).stdout
     assert not (tmp_path / "run").exists()
-    assert "some steps of each stage on cpu" in shown
-    stages = re.findall(r"stage \d, (\w+): 2 steps, .* a step, .* steps/s, [\d.e-]+ hours", shown)
+    assert "some steps of each stage on cpu" in output
+    stages = re.findall(
+        r"stage \d, (\w+): 2 steps, .* per step, .* steps/s, [\d.e-]+ hours", output
+    )
     assert stages == ["multi_rate", "realism"]

@@ -28,14 +28,14 @@ def mean(values: list[float]) -> float:
 
 def published_discriminator_step(name: str, real: Tensor, fake: Tensor, score: nn.Module) -> float:
     """Two terms, one after the other, each with the other's logits detached; return their sum."""
-    others = score(fake).detach(), score(real).detach()
+    references = score(fake).detach(), score(real).detach()
     if name == "ragan":
-        others = others[0].mean(), others[1].mean()
+        references = references[0].mean(), references[1].mean()
     if name == "sgan":
-        others = 0.0, 0.0
-    first = cross_entropy(score(real) - others[0], 1).mul(0.5)
+        references = 0.0, 0.0
+    first = cross_entropy(score(real) - references[0], 1).mul(0.5)
     first.backward()
-    second = cross_entropy(score(fake) - others[1], 0).mul(0.5)
+    second = cross_entropy(score(fake) - references[1], 0).mul(0.5)
     second.backward()
     return float((first + second).detach())
 
@@ -44,8 +44,10 @@ def published_generator_loss(name: str, reference: Tensor, fake: Tensor) -> Tens
     if name == "sgan":
         return cross_entropy(fake, 1)
     reference = reference.detach()
-    others = (fake.mean(), reference.mean()) if name == "ragan" else (fake, reference)
-    return (cross_entropy(reference - others[0], 0) + cross_entropy(fake - others[1], 1)) / 2
+    references = (fake.mean(), reference.mean()) if name == "ragan" else (fake, reference)
+    return (
+        cross_entropy(reference - references[0], 0) + cross_entropy(fake - references[1], 1)
+    ) / 2
 
 
 @each_objective

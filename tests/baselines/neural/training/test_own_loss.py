@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.neural.training.run import entries
+from baselines.neural.training.run import read_reports
 from benchmark.errors import UsageError
 from support.training.tiny_runs import bench, write_photographs
 
@@ -24,18 +24,18 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def train(*more):
+def train(*options):
     data = ("--data", "photos", "--validation", "unseen")
-    return bench("train", "--recipe", "mine.toml", *data, "--out", "runs/mine", *more)
+    return bench("train", "--recipe", "mine.toml", *data, "--out", "runs/mine", *options)
 
 
 def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place):
     (place / "mine.py").write_text(CODE)
     assert len(CODE.splitlines()) <= 20
-    done = train()
-    assert done.exit_code == 0
+    process = train()
+    assert process.exit_code == 0
     assert (place / "runs" / "mine" / "ours.safetensors").exists()
-    reports = entries(place / "runs" / "mine")
+    reports = read_reports(place / "runs" / "mine")
     assert {"loss", "edges", "validation_loss"} <= reports[-1].keys()
 
 
@@ -71,16 +71,16 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("class Edges(Objective):", "class Edges:", r"mine\.py, line \d+: Edges is no training"),
-        ("def loss(", "def lost(", "Edges is no training loss: derive it from .*with a `loss`"),
+        ("class Edges(Objective):", "class Edges:", r"mine\.py, line \d+: Edges is not a training"),
+        ("def loss(", "def lost(", "Edges is not a training loss: derive it from .*define `loss`"),
         ("class Edges", "class Edge", "No class in mine.py: 'Edges'. Did you mean 'Edge'"),
-        ("return Loss(total", "return (total", r"mine\.py.*loss\(\) is to return a Loss"),
+        ("return Loss(total", "return (total", r"mine\.py.*loss\(\) has to return a Loss"),
         ("return Loss(total", "return Loss(total * float('nan')", "is not finite"),
         ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "is not finite"),
         (
             "def loss(",
             "def loss(self, *given): raise SystemExit\n    def lost(",
-            "no training|SystemExit",
+            "not a training|SystemExit",
         ),
         (
             "estimate.images -",

@@ -28,43 +28,45 @@ from support.training.fixtures import (
 def test_a_run_of_something_else_in_the_same_folder_is_refused_with_the_field(tmp_path, data):
     recipe = recipe_of({"steps": 1})
     train_in(tmp_path, recipe, data)
-    before = {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
+    files_before = {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
     network = {"model": "mbt2018-mean", "widths": [4, 4], "lmbda": 0.1}
-    others = {
+    changed_recipes = {
         "steps in stage 1": recipe_of({"steps": 2}),
         "seed": recipe_of({"steps": 1}, seed=2),
         "architecture": replace(recipe, architecture="compressai", dimensions=network),
     }
-    for field, other in others.items():
-        with pytest.raises(UsageError, match=f"is a run of another recipe: its {field} differs"):
-            train_in(tmp_path, other, data)
-    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
+    for field, changed_recipe in changed_recipes.items():
+        with pytest.raises(UsageError, match=f"is a run of another recipe: {field} differs"):
+            train_in(tmp_path, changed_recipe, data)
+    assert files_before == {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
 
 
 def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_path, data):
     run, recipe = tmp_path / "run", recipe_of({"steps": 2})
 
-    def call(folder, **more):
-        train_in(run, recipe, folder, max_minutes=0, data_name=folder.name, **more)
+    def call(folder, **options):
+        train_in(run, recipe, folder, max_minutes=0, data_name=folder.name, **options)
 
     call(data)
     moved = tmp_path / "moved" / "photos"
     shutil.copytree(data, moved)
     call(moved)
     few = write_photographs(tmp_path / "few", 4)
-    other = tmp_path / "other"
-    shutil.copytree(data, other)
-    (other / "0.png").rename(other / "0a.png")
+    renamed_folder = tmp_path / "other"
+    shutil.copytree(data, renamed_folder)
+    (renamed_folder / "0.png").rename(renamed_folder / "0a.png")
     cut = tmp_path / "cut"
     shutil.copytree(data, cut)
     os.truncate(cut / "3.png", 200)
-    named = ("without 4.png", "without 0.png", "without 3.png")
-    for folder, count, photograph in zip((few, other, cut), (4, 5, 5), named, strict=True):
-        why = f"was begun with 5 photographs, and --data has {count}, {photograph}"
-        with pytest.raises(UsageError, match=why):
+    differences = ("without 4.png", "without 0.png", "without 3.png")
+    for folder, count, photograph in zip(
+        (few, renamed_folder, cut), (4, 5, 5), differences, strict=True
+    ):
+        message = f"was begun with 5 photographs, but --data has {count}, {photograph}"
+        with pytest.raises(UsageError, match=message):
             call(folder)
-    seen = f"5 photographs of {data.name}"
-    assert json.loads((run / "recipe.json").read_text())["seen"] == seen
+    description = f"5 photographs of {data.name}"
+    assert json.loads((run / "recipe.json").read_text())["seen"] == description
 
 
 def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
@@ -74,7 +76,7 @@ def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
     train_in(tmp_path / "whole", grown, data)
     states = [load_state(tmp_path / run, CPU) for run in ("grown", "whole")]
     assert not differing(*states)
-    with pytest.raises(UsageError, match="another recipe: its number of stages differs"):
+    with pytest.raises(UsageError, match="another recipe: number of stages differs"):
         train_in(tmp_path / "grown", recipe_of({}), data)
 
 
@@ -88,7 +90,7 @@ def test_a_run_begun_before_a_field_existed_resumes_and_one_of_a_field_that_is_g
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
     record["recipe"]["stages"][0]["scaled_decoding"] = False
     path.write_text(json.dumps(record))
-    with pytest.raises(UsageError, match="no record of a training run of this version"):
+    with pytest.raises(UsageError, match="is not a training record of this version"):
         train_in(tmp_path, recipe, data)
     del record["recipe"]["stages"][0]["scaled_decoding"]
     path.write_text(json.dumps(record))
@@ -100,7 +102,7 @@ def test_a_run_begun_before_a_field_existed_resumes_and_one_of_a_field_that_is_g
 @pytest.mark.parametrize("content", ["", "{}"])
 def test_a_folder_whose_record_is_damaged_is_refused(tmp_path, data, content):
     (tmp_path / "recipe.json").write_text(content)
-    with pytest.raises(UsageError, match=r"recipe\.json is no record of a training run"):
+    with pytest.raises(UsageError, match=r"recipe\.json is not a training record"):
         train_in(tmp_path, recipe_of({}), data)
 
 
@@ -124,7 +126,7 @@ def test_a_disk_without_room_for_states_is_refused_before_the_first_step(
 ):
     room = SimpleNamespace(free=10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: room)
-    with pytest.raises(UsageError, match=r"run has room for 0.01 MB, and the states .* take"):
+    with pytest.raises(UsageError, match=r"run has 0.01 MB of free space, but .* needs"):
         train_in(tmp_path / "run", recipe_of({}), data)
     assert not (tmp_path / "run" / "state.pt").exists()
 
@@ -132,14 +134,14 @@ def test_a_disk_without_room_for_states_is_refused_before_the_first_step(
 def test_a_state_that_cannot_be_written_is_one_sentence_which_says_whether_one_is_kept(
     tmp_path, monkeypatch
 ):
-    def full(*_given):
+    def full(*_arguments):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", full)
-        with pytest.raises(BenchError, match="cannot be written: No space left on device; mend"):
+        with pytest.raises(BenchError, match="cannot be written: No space left on device: solve"):
             save_state(tmp_path, {"step": 1})
     save_state(tmp_path, {"step": 1})
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(BenchError, match="device; the one before is kept, so mend that"):
+    with pytest.raises(BenchError, match="device; the previous one is kept: solve that"):
         save_state(tmp_path, {"step": 2})

@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 import torch
 
-from baselines.commands.training import device_here, log_of, losses, sentence
+from baselines.commands.training import losses_table, make_log, report_text, select_device
 from baselines.neural.card import load_card, save_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.network_codec import BUNDLED
-from baselines.neural.training.run import entries
+from baselines.neural.training.run import read_reports
 from benchmark.commands import output
 from benchmark.errors import Unavailable, UsageError
 from support.networks.tiny_checkpoint import NAMED
@@ -49,37 +49,37 @@ def card(path):
 
 
 def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(place, unbroken):
-    folder, done = unbroken
-    assert done.exit_code == 0
+    folder, process = unbroken
+    assert process.exit_code == 0
     loaded = load_checkpoint(folder / "ours.safetensors")
     assert (loaded.card.steps, loaded.network.sizes) == (STEPS, NAMED["tiny"])
     assert loaded.tables
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
-    given = f"--recipe {place}/recipe.toml --data {place}/photos --validation {place}/unseen"
-    assert loaded.card.command == f"bench train {given}"  # else fewer are trained on
-    assert f"checkpoint {loaded.card.sha256[:8]}, finished, 4 steps" in done.stdout
+    words = f"--recipe {place}/recipe.toml --data {place}/photos --validation {place}/unseen"
+    assert loaded.card.command == f"bench train {words}"  # else fewer are trained on
+    assert f"checkpoint {loaded.card.sha256[:8]}, finished, 4 steps" in process.stdout
 
 
 def test_what_is_finished_is_not_trained_again(place, unbroken):
     folder, _ = unbroken
-    before = (folder / "state.pt").stat().st_mtime_ns
-    again = bench(*training(place, folder))
-    assert again.stdout == f"{folder}/ours.safetensors: finished before, 4 steps\n"
-    assert (folder / "state.pt").stat().st_mtime_ns == before
+    time_before = (folder / "state.pt").stat().st_mtime_ns
+    second_run = bench(*training(place, folder))
+    assert second_run.stdout == f"{folder}/ours.safetensors: already finished, 4 steps\n"
+    assert (folder / "state.pt").stat().st_mtime_ns == time_before
 
 
 def test_a_seed_takes_the_place_of_the_recipes(place, unbroken, tmp_path):
     recipe = write_recipe(tmp_path / "seven.toml", seed=7)
     bench(*training(place, tmp_path / "there", recipe=recipe))
     bench(*training(place, tmp_path / "here", "--seed", 7))
-    first, there, here = (
+    first, moved_run, second_run = (
         load_checkpoint(folder / "ours.safetensors").card
         for folder in (unbroken[0], tmp_path / "there", tmp_path / "here")
     )
-    assert (here.sha256, here.seed) == (there.sha256, 7)
-    assert first.sha256 != here.sha256
-    assert "--seed 7" in here.command
+    assert (second_run.sha256, second_run.seed) == (moved_run.sha256, 7)
+    assert first.sha256 != second_run.sha256
+    assert "--seed 7" in second_run.command
 
 
 def test_the_losses_are_a_drawing_and_a_table_of_the_journals_numbers(unbroken):
@@ -98,26 +98,26 @@ def test_the_losses_are_a_drawing_and_a_table_of_the_journals_numbers(unbroken):
 def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
     journal = tmp_path / "journal.jsonl"
     reports = [{"stage": 0, "step": step, "loss": float(step)} for step in (1, 2, 3)]
-    again = {"stage": 0, "step": 2, "loss": float("nan"), "gradient": 1.5}
-    lines = [*map(json.dumps, reports), '{"stage": 0, "st', json.dumps(again), '{"stage"']
+    repeated_entry = {"stage": 0, "step": 2, "loss": float("nan"), "gradient": 1.5}
+    lines = [*map(json.dumps, reports), '{"stage": 0, "st', json.dumps(repeated_entry), '{"stage"']
     journal.write_text("\n".join(lines))
-    reports = entries(tmp_path)
+    reports = read_reports(tmp_path)
     assert [entry["step"] for entry in reports] == [1, 2]
-    rows = losses(reports, recipe_of({})).to_dicts()
+    rows = losses_table(reports, recipe_of({})).to_dicts()
     assert [row["loss"] for row in rows] == [1.0, None]
     assert [row["gradient"] for row in rows] == [None, 1.5]
 
 
 def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     out = tmp_path / "r"
-    with pytest.raises(UsageError, match="holds no training run yet"):
+    with pytest.raises(UsageError, match="has no saved state yet"):
         bench(*training(place, out, "--export-now"))
     bench(*training(place, out, "--max-minutes", 0))
     assert not (out / "ours.safetensors").exists()
-    done = bench(*training(place, out, "--export-now"))
-    assert "1 of 4 steps" in done.stdout
+    process = bench(*training(place, out, "--export-now"))
+    assert "1 of 4 steps" in process.stdout
     assert card(out / "ours.safetensors")["steps"] == 1
-    assert len(entries(out)) == 1
+    assert len(read_reports(out)) == 1
     earlier = (out / "state.pt").read_bytes()
     goes_on = bench(*training(place, out, "--max-minutes", 0, "--milestone-steps", 2))
     assert "after 2 of 4 steps" in goes_on.stdout
@@ -130,8 +130,8 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
             (out / "state-2.pt").touch()  # reached again
     assert written[0] == written[1] < written[2]
     (out / "state.pt").write_bytes(earlier)  # saved before the last report
-    done = bench(*training(place, out, "--export-now", "--data", place / "unseen"))
-    assert "1 of 4 steps" in done.stdout
+    process = bench(*training(place, out, "--export-now", "--data", place / "unseen"))
+    assert "1 of 4 steps" in process.stdout
     exported = card(out / "ours.safetensors")
     assert exported["training_data"].startswith(f"3 photographs of {place.name}/photos, 2 crops")
     assert f"{place}/photos --validation" in exported["command"]
@@ -141,17 +141,17 @@ def test_the_first_line_has_the_precision_of_the_stage_to_come(place, tmp_path, 
     precision = "baselines.commands.training.precision_of"
     monkeypatch.setattr(precision, lambda _recipe, stage, _device: f"that of {stage.objective}")
     lines = [bench(*training(place, tmp_path, "--max-minutes", 0)).stderr for _ in range(3)]
-    assert (
-        "1 of 4 steps (25 %), in stage 1 of 2 at step 1, on cpu in that of multi_rate" in lines[1]
-    )
-    assert "2 of 4 steps (50 %), in stage 1 of 2 at step 2, on cpu in that of realism" in lines[2]
+    assert "1 of 4 steps (25 %), stage 1 of 2, step 1, on cpu in that of multi_rate" in lines[1]
+    assert "2 of 4 steps (50 %), stage 1 of 2, step 2, on cpu in that of realism" in lines[2]
 
 
 def test_photographs_held_out_that_cannot_be_read_are_named(place, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"")
     recipe = place / "recipe.toml"
-    with pytest.raises(UsageError, match=r"\.png, held out to validate with, cannot be read: mend"):
+    with pytest.raises(
+        UsageError, match=r"held out for validation can be read \(.*\.png\): replace"
+    ):
         bench("train", "--recipe", recipe, "--data", tmp_path, "--out", tmp_path / "run")
 
 
@@ -177,7 +177,7 @@ def test_a_card_that_is_named_is_torchs_current_one(monkeypatch):
     monkeypatch.setattr("baselines.commands.training.use_device", lambda _: "cuda")
     monkeypatch.setattr("baselines.commands.training.chosen_device", lambda: "cuda:1")
     monkeypatch.setattr("torch.cuda.set_device", current.append)
-    assert [device_here(asked) for asked in ("cuda:1", "cuda")] == ["cuda", "cuda"]
+    assert [select_device(device) for device in ("cuda:1", "cuda")] == ["cuda", "cuda"]
     assert current == ["cuda:1"]
 
 
@@ -190,12 +190,12 @@ def test_weights_that_the_last_stage_needs_are_missed_before_the_first(place, tm
 
 
 def test_a_folder_in_use_or_that_is_a_file_is_refused(place, tmp_path):
-    used = tmp_path / "used"
-    used.mkdir()
-    handle = os.open(used, os.O_RDONLY)
+    folder = tmp_path / "used"
+    folder.mkdir()
+    handle = os.open(folder, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     with pytest.raises(UsageError, match="is being trained by another process"):
-        bench(*training(place, used))
+        bench(*training(place, folder))
     os.close(handle)
     with pytest.raises(UsageError, match=r"recipe.toml cannot be written: it is a file"):
         bench(*training(place, place / "recipe.toml"))
@@ -207,35 +207,35 @@ def test_a_report_is_shown_with_what_it_has_and_the_time_left():
         "steps_per_second": 0.25, "crops_per_second": 1.0,
     }  # fmt: skip
     stages = {"steps": 100, "batch": 4}, {"steps": 1000, "batch": 8}
-    assert sentence(report, recipe_of(stages[0])) == (  # 25 x 4 crops, one a second
+    assert report_text(report, recipe_of(stages[0])) == (  # 25 x 4 crops, one a second
         "stage 1 of 1, step 75 of 100, loss 2, 0.250 bpp, 0.2 steps/s, 1.0 crops/s, 2 min left, "
         "1 skipped"
     )
-    assert "2.2 h left" in sentence(report, recipe_of(*stages))  # and 1000 x 8 of the next stage
+    assert "2.2 h left" in report_text(report, recipe_of(*stages))  # and 1000 x 8 of the next stage
 
 
 def test_progress_is_a_line_at_once_one_a_minute_and_the_last(capsys, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(output, "monotonic", lambda: now[0])
-    log = log_of((), False, Path("smoke"), recipe_of({"steps": 100, "batch": 4}))
-    for now[0], step in ((1.0, 5), (20.0, 20), (70.0, 60), (80.0, 100)):
+    clock = [0.0]
+    monkeypatch.setattr(output, "monotonic", lambda: clock[0])
+    log = make_log((), False, Path("smoke"), recipe_of({"steps": 100, "batch": 4}))
+    for clock[0], step in ((1.0, 5), (20.0, 20), (70.0, 60), (80.0, 100)):
         log({"stage": 0, "step": step, "skipped": 0, "steps_per_second": 1.0,
              "crops_per_second": 4.0})  # fmt: skip
-    shown = [line.partition(", 1.0")[0] for line in capsys.readouterr().err.splitlines()]
-    assert shown == [f"smoke: stage 1 of 1, step {step} of 100" for step in (5, 60, 100)]
+    lines = [line.partition(", 1.0")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [f"smoke: stage 1 of 1, step {step} of 100" for step in (5, 60, 100)]
 
 
 @pytest.fixture(scope="module")
 def begun(place, unbroken):
     """The folder with the finished run, and still.toml, which moves nothing."""
-    still = write_recipe(place / "still.toml", rate_steps=0, realism_steps=1).read_text()
-    still = still.replace("1e-3", "0.0\nquantile_learning_rate = 0.0")
-    (place / "still.toml").write_text(still)
+    recipe_text = write_recipe(place / "still.toml", rate_steps=0, realism_steps=1).read_text()
+    recipe_text = recipe_text.replace("1e-3", "0.0\nquantile_learning_rate = 0.0")
+    (place / "still.toml").write_text(recipe_text)
     return place
 
 
-def words(begun, recipe, out, *more):
-    return training(begun, begun / out, *more, recipe=f"{recipe}.toml")
+def words(begun, recipe, out, *options):
+    return training(begun, begun / out, *options, recipe=f"{recipe}.toml")
 
 
 def copy(checkpoint, target):
@@ -249,22 +249,25 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint(begun, initialise):
     (begun / f"{initialise}.toml").write_text(f'initialise = "{initialise}"\n{recipe}')
     first = begun / "unbroken" / "ours.safetensors"
     bench(*words(begun, initialise, f"from-{initialise}", "--start", first))
-    before = load_checkpoint(first)
-    after = load_checkpoint(begun / f"from-{initialise}" / "ours.safetensors")
-    expected = before.network.state_dict()
-    for name, value in after.network.state_dict().items():
+    start_checkpoint = load_checkpoint(first)
+    checkpoint = load_checkpoint(begun / f"from-{initialise}" / "ours.safetensors")
+    expected = start_checkpoint.network.state_dict()
+    for name, value in checkpoint.network.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
-    assert after.card.crops == before.card.crops + 2
-    assert after.card.steps == before.card.steps + 1
-    assert f"{after.card.crops} crops in all" in after.card.training
-    assert f"begun from checkpoint {before.card.sha256[:8]} of 8 crops" in after.card.training_data
-    assert f"--start {first}" in after.card.command
+    assert checkpoint.card.crops == start_checkpoint.card.crops + 2
+    assert checkpoint.card.steps == start_checkpoint.card.steps + 1
+    assert f"{checkpoint.card.crops} crops in all" in checkpoint.card.training
+    assert (
+        f"begun from checkpoint {start_checkpoint.card.sha256[:8]} of 8 crops"
+        in checkpoint.card.training_data
+    )
+    assert f"--start {first}" in checkpoint.card.command
 
 
 def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(begun):
     first = begun / "unbroken" / "ours.safetensors"
     bench(*words(begun, "still", "again", "--start", first, "--max-minutes", "0"))
-    with pytest.raises(UsageError, match="is a run of another recipe: its start differs"):
+    with pytest.raises(UsageError, match="is a run of another recipe: start differs"):
         bench(*words(begun, "still", "again"))
     copy(first, begun / "moved.safetensors")
     bench(*words(begun, "still", "again", "--start", begun / "moved.safetensors"))
@@ -277,28 +280,28 @@ def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(begun)
     copy(first, mailed)
     save_card(mailed, replace(load_card(first), steps=None, crops=0, training_data="unknown"))
     bench(*words(begun, "still", "unknown", "--start", mailed))
-    after = card(begun / "unknown" / "ours.safetensors")
-    assert (after["crops"], after["caveat"]) == (0, "training unknown")
-    assert after["training_data"].endswith(" of unknown training")
+    card_after = card(begun / "unknown" / "ours.safetensors")
+    assert (card_after["crops"], card_after["caveat"]) == (0, "training unknown")
+    assert card_after["training_data"].endswith(" of unknown training")
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         (("--start", "damaged.safetensors"), "damaged.safetensors is damaged"),
         (("--start", "recipe.toml"), "recipe.toml has no card recipe.json"),
         (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave it out"),
         (
             ("--start", BUNDLED / "elic-1.safetensors.xz"),
-            "elic-1.safetensors.xz holds another network than the one to train, tiny",
+            "elic-1.safetensors.xz holds another network than the recipe trains, tiny",
         ),
     ],
 )
-def test_a_start_that_cannot_be_is_told_in_a_sentence(begun, monkeypatch, given, message):
+def test_a_start_that_cannot_be_is_told_in_a_sentence(begun, monkeypatch, options, message):
     monkeypatch.chdir(begun)
     copy(begun / "unbroken" / "ours.safetensors", begun / "damaged.safetensors")
     with (begun / "damaged.safetensors").open("ab") as file:
         file.write(b"x")
     with pytest.raises(UsageError, match=message):
-        bench(*words(begun, "recipe", "refused", *given))
+        bench(*words(begun, "recipe", "refused", *options))
     assert not (begun / "refused").exists()

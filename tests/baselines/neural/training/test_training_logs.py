@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from baselines.commands.training import log_of
+from baselines.commands.training import make_log
 from benchmark.errors import UsageError
 from support.training.fixtures import of_journal, recipe_of, train_toy
 
@@ -24,7 +24,7 @@ def test_each_report_is_given_to_the_users_function(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(FUNCTION)
     run = tmp_path / "run"
-    train_toy(run, RECIPE, log=partial(log_of, ["mine.py:log"], True))
+    train_toy(run, RECIPE, log=partial(make_log, ["mine.py:log"], True))
     losses = of_journal(run, "loss")
     assert eval((tmp_path / "seen.txt").read_text()) == list(zip(range(1, 6), losses, strict=True))
 
@@ -32,6 +32,6 @@ def test_each_report_is_given_to_the_users_function(tmp_path, monkeypatch):
 def test_a_users_function_that_fails_is_one_sentence_with_its_line(tmp_path):
     path = tmp_path / "bad.py"
     path.write_text("def log(report):\n    report['nothing']\n")
-    log = log_of([f"{path}:log"], True, tmp_path, RECIPE)
+    log = make_log([f"{path}:log"], True, tmp_path, RECIPE)
     with pytest.raises(UsageError, match=r"bad\.py.*KeyError"):
         log({"stage": 0, "step": 1})

@@ -48,27 +48,27 @@ class Realistic(Toy):
 
     def forward(self, images, controls, *, noisy=True):
         result = super().forward(images, controls, noisy=noisy)
-        shown = result.images + controls.realism.levels[:, None, None, None] / 10
-        return result._replace(images=shown, y_bits=result.y_bits * (1 + noisy))
+        images_out = result.images + controls.realism.levels[:, None, None, None] / 10
+        return result._replace(images=images_out, y_bits=result.y_bits * (1 + noisy))
 
 
 def test_validation_is_the_mean_over_photographs_of_what_whole_ones_cost():
     network = toy(Realistic)
-    shown = [picture[:80, :96] for picture in pictures(2)]
+    cropped = [picture[:80, :96] for picture in pictures(2)]
     stage = recipe_of(REALISM).stages[0]
-    result = validate(network, stage.lambdas, shown, (0.0, 3.84))
+    result = validate(network, stage.lambdas, cropped, (0.0, 3.84))
     points = {(point.q, point.beta): point for point in result.points}
     assert sorted(points) == [(float(q), beta) for q in range(5) for beta in (0.0, 3.84)]
     psnrs, realistic, bpps, logs = [], [], [], []
-    for pixels in shown:
+    for pixels in cropped:
         cut = pixels[:64, :64].astype(np.float64) / 127.5 - 1
         weight = network.mix.weight.detach().double().numpy()[:, :, 0, 0]
         mixed = cut @ weight.T + network.mix.bias.detach().double().numpy()
-        mse, other = (
+        mse, second_mse = (
             (((mixed + beta / 10).clip(-1, 1) - cut) ** 2).mean() / 4 for beta in (0, 3.84)
         )
         psnrs.append(-10 * math.log10(mse))
-        realistic.append(-10 * math.log10(other))
+        realistic.append(-10 * math.log10(second_mse))
         bpps.append((mixed**2).sum() / 64**2)
         for q, weight in enumerate(LAMBDAS):
             logs.append(math.log(weight**-0.5 * (150 * mse + weight * bpps[-1] * (1 + q))))

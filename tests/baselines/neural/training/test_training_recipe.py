@@ -38,8 +38,8 @@ def test_the_paper_s_recipe_is_that_of_the_published_configuration():
     recipe = load_recipe("paper")
     assert (recipe.sizes, recipe.initialise) == ("full", "random")
     first, second, third = recipe.stages
-    assert [one.objective for one in recipe.stages] == ["single_rate", "multi_rate", "realism"]
-    assert [one.steps for one in recipe.stages] == [1_000_000, 1_000_000, 3_000_000]
+    assert [stage.objective for stage in recipe.stages] == ["single_rate", "multi_rate", "realism"]
+    assert [stage.steps for stage in recipe.stages] == [1_000_000, 1_000_000, 3_000_000]
     for stage in recipe.stages:
         assert (stage.batch, stage.crop_px) == (8, 256)
         assert (stage.learning_rate, stage.quantile_learning_rate) == (1e-4, 1e-3)
@@ -71,7 +71,7 @@ def replaced(old, new):
     return text.replace(old, new)
 
 
-def with_stage(line):
+def add_stage_line(line):
     return HEAD + WHOLE_STAGE + line
 
 
@@ -83,44 +83,47 @@ MALFORMED = {
     "stage as a table": (replaced("[[stage]]", "[stage]"), "[[stage]]"),
     "unknown size": (replaced('"tiny"', '"huge"'), "sizes is 'huge'"),
     "unknown field": ("speed = 3\n" + HEAD + WHOLE_STAGE, "no field 'speed'"),
-    "unknown field of a stage": (with_stage("speed = 3"), "has no field 'speed'"),
+    "unknown field of a stage": (add_stage_line("speed = 3"), "has no field 'speed'"),
     "second stage": (HEAD + WHOLE_STAGE + WHOLE_STAGE + "batches = 3", "in stage 2"),
     "text for a number": (replaced("steps = 3", 'steps = "3"'), "steps is '3'"),
     "too few lambdas": (replaced("3.4, ", ""), "5 lambdas"),
     "negative lambda": (replaced("3.4", "-1"), "lambdas is [-1, 1.2"),
     "unknown objective": (replaced("multi_rate", "many_rates"), "objective is 'many_rates'"),
-    "objective of one rate": (replaced("multi_rate", "elic"), "trains no network of 5 rates"),
+    "objective of one rate": (replaced("multi_rate", "elic"), "cannot train a network of 5 rates"),
     "no steps": (replaced("steps = 3", "steps = 0"), "steps is 0"),
     "odd crop": (replaced("crop_px = 64", "crop_px = 100"), "crop_px is 100"),
     "negative rate": (replaced("learning_rate = 1e-3", "learning_rate = -1"), "learning_rate"),
     "infinite rate": (replaced("learning_rate = 1e-3", "learning_rate = inf"), "learning_rate"),
     "decay at once": (replaced("decay_at = 1", "decay_at = 0"), "decay_at"),
-    "unknown decay": (with_stage('decay = "cosine"'), "decay is 'cosine'"),
-    "rising decay": (with_stage("final_share = 2"), "final_share is 2: "),
-    "too few targets": (with_stage(BELOW + "targets_bpp = [0.1]"), "targets_bpp"),
-    "targets of mixed rates": (with_stage(BELOW + TARGETS + "mixed_levels = true"), "mixed_levels"),
-    "targets of maps": (with_stage(BELOW + TARGETS + "map_share = 0.5"), "map_share"),
-    "targets alone": (with_stage(TARGETS), "lambda_below"),
-    "unknown loss of a GAN": (with_stage('gan_loss = "wgan"'), "gan_loss is 'wgan'"),
-    "unknown discriminator": (with_stage('discriminator = "none"'), "discriminator is 'none'"),
-    "one channel": (with_stage("discriminator_channels = [4]"), "discriminator_channels"),
+    "unknown decay": (add_stage_line('decay = "cosine"'), "decay is 'cosine'"),
+    "rising decay": (add_stage_line("final_share = 2"), "final_share is 2: "),
+    "too few targets": (add_stage_line(BELOW + "targets_bpp = [0.1]"), "targets_bpp"),
+    "targets of mixed rates": (
+        add_stage_line(BELOW + TARGETS + "mixed_levels = true"),
+        "mixed_levels",
+    ),
+    "targets of maps": (add_stage_line(BELOW + TARGETS + "map_share = 0.5"), "map_share"),
+    "targets alone": (add_stage_line(TARGETS), "lambda_below"),
+    "unknown loss of a GAN": (add_stage_line('gan_loss = "wgan"'), "gan_loss is 'wgan'"),
+    "unknown discriminator": (add_stage_line('discriminator = "none"'), "discriminator is 'none'"),
+    "one channel": (add_stage_line("discriminator_channels = [4]"), "discriminator_channels"),
     "falls of a straight line": (
-        with_stage('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'),
-        'further_falls come with decay = "step"',
+        add_stage_line('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'),
+        'further_falls need decay = "step"',
     ),
     "falls out of order": (
         replaced("decay_at = 1", "decay_at = 0.5\nfurther_falls = [[0.4, 0.1]]"),
-        "each behind the one before",
+        "have to be in order",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", MALFORMED)
 def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault):
-    text, named = MALFORMED[fault]
+    text, message_part = MALFORMED[fault]
     path = tmp_path / "mine.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UsageError, match=re.escape(named)) as caught:
+    with pytest.raises(UsageError, match=re.escape(message_part)) as caught:
         load_recipe(str(path))
     message = str(caught.value)
     assert message.startswith(str(path))
@@ -130,12 +133,12 @@ def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault
 
 def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     for name in ("nigth", str(tmp_path / "absent.toml")):
-        with pytest.raises(UsageError, match=r"No recipe .*: it is one of .*night"):
+        with pytest.raises(UsageError, match=r"no recipe .*: choose .*night"):
             load_recipe(name)
 
 
-def factors(**different):
-    stage = stage_of(**different)
+def factors(**fields):
+    stage = stage_of(**fields)
     return [stage.rate_factor(step) for step in range(stage.steps)]
 
 

@@ -51,7 +51,7 @@ def test_a_search_lowers_what_the_network_was_trained_for(
     image, part = picture
     pixels = read_image(open_sample().images[image].path).pixels[part]
     codecs = [ours(effort=effort) for effort in (0, 1)]
-    codecs = [codec.in_tiles() if tiled else codec for codec in codecs]
+    codecs = [codec.make_tiled() if tiled else codec for codec in codecs]
     streams = [codec.encode(pixels, Setting("q", q)) for codec in codecs]
     one_pass, searched = (cost(pixels, stream, LAMBDAS[q]) for stream in streams)
     assert searched < 0.99 * one_pass
@@ -62,10 +62,12 @@ def test_it_repeats_and_beta_changes_no_bit(photograph):
         ours(effort=1, **options).encode(photograph, Setting("q", 1))
         for options in ({}, {}, {"beta": 3.84})
     ]
-    first, again, realistic = streams
-    assert first == again
+    first, repeated, realistic = streams
+    assert first == repeated
     identity = load_card(BUNDLED / "ours.safetensors.xz").identity[:CHECKPOINT_BYTES]
-    plain, real = (unpack(one, CRDRControlBlock(), identity).payloads for one in (first, realistic))
+    plain, real = (
+        unpack(data, CRDRControlBlock(), identity).payloads for data in (first, realistic)
+    )
     assert plain == real
 
 
@@ -82,8 +84,8 @@ def test_a_map_of_rates_gives_each_region_its_own_worth_of_a_bit(photograph):
     ]
     weights = np.repeat([1 / LAMBDAS[0], 1 / LAMBDAS[-1]], 64)
     costs = [
-        150 * float((weights * one).mean()) / 255**2 + 24 * len(data) / pixels.size
-        for one, data in zip(errors, streams, strict=True)
+        150 * float((weights * image_errors).mean()) / 255**2 + 24 * len(data) / pixels.size
+        for image_errors, data in zip(errors, streams, strict=True)
     ]
     assert costs[1] < 0.99 * costs[0]
 

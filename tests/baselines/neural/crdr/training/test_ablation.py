@@ -31,9 +31,9 @@ def place(tmp_path):
     [("gan", "gan_loss", GAN_LOSSES), ("discriminator", "discriminator", DISCRIMINATORS)],
 )
 def test_variants_of_the_papers_differ_in_one_field_of_the_last_stage(recipe, field, table):
-    made = load_recipe(recipe)
-    *earlier, last = made.stages
-    variants = made.varied().values()
+    loaded = load_recipe(recipe)
+    *earlier, last = loaded.stages
+    variants = loaded.variant_recipes().values()
     assert {getattr(variant.stages[-1], field) for variant in variants} == table.keys()
     for variant in variants:
         assert variant.stages[:-1] == tuple(earlier)
@@ -53,18 +53,20 @@ def test_variants_go_on_from_the_stages_that_they_share_and_how_to_compare_them_
     first = bench(*training(place, out, "--max-minutes", 0))
     assert "the time is over after common" in first.stdout
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"common"}
-    rest = bench(*training(place, out))
-    assert rest.exit_code == 0, rest.output
+    second_run = bench(*training(place, out))
+    assert second_run.exit_code == 0, second_run.output
     losses = [pl.read_csv(out / name / "losses.csv")["loss"].to_list()
               for name in ("common", "SGAN", "HRRGAN")]  # fmt: skip
-    assert [len(of) for of in losses] == [1, 3, 3]
+    assert [len(values) for values in losses] == [1, 3, 3]
     assert losses[0] == losses[1][:1] == losses[2][:1]
     assert losses[1][1:] != losses[2][1:]
     cards = [json.loads((out / f"{name}.json").read_text()) for name in ("SGAN", "HRRGAN")]
     assert [card["steps"] for card in cards] == [3, 3]
-    (told,) = (line for line in rest.stdout.splitlines() if line.startswith("to compare: "))
+    (run_line,) = (
+        line for line in second_run.stdout.splitlines() if line.startswith("to compare: ")
+    )
     specs = [f"ours:beta=3.84:checkpoint={out}/{name}.safetensors" for name in ("SGAN", "HRRGAN")]
-    assert told.split()[5].split(",") == specs
-    (drawn,) = (line for line in rest.stdout.splitlines() if line.startswith("to draw: "))
-    assert drawn.count("--label ") == 2
-    assert bench(*training(place, out)).stdout.count("finished before") == 3
+    assert run_line.split()[5].split(",") == specs
+    (draw_line,) = (line for line in second_run.stdout.splitlines() if line.startswith("to draw: "))
+    assert draw_line.count("--label ") == 2
+    assert bench(*training(place, out)).stdout.count("already finished") == 3

@@ -42,27 +42,27 @@ def test_every_objective_trains_with_every_discriminator(objective, discriminato
     torch.manual_seed(2)
     network = CRDRNetwork(LEAST)
     learner = learner_of(network, stage)
-    before = copied(network), deepcopy(learner.state()["objective"]["network"])
+    state_before = copied(network), deepcopy(learner.state()["objective"]["network"])
     updates = [learner.update() for _ in range(3)]
-    assert not any(bool(update.left_out) for update in updates)
+    assert not any(bool(update.skipped) for update in updates)
     for update in updates:
         assert {"generator", "discriminator"} <= update.numbers.keys()
         assert all(math.isfinite(number) for number in update.numbers.values())
-    changed = {path.split(".")[0] for path in differing(before[0], copied(network))}
+    changed = {path.split(".")[0] for path in differing(state_before[0], copied(network))}
     assert changed == {f"/{name}" for name, _ in network.named_children()}
-    critics = differing(before[1], learner.state()["objective"]["network"])
+    critics = differing(state_before[1], learner.state()["objective"]["network"])
     assert {path.split(".")[0] for path in critics} == {"/backbones", "/heads"}
 
 
 def test_a_stage_of_maps_takes_steps_without_its_discriminators():
     torch.manual_seed(2)
     learner = learner_of(CRDRNetwork(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
-    before = copied(learner.network), deepcopy(learner.state()["objective"])
+    state_before = copied(learner.network), deepcopy(learner.state()["objective"])
     updates = [learner.update() for _ in range(2)]
-    assert not any(bool(update.left_out) for update in updates)
+    assert not any(bool(update.skipped) for update in updates)
     assert all(math.isfinite(update.numbers["loss"]) for update in updates)
-    assert differing(before[0], copied(learner.network))
-    assert not differing(before[1], learner.state()["objective"])
+    assert differing(state_before[0], copied(learner.network))
+    assert not differing(state_before[1], learner.state()["objective"])
 
 
 @pytest.fixture
@@ -85,22 +85,22 @@ def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(judged, obj
     """The next rate's picture of the same crops at the same beta; at the highest, the original."""
     network = toy(Shifted)
     stage = {**REALISM, "gan_loss": objective, "batch": 8, "mixed_levels": True}
-    seen = seen_by(network)
+    passes = seen_by(network)
     learner_of(network, stage).update()
     ((references, images, q, beta, _),) = judged
-    crops = seen[0][0]
+    crops = passes[0][0]
     assert torch.equal(images, network.mixed(crops, torch.from_numpy(q)))
     at_top = torch.from_numpy(q + 1 > 4)
     assert at_top.any()
     assert not at_top.all()
     if objective == "rgan":
         assert torch.equal(references, crops)
-        assert len(seen) == 1
+        assert len(passes) == 1
         return
     next_rate = network.mixed(crops, torch.from_numpy(np.minimum(q + 1, 4)))
     assert torch.equal(references[at_top], crops[at_top])
     assert torch.equal(references[~at_top], next_rate[~at_top])
-    assert torch.equal(seen[1][2], beta)
+    assert torch.equal(passes[1][2], beta)
 
 
 class Shifted(Toy):
@@ -111,16 +111,16 @@ class Shifted(Toy):
 
     def forward(self, images, controls, *, noisy=True):
         result = super().forward(images, controls, noisy=noisy)
-        shown = self.mixed(images, controls.rate.levels) + 0 * result.images
-        return result._replace(images=shown)
+        images = self.mixed(images, controls.rate.levels) + 0 * result.images
+        return result._replace(images=images)
 
 
 def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(judged):
     stage = {**REALISM, "gan_per_beta": 0.5, "batch": 4, "mixed_levels": True, "balanced": True}
     result = learner_of(toy(), stage).update().numbers
     ((_, images, q, beta, losses),) = judged
-    drawn = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0]))
-    assert beta.tolist() == drawn.beta.tolist()
+    levels = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0]))
+    assert beta.tolist() == levels.beta.tolist()
     crops = draw_crops(photographs(), 64, range(4), seed=1).float() / 127.5 - 1
     mse = (crops - images).square().mean((1, 2, 3)) / 4
     bpp = images.square().mean((1, 2, 3)) * 3 * (1 + torch.from_numpy(q))
@@ -131,8 +131,8 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(j
     assert (losses[beta > 0] > 0).all()
 
 
-def adversary_of(**different):
-    recipe = recipe_of({**REALISM, **different})
+def adversary_of(**fields):
+    recipe = recipe_of({**REALISM, **fields})
     return Adversary(recipe.stages[0], Setup(recipe, 0, CPU), by_level=True)
 
 
@@ -149,15 +149,15 @@ def test_judging_a_picture_gives_gradients_to_the_picture_only():
 
 def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():
     adversary = adversary_of(gan_loss="sgan", discriminator_learning_rate=2e-3)
-    before = deepcopy(adversary.state()["network"])
+    state_before = deepcopy(adversary.state()["network"])
     images = noise(2, 3, 64, 64, seed=1).requires_grad_()
     adversary.update(noise(2, 3, 64, 64, seed=2), images, np.float32([0.6, 3.4]), factor=0.5)
     assert images.grad is None
-    changed = differing(before, adversary.state()["network"])
+    changed = differing(state_before, adversary.state()["network"])
     assert {path.split(".")[1] for path in changed} == {"1", "3"}, "the nearest whole rates"
-    after = adversary.state()["network"]
+    state_after = adversary.state()["network"]
     bias = "heads.1.8.bias"
-    assert float((after[bias] - before[bias]).abs()) == pytest.approx(1e-3, rel=1e-2)
+    assert float((state_after[bias] - state_before[bias]).abs()) == pytest.approx(1e-3, rel=1e-2)
 
 
 def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_alone():
@@ -176,25 +176,25 @@ def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(desi
     adversary = adversary_of(gan_loss="sgan", discriminator=design)
     originals, images = noise(2, 3, 64, 64, seed=1), noise(2, 3, 64, 64, seed=2)
     adversary.update(originals, images, np.float32([0, 0]), factor=1.0)
-    before = deepcopy(adversary.state())
+    state_before = deepcopy(adversary.state())
     adversary.update(originals, images, np.float32([1, 1]), factor=1.0)
-    after = adversary.state()
-    chosen = DISCRIMINATORS[design]
+    state_after = adversary.state()
+    design_layers = DISCRIMINATORS[design]
     of_level_0 = tuple(
         f"{part}.0."
-        for part, copies in (("backbones", chosen.backbones), ("heads", chosen.heads))
+        for part, copies in (("backbones", design_layers.backbones), ("heads", design_layers.heads))
         if copies == "each"
     )
-    of_copies = zip(before["optimisers"], after["optimisers"], strict=True)
-    for (_, copy, _), (moments, others) in zip(adversary._copies, of_copies, strict=True):
+    of_copies = zip(state_before["optimisers"], state_after["optimisers"], strict=True)
+    for (_, copy, _), (moments, moments_after) in zip(adversary._copies, of_copies, strict=True):
         if not moments["state"]:  # of other levels: not met by then
             continue
         prefix = next(n for n, m in adversary._network.named_modules() if m is copy) + "."
         weights = [
             name
-            for name in before["network"]
+            for name in state_before["network"]
             if name.startswith(prefix)
-            and differing(before["network"][name], after["network"][name])
+            and differing(state_before["network"][name], state_after["network"][name])
         ]
-        changed = differing(moments["state"], others["state"])
+        changed = differing(moments["state"], moments_after["state"])
         assert bool(weights) == bool(changed) == (not prefix.startswith(of_level_0))

@@ -26,13 +26,13 @@ def thin(kind: str, seed: int = 0) -> Discriminator:
     """In float64, with weights that make logits of about 1."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = Discriminator(DISCRIMINATORS[kind], LEVELS, THIN).double()
-        for parameter in made.parameters():
+        discriminator = Discriminator(DISCRIMINATORS[kind], LEVELS, THIN).double()
+        for parameter in discriminator.parameters():
             if parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter, 0.2)
             else:
                 nn.init.normal_(parameter, std=0.1)
-    return made
+    return discriminator
 
 
 def pictures(number: int, seed: int = 1, side: int = 32) -> Tensor:
@@ -40,8 +40,8 @@ def pictures(number: int, seed: int = 1, side: int = 32) -> Tensor:
     return torch.rand((number, 3, side, side + 16), generator=generator).double() * 2 - 1
 
 
-def close(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=0, atol=TOLERANCE)
+def close(first: Tensor, second: Tensor) -> bool:
+    return torch.allclose(first, second, rtol=0, atol=TOLERANCE)
 
 
 def convolutions(module: nn.Module) -> list[nn.Conv2d]:

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from baselines.neural.training.photographs import (
+    CropSampler,
     DeviceCrops,
-    Drawing,
     draw_crops,
-    reflected,
+    reflect,
 )
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import CPU, photographs
@@ -17,35 +17,35 @@ EACH = 12
 
 
 def crops_of(side_px, reduced_share, step):
-    drawing = Drawing(photographs(), side_px, 1, reduced_share)
-    made = DeviceCrops(drawing, lambda step: range(step * EACH, (step + 1) * EACH), CPU)
-    return made.take(step)
+    drawing = CropSampler(photographs(), side_px, 1, reduced_share)
+    stream = DeviceCrops(drawing, lambda step: range(step * EACH, (step + 1) * EACH), CPU)
+    return stream.take(step)
 
 
 @pytest.mark.parametrize("side_px", [40, 64, 128])  # the last are reflected
 @pytest.mark.parametrize("reduced_share", [0.0, 0.5])
 def test_crops_are_those_of_the_processor(side_px, reduced_share):
     """Of those that are not reduced each level; the filter's weights differ in the 22nd bit."""
-    found = crops_of(side_px, reduced_share, step=2)
+    crops = crops_of(side_px, reduced_share, step=2)
     numbers = range(2 * EACH, 3 * EACH)
     expected = draw_crops(photographs(), side_px, numbers, 1, reduced_share)
-    assert (found.dtype, found.shape) == (torch.uint8, expected.shape)
-    apart = (found.int() - expected.int()).abs()
-    assert int(apart.max()) <= (1 if reduced_share else 0)
-    assert float((apart > 0).float().mean()) < 1e-3
+    assert (crops.dtype, crops.shape) == (torch.uint8, expected.shape)
+    difference = (crops.int() - expected.int()).abs()
+    assert int(difference.max()) <= (1 if reduced_share else 0)
+    assert float((difference > 0).float().mean()) < 1e-3
 
 
 def test_places_beyond_a_photograph_are_reflected_as_numpy_does():
     expected = np.pad(np.arange(5), (0, 9), mode="reflect")
-    assert reflected(torch.arange(14), torch.tensor(5)).tolist() == expected.tolist()
-    assert reflected(torch.arange(3), torch.tensor(1)).tolist() == [0, 0, 0]
+    assert reflect(torch.arange(14), torch.tensor(5)).tolist() == expected.tolist()
+    assert reflect(torch.arange(3), torch.tensor(1)).tolist() == [0, 0, 0]
 
 
 def test_a_gpu_takes_photographs_that_leave_it_most_of_its_memory(monkeypatch):
-    drawing = Drawing(photographs(), 64, 1)
-    needed = drawing.photographs.pixels.nbytes
+    drawing = CropSampler(photographs(), 64, 1)
+    size_bytes = drawing.photographs.pixels.nbytes
     with stand_in_gpu():
-        for total, fits in ((4 * needed, True), (4 * needed - 4, False)):
+        for total, fits in ((4 * size_bytes, True), (4 * size_bytes - 4, False)):
             monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, size=total: (0, size))
             assert DeviceCrops.fit(drawing, torch.device("cuda")) is fits
     assert not DeviceCrops.fit(drawing, CPU)

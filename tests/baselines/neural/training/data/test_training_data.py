@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from baselines.neural.objectives import draw_levels
-from baselines.neural.training.photographs import draw_crops, pack
+from baselines.neural.training.photographs import draw_crops, hold_photographs
 from benchmark.errors import UsageError
 from support.training.fixtures import (
     REALISM,
@@ -27,8 +27,12 @@ PINNED_SUMS = [1600437, 1625834, 1612352, 1653391]
 PINNED_LEVELS = [4.0, 0.7119259238243103, 3.0, 0.0]
 
 
-def crops(numbers, seed=1, side_px=SIDE_PX, of=PICTURES):
-    return draw_crops(pack(of), side_px, numbers, seed).permute(0, 2, 3, 1).numpy()
+def crops(numbers, seed=1, side_px=SIDE_PX, photographs=PICTURES):
+    return (
+        draw_crops(hold_photographs(photographs), side_px, numbers, seed)
+        .permute(0, 2, 3, 1)
+        .numpy()
+    )
 
 
 def places_of(crop):
@@ -36,11 +40,11 @@ def places_of(crop):
     result = []
     for number, picture in enumerate(PICTURES):
         missing = [max(0, SIDE_PX - side) for side in picture.shape[:2]]
-        whole = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
-        for mirrored, wanted in ((False, crop), (True, crop[:, ::-1])):
-            for row, column in np.argwhere((whole == wanted[0, 0]).all(2)):
-                window = whole[row : row + SIDE_PX, column : column + SIDE_PX]
-                if np.array_equal(window, wanted):
+        padded = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
+        for mirrored, expected in ((False, crop), (True, crop[:, ::-1])):
+            for row, column in np.argwhere((padded == expected[0, 0]).all(2)):
+                window = padded[row : row + SIDE_PX, column : column + SIDE_PX]
+                if np.array_equal(window, expected):
                     result.append((number, int(row), int(column), mirrored))
     return result
 
@@ -63,33 +67,34 @@ def test_crops_are_pixels_of_the_photographs_each_used_once_an_epoch(found):
     assert len(set(epochs)) > len(epochs) // 2, "the orders differ"
 
 
-def sides_behind(drawn, picture):
+def sides_behind(crops, picture):
     """The sides of the squares of a picture that give these crops, by trying every square."""
     height, width = picture.shape[:2]
-    known = {}
+    side_by_bytes = {}
     for side in range(SIDE_PX, min(2 * SIDE_PX, height) + 1):
-        for top, left in np.ndindex(height - side + 1, width - side + 1):
-            square = Image.fromarray(picture[top : top + side, left : left + side])
+        for top, column in np.ndindex(height - side + 1, width - side + 1):
+            square = Image.fromarray(picture[top : top + side, column : column + side])
             crop = np.asarray(square.resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS))
-            known |= {crop.tobytes(): side, crop[:, ::-1].tobytes(): side}
-    return [known[crop.tobytes()] for crop in drawn.permute(0, 2, 3, 1).numpy()]
+            side_by_bytes |= {crop.tobytes(): side, crop[:, ::-1].tobytes(): side}
+    return [side_by_bytes[crop.tobytes()] for crop in crops.permute(0, 2, 3, 1).numpy()]
 
 
 def test_reduced_crops_are_lanczos_filtered_squares_of_up_to_twice_the_side():
     picture = noise(60, 55, 9)
-    drawn, plain = (
-        draw_crops(pack([picture]), SIDE_PX, range(80), 1, share) for share in (0.5, 0.0)
+    reduced_crops, plain = (
+        draw_crops(hold_photographs([picture]), SIDE_PX, range(80), 1, share)
+        for share in (0.5, 0.0)
     )
-    sides = sides_behind(drawn, picture)
+    sides = sides_behind(reduced_crops, picture)
     reduced = [side for side in sides if side > SIDE_PX]
     assert 25 <= len(reduced) <= 55
     assert min(reduced) < 1.2 * SIDE_PX
     assert max(reduced) > 1.8 * SIDE_PX
-    for crop, before, side in zip(drawn, plain, sides, strict=True):
-        assert side > SIDE_PX or torch.equal(crop, before), "the others stay as they were"
+    for crop, plain_crop, side in zip(reduced_crops, plain, sides, strict=True):
+        assert side > SIDE_PX or torch.equal(crop, plain_crop), "the others stay as they were"
     picture = noise(SIDE_PX + 2, 60, 9)
-    drawn = draw_crops(pack([picture]), SIDE_PX, range(40), 1, reduced_share=1)
-    assert {*sides_behind(drawn, picture)} <= {*range(SIDE_PX, SIDE_PX + 3)}
+    reduced_crops = draw_crops(hold_photographs([picture]), SIDE_PX, range(40), 1, reduced_share=1)
+    assert {*sides_behind(reduced_crops, picture)} <= {*range(SIDE_PX, SIDE_PX + 3)}
 
 
 def test_a_crop_depends_on_its_number_and_the_seed_only():
@@ -103,7 +108,8 @@ def test_a_crop_depends_on_its_number_and_the_seed_only():
 
 def test_a_run_that_was_begun_before_resumes_with_the_same_crops_and_levels():
     """What runs on disk were begun with: a change here would break all of them."""
-    sums = crops([0, 1, 100, 10**6], side_px=64, of=pictures()).sum((1, 2, 3), dtype=np.int64)
+    result = crops([0, 1, 100, 10**6], side_px=64, photographs=pictures())
+    sums = result.sum((1, 2, 3), dtype=np.int64)
     stage = stage_of(mixed_levels=True, batch=4)
     levels = draw_levels(stage, np.random.default_rng([1, 2, 0, 7]))
     assert sums.tolist() == PINNED_SUMS
@@ -125,7 +131,7 @@ def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
 
 def test_a_folder_without_photographs_is_named(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(UsageError, match=f"{folder.name} holds no photographs"):
+        with pytest.raises(UsageError, match=f"{folder.name} contains no photographs"):
             load_photographs([folder])
 
 
@@ -134,35 +140,35 @@ def test_a_folder_without_photographs_is_named(tmp_path):
 def test_a_file_that_is_no_picture_is_named(tmp_path, suffix, damage):
     path = tmp_path / f"broken.{suffix}"
     Image.fromarray(noise(64, 64, 3)).save(path)
-    whole = path.read_bytes()
-    changed = whole[:40] + bytes(255 - one for one in whole[40:])
-    path.write_bytes({"empty": b"", "text": b"hello", "cut": whole[:300]}.get(damage, changed))
+    content = path.read_bytes()
+    changed = content[:40] + bytes(255 - byte for byte in content[40:])
+    path.write_bytes({"empty": b"", "text": b"hello", "cut": content[:300]}.get(damage, changed))
     with pytest.raises(UsageError, match=rf"broken\.{suffix} cannot be read as a photograph"):
         load_photographs([tmp_path])
 
 
-def draws(count, **different):
-    stage = stage_of(**different)
-    return [draw_levels(stage, np.random.default_rng([9, one])) for one in range(count)]
+def draws(count, **fields):
+    stage = stage_of(**fields)
+    return [draw_levels(stage, np.random.default_rng([9, index])) for index in range(count)]
 
 
-def near(count, of, share):
+def is_near(count, expected, share):
     """Within five standard deviations of what independent draws give."""
-    return abs(count - of * share) < 5 * (of * share * (1 - share)) ** 0.5
+    return abs(count - expected * share) < 5 * (expected * share * (1 - share)) ** 0.5
 
 
 def test_published_a_batch_has_one_rate_and_one_beta():
-    drawn = draws(2000, batch=3)
-    assert all(one.q.dtype == np.float32 and one.q.shape == (3,) for one in drawn)
-    assert all(len(set(one.q.tolist())) == 1 for one in drawn)
-    counts = Counter(float(one.q[0]) for one in drawn)
+    samples = draws(2000, batch=3)
+    assert all(levels.q.dtype == np.float32 and levels.q.shape == (3,) for levels in samples)
+    assert all(len(set(levels.q.tolist())) == 1 for levels in samples)
+    counts = Counter(float(levels.q[0]) for levels in samples)
     assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
-    assert all(near(count, 2000, 1 / 5) for count in counts.values())
-    drawn = draws(4000, **{**REALISM, "batch": 3})
-    assert all(len(set(levels.beta.tolist())) == 1 for levels in drawn)
-    counts = Counter(float(levels.beta[0]) for levels in drawn)
+    assert all(is_near(count, 2000, 1 / 5) for count in counts.values())
+    samples = draws(4000, **{**REALISM, "batch": 3})
+    assert all(len(set(levels.beta.tolist())) == 1 for levels in samples)
+    counts = Counter(float(levels.beta[0]) for levels in samples)
     assert sorted(counts) == pytest.approx([5.12 * k / 100 for k in range(101)], abs=1e-6)
-    assert all(near(count, 4000, 1 / 101) for count in counts.values())
+    assert all(is_near(count, 4000, 1 / 101) for count in counts.values())
 
 
 @pytest.mark.parametrize("stage", [SINGLE, {}, {"mixed_levels": True}])
@@ -172,36 +178,37 @@ def test_before_the_last_stage_beta_is_zero(stage):
 
 def test_mixed_half_the_rates_are_whole_and_the_others_uniform():
     q = np.concatenate([draw.q for draw in draws(2000, mixed_levels=True, batch=16)])
-    whole = q[q == np.rint(q)]
-    assert near(len(whole), len(q), 1 / 2)
-    counts = Counter(whole.tolist())
+    integers = q[q == np.rint(q)]
+    assert is_near(len(integers), len(q), 1 / 2)
+    counts = Counter(integers.tolist())
     assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
     # A fifth of each batch could be at a level; only whether it is, is by chance.
-    assert all(near(count, len(q) / 5, 1 / 2) for count in counts.values())
+    assert all(is_near(count, len(q) / 5, 1 / 2) for count in counts.values())
     q = np.concatenate([draw.q for draw in draws(1000, mixed_levels=True, batch=16)])
     between = q[q != np.rint(q)]
     counts = np.histogram(between, bins=20, range=(0, 4))[0]
     assert counts.sum() == len(between)
-    assert all(near(count, len(between), 1 / 20) for count in counts)
+    assert all(is_near(count, len(between), 1 / 20) for count in counts)
 
 
 @pytest.mark.parametrize(("mixed", "share"), [(False, 0.0), (True, 0.0), (True, 0.25)])
 def test_beta_is_zero_as_often_as_asked_on_top_of_the_uniform_draw(mixed, share):
-    different = {**REALISM, "mixed_levels": mixed, "zero_beta_share": share, "batch": 8}
-    beta = np.stack([draw.beta for draw in draws(1000, **different)])
+    fields = {**REALISM, "mixed_levels": mixed, "zero_beta_share": share, "batch": 8}
+    beta = np.stack([draw.beta for draw in draws(1000, **fields)])
     samples = beta.ravel() if mixed else beta[:, 0]
-    assert near((samples == 0).sum(), samples.size, share + (1 - share) / 101)
+    assert is_near((samples == 0).sum(), samples.size, share + (1 - share) / 101)
     distinct = {len(set(row.tolist())) for row in beta}
     assert max(distinct) == (8 if mixed else 1)
 
 
 def test_a_map_has_two_regions_beside_or_above_each_other():
-    drawn = draws(300, **{**REALISM, "map_share": 1.0, "crop_px": 256})
+    samples = draws(300, **{**REALISM, "map_share": 1.0, "crop_px": 256})
     assert all(
-        levels.q.ndim == 3 and levels.q.shape == levels.beta.shape == (2, 4, 4) for levels in drawn
+        levels.q.ndim == 3 and levels.q.shape == levels.beta.shape == (2, 4, 4)
+        for levels in samples
     )
     ways = Counter()
-    for levels in drawn:
+    for levels in samples:
         for q, beta in zip(levels.q, levels.beta, strict=True):
             assert len(np.unique(q)) == len(np.unique(beta)) == 2
             first = q == q[0, 0]
@@ -214,11 +221,11 @@ def test_a_map_has_two_regions_beside_or_above_each_other():
             ]
             ways["beside" if across else "above", int(edge)] += 1
     assert len(ways) == 6
-    assert all(near(count, 600, 1 / 6) for count in ways.values())
+    assert all(is_near(count, 600, 1 / 6) for count in ways.values())
 
 
 @pytest.mark.parametrize(("side_px", "share"), [(64, 0.0), (128, 0.3)])
 def test_maps_come_as_often_as_asked_where_a_crop_has_regions(side_px, share):
-    drawn = draws(1000, **{**REALISM, "map_share": 0.3, "crop_px": side_px})
-    maps = sum(levels.q.ndim == 3 for levels in drawn)
-    assert near(maps, 1000, share) if share else maps == 0
+    samples = draws(1000, **{**REALISM, "map_share": 0.3, "crop_px": side_px})
+    maps = sum(levels.q.ndim == 3 for levels in samples)
+    assert is_near(maps, 1000, share) if share else maps == 0

@@ -108,9 +108,9 @@ def test_the_first_step_moves_every_weight_by_its_group_s_learning_rate():
     """As Adam's does, whatever the gradient's size."""
     stage = {"learning_rate": 1e-3, "prior_rate_factor": 5, "warm_up_steps": 4, "balanced": True}
     network = toy(WithPrior)
-    before = copied(network)
+    state_before = copied(network)
     learner_of(network, {**stage, "quantile_learning_rate": 3e-3}).update()
-    moved = {name: (after - before[name]).abs() for name, after in copied(network).items()}
+    moved = {name: (value - state_before[name]).abs() for name, value in copied(network).items()}
     expected = {"prior.matrix": 5e-3 / 4, "quantiles": 3e-3, "prior.quantiles": 3e-3}
     for name, distance in moved.items():
         step = expected.get(name, 1e-3 / 4)
@@ -120,16 +120,16 @@ def test_the_first_step_moves_every_weight_by_its_group_s_learning_rate():
 def test_the_gradient_of_the_whole_network_but_the_quantiles_is_clipped():
     network = toy(WithPrior)
     learner_of(network, {"clip_norm": 0.01}).update()
-    named = dict(network.named_parameters())
-    quantiles = [named.pop("quantiles").grad, named.pop("prior.quantiles").grad]
+    parameters = dict(network.named_parameters())
+    quantiles = [parameters.pop("quantiles").grad, parameters.pop("prior.quantiles").grad]
     assert [quantile.tolist() for quantile in quantiles] == [[1.0], [-1.0, -1.0]]
-    norm = math.sqrt(sum(float(tensor.grad.square().sum()) for tensor in named.values()))
+    norm = math.sqrt(sum(float(tensor.grad.square().sum()) for tensor in parameters.values()))
     assert norm == pytest.approx(0.01, rel=1e-3)
 
 
 def test_crops_are_numbered_through_all_stages_and_steps():
     network = toy()
-    seen = seen_by(network)
+    passes = seen_by(network)
     stages = ({"steps": 3}, {"steps": 2, "batch": 3, "reduced_share": 0.5})
     for index, steps in ((0, 2), (1, 2)):
         learner = learner_of(network, *stages, index=index)
@@ -137,7 +137,7 @@ def test_crops_are_numbered_through_all_stages_and_steps():
             learner.update()
     numbers = [[0, 1], [2, 3], [6, 7, 8], [9, 10, 11]]
     shares = [0.0, 0.0, 0.5, 0.5]
-    for (crops, *_), expected, reduced in zip(seen, numbers, shares, strict=True):
+    for (crops, *_), expected, reduced in zip(passes, numbers, shares, strict=True):
         pixels = draw_crops(photographs(), 64, expected, 1, reduced)
         assert torch.equal(crops, pixels.float() / 127.5 - 1)
 
@@ -145,19 +145,21 @@ def test_crops_are_numbered_through_all_stages_and_steps():
 HOW = ("infinite loss", "gradient that is no number")
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("fault", HOW)
 @pytest.mark.parametrize("stage", [{}, {**REALISM, "gan_loss": "rgan"}], ids=["mse", "gan"])
-def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as_it_was(how, stage):
-    learner = learner_of(toy(Poisoned, how, 3), {**stage, "steps": 5})
+def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as_it_was(
+    fault, stage
+):
+    learner = learner_of(toy(Poisoned, fault, 3), {**stage, "steps": 5})
     updates = [learner.update() for _ in range(2)]
-    before = copied(learner.network), deepcopy(learner.state())
+    state_before = copied(learner.network), deepcopy(learner.state())
     updates.append(learner.update())
-    assert not differing(before[0], copied(learner.network))
-    changed = differing(before[1], learner.state())
+    assert not differing(state_before[0], copied(learner.network))
+    changed = differing(state_before[1], learner.state())
     assert sorted(changed) == ["/skipped", "/step"]
     updates.append(learner.update())
-    assert differing(before[0], copied(learner.network))
-    assert [bool(update.left_out) for update in updates] == [False, False, True, False]
+    assert differing(state_before[0], copied(learner.network))
+    assert [bool(update.skipped) for update in updates] == [False, False, True, False]
     assert (learner.skipped, learner.step) == (1, 4)
 
 
@@ -175,12 +177,12 @@ def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
     torch.manual_seed(2)
     network = CRDRNetwork(TINY)
     learner = learner_of(network, stage)
-    before = copied(network)
+    state_before = copied(network)
     for _ in range(2):
         learner.update()
-    changed = {tuple(path[1:].split(".")) for path in differing(before, copied(network))}
+    changed = {tuple(path[1:].split(".")) for path in differing(state_before, copied(network))}
     assert not {name for name in changed if parts & set(name)}
-    names = {tuple(name.split(".")) for name in before}
+    names = {tuple(name.split(".")) for name in state_before}
     learned = {name[0] for name in names if not parts & set(name)}
     assert {name[0] for name in changed} == learned
     if "attentions" not in parts:
@@ -204,8 +206,8 @@ def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch)
     distance = Perceptual()(crops, network.mix(crops)).detach()
     assert beta[0] > 0
     without, fixed, weighted = (
-        learner_of(toy(), {**REALISM, "gan_per_beta": 0, **one}).update().numbers["loss"]
-        for one in ({}, {"lpips": 2.0}, {"lpips_per_beta": 0.390625})
+        learner_of(toy(), {**REALISM, "gan_per_beta": 0, **weights}).update().numbers["loss"]
+        for weights in ({}, {"lpips": 2.0}, {"lpips_per_beta": 0.390625})
     )
     assert fixed - without == pytest.approx(2 * float(distance.mean()), rel=1e-3)
     expected = 0.390625 * float((beta * distance).mean())
@@ -238,17 +240,19 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
 def test_the_mean_of_weights_is_validated_and_taken_over_at_the_end_of_a_stage():
     stage = {"steps": 4, "learning_rate": 0.1}
     network, plain = toy(), toy()
-    learner, other = (learner_of(n, stage, ema=e) for n, e in ((network, 0.3), (plain, 0.0)))
+    learner, plain_learner = (
+        learner_of(n, stage, ema=e) for n, e in ((network, 0.3), (plain, 0.0))
+    )
     mean = copied(plain)
     for step in range(4):
         learner.update()
-        other.update()
+        plain_learner.update()
         decay = min(0.3, (1 + step) / (10 + step))
         mean = {k: decay * mean[k] + (1 - decay) * v for k, v in copied(plain).items()}
-        with learner.with_mean():
-            shown = copied(network)
+        with learner.averaged_weights():
+            averaged = copied(network)
         for name, expected in mean.items():
-            torch.testing.assert_close(shown[name], expected)
+            torch.testing.assert_close(averaged[name], expected)
         last = mean if step == 3 else copied(plain)
         for name, weight in copied(network).items():
             torch.testing.assert_close(weight, last[name])

@@ -11,13 +11,13 @@ import torch
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import trainer
 from baselines.neural.training.run import (
-    cut,
-    entries,
+    append_report,
     load_state,
-    report,
+    read_reports,
     save_state,
+    truncate_journal,
 )
-from baselines.neural.training.trainer import LARGEST_GAP, Learner
+from baselines.neural.training.trainer import MAX_SKIPPED, Learner
 from benchmark.errors import BenchError
 from support.training.fixtures import (
     CPU,
@@ -46,26 +46,26 @@ def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, 
     for _ in range(2):
         unbroken.update()
     save_state(tmp_path, unbroken.state())
-    other = learner_of(CRDRNetwork(LEAST), stage)
-    other.load_state(load_state(tmp_path, CPU))
+    resumed = learner_of(CRDRNetwork(LEAST), stage)
+    resumed.load_state(load_state(tmp_path, CPU))
     torch.manual_seed(99)
     for _ in range(2):
-        assert unbroken.update() == other.update()
-    assert not differing(unbroken.state(), other.state())
+        assert unbroken.update() == resumed.update()
+    assert not differing(unbroken.state(), resumed.state())
 
 
 def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
-    assert entries(tmp_path) == []
-    given = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
-    for entry in given:
-        report(tmp_path, entry)
+    assert read_reports(tmp_path) == []
+    entries = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
+    for entry in entries:
+        append_report(tmp_path, entry)
     with (tmp_path / "journal.jsonl").open("a") as file:
         file.write("[" * 200_000 + '\n[1]\n7\n{"stage": 1}\n{"stage": 0, "step": "9"}\n')
         file.write('{"stage": 1, "st')
-    assert entries(tmp_path) == given
-    cut(tmp_path, 1, 10)
-    report(tmp_path, {"stage": 1, "step": 11})
-    assert entries(tmp_path) == [*given[:5], {"stage": 1, "step": 11}]
+    assert read_reports(tmp_path) == entries
+    truncate_journal(tmp_path, 1, 10)
+    append_report(tmp_path, {"stage": 1, "step": 11})
+    assert read_reports(tmp_path) == [*entries[:5], {"stage": 1, "step": 11}]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ from pathlib import Path
 from baselines.neural.training import trainer
 from support.training.fixtures import in_two_stages, train_in
 
-trainer.SAVE_EVERY_SECONDS = 0.0
+trainer.MIN_SAVE_INTERVAL = 0.0
 trainer.COST = 1e9
 train_in(Path("run"), in_two_stages(), Path({data!r}))
 """
@@ -91,23 +91,26 @@ train_in(Path("run"), in_two_stages(), Path({data!r}))
 def test_a_run_killed_at_a_random_step_and_resumed_has_the_weights_of_an_unbroken_one(
     tmp_path, data, unbroken
 ):
-    entries = random.SystemRandom().randint(2, 5)
+    lines = random.SystemRandom().randint(2, 5)
     with started(tmp_path, KILLED.format(data=str(data))) as process:
-        wait_for_entries(process, tmp_path / "run" / "journal.jsonl", entries)
+        wait_for_entries(process, tmp_path / "run" / "journal.jsonl", lines)
         process.kill()
         assert process.wait() == -signal.SIGKILL
     saved = load_state(tmp_path / "run", CPU)
     assert saved is not None
     assert (saved["index"], saved["step"]) < (1, 4), "it was killed in time"
-    assert 4 * saved["index"] + saved["step"] >= entries - 2, "the state before was on the disk"
+    assert 4 * saved["index"] + saved["step"] >= lines - 2, "the state before was on the disk"
     train_in(tmp_path / "run", in_two_stages(), data)
     assert not differing(load_state(tmp_path / "run", CPU), unbroken)
     assert of_journal(tmp_path / "run", "step") == [*range(1, 5)] * 2
 
 
 def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unbroken_one(tmp_path):
-    recipe, (whole, parts) = in_two_stages(), (tmp_path / one for one in ("whole", "parts"))
-    train_toy(whole, recipe, least_network)
+    recipe, (unbroken_run, parts) = (
+        in_two_stages(),
+        (tmp_path / name for name in ("whole", "parts")),
+    )
+    train_toy(unbroken_run, recipe, least_network)
     places = []
     while not places or places[-1] != (1, 4):
         train_toy(parts, recipe, least_network, max_minutes=0)
@@ -115,7 +118,7 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
         assert state is not None
         places.append((state["index"], state["step"]))
     assert places == [(stage, step) for stage in (0, 1) for step in range(1, 5)]
-    assert not differing(state, load_state(whole, CPU))
+    assert not differing(state, load_state(unbroken_run, CPU))
     train_toy(parts, recipe, least_network)
     assert not differing(state, load_state(parts, CPU)), "nothing was left to do"
 
@@ -140,8 +143,8 @@ def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_pat
         train_toy(tmp_path / "run", recipe, least_network, max_minutes=0)
     assert (float(projections(tmp_path / "run").std()) > 0.01) == (initialise == "random")
     train_toy(tmp_path / "unbroken", recipe, least_network)
-    whole, resumed = (load_state(tmp_path / one, CPU) for one in ("unbroken", "run"))
-    assert not differing(whole, resumed)
+    unbroken_state, resumed = (load_state(tmp_path / one, CPU) for one in ("unbroken", "run"))
+    assert not differing(unbroken_state, resumed)
 
 
 def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_path):
@@ -158,19 +161,19 @@ def poisoned():
 
 
 def test_a_network_that_has_diverged_ends_the_run_with_the_learning_rate_in_a_sentence(tmp_path):
-    recipe = recipe_of({"steps": 3}, {"steps": 4 + LARGEST_GAP, "learning_rate": 0.25})
+    recipe = recipe_of({"steps": 3}, {"steps": 4 + MAX_SKIPPED, "learning_rate": 0.25})
     with pytest.raises(BenchError) as ended:
         train_toy(tmp_path, recipe, partial(Diverged, range(7, 999)))
     message = str(ended.value)
-    assert f"the last {LARGEST_GAP} steps, up to step {4 + LARGEST_GAP} of stage 2, were" in message
+    assert f"{MAX_SKIPPED} steps in a row, up to step {4 + MAX_SKIPPED} of stage 2, had" in message
     assert message.endswith("train again in a new folder at a learning rate below 0.25")
 
 
 def test_a_gap_that_ends_before_it_is_too_large_ends_nothing(tmp_path):
-    recipe = recipe_of({"steps": 2 * LARGEST_GAP}, report_every_steps=2 * LARGEST_GAP)
-    make = partial(Diverged, [*range(1, LARGEST_GAP), *range(LARGEST_GAP + 1, 2 * LARGEST_GAP)])
+    recipe = recipe_of({"steps": 2 * MAX_SKIPPED}, report_every_steps=2 * MAX_SKIPPED)
+    make = partial(Diverged, [*range(1, MAX_SKIPPED), *range(MAX_SKIPPED + 1, 2 * MAX_SKIPPED)])
     train_toy(tmp_path, recipe, make)
-    assert of_journal(tmp_path, "skipped") == [2 * LARGEST_GAP - 2]
+    assert of_journal(tmp_path, "skipped") == [2 * MAX_SKIPPED - 2]
 
 
 class Diverged(Poisoned):
@@ -180,10 +183,10 @@ class Diverged(Poisoned):
         super().__init__("infinite loss", 0)
         self.passes, self.done = passes, 0
 
-    def forward(self, *given, **named):
+    def forward(self, *arguments, **options):
         self.left = 1 if self.done in self.passes else 0
         self.done += 1
-        return super().forward(*given, **named)
+        return super().forward(*arguments, **options)
 
 
 def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):
@@ -193,29 +196,29 @@ def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "saved"),
+    ("options", "saved"),
     [({}, [7, 68, 129, 150]), ({"milestone_steps": 80}, [7, 68, 80, 141, 150])],
 )
 def test_states_are_saved_as_often_as_costs_a_percent_of_the_time_or_as_told(
-    given, saved, tmp_path, monkeypatch
+    options, saved, tmp_path, monkeypatch
 ):
     """A state takes 6 s to write, so that one in 600 s costs a percent."""
-    now, steps = [0.0], []
+    clock, steps = [0.0], []
 
     def slowly(folder, state, milestone):
         steps.append(state["step"])
-        now[0] += 6
+        clock[0] += 6
         save_state(folder, state, milestone)
 
     class TenSeconds(Learner):
         def update(self):
-            now[0] += 10
+            clock[0] += 10
             return super().update()
 
-    monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
+    monkeypatch.setattr(trainer, "monotonic", lambda: clock[0])
     monkeypatch.setattr(trainer.files, "save_state", slowly)
     monkeypatch.setattr(trainer, "Learner", TenSeconds)
-    train_toy(tmp_path, recipe_of({"steps": 150}), **given)
+    train_toy(tmp_path, recipe_of({"steps": 150}), **options)
     assert steps == saved
-    kept = {path.name for path in tmp_path.glob("state-[0-9]*.pt")}
-    assert kept == ({"state-80.pt"} if "milestone_steps" in given else set())
+    milestones = {path.name for path in tmp_path.glob("state-[0-9]*.pt")}
+    assert milestones == ({"state-80.pt"} if "milestone_steps" in options else set())

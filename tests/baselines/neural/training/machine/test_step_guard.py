@@ -26,29 +26,29 @@ def test_soap_waits_for_the_answer_and_leaves_out_a_step():
     guard = Optimisers()
     optimiser = guard.soap([parameter], 0.1)
     moved = []
-    for left_out in (0.0, 1.0, 0.0, 0.0, 1.0):
-        before = parameter.detach().clone()
+    for skipped in (0.0, 1.0, 0.0, 0.0, 1.0):
+        value_before = parameter.detach().clone()
         parameter.grad = torch.full((3, 5), 0.5)
-        guard.left_out = torch.tensor(left_out)
+        guard.skipped = torch.tensor(skipped)
         guard.step(optimiser)
-        moved.append(not torch.equal(parameter, before))
+        moved.append(not torch.equal(parameter, value_before))
     assert moved == [False, False, True, True, False], "the first step is for the bases alone"
 
 
 def test_the_fused_kernel_leaves_out_a_step_and_its_count():
     """The kernel for the CPU stands for the GPU's: torch has both heed the same tensor."""
     guard = Optimisers()
-    (left, first), (other, second) = fused(), fused()
+    (first_parameter, first), (second_parameter, second) = fused(), fused()
     good, bad = torch.zeros(()), torch.ones(())
-    for left_out, gradient in ((good, 0.5), (bad, float("nan")), (good, -0.25)):
-        guard.left_out, left.grad = left_out, torch.full((3, 5), gradient)
+    for skipped, gradient in ((good, 0.5), (bad, float("nan")), (good, -0.25)):
+        guard.skipped, first_parameter.grad = skipped, torch.full((3, 5), gradient)
         guard.step(first)
-    guard.left_out = False
+    guard.skipped = False
     for gradient in (0.5, -0.25):
-        other.grad = torch.full((3, 5), gradient)
+        second_parameter.grad = torch.full((3, 5), gradient)
         guard.step(second)
-    assert torch.equal(left, other)
-    assert first.state[left]["step"] == 2
+    assert torch.equal(first_parameter, second_parameter)
+    assert first.state[first_parameter]["step"] == 2
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_a_step_counts_where_loss_and_gradient_are_finite_and_the_loss_is_not_to
 ):
     optimisers = Optimisers()
     optimisers.decide(torch.tensor(norm), torch.tensor(loss))
-    assert optimisers.left_out is not counts
+    assert optimisers.skipped is not counts
     optimisers.decide(torch.tensor(norm).to("meta"), torch.tensor(loss).to("meta"))
-    assert optimisers.left_out.device.type == "meta"
+    assert optimisers.skipped.device.type == "meta"
 
 
 def tf32():
@@ -78,22 +78,22 @@ def tf32():
 
 @pytest.mark.parametrize(("float32", "expected"), [(True, ("ieee", "ieee")), (False, None)])
 def test_tf32_is_off_in_float32_and_else_as_torch_has_it(float32, expected, monkeypatch):
-    seen = []
+    flags = []
 
     class Watched(Toy):
-        def forward(self, *given, **named):
-            seen.append(tf32())
-            return super().forward(*given, **named)
+        def forward(self, *arguments, **options):
+            flags.append(tf32())
+            return super().forward(*arguments, **options)
 
     monkeypatch.setattr("baselines.neural.training.optimisers.has_bfloat16", lambda device: True)
-    before = tf32()
-    assert before[1] == "tf32", "torch's default"
+    flags_before = tf32()
+    assert flags_before[1] == "tf32", "torch's default"
     learner_of(toy(Watched), {"float32": float32}, autocast=True).update()
-    assert set(seen) == {expected or before}
-    assert tf32() == before
+    assert set(flags) == {expected or flags_before}
+    assert tf32() == flags_before
     with pytest.raises(ZeroDivisionError), kernels_of("float32"):
         raise ZeroDivisionError
-    assert tf32() == before
+    assert tf32() == flags_before
 
 
 OTHER_SETTINGS = """
@@ -136,15 +136,15 @@ def test_float32_is_full_whatever_the_user_has_set_and_the_setting_stays(setting
 
 
 def test_deterministic_kernels_are_asked_for_while_a_run_trains(tmp_path):
-    seen = []
+    flags = []
 
     class Watched(Toy):
-        def forward(self, *given, **named):
-            seen.append(torch.are_deterministic_algorithms_enabled())
-            return super().forward(*given, **named)
+        def forward(self, *arguments, **options):
+            flags.append(torch.are_deterministic_algorithms_enabled())
+            return super().forward(*arguments, **options)
 
     train_toy(tmp_path / "run", recipe_of({"steps": 2}), Watched, deterministic=True)
-    assert set(seen) == {True}
+    assert set(flags) == {True}
     assert not torch.are_deterministic_algorithms_enabled()
 
 
@@ -153,7 +153,7 @@ def test_an_operation_without_a_deterministic_kernel_is_one_sentence():
         raise RuntimeError("put_ does not have a deterministic implementation, but you set ...")
 
     with (
-        pytest.raises(UsageError, match="--deterministic is not possible here: put_"),
+        pytest.raises(UsageError, match="--deterministic is impossible here: put_"),
         deterministic_kernels(True),
     ):
         lacking()
@@ -161,7 +161,7 @@ def test_an_operation_without_a_deterministic_kernel_is_one_sentence():
         raise RuntimeError("shapes differ")
 
 
-def on_a_processor(monkeypatch, *, with_bfloat16):
+def set_processor(monkeypatch, *, with_bfloat16):
     monkeypatch.setattr(optimisers, "has_bfloat16", lambda _device: with_bfloat16)
 
 
@@ -169,14 +169,12 @@ def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_pa
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
     words = training(tmp_path, tmp_path / "run")
-    on_a_processor(monkeypatch, with_bfloat16=True)
+    set_processor(monkeypatch, with_bfloat16=True)
     first = bench(*words, "--max-minutes", 0).stderr.splitlines()[0]
     assert first == "run: 0 of 2 steps (0 %), on cpu in bfloat16"
-    on_a_processor(monkeypatch, with_bfloat16=False)
+    set_processor(monkeypatch, with_bfloat16=False)
     second = bench(*words).stderr.splitlines()[0]
-    assert second.endswith(
-        "on cpu in float32, since the processor has no instructions for bfloat16"
-    )
+    assert second.endswith("on cpu in float32, since the CPU has no bfloat16 instructions")
     card = load_card(tmp_path / "run" / "ours.safetensors")
     assert card.precision_steps == {"bfloat16": 1, "float32": 1}
     assert of_journal(tmp_path / "run", "precision") == ["bfloat16", "float32"]

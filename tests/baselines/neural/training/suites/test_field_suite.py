@@ -22,7 +22,7 @@ OF_ALL_RATES = {"ivr", "dirac", "hfd"}
 @pytest.mark.parametrize("name", ["night", "smoke"])
 def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
     recipe = load_recipe(name)
-    whole = recipe.crops_before(len(recipe.stages))
+    all_crops = recipe.crops_before(len(recipe.stages))
     members = suite("field", recipe, Path())
     members += suite("generative", recipe, Path(), ["dirac-jpeg", "hfd-jpeg"])
     assert {point: sum(run.name.startswith(point) for run in members) for point in POINTS} == POINTS
@@ -30,9 +30,9 @@ def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
         method, objectives = run.name.partition("-")[0], {s.objective for s in run.recipe.stages}
         parts = 1 if method in OF_ALL_RATES else 5
         assert objectives & OF_ALL_RATES == {method} & OF_ALL_RATES
-        seen = run.recipe.crops_before(len(run.recipe.stages))
+        crops = run.recipe.crops_before(len(run.recipe.stages))
         batches = recipe.stages[0].batch * len(run.recipe.stages)
-        assert whole / parts <= seen <= whole / parts + batches
+        assert all_crops / parts <= crops <= all_crops / parts + batches
         assert [stage.float32 for stage in run.recipe.stages] == sorted(
             stage.float32 for stage in run.recipe.stages
         )
@@ -61,20 +61,20 @@ def test_every_method_has_a_learning_rate_of_its_own():
 def test_a_member_or_sizes_that_the_suite_lacks_are_named():
     with pytest.raises(UsageError, match="the suite has no member chram"):
         suite("field", load_recipe("smoke"), Path(), ["chram"])
-    other = replace(load_recipe("smoke"), sizes="least")
-    with pytest.raises(UsageError, match="sizes 'least', of which charm has full, small, micro"):
-        suite("field", other, Path())
+    least_recipe = replace(load_recipe("smoke"), sizes="least")
+    with pytest.raises(UsageError, match="sizes 'least', but charm has only full, small, micro"):
+        suite("field", least_recipe, Path())
 
 
 def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
     torch.manual_seed(0)
-    made = PatchDiscriminator(6, (4, 8, 8, 8), 2).eval()
+    discriminator = PatchDiscriminator(6, (4, 8, 8, 8), 2).eval()
     images, latents = torch.randn(2, 3, 64, 128), torch.randn(2, 6, 4, 8)
     with torch.no_grad():
-        logits = made(images, latents)
-        other = made(images, latents + 1)
+        logits = discriminator(images, latents)
+        changed_logits = discriminator(images, latents + 1)
     assert logits.shape == (2, 1, 8, 16)
-    assert not torch.allclose(logits, other, atol=1e-4)
+    assert not torch.allclose(logits, changed_logits, atol=1e-4)
 
 
 def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random():
@@ -87,18 +87,18 @@ def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random(
     )
     fields = {"gan_per_beta": 1.0, "zero_beta_share": 0.3}
     objective, *_ = objective_of("multirealism", **SMALL, **fields)
-    drawn = np.array([objective.draw(network, batch, step).beta.tolist() for step in range(400)])
-    assert (drawn == 0).mean() == pytest.approx(0.3, abs=0.06)
-    assert 2.4 < drawn.max() < 2.56
-    assert not np.array_equal(drawn[:, 0], drawn[:, 1])
+    betas = np.array([objective.draw(network, batch, step).beta.tolist() for step in range(400)])
+    assert (betas == 0).mean() == pytest.approx(0.3, abs=0.06)
+    assert 2.4 < betas.max() < 2.56
+    assert not np.array_equal(betas[:, 0], betas[:, 1])
 
 
 def test_the_minutes_are_those_of_the_whole_suite(tmp_path):
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", 25, 0, initialise='"pca"')
     suite = ("--suite", "field", "--members", "elic-1,elic-2")
-    done = bench(*training(tmp_path, tmp_path / "out", *suite, "--max-minutes", 0))
-    assert done.stderr.startswith("2 networks, 0 finished: 10 steps left\n")
-    assert done.exit_code == 0
-    assert "elic-1: the time is over after 1 of 5 steps" in done.stdout
+    process = bench(*training(tmp_path, tmp_path / "out", *suite, "--max-minutes", 0))
+    assert process.stderr.startswith("2 networks, 0 finished: 10 steps left\n")
+    assert process.exit_code == 0
+    assert "elic-1: the time is over after 1 of 5 steps" in process.stdout
     assert not (tmp_path / "out" / "elic-2").exists()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from baselines.neural.training.run import entries, read_record
+from baselines.neural.training.run import read_record, read_reports
 from benchmark.spec import load_codec, parse_codec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
@@ -23,8 +23,8 @@ def trained(tmp_path, monkeypatch):
 
     def train(suite, members, specs):
         words = ("--suite", suite, "--members", members)
-        done = bench(*training(tmp_path, out, *words, "--quiet"))
-        assert done.exit_code == 0, done.stderr
+        process = bench(*training(tmp_path, out, *words, "--quiet"))
+        assert process.exit_code == 0, process.stderr
         pixels = noise(70, 60)
         for spec in specs:
             codec = load_codec(parse_codec(spec))
@@ -54,7 +54,7 @@ def test_decoders_that_draw_behind_their_base(trained, tmp_path):
     config = cards["hfd-elic"]["config"]
     assert config["settings"] == [1.0, 2.0]
     assert config["base_fingerprint"] == load_codec(parse_codec("elic")).describe().fingerprint
-    assert "velocity_error" in entries(out / "hfd-elic")[0]
+    assert "velocity_error" in read_reports(out / "hfd-elic")[0]
 
 
 def test_levels_of_pqmim_whose_transformer_has_crops_of_its_own(trained):
@@ -62,12 +62,12 @@ def test_levels_of_pqmim_whose_transformer_has_crops_of_its_own(trained):
     out, cards = trained("generative", "pqmim-1,pqmim-perceptual-2", specs)
     card = cards["pqmim-1"]
     *autoencoder, transformer = read_record(out / "pqmim-1").recipe.stages
-    first, last = sum(one.crops for one in autoencoder), transformer.crops
+    first, last = sum(stage.crops for stage in autoencoder), transformer.crops
     sides = autoencoder[0].crop_px, transformer.crop_px
     assert sides[0] != sides[1]
     crops = f"{first} crops of {sides[0]} px, {last} crops of {sides[1]} px"
     assert card["training_data"].endswith(crops)
     assert (card["crops"], card["config"]["books"]) == (first + last, 4)
-    reports = entries(out / "pqmim-1")
+    reports = read_reports(out / "pqmim-1")
     assert reports[0]["perplexity"] > 1
     assert reports[-1]["validation"][0]["bpp"] > 0
