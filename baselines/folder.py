@@ -1,12 +1,10 @@
-"""Codec without a program: reconstructions on disk, and their sizes or rates beside them.
+"""Codec without a program: published reconstructions on disk, with their sizes or rates.
 
-Where no `sizes.csv` lists them, they are read as authors publish them. A point is what agrees over
-images: a folder of pictures, or a rate in their names (`beach_0.25bpp.png`). Folders that hold each
-other's pictures are one point in several datasets: of the parts of their paths, those by which the
-places of one picture differ name the point. Rates that differ from image to image name no point:
-their order does, if every image has as many. A picture's size is what all columns of its line in a
-csv and a bitstream of its name beside it agree on, else the rate in its name; pictures without one
-are left out.
+Without a `sizes.csv`, common layouts are recognised. An operating point is a folder of pictures, or
+a rate in their names (`beach_0.25bpp.png`). If several folders have the same pictures, the parts of
+their paths that differ name the point. If rates differ from image to image, their order does,
+provided that every image has as many. A picture's size is the one on which the columns of its csv
+line and a bitstream of its name agree, else the rate in its name; others are left out.
 """
 
 import math
@@ -34,10 +32,10 @@ from benchmark.system.foreign_files import BadFile, open_regular, read_regular, 
 from benchmark.system.text import by_key, counted, listed, measured_number, number_in, parse_sheet
 from benchmark.system.unpacked import folder_of_seed, unpacked_folder
 
-CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
+NO_CODING = "{} does not encode or decode: its pictures and sizes are read from {}"
 SIZES = "sizes.csv"
 COLUMNS = ("image", "setting", "num_bytes")
-MOST_BYTES, MOST_SETTINGS = 1 << 26, 1000  # of the csv
+MAX_BYTES, MAX_SETTINGS = 1 << 26, 1000  # of the csv
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
 PICTURES = {".png", ".webp"}
 STREAMS = {
@@ -48,7 +46,7 @@ STREAMS = {
 RATE = re.compile(r"(.+?)[_-]([0-9]*\.?[0-9]+)_?bpp", re.IGNORECASE)
 CODED = re.compile(r"[_-](rec|recon|reconstructed|reconstruction|decoded|output|out|hat)$")
 IMAGE = ("image", "filename", "name", "file", "img", "imagename", "imageid", "picture")
-# Names of columns, as `squeezed` has them, by what they hold.
+# Kind of size -> names of columns, in the form of `squeezed`
 SIZE_COLUMNS = {
     "bpp": (
         *("bpp", "ratebpp", "bitrate", "rate", "bitsperpixel"),
@@ -61,44 +59,44 @@ KIND_OF_SIZE = {word: kind for kind, words in SIZE_COLUMNS.items() for word in w
 RAW_BYTES_PER_PIXEL, SMALLEST_LIMIT = 3, 1024  # no stream of a reconstruction is larger
 
 
-class Picture(NamedTuple):
-    """A reconstruction of an image, with the size that is stated of its stream."""
+class PublishedPicture(NamedTuple):
+    """A reconstruction of an image, with the stated size of its stream."""
 
     image: str
     setting: float
     num_bytes: int
-    file: str  # below the folder
+    file: str  # path in the folder
     stem: str  # the image without extension
-    line: int = 0  # of sizes.csv, from 1, the header's included; 0: of something else
-    stated: Mapping[str, str] = {}  # cells of a line by the names of columns
+    line: int = 0  # of sizes.csv, with the header as 1; 0: from elsewhere
+    stated: Mapping[str, str] = {}  # cells of a line by column
 
 
 class PublishedPictures(NamedTuple):
-    """Pictures of several operating points, and what was understood of them."""
+    """Pictures of several operating points, and where their sizes come from."""
 
-    points: tuple[str, ...]  # lowest mean rate first: those of the settings 1, 2, ...
-    pictures: tuple[Picture, ...]
+    points: tuple[str, ...]  # of the settings 1, 2, ..., lowest mean rate first
+    pictures: tuple[PublishedPicture, ...]
     sizes_from: str  # "bpp of metrics.csv"
     left_out: tuple[str, ...]  # points without any size
-    rows_left_out: int = 0  # of csv files, which are of no picture
+    rows_left_out: int = 0  # rows of csv files without a picture
 
 
-class _Place(NamedTuple):
+class _PictureFile(NamedTuple):
     file: str
     image: str
     point: str
-    bpp: str = ""  # in its name
+    bpp: str = ""  # from its name
 
 
 class _Row(NamedTuple):
-    """A line of a csv of sizes, with the pictures that it may be of."""
+    """A line of a csv of sizes, with candidate pictures."""
 
-    where: str  # "line 2 of metrics.csv"
+    location: str  # "line 2 of metrics.csv"
     sheet: str
-    image: str  # as it is written
-    cells: dict[str, str]  # by names of columns
+    image: str  # as written
+    cells: dict[str, str]  # by column
     sizes: dict[str, str]
-    places: list[_Place]
+    places: list[_PictureFile]
 
 
 class Folder:
@@ -108,15 +106,14 @@ class Folder:
     a seed; seed=N is the one of that place, from 0.
 
     DIR, a folder, zip or tar, has a folder of PNG or WebP for each operating point, or names with
-    rates (beach_0.25bpp.png); and csv files, in all or one a folder, with an image and bpp,
-    num_bytes or bits, or a bitstream beside each picture. Settings are the points by mean size,
-    from 1. What the first line of `bench run` says was understood of it.
+    rates (beach_0.25bpp.png). Sizes come from csv files with an image and bpp, num_bytes or bits,
+    or from a bitstream for each picture. Settings are the points by mean size, from 1. The first
+    line of `bench run` reports what was recognised.
 
-    DIR/sizes.csv, or csv=FILE below DIR, comes before that. It has the columns image (with or
-    without the extension), setting (a number), num_bytes and, if wanted, file: the 8-bit PNG or
-    WebP below DIR, else <setting as written>/<image without extension>.png. A line is of the image
-    of exactly its name, else of the only image of that name without extension. The sweep is the
-    settings by mean size.
+    DIR/sizes.csv, or csv=FILE in DIR, takes precedence. It has the columns image (with or without
+    the extension), setting (a number), num_bytes and optionally file: the 8-bit PNG or WebP in DIR,
+    by default <setting as written>/<image without extension>.png. A line is for the image with
+    exactly its name, else for the only one with that name without extension.
     """
 
     def __init__(
@@ -129,18 +126,20 @@ class Folder:
         self._sizes = self._folder / csv
         self._published: PublishedPictures | None = None
         if csv != SIZES or self._sizes.exists() or not self._folder.is_dir():
-            self._rows = _index(self._sizes)
+            self._rows = _read_index(self._sizes)
         else:
-            self._published, self._sizes = published_pictures(self._folder), self._folder
-            self._rows = {(of.image, of.setting): of for of in self._published.pictures}
-        self._by_stem: dict[tuple[str, float], list[Picture]] = defaultdict(list)
+            self._published, self._sizes = read_published_pictures(self._folder), self._folder
+            self._rows = {
+                (picture.image, picture.setting): picture for picture in self._published.pictures
+            }
+        self._by_stem: dict[tuple[str, float], list[PublishedPicture]] = defaultdict(list)
         sizes: dict[float, list[int]] = defaultdict(list)
         for row in self._rows.values():
             self._by_stem[row.stem, row.setting].append(row)
             sizes[row.setting].append(row.num_bytes)
-        if len(sizes) > MOST_SETTINGS:
-            raise BadOption(f"{self._sizes} has {len(sizes)} settings, more than {MOST_SETTINGS}")
-        rising = sorted(sizes, key=lambda at: sum(sizes[at]) / len(sizes[at]))
+        if len(sizes) > MAX_SETTINGS:
+            raise BadOption(f"{self._sizes} has {len(sizes)} settings, more than {MAX_SETTINGS}")
+        rising = sorted(sizes, key=lambda value: sum(sizes[value]) / len(sizes[value]))
         self.sweep = tuple(Setting("setting", value) for value in rising)
         self.accepts = OneOf(self.sweep)
 
@@ -150,31 +149,31 @@ class Folder:
         return bool(options.get("seeds"))
 
     def understood(self, images: Sequence[str]) -> str:
-        """Return a sentence on what was found for images of these names; "" with a list."""
-        if (of := self._published) is None:
+        """Describe what was recognised for these images; "" with a sizes.csv."""
+        if (published := self._published) is None:
             return ""
-        known = [image for image in images if any(self.has(image, at) for at in self.sweep)]
-        count = f"{counted(len(of.points), 'point')} ({', '.join(of.points)})"
-        others = f"; without sizes: {listed(of.left_out)}" if of.left_out else ""
-        if of.rows_left_out:
-            others += f"; {counted(of.rows_left_out, 'row')} of no picture"
-        sizes = f"{len(known)} of {counted(len(images), 'image')}, {of.sizes_from}{others}"
-        return f"{self.name}: {count}, {sizes}"
+        count = sum(any(self.has(image, setting) for setting in self.sweep) for image in images)
+        points = f"{counted(len(published.points), 'point')} ({', '.join(published.points)})"
+        note = f"; without sizes: {listed(published.left_out)}" if published.left_out else ""
+        if published.rows_left_out:
+            note += f"; {counted(published.rows_left_out, 'row')} of no picture"
+        sizes = f"{count} of {counted(len(images), 'image')}, {published.sizes_from}{note}"
+        return f"{self.name}: {points}, {sizes}"
 
     def stated(self, image: str, setting: Setting) -> Mapping[str, str]:
-        """Return what the authors state of a picture: cells of a csv by the names of columns."""
+        """Return the authors' csv cells for a picture, by column."""
         with suppress(ImageRefused):
             return self._line(image, setting).stated
         return {}
 
     def describe(self) -> CodecInfo:
-        """Return the paths of sizes and pictures; fingerprint the csv file and every picture."""
+        """Return the paths of sizes and pictures; fingerprint csv file and pictures."""
         sizes = "".join(f"{row.num_bytes} " for row in self._rows.values())
         digests = sha256((sizes if self._published else file_sha256(self._sizes)).encode())
         for row in self._rows.values():
             digest = ""
             with suppress(OSError):
-                if os.path.lexists(picture := self._picture(row)):
+                if os.path.lexists(picture := self._picture_path(row)):
                     digest = file_sha256(picture)
             digests.update(f"{row.file} {digest}".encode())
         return CodecInfo(
@@ -188,82 +187,80 @@ class Folder:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Raise `Unavailable`: nothing is coded."""
-        raise Unavailable(CODES_NOTHING.format(self.name, self._folder))
+        """Raise `Unavailable`."""
+        raise Unavailable(NO_CODING.format(self.name, self._folder))
 
     def decode(self, data: bytes) -> Pixels:
-        """Raise `Unavailable`: nothing is coded."""
-        raise Unavailable(CODES_NOTHING.format(self.name, self._folder))
+        """Raise `Unavailable`."""
+        raise Unavailable(NO_CODING.format(self.name, self._folder))
 
     def declared(self, image: str, setting: Setting) -> Declared:
-        """Return size and picture of a line; `ImageRefused` where either is missing or unusable."""
+        """Return size and picture of a line; raises `ImageRefused` if either is unusable."""
         row = self._line(image, setting)
         line = f" (line {row.line} of {self._sizes})" if row.line else ""
-        where = f"{self._folder / row.file}{line}"
+        location = f"{self._folder / row.file}{line}"
         try:
             read = read_webp if row.file.lower().endswith(".webp") else read_png
-            pixels = read(self._picture(row))
+            pixels = read(self._picture_path(row))
             if not row.num_bytes:
-                raise ImageRefused("has no size: no picture of the image has a head to read")
+                raise ImageRefused("has no size: no picture of the image has a readable header")
             return Declared(row.num_bytes, pixels)
         except ImageRefused as reason:
-            raise ImageRefused(f"{where} {reason}") from None
+            raise ImageRefused(f"{location} {reason}") from None
         except OSError as error:
-            raise ImageRefused(f"{where} cannot be read: {error.strerror}") from None
+            raise ImageRefused(f"{location} cannot be read: {error.strerror}") from None
 
     def has(self, image: str, setting: Setting) -> bool:
-        """Return whether there is a line of an image."""
+        """Return whether there is a line for an image."""
         with suppress(ImageRefused):
             return bool(self._line(image, setting))
         return False
 
-    def _picture(self, row: Picture) -> Path:
-        """Return the path of a picture; raise `OSError` for one outside the folder."""
+    def _picture_path(self, row: PublishedPicture) -> Path:
         picture = resolve_inside(self._folder, row.file)
-        if not os.path.lexists(picture):  # its name may be stored in the other form of Unicode
+        if not os.path.lexists(picture):  # the name may be stored in Unicode's other form
             return resolve_inside(self._folder, normalize("NFD", row.file))
         return picture
 
     def require_distinct(self, images: Sequence[str]) -> None:
-        """Raise `BadOption` for images of a dataset that share a line, or if none has one."""
-        users: dict[tuple[str, float], str] = {}
+        """Raise `BadOption` if images share a line, or if none has one."""
+        images_by_line: dict[tuple[str, float], str] = {}
         if not any(self.has(image, setting) for image in images for setting in self.sweep):
             names = listed([*dict.fromkeys(row.image for row in self._rows.values())])
             raise BadOption(
-                f"{self._sizes} has pictures of {names}, and of no image of the dataset "
+                f"{self._sizes} has pictures of {names}, but of no image of the dataset "
                 f"({listed(images)}): give both the same names"
             )
         for image in images:
             for setting in self.sweep:
                 with suppress(ImageRefused):
                     row = self._line(image, setting)
-                    other = users.setdefault((row.image, row.setting), image)
-                    if other != image:
+                    other_image = images_by_line.setdefault((row.image, row.setting), image)
+                    if other_image != image:
                         raise BadOption(
-                            f"line {row.line} of {self._sizes} would be of {other} and of {image}: "
+                            f"line {row.line} of {self._sizes} matches {other_image} and {image}: "
                             "write a line for each, with its extension"
                         )
 
-    def _line(self, image: str, setting: Setting) -> Picture:
+    def _line(self, image: str, setting: Setting) -> PublishedPicture:
         image = normalize("NFC", image)
-        exact, stem = self._rows.get((image, setting.value)), _without_suffix(image)
+        exact, stem = self._rows.get((image, setting.value)), _strip_suffix(image)
         near = self._by_stem.get((plain(stem) if self._published else stem, setting.value), [])
         if setting.name == "setting" and (exact or len(near) == 1):
             return exact or near[0]
-        why = "several lines, none of them" if len(near) > 1 else "no line"
-        raise ImageRefused(f"{self._sizes} has {why} for image {image!r} at {setting}: add it")
+        problem = "several lines, none of them" if len(near) > 1 else "no line"
+        raise ImageRefused(f"{self._sizes} has {problem} for image {image!r} at {setting}: add it")
 
 
-def _index(path: Path) -> dict[tuple[str, float], Picture]:
-    """Return the lines by image and setting; `Unavailable` without a file, `BadOption` if wrong."""
-    rows: dict[tuple[str, float], Picture] = {}
-    first: dict[tuple[str, float], Picture] = {}  # by the name without extension
+def _read_index(path: Path) -> dict[tuple[str, float], PublishedPicture]:
+    rows: dict[tuple[str, float], PublishedPicture] = {}
+    first: dict[tuple[str, float], PublishedPicture] = {}  # by the name without extension
     try:
-        for row in _lines(path):
+        for row in _read_lines(path):
             image, stem = row.image, row.stem
-            other = rows.get((image, row.setting)) or first.get((stem, row.setting))
-            if other is not None and (image == other.image or stem in (image, other.image)):
-                raise BadOption(f"line {row.line} of {path} repeats line {other.line}")
+            earlier = rows.get((image, row.setting)) or first.get((stem, row.setting))
+            if earlier is not None and (image == earlier.image or stem in (image, earlier.image)):
+                raise BadOption(f"line {row.line} of {path} repeats line {earlier.line}")
             first.setdefault((stem, row.setting), row)
             rows[row.image, row.setting] = row
     except OSError as error:
@@ -276,38 +273,35 @@ def _index(path: Path) -> dict[tuple[str, float], Picture]:
     return rows
 
 
-def _lines(path: Path) -> Iterator[Picture]:
-    """Yield the lines below the header, whose columns may be in capitals.
-
-    Images are in Unicode's composed form (NFC).
-    """
-    sheet = parse_sheet(read_regular(path, MOST_BYTES), foreign=True)
+def _read_lines(path: Path) -> Iterator[PublishedPicture]:
+    # columns may be in capitals; images become Unicode's composed form (NFC)
+    sheet = parse_sheet(read_regular(path, MAX_BYTES), foreign=True)
     names = [name.lower() for name in sheet.names]
     for column in COLUMNS:
         if column not in names:
             header = ", ".join(sheet.names)
-            raise BadOption(f"{path} lacks the column {column!r}; its header is {header!r}")
+            raise BadOption(f"{path} has no column {column!r}; its header is {header!r}")
     for number, fields in sheet.lines:
-        where, cells = f"line {number} of {path}", dict(zip(names, fields, strict=True))
+        location, cells = f"line {number} of {path}", dict(zip(names, fields, strict=True))
         image, setting, _ = (cells[column].strip() for column in COLUMNS)
         image = normalize("NFC", image)
         value = number_in(setting)
         if not image:
-            raise BadOption(f"{where} names no image")
+            raise BadOption(f"{location} has no image")
         if not math.isfinite(value):
-            raise BadOption(f"{where}: setting is a number, not {setting!r}")
-        stem = _without_suffix(image)
+            raise BadOption(f"{location}: setting has to be a number, not {setting!r}")
+        stem = _strip_suffix(image)
         file = cells.get("file") or f"{setting}/{stem}.png"
         sizes = {name: cells[name] for name in names if squeezed(name) in KIND_OF_SIZE}
         pixels = _num_pixels(path.parent, file) if len(sizes) > 1 else None
-        num_bytes = _agreed_bytes(where, sizes, pixels)
-        yield Picture(image, value, num_bytes, file, stem, number)
+        num_bytes = _agreed_bytes(location, sizes, pixels)
+        yield PublishedPicture(image, value, num_bytes, file, stem, number)
 
 
-def _without_suffix(image: str) -> str:
-    """Return the name without the extension of an image file, its folders included.
+def _strip_suffix(image: str) -> str:
+    """Remove the extension of an image file, keeping folders.
 
-    >>> _without_suffix("mobile/a.b.png"), _without_suffix("a.b")
+    >>> _strip_suffix("mobile/a.b.png"), _strip_suffix("a.b")
     ('mobile/a.b', 'a.b')
     """
     stem, suffix = splitext(image)
@@ -320,25 +314,27 @@ def _is_read(file: Path) -> bool:
     return file.suffix.lower() in PICTURES or file.name == SIZES
 
 
-def published_pictures(folder: Path) -> PublishedPictures:
-    """Read a folder of pictures of any layout; raise `Unavailable` without any, `BadOption`."""
-    files = [(Path(at) / name).relative_to(folder) for at, _, names in walk(folder)
+def read_published_pictures(folder: Path) -> PublishedPictures:
+    """Read a folder of pictures of any layout; raises `Unavailable`, `BadOption`."""
+    files = [(Path(parent) / name).relative_to(folder) for parent, _, names in walk(folder)
              for name in sorted(names) if name[0] != "."]  # fmt: skip
     files.sort()
     pictures_found = [file for file in files if file.suffix.lower() in PICTURES]
-    places = _places(folder, pictures_found)
+    places = _locate_pictures(folder, pictures_found)
     if not places:
-        others = sorted({file.suffix for file in files if file.suffix.lower() in SUFFIXES})
-        why = f"its pictures are {listed(others)}: save" if others else "and no pictures: put"
-        raise Unavailable(
-            f"{folder} holds no sizes.csv (image,setting,num_bytes); {why} reconstructions there "
-            "as PNG or WebP without loss"
+        suffixes = sorted({file.suffix for file in files if file.suffix.lower() in SUFFIXES})
+        problem = (
+            f"its pictures are {listed(suffixes)}: save" if suffixes else "and no pictures: put"
         )
-    streams = _streams_beside(folder, files)
+        raise Unavailable(
+            f"{folder} has no sizes.csv (image,setting,num_bytes); {problem} reconstructions there "
+            "as PNG or lossless WebP"
+        )
+    streams = _find_streams(folder, files)
     pixels = {place.file: _num_pixels(folder, place.file) for place in places}
-    of_image = {place.image: pixels[place.file] for place in places if pixels[place.file]}
+    image_pixels = {place.image: pixels[place.file] for place in places if pixels[place.file]}
     for place in places:  # a damaged picture has the size of another of its image
-        pixels[place.file] = pixels[place.file] or of_image.get(place.image)
+        pixels[place.file] = pixels[place.file] or image_pixels.get(place.image)
     sheets = [file for file in files if file.suffix.lower() == ".csv"]
     rows, without_picture = _rows_of_sheets(folder, sheets, places)
     row_by_file: dict[str, _Row] = {}
@@ -346,48 +342,54 @@ def published_pictures(folder: Path) -> PublishedPictures:
     for row in rows:
         file = row.places[0].file
         if (other_row := row_by_file.setdefault(file, row)) is not row:
-            raise BadOption(f"{row.where} is of {file}, as {other_row.where} is: leave one")
-        num_bytes[file] = _agreed_bytes(row.where, row.sizes, pixels[file], streams.get(file))
-    kept: dict[tuple[str, str], Picture] = {}  # by image and point
-    used: dict[str, None] = {}
+            raise BadOption(
+                f"{row.location} and {other_row.location} are both of {file}: delete one"
+            )
+        num_bytes[file] = _agreed_bytes(row.location, row.sizes, pixels[file], streams.get(file))
+    sized: dict[tuple[str, str], PublishedPicture] = {}  # by image and point
+    size_sources: dict[str, None] = {}
     for place in places:
         file, stating = place.file, row_by_file.get(place.file)
         if stating:
-            used[f"{listed([*stating.sizes])} of {stating.sheet}"] = None
+            size_sources[f"{listed([*stating.sizes])} of {stating.sheet}"] = None
         elif file in streams:
-            num_bytes[file], used["sizes of bitstreams"] = streams[file], None
+            num_bytes[file], size_sources["sizes of bitstreams"] = streams[file], None
         elif place.bpp:
             rate = {"bpp": place.bpp}
             num_bytes[file] = _agreed_bytes(f"{folder / file}", rate, pixels[file])
-            used["bpp of names"] = None
+            size_sources["bpp of names"] = None
         else:
             continue
         cells = stating.cells if stating else {}
-        made = Picture(place.image, 0, num_bytes[file], file, place.image, stated=cells)
-        if (other := kept.setdefault((place.image, place.point), made)) is not made:
-            both = f"{other.file} and {made.file} are of one image at one point"
-            raise BadOption(f"{folder}: {both}: leave one, or name the folder of one dataset")
-    if not kept and without_picture:
+        picture = PublishedPicture(place.image, 0, num_bytes[file], file, place.image, stated=cells)
+        if (other_picture := sized.setdefault((place.image, place.point), picture)) is not picture:
+            files_text = f"{other_picture.file} and {picture.file}"
+            raise BadOption(
+                f"{folder}: {files_text} are of one image at one point: delete one, or name the "
+                "folder of one dataset"
+            )
+    if not sized and without_picture:
         row, names = without_picture[0], listed([place.file for place in places])
         raise BadOption(
-            f"{row.where} is of {row.image!r}, and as no line is of a picture here ({names}), "
-            "none has a size: give both the same names"
+            f"{row.location} is of {row.image!r}, and no line is of a picture in the folder "
+            f"({names}): give both the same names"
         )
-    if not kept:
+    if not sized:
         raise BadOption(
-            f"{folder} says no size of its pictures: it needs a csv with image and bpp, num_bytes "
-            "or bits, names that end in _0.25bpp, or a bitstream (.bin, ...) beside each picture"
+            f"{folder} does not state the sizes of its pictures: add a csv with image and bpp, "
+            "num_bytes or bits, names that end in _0.25bpp, or a bitstream (.bin, ...) per picture"
         )
-    points = _rising(kept)
+    points = _sort_points(sized)
     pictures = tuple(
-        picture._replace(setting=1.0 + points.index(point)) for (_, point), picture in kept.items()
+        picture._replace(setting=1.0 + points.index(point)) for (_, point), picture in sized.items()
     )
-    without = tuple(dict.fromkeys(of.point for of in places if of.point not in points))
-    return PublishedPictures(points, pictures, listed([*used]), without, len(without_picture))
+    without_size = tuple(dict.fromkeys(p.point for p in places if p.point not in points))
+    sources = listed([*size_sources])
+    return PublishedPictures(points, pictures, sources, without_size, len(without_picture))
 
 
-def _rising(pictures: Mapping[tuple[str, str], Picture]) -> tuple[str, ...]:
-    """Return the points by their mean size over the images that every point has, if there are."""
+def _sort_points(pictures: Mapping[tuple[str, str], PublishedPicture]) -> tuple[str, ...]:
+    # by mean size over common images, if any
     images = by_key((point, image) for image, point in pictures)
     common = set.intersection(*map(set, images.values()))
     sizes = by_key((point, picture.num_bytes) for (image, point), picture in pictures.items()
@@ -396,7 +398,7 @@ def _rising(pictures: Mapping[tuple[str, str], Picture]) -> tuple[str, ...]:
 
 
 def plain(image: str) -> str:
-    """Return an image's name without folders, extension and what coders append.
+    """Return an image's name without folders, extension and codec suffix.
 
     >>> [*map(plain, ("recon/kodim01_rec.png", "clic/a.b.webp", "beach-out.png", "v1.2"))]
     ['kodim01', 'a.b', 'beach', 'v1.2']
@@ -407,28 +409,26 @@ def plain(image: str) -> str:
     return CODED.sub("", name)
 
 
-def _places(folder: Path, files: Sequence[Path]) -> list[_Place]:
-    """Return the pictures with their images and points; raise `BadOption` if no name tells these.
-
-    Points that rates in names tell by their order alone are "rate 1", "rate 2", ...
-    """
+def _locate_pictures(folder: Path, files: Sequence[Path]) -> list[_PictureFile]:
+    # points known only from the order of rates are "rate 1", "rate 2", ...
     rates = {file: match for file in files if (match := RATE.fullmatch(file.stem))}
     files = [*rates] or files
     images = {file: plain(rates[file][1] if rates else file.name) for file in files}
     parts = by_key((images[file], file.parent.parts) for file in files)
-    deep = {len(of) for each in parts.values() for of in each}
-    differing = {at for each in parts.values() for at in range(min(deep))
-                 if len({of[at] for of in each}) > 1}  # fmt: skip
-    whole = len(deep) > 1 or len({file.parent for file in files}) == 1
+    depths = {len(path) for paths in parts.values() for path in paths}
+    differing = {index for paths in parts.values() for index in range(min(depths))
+                 if len({path[index] for path in paths}) > 1}  # fmt: skip
+    is_full_path = len(depths) > 1 or len({file.parent for file in files}) == 1
 
-    def point(of: tuple[str, ...]) -> str:
-        return "/".join(of if whole else [of[at] for at in sorted(differing)]) or "1"
+    def point(path: tuple[str, ...]) -> str:
+        names = path if is_full_path else [path[index] for index in sorted(differing)]
+        return "/".join(names) or "1"
 
     points = {file: point(file.parent.parts) for file in files}
     if len({(images[file], points[file]) for file in files}) < len(rates):
         points = _points_by_rate(folder, images, {file: float(rates[file][2]) for file in rates})
     return [
-        _Place(file.as_posix(), images[file], points[file], rates[file][2] if rates else "")
+        _PictureFile(file.as_posix(), images[file], points[file], rates[file][2] if rates else "")
         for file in files
     ]
 
@@ -437,35 +437,32 @@ def _points_by_rate(
     folder: Path, images: Mapping[Path, str], rates: Mapping[Path, float]
 ) -> dict[Path, str]:
     by_image = by_key((images[file], (rate, file)) for file, rate in rates.items())
-    most = max(map(len, by_image.values()))
-    if 2 * len({*rates.values()}) < 3 * most:  # the images have the same rates, up to some holes
+    max_count = max(map(len, by_image.values()))
+    if 2 * len({*rates.values()}) < 3 * max_count:  # images have the same rates, with some gaps
         return {file: f"{rate:g}" for file, rate in rates.items()}
     for image, pictures in by_image.items():
-        if len(pictures) < most:
+        if len(pictures) < max_count:
             raise BadOption(
-                f"{folder}: {image} has {len(pictures)} of {most} pictures, and no folder or equal "
-                "rate says of which points: put each point into a folder"
+                f"{folder}: {image} has {len(pictures)} of {max_count} pictures, and neither "
+                "folders nor equal rates tell their points: put each point into a folder"
             )
     ordered = [[file for _, file in sorted(pictures)] for pictures in by_image.values()]
     return {file: f"rate {rank}" for files in ordered for rank, file in enumerate(files, 1)}
 
 
 def _rows_of_sheets(
-    folder: Path, sheets: Sequence[Path], places: Sequence[_Place]
+    folder: Path, sheets: Sequence[Path], places: Sequence[_PictureFile]
 ) -> tuple[list[_Row], list[_Row]]:
-    """Return the rows of csv files that are of one picture, and those of none.
-
-    Raises `BadOption` for a row of several.
-    """
+    # rows of one picture, and rows of none; `BadOption` for a row of several
     rows, without_picture = list[_Row](), list[_Row]()
-    below = {
+    places_below = {
         file: [p for p in places if PurePosixPath(p.file).is_relative_to(file.parent)]
         for file in sheets
     }
-    one_a_folder = any(below[file] for file in sheets if file.parent.parts)
+    one_a_folder = any(places_below[file] for file in sheets if file.parent.parts)
     for file in sheets:
         try:
-            sheet = parse_sheet(read_regular(folder / file, MOST_BYTES), foreign=True)
+            sheet = parse_sheet(read_regular(folder / file, MAX_BYTES), foreign=True)
         except (BadFile, UnicodeDecodeError, OSError) as error:
             raise BadOption(f"{folder / file} is not a csv in UTF-8: {error}") from error
         names = {squeezed(name): name for name in reversed(sheet.names)}
@@ -474,32 +471,31 @@ def _rows_of_sheets(
         if not image or not columns:
             continue
         by_image = by_key(
-            (place.image, place) for place in below[file] or (() if one_a_folder else places)
+            (place.image, place) for place in places_below[file] or (() if one_a_folder else places)
         )
-        of_sheet = []
+        sheet_rows = []
         for (number, _), cells in zip(sheet.lines, sheet.records(), strict=True):
-            cell, where = cells[image].strip(), f"line {number} of {folder / file}"
+            cell, location = cells[image].strip(), f"line {number} of {folder / file}"
             match, sizes = RATE.fullmatch(PurePosixPath(cell).stem), {n: cells[n] for n in columns}
             pictures = by_image.get(plain(match[1] if match else cell), [])
-            of_sheet.append(_Row(where, file.name, cell, cells, sizes, pictures))
-        without_picture += [row for row in of_sheet if not row.places]
-        others = [name for name in sheet.names if name not in {image, *columns}]
-        for row in _told_apart([row for row in of_sheet if row.places], file.stem, others):
+            sheet_rows.append(_Row(location, file.name, cell, cells, sizes, pictures))
+        without_picture += [row for row in sheet_rows if not row.places]
+        other_columns = [name for name in sheet.names if name not in {image, *columns}]
+        for row in _narrow_pictures(
+            [row for row in sheet_rows if row.places], file.stem, other_columns
+        ):
             if len(row.places) > 1:
-                among = listed([place.file for place in row.places], 4)
+                candidates = listed([place.file for place in row.places], 4)
                 raise BadOption(
-                    f"{row.where} may be of {among}: a column has to say of which folder"
+                    f"{row.location} may be of {candidates}: add a column with the folder"
                 )
             (rows if row.places else without_picture).append(row)
     return rows, without_picture
 
 
-def _told_apart(rows: Sequence[_Row], stem: str, columns: Sequence[str]) -> Sequence[_Row]:
-    """Return rows with those of their pictures that a path in the image, a column or `stem` tells.
-
-    The one that tells most pictures apart counts, if these are more than half of those of their
-    points, or if all rows have one.
-    """
+def _narrow_pictures(rows: Sequence[_Row], stem: str, columns: Sequence[str]) -> Sequence[_Row]:
+    # By a path in the image, a column or the sheet's stem: the one that identifies most pictures is
+    # used, if these are more than half of those of their points, or if all rows have one.
     pictures = {place.file: place.point for row in rows for place in row.places}
     if len(rows) == len(pictures) and all(len(row.places) == 1 for row in rows):
         return rows
@@ -507,7 +503,7 @@ def _told_apart(rows: Sequence[_Row], stem: str, columns: Sequence[str]) -> Sequ
         "": [stem] * len(rows),
         **{name: [row.cells[name] for row in rows] for name in columns},
     }
-    best = rows, (0, 0)
+    narrowest = rows, (0, 0)
     for name in (None, *columns, ""):  # None: the path in the image
         narrowed = [
             row._replace(places=[
@@ -518,29 +514,25 @@ def _told_apart(rows: Sequence[_Row], stem: str, columns: Sequence[str]) -> Sequ
         ]  # fmt: skip
         single = [row.places[0] for row in narrowed if len(row.places) == 1]
         files, points = {place.file for place in single}, {place.point for place in single}
-        of_points = sum(point in points for point in pictures.values())
-        enough = 2 * len(files) > of_points or len(single) == len(rows)
+        candidates = sum(point in points for point in pictures.values())
+        enough = 2 * len(files) > candidates or len(single) == len(rows)
         constant = name and len({*pictures.values()}) > 1 == len(points)
-        if enough and not constant and (len(files), -len(single)) > best[1]:
-            best = narrowed, (len(files), -len(single))
-    return best[0]
+        if enough and not constant and (len(files), -len(single)) > narrowest[1]:
+            narrowest = narrowed, (len(files), -len(single))
+    return narrowest[0]
 
 
 def _agreed_bytes(
-    where: str, sizes: Mapping[str, str], num_pixels: int | None, stream: int | None = None
+    location: str, sizes: Mapping[str, str], num_pixels: int | None, stream: int | None = None
 ) -> int:
-    """Return the bytes that all sizes and a stream beside agree on; raise `BadOption`.
-
-    sizes: cells by names of columns. num_pixels: of the picture; None where it cannot be read, and
-    rates are then 0 bytes.
-    """
-    ranges: dict[str, tuple[float, float]] = {}  # bytes, and how far rounding may move them
+    # num_pixels is None for an unreadable picture, whose rates are then 0 bytes
+    ranges: dict[str, tuple[float, float]] = {}  # bytes, and their largest rounding error
     for name, text in sizes.items():
         cell, kind = f"{name} {text.strip()}", KIND_OF_SIZE[squeezed(name)]
         try:
             number = measured_number(text.strip(), name, whole=kind != "bpp")
         except BadFile as error:
-            raise BadOption(f"{where}: {error}") from error
+            raise BadOption(f"{location}: {error}") from error
         if kind != "bpp":
             ranges[cell] = (number, 0.0) if kind == "num_bytes" else (-(-number // 8), 1.0)
         elif num_pixels:
@@ -548,7 +540,7 @@ def _agreed_bytes(
             half = 10.0 ** int(last_digit) / 2
             ranges[cell] = number * num_pixels / 8, half * num_pixels / 8 + 1
         if num_pixels and ranges[cell][0] > max(RAW_BYTES_PER_PIXEL * num_pixels, SMALLEST_LIMIT):
-            raise BadOption(f"{where}: {cell} is more than the picture itself has")
+            raise BadOption(f"{location}: {cell} is more than the raw picture has")
     if stream is not None:
         ranges[f"the bitstream of {stream} bytes"] = stream, 0.0
     if not ranges:
@@ -559,7 +551,7 @@ def _agreed_bytes(
             f"{cell} ({size:.0f} bytes)" for cell, (size, _) in ranges.items()
         )
         raise BadOption(
-            f"{where} states sizes that differ, {sizes_in_bytes}: keep the right column"
+            f"{location} states different sizes, {sizes_in_bytes}: keep the right column"
         )
     exact, _ = min(ranges.values(), key=lambda pair: pair[1])
     return max(1, round(exact))
@@ -567,18 +559,18 @@ def _agreed_bytes(
 
 def _is_named(point: str, cell: str) -> bool:
     numbers = re.findall(r"[0-9]*\.?[0-9]+(?:e-?[0-9]+)?", point)
-    same = squeezed(point) == squeezed(cell) != ""
-    return same or (len(numbers) == 1 and float(numbers[0]) == number_in(cell))
+    is_equal = squeezed(point) == squeezed(cell) != ""
+    return is_equal or (len(numbers) == 1 and float(numbers[0]) == number_in(cell))
 
 
-def _is_in(place: _Place, cell: str) -> bool:
-    wanted = PurePosixPath(cell.replace("\\", "/")).with_suffix("").parts
-    says_more = len(wanted) > 1 or plain(cell) != place.image
-    return says_more and PurePosixPath(place.file).with_suffix("").parts[-len(wanted) :] == wanted
+def _is_in(place: _PictureFile, cell: str) -> bool:
+    parts = PurePosixPath(cell.replace("\\", "/")).with_suffix("").parts
+    has_path = len(parts) > 1 or plain(cell) != place.image
+    return has_path and PurePosixPath(place.file).with_suffix("").parts[-len(parts) :] == parts
 
 
-def _streams_beside(folder: Path, files: Iterable[Path]) -> dict[str, int]:
-    """Return the size in bytes of the only bitstream beside a picture, by the picture's file."""
+def _find_streams(folder: Path, files: Iterable[Path]) -> dict[str, int]:
+    # file of a picture -> bytes of the only bitstream of its name in its folder
     streams: dict[tuple[Path, str], list[int]] = defaultdict(list)
     pictures = []
     for file in files:
@@ -587,14 +579,16 @@ def _streams_beside(folder: Path, files: Iterable[Path]) -> dict[str, int]:
         elif file.suffix.lower() in STREAMS:
             stem = CODED.sub("", normalize("NFC", file.name.partition(".")[0]))
             streams[file.parent, stem].append((folder / file).stat().st_size)
-    beside = {of: streams[of.parent, plain(of.name).partition(".")[0]] for of in pictures}
-    return {of.as_posix(): sizes[0] for of, sizes in beside.items() if len(sizes) == 1}
+    sizes_by_picture = {
+        picture: streams[picture.parent, plain(picture.name).partition(".")[0]]
+        for picture in pictures
+    }
+    return {p.as_posix(): sizes[0] for p, sizes in sizes_by_picture.items() if len(sizes) == 1}
 
 
 def _num_pixels(folder: Path, name: str) -> int | None:
-    """Return a picture's number of pixels, read from its head; None where it has none."""
     try:
         with open_regular(folder / name, within=folder) as file, Image.open(file) as image:
             return image.width * image.height
-    except Exception:  # whatever Pillow raises is about this file, which fails its cell
+    except Exception:  # any exception of Pillow concerns this file
         return None

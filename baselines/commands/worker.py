@@ -1,4 +1,4 @@
-"""`bench worker`: begin, set up and check a codec that runs in an environment of its own."""
+"""`bench worker`: begin, set up and check a codec that runs in its own environment."""
 
 import re
 import shlex
@@ -20,16 +20,16 @@ from benchmark.system.programs import find_program, run_program
 from benchmark.system.text import bench_command
 
 if TYPE_CHECKING:
-    from baselines.worker.codec import Contender, Worker
+    from baselines.worker.codec import ContenderFile, Worker
     from benchmark.codec import Pixels, Setting
 
 HELPER = "rdrbench_worker.py"
-TORCH = re.compile(r"torch(vision|audio)?\s*([=<>!~\[]|$)")  # a package that torch comes with
+TORCH = re.compile(r"torch(vision|audio)?\s*([=<>!~\[]|$)")  # packages that need torch
 TORCH_ON_CPU = "https://download.pytorch.org/whl/cpu"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
 File = Annotated[Path, opt(ARGUMENT, "Contender file: results/contenders/hpcm.toml.")]
 
-worker = Verbs("""Measure a codec in an environment of its own: begin, set up, check.
+worker = Verbs("""Begin, set up and check a codec that runs in its own environment.
 
 Examples:
   bench worker new hpcm
@@ -46,17 +46,17 @@ def new(
         "results/contenders"
     ),
     code: Annotated[
-        Path | None, opt(TARGET, "Folder for the script, of the authors; default: OUT/NAME.")
+        Path | None, opt(TARGET, "Folder of the authors' code, for the script; default: OUT/NAME.")
     ] = None,
 ) -> None:
-    """Write a contender file and a script with a filled example that runs at once.
+    """Write a contender file and an example script that runs.
 
     Examples:
       bench worker new hpcm
       bench worker new hpcm --code ~/HPCM
     """
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
-        raise UsageError(f"{name!r} must be a word that begins with a letter: choose another name")
+        raise UsageError(f"{name!r} is not a word that begins with a letter: choose another name")
     plain = re.sub(r"\W", "_", name)
     folder = code or out / plain
     script = f"{plain}_worker.py"
@@ -70,7 +70,7 @@ def new(
     }
     for path in filled:
         if path.exists() and path.name != HELPER:
-            raise UsageError(f"{path} is there already: name another codec, or remove it")
+            raise UsageError(f"{path} exists already: choose another name, or delete it")
     written: list[Path] = []
     try:
         for path, text in filled.items():
@@ -78,8 +78,8 @@ def new(
             write_file(path, text.encode())
             written.append(path)
     except OSError as error:
-        for whole in written:
-            whole.unlink()
+        for file in written:
+            file.unlink()
         raise BenchError(f"{path} cannot be written: {error.strerror}") from error
     print(*written, sep="\n")
     print("Next:", bench_command("worker check", out / f"{plain}.toml"))
@@ -87,7 +87,7 @@ def new(
 
 @worker.verb("setup")
 def setup(file: File) -> None:
-    """Clone the repository, make the environment, download and verify the weights: what is absent.
+    """Clone the repository, make the environment, and download weights, where missing.
 
     Examples:
       bench worker setup results/contenders/hpcm.toml
@@ -109,7 +109,7 @@ def setup(file: File) -> None:
         except OSError as error:
             raise UsageError(f"{file}: the weights {path!r}: {error.strerror}") from error
         if not target.exists() and not weight.get("url"):
-            raise UsageError(f"{target} is not there and {file} has no url for it: put it there")
+            raise UsageError(f"{target} is missing and {file} has no url for it: put it there")
         published = PublishedFile(weight.get("url", ""), target.name, weight.get("sha256", ""))
         download_weights(published, target)
         require_no_page(target, published.url)
@@ -118,30 +118,29 @@ def setup(file: File) -> None:
 
 @worker.verb("check")
 def check(file: File) -> None:
-    """Code three pictures of odd sizes at each setting, and decode each from its bytes, twice.
+    """Encode three odd-sized pictures at each setting, and decode each stream twice.
 
     Examples:
       bench worker check results/contenders/hpcm.toml
     """
     from baselines.worker.codec import Worker
 
-    wrong = 0
+    failures = 0
     with closing(Worker(file=str(file))) as encoder, closing(Worker(file=str(file))) as decoder:
         info = encoder.describe()
         print(f"{info.version}; {info.device}; fingerprint {info.fingerprint[:12]}")
         for setting, (height, width) in product(encoder.sweep, ODD_SIZES):
-            line, right = _checked(encoder, decoder, setting, _picture(height, width))
-            wrong += not right
+            line, holds = _check_case(encoder, decoder, setting, _make_picture(height, width))
+            failures += not holds
             print(f"{setting}, {width} x {height}: {line}")
-    if wrong:
-        raise BenchError(f"{encoder.name} breaks the contract in {wrong} of the cases above")
+    if failures:
+        raise BenchError(f"{encoder.name} breaks the contract in {failures} of the cases above")
     print("Next:", bench_command("run", codecs=f"worker:{file},ours,jpeg", dataset="sample"))
 
 
-def _checked(
+def _check_case(
     encoder: "Worker", decoder: "Worker", setting: "Setting", pixels: "Pixels"
 ) -> tuple[str, bool]:
-    """Return what to print of a case, and whether the contract holds."""
     from time import perf_counter
 
     import numpy as np
@@ -149,24 +148,25 @@ def _checked(
     try:
         started = perf_counter()
         data = encoder.encode(pixels, setting)
-        encoded, outside = encoder.inside_seconds or 0, perf_counter() - started
-        decoded, decoding = decoder.decode(data), decoder.inside_seconds or 0
-        again = decoder.decode(data)
+        encode_seconds, total_seconds = encoder.inside_seconds or 0, perf_counter() - started
+        decoded, decode_seconds = decoder.decode(data), decoder.inside_seconds or 0
+        second = decoder.decode(data)
     except ProgramFailed as failed:
         return str(failed), False
     if decoded.shape != pixels.shape:
         return f"decoded {decoded.shape[1]} x {decoded.shape[0]}", False
-    if not np.array_equal(decoded, again):
+    if not np.array_equal(decoded, second):
         return "two decodes of the same bytes differ", False
     error = np.mean((pixels.astype(float) - decoded) ** 2)
     psnr = 10 * np.log10(255**2 / error) if error else np.inf
-    pipe = f"{1000 * (outside - encoded):.1f} ms of pipe"
-    spent = f"encoder {encoded:.3f} s and {pipe}, decoder {decoding:.3f} s"
-    return f"{len(data):,} bytes, {psnr:.2f} dB, {spent}", True
+    pipe_ms = 1000 * (total_seconds - encode_seconds)
+    times = f"encoder {encode_seconds:.3f} s and {pipe_ms:.1f} ms of pipe"
+    times += f", decoder {decode_seconds:.3f} s"
+    return f"{len(data):,} bytes, {psnr:.2f} dB, {times}", True
 
 
-def _picture(height: int, width: int) -> "Pixels":
-    """Return a smooth picture with edges and noise, uint8 (height, width, 3)."""
+def _make_picture(height: int, width: int) -> "Pixels":
+    # smooth, with edges and noise
     import numpy as np
 
     rows, columns = np.mgrid[0:height, 0:width]
@@ -176,11 +176,12 @@ def _picture(height: int, width: int) -> "Pixels":
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)  # type: ignore[no-any-return]
 
 
-def _clone(contender: "Contender") -> None:
+def _clone(contender: "ContenderFile") -> None:
     target, repository = str(contender.folder), contender.repository
     if not repository:
-        why = f"{target} is not there and {contender.file} has no repository"
-        raise UsageError(f"{why}: get the code")
+        raise UsageError(
+            f"{target} is missing and {contender.file} has no repository: copy the code there"
+        )
     git = str(find_program("git", "install git, or clone the repository yourself"))
     print(f"Cloning {repository} to {target}")
     clone = [git, "clone", "--recurse-submodules", "--", repository, target]
@@ -189,15 +190,14 @@ def _clone(contender: "Contender") -> None:
         run_program([git, "-C", target, "checkout", "--detach", commit], timeout_seconds=600)
 
 
-def _place_script(contender: "Contender") -> None:
-    """Copy the script and what it imports from beside the contender file, and the helper."""
+def _place_script(contender: "ContenderFile") -> None:
     from baselines.formats.external import find_imports
 
     source, target = contender.file.parent / contender.script, contender.folder / contender.script
     if not source.is_file():
         if not target.is_file():
             raise UsageError(
-                f"{contender.name} has no script yet: write {target}, as docs/own-codec.md has it"
+                f"{contender.name} has no script yet: write {target} (docs/own-codec.md)"
             )
         return
     copies = {
@@ -205,7 +205,7 @@ def _place_script(contender: "Contender") -> None:
     }
     for path, copy in copies.items():
         if copy.exists() and copy.read_bytes() != path.read_bytes():
-            raise UsageError(f"{copy} is another than {path}: remove the one that you do not want")
+            raise UsageError(f"{copy} and {path} differ: delete one of them")
     for path, copy in copies.items():
         write_file(copy, path.read_bytes())
     helper = files("baselines.worker").joinpath(HELPER).read_bytes()
@@ -213,47 +213,46 @@ def _place_script(contender: "Contender") -> None:
 
 
 def require_no_page(path: Path, url: str) -> None:
-    """Remove a web page that came instead of a weight file, as from services that ask first."""
+    """Delete a web page that was downloaded instead of weights; raises `UsageError`."""
     with path.open("rb") as file:
         begin = file.read(64).lstrip().lower()
     if begin.startswith((b"<!doctype html", b"<html")):
         path.unlink()
-        path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)  # its record
-        raise UsageError(f"{url} gives a web page, not the file: download it by hand to {path}")
+        path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)  # its recorded digest
+        raise UsageError(f"{url} returns a web page, not the file: download it by hand to {path}")
 
 
-def _make_environment(contender: "Contender") -> None:
-    """Make the environment that `python` names, by uv where it is there, else by venv and pip."""
+def _make_environment(contender: "ContenderFile") -> None:
     interpreter = contender.folder / contender.python
     environment = interpreter.parent.parent
     if interpreter.parent.name != "bin":
         raise UsageError(
-            f"{contender.file}: 'packages' go into a virtual environment, and python = "
-            f"{contender.python!r} is none: write .venv/bin/python, or leave them out"
+            f"{contender.file}: 'packages' need a virtual environment, which python = "
+            f"{contender.python!r} is not: write .venv/bin/python, or leave 'packages' out"
         )
     on_gpu, with_torch = bool(gpus()), any(map(TORCH.match, contender.packages))
-    size = ("about 6 GB" if on_gpu else "about 1 GB, torch for the processor") if with_torch else ""
+    size = ("about 6 GB" if on_gpu else "about 1 GB, torch for the CPU") if with_torch else ""
     print(f"Making {environment}{f': {size}' if size else ''}")
     path = which("uv")
     uv = [sys.executable, "-m", "uv"] if find_spec("uv") else [path] if path else []
     version = contender.python_version
     if not interpreter.exists():
         if not uv and version and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
-            raise UsageError(f"Python {version} is brought by uv, which is not here: install uv")
+            raise UsageError(f"Python {version} needs uv: install it")
         python = ["--python", version] if version else []
-        made = [*uv, "venv", *python] if uv else [sys.executable, "-m", "venv"]
+        command = [*uv, "venv", *python] if uv else [sys.executable, "-m", "venv"]
         try:
-            run_program([*made, str(environment)], timeout_seconds=3600)
+            run_program([*command, str(environment)], timeout_seconds=3600)
         except ProgramFailed as failed:
             raise ProgramFailed(
-                f"Python {version or 'here'} for {environment} cannot be had ({failed}): "
-                f"give the path of a Python on this machine as python_version in {contender.file}"
+                f"{environment} cannot be made with Python {version or 'of this machine'} "
+                f"({failed}): set python_version in {contender.file} to the path of a Python"
             ) from failed
     if contender.packages:
         pip = [*uv, "pip", "install", "--python", str(interpreter)]
         install = pip if uv else [str(interpreter), "-m", "pip", "install"]
-        if with_torch and not on_gpu:  # that of PyPI brings CUDA, 5 GB
+        if with_torch and not on_gpu:  # PyPI's torch brings CUDA, 5 GB
             install += ["--torch-backend", "cpu"] if uv else ["--extra-index-url", TORCH_ON_CPU]
-        words = [word for of in contender.packages  # one entry may be "-r requirements.txt"
-                 for word in (shlex.split(of) if of.startswith("-") else [of])]  # fmt: skip
+        words = [word for line in contender.packages  # a line may be "-r requirements.txt"
+                 for word in (shlex.split(line) if line.startswith("-") else [line])]  # fmt: skip
         run_program([*install, *words], folder=contender.folder, timeout_seconds=7200)

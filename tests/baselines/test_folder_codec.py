@@ -72,11 +72,11 @@ def test_a_column_may_name_the_file(hific, photo):
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
 @pytest.mark.parametrize("listed", ["NFC", "NFD"])
-@pytest.mark.parametrize("asked", ["NFC", "NFD"])
-def test_both_forms_of_a_letter_are_one_name(stored, listed, asked, tmp_path, photo):
+@pytest.mark.parametrize("requested_name", ["NFC", "NFD"])
+def test_both_forms_of_a_letter_are_one_name(stored, listed, requested_name, tmp_path, photo):
     save(tmp_path / "3" / f"{normalize(stored, 'Café')}.png", photo)
     codec = write_sizes(tmp_path, f"{normalize(listed, 'Café')}.png,3,9000")
-    assert codec.declared(f"{normalize(asked, 'Café')}.png", HIGH).num_bytes == 9000
+    assert codec.declared(f"{normalize(requested_name, 'Café')}.png", HIGH).num_bytes == 9000
     with pytest.raises(BadOption, match=r"line 3 .* repeats line 2"):
         write_sizes(tmp_path, *(f"{normalize(form, 'Café')}.png,3,9" for form in ("NFC", "NFD")))
 
@@ -114,7 +114,7 @@ def test_rows_say_that_their_bytes_are_declared(hific):
     assert info.caveat == "bytes=declared"
     assert info.version == "HiFiC, coded elsewhere"
     for call in (lambda codec: codec.encode(None, HIGH), lambda codec: codec.decode(b"anything")):
-        with pytest.raises(Unavailable, match="folder codes nothing"):
+        with pytest.raises(Unavailable, match="folder does not encode"):
             call(Folder(path=str(hific)))
 
 
@@ -139,7 +139,7 @@ def test_a_missing_csv_is_unavailable_and_says_what_belongs_in_it(tmp_path):
         Folder(path=str(tmp_path / "none"))
     with pytest.raises(Unavailable, match=r"other\.csv cannot be read"):
         Folder(path=str(tmp_path), csv="other.csv")
-    with pytest.raises(Unavailable, match=r"holds no sizes\.csv .* and no pictures"):
+    with pytest.raises(Unavailable, match=r"has no sizes\.csv .* no pictures"):
         Folder(path=str(tmp_path))
 
 
@@ -151,17 +151,23 @@ NO_SIZE = "num_bytes is a whole number above 0, not "
     ("text", "message"),
     [
         *(
-            (HEADER.replace(column, "other") + "a,1,2\n", f"sizes.csv lacks the column '{column}'")
+            (HEADER.replace(column, "other") + "a,1,2\n", f"sizes.csv has no column '{column}'")
             for column in ("image", "setting", "num_bytes")
         ),
         *(
             (f"{HEADER}a,1,7\na,2,{size}\n", f"^line 3 of .*sizes.csv: {NO_SIZE}'{size}'")
             for size in ("0", "-5", "12.5", "", "9" * 5000, "9" * 19, "000", "٣")
         ),
-        (HEADER + "a,1,7\na,best,7\n", "^line 3 of .*sizes.csv: setting is a number, not 'best'"),
-        (HEADER + "a,1,7\na,nan,7\n", "^line 3 of .*sizes.csv: setting is a number, not 'nan'"),
-        (HEADER + "a,0_3,7\n", "setting is a number, not '0_3'"),
-        (HEADER + "a,1,7\n,2,7\n", "^line 3 of .*sizes.csv names no image"),
+        (
+            HEADER + "a,1,7\na,best,7\n",
+            "^line 3 of .*sizes.csv: setting has to be a number, not 'best'",
+        ),
+        (
+            HEADER + "a,1,7\na,nan,7\n",
+            "^line 3 of .*sizes.csv: setting has to be a number, not 'nan'",
+        ),
+        (HEADER + "a,0_3,7\n", "setting has to be a number, not '0_3'"),
+        (HEADER + "a,1,7\n,2,7\n", "^line 3 of .*sizes.csv has no image"),
         (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 of .*csv repeats line 2$"),
         ("# sizes\nname;setting;num_bytes\nkodim01;3;9\n", "'name, setting, num_bytes"),
         (HEADER, r"sizes\.csv has no lines below its header"),
@@ -239,9 +245,9 @@ def test_a_picture_outside_the_folder_is_refused_and_not_read(tmp_path, name):
     codec = write_sizes(tmp_path / "in", line, header="image,setting,num_bytes,file")
     with pytest.raises(ImageRefused, match="its name leads out of in"):
         codec.declared("a.png", Setting("setting", 1))
-    before = codec.describe().fingerprint
+    fingerprint_before = codec.describe().fingerprint
     save(tmp_path / "out.png", np.ones((8, 8, 3), np.uint8))
-    assert codec.describe().fingerprint == before
+    assert codec.describe().fingerprint == fingerprint_before
 
 
 def test_a_name_that_no_file_can_have_is_a_refused_picture(tmp_path):
@@ -265,15 +271,15 @@ def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shar
     codec = write_sizes(tmp_path, *lines, header=header)
     codec.require_distinct(["a.png", "b.png"])
     if shared:
-        with pytest.raises(BadOption, match=r"line 2 of .* a\.jpg and of a\.png"):
+        with pytest.raises(BadOption, match=r"line 2 of .* matches a\.jpg and a\.png"):
             codec.require_distinct(["a.jpg", "a.png"])
         return
     codec.require_distinct(["a.jpg", "a.png"])
-    at = Setting("setting", 10)
-    assert codec.declared("a.jpg", at).num_bytes == 600
-    assert np.array_equal(codec.declared("a.jpg", at).decoded, photo + np.uint8(1))
+    setting = Setting("setting", 10)
+    assert codec.declared("a.jpg", setting).num_bytes == 600
+    assert np.array_equal(codec.declared("a.jpg", setting).decoded, photo + np.uint8(1))
     with pytest.raises(ImageRefused, match="several lines"):
-        codec.declared("a.webp", at)
+        codec.declared("a.webp", setting)
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,12 @@ def table(path, *lines):
 def afp(folder, photo):
     """A zip for each point, with a csv in each."""
     for point in (1, 2):
-        made = folder / "made" / f"point_{point}"
+        point_folder = folder / "made" / f"point_{point}"
         for name in IMAGES:
-            save(made, f"{name}.png", pixels(photo, name, point))
+            save(point_folder, f"{name}.png", pixels(photo, name, point))
         lines = [[f"{name}.png", point * BPP[name], 30 + point, 0.1] for name in IMAGES]
-        table(made / "metrics.csv", ["filename", "bpp", "PSNR", "LPIPS"], *lines)
-        shutil.make_archive(str(folder / "afp" / f"point_{point}"), "zip", made)
+        table(point_folder / "metrics.csv", ["filename", "bpp", "PSNR", "LPIPS"], *lines)
+        shutil.make_archive(str(folder / "afp" / f"point_{point}"), "zip", point_folder)
     return folder / "afp", "bpp of metrics.csv"
 
 
@@ -86,9 +86,11 @@ def streams_beside(folder, photo):
     for point, name_of_point in ((1, "low"), (2, "high")):
         for name in IMAGES:
             place = f"{name_of_point}/{name}"
-            made = save(folder / "pair", f"{place}.webp", pixels(photo, name, point), lossless=True)
+            picture_path = save(
+                folder / "pair", f"{place}.webp", pixels(photo, name, point), lossless=True
+            )
             size = photo.shape[0] * photo.shape[1]
-            made.with_suffix(".bin").write_bytes(bytes(round(point * BPP[name] * size / 8)))
+            picture_path.with_suffix(".bin").write_bytes(bytes(round(point * BPP[name] * size / 8)))
     return folder / "pair", "sizes of bitstreams"
 
 
@@ -98,9 +100,11 @@ def three_datasets(folder, photo):
     size = photo.shape[0] * photo.shape[1] / 8
     for dataset, names in {"Kodak": IMAGES, "CLIC": ("a", "b"), "DIV2K": ("0801", "0802")}.items():
         for point in (1, 2):
-            for name, like in zip(names, IMAGES, strict=True):
-                save(folder / "all", f"{dataset}/p{point}/{name}.png", pixels(photo, like, point))
-                lines.append([dataset, f"p{point}", f"{name}.png", round(point * BPP[like] * size)])
+            for name, source in zip(names, IMAGES, strict=True):
+                save(folder / "all", f"{dataset}/p{point}/{name}.png", pixels(photo, source, point))
+                lines.append(
+                    [dataset, f"p{point}", f"{name}.png", round(point * BPP[source] * size)]
+                )
     table(folder / "all" / "all.csv", ["dataset", "model", "filename", "num_bytes"], *lines)
     return folder / "all", "num_bytes of all.csv"
 
@@ -136,10 +140,10 @@ def test_a_layout_is_understood_without_a_program(layout, tmp_path, photo):
 def test_an_archive_is_unpacked_once_and_its_fingerprint_is_of_its_content(tmp_path, photo):
     place, _ = afp(tmp_path, photo)
     first = Folder(path=str(place)).describe().fingerprint
-    (kept,) = (tmp_path / "cache").glob("*/published/*")
-    before = kept.stat().st_mtime_ns
+    (cached,) = (tmp_path / "cache").glob("*/published/*")
+    time_before = cached.stat().st_mtime_ns
     assert Folder(path=str(place)).describe().fingerprint == first
-    assert kept.stat().st_mtime_ns == before
+    assert cached.stat().st_mtime_ns == time_before
     unpacked = Folder(path=str(tmp_path / "made"))
     assert unpacked.describe().fingerprint == first, "the same files, unpacked by hand"
     save(tmp_path / "made", "point_1/kodim01.png", photo)
@@ -153,8 +157,8 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
     place, _ = afp(tmp_path, photo)
     words = ("run", "--codecs", f"folder:path={place}:name=afp", "--dataset", photos)
     words += ("--metrics", "psnr", "--results", tmp_path / "r")
-    done = bench(*words, "--no-table", code=0)
-    first = done.stderr.splitlines()[1]
+    process = bench(*words, "--no-table", code=0)
+    first = process.stderr.splitlines()[1]
     assert first == "afp: 2 points (point_1, point_2), 2 of 2 images, bpp of metrics.csv"
 
     def here(name, point):
@@ -162,15 +166,15 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
 
     mean = np.mean([here(name, point) for name in IMAGES for point in (1, 2)])
     line = f"stated   afp: PSNR (dB) 31.500, measured {mean:.3f} (4 pictures, at most "
-    assert line in done.stdout
-    assert "another network, scale or rounding" in done.stdout
+    assert line in process.stdout
+    assert "another network, scale or rounding" in process.stdout
     records = json.loads(bench(*words, "--json").stdout)["stated"]
-    assert [(it["setting"], it["metric"], it["stated"]) for it in records] == [
+    assert [(record["setting"], record["metric"], record["stated"]) for record in records] == [
         ("setting=1", "psnr_db", 31), ("setting=2", "psnr_db", 32)
     ]  # fmt: skip
     first = np.mean([here(name, 1) for name in IMAGES])
     assert records[0]["measured"] == pytest.approx(first, abs=1e-9)
-    assert all(it["differs"] for it in records)
+    assert all(record["differs"] for record in records)
     for folder in (tmp_path / "made").iterdir():
         point = int(folder.name[-1])
         lines = [[n, BPP[n], f"{here(n, point):.3f}"] for n in IMAGES]
@@ -184,7 +188,9 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
         lines[0][3] = "NaN"
         table(folder / "metrics.csv", ["image", "rate_bpp", "ms_ssim", "psnr"], *lines)
     words = ["psnr,ms_ssim" if word == "psnr" else word for word in words]
-    odd = [it["not_compared"] for it in json.loads(bench(*words, "--json").stdout)["stated"]]
+    odd = [
+        record["not_compared"] for record in json.loads(bench(*words, "--json").stdout)["stated"]
+    ]
     assert odd == [2, 1, 2, 1]
 
 
@@ -192,14 +198,15 @@ def test_a_line_of_several_pictures_is_refused_with_its_place(tmp_path, photo):
     for point in "xy":
         save(tmp_path, f"{point}/kodim01.png", photo)
     table(tmp_path / "all.csv", ["image", "bpp"], ["kodim01", 0.5])
-    with pytest.raises(BadOption, match=r"line 2 of .*all\.csv may be of .*: a column has to say"):
+    message = r"line 2 of .*all\.csv may be of .*: add a column with the folder"
+    with pytest.raises(BadOption, match=message):
         Folder(path=str(tmp_path))
     lines = [["x/kodim01.png", 0.5], ["y/kodim01.png", 0.25]]
     table(tmp_path / "all.csv", ["image", "bpp"], *lines)
     codec = Folder(path=str(tmp_path))
     assert codec.understood(["kodim01.png"]).startswith("folder: 2 points (y, x)")
     table(tmp_path / "all.csv", ["image", "bpp"], *lines, lines[0])
-    with pytest.raises(BadOption, match=r"line 4 of .* is of x/kodim01\.png, as line 2 of"):
+    with pytest.raises(BadOption, match=r"line 4 of .* and line 2 of .* are both of x"):
         Folder(path=str(tmp_path))
     table(tmp_path / "all.csv", ["image", "bpp"], ["x/kodim01.png", 0])
     with pytest.raises(BadOption, match=r"line 2 of .*bpp is a finite number above 0, not '0'"):
@@ -208,7 +215,7 @@ def test_a_line_of_several_pictures_is_refused_with_its_place(tmp_path, photo):
 
 def test_pictures_without_sizes_two_of_one_image_and_no_archive_are_one_sentence(tmp_path, photo):
     save(tmp_path / "a", "kodim01.png", photo)
-    with pytest.raises(BadOption, match="says no size of its pictures: it needs a csv"):
+    with pytest.raises(BadOption, match="does not state the sizes of its pictures: add a csv"):
         Folder(path=str(tmp_path / "a"))
     for name in ("kodim01.png", "kodim01.webp"):
         save(tmp_path / "b", name, photo)
@@ -263,17 +270,17 @@ def values(folder):
 def test_without_a_picture_or_a_row_no_other_value_changes(layout, tmp_path, photo):
     place = layout(tmp_path, photo[:16, :32])[0]
     folder = tmp_path / "made" if layout in (afp, compressai) else place
-    whole, changed = values(folder), 0
-    assert whole
+    values_before, changed = values(folder), 0
+    assert values_before
 
     def compare():
         try:
-            rest = values(folder)
+            values_after = values(folder)
         except BadOption as refusal:
-            assert "of 2 pictures, and no folder or equal rate" in str(refusal)  # noqa: PT017
+            assert "of 2 pictures, and neither folders nor equal rates" in str(refusal)  # noqa: PT017
             return 0
-        assert rest.items() <= whole.items()
-        return len(whole) - len(rest)
+        assert values_after.items() <= values_before.items()
+        return len(values_before) - len(values_after)
 
     for file in sorted(folder.rglob("*.*")):
         content = file.read_bytes() if file.is_file() else b""
@@ -333,9 +340,9 @@ def test_a_list_of_sizes_and_a_bitstream_agree_with_a_rate_too(tmp_path, photo):
 
 def test_rows_of_no_picture_are_counted(tmp_path, photo):
     compressai(tmp_path, photo)
-    more = [["Mean", "", 0.4, 31, 12], ["kodim01", 9, 7, 40, 20], ["kodim02", 9, 7, 40, 20]]
+    extra_rows = [["Mean", "", 0.4, 31, 12], ["kodim01", 9, 7, 40, 20], ["kodim02", 9, 7, 40, 20]]
     with (tmp_path / "made" / "results.csv").open("a", newline="") as file:
-        csv.writer(file).writerows(more)
+        csv.writer(file).writerows(extra_rows)
     reported = Folder(path=str(tmp_path / "made")).understood(SOURCES)
     assert "2 points (q1, q2), 2 of 2 images, bpp of results.csv" in reported
     assert reported.endswith("; 3 rows of no picture")

@@ -10,6 +10,6 @@ from support.codecs.copying_worker import contender
 
 @pytest.fixture
 def worker(tmp_path: Path):
-    made = Worker(file=str(contender(tmp_path)))
-    yield made
-    made.close()
+    result = Worker(file=str(contender(tmp_path)))
+    yield result
+    result.close()

@@ -41,15 +41,15 @@ def test_a_hundred_megabytes_of_prints_reach_neither_stream_nor_memory(worker):
     assert len(worker._conversation._stderr) <= 2000
 
 
-@pytest.mark.parametrize(("most", "times"), [(60, 15), (59, 15)])
+@pytest.mark.parametrize(("max_bytes", "times"), [(60, 15), (59, 15)])
 def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
-    tmp_path, monkeypatch, most, times
+    tmp_path, monkeypatch, max_bytes, times
 ):
-    monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", most)
+    monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", max_bytes)
     prints = f"os.write(1, b'RDR ' * {times})\nclass Copy"
     worker = Worker(file=str(contender(tmp_path, SCRIPT.replace("class Copy", prints))))
     try:
-        if 4 * times <= most:
+        if 4 * times <= max_bytes:
             assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
         else:
             with pytest.raises(ProgramFailed, match="something else than an answer"):
@@ -59,7 +59,7 @@ def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("answer", "reason"),
     [
         ('{"seconds": "x"}', "got `str`"),
         ('{"seconds": [1]}', "got `array`"),
@@ -68,19 +68,19 @@ def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
         ('{"seconds": object()}', "exit code 1"),
     ],
 )
-def test_an_answer_of_other_types_is_a_failure_with_its_reason(told, why, tmp_path):
-    wrong = f"import rdrbench_worker as helper\nhelper._encoded = lambda *_: ({told}, b'data')\n"
+def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, tmp_path):
+    wrong = f"import rdrbench_worker as helper\nhelper._encoded = lambda *_: ({answer}, b'data')\n"
     wrong += f"with open({str(tmp_path / 'starts')!r}, 'a') as file:\n    file.write('+')\n"
     codec = Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}")))
     for _ in range(2):
-        with pytest.raises(ProgramFailed, match=why):
+        with pytest.raises(ProgramFailed, match=reason):
             codec.encode(photograph(), Setting("q", 1))
     codec.close()
     assert (tmp_path / "starts").read_text() == "++"  # what failed is started again
 
 
 @pytest.mark.parametrize(
-    ("changed", "why"),
+    ("changed", "reason"),
     [
         ("{}", "missing required field"),
         ("{**about, 'python': None}", "got `null`"),
@@ -96,7 +96,7 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(told, why, tmp_pa
         ("{**about, 'sweep': []}", "empty sweep: fill it"),
     ],
 )
-def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, why, tmp_path):
+def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, reason, tmp_path):
     wrong = (
         "import rdrbench_worker as helper\n"
         "describe = helper._description\n"
@@ -105,22 +105,22 @@ def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, why,
         f"    return {changed}\n"
         "helper._description = described\n"
     )
-    with pytest.raises((Unavailable, UsageError), match=why):
+    with pytest.raises((Unavailable, UsageError), match=reason):
         Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}"))).describe()
 
 
 @pytest.mark.parametrize(
-    ("told", "body", "what"),
+    ("answer", "body", "message"),
     [
         ({"height": 2, "width": 2}, b"123", "3 bytes, not 2 x 2"),
         ({}, b"", "0 bytes, not 0 x 0"),
         ({"height": -1, "width": -1}, b"123", "3 bytes, not -1 x -1"),
     ],
 )
-def test_a_decoded_picture_of_another_size_is_a_failure(told, body, what, worker, monkeypatch):
+def test_a_decoded_picture_of_another_size_is_a_failure(answer, body, message, worker, monkeypatch):
     monkeypatch.setattr(worker, "_conversation", SimpleNamespace(closed=False, close=bool))
-    worker._conversation.ask = lambda *_: (told, body)
-    with pytest.raises(ProgramFailed, match=f"Copy decoded {what}$"):
+    worker._conversation.ask = lambda *_: (answer, body)
+    with pytest.raises(ProgramFailed, match=f"Copy decoded {message}$"):
         worker.decode(b"data")
 
 

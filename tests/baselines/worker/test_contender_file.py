@@ -30,14 +30,14 @@ def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_
 
 def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", os.devnull)
-    more = {
+    fields = {
         "timeout_seconds": "0.001",
         "commit": "'abc'",
         "licence": "'MIT'",
         "setting": "'q'",
         "values": "[1]",
     }  # no Python starts so
-    file = contender(tmp_path, **more)
+    file = contender(tmp_path, **fields)
     info = Worker(file=str(file), name="Copy").describe()
     assert dataclasses.replace(info, fingerprint="") == CodecInfo(
         f"Copy abc, Python {platform.python_version()}", f"{sys.executable} copy_worker.py {{q}}",
@@ -83,8 +83,8 @@ def test_setup_puts_the_script_beside_the_model_and_keeps_one_that_differs(tmp_p
     assert not (tmp_path / "code/other.py").exists()
     assert (tmp_path / "code/rdrbench_worker.py").read_text() == HELPER
     (tmp_path / "code/a_worker.py").write_text("mine")
-    refused = bench("worker", "setup", file)
-    assert refused.returncode == 2
+    process = bench("worker", "setup", file)
+    assert process.returncode == 2
     assert (tmp_path / "code/a_worker.py").read_text() == "mine"
 
 
@@ -99,7 +99,7 @@ def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "key"),
     [
         ("name = 'a'", "script"),
         ("name = 3\nscript = 'a'", "name"),
@@ -133,19 +133,19 @@ def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
         ),
     ],
 )
-def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, text, named):
+def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, text, key):
     file = tmp_path / "a.toml"
     file.write_text(text)
-    with pytest.raises(UsageError, match=named) as error:
+    with pytest.raises(UsageError, match=key) as error:
         read_contender(file)
     assert str(file) in str(error.value)
 
 
 def test_an_environment_of_another_program_is_started_by_a_command(tmp_path):
     python = "env A='1 2' -C {folder} python3"
-    made = read_contender(contender(tmp_path, python=f'"{python}"'))
+    read = read_contender(contender(tmp_path, python=f'"{python}"'))
     words = ["A=1 2", "-C", str(tmp_path), "python3", "copy_worker.py"]
-    assert made.command() == [shutil.which("env"), *words]
+    assert read.command() == [shutil.which("env"), *words]
 
 
 def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):
@@ -169,10 +169,10 @@ def test_the_example_is_measured_beside_jpeg_from_an_environment_with_another_nu
     file = Path("results/contenders/Toy_1.toml")
     text = file.read_text().replace('"python3"', '".venv/bin/python"')
     file.write_text(text.replace("gpu = false", 'gpu = false\npackages = ["numpy==2.2.6"]'))
-    made = bench("worker", "setup", file)
-    if made.returncode and not _package_index():
+    setup_process = bench("worker", "setup", file)
+    if setup_process.returncode and not _package_index():
         pytest.skip("needs a package index for a second numpy")
-    assert made.returncode == 0, made.stderr
+    assert setup_process.returncode == 0, setup_process.stderr
     script = Path("results/contenders/Toy_1/Toy_1_worker.py")
     script.write_text(
         script.read_text()
@@ -187,8 +187,10 @@ def test_the_example_is_measured_beside_jpeg_from_an_environment_with_another_nu
     (tmp_path / "photos").mkdir()
     effect_noise((64, 48), 50).convert("RGB").save("photos/a.png")
     codecs = f"worker:{file},jpeg"
-    done = bench("run", "--codecs", codecs, "--dataset", "photos", "--metrics", "psnr", code=0)
-    assert "Toy-1" in done.stdout
+    run_process = bench(
+        "run", "--codecs", codecs, "--dataset", "photos", "--metrics", "psnr", code=0
+    )
+    assert "Toy-1" in run_process.stdout
 
 
 def _package_index() -> bool:

@@ -32,17 +32,21 @@ def test_a_script_reads_as_python_3_6_and_has_what_the_helper_calls(script):
     tree = ast.parse(script.read_text(), feature_version=(3, 6))
     [codec] = (node for node in tree.body if isinstance(node, ast.ClassDef))
     methods = {node.name: node for node in codec.body if isinstance(node, ast.FunctionDef)}
-    given = {
+    arguments_of = {
         name.id: node.value
         for node in codec.body
         if isinstance(node, ast.Assign)
         for name in node.targets
         if isinstance(name, ast.Name)
     }
-    assert "sweep" in given
-    assert [each.arg for each in methods["encode"].args.args] == ["self", "pixels", "setting"]
-    needs = ast.literal_eval(given.get("decoder_needs", ast.Tuple([])))
-    assert [each.arg for each in methods["decode"].args.args] == ["self", "data", *needs]
+    assert "sweep" in arguments_of
+    assert [argument.arg for argument in methods["encode"].args.args] == [
+        "self",
+        "pixels",
+        "setting",
+    ]
+    needs = ast.literal_eval(arguments_of.get("decoder_needs", ast.Tuple([])))
+    assert [argument.arg for argument in methods["decode"].args.args] == ["self", "data", *needs]
     assert any(read_contender(file).script == script.name for file in FILES)
 
 
@@ -55,7 +59,7 @@ def test_the_page_lists_each_contender_by_what_it_was_tried_with_and_no_other():
         for link in re.findall(r"\[(.+?)\]\(\.\./contenders/(.+?)\)", links)
     ]
     read = {file.name: read_contender(file) for file in FILES}
-    assert sorted(listed) == sorted((of.tried, of.name, name) for name, of in read.items())
+    assert sorted(listed) == sorted((entry.tried, entry.name, name) for name, entry in read.items())
 
 
 def test_a_new_contender_on_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_path, monkeypatch):

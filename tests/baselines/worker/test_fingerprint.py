@@ -37,7 +37,7 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
 
 def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
     about = Worker(file=str(contender(tmp_path)))._about
-    installed = {f"{each.metadata['Name']}=={each.version}" for each in distributions()}
+    installed = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
     assert [*about.packages] == sorted(installed)
     assert f"numpy=={np.__version__}" in installed
 
@@ -60,15 +60,17 @@ def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
 def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch):
     about = Worker(file=str(contender(tmp_path)))._about
     kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
-    kinds += [("environment", of) for of in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
-    files = [contender(tmp_path / str(at), **{key: of}) for at, (key, of) in enumerate(kinds)]
-    made = [Worker(file=str(file)) for file in files]
-    for each in made:
-        each.__dict__["_about"] = about
-    seen = {each.describe().fingerprint for each in made}
-    assert len(seen) == len(made)
+    kinds += [("environment", value) for value in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
+    files = [
+        contender(tmp_path / str(index), **{key: value}) for index, (key, value) in enumerate(kinds)
+    ]
+    workers = [Worker(file=str(file)) for file in files]
+    for codec in workers:
+        codec.__dict__["_about"] = about
+    fingerprints = {codec.describe().fingerprint for codec in workers}
+    assert len(fingerprints) == len(workers)
     monkeypatch.setenv("BENCH_RANDOM_WEIGHTS", "1")
-    assert made[-2].describe().fingerprint not in seen
+    assert workers[-2].describe().fingerprint not in fingerprints
 
 
 def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
@@ -90,8 +92,8 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     first = fingerprint()
     encode()
     record = tmp_path / "copy.opened.sha256"
-    before = record.read_text()
-    assert [line.split()[1] for line in before.splitlines()] == ["w.bin"]
+    record_before = record.read_text()
+    assert [line.split()[1] for line in record_before.splitlines()] == ["w.bin"]
     assert (
         subprocess.run(["sha256sum", "--check", record.name], cwd=tmp_path, check=False).returncode
         == 0
@@ -101,8 +103,8 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     second = fingerprint()
     encode()
     assert second == fingerprint() != first
-    assert record.read_text() == before
-    record.write_text(f"{before}{'0' * 64}  w.bin\n")  # of another process, later
+    assert record.read_text() == record_before
+    record.write_text(f"{record_before}{'0' * 64}  w.bin\n")  # of another process, later
     assert fingerprint() == second
     (tmp_path / "w.bin").unlink()
     assert fingerprint() not in (first, second)
@@ -119,7 +121,7 @@ def test_files_that_cannot_be_recorded_are_said_to_be_unseen(tmp_path, monkeypat
 
 def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
     file = contender(tmp_path, weights="{'a.pth' = {sha256 = '00'}}")
-    with pytest.raises(Unavailable, match=r"a\.pth is not there"):
+    with pytest.raises(Unavailable, match=r"a\.pth is missing"):
         Worker(file=str(file)).describe()
     (tmp_path / "a.pth").write_bytes(b"weights")
     with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
@@ -128,7 +130,7 @@ def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
     Worker(
         file=str(contender(tmp_path, weights=f"{{'a.pth' = {{sha256 = '{beginning}'}}}}"))
     ).describe()
-    with pytest.raises(Unavailable, match=r"b\.pth is not there"):
+    with pytest.raises(Unavailable, match=r"b\.pth is missing"):
         Worker(file=str(contender(tmp_path, weights="{'b.pth' = {}}"))).describe()
 
 

@@ -18,8 +18,10 @@ def installed(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(worker, "gpus", lambda: gpus)
         monkeypatch.setattr(worker, "find_spec", lambda name: with_uv or None)
         monkeypatch.setattr(worker, "which", lambda name: None)
-        of = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": ""}
-        worker._make_environment(SimpleNamespace(**of, packages=packages, file=tmp_path / "a.toml"))
+        fields = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": ""}
+        worker._make_environment(
+            SimpleNamespace(**fields, packages=packages, file=tmp_path / "a.toml")
+        )
         return commands[-1], capsys.readouterr().out
 
     return make
@@ -33,12 +35,12 @@ def test_without_a_gpu_torch_is_that_for_the_processor_and_sizes_are_said(
     installed, with_uv, words
 ):
     packages = ["torch==2.6.0", "numpy"]
-    command, said = installed(packages, (), with_uv)
+    command, message = installed(packages, (), with_uv)
     assert command[-4:] == [*words, *packages]
-    assert said.endswith(".venv: about 1 GB, torch for the processor\n")
-    command, said = installed(packages, ("GPU-a",), with_uv)
+    assert message.endswith(".venv: about 1 GB, torch for the CPU\n")
+    command, message = installed(packages, ("GPU-a",), with_uv)
     assert not {*words} & {*command}
-    assert said.endswith(".venv: about 6 GB\n")
+    assert message.endswith(".venv: about 6 GB\n")
 
 
 def test_a_list_of_requirements_may_be_one_entry(installed):
@@ -47,17 +49,17 @@ def test_a_list_of_requirements_may_be_one_entry(installed):
 
 
 def test_a_python_that_cannot_be_had_names_the_way_out(tmp_path, monkeypatch):
-    def fail(words, **more):
+    def fail(words, **options):
         raise ProgramFailed("uv ended with exit code 2")
 
     monkeypatch.setattr(worker, "run_program", fail)
     words = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": "3.5"}
-    with pytest.raises(ProgramFailed, match=r"Python 3\.5 .* give the path of a Python on this"):
+    with pytest.raises(ProgramFailed, match=r"Python 3\.5 .* to the path of a Python"):
         worker._make_environment(SimpleNamespace(**words, packages=("x",), file="a.toml"))
 
 
 @pytest.mark.parametrize("package", ["torchac", "open-clip-torch==2.22.0", "numpy"])
 def test_packages_without_torch_are_taken_as_they_are(installed, package):
-    command, said = installed([package], (), True)
+    command, message = installed([package], (), True)
     assert (command[-1], "--torch-backend" in command) == (package, False)
-    assert said.endswith(".venv\n")
+    assert message.endswith(".venv\n")

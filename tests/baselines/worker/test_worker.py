@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from baselines.worker import rdrbench_worker
-from baselines.worker.codec import Worker, _locked_gpu, own_gpu
+from baselines.worker.codec import Worker, _lock_gpu, gpu_environment
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
 from benchmark.facts import facts_of
@@ -77,8 +77,8 @@ exit 1
     ],
 )
 def test_a_worker_that_cannot_start_says_where_and_why(tmp_path, script, message):
-    more = {"python": "'./python2'"} if script is PYTHON_2 else {}
-    file = contender(tmp_path / "copy", script, **more)
+    fields = {"python": "'./python2'"} if script is PYTHON_2 else {}
+    file = contender(tmp_path / "copy", script, **fields)
     (file.parent / "python2").write_text(PYTHON_2)
     (file.parent / "python2").chmod(0o755)
     with pytest.raises(Unavailable, match=re.escape(message)):
@@ -127,11 +127,11 @@ def test_a_failed_picture_is_a_failed_row_and_the_others_are_measured(tmp_path, 
     (tmp_path / "photos").mkdir()
     for name, fault in {"a": 255, "b": 1, "c": 200}.items():
         Image.fromarray(photograph(fault)).save(f"photos/{name}.png")
-    done = bench(
+    process = bench(
         "run", "--codecs", f"worker:{file},raw", "--dataset", "photos", "--metrics", "psnr",
         "--results", "results", "--jobs", 2,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert process.returncode == 1
     (folder,) = (path.parent for path in Path("results").glob("*/per_image"))
     rows = [row for row in Store(folder).versions().rows(named=True) if row["codec"] == "worker"]
     assert {row["image"] for row in rows if row["status"] == "failed"} == {"b.png"}
@@ -155,28 +155,34 @@ def test_closing_ends_the_process_of_a_worker_and_describing_leaves_none(worker)
     worker.close()
 
 
-@pytest.mark.parametrize(("asked", "device", "given"), [(True, "cuda", 1), (False, "cuda", None),
-                                                        (True, "cpu", None)])  # fmt: skip
-def test_a_worker_has_a_gpu_that_no_other_process_has(asked, device, given, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("needs_gpu", "device", "visible"),
+    [(True, "cuda", 1), (False, "cuda", None), (True, "cpu", None)],
+)
+def test_a_worker_has_a_gpu_that_no_other_process_has(
+    needs_gpu, device, visible, tmp_path, monkeypatch
+):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("baselines.worker.codec.chosen_device", lambda: device)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(Path, "glob", lambda *_: iter([Path("/dev/nvidia0"), Path("/dev/nvidia1")]))
-    taken = os.open(tmp_path / f"rdrbench-gpu-{os.getuid()}-0", os.O_CREAT | os.O_RDWR)
-    assert lock(taken)
-    _locked_gpu.cache_clear()
-    assert own_gpu(asked) == ({} if given is None else {"CUDA_VISIBLE_DEVICES": f"{given}"})
-    own = [os.stat(tmp_path / name) for name in os.listdir(tmp_path) if name.endswith("-1")]
-    assert [stat.st_mode & 0o777 for stat in own] == [0o600] * bool(given)
+    lock_file = os.open(tmp_path / f"rdrbench-gpu-{os.getuid()}-0", os.O_CREAT | os.O_RDWR)
+    assert lock(lock_file)
+    _lock_gpu.cache_clear()
+    assert gpu_environment(needs_gpu) == (
+        {} if visible is None else {"CUDA_VISIBLE_DEVICES": f"{visible}"}
+    )
+    locks = [os.stat(tmp_path / name) for name in os.listdir(tmp_path) if name.endswith("-1")]
+    assert [stat.st_mode & 0o777 for stat in locks] == [0o600] * bool(visible)
     if Path("/proc/self/fd").exists():
         opened = [os.path.realpath(path) for path in os.scandir("/proc/self/fd")]
-        assert sum(str(tmp_path) in path for path in opened) == 1 + bool(given)
+        assert sum(str(tmp_path) in path for path in opened) == 1 + bool(visible)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert own_gpu(asked) == {}
+    assert gpu_environment(needs_gpu) == {}
     monkeypatch.setattr("baselines.worker.codec.settings", lambda: Settings(f"{device}:0"))
-    assert own_gpu(asked) == ({} if given is None else {"CUDA_VISIBLE_DEVICES": "7"})
-    _locked_gpu.cache_clear()
-    os.close(taken)
+    assert gpu_environment(needs_gpu) == ({} if visible is None else {"CUDA_VISIBLE_DEVICES": "7"})
+    _lock_gpu.cache_clear()
+    os.close(lock_file)
 
 
 def test_nothing_outlives_a_process_that_is_killed(tmp_path):
