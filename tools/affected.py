@@ -68,7 +68,7 @@ def record(words: list[str]) -> int:
     settings.write_text(SETTINGS.replace("{folder}", str(folder)))
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "tools.affected"]
     environment = {name: value for name, value in os.environ.items() if name != CONTEXT}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *words],
         cwd=ROOT,
         env=environment | {"COVERAGE_PROCESS_START": str(settings)},
@@ -84,7 +84,7 @@ def record(words: list[str]) -> int:
                 tests.setdefault(name, {}).setdefault(test, []).append(line)
     commit = _git("stash", "create").strip() or _git("rev-parse", "HEAD").strip()
     MAP.write_text(json.dumps({"commit": commit, "tests": tests}))
-    return done.returncode
+    return process.returncode
 
 
 def pytest_configure(config: "object") -> None:
@@ -104,7 +104,7 @@ def file_of(context: str) -> str:
 def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
     """Return the files that differ from a commit, or those of these names."""
     diff = _git("diff", "-M", "-U0", "--no-color", "--no-prefix", commit)
-    found = []
+    result = []
     for text in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
         head, *hunks = re.split(r"^@@ -", text, flags=re.MULTILINE)
         before, after = head.splitlines()[0].split(" ", 1)
@@ -113,11 +113,11 @@ def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
             old, new = hunk.split(" ")[:2]
             lines += _span(old)
             new_lines += _span(new[1:])
-        found.append(Change(before, after, tuple(lines), tuple(new_lines)))
-    added = _git("ls-files", "--others", "--exclude-standard").split()
-    found += [Change("", name) for name in added]
-    chosen = {os.path.relpath(Path(name).absolute(), ROOT) for name in names}
-    return [change for change in found if not chosen or {change.before, change.after} & chosen]
+        result.append(Change(before, after, tuple(lines), tuple(new_lines)))
+    untracked = _git("ls-files", "--others", "--exclude-standard").split()
+    result += [Change("", name) for name in untracked]
+    paths = {os.path.relpath(Path(name).absolute(), ROOT) for name in names}
+    return [change for change in result if not paths or {change.before, change.after} & paths]
 
 
 def _span(text: str) -> range:
@@ -130,11 +130,11 @@ def affected_tests(
     changed: Iterable[Change], commit: str, tests: dict[str, dict[str, list[int]]]
 ) -> list[str]:
     """Return what pytest has to run: files of tests, modules with doctests, or everything."""
-    chosen = set[str]()
+    selected = set[str]()
     for change in changed:
         is_test = Path(change.after).name.startswith("test_") and change.after.endswith(".py")
         if is_test:
-            chosen |= {change.after} if (ROOT / change.after).exists() else set()
+            selected |= {change.after} if (ROOT / change.after).exists() else set()
         elif not change.after.endswith(".py") or not change.after.startswith(PACKAGES):
             return EVERY
         elif change.before not in tests:
@@ -145,11 +145,13 @@ def affected_tests(
             if not re.search(r"^\s*(async )?def ", source, re.MULTILINE):
                 return EVERY  # it acts when it is imported
             lines = enclosing_lines(source, change.lines)
-            chosen |= {test for test, at in tests[change.before].items() if lines & {*at}}
+            selected |= {
+                test for test, executed in tests[change.before].items() if lines & {*executed}
+            }
             for name in () if lines else (change.before, *importers(change.before, tests)):
-                chosen |= {*tests[name]}
-            chosen |= {change.after} if (ROOT / change.after).exists() else set()
-    return sorted(chosen)
+                selected |= {*tests[name]}
+            selected |= {change.after} if (ROOT / change.after).exists() else set()
+    return sorted(selected)
 
 
 def importers(name: str, tests: Iterable[str]) -> list[str]:
@@ -184,8 +186,8 @@ def enclosing_lines(source: str, lines: Iterable[int]) -> set[int]:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
+    process = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return process.stdout
 
 
 def main() -> int:
@@ -197,15 +199,15 @@ def main() -> int:
     options = parser.parse_args()
     if options.record:
         return record(options.files)
-    chosen = EVERY
+    selected = EVERY
     if MAP.exists():
-        known = json.loads(MAP.read_text())
-        changed = changes(known["commit"], options.files)
-        chosen = affected_tests(changed, known["commit"], known["tests"])
-    if options.run and chosen:
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *chosen]
+        recorded = json.loads(MAP.read_text())
+        changed = changes(recorded["commit"], options.files)
+        selected = affected_tests(changed, recorded["commit"], recorded["tests"])
+    if options.run and selected:
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *selected]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
-    print(*chosen, sep="\n")
+    print(*selected, sep="\n")
     return 0
 
 

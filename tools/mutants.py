@@ -58,9 +58,11 @@ def mutants_of(source: str) -> list[Mutant]:
             before, after = ast.unparse(node), ast.unparse(changed)
             text = f"({after})" if isinstance(node, ast.expr) else after
             mutated = (raw[:begin] + text.encode() + raw[end:]).decode()
-            shown = lines[node.lineno - 1].decode().strip()
-            result.append(Mutant(node.lineno, statement, not inside, shown, before, after, mutated))
-    return sorted(result, key=lambda one: (one.line, one.change))
+            line_text = lines[node.lineno - 1].decode().strip()
+            result.append(
+                Mutant(node.lineno, statement, not inside, line_text, before, after, mutated)
+            )
+    return sorted(result, key=lambda mutant: (mutant.line, mutant.change))
 
 
 def _nodes(

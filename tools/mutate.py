@@ -67,25 +67,26 @@ def tests_of(entry: FileMutant, lines: Lines) -> list[str]:
         (first, last), sources = (0, sys.maxsize), [entry.path, *importers(entry.path, lines)]
     executing = (lines.get(source, {}) for source in sources)
     return sorted(
-        {test for tests in executing for test, at in tests.items()
-         if any(first <= line <= last for line in at)}
+        {test for tests in executing for test, covered in tests.items()
+         if any(first <= line <= last for line in covered)}
     )  # fmt: skip
 
 
 def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
     """Return pytest's exit code, -1 if it was stopped for its time, and the test that failed."""
-    own = {"PYTHONPATH": os.pathsep.join(map(str, (copy, copy / "tests"))), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join(map(str, (copy, copy / "tests")))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     words = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-B", "-m", "pytest", *words, *tests],
-            cwd=copy, env={**os.environ, **own}, capture_output=True, text=True, check=False,
+            cwd=copy, env=environment, capture_output=True, text=True, check=False,
             timeout=LIMIT_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return -1, "it did not end"
-    found = FAILED.search(done.stdout)
-    return done.returncode, found[1] if found else done.stdout[-500:]
+    match = FAILED.search(process.stdout)
+    return process.returncode, match[1] if match else process.stdout[-500:]
 
 
 def judge(copy: Path, entry: FileMutant, tests: Sequence[str]) -> str:
@@ -113,23 +114,24 @@ def main() -> int:
     if not MAP.exists():
         parser.error("there is no map of executed lines: python -m tools.affected --record")
     lines: Lines = json.loads(MAP.read_text())["tests"]
-    changed = {of.after: of for of in changes(options.changed)} if options.changed else {}
-    chosen = list[FileMutant]()
+    commit = options.changed
+    changed = {change.after: change for change in changes(commit)} if commit else {}
+    sample = list[FileMutant]()
     for place in options.places or sorted(name for name in changed if name in lines):
         mutants = find_mutants(place)
         if options.changed:
-            mutants = [one for one in mutants if one.mutant.line in changed[one.path].new_lines]
+            mutants = [m for m in mutants if m.mutant.line in changed[m.path].new_lines]
         count = min(options.count or len(mutants), len(mutants))
-        chosen += random.Random(options.seed).sample(mutants, count)
+        sample += random.Random(options.seed).sample(mutants, count)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder)
         copy_project(copy)
-        tests = {entry: tests_of(entry, lines) for entry in chosen}
+        tests = {entry: tests_of(entry, lines) for entry in sample}
         status, failed = run_tests(copy, sorted({*chain(*tests.values())}) or EVERY)
         if status:
             parser.error(f"a test fails without a mutant: {failed}")
         verdicts = {}
-        for entry in chosen:
+        for entry in sample:
             verdicts[entry] = judge(copy, entry, tests[entry])
             print(f"{entry}: {verdicts[entry]}", flush=True)
     killed = sum(verdict.startswith("killed") for verdict in verdicts.values())
