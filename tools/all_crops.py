@@ -14,7 +14,7 @@ from benchmark.compare.curves import Curve
 from benchmark.compare.interval import (
     bd_rate_interval,
     bd_rates,
-    set_and_left_out,
+    jackknife_weights,
 )
 from benchmark.compare.rule import USUAL_RULE
 from tools.results_table import KODAK, bd_rate_cell
@@ -43,7 +43,7 @@ def _curve(rows: pd.DataFrame) -> Curve:
         rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
         for column in ("bpp", "psnr_db")
     )
-    weights = set_and_left_out(len(bpp))
+    weights = jackknife_weights(len(bpp))
     return Curve(weights @ bpp, weights @ psnr)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.answer import Column
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import LEAST_POINTS
+from benchmark.compare.curves import MIN_POINTS
 from benchmark.compare.system_curve import SystemCurve, measured_curves, of_variant
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -174,7 +174,7 @@ def _compare(
         f"ours are {', '.join(caveats)}": bool(caveats),
         "ours are other weights": any(weights not in edition.ran.version for edition in editions),
         f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
-        f"{len(curve.points)} published points are too few": len(curve.points) < LEAST_POINTS,
+        f"{len(curve.points)} published points are too few": len(curve.points) < MIN_POINTS,
         "no complete point is measured": own_curve is None,
         "ours are over other images": own_curve
         and own_curve.points[0].images != curve.points[0].images,

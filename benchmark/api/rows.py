@@ -10,7 +10,7 @@ import polars as pl
 from polars import col
 
 from benchmark.answer import Absent
-from benchmark.compare.anchor import with_anchor
+from benchmark.compare.anchor import add_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
@@ -89,7 +89,7 @@ def load(
         _require_rows(folder)
         store = Store(folder)
         table = store.table()
-        table, chosen = with_anchor(*divided(table, codecs, bundled), anchor, metrics=[*METRICS])
+        table, chosen = add_anchor(*divided(table, codecs, bundled), anchor, metrics=[*METRICS])
         if not every_edition:
             summary = summarise(table, present_protocols(()))
             absent = with_remedies(summary, folder, table["run"].unique()).absent

@@ -228,7 +228,7 @@ def plot(
     plotted_metric = Metric.named(name)
     anchor = anchor or (source.attrs.get("anchor", "") if isinstance(source, DataFrame) else "")
     stored = read_compared(
-        source_of(source), codecs, (name,), anchor=anchor, instead=True, bundled=bundled,
+        source_of(source), codecs, (name,), anchor=anchor, fall_back=True, bundled=bundled,
         common=common, allow_few=allow_few, images=images,
     )  # fmt: skip
     result = stored.summary

@@ -3,7 +3,7 @@
 Two one-sided tests prove that the mean of a population of images lies inside the margin
 (Schuirmann 1987), one that it lies above or below (Goeman, Solari and Stijnen 2010). Each is made
 with Student's t and with the studentised bootstrap over images (Efron and Tibshirani 1993, chapter
-12), widened by `moved_level`, and the larger p-value counts: t fails for skewed changes, the
+12), widened by `expanded_level`, and the larger p-value counts: t fails for skewed changes, the
 bootstrap for few images. docs/experiments/statistics.md has the measured error rates.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats takes a second to import
 
 from benchmark.codec import Float64Array
-from benchmark.compare.interval import moved_level, studentised
+from benchmark.compare.interval import expanded_level, studentise
 
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
@@ -76,7 +76,7 @@ class MeanTests:
     def _bound(self, sign: int, confidence: float) -> Float64Array:
         if self._resampled is None:
             return np.full_like(self.mean, sign * np.inf)
-        levels = moved_level(1 - confidence, self.images), 1 - confidence
+        levels = expanded_level(1 - confidence, self.images), 1 - confidence
         rank, exact_rank = (math.floor(x * (1 + len(self._resampled)) + 1e-9) - 1 for x in levels)
         if exact_rank < 0:
             return np.full_like(self.mean, sign * np.inf)
@@ -95,7 +95,7 @@ def _resample_means(centred: Float64Array, resamples: int) -> Float64Array:
     for first in range(0, resamples, rows):
         size = min(rows, resamples - first)
         weights = random.multinomial(images, np.full(images, 1 / images), size) / images
-        result.append(studentised(centred, weights))
+        result.append(studentise(centred, weights))
     return np.concatenate(result)
 
 
@@ -150,7 +150,7 @@ def _power(images: int, mean: float, deviation: float, margin: float, level: flo
     if deviation == 0:
         return float(abs(mean) != margin)
     error = deviation / math.sqrt(images)
-    critical_value = -float(stdtrit(images - 1, moved_level(level, images)))
+    critical_value = -float(stdtrit(images - 1, expanded_level(level, images)))
     if abs(mean) > margin:
         return float(stdtr(images - 1, (abs(mean) - margin) / error - critical_value))
     powers = [(margin + side * mean) / error - critical_value for side in (-1, 1)]

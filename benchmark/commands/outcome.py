@@ -269,7 +269,7 @@ def _summarise_run(
     outcome: Outcome, metrics: Sequence[Metric], allow_few: bool, rule: Rule
 ) -> "tuple[Summary, Summary, Ranking]":
     """Summarise a run's rows, alone and with bundled ones and the anchor's; rank the latter."""
-    from benchmark.compare.anchor import with_anchor
+    from benchmark.compare.anchor import add_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.reduce import summarise_with_distributions
     from benchmark.rows.variants import others_of, specs_of, with_bundled
@@ -277,12 +277,12 @@ def _summarise_run(
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
     rows, others = with_bundled(outcome.rows, others, outcome.bundled)
-    anchored, anchor = with_anchor(rows, others, outcome.anchor, True, outcome.metrics)
+    anchored, anchor = add_anchor(rows, others, outcome.anchor, True, outcome.metrics)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
     named = () if outcome.metrics in unnamed else metrics
     reference = summary.edition_of(anchor.spec)
-    ranking = rank_by_bd_rate(summary, metrics, reference, rule, named=named)
+    ranking = rank_by_bd_rate(summary, metrics, reference, rule, requested=named)
     measured_specs = specs_of(outcome.rows)
     points = tuple(point for point in summary.points if point.edition.spec in measured_specs)
     ranking = ranking._replace(why=anchor.why)

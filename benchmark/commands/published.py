@@ -13,9 +13,9 @@ from msgspec.structs import asdict
 from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
-from benchmark.compare.bd import Record, compare_curves, without_curve
-from benchmark.compare.curves import Curve, below_text, curve_of, cut
-from benchmark.compare.experiment import rates_in
+from benchmark.compare.bd import Record, compare_curves, missing_comparison
+from benchmark.compare.curves import Curve, curve_of, cut, dominated_text
+from benchmark.compare.experiment import parse_rates
 from benchmark.compare.rule import FORM_NAMES, USUAL_RULE, Form, Rule
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -105,7 +105,7 @@ def list_all(
 
 def _ends(bpp: Sequence[str]) -> tuple[float, float]:
     """Return the lowest and highest rate of an option; raise `UsageError` for another."""
-    rates = rates_in(bpp)
+    rates = parse_rates(bpp)
     if len(rates) != 2 or rates[0] > rates[1]:
         raise UsageError(f"--bpp {','.join(bpp)} is no range: .01,.1 is from .01 to .1 bpp")
     return rates[0], rates[1]
@@ -161,7 +161,7 @@ def compare(
                 "points": len(curve.points),
             }
             of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
-            pair = without_curve(metric, rule, "")
+            pair = missing_comparison(metric, rule, "")
             if place:
                 both = [(each.title, each.rates) for each in (curves[0], curve)]
                 pair = compare_curves(both[0][1], both[1][1], metric, rule)
@@ -237,7 +237,7 @@ def remarks(pair: Record, curves: Sequence[tuple[str, Curve]], rule: Rule) -> It
     if pair["crossing"] is not None:
         yield f"the curves cross at {pair['crossing']:.4g}"
     for name, curve in curves:
-        if points := below_text(cut(curve, rule)):
+        if points := dominated_text(cut(curve, rule)):
             yield f"{name} is below its own Pareto front, and left out, at {points}"
 
 

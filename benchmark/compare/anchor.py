@@ -1,8 +1,7 @@
 """The anchor of BD-rates, and the rows that are compared with it.
 
-It is the one that is named, else VTM, else the best conventional codec: one rule for every verb, by
-PSNR, so that no choice of metrics changes it. Rows without PSNR are judged by the first metric of
-single images that they have, of those that were asked for.
+The default is VTM, else the best conventional codec by PSNR, so that no choice of metrics changes
+it. Rows without PSNR are judged by the first requested metric of single images.
 """
 
 import math
@@ -12,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmark.compare.curves import LEAST_POINTS, Curve, bd_rate, mean_curve
+from benchmark.compare.curves import MIN_POINTS, Curve, bd_rate, mean_curve
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
@@ -31,7 +30,7 @@ from benchmark.system.text import counted
 
 BEST = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
-NO_VALUES = "the first: no metric of single images to choose it by"
+NO_VALUES = "the first codec: no per-image metric to choose by"
 
 
 def read_compared(
@@ -40,75 +39,80 @@ def read_compared(
     metrics: Sequence[str],
     *,
     anchor: str = "",
-    instead: bool = False,
-    least_settings: int = LEAST_POINTS,
+    fall_back: bool = False,
+    least_settings: int = MIN_POINTS,
     **options: Any,
 ) -> DatasetResults:
     """Read and summarise the rows of an experiment and of its anchor.
 
-    anchor, instead, least_settings: as of `with_anchor`. Other arguments as of
-    `stored.read_results`.
+    anchor, fall_back, least_settings: see `add_anchor`. Other arguments: see `stored.read_results`.
     """
     joined = partial(
-        with_anchor, named=anchor, instead=instead, metrics=metrics, least_settings=least_settings
+        add_anchor, name=anchor, fall_back=fall_back, metrics=metrics, least_settings=least_settings
     )
     if source.rows is None:
         require_bundled(source.results, options.get("bundled", ""))
-    of = source.results, source.dataset, codecs, metrics
-    return read_results(*of, rows=source.rows, joined=joined, **options)
+    selection = source.results, source.dataset, codecs, metrics
+    return read_results(*selection, rows=source.rows, joined=joined, **options)
 
 
 def read_experiment(
-    of: Experiment, metrics: Sequence[str], instead: bool, **options: Any
+    experiment: Experiment, metrics: Sequence[str], fall_back: bool, **options: Any
 ) -> DatasetResults:
-    """Read the rows of an experiment on its dataset, and of its anchor, as `read_compared` does."""
+    """Read the rows of an experiment and of its anchor with `read_compared`."""
     return read_compared(
-        Source(of.results, of.dataset), of.codecs, metrics, anchor=of.anchor, instead=instead,
-        bundled=of.bundled, images=of.images, allow_few=of.allow_few,
-        verified_only=of.verified_only, **options,
-    )  # fmt: skip
+        Source(experiment.results, experiment.dataset),
+        experiment.codecs,
+        metrics,
+        anchor=experiment.anchor,
+        fall_back=fall_back,
+        bundled=experiment.bundled,
+        images=experiment.images,
+        allow_few=experiment.allow_few,
+        verified_only=experiment.verified_only,
+        **options,
+    )
 
 
-def with_anchor(
+def add_anchor(
     rows: pl.DataFrame,
-    others: pl.DataFrame,
-    named: str = "",
-    instead: bool = False,
+    other_rows: pl.DataFrame,
+    name: str = "",
+    fall_back: bool = False,
     metrics: Sequence[str] = (),
-    least_settings: int = LEAST_POINTS,
+    least_settings: int = MIN_POINTS,
 ) -> tuple[pl.DataFrame, Anchor]:
-    """Return rows with those of their anchor, and the anchor.
+    """Add the anchor's rows to `rows`, and return both.
 
-    others: rows of the same images, from which the anchor's are taken if `rows` have none. named: a
-    label, spec or codec; "": by the rule of this module. Raises `UnknownName` for one without rows
-    and `UsageError` for one of fewer than `least_settings`; instead: the rule's is taken then, and
-    says why. metrics: names of those that were asked for.
+    other_rows: rows of the same images, the source of an anchor that `rows` lack. name: a label,
+    spec or codec; "": the default anchor. Raises `UnknownName` for an anchor without rows and
+    `UsageError` for fewer than `least_settings`; with `fall_back`, the default anchor is used, with
+    the reason. metrics: names of those requested.
     """
-    if named:
+    if name:
         try:
-            spec = find_variant(named, [*editions_in(rows), *editions_in(others)])
-            both = _added(rows, others, spec)
-            _require_curve(both.filter(are_of([spec])), label_of(spec), least_settings)
+            spec = find_variant(name, [*editions_in(rows), *editions_in(other_rows)])
+            joined_rows = _add_variant(rows, other_rows, spec)
+            _require_curve(joined_rows.filter(are_of([spec])), label_of(spec), least_settings)
         except UsageError as error:
-            if not instead:
+            if not fall_back:
                 raise
-            both, anchor = with_anchor(rows, others, metrics=metrics)
-            missing = "no" if isinstance(error, UnknownName) else "no curve of"
-            why = f"{missing} {named} here{anchor.why and ': '}{anchor.why}"
-            return both, anchor._replace(why=why, refused=error)
-        return both, Anchor(spec)
-    name = _judging_metric(rows, metrics)
-    anchor = anchor_among(summarise(rows, protocols([name])), name)
-    if not anchor.why or not others.height:
+            joined_rows, anchor = add_anchor(rows, other_rows, metrics=metrics)
+            problem = "no" if isinstance(error, UnknownName) else "no curve of"
+            reason = f"{problem} {name} here{anchor.why and ': '}{anchor.why}"
+            return joined_rows, anchor._replace(why=reason, refused=error)
+        return joined_rows, Anchor(spec)
+    metric_name = _metric_for_anchor(rows, metrics)
+    anchor = choose_anchor(summarise(rows, protocols([metric_name])), metric_name)
+    if not anchor.why or not other_rows.height:
         return rows, anchor
-    standard = [spec for spec in specs_of(others) if facts_of(spec).kind == "standard"]
-    every = pl.concat([rows, others.filter(are_of(standard))])
-    anchor = anchor_among(summarise(every, protocols([name])), name)
-    return _added(rows, others, anchor.spec), anchor
+    conventional = [spec for spec in specs_of(other_rows) if facts_of(spec).kind == "standard"]
+    candidates = pl.concat([rows, other_rows.filter(are_of(conventional))])
+    anchor = choose_anchor(summarise(candidates, protocols([metric_name])), metric_name)
+    return _add_variant(rows, other_rows, anchor.spec), anchor
 
 
-def _judging_metric(rows: pl.DataFrame, metrics: Sequence[str]) -> str:
-    """Return the name of the metric that an anchor is chosen by: see the module."""
+def _metric_for_anchor(rows: pl.DataFrame, metrics: Sequence[str]) -> str:
     for name in ("psnr", *(name for name in metrics if name not in DISTRIBUTION_METRICS)):
         column = metric_class(name).column
         if column in rows.columns and rows[column].count():
@@ -116,64 +120,67 @@ def _judging_metric(rows: pl.DataFrame, metrics: Sequence[str]) -> str:
     return "psnr"
 
 
-def require_named(anchors: Iterable[Anchor]) -> None:
-    """Raise why the named anchor is not taken, where none of several datasets has it."""
-    refused = [anchor.refused for anchor in anchors]
-    if refused and refused[0] and all(refused):
-        raise refused[0]
+def require_anchor(anchors: Iterable[Anchor]) -> None:
+    """Raise the error of the named anchor if none of several datasets has it."""
+    errors = [anchor.refused for anchor in anchors]
+    if errors and errors[0] and all(errors):
+        raise errors[0]
 
 
-def anchor_among(summary: Summary, name: str = "psnr") -> Anchor:
-    """Return the anchor where none is named: VTM if it has a curve, else the best standard codec.
+def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
+    """Return the default anchor: VTM if it has a curve, else the best conventional codec.
 
     A curve has the points that BD-rates need, over the same images as the others. The best needs
-    fewest bits at equal values of the metric `name`. Without a standard codec it is one that is not
-    the user's, if any.
+    the fewest bits at equal values of the metric `name`. Without a conventional codec, the anchor
+    is preferably not the user's codec.
     """
     metric = Metric.named(name)
-    known = curves(summary, metric) if metric.column in summary.protocols else {}
-    of = {edition: mean_curve(points, metric) for edition, points in known.items()}
-    whole = [edition for edition, curve in of.items() if len(curve.bpp) >= LEAST_POINTS]
-    standard = [edition for edition in whole if edition.facts.kind == "standard"]
-    for edition in standard:
+    points_by_edition = curves(summary, metric) if metric.column in summary.protocols else {}
+    curves_by_edition = {
+        edition: mean_curve(points, metric) for edition, points in points_by_edition.items()
+    }
+    complete = [
+        edition for edition, curve in curves_by_edition.items() if len(curve.bpp) >= MIN_POINTS
+    ]
+    conventional = [edition for edition in complete if edition.facts.kind == "standard"]
+    for edition in conventional:
         if edition.family == reference_codecs()[-1]:
             return Anchor(edition.spec)
-    if standard:
-        return Anchor(_best(standard, of).spec, BEST)
-    rest = dict.fromkeys([*whole, *of, *summary.editions])
-    if not rest:
+    if conventional:
+        return Anchor(_best_edition(conventional, curves_by_edition).spec, BEST)
+    fallbacks = dict.fromkeys([*complete, *curves_by_edition, *summary.editions])
+    if not fallbacks:
         return NO_ANCHOR._replace(why=NO_CONVENTIONAL)
-    first = min(rest, key=lambda edition: (edition not in whole, edition.is_users))
+    first = min(fallbacks, key=lambda edition: (edition not in complete, edition.is_users))
     return Anchor(first.spec, NO_CONVENTIONAL if summary.values_of(metric.column) else NO_VALUES)
 
 
-def headlined(
-    editions: Iterable[Edition], anchor: Edition | None, named: Sequence[str] = ()
+def headline_candidates(
+    editions: Iterable[Edition], anchor: Edition | None, names: Sequence[str] = ()
 ) -> list[Edition]:
-    """Return the editions of which the headline of a comparison with an anchor names the best.
-
-    Those of codecs that the user brought; else of codecs that were named, else of all that were
-    measured here, or of all.
+    """Return the candidates for the headline: the user's codecs, else the named, measured or all.
 
     >>> from benchmark.spec import parse_codec
-    >>> known = [Edition.of(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
-    >>> [edition.title for edition in headlined(known, known[2], ["jpeg", "vtm"])]
+    >>> editions = [Edition.of(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
+    >>> [edition.title for edition in headline_candidates(editions, editions[2], ["jpeg", "vtm"])]
     ['JPEG']
     """
-    others = [edition for edition in editions if edition != anchor]
-    brought = [edition for edition in others if edition.is_users]
-    of_named = [e for e in others if any(is_named(e, name) for name in named)]
-    return brought or of_named or [e for e in others if not e.bundled] or others
+    candidates = [edition for edition in editions if edition != anchor]
+    users_editions = [edition for edition in candidates if edition.is_users]
+    requested = [e for e in candidates if any(is_named(e, name) for name in names)]
+    return users_editions or requested or [e for e in candidates if not e.bundled] or candidates
 
 
-def _best(editions: Sequence[Edition], of: Mapping[Edition, Curve]) -> Edition:
-    """Return the edition whose curve needs fewest bits, by BD-rates against the first."""
+def _best_edition(
+    editions: Sequence[Edition], curves_by_edition: Mapping[Edition, Curve]
+) -> Edition:
+    """Return the edition whose curve needs the fewest bits, by BD-rates against the first."""
     first = editions[0]
 
     def rate_against_first(edition: Edition) -> float:
         if edition == first:
             return 0.0
-        rate = bd_rate(of[first], of[edition], USUAL_RULE).value
+        rate = bd_rate(curves_by_edition[first], curves_by_edition[edition], USUAL_RULE).value
         return math.inf if rate is None else rate
 
     return min(editions, key=rate_against_first)
@@ -188,8 +195,10 @@ def _require_curve(rows: pl.DataFrame, label: str, least_settings: int) -> None:
         )
 
 
-def _added(rows: pl.DataFrame, others: pl.DataFrame, spec: CodecSpec | None) -> pl.DataFrame:
-    """Return rows with those of others that are of a codec variant, unless there are some."""
+def _add_variant(
+    rows: pl.DataFrame, other_rows: pl.DataFrame, spec: CodecSpec | None
+) -> pl.DataFrame:
+    """Return `rows`; if none are of the variant, add those of `other_rows`."""
     if spec is None or spec in specs_of(rows):
         return rows
-    return pl.concat([rows, others.filter(are_of([spec]))])
+    return pl.concat([rows, other_rows.filter(are_of([spec]))])

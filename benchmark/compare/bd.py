@@ -1,4 +1,4 @@
-"""Codec variants compared with an anchor, by BD-rates and BD-metrics, and in order of BD-rate.
+"""BD-rates and BD-metrics of codec variants against an anchor, and rankings by BD-rate.
 
 The BD-rate of a curve of means depends on how codecs spread rate and quality over images at one
 setting (a quality, a rate or a quantiser); the images' own BD-rates do not. Codecs are ranked in a
@@ -24,9 +24,9 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 
-DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
-# Of these, the first if any codec has a curve in it, else that with the most curves; none that is
-# in a codec's training loss.
+DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first one measured ranks the codecs
+# The first ranks if any codec has a curve in it, else the one with the most curves; none that is in
+# a codec's training loss.
 HELD_OUT = (
     *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
     *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
@@ -35,29 +35,29 @@ INDEPENDENT = metric_class(HELD_OUT[0]).column
 
 
 Record = dict[str, Any]  # flat, JSON values only
-Comparisons = Mapping[tuple[Edition, str], Record]  # by edition and column of a metric
+Comparisons = Mapping[tuple[Edition, str], Record]  # by edition and metric column
 
 
 def compare_curves(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Record:
     """Return the BD-rate and the BD-metric of a curve against an anchor's."""
     rate = bd_rate(anchor, test, rule)
-    record = _record(metric, rule, rate, rd.bd_metric(anchor, test, metric, rule))
+    record = _comparison_record(metric, rule, rate, rd.bd_metric(anchor, test, metric, rule))
     crossing = rd.crossing(anchor, test, rule) if rate.value is not None else None
     return record | {"crossing": None if crossing is None else metric.value(crossing)}
 
 
-def itself(metric: Metric, rule: Rule) -> Record:
+def anchor_comparison(metric: Metric, rule: Rule) -> Record:
     """Return the comparison of the anchor's curve with itself."""
-    return _record(metric, rule, Delta(0.0, 1.0), Delta(0.0, 1.0))
+    return _comparison_record(metric, rule, Delta(0.0, 1.0), Delta(0.0, 1.0))
 
 
-def without_curve(metric: Metric, rule: Rule, why: str) -> Record:
+def missing_comparison(metric: Metric, rule: Rule, reason: str) -> Record:
     """Return the comparison where there is no curve."""
-    return _record(metric, rule, Delta(why=why), Delta(why=why))
+    return _comparison_record(metric, rule, Delta(why=reason), Delta(why=reason))
 
 
-def _record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -> Record:
-    """Return a comparison of mean curves, without what rows know besides: names, images' curves."""
+def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -> Record:
+    """Return a comparison of mean curves; names and images' curves are left empty."""
     return {
         "metric": metric.column,
         "codec": None,
@@ -72,15 +72,15 @@ def _record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -> Record:
         "images_bd_rate_median_percent": None,
         "images_bd_rate_lower_quartile_percent": None,
         "images_bd_rate_upper_quartile_percent": None,
-        "images_bd_rate_images": None,  # with such a BD-rate
-        "images_bd_rate_refused": None,  # whose curves cannot be compared
+        "images_bd_rate_images": None,  # number of images with a BD-rate
+        "images_bd_rate_refused": None,  # number of images whose curves cannot be compared
         "bd_metric": change.value,
         "bd_metric_overlap": change.overlap,
         "few": False,  # a distribution metric over so few images that it is marked
-        # Points of either curve off its Pareto front, each with how much better another point of
-        # no higher rate is, in units of the axis: "webp quality=20 by 0.5".
+        # Points of either curve below its Pareto front, with the gap in units of the axis:
+        # "webp quality=20 by 0.5".
         "points_left_out": "",
-        "reason": rate.why,  # there is no BD-rate
+        "reason": rate.why,  # why there is no BD-rate
         "doubtful": rate.doubtful,
         "bd_metric_doubtful": change.doubtful,
         "bd_metric_reason": change.why,
@@ -91,28 +91,28 @@ def _record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -> Record:
 def compare(
     summary: Summary, metrics: Iterable[Metric], anchor: Edition, rule: Rule
 ) -> dict[tuple[Edition, str], Record]:
-    """Compare every edition but the anchor with the anchor, in order, metric by metric.
+    """Compare every edition but the anchor with the anchor, metric by metric.
 
-    rule: of mean curves, of their intervals and of the curves of single images.
+    rule: also applied to intervals and to curves of single images.
     """
     labels = labels_of((*summary.editions, anchor))
     result = {}
     for metric in metrics:
         points = curves(summary, metric)
         intervals = rate_intervals(summary, metric, anchor, rule)
-        of_images = {} if metric.of_sets else rd.image_curves(points.get(anchor, ()), metric)
+        anchor_images = {} if metric.of_sets else rd.image_curves(points.get(anchor, ()), metric)
         for edition in summary.editions:
             if edition == anchor:
                 continue
             if anchor in points and edition in points:
-                both = points[anchor], points[edition]
-                record = _compare_points(*both, metric, rule, labels)
-                record |= _of_images(of_images, points[edition], metric, rule)
+                pair = points[anchor], points[edition]
+                record = _compare_points(*pair, metric, rule, labels)
+                record |= _image_fields(anchor_images, points[edition], metric, rule)
                 if record["bd_rate_percent"] is not None:
                     record |= interval_fields(intervals.get(edition))
             else:
-                whose = "it" if anchor in points else labels[anchor]
-                record = without_curve(metric, rule, f"{whose} has no complete point")
+                name = "it" if anchor in points else labels[anchor]
+                record = missing_comparison(metric, rule, f"{name} has no complete point")
             names = {"codec": labels[edition], "anchor": labels[anchor]}
             result[edition, metric.column] = record | names
     return result
@@ -125,10 +125,11 @@ def _compare_points(
     rule: Rule,
     labels: Mapping[Edition, str],
 ) -> Record:
-    """Return the comparison of two editions' curves of means, without an interval."""
     record = compare_curves(mean_curve(anchor, metric), mean_curve(test, metric), metric, rule)
     counts = [point.means[metric.column].images for point in (*anchor, *test)]
-    dominated = [of for side in (anchor, test) for of in _dominated(side, metric, rule.up_to_bpp)]
+    dominated = [
+        entry for side in (anchor, test) for entry in _dominated(side, metric, rule.up_to_bpp)
+    ]
     record["few"] = any(map(metric.few, counts))
     record["points_left_out"] = "; ".join(
         f"{labels[point.edition]} {point.setting} by {gap:.3g}" for point, gap in dominated
@@ -137,7 +138,7 @@ def _compare_points(
 
 
 def interval_fields(interval: Interval | None, kind: str = "") -> Record:
-    """Return the ends of the interval of a BD-rate as records name them. kind: "images_"."""
+    """Return the fields of a BD-rate interval; kind: "" or "images_"."""
     low, high = interval or (None, None)
     return {f"{kind}bd_rate_low_percent": low, f"{kind}bd_rate_high_percent": high}
 
@@ -145,28 +146,28 @@ def interval_fields(interval: Interval | None, kind: str = "") -> Record:
 def rate_intervals(
     summary: Summary, metric: Metric, anchor: Edition, rule: Rule
 ) -> dict[Edition, Interval]:
-    """Return the intervals of codecs' BD-rates of mean curves against the anchor's, over images."""
+    """Return the intervals of the mean curves' BD-rates against the anchor, over images."""
     if not metric.by_image or summary.pooled:
         return {}
-    left_out = {
-        edition: over_images.resampled_curve(points, metric, over_images.set_and_left_out)
+    resampled = {
+        edition: over_images.resample_curve(points, metric, over_images.jackknife_weights)
         for edition, points in curves(summary, metric).items()
         if points[0].means[metric.column].images > 1
     }
-    of_anchor = left_out.pop(anchor, None)
+    anchor_curve = resampled.pop(anchor, None)
     ends = {
-        edition: over_images.bd_rate_interval(of_anchor, of, rule)
-        for edition, of in left_out.items()
+        edition: over_images.bd_rate_interval(anchor_curve, curve, rule)
+        for edition, curve in resampled.items()
     }
     return {edition: interval for edition, interval in ends.items() if interval}
 
 
-def _of_images(
+def _image_fields(
     anchors: Mapping[int, Curve], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> Record:
-    """Return the fields of a comparison on images' BD-rates; none where no image has one.
+    """Return the fields on images' BD-rates; empty if no image has one.
 
-    anchors: the anchor's curve of each image.
+    anchors: the anchor's curves, by image.
     """
     tests = rd.image_curves(test, metric) if anchors else {}
     rates = image_rates([*anchors.values()], [tests[image] for image in anchors], rule)
@@ -192,24 +193,24 @@ def image_rates(anchors: Sequence[Curve], tests: Sequence[Curve], rule: Rule) ->
     if not anchors:
         return np.empty(0)
     anchor, test = (
-        rd.stacked([rd.cut(curve, rule) for curve in side]) for side in (anchors, tests)
+        rd.stack_curves([rd.cut(curve, rule) for curve in side]) for side in (anchors, tests)
     )
     rates = over_images.bd_rates(anchor, test, replace(rule, up_to_bpp=None))
-    rates[rd.refused(anchor, test, rule)] = np.nan
+    rates[rd.refused_pairs(anchor, test, rule)] = np.nan
     return rates
 
 
 def _dominated(
     points: Sequence[Point], metric: Metric, up_to_bpp: float | None
 ) -> list[tuple[Point, float]]:
-    """Return the points off the Pareto front, each with the gap in units of the axis."""
+    """Return the points off the Pareto front, each with its gap in units of the axis."""
     means = [point.means[metric.column] for point in points]
     sign = 1 if metric.better == "higher" else -1
     places = [sign * metric.plotted(math.nan if m.value is None else m.value) for m in means]
     curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
-    most = math.inf if up_to_bpp is None else up_to_bpp
-    below = zip(points, rd.below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
-    return [(point, gap) for point, gap, bpp in below if not math.isnan(gap) and bpp <= most]
+    max_rate = math.inf if up_to_bpp is None else up_to_bpp
+    gaps = zip(points, rd.dominance_gaps(curve).tolist(), curve.bpp.tolist(), strict=True)
+    return [(point, gap) for point, gap, bpp in gaps if not math.isnan(gap) and bpp <= max_rate]
 
 
 class Ranking(NamedTuple):
@@ -217,22 +218,25 @@ class Ranking(NamedTuple):
 
     anchor: Edition | None
     rule: Rule
-    metrics: tuple[Metric, ...]  # a distortion, the held-out metric, `named`, as far as measured
-    # JSON values only. `images` are the fewest of the edition's points, of those that are compared
-    # if any is; rates are of these, seconds means over the settings that were timed.
+    metrics: tuple[Metric, ...]  # a distortion, the held-out one, `extra_metrics`, if measured
+    # JSON values only. Rates and `images` (the minimum over points) are those of compared points,
+    # if any; seconds are means over the timed settings.
     records: Mapping[Edition, Record]
     comparisons: Comparisons
     images: tuple[int, ...] = ()  # that the means of `metrics` are over
-    named: tuple[Metric, ...] = ()  # those that are shown since they were named alone
-    absent: tuple[tuple[Metric, str], ...] = ()  # metrics that some codec has no value of, and why
+    extra_metrics: tuple[Metric, ...] = ()  # shown only because they were requested
+    absent: tuple[tuple[Metric, str], ...] = ()  # metrics without a value for some codec, and why
     why: str = ""  # this anchor, see `Anchor`
     again: str = RESCORE  # as `Summary.again`
 
     @property
     def ranked(self) -> bool:
         """True if any codec but the anchor has a BD-rate."""
-        others = (of for (edition, _), of in self.comparisons.items() if edition != self.anchor)
-        return any(of["bd_rate_percent"] is not None for of in others)
+        return any(
+            comparison["bd_rate_percent"] is not None
+            for (edition, _), comparison in self.comparisons.items()
+            if edition != self.anchor
+        )
 
 
 def rank_by_bd_rate(
@@ -241,43 +245,47 @@ def rank_by_bd_rate(
     anchor: Edition | None,
     rule: Rule,
     comparisons: Comparisons | None = None,
-    named: Iterable[Metric] = (),
+    requested: Iterable[Metric] = (),
 ) -> Ranking:
     """Rank the codec variants of a summary against an anchor.
 
-    comparisons: those that were made already by the rule, with their intervals; else BD-rates of
-    mean curves and their intervals are computed. named: metrics that were asked for, to show also
-    where they rank nothing.
+    comparisons: made earlier by the same rule; by default BD-rates of mean curves and their
+    intervals are computed. requested: metrics to show even if they rank nothing.
     """
     metrics = [*metrics]
-    ranking = ranked_measures(summary, metrics)
-    candidates = (*ranking, *(m for m in named if m not in ranking and curves(summary, m)))
+    ranking = ranking_metrics(summary, metrics)
+    candidates = (*ranking, *(m for m in requested if m not in ranking and curves(summary, m)))
     points = {metric: curves(summary, metric) for metric in candidates}
-    shown = tuple(metric for metric in candidates if anchor in points[metric]) or candidates
-    every = dict[tuple[Edition, str], Record]()
-    for metric in shown:
-        every |= _comparisons_in(metric, points[metric], summary, anchor, rule, comparisons)
+    shown_metrics = tuple(metric for metric in candidates if anchor in points[metric]) or candidates
+    all_comparisons = dict[tuple[Edition, str], Record]()
+    for metric in shown_metrics:
+        all_comparisons |= _comparisons_in(
+            metric, points[metric], summary, anchor, rule, comparisons
+        )
     labels, records = summary.labels, dict[Edition, Record]()
     for edition in summary.editions:
-        compared = [point for of_metric in points.values() for point in of_metric.get(edition, ())]
+        curve_points = [
+            point for of_metric in points.values() for point in of_metric.get(edition, ())
+        ]
         records[edition] = {
             "codec": labels[edition],
             "anchor": labels[anchor] if anchor else "",
             "bd_rate_percent": {
-                metric.column: every[edition, metric.column]["bd_rate_percent"] for metric in shown
+                metric.column: all_comparisons[edition, metric.column]["bd_rate_percent"]
+                for metric in shown_metrics
             },
-            **_rates_and_seconds(summary.of(edition), compared),
+            **_rates_and_seconds(summary.of(edition), curve_points),
         }
     independent = [metric for metric in metrics if metric.column == INDEPENDENT]
     return Ranking(
         anchor,
         rule,
-        shown,
-        dict(sorted(records.items(), key=lambda item: _order(item[1]))),
-        every,
-        images=tuple(images_in(summary, metric) for metric in shown),
-        named=tuple(metric for metric in shown if metric not in ranking),
-        absent=_absent(summary, [*candidates, *independent]),
+        shown_metrics,
+        dict(sorted(records.items(), key=lambda item: _sort_key(item[1]))),
+        all_comparisons,
+        images=tuple(images_in(summary, metric) for metric in shown_metrics),
+        extra_metrics=tuple(metric for metric in shown_metrics if metric not in ranking),
+        absent=_absent_metrics(summary, [*candidates, *independent]),
         again=summary.again,
     )
 
@@ -290,7 +298,7 @@ def _comparisons_in(
     rule: Rule,
     comparisons: Comparisons | None,
 ) -> Comparisons:
-    """Return the comparison of every edition in a metric, or the reason why it has none."""
+    """Return each edition's comparison in a metric, or the reason why it has none."""
     reference = mean_curve(points[anchor], metric) if anchor and anchor in points else None
     intervals = dict[Edition, Interval]()
     if comparisons is None and anchor and reference is not None:
@@ -299,45 +307,43 @@ def _comparisons_in(
     for edition in summary.editions:
         key = edition, metric.column
         if reference is None or edition not in points:
-            lacking = anchor if reference is None else edition
-            why = _why_no_curve(summary, metric, edition, lacking)
-            result[key] = without_curve(metric, rule, why)
+            curveless = anchor if reference is None else edition
+            reason = _no_curve_reason(summary, metric, edition, curveless)
+            result[key] = missing_comparison(metric, rule, reason)
         elif edition == anchor:
-            result[key] = itself(metric, rule)
+            result[key] = anchor_comparison(metric, rule)
         elif comparisons is None:
             rate = bd_rate(reference, mean_curve(points[edition], metric), rule)
             ends = intervals.get(edition) if rate.value is not None else None
-            result[key] = _record(metric, rule, rate, Delta()) | interval_fields(ends)
+            result[key] = _comparison_record(metric, rule, rate, Delta()) | interval_fields(ends)
         else:
-            none = without_curve(metric, rule, "no BD-rate was computed")
-            result[key] = comparisons.get(key, none)
+            missing = missing_comparison(metric, rule, "no BD-rate was computed")
+            result[key] = comparisons.get(key, missing)
     return result
 
 
-def _rates_and_seconds(points: Sequence[Point], compared: Sequence[Point]) -> Record:
-    """Return the range of rates, the mean seconds and the number of images of an edition.
+def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -> Record:
+    """Return the range of rates, mean seconds and number of images of an edition.
 
-    compared: the points of its curves; without any all count.
+    curve_points: the points of its curves; empty: all.
     """
-    compared = compared or points
-    rates = [point.bpp for point in compared if point.bpp]
+    curve_points = curve_points or points
+    rates = [point.bpp for point in curve_points if point.bpp]
     seconds = dict[str, float | None]()
     for name in SECONDS:
         means = [point.means[name].value for point in points]
         timed = [value for value in means if value is not None]
         seconds[name] = fmean(timed) if timed else None
     ends = {"lowest_bpp": min(rates, default=None), "highest_bpp": max(rates, default=None)}
-    return ends | seconds | {"images": min(point.images for point in compared)}
+    return ends | seconds | {"images": min(point.images for point in curve_points)}
 
 
-def _order(record: Record) -> tuple[float, ...]:
-    """Return what the records of a ranking are sorted by."""
+def _sort_key(record: Record) -> tuple[float, ...]:
     rates = record["bd_rate_percent"].values()
     return tuple(math.inf if rate is None else rate for rate in rates)
 
 
-def _absent(summary: Summary, metrics: Iterable[Metric]) -> tuple[tuple[Metric, str], ...]:
-    """Return the metrics that some measured codec has no value of, and why."""
+def _absent_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[tuple[Metric, str], ...]:
     measured = {point.edition for point in summary.points if point.images}
     return tuple(
         (metric, summary.why_without(metric.column))
@@ -346,37 +352,41 @@ def _absent(summary: Summary, metrics: Iterable[Metric]) -> tuple[tuple[Metric, 
     )
 
 
-def _why_no_curve(
-    summary: Summary, metric: Metric, edition: Edition, lacking: Edition | None
+def _no_curve_reason(
+    summary: Summary, metric: Metric, edition: Edition, curveless: Edition | None
 ) -> str:
-    """Return why an edition has no BD-rate where it or the anchor, `lacking`, has no curve."""
-    name = "it" if lacking in (edition, None) else summary.labels[lacking]
+    """Return why an edition has no BD-rate; curveless: itself, or the anchor."""
+    name = "it" if curveless in (edition, None) else summary.labels[curveless]
     points = [point for point in summary.points if point.has(metric.column)]
-    how = ""
-    if any(point.edition == lacking for point in points):
+    hint = ""
+    if any(point.edition == curveless for point in points):
         values = ((point.image_ids, point.image_values[metric.column]) for point in points)
         images = (set(ids[~np.isnan(of_images)].tolist()) for ids, of_images in values)
         if common := len(set.intersection(*images)):
-            how = f"; `bench report --common` compares the {common} that all have"
-    return f"{name} has no complete point{how}"
+            hint = f"; `bench report --common` compares the {common} that all have"
+    return f"{name} has no complete point{hint}"
 
 
-def ranked_measures(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:
-    """Return those of the metrics that rank codecs: a distortion, the held-out metric, users' own.
+def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Return the metrics that rank codecs: a distortion, a held-out metric, and users' metrics.
 
-    The first choice stays where only some codecs have values of it: the others are not ranked.
-    Where no codec has a complete point, the metrics are those that have values.
+    A first choice that only some codecs have values of stays, and the others are not ranked. If no
+    codec has a complete point, the metrics are those with values.
     """
     counts = {m: len(curves(summary, m)) for m in metrics if summary.values_of(m.column)}
-    known = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
+    measured = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
     trained = {column for edition in summary.editions for column in edition.facts.trained_on}
-    first, others = (
-        [known[c] for c in (metric_class(name).column for name in names) if c in known]
+    distortions, held_out_counts = (
+        [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
         for names in (DISTORTION, HELD_OUT)
     )
-    others = [(count, metric) for count, metric in others if metric.column not in trained]
-    most = max((count for count, _ in others), default=0)
-    held_out = [m for count, m in others if count == most or m.column == INDEPENDENT]
-    here = {metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
-    own = [metric for column, (_, metric) in known.items() if column not in here]
-    return (*(metric for _, metric in first[:1]), *held_out[:1], *own)
+    held_out_counts = [
+        (count, metric) for count, metric in held_out_counts if metric.column not in trained
+    ]
+    max_count = max((count for count, _ in held_out_counts), default=0)
+    held_out = [m for count, m in held_out_counts if count == max_count or m.column == INDEPENDENT]
+    builtin_columns = {metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    user_metrics = [
+        metric for column, (_, metric) in measured.items() if column not in builtin_columns
+    ]
+    return (*(metric for _, metric in distortions[:1]), *held_out[:1], *user_metrics)

@@ -1,4 +1,4 @@
-"""Sentences on what has to stand beside numbers: random weights, other chroma, another tuning."""
+"""Sentences to print beside numbers: random weights, other chroma, another tuning."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from benchmark.system.text import by_key, listed
 
 
 def caveat_notes(editions: Iterable[Edition]) -> list[str]:
-    """Return the sentences on the caveats of editions, each with the codecs that have it."""
+    """Return the caveats of editions as sentences, each with its codecs."""
     labels = labels_of(dict.fromkeys(editions))
     pairs = ((text, label) for edition, label in labels.items() for text in edition.ran.caveats)
     return [
@@ -18,7 +18,7 @@ def caveat_notes(editions: Iterable[Edition]) -> list[str]:
 
 
 def own_caveats(summary: Summary) -> list[str]:
-    """Return `caveat_notes` of what is not bundled, and whose seconds are shown of several."""
+    """Return `caveat_notes` without bundled editions, and the machine that seconds are from."""
     notes = caveat_notes(edition for edition in summary.editions if not edition.bundled)
     if summary.seconds_machine:
         notes.append(
@@ -28,7 +28,7 @@ def own_caveats(summary: Summary) -> list[str]:
 
 
 def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tuple[str, ...]:
-    """Return a sentence for each difference that a metric sees and that is not one of quality."""
+    """Return a sentence for each difference that affects a metric but is not one of quality."""
     pairs, sentences = [*zip(names, (first.ran, second.ran), strict=True)], []
     chroma = [ran.chroma for _, ran in pairs]
     if all(chroma) and chroma[0] != chroma[1]:
@@ -44,6 +44,6 @@ def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tupl
             for name, ran in pairs
         )
         sentences.append(f"{', '.join(tuned)}: a metric favours the codec that is tuned for it")
-    for (name, ran), (_, other) in zip(pairs, reversed(pairs), strict=True):
-        sentences += [f"{name}: {text}" for text in ran.caveats if text not in other.caveats]
+    for (name, ran), (_, opposite) in zip(pairs, reversed(pairs), strict=True):
+        sentences += [f"{name}: {text}" for text in ran.caveats if text not in opposite.caveats]
     return tuple(sentences)

@@ -1,9 +1,8 @@
 """Confidence intervals of means, curves, BD-rates and distribution metrics over images.
 
-An interval says which values other images of the same kind would give; for the difference of two
-codecs images have to be paired (`bench tradeoff`, `bench check`). Those of mean curves' BD-rates
-are by the jackknife, which leaves out one image after another; a distribution metric enters to
-first order, by the mean influence of the images that are left.
+An interval covers the values that other images of the same kind would give; to compare two codecs,
+pair their images (`bench tradeoff`, `bench check`). BD-rates of mean curves use the jackknife; a
+distribution metric enters it to first order, by the mean influence of the remaining images.
 """
 
 import math
@@ -25,7 +24,7 @@ from benchmark.system.text import by_key
 
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
-LEAST_VARIANCE = 0.25  # of a resample, as a share of the sample's
+MIN_VARIANCE = 0.25  # of a resample, as a share of the sample's
 DRAWS = 1000
 SEED = 0
 
@@ -41,34 +40,33 @@ class Interval(NamedTuple):
 def image_draws(images: int) -> Float64Array:
     """Return the weights of images sampled with replacement, shape (DRAWS, images), row sum 1.
 
-    They depend on the number of images alone, so two codecs on the same images share their draws:
-    a paired bootstrap.
+    Codecs on the same images share their draws: a paired bootstrap.
     """
     counts = np.random.default_rng(SEED).multinomial(images, np.full(images, 1 / images), DRAWS)
     return np.asarray(counts / images, np.float64)
 
 
-def set_and_left_out(images: int) -> Float64Array:
+def jackknife_weights(images: int) -> Float64Array:
     """Return the weights of the whole set, then without each image; (1 + images, images)."""
     left_out = (1 - np.eye(images)) / (images - 1)
     return np.vstack([np.full(images, 1 / images), left_out])
 
 
-def set_and_draws(images: int) -> Float64Array:
+def bootstrap_weights(images: int) -> Float64Array:
     """Return the weights of the whole set, then those of `image_draws`; (1 + DRAWS, images)."""
     return np.vstack([np.full(images, 1 / images), image_draws(images)])
 
 
-def resampled_curve(
+def resample_curve(
     points: Sequence[Point],
     metric: Metric,
     weights: Callable[[int], Float64Array],
     pooled: bool = False,
 ) -> Curve:
-    """Return the curve of points over the same images for each weighting of these.
+    """Return the curve of points over the same images under each weighting.
 
-    Images without a value take no part. weights: from the number of images to weights, shape
-    (weightings, images). pooled: all bits over all pixels, else the mean of the images' rates.
+    weights: maps the number of images, without those that lack a value, to an array of shape
+    (weightings, images). pooled: divide all bits by all pixels.
     """
     order = np.argsort(points[0].image_ids)
     order = order[np.isfinite(points[0].image_values[metric.column][order])]
@@ -84,7 +82,7 @@ def resampled_curve(
 
 
 def percentile_interval(resampled: Float64Array) -> Interval:
-    """Return the interval between percentiles of a number over draws of images."""
+    """Return the percentile interval of a number over draws of images."""
     return Interval(*np.quantile(resampled, TAILS).tolist())
 
 
@@ -99,8 +97,9 @@ def jackknife_interval(values: Float64Array) -> Interval:
     values: the set's value plus each image's influence (`metric.Reduced`), (images,).
 
     Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
-    drawing an image twice makes a set less varied, which moves a Frechet distance by more than its
-    interval is wide (B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982).
+    drawing an image twice makes a set less varied, which moves a Frechet distance by more than the
+    width of its interval (B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans",
+    1982).
     """
     from scipy.special import stdtrit  # scipy.stats takes longer to import than a ranking does
 
@@ -108,46 +107,46 @@ def jackknife_interval(values: Float64Array) -> Interval:
     return Interval(*(values.mean() + stdtrit(len(values) - 1, TAILS) * error).tolist())
 
 
-def studentised(centred: Float64Array, weights: Float64Array) -> Float64Array:
+def studentise(centred: Float64Array, weights: Float64Array) -> Float64Array:
     """Return means over standard errors of resampled images, (resamples, samples).
 
-    centred: less their mean, (images, samples). weights: `image_draws`. No variance counts as less
-    than LEAST_VARIANCE: that of one image sampled every time is 0.
+    centred: values minus their mean, (images, samples). weights: `image_draws`. Variances are at
+    least MIN_VARIANCE: that of one image sampled every time is 0.
     """
     images = len(centred)
     squares = centred**2
     means = weights @ centred
-    least = LEAST_VARIANCE * squares.mean(axis=0)
+    minimum = MIN_VARIANCE * squares.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.sqrt(np.maximum(weights @ squares - means**2, least) / (images - 1))
+        errors = np.sqrt(np.maximum(weights @ squares - means**2, minimum) / (images - 1))
         return np.asarray(np.where(means == 0, 0.0, means / errors), np.float64)
 
 
 def skewed_interval(values: Float64Array) -> Interval:
-    """Return the interval of a number in which single images may count for much.
+    """Return the interval of a number that single images may dominate.
 
-    values: the number plus each image's influence, shape (images,). The wider of two, bound by
-    bound: Student's t, and the studentised bootstrap (Efron and Tibshirani 1993, chapter 12), moved
-    outwards (`moved_level`).
+    values: the number plus each image's influence, shape (images,). Each bound is the wider of
+    Student's t and the studentised bootstrap (Efron and Tibshirani 1993, chapter 12) at
+    `expanded_level`.
     """
     from scipy.special import stdtrit
 
     images, mean = len(values), values.mean()
     error = values.std(ddof=1) / np.sqrt(images)
-    resampled = studentised(values[:, None] - mean, image_draws(images))
-    student, tail = -stdtrit(images - 1, TAILS[0]), moved_level(TAILS[0], images)
+    resampled = studentise(values[:, None] - mean, image_draws(images))
+    student, tail = -stdtrit(images - 1, TAILS[0]), expanded_level(TAILS[0], images)
     low, high = np.quantile(resampled, [tail, 1 - tail])
-    below, above = max(student, high), max(student, -low)
-    return Interval(float(mean - below * error), float(mean + above * error))
+    lower_width, upper_width = max(student, high), max(student, -low)
+    return Interval(float(mean - lower_width * error), float(mean + upper_width * error))
 
 
 def percent_interval(logs: Float64Array) -> Interval:
-    """Return `skewed_interval`, in percent, of a change whose ratio is given by its logarithm."""
+    """Return `skewed_interval` in percent, for a change given as the logarithm of its ratio."""
     return Interval(*(100 * math.expm1(end) for end in skewed_interval(logs)))
 
 
-def moved_level(tail: float, images: int) -> float:
-    """Return the share of draws that replaces a tail: they vary too little, in a normal's tails.
+def expanded_level(tail: float, images: int) -> float:
+    """Return the share of draws that replaces a normal tail, since bootstrap draws vary too little.
 
     T. Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4.
     """
@@ -157,15 +156,14 @@ def moved_level(tail: float, images: int) -> float:
 
 
 def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interval:
-    """Return the interval of a number that was computed over draws of images.
+    """Return the interval of a number computed over draws of images.
 
     resampled: the number in each draw (`image_draws`), shape (draws,), finite. influenced: the
-    number of the whole set plus each image's influence, shape (images,); NaN where it has none.
-
-    The wider of two, bound by bound: Student's t on the influences' standard error, and percentiles
-    of the draws, moved outwards (`moved_level`).
+    number of the whole set plus each image's influence, shape (images,); NaN for an image without
+    one. Each bound is the wider of Student's t on `influenced` and the draws' percentile at
+    `expanded_level`.
     """
-    tail = moved_level(TAILS[0], len(influenced))
+    tail = expanded_level(TAILS[0], len(influenced))
     low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
     if np.isfinite(influenced).all():
         student = jackknife_interval(influenced)
@@ -174,10 +172,7 @@ def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interva
 
 
 def point_interval(point: Point, metric: Metric) -> Interval | None:
-    """Return the interval of a point's mean; None for fewer than two images with a finite value.
-
-    None also for a distribution metric that does not give the influence of an image.
-    """
+    """Return the interval of a point's mean; None for one finite value or without influences."""
     values = point.image_values[metric.column][np.argsort(point.image_ids)]
     values = values[np.isfinite(values)]
     if not metric.by_image or len(values) < 2:
@@ -186,13 +181,12 @@ def point_interval(point: Point, metric: Metric) -> Interval | None:
 
 
 def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return the spread over drawings of each codec that was measured with several seeds.
+    """Return the spread over drawings of each codec measured with several seeds.
 
     A record is a metric of a codec at a setting: `label` of its first seed, number of `draws`,
     `mean` over images and drawings, `over_draws` the lowest and highest mean of a drawing,
-    `over_images` the interval of the mean that other images would give. Points whose options differ
-    in the seed alone belong together; those whose images differ are left out, as are metrics that
-    one of them lacks.
+    `over_images` the interval of the mean over other images. Drawings must have the same images and
+    metrics.
     """
     groups = by_key(
         ((point.edition.spec.without([DRAWING]), point.setting), point) for point in summary.points
@@ -205,8 +199,8 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
             continue
         for metric in metrics:
             means = [point.means[metric.column].value for point in points]
-            known = [value for value in means if value is not None]
-            if len(known) == len(points):
+            finite_means = [value for value in means if value is not None]
+            if len(finite_means) == len(points):
                 values = np.mean([point.image_values[metric.column] for point in points], axis=0)
                 averaged = replace(first, image_values={metric.column: values})
                 spreads.append(
@@ -215,16 +209,16 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
                         "setting": str(setting),
                         "metric": metric.column,
                         "draws": len(points),
-                        "mean": float(np.mean(known)),
-                        "over_draws": Interval(min(known), max(known)),
+                        "mean": float(np.mean(finite_means)),
+                        "over_draws": Interval(min(finite_means), max(finite_means)),
                         "over_images": point_interval(averaged, metric),
                     }
                 )
     return spreads
 
 
-def records(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return `Summary.for_machines` with the ends of its interval after each of these means."""
+def records_with_intervals(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """Return `Summary.for_machines` with interval ends after the mean of each metric."""
     by_column = {metric.column: metric for metric in metrics}
     result = []
     for record, point in zip(summary.for_machines(), summary.points, strict=True):
@@ -241,8 +235,8 @@ def records(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]
 def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> Interval | None:
     """Return the interval (percent) of the BD-rate of two mean curves.
 
-    anchor, test: by `set_and_left_out`, over the same images. `skewed_interval` of the logarithm of
-    the ratio of rates; docs/protocol.md has its coverage. None where the set, or the set without
+    anchor, test: weighted by `jackknife_weights`, over the same images. It is the `skewed_interval`
+    of the log ratio of rates (coverage: docs/protocol.md); None where the set, or the set without
     some image, has no BD-rate.
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
@@ -255,27 +249,26 @@ def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> In
 
 
 def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
-    """Return the BD-rate of every weighting in percent, (weightings,); NaN where there is none."""
-    ordered, masks = zip(*map(rd.in_order, (anchor, test)), strict=True)
-    most = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
+    """Return the BD-rate of each weighting in percent, (weightings,); NaN without one."""
+    ordered, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
+    max_rate = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
     # Weightings that keep the same points are computed together: nearly all of them, as a rule.
-    shapes = np.hstack([*masks, *(curve.bpp < most for curve in ordered)])
+    shapes = np.hstack([*masks, *(curve.bpp < max_rate for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
     for kind in range(len(kinds)):
-        alike = kind_of == kind
+        group = kind_of == kind
         first, second = (
-            _cut(Curve(*(axis[alike][:, mask[alike][0]] for axis in curve)), most, rule.bd)
+            _cut(Curve(*(axis[group][:, mask[group][0]] for axis in curve)), max_rate, rule.bd)
             for curve, mask in zip(ordered, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
-        if points >= rd.LEAST_POINTS:
-            rates[alike] = _bd_rates(first, second, rule.bd)
+        if points >= rd.MIN_POINTS:
+            rates[group] = _bd_rates(first, second, rule.bd)
     return rates
 
 
 def _bd_rates(anchor: Curve, test: Curve, form: Form) -> Float64Array:
-    """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     axes = [(curve.quality, curve.log_rate) for curve in (anchor, test)]
     changes = rd.mean_changes(axes[0], axes[1], form)
     with np.errstate(over="ignore"):  # infinite where curves of a draw hardly meet
@@ -283,12 +276,12 @@ def _bd_rates(anchor: Curve, test: Curve, form: Form) -> Float64Array:
 
 
 def _cut(curve: Curve, up_to_bpp: float, form: Form) -> Curve:
-    """Return curves that end at a rate, as `curves.cut` does; all have one shape."""
-    below = curve.bpp[0] < up_to_bpp
-    rates, quality = curve.bpp[:, below], curve.quality[:, below]
-    if below.all() or not below.any():
+    """Cut curves at a rate as `curves.cut` does; all have one shape."""
+    inside = curve.bpp[0] < up_to_bpp
+    rates, quality = curve.bpp[:, inside], curve.quality[:, inside]
+    if inside.all() or not inside.any():
         return Curve(rates, quality)
-    at = np.full(len(quality), up_to_bpp)
-    ends = rd.interpolated(curve.log_rate, curve.quality, np.log10(at), form)
+    end_rates = np.full(len(quality), up_to_bpp)
+    ends = rd.interpolated(curve.log_rate, curve.quality, np.log10(end_rates), form)
     ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
-    return Curve(np.column_stack([rates, at]), np.column_stack([quality, ends]))
+    return Curve(np.column_stack([rates, end_rates]), np.column_stack([quality, ends]))

@@ -19,7 +19,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Setting
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as over_images
-from benchmark.compare.cost import at_rate, typical_seconds
+from benchmark.compare.cost import mean_at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval
 from benchmark.compare.rule import USUAL_RULE
@@ -478,7 +478,9 @@ class _SetCurves:
     def _curve(self, metric: Metric, images: Collection[int]) -> Curve:
         """Return the curve of the settings on the Pareto front of the set, by rising rate."""
         points = [over(p, images, [metric.column]) for p in self.points[metric.column]]
-        curve = over_images.resampled_curve(points, metric, over_images.set_and_draws, pooled=True)
+        curve = over_images.resample_curve(
+            points, metric, over_images.bootstrap_weights, pooled=True
+        )
         of_set = np.stack([axis[0] for axis in curve], axis=1)
         kept = np.stack(rd.pareto_front(Curve(*of_set.T)), axis=1)  # equal settings are one
         front = [int((of_set == point).all(axis=1).argmax()) for point in kept]
@@ -547,5 +549,5 @@ def span_of(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float,
 
 
 def _seconds(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
-    seconds = {name: at_rate(points, name, bpp) for name in SECONDS}
+    seconds = {name: mean_at_rate(points, name, bpp) for name in SECONDS}
     return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.ran.devices)}

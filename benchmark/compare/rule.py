@@ -1,4 +1,4 @@
-"""The rule of BD-rates: how curves are interpolated, where they end, and how much they share."""
+"""The rule of BD-rates: interpolation, rate limit and minimum overlap of curves."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ FORM_NAMES = {"akima": "Akima", "pchip": "PCHIP", "cubic": "the cubic polynomial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Rule by which two curves are compared: made once of a command's options, passed on whole.
+    """Rule for comparing two curves, made once from a command's options.
 
     >>> Rule().words, Rule(bd="pchip", up_to_bpp=0.5).words
     ('', ', curves up to 0.5 bpp, by PCHIP')
@@ -29,27 +29,27 @@ class Rule:
     any_overlap: bool = option(
         False,
         MANNER,
-        "Also give BD-rates of curves that share less than a third of what they span.",
+        "Also give BD-rates of curves that share less than a third of their joint range.",
     )
 
     def __post_init__(self) -> None:
-        """Raise `UnknownName` for another form."""
+        """Raise `UnknownName` for an unknown form."""
         if self.bd not in FORM_NAMES:
             raise UnknownName("form of BD-rates", self.bd, FORM_NAMES)
 
     @property
     def words(self) -> str:
-        """The clause on what differs from the usual rule; empty for that."""
+        """The clause on differences from the usual rule; empty for that rule."""
         return f"{self.end_words}{self.form_words}"
 
     @property
     def end_words(self) -> str:
-        """The clause on the rate where curves are cut; empty for none."""
+        """The clause on the rate limit; empty for none."""
         return "" if self.up_to_bpp is None else f", curves up to {self.up_to_bpp:g} bpp"
 
     @property
     def form_words(self) -> str:
-        """The clause on the form; empty for the usual one."""
+        """The clause on the interpolation; empty for the usual one."""
         return "" if self.bd == USUAL_RULE.bd else f", by {FORM_NAMES[self.bd]}"
 
 

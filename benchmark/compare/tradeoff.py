@@ -21,7 +21,7 @@ from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.caveats import own_caveats
 from benchmark.compare.curves import interpolated
 from benchmark.compare.experiment import IMAGES
-from benchmark.compare.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
+from benchmark.compare.interval import DRAWS, bootstrap_weights, draws_interval, resample_curve
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
@@ -272,9 +272,9 @@ def over(
 def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Surface:
     points = of_both(points, distortion, realism)
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
-    curve = resampled_curve(points, replace(distortion, scale="linear"), _weights)
+    curve = resample_curve(points, replace(distortion, scale="linear"), _weights)
     log_rate, quality = curve.log_rate, curve.quality
-    at_realism = resampled_curve(points, realism, _weights).quality
+    at_realism = resample_curve(points, realism, _weights).quality
     order = np.lexsort((-quality[0], log_rate[0]))  # of settings of one rate, the best
     kept = order[np.unique(log_rate[0][order], return_index=True)[1]]
     return log_rate[:, kept], quality[:, kept], at_realism[:, kept]
@@ -286,7 +286,7 @@ def _weights(images: int) -> Float64Array:
     Their shape is (1 + DRAWS + images, images).
     """
     derivatives = (1 - STEP) / images + STEP * np.eye(images)
-    return np.vstack([set_and_draws(images), derivatives])
+    return np.vstack([bootstrap_weights(images), derivatives])
 
 
 def _tradeoff(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.answer import NOTHING, Absent
-from benchmark.compare.anchor import anchor_among
+from benchmark.compare.anchor import choose_anchor
 from benchmark.compare.bd import Record, compare
 from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import profile
@@ -131,7 +131,7 @@ def make_board(
             f"the anchor {named_anchor} has no rows of {dataset}: name another --anchor"
         )
     if not named_anchor and all_rows:
-        anchor = anchor_among(summarise_common(all_rows, names)).label
+        anchor = choose_anchor(summarise_common(all_rows, names)).label
     metrics, compared = [Metric.named(name) for name in names], []
     for entry in entries:
         rates: list[Record | None] = [None] * len(metrics)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from benchmark.answer import Column, seconds_text
-from benchmark.compare.anchor import headlined
+from benchmark.compare.anchor import headline_candidates
 from benchmark.compare.bd import Ranking, Record
 from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.rule import Rule
@@ -201,7 +201,7 @@ def headline(
     'There is no codec to compare with on 4 images.'
     """
     where, counts = f"on {counted(images, 'image')}", {*ranking.images}
-    editions = headlined(ranking.records, ranking.anchor, named)
+    editions = headline_candidates(ranking.records, ranking.anchor, named)
     if not editions or ranking.anchor is None:
         alone = "There is no codec"
         if ranking.anchor:
@@ -209,7 +209,7 @@ def headline(
         return f"{alone} to compare with {where}."
     anchor, parts, subject = names[ranking.anchor], list[str](), None
     for place, metric in enumerate(ranking.metrics):
-        if metric in ranking.named and len(ranking.metrics) > len(ranking.named):
+        if metric in ranking.extra_metrics and len(ranking.metrics) > len(ranking.extra_metrics):
             continue
         records = {edition: ranking.comparisons[edition, metric.column] for edition in editions}
         rates = {edition: record["bd_rate_percent"] for edition, record in records.items()}

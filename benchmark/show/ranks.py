@@ -17,7 +17,7 @@ from benchmark.answer import (
 )
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.caveats import own_caveats
-from benchmark.compare.curves import LEAST_POINTS
+from benchmark.compare.curves import MIN_POINTS
 from benchmark.compare.experiment import IMAGES, PUBLISHED
 from benchmark.compare.published_rank import published_at
 from benchmark.compare.rank import (
@@ -319,7 +319,7 @@ def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]
     """Return the sentences on few points, and on the marks of values."""
     records, notes = [codec.record for codec in ranked], list[str]()
     points = by_key((of["points"], of["codec"]) for of in records if not of["setting"])
-    for count, names in sorted((n, of) for n, of in points.items() if n and n < LEAST_POINTS):
+    for count, names in sorted((n, of) for n, of in points.items() if n and n < MIN_POINTS):
         notes.append(
             f"Interpolated on {counted(count, 'point')}: {listed([*dict.fromkeys(names)])}."
         )

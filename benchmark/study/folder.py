@@ -17,7 +17,7 @@ from PIL.Image import fromarray
 from PIL.Image import open as open_image
 
 from benchmark.codec import Pixels
-from benchmark.compare.experiment import Experiment, rates_in
+from benchmark.compare.experiment import Experiment, parse_rates
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
@@ -64,7 +64,7 @@ def plan_study(
     experiment: Experiment, bpp: Sequence[str], data_dir: Path | None = None
 ) -> StudyPlan:
     """Find the pictures to compare at these rates; raise `UsageError` if there are no two."""
-    rates = sorted({*rates_in(bpp)})
+    rates = sorted({*parse_rates(bpp)})
     dataset = stored_dataset(experiment.results, experiment.dataset)
     require_bundled(experiment.results, experiment.bundled)
     decodable = pictures_of(

@@ -12,7 +12,7 @@ from polars import col
 
 from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import CODING
-from benchmark.compare.anchor import anchor_among
+from benchmark.compare.anchor import choose_anchor
 from benchmark.compare.interval import Interval
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import CurvePoint, SystemCurve
@@ -113,7 +113,7 @@ def read_study(
         against = label_of(find_variant(anchor, [Edition.of(spec_in(text)) for text in names]))
     else:  # the anchor that other verbs choose among these codecs
         specs = [spec for spec in specs_of(rows) if label_of(spec) in names]
-        usual = anchor_among(summarise(rows.filter(are_of(specs)), protocols(["psnr"]))).label
+        usual = choose_anchor(summarise(rows.filter(are_of(specs)), protocols(["psnr"]))).label
         against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
     points = _stimulus_rows(votes, scores, key.dataset, key.study)

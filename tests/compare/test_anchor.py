@@ -6,9 +6,9 @@ from benchmark.compare.anchor import (
     BEST,
     NO_CONVENTIONAL,
     NO_VALUES,
-    anchor_among,
-    require_named,
-    with_anchor,
+    add_anchor,
+    choose_anchor,
+    require_anchor,
 )
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.edition import label_of
@@ -45,12 +45,12 @@ def rows_of(labels, images=IMAGES):
 )
 def test_vtm_comes_first_then_the_best_conventional_codec(whole, short, anchor):
     summary = summarise(table([*rows_of(whole), *rows_of(short, IMAGES[:1])]))
-    assert anchor_among(summary) == anchor
+    assert choose_anchor(summary) == anchor
 
 
 def test_without_values_the_first_codec_is_taken():
     rows = [record | {"psnr_db": None} for record in rows_of("elic")]
-    anchor = anchor_among(summarise(table(rows)))
+    anchor = choose_anchor(summarise(table(rows)))
     assert (label_of(anchor.spec), anchor.why) == ("elic", NO_VALUES)
 
 
@@ -60,46 +60,46 @@ def test_without_psnr_the_best_by_the_first_metric_of_those_asked_for_is_taken()
         for record in rows_of("jpeg webp avif")
     ]
     for metrics in (["ms_ssim"], ["fid256", "dists", "ms_ssim"]):
-        _, anchor = with_anchor(table(rows), table([]), metrics=metrics)
+        _, anchor = add_anchor(table(rows), table([]), metrics=metrics)
         assert anchor == anchor_of("avif", BEST)
-    assert with_anchor(table(rows), table([]), metrics=["dists"])[1].why == NO_VALUES
+    assert add_anchor(table(rows), table([]), metrics=["dists"])[1].why == NO_VALUES
 
 
 def test_the_choice_of_metrics_does_not_change_the_anchor():
     rows = [record | {"lpips_alex": None, "ms_ssim": None} for record in rows_of("vtm")]
-    assert anchor_among(summarise(table([*rows, *rows_of("jpeg")]))) == anchor_of("vtm")
+    assert choose_anchor(summarise(table([*rows, *rows_of("jpeg")]))) == anchor_of("vtm")
 
 
 def test_the_anchors_rows_are_taken_from_others_where_the_experiment_lacks_them():
     rows, others = table(rows_of("ours:beta=0")), table(rows_of("jpeg vtm avif elic"))
-    both, anchor = with_anchor(rows, others)
+    both, anchor = add_anchor(rows, others)
     assert anchor == anchor_of("vtm")
     assert set(both["codec"].to_list()) == {"ours", "vtm"}
-    own, anchor = with_anchor(table(rows_of("jpeg")), table(rows_of("avif elic")))
+    own, anchor = add_anchor(table(rows_of("jpeg")), table(rows_of("avif elic")))
     assert anchor == anchor_of("avif", BEST)
     assert set(own["codec"].to_list()) == {"jpeg", "avif"}
     alone = table(rows_of("vtm ours:beta=0"))
-    assert with_anchor(alone, others)[0] is alone
+    assert add_anchor(alone, others)[0] is alone
 
 
 def test_a_named_anchor_is_added_or_refused():
     rows, others = table(rows_of("ours:beta=0 vtm")), table(rows_of("avif"))
-    both, anchor = with_anchor(rows, others, "avif")
+    both, anchor = add_anchor(rows, others, "avif")
     assert (anchor, {*both["codec"]}) == (anchor_of("avif"), {"ours", "vtm", "avif"})
-    assert with_anchor(rows, others, "ours")[1] == anchor_of("ours:beta=0")
+    assert add_anchor(rows, others, "ours")[1] == anchor_of("ours:beta=0")
     with pytest.raises(UnknownName, match="No codec with results 'webp'"):
-        with_anchor(rows, others, "webp")
+        add_anchor(rows, others, "webp")
 
 
 def test_a_named_anchor_without_a_curve_is_refused_or_the_rules_is_taken_and_says_so():
     rows = table(rows_of("jpeg")), table([*rows_of("avif"), *rows_of("webp")[:6]])
     with pytest.raises(UsageError, match="the anchor webp has 2 settings here, and BD-rates need"):
-        with_anchor(*rows, "webp")
-    anchors = [with_anchor(*rows, name, instead=True)[1] for name in ("webp", "vtm", "jpeg")]
+        add_anchor(*rows, "webp")
+    anchors = [add_anchor(*rows, name, fall_back=True)[1] for name in ("webp", "vtm", "jpeg")]
     assert [label_of(anchor.spec) for anchor in anchors] == ["avif", "avif", "jpeg"]
     assert [anchor.why for anchor in anchors] == [
         f"no curve of webp here: {BEST}", f"no vtm here: {BEST}", "",
     ]  # fmt: skip
-    require_named(anchors)
+    require_anchor(anchors)
     with pytest.raises(UsageError, match="the anchor webp"):
-        require_named(anchors[:2])
+        require_anchor(anchors[:2])

@@ -11,7 +11,7 @@ from benchmark.compare.interval import (
     bd_rate_interval,
     bd_rates,
     image_draws,
-    set_and_left_out,
+    jackknife_weights,
 )
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.frechet import frechet
@@ -281,7 +281,7 @@ def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_sa
     truth = bd_rates(
         *curves_of(everyone, *made_up_images(kind, 200_000, np.random.default_rng(9))), USUAL_RULE
     )
-    weights, sets = set_and_left_out(images), 1000
+    weights, sets = jackknife_weights(images), 1000
     below = above = 0
     for seed in range(sets):
         sample = made_up_images(kind, images, np.random.default_rng([seed, images]))

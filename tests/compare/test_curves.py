@@ -16,10 +16,10 @@ from benchmark.compare.curves import (
     bd_metric,
     bd_quality,
     bd_rate,
-    below_front,
     crossing,
     curve_of,
     cut,
+    dominance_gaps,
     image_curves,
     integral,
     interpolated,
@@ -124,13 +124,13 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
 def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front():
     """Settings beyond what a codec can do give equal streams: two in six are no doubt of it."""
     twice = Curve(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
-    assert np.isnan(below_front(twice)).all()
+    assert np.isnan(dominance_gaps(twice)).all()
     first = Curve(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
-    assert np.isnan(below_front(first)).all()
+    assert np.isnan(dominance_gaps(first)).all()
     cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
     assert bd_rate(twice, cheaper, USUAL_RULE) == bd_rate(ANCHOR, cheaper, USUAL_RULE)
     beaten = Curve(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
-    assert below_front(beaten)[:2].tolist() == [0, 0]
+    assert dominance_gaps(beaten)[:2].tolist() == [0, 0]
 
 
 def test_curves_cross_where_the_other_one_needs_fewer_bits():
@@ -200,7 +200,7 @@ def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
 def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
     curve = Curve(np.array([0.4, 0.1, 0.2, 0.3, 0.5, 0.1]), np.array([29.5, 30, 33, 27, 33, 28]))
     expected = [3.5, np.nan, np.nan, 6.0, 0.0, 2.0]
-    assert below_front(curve).tolist() == pytest.approx(expected, nan_ok=True)
+    assert dominance_gaps(curve).tolist() == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(

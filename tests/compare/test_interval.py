@@ -13,10 +13,10 @@ from benchmark.compare.interval import (
     draws_interval,
     image_draws,
     jackknife_interval,
+    jackknife_weights,
     point_interval,
-    records,
-    set_and_left_out,
-    studentised,
+    records_with_intervals,
+    studentise,
 )
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
@@ -64,7 +64,7 @@ def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
     assert np.array_equal(draws, image_draws(24))
     values = np.random.default_rng(4).gamma(2, size=9)
     expected = [values.mean(), *(np.delete(values, at).mean() for at in range(9))]
-    assert set_and_left_out(9) @ values == pytest.approx(expected)
+    assert jackknife_weights(9) @ values == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("images", [2, 3, 9])
@@ -76,7 +76,7 @@ def test_a_studentised_mean_is_that_of_the_images_drawn(images):
         variance = max(drawn.var(), np.mean(centred**2) / 4)
         expected.append(drawn.mean() / np.sqrt(variance / (images - 1)))
     both = np.stack([centred, np.zeros(images)], axis=1)  # the second is of images all alike
-    result = studentised(both, image_draws(images))
+    result = studentise(both, image_draws(images))
     assert result[:, 0] == pytest.approx(np.array(expected), abs=1e-9)
     assert not result[:, 1].any()
 
@@ -95,7 +95,9 @@ def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
 
 def test_records_carry_both_ends_beside_the_mean():
     summary = summarise(table(sweep("jpeg")))
-    for record, of_point in zip(records(summary, [PSNR]), summary.points, strict=True):
+    for record, of_point in zip(
+        records_with_intervals(summary, [PSNR]), summary.points, strict=True
+    ):
         ends = point_interval(of_point, PSNR)
         assert (record["psnr_db_low"], record["psnr_db_high"]) == ends
         assert ends.low < record["psnr_db"] < ends.high

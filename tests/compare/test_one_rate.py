@@ -3,11 +3,11 @@ from math import inf
 
 import pytest
 
-from benchmark.compare.pictures import CLOSE, matched_rate, near, off_rate
+from benchmark.compare.pictures import CLOSE, matched_rate, nearest_setting, rate_deviation
 
 
 def test_a_codec_is_shown_within_ten_percent_or_between_two_settings():
-    shown = partial(near, within=CLOSE, between=True)
+    shown = partial(nearest_setting, within=CLOSE, between=True)
     assert shown(0.3, [0.2, 0.3, 0.5]) == 1
     assert shown(0.24, [0.2, 0.3, 0.5]) == 0  # by ratio: .3 is 1.25 times off
     assert shown(0.25, [0.2, 0.3, 0.5]) == 1
@@ -18,16 +18,16 @@ def test_a_codec_is_shown_within_ten_percent_or_between_two_settings():
 
 @pytest.mark.parametrize(("within", "place"), [(1.1, None), (1.3, 0), (inf, 0)])
 def test_the_nearest_setting_counts_up_to_a_ratio_of_rates(within, place):
-    assert near(0.25, [0.2, 0.35], within) == place
-    assert near(0.2 / 1.25, [0.35, 0.2], within) == (None if place is None else 1)
-    assert near(0.25, [], within) is None
+    assert nearest_setting(0.25, [0.2, 0.35], within) == place
+    assert nearest_setting(0.2 / 1.25, [0.35, 0.2], within) == (None if place is None else 1)
+    assert nearest_setting(0.25, [], within) is None
 
 
 @pytest.mark.parametrize(
     ("bpp", "said"), [(0.2, ""), (0.218, ""), (0.224, "+12 %"), (0.1, "−50 %")]
 )
 def test_a_rate_beyond_ten_percent_is_marked(bpp, said):
-    assert off_rate(bpp, 0.2) == said
+    assert rate_deviation(bpp, 0.2) == said
 
 
 def test_the_rate_is_the_lowest_that_all_settings_are_near():

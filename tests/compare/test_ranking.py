@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.compare.bd import compare, ranked_measures
+from benchmark.compare.bd import compare, ranking_metrics
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, label_of
@@ -79,16 +79,16 @@ def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
 
 def test_the_second_metric_is_in_no_codecs_training_loss():
     plain = summarise(table([*sweep("jpeg"), *sweep("vtm")]))
-    assert ranked_measures(plain, MEASURES) == (PSNR, LPIPS)
+    assert ranking_metrics(plain, MEASURES) == (PSNR, LPIPS)
     both = summarise(table(sweep("jpeg", psnr_y_db=30.0, psnr_y_db_protocol="psnr_y/1")))
-    assert ranked_measures(both, [PSNR, Metric.named("psnr_y")]) == (PSNR,)
+    assert ranking_metrics(both, [PSNR, Metric.named("psnr_y")]) == (PSNR,)
     trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
-    assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
-    assert ranked_measures(trained, [PSNR, LPIPS]) == (PSNR,)
+    assert ranking_metrics(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
+    assert ranking_metrics(trained, [PSNR, LPIPS]) == (PSNR,)
     named = summarise(table([*sweep("jpeg"), *sweep("hific", variant="name=H")]))
-    assert ranked_measures(named, MEASURES) == (PSNR, MS_SSIM)  # as HiFiC is, by any name
+    assert ranking_metrics(named, MEASURES) == (PSNR, MS_SSIM)  # as HiFiC is, by any name
     fewer = [record | {"lpips_alex": None} for record in sweep("vtm")]  # LPIPS has a curve less
-    assert ranked_measures(summarise(table([*sweep("jpeg"), *fewer])), MEASURES) == (PSNR, MS_SSIM)
+    assert ranking_metrics(summarise(table([*sweep("jpeg"), *fewer])), MEASURES) == (PSNR, MS_SSIM)
 
 
 @pytest.mark.parametrize(("recorded", "seconds"), [(False, ("encode", "decode")), (True, ())])

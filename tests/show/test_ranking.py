@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from benchmark.compare.anchor import headlined
+from benchmark.compare.anchor import headline_candidates
 from benchmark.compare.bd import compare
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import measured_curves
@@ -61,8 +61,8 @@ def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
         assert sentence(rows, "vtm", *named).startswith("ELIC needs 100 % more bits than VTM")
     vtm, jpeg, webp = (Edition.of(parse_codec(name)) for name in ("vtm", "jpeg", "webp"))
     bundled = replace(webp, origin="bundled")
-    assert headlined([vtm, jpeg, bundled], vtm) == [jpeg]
-    assert headlined([vtm, bundled], vtm) == [bundled]
+    assert headline_candidates([vtm, jpeg, bundled], vtm) == [jpeg]
+    assert headline_candidates([vtm, bundled], vtm) == [bundled]
 
 
 def test_the_next_codec_is_named_where_it_may_be_as_good():
@@ -228,7 +228,7 @@ def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_head
     rows = [*sweep("jpeg"), *scaled("ours", 0.5)]
     summary, alex = summarise(table(rows)), Metric.named("lpips")
     unnamed = rank_by_bd_rate(summary, (PSNR, alex), "jpeg")
-    ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", named=(PSNR, alex))
+    ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", requested=(PSNR, alex))
     assert unnamed.metrics == (PSNR,)
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
     (rates,) = (of["bd_rate_percent"] for of in ranking.records.values() if of["codec"] == "ours")

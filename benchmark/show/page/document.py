@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 
 from benchmark.answer import decimals
-from benchmark.compare.pictures import off_rate
+from benchmark.compare.pictures import rate_deviation
 from benchmark.show.bd_rates import short_name
 from benchmark.show.page.content import (
     Content,
@@ -168,7 +168,7 @@ def _values(content: Content, key: ImageKey, rate: float) -> str:
     point = next(p for p in points if (labels[p.edition], str(p.setting)) == (label, setting))
     at = point.image_ids.tolist().index(number)
     bpp = float(point.image_bpp[at])
-    off = off_rate(bpp, rate)
+    off = rate_deviation(bpp, rate)
     values = [f"{bpp:.3f} bpp ({off})" if off else f"{bpp:.3f} bpp"]
     for metric in content.metrics:
         if metric.column in content.leads and not metric.of_sets:

@@ -21,7 +21,7 @@ import polars as pl
 from PIL.Image import fromarray
 
 from benchmark.codec import Pixels, device_kind
-from benchmark.compare.pictures import CLOSE, matched_rate, near
+from benchmark.compare.pictures import CLOSE, matched_rate, nearest_setting
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import (
@@ -117,7 +117,7 @@ def in_order(rows: Mapping[ImageKey, StoredRow], first: Sequence[str] = ()) -> l
         for rate in rates:
             for label in dict.fromkeys(label for label, _, _ in keys):
                 of_label = [key for key in keys if key[0] == label]
-                place = near(rate, [rows[key]["bpp"] for key in of_label], math.inf)
+                place = nearest_setting(rate, [rows[key]["bpp"] for key in of_label], math.inf)
                 yield of_label[place or 0]
 
     rounds: list[list[ImageKey]] = [[] for _ in range(ROUNDS)]
@@ -434,7 +434,7 @@ def crops_of(
         for label in labels:
             of_label = [key for key in pictures.keys if key[0] == label and key[2] == number]
             rates = [rows[key]["bpp"] for key in of_label]
-            if (place := near(rate, rates, CLOSE, between=True)) is not None:
+            if (place := nearest_setting(rate, rates, CLOSE, between=True)) is not None:
                 keys.append(of_label[place])
         photograph = pictures.photographs[number]
         paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]

@@ -13,9 +13,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
-from benchmark.compare.anchor import with_anchor
-from benchmark.compare.experiment import Experiment, Rates, rates_in
-from benchmark.compare.pictures import ABOUT, LEAST_BPP, distance, matched_rate, near, off_rate
+from benchmark.compare.anchor import add_anchor
+from benchmark.compare.experiment import Experiment, Rates, parse_rates
+from benchmark.compare.pictures import (
+    ABOUT,
+    LEAST_BPP,
+    distance,
+    matched_rate,
+    nearest_setting,
+    rate_deviation,
+)
 from benchmark.compare.rank import RATE, Target, parse_target
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -149,7 +156,7 @@ def crops(
       bench figures crops --images kodim15 --box 120,80,192,128
     """
     parts, metrics = crops_of(crops, box, of.images), metric_names(of.metrics or USUAL_METRICS)
-    targets = [part.target(at, rates_in(bpp)) for part in parts]
+    targets = [part.target(at, parse_rates(bpp)) for part in parts]
     views, sentences = _views(of, parts, targets, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
@@ -186,7 +193,7 @@ def maps(
     asked, parts = metric_names(of.metrics) if of.metrics else (), crops_of(crops, box, of.images)
     name = next(iter(asked), "") or next(name for name in MAPPED if not lacking([name]))
     scale, metric = map_scale(name), mapped_metric(name)
-    targets = [parts[0].target(at, rates_in(bpp))]
+    targets = [parts[0].target(at, parse_rates(bpp))]
     views, sentences = _views(of, parts[:1], targets, data_dir, (name,), "maps")
     if not views:
         return PaperFigure(None, sentences)
@@ -247,7 +254,7 @@ def _views(
     table = decodable.table
     if of.verified_only:
         table = verified(table, of.results / dataset)
-    shown = shown_rows(with_anchor(*divided(table, of.codecs, of.bundled), of.anchor)[0])
+    shown = shown_rows(add_anchor(*divided(table, of.codecs, of.bundled), of.anchor)[0])
     table = with_same_builds(shown, table)
     by_image = decodable.by_image(table, of.named)
     lacks = _lacking(decodable, table, of)
@@ -391,7 +398,7 @@ def _nearest(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
     chosen = dict[str, StreamRow]()
     for label, of_codec in rows.items():
         if target.name == RATE:
-            place = near(target.value, [row["bpp"] for row in of_codec], ABOUT)
+            place = nearest_setting(target.value, [row["bpp"] for row in of_codec], ABOUT)
             chosen |= {} if place is None else {label: of_codec[place]}
             continue
         column = Metric.named(target.name).column
@@ -493,6 +500,6 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
     for metric in view.metrics:
         values[metric.label] = row.get(metric.column)
         record |= {key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")}
-    off = off_rate(row["bpp"], view.target.value) if is_rate else ""
+    off = rate_deviation(row["bpp"], view.target.value) if is_rate else ""
     cut = _part(view.pixels[label], box)
     return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)

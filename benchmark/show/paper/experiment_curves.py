@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
-from benchmark.compare.anchor import read_experiment, require_named
-from benchmark.compare.curves import LEAST_POINTS
+from benchmark.compare.anchor import read_experiment, require_anchor
+from benchmark.compare.curves import MIN_POINTS
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import Panel, cut_curves, marked_alike, measured_curves
 from benchmark.compare.tradeoff import of_both
@@ -73,7 +73,7 @@ class ExperimentCurves(NamedTuple):
 
 
 def experiment_curves(
-    asked: Experiment, datasets: Sequence[str], verb: str, least_settings: int = LEAST_POINTS
+    asked: Experiment, datasets: Sequence[str], verb: str, least_settings: int = MIN_POINTS
 ) -> list[ExperimentCurves]:
     """Return the curves on each dataset, of which one may lack named codecs, or the anchor.
 
@@ -99,7 +99,7 @@ def experiment_curves(
             return on(replace(of, codecs=codecs, bundled=bundled))
 
     results = [on(replace(asked, dataset=dataset)) for dataset in datasets]
-    require_named(of.stored.anchor for of in results if of.stored)
+    require_anchor(of.stored.anchor for of in results if of.stored)
     for errors in lacking.values():
         if len(errors) == len(results):
             raise errors[0]
@@ -111,7 +111,7 @@ def experiment_curves(
 def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -> ExperimentCurves:
     """Return what is stored of the codecs asked for and the anchor, and published points.
 
-    instead, least_settings: see `compare.anchor.with_anchor`.
+    instead, least_settings: see `compare.anchor.add_anchor`.
     """
     fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
     names = metric_names(of.metrics or fits)

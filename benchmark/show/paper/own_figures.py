@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Annotated
 
-from benchmark.compare.bd import Comparisons, compare, itself
-from benchmark.compare.experiment import Experiment, Rates, rates_in
+from benchmark.compare.bd import Comparisons, anchor_comparison, compare
+from benchmark.compare.experiment import Experiment, Rates, parse_rates
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
@@ -129,7 +129,7 @@ def complexity(
     metric = panel[0].metric
     compared = {**_comparisons(result, of)}
     if anchor := result.anchor_edition:
-        compared[anchor, metric.column] = itself(metric, of.rule)
+        compared[anchor, metric.column] = anchor_comparison(metric, of.rule)
     points = cost_points(panel, compared, summary, cost or COSTS)
     of_anchor = of_variant(panel, result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else ""
@@ -161,7 +161,7 @@ def realism(
     Examples:
       bench figures realism --metrics psnr,fd_squeeze --bpp 0.1,0.2
     """
-    (result,), rates = experiment_curves(of, [of.dataset], "realism"), rates_in(bpp)
+    (result,), rates = experiment_curves(of, [of.dataset], "realism"), parse_rates(bpp)
     if len(result.panels) != 2:
         names = metric_names(of.metrics or METRICS["realism"])
         lacks = absent_sentences(names, result.summary) if result.summary else []

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 from benchmark.answer import Column
 from benchmark.compare.bd import (
     Record,
+    anchor_comparison,
     compare_curves,
     interval_fields,
-    itself,
+    missing_comparison,
     rate_intervals,
-    without_curve,
 )
 from benchmark.compare.caveats import caveat_notes
-from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds, most
-from benchmark.compare.curves import LEAST_POINTS, bd_rate
+from benchmark.compare.cost import AT_BPP, kmac, largest_mean, megapixel_seconds
+from benchmark.compare.curves import MIN_POINTS, bd_rate
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
 from benchmark.compare.rank import RATE, Budget, Target
@@ -99,7 +99,7 @@ def draw_table(
     where no system has a BD-rate or a value.
     """
     shown = metric_names_of(asked.metrics or METRICS["table"])
-    whole, least = asked, LEAST_POINTS
+    whole, least = asked, MIN_POINTS
     if targets:
         further = (target.name for target in targets if target.name != RATE)
         metrics = ",".join(dict.fromkeys((*shown, *further)))
@@ -217,7 +217,7 @@ def _compared(
             compared[curve.name] |= _of_seeds(anchor, curve, rule)
         of_curve = curve.protocol if curve.by_other_rule else ""
         compared[curve.name]["across_rules"] = of_curve != of_anchor
-    return compared | {anchor.name: itself(metric, rule)}
+    return compared | {anchor.name: anchor_comparison(metric, rule)}
 
 
 def _of_seeds(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
@@ -243,7 +243,7 @@ def _without_curve(
             there.add(edition)
             reason = f"it has no complete point ({point.setting}: {why})"
             curve = SystemCurve(metric, edition, titles[edition], ())
-            yield curve, {_key(result, metric): without_curve(metric, rule, reason)}
+            yield curve, {_key(result, metric): missing_comparison(metric, rule, reason)}
 
 
 def _key(result: ExperimentCurves, metric: Metric) -> str:
@@ -343,7 +343,9 @@ def _costs(
 
 def _of_rows(points: Sequence[Point]) -> dict[str, float]:
     """Return work and parameters: of the rows, else as the codec's class declares."""
-    parameters = most(points, "parameters") or facts_of(points[0].edition.spec).work.parameters
+    parameters = (
+        largest_mean(points, "parameters") or facts_of(points[0].edition.spec).work.parameters
+    )
     values = kmac(points), parameters and parameters / 1e6, None
     return {name: value for (*_, name), value in zip(COSTS, values, strict=True) if value}
 

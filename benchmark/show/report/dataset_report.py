@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.answer import Absent
-from benchmark.compare.anchor import read_experiment, require_named
-from benchmark.compare.bd import Comparisons, Ranking, compare, itself, rank_by_bd_rate
+from benchmark.compare.anchor import read_experiment, require_anchor
+from benchmark.compare.bd import Comparisons, Ranking, anchor_comparison, compare, rank_by_bd_rate
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.interval import draw_spreads, records
+from benchmark.compare.interval import draw_spreads, records_with_intervals
 from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, of_variant
 from benchmark.datasets.dataset import profile
@@ -115,7 +115,7 @@ def write_reports(
         )
         for name, whole in zip(asked, with_page, strict=True)
     ]
-    require_named(stored.anchor for stored in result)
+    require_anchor(stored.anchor for stored in result)
     editions = {edition for stored in result for edition in stored.summary.editions}
     if of.published:
         from benchmark.published import curves
@@ -188,7 +188,10 @@ def _write(
     means = means_table(summary, measured)
     shown = chain(*choice.of([*overlaid.values()]))
     published = sources_table(curve for curve in shown if not curve.measured)
-    tables = {"means.md": markdown(means), "means.csv": csv_text(records(summary, scored))}
+    tables = {
+        "means.md": markdown(means),
+        "means.csv": csv_text(records_with_intervals(summary, scored)),
+    }
     if not isinstance(deltas, str):
         tables["bd_rate.md"] = markdown(deltas)
         tables["bd_rate.csv"] = csv_text([*comparisons.values()])
@@ -310,7 +313,7 @@ def _draw(
         metric, against = panel[0].metric, of_variant(panel, anchor)
         compared = {**comparisons}
         if reference := summary.edition_of(anchor):
-            compared[reference, metric.column] = itself(metric, choice.rule)
+            compared[reference, metric.column] = anchor_comparison(metric, choice.rule)
         points = cost_points(panel, compared, summary, ["seconds"])
         timed = [point for point in points if point.measured]
         if against and timed[1:]:

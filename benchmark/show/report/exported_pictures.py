@@ -17,7 +17,7 @@ from polars import col
 
 from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import Setting
-from benchmark.compare.pictures import distance, near
+from benchmark.compare.pictures import distance, nearest_setting
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused, UnknownName, UsageError
 from benchmark.facts import facts_of
@@ -232,10 +232,12 @@ def _of_rate(rows: Sequence[Row], pictures: Pictures, bpp: float) -> tuple[list[
         ((row["image"], CodecSpec.of_row(row).text), row) for row in rated
     ).values():
         candidates = [row for row in group if not pictures.why_none(row)]
-        if (place := near(bpp, [row["bpp"] for row in candidates], FARTHEST)) is not None:
+        if (
+            place := nearest_setting(bpp, [row["bpp"] for row in candidates], FARTHEST)
+        ) is not None:
             close.append(candidates[place])
             continue
         nearest = min(group, key=lambda row: distance(row["bpp"], bpp))
-        is_close = near(bpp, [nearest["bpp"]], FARTHEST) is not None
+        is_close = nearest_setting(bpp, [nearest["bpp"]], FARTHEST) is not None
         (close if is_close else far).append(nearest)
     return close, far

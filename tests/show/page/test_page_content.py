@@ -20,8 +20,8 @@ from PIL import Image
 from scipy import stats
 
 from benchmark.answer import decimals
-from benchmark.compare.interval import records
-from benchmark.compare.pictures import off_rate
+from benchmark.compare.interval import records_with_intervals
+from benchmark.compare.pictures import rate_deviation
 from benchmark.errors import StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import How
@@ -152,7 +152,7 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
         assert np.array_equal(whole[top : top + side, left : left + side], part)
     wanted = float(re.search(r"at about (\S+) bit per pixel; not", page.read_text())[1])
     marked = re.findall(r"([\d.]+) bpp \((\S+) %\)", page.read_text())
-    assert {f"{rate:.3f}" for rate in rates if off_rate(rate, wanted)} == {
+    assert {f"{rate:.3f}" for rate in rates if rate_deviation(rate, wanted)} == {
         rate for rate, _ in marked
     }
 
@@ -163,7 +163,7 @@ def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
     metrics = [Metric.named(name) for name in METRICS]
     points = data_of(page)["points"]
     known = 0
-    for record, point in zip(records(summary, metrics), points, strict=True):
+    for record, point in zip(records_with_intervals(summary, metrics), points, strict=True):
         for column in ("psnr_db", "ms_ssim"):
             ends = point["means"][column].get("interval")
             low, high = record[f"{column}_low"], record[f"{column}_high"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from benchmark.codec import Setting
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.pictures import off_rate
+from benchmark.compare.pictures import rate_deviation
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
 from benchmark.errors import UnknownName, UsageError
@@ -137,7 +137,7 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
         setting = float(drawn["setting"].partition("=")[2])
         assert drawn["bpp"] == stored[codec, setting]["bpp"]
         assert drawn["psnr_db"] == stored[codec, setting]["psnr_db"]
-        off = off_rate(drawn["bpp"], 0.6)
+        off = rate_deviation(drawn["bpp"], 0.6)
         assert f"{drawn['bpp']:.3f} bpp{f' ({off})' if off else ''}," in words
         assert f"PSNR {drawn['psnr_db']:.2f} dB" in words
         others = [row["bpp"] for (one, _), row in stored.items() if one == codec]
