@@ -23,7 +23,7 @@ from benchmark.compare.cost import mean_at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.compare.tradeoff import over
+from benchmark.compare.tradeoff import average_over
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, labels_of
@@ -248,7 +248,7 @@ def _add_means(
     for name in means.keys() & record.keys():
         record |= _with_ends(name, *means[name])
     pooled, points = isinstance(curve, _SetCurves), curve.points[by.column]
-    of_images = [over(point, images, (), pooled) for point in points]
+    of_images = [average_over(point, images, (), pooled) for point in points]
     record |= _seconds([point for point in of_images if point.bpp], rate)
     pixels = {n: size for p in points for n, size in zip(p.image_ids, p.image_pixels, strict=True)}
     rates = rate if pooled else values[RATE]
@@ -315,7 +315,7 @@ def _setting_at(
         mean = point.means[by.column]
         value = mean.bpp if target.name == RATE else mean.value
         if target.name == RATE and budget == "set":
-            value = over(point, point.image_ids.tolist(), (), pooled=True).bpp
+            value = average_over(point, point.image_ids.tolist(), (), pooled=True).bpp
         return math.inf if value is None or mean.missing else target.distance(value)
 
     nearest = min(points, key=distance)
@@ -477,7 +477,7 @@ class _SetCurves:
 
     def _curve(self, metric: Metric, images: Collection[int]) -> Curve:
         """Return the curve of the settings on the Pareto front of the set, by rising rate."""
-        points = [over(p, images, [metric.column]) for p in self.points[metric.column]]
+        points = [average_over(p, images, [metric.column]) for p in self.points[metric.column]]
         curve = over_images.resample_curve(
             points, metric, over_images.bootstrap_weights, pooled=True
         )

@@ -1,11 +1,11 @@
 """The distortion of two codecs compared at equal rate and equal realism.
 
 A codec with several variants (a realism weight, say) spans a surface (Blau and Michaeli,
-"Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff", 2019): at the other's rate
-each variant is a pair of realism and distortion, interpolated along its curve as in BD-rates;
-between the pairs distortion is interpolated linearly at the other's realism. Intervals are over
-images sampled with replacement, the same for both codecs; a distribution metric enters with the
-influence of each image, to first order.
+"Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff", 2019). At the other codec's
+rate, each variant is interpolated along its curve, as for BD-rates; between variants, distortion is
+interpolated linearly at the other codec's realism. Intervals are over images sampled with
+replacement, the same for both codecs; a distribution metric enters with the influence of each
+image, to first order.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -36,27 +36,27 @@ from benchmark.rows.variants import NO_ANCHOR, every_variant
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
-Match = Literal["equal", "all better", "all worse", "other rates"]
-MATCHES: tuple[Match, ...] = get_args(Match)
-STEP = 1e-5  # of an image's weight, for the derivative that is its influence
+RealismVerdict = Literal["equal", "all better", "all worse", "other rates"]
+VERDICTS: tuple[RealismVerdict, ...] = get_args(RealismVerdict)
+STEP = 1e-5  # of an image's weight, in the finite difference that gives its influence
 
-# Log rate, distortion and realism of points under each weighting, shape (weightings, points); of
-# the last two more is better.
+# Log rate, distortion and realism of points under each weighting, shape (weightings, points); both
+# qualities: higher is better.
 Surface = tuple[Float64Array, Float64Array, Float64Array]
 
 
-# Metrics of single images to compare in, where no row has a value of the one that was asked for
-OTHERS = {"distortion": ("psnr", "ms_ssim"), "realism": ("lpips_squeeze", "dists", "lpips")}
+# Metrics of single images to suggest if the requested metric has no values
+ALTERNATIVES = {"distortion": ("psnr", "ms_ssim"), "realism": ("lpips_squeeze", "dists", "lpips")}
 DISTORTION = opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.")
 REALISM = opt(
     COMPARED,
     "The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual quality "
     "(lpips_squeeze, dists).",
 )
-OF_BUILD = opt(
+BUILD = opt(
     COMPARED,
-    "Take CODEC's variants of this build, by the first digits of its fingerprint or checkpoint; "
-    "default: the newest that has most variants.",
+    "Use CODEC's variants of this build, by the first digits of its fingerprint or checkpoint; "
+    "default: the newest with the most variants.",
 )
 
 
@@ -67,21 +67,21 @@ def tradeoff(
     *,
     distortion: Annotated[str, DISTORTION] = "psnr",
     realism: Annotated[str, REALISM] = "fid256",
-    build: Annotated[str, OF_BUILD] = "",
+    build: Annotated[str, BUILD] = "",
     images: Annotated[tuple[str, ...], IMAGES] = (),
     allow_few: Annotated[bool, ALLOW_FEW] = False,
 ) -> Answer:
     """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
 
-    CODEC's variants (realism weights, say) of one build, that is one program or checkpoint, span a
-    surface; it is interpolated at every setting of AGAINST. A metric such as LPIPS compares at
-    equal perceptual quality, which is not realism.
+    CODEC's variants (realism weights, say) of one build (program or checkpoint) span a surface,
+    which is interpolated at every setting of AGAINST. A metric such as LPIPS compares at equal
+    perceptual quality, which is not realism.
 
-    A record is a setting of AGAINST: `difference` is CODEC's distortion (`other`) less AGAINST's,
-    with its 95 % interval over resampled images, the same for both codecs, and `certainty` is the
-    share of draws with the same sign. Where the `verdict` is not "equal", all variants of CODEC are
-    better or worse in realism at that rate, and `other` is the nearest one's; or it has no such
-    rate.
+    A record is a setting of AGAINST: `difference` is CODEC's distortion (`other`) minus AGAINST's,
+    with its 95 % interval over resampled images, and `certainty` is the share of draws with the
+    same sign. If the `verdict` is "all better" or "all worse", so are all variants of CODEC in
+    realism at that rate, and `other` is the nearest variant's; "other rates": CODEC does not reach
+    the rate.
 
     Examples:
       bench tradeoff ours vtm --realism fd_squeeze
@@ -89,40 +89,45 @@ def tradeoff(
     """
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
-        raise UsageError("--distortion and --realism each take one metric, and not the same")
-    both = f"{codec},{against}"
+        raise UsageError("--distortion and --realism each take one metric, and the two must differ")
+    codec_list = f"{codec},{against}"
     stored = read_results(
-        source.results, source.dataset, both, names, rows=source.rows, allow_few=allow_few,
+        source.results, source.dataset, codec_list, names, rows=source.rows, allow_few=allow_few,
         joined=lambda rows, others: (every_variant(rows, others), NO_ANCHOR), images=images,
     )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)
-    mine, others = _families(stored.summary, codec, against, metrics, build)
-    own_specs = {edition.spec for edition in mine.points}
+    codec_family, against_families = _families(stored.summary, codec, against, metrics, build)
+    own_specs = {edition.spec for edition in codec_family.points}
     points = [
         {"label": label_of(edition.spec), **record}
-        for other in others
-        for edition, curve in other.points.items()
+        for family in against_families
+        for edition, curve in family.points.items()
         if edition.spec not in own_specs
-        for record in tradeoffs(curve, list(mine.points.values()), *metrics)
+        for record in tradeoffs(curve, list(codec_family.points.values()), *metrics)
     ]
     if not points:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    families, summary = (mine, *others), stored.summary
+    families, summary = (codec_family, *against_families), stored.summary
     curves = labels_of(edition for family in families for edition in family.points)
     bundled = {label for edition, label in curves.items() if edition.bundled}
-    surface = f"{codec} is interpolated between {mine.described}."
+    surface = f"{codec} is interpolated between {codec_family.described}."
     brackets = f"Brackets and certainty: {DRAWS} draws of images, both codecs' together."
     return Answer(
         points,
-        _columns(codec, metrics, bundled if len(bundled) < len(curves) else ()),
+        _tradeoff_columns(codec, metrics, bundled if len(bundled) < len(curves) else ()),
         " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(summary)]),
-        [*dict.fromkeys(absent for of in families for absent in of.absent), *summary.not_shown],
+        [
+            *dict.fromkeys(absent for family in families for absent in family.absent),
+            *summary.not_shown,
+        ],
         {"dataset": stored.name, "distortion": names[0], "realism": names[1], **stored.facts},
     )
 
 
-def _columns(codec: str, metrics: tuple[Metric, Metric], bundled: Collection[str]) -> list[Column]:
+def _tradeoff_columns(
+    codec: str, metrics: tuple[Metric, Metric], bundled: Collection[str]
+) -> list[Column]:
     distortion, realism = metrics
     words = {
         "equal": "equal realism",
@@ -138,9 +143,9 @@ def _columns(codec: str, metrics: tuple[Metric, Metric], bundled: Collection[str
         return with_interval({**record, **ends}, "difference", "+z.3f")
 
     return [
-        Column("against", lambda of: marked_bundled(of["label"], of["label"] in bundled)),
+        Column("against", lambda row: marked_bundled(row["label"], row["label"] in bundled)),
         Column("setting"),
-        Column("comparison", lambda of: words.get(of["verdict"], of["verdict"])),
+        Column("comparison", lambda row: words.get(row["verdict"], row["verdict"])),
         Column("bpp", "bpp", ".4f"),
         Column(realism.label, "realism", ".4f"),
         Column(distortion.label, "distortion", ".3f"),
@@ -151,45 +156,55 @@ def _columns(codec: str, metrics: tuple[Metric, Metric], bundled: Collection[str
 
 
 def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> None:
-    """Raise `UsageError` where no row has a value of the distortion or the realism metric."""
-    known = {column.name for column in stored.table if column.count()}
-    for metric, (option, names) in zip(metrics, OTHERS.items(), strict=True):
+    """Raise `UsageError` for a metric that no row has a value of."""
+    measured_columns = {column.name for column in stored.table if column.count()}
+    for metric, (option, names) in zip(metrics, ALTERNATIVES.items(), strict=True):
         if not stored.summary.values_of(metric.column):
-            has = [name for name in names if metric_class(name).column in known]
-            other = (
+            available = [name for name in names if metric_class(name).column in measured_columns]
+            alternative = (
                 f"for --{option} {names[0]}, {remedies(names[:1], command=stored.summary.again)}"
             )
-            remedy = f"try --{option} {has[0]}" if has else other
+            remedy = f"try --{option} {available[0]}" if available else alternative
             raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
 
 
 def _families(
     summary: Summary, codec: str, against: str, metrics: Sequence[Metric], build: str
 ) -> tuple[Family, list[Family]]:
-    """Return the variants of a codec that are of one build, and those of each codec against it.
+    """Return one build's variants of a codec, and the variants of each codec in `against`.
 
-    build: how the fingerprint of the codec's build begins; empty to choose. Raises `UnknownName`
-    for no such codec, `UsageError` for no such build, or none with values of both metrics.
+    build: prefix of the codec's fingerprint; empty: choose one. Raises `UnknownName` for an unknown
+    codec, `UsageError` for an unknown build or one without values of both metrics.
     """
     points = (*summary.points, *summary.replaced)
-    mine = _family(summary, _variants(summary, codec), metrics, build)
-    of_codec = (p.edition for p in points if is_named(p.edition, codec))
-    builds = sorted({edition.fingerprint for edition in of_codec})
+    codec_family = _family(summary, _named_variants(summary, codec), metrics, build)
+    codec_editions = (p.edition for p in points if is_named(p.edition, codec))
+    builds = sorted({edition.fingerprint for edition in codec_editions})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
-    others = [_family(summary, {spec}, metrics) for spec in _variants(summary, against)]
-    for name, families in ((codec, [mine]), (against, others)):
+    against_families = [
+        _family(summary, {spec}, metrics) for spec in _named_variants(summary, against)
+    ]
+    for name, families in ((codec, [codec_family]), (against, against_families)):
         if not any(family.points for family in families):
-            asked = " and ".join(metric.label for metric in metrics)
-            reason, *more = (text for family in families for text in family.left_out)
-            reason += f" (and {counted(len(more), 'variant')} more)" if more else ""
-            specs = _variants(summary, name)
-            asked_for = [of for of in summary.editions if of.spec in specs]
-            without = {m.column for m in metrics if not summary.values_of(m.column, asked_for)}
-            lacking = [each for each in METRICS if metric_class(each).column in without]
-            reason += f"; {remedies(lacking, command=summary.again)}" if lacking else ""
-            raise UsageError(f"{name} has no points with {asked} to compare: {reason}")
-    return mine, others
+            metric_labels = " and ".join(metric.label for metric in metrics)
+            reason, *further_reasons = (text for family in families for text in family.left_out)
+            reason += (
+                f" (and {counted(len(further_reasons), 'variant')} more)" if further_reasons else ""
+            )
+            specs = _named_variants(summary, name)
+            requested_editions = [edition for edition in summary.editions if edition.spec in specs]
+            without = {
+                m.column for m in metrics if not summary.values_of(m.column, requested_editions)
+            }
+            missing = [
+                metric_name
+                for metric_name in METRICS
+                if metric_class(metric_name).column in without
+            ]
+            reason += f"; {remedies(missing, command=summary.again)}" if missing else ""
+            raise UsageError(f"{name} has no points with {metric_labels} to compare: {reason}")
+    return codec_family, against_families
 
 
 def _family(
@@ -198,93 +213,92 @@ def _family(
     return one_build(summary, lambda edition: edition.spec in specs, metrics, build)
 
 
-def _variants(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
-    """Return the variants that a name means; raise `UnknownName` for no such codec.
+def _named_variants(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
+    """Resolve a codec to variants; its bare name prefers default networks and encoders.
 
-    A codec's name alone means its variants of the default network and encoder, where those have
-    results.
+    Raises `UnknownName` for an unknown codec.
     """
-    of_codec = [edition for edition in summary.editions if edition.spec.name == codec]
-    named_editions = of_codec or find_editions([codec], summary.editions)
+    codec_editions = [edition for edition in summary.editions if edition.spec.name == codec]
+    named_editions = codec_editions or find_editions([codec], summary.editions)
     defaults = [edition for edition in named_editions if is_default(edition)]
     return {edition.spec: edition for edition in defaults or named_editions}
 
 
 def tradeoffs(
-    mine: Sequence[Point], other: Sequence[Sequence[Point]], distortion: Metric, realism: Metric
+    curve_points: Sequence[Point],
+    variant_curves: Sequence[Sequence[Point]],
+    distortion: Metric,
+    realism: Metric,
 ) -> list[dict[str, Any]]:
-    """Compare every point of a curve with all variants of another codec, lowest rate first.
+    """Compare each point of a curve with all variants of another codec, lowest rate first.
 
-    Return records as `tradeoff` does: `other` is the other codec's distortion there, else that of
-    the variant nearest in realism, `low` and `high` are the ends of the interval, without for one
-    image, `draws` those in which it could be compared. All values are in the metrics' units.
+    Return the records of `tradeoff`, values in the metrics' units; `low` and `high` are the ends of
+    the interval (None for one image), `draws` the number of comparable draws.
 
-    other: one curve for each variant, all of one build (`builds`). All points are over the same
-    images and have both metrics. Raises `UsageError` where one gives no influence of an image.
+    variant_curves: one per variant, all of one build (`builds`), over the same images and with both
+    metrics. Raises `UsageError` for a metric without influences of images.
     """
     for metric in (distortion, realism):
         if not metric.by_image:
             raise UsageError(
-                f"{metric.label} gives no influence of an image, so that no certainty can be "
+                f"{metric.label} has no influences of images, so certainty cannot be "
                 "computed: name another metric"
             )
-    curves = [_surface(points, distortion, realism) for points in other]
-    compared = [_tradeoff(point, curves, distortion, realism) for point in mine]
-    return sorted(compared, key=lambda record: record["bpp"])
+    curves = [_surface(points, distortion, realism) for points in variant_curves]
+    records = [_tradeoff(point, curves, distortion, realism) for point in curve_points]
+    return sorted(records, key=lambda record: record["bpp"])
 
 
-def of_both(points: Sequence[Point], first: Metric, second: Metric) -> tuple[Point, ...]:
-    """Return points whose values and means of two metrics are over the images that have both.
+def restrict_to_shared(points: Sequence[Point], first: Metric, second: Metric) -> tuple[Point, ...]:
+    """Restrict two metrics' values and means to the images that have both, if any.
 
-    They stay as they are if no image has. A distribution metric is taken over some of its images by
-    their influence, to first order.
+    A distribution metric is restricted by the influence of images, to first order.
     """
     images = {
         name: {n for p in points for n in p.image_ids[np.isfinite(p.image_values[name])].tolist()}
         for name in (first.column, second.column)
     }
     shared = images[first.column] & images[second.column]
-    changed = [name for name, of in images.items() if shared and of != shared]
-    return tuple(over(point, shared, changed) if changed else point for point in points)
+    changed = [name for name, ids in images.items() if shared and ids != shared]
+    return tuple(average_over(point, shared, changed) if changed else point for point in points)
 
 
-def over(
+def average_over(
     point: Point, images: Collection[int], columns: Iterable[str], pooled: bool = False
 ) -> Point:
-    """Return a point with rate, and values and means of metrics, over some of the images.
+    """Return a point whose rate, and values and means of metrics, are over a subset of images.
 
-    pooled: the rate is of all bits over all pixels, else the mean of the images' rates.
+    pooled: divide all bits by all pixels, instead of averaging the images' rates.
     """
-    used, means, values = np.isin(point.image_ids, [*images]), {}, {}
+    mask, means, values = np.isin(point.image_ids, [*images]), {}, {}
     for name in columns:
-        values[name] = of = np.where(used, point.image_values[name], np.nan)
-        finite, infinite = np.isfinite(of), int(np.isinf(of).sum())
+        values[name] = selected = np.where(mask, point.image_values[name], np.nan)
+        finite, infinite = np.isfinite(selected), int(np.isinf(selected).sum())
         count, reasons = int(finite.sum()), point.means[name].reasons if name in point.means else ()
-        value, bpp = (float(x[finite].mean()) if count else None for x in (of, point.image_bpp))
+        value, bpp = (
+            float(x[finite].mean()) if count else None for x in (selected, point.image_bpp)
+        )
         missing = len(images) - count - infinite
         means[name] = Mean(value, bpp, count, infinite, missing, reasons)
-    weights = used * (point.image_pixels if pooled else 1)
-    rate = float(np.average(point.image_bpp, weights=weights)) if used.any() else None
+    weights = mask * (point.image_pixels if pooled else 1)
+    rate = float(np.average(point.image_bpp, weights=weights)) if mask.any() else None
     values, means = {**point.image_values, **values}, {**point.means, **means}
     return replace(point, bpp=rate, means=means, image_values=values)
 
 
 def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Surface:
-    points = of_both(points, distortion, realism)
+    points = restrict_to_shared(points, distortion, realism)
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
     curve = resample_curve(points, replace(distortion, scale="linear"), _weights)
     log_rate, quality = curve.log_rate, curve.quality
     at_realism = resample_curve(points, realism, _weights).quality
-    order = np.lexsort((-quality[0], log_rate[0]))  # of settings of one rate, the best
-    kept = order[np.unique(log_rate[0][order], return_index=True)[1]]
-    return log_rate[:, kept], quality[:, kept], at_realism[:, kept]
+    order = np.lexsort((-quality[0], log_rate[0]))  # best first at equal rate
+    first_places = order[np.unique(log_rate[0][order], return_index=True)[1]]
+    return log_rate[:, first_places], quality[:, first_places], at_realism[:, first_places]
 
 
 def _weights(images: int) -> Float64Array:
-    """Return the weights of the set, of each draw, and with each image weighted up a little.
-
-    Their shape is (1 + DRAWS + images, images).
-    """
+    """Return weights of the set, each draw and each derivative; (1 + DRAWS + images, images)."""
     derivatives = (1 - STEP) / images + STEP * np.eye(images)
     return np.vstack([bootstrap_weights(images), derivatives])
 
@@ -293,39 +307,41 @@ def _tradeoff(
     point: Point, curves: Sequence[Surface], distortion: Metric, realism: Metric
 ) -> dict[str, Any]:
     log_rate, quality, at_realism = (x[:, 0] for x in _surface([point], distortion, realism))
-    verdicts, others = _at_realism(*_at_rate(curves, log_rate), at_realism)
+    verdicts, matched_values = _interpolate_at_realism(
+        *_interpolate_at_rate(curves, log_rate), at_realism
+    )
     sign = 1 if distortion.better == "higher" else -1
     record: dict[str, Any] = {
         "setting": str(point.setting),
         "bpp": float(10 ** log_rate[0]),
         "distortion": sign * float(quality[0]),
         "realism": realism.value(float(at_realism[0])),
-        "verdict": MATCHES[int(verdicts[0])],
+        "verdict": VERDICTS[int(verdicts[0])],
         **dict.fromkeys(("other", "difference", "low", "high", "certainty")),
         "draws": 0,
         "images": len(quality) - 1 - DRAWS,
     }
-    differences = sign * (others - quality)
-    of_draws = slice(1, 1 + DRAWS)
-    compared = differences[of_draws][verdicts[of_draws] != MATCHES.index("other rates")]
+    differences = sign * (matched_values - quality)
+    draws = slice(1, 1 + DRAWS)
+    compared = differences[draws][verdicts[draws] != VERDICTS.index("other rates")]
     if record["verdict"] == "other rates" or not len(compared):
         return record
     influences = (differences[1 + DRAWS :] - differences[0]) / STEP
-    record |= {"other": sign * float(others[0]), "difference": float(differences[0])}
-    if len(influences) > 1:  # one image says nothing of the next
+    record |= {"other": sign * float(matched_values[0]), "difference": float(differences[0])}
+    if len(influences) > 1:  # one image says nothing about others
         low, high = draws_interval(compared, differences[0] + influences)
-        same = np.sign(compared) == np.sign(differences[0])
-        record |= {"low": low, "high": high, "certainty": float(np.mean(same))}
+        same_sign = np.sign(compared) == np.sign(differences[0])
+        record |= {"low": low, "high": high, "certainty": float(np.mean(same_sign))}
         record["draws"] = len(compared)
     return record
 
 
-def _at_rate(
+def _interpolate_at_rate(
     curves: Sequence[Surface], log_rate: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Interpolate realism and distortion of each variant at a rate, over its logarithm.
+    """Interpolate each variant's realism and distortion over log rate, (variants, weightings).
 
-    Both have shape (variants, weightings); NaN where a curve does not reach the rate.
+    NaN where a curve does not reach the rate.
     """
     realism, distortion = [], []
     for curve in curves:
@@ -336,22 +352,22 @@ def _at_rate(
     return np.stack(realism), np.stack(distortion)
 
 
-def _at_realism(
-    known: Float64Array, values: Float64Array, realism: Float64Array
+def _interpolate_at_realism(
+    variant_realism: Float64Array, values: Float64Array, realism: Float64Array
 ) -> tuple[NDArray[np.int64], Float64Array]:
-    """Return for each weighting the index in MATCHES and the distortion at, or nearest, a realism.
+    """Return indices into VERDICTS and the distortion at (or nearest to) a realism, by weighting.
 
-    known, values: realism and distortion of each variant, shape (variants, weightings).
+    variant_realism, values: realism and distortion of each variant, shape (variants, weightings).
     """
-    lowest = np.nanmin(known, axis=0, initial=np.inf)
-    highest = np.nanmax(known, axis=0, initial=-np.inf)
+    lowest = np.nanmin(variant_realism, axis=0, initial=np.inf)
+    highest = np.nanmax(variant_realism, axis=0, initial=-np.inf)
     reached = np.isfinite(lowest)
     outside = [~reached, realism < lowest, realism > highest]
     verdicts = np.select(outside, [3, 1, 2], default=0).astype(np.int64)
     inside = np.clip(realism, np.where(reached, lowest, 0), np.where(reached, highest, 0))
     result = np.full(len(inside), np.nan)
-    for at in np.flatnonzero(reached):
-        x, y = known[:, at], values[:, at]
+    for weighting in np.flatnonzero(reached):
+        x, y = variant_realism[:, weighting], values[:, weighting]
         order = np.argsort(x)[: np.count_nonzero(np.isfinite(x))]  # NaN comes last
-        result[at] = np.interp(inside[at], x[order], y[order])
+        result[weighting] = np.interp(inside[weighting], x[order], y[order])
     return verdicts, result

@@ -11,13 +11,13 @@ from scipy import stats
 import benchmark
 from benchmark.codec import Setting
 from benchmark.compare.match import (
-    MOST_BIAS,
+    MAX_BIAS,
     Streams,
     Tolerance,
+    collect_streams,
+    find_pairs,
     match_streams,
-    matched_pairs,
-    matches,
-    streams_of,
+    match_variants,
 )
 from benchmark.compare.match import parse_tolerance as parsed
 from benchmark.errors import UnknownName, UsageError
@@ -49,7 +49,7 @@ def interval(record, column="bytes_ratio"):
 
 
 def pairs(first, second, tolerance=Tolerance(0.1)):  # noqa: B008 - it is immutable
-    return matched_pairs(first, second, "psnr_db", tolerance).tolist()
+    return find_pairs(first, second, "psnr_db", tolerance).tolist()
 
 
 def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
@@ -62,18 +62,18 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
     ]
     summary = summarise(table(rows), PROTOCOLS)
     with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
-        matches(summary, "webp", "jpeg", "psnr", Tolerance(2))
+        match_variants(summary, "webp", "jpeg", "psnr", Tolerance(2))
     for record in rows:
         record["psnr_db"] -= 0.75 * (record["codec"] == "webp")
     with pytest.raises(UsageError, match=r"2\.9 % of the bytes, more than 2 %"):
-        matches(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
-    (none,) = matches(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
+        match_variants(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
+    (none,) = match_variants(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
     assert not len(none.pairs)
     for record in rows:
         worse = 0.9 if record["codec"] == "webp" else 1.0
         record["lpips_alex"] = 0.5 * 2.0 ** -record["setting_value"] * worse
-    with pytest.raises(UsageError, match=r"differ in LPIPS \(AlexNet\) by -10 % in the mean"):
-        matches(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "lpips", parsed("15%"))
+    with pytest.raises(UsageError, match=r"differ in LPIPS \(AlexNet\) by -10 % on average"):
+        match_variants(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "lpips", parsed("15%"))
 
 
 def test_an_interval_reaches_to_the_ratio_at_equal_quality():
@@ -122,7 +122,7 @@ def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, 
         low, high = interval(result.record)
         if low is None:
             continue
-        if math.expm1(abs(result.bias)) > MOST_BIAS:
+        if math.expm1(abs(result.bias)) > MAX_BIAS:
             refused += 1
             continue
         given += 1
@@ -255,14 +255,16 @@ def test_seconds_are_of_rows_timed_alone_and_never_of_precomputed_ones():
     timed = {"timing": True, "jobs": 1}
     slow = sweep("jpeg", encode_seconds=0.6, decode_seconds=0.3, **timed)
     rest = sweep("webp", **timed)
-    (result,) = matches(summarise(table([*slow, *rest])), "jpeg", "webp", "psnr", Tolerance(0))
+    (result,) = match_variants(
+        summarise(table([*slow, *rest])), "jpeg", "webp", "psnr", Tolerance(0)
+    )
     record = result.record
     assert record["encode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["decode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["encode_seconds_ratio_pairs"] == 18
     for untimed in ({"recorded": True, **timed}, {"timing": False}, {"machine": "other", **timed}):
         rows = [*slow, *(entry | untimed for entry in rest)]
-        (result,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
+        (result,) = match_variants(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
         assert result.record["encode_seconds_ratio"] is None
         assert result.record["bytes_ratio"] == pytest.approx(1, rel=1e-12)
 
@@ -271,7 +273,7 @@ def test_identical_images_have_no_pair_and_failed_cells_neither():
     rows = [row(codec, 5, "a", psnr_db=math.inf) for codec in ("jpeg", "webp")]
     rows += [row("jpeg", 5, "b"), row("webp", 5, "b", status="failed", psnr_db=None)]
     rows += [row("jpeg", 5, "ccc"), row("webp", 5, "ccc")]
-    (result,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(1000))
+    (result,) = match_variants(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(1000))
     assert len(result.pairs) == result.record["images"] == 1
     unmatched = [result.record[f"{side}_streams_without_match"] for side in ("codec", "against")]
     assert unmatched == [1, 0]
@@ -284,23 +286,23 @@ def test_every_variant_meets_every_other_and_never_itself():
     summary = summarise(table(rows))
     labels = [
         (one.first.label, one.second.label)
-        for one in matches(summary, "jpeg", "webp", "psnr", Tolerance(0))
+        for one in match_variants(summary, "jpeg", "webp", "psnr", Tolerance(0))
     ]
     assert labels == [(f"jpeg:{variant}", "webp") for variant in variants]
-    (one,) = matches(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
+    (one,) = match_variants(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
     assert one.first.label == "jpeg:optimize=1"
     without = {"variant": variants[1]}.items()
     half = [{**one, "psnr_db": None} if without <= one.items() else one for one in rows]
-    result = matches(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
+    result = match_variants(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
     assert [len(one.pairs) > 0 for one in result] == [True, False]  # one without values may stay
     with pytest.raises(UsageError, match="the same codec"):
-        matches(summary, "webp", "webp", "psnr", Tolerance(0))
+        match_variants(summary, "webp", "webp", "psnr", Tolerance(0))
     with pytest.raises(UnknownName, match="codec with results"):
-        matches(summary, "jpeg", "vtm", "psnr", Tolerance(0))
+        match_variants(summary, "jpeg", "vtm", "psnr", Tolerance(0))
     with pytest.raises(UsageError, match=r"webp has no finite DISTS to match: .*`bench rescore"):
-        matches(summary, "webp", "jpeg", "dists", Tolerance(0))
+        match_variants(summary, "webp", "jpeg", "dists", Tolerance(0))
     with pytest.raises(UsageError, match="of a set of images"):
-        matches(summary, "jpeg", "webp", "fd_alex", Tolerance(0))
+        match_variants(summary, "jpeg", "webp", "fd_alex", Tolerance(0))
 
 
 @pytest.mark.parametrize("text", ["-1", "much", "", "nan", "inf", "1%%"])
@@ -340,7 +342,7 @@ def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
         for quality, size in zip((5, 9, 20), sizes, strict=True)
     ]
     points = summarise(table(rows)).points
-    result = streams_of(points, PSNR, [PSNR])
+    result = collect_streams(points, PSNR, [PSNR])
     assert np.array_equal(np.sort(result.image), result.image)
     bpp = result.values["bytes"]
     by_image = [bpp[result.image == number].tolist() for number in np.unique(result.image)]
@@ -357,7 +359,7 @@ def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
         row("webp", 20, "a", num_bytes=150, psnr_db=30.0),
     ]
     summary = summarise(table(rows))
-    (result,) = matches(summary, "jpeg", "webp", "psnr", Tolerance(0))
+    (result,) = match_variants(summary, "jpeg", "webp", "psnr", Tolerance(0))
     (record,) = result.pair_records(dict.fromkeys(result.first.image.tolist(), "a"))
     assert (record["image"], record["codec"], record["against"]) == ("a", "jpeg", "webp")
     assert (record["codec_setting"], record["against_setting"]) == ("quality=20", "quality=20")

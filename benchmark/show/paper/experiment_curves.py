@@ -9,7 +9,7 @@ from benchmark.compare.anchor import read_experiment, require_anchor
 from benchmark.compare.curves import MIN_POINTS
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.system_curve import Panel, cut_curves, marked_alike, measured_curves
-from benchmark.compare.tradeoff import of_both
+from benchmark.compare.tradeoff import restrict_to_shared
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
@@ -124,7 +124,7 @@ def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -
         stored = stored._replace(summary=summary_of_seeds)
     asked = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(asked) == 2:
-        both = of_both(stored.summary.points, *asked)
+        both = restrict_to_shared(stored.summary.points, *asked)
         stored = stored._replace(summary=replace(stored.summary, points=both))
     dataset, summary = (stored.name, stored.summary) if stored else (of.dataset, None)
     over = overlays(points, summary, asked, dataset, of.mix_protocols)
