@@ -86,9 +86,9 @@ def print_outcome(
     """Print ranking (unless `table` is False), absences and folders; with `table` every point."""
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
-    from benchmark.show.absences import lines_of
+    from benchmark.show.absences import absent_lines
 
-    print_lines(lines_of(absences((), outcome.refused, (), dataset.unread)), details)
+    print_lines(absent_lines(absences((), outcome.refused, (), dataset.unread)), details)
     ranked, answered = outcome.rows.height and table is not False, set[str]()
     if ranked:
         from benchmark.compare.interval import draw_spreads
@@ -127,7 +127,7 @@ def print_outcome(
         f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
         for spec, info, pack in _pack_codecs(outcome)
     ]
-    print_lines([*lines_of(absent), *lines], details)
+    print_lines([*absent_lines(absent), *lines], details)
     location = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     runs = outcome.rows["run"].value_counts().rows()
     if bare := sum(rows for run, rows in runs if not store.keeps_streams(run or "")):
@@ -154,13 +154,13 @@ def _settings_at(
 ) -> Answer:
     """Return the settings that a search came to, and their rates beside the anchor's."""
     from benchmark.compare.rank import parse_target
-    from benchmark.show.ranks import settings_at
+    from benchmark.show.ranks import nearest_settings
 
     anchor = ranking.anchor
     conventional = anchor is not None and anchor.facts.kind == "standard"
     reference = anchor if outcome.anchor or conventional else None
     reference = reference if reference in summary.editions else None
-    return settings_at(summary, parse_target(outcome.target), metrics, reference)
+    return nearest_settings(summary, parse_target(outcome.target), metrics, reference)
 
 
 def _print_settings(answer: Answer) -> set[str]:
@@ -201,7 +201,7 @@ def print_ranking(
     if table is False:
         return
     from benchmark.compare.caveats import own_caveats
-    from benchmark.show.absences import not_shown
+    from benchmark.show.absences import hidden_edition_lines
     from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
 
@@ -210,7 +210,7 @@ def print_ranking(
     names = names_of(summary)
     if len(ranking.records) > 1:
         print(headline(ranking, summary.images, names, named_codecs))
-    print_lines(not_shown(summary), details=True)
+    print_lines(hidden_edition_lines(summary), details=True)
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))

@@ -122,9 +122,9 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         ]  # fmt: skip
         lines: list[str] = []
         if answer.absent:
-            from benchmark.show.absences import lines_of  # which needs polars
+            from benchmark.show.absences import absent_lines  # which needs polars
 
-            lines = lines_of(answer.absent)
+            lines = absent_lines(answer.absent)
         num_hidden = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES]
         if num_hidden > 0:

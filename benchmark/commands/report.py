@@ -103,7 +103,7 @@ def report(
 
 def _print_report(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.commands.outcome import print_ranking
-    from benchmark.show.absences import lines_of
+    from benchmark.show.absences import absent_lines
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.editions), "codec")
@@ -113,7 +113,7 @@ def _print_report(report: "Report", table: bool | None, verbose: bool) -> None:
     print(line)
     print_ranking(report.ranking, summary, report.metrics, table, report.named)
     absent = report.absent if verbose else report.problems
-    output.print_lines([*report.notes, *lines_of(absent)], verbose)
+    output.print_lines([*report.notes, *absent_lines(absent)], verbose)
     print(*report.files, sep="\n")
     print(f"{counted(report.figures, 'figure')}, tables and details.md are in {stored.folder}")
 

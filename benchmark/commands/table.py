@@ -12,7 +12,7 @@ from benchmark.option import COMPARED, opt, some
 from benchmark.rows.stored import asked_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.paper_table import draw_table
-from benchmark.show.ranks import AT, WHOSE, budget_of
+from benchmark.show.ranks import AT, BUDGET, parse_budget
 from benchmark.system.atomic import require_inside, write_files
 
 BD_RATES = opt(COMPARED, "BD-rates beside the columns of --at.")
@@ -23,7 +23,7 @@ def table(
     experiment: Experiment,
     look: Annotated[Look, some("label order every_curve")],
     at: Annotated[tuple[str, ...], AT] = (),
-    budget: Annotated[str, WHOSE] = "image",
+    budget: Annotated[str, BUDGET] = "image",
     bd_rates: Annotated[bool, BD_RATES] = False,
     file: File = None,
     out: Folder = None,
@@ -53,7 +53,7 @@ def table(
     dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
     with drawn_as(look):
         datasets, targets = asked_datasets(experiment.results, dataset_text), parse_targets(at)
-        whose, has_rates = budget_of(budget), bd_rates or not targets
+        whose, has_rates = parse_budget(budget), bd_rates or not targets
         table_of_paper, files, sentences = draw_table(
             experiment, datasets, targets, whose, has_rates
         )

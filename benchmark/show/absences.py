@@ -1,4 +1,4 @@
-"""Absences: what a summary, a metric or a curve lacks, as records, a table and lines."""
+"""Absences: values, points and editions without data, as records, a table and lines."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from benchmark.rows.summary import Summary, excluded
 from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
 
-OF_LAST_RUN = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
+LAST_RUN_FIELDS = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
 COLUMNS = Column("what"), Column("why"), Column("remedy")
 
 
 def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[Absent]:
-    """Return failed cells, incomplete points, editions that are not shown, and refusals."""
+    """Return failed cells, incomplete points, hidden editions and refused inputs."""
     labels = summary.labels
     failed = by_key(
         ((labels[point.edition], reason), f"{point.setting} ({counted(count, 'cell')})")
@@ -27,96 +27,100 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
         for (label, reason), settings in failed.items()
     ]
     if incomplete := [f"{labels[p.edition]} {p.setting}" for p in summary.points if p.missing]:
-        why = "fewer images than others; --common restricts all points to those that all have"
-        result.append(Absent(listed(incomplete), why, "bench run"))
+        reason = "fewer images than others; --common restricts all points to those that all have"
+        result.append(Absent(listed(incomplete), reason, "bench run"))
     result += summary.absent
-    for field, why in OF_LAST_RUN.items():
-        of_run = dict((runs[-1] if runs else {}).get(field) or ())
-        result += [Absent(what, f"{why}: {reason}") for what, reason in of_run.items()]
+    for field, cause in LAST_RUN_FIELDS.items():
+        exclusions = dict((runs[-1] if runs else {}).get(field) or ())
+        result += [Absent(name, f"{cause}: {reason}") for name, reason in exclusions.items()]
     return result
 
 
-def lacking(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
-    """Return the metrics without any value, and the points that curves of some metrics lack.
+def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
+    """Return metrics without values, and points that are excluded from curves.
 
-    Metrics that lack the same weights, program or package are one entry.
+    Metrics that need the same weights, program or package share one entry.
     """
-    known = [metric for metric in metrics if summary.values_of(metric.column)]
+    computed_metrics = [metric for metric in metrics if summary.values_of(metric.column)]
     reasons = list[tuple[tuple[str, str], str]]()
-    for metric in (metric for metric in metrics if metric not in known):
-        why = summary.why_without(metric.column) or NOT_COMPUTED
-        if NOT_COMPUTED in why:
+    for metric in (metric for metric in metrics if metric not in computed_metrics):
+        reason = summary.why_without(metric.column) or NOT_COMPUTED
+        if NOT_COMPUTED in reason:
             reasons.append(
                 ((NOT_COMPUTED, f"{summary.again} --metrics {metric.column}"), metric.label)
             )
         else:
-            missing, command = absence(why)
+            missing, command = absence(reason)
             reasons.append(((missing, command.strip("`")), metric.label))
     result = [
-        Absent(", ".join(labels), why, remedy) for (why, remedy), labels in by_key(reasons).items()
+        Absent(", ".join(labels), reason, remedy)
+        for (reason, remedy), labels in by_key(reasons).items()
     ]
     points: dict[tuple[str, str], dict[str, str]] = {}
     labels = summary.labels
-    for metric in known:
-        for point, why in excluded(summary, metric):
+    for metric in computed_metrics:
+        for point, reason in excluded(summary, metric):
             key = labels[point.edition], str(point.setting)
-            points.setdefault(key, {})[metric.label] = why
+            points.setdefault(key, {})[metric.label] = reason
     groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
-    for (label, setting), whys in points.items():
-        for why in dict.fromkeys(whys.values()):
-            of = [metric for metric, reason in whys.items() if reason == why]
-            group = (why, *(() if len(of) == len(known) else of))
+    for (label, setting), reason_by_metric in points.items():
+        for reason in dict.fromkeys(reason_by_metric.values()):
+            labels_affected = [label for label, text in reason_by_metric.items() if text == reason]
+            group = (
+                reason,
+                *(() if len(labels_affected) == len(computed_metrics) else labels_affected),
+            )
             groups.setdefault(group, {}).setdefault(label, []).append(setting)
     count = Counter(labels[point.edition] for point in summary.points)
-    for (why, *of), codecs in groups.items():
-        what = (
+    for (reason, *labels_affected), codecs in groups.items():
+        places = (
             label if len(settings) == count[label] else f"{label} {', '.join(settings)}"
             for label, settings in codecs.items()
         )
-        where = f"in no curve of {', '.join(of) or 'any metric'}"
-        result.append(Absent("; ".join(what), f"{where}: {why}"))
+        scope = f"in no curve of {', '.join(labels_affected) or 'any metric'}"
+        result.append(Absent("; ".join(places), f"{scope}: {reason}"))
     return result
 
 
 def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
-    """Return the curves that a metric has of some points of a codec, and not of others."""
+    """Return the metrics that some points of a codec have and others do not."""
     labels = summary.labels
     result, by_label = [], by_key((labels[point.edition], point) for point in summary.points)
     for metric in metrics:
         for label, points in by_label.items():
-            without = sum(not point.has(metric.column) for point in points)
-            if 0 < without < len(points):
-                why = f"{NOT_COMPUTED} at {without} of {counted(len(points), 'point')}"
+            count_missing = sum(not point.has(metric.column) for point in points)
+            if 0 < count_missing < len(points):
+                reason = f"{NOT_COMPUTED} at {count_missing} of {counted(len(points), 'point')}"
                 remedy = f"{summary.again} --metrics {metric.column}"
-                result.append(Absent(f"{metric.label} of {label}", why, remedy))
+                result.append(Absent(f"{metric.label} of {label}", reason, remedy))
     return result
 
 
 def absent_table(absent: Sequence[Absent]) -> Table:
-    """Return a row for each thing that is absent."""
-    return Table.of(COLUMNS, absent, absent="").filled(always=2)
+    """Return a row per absence."""
+    return Table.of(COLUMNS, absent, absent="").filled(num_fixed=2)
 
 
-def lines_of(absent: Sequence[Absent]) -> list[str]:
-    """Return a line for each reason, with what it is of and the commands that mend it."""
+def absent_lines(absent: Sequence[Absent]) -> list[str]:
+    """Return a line per reason: the affected names, and the commands that help."""
     lines = []
-    for why, group in by_key((of.why, of) for of in absent).items():
-        names = listed([*dict.fromkeys(of.what for of in group)])
-        remedies = dict.fromkeys(f"`{of.remedy}`" for of in group if of.remedy)
-        lines.append(f"{names}: {why}" + (f" ({', '.join(remedies)})" if remedies else ""))
+    for reason, group in by_key((item.why, item) for item in absent).items():
+        names = listed([*dict.fromkeys(item.what for item in group)])
+        remedies = dict.fromkeys(f"`{item.remedy}`" for item in group if item.remedy)
+        lines.append(f"{names}: {reason}" + (f" ({', '.join(remedies)})" if remedies else ""))
     return lines
 
 
-def not_shown(summary: Summary) -> list[str]:
-    """Return a line for each edition measured here that a command would bring to be shown."""
-    return lines_of(summary.not_shown)
+def hidden_edition_lines(summary: Summary) -> list[str]:
+    """Return a line for each edition measured here that is hidden until a command is run."""
+    return absent_lines(summary.not_shown)
 
 
 def absent_sentences(names: Sequence[str], summary: Summary) -> list[str]:
-    """Return a sentence on each metric without any value, with the command that fills it in."""
+    """Return a sentence on each metric without values, with the command that adds them."""
     metrics = {name: Metric.named(name) for name in names}
     return [
-        f"No {of.label}: {remedies([name], summary.why_without(of.column), summary.again)}."
-        for name, of in metrics.items()
-        if not summary.values_of(of.column)
+        f"No {metric.label}: {remedies([name], summary.why_without(metric.column), summary.again)}."
+        for name, metric in metrics.items()
+        if not summary.values_of(metric.column)
     ]

@@ -1,4 +1,4 @@
-"""BD-rates as tables: overview, details, flat records, the ranking; a sentence on one codec."""
+"""BD-rates as tables: overview, details, flat records and ranking; a sentence on one codec."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -22,21 +22,25 @@ LONGEST_LIST = 6  # labels in one note
 
 
 def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
-    """Return a metric's label without what is in brackets, unless that tells it from others.
+    """Return a metric's label without its brackets, unless `among` has that name twice.
 
     >>> alex, squeeze = (Metric(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
     >>> short_name(alex), short_name(alex, [alex, squeeze])
     ('LPIPS', 'LPIPS (AlexNet)')
     """
     name = metric.label.partition(" (")[0]
-    same = [of for of in among if of != metric and of.label.partition(" (")[0] == name]
-    return metric.label.partition(" (dB)")[0] if same else name
+    namesakes = [
+        other_metric
+        for other_metric in among
+        if other_metric != metric and other_metric.label.partition(" (")[0] == name
+    ]
+    return metric.label.partition(" (dB)")[0] if namesakes else name
 
 
 def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
-    """Return the columns of a table of comparisons of these metrics.
+    """Return the columns of a table of comparisons in these metrics.
 
-    The remark is the reason why there is no number, or which points are off the Pareto front.
+    A remark is the reason for a missing number, or names the points off the Pareto front.
     """
     by_column = {metric.column: metric for metric in metrics}
 
@@ -66,28 +70,27 @@ def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
 
 
 def doubt_note(rule: Rule) -> str:
-    """Return the note on the mark of doubtful BD-rates, by the reasons that a rule has for it."""
+    """Return the note that explains the mark of doubtful BD-rates."""
     overshoot = ", or PCHIP's BD-rate is 10 % of the bits away" if rule.bd == "akima" else ""
     return f"{DOUBTFUL} The curves share less than half of the range that both span{overshoot}."
 
 
 def doubt_notes(doubtful: Iterable[bool], rule: Rule) -> list[str]:
-    """Return the note on doubtful BD-rates, if one of these is doubtful."""
+    """Return the note on doubtful BD-rates, if any is doubtful."""
     return [doubt_note(rule)] if any(doubtful) else []
 
 
 def bd_table(
     records: Sequence[Record], metrics: Sequence[Metric], anchor: str, rule: Rule
 ) -> Table:
-    """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
-    sign = ""
-    if any(of["doubtful"] or of["bd_metric_doubtful"] for of in records):
+    """Return a row per metric and codec: BD-rates of mean curves and of images, BD-metric."""
+    doubt_clause = ""
+    if any(record["doubtful"] or record["bd_metric_doubtful"] for record in records):
         overshoot = ", or PCHIP's is 10 % of the bits away" if rule.bd == "akima" else ""
-        sign = f" {DOUBTFUL}: less than half (of a BD-metric: of the rates){overshoot}."
+        doubt_clause = f" {DOUBTFUL}: less than half (for a BD-metric: of the rates){overshoot}."
     note = (
-        f"Anchor: {anchor}{rule.words}. Overlap: what the curves share of the qualities that they "
-        f"span.{sign} Remarks: why there is no number, or points left out because another of no "
-        "higher rate is better, by so much."
+        f"Anchor: {anchor}{rule.words}. Overlap: shared part of the qualities that they span."
+        f"{doubt_clause} Remarks: why there is no number, or dominated points and their gap."
     )
     return Table.of(bd_columns(metrics), records, [note])
 
@@ -104,7 +107,7 @@ def _remark(record: Record) -> str:
     if record["crossing"] is not None:
         remarks.append(f"the curves cross at {record['crossing']:.4g}")
     if record["bd_metric"] is None:
-        remarks.append(f"no BD-metric: {record['bd_metric_reason']}, of rates")
+        remarks.append(f"no BD-metric: {record['bd_metric_reason']} (rates)")
     return "; ".join(remarks)
 
 
@@ -114,12 +117,12 @@ def ends_text(low: float | None, high: float | None) -> str | None:
 
 
 def interval_text(record: Record, kind: str = "") -> str | None:
-    """Return the interval of a BD-rate; None without one. kind: "images_"."""
+    """Format the interval of a BD-rate; None without one. kind: "images_"."""
     return ends_text(*(record[f"{kind}bd_rate_{end}_percent"] for end in ("low", "high")))
 
 
 def number_text(record: Record, name: str = "bd_rate_percent", form: str = "+z.2f") -> str | None:
-    """Return a BD-rate or BD-metric with the mark of a doubtful one; None without a number."""
+    """Format a BD-rate or BD-metric, marked if doubtful; None without a number."""
     value = record[name]
     return None if value is None else f"{value:{form}}{doubt_mark(record, name)}"
 
@@ -136,27 +139,37 @@ def ranking_table(
     names: Mapping[Edition, str] | None = None,
     marks: bool = False,
 ) -> Table:
-    """Return a row for each codec, best first; columns that would be empty are left out.
+    """Return a row per codec, best first, without empty columns.
 
-    intervals: with the 95 % interval of each BD-rate. names: of figures, to put first.
-    marks: mark the labels of bundled codecs, as names do.
+    intervals: add the 95 % interval of each BD-rate. names: names in figures, shown first.
+    marks: mark the labels of bundled codecs, as `names` do.
     """
     several = len({record["images"] for record in ranking.records.values()}) > 1
     marks = marks and not all(edition.bundled for edition in ranking.records)
     columns = [
-        Column("codec", lambda of: marked_bundled(of["codec"], marks and of["edition"].bundled))
+        Column(
+            "codec",
+            lambda record: marked_bundled(record["codec"], marks and record["edition"].bundled),
+        )
     ]
     if names:
-        columns = [Column("codec", lambda of: names[of["edition"]]), Column("spec", "codec")]
+        columns = [
+            Column("codec", lambda record: names[record["edition"]]),
+            Column("spec", "codec"),
+        ]
     columns += [
-        Column(short_name(of, ranking.metrics), partial(_rank_cell, ranking, of, intervals), str)
-        for of in ranking.metrics
+        Column(
+            short_name(metric, ranking.metrics),
+            partial(_rank_cell, ranking, metric, intervals),
+            str,
+        )
+        for metric in ranking.metrics
     ]
     columns += [
         Column("bpp", _rates_text, str),
         Column("mean encode", "encode_seconds", seconds_text),
         Column("mean decode", "decode_seconds", seconds_text),
-        Column("images", lambda of: of["images"] if several else None, "d"),
+        Column("images", lambda record: record["images"] if several else None, "d"),
     ]
     rows = [{**record, "edition": edition} for edition, record in ranking.records.items()]
     table = Table.of(columns, rows).filled()
@@ -166,22 +179,23 @@ def ranking_table(
     return table._replace(notes=tuple(notes))
 
 
-def absent_note(ranking: Ranking, metric: Metric, why: str) -> str:
-    """Return the sentence on a metric that some codec has no value of, with what fills it in."""
+def absent_note(ranking: Ranking, metric: Metric, reason: str) -> str:
+    """Return the sentence on a metric that some codec has no value of, and its remedy."""
     names = [name for name in METRICS if metric_class(name).column == metric.column]
-    whose = " of some codecs" if metric in ranking.metrics else ""
-    return f"No {metric.label}{whose}: {remedies(names, why, ranking.again)}." if names else ""
+    scope = " of some codecs" if metric in ranking.metrics else ""
+    return f"No {metric.label}{scope}: {remedies(names, reason, ranking.again)}." if names else ""
 
 
 def ranking_heading(ranking: Ranking, names: Mapping[Edition, str]) -> str:
-    """Return the line above the table, on what its numbers are. names: of figures."""
+    """Return the line above a ranking, which describes its numbers."""
     if not ranking.metrics or ranking.anchor is None:
         return NO_METRIC
-    anchor, most = names[ranking.anchor], max(ranking.images)
+    anchor, max_images = names[ranking.anchor], max(ranking.images)
     metrics = listed(
         [
-            metric_names([of]) + (f" ({counted(images, 'image')})" if images < most else "")
-            for of, images in zip(ranking.metrics, ranking.images, strict=True)
+            metric_names([metric])
+            + (f" ({counted(images, 'image')})" if images < max_images else "")
+            for metric, images in zip(ranking.metrics, ranking.images, strict=True)
         ]
     )
     anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
@@ -189,67 +203,71 @@ def ranking_heading(ranking: Ranking, names: Mapping[Edition, str]) -> str:
 
 
 def headline(
-    ranking: Ranking, images: int, names: Mapping[Edition, str], named: Sequence[str] = ()
+    ranking: Ranking, images: int, names: Mapping[Edition, str], requested: Sequence[str] = ()
 ) -> str:
-    """Return the sentence that a report begins with: the user's codec beside the anchor.
+    """Return a report's first sentence: the user's codec compared with the anchor.
 
-    Of several variants it is the best by each metric. Without a codec of the user's it is the best
-    of those that were named, with the next one where their intervals overlap. names: of figures.
-    named: codecs that were asked for.
+    Of several variants it names the best by each metric. Without a codec of the user's it names the
+    best of the requested codecs, and the next one where their intervals overlap. names: names in
+    figures. requested: codecs given to `--codecs`.
 
     >>> headline(Ranking(None, Rule(), (), {}, {}), 4, {})
     'There is no codec to compare with on 4 images.'
     """
-    where, counts = f"on {counted(images, 'image')}", {*ranking.images}
-    editions = headline_candidates(ranking.records, ranking.anchor, named)
+    scope, counts = f"on {counted(images, 'image')}", {*ranking.images}
+    editions = headline_candidates(ranking.records, ranking.anchor, requested)
     if not editions or ranking.anchor is None:
         alone = "There is no codec"
         if ranking.anchor:
             alone = f"{names[ranking.anchor]} has no other codec"
-        return f"{alone} to compare with {where}."
+        return f"{alone} to compare with {scope}."
     anchor, parts, subject = names[ranking.anchor], list[str](), None
     for place, metric in enumerate(ranking.metrics):
         if metric in ranking.extra_metrics and len(ranking.metrics) > len(ranking.extra_metrics):
             continue
         records = {edition: ranking.comparisons[edition, metric.column] for edition in editions}
         rates = {edition: record["bd_rate_percent"] for edition, record in records.items()}
-        if known := [edition for edition in editions if rates[edition] is not None]:
-            best = min(known, key=rates.__getitem__)
-            value, record = rates[best], records[best]
-            who = f"{names[best]} needs " if best != subject else ""
-            than = "" if parts else f" than {anchor}"
+        if comparable := [edition for edition in editions if rates[edition] is not None]:
+            leader = min(comparable, key=rates.__getitem__)
+            value, record = rates[leader], records[leader]
+            subject_text = f"{names[leader]} needs " if leader != subject else ""
+            than_anchor = "" if parts else f" than {anchor}"
             share = ""
             if record["doubtful"]:
                 share = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
-            bits = _more_or_fewer(value, than) + _runner_up(records, best, names)
-            over = f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
-            parts.append(f"{who}{bits} at equal {metric_names([metric])}{share}{over}")
-            subject = best
+            difference = _more_or_fewer(value, than_anchor) + _runner_up(records, leader, names)
+            image_clause = (
+                f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
+            )
+            parts.append(
+                f"{subject_text}{difference} at equal {metric_names([metric])}{share}{image_clause}"
+            )
+            subject = leader
     if parts:
-        where = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
-        return f"{listed(parts)}{where}{ranking.rule.words}."
-    of_first = [ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics]
-    reasons = [record["reason"] for record in of_first if record["bd_rate_percent"] is None]
-    why = f": {next(iter(reasons), NO_METRIC)}"
-    return f"{names[editions[0]]} cannot be compared with {anchor} {where}{why}."
+        scope = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
+        return f"{listed(parts)}{scope}{ranking.rule.words}."
+    first_records = [ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics]
+    reasons = [record["reason"] for record in first_records if record["bd_rate_percent"] is None]
+    reason_text = f": {next(iter(reasons), NO_METRIC)}"
+    return f"{names[editions[0]]} cannot be compared with {anchor} {scope}{reason_text}."
 
 
 def _runner_up(
-    records: Mapping[Edition, Record], best: Edition, names: Mapping[Edition, str]
+    records: Mapping[Edition, Record], leader: Edition, names: Mapping[Edition, str]
 ) -> str:
-    """Return the next codec after the best, in brackets, if it may be as good; not for a user's."""
+    """Return the next codec, in brackets, if it may be as good as a leader not the user's."""
 
     def rate(edition: Edition) -> float:
         return float(records[edition]["bd_rate_percent"])
 
-    others = [
+    candidates = [
         edition
         for edition, record in records.items()
-        if edition.family != best.family and record["bd_rate_low_percent"] is not None
+        if edition.family != leader.family and record["bd_rate_low_percent"] is not None
     ]
-    next_one = min(others, key=rate, default=None)
-    highest = records[best]["bd_rate_high_percent"]
-    if best.is_users or next_one is None or highest is None:
+    next_one = min(candidates, key=rate, default=None)
+    highest = records[leader]["bd_rate_high_percent"]
+    if leader.is_users or next_one is None or highest is None:
         return ""
     if records[next_one]["bd_rate_low_percent"] > highest:
         return ""
@@ -257,7 +275,7 @@ def _runner_up(
 
 
 def _more_or_fewer(percent: float, than: str) -> str:
-    """Return a difference of bits in words.
+    """Describe a difference of bits.
 
     >>> _more_or_fewer(12.4, " than VTM"), _more_or_fewer(-0.2, " than VTM")
     ('12 % more bits than VTM', 'as many bits as VTM (-0.2 %)')
@@ -275,7 +293,7 @@ def _rates_text(record: Mapping[str, Any]) -> str | None:
 def _rank_cell(
     ranking: Ranking, metric: Metric, intervals: bool, record: Mapping[str, Any]
 ) -> str | None:
-    """Return a BD-rate; without intervals digits stay below each other, whatever has a mark."""
+    """Format a BD-rate; without intervals, digits stay aligned if another is marked."""
     comparison = ranking.comparisons[record["edition"], metric.column]
     value = comparison["bd_rate_percent"]
     if value is None:
@@ -284,6 +302,8 @@ def _rank_cell(
     if intervals:
         text = f"{text} {interval_text(comparison) or ''}".rstrip()
     elif not comparison["doubtful"]:
-        of_metric = (of for of in ranking.comparisons.values() if of["metric"] == metric.column)
-        return f"{text} " if any(of["doubtful"] for of in of_metric) else text
+        metric_records = (
+            entry for entry in ranking.comparisons.values() if entry["metric"] == metric.column
+        )
+        return f"{text} " if any(entry["doubtful"] for entry in metric_records) else text
     return f"{text}{doubt_mark(comparison)}"

@@ -9,9 +9,9 @@ from benchmark.metrics.metric import FEW_IMAGES, Metric
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Mean, Point, Summary
 from benchmark.show.table import ENDLESS, FEW_MARK, Table
 
-COUNT_NOTE = "A count in brackets: the mean is over that number of images only."
+COUNT_NOTE = "A count in brackets: the mean is over only that many images."
 IDENTICAL_NOTE = (
-    f"{ENDLESS} n: of n images the value is infinite (of PSNR: they came back identical); they are "
+    f"{ENDLESS} n: the value of n images is infinite (PSNR: decoded without loss); they are "
     "not in the mean."
 )
 FEW_NOTE = (
@@ -20,10 +20,7 @@ FEW_NOTE = (
 
 
 def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
-    """Return a row for each point; each mean is over the row's images unless it says otherwise.
-
-    Columns without any value are left out.
-    """
+    """Return a row per point, without empty columns; a mean over fewer images says so."""
 
     def images(point: Point) -> str:
         return f"{point.images} of {summary.images}" if point.missing else str(point.images)
@@ -48,7 +45,7 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
     notes = [note for sign, note in signs if sign in text]
     notes += caveat_notes(summary.editions)
-    return table._replace(notes=tuple(notes)).filled(always=4)
+    return table._replace(notes=tuple(notes)).filled(num_fixed=4)
 
 
 def _mean_of_metric(metric: Metric, point: Point) -> str | None:
@@ -59,7 +56,7 @@ def _mean_of_metric(metric: Metric, point: Point) -> str | None:
 
 
 def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
-    """Return a mean of a point in words: over how many images, and how many are infinite."""
+    """Format a mean of a point, with its number of images and of infinite values."""
     mean: Mean | None = point.means.get(name)
     if mean is None:
         return None
@@ -67,12 +64,12 @@ def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "")
     if mean.value is None:
         return endless or None
     count = str(mean.images) if mean.images != point.images else ""
-    inside = ", ".join(part for part in (count, endless) if part)
-    return f"{form(mean.value)}{mark}" + (f" ({inside})" if inside else "")
+    remarks = ", ".join(part for part in (count, endless) if part)
+    return f"{form(mean.value)}{mark}" + (f" ({remarks})" if remarks else "")
 
 
-def few_of(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics of whole sets that every point has of too few images."""
+def metrics_over_few(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the distribution metrics that every point has from too few images."""
     return [
         metric
         for metric in metrics

@@ -1,4 +1,4 @@
-"""Codecs at a rate or at a quality: the question of `bench rank`, and how its records are shown."""
+"""Codecs at a rate or a quality: the question of `bench rank`, and how its records are shown."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,9 +53,9 @@ AT = opt(
     many="repeated",
 )  # fmt: skip
 SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
-WHOSE = opt(MANNER, "What has the rate or value: each image, or the set as a whole.")
-ALL_REACH = opt(MANNER, "Average over the images that all codecs reach, and rank those.")
-BRACKETS = "Brackets: 95 % intervals over images in pairs."
+BUDGET = opt(MANNER, "Match the target per image, or over the whole set.")
+ALL_REACH = opt(MANNER, "Use only images on which every codec reaches the target.")
+BRACKETS = "Brackets: paired 95 % intervals over images."
 MOST_METRICS = 3  # beside the settings of a search
 MOST_REMEDIES = 3  # commands for bundled codecs that do not reach a target
 
@@ -69,7 +69,7 @@ def rank(
     bundled: Annotated[str, BUNDLED] = "",
     published: Annotated[str, PUBLISHED] = "",
     anchor: Annotated[str, ANCHOR] = "",
-    budget: Annotated[str, WHOSE] = "image",
+    budget: Annotated[str, BUDGET] = "image",
     common: Annotated[bool, ALL_REACH] = False,
     images: Annotated[tuple[str, ...], IMAGES] = (),
     allow_few: Annotated[bool, ALLOW_FEW] = False,
@@ -77,20 +77,20 @@ def rank(
     """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
 
     Ranked are the codecs of the experiment and its anchor, as in a report, on the images in which
-    most of them reach the value; nothing is extrapolated. With the budget of a set the bytes of all
-    images count together. Published systems are interpolated on their own points, and have no rank.
+    most of them reach the value; nothing is extrapolated. With `--budget set` the bytes of all
+    images count together. Published systems are interpolated on their own points, without a rank.
 
-    A record is a codec at a target. `rank` is missing where not all `images` that are compared
-    reach the target (`images_reached` do). `bpp` and metrics are means over images with their 95 %
-    intervals; `to_best` is the difference from the best codec, at a rate of the first metric, else
-    of the rate in percent, with its interval over images in pairs, and `images_better` those in
-    which the codec is better; `to_anchor` is that of the rate from the anchor's. Seconds are of an
-    image, measured here, or typical ones per megapixel on one core, as declared.
+    A record is a codec at a target. `rank` is missing unless all compared `images` reach the target
+    (`images_reached` do). `bpp` and metrics are means over images with 95 % intervals. `to_best` is
+    the difference from the best codec, in the first metric at a rate, else in percent of the rate,
+    with its paired interval; `images_better` counts the images in which the codec is better;
+    `to_anchor` is the difference of rates from the anchor. Seconds are per image, measured here, or
+    typical ones per megapixel on one core, as declared.
 
-    A codec is interpolated on as many `points`, of the image that has fewest; if the neighbouring
-    ones are more than 1.5 times apart in rate, `interpolated_from` and `interpolated_to` are their
-    rates. After a search for the target, the `setting` that meets it counts as it is.
-    `<metric>_other_rule` is the rule of a published value that is another than the others'.
+    `points` is the number of points of the image with fewest; if neighbouring points are more than
+    1.5 times apart in rate, `interpolated_from` and `interpolated_to` are their rates. After a
+    search for the target, the `setting` that meets it is taken as it is. `<metric>_other_rule` is
+    the rule of a published value, if it differs from the others' rule.
 
     Examples:
       bench rank --at bpp=.3
@@ -99,78 +99,89 @@ def rank(
       bench rank --dataset kodak,sample --bundled ours,elic
       bench rank --budget set --at bpp=.075,.15,.3
     """
-    whose, targets = budget_of(budget), parse_targets(at)
+    budget_kind, targets = parse_budget(budget), parse_targets(at)
     names = metric_names(metrics)
     read = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
     stored = read_compared(
         source, codecs, tuple(read), bundled=bundled, anchor=anchor, allow_few=allow_few,
-        common=common and whose == "set",  # else by image, of any setting
+        common=common and budget_kind == "set",  # else by image, of any setting
         least_settings=1, images=images,
     )  # fmt: skip
-    shown, summary = [*map(Metric.named, names)], stored.summary
+    shown_metrics, summary = [*map(Metric.named, names)], stored.summary
     reference = summary.edition_of(stored.anchor.spec)
     if not anchor and reference and reference.facts.kind != "standard":
         reference = None
     ranks = {
         target: rank_at(
-            summary, target, shown, whose, common, anchor=reference,
+            summary, target, shown_metrics, budget_kind, common, anchor=reference,
             tolerance=float(is_searched(stored, target)),
         )
         for target in targets
     }  # fmt: skip
-    without = list[Absent]()
+    unpublished = list[Absent]()
     if published:
-        curves, without = _published(source, stored, published, tuple(read))
+        curves, unpublished = _published_curves(source, stored, published, tuple(read))
         ranks = {
-            target: [*of, *published_beside(curves, summary, target, shown, whose, of)]
-            for target, of in ranks.items()
+            target: [
+                *codec_ranks,
+                *rank_published(curves, summary, target, shown_metrics, budget_kind, codec_ranks),
+            ]
+            for target, codec_ranks in ranks.items()
         }
-    every = [codec for ranked in ranks.values() for codec in ranked]
-    records, image_count = [codec.record for codec in every], len(stored.image_names)
+    all_ranked = [codec for ranked in ranks.values() for codec in ranked]
+    records, image_count = [codec.record for codec in all_ranked], len(stored.image_names)
     keys = dict.fromkeys(key for record in records for key in record)
-    firsts = [headline(target, ranked, shown[0], image_count) for target, ranked in ranks.items()]
+    firsts = [
+        headline(target, ranked, shown_metrics[0], image_count) for target, ranked in ranks.items()
+    ]
     summary_line = " ".join([f"{stored.subject}.", *firsts, BRACKETS, *own_caveats(summary)])
-    lacking = [
-        of for target, ranked in ranks.items() for of in absent(target, ranked, shown, stored)
+    absences = [
+        item
+        for target, ranked in ranks.items()
+        for item in rank_absences(target, ranked, shown_metrics, stored)
     ]
     return Answer(
         [{**keys, **record} for record in records],
-        rank_columns(shown, every, summary, reference),
-        "\n".join([summary_line, *mark_notes(every, shown)]),
-        [*lacking, *without, *summary.not_shown],
+        rank_columns(shown_metrics, all_ranked, summary, reference),
+        "\n".join([summary_line, *mark_notes(all_ranked, shown_metrics)]),
+        [*absences, *unpublished, *summary.not_shown],
         {"dataset": stored.name, "budget": budget, **stored.facts},
         0 if any(record["rank"] for record in records) else 1,
     )
 
 
-def settings_at(
+def nearest_settings(
     summary: Summary, target: Target, metrics: Sequence[Metric], reference: Edition | None
 ) -> Answer:
-    """Return each codec at its setting that is nearest to a target, the best first.
+    """Return each codec at its setting nearest to a target, the best first.
 
-    At a quality the best is the smallest; at a rate the first of `metrics` with values decides.
-    reference: whose rates others are compared with, where it is one of them.
+    At a quality the smallest is best; at a rate the first of `metrics` with values decides.
+    reference: edition whose rates the others are compared with, if it is ranked.
     """
-    by = [Metric.named(target.name)] if target.name != RATE else []
-    known = [of for of in metrics if not of.of_sets and summary.values_of(of.column)]
-    shown = [of for of in known if of not in by][:MOST_METRICS] or by
-    ranked, firsts = list[Ranked](), ""
-    if shown:
-        ranked = rank_at(summary, target, shown, anchor=reference, tolerance=math.inf)
-        firsts = headline(target, ranked, shown[0], summary.images)
-    columns = rank_columns(shown, ranked, summary, reference, brief=True) if ranked else []
-    return Answer([codec.record for codec in ranked], columns, firsts)
+    target_metrics = [Metric.named(target.name)] if target.name != RATE else []
+    available_metrics = [
+        metric for metric in metrics if not metric.of_sets and summary.values_of(metric.column)
+    ]
+    shown_metrics = [metric for metric in available_metrics if metric not in target_metrics][
+        :MOST_METRICS
+    ] or target_metrics
+    ranked, first_sentence = list[Ranked](), ""
+    if shown_metrics:
+        ranked = rank_at(summary, target, shown_metrics, anchor=reference, tolerance=math.inf)
+        first_sentence = headline(target, ranked, shown_metrics[0], summary.images)
+    columns = rank_columns(shown_metrics, ranked, summary, reference, brief=True) if ranked else []
+    return Answer([codec.record for codec in ranked], columns, first_sentence)
 
 
-def budget_of(text: str) -> Budget:
-    """Return a budget; raise `UsageError` for a text that is none."""
+def parse_budget(text: str) -> Budget:
+    """Parse a budget; raise `UsageError` for another text."""
     if text not in ("image", "set"):
-        raise UsageError(f"a budget is of an image or of the set, not of {text!r}")
+        raise UsageError(f"the budget must be 'image' or 'set', not {text!r}")
     return "set" if text == "set" else "image"
 
 
 def is_searched(stored: DatasetResults, target: Target) -> bool:
-    """Return whether a run whose rows are stored searched for this target."""
+    """Return whether a stored run searched for this target."""
     for run in stored.runs:
         request = run.get("request")
         with suppress(UsageError):
@@ -179,23 +190,25 @@ def is_searched(stored: DatasetResults, target: Target) -> bool:
     return False
 
 
-def _published(
+def _published_curves(
     source: Source, stored: DatasetResults, names: str, metrics: Iterable[str]
 ) -> tuple[list[SystemCurve], list[Absent]]:
-    """Return curves of published systems on a dataset, and the systems that have none."""
+    """Return curves of published systems on a dataset, and the systems without any."""
     from benchmark.published.curves import published_curves, system_of
     from benchmark.published.registry import chosen_points
 
     points = chosen_points(source.results, names)
-    every = [published_curves(points, stored.name, Metric.named(name)) for name in metrics]
-    curves = [curve for panel in every for curve in panel]
+    panels = [published_curves(points, stored.name, Metric.named(name)) for name in metrics]
+    curves = [curve for panel in panels for curve in panel]
     systems = {system_of(curve) for curve in curves}
-    without = dict.fromkeys(point.system for point in points if point.system not in systems)
-    why = f"nothing published on {stored.name} in these metrics"
-    return curves, [Absent(name, why) for name in without]
+    systems_without_curve = dict.fromkeys(
+        point.system for point in points if point.system not in systems
+    )
+    reason = f"nothing published on {stored.name} in these metrics"
+    return curves, [Absent(name, reason) for name in systems_without_curve]
 
 
-def published_beside(
+def rank_published(
     curves: Sequence[SystemCurve],
     summary: Summary | None,
     target: Target,
@@ -203,31 +216,31 @@ def published_beside(
     budget: Budget,
     ranked: Sequence[Ranked],
 ) -> list[Ranked]:
-    """Return published systems at a target, with the rules that forbid a comparison with `ranked`.
+    """Return published systems at a target, with the rules that prevent a comparison with `ranked`.
 
-    summary: of the rows that are ranked; None where there are none.
+    summary: of the ranked rows; None without any.
     """
     from benchmark.published.curves import sharing_protocols
 
     by_metric = by_key((curve.metric, curve.protocol) for curve in curves)
     sharing = {
         metric.column: sharing_protocols(
-            of, metric, summary.protocols.get(metric.column, "") if summary else ""
+            metric_curves, metric, summary.protocols.get(metric.column, "") if summary else ""
         )
-        for metric, of in by_metric.items()
+        for metric, metric_curves in by_metric.items()
     }
-    unlike = ""
-    compared = next((of.record["images"] for of in ranked if of.record["rank"]), None)
+    difference = ""
+    compared = next((codec.record["images"] for codec in ranked if codec.record["rank"]), None)
     images = next((point.images for curve in curves for point in curve.points), None)
     if summary and compared and images and images != compared:
-        unlike = f"means of {images} images, the others of {compared}"
+        difference = f"means over {images} images, the others over {compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
-        unlike = "the mean of images' bpp, the others all bits over all pixels"
-    return published_at(curves, target, metrics, sharing, unlike)
+        difference = "mean of per-image bpp, the others total bits over total pixels"
+    return published_at(curves, target, metrics, sharing, difference)
 
 
 class ValueColumn(NamedTuple):
-    """A column of what records have at targets: a rate, its change, or a metric."""
+    """A column of records at targets: a rate, its change, or a metric."""
 
     name: str
     key: str  # of records
@@ -237,7 +250,7 @@ class ValueColumn(NamedTuple):
     metric: Metric | None = None
 
     def text(self, record: Record) -> str | None:
-        """Return a value with its marks; None without one."""
+        """Format a value with its marks; None without one."""
         if record[self.key] is None:
             return None
         interpolated = record["interpolated_from"] is not None and self.quantity
@@ -247,12 +260,12 @@ class ValueColumn(NamedTuple):
         return f"{wide}{record[self.key] * self.scale:{self.form}}{rule}{few}"
 
     def ends(self, record: Record) -> str:
-        """Return the interval of a value; empty without one."""
+        """Format the interval of a value; empty without one."""
         low, high = (record.get(f"{self.key}{end}") for end in ("_low", "_high"))
         return "" if low is None else f"[{low:{self.form}}, {high:{self.form}}]"
 
     def whole(self, record: Record) -> str | None:
-        """Return a value with its interval; None without one."""
+        """Format a value with its interval; None without one."""
         text = self.text(record)
         return text and f"{text} {self.ends(record)}".rstrip()
 
@@ -260,7 +273,7 @@ class ValueColumn(NamedTuple):
 def value_columns(
     metrics: Sequence[Metric], has_rates: bool, against: str = ""
 ) -> list[ValueColumn]:
-    """Return the columns of rates, if they differ, and of metrics. against: name of the anchor."""
+    """Return the columns of rates, if they differ, and of metrics. against: the anchor's name."""
     columns = list[ValueColumn]()
     if has_rates:
         columns.append(ValueColumn("bpp", RATE, ".3f", RATE))
@@ -281,13 +294,15 @@ def rank_columns(
 ) -> list[Column]:
     """Return the columns of a table of codecs at targets.
 
-    reference: whose rates others are compared with. brief: rates are compared with those of the
-    best only where there is no reference, and there are no typical seconds.
+    reference: edition whose rates the others are compared with. brief: omit typical seconds, and
+    the difference from the best if there is a reference.
     """
     records, labels = [codec.record for codec in ranked], summary.labels
     bundled = {labels[edition] for edition in summary.bundled}
-    best = {record["codec"] for record in records if record["rank"] == 1}
-    against = "" if reference is None or labels[reference] in best else f"{labels[reference]} (%)"
+    first_codecs = {record["codec"] for record in records if record["rank"] == 1}
+    anchor_column = (
+        "" if reference is None or labels[reference] in first_codecs else f"{labels[reference]} (%)"
+    )
 
     def better(record: Record) -> str | None:
         images = record["images_better"]
@@ -295,31 +310,34 @@ def rank_columns(
 
     columns = [Column("at")] if len({record["at"] for record in records}) > 1 else []
     columns += [
-        Column("rank", lambda of: of["rank"] and str(of["rank"])),
-        Column("codec", lambda of: marked_bundled(of["codec"], of["codec"] in bundled)),
+        Column("rank", lambda record: record["rank"] and str(record["rank"])),
+        Column("codec", lambda record: marked_bundled(record["codec"], record["codec"] in bundled)),
     ]
     if as_is := any(record["setting"] for record in records):
         columns += [Column("setting"), Column("reached", "reached", ".4g")]
     has_rates = as_is or any(not _is_at(record, RATE) for record in records)
-    for of in value_columns(metrics, has_rates, against):
-        columns.append(Column(of.name, of.whole if of.key == "to_anchor" else of.text, str))
-    if not (brief and against):
-        columns.append(Column("to the best", partial(_to_best, metrics[0]), str))
+    for column in value_columns(metrics, has_rates, anchor_column):
+        columns.append(
+            Column(column.name, column.whole if column.key == "to_anchor" else column.text, str)
+        )
+    if not (brief and anchor_column):
+        columns.append(Column("to the best", partial(_difference_text, metrics[0]), str))
     columns += [] if brief else [Column("better on", better, str)]
     columns += [Column(name.partition("_")[0], name, seconds_text) for name in SECONDS]
     return columns if brief else [*columns, Column("typical, a Mpx", TYPICAL, seconds_text)]
 
 
 def _is_at(record: Record, name: str) -> bool:
-    """Return whether a record is at a value of `name`, the rate or a metric."""
     return bool(record["at"].startswith(f"{name}="))
 
 
 def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]:
-    """Return the sentences on few points, and on the marks of values."""
+    """Return the sentences on curves of few points and on the marks of values."""
     records, notes = [codec.record for codec in ranked], list[str]()
-    points = by_key((of["points"], of["codec"]) for of in records if not of["setting"])
-    for count, names in sorted((n, of) for n, of in points.items() if n and n < MIN_POINTS):
+    points = by_key(
+        (record["points"], record["codec"]) for record in records if not record["setting"]
+    )
+    for count, names in sorted((n, names) for n, names in points.items() if n and n < MIN_POINTS):
         notes.append(
             f"Interpolated on {counted(count, 'point')}: {listed([*dict.fromkeys(names)])}."
         )
@@ -335,8 +353,8 @@ def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]
         if (rule := record.get(f"{column}_other_rule"))
     )
     notes += [
-        f"{OTHER_RULE} not comparable: {label} of {listed([*dict.fromkeys(of)])} ({rule})."
-        for (label, rule), of in rules.items()
+        f"{OTHER_RULE} not comparable: {label} of {listed([*dict.fromkeys(codecs)])} ({rule})."
+        for (label, rule), codecs in rules.items()
     ]
     if any(
         metric.few(record["images"]) and record[metric.column] is not None
@@ -347,7 +365,7 @@ def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]
     return notes
 
 
-def _to_best(metric: Metric, record: Record) -> str | None:
+def _difference_text(metric: Metric, record: Record) -> str | None:
     if _is_at(record, RATE):
         unit = " dB" if metric.label.endswith("(dB)") else ""
         return with_interval(record, "to_best", f"+z.{decimals(metric.label)}f", unit)
@@ -355,60 +373,68 @@ def _to_best(metric: Metric, record: Record) -> str | None:
 
 
 def headline(target: Target, ranked: Sequence[Ranked], metric: Metric, images: int) -> str:
-    """Return the sentence on the best codec at a target, and on the next one.
-
-    images: of the dataset.
-    """
-    best = [codec.record for codec in ranked if codec.record["rank"] is not None]
-    compared = best[0]["images"] if best else images
-    few = f" on {compared} of {images} images" if compared < images else ""
-    if len(best) < 2 or best[1]["to_best"] is None:
-        only = f"only {best[0]['codec']}" if best else "no codec"
-        return f"At {target}{few} {only} is ranked."
-    first, second = best[:2]
-    ends = [(of["to_best_low"], of["to_best_high"]) for of in best if of["to_best"] is not None]
-    sure = all(low is not None and not low <= 0 <= high for low, high in ends)
-    how = f"{first['codec']} {'is the best' if sure else 'has the best mean'}"
+    """Return the sentence on the two best codecs at a target. images: of the dataset."""
+    ranked_records = [codec.record for codec in ranked if codec.record["rank"] is not None]
+    compared = ranked_records[0]["images"] if ranked_records else images
+    image_clause = f" on {compared} of {images} images" if compared < images else ""
+    if len(ranked_records) < 2 or ranked_records[1]["to_best"] is None:
+        only_codec = f"only {ranked_records[0]['codec']}" if ranked_records else "no codec"
+        return f"At {target}{image_clause} {only_codec} is ranked."
+    first, second = ranked_records[:2]
+    intervals = [
+        (record["to_best_low"], record["to_best_high"])
+        for record in ranked_records
+        if record["to_best"] is not None
+    ]
+    is_certain = all(low is not None and not low <= 0 <= high for low, high in intervals)
+    verdict = f"{first['codec']} {'is the best' if is_certain else 'has the best mean'}"
     if second["rank"] == 1:
-        how = f"{first['codec']} is as good as {second['codec']}"
-    change = _to_best(metric, second)
-    return f"At {target}{few} {how}; {second['codec']} differs by {change}."
+        verdict = f"{first['codec']} is as good as {second['codec']}"
+    change = _difference_text(metric, second)
+    return f"At {target}{image_clause} {verdict}; {second['codec']} differs by {change}."
 
 
-def absent(
+def rank_absences(
     target: Target,
     ranked: Sequence[Ranked],
     metrics: Sequence[Metric],
     stored: DatasetResults | None,
 ) -> Iterator[Absent]:
-    """Yield the images that are not compared, and the codecs and metrics without a place."""
+    """Yield images that are not compared, and codecs and metrics that are not ranked."""
     names = stored.image_names if stored else {}
-    best = [codec for codec in ranked if codec.record["rank"] is not None]
-    by = metrics[0] if target.name == RATE else Metric.named(target.name)
-    if stored and best and best[0].record["images"] < len(names):
-        out = sorted({names[number] for codec in best for number in codec.short})
-        known = (
-            {*stored.table.drop_nulls(by.column)["image"]} if not by.of_sets else {*names.values()}
+    ranked_codecs = [codec for codec in ranked if codec.record["rank"] is not None]
+    target_metric = metrics[0] if target.name == RATE else Metric.named(target.name)
+    if stored and ranked_codecs and ranked_codecs[0].record["images"] < len(names):
+        images_short = sorted({names[number] for codec in ranked_codecs for number in codec.short})
+        images_with_value = (
+            {*stored.table.drop_nulls(target_metric.column)["image"]}
+            if not target_metric.of_sets
+            else {*names.values()}
         )
-        whys = {
-            f"not reached by {listed([of.record['codec'] for of in best if of.short])}": out,
-            f"no {by.label}": sorted({*names.values()} - known),
+        labels = listed([codec.record["codec"] for codec in ranked_codecs if codec.short])
+        images_by_reason = {
+            f"not reached by {labels}": images_short,
+            f"no {target_metric.label}": sorted({*names.values()} - images_with_value),
         }
-        for why, images in whys.items():
+        for reason, images in images_by_reason.items():
             if images:
-                yield Absent(listed(images), f"not compared at {target}: {why}")
-    for metric in metrics if best else ():
-        has = any(codec.record[metric.column] is not None for codec in best)
-        if stored and not has and stored.summary.values_of(metric.column):
-            yield Absent(metric.label, f"no codec has it of each compared image at {target}")
-    others = [of for of in ranked if of.record["rank"] is None and not _has_value(of, metrics)]
-    others.sort(key=lambda codec: codec.edition.origin != "here")
-    few = sum(codec.edition.bundled for codec in others) <= MOST_REMEDIES
-    for codec in others:
+                yield Absent(listed(images), f"not compared at {target}: {reason}")
+    for metric in metrics if ranked_codecs else ():
+        has_value = any(codec.record[metric.column] is not None for codec in ranked_codecs)
+        if stored and not has_value and stored.summary.values_of(metric.column):
+            yield Absent(metric.label, f"no codec has values for all compared images at {target}")
+    unranked = [
+        codec for codec in ranked if codec.record["rank"] is None and not _has_value(codec, metrics)
+    ]
+    unranked.sort(key=lambda codec: codec.edition.origin != "here")
+    has_few_bundled = sum(codec.edition.bundled for codec in unranked) <= MOST_REMEDIES
+    for codec in unranked:
         remedy = ""
-        if stored and codec.short and (few or not codec.edition.bundled):
+        if stored and codec.short and (has_few_bundled or not codec.edition.bundled):
             remedy = _search_command(stored, codec.edition, target)
-        yield Absent(codec.record["codec"], _why_not_ranked(target, codec, by, stored), remedy)
+        yield Absent(
+            codec.record["codec"], _why_not_ranked(target, codec, target_metric, stored), remedy
+        )
 
 
 def _has_value(codec: Ranked, metrics: Sequence[Metric]) -> bool:
@@ -416,41 +442,43 @@ def _has_value(codec: Ranked, metrics: Sequence[Metric]) -> bool:
 
 
 def _why_not_ranked(
-    target: Target, codec: Ranked, by: Metric, stored: DatasetResults | None
+    target: Target, codec: Ranked, metric: Metric, stored: DatasetResults | None
 ) -> str:
-    """Return why a codec does not reach a target, and where it would, as part of a sentence."""
+    """Return the reason why a codec misses a target, and the values that it reaches."""
     low, high = codec.span or (None, None)
     if not codec.edition.measured or stored is None:
         if low is None:
-            return f"nothing published in {by.label}"
+            return f"nothing published in {metric.label}"
         return f"{target} not reached; published at {target.name}={low:.3g} to {high:.3g}"
-    why = f"no curve for {target}"
+    reason = f"no curve for {target}"
     if codec.short:
-        missed = listed(sorted(stored.image_names[number] for number in codec.short))
-        why = f"{target} not reached in {missed}"
+        images_short = listed(sorted(stored.image_names[number] for number in codec.short))
+        reason = f"{target} not reached in {images_short}"
         if low is not None:
-            why += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
+            reason += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
     if codec.record["rank"] is None and not codec.set_reaches:
-        why += _settings_left_out(codec.edition, by, stored.summary)
-    return f"{why}; --budget set counts all bytes together" if codec.set_reaches else why
+        reason += _settings_left_out(codec.edition, metric, stored.summary)
+    return f"{reason}; --budget set counts all bytes together" if codec.set_reaches else reason
 
 
 def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> str:
-    """Return the clause on settings that are in no curve, with what computes a metric now."""
-    whys = dict[str, list[str]]()
+    """Return the clause on settings that are in no curve, with the remedy for a metric."""
+    settings_by_reason = dict[str, list[str]]()
     for point, reason in excluded(summary, metric):
         if point.edition == edition:
-            mean, why = point.means[metric.column], reason
+            mean, text = point.means[metric.column], reason
             if mean.missing and not point.missing and mean.reasons:
                 count = f"{mean.images + mean.infinite} of {point.images} images"
                 computing = remedies([metric.name], mean.reasons[0][0], summary.again)
-                why = f"{metric.label} of {count}: {computing}"
-            whys.setdefault(why, []).append(str(point.setting))
-    return "".join(f"; without {listed(settings)} ({why})" for why, settings in whys.items())
+                text = f"{metric.label} of {count}: {computing}"
+            settings_by_reason.setdefault(text, []).append(str(point.setting))
+    return "".join(
+        f"; without {listed(settings)} ({text})" for text, settings in settings_by_reason.items()
+    )
 
 
 def _search_command(stored: DatasetResults, edition: Edition, target: Target) -> str:
-    """Return the command that searches a codec's setting for a target; empty where none can."""
+    """Return the command that searches a codec's setting for a target; empty without one."""
     if target.name in DISTRIBUTION_METRICS:
         return ""
     for run in stored.runs if edition.origin == "here" else ():  # others ran elsewhere

@@ -1,7 +1,7 @@
-"""A text as sections: headings, paragraphs, lists and tables; as markdown and HTML. Pure.
+"""Text in sections (headings, paragraphs, lists, tables), as markdown and HTML. Pure.
 
-What a report says is built once, of these; a file, a page and a terminal each show what they need.
-Sentences that captions, details, notes and tables have in common are here too.
+A report is built once from these; a file, a page and a terminal each show what they need.
+Sentences shared by captions, details, notes and tables are here too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,24 +38,24 @@ def section(kind: str, title: str, *parts: Part) -> Section:
 
 
 def made_by(command: str) -> str:
-    """Return the sentence on the command that makes a text again; empty without one."""
+    """Return the sentence on the command that reproduces a text; empty without one."""
     return f"Made by `{one_line(command)}`." if command else ""
 
 
-def markdown(of: Section, level: int = 1) -> str:
-    """Return a section as markdown, its heading with `level` signs; nothing in it is obeyed.
+def markdown(root: Section, level: int = 1) -> str:
+    """Return a section as markdown, its heading with `level` signs; texts in it are escaped.
 
     >>> print(markdown(section("left_out", "Left out", ["a <b>"], "")), end="")
     # Left out
     <BLANKLINE>
     - a &lt;b>
     """
-    blocks = [block(part, level + 1).rstrip("\n") for part in of.parts if part]
-    return "\n\n".join([f"{'#' * level} {markdown_text(of.title)}", *blocks]) + "\n"
+    blocks = [block(part, level + 1).rstrip("\n") for part in root.parts if part]
+    return "\n\n".join([f"{'#' * level} {markdown_text(root.title)}", *blocks]) + "\n"
 
 
 def block(part: Part, level: int = 2) -> str:
-    """Return a part of a section as markdown, as `markdown` does."""
+    """Return a part of a section as markdown."""
     match part:
         case str():
             return markdown_text(part)
@@ -67,20 +67,20 @@ def block(part: Part, level: int = 2) -> str:
 
 
 def html(
-    of: Section, names: Mapping[str, str], links: Sequence[str] = (), wordy: bool = False
+    root: Section, names: Mapping[str, str], links: Sequence[str] = (), wordy: bool = False
 ) -> str:
-    """Return the parts of a section as HTML; sections in it are folded, with counts of lists.
+    """Return the parts of a section as HTML; nested sections are folded, with counts of lists.
 
-    names, links, wordy: of its tables, see `table.html`.
+    names, links, wordy: see `table.html`.
     """
 
-    def as_html(part: Part) -> str:
+    def part_html(part: Part) -> str:
         match part:
             case str():
-                kind = "hint" if len(of.parts) > 1 else "note"
+                kind = "hint" if len(root.parts) > 1 else "note"
                 return f'<p class="{kind}">{escape(part)}</p>'
             case Table():
-                return table_html(part, of.title, names, links, wordy)
+                return table_html(part, root.title, names, links, wordy)
             case Section():
                 counts = [len(lines) for lines in part.parts if isinstance(lines, list)]
                 badge = f' <span class="badge">{sum(counts)}</span>' if counts else ""
@@ -88,19 +88,19 @@ def html(
                 return f"<details><summary>{title}</summary>{html(part, names)}</details>"
         return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in part)}</ul>"
 
-    return "".join(as_html(part) for part in of.parts if part)
+    return "".join(part_html(part) for part in root.parts if part)
 
 
-MOST_WORDS = 60  # of a caption
+MOST_WORDS = 60  # in a caption
 LOWER = "Arrow down: lower is better."
 DECIBELS = "{} drawn as -10 log10(1 - mean)."
 CAVEAT = "*"
 MOST_CAVEAT = 100  # characters of what the mark says in a figure
-ONLY_BUNDLED = "none of this was measured here: the results are bundled with the project"
+ONLY_BUNDLED = "all results are bundled; none were measured here"
 
 
 def few_sentences(metrics: Iterable[Metric]) -> list[str]:
-    """Return the sentence on metrics of whole sets that are over few images here."""
+    """Return sentences on distribution metrics over few images."""
     start = f"Over fewer than {FEW_IMAGES} images,"
     return [
         f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
@@ -109,7 +109,7 @@ def few_sentences(metrics: Iterable[Metric]) -> list[str]:
 
 
 def scale_sentences(metrics: Iterable[Metric]) -> list[str]:
-    """Return the sentences on decibels and arrows that these metrics' axes need."""
+    """Return the sentences on decibels and arrows that the metrics' axes need."""
     metrics = list(metrics)
     sentences = []
     if names := [metric.label for metric in metrics if metric.saturating]:
@@ -120,7 +120,7 @@ def scale_sentences(metrics: Iterable[Metric]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence has them.
+    """Join names with commas and "and".
 
     >>> listed(["a", "b", "c"]), listed(["a"])
     ('a, b and c', 'a')
@@ -129,37 +129,37 @@ def listed(names: Sequence[str]) -> str:
 
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group names by sentence, of pairs (sentence, name); each name once."""
+    """Group names by sentence, from pairs (sentence, name); each name once."""
     return by_key(dict.fromkeys(pairs))
 
 
 def capitalised(text: str) -> str:
-    """Return a text as a sentence: with a capital and a full stop."""
+    """Return a text as a sentence, with a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
 
 
 def marked(name: str, caveats: Sequence[str] | None) -> str:
-    """Return a name with the mark CAVEAT, where its codec has any."""
+    """Mark a name with CAVEAT if its codec has caveats."""
     return f"{name}{CAVEAT}" if caveats else name
 
 
 def _caveat_note(curves: Iterable[SystemCurve]) -> str:
     """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
 
-    It is what all caveats have in common, else everything that they say, if that is short.
+    It states what all caveats have in common, else all of them, if that is short.
     """
-    parts = [caveat.split("; ") for curve in curves for caveat in curve.edition.ran.caveats]
-    every = list(dict.fromkeys(part for of in parts for part in of))
-    common = [part for part in every if all(part in of for of in parts)]
-    words = "; ".join(common or every)
+    caveats = [caveat.split("; ") for curve in curves for caveat in curve.edition.ran.caveats]
+    statements = list(dict.fromkeys(part for parts in caveats for part in parts))
+    common = [part for part in statements if all(part in parts for parts in caveats)]
+    words = "; ".join(common or statements)
     if len(words) > MOST_CAVEAT:  # then how all begin: "reduced network"
-        first, *others = {part.partition(",")[0]: None for part in every}
-        words = "a caveat: see the sources" if others else first
-    return f"{CAVEAT} {words}." if parts else ""
+        first, *other_openings = {part.partition(",")[0]: None for part in statements}
+        words = "a caveat: see the sources" if other_openings else first
+    return f"{CAVEAT} {words}." if caveats else ""
 
 
 def curves_note(curves: Sequence[SystemCurve]) -> str:
-    """Return the line inside a figure: what names in the legend do not say, caveats."""
+    """Return the line inside a figure: caveats, and origins that the legend does not show."""
     parts = []
     if any(curve.edition.bundled and "bundled" not in curve.name for curve in curves):
         which = "All" if all(curve.measured for curve in curves) else "Unmarked"
@@ -172,56 +172,61 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
 def other_rules_note(curves: Iterable[SystemCurve]) -> str:
     """Return the sentence that explains the mark OTHER_RULE; empty without any."""
     names = by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
-    parts = [f"{listed(of)} ({', '.join(rules)})" for rules, of in names.items()]
-    return f"{OTHER_RULE} By other rules than the rest: {'; '.join(parts)}." if parts else ""
+    clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
+    return f"{OTHER_RULE} Measured under other rules: {'; '.join(clauses)}." if clauses else ""
 
 
-def _brief_reason(point: Point, metric: Metric, why: str) -> str:
-    """Return why a point is on no curve, with the reason of its rows shortened."""
+def _brief_reason(point: Point, metric: Metric, reason: str) -> str:
+    """Return the reason why a point is on no curve, shortened."""
     for text, _ in point.means[metric.column].reasons[:1]:
-        what, command = absence(text)
-        known = command and what != NOT_COMPUTED  # whose command needs options
-        why = why.replace(text, f"{what}, {command}" if known else what)
-    return why
+        missing, command = absence(text)
+        has_fixed_command = command and missing != NOT_COMPUTED  # which needs options
+        reason = reason.replace(text, f"{missing}, {command}" if has_fixed_command else missing)
+    return reason
 
 
 def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[str]:
-    """Return sentences on the points that no curve has, by reason, in a few words."""
+    """Return short sentences on the points excluded from curves, by reason."""
     labels = summary.labels if summary else {}
-    refused = grouped(
-        (_brief_reason(point, metric, why), labels[point.edition])
+    labels_by_reason = grouped(
+        (_brief_reason(point, metric, reason), labels[point.edition])
         for metric in metrics
-        for point, why in (excluded(summary, metric) if summary else ())
+        for point, reason in (excluded(summary, metric) if summary else ())
     )
-    return [f"Points left out ({why}): {', '.join(labels)}." for why, labels in refused.items()]
+    return [
+        f"Points left out ({reason}): {', '.join(labels)}."
+        for reason, labels in labels_by_reason.items()
+    ]
 
 
 def brief(*sentences: str | None) -> str:
-    """Return a caption of at most MOST_WORDS: the sentences, in their order, that fit."""
-    kept: list[str] = []
+    """Return a caption of at most MOST_WORDS: the sentences that fit, in order."""
+    fitting: list[str] = []
     for sentence in filter(None, sentences):
-        if len(" ".join([*kept, sentence]).split()) <= MOST_WORDS:
-            kept.append(sentence)
-    return " ".join(kept)
+        if len(" ".join([*fitting, sentence]).split()) <= MOST_WORDS:
+            fitting.append(sentence)
+    return " ".join(fitting)
 
 
 def metric_names(metrics: Iterable[Metric]) -> str:
-    """Return metrics as a sentence names them, without units."""
+    """Return metrics as a list in a sentence, without units."""
     return listed([metric.label.partition(" (dB)")[0] for metric in metrics])
 
 
 def images_of(panels: Iterable[Panel]) -> str:
-    """Say how many images the means are over, of measured curves, if any: "24 or 41 images".
+    """Return the number of images behind the means of measured curves, if any: "24 or 41 images".
 
-    Of metrics with other counts it names each.
+    If counts differ between metrics, name the metrics.
     """
-    of_count: dict[str, list[Metric]] = {}
+    metrics_by_count: dict[str, list[Metric]] = {}
     for panel in panels:
         measured = [curve for curve in panel if curve.measured]
         points = [point for curve in measured or panel for point in curve.points]
         if counts := sorted({point.images for point in points if point.images}):
             words = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
-            of_count.setdefault(words, []).append(panel[0].metric)
-    if len(of_count) < 2:
-        return next(iter(of_count), "an unknown number of images")
-    return listed([f"{words} in {metric_names(of)}" for words, of in of_count.items()])
+            metrics_by_count.setdefault(words, []).append(panel[0].metric)
+    if len(metrics_by_count) < 2:
+        return next(iter(metrics_by_count), "an unknown number of images")
+    return listed(
+        [f"{words} in {metric_names(metrics)}" for words, metrics in metrics_by_count.items()]
+    )

@@ -13,7 +13,7 @@ from benchmark.system.text import GREEK, csv_cell, markdown_text, one_line
 ENDLESS, DOUBTFUL, FEW_MARK = "∞", "†", "‡"
 WIDE = "≈"  # before a value between points far apart
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
-FURTHER = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")  # that pdfLaTeX has not
+BEYOND_PDFLATEX = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")
 SIGNS = {letter: rf"$\{word}$" for word, letter in GREEK.items()}
 LATEX = SIGNS | {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
@@ -29,7 +29,7 @@ NO_MARKS: Marks = {}
 
 
 class Table(NamedTuple):
-    """A table with cells as text. The first `words` columns are text, the others numbers."""
+    """A table of text cells. The first `words` columns are text, the others numbers."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -44,32 +44,36 @@ class Table(NamedTuple):
         notes: Iterable[str] = (),
         absent: str = NOTHING,
     ) -> "Table":
-        """Return the table of the columns with a name. absent: what empty cells hold."""
-        shown = [column for column in columns if column.name]
-        cells = tuple(tuple(column.text(row, absent) for column in shown) for row in rows)
-        words = next((n for n, column in enumerate(shown) if column.form), len(shown))
-        return cls(tuple(column.name for column in shown), cells, words, tuple(notes))
+        """Return the table of the columns that have a name. absent: text of empty cells."""
+        named_columns = [column for column in columns if column.name]
+        cells = tuple(tuple(column.text(row, absent) for column in named_columns) for row in rows)
+        words = next(
+            (n for n, column in enumerate(named_columns) if column.form), len(named_columns)
+        )
+        return cls(tuple(column.name for column in named_columns), cells, words, tuple(notes))
 
-    def filled(self, always: int = 0) -> "Table":
-        """Return the table without empty columns, the first `always` columns excepted."""
-        kept = [
+    def filled(self, num_fixed: int = 0) -> "Table":
+        """Return the table without empty columns, except the first `num_fixed` ones."""
+        places_filled = [
             place
             for place, cells in enumerate(zip(*self.rows, strict=True))
-            if place < always or any(cell not in ("", NOTHING) for cell in cells)
+            if place < num_fixed or any(cell not in ("", NOTHING) for cell in cells)
         ]
-        headers, *rows = (tuple(row[n] for n in kept) for row in (self.headers, *self.rows))
-        words = sum(place < self.words for place in kept)
+        headers, *rows = (
+            tuple(row[n] for n in places_filled) for row in (self.headers, *self.rows)
+        )
+        words = sum(place < self.words for place in places_filled)
         return self._replace(headers=headers, rows=tuple(rows), words=words)
 
 
 def records(columns: Iterable[Column], rows: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return a record for each row, of the columns with a key, as csv and JSON have them."""
+    """Return a record per row, of the columns with a key, for csv and JSON."""
     keyed = [column for column in columns if column.key]
     return [{column.key: column.value(row) for column in keyed} for row in rows]
 
 
 def plain(table: Table) -> str:
-    """Return columns separated by two spaces, numbers aligned to the right, notes below."""
+    """Return aligned columns separated by two spaces, numbers to the right, notes below."""
     columns = []
     for place, cells in enumerate(zip(table.headers, *table.rows, strict=True)):
         texts = [one_line(cell) for cell in cells]
@@ -80,9 +84,9 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table, marks: Marks = NO_MARKS) -> str:
-    """Return a pipe table, notes below; HTML and links in cells are shown, not followed.
+    """Return a pipe table with notes below; HTML and links in cells are escaped.
 
-    Of marked cells the best are bold, the second in italics.
+    Cells marked best are bold, second in italics.
 
     >>> print(markdown(Table(("codec", "bpp"), (("a|b", "1.0"),), 1)), end="")
     | codec | bpp |
@@ -112,33 +116,35 @@ def latex(
     headers: Sequence[str] = (),
     parts: Collection[int] = (),
 ) -> str:
-    """Return a booktabs tabular, notes as comments.
+    """Return a booktabs tabular with notes as comments.
 
-    A little space separates the groups of a table whose first column repeats. Of marked cells the
-    best are bold, the second underlined. groups: titles above columns, and how many each is above;
-    headers: the columns' own below them. parts: rows that a rule is above.
+    Cells marked best are bold, second underlined. If the first column repeats, space separates its
+    groups. groups: titles above columns, and how many each spans; headers: the columns' own below
+    them. parts: rows preceded by a rule.
     """
 
     def line(cells: Sequence[str], row: int = -1) -> str:
         texts = [_marked(escape_latex(c), marks.get((row, n), "")) for n, c in enumerate(cells)]
         return " & ".join(texts) + r" \\"
 
-    kinds = "l" * table.words + "r" * (len(table.headers) - table.words)
-    lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]
+    alignment = "l" * table.words + "r" * (len(table.headers) - table.words)
+    lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [*_group_lines(groups), line(headers or table.headers), r"\midrule"]
     grouped = len({row[0] for row in table.rows}) < len(table.rows)
-    before = table.rows[0][0] if table.rows else ""
+    previous = table.rows[0][0] if table.rows else ""
     for number, row in enumerate(table.rows):
         if number in parts:
             lines.append(r"\midrule")
-        elif grouped and row[0] != before:
+        elif grouped and row[0] != previous:
             lines.append(r"\addlinespace")
         lines.append(line(row, number))
-        before = row[0]
+        previous = row[0]
     notes = [f"% {escape_latex(note)}" for note in table.notes]
     text = "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
-    further = " ".join(sorted({*FURTHER.findall(text)}))
-    engine = f", and LuaLaTeX or XeLaTeX with a font that has {further}" if further else ""
+    extra_letters = " ".join(sorted({*BEYOND_PDFLATEX.findall(text)}))
+    engine = (
+        f", and LuaLaTeX or XeLaTeX with a font that has {extra_letters}" if extra_letters else ""
+    )
     return rf"% needs \usepackage{{booktabs}}{engine}" + f"\n{text}"
 
 
@@ -149,7 +155,7 @@ def _marked(text: str, mark: str) -> str:
 
 
 def _group_lines(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
-    """Yield the line of titles above columns, and that of the rules below them."""
+    """Yield the line of titles above columns, and the line of rules below them."""
     cells, rules, place = [], [], 1
     for title, count in groups:
         cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(title)}}}")
@@ -177,17 +183,17 @@ def html(
     links: Sequence[str] = (),
     wordy: bool = False,
 ) -> str:
-    """Return a table that scrolls by itself where it is wider than the page, its notes below.
+    """Return a table that scrolls if it is wider than the page, notes below.
 
-    names: what stands for a first cell that is one of these labels. links: addresses of the rows'
-    second cells, empty for none. wordy: cells are long texts, which are broken into lines.
+    names: replacements for labels in the first column. links: addresses of the rows' second cells,
+    empty for none. wordy: cells are long texts, broken into lines.
     """
     kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(
         f'<th scope="col" class="{kind}">{escape(header)}</th>'
         for kind, header in zip(kinds, table.headers, strict=True)
     )
-    lines, before = [], ""
+    lines, previous = [], ""
     for number, row in enumerate(table.rows):
         title = breakable(names.get(row[0], row[0]))
         cells = [f'<th scope="row" class="text">{title}</th>']
@@ -197,8 +203,8 @@ def html(
         if links and links[number]:
             link = f'<a href="{escape(links[number])}">{escape(row[1])}</a>'
             cells[1] = f'<td class="text">{link}</td>'
-        first = ' class="first"' if row[0] != before else ""
-        before = row[0]
+        first = ' class="first"' if row[0] != previous else ""
+        previous = row[0]
         lines.append(f"<tr{first}>{''.join(cells)}</tr>")
     notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
     kind = ' class="wordy"' if wordy else ""
@@ -210,7 +216,7 @@ def html(
 
 
 def breakable(name: str) -> str:
-    """Return a name as HTML that lines may break where its parts meet, not inside a word.
+    """Return a name as HTML that may break between its parts, not inside a word.
 
     >>> breakable("hyperprior:weights=matched")
     'hyperprior:<wbr>weights=<wbr>matched'
@@ -219,9 +225,9 @@ def breakable(name: str) -> str:
 
 
 def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return records with the same keys as csv, a header first; None is an empty field.
+    """Return records with the same keys as csv, with a header; None is an empty field.
 
-    Text that a spreadsheet would compute begins with an apostrophe.
+    Text that a spreadsheet would evaluate is prefixed with an apostrophe.
     """
     stream = StringIO()
     writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")

@@ -8,7 +8,7 @@ from benchmark.commands.output import SHOWN_LINES, print_lines
 from benchmark.measure.record import Failure
 from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
-from benchmark.show.absences import lines_of
+from benchmark.show.absences import absent_lines
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
 from support.rows.bundled_results import copy_bundled_results
@@ -21,27 +21,27 @@ def test_images_refused_for_one_reason_share_a_line():
         Absent("b.png", "is empty"),
         Absent("c.png", "is CMYK"),
     ]
-    assert lines_of(absences(refused_images=images)) == [
+    assert absent_lines(absences(refused_images=images)) == [
         "a.png, c.png: refused: is CMYK", "b.png: refused: is empty"
     ]  # fmt: skip
 
 
 def test_files_of_a_folder_that_are_no_pictures_are_counted_by_suffix_in_one_line():
-    (line,) = lines_of(absences(unread=("IMG_1.HEIC", "IMG_2.heic", "notes.txt")))
+    (line,) = absent_lines(absences(unread=("IMG_1.HEIC", "IMG_2.heic", "notes.txt")))
     assert line.startswith("2 .heic, 1 .txt: ")
     assert absences() == []
 
 
 def test_values_that_are_absent_are_counted_by_column_with_the_command():
     without = [{"column": "vif", "cells": 3, "reason": "not computed (`bench rescore`)"}]
-    assert lines_of(absences(without=without)) == [
+    assert absent_lines(absences(without=without)) == [
         "vif of 3 cells: no value: not computed (`bench rescore`)"
     ]
 
 
 def test_five_lines_are_shown_and_the_number_of_the_others_unless_all_are_asked_for(capsys):
     failures = [Failure(f"jpeg quality=5 {n}.png", "encode", f"boom {n}") for n in range(8)]
-    lines = lines_of(absences(failures))
+    lines = absent_lines(absences(failures))
     assert lines[0] == "jpeg quality=5 0.png: failed: encode: boom 0"
     print_lines(lines, details=False)
     shown = capsys.readouterr().out.splitlines()

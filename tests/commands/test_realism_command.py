@@ -136,7 +136,7 @@ def test_beside_a_small_image_both_metrics_are_of_the_others(whole, photographs,
     assert [one["rank"] for one in before] != [None] * 4
     assert after == before
     rest = bench("rank", "--metrics", "psnr,fd_squeeze", *words[3:7], "--results", results).stdout
-    why = f"no codec has it of each compared image at bpp={at}"
+    why = f"no codec has values for all compared images at bpp={at}"
     assert f"FD (SqueezeNet): {why}" in rest
     drawn = []
     of_jpeg = [

@@ -47,7 +47,7 @@ def test_empty_columns_go_and_the_words_of_a_table_are_counted_again():
     table = Table.of(columns, ROWS, absent="").filled()
     assert table.headers == ("codec", "low")
     assert table.words == 1
-    assert Table.of(columns, ROWS).filled(always=2).headers == ("codec", "never", "low")
+    assert Table.of(columns, ROWS).filled(num_fixed=2).headers == ("codec", "never", "low")
 
 
 @pytest.fixture

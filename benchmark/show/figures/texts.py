@@ -142,7 +142,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     rates = [row[of.column] for row in rows for of in every if of.column in row]
     notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
     notes += filter(None, [other_rules_note(curve for panel in panels for curve in panel)])
-    return Table.of(columns, rows, notes).filled(always=4)
+    return Table.of(columns, rows, notes).filled(num_fixed=4)
 
 
 def _rate_text(column: str, row: Mapping[str, Any]) -> str | None:

@@ -22,7 +22,7 @@ from benchmark.rows.place import Place
 from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
-from benchmark.show.absences import not_shown
+from benchmark.show.absences import hidden_edition_lines
 from benchmark.show.bd_rates import headline
 from benchmark.show.figures.choice import choose, most_rate, renamed
 from benchmark.show.figures.style import styles
@@ -124,7 +124,7 @@ def write_page(
         ],
         captions={of[0].metric.column: _caption(title, of) for of in choice.of([*panels.values()])},
         leads=[metric.column for metric in report.ranking.metrics],
-        headline=" ".join([line, *map(capitalised, not_shown(summary))]),
+        headline=" ".join([line, *map(capitalised, hidden_edition_lines(summary))]),
         shown=shown,
         shown_published=choice.published,
         crops=crops_of(files, plan, pictures, shown),

@@ -15,7 +15,7 @@ from benchmark.option import COMPARED, opt, some
 from benchmark.rows.edition import GROUPED, marked_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
-from benchmark.show.absences import absent_sentences, not_shown
+from benchmark.show.absences import absent_sentences, hidden_edition_lines
 from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, without_place
 from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
@@ -62,7 +62,7 @@ def _made(
 ) -> PaperFigure:
     """Return a figure with its sentences. absent: the sentence without a figure."""
     lacking = (text for of in results for text in of.lacking)
-    rows = (text for of in results if of.stored for text in not_shown(of.stored.summary))
+    rows = (text for of in results if of.stored for text in hidden_edition_lines(of.stored.summary))
     points = (text for of in results for text in points_left_out(of.summary, of.metrics))
     sentences = (*more, *lacking, *points, *rows)
     return PaperFigure(drawing, sentences if drawing else (absent, *sentences))

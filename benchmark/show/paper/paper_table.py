@@ -31,7 +31,7 @@ from benchmark.published.curves import sharing_protocols
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.schema import metric_names as metric_names_of
 from benchmark.rows.summary import Point, excluded
-from benchmark.show.absences import not_shown
+from benchmark.show.absences import hidden_edition_lines
 from benchmark.show.bd_rates import (
     PERCENT,
     doubt_notes,
@@ -137,7 +137,9 @@ def draw_table(
     wide = [c._replace(form=with_ends) if c.form == _text else c for c in columns]
     wide = [c._replace(form=target_text_with_ends) if c.form == target_text else c for c in wide]
     columns = [c._replace(form=_with_seeds) if c.form == _text else c for c in columns]
-    of_rows = [text for of in results if of.stored for text in not_shown(of.stored.summary)]
+    of_rows = [
+        text for of in results if of.stored for text in hidden_edition_lines(of.stored.summary)
+    ]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     if bd_rates:
         left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]

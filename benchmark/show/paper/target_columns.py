@@ -9,15 +9,15 @@ from benchmark.answer import Column
 from benchmark.compare.rank import RATE, Budget, Ranked, Target, rank_at
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
-from benchmark.show.absences import lines_of
+from benchmark.show.absences import absent_lines
 from benchmark.show.bd_rates import short_name
 from benchmark.show.paper.experiment_curves import ExperimentCurves
 from benchmark.show.ranks import (
     ValueColumn,
-    absent,
     is_searched,
     mark_notes,
-    published_beside,
+    rank_absences,
+    rank_published,
     value_columns,
 )
 
@@ -95,7 +95,7 @@ def target_block(
         tolerance, anchor = float(is_searched(result.stored, target)), result.anchor_edition
         ranked = rank_at(summary, target, metrics, budget, anchor=anchor, tolerance=tolerance)
     curves = [curve for curve in chain(*result.panels) if not curve.measured]
-    ranked += published_beside(curves, summary, target, metrics, budget, ranked)
+    ranked += rank_published(curves, summary, target, metrics, budget, ranked)
     by_spec = {(edition.spec, edition.measured): name for edition, name in names.items()}
     keys = ((by_spec.get((of.edition.spec, of.edition.measured)), of) for of in ranked)
     by_name = {name: codec for name, codec in keys if name}
@@ -115,7 +115,7 @@ def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
             compared = f"{max(images)} of {result.summary.images} images"
             notes.append(f"{block.title}: means over {compared}; --budget set takes all.")
         where = f"{result.title}: " if len({of.result.dataset for of in blocks}) > 1 else ""
-        lines = lines_of([*absent(block.target, systems, block.metrics, result.stored)])
+        lines = absent_lines([*rank_absences(block.target, systems, block.metrics, result.stored)])
         notes += [f"{where}{line}" for line in lines]
     return notes
 

@@ -27,7 +27,7 @@ from benchmark.rows.stored import (
 )
 from benchmark.rows.summary import Summary
 from benchmark.rows.variants import Anchor
-from benchmark.show.absences import absent_sentences, gaps, lacking, problems
+from benchmark.show.absences import absent_sentences, gaps, problems, value_absences
 from benchmark.show.bd_rates import bd_table
 from benchmark.show.figures.choice import (
     Choice,
@@ -40,7 +40,7 @@ from benchmark.show.figures.choice import (
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
 from benchmark.show.figures.texts import Drawing, few_images, files_of
-from benchmark.show.means_table import few_of, means_table
+from benchmark.show.means_table import means_table, metrics_over_few
 from benchmark.show.report.details import (
     details_record,
     details_text,
@@ -157,7 +157,9 @@ def _write(
     wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
     partial = _partial(summary, measured, of or ())
     measured = [metric for metric in measured if metric not in partial]
-    over_few = [] if asked.metrics != "all" or asked.allow_few else few_of(summary, measured)
+    over_few = (
+        [] if asked.metrics != "all" or asked.allow_few else metrics_over_few(summary, measured)
+    )
     measured = [metric for metric in measured if metric not in over_few]
     scored = [metric for metric in metrics if metric in measured or metric in partial]
     panels = {
@@ -179,7 +181,7 @@ def _write(
     ranking = ranking._replace(why=stored.anchor.why)
     of_reader = problems(summary, stored.runs)
     names = dict(zip(metrics, metric_names(asked.metrics), strict=True))
-    absent = [*of_reader, *lacking(summary, [m for m in wanted if m not in partial])]
+    absent = [*of_reader, *value_absences(summary, [m for m in wanted if m not in partial])]
     absent += _absent_metrics(summary, {names[metric]: metric for metric in partial})
     sources = source_facts(stored.of_compared_images)
     record = details_record(

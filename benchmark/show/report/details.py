@@ -12,7 +12,7 @@ from benchmark.rows.edition import Edition
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.stored import WIDE_SPREAD, DatasetResults
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
-from benchmark.show.absences import absent_table, not_shown
+from benchmark.show.absences import absent_table, hidden_edition_lines
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.figures.texts import Drawing, names_of
 from benchmark.show.means_table import FEW_NOTE
@@ -274,7 +274,7 @@ def report_text(
     blocks = [
         f"# {markdown_text(title)}",
         block(headline(ranking, summary.images, names, named)),
-        *map(block, map(capitalised, not_shown(summary))),
+        *map(block, map(capitalised, hidden_edition_lines(summary))),
         f"{markdown_text(about)}[details](details.md).",
         block(f"{ranking_heading(ranking, names)}:"),
         block(table._replace(rows=table.rows[:LONGEST_RANKING])),

@@ -9,7 +9,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.remedies import with_remedies
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
-from benchmark.show.absences import gaps, lacking, lines_of, problems
+from benchmark.show.absences import absent_lines, gaps, problems, value_absences
 from benchmark.show.report.details import details_record, details_text
 from support.rows.measured import failed, row, sweep, table
 
@@ -69,7 +69,7 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
     rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
     runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
     summary = with_remedies(summarise(table(rows)), tmp_path / "set", ())
-    absent = [*problems(summary, runs), *lacking(summary, [Metric.named("psnr")])]
+    absent = [*problems(summary, runs), *value_absences(summary, [Metric.named("psnr")])]
     why = {of.what: of.why for of in absent}
     assert why["webp quality=5 (1 cell)"] == "failed: encode: boom"
     assert "--common" in next(of.why for of in absent if of.remedy == "bench run")
@@ -77,7 +77,7 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
     assert why["jpeg"] == "an older build, 1.0, is not shown"
     assert why["vvenc"].endswith("no ffmpeg")
     assert why["x.png"].endswith("16 bit")
-    assert len(lines_of(absent)) == len(absent) == 6
+    assert len(absent_lines(absent)) == len(absent) == 6
 
 
 def test_metrics_that_lack_one_file_of_weights_are_one_line():
@@ -88,7 +88,7 @@ def test_metrics_that_lack_one_file_of_weights_are_one_line():
     }
     nulls["psnr_y_db_reason"] = reason.replace("fetch x", "fetch y")
     metrics = [*map(Metric.named, names.values())]
-    absent = lacking(summarise(table(sweep("jpeg", **nulls))), metrics)
+    absent = value_absences(summarise(table(sweep("jpeg", **nulls))), metrics)
     assert [(len(of.what.split(", ")), of.remedy) for of in absent] == [
         (2, "bench fetch x"), (1, "bench fetch y")
     ]  # fmt: skip

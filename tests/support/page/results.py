@@ -23,7 +23,7 @@ from benchmark.published.curves import overlays
 from benchmark.published.registry import chosen_points
 from benchmark.rows.means import summarise
 from benchmark.rows.stored import read_results
-from benchmark.show.absences import lacking, problems
+from benchmark.show.absences import problems, value_absences
 from benchmark.show.figures.style import Style
 from benchmark.show.means_table import means_table
 from benchmark.show.page.content import Content, DecodedPicture, SourcePicture, legend_entry
@@ -97,7 +97,7 @@ def make_page(
     _, deltas = compare_all(stored.summary, metrics, anchor("jpeg"), USUAL_RULE)
     means = means_table(stored.summary, metrics)
     ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")
-    absent = [*problems(stored.summary, stored.runs), *lacking(stored.summary, metrics)]
+    absent = [*problems(stored.summary, stored.runs), *value_absences(stored.summary, metrics)]
     sections = page_sections(stored.summary, ranking, deltas, means, absent)
     report = Report(
         stored,
