@@ -17,12 +17,12 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, met
 from benchmark.rows import comparable
 from benchmark.rows.edition import Edition, labels, titles
 from benchmark.rows.means import summarise
-from benchmark.rows.remedies import with_remedies
-from benchmark.rows.schema import columns_of, metric_columns, own_columns
+from benchmark.rows.remedies import add_remedies
+from benchmark.rows.schema import columns_of, metric_columns, user_columns
 from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
-from benchmark.rows.stored import Source, stored_dataset
-from benchmark.rows.variants import Anchor, divided
+from benchmark.rows.stored import RowSource, stored_dataset
+from benchmark.rows.variants import Anchor, divide_rows
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import CodecSpec
 
@@ -89,10 +89,10 @@ def load(
         _require_rows(folder)
         store = Store(folder)
         table = store.table()
-        table, chosen = add_anchor(*divided(table, codecs, bundled), anchor, metrics=[*METRICS])
+        table, chosen = add_anchor(*divide_rows(table, codecs, bundled), anchor, metrics=[*METRICS])
         if not every_edition:
             summary = summarise(table, present_protocols(()))
-            absent = with_remedies(summary, folder, table["run"].unique()).absent
+            absent = add_remedies(summary, folder, table["run"].unique()).absent
             table = comparable.shown_rows(table)
     else:
         folder, table = source.matrix.store.folder, source.rows
@@ -101,7 +101,7 @@ def load(
     frame = _pandas_frame(table.select(names))
     specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
     label_by_spec = labels(dict.fromkeys(specs))
-    editions = {spec: Edition.of(spec) for spec in label_by_spec}
+    editions = {spec: Edition.create(spec) for spec in label_by_spec}
     figure_titles = titles(editions.values())
     frame["codec"] = pd.Series([label_by_spec[spec] for spec in specs], dtype="str")
     frame.insert(names.index("codec") + 1, LABEL, [figure_titles[editions[spec]] for spec in specs])
@@ -145,17 +145,17 @@ def _codec_labels(table: pl.DataFrame) -> list[str]:
     return [label_by_spec[spec] for spec in specs]
 
 
-def source_of(rows: Rows) -> Source:
+def source_of(rows: Rows) -> RowSource:
     """Return the source of rows for a question: a dataset's folder, or loaded rows."""
     if isinstance(rows, str | Path):
         folder = Path(rows)
         _require_rows(folder)
-        return Source(folder.parent, folder.name)
+        return RowSource(folder.parent, folder.name)
     if isinstance(rows, pd.DataFrame):
         table, folder = complete_rows(rows)
     else:
         table, folder = rows.rows, rows.matrix.store.folder
-    return Source(folder.parent, folder.name, table)
+    return RowSource(folder.parent, folder.name, table)
 
 
 def _require_rows(folder: Path) -> None:
@@ -245,4 +245,4 @@ def _listed_metrics(table: pl.DataFrame, with_reasons: bool = False) -> list[str
         return column in usual or min(nulls) < table.height
 
     columns = [metric_class(name).column for name in METRICS]
-    return list(filter(is_listed, (*columns, *own_columns(table.columns))))
+    return list(filter(is_listed, (*columns, *user_columns(table.columns))))

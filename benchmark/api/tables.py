@@ -31,7 +31,7 @@ from benchmark.option import (
 from benchmark.registry import metric_class
 from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import Source
+from benchmark.rows.stored import RowSource
 from benchmark.show.bd_rates import bd_columns
 from benchmark.show.figures.choice import choose, renamed
 from benchmark.show.figures.rate_curve import draw_panel
@@ -114,7 +114,7 @@ def _frame(answer: Answer) -> DataFrame:
 
 
 def _summary(
-    source: Source,
+    source: RowSource,
     *,
     metrics: Annotated[str, METRICS] = "all",
     common: Annotated[bool, COMMON] = False,
@@ -140,14 +140,14 @@ def _summary(
     }
     records = [
         {name: value for name, value in record.items() if name not in empty_columns}
-        for record in result.for_machines()
+        for record in result.flat_records()
     ]
     facts = {**stored.facts, "meanings": {"bpp": RATES[average]}}
     return Answer(records, (), absent=result.absent, facts=facts)
 
 
 def _bd_rate(
-    source: Source,
+    source: RowSource,
     anchor: Annotated[str, ANCHOR],
     metric: Annotated[str, METRIC] = "psnr",
     *,
@@ -174,7 +174,7 @@ def _bd_rate(
     result, compared = stored.summary, Metric.named(name)
     spec = find_variant(anchor, result.editions)
     if not result.values_of(compared.column):
-        reason = remedies([name], result.why_without(compared.column), result.again)
+        reason = remedies([name], result.absence_reason(compared.column), result.again)
         raise UsageError(f"no row has {compared.label}: {reason}")
     reference = next(edition for edition in result.editions if edition.spec == spec)
     comparisons = compare(result, [compared], reference, rule)
@@ -237,7 +237,7 @@ def plot(
         curve_sets = renamed([measured_curves(result, plotted_metric)])
         panels = choose(curve_sets, USUAL_RULE, stored.anchor.spec).of(curve_sets)
         if not panels:
-            reason = remedies([name], result.why_without(plotted_metric.column), result.again)
+            reason = remedies([name], result.absence_reason(plotted_metric.column), result.again)
             raise UsageError(f"no point of {plotted_metric.label} can be drawn: {reason}")
         curve_styles = styles(result.editions)
         if ax is not None:

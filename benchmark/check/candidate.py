@@ -30,8 +30,8 @@ from benchmark.measure.select import (
 )
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_class, scored_by_image
 from benchmark.rows.place import required_place
-from benchmark.rows.shard import alike
-from benchmark.rows.stored import points_of, rows_of, settings_of, specs_in
+from benchmark.rows.shard import align_columns
+from benchmark.rows.stored import points_option, rows_of, settings_of, specs_in
 from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
@@ -91,7 +91,7 @@ def measure_candidate(
     outcomes = []
     for spec, counterpart in counterparts.items():
         variant_rows = rows_of(rows, [counterpart])
-        points = request.points or points_of(spec.name, variant_rows)
+        points = request.points or points_option(spec.name, variant_rows)
         spec_request = replace(
             request, codecs=(spec.complete.text,), points=points, metrics=metrics
         )
@@ -116,7 +116,7 @@ def measure_candidate(
         reference = reference._replace(rows=rows.filter(pl.Series(is_requested, dtype=pl.Boolean)))
     folder = outcomes[0].matrix.store.folder
     # Only these outcomes: the results folder may hold rows of other checkpoints
-    rows = pl.concat(alike([outcome.rows for outcome in outcomes]))
+    rows = pl.concat(align_columns([outcome.rows for outcome in outcomes]))
     return reference, RowSet(str(folder), folder, rows)
 
 

@@ -23,7 +23,7 @@ from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import Metric, absence
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.edition import label_of
-from benchmark.rows.summary import Point, Summary, curves, excluded
+from benchmark.rows.summary import Point, Summary, curves, excluded_points
 
 Kind = Literal["BD-rate", "BD-metric", "limit"]
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
@@ -97,7 +97,7 @@ def explain_missing_curve(summary: Summary, metric: Metric) -> str:
             message, command = absence(reasons[0][0])
             hint, num_known = f" ({command})" if command else "", _count_values(point, metric)
             return f"{num_known} of {point.images} images have a value: {message}{hint}"
-    return next((reason for _, reason in excluded(summary, metric)), "no value")
+    return next((reason for _, reason in excluded_points(summary, metric)), "no value")
 
 
 def _set_level(empty: Change, metric: Metric, points: Sequence[Point]) -> Change:

@@ -15,7 +15,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
-from benchmark.rows.reduce import with_distribution_metrics
+from benchmark.rows.reduce import add_distribution_metrics
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.stored import rows_of, settings_of, specs_in
 from benchmark.rows.summary import Summary
@@ -156,7 +156,7 @@ def _make_pair(
         rows = table.filter(pl.Series(is_shared)).sort(CELL)
         if set_metrics:
             folder = row_set.folder
-            rows = with_distribution_metrics(rows, folder, set_metrics, allow_few=allow_few).table
+            rows = add_distribution_metrics(rows, folder, set_metrics, allow_few=allow_few).table
         sides.append(rows)
     summaries = [summarise(rows, protocols) for rows in sides]
     # Images are equal if their pixels and sizes are known and equal at every setting

@@ -23,7 +23,7 @@ from benchmark.rows.edition import label_of
 from benchmark.rows.place import Place
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
-from benchmark.rows.stored import of_part, rows_of_codecs, specs_in
+from benchmark.rows.stored import rows_of_codecs, select_part, specs_in
 from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -94,7 +94,7 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
     rows = pl.concat([rows.filter(~BUNDLED), bundled])
     if not rows.height:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
-    return RowSet(str(folder), folder, of_part(rows, dataset.partition(":")[2]))
+    return RowSet(str(folder), folder, select_part(rows, dataset.partition(":")[2]))
 
 
 def dataset_folders(location: str) -> dict[str, Path]:

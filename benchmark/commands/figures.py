@@ -18,7 +18,7 @@ from benchmark.measure.request import Request, with_settings_as_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
 from benchmark.registry import USUAL_METRICS
 from benchmark.rows.edition import label_of
-from benchmark.rows.stored import asked_datasets, stored_dataset
+from benchmark.rows.stored import requested_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.figures.texts import PaperFigure, write_figure
 from benchmark.show.paper.own_figures import FIGURES
@@ -46,7 +46,7 @@ LOOKS = "label colour order style font width format every_curve"
 def draw(name: str, of: Experiment, look: Look, out: Path | None, command: str, **own: Any) -> None:
     """Draw a figure, for each dataset unless it shows curves, and print its files."""
     dataset_text = of.dataset or stored_dataset(of.results, "")
-    datasets = asked_datasets(of.results, dataset_text)
+    datasets = requested_datasets(of.results, dataset_text)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = name

@@ -20,7 +20,7 @@ from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
 from benchmark.option import ARGUMENT, opt, some
 from benchmark.rows.edition import short_version
-from benchmark.rows.packs.pack import shipped_packs, with_variant
+from benchmark.rows.packs.pack import find_pack, shipped_packs
 from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
 from benchmark.system.digest import cache_folder
 from benchmark.system.text import counted
@@ -159,7 +159,7 @@ def _examine_codec(name: str) -> dict[str, Any]:
     try:
         info: CodecInfo = codec.describe()
     except Unavailable as missing:
-        pack = with_variant(shipped_packs(), spec)
+        pack = find_pack(shipped_packs(), spec)
         if pack is None:
             raise
         info = pack.infos[spec]

@@ -272,11 +272,14 @@ def _summarise_run(
     from benchmark.compare.anchor import add_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.reduce import summarise_with_distributions
-    from benchmark.rows.variants import others_of, specs_of, with_bundled
+    from benchmark.rows.variants import add_bundled, rows_of_other_variants, specs_of
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
-    folder, others = outcome.matrix.store.folder, others_of(outcome.rows, outcome.matrix.table)
-    rows, others = with_bundled(outcome.rows, others, outcome.bundled)
+    folder, others = (
+        outcome.matrix.store.folder,
+        rows_of_other_variants(outcome.rows, outcome.matrix.table),
+    )
+    rows, others = add_bundled(outcome.rows, others, outcome.bundled)
     anchored, anchor = add_anchor(rows, others, outcome.anchor, True, outcome.metrics)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
@@ -328,6 +331,6 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[
         "at_target": at_target or [],
         "without_value": outcome.without_value(),
         "ranking": [*ranking.records.values()] if ranking else [],
-        "summary": summary.for_machines() if summary else [],
+        "summary": summary.flat_records() if summary else [],
         "draws": draw_spreads(summary, metrics) if summary else [],
     }

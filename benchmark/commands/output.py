@@ -259,7 +259,7 @@ def say(lines: Iterable[str]) -> None:
 
 
 def say_not_run(code: Mapping[str, int]) -> None:
-    """Print a line for each program or Python file that only rows name (`NamedCodecs.not_run`)."""
+    """Print a line for each program or file that only rows name; `NamedCodecs.count_refused`."""
     say(f"not run  {text}: named by rows only; run it with --codecs all,{text}" for text in code)
 
 

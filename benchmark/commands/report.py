@@ -88,7 +88,9 @@ def report(
             images = page_images if is_explicit else earlier or page_images
             pages: Sequence[str] = ()
             if wants_page:
-                output.say_not_run(NamedCodecs(experiment.codecs).not_run(written.stored.table))
+                output.say_not_run(
+                    NamedCodecs(experiment.codecs).count_refused(written.stored.table)
+                )
                 page_options = images, look.linear_rate, progress, say, request.data_dir, command
                 pages = write_page(experiment, written, *page_options)
             else:
@@ -124,7 +126,7 @@ def _report_record(report: "Report", pages: "Sequence[str]") -> dict[str, object
         "dataset": report.stored.name,
         "images": report.stored.summary.images,
         "ranking": [*report.ranking.records.values()],
-        "summary": report.stored.summary.for_machines(),
+        "summary": report.stored.summary.flat_records(),
         "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas),
         "absent": [absent._asdict() for absent in report.absent],
         "notes": list(report.notes),

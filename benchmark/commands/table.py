@@ -9,7 +9,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.compare.rank import parse_targets
 from benchmark.errors import StoreError
 from benchmark.option import COMPARED, opt, some
-from benchmark.rows.stored import asked_datasets, stored_dataset
+from benchmark.rows.stored import requested_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.paper_table import draw_table
 from benchmark.show.ranks import AT, BUDGET, parse_budget
@@ -52,7 +52,7 @@ def table(
         raise StoreError(f"{path} is not a file of `bench table`: move it, or name another --out")
     dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
     with drawn_as(look):
-        datasets, targets = asked_datasets(experiment.results, dataset_text), parse_targets(at)
+        datasets, targets = requested_datasets(experiment.results, dataset_text), parse_targets(at)
         whose, has_rates = parse_budget(budget), bd_rates or not targets
         table_of_paper, files, sentences = draw_table(
             experiment, datasets, targets, whose, has_rates

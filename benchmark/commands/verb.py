@@ -66,11 +66,12 @@ def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[...,
 
         sources: list[dict[str, Any]] = [{}]
         if reads_rows:
-            from benchmark.rows.stored import Source, asked_datasets
+            from benchmark.rows.stored import RowSource, requested_datasets
 
             results, dataset = values.pop("results"), values.pop("dataset")
             sources = [
-                {"source": Source(results, name)} for name in asked_datasets(results, dataset)
+                {"source": RowSource(results, name)}
+                for name in requested_datasets(results, dataset)
             ]
         results_of_sources = [question(**source_argument, **values) for source_argument in sources]
         answers = [

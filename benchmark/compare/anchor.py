@@ -21,7 +21,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant, is_named
-from benchmark.rows.stored import DatasetResults, Source, read_results, require_bundled
+from benchmark.rows.stored import DatasetResults, RowSource, read_results, require_bundled
 from benchmark.rows.summary import Summary, curves
 from benchmark.rows.variants import NO_ANCHOR, Anchor, are_of, editions_in, specs_of
 from benchmark.rows.versions import OK
@@ -34,7 +34,7 @@ NO_VALUES = "the first codec: no per-image metric to choose by"
 
 
 def read_compared(
-    source: Source,
+    source: RowSource,
     codecs: str,
     metrics: Sequence[str],
     *,
@@ -53,7 +53,7 @@ def read_compared(
     if source.rows is None:
         require_bundled(source.results, options.get("bundled", ""))
     selection = source.results, source.dataset, codecs, metrics
-    return read_results(*selection, rows=source.rows, joined=joined, **options)
+    return read_results(*selection, rows=source.rows, join=joined, **options)
 
 
 def read_experiment(
@@ -61,7 +61,7 @@ def read_experiment(
 ) -> DatasetResults:
     """Read the rows of an experiment and of its anchor with `read_compared`."""
     return read_compared(
-        Source(experiment.results, experiment.dataset),
+        RowSource(experiment.results, experiment.dataset),
         experiment.codecs,
         metrics,
         anchor=experiment.anchor,
@@ -161,7 +161,7 @@ def headline_candidates(
     """Return the candidates for the headline: the user's codecs, else the named, measured or all.
 
     >>> from benchmark.spec import parse_codec
-    >>> editions = [Edition.of(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
+    >>> editions = [Edition.create(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
     >>> [edition.title for edition in headline_candidates(editions, editions[2], ["jpeg", "vtm"])]
     ['JPEG']
     """

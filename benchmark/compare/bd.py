@@ -274,7 +274,7 @@ def rank_by_bd_rate(
                 metric.column: all_comparisons[edition, metric.column]["bd_rate_percent"]
                 for metric in shown_metrics
             },
-            **_rates_and_seconds(summary.of(edition), curve_points),
+            **_rates_and_seconds(summary.edition_points(edition), curve_points),
         }
     independent = [metric for metric in metrics if metric.column == INDEPENDENT]
     return Ranking(
@@ -346,7 +346,7 @@ def _sort_key(record: Record) -> tuple[float, ...]:
 def _absent_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[tuple[Metric, str], ...]:
     measured = {point.edition for point in summary.points if point.images}
     return tuple(
-        (metric, summary.why_without(metric.column))
+        (metric, summary.absence_reason(metric.column))
         for metric in dict.fromkeys(metrics)
         if {point.edition for point in summary.points if point.has(metric.column)} < measured
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmark.answer import Absent
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import EFFORT, OWN, SIZE, Build, Edition, labels_of
-from benchmark.rows.summary import Point, Summary, why_not
+from benchmark.rows.summary import Point, Summary, exclusion_reason
 from benchmark.spec import NAME, CodecSpec
 
 
@@ -107,7 +107,7 @@ def _build_rank(variants: dict[CodecSpec, list[Point]]) -> tuple[int, bool, str]
 
 
 def _missing_reason(point: Point, metrics: Sequence[Metric], summary: Summary) -> str | None:
-    reasons = (why_not(point, metric, summary) for metric in metrics)
+    reasons = (exclusion_reason(point, metric, summary) for metric in metrics)
     return next((reason for reason in reasons if reason is not None), None)
 
 

@@ -218,10 +218,10 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
 
 
 def records_with_intervals(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return `Summary.for_machines` with interval ends after the mean of each metric."""
+    """Return `Summary.flat_records` with interval ends after the mean of each metric."""
     by_column = {metric.column: metric for metric in metrics}
     result = []
-    for record, point in zip(summary.for_machines(), summary.points, strict=True):
+    for record, point in zip(summary.flat_records(), summary.points, strict=True):
         widened: dict[str, Any] = {}
         for name, value in record.items():
             widened[name] = value

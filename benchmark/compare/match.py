@@ -26,10 +26,10 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, overview_columns, remedies
 from benchmark.option import ARGUMENT, COMPARED, MANNER, opt
 from benchmark.registry import METRICS
-from benchmark.rows.edition import Edition, label_of, marked_bundled
+from benchmark.rows.edition import Edition, label_of, mark_bundled
 from benchmark.rows.names import find_editions
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import Source, read_results
+from benchmark.rows.stored import RowSource, read_results
 from benchmark.rows.summary import TIMED, Point, Summary
 from benchmark.spec import split_codecs
 from benchmark.system.text import by_key, number_in
@@ -54,7 +54,7 @@ EACH_PAIR = opt(MANNER, "List every pair of streams, instead of means over the p
 
 
 def match(
-    source: Source,
+    source: RowSource,
     codec: Annotated[str, CODECS],
     against: Annotated[str, AGAINST],
     metric: Annotated[str, MATCHED_METRIC] = "psnr",
@@ -154,7 +154,7 @@ def _match_columns(
     labels = {m.column: m.axis_label for m in (*metrics, *map(Metric.named, METRICS))}
     labels |= {"bytes": "bytes"} | dict(zip(TIMED, ("encode time", "decode time"), strict=True))
     columns = [
-        Column(side, lambda row, side=side: marked_bundled(row[side], row[side] in bundled))  # type: ignore[misc]
+        Column(side, lambda row, side=side: mark_bundled(row[side], row[side] in bundled))  # type: ignore[misc]
         for side in ("codec", "against")
     ]
     columns += [
@@ -275,7 +275,9 @@ def match_variants(
         side_summary = _select_editions(summary, editions_by_query[query])
         side = []
         for edition in side_summary.editions:
-            side.append((collect_streams(side_summary.of(edition), by, metrics), edition))
+            side.append(
+                (collect_streams(side_summary.edition_points(edition), by, metrics), edition)
+            )
         if not any(len(streams.image) for streams, _ in side):
             remedy = remedies([name], command=summary.again)
             raise UsageError(f"{query} has no finite {by.label} to match: {remedy}")

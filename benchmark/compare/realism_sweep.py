@@ -12,7 +12,7 @@ from benchmark.compare.curves import interpolated
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import INTERPOLATED, CurvePoint, SystemCurve, measured_curves
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, in_catalogue
+from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, find_in_catalogue
 from benchmark.rows.summary import Summary
 
 MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation
@@ -109,7 +109,7 @@ def measured_sweep(
             editions.append(edition)
     if not steps:
         return None
-    known = [of for edition in editions if (of := in_catalogue(edition.spec))]
+    known = [of for edition in editions if (of := find_in_catalogue(edition.spec))]
     style = METHODS[
         next((of.method for of in known if of.facts.group == OURS), CATALOGUE[0].method)
     ]

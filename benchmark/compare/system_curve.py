@@ -9,7 +9,7 @@ from benchmark.compare.interval import Interval, point_interval
 from benchmark.compare.rule import Rule
 from benchmark.facts import Group
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import Edition, Origin, with_remark
+from benchmark.rows.edition import Edition, Origin, add_remark
 from benchmark.rows.summary import Summary, curves
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key
@@ -63,7 +63,7 @@ class SystemCurve(NamedTuple):
     def name(self) -> str:
         """Name in legends, which says where points are from that were not measured; no caveats."""
         remark = NOT_MEASURED.get(self.edition.origin, "")
-        return with_remark(self.title, remark) + self.mark
+        return add_remark(self.title, remark) + self.mark
 
     @property
     def mark(self) -> str:

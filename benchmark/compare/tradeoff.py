@@ -27,12 +27,12 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
 from benchmark.registry import METRICS, metric_class
-from benchmark.rows.edition import Edition, label_of, labels_of, marked_bundled
+from benchmark.rows.edition import Edition, label_of, labels_of, mark_bundled
 from benchmark.rows.names import find_editions, is_named
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import DatasetResults, Source, read_results
+from benchmark.rows.stored import DatasetResults, RowSource, read_results
 from benchmark.rows.summary import Mean, Point, Summary
-from benchmark.rows.variants import NO_ANCHOR, every_variant
+from benchmark.rows.variants import NO_ANCHOR, add_variants
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
@@ -61,7 +61,7 @@ BUILD = opt(
 
 
 def tradeoff(
-    source: Source,
+    source: RowSource,
     codec: Annotated[str, CODEC],
     against: Annotated[str, AGAINST],
     *,
@@ -93,7 +93,7 @@ def tradeoff(
     codec_list = f"{codec},{against}"
     stored = read_results(
         source.results, source.dataset, codec_list, names, rows=source.rows, allow_few=allow_few,
-        joined=lambda rows, others: (every_variant(rows, others), NO_ANCHOR), images=images,
+        join=lambda rows, others: (add_variants(rows, others), NO_ANCHOR), images=images,
     )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)
@@ -143,7 +143,7 @@ def _tradeoff_columns(
         return with_interval({**record, **ends}, "difference", "+z.3f")
 
     return [
-        Column("against", lambda row: marked_bundled(row["label"], row["label"] in bundled)),
+        Column("against", lambda row: mark_bundled(row["label"], row["label"] in bundled)),
         Column("setting"),
         Column("comparison", lambda row: words.get(row["verdict"], row["verdict"])),
         Column("bpp", "bpp", ".4f"),

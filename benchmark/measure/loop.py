@@ -150,7 +150,7 @@ def rescore(
         _refuse_all(asked, absent)
         tasks = find(names := computable(conditions.metrics, absent))
     announce(absent)
-    announce_code(named.not_run(table))
+    announce_code(named.count_refused(table))
     seconds, cells = CostModel(table).seconds, [task.row["cell"] for task in tasks]
     before = scored(table, cells, names, folder)
     with progress("scoring", len(tasks)) as report:
@@ -201,7 +201,7 @@ def _measure(
     parts: dict[str, Sequence[Task]] = {"measuring": to_do, "scoring": to_score}
     for what, todo in parts.items():
         if todo:
-            working = store.at_work() if to_do else nullcontext()
+            working = store.mark_running() if to_do else nullcontext()
             with working, progress(what, len(todo)) as report:
                 work = todo, conditions, store, request.keep
                 failures += run_tasks(*work, report, engine, seconds)

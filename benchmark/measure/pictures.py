@@ -20,7 +20,7 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import StoredRow, as_scored, decode_all
 from benchmark.measure.execute import decode_again
 from benchmark.registry import CODECS
-from benchmark.rows.codecs import NamedCodecs, why_no_stream, why_not_run
+from benchmark.rows.codecs import NamedCodecs, explain_missing_stream, explain_refusal
 from benchmark.rows.edition import label_of, measured_titles
 from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
 from benchmark.rows.place import Place
@@ -77,10 +77,10 @@ class Pictures:
             return FAILED
         if self.contents.has_picture(row):
             return ""
-        if self._codecs.decoder_of(spec) is None:
-            return why_not_run(spec)
+        if self._codecs.find_decoder(spec) is None:
+            return explain_refusal(spec)
         if not self.has_source(row):
-            return why_no_stream(bool(row["recorded"]), [spec.text], self.place, points)
+            return explain_missing_stream(bool(row["recorded"]), [spec.text], self.place, points)
         return self._why_unusable(row)
 
     def has_source(self, row: StoredRow) -> bool:
@@ -122,7 +122,7 @@ class Pictures:
         result = []
         for (bare, recorded, other), firsts in by_reason.items():
             specs = [CodecSpec.of_row(row).text for row in firsts]
-            why = why_no_stream(recorded, specs, self.place) if bare else other
+            why = explain_missing_stream(recorded, specs, self.place) if bare else other
             result.append(([label_of(CodecSpec.of_row(row)) for row in firsts], why))
         return result
 
@@ -142,11 +142,11 @@ class Pictures:
             yield outcome and (outcome[0], as_scored(rows[outcome[0]], outcome[1]))
 
     def _may_run(self, row: StoredRow) -> bool:
-        return self._codecs.decoder_of(CodecSpec.of_row(row)) is not None
+        return self._codecs.find_decoder(CodecSpec.of_row(row)) is not None
 
     def _why_unusable(self, row: StoredRow) -> str:
         """Return why a program or a folder of pictures is not here; "" for what is not tried."""
-        spec = self._codecs.decoder_of(CodecSpec.of_row(row))
+        spec = self._codecs.find_decoder(CodecSpec.of_row(row))
         is_tried = is_declared(row) or (
             row["codec"] in CODECS and facts_of(CodecSpec.of_row(row)).kind == "standard"
         )
@@ -179,7 +179,7 @@ def reconstructed(
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
     loaded: dict[CodecSpec, Codec] = {}
     for place, row in enumerate(rows):
-        spec = codecs.decoder_of(CodecSpec.of_row(row))
+        spec = codecs.find_decoder(CodecSpec.of_row(row))
         try:
             picture = contents.picture(row)
         except (BenchError, OSError) as error:
@@ -188,7 +188,7 @@ def reconstructed(
         if picture is not None:
             yield place, picture
         elif spec is None:
-            unread.append((place, Failed(ABSENT, why_not_run(CodecSpec.of_row(row)))))
+            unread.append((place, Failed(ABSENT, explain_refusal(CodecSpec.of_row(row)))))
         elif is_declared(row):
             yield place, _declared(row, spec, loaded)
         else:

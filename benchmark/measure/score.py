@@ -28,7 +28,7 @@ from benchmark.metrics.metric import (
     reason_text,
 )
 from benchmark.registry import FEATURE_SPACES, metric_class, scored_by_image
-from benchmark.rows.codecs import EVERY
+from benchmark.rows.codecs import ALL_CODECS
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 
@@ -202,7 +202,7 @@ def unscored(
     metrics: Sequence[str],
     folder: Path,
     again: bool,
-    may_run: Callable[[Mapping[str, Any]], bool] = EVERY.selects_to_run,
+    may_run: Callable[[Mapping[str, Any]], bool] = ALL_CODECS.selects_to_run,
 ) -> list[Rescore]:
     """Return tasks for rows of these sources that lack a metric under its present protocol.
 

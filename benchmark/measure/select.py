@@ -42,10 +42,10 @@ from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
 from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import folder_store_name
-from benchmark.rows.edition import Edition, spec_in
-from benchmark.rows.packs.pack import Pack, Recorded, open_pack, shipped_packs, with_variant
+from benchmark.rows.edition import Edition, parse_spec
+from benchmark.rows.packs.pack import Pack, Recorded, find_pack, open_pack, shipped_packs
 from benchmark.rows.schema import cell_key, info_columns
-from benchmark.rows.shard import SHIPPED, refused
+from benchmark.rows.shard import SHIPPED, refused_columns
 from benchmark.rows.store import Row, Store, finished, stores_below
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
@@ -188,7 +188,7 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
 
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
-    pack = with_variant(packs, spec)
+    pack = find_pack(packs, spec)
     if pack is not None and pack.declares(spec):
         why = f"{pack.path} has pictures of {spec.label} and no streams"
         raise UsageError(
@@ -204,7 +204,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
         try:
             return Contender(spec, described(spec, codec), tuple(codec.sweep), accepts=accepts)
         except Unavailable as missing:
-            pack, lacks = with_variant(shipped_packs(), spec) if recorded else None, str(missing)
+            pack, lacks = find_pack(shipped_packs(), spec) if recorded else None, str(missing)
             if pack is None:
                 raise
     codec = Recorded(pack, spec, codec)
@@ -213,7 +213,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
 
 def _require_storable(spec: CodecSpec, row: Mapping[str, Any]) -> None:
     """Raise `UsageError` for a value that no row can have, before anything is measured."""
-    for name in refused(row):
+    for name in refused_columns(row):
         value = visible(repr(row[name]))[:80]
         raise UsageError(f"{spec.text} has the {name} {value}, which no row can have: correct it")
 
@@ -271,7 +271,7 @@ def sources_of(dataset: str, data_dir: Path | None, results: Path) -> dict[str, 
     absent, place = "The original is not here", Place(dataset)
     if not place.opens:
         place = Place(dataset.partition(":")[0])
-    if why := place.why_lost(results):
+    if why := place.explain_loss(results):
         return f"{absent}: {why}."
     try:
         of_place = place.measured(results).text
@@ -329,7 +329,7 @@ def open_matrix(request: Request) -> Matrix:
 
         stored = editions_in(matrix.table)
         if request.anchor:
-            contenders = [Edition.of(each.spec.identity) for each in selection.contenders]
+            contenders = [Edition.create(each.spec.identity) for each in selection.contenders]
             find_variant(request.anchor, [*contenders, *stored])
         require_bundled(request.results, request.bundled)
         find_editions(named_in(request.bundled) if request.bundled else [], stored)
@@ -342,7 +342,7 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
     cells = plan(selection.contenders, sources.dataset.name, sources.images, part)
     table, versions = store.read()
     done = {*finished(versions, request.timing)["cell"]} & {cell.key for cell in cells}
-    if request.keep and (lost := store.without_stream(versions, done, request.timing)):
+    if request.keep and (lost := store.cells_without_stream(versions, done, request.timing)):
         done -= lost
         warnings.warn(
             f"{len(lost)} cells of {store.folder} have lost their streams (missing, or not of the "
@@ -442,7 +442,7 @@ def _rows_for(
 
 def _beside(codec: CodecSpec, text: str) -> CodecSpec | None:
     """Return the spec in a record, if it is that of a codec but for names of files."""
-    spec = spec_in(text)
+    spec = parse_spec(text)
     return spec if spec.without(PATHS) == codec.identity.without(PATHS) else None
 
 

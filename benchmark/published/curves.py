@@ -16,7 +16,14 @@ from benchmark.facts import Facts
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
 from benchmark.registry import UNSTATED
-from benchmark.rows.edition import CATALOGUE, OURS, PAPER_EDITIONS, Edition, Origin, in_catalogue
+from benchmark.rows.edition import (
+    CATALOGUE,
+    OURS,
+    PAPER_EDITIONS,
+    Edition,
+    Origin,
+    find_in_catalogue,
+)
 from benchmark.rows.summary import Summary, images_in
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key, listed
@@ -272,7 +279,7 @@ def paper_curves(
     """
     published, curves = profile(dataset).published_images, []
     complete_curves = {
-        in_catalogue(curve.spec): curve
+        find_in_catalogue(curve.spec): curve
         for curve in measured_curves
         if published in (None, curve.points[0].images)
     }

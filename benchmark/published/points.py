@@ -16,7 +16,7 @@ import msgspec
 from benchmark.errors import UnknownName, UsageError
 from benchmark.published.curve_file import read_curves
 from benchmark.registry import DATASETS, UNSTATED
-from benchmark.rows.edition import with_remark
+from benchmark.rows.edition import add_remark
 from benchmark.system.text import GREEK, by_key, listed, utf8
 
 # How numbers were obtained: from an author's csv, a paper's table, a digitised figure; an author's
@@ -126,7 +126,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
         for key in (ALL_SYSTEMS, *names_of[point.system, point.variant])
     )
     titles = {
-        with_remark(curve_name(*curve), remark): curve_key
+        add_remark(curve_name(*curve), remark): curve_key
         for curve, (_, curve_key) in names_of.items()
         for remark in ("", "published")
     }

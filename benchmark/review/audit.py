@@ -28,7 +28,7 @@ from benchmark.review.decode import (
     value_pairs,
 )
 from benchmark.review.sent import SentRows, name_of_row, open_photographs, sent_rows
-from benchmark.rows.agreement import agreeing
+from benchmark.rows.agreement import mark_agreeing
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.comparable import newest_rows
 from benchmark.rows.edition import Edition, short_version
@@ -36,12 +36,12 @@ from benchmark.rows.names import known_names
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.place import Place, required_place
 from benchmark.rows.schema import metric_columns, metric_names
-from benchmark.rows.shard import alike
+from benchmark.rows.shard import align_columns
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
-    asked_datasets,
     datasets_with_results,
-    points_of,
+    points_option,
+    requested_datasets,
     rows_of,
     specs_in,
 )
@@ -98,7 +98,7 @@ def audit_decode(
     stores = [Store(results / name.partition(":")[0]) for name in names]
     kept_streams = {
         store.folder.name: kept_rows(
-            store, selection, lambda spec: selection.select(Edition.of(spec))
+            store, selection, lambda spec: selection.select(Edition.create(spec))
         )
         for store in stores
     }
@@ -179,7 +179,7 @@ def audit_pack(
     """
     request.use_folders()
     selection = NamedCodecs(codecs)
-    pack = open_pack(path).to_run(selection)
+    pack = open_pack(path).select_codecs(selection)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
     with output.interruptible("an audit leaves nothing behind"):
         sent = sent_rows(pack)
@@ -273,10 +273,10 @@ def audit_rows(
     image_metrics = [name for name in metric_names(metrics) if name in METRICS]
     folders = datasets_with_results(results, dataset)
     with output.interruptible():
-        for place, name in zip(asked_datasets(results, dataset), folders, strict=True):
+        for place, name in zip(requested_datasets(results, dataset), folders, strict=True):
             table = Store(results / name.partition(":")[0]).table()
             available_names |= known_names(editions_in(table))
-            output.say_not_run(selection.not_run(table))
+            output.say_not_run(selection.count_refused(table))
             rows = newest_rows(table).filter(OK)
             variants = rows.select(VARIANT).rows(named=True)
             rows = rows.filter(pl.Series(map(selection.selects_to_run, variants), dtype=pl.Boolean))
@@ -287,7 +287,7 @@ def audit_rows(
                 and rows[column].null_count() < rows.height
             )
             if specs := specs_in(rows):
-                points = (points_of(spec.text, rows_of(rows, [spec])) for spec in specs)
+                points = (points_option(spec.text, rows_of(rows, [spec])) for spec in specs)
                 new_request = replace(
                     request,
                     codecs=tuple(selection.complete(spec).text for spec in specs),
@@ -341,7 +341,7 @@ def compare_rows(
     stored: pl.DataFrame, measured: pl.DataFrame, metrics: Iterable[str]
 ) -> tuple[list[dict[str, Any]], list[Absent]]:
     """Compare rows by variant, setting and image; return counts and what is wrong."""
-    stored, measured = alike([stored, measured])
+    stored, measured = align_columns([stored, measured])
     pairs = stored.join(measured.filter(OK), on=KEY, suffix=NEW, maintain_order="left")
     measured_rows = pairs.select(
         col(name if name in KEY else name + NEW).alias(name) for name in measured.columns
@@ -367,7 +367,7 @@ def compare_rows(
     )  # fmt: skip
     zero = pl.lit(0)
     pairs = pairs.with_columns(
-        agreeing=agreeing(pairs.select(measured.columns), measured_rows),
+        agreeing=mark_agreeing(pairs.select(measured.columns), measured_rows),
         bytes_equal=pl.all_horizontal(bytes_equal),
         pixels_equal=_unchanged("decoded_sha256"),
         other_build=~pl.all_horizontal(map(_unchanged, BUILD)),

@@ -146,7 +146,7 @@ def find_label(text: str, rows: Sequence[Row]) -> str:
     """Return the label of the variant with this label, title, spec or unique name; "" for none."""
     specs = dict.fromkeys(map(CodecSpec.of_row, rows))
     names: dict[str, str] = {}
-    editions = [*map(Edition.of, specs)]
+    editions = [*map(Edition.create, specs)]
     labels = labels_of(editions)
     for edition, title in titles(editions).items():
         spec, label = edition.spec, labels[edition]

@@ -115,7 +115,7 @@ def _decode_rows(
     """Decode rows codec by codec; `conditions` are device, jobs and timeout in seconds."""
     readable: list[DecodedStream] = []
     for row, rate in zip(sent_part.rows, sent_part.rates, strict=True):
-        may_run = codecs.decoder_of(CodecSpec.of_row(row)) is not None
+        may_run = codecs.find_decoder(CodecSpec.of_row(row)) is not None
         stream = DecodedStream(row, "not run")
         if may_run:
             stream = _check_size(sent_part.contents, row, rate)

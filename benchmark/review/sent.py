@@ -14,7 +14,7 @@ from benchmark.measure.select import open_sources, select
 from benchmark.measure.workbench import Workbench
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
-from benchmark.rows.packs.pack import Pack, Row, with_rate
+from benchmark.rows.packs.pack import Pack, Row, recompute_rate
 from benchmark.rows.schema import metric_columns
 from benchmark.spec import CodecSpec, load_codec, parse_codec
 from benchmark.system.text import one_line
@@ -46,7 +46,7 @@ def _compared_columns(row: Row) -> Row:
     row = {
         name: one_line(value) if isinstance(value, str) else value for name, value in row.items()
     }
-    return with_rate(row) | dict.fromkeys(UNCOMPARED_COLUMNS)
+    return recompute_rate(row) | dict.fromkeys(UNCOMPARED_COLUMNS)
 
 
 def score_reconstructions(

@@ -21,7 +21,7 @@ from benchmark.review.decode import decode
 from benchmark.review.questions import Evidence, check_numbers, check_streams
 from benchmark.review.sent import label_of_row, open_photographs, scored_metrics, sent_rows
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.edition import labels_of, names_of_texts
+from benchmark.rows.edition import labels_of, titles_of_texts
 from benchmark.rows.packs.pack import ROWS, Row, open_pack
 from benchmark.rows.store import Store, stores_below
 from benchmark.show.bd_rates import interval_text, number_text, short_name
@@ -161,7 +161,7 @@ def index_html(boards: Sequence[Board], unread: Sequence[Absent]) -> str:
 
 
 def _board_section(board: Board) -> str:
-    titles = names_of_texts([*(entry.label for entry in board.entries), board.anchor])
+    titles = titles_of_texts([*(entry.label for entry in board.entries), board.anchor])
     audited = [entry for entry in board.entries if not entry.refusal]
     values = [0.0 if entry.label == board.anchor else entry.value for entry in audited]
     lines = []

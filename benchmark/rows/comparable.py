@@ -1,11 +1,12 @@
-"""Rows that may meet in one mean, by point and image, of one edition of each codec variant.
+"""Rows that a mean may combine, by point and image, from one edition of each codec variant.
 
-An edition is a codec variant of one build, measured here or bundled; rows of two are never joined.
-Which is shown is one rule, for every verb, figure, page and call: yours where it has every image
-that is compared, else the bundled one. What is compared are the images of the variants that only
-you have; without such a variant, all. Of several builds it is that with most images at a setting,
-of equals the newest; failed images count, so that a failure does not bring an older build back.
-Beside what you measured, bundled rows are of the same images. A point is an edition at one setting.
+An edition is a codec variant in one build, measured here or bundled; rows of two editions are never
+joined. One rule decides which edition is shown, for every verb, figure, page and call: yours if it
+has every compared image, else the bundled one. The compared images are those of the variants that
+only you have, or all images without such a variant. Of several builds, the one with the most images
+at a setting is shown, then the newest; failed images count, so that a failure does not bring back
+an older build. Beside your rows, bundled rows are restricted to the same images. A point is an
+edition at one setting.
 """
 
 from copy import copy
@@ -32,17 +33,17 @@ RECENCY = pl.struct(~BUNDLED, "run", "finished_utc").rank("dense").cast(pl.Int64
 
 
 class ComparableRows:
-    """The rows under one coding protocol, ordered by codec variant, edition (newest first), setting
-    and image; at most one row per edition, setting and image.
+    """Rows of one coding protocol, ordered by variant, edition (newest first), setting and image.
 
-    Of rows that differ in nothing but their cell's key, so that an image would count twice at one
-    setting, the latest is taken. Beside rows measured here, bundled ones are of the same images.
+    Of rows that differ in nothing but the cell's key, the latest is taken, so that an edition has
+    at most one row per setting and image. Bundled rows are restricted to the images of rows
+    measured here.
     """
 
     def __init__(
         self, table: pl.DataFrame, coding_protocol: str = CODING, newest_only: bool = False
     ) -> None:
-        """Choose the rows of all editions of each codec variant, or of the newest, all images."""
+        """Choose the rows of all editions, or all rows of each codec variant's newest edition."""
         self.table = table
         has_protocol = (table["coding_protocol"] == coding_protocol).fill_null(False)
         rows = table.select(
@@ -55,12 +56,12 @@ class ComparableRows:
             recency=RECENCY,
             index=pl.int_range(pl.len()),
         ).filter(has_protocol)
-        editions = _editions(rows)
+        editions = _find_editions(rows)
         if newest_only:
             editions = editions.filter(age=0).with_columns(shown=pl.lit(True))
         else:
-            rows = _without_images_not_yours(rows, editions)
-        points = _points(rows, editions)
+            rows = _drop_images_not_yours(rows, editions)
+        points = _number_points(rows, editions)
         rows = _latest_of_each_image(rows, points)
         # A row per point, in order: POINT, its number `point` and that of its `edition` (0, 1, ...
         # ascending, without gaps), the edition's `age` in its variant (0: newest), if it is `shown`
@@ -74,9 +75,9 @@ class ComparableRows:
         self.failed: BoolArray = ~self.ok  # also where `ok` is changed to the images of a choice
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
-        self.shown: BoolArray = self._from_point("shown")
-        self.edition: Int64Array = self._from_point("edition")
-        self.absent = tuple(_rows_of_other_protocols(table.filter(~has_protocol)))
+        self.shown: BoolArray = self._expand_point("shown")
+        self.edition: Int64Array = self._expand_point("edition")
+        self.absent = tuple(_describe_other_protocols(table.filter(~has_protocol)))
 
     def replace(self, **attributes: Any) -> "ComparableRows":
         """Return the same rows with another `ok`, or with a `table` that has more columns."""
@@ -100,7 +101,7 @@ class ComparableRows:
         return bits_per_pixel(self.bytes, self.pixels)
 
     def numbers(self, column: str) -> Float64Array:
-        """Return a column of numbers or booleans as float64; NaN for null, and for no column."""
+        """Return a numeric or boolean column as float64; NaN for null and for an absent column."""
         if column not in self.table.columns or self.table[column].null_count() == self.table.height:
             return np.full(len(self.index), np.nan)
         values = self.table[column].cast(pl.Float64).fill_null(np.nan)
@@ -114,7 +115,7 @@ class ComparableRows:
         return np.asarray(is_equal.to_numpy()[self.index], np.bool_)
 
     def select(self, *columns: str, marked: BoolArray | None = None) -> pl.DataFrame:
-        """Return columns of these rows, or of those marked; categories are texts."""
+        """Return columns of these rows, or of the marked ones, with categories cast to strings."""
         rows = self.table.select(columns or pl.all())
         rows = rows[self.index if marked is None else self.index[marked]]
         return rows.cast({pl.Categorical: pl.String})
@@ -129,51 +130,45 @@ class ComparableRows:
         return int(np.count_nonzero(np.bincount(self.image[marked & self.shown])))
 
     def common(self, marked: BoolArray) -> BoolArray:
-        """Keep the marked rows of the images that every shown point with any marked row has."""
+        """Keep the marked rows of images that every shown point with a marked row has."""
         compared = marked & self.shown
         points = len(np.unique(self.point[compared]))
         images = self.image.max(initial=-1) + 1
         points_by_image = np.bincount(self.image[compared], minlength=images)
         return np.asarray(marked & (points_by_image == points)[self.image])
 
-    def _from_point(self, column: str) -> Any:
+    def _expand_point(self, column: str) -> Any:
         return self.point_table[column].to_numpy()[self.point]
 
 
 def shown_rows(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of the editions that are shown, in the order of `ComparableRows`."""
+    """Return the rows of the shown editions, in the order of `ComparableRows`."""
     rows = ComparableRows(table)
     return table[rows.index[rows.shown]]
 
 
-def with_same_builds(shown: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """Return rows that are shown, then a table's others of their builds and images.
-
-    They are for pictures, never for means: of every setting, measured here or bundled.
-    """
+def add_same_builds(shown: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Add the table's rows of the shown builds and images, of any setting: for pictures only."""
     keys = *VARIANT, *BUILD, "coding_protocol"
-    same = table.join(shown.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
+    same_builds = table.join(shown.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
     images = shown.select(IMAGE).to_series().unique().implode()
-    every = pl.concat([shown, same.filter(IMAGE.is_in(images))])
+    all_rows = pl.concat([shown, same_builds.filter(IMAGE.is_in(images))])
     row_of_image = [*POINT, "image", "image_sha256"]
-    return every.unique(row_of_image, keep="first", maintain_order=True)
+    return all_rows.unique(row_of_image, keep="first", maintain_order=True)
 
 
 def newest_rows(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of the newest edition of each codec variant, yours before a bundled one."""
+    """Return the rows of each codec variant's newest edition, yours before a bundled one."""
     return table[ComparableRows(table, newest_only=True).index]
 
 
 def image_numbers(table: pl.DataFrame) -> Int64Array:
-    """Number rows by image, int64 of shape (rows,): by its sha256, by its name without one."""
+    """Number rows by image (sha256, else name); int64 of shape (rows,)."""
     return _integers(table.select(image=IMAGE_NUMBER), "image")
 
 
-def _editions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return a row per edition: EDITION, its `images`, `age` in its variant (0: newest), `shown`.
-
-    rows: columns POINT, `image` and `recency`.
-    """
+def _find_editions(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per edition: EDITION, `images`, `age` in its variant (0: newest), `shown`."""
     points = rows.group_by(POINT).agg(images=col("image").unique(), recency=col("recency").max())
     editions = points.group_by(EDITION).agg(
         images=col("images").explode().unique(),
@@ -182,16 +177,13 @@ def _editions(rows: pl.DataFrame) -> pl.DataFrame:
     )
     editions = editions.sort("recency", *BUILD, descending=[True, False, False])
     editions = editions.with_columns(age=pl.int_range(pl.len()).over(VARIANT))
-    shown_editions = _shown_editions(editions).select(*EDITION, shown=pl.lit(True))
+    shown_editions = _select_shown(editions).select(*EDITION, shown=pl.lit(True))
     editions = editions.join(shown_editions, on=EDITION, how="left", nulls_equal=True)
     return editions.select(*EDITION, "images", "age", col("shown").fill_null(False))
 
 
-def _shown_editions(editions: pl.DataFrame) -> pl.DataFrame:
-    """Return the edition of each codec variant that is shown, by the rule of the module.
-
-    editions: columns EDITION, `images`, `images_at_a_setting` and `age`.
-    """
+def _select_shown(editions: pl.DataFrame) -> pl.DataFrame:
+    """Select the shown editions, from EDITION, `images`, `images_at_a_setting` and `age`."""
     preferred_builds = editions.sort("images_at_a_setting", "age", descending=[True, False]).unique(
         [*VARIANT, "bundled"], keep="first", maintain_order=True
     )
@@ -209,8 +201,8 @@ def _shown_editions(editions: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([shown_yours, shown_bundled])
 
 
-def _without_images_not_yours(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
-    """Leave out bundled rows of images that none of your shown editions has, if you have any."""
+def _drop_images_not_yours(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
+    """Drop bundled rows of images that your shown editions lack, if you have any."""
     shown_yours = editions.filter(col("shown") & ~col("bundled"))
     your_images = shown_yours["images"].explode().unique()
     if not your_images.len():
@@ -218,8 +210,8 @@ def _without_images_not_yours(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.
     return rows.filter(~col("bundled") | col("image").is_in(your_images.implode()))
 
 
-def _points(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
-    """Return a row per point, in order, as `ComparableRows.point_table` has them."""
+def _number_points(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
+    """Return the `ComparableRows.point_table`."""
     points = rows.select(POINT).unique().join(editions, on=EDITION, nulls_equal=True)
     points = points.sort(*VARIANT, "age", *SETTING, nulls_last=True)
     edition = pl.struct(*VARIANT, "age").rle_id().cast(pl.Int64)
@@ -227,10 +219,7 @@ def _points(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _latest_of_each_image(rows: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
-    """Return the latest row of each point and image, ordered by these, with the `point`'s number.
-
-    Of rows of one time it is the last of the table.
-    """
+    """Keep the latest row (at equal times the last) of each point and image, in this order."""
     point_numbers = points.select(*POINT, "point")
     rows = rows.join(point_numbers, on=POINT, nulls_equal=True, maintain_order="left")
     rows = rows.select("index", "point", "image", "ok", "recency")
@@ -243,7 +232,7 @@ def _integers(table: pl.DataFrame, column: str) -> Int64Array:
     return np.asarray(table[column].cast(pl.Int64).to_numpy(), np.int64)
 
 
-def _rows_of_other_protocols(table: pl.DataFrame) -> list[Absent]:
+def _describe_other_protocols(table: pl.DataFrame) -> list[Absent]:
     counts = table.group_by(*VARIANT, "coding_protocol").len().sort(*VARIANT, "coding_protocol")
     return [
         Absent(

@@ -1,13 +1,11 @@
-"""Editions: what rows, means and curves are of, and what figures know of codecs.
+"""Editions: the keys of rows, means and curves, and what figures know of codecs.
 
-An edition is a codec variant (a spec), the build that ran, and where its numbers are from. Its
-facts are found once, when rows or published points are read; its title is made where text is
-written, for the editions that are written together. Where a reader compares variants, whatever
-built them (styles, anchors, names on the command line), the key is the spec.
+An edition is a codec variant (a spec), the build that ran, and the origin of its numbers. Its facts
+are looked up once; its title depends on the other editions in a text. Styles, anchors and names on
+the command line refer to variants of any build, so their key is the spec.
 
-Each codec declares its own looks (`benchmark.facts.Facts`). Colours are Okabe and Ito's (without
-the yellow, which is lost on white paper) and Tol's muted set: colour-blind readers can distinguish
-them, and the marker says the same without colour.
+Colours are Okabe and Ito's (without yellow, invisible on white) and Tol's muted set,
+distinguishable by colour-blind readers; markers repeat the distinction.
 """
 
 import re
@@ -56,7 +54,7 @@ SIZE, EFFORT = "size", "effort"  # options that name another network of a codec,
 
 
 class Ran(NamedTuple):
-    """Facts that the rows of an edition state: version, command, devices, caveats."""
+    """Facts stated by an edition's rows: version, command, devices, caveats."""
 
     version: str = ""  # all that the rows name, the latest row's first
     command: str = ""
@@ -71,7 +69,7 @@ class Ran(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """A codec variant as it ran: of one build, from one origin. These three are its identity."""
+    """Codec variant as it ran: spec, build and origin, which are its identity."""
 
     spec: CodecSpec
     build: Build = ("", 0)
@@ -80,17 +78,17 @@ class Edition:
     ran: Ran = field(default=Ran(), compare=False)
 
     @classmethod
-    def of(cls, spec: CodecSpec, build: Build = ("", 0), origin: Origin = "here") -> "Edition":
-        """Return an edition of which nothing but the variant is known.
+    def create(cls, spec: CodecSpec, build: Build = ("", 0), origin: Origin = "here") -> "Edition":
+        """Create an edition from the facts that its codec declares.
 
-        >>> Edition.of(parse_codec("jpeg")).facts.title
+        >>> Edition.create(parse_codec("jpeg")).facts.title
         'JPEG'
         """
         return cls(spec, build, origin, facts_of(spec))
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "Edition":
-        """Return the edition of a row, as far as names go: its spec, build, origin and version."""
+    def parse_row(cls, row: Mapping[str, Any]) -> "Edition":
+        """Create an edition from a row's columns for spec, build, origin and version."""
         spec = CodecSpec.of_row(row)
         return cls(
             spec,
@@ -102,56 +100,56 @@ class Edition:
 
     @property
     def measured(self) -> bool:
-        """True if its numbers are of rows, measured here or bundled."""
+        """True if its numbers come from rows, measured here or bundled."""
         return self.origin in MEASURED
 
     @property
     def bundled(self) -> bool:
-        """True if all rows came with the project or in a pack."""
+        """True if all its rows came with the project or in a pack."""
         return self.origin == "bundled"
 
     @property
     def fingerprint(self) -> str:
-        """The digest of the program, library or weights."""
+        """Digest of the program, library or weights."""
         return self.build[0]
 
     @property
     def options(self) -> dict[str, str]:
-        """The options of the variant by name."""
+        """Options of the variant by name."""
         return dict(self.spec.options)
 
     @property
     def family(self) -> str:
-        """The codec that its variants share a style with."""
+        """Codec whose style its variants share."""
         return self.facts.family or self.spec.name
 
     @property
     def is_users(self) -> bool:
-        """True if the user brought the codec or its weights, or gave it a name.
+        """True if the user provided the codec, its weights or a name for it.
 
         >>> texts = "./mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0", "jpeg:name=Mine"
-        >>> [Edition.of(parse_codec(text)).is_users for text in texts]
+        >>> [Edition.create(parse_codec(text)).is_users for text in texts]
         [True, True, False, True]
         """
-        named = any(key in (NAME, *PATHS) for key in self.options)
-        return self.measured and (named or names_code(self.spec))
+        has_name = any(key in (NAME, *PATHS) for key in self.options)
+        return self.measured and (has_name or names_code(self.spec))
 
     @property
     def further_options(self) -> int:
-        """The number of options that its family's style lacks; 0 with a style of its own."""
-        declared_edition = in_catalogue(self.spec)
-        further = [pair for pair in self.spec.options if pair not in self.facts.implied]
-        return 0 if declared_edition and declared_edition.facts.colour else len(further)
+        """Number of options not shown by the family's style; 0 if the edition has a style."""
+        declared_edition = find_in_catalogue(self.spec)
+        undeclared = [pair for pair in self.spec.options if pair not in self.facts.implied]
+        return 0 if declared_edition and declared_edition.facts.colour else len(undeclared)
 
     @property
     def chosen_on(self) -> tuple[str, str] | None:
-        """Dataset and metric by which the realism of its own networks was chosen, if any."""
+        """Dataset and metric on which the realism of the project's networks was chosen, if any."""
         choice = self.facts.chosen_on
         return choice and (profile(choice[0]).title, metric_class(choice[1]).label)
 
     @property
     def short_version(self) -> str:
-        """The first part of the version; of a checkpoint, the first digits of what it is."""
+        """First part of the version; for a checkpoint, the first digits of its fingerprint."""
         first = short_version(self.ran.version)
         if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
             return f"checkpoint {self.fingerprint[:8]}"
@@ -159,36 +157,36 @@ class Edition:
 
     @property
     def build_words(self) -> str:
-        """A short version of the build, and whether the rows are bundled."""
+        """Short version of the build, and whether its rows are bundled."""
         return f"{short_version(self.ran.version)}{', bundled' if self.bundled else ''}"
 
     @property
     def title(self) -> str:
-        """Name in legends and tables, where no other edition has the same: see `titles`."""
+        """Name in legends and tables, if unambiguous there; see `titles`."""
         texts = ", ".join(self._untitled)
-        return f"{self._head} ({texts})" if texts else self._head
+        return f"{self._title_head} ({texts})" if texts else self._title_head
 
     @property
     def method(self) -> str:
-        """Title without the choice of realism, which `choice` is.
+        """Title without the choice of realism (`choice`).
 
         >>> [(edition.method, edition.choice) for edition in (CATALOGUE[0], CATALOGUE[4])]
         [('CRDR', 'β=3.84'), ('HiFiC', '')]
         """
         if not self.facts.choice:
-            return self._head if names_code(self.spec) else self.title
+            return self._title_head if names_code(self.spec) else self.title
         head = self.facts.title.removesuffix(self.facts.choice).rstrip(", ")
         return f"{head} ({', '.join(self._untitled)})" if self._untitled else head
 
     @property
     def choice(self) -> str:
-        """Choice of realism: "β=3.84", "1 step"; of a user's codec its options."""
+        """Choice of realism: "β=3.84", "1 step"; for a user's codec, its options."""
         users = ", ".join(self._untitled) if names_code(self.spec) else ""
         return self.facts.choice or users
 
     @property
-    def _head(self) -> str:
-        """The title, or of a program the version that begins with it."""
+    def _title_head(self) -> str:
+        """Title, or a program's version if it begins with the title."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
         number = " ".join(self.ran.version.split()[:2]).rstrip(",;:")
         if self.facts.kind == "standard" and number.startswith(f"{self.facts.title} "):
@@ -197,7 +195,7 @@ class Edition:
 
     @property
     def _untitled(self) -> list[str]:
-        """The options that the title lacks, as "level 3"; a chosen name has all but the seed."""
+        """Options not stated by the title, as "level 3"; a chosen name states all but the seed."""
         if not self.measured or NAME in self.options:
             seed = self.options.get(SEED) if self.measured else None
             return [f"{SEED} {seed}"] if seed else []
@@ -209,7 +207,7 @@ class Edition:
 
 
 def _last(codec: str, value: str) -> str:
-    """Return the last part of a path; of a file that is called as the codec, that of its folder.
+    """Return the last part of a path, or its folder's name for a file named after the codec.
 
     >>> _last("ours", "runs/lpips/ours.safetensors"), _last("ours", "a/mine.pth")
     ('lpips', 'mine.pth')
@@ -219,7 +217,7 @@ def _last(codec: str, value: str) -> str:
 
 
 def short_version(version: str) -> str:
-    """Abbreviate a version to its first part; of a checkpoint, the digest remains.
+    """Return the first part of a version; a checkpoint keeps its digest.
 
     >>> short_version("VTM 23.13, decoded by ffmpeg 7.1"), short_version("checkpoint 91d8: 9 steps")
     ('VTM 23.13', 'checkpoint 91d8')
@@ -231,7 +229,7 @@ def short_version(version: str) -> str:
 
 
 def label_of(spec: CodecSpec) -> str:
-    """Return the name of a codec variant in csv and JSON: its short name where it has one.
+    """Return a codec variant's name in csv and JSON: its short name if it has one.
 
     >>> label_of(CodecSpec.of("jpeg", "subsampling=444")), label_of(CodecSpec.of("jpeg", ""))
     ('jpeg:subsampling=444', 'jpeg')
@@ -244,82 +242,77 @@ def label_of(spec: CodecSpec) -> str:
 
 
 def labels(specs: Iterable[CodecSpec]) -> dict[CodecSpec, str]:
-    """Return the labels of codec variants; the whole spec where two would have the same."""
+    """Return the label of each codec variant, or its whole spec if the label is ambiguous."""
     texts = {spec: label_of(spec) for spec in specs}
     count = Counter(texts.values())
     return {spec: text if count[text] == 1 else spec.text for spec, text in texts.items()}
 
 
 def labels_of(editions: Iterable[Edition]) -> dict[Edition, str]:
-    """Return the name of each edition in csv and JSON, unambiguous among these variants."""
+    """Return each edition's name in csv and JSON, unambiguous among these variants."""
     editions = [*editions]
     texts = labels(dict.fromkeys(edition.spec for edition in editions))
     return {edition: texts[edition.spec] for edition in editions}
 
 
-def spec_in(text: str) -> CodecSpec:
-    """Return the codec variant that a text of a file means: of a study, a site, a record of a run.
-
-    Nothing is looked up: its codec need not be here. A path.py:Class is one name.
-    """
-    name, *rest = split_unescaped(ALIASES.get(text, text), ":")
-    if name.endswith(".py") and rest:
-        name, rest = f"{name}:{rest[0]}", rest[1:]
-    parts = (part.partition("=") for part in rest)
+def parse_spec(text: str) -> CodecSpec:
+    """Parse a codec variant from a file's text without looking it up; path.py:Class is one name."""
+    name, *options = split_unescaped(ALIASES.get(text, text), ":")
+    if name.endswith(".py") and options:
+        name, options = f"{name}:{options[0]}", options[1:]
+    parts = (part.partition("=") for part in options)
     return CodecSpec(name, tuple((key, unescaped(value)) for key, _, value in parts))
 
 
 def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> dict[Edition, str]:
-    """Return a name for figures for each edition; whole labels where two would be the same.
-
-    bundled: those of which the names say so.
+    """Return each edition's name in figures, marked if in `bundled`; its whole label if ambiguous.
 
     >>> texts = "ours:beta=0:effort=2", "jpeg:optimize=1", "./a/mine.py:Mine:level=3"
-    >>> [*titles(Edition.of(parse_codec(text)) for text in texts).values()]
+    >>> [*titles(Edition.create(parse_codec(text)) for text in texts).values()]
     ['CRDR β=0 (effort 2)', 'JPEG (optimised)', 'Mine (level 3)']
     """
     texts = labels_of(editions)
     names = {edition: edition.title for edition in texts}
     count = Counter(names.values())
     return {
-        edition: marked_bundled(
+        edition: mark_bundled(
             name if count[name] == 1 else unescaped(texts[edition]), edition in bundled
         )
         for edition, name in names.items()
     }
 
 
-def names_of_texts(texts: Iterable[str]) -> dict[str, str]:
-    """Return the titles of the editions that texts of a file mean: see `spec_in`."""
-    editions = {text: Edition.of(spec_in(text)) for text in texts}
+def titles_of_texts(texts: Iterable[str]) -> dict[str, str]:
+    """Return the titles of the codec variants that `parse_spec` parses from texts."""
+    editions = {text: Edition.create(parse_spec(text)) for text in texts}
     names = titles(editions.values())
     return {text: names[edition] for text, edition in editions.items()}
 
 
-def with_remark(name: str, remark: str) -> str:
-    """Return a name with a remark in brackets, in those that the name ends with, if any.
+def add_remark(name: str, remark: str) -> str:
+    """Append a remark in brackets, within the brackets at the name's end if there are any.
 
-    >>> with_remark("HiFiC", "published"), with_remark("JPEG (Pillow)", "published")
+    >>> add_remark("HiFiC", "published"), add_remark("JPEG (Pillow)", "published")
     ('HiFiC (published)', 'JPEG (Pillow, published)')
-    >>> with_remark("HiFiC", "")
+    >>> add_remark("HiFiC", "")
     'HiFiC'
     """
     head = f"{name[:-1]}, " if name.endswith(")") else f"{name} ("
     return f"{head}{remark})" if remark else name
 
 
-def marked_bundled(name: str, bundled: bool = True) -> str:
-    """Return the name of a codec whose rows are bundled, beside others, with a mark.
+def mark_bundled(name: str, bundled: bool = True) -> str:
+    """Mark the name of a codec as bundled.
 
-    >>> marked_bundled("VTM 23.13"), marked_bundled("VTM 23.13", False)
+    >>> mark_bundled("VTM 23.13"), mark_bundled("VTM 23.13", False)
     ('VTM 23.13 (bundled)', 'VTM 23.13')
     """
-    return with_remark(name, "bundled" if bundled else "")
+    return add_remark(name, "bundled" if bundled else "")
 
 
 @cache
 def _short_names(codec: str) -> dict[CodecSpec, str]:
-    """Map specs to short names, with and without the options that are the codec's defaults."""
+    """Return short names by spec, with and without the codec's default options."""
     names = {}
     for alias in ALIASES:
         spec = parse_codec(alias)
@@ -334,7 +327,7 @@ def _short_names(codec: str) -> dict[CodecSpec, str]:
 
 
 def published_system(name: str, facts: Facts) -> Edition:
-    """Return a system that is only known from publications. name: of its style."""
+    """Return a system known from publications only. name: of its style."""
     return Edition(CodecSpec(name, ()), origin="published", facts=facts)
 
 
@@ -369,7 +362,6 @@ PUBLISHED_ONLY = (
 
 
 def _declared_editions() -> Iterator[Edition]:
-    """Yield the variants that codecs of the registry declare, as publications have them."""
     aliases = {parse_codec(text) for text in ALIASES.values()}
     for name in CODECS:
         for variant in declared(name, "shown") or ("",):
@@ -397,8 +389,8 @@ PAPER_EDITIONS = tuple(
 _BY_LABEL = {label_of(edition.spec): edition for edition in CATALOGUE}
 
 
-def in_catalogue(spec: CodecSpec) -> Edition | None:
-    """Return the edition of the catalogue that is of a variant, if any."""
+def find_in_catalogue(spec: CodecSpec) -> Edition | None:
+    """Return a variant's edition in the catalogue, if any."""
     return _BY_LABEL.get(label_of(spec))
 
 

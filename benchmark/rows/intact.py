@@ -1,7 +1,4 @@
-"""Verification of a folder of results: each shard, stream, picture and record is whole, or named.
-
-Features carry no checksum.
-"""
+"""Verification of results: damaged or missing shards, streams, pictures and records."""
 
 import hashlib
 import warnings
@@ -13,7 +10,7 @@ from benchmark.errors import DamagedResults, ImageRefused, StoreError, UsageErro
 from benchmark.rows.packs.merge import PARTS
 from benchmark.rows.shard import BadShard, read_parquet, read_shard
 from benchmark.rows.store import Store, finished
-from benchmark.rows.streams import picture_of
+from benchmark.rows.streams import parse_picture
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 
@@ -23,7 +20,7 @@ MEASURE = "the `bench run` that measured its cells measures them again"
 
 
 class Finding(NamedTuple):
-    """A file that is not whole, and what to do."""
+    """Damaged or missing file, with its remedy."""
 
     path: str
     state: State
@@ -48,7 +45,7 @@ class Verified(NamedTuple):
 
 
 def verify_results(folder: Path) -> Iterator[Verified]:
-    """Verify a dataset's or all results in a folder, writing nothing; `UsageError` for none."""
+    """Verify the results of one or all datasets in a folder, read-only; `UsageError` if none."""
     places = (folder, *sorted(folder.glob("*")))
     datasets = [place for place in places if any((place / part).is_dir() for part in PARTS)]
     if not datasets:
@@ -67,7 +64,7 @@ def _verify(folder: Path) -> Verified:
         *map(_check_picture, pictures),
         *(_check_record(store, path) for path in records),
     )
-    findings = [*filter(None, checked), *_lost(store)]
+    findings = [*filter(None, checked), *_find_lost(store)]
     counts = len(shards), len(streams), len(pictures), len(records)
     return Verified(folder.resolve().name, *counts, (*findings,))
 
@@ -87,15 +84,15 @@ def _check_stream(path: Path) -> Finding | None:
     try:
         if hashlib.sha256(read_regular(path, LARGEST_FILE_BYTES)).hexdigest() == path.name:
             return None
-        what = "its bytes do not match its name"
+        problem = "its bytes do not match its name"
     except OSError as error:
-        what = error.strerror or str(error)
-    return Finding(str(path), "damaged", what, f"delete it; then {MEASURE}")
+        problem = error.strerror or str(error)
+    return Finding(str(path), "damaged", problem, f"delete it; then {MEASURE}")
 
 
 def _check_picture(path: Path) -> Finding | None:
     try:
-        picture_of(read_regular(path, LARGEST_FILE_BYTES), path.stem)
+        parse_picture(read_regular(path, LARGEST_FILE_BYTES), path.stem)
     except (OSError, ImageRefused) as error:
         return Finding(str(path), "damaged", str(error), "delete it; then import its pack again")
     return None
@@ -110,16 +107,16 @@ def _check_record(store: Store, path: Path) -> Finding | None:
     return None
 
 
-def _lost(store: Store) -> Iterator[Finding]:
-    """Find the cells without their stream, and the rows without the record of their run."""
+def _find_lost(store: Store) -> Iterator[Finding]:
+    """Find the cells without their stream and the rows without their run's record."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamagedResults)  # each shard has its own finding
         table, versions = store.read()
-    if lost := store.without_stream(versions, finished(versions)["cell"]):
-        what = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
-        yield Finding(str(store.folder / "streams"), "missing", what, MEASURE)
+    if lost := store.cells_without_stream(versions, finished(versions)["cell"]):
+        problem = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
+        yield Finding(str(store.folder / "streams"), "missing", problem, MEASURE)
     for run in sorted({*table["run"].drop_nulls()}):
         if not store.has_record(run):
             path = str(store.folder / "runs" / f"{run}.json")
-            what = "rows name this run, and its record is not there"
-            yield Finding(path, "missing", what, "restore it; the rows stay as they are")
+            problem = "rows name this run, and its record is not there"
+            yield Finding(path, "missing", problem, "restore it; the rows stay as they are")

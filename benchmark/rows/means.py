@@ -1,7 +1,7 @@
-"""Means of comparable rows: of each codec variant and setting, over its images.
+"""Means of comparable rows over the images of each codec variant and setting.
 
-Sums are `np.bincount`'s, which add in the order of the rows: those of data frames differ in the
-last digit from one number of threads to another.
+Sums use `np.bincount`, which adds in the order of rows: sums of data frames differ in the last
+digit with the number of threads.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from benchmark.rows.summary import (
     Tally,
 )
 
-REASONS_KEPT = 3
+MAX_REASONS = 3
 Tallies = dict[int, Tally]  # by the number of the point
 
 
@@ -41,11 +41,11 @@ def summarise(
     pooled: bool = False,
     common: bool = False,
 ) -> Summary:
-    """Return the means of a table of rows (columns of `rows.schema`, one row per cell).
+    """Compute the means of a table of rows (columns of `rows.schema`, one row per cell).
 
-    protocols: the metric columns to summarise, each with the protocol id that its values must have,
-    and "coding"; by default all metrics of single images. common: restrict everything to the images
-    that all points have; else points that lack images must not be plotted or compared.
+    protocols: the metric columns with the protocol id required of their values, and "coding";
+    default: all image metrics. common: restrict everything to the images of all points; otherwise,
+    points that lack images must not be plotted or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
     return summarise_rows(ComparableRows(table, protocols["coding"]), protocols, pooled, common)
@@ -57,34 +57,38 @@ def summarise_rows(
     pooled: bool = False,
     common: bool = False,
 ) -> Summary:
-    """Return the means of comparable rows; other arguments as in `summarise`."""
+    """Compute the means of comparable rows; see `summarise`."""
     everything = rows.count_images(rows.ok)
     if common:
         rows = rows.replace(ok=rows.common(rows.ok))
     means = _Means(rows, pooled, common)
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    latest, timed = _on_one_machine(rows, coded_here)
-    machine, alone = _on_one_machine(rows, coded_here & (rows.numbers("timing") == 1) & rows.shown)
+    latest, timed = _select_latest_machine(rows, coded_here)
+    machine, timed_alone = _select_latest_machine(
+        rows, coded_here & (rows.numbers("timing") == 1) & rows.shown
+    )
     values: dict[str, Float64Array] = {}
-    of_points = {name: means.of(rows.numbers(name), timed) for name in SECONDS}
+    means_by_column = {name: means.average(rows.numbers(name), timed) for name in SECONDS}
     for name, seconds in zip(TIMED, SECONDS, strict=True):
-        values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
-        of_points[name] = means.of(values[name], alone)
-    of_points[CONTAINER] = means.of(rows.numbers(CONTAINER), rows.ok)
+        values[name] = np.where(timed_alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
+        means_by_column[name] = means.average(values[name], timed_alone)
+    means_by_column[CONTAINER] = means.average(rows.numbers(CONTAINER), rows.ok)
     for name in COSTS:
         cost = _real_to_estimated(rows) if name == REAL_TO_ESTIMATED else rows.numbers(name)
         if not np.isnan(cost[rows.ok]).all():
-            of_points[name] = means.of(cost, rows.ok)
+            means_by_column[name] = means.average(cost, rows.ok)
     absent = None  # what all metrics have that no row was measured with
     for name, protocol in protocols.items():
         if name == "coding":
             continue
-        if not (lacking := _lacks(rows.table, name)) or absent is None:
-            values[name], of_points[name] = means.of_metric(name, protocol)
-            absent = (values[name], of_points[name]) if lacking else absent
+        if not (is_empty := _is_empty_metric(rows.table, name)) or absent is None:
+            values[name], means_by_column[name] = means.average_metric(name, protocol)
+            absent = (values[name], means_by_column[name]) if is_empty else absent
         else:
-            values[name], of_points[name] = absent
-    points = list(zip(_points(means, of_points, values), rows.point_table["shown"], strict=True))
+            values[name], means_by_column[name] = absent
+    points = list(
+        zip(_make_points(means, means_by_column, values), rows.point_table["shown"], strict=True)
+    )
     labels = labels_of(point.edition for point, _ in points)
     points.sort(key=lambda pair: _sort_key(pair[0], labels))
     images = rows.count_images(rows.ok)
@@ -112,21 +116,20 @@ def _real_to_estimated(rows: ComparableRows) -> Float64Array:
     return np.asarray(8 * rows.bytes / np.where(estimated > 0, estimated, np.nan))
 
 
-def _on_one_machine(rows: ComparableRows, chosen: BoolArray) -> tuple[str, BoolArray]:
-    """Return the machine of the latest of the chosen rows, and mark those of it."""
-    if not chosen.any():
-        return "", chosen
-    latest = rows.index[chosen][rows.recency[chosen].argmax()]
+def _select_latest_machine(rows: ComparableRows, marked: BoolArray) -> tuple[str, BoolArray]:
+    """Return the machine of the latest marked row, and mark the marked rows from it."""
+    if not marked.any():
+        return "", marked
+    latest = rows.index[marked][rows.recency[marked].argmax()]
     machine = rows.table["machine"][int(latest)]
-    same = rows.table["machine"].eq_missing(machine).to_numpy()[rows.index]
-    return str(machine), chosen & same
+    same_machine = rows.table["machine"].eq_missing(machine).to_numpy()[rows.index]
+    return str(machine), marked & same_machine
 
 
-def _lacks(table: pl.DataFrame, column: str) -> bool:
-    """Return whether no row has a value of this metric, nor a reason why it has none."""
+def _is_empty_metric(table: pl.DataFrame, column: str) -> bool:
     value, _, reason = metric_columns(column)
-    there = [table[name] for name in (value, reason) if name in table.columns]
-    return all(values.null_count() == len(values) for values in there)
+    columns = [table[name] for name in (value, reason) if name in table.columns]
+    return all(values.null_count() == len(values) for values in columns)
 
 
 class _Means:
@@ -136,97 +139,95 @@ class _Means:
         self.rows, self._pooled, self._common = rows, pooled, common
         self._bytes, self.bpp = rows.bytes, rows.bpp
 
-    def rates(self, used: BoolArray | slice) -> Float64Array:
-        """Return the bits per pixel of each point over the rows used; NaN without any.
+    def rates(self, marked: BoolArray | slice) -> Float64Array:
+        """Return the bits per pixel of each point over the marked rows; NaN without any.
 
-        The mean of each image's own bpp (the usual table), or pooled all bits over all pixels
-        (benchmark_xl's convention), where large images weigh more: 100 bytes for 800 pixels and for
-        1600 are .75 and .667.
+        The mean of per-image bpp (the usual table), or pooled: all bits over all pixels
+        (benchmark_xl's convention), where large images weigh more. 100 bytes for 800 and for 1600
+        pixels are .75 and .667.
         """
-        rows, point = self.rows, self.rows.point[used]
+        rows, point = self.rows, self.rows.point[marked]
         with np.errstate(invalid="ignore"):
             if self._pooled:
-                parts = self._bytes[used], rows.pixels[used]
-                sums = (np.bincount(point, of, rows.points) for of in parts)
+                parts = self._bytes[marked], rows.pixels[marked]
+                sums = (np.bincount(point, part, rows.points) for part in parts)
                 return bits_per_pixel(*sums)
-            above = np.bincount(point, self.bpp[used], rows.points)
-            below = np.bincount(point, minlength=rows.points)
-            return np.asarray(above / below)
+            bpp_sums = np.bincount(point, self.bpp[marked], rows.points)
+            counts = np.bincount(point, minlength=rows.points)
+            return np.asarray(bpp_sums / counts)
 
-    def of(self, values: Float64Array, has: BoolArray) -> list[Mean]:
-        """Return the mean of each point over the marked rows that have a value.
-
-        values: shape (rows,), NaN for no value. has: shape (rows,).
-        """
+    def average(self, values: Float64Array, has_value: BoolArray) -> list[Mean]:
+        """Return each point's mean over the marked rows with a value; arrays of shape (rows,)."""
         rows = self.rows
-        has = has & ~np.isnan(values)
-        if not has.any():
+        has_value = has_value & ~np.isnan(values)
+        if not has_value.any():
             return [Mean(None, None, 0, 0, 0, ())] * rows.points
-        has = rows.common(has) if self._common else has
-        finite = has & np.isfinite(values)
-        infinite = np.bincount(rows.point[has & ~finite], minlength=rows.points).tolist()
-        used = slice(None) if finite.all() else finite  # a million rows are not copied
-        point = rows.point[used]
+        has_value = rows.common(has_value) if self._common else has_value
+        finite = has_value & np.isfinite(values)
+        infinite = np.bincount(rows.point[has_value & ~finite], minlength=rows.points).tolist()
+        averaged = slice(None) if finite.all() else finite  # a million rows are not copied
+        point = rows.point[averaged]
         counts = np.bincount(point, minlength=rows.points).tolist()
-        sums = np.bincount(point, values[used], rows.points).tolist()
-        rates, images = self.rates(used).tolist(), rows.count_images(has)
+        sums = np.bincount(point, values[averaged], rows.points).tolist()
+        rates, images = self.rates(averaged).tolist(), rows.count_images(has_value)
         return [
             Mean(sum_ / n if n else None, rate if n else None, n, endless, images - n - endless, ())
             for sum_, rate, n, endless in zip(sums, rates, counts, infinite, strict=True)
         ]
 
-    def of_metric(self, column: str, protocol: str) -> tuple[Float64Array, list[Mean]]:
-        """Return the values of a metric, shape (rows,), NaN for none, and the mean of each point.
-
-        Values under another protocol id than `protocol` do not count; the reasons say so.
-        """
+    def average_metric(self, column: str, protocol: str) -> tuple[Float64Array, list[Mean]]:
+        """Return a metric's values of this protocol id, shape (rows,), NaN for none; its means."""
         rows = self.rows
         value_column, protocol_column, reason_column = metric_columns(column)
         values = np.where(rows.ok, rows.numbers(value_column), np.nan)
-        other = ~np.isnan(values) & ~rows.equal(protocol_column, protocol)
-        values = np.where(other, np.nan, values)
-        lacking = rows.ok & np.isnan(values)
+        other_protocol = ~np.isnan(values) & ~rows.equal(protocol_column, protocol)
+        values = np.where(other_protocol, np.nan, values)
+        without_value = rows.ok & np.isnan(values)
         texts = pl.lit("not computed")
-        if lacking.any() and reason_column in rows.table.columns:
-            reasons = rows.select(reason_column, marked=lacking).to_series()
-            by_other = pl.lit(f"measured by another rule than {protocol}")
+        if without_value.any() and reason_column in rows.table.columns:
+            reasons = rows.select(reason_column, marked=without_value).to_series()
+            other_protocol_reason = pl.lit(f"measured by another rule than {protocol}")
             reason = pl.coalesce(pl.lit(reasons.replace("", None)), texts)
-            texts = pl.when(pl.lit(pl.Series(other[lacking]))).then(by_other).otherwise(reason)
-        why = self.tallies(lacking, texts)
-        means = self.of(values, rows.ok)
-        return values, [mean._replace(reasons=why.get(i, ())) for i, mean in enumerate(means)]
+            texts = (
+                pl.when(pl.lit(pl.Series(other_protocol[without_value])))
+                .then(other_protocol_reason)
+                .otherwise(reason)
+            )
+        tallies = self.tallies(without_value, texts)
+        means = self.average(values, rows.ok)
+        return values, [mean._replace(reasons=tallies.get(i, ())) for i, mean in enumerate(means)]
 
     def tallies(self, marked: BoolArray, texts: pl.Expr) -> Tallies:
-        """Count texts, one for each marked row, by the number of the point."""
+        """Count texts, one per marked row, by the number of the point."""
         if not marked.any():
             return {}
         counts = pl.DataFrame({"point": self.rows.point[marked]}).with_columns(text=texts)
         counts = counts.group_by("point", "text").len()
         counts = counts.sort("point", "len", "text", descending=[False, True, False])
         result: Tallies = {}
-        first = counts.group_by("point", maintain_order=True).head(REASONS_KEPT)
+        first = counts.group_by("point", maintain_order=True).head(MAX_REASONS)
         for point, text, count in first.rows():
             result[point] = (*result.get(point, ()), (text, count))
         return result
 
     def failures(self) -> Tallies:
-        """Return why rows failed, by the number of the point."""
+        """Tally the reasons of failed rows by the number of the point."""
         failed = self.rows.failed
         parts = self.rows.select("stage", "reason", marked=failed)
         texts = parts.select(pl.concat_str(pl.all().fill_null("None"), separator=": "))
         return self.tallies(failed, pl.lit(texts.to_series()))
 
 
-def _points(
-    means: _Means, of_points: Mapping[str, list[Mean]], values: Mapping[str, Float64Array]
+def _make_points(
+    means: _Means, means_by_column: Mapping[str, list[Mean]], values: Mapping[str, Float64Array]
 ) -> list[Point]:
     rows = means.rows
     failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()
     ok = slice(None) if rows.ok.all() else rows.ok  # a million rows are not copied
     ids, bpp, pixels = rows.image[ok], means.bpp[ok], rows.pixels[ok]
-    of_images = {name: of[ok] for name, of in values.items()}
+    values_by_column = {name: image_values[ok] for name, image_values in values.items()}
     bounds = np.searchsorted(rows.point[ok], np.arange(rows.points + 1)).tolist()
-    rates, failures, editions = means.rates(ok).tolist(), means.failures(), _editions(rows)
+    rates, failures, editions = means.rates(ok).tolist(), means.failures(), _describe_editions(rows)
     places = rows.point_table.select("edition", "setting_name", "setting_value").rows()
     reference = rows.count_images(rows.ok)
     return [
@@ -238,10 +239,12 @@ def _points(
             missing=reference - (end - start),
             failed=failed[i],
             failures=failures.get(i, ()),
-            means={name: of_name[i] for name, of_name in of_points.items()},
+            means={name: column_means[i] for name, column_means in means_by_column.items()},
             image_ids=ids[start:end],
             image_bpp=bpp[start:end],
-            image_values={name: of[start:end] for name, of in of_images.items()},
+            image_values={
+                name: image_values[start:end] for name, image_values in values_by_column.items()
+            },
             image_pixels=pixels[start:end],
         )
         for i, ((edition, name, value), (start, end)) in enumerate(
@@ -250,41 +253,41 @@ def _points(
     ]
 
 
-OF_LATEST = ("codec_version", "command", "timed", "run", "fingerprint",
+LATEST_COLUMNS = ("codec_version", "command", "timed", "run", "fingerprint",
              "revision", "chroma", "tuned_for")  # fmt: skip
-NAMED = {"caveats": "caveat", "origins": "bytes_origin", "devices": "device",
+TEXT_COLUMNS = {"caveats": "caveat", "origins": "bytes_origin", "devices": "device",
          "versions": "codec_version"}  # fmt: skip
 
 
-def _editions(rows: ComparableRows) -> dict[int, Edition]:
-    """Describe each edition by its latest row (without failure, if any), with what all name."""
+def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
+    """Describe each edition by its latest row (without failure, if any) and all rows' texts."""
     random = pl.lit(False)
     if "reason" in rows.table.columns:
         random = col("reason").cast(pl.String).str.starts_with(NOT_DETERMINISTIC).fill_null(False)
-    facts = rows.table.select(*NAMED.values(), "recorded", random=random)[rows.index]
+    facts = rows.table.select(*TEXT_COLUMNS.values(), "recorded", random=random)[rows.index]
     facts = facts.with_columns(edition=pl.Series(rows.edition, dtype=pl.Int64)).unique()
     facts = facts.cast({pl.Categorical: pl.String})
     texts = {
         name: col(column).filter(col(column).fill_null("") != "").unique().sort()
-        for name, column in NAMED.items()
+        for name, column in TEXT_COLUMNS.items()
     }
-    of_all = facts.group_by("edition").agg(
+    edition_texts = facts.group_by("edition").agg(
         **texts,
         is_recorded=col("recorded").fill_null(False).any(),
         is_random=col("random").any(),
     )
-    named = {row["edition"]: row for row in of_all.rows(named=True)}
+    texts_by_edition = {row["edition"]: row for row in edition_texts.rows(named=True)}
     marked = np.zeros(len(rows.index), np.bool_)
     marked[_latest(rows)] = True
-    latest = rows.select(*OF_LATEST, marked=marked)
-    made = rows.point_table.unique("edition").sort("edition")
+    latest = rows.select(*LATEST_COLUMNS, marked=marked)
+    editions_table = rows.point_table.unique("edition").sort("edition")
     specs, editions = rows.specs(), {}
-    points = made.select("edition", "bundled").rows(named=True)
+    points = editions_table.select("edition", "bundled").rows(named=True)
     for row, point in zip(latest.rows(named=True), points, strict=True):
-        text = {name: row[name] or "" for name in OF_LATEST}
-        number, of_rows = point["edition"], named[point["edition"]]
-        seen = ["bytes=declared"] if "declared" in of_rows["origins"] else []
-        seen += [NOT_DETERMINISTIC] if of_rows["is_random"] else []
+        text = {name: row[name] or "" for name in LATEST_COLUMNS}
+        number, edition_row = point["edition"], texts_by_edition[point["edition"]]
+        derived_caveats = ["bytes=declared"] if "declared" in edition_row["origins"] else []
+        derived_caveats += [NOT_DETERMINISTIC] if edition_row["is_random"] else []
         spec = specs[number]
         declared = facts_of(spec)
         editions[number] = Edition(
@@ -293,12 +296,14 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             origin="bundled" if point["bundled"] else "here",
             facts=declared,
             ran=Ran(
-                version=" and ".join(dict.fromkeys((text["codec_version"], *of_rows["versions"]))),
+                version=" and ".join(
+                    dict.fromkeys((text["codec_version"], *edition_row["versions"]))
+                ),
                 command=text["command"],
                 timed=text["timed"],
-                devices=tuple(of_rows["devices"]),
-                caveats=(*dict.fromkeys((*of_rows["caveats"], *seen)),),
-                recorded=of_rows["is_recorded"],
+                devices=tuple(edition_row["devices"]),
+                caveats=(*dict.fromkeys((*edition_row["caveats"], *derived_caveats)),),
+                recorded=edition_row["is_recorded"],
                 chroma=text["chroma"] or declared.chroma,
                 tuned_for=text["tuned_for"] or declared.tuned_for,
                 run=text["run"],
@@ -308,7 +313,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
 
 
 def _latest(rows: ComparableRows) -> Int64Array:
-    """Return the position of each edition's latest row, of one without failure if there is any."""
+    """Return the position of each edition's latest row, without failure if there is one."""
     order = np.lexsort([rows.recency, rows.ok, rows.edition])
     is_last = np.diff(rows.edition[order], append=-1) != 0
     return np.asarray(order[is_last], np.int64)

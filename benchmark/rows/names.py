@@ -1,8 +1,6 @@
-"""Codecs as users type them, resolved to editions: the one rule of every option, verb and call.
+"""Resolve codecs as users type them to editions, the same in every option, verb and call.
 
-A name is a spec in any spelling, a title as tables and figures print it, the text of the option
-`name`, or a codec; the last means the variants that `bench run` measures of it. Everything else is
-refused, with the nearest names.
+A name is a spec in any spelling, a printed title, the text of the option `name`, or a codec.
 """
 
 from collections.abc import Collection, Iterable
@@ -12,20 +10,19 @@ from dataclasses import replace
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.facts import needs_options
 from benchmark.registry import ALIASES, CODECS
-from benchmark.rows.edition import REMARKS, Edition, label_of, with_remark
+from benchmark.rows.edition import REMARKS, Edition, add_remark, label_of
 from benchmark.spec import SEED, CodecSpec, names_code, parse_codec, plain_codec, resolve
 
 
 def find_editions(
     names: Iterable[str], editions: Collection[Edition], preferred: Collection[Edition] = ()
 ) -> list[Edition]:
-    """Return the editions that names mean, in the order of `editions`.
+    """Return the editions meant by names, in the order of `editions`; raise `UnknownName`.
 
-    A codec's name means its usual variants, of drawings all seeds, or all its variants where there
-    are none of these. preferred: editions that are looked through first. Raises `UnknownName` for a
-    name that means none.
+    A codec's name means its usual variants, of drawings all seeds, or else all its variants.
+    preferred: editions to search first.
 
-    >>> known = [Edition.of(parse_codec(text)) for text in ("jpeg", "jpeg:optimize=1", "vtm")]
+    >>> known = [Edition.create(parse_codec(text)) for text in ("jpeg", "jpeg:optimize=1", "vtm")]
     >>> [edition.title for edition in find_editions(["JPEG (optimised)", "vtm"], known)]
     ['JPEG (optimised)', 'VTM']
     >>> [edition.title for edition in find_editions(["jpeg"], known)]
@@ -41,12 +38,9 @@ def find_editions(
 
 
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
-    """Return the one codec variant that a name means.
+    """Return the one codec variant meant by a name, of drawings the first; else raise an error.
 
-    Of drawings it is the first. Raises `UnknownName` for a name that means none, `UsageError` for
-    one that means several.
-
-    >>> known = [Edition.of(parse_codec(text)) for text in ("jpeg:optimize=1", "vtm")]
+    >>> known = [Edition.create(parse_codec(text)) for text in ("jpeg:optimize=1", "vtm")]
     >>> find_variant("jpeg", known).text
     'jpeg:optimize=1'
     """
@@ -58,9 +52,9 @@ def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
 
 
 def is_named(edition: Edition, name: str) -> bool:
-    """Return whether a name means an edition, alone among others; a codec's means every variant.
+    """Return whether a name means an edition by itself; a codec's name means all its variants.
 
-    >>> edition = Edition.of(parse_codec("ours:effort=2:beta=0"))
+    >>> edition = Edition.create(parse_codec("ours:effort=2:beta=0"))
     >>> [is_named(edition, name) for name in ("ours", "CRDR β=0 (effort 2)", "ours:beta=0")]
     [True, True, False]
     """
@@ -68,12 +62,10 @@ def is_named(edition: Edition, name: str) -> bool:
 
 
 def known_names(editions: Iterable[Edition]) -> set[str]:
-    """Return the names to show after "Known:", codecs and labels.
+    """Return the codecs and labels to list after "Known:", without duplicates of a Python file.
 
-    The two are one for a Python file's codec whose label is its name without folders.
-
-    >>> known = [Edition.of(parse_codec(text)) for text in ("jpeg:optimize=1", "./mine.py:Mine")]
-    >>> sorted(known_names(known))
+    >>> texts = "jpeg:optimize=1", "./mine.py:Mine"
+    >>> sorted(known_names(Edition.create(parse_codec(text)) for text in texts))
     ['jpeg', 'jpeg:optimize=1', 'mine.py:Mine']
     """
     names = set()
@@ -84,9 +76,7 @@ def known_names(editions: Iterable[Edition]) -> set[str]:
 
 
 def usual_variants(name: str) -> set[CodecSpec]:
-    """Return the codec variants that `bench run` measures of a name.
-
-    None where it is not a codec's, names code, which is not loaded for it, or needs options.
+    """Return the variants that `bench run` measures for a codec; none for code or needed options.
 
     >>> sorted(spec.text for spec in usual_variants("ours")), usual_variants("./mine.py:Mine")
     (['ours:beta=0', 'ours:beta=3.84'], set())
@@ -101,56 +91,62 @@ def usual_variants(name: str) -> set[CodecSpec]:
 
 
 def _matches(name: str, editions: Collection[Edition]) -> set[Edition]:
-    """Return the editions that a name means by the first of these readings that any fits."""
+    """Return the editions meant by a name, by the first reading that fits any."""
     usual, spellings = usual_variants(name), {name, plain_codec(name)}
     # Two files of other folders may share a label: the path tells them apart.
     plain = spellings - {name}
-    if exact := {of for of in editions if {of.spec.text, of.spec.without([SEED]).text} & plain}:
+    if exact := {
+        candidate
+        for candidate in editions
+        if {candidate.spec.text, candidate.spec.without([SEED]).text} & plain
+    }:
         return exact
     if variants := {
         edition
         for edition in editions
-        if edition.spec.without([SEED]) in usual or spellings & _texts(edition)
+        if edition.spec.without([SEED]) in usual or spellings & _edition_texts(edition)
     }:
         return variants
-    if of_codec := {edition for edition in editions if _is_codec(name, edition.spec)}:
-        return of_codec
+    if codec_editions := {edition for edition in editions if _is_codec(name, edition.spec)}:
+        return codec_editions
     with suppress(BenchError):
         spec = parse_codec(plain_codec(name))
         if names_code(spec):
-            return _of_file(spec, editions)
+            return _match_file(spec, editions)
     return set()
 
 
 def _is_codec(name: str, spec: CodecSpec) -> bool:
-    """Return whether a name is a variant's codec, or stands for it with the options of an alias."""
     if name not in ALIASES:
         return spec.name in (name, plain_codec(name))
     alias = parse_codec(ALIASES[name])
     return spec.name == alias.name and {*alias.options} <= {*spec.options}
 
 
-def _of_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
-    """Return the editions of a file that was moved, or whose defaults a spec spells out."""
+def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
+    """Return the editions of a moved file, or of one whose spec spells out defaults."""
     file = spec.name.rpartition("/")[2]
-    of_file = [edition for edition in editions if edition.spec.name.rpartition("/")[2] == file]
+    file_editions = [
+        edition for edition in editions if edition.spec.name.rpartition("/")[2] == file
+    ]
     labels = {spec.label}
-    if of_file:
+    if file_editions:
         with suppress(BenchError):  # the file is not here
             labels |= {variant.label for variant in resolve(spec)}
     return {
         edition
-        for edition in of_file
+        for edition in file_editions
         if labels & {edition.spec.label, edition.spec.without([SEED]).label}
     }
 
 
-def _texts(edition: Edition) -> set[str]:
-    """Return the texts that are an edition's in csv, JSON, tables and figures.
-
-    Those of a drawing are also the codec's without a seed.
-    """
-    titles = {with_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
+def _edition_texts(edition: Edition) -> set[str]:
+    """Return an edition's names in all outputs; for drawings, also without the seed."""
+    titles = {add_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
     texts = {label_of(edition.spec), edition.spec.text, *titles}
     seedless = edition.spec.without([SEED])
-    return texts if seedless == edition.spec else texts | _texts(replace(edition, spec=seedless))
+    return (
+        texts
+        if seedless == edition.spec
+        else texts | _edition_texts(replace(edition, spec=seedless))
+    )

@@ -1,6 +1,6 @@
-"""Datasets as they are typed behind --dataset: where their images are, the name of their rows.
+"""Datasets as typed after --dataset: where their images are, and the name of their rows.
 
-A name or a part of one (`clic2020:mobile`), a folder of images or a csv file that lists some, a
+A dataset is a name or a part (`clic2020:mobile`), a folder of images, a csv file that lists some, a
 function in a file, a set of a hub, or the name of stored rows, whose images are where a run found
 them.
 """
@@ -26,17 +26,17 @@ from benchmark.system.machine import cores
 
 
 class Place(NamedTuple):
-    """A dataset as it is typed, or as a run recorded it; verbs ask it, and never the text."""
+    """Dataset as typed or recorded; verbs ask it and never parse the text."""
 
     text: str
 
     @property
     def opens(self) -> bool:
-        """True if it leads to images by itself: a path that is here, a function, a hub's set."""
+        """True if the text leads to its images: an existing path, a function, a hub's set."""
         return _holds_images(self.text) or is_brought(self.text) or self.text.startswith(HUB)
 
     def stored_name(self, stores: Mapping[str, Path]) -> str:
-        """Return the name that its rows have among stores by name; one of none without rows."""
+        """Return the name of its rows among stores by name, or the name that they will get."""
         if self.text.startswith(HUB):
             from benchmark.datasets.hub import hub_name
 
@@ -52,57 +52,61 @@ class Place(NamedTuple):
         return self.text
 
     def measured(self, results: Path) -> "Place":
-        """Return the path that stored rows were measured on, if it is still there; else itself.
-
-        A function in a file that rows name is not run: `why_lost` names it.
-        """
+        """Return the existing path on which stored rows were measured, else itself."""
         if self.text in DATASETS or self.opens or self.text not in stores_below(results):
             return self
         store = Store(results / self.text)
         names = store.means_table()["image"].unique().to_list()
         return next((Place(str(path)) for path in _recorded_paths(store, names)), self)
 
-    def why_lost(self, results: Path) -> str:
-        """Return why its images cannot be found, with what finds them; empty if they may be."""
+    def explain_loss(self, results: Path) -> str:
+        """Explain why its images cannot be found, and what finds them; empty if they can be."""
         name = self.text.partition(":")[0]
         stores = stores_below(results)
         if name in DATASETS or self.measured(results).opens or name not in stores:
             return ""
-        asked = (_requested(record) for record in reversed(Store(stores[name]).records()))
-        brought = next((text for text in asked if names_file(text)), "")
-        if brought:
-            return f"{name} is of a Python file, which runs only if named: `--dataset {brought}`"
+        requested = (
+            _recorded_dataset(record) for record in reversed(Store(stores[name]).records())
+        )
+        file_dataset = next((text for text in requested if names_file(text)), "")
+        if file_dataset:
+            return (
+                f"{name} is of a Python file, which runs only if named: `--dataset {file_dataset}`"
+            )
         return f"{name} was a path that no name leads back to: `--dataset path/to/it` finds it"
 
 
 def required_place(results: Path, dataset: str) -> str:
-    """Return the text of `Place.measured`; raise `UsageError` where no name leads to images."""
+    """Return the text of `Place.measured`; raise `UsageError` if it leads to no images."""
     place = Place(dataset)
-    if why := place.why_lost(results):
-        raise UsageError(why)
+    if reason := place.explain_loss(results):
+        raise UsageError(reason)
     return place.measured(results).text
 
 
 def pixels_of(files: Sequence[ImageFile]) -> set[str]:
-    """Return the sha256 of the pixels of images, of those with transparency as --flatten has it."""
+    """Return the sha256 of the pixels of images; transparent ones as with --flatten."""
     plain = probe(files, flatten=False, threads=cores())
-    rest = [file for file, of in zip(files, plain, strict=True) if not isinstance(of, Source)]
-    sources = [*plain, *probe(rest, flatten=True, threads=cores())]
+    transparent = [
+        file
+        for file, source_or_error in zip(files, plain, strict=True)
+        if not isinstance(source_or_error, Source)
+    ]
+    sources = [*plain, *probe(transparent, flatten=True, threads=cores())]
     return {source.sha256 for source in sources if isinstance(source, Source)}
 
 
 def _recorded_paths(store: Store, names: Collection[str]) -> Iterable[Path]:
-    """Yield the paths that runs were of and that have at least half of the named images.
+    """Yield the recorded paths that have at least half of the named images.
 
     A stranger's record may name any path: it is opened only if it has the rows' files.
     """
-    for path in dict.fromkeys(map(_recorded, reversed(store.records()))):
+    for path in dict.fromkeys(map(_recorded_path, reversed(store.records()))):
         if path and 2 * _count_images(path, names) >= len(names):
             yield path
 
 
 def _count_images(path: Path, names: Collection[str]) -> int:
-    """Return how many of the named images a folder or a list has."""
     if not lists_images(path):
         return sum(_is_below(path, name) for name in names)
     with suppress(UsageError):
@@ -111,22 +115,20 @@ def _count_images(path: Path, names: Collection[str]) -> int:
 
 
 def _holds_images(text: str) -> bool:
-    """Return whether a text is the path of a folder or a list of images that is here."""
+    """Return whether a text is the path of an existing folder or list of images."""
     with suppress(OSError, ValueError):  # too long a name, or one with a null character
         return Path(text).is_dir() or lists_images(Path(text))
     return False
 
 
-def _requested(record: Mapping[str, Any]) -> str:
-    """Return what stood behind --dataset of a run; empty if its record does not say."""
+def _recorded_dataset(record: Mapping[str, Any]) -> str:
     request = record.get("request")
     place = request.get("dataset") if isinstance(request, dict) else None
     return place if isinstance(place, str) else ""
 
 
-def _recorded(record: Mapping[str, Any]) -> Path | None:
-    """Return the path of images that a run was of, if its record names one that is here."""
-    text = _requested(record)
+def _recorded_path(record: Mapping[str, Any]) -> Path | None:
+    text = _recorded_dataset(record)
     is_path = text and text not in DATASETS and not names_file(text) and _holds_images(text)
     return Path(text) if is_path else None
 

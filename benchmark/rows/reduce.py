@@ -1,14 +1,14 @@
-"""Distribution metrics of stored rows, reduced from kept features into columns of the rows.
+"""Distribution metrics of stored rows, reduced from stored features into columns of the rows.
 
 A distribution metric has no value for a single image. Its column holds, for each image, the value
-of the set plus the image's influence (`metric.Reduced`), so that the mean over the
-images of a point is the metric of that set, and their spread is what its interval is made of.
+of the set plus the image's influence (`metric.Reduced`): the mean over a point's images is the
+metric of the set, and their spread gives its interval.
 
-    results/<dataset>/sets/<sha256>.parquet    values and each image's influence, written once
+    results/<dataset>/sets/<sha256>.parquet    values and influences, written once
                           /shipped*            those bundled with the project
 
-A reduction's key names the metric's protocol and the pixels of every pair of the set; equal keys
-have equal values.
+A reduction's key is made of the metric's protocol and the pixels of every pair of the set; equal
+keys have equal values.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from benchmark.metrics.metric import DistributionMetric, Reduced, protocol_of, p
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.means import summarise_rows
-from benchmark.rows.remedies import command_on_rows, with_remedies
+from benchmark.rows.remedies import add_remedies, command_on_rows
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.rows.streams import FeatureFolder
@@ -37,7 +37,7 @@ from benchmark.system.atomic import require_inside
 
 TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
 SCHEMA = pl.Schema({**TEXTS, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
-MOST_SHARDS = 16  # of reductions; beyond it they are put together
+MAX_SHARDS = 16  # of reductions; beyond it they are put together
 
 
 # A row of SCHEMA: a distribution metric with its inputs, influences in the order of sorted pairs
@@ -45,33 +45,29 @@ Reduction = tuple[str, str, str, float, Sequence[float] | None]
 
 
 def reduction_key(protocol: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Return a sha256 of the protocol and the pairs, equal for the same pairs in any order.
-
-    pairs: of a source and its decoded image, by the sha256 of their pixels.
-    """
+    """Return a sha256 of the protocol and the pairs (sha256 of pixels) in any order."""
     return hashlib.sha256(json.dumps([protocol, sorted(pairs)]).encode()).hexdigest()
 
 
-def with_distribution_metrics(
+def add_distribution_metrics(
     table: pl.DataFrame,
     folder: Path,
     names: Sequence[str],
     common: bool = False,
     allow_few: bool = False,
 ) -> ComparableRows:
-    """Return comparable rows, whose table has the columns of the distribution metrics of `names`.
+    """Return comparable rows whose table has the columns of the distribution metrics in `names`.
 
-    folder: that of the store, where reduced values are kept for the next time. The rows of a point
-    that `summarise` would take form its set. common: restrict each set to the images that all
-    points have. allow_few: also reduce sets below a metric's least number of images.
+    folder: of the store, where reduced values are cached. common: restrict each set to the images
+    of all points. allow_few: also reduce sets below a metric's minimum number of images.
     """
     rows = ComparableRows(table, CODING)
-    of_sets = [name for name in names if name in DISTRIBUTION_METRICS]
-    if not of_sets:
+    set_metrics = [name for name in names if name in DISTRIBUTION_METRICS]
+    if not set_metrics:
         return rows
     reducer = _Reducer(rows, folder, common, allow_few)
-    for name in of_sets:
-        rows = rows.replace(table=reducer.filled(rows, name))
+    for name in set_metrics:
+        rows = rows.replace(table=reducer.add_columns(rows, name))
     return rows
 
 
@@ -83,14 +79,14 @@ def summarise_with_distributions(
     common: bool = False,
     allow_few: bool = False,
 ) -> Summary:
-    """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
-    rows = with_distribution_metrics(table, folder, names, common, allow_few)
+    """Compute the means of a store's rows in image and distribution metrics."""
+    rows = add_distribution_metrics(table, folder, names, common, allow_few)
     summary = summarise_rows(rows, protocols(names), pooled, common)
-    return with_remedies(summary, folder, table["run"].unique())
+    return add_remedies(summary, folder, table["run"].unique())
 
 
 class _Reducer:
-    """Distribution metrics of sets of rows, from earlier reductions or else from kept features."""
+    """Distribution metrics of sets of rows, from earlier reductions or stored features."""
 
     def __init__(self, rows: ComparableRows, folder: Path, common: bool, allow_few: bool) -> None:
         self._common, self._allow_few = common, allow_few
@@ -101,29 +97,34 @@ class _Reducer:
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
         self._images: dict[str, set[str]] = {}  # with kept features, by protocol of the space
         names = ("image_sha256", "decoded_sha256", "features_of")
-        hashes = zip(*(_texts(rows, name) for name in names), strict=True)
-        self._pairs = [(source, other or own) for source, own, other in hashes]
+        hashes = zip(*(_read_texts(rows, name) for name in names), strict=True)
+        self._pairs = [
+            (source, features_pixels or decoded) for source, decoded, features_pixels in hashes
+        ]
 
-    def filled(self, rows: ComparableRows, name: str) -> pl.DataFrame:
-        """Append value, protocol id and reason of a metric."""
+    def add_columns(self, rows: ComparableRows, name: str) -> pl.DataFrame:
+        """Append a metric's value, protocol id and reason to the table."""
         metric: DistributionMetric = metric_class(name)()
         protocol, space = protocol_of(name), metric_class(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)
         counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
         # With `common` each set is of the images whose features all points have, as its mean is.
-        used = rows.common(self._ok & counted) if self._common else counted
-        why = _texts(rows, count_reason)
+        included = rows.common(self._ok & counted) if self._common else counted
+        stored_reasons = _read_texts(rows, count_reason)
         values: list[float | None] = [None] * rows.table.height
         reasons: list[str | None] = [None] * rows.table.height
         new: list[Reduction] = []
         for point in self._points:
-            for at in point[~used[point]].tolist():
-                reasons[rows.index[at]] = why[at] or (
+            for position in point[~included[point]].tolist():
+                reasons[rows.index[position]] = stored_reasons[position] or (
                     "features of this image are not kept for all codecs"
-                    if counted[at]
+                    if counted[position]
                     else f"not computed: {self._rescore(metric)} does it from kept streams"
                 )
-            row_of = {self._pairs[at]: rows.index[at] for at in point[used[point]].tolist()}
+            row_of = {
+                self._pairs[position]: rows.index[position]
+                for position in point[included[point]].tolist()
+            }
             if not row_of:
                 continue
             pairs = sorted(row_of)
@@ -138,14 +139,14 @@ class _Reducer:
                 influence = None if reduced is None else reduced.influence
                 if reduced is None or (influence is not None and len(influence) != len(pairs)):
                     reduced = self._reduce(metric, str(space.protocol), pairs)
-                    new.append(stored(key, metric.column, protocol, reduced))
+                    new.append(make_reduction(key, metric.column, protocol, reduced))
             except NotMeasurable as reason:
                 for row in row_of.values():
                     reasons[row] = str(reason)
                 continue
             influence = np.zeros(len(pairs)) if reduced.influence is None else reduced.influence
-            for pair, of_image in zip(pairs, influence.tolist(), strict=True):
-                values[row_of[pair]] = reduced.value + of_image
+            for pair, image_influence in zip(pairs, influence.tolist(), strict=True):
+                values[row_of[pair]] = reduced.value + image_influence
         self._reductions.add(new)
         ids = [None if value is None else protocol for value in values]
         value_column, id_column, reason_column = metric_columns(metric.column)
@@ -163,16 +164,22 @@ class _Reducer:
     ) -> Reduced:
         if space not in self._images:
             self._images[space] = self._features.images(space)
-        there = [pair for pair in pairs if self._images[space].issuperset(pair)]
-        read = [[self._features.read(space, pixels) for pixels in pair] for pair in there]
-        kept = [(source, own) for source, own in read if source is not None and own is not None]
-        if gone := len(pairs) - len(kept):
+        available = [pair for pair in pairs if self._images[space].issuperset(pair)]
+        read = [[self._features.read(space, pixels) for pixels in pair] for pair in available]
+        complete = [
+            (source, decoded)
+            for source, decoded in read
+            if source is not None and decoded is not None
+        ]
+        if missing := len(pairs) - len(complete):
             raise NotMeasurable(
-                f"the features of {gone} of {len(pairs)} images are not kept here: "
+                f"the features of {missing} of {len(pairs)} images are not kept here: "
                 f"{self._rescore(metric)} makes them again"
             )
         try:
-            return metric.reduce([source for source, _ in kept], [own for _, own in kept])
+            return metric.reduce(
+                [source for source, _ in complete], [decoded for _, decoded in complete]
+            )
         except Exception as error:
             if not memory_exhausted(error):
                 raise
@@ -182,13 +189,12 @@ class _Reducer:
             ) from None
 
 
-def _texts(rows: ComparableRows, column: str) -> list[str]:
-    """Return a column of the chosen rows as texts; empty for null."""
+def _read_texts(rows: ComparableRows, column: str) -> list[str]:
     return [text or "" for text in rows.select(column).to_series()]
 
 
-def stored(key: str, column: str, protocol: str, reduced: Reduced) -> Reduction:
-    """Return a reduced distribution metric as `Reductions` keep it."""
+def make_reduction(key: str, column: str, protocol: str, reduced: Reduced) -> Reduction:
+    """Convert a reduced distribution metric to a row of `Reductions`."""
     influence = reduced.influence
     return key, column, protocol, reduced.value, None if influence is None else influence.tolist()
 
@@ -199,61 +205,65 @@ class Reductions:
     def __init__(self, store_folder: Path) -> None:
         self._store_folder, self.folder = store_folder, store_folder / "sets"
         self._shards: list[Path] = []  # that were read and are not bundled
-        self._known: dict[str, Reduction] = {}
+        self._reductions: dict[str, Reduction] = {}
         for path in sorted(self.folder.glob("*.parquet")):
-            reductions = _read(path)
-            self._known |= {reduction[0]: reduction for reduction in reductions or ()}
+            reductions = _read_reductions(path)
+            self._reductions |= {reduction[0]: reduction for reduction in reductions or ()}
             if reductions is not None and not path.name.startswith(SHIPPED):
                 self._shards.append(path)
 
     def get(self, key: str) -> Reduced | None:
-        """Return the value that was reduced under a key, or None."""
-        if key not in self._known:
+        """Return the value reduced under a key, or None."""
+        if key not in self._reductions:
             return None
-        *_, value, influence = self._known[key]
+        *_, value, influence = self._reductions[key]
         return Reduced(value, None if influence is None else np.array(influence))
 
     def add(self, new: Sequence[Reduction]) -> None:
-        """Keep them; a folder that cannot be written costs only the time to reduce again."""
+        """Store reductions; a folder that cannot be written costs only the time to reduce again."""
         if not new:
             return
-        self._known |= {reduction[0]: reduction for reduction in new}
-        together = len(self._shards) >= MOST_SHARDS
+        self._reductions |= {reduction[0]: reduction for reduction in new}
+        merge = len(self._shards) >= MAX_SHARDS
         with suppress(StoreError):
             require_inside(self._store_folder, self.folder / "any")
-            path = write_shard(self.folder, _table(self._known.values() if together else new))
-            for old in {*self._shards} - {path} if together else ():
-                old.unlink(missing_ok=True)
-            self._shards = [path] if together else [*self._shards, path]
+            path = write_shard(
+                self.folder, _reduction_table(self._reductions.values() if merge else new)
+            )
+            for shard in {*self._shards} - {path} if merge else ():
+                shard.unlink(missing_ok=True)
+            self._shards = [path] if merge else [*self._shards, path]
 
-    def lacking_in(self, other: "Reductions") -> list[Reduction]:
-        """Return the reductions that the other folder does not have."""
-        return [self._known[key] for key in self._known if key not in other._known]
+    def absent_from(self, others: "Reductions") -> list[Reduction]:
+        """Return the reductions that are not in another folder."""
+        return [self._reductions[key] for key in self._reductions if key not in others._reductions]
 
-    def ship(self, name: str, others: "Reductions") -> Path:
+    def ship(self, name: str, source: "Reductions") -> Path:
         """Write the reductions of another folder as bundled ones, replacing earlier ones."""
-        reductions = [others._known[key] for key in sorted(others._known)]
-        return write_shard(self.folder, _table(reductions), name)
+        reductions = [source._reductions[key] for key in sorted(source._reductions)]
+        return write_shard(self.folder, _reduction_table(reductions), name)
 
 
-def _table(reductions: Iterable[Reduction]) -> pl.DataFrame:
+def _reduction_table(reductions: Iterable[Reduction]) -> pl.DataFrame:
     return pl.DataFrame([*reductions], SCHEMA, orient="row")
 
 
-def _read(path: Path) -> list[Reduction] | None:
-    """Return the reductions of a file; None, with a warning, where it is damaged."""
+def _read_reductions(path: Path) -> list[Reduction] | None:
+    """Read a file of reductions; None with a warning if it is damaged."""
     try:
         table = read_parquet(path)
         if table.schema != SCHEMA:
             raise BadShard("its columns are not those of reduced metrics")
-        odd = pl.element().is_null() | ~pl.element().is_finite()
-        wrong = ~pl.col("value").is_finite() | pl.col("influence").list.eval(odd).list.any()
+        invalid = pl.element().is_null() | ~pl.element().is_finite()
+        invalid_row = (
+            ~pl.col("value").is_finite() | pl.col("influence").list.eval(invalid).list.any()
+        )
         nulls = table.drop("influence").null_count().sum_horizontal()
-        if nulls.sum() or table.select(wrong.any()).item():
+        if nulls.sum() or table.select(invalid_row.any()).item():
             raise BadShard("it has reductions without a value")
-    except BadShard as bad:
+    except BadShard as error:
         remedy = "its metrics are reduced again; remove it"
-        warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)
+        warnings.warn(DamagedResults(f"{path} is left out: {error}; {remedy}", path), stacklevel=2)
         return None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error}; remove it") from error

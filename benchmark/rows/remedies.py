@@ -1,4 +1,4 @@
-"""Commands that bring what stored rows lack, and the editions of them that are not shown."""
+"""Commands that add what stored rows lack, and their editions that are not shown."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.answer import Absent
 from benchmark.errors import StoreError
-from benchmark.rows.codecs import run_again
+from benchmark.rows.codecs import rerun_command
 from benchmark.rows.edition import Edition
 from benchmark.rows.store import Store
 from benchmark.rows.summary import Summary
@@ -16,18 +16,15 @@ from benchmark.spec import names_code
 from benchmark.system.text import bench_command
 
 
-def with_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> Summary:
-    """Return a summary of a folder's rows with what is not shown, and the command of `again`.
-
-    runs: that the rows are of.
-    """
+def add_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> Summary:
+    """Add the editions not shown and the command `again` to the summary of a folder's rows."""
     store = Store(folder)
     absent = (*summary.absent, *_editions_not_shown(summary, store))
     return replace(summary, absent=absent, again=_rescore_command(summary, store, runs))
 
 
 def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -> str:
-    """Return the command line of a verb on a dataset's stored rows, with more options.
+    """Return the command line of a verb on a dataset's stored rows.
 
     >>> command_on_rows("report", Path("my results"), "kodak", anchor="vtm")
     "bench report --dataset kodak --anchor vtm --results 'my results'"
@@ -37,13 +34,9 @@ def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -
 
 
 def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None]) -> str:
-    """Return the command that computes metrics of a store's rows, without its `--metrics`.
-
-    That is `bench rescore`, which names the code that may run; a run that kept no streams codes its
-    images again.
-    """
+    """Return `bench rescore` with code that may run, or the run to repeat without streams."""
     if streamless := [run for run in runs if run and not store.keeps_streams(run)]:
-        return run_again(store.record(max(streamless)))
+        return rerun_command(store.record(max(streamless)))
     specs = dict.fromkeys(edition.spec for edition in summary.editions)
     code = [spec.text for spec in specs if names_code(spec)]
     codecs = ",".join(("all", *code)) if code else ""
@@ -51,20 +44,19 @@ def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None])
 
 
 def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
-    """Yield the editions measured here that are not shown, each with the remedy."""
     images: dict[Edition, int] = {}
     for point in (*summary.points, *summary.replaced):
         images[point.edition] = max(images.get(point.edition, 0), point.coded)
-    shown, labels = {edition.spec: edition for edition in summary.editions}, summary.labels
+    shown_editions, labels = {edition.spec: edition for edition in summary.editions}, summary.labels
     for edition, count in images.items():
-        if edition.bundled or edition == shown[edition.spec]:
+        if edition.bundled or edition == shown_editions[edition.spec]:
             continue
-        replacement = shown[edition.spec]
+        replacement = shown_editions[edition.spec]
         if not replacement.bundled and replacement.ran.run > edition.ran.run:
-            why = f"an older build, {edition.build_words}, is not shown"
-            yield Absent(labels[edition], why)
+            reason = f"an older build, {edition.build_words}, is not shown"
+            yield Absent(labels[edition], reason)
             continue
-        why = (
+        reason = (
             f"yours ({edition.build_words}) has {count} of {images[replacement]} images: "
             f"the {'bundled' if replacement.bundled else 'older'} one is shown"
         )
@@ -72,4 +64,4 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
         record["request"]["dataset"] = store.folder.name
         with suppress(StoreError):
             record |= store.record(edition.ran.run)
-        yield Absent(labels[edition], why, run_again(record, limit=None, part=""))
+        yield Absent(labels[edition], reason, rerun_command(record, limit=None, part=""))

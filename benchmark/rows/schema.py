@@ -1,8 +1,7 @@
-"""The columns of the table of measurements, one row per cell; keys of cells; a file's footer.
+"""Columns of the table of measurements, keys of cells, and footers of parquet files.
 
-The footer of a parquet file says what its rows will take in memory, before any of them is read. It
-is a struct of Thrift's compact protocol, of which four fields are wanted here. polars reads it too,
-but does not say what it finds.
+A footer states how much memory rows take. It is a struct of Thrift's compact protocol; four of its
+fields are read here, since polars does not expose them.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ COLUMNS = Path(__file__).parent / "columns.toml"
 KINDS = {kind.__name__: kind for kind in (str, int, float, bool)}
 
 
-class Shown(NamedTuple):
+class CostFormat(NamedTuple):
     """Heading, format and scale of a cost in a report: its mean over a codec's settings."""
 
     heading: str
@@ -40,25 +39,29 @@ class Shown(NamedTuple):
     factor: float = 1.0
 
 
-class Column(NamedTuple):
-    """A column of the table; null stands for no value in any of them.
+class TableColumn(NamedTuple):
+    """Column of the table, declared in `columns.toml`; null means no value.
 
-    Declared in `columns.toml` alone; where coding gives it, `measure.execute.Coded` has a field of
-    its name.
+    `measure.execute.Coded` has fields with the names of coding's columns.
     """
 
     name: str
     kind: type  # str, int (64 bits), float (64 bits) or bool
     meaning: str
     unit: str = ""
-    shown: Shown | None = None  # in reports, as a cost of the codec
+    cost_format: CostFormat | None = None  # in reports, as a cost of the codec
 
 
-def _cell_columns() -> Iterator[Column]:
-    """Yield the columns that every row has, from `columns.toml`."""
-    for name, of in tomllib.loads(COLUMNS.read_text(encoding="utf-8")).items():
-        shown = Shown(*of["shown"]) if "shown" in of else None
-        yield Column(name, KINDS[of["type"]], of["meaning"], of.get("unit", ""), shown)
+def _cell_columns() -> Iterator[TableColumn]:
+    for name, declaration in tomllib.loads(COLUMNS.read_text(encoding="utf-8")).items():
+        cost_format = CostFormat(*declaration["shown"]) if "shown" in declaration else None
+        yield TableColumn(
+            name,
+            KINDS[declaration["type"]],
+            declaration["meaning"],
+            declaration.get("unit", ""),
+            cost_format,
+        )
 
 
 CELL_COLUMNS = tuple(_cell_columns())
@@ -74,20 +77,20 @@ INFO_COLUMNS = {
 
 
 def info_columns(info: CodecInfo) -> dict[str, Any]:
-    """Return what a row has of a codec's information, by column."""
+    """Return a codec's information by column."""
     columns = {column: getattr(info, field) for field, column in INFO_COLUMNS.items()}
     return {**columns, "chroma": info.chroma or None, "tuned_for": info.tuned_for or None}
 
 
 def info_of(row: Mapping[str, Any], licence: str) -> CodecInfo:
-    """Return the information on its codec that a row has."""
+    """Return the codec information in a row."""
     fields = {field: row[column] for field, column in INFO_COLUMNS.items()}
     present = {field: value for field, value in fields.items() if value is not None}
     return CodecInfo(licence=licence, **present)
 
 
 def is_declared(row: Mapping[str, Any]) -> bool:
-    """Return whether a row's size is declared: it has a picture, and never had a stream."""
+    """Return whether a row's size is declared: it has a picture and never had a stream."""
     return bool(row["bytes_origin"] == "declared")
 
 
@@ -99,11 +102,7 @@ def cell_key(
     width_px: int,
     coding_protocol: str,
 ) -> str:
-    """Return the hexadecimal sha256 of everything that decides the stream, a cell's identity.
-
-    Another library, weight file, adapter revision or coding rule is another cell, so that a row is
-    neither taken for one of another version nor measured again.
-    """
+    """Return a cell's identity: the hexadecimal sha256 of everything that determines its stream."""
     start = _start_of_key(codec, info.fingerprint, info.revision, setting)
     parts = [source_sha256, width_px, coding_protocol]
     return hashlib.sha256(f"{start}, {json.dumps(parts)[1:]}".encode()).hexdigest()
@@ -115,13 +114,15 @@ def _start_of_key(codec: CodecSpec, fingerprint: str, revision: int, setting: Se
     return json.dumps(parts)[:-1]
 
 
-def table_columns() -> tuple[Column, ...]:
+def table_columns() -> tuple[TableColumn, ...]:
     """Return all columns of the table."""
     return _table_columns(tuple(METRICS), tuple(FEATURE_SPACES))
 
 
 @cache
-def _table_columns(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) -> tuple[Column, ...]:
+def _table_columns(
+    metrics: tuple[str, ...], feature_spaces: tuple[str, ...]
+) -> tuple[TableColumn, ...]:
     columns = [*CELL_COLUMNS]
     for name in metrics:
         metric = metric_class(name)
@@ -132,82 +133,87 @@ def _table_columns(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) ->
     return tuple(columns)
 
 
-def _metric_columns(column: str, meaning: str, unit: str = "", kind: type = float) -> list[Column]:
+def _metric_columns(
+    column: str, meaning: str, unit: str = "", kind: type = float
+) -> list[TableColumn]:
     value, protocol, reason = metric_columns(column)
-    of = f"the features behind {value}" if kind is int else value
+    subject = f"the features behind {value}" if kind is int else value
     return [
-        Column(value, kind, f"{meaning}; null has a reason", unit),
-        Column(protocol, str, f"protocol id of {of}"),
-        Column(reason, str, f"why {value} is null"),
+        TableColumn(value, kind, f"{meaning}; null has a reason", unit),
+        TableColumn(protocol, str, f"protocol id of {subject}"),
+        TableColumn(reason, str, f"why {value} is null"),
     ]
 
 
-def own_columns(names: Iterable[str]) -> list[str]:
-    """Return the columns that the table lacks and that have a protocol and reason, in order."""
-    all_names, known = dict.fromkeys(names), {*_names()}
+def user_columns(names: Iterable[str]) -> list[str]:
+    """Return the value columns of users' metrics among the names, in order."""
+    all_names, table_names = dict.fromkeys(names), {*_table_column_names()}
     has_all = (name for name in all_names if {*metric_columns(name)} <= all_names.keys())
-    return [name for name in has_all if name not in known]
+    return [name for name in has_all if name not in table_names]
 
 
-def _names() -> list[str]:
+def _table_column_names() -> list[str]:
     return [column.name for column in table_columns()]
 
 
-def columns_of(names: Iterable[str]) -> tuple[Column, ...]:
+def columns_of(names: Iterable[str]) -> tuple[TableColumn, ...]:
     """Return all columns of the table, then those of users' metrics among the names."""
-    own = (_metric_columns(name, "a metric of a user's file") for name in own_columns(names))
-    return (*table_columns(), *chain(*own))
+    added_columns = (
+        _metric_columns(name, "a metric of a user's file") for name in user_columns(names)
+    )
+    return (*table_columns(), *chain(*added_columns))
 
 
 def metric_columns(column: str) -> tuple[str, str, str]:
-    """Return a metric's three columns: its value, its protocol id, the reason why it is null."""
+    """Return a metric's columns: value, protocol id, reason for null."""
     return column, f"{column}_protocol", f"{column}_reason"
 
 
-def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
-    """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
+def metric_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
+    """Return metrics (names, synonyms, `path.py:Class`, or comma-separated text) as distinct names.
 
-    asked: names or other words for metrics of the registry, or `path.py:Class`; or a
-    comma-separated text of them. Raises `UnknownName`, and `UsageError` for a file without such a
-    metric or with a taken column.
+    "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric or with a
+    taken column.
 
     >>> metric_names("psnr, lpips,psnr_db")
     ('psnr', 'lpips')
     """
-    known = (*METRICS, *DISTRIBUTION_METRICS)
-    texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
+    known_names = (*METRICS, *DISTRIBUTION_METRICS)
+    texts = [text.strip() for text in (metrics.split(",") if isinstance(metrics, str) else metrics)]
     names = dict.fromkeys(
-        name for text in texts for name in (known if text == "all" else (metric_called(text),))
+        name
+        for text in texts
+        for name in (known_names if text == "all" else (metric_called(text),))
     )
     for name in names:
-        if name not in known and not is_brought(name):
-            raise unknown_metric(name, (*known, "path.py:Class"))
-    if own := list(filter(is_brought, names)):
-        _refuse_taken_columns(own)
+        if name not in known_names and not is_brought(name):
+            raise unknown_metric(name, (*known_names, "path.py:Class"))
+    if user_metrics := list(filter(is_brought, names)):
+        _refuse_taken_columns(user_metrics)
     return tuple(names)
 
 
 def _refuse_taken_columns(names: Iterable[str]) -> None:
-    """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
-    of_sets = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
-    taken = dict.fromkeys([*_names(), *chain(*of_sets)], "the harness")
+    """Raise `UsageError` if a user's metric has a column of the harness or of another file."""
+    set_columns = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
+    owners = dict.fromkeys([*_table_column_names(), *chain(*set_columns)], "the harness")
     for name in names:
-        own = metric_columns(metric_class(name).column)
-        for column in filter(taken.__contains__, own):
-            where = f"{plugins.place_of(name)}: the column {column!r}"
+        columns = metric_columns(metric_class(name).column)
+        for column in filter(owners.__contains__, columns):
+            subject = f"{plugins.place_of(name)}: the column {column!r}"
             remedy = "give the metric another `column`"
-            raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
-        taken |= dict.fromkeys(own, name)
+            raise UsageError(f"{subject} is one of {owners[column]} already: {remedy}")
+        owners |= dict.fromkeys(columns, name)
 
 
 MAGIC, TAIL = b"PAR1", 8  # bytes after the footer: its length, and MAGIC
 FIXED = {3: 1, 7: 8}  # bytes of a byte and of a float, by their kinds in the protocol
-BOOLEANS, WHOLES, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12
-MOST_SHIFTED = 63  # bits of a number
+BOOLEANS, INTEGERS, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12
+MAX_SHIFT_BITS = 63  # bits of a number
 
 
 class Footer(NamedTuple):
-    """Sizes of a parquet file as it states them; a stranger's may state anything."""
+    """Sizes stated by a parquet file; a stranger's may state anything."""
 
     rows: int
     names: list[str]  # of its columns
@@ -217,35 +223,35 @@ class Footer(NamedTuple):
 
 
 def read_footer(content: bytes) -> Footer:
-    """Return the footer of a file; raise `ValueError` or `RecursionError` where there is none."""
+    """Read a file's footer; raise `ValueError` or `RecursionError` for an invalid one."""
     length = int.from_bytes(content[-TAIL:-4], "little")
     start = len(content) - TAIL - length
     if content[-4:] != MAGIC or content[:4] != MAGIC or start < len(MAGIC):
         raise ValueError("its footer is lacking")
     try:
-        fields, _ = _struct(content, start)
+        fields, _ = _parse_struct(content, start)
         groups = fields[4]
         chunks = [chunk[3] for group in groups for chunk in group[1]]
         values = sum(max(chunk[5], 0) for chunk in chunks)
         unpacked_bytes = sum(max(group[2], 0) for group in groups)
-        names = _columns(fields[2])
-        return Footer(max(fields[3], 0), names, values, unpacked_bytes, _empty(chunks))
+        names = _column_names(fields[2])
+        return Footer(max(fields[3], 0), names, values, unpacked_bytes, _null_columns(chunks))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError("its footer is of another form") from error
 
 
-def _empty(chunks: list[dict[int, Any]]) -> frozenset[str]:
-    """Return the columns of which each chunk has as many nulls as values, by its statistics."""
-    empty: dict[str, bool] = {}
+def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
+    """Return the columns that are entirely null, from parquet statistics."""
+    is_null: dict[str, bool] = {}
     for chunk in chunks:
         name = b".".join(chunk[3]).decode()
         nulls = chunk.get(12, {}).get(3, -1)
-        empty[name] = empty.get(name, True) and nulls == chunk[5]
-    return frozenset(name for name, without in empty.items() if without)
+        is_null[name] = is_null.get(name, True) and nulls == chunk[5]
+    return frozenset(name for name, is_empty in is_null.items() if is_empty)
 
 
-def _columns(schema: list[dict[int, Any]]) -> list[str]:
-    """Return the names of the columns, from the tree of their parts: a root, then depth first."""
+def _column_names(schema: list[dict[int, Any]]) -> list[str]:
+    """Return the names of the columns from the schema's tree: a root, then depth first."""
     names, nested = [], 0  # parts that are still to come of the column before
     for part in schema[1:]:
         if not nested:
@@ -258,54 +264,54 @@ def _columns(schema: list[dict[int, Any]]) -> list[str]:
 # `IndexError`. Structs are dictionaries by the fields' numbers.
 
 
-def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
+def _parse_struct(data: bytes, offset: int) -> tuple[dict[int, Any], int]:
     fields, number = dict[int, Any](), 0
-    while head := data[at]:
-        at += 1
+    while head := data[offset]:
+        offset += 1
         if step := head >> 4:
             number += step
         else:
-            number, at = _signed(data, at)
-        fields[number], at = _value(data, at, head & 15)
-    return fields, at + 1
+            number, offset = _parse_signed(data, offset)
+        fields[number], offset = _parse_value(data, offset, head & 15)
+    return fields, offset + 1
 
 
-def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
-    if kind in WHOLES:
-        return _signed(data, at)
+def _parse_value(data: bytes, offset: int, kind: int) -> tuple[Any, int]:
+    if kind in INTEGERS:
+        return _parse_signed(data, offset)
     if kind == BINARY:
-        size, at = _number(data, at)
-        return data[at : at + size], at + size
+        size, offset = _parse_varint(data, offset)
+        return data[offset : offset + size], offset + size
     if kind == STRUCT:
-        return _struct(data, at)
+        return _parse_struct(data, offset)
     if kind in BOOLEANS:
-        return kind == BOOLEANS[0], at
+        return kind == BOOLEANS[0], offset
     if kind in FIXED:
-        return None, at + FIXED[kind]
+        return None, offset + FIXED[kind]
     if kind in LISTS:
-        head, values = data[at], []
+        head, values = data[offset], []
         count, kind = head >> 4, head & 15
-        count, at = _number(data, at + 1) if count == 15 else (count, at + 1)
-        if count > len(data) - at:  # each takes a byte or more
+        count, offset = _parse_varint(data, offset + 1) if count == 15 else (count, offset + 1)
+        if count > len(data) - offset:  # each takes a byte or more
             raise ValueError("its footer has a list that is longer than the file")
         for _ in range(count):
-            value, at = _value(data, at, 3 if kind in BOOLEANS else kind)
+            value, offset = _parse_value(data, offset, 3 if kind in BOOLEANS else kind)
             values.append(value)
-        return values, at
+        return values, offset
     raise ValueError("its footer has a value of another kind")
 
 
-def _signed(data: bytes, at: int) -> tuple[int, int]:
-    number, at = _number(data, at)
-    return number >> 1 ^ -(number & 1), at
+def _parse_signed(data: bytes, offset: int) -> tuple[int, int]:
+    number, offset = _parse_varint(data, offset)
+    return number >> 1 ^ -(number & 1), offset
 
 
-def _number(data: bytes, at: int) -> tuple[int, int]:
+def _parse_varint(data: bytes, offset: int) -> tuple[int, int]:
     number = shift = 0
-    while (byte := data[at]) > 127:
+    while (byte := data[offset]) > 127:
         number |= (byte & 127) << shift
         shift += 7
-        at += 1
-        if shift > MOST_SHIFTED:
+        offset += 1
+        if shift > MAX_SHIFT_BITS:
             raise ValueError("its footer has a number without end")
-    return number | byte << shift, at + 1
+    return number | byte << shift, offset + 1

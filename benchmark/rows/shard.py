@@ -1,13 +1,13 @@
-"""Shards, parquet files of rows: named by the sha256 of their bytes, checked whenever one is read.
+"""Shards: parquet files of rows, named by the sha256 of their bytes and checked when read.
 
     <sha256>.parquet                rows measured or imported here
-    shipped-NAME.parquet            rows bundled with the project; their sha256 is on record in
-    .shipped-NAME.parquet.sha256    this file, which `sha256sum --check` reads
-    <32 digits>.parquet             written by earlier versions, which did not record a sha256
+    shipped-NAME.parquet            rows bundled with the project; their sha256 is recorded in
+    .shipped-NAME.parquet.sha256    this file, in the format of `sha256sum --check`
+    <32 digits>.parquet             written by earlier versions, without a recorded sha256
 
-Plain readers of parquet ignore the record, whose name begins with a dot. Parquet's own checksums
-are of pages alone. A few kilobytes of parquet can hold any number of repeated or absent values, so
-the memory that a file may take is bounded; real shards take up to seven times their size.
+Parquet readers ignore the record, whose name begins with a dot; parquet's own checksums cover pages
+alone. A few kilobytes of parquet can hold any number of repeated or absent values, so the memory
+that a file may take is bounded; real shards take up to seven times their size.
 """
 
 import errno
@@ -25,7 +25,7 @@ import polars.selectors as cs
 from polars import col
 
 from benchmark.errors import StoreError
-from benchmark.rows.schema import CELL_COLUMNS, Column, columns_of, metric_columns, read_footer
+from benchmark.rows.schema import CELL_COLUMNS, TableColumn, columns_of, metric_columns, read_footer
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, MAX_EXACT_INT, read_regular
@@ -43,21 +43,21 @@ MEASURED = ("width_px", "height_px", "num_bytes", "bpp")  # of every row that di
 QUANTITIES = {column.name for column in CELL_COLUMNS if column.kind is float} - {"setting_value"}
 LARGEST_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
 LARGEST_SIDE = 1 << 26  # of an image: the product of two is exact
-BETWEEN = {
+NUMBER_RANGES = {
     "width_px": (1, LARGEST_SIDE), "height_px": (1, LARGEST_SIDE), "num_bytes": (0, MAX_EXACT_INT),
     **dict.fromkeys(("parameters", "container_bytes"), (0, MAX_EXACT_INT)),
 }  # fmt: skip
 # Columns of earlier versions that are passed over: memory with what scoring had left in the
 # process, and how often a picture was coded.
 RETIRED = ("encode_peak_bytes", "decode_peak_bytes", "generation")
-MOST_CHARACTERS = 4000  # that are stored of a text which is no part of a row's identity
+MAX_CHARACTERS = 4000  # that are stored of a text which is no part of a row's identity
 
 
 class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
-    """A shard whose rows cannot be used; the message says why, without the name of the file."""
+    """Shard whose rows cannot be used; the message says why, without the file's name."""
 
-    def __init__(self, why: str, damaged: bool = False) -> None:
-        super().__init__(why)
+    def __init__(self, message: str, damaged: bool = False) -> None:
+        super().__init__(message)
         self.damaged = damaged  # it is not as it was written
 
 
@@ -69,17 +69,17 @@ REFUSALS = (BadShard, OverflowError, TypeError, ValueError, pl.exceptions.Polars
 
 
 def schema_of(names: Iterable[str] = ()) -> pl.Schema:
-    """Return the types of all columns of the table, and of users' metrics among the names."""
+    """Return the types of all columns of the table and of users' metrics among the names."""
     return _schema(columns_of(names))
 
 
 @lru_cache(8)
-def _schema(columns: tuple[Column, ...]) -> pl.Schema:
+def _schema(columns: tuple[TableColumn, ...]) -> pl.Schema:
     return pl.Schema({column.name: column.kind for column in columns})
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return rows as a table with all columns; those that a row lacks are null."""
+    """Return rows as a table with all columns; absent values are null."""
     names = dict.fromkeys(name for row in rows for name in row)
     schema = schema_of(names)
     if strange := [name for name in names if name not in schema]:
@@ -89,31 +89,33 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def storable(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return rows as a table that `read_shard` takes.
+    """Return rows as a table that `read_shard` accepts.
 
-    Values that it would refuse are null: of a metric with that reason, of another column with a
-    caveat; without bytes or rate a row has failed. Texts have escapes for what is no UTF-8; long
-    ones are cut. Raises `StoreError` for a row without what every row has.
+    Invalid values become null: in a metric with a reason, in another column with a caveat; without
+    bytes or rate a row has failed. Text that is not UTF-8 is escaped, long text truncated. Raises
+    `StoreError` for a row without a required value.
     """
-    done = [{name: _stored_text(name, value) for name, value in row.items()} for row in rows]
+    stored_rows = [
+        {name: _storable_text(name, value) for name, value in row.items()} for row in rows
+    ]
     schema = schema_of(dict.fromkeys(name for row in rows for name in row))
-    for mended in (False, True):
+    for is_repaired in (False, True):
         try:
-            table = table_of(done)
+            table = table_of(stored_rows)
             refuse_values(table)
             break
-        except REFUSALS as why:
-            if mended:
-                raise StoreError(f"a row cannot be stored: {why}") from why
+        except REFUSALS as error:
+            if is_repaired:
+                raise StoreError(f"a row cannot be stored: {error}") from error
         for name, kind in schema.items():
-            if _is_refused(name, [row.get(name) for row in done], kind):
-                for row in done:
+            if _is_refused(name, [row.get(name) for row in stored_rows], kind):
+                for row in stored_rows:
                     _leave_out(row, name, schema)
     return table
 
 
-def refused(row: Mapping[str, Any]) -> list[str]:
-    """Return the columns of a row whose values `read_shard` would refuse."""
+def refused_columns(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns of a row with values that `read_shard` refuses."""
     schema = schema_of(row)
     return [name for name, value in row.items() if _is_refused(name, [value], schema[name])]
 
@@ -127,7 +129,7 @@ def _is_refused(name: str, values: Sequence[Any], kind: Any) -> bool:
 
 
 def _leave_out(row: dict[str, Any], name: str, schema: pl.Schema) -> None:
-    """Make a value null, with the reason, if it is refused and not what every row has."""
+    """Replace an invalid optional value by null, and record why."""
     if name in NEVER_NULL or not _is_refused(name, [row.get(name)], schema[name]):
         return
     row[name] = None
@@ -135,46 +137,39 @@ def _leave_out(row: dict[str, Any], name: str, schema: pl.Schema) -> None:
     if reason in schema:
         row[reason] = "no number of a measurement"
     elif name != "caveat":
-        without = f"{value} left out: no value of a measurement"
-        row["caveat"] = "; ".join(filter(None, (row.get("caveat"), without)))
+        caveat = f"{value} left out: no value of a measurement"
+        row["caveat"] = "; ".join(filter(None, (row.get("caveat"), caveat)))
     if name in MEASURED and row.get("status") == "ok":
         row |= {"status": "failed", "stage": "verify", "reason": row["caveat"]}
 
 
-def _stored_text(name: str, value: Any) -> Any:
-    if not isinstance(value, str) or (value.isascii() and len(value) <= MOST_CHARACTERS):
+def _storable_text(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or (value.isascii() and len(value) <= MAX_CHARACTERS):
         return value
-    if name not in NEVER_NULL and len(value) > MOST_CHARACTERS:
-        value = f"{value[:MOST_CHARACTERS]}..."
+    if name not in NEVER_NULL and len(value) > MAX_CHARACTERS:
+        value = f"{value[:MAX_CHARACTERS]}..."
     return name_text(value)
 
 
-def whole(table: pl.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
-    """Return a table with all columns, in order; those that it lacks are null.
-
-    names: of users' metrics that it may lack too.
-    """
+def fill_columns(table: pl.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
+    """Return a table with all columns in order, and those of users' metrics in `names`."""
     schema = schema_of([*table.columns, *names])
     missing = {n: pl.lit(None, kind) for n, kind in schema.items() if n not in table.columns}
     return table.with_columns(**missing).select(schema.names())
 
 
-def alike(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Return tables with all columns, those of users' metrics that any of them has among them."""
+def align_columns(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Return tables with all columns, including those of users' metrics in any of them."""
     names = dict.fromkeys(name for table in tables for name in table.columns)
-    return [whole(table, names) for table in tables]
+    return [fill_columns(table, names) for table in tables]
 
 
 # Files
 
 
 def write_shard(folder: Path, table: pl.DataFrame, bundled: str = "") -> Path:
-    """Write rows as one shard, which is on the disk on return, and return its path.
-
-    A shard of the same content is the same file. bundled: the name of one that is bundled with the
-    project. Raises `StoreError`.
-    """
-    content = to_parquet(table)
+    """Write rows as a shard; equal rows give the same file. bundled: name. Raises `StoreError`."""
+    content = parquet_bytes(table)
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"{f'{SHIPPED}-{bundled}' if bundled else digest}.parquet"
     record = {record_of(path): f"{digest}  {path.name}\n".encode()} if bundled else {}
@@ -183,22 +178,24 @@ def write_shard(folder: Path, table: pl.DataFrame, bundled: str = "") -> Path:
 
 
 def record_of(path: Path) -> Path:
-    """Return the path of the record of a bundled shard's sha256."""
+    """Return the path of the file that records a bundled shard's sha256."""
     return path.with_name(f".{path.name}.sha256")
 
 
-def to_parquet(table: pl.DataFrame, **facts: str) -> bytes:
-    """Return a table as the bytes of a parquet file; its metadata: units, meanings and `facts`."""
+def parquet_bytes(table: pl.DataFrame, **facts: str) -> bytes:
+    """Return a table as parquet bytes, with units, meanings and `facts` as metadata."""
     sink = BytesIO()
-    known = {column.name: column for column in columns_of(table.columns)}
-    of = [known[name] for name in table.columns if name in known]
-    texts = {column.name: " ".join(filter(None, (column.unit, column.meaning))) for column in of}
+    columns = {column.name: column for column in columns_of(table.columns)}
+    described = [columns[name] for name in table.columns if name in columns]
+    texts = {
+        column.name: " ".join(filter(None, (column.unit, column.meaning))) for column in described
+    }
     table.rechunk().write_parquet(sink, metadata=texts | facts)
     return sink.getvalue()
 
 
 def recorded_sha256(path: Path) -> str | None:
-    """Return the sha256 that a shard has to have; None if an earlier version wrote it."""
+    """Return the expected sha256 of a shard; None if an earlier version wrote it."""
     if SHA256.fullmatch(path.stem):
         return path.stem
     if path.name.startswith(SHIPPED) and (record := record_of(path)).exists():
@@ -209,25 +206,25 @@ def recorded_sha256(path: Path) -> str | None:
 def read_shard(
     path: Path, columns: Sequence[str] | None = None, filled: bool = False
 ) -> pl.DataFrame:
-    """Read rows as `read_parquet` does; raise `BadShard` for what this version never writes."""
-    return _known(read_parquet(path, columns, filled))
+    """Read rows with `read_parquet`; raise `BadShard` for content not written by this version."""
+    return _check_columns(read_parquet(path, columns, filled))
 
 
 def parse_shard(content: bytes) -> pl.DataFrame:
-    """Return the rows in the bytes of a shard as `read_shard` does."""
-    return _known(_parsed(content, None))
+    """Parse the bytes of a shard; see `read_shard`."""
+    return _check_columns(_parsed(content, None))
 
 
-def _known(table: pl.DataFrame) -> pl.DataFrame:
+def _check_columns(table: pl.DataFrame) -> pl.DataFrame:
     if "generation" in table.columns:  # of pictures that were coded again, rows are of no mean
         table = table.filter(col("generation").is_null())
     table = table.drop(RETIRED, strict=False)
-    known = schema_of(table.columns)
+    schema = schema_of(table.columns)
     for name, kind in table.schema.items():
-        if name not in known:
+        if name not in schema:
             raise BadShard(f"it has the column {name!r}, unknown to this version")
-        if kind != known[name]:
-            raise BadShard(f"its column {name!r} is of {kind}, not {known[name]}")
+        if kind != schema[name]:
+            raise BadShard(f"its column {name!r} is of {kind}, not {schema[name]}")
     refuse_values(table)
     return table
 
@@ -235,17 +232,16 @@ def _known(table: pl.DataFrame) -> pl.DataFrame:
 def read_parquet(
     path: Path, columns: Sequence[str] | None = None, filled: bool = False
 ) -> pl.DataFrame:
-    """Read a parquet file, after its bytes were compared with their sha256.
+    """Read a parquet file after checking its sha256.
 
-    columns: names, None for all; an older shard may lack some. filled: of them those with values,
-    and those that a row must have. Raises `BadShard`, and `OSError` where the file cannot be
-    opened.
+    columns: names, None for all; an older shard may lack some. filled: only those with values, and
+    required ones. Raises `BadShard`, or `OSError` if the file cannot be opened.
     """
-    return _parsed(_verified(path), columns, filled)
+    return _parsed(_read_verified(path), columns, filled)
 
 
 def fact_in(content: bytes, name: str) -> str:
-    """Return a fact that `to_parquet` was given, empty without it; raise `BadShard`."""
+    """Return a fact given to `parquet_bytes`, empty if absent; raise `BadShard`."""
     with _reading():
         return pl.read_parquet_metadata(BytesIO(content)).get(name, "")
 
@@ -268,7 +264,7 @@ def _reading() -> Iterator[None]:
         raise BadShard(f"it is no whole parquet file ({reason})", damaged=True) from error
 
 
-def _verified(path: Path) -> bytes:
+def _read_verified(path: Path) -> bytes:
     try:
         content = read_regular(path, LARGEST_BYTES)
         recorded = recorded_sha256(path)
@@ -284,71 +280,73 @@ def _verified(path: Path) -> bytes:
 def _read_within(content: bytes, columns: Sequence[str] | None, filled: bool) -> pl.DataFrame:
     """Read columns within bounds of memory.
 
-    What the file says of its size is added up before any row is read, and texts, which rows may
-    share, once they were. Not bounded is a page that unpacks to more than its row group says.
+    The sizes stated by the file are added up before any row is read, and texts, which rows may
+    share, afterwards. A page that unpacks to more than its row group states is not bounded.
     """
     footer, size = read_footer(content), len(content)
     if len({*footer.names}) < len(footer.names):
         raise BadShard("it has several columns of one name")
-    most = FREE_BYTES + TIMES_PACKED * size
+    limit = FREE_BYTES + TIMES_PACKED * size
 
-    def refuse(what: str, num_bytes: int) -> None:
-        if num_bytes > most:
+    def refuse(verb: str, num_bytes: int) -> None:
+        if num_bytes > limit:
             raise BadShard(
-                f"unpacked, it {what} {num_bytes:,} bytes of memory, and its {size:,} bytes "
-                f"may take {most:,}"
+                f"unpacked, it {verb} {num_bytes:,} bytes of memory, and its {size:,} bytes "
+                f"may take {limit:,}"
             )
 
     values = max(footer.values, footer.rows * len(footer.names))
     claimed = VALUE_BYTES * values + footer.unpacked_bytes
     refuse("claims", claimed)
-    wanted = [name for name in footer.names if columns is None or name in columns]
+    selected = [name for name in footer.names if columns is None or name in columns]
     if filled:
         # Columns of users' metrics are known by each other: all of them are read.
-        passed = footer.empty.intersection(schema_of()).difference(NEVER_NULL, MEASURED)
-        wanted = [name for name in wanted if name not in passed]
+        skipped = footer.empty.intersection(schema_of()).difference(NEVER_NULL, MEASURED)
+        selected = [name for name in selected if name not in skipped]
     # By columns: polars' own choice takes twice the processor time for shards of wide rows.
-    table = pl.read_parquet(content, columns=wanted, parallel="columns")
+    table = pl.read_parquet(content, columns=selected, parallel="columns")
     texts = table.select(cs.string().str.len_bytes().sum())
-    refuse("reaches", claimed + sum(of.item() for of in texts))
+    refuse("reaches", claimed + sum(total.item() for total in texts))
     return table
 
 
 def refuse_values(table: pl.DataFrame) -> None:
-    """Raise `BadShard` for values that no shard may have, whether it is read or written."""
-    null = next((n for n in NEVER_NULL if n in table.columns and table[n].null_count()), None)
-    if null:
-        raise BadShard(f"it has rows without a value of {null!r}")
+    """Raise `BadShard` for values that no shard may have."""
+    null_column = next(
+        (n for n in NEVER_NULL if n in table.columns and table[n].null_count()), None
+    )
+    if null_column:
+        raise BadShard(f"it has rows without a value of {null_column!r}")
     checks: dict[str, pl.Expr] = {}
     for column in table:
         if column.null_count() < len(column):
-            checks |= _of_numbers(column.name, column.dtype)
+            checks |= _number_checks(column.name, column.dtype)
     if "image" in table.columns:
         checks["it has images without a name"] = ~col("image").str.contains("[^./]")
     if "status" in table.columns:
         for name in MEASURED:
             if name in table.columns:
-                lacks = (col("status") == "ok") & col(name).is_null()
-                checks[f"it has measured rows without a value of {name!r}"] = lacks
-    wrong = table.select(**{why: marked.any() for why, marked in checks.items()})
-    if reasons := [column.name for column in wrong if column.any()]:
+                is_missing = (col("status") == "ok") & col(name).is_null()
+                checks[f"it has measured rows without a value of {name!r}"] = is_missing
+    found = table.select(**{message: marked.any() for message, marked in checks.items()})
+    if reasons := [column.name for column in found if column.any()]:
         raise BadShard(reasons[0])
-    if "status" in table.columns and (other := {*table["status"].unique()} - {"ok", "failed"}):
-        raise BadShard(f"it has rows of the status {min(other)!r}")
+    if "status" in table.columns and (unknown := {*table["status"].unique()} - {"ok", "failed"}):
+        raise BadShard(f"it has rows of the status {min(unknown)!r}")
 
 
-def _of_numbers(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
-    """Return an expression that marks numbers which no run writes, by what is to be said of it."""
+def _number_checks(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
+    """Return an expression that marks numbers no run writes, by its error message."""
     values = col(name)
     if kind == pl.Int64:
-        least, most = BETWEEN.get(name, (-MAX_EXACT_INT, MAX_EXACT_INT))
-        beyond = ~values.is_between(least, most)
-        return {f"it has numbers of {name!r} beyond {most:,} or below {least:,}": beyond}
+        minimum, maximum = NUMBER_RANGES.get(name, (-MAX_EXACT_INT, MAX_EXACT_INT))
+        outside = ~values.is_between(minimum, maximum)
+        return {f"it has numbers of {name!r} beyond {maximum:,} or below {minimum:,}": outside}
     if kind == pl.Float64:
-        wrong = values.abs() > LARGEST_REAL  # NaN too, which polars has above all others
+        invalid = values.abs() > LARGEST_REAL  # NaN too, which polars has above all others
         if name in QUANTITIES:
-            wrong |= (values < 1 / LARGEST_REAL) & (values != 0)
+            invalid |= (values < 1 / LARGEST_REAL) & (values != 0)
         elif name != "setting_value":
-            wrong &= values != math.inf
-        return {f"it has values of {name!r} that are no numbers of a measurement": wrong}
+            invalid &= values != math.inf
+        return {f"it has values of {name!r} that are no numbers of a measurement": invalid}
     return {}

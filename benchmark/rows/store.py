@@ -1,17 +1,17 @@
 """Rows and streams on disk: shards written once and whole, streams named by their sha256.
 
-    results/<dataset>/per_image/*.parquet   rows; several shards may hold versions of one cell
+    results/<dataset>/per_image/*.parquet   rows; shards may hold several versions of a cell
                      /per_image/shipped*    rows bundled with the project, marked as recorded
-                     /runs/<run>.json       where they come from
+                     /runs/<run>.json       records of runs
                      /streams/ab/abcd...    the bytes
                      /pictures/ab/abcd....png   decoded pictures of rows without a stream
-                     /damaged/*             shards and streams that were set aside
+                     /damaged/*             shards and streams set aside
                      /README.md             how to read the rows
 
-A cell's row is never edited: a later version of it is another row, and `Store.table` returns the
-one that counts (`rows.versions`). What is stored survives a loss of power: streams are on the disk
-before the shard that names them, and that when `append` returns. A damaged shard is left out, with
-a warning: its rows count as to do.
+A cell's row is never edited: a later version is another row, and `Store.table` returns the best one
+(`rows.versions`). Stored data survives a power failure: streams are on disk before the shard that
+names them, and the shard before `append` returns. A damaged shard is skipped with a warning, and
+its rows count as to do.
 """
 
 import json
@@ -34,10 +34,10 @@ from benchmark.rows.shard import (
     NEVER_NULL,
     SHIPPED,
     BadShard,
+    fill_columns,
     read_shard,
     schema_of,
     storable,
-    whole,
     write_shard,
 )
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
@@ -50,8 +50,8 @@ from benchmark.system.text import read_json
 Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
-OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
-NOT_OF_MEANS = ("bpp", "jobs", "threads")
+VERSION_COLUMNS = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
+UNUSED_COLUMNS = ("bpp", "jobs", "threads")
 DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # only compared in means
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
@@ -61,33 +61,33 @@ README = (
 
 
 class Store(StreamFolder):
-    """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
+    """Results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._shards = folder, folder / "per_image"
         self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def begin(self, run: str, record: Mapping[str, Any]) -> None:
-        """Write a run's record, the first file of a run, and beside it how to read the rows."""
-        files = {self._written(run): _json(record)}
+        """Write a run's record, the run's first file, and a README on reading the rows."""
+        files = {self._writable_run_path(run): _json(record)}
         if not (readme := self.folder / "README.md").exists():
             files[readme] = README.encode()
         write_results(files)
 
     def amend(self, run: str, facts: Mapping[str, Any]) -> None:
-        """Add facts to a run's record, or replace those of the same names."""
-        path = self._written(run)
+        """Add facts to a run's record, replacing existing ones."""
+        path = self._writable_run_path(run)
         # Not as `record` returns it: tracebacks keep their lines.
-        known = json.loads(path.read_bytes()) if self.record(run) else {}
-        write_results({path: _json({**known, **facts})})
+        facts_before = json.loads(path.read_bytes()) if self.record(run) else {}
+        write_results({path: _json({**facts_before, **facts})})
 
     def has_record(self, run: str) -> bool:
-        """Return whether a run has a record; False for a name that no file can have."""
-        return Path(run).name == run and is_regular(self._record_path(run))
+        """Return whether a run has a record; False for an invalid file name."""
+        return Path(run).name == run and is_regular(self._run_path(run))
 
     def record(self, run: str) -> dict[str, Any]:
-        """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
-        path = self._record_path(run)
+        """Return a run's record, empty without one; raise `StoreError` for a damaged one."""
+        path = self._run_path(run)
         try:
             return read_json(path, Row)
         except FileNotFoundError:
@@ -96,7 +96,7 @@ class Store(StreamFolder):
             raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the records of all runs, oldest first; warns of those that cannot be read."""
+        """Return the records of all runs, oldest first, with a warning for unreadable ones."""
         records = []
         for path in sorted((self.folder / "runs").glob("*.json")):
             try:
@@ -106,35 +106,35 @@ class Store(StreamFolder):
         return records
 
     def keeps_streams(self, run: str) -> bool:
-        """Return whether a run kept its streams; True where its record does not say so."""
+        """Return whether a run kept its streams; True if its record does not say."""
         try:
             request = self.record(run).get("request")
         except StoreError:
             return True
         return not (isinstance(request, dict) and request.get("keep") is False)
 
-    def _written(self, run: str) -> Path:
-        path = self._record_path(run)
+    def _writable_run_path(self, run: str) -> Path:
+        path = self._run_path(run)
         require_inside(self.folder, path)
         return path
 
-    def _record_path(self, run: str) -> Path:
+    def _run_path(self, run: str) -> Path:
         if Path(run).name != run:  # in rows of a stranger it may be a path to elsewhere
             raise StoreError(f"{self.folder} has a row whose run is called {run!r}")
         return self.folder / "runs" / f"{run}.json"
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows, as `storable`, as one shard, complete or absent; streams are kept before."""
+        """Write rows, made `storable`, as one shard; their streams must be stored before."""
         self.add(storable(rows))
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add a table, with the columns that `versions` returns, as one shard."""
+        """Write a table with the columns of `versions` as one shard."""
         if rows.height:
             self._write_shard(rows)
 
     def images(self) -> set[str]:
-        """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
-        parts = (self._read(shipped, ["cell", "image_sha256"]) for shipped in (False, True))
+        """Return the sha256 of the pixels of every image with a row, measured or bundled."""
+        parts = (self._read_rows(shipped, ["cell", "image_sha256"]) for shipped in (False, True))
         return {digest for part in parts for digest in part["image_sha256"].unique()}
 
     def table(self) -> pl.DataFrame:
@@ -142,52 +142,52 @@ class Store(StreamFolder):
         return self.read()[0]
 
     def means_table(self) -> pl.DataFrame:
-        """Return `table` for means, in as little memory as these take.
-
-        Texts are categories, and digests numbers that are equal where the digests are. Columns
-        that means are not made of are absent, as are metrics without any value or reason.
-        """
+        """Return `table` for means: texts as categories, digests hashed, unused columns absent."""
         with self._lock(shared=True):
-            own, shipped = (
-                [_lean(rows) for _, rows in self._tables(self._paths(shipped=of), filled=True)]
-                for of in (False, True)
+            own_tables, shipped_tables = (
+                [
+                    _narrow(rows)
+                    for _, rows in self._read_tables(self._paths(shipped=is_shipped), filled=True)
+                ]
+                for is_shipped in (False, True)
             )
-        return merge_versions(joined([*own, *map(_bundled, shipped)]), features=True)
+        return merge_versions(
+            concatenate([*own_tables, *map(_bundled, shipped_tables)]), features=True
+        )
 
     def read(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Read all rows once: return `table`, and every version of those that are not bundled.
-
-        The versions have the columns `OWN`, for `finished` and `without_stream`.
-        """
-        own, shipped = self._read(), self._read(shipped=True)
-        rows = joined([own, _bundled(shipped)])
-        return whole(merge_versions(rows, features=True)), own.select(OWN)
+        """Read `table`, and all versions that are not bundled with the columns for `finished`."""
+        own_rows, shipped_rows = self._read_rows(), self._read_rows(shipped=True)
+        rows = concatenate([own_rows, _bundled(shipped_rows)])
+        return fill_columns(merge_versions(rows, features=True)), own_rows.select(VERSION_COLUMNS)
 
     def done(self) -> set[str]:
         """Return the keys of the cells with a row without failure, measured here or imported."""
-        return {*finished(self._read(columns=["cell", "status"]))["cell"]}
+        return {*finished(self._read_rows(columns=["cell", "status"]))["cell"]}
 
-    def without_stream(
+    def cells_without_stream(
         self, versions: pl.DataFrame, cells: Collection[str], timed: bool = False
     ) -> set[str]:
-        """Return the cells of which every finished row lost its stream: missing, or another size.
+        """Return the cells whose streams are missing or truncated in every finished row.
 
-        A row has lost nothing if its run kept no streams (`bench run --no-keep`), or if its size
-        was declared by a list. Contents are not read: `bench doctor` does that.
+        Contents are not read. Rows of a run that kept no streams (`bench run --no-keep`) or with a
+        declared size need none.
         """
         rows = finished(versions, timed).filter(col("cell").is_in([*cells]))
-        lost: set[str] = set()
-        whole: set[str] = set()
-        kept = cache(self.keeps_streams)
+        lost_cells: set[str] = set()
+        complete_cells: set[str] = set()
+        keeps_streams = cache(self.keeps_streams)
         for row in rows.iter_rows(named=True):
             digest = row["stream_sha256"]
-            has = digest is None or self.has_stream(digest, row["num_bytes"])
-            (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
-        return lost - whole
+            is_complete = digest is None or self.has_stream(digest, row["num_bytes"])
+            (
+                complete_cells if is_complete or not keeps_streams(row["run"] or "") else lost_cells
+            ).add(row["cell"])
+        return lost_cells - complete_cells
 
     def versions(self, shipped: bool = False) -> pl.DataFrame:
         """Return every row of every cell: those measured here, or the bundled ones."""
-        return whole(self._read(shipped))
+        return fill_columns(self._read_rows(shipped))
 
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
@@ -197,15 +197,12 @@ class Store(StreamFolder):
                 self._merge(small)
 
     def ship(self, name: str, rows: pl.DataFrame) -> Path:
-        """Write rows to be bundled with the project as the shard `shipped-<name>`."""
-        rows = whole(rows.with_columns(recorded=pl.lit(True))).select(schema_of().names())
+        """Write rows as the bundled shard `shipped-<name>`."""
+        rows = fill_columns(rows.with_columns(recorded=pl.lit(True))).select(schema_of().names())
         return self._write_shard(rows, name)
 
     def set_aside(self) -> list[Path]:
-        """Move the damaged shards among those read before away; return their new paths.
-
-        Bundled ones stay, and so do all in a folder that may only be read or that others read.
-        """
+        """Move away damaged shards found so far, unless bundled or in use; return the paths."""
         moved = []
         with self._lock() as locked, suppress(OSError):
             for path in sorted(self._damaged if locked else ()):
@@ -217,22 +214,24 @@ class Store(StreamFolder):
         paths = sorted(self._shards.glob("*.parquet"))
         return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
 
-    def _read(self, shipped: bool = False, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return every row measured here, or else bundled; of these columns, None for all."""
+    def _read_rows(
+        self, shipped: bool = False, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """Read all rows measured here, or the bundled ones; columns None for all."""
         # Locked, so that no shard is put away between listing and reading.
         with self._lock(shared=True):
-            tables = [rows for _, rows in self._tables(self._paths(shipped), columns)]
-        return joined(tables).select(columns or pl.all())
+            tables = [rows for _, rows in self._read_tables(self._paths(shipped), columns)]
+        return concatenate(tables).select(columns or pl.all())
 
-    def _tables(
+    def _read_tables(
         self, paths: Iterable[Path], columns: Sequence[str] | None = None, filled: bool = False
     ) -> Iterator[tuple[Path, pl.DataFrame]]:
-        """Read shards one after another; warn of those that cannot be used."""
+        """Read shards one after another, with a warning for unusable ones."""
         for path in paths:
             try:
                 rows = read_shard(path, columns, filled)
-                if lacking := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
-                    raise BadShard(f"it lacks the column {min(lacking)!r}")
+                if missing := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
+                    raise BadShard(f"it lacks the column {min(missing)!r}")
             except OSError as error:
                 raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
             except BadShard as bad:
@@ -251,9 +250,11 @@ class Store(StreamFolder):
         warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)
 
     def _merge(self, paths: Iterable[Path]) -> None:
-        tables = dict(self._tables(paths))
+        tables = dict(self._read_tables(paths))
         if len(tables) > 1:
-            merged = self._write_shard(whole(merge_versions(joined([*tables.values()]))))
+            merged = self._write_shard(
+                fill_columns(merge_versions(concatenate([*tables.values()])))
+            )
             for path in tables.keys() - {merged}:  # it may have come out as one of them
                 path.unlink()
 
@@ -262,8 +263,8 @@ class Store(StreamFolder):
         return write_shard(self._shards, table.drop(WHERE_READ, strict=False), bundled)
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Mark the folder as one that a run works in; warn, at either end, of another that does."""
+    def mark_running(self) -> Iterator[None]:
+        """Mark the folder as in use by a run; warn at either end if another run uses it."""
         with ExitStack() as closed:
             handle = os.open(self.folder / "runs", os.O_RDONLY)
             closed.callback(os.close, handle)
@@ -276,13 +277,13 @@ class Store(StreamFolder):
         try:
             lock(handle)
         except BlockingIOError:
-            what = f"another run works in {self.folder}, too: cells that neither has stored yet "
-            what += "are measured by both, and no row is lost"
-            warnings.warn(what, Notice, stacklevel=4)
+            message = f"another run works in {self.folder}, too: cells that neither has stored yet "
+            message += "are measured by both, and no row is lost"
+            warnings.warn(message, Notice, stacklevel=4)
 
     @contextmanager
     def _lock(self, shared: bool = False) -> Iterator[bool]:
-        """Lock the shards; yields False where another has the lock or there is none."""
+        """Lock the shards; yield False if they are locked already or absent."""
         with ExitStack() as closed:
             try:
                 handle = os.open(self._shards, os.O_RDONLY)
@@ -294,49 +295,45 @@ class Store(StreamFolder):
 
 
 def stores_below(results: Path) -> dict[str, Path]:
-    """Return the folders of a results folder that hold rows, by their names.
-
-    Without one that is called as a Python file: as the name of a dataset it would be loaded.
-    """
+    """Return the stores of a results folder by name, except those named like a Python file."""
     begin_with_bundled(results)
     folders = (path.parent for path in sorted(results.glob("*/per_image")))
     return {folder.name: folder for folder in folders if not names_file(folder.name)}
 
 
-def joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Concatenate tables, with all columns but those of metrics that no row knows anything of.
-
-    PSNR's are always there: by it rows are compared.
-    """
+def concatenate(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Concatenate tables, without the columns of metrics (except PSNR) that no row has."""
     names = dict.fromkeys(name for table in tables for name in table.columns)
-    parts = [table.select(of for of in table if of.null_count() < table.height) for table in tables]
+    parts = [
+        table.select(series for series in table if series.null_count() < table.height)
+        for table in tables
+    ]
     rows = pl.concat(parts, how="diagonal") if parts else pl.DataFrame()
     schema = schema_of(names)
-    known = dict.fromkeys(column.name for column in CELL_COLUMNS)
+    columns = dict.fromkeys(column.name for column in CELL_COLUMNS)
     for name in schema:
-        of_metric = metric_columns(name)
-        there = name == "psnr_db" or any(column in rows.columns for column in of_metric)
-        if name not in known and of_metric[1] in schema and there:
-            known |= dict.fromkeys(of_metric)
-    missing = {n: pl.lit(None, schema[n]) for n in known if n not in rows.columns}
-    return rows.with_columns(**missing).select([*known])
+        triple = metric_columns(name)
+        is_present = name == "psnr_db" or any(column in rows.columns for column in triple)
+        if name not in columns and triple[1] in schema and is_present:
+            columns |= dict.fromkeys(triple)
+    missing = {n: pl.lit(None, schema[n]) for n in columns if n not in rows.columns}
+    return rows.with_columns(**missing).select([*columns])
 
 
 def _bundled(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(bundled=pl.lit(True))
 
 
-def _lean(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return a shard's rows for means, in narrow types."""
+def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
     texts = cs.string() - cs.by_name(*DIGESTS, "finished_utc", require_all=False)
     digests = cs.by_name(*DIGESTS, require_all=False)
     hashed = pl.when(digests.is_not_null()).then(digests.hash())
-    rows = rows.drop(NOT_OF_MEANS, strict=False)
+    rows = rows.drop(UNUSED_COLUMNS, strict=False)
     return rows.with_columns(texts.cast(pl.Categorical), hashed)
 
 
 def finished(rows: pl.DataFrame, timed: bool = False) -> pl.DataFrame:
-    """Return the rows without failure; with `timed`, those that were timed."""
+    """Return the rows without failure, or of these the timed ones."""
     return rows.filter(OK & col("timing") if timed else OK)
 
 

@@ -1,12 +1,10 @@
-"""Streams, pictures and features of a dataset, named by content; damaged files are set aside.
+"""Streams, pictures and features of a dataset, named by content. Damaged files are set aside.
 
-    results/<dataset>/streams/ab/abcd...                           the bytes, by their sha256
-                     /pictures/ab/abcd....png                      decoded, of declared sizes, by
-                                                                   the sha256 of their pixels
-                     /features/<space protocol>/ab/abcd....npy     float32 (patches, dimensions), by
-                                                                   the pixels they are of
-
-Decoding can make features again.
+results/<dataset>/streams/ab/abcd...                           the bytes, by their sha256
+                 /pictures/ab/abcd....png                      decoded pictures of declared
+                                                               sizes, by sha256 of the pixels
+                 /features/<space protocol>/ab/abcd....npy     float32 (patches, dimensions), by
+                                                               sha256 of the pixels
 """
 
 import hashlib
@@ -32,25 +30,25 @@ DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 
 
 def set_aside(path: Path, store_folder: Path) -> Path:
-    """Move a damaged file to its dataset's folder for such; `OSError`, `StoreError` for a link."""
-    there = store_folder / DAMAGED / path.name
-    require_inside(store_folder, path, there)
-    there.parent.mkdir(exist_ok=True)
-    os.replace(path, there)
-    return there
+    """Move a damaged file to its dataset's `damaged` folder; `OSError`, `StoreError` for a link."""
+    target = store_folder / DAMAGED / path.name
+    require_inside(store_folder, path, target)
+    target.parent.mkdir(exist_ok=True)
+    os.replace(path, target)
+    return target
 
 
 class StreamFolder:
-    """The kept streams, and pictures without one, of a dataset, below `results/<dataset>`."""
+    """Stored streams of a dataset, and pictures without a stream, below `results/<dataset>`."""
 
     folder: Path
 
     def streams(self) -> Iterator[Path]:
-        """Iterate over the files of kept streams, without reading them."""
+        """Iterate over the files of streams, without reading them."""
         return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
 
     def keep(self, *streams: bytes) -> str:
-        """Keep streams under their sha256, and return that of the last one."""
+        """Store streams under their sha256, and return that of the last one."""
         digest = ""
         with WaitingFiles() as waiting:
             for stream in streams:
@@ -59,13 +57,13 @@ class StreamFolder:
         return digest
 
     def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
-        """Return the files to write so that streams, by sha256, are kept; damaged ones anew."""
+        """Return the files to write for streams by sha256; intact ones are skipped."""
         files = {self._path(digest): stream for digest, stream in streams.items()}
         require_inside(self.folder, *files)
         return {path: stream for path, stream in files.items() if not has_content(path, stream)}
 
     def stream(self, digest: str | None) -> bytes | None:
-        """Return a kept stream, or None without one; raise `StoreError` if it has changed."""
+        """Return a stored stream, or None; raise `StoreError` if it has changed."""
         if not digest or not (path := self._path(digest)).exists():
             return None
         try:
@@ -80,16 +78,13 @@ class StreamFolder:
         return data
 
     def has_stream(self, digest: str | None, num_bytes: int | None = None) -> bool:
-        """Return whether a stream was kept, and has `num_bytes` if that is given; reads nothing."""
+        """Return whether a stream is stored, with `num_bytes` bytes if given; reads nothing."""
         if digest is None or not SHA256.fullmatch(digest):
             return False
-        return _is_there(self._path(digest), num_bytes)
+        return _has_size(self._path(digest), num_bytes)
 
     def keeps(self, row: Mapping[str, Any]) -> bool:
-        """Return whether what a row's pixels come of was kept: its stream, or else its picture.
-
-        row: has bytes_origin, stream_sha256 and decoded_sha256.
-        """
+        """Return whether a row's stream is stored, or its picture if the size is declared."""
         if is_declared(row):
             return self.has_picture(row["decoded_sha256"])
         return self.has_stream(row["stream_sha256"])
@@ -99,30 +94,27 @@ class StreamFolder:
         return set_aside(self._path(digest), self.folder)
 
     def pictures(self) -> Iterator[Path]:
-        """Iterate over the files of kept pictures, without reading them."""
+        """Iterate over the files of pictures, without reading them."""
         return (path for path in self.folder.glob("pictures/??/*.png") if path.name[0] != ".")
 
     def keep_pictures(self, pictures: Iterable[Pixels]) -> None:
-        """Keep decoded pictures under the sha256 of their pixels."""
+        """Store decoded pictures under the sha256 of their pixels."""
         with WaitingFiles() as waiting:
             for pixels in pictures:
                 waiting.add(self.picture_files({pixels_sha256(pixels): png_bytes(pixels)}))
 
     def picture_files(self, pictures: Mapping[str, bytes]) -> dict[Path, bytes]:
-        """Return the PNG files to write so that pictures, by sha256, are kept; damaged ones anew.
-
-        A file of the same pixels may have other bytes, and stays.
-        """
+        """Return the PNG files to write for pictures by sha256, without existing ones."""
         files = {self._picture_path(digest): png for digest, png in pictures.items()}
         require_inside(self.folder, *files)
         return {path: png for path, png in files.items() if not has_picture(path)}
 
     def picture(self, digest: str | None) -> Pixels | None:
-        """Return the pixels of a kept picture, or None without one; `StoreError` if damaged."""
+        """Return the pixels of a stored picture, or None; raise `StoreError` if damaged."""
         if not digest or not (path := self._picture_path(digest)).exists():
             return None
         try:
-            return picture_of(read_regular(path, LARGEST_FILE_BYTES), digest)
+            return parse_picture(read_regular(path, LARGEST_FILE_BYTES), digest)
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
         except ImageRefused as refused:
@@ -131,24 +123,24 @@ class StreamFolder:
             ) from refused
 
     def has_picture(self, digest: str | None, num_bytes: int | None = None) -> bool:
-        """Return whether a picture was kept, in `num_bytes` if that is given; reads nothing."""
+        """Return whether a picture is stored, with `num_bytes` bytes if given; reads nothing."""
         if digest is None or not SHA256.fullmatch(digest):
             return False
-        return _is_there(self._picture_path(digest), num_bytes)
+        return _has_size(self._picture_path(digest), num_bytes)
 
     def _path(self, digest: str) -> Path:
-        return self._inside("stream", digest) / digest
+        return self._content_folder("stream", digest) / digest
 
     def _picture_path(self, digest: str) -> Path:
-        return self._inside("picture", digest) / f"{digest}.png"
+        return self._content_folder("picture", digest) / f"{digest}.png"
 
-    def _inside(self, kind: str, digest: str) -> Path:
+    def _content_folder(self, kind: str, digest: str) -> Path:
         if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
             raise StoreError(f"{self.folder} has a row whose {kind} is called {digest!r}")
         return self.folder / f"{kind}s" / digest[:2]
 
 
-def _is_there(path: Path, num_bytes: int | None) -> bool:
+def _has_size(path: Path, num_bytes: int | None) -> bool:
     try:
         status = path.stat()
     except OSError:
@@ -165,16 +157,16 @@ def has_content(path: Path, content: bytes) -> bool:
 
 
 def has_picture(path: Path) -> bool:
-    """Return whether a file is a PNG with the pixels that its name, their sha256, says."""
+    """Return whether a file is a PNG whose pixels have the sha256 in its name."""
     try:
-        picture_of(read_regular(path, LARGEST_FILE_BYTES), path.stem)
+        parse_picture(read_regular(path, LARGEST_FILE_BYTES), path.stem)
     except (OSError, ImageRefused):
         return False
     return True
 
 
-def picture_of(png: bytes, digest: str) -> Pixels:
-    """Return the pixels of a PNG file, whose sha256 is known; raise `ImageRefused` for others."""
+def parse_picture(png: bytes, digest: str) -> Pixels:
+    """Return the pixels of a PNG file; raise `ImageRefused` if their sha256 is not `digest`."""
     from benchmark.datasets.image import decode_image  # brings Pillow, which rows do without
 
     name = f"{digest[:8]}.png"
@@ -187,7 +179,7 @@ def picture_of(png: bytes, digest: str) -> Pixels:
 
 
 def png_bytes(pixels: Pixels) -> bytes:
-    """Return pixels as the bytes of a PNG file; the same pixels give the same bytes."""
+    """Encode pixels as PNG, deterministically."""
     from PIL.Image import fromarray
 
     fromarray(pixels).save(png := BytesIO(), "PNG")
@@ -202,7 +194,7 @@ CACHE_TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made again by 
 
 
 class ImageFeatures(NamedTuple):
-    """The features of one image's patches."""
+    """Features of one image's patches."""
 
     protocol: str  # of the feature space
     pixels_sha256: str
@@ -210,40 +202,40 @@ class ImageFeatures(NamedTuple):
 
 
 class FeatureFolder:
-    """The features of one dataset, below `results/<dataset>/features`."""
+    """Features of one dataset, below `results/<dataset>/features`."""
 
     def __init__(self, store_folder: Path) -> None:
         self._store_folder, self.folder = store_folder, store_folder / "features"
 
     def has(self, protocol: str, pixels_sha256: str) -> bool:
-        """Return whether there is a file of features, without reading it."""
+        """Return whether features are stored, without reading them."""
         return self._path(protocol, pixels_sha256).exists()
 
     def images(self, protocol: str) -> set[str]:
-        """Return the sha256 of the pixels of all images that have features of a space."""
-        return {path.stem for path in self._space(protocol).glob("*/*.npy")}
+        """Return the sha256 of the pixels of all images with features of a space."""
+        return {path.stem for path in self._space_folder(protocol).glob("*/*.npy")}
 
     def read(self, protocol: str, pixels_sha256: str) -> Features | None:
-        """Return the features of an image; None without any. A damaged file is removed."""
+        """Return the features of an image, or None. A damaged file is removed."""
         path = self._path(protocol, pixels_sha256)
         try:
             features = np.load(BytesIO(read_regular(path, LARGEST_FILE_BYTES)), allow_pickle=False)
-            whole = features.ndim == 2 and features.dtype == np.float32
-            whole = whole and np.isfinite(features).all()
+            is_valid = features.ndim == 2 and features.dtype == np.float32
+            is_valid = is_valid and np.isfinite(features).all()
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError):
-            whole = False
+            is_valid = False
         with suppress(OSError, StoreError):  # a folder that may only be read, or a link
             require_inside(self._store_folder, path)
-            if whole:
+            if is_valid:
                 os.utime(path)  # so that `prune` sees what is in use
             else:
                 path.unlink()
-        return features if whole else None
+        return features if is_valid else None
 
     def keep(self, image: ImageFeatures) -> None:
-        """Write the features of an image; an existing file is replaced by its like."""
+        """Write the features of an image, replacing an existing file."""
         content = BytesIO()
         np.save(content, np.asarray(image.features, np.float32))
         path, tag = self._path(image.protocol, image.pixels_sha256), self.folder / CACHE_TAG
@@ -253,7 +245,7 @@ class FeatureFolder:
         )
 
     def prune(self, budget_bytes: float) -> int:
-        """Drop the files used longest ago until the rest fit; return how many were dropped."""
+        """Remove the least recently used files until the rest fit; return the number removed."""
         files = []
         for path in self.folder.glob("*/*/*.npy"):
             with suppress(OSError, StoreError):  # gone since, by another run, or behind a link
@@ -272,14 +264,14 @@ class FeatureFolder:
         return dropped
 
     def _path(self, protocol: str, pixels_sha256: str) -> Path:
-        return self._space(protocol) / pixels_sha256[:2] / f"{pixels_sha256}.npy"
+        return self._space_folder(protocol) / pixels_sha256[:2] / f"{pixels_sha256}.npy"
 
-    def _space(self, protocol: str) -> Path:
+    def _space_folder(self, protocol: str) -> Path:
         return self.folder / protocol.replace("/", "_")
 
 
 def features_budget_bytes() -> float:
-    """Return the limit on a dataset's features: `$BENCH_FEATURES_GIB`, or 20 GiB, in bytes."""
+    """Return the size limit of a dataset's features in bytes: `$BENCH_FEATURES_GIB`, or 20 GiB."""
     text = os.environ.get(BUDGET_VARIABLE) or str(BUDGET_GIB)
     gib = number_in(text)
     if not 0 <= gib < float("inf"):

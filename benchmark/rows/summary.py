@@ -26,18 +26,21 @@ from benchmark.system.text import by_key
 
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
 Tally = tuple[tuple[str, int], ...]
-OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
+MEAN_MSE_COLUMNS = (
+    "psnr_db",
+    "psnr_y_db",
+)  # columns that also have the dB of the mean squared error
 # Never of bundled rows, and of one machine: that of the latest row, for TIMED of the latest that
 # was measured alone.
 SECONDS = ("encode_seconds", "decode_seconds")
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
 REAL_TO_ESTIMATED = "real_to_estimated_bits"  # of each stream, by the codec's own probabilities
-COSTS = (*(column.name for column in CELL_COLUMNS if column.shown), REAL_TO_ESTIMATED)
+COSTS = (*(column.name for column in CELL_COLUMNS if column.cost_format), REAL_TO_ESTIMATED)
 
 
 class Mean(NamedTuple):
-    """A mean over images, with the counts that belong to it."""
+    """Mean over images, with its counts."""
 
     value: float | None  # over the finite values; None where there is none
     bpp: float | None  # of the same images, so that a point's two coordinates belong together
@@ -49,7 +52,7 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """A codec variant at one setting. Arrays have shape (images,)."""
+    """Codec variant at one setting. Arrays have shape (images,)."""
 
     edition: Edition
     setting: Setting
@@ -69,7 +72,7 @@ class Point:
 
     @property
     def coded(self) -> int:
-        """Number of images with a row, failed ones among them."""
+        """Number of images with a row, including failed ones."""
         return self.images + self.failed
 
     def has(self, column: str) -> bool:
@@ -96,67 +99,68 @@ class Summary:
 
     @property
     def not_shown(self) -> list[Absent]:
-        """Editions measured here that a command would bring to be shown."""
+        """Editions measured here that are not shown, each with a command that remedies it."""
         return [absent for absent in self.absent if absent.remedy]
 
     @property
     def editions(self) -> tuple[Edition, ...]:
-        """The editions of the points, in order: one of each codec variant."""
+        """Editions of the points, in order: one of each codec variant."""
         return tuple(dict.fromkeys(point.edition for point in self.points))
 
     @property
     def labels(self) -> dict[Edition, str]:
-        """The names in csv and JSON of the editions, in order, then of those not shown."""
+        """Names of the editions in csv and JSON, in order, then of those not shown."""
         return labels_of(point.edition for point in (*self.points, *self.replaced))
 
     @property
     def bundled(self) -> frozenset[Edition]:
-        """The bundled editions beside others that were measured here; else none."""
+        """Bundled editions beside others measured here; else none."""
         bundled = {edition for edition in self.editions if edition.bundled}
         return frozenset(bundled if bundled < {*self.editions} else ())
 
     def titles(self, marks: bool = True) -> dict[Edition, str]:
-        """Return the names of the editions in figures and tables.
-
-        marks: whether those of bundled codecs beside others say so.
-        """
+        """Return the names of the editions in figures and tables; `marks`: of bundled ones too."""
         return titles(self.editions, self.bundled if marks else ())
 
     def edition_of(self, spec: CodecSpec | None) -> Edition | None:
         """Return the edition of a codec variant, if it has points."""
         return next((edition for edition in self.editions if edition.spec == spec), None)
 
-    def of(self, edition: Edition) -> list[Point]:
+    def edition_points(self, edition: Edition) -> list[Point]:
         """Return the points of an edition."""
         return [point for point in self.points if point.edition == edition]
 
     @property
     def protocols_in_use(self) -> dict[str, str]:
-        """The entries of `protocols` under which there is any value."""
-        used = [name for name in self.protocols if name == "coding" or self.values_of(name)]
-        return {name: self.protocols[name] for name in used}
+        """Entries of `protocols` with any value."""
+        names = [name for name in self.protocols if name == "coding" or self.values_of(name)]
+        return {name: self.protocols[name] for name in names}
 
-    def values_of(self, column: str, of: Collection[Edition] | None = None) -> int:
+    def values_of(self, column: str, editions: Collection[Edition] | None = None) -> int:
         """Count the values of a metric column in the points of some editions, None for all."""
-        points = self.points if of is None else [p for p in self.points if p.edition in of]
+        points = (
+            self.points if editions is None else [p for p in self.points if p.edition in editions]
+        )
         means = [point.means[column] for point in points]
         return sum(mean.images + mean.infinite for mean in means)
 
-    def tried(self, column: str, of: Collection[Edition]) -> bool:
+    def tried(self, column: str, editions: Collection[Edition]) -> bool:
         """Return whether computing a metric failed in the points of some editions."""
-        reasons = [p.means[column].reasons for p in self.points if p.edition in of]
-        return any(NOT_COMPUTED not in why for of_point in reasons for why, _ in of_point)
+        reasons = [p.means[column].reasons for p in self.points if p.edition in editions]
+        return any(
+            NOT_COMPUTED not in reason for point_reasons in reasons for reason, _ in point_reasons
+        )
 
-    def why_without(self, column: str) -> str:
-        """Return the most frequent reason why rows have no value of a metric; empty for none."""
+    def absence_reason(self, column: str) -> str:
+        """Return the most frequent reason why rows have no value of a metric; empty if none."""
         reasons = Counter[str]()
         for point in self.points:
             reasons.update(dict(point.means[column].reasons))
         return next((reason for reason, _ in reasons.most_common(1)), "")
 
-    def for_machines(self) -> list[dict[str, Any]]:
+    def flat_records(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
-        of_sets = {metric_class(name).column for name in DISTRIBUTION_METRICS}
+        set_columns = {metric_class(name).column for name in DISTRIBUTION_METRICS}
         records, labels = [], self.labels
         for point in self.points:
             record: dict[str, Any] = {
@@ -171,59 +175,62 @@ class Summary:
                 record |= {name: mean.value, f"{name}_images": mean.images}
                 if name not in (*SECONDS, *TIMED, CONTAINER, *COSTS):
                     record[f"{name}_infinite"] = mean.infinite
-                if name in OF_MEAN_MSE:
-                    known = point.image_values[name]
-                    whole = np.count_nonzero(~np.isnan(known)) == mean.images + mean.infinite
-                    record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
-                if name in of_sets:
+                if name in MEAN_MSE_COLUMNS:
+                    values = point.image_values[name]
+                    is_complete = np.count_nonzero(~np.isnan(values)) == mean.images + mean.infinite
+                    record[f"{name}_of_mean_mse"] = (
+                        psnr_of_mean_mse(values) if is_complete else None
+                    )
+                if name in set_columns:
                     record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
             ran = point.edition.ran
             records.append({**record, "caveat": "; ".join(ran.caveats), "version": ran.version})
         return records
 
 
-def over_seeds(summary: Summary, apart: CodecSpec | None = None) -> Summary:
-    """Return a summary in which all seeds of a generative decoder are one edition, the first.
+def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summary:
+    """Average a generative decoder's seeds: all but `exception`'s become one edition, the first.
 
-    Its points are means over the seeds, of those with most images at a setting. apart: a variant,
-    such as an anchor with a seed, whose drawings stay apart.
+    Of the seeds at a setting, those with the most images are averaged.
     """
-    has_seed = apart is not None and SEED in dict(apart.options)
-    kept_apart = apart.without([SEED]) if apart and has_seed else None
-    firsts = {(e.spec, e.origin): e for e in summary.editions if e.spec != kept_apart}
+    has_seed = exception is not None and SEED in dict(exception.options)
+    excepted = exception.without([SEED]) if exception and has_seed else None
+    firsts = {(e.spec, e.origin): e for e in summary.editions if e.spec != excepted}
 
     def edition_of(point: Point) -> Edition:
         seedless = point.edition.spec.without([SEED])
         return firsts.get((seedless, point.edition.origin), point.edition)
 
     drawings = by_key(((edition_of(point), point.setting), point) for point in summary.points)
-    points = (_mean_point(edition, of) for (edition, _), of in drawings.items())
+    points = (_average_points(edition, group) for (edition, _), group in drawings.items())
     return replace(summary, points=tuple(points))
 
 
-def _mean_point(edition: Edition, points: Sequence[Point]) -> Point:
-    """Return the mean of points of one setting, those of an edition's seeds."""
-    most = max(points, key=lambda point: point.images)
-    same = [point for point in points if np.array_equal(point.image_ids, most.image_ids)]
+def _average_points(edition: Edition, points: Sequence[Point]) -> Point:
+    largest = max(points, key=lambda point: point.images)
+    averaged = [point for point in points if np.array_equal(point.image_ids, largest.image_ids)]
     if len(points) == 1:
         return points[0]
-    rates = [point.bpp for point in same if point.bpp is not None]
+    rates = [point.bpp for point in averaged if point.bpp is not None]
     return replace(
-        most,
+        largest,
         edition=edition,
         bpp=fmean(rates) if rates else None,
-        means={name: _mean_of([point.means[name] for point in same]) for name in most.means},
-        image_bpp=np.mean([point.image_bpp for point in same], axis=0),
-        image_values={
-            name: np.mean([point.image_values[name] for point in same], axis=0)
-            for name in most.image_values
+        means={
+            name: _average_means([point.means[name] for point in averaged])
+            for name in largest.means
         },
-        drawings=tuple(same),
+        image_bpp=np.mean([point.image_bpp for point in averaged], axis=0),
+        image_values={
+            name: np.mean([point.image_values[name] for point in averaged], axis=0)
+            for name in largest.image_values
+        },
+        drawings=tuple(averaged),
     )
 
 
-def _mean_of(means: Sequence[Mean]) -> Mean:
-    """Return the mean of means over the same images; its counts are those of the poorest."""
+def _average_means(means: Sequence[Mean]) -> Mean:
+    """Average means over the same images, with the worst of their counts."""
     values = [mean.value for mean in means if mean.value is not None]
     rates = [mean.bpp for mean in means if mean.bpp is not None]
     return Mean(
@@ -237,37 +244,41 @@ def _mean_of(means: Sequence[Mean]) -> Mean:
 
 
 def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
-    """Return, by edition, the points over the same images as all others, low rate first."""
+    """Return, by edition, the points over the same images as all others, by rising rate."""
     points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
-    complete = by_key((p.edition, p) for p in points if why_not(p, metric, summary) is None)
+    complete = by_key(
+        (p.edition, p) for p in points if exclusion_reason(p, metric, summary) is None
+    )
     return {edition: complete[edition] for edition in summary.editions if edition in complete}
 
 
 def images_in(summary: Summary, metric: Metric) -> int:
-    """Count the images of the means of a metric's curves; without a curve, those of the summary."""
+    """Count the images of a metric's curves; without a curve, those of the summary."""
     points = next(iter(curves(summary, metric).values()), ())
     return points[0].means[metric.column].images if points else summary.images
 
 
-def excluded(summary: Summary, metric: Metric) -> list[tuple[Point, str]]:
-    """Return the points that `curves` leaves out, each with its reason."""
-    reasons = ((point, why_not(point, metric, summary)) for point in summary.points)
-    return [(point, why) for point, why in reasons if why]
+def excluded_points(summary: Summary, metric: Metric) -> list[tuple[Point, str]]:
+    """Return the points that `curves` excludes, with the reason."""
+    reasons = ((point, exclusion_reason(point, metric, summary)) for point in summary.points)
+    return [(point, reason) for point, reason in reasons if reason]
 
 
-def why_not(point: Point, metric: Metric, summary: Summary) -> str | None:
-    """Return why a point must not be beside the others in a metric, or None if it may."""
+def exclusion_reason(point: Point, metric: Metric, summary: Summary) -> str | None:
+    """Return why a point cannot be compared with the others in a metric, or None."""
     mean = point.means[metric.column]
-    known = mean.images + mean.infinite
+    count = mean.images + mean.infinite
     if point.missing or not point.images:
         return f"{point.images} of {summary.images} images"
     if point.bpp is None or point.bpp <= 0:
         return "no bits, which no rate-distortion curve has a place for"
-    if mean.missing or not known:
-        why = f": {mean.reasons[0][0]}" if mean.reasons else ""
-        return f"{metric.column} of {known} of {known + mean.missing or point.images} images{why}"
+    if mean.missing or not count:
+        reason = f": {mean.reasons[0][0]}" if mean.reasons else ""
+        return (
+            f"{metric.column} of {count} of {count + mean.missing or point.images} images{reason}"
+        )
     if mean.infinite:
-        return f"identical to the source in {mean.infinite} of {known} images"
+        return f"identical to the source in {mean.infinite} of {count} images"
     if mean.value is None or math.isinf(metric.plotted(mean.value)):
-        return f"identical to the source in {known} of {known} images"
+        return f"identical to the source in {count} of {count} images"
     return None

@@ -1,8 +1,7 @@
-"""Rows that an experiment shows: of codecs measured here or named, of an anchor, of bundled ones.
+"""Rows shown in an experiment: those measured here or named, an anchor's, and bundled ones.
 
-Rows of a dataset were measured here, by the user's runs, or are bundled with the project. What is
-bundled is shown where a command names it, as the anchor, or where nothing was measured here yet.
-Rows outlive photographs: those of photographs that the dataset no longer has count.
+Bundled rows are shown if a command names them, as the anchor, or if nothing was measured here yet.
+Rows of photographs that were removed from the dataset still count.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,13 +13,13 @@ from polars import col
 from benchmark.errors import BenchError
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.names import find_editions
-from benchmark.rows.shard import alike
+from benchmark.rows.shard import align_columns
 from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
 from benchmark.spec import CodecSpec, named_in
 
 
 class Anchor(NamedTuple):
-    """The codec variant that BD-rates are against."""
+    """Codec variant that BD-rates are relative to."""
 
     spec: CodecSpec | None  # None: no rows have one
     why: str = ""  # why it is neither VTM nor the one that was named: a phrase
@@ -36,40 +35,41 @@ NO_ANCHOR = Anchor(None)
 EDITION_COLUMNS = ("codec", "variant", "fingerprint", "revision", "codec_version")
 
 
-def divided(
+def divide_rows(
     table: pl.DataFrame, codecs: str = "all", bundled: str = ""
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Divide the rows of a dataset into those that are shown and others, an anchor's among them.
+    """Split the rows of a dataset into those shown and the rest, an anchor's among the rest.
 
-    table: with the columns codec, variant and bundled at least. codecs: comma-separated names (see
-    `rows.names`), or "all" that were measured here, or all where nothing was. bundled: names of
-    bundled codecs to add, whose rows from here are left out, or "all". Which edition of a variant
-    is shown is a question apart (`rows.comparable`). Raises `UnknownName` for a codec without rows.
+    codecs: comma-separated names (see `rows.names`), or "all" measured here, or all if nothing was.
+    bundled: names of bundled codecs to show instead of your rows of them, or "all". Raises
+    `UnknownName` for a codec without rows.
     """
     editions = editions_in(table)
     measured_here = [edition for edition in editions if not edition.bundled]
     codec_names, bundled_names = named_in(codecs), named_in(bundled) if bundled else []
     if bundled and not bundled_names:
-        chosen = variants_of(editions)
+        variants = variants_of(editions)
     elif codec_names:
-        chosen = variants_of(find_editions(codec_names, editions, measured_here))
+        variants = variants_of(find_editions(codec_names, editions, measured_here))
     else:
-        chosen = variants_of(measured_here) or variants_of(editions)
-    added = variants_of(find_editions(bundled_names, editions))
-    only_bundled = added & variants_of(edition for edition in editions if edition.bundled)
-    is_chosen = are_of((chosen | added) - only_bundled) | (are_of(only_bundled) & BUNDLED)
-    marks = table.select(shown=is_chosen).to_series()
-    return table.filter(marks), table.filter(~marks)
+        variants = variants_of(measured_here) or variants_of(editions)
+    added_variants = variants_of(find_editions(bundled_names, editions))
+    only_bundled = added_variants & variants_of(edition for edition in editions if edition.bundled)
+    is_chosen = are_of((variants | added_variants) - only_bundled) | (
+        are_of(only_bundled) & BUNDLED
+    )
+    is_shown = table.select(shown=is_chosen).to_series()
+    return table.filter(is_shown), table.filter(~is_shown)
 
 
-def every_variant(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with those of all other variants and builds of their codecs."""
-    same = col("codec").is_in(rows["codec"].unique().implode())
-    return pl.concat([rows, others.filter(same)])
+def add_variants(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Add the rows of all other variants and builds of the same codecs."""
+    same_codec = col("codec").is_in(rows["codec"].unique().implode())
+    return pl.concat([rows, others.filter(same_codec)])
 
 
-def others_of(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a table that are of other codec variants, and of the same images."""
+def rows_of_other_variants(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a table with other codec variants and the same images."""
     images = rows.select(IMAGE).to_series().unique().implode()
     return table.filter(IMAGE.is_in(images) & ~are_of(specs_of(rows)))
 
@@ -80,10 +80,10 @@ def specs_of(table: pl.DataFrame) -> set[CodecSpec]:
 
 
 def editions_in(table: pl.DataFrame) -> list[Edition]:
-    """Return the editions of rows, with what their names follow from: `names.find_editions`."""
+    """Return the editions of rows, with the facts that `names.find_editions` needs."""
     columns = [name for name in EDITION_COLUMNS if name in table.columns]
     rows = table.select(*columns, bundled=BUNDLED).unique().cast({pl.Categorical: pl.String})
-    return sorted(map(Edition.of_row, rows.rows(named=True)), key=lambda edition: edition.spec)
+    return sorted(map(Edition.parse_row, rows.rows(named=True)), key=lambda edition: edition.spec)
 
 
 def variants_of(editions: Iterable[Edition]) -> set[CodecSpec]:
@@ -97,15 +97,15 @@ def are_of(specs: Collection[CodecSpec]) -> pl.Expr:
     return pl.any_horizontal(pl.lit(False), *marks).fill_null(False)
 
 
-def with_bundled(
+def add_bundled(
     rows: pl.DataFrame, others: pl.DataFrame, bundled: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Move the bundled rows of these codecs, names or "all", from `others` to `rows`."""
-    rows, others = alike([rows, others])  # of a user's metric that only this run computed
+    rows, others = align_columns([rows, others])  # of a user's metric that only this run computed
     if not bundled:
         return rows, others
     editions = editions_in(others.filter(BUNDLED))
     codec_names = named_in(bundled)
-    added = variants_of(find_editions(codec_names, editions) if codec_names else editions)
-    marks = others.select(added=BUNDLED & are_of(added)).to_series()
-    return pl.concat([rows, others.filter(marks)]), others.filter(~marks)
+    added_variants = variants_of(find_editions(codec_names, editions) if codec_names else editions)
+    is_added = others.select(added=BUNDLED & are_of(added_variants)).to_series()
+    return pl.concat([rows, others.filter(is_added)]), others.filter(~is_added)

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmark.answer import Absent, Column
 from benchmark.metrics.metric import NOT_COMPUTED, Metric, absence, remedies
-from benchmark.rows.summary import Summary, excluded
+from benchmark.rows.summary import Summary, excluded_points
 from benchmark.show.table import Table
 from benchmark.system.text import by_key, counted, listed
 
@@ -44,7 +44,7 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     computed_metrics = [metric for metric in metrics if summary.values_of(metric.column)]
     reasons = list[tuple[tuple[str, str], str]]()
     for metric in (metric for metric in metrics if metric not in computed_metrics):
-        reason = summary.why_without(metric.column) or NOT_COMPUTED
+        reason = summary.absence_reason(metric.column) or NOT_COMPUTED
         if NOT_COMPUTED in reason:
             reasons.append(
                 ((NOT_COMPUTED, f"{summary.again} --metrics {metric.column}"), metric.label)
@@ -59,7 +59,7 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     points: dict[tuple[str, str], dict[str, str]] = {}
     labels = summary.labels
     for metric in computed_metrics:
-        for point, reason in excluded(summary, metric):
+        for point, reason in excluded_points(summary, metric):
             key = labels[point.edition], str(point.setting)
             points.setdefault(key, {})[metric.label] = reason
     groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
@@ -119,8 +119,9 @@ def hidden_edition_lines(summary: Summary) -> list[str]:
 def absent_sentences(names: Sequence[str], summary: Summary) -> list[str]:
     """Return a sentence on each metric without values, with the command that adds them."""
     metrics = {name: Metric.named(name) for name in names}
+    reasons = {name: summary.absence_reason(metric.column) for name, metric in metrics.items()}
     return [
-        f"No {metric.label}: {remedies([name], summary.why_without(metric.column), summary.again)}."
+        f"No {metric.label}: {remedies([name], reasons[name], summary.again)}."
         for name, metric in metrics.items()
         if not summary.values_of(metric.column)
     ]

@@ -11,7 +11,7 @@ from benchmark.compare.interval import CONFIDENCE
 from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_class
-from benchmark.rows.edition import Edition, marked_bundled
+from benchmark.rows.edition import Edition, mark_bundled
 from benchmark.show.sections import listed, metric_names
 from benchmark.show.table import DOUBTFUL, Table
 from benchmark.system.text import counted, range_text
@@ -149,7 +149,7 @@ def ranking_table(
     columns = [
         Column(
             "codec",
-            lambda record: marked_bundled(record["codec"], marks and record["edition"].bundled),
+            lambda record: mark_bundled(record["codec"], marks and record["edition"].bundled),
         )
     ]
     if names:

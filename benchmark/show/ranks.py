@@ -36,12 +36,12 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.rows.codecs import run_again
-from benchmark.rows.edition import Edition, marked_bundled
+from benchmark.rows.codecs import rerun_command
+from benchmark.rows.edition import Edition, mark_bundled
 from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import DatasetResults, Source
-from benchmark.rows.summary import SECONDS, Summary, excluded
+from benchmark.rows.stored import DatasetResults, RowSource
+from benchmark.rows.summary import SECONDS, Summary, excluded_points
 from benchmark.show.means_table import FEW_NOTE
 from benchmark.show.table import FEW_MARK, WIDE
 from benchmark.system.text import by_key, counted, listed
@@ -61,7 +61,7 @@ MOST_REMEDIES = 3  # commands for bundled codecs that do not reach a target
 
 
 def rank(
-    source: Source,
+    source: RowSource,
     at: Annotated[tuple[str, ...], AT] = ("bpp=0.3",),
     *,
     metrics: Annotated[str, SHOWN] = "psnr,lpips_squeeze",
@@ -191,7 +191,7 @@ def is_searched(stored: DatasetResults, target: Target) -> bool:
 
 
 def _published_curves(
-    source: Source, stored: DatasetResults, names: str, metrics: Iterable[str]
+    source: RowSource, stored: DatasetResults, names: str, metrics: Iterable[str]
 ) -> tuple[list[SystemCurve], list[Absent]]:
     """Return curves of published systems on a dataset, and the systems without any."""
     from benchmark.published.curves import published_curves, system_of
@@ -311,7 +311,7 @@ def rank_columns(
     columns = [Column("at")] if len({record["at"] for record in records}) > 1 else []
     columns += [
         Column("rank", lambda record: record["rank"] and str(record["rank"])),
-        Column("codec", lambda record: marked_bundled(record["codec"], record["codec"] in bundled)),
+        Column("codec", lambda record: mark_bundled(record["codec"], record["codec"] in bundled)),
     ]
     if as_is := any(record["setting"] for record in records):
         columns += [Column("setting"), Column("reached", "reached", ".4g")]
@@ -464,7 +464,7 @@ def _why_not_ranked(
 def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> str:
     """Return the clause on settings that are in no curve, with the remedy for a metric."""
     settings_by_reason = dict[str, list[str]]()
-    for point, reason in excluded(summary, metric):
+    for point, reason in excluded_points(summary, metric):
         if point.edition == edition:
             mean, text = point.means[metric.column], reason
             if mean.missing and not point.missing and mean.reasons:
@@ -483,7 +483,9 @@ def _search_command(stored: DatasetResults, edition: Edition, target: Target) ->
         return ""
     for run in stored.runs if edition.origin == "here" else ():  # others ran elsewhere
         if dict(run.get("conditions") or {}).get("run") == edition.ran.run and "request" in run:
-            return run_again(run, codecs=edition.spec.text, target=str(target), points=(), part="")
+            return rerun_command(
+                run, codecs=edition.spec.text, target=str(target), points=(), part=""
+            )
     results = stored.folder.parent.parent
     options = {"codecs": edition.spec.text, "target": str(target)}
     return command_on_rows("run", results, stored.name, **options)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmark.answer import OTHER_RULE
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
-from benchmark.rows.summary import Point, Summary, excluded
+from benchmark.rows.summary import Point, Summary, excluded_points
 from benchmark.show.table import Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
@@ -191,7 +191,7 @@ def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[
     labels_by_reason = grouped(
         (_brief_reason(point, metric, reason), labels[point.edition])
         for metric in metrics
-        for point, reason in (excluded(summary, metric) if summary else ())
+        for point, reason in (excluded_points(summary, metric) if summary else ())
     )
     return [
         f"Points left out ({reason}): {', '.join(labels)}."

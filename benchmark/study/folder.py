@@ -24,8 +24,8 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.pictures import Pictures, pictures_of
 from benchmark.measure.select import sources_of
 from benchmark.rows.comparable import shown_rows
-from benchmark.rows.stored import named_images, require_bundled, stored_dataset, verified
-from benchmark.rows.variants import divided
+from benchmark.rows.stored import named_images, require_bundled, stored_dataset, verified_rows
+from benchmark.rows.variants import divide_rows
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
@@ -71,8 +71,8 @@ def plan_study(
         experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
     )
     folder = decodable.contents.store.folder
-    table = verified(decodable.table, folder) if experiment.verified_only else decodable.table
-    codec_rows = shown_rows(divided(table, experiment.codecs, experiment.bundled)[0])
+    table = verified_rows(decodable.table, folder) if experiment.verified_only else decodable.table
+    codec_rows = shown_rows(divide_rows(table, experiment.codecs, experiment.bundled)[0])
     by_image = decodable.by_image(codec_rows, experiment.named)
     missing_pictures = [
         f"no picture of {listed(labels)}: {reason}"

@@ -19,7 +19,7 @@ from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
-from benchmark.rows.edition import Edition, label_of, names_of_texts, spec_in
+from benchmark.rows.edition import Edition, label_of, parse_spec, titles_of_texts
 from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
@@ -107,10 +107,12 @@ def read_study(
     metrics = [*map(Metric.named, metric_names("all"))]
     values = _metric_values(key, votes, rows, metrics)
     scores = score_votes(votes)
-    names = names_of_texts(stimulus.system for stimulus in votes.stimuli)
+    names = titles_of_texts(stimulus.system for stimulus in votes.stimuli)
     against = next(iter(names))
     if anchor:
-        against = label_of(find_variant(anchor, [Edition.of(spec_in(text)) for text in names]))
+        against = label_of(
+            find_variant(anchor, [Edition.create(parse_spec(text)) for text in names])
+        )
     else:  # the anchor that other verbs choose among these codecs
         specs = [spec for spec in specs_of(rows) if label_of(spec) in names]
         usual = choose_anchor(summarise(rows.filter(are_of(specs)), protocols(["psnr"]))).label
@@ -245,7 +247,7 @@ def _preference_curves(
             )
             for row in sorted(rows, key=lambda row: row["bpp"])
         )  # fmt: skip
-        edition = Edition.of(spec_in(label))
+        edition = Edition.create(parse_spec(label))
         curves += [SystemCurve(PREFERENCE, edition, name, curve_points)] if curve_points else []
     return curves
 
@@ -275,7 +277,7 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         f"{NAME}.parquet": rows.getvalue(),
     }
     write_files(out, files, what="report")
-    names = names_of_texts(point["codec"] for point in report.points)
+    names = titles_of_texts(point["codec"] for point in report.points)
     panels = [_preference_curves(report.points, names)]
     datasets = [(profile(report.dataset).title, panels)]
     drawing = draw_rate_curves(

@@ -16,7 +16,7 @@ import benchmark
 import rdrbench
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
-from benchmark.rows.edition import names_of_texts
+from benchmark.rows.edition import titles_of_texts
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import drawn_as
 from conftest import ROOT
@@ -295,7 +295,7 @@ def test_a_plot_has_the_means_as_its_curves(stored):
     means = benchmark.summary(frame)
     drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
     for codec, of_codec in means.groupby("codec"):
-        name = names_of_texts([codec])[codec]
+        name = titles_of_texts([codec])[codec]
         assert np.allclose(drawn[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"
     with pytest.raises(UsageError, match="no point of DISTS"):
@@ -320,7 +320,7 @@ def test_distribution_metrics_are_those_of_a_report(stored):
     report = read_results(bundled_results(), "kodak", "all", names, allow_few=True).summary
     kodak = benchmark.load(bundled_results() / "kodak")
     means = benchmark.summary(kodak, metrics=names, allow_few=True)
-    expected = [row["fd_squeeze"] for row in report.for_machines()]
+    expected = [row["fd_squeeze"] for row in report.flat_records()]
     assert sum(value is not None for value in expected) > 4
     assert means["fd_squeeze"].replace(np.nan, None).tolist() == expected
     # No features are kept there: without a value a metric has no column.

@@ -8,7 +8,7 @@ from PIL import Image
 
 import benchmark
 from benchmark.errors import BenchError, Unavailable, UsageError
-from benchmark.rows.packs.pack import shipped_packs, with_variant
+from benchmark.rows.packs.pack import find_pack, shipped_packs
 from benchmark.spec import CodecSpec
 from support.bench.command import output_of
 
@@ -68,7 +68,7 @@ def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
 
 
 def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
-    pack = with_variant(shipped_packs(), CodecSpec("vtm", ()))
+    pack = find_pack(shipped_packs(), CodecSpec("vtm", ()))
     smallest_row = min(pack.rows.values(), key=lambda row: row["num_bytes"])
     (place / "kept").write_bytes(pack.read(smallest_row))
     output_of("decode", "kept", "out.png", "--codec", "vtm")

@@ -9,7 +9,7 @@ from benchmark.spec import parse_codec
 
 def edition(codec="jpeg", chroma="", tuned_for="", *caveats):
     ran = Ran(chroma=chroma, tuned_for=tuned_for, caveats=caveats)
-    return replace(Edition.of(parse_codec(codec)), ran=ran)
+    return replace(Edition.create(parse_codec(codec)), ran=ran)
 
 
 def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():

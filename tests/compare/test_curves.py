@@ -33,7 +33,7 @@ from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
-from benchmark.rows.summary import excluded
+from benchmark.rows.summary import excluded_points
 from support.rows.by_label import compare, curves, ends, quartiles
 from support.rows.measured import PROTOCOLS, row, sweep, table
 
@@ -319,7 +319,7 @@ def test_ms_ssim_is_compared_in_decibels():
     ]
     (result,) = compare(summarise(table(rows)), MS_SSIM, "jpeg", USUAL_RULE)
     assert result["bd_metric"] == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
-    assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0][1]
+    assert "ms_ssim of 0 of 3 images" in excluded_points(summary, MS_SSIM)[0][1]
     assert MS_SSIM.axis_label == "MS-SSIM (dB)"
 
 
@@ -392,9 +392,9 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
     summary = summarise(table(rows))
     assert list(curves(summary, PSNR)) == ["jpeg"]
-    assert {(label_of(point.edition.spec), why) for point, why in excluded(summary, PSNR)} == {
-        ("webp", "2 of 3 images")
-    }
+    assert {
+        (label_of(point.edition.spec), why) for point, why in excluded_points(summary, PSNR)
+    } == {("webp", "2 of 3 images")}
     lost = [
         record | {"psnr_db": None} if record["image"] == "a" else record for record in sweep("webp")
     ]
@@ -405,7 +405,7 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
         (none, "psnr_db of 0 of 3 images: no"),
         (empty, "no bits, which no rate-distortion curve has a place for"),
     ):
-        assert {why for _, why in excluded(summarise(table(some)), PSNR)} == {why}
+        assert {why for _, why in excluded_points(summarise(table(some)), PSNR)} == {why}
     assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
@@ -426,7 +426,7 @@ def test_points_with_identical_images_are_not_drawn():
     rows += [row("jpeg", 5, "a"), row("jpeg", 5, "b", psnr_db=math.inf)]
     summary = summarise(table(rows))
     assert curves(summary, PSNR) == {}
-    assert [why for _, why in excluded(summary, PSNR)] == [
+    assert [why for _, why in excluded_points(summary, PSNR)] == [
         "identical to the source in 2 of 2 images",
         "identical to the source in 1 of 2 images",
     ]

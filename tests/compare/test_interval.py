@@ -31,7 +31,7 @@ FD = Metric("fd", "FD", "lower", of_sets=True)
 
 def point(values, order=None):
     ids = np.arange(len(values)) if order is None else order
-    edition = Edition.of(CodecSpec("jpeg", ()))
+    edition = Edition.create(CodecSpec("jpeg", ()))
     columns = {"psnr_db": np.asarray(values, float), "fd": np.asarray(values, float)}
     return Point(
         edition, Setting("q", 1), 1.0, len(values), 0, 0, (), {}, ids, np.ones(len(values)), columns

@@ -100,5 +100,5 @@ def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
 def test_the_network_and_its_default_metric_make_no_variant_less_plain():
     texts = "compressai:metric=mse:model=mbt2018", "jpeg", "ours:beta=3.84"
     others = texts[0].replace("mse", "ms-ssim"), "jpeg:optimize=1"
-    counts = [Edition.of(parse_codec(text)).further_options for text in (*texts, *others)]
+    counts = [Edition.create(parse_codec(text)).further_options for text in (*texts, *others)]
     assert counts == [0, 0, 0, 1, 1]

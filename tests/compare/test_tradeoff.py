@@ -24,7 +24,7 @@ SPREAD = np.linspace(-1, 1, IMAGES)  # of mean 0: what images differ by
 
 
 def point(label, setting, bpp, psnr, fd, psnr_spread=0.0, fd_spread=0.0):
-    edition = Edition.of(parse_codec(label))
+    edition = Edition.create(parse_codec(label))
     values = {"psnr_db": psnr + psnr_spread * SPREAD, "fd": fd + fd_spread * SPREAD}
     return Point(
         edition, Setting("q", setting), bpp, IMAGES, 0, 0, (), {},
@@ -175,7 +175,7 @@ def _compared(effects):
             "fd": fd * np.exp(0.5 * texture + 0.3 * own),
         }
         bpp = rate * np.exp(0.5 * detail + 0.1 * own)
-        edition = Edition.of(CodecSpec(label, ()))
+        edition = Edition.create(CodecSpec(label, ()))
         setting, ids = Setting("q", rate), np.arange(images)
         return Point(edition, setting, rate, images, 0, 0, (), {}, ids, bpp, values)
 

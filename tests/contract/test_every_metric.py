@@ -17,7 +17,7 @@ from benchmark.registry import (
     metric_class,
 )
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.shard import refused
+from benchmark.rows.shard import refused_columns
 from conftest import ROOT, SHARED
 from support.metrics.cases import through_jpeg
 
@@ -134,7 +134,7 @@ def test_a_degenerate_picture_has_a_value_or_a_reason(name, image_metric):
         scores = scorer.score(*pair, [metric])
         value, _, reason = map(scores.columns.get, metric_columns(kind.column))
         assert not scores.failed
-        assert not refused({kind.column: value})
+        assert not refused_columns({kind.column: value})
         assert (value is None) == bool(reason)
         if metric in ("vif", "iw_ssim") and name in ("black", "grey", "white"):
             assert "not flat" in reason

@@ -15,7 +15,7 @@ from benchmark.measure.execute import execute
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
-from benchmark.rows.shard import refused, table_of
+from benchmark.rows.shard import refused_columns, table_of
 from benchmark.rows.summary import REAL_TO_ESTIMATED
 from benchmark.show.means_table import means_table
 from benchmark.show.report.details import codec_records, codecs_table
@@ -49,7 +49,7 @@ def test_the_work_that_a_users_class_declares_goes_into_rows_and_nonsense_does_n
     for work, wrong in ((Work(5, 1, 2), []), (Work("many"), ["parameters"])):
         kind = type("Mine", (fakes.Honest,), {"facts": Facts(work=work)})
         assert work_of(spec, kind()) == work
-        assert refused(work._asdict()) == wrong
+        assert refused_columns(work._asdict()) == wrong
 
 
 @pytest.mark.slow

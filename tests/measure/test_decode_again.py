@@ -11,7 +11,7 @@ from benchmark.measure import decode_again
 from benchmark.measure.cells import Failed
 from benchmark.measure.decode_again import Decoder
 from benchmark.measure.pictures import Pictures, pictures_of
-from benchmark.rows.codecs import EVERY
+from benchmark.rows.codecs import ALL_CODECS
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from support.bench.command import bench
@@ -122,7 +122,7 @@ def test_a_stream_that_was_not_kept_does_not_end_the_others(pictures):
 
 def test_code_that_rows_name_is_not_run_where_no_command_names_it(pictures):
     rows = pictures.table.rows(named=True)
-    result = reconstructed(rows, Pictures(pictures.contents, EVERY), "cpu")
+    result = reconstructed(rows, Pictures(pictures.contents, ALL_CODECS), "cpu")
     assert {(of.stage, "runs only where --codecs names it" in of.reason) for of in result} == {
         ("load", True)
     }

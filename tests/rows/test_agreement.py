@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.rows.agreement import ROUNDING_DB, SYMBOL_DB, agreeing
+from benchmark.rows.agreement import ROUNDING_DB, SYMBOL_DB, mark_agreeing
 from support.rows.measured import failed, row, table
 
 
@@ -24,12 +24,12 @@ from support.rows.measured import failed, row, table
 def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, same):
     record = row("ours", 2, "a", psnr_db=30.0, stream_sha256="s", decoded_sha256="d", num_bytes=100)
     one, other = table([record]), table([record | change])
-    assert agreeing(one, other).to_list() == [same]
-    assert agreeing(other, one).to_list() == [same]
+    assert mark_agreeing(one, other).to_list() == [same]
+    assert mark_agreeing(other, one).to_list() == [same]
 
 
 def test_lossless_and_failed_rows_agree_with_their_like():
     endless = row("raw", 1, "a", psnr_db=np.inf, decoded_sha256="d")
     broken = failed("raw", 1, "a", "encode", "no")
     ones, others = table([endless, broken, endless]), table([endless, broken, broken])
-    assert agreeing(ones, others).to_list() == [True, True, False]
+    assert mark_agreeing(ones, others).to_list() == [True, True, False]

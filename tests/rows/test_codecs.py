@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec import CodecInfo
-from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.codecs import NamedCodecs, explain_refusal
 from benchmark.rows.comparable import newest_rows
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import info_columns, info_of
@@ -82,6 +82,6 @@ def test_code_that_rows_name_runs_only_where_it_is_named_in_full():
     ):
         codecs = NamedCodecs(named)
         assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
-        assert list(codecs.not_run(measured.table(rows)).items()) == list(refused.items())
-    message = why_not_run(CodecSpec.of("command", "decode=rm:encode=cp"))
+        assert list(codecs.count_refused(measured.table(rows)).items()) == list(refused.items())
+    message = explain_refusal(CodecSpec.of("command", "decode=rm:encode=cp"))
     assert message.startswith(f"{spec!r} is code that rows name")

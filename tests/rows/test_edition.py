@@ -33,7 +33,7 @@ def test_every_codec_takes_a_name_and_each_of_its_variants_has_its_own():
         "A beta=3.84",
     ]
     (spec,) = resolve(parse_codec("jpeg:optimize=1:name=A"))
-    edition = Edition.of(spec)
+    edition = Edition.create(spec)
     assert (label_of(spec), edition.title, edition.facts.kind) == ("A", "A", "standard")
     named, plain = (load_codec(of) for of in (spec, parse_codec("jpeg:optimize=1")))
     assert named.describe() == plain.describe()
@@ -48,17 +48,20 @@ def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_
     for specs in ([lists("a/"), lists("b/")], [lists(""), parse_codec("compressai:name=Mine")]):
         texts = labels(specs)
         assert all("\\," in label for label in texts.values() if "pth" in label), "--anchor takes"
-        names = titles(map(Edition.of, specs)).values()
+        names = titles(map(Edition.create, specs)).values()
         assert not any("\\" in name for name in names)
 
 
 def test_a_codec_that_the_user_named_keeps_its_facts():
-    named = Edition.of(parse_codec("jpeg:name=Mine")), Edition.of(parse_codec("ours:beta=0:name=A"))
+    named = (
+        Edition.create(parse_codec("jpeg:name=Mine")),
+        Edition.create(parse_codec("ours:beta=0:name=A")),
+    )
     assert [edition.family for edition in named] == ["jpeg", "ours"]
     assert named[1].facts.trained_on == ("psnr_db", "lpips_alex")
 
 
 def test_editions_of_one_build_are_one_key_whatever_their_rows_name():
-    first = Edition.of(parse_codec("jpeg"))
+    first = Edition.create(parse_codec("jpeg"))
     assert {first: 1} == {replace(first, ran=Ran(version="2", caveats=("x",))): 1}
     assert first != replace(first, origin="bundled") != replace(first, build=("other", 0))

@@ -6,7 +6,7 @@ import pytest
 import benchmark
 from benchmark.metrics.metric import Metric
 from benchmark.registry import metric_class
-from benchmark.rows.comparable import ComparableRows, with_same_builds
+from benchmark.rows.comparable import ComparableRows, add_same_builds
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
@@ -144,8 +144,8 @@ def test_pictures_are_of_every_row_of_a_shown_build_here_or_bundled():
     other_build = of(20, fingerprint="e" * 64, **here)
     not_shown = row("webp", 10, "a", **bundled)
     every = table([*rows, other_build, not_shown])
-    found = with_same_builds(every[:2], every)
+    found = add_same_builds(every[:2], every)
     assert found["setting_value"].to_list() == [10, 10, 15]
     assert found["bundled"].to_list() == [True, True, False]
-    one_image = with_same_builds(every[2:3], every)
+    one_image = add_same_builds(every[2:3], every)
     assert one_image.select("setting_value", "image").rows() == [(15, "a"), (10, "a")]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
-from benchmark.rows.reduce import MOST_SHARDS, Reductions, reduction_key
+from benchmark.rows.reduce import MAX_SHARDS, Reductions, reduction_key
 from benchmark.rows.streams import FeatureFolder, ImageFeatures, features_budget_bytes
 from support.files.hostile_files import MakesFolder
 
@@ -20,12 +20,12 @@ def reduction(number):
 
 def test_what_is_added_is_kept_and_a_seventeenth_file_puts_all_together(tmp_path):
     counts = []
-    for number in range(MOST_SHARDS + 2):
+    for number in range(MAX_SHARDS + 2):
         Reductions(tmp_path).add([reduction(number)])
         counts.append(len(list((tmp_path / "sets").iterdir())))
     assert counts == [*range(1, 17), 1, 2]
     kept = Reductions(tmp_path)
-    for number in range(MOST_SHARDS + 2):
+    for number in range(MAX_SHARDS + 2):
         assert kept.get(reduction(number)[0]).value == number
 
 
@@ -122,10 +122,10 @@ def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(
 
 def test_files_that_another_run_has_put_together_are_not_missed(tmp_path):
     kept = Reductions(tmp_path)
-    for number in range(MOST_SHARDS):
+    for number in range(MAX_SHARDS):
         kept.add([reduction(number)])
     next((tmp_path / "sets").iterdir()).unlink()
-    kept.add([reduction(MOST_SHARDS)])
+    kept.add([reduction(MAX_SHARDS)])
     assert len(list((tmp_path / "sets").iterdir())) == 1
 
 
@@ -149,7 +149,7 @@ def test_a_file_with_other_columns_is_left_out_with_a_warning(tmp_path):
     with pytest.warns(DamagedResults) as caught:
         kept = Reductions(tmp_path)
     assert (caught[0].message.file, kept.get(reduction(1)[0]).value) == (foreign, 1.0)
-    for number in range(MOST_SHARDS + 1):
+    for number in range(MAX_SHARDS + 1):
         kept.add([reduction(number + 2)])
     assert foreign.exists(), "another version may read it"
-    assert len(list(kept.folder.iterdir())) < MOST_SHARDS
+    assert len(list(kept.folder.iterdir())) < MAX_SHARDS

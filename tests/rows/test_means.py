@@ -56,7 +56,7 @@ def test_the_order_of_rows_changes_no_bit():
     for record in rows:
         record["psnr_db"] = random.Random(record["cell"]).uniform(20, 40)
     shuffled = random.Random(1).sample(rows, len(rows))
-    assert summarise(table(rows)).for_machines() == summarise(table(shuffled)).for_machines()
+    assert summarise(table(rows)).flat_records() == summarise(table(shuffled)).flat_records()
 
 
 def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted():
@@ -158,23 +158,23 @@ def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
     ]
     error = sources.astype(np.float64) - decoded
     expected = 10 * np.log10(255**2 / np.mean(error**2))
-    (record,) = summarise(table(rows)).for_machines()
+    (record,) = summarise(table(rows)).flat_records()
     assert record["psnr_db_of_mean_mse"] == pytest.approx(expected, rel=1e-12)
     assert record["psnr_db_of_mean_mse"] < record["psnr_db"] - 5
     assert record["psnr_y_db_of_mean_mse"] is None
 
     rows += [row("jpeg", 5, "d", psnr_db=float("inf"))]
-    (record,) = summarise(table(rows)).for_machines()
+    (record,) = summarise(table(rows)).flat_records()
     expected = 10 * np.log10(255**2 / (np.mean(error**2) * 3 / 4))
     assert record["psnr_db_of_mean_mse"] == pytest.approx(expected, rel=1e-12)
-    (record,) = summarise(table(rows[-1:])).for_machines()
+    (record,) = summarise(table(rows[-1:])).flat_records()
     assert record["psnr_db_of_mean_mse"] is None
 
 
 def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean():
     rows = [row("jpeg", 5, name) for name in "ab"] + [row("webp", 5, name) for name in "ab"]
     rows[0]["psnr_db"] = None
-    records = summarise(table(rows), common=True).for_machines()
+    records = summarise(table(rows), common=True).flat_records()
     assert [record["psnr_db_images"] for record in records] == [1, 1]
     assert records[0]["psnr_db_of_mean_mse"] == pytest.approx(records[0]["psnr_db"], rel=1e-12)
     assert records[1]["psnr_db_of_mean_mse"] is None
@@ -326,7 +326,7 @@ def test_a_metric_of_a_set_over_few_images_is_marked(images, few):
     given = (1.0, pl.Float64), (protocol["fd_alex"], pl.String), (None, pl.String)
     for name, (value, kind) in zip(metric_columns("fd_alex"), given, strict=True):
         rows = rows.with_columns(pl.lit(value if images else None, kind).alias(name))
-    (record,) = summarise(rows, protocol).for_machines()
+    (record,) = summarise(rows, protocol).flat_records()
     assert (record["fd_alex_images"], record["fd_alex_few"]) == (images, few)
 
 
@@ -334,7 +334,7 @@ def test_records_for_machines_are_json_without_nan():
     rows = [*sweep("jpeg"), failed("webp", 5, "a", "encode", "no")]
     rows[0]["psnr_db"] = None
     rows[1]["psnr_db"] = float("inf")
-    records = summarise(table(rows)).for_machines()
+    records = summarise(table(rows)).flat_records()
     text = json.dumps(records, allow_nan=False)
     assert json.loads(text)[0]["psnr_db_images"] == 1
     assert records[0]["psnr_db_infinite"] == 1

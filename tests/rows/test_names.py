@@ -29,7 +29,7 @@ def editions_of(*texts):
     specs = [CodecSpec.of(*text.split(":", 1)) if ".py" not in text and ":" in text
              else parse_codec(text) for text in texts]  # fmt: skip
     ran = {"vtm": Ran(version="VTM 23.13, 10 bit")}
-    return [replace(Edition.of(spec), ran=ran.get(spec.name, Ran())) for spec in specs]
+    return [replace(Edition.create(spec), ran=ran.get(spec.name, Ran())) for spec in specs]
 
 
 KNOWN = editions_of(*TYPED)
@@ -88,7 +88,7 @@ class Drawn:
 
 def named_variants(names, pairs, measured=()):
     """Codec and variant of what names mean, as rows have them."""
-    sides = ([Edition.of(CodecSpec.of(*pair)) for pair in side] for side in (pairs, measured))
+    sides = ([Edition.create(CodecSpec.of(*pair)) for pair in side] for side in (pairs, measured))
     return {(each.spec.name, each.spec.variant) for each in find_editions(names, *sides)}
 
 

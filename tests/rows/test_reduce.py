@@ -18,7 +18,7 @@ from benchmark.measure.cells import Rescore
 from benchmark.measure.score import scored, unscored
 from benchmark.metrics.metric import Metric, Reduced, protocol_of
 from benchmark.rows.means import summarise, summarise_rows
-from benchmark.rows.reduce import summarise_with_distributions, with_distribution_metrics
+from benchmark.rows.reduce import add_distribution_metrics, summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder
 from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
@@ -53,7 +53,7 @@ def measure(folder, sources, names=NAMES, kind="Honest"):
 
 def values(store, *names, **options):
     """Means by step of the distribution metrics, as `summarise` has them."""
-    table = with_distribution_metrics(store.table(), store.folder, names, **options).table
+    table = add_distribution_metrics(store.table(), store.folder, names, **options).table
     protocols = {"coding": "coding/1"} | {
         registry.metric_class(name).column: protocol_of(name) for name in names
     }
@@ -80,7 +80,7 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_
     for step, mean in values(store, "shift").items():
         assert mean.value == pytest.approx(expected(sources, int(step)).mean(), abs=1e-5)
         assert mean.images == len(sources)
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
+    table = add_distribution_metrics(store.table(), store.folder, ["shift"]).table
     rows = table.filter(setting_value=64.0).rows(named=True)
     result = {row["image"]: row["shift"] for row in rows}
     by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
@@ -201,7 +201,7 @@ def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_pa
 def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sources):
     store = measure(tmp_path, sources)
     measure(tmp_path, sources[:2], kind="Honest:caveat=other")
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
+    table = add_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
     result = table.filter(setting_value=64.0)["shift"].drop_nulls().to_list()
     honest = expected(sources[:2], 64)
     assert sorted(result) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
@@ -226,7 +226,7 @@ def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
     lacks = (pl.col("setting_value") == 16) & (pl.col("image") == sources[0].file.name)
     counts = pl.when(~lacks).then("colours_patches").alias("colours_patches")
     table = store.table().with_columns(counts)
-    rows = with_distribution_metrics(table, store.folder, ["shift"], common=True)
+    rows = add_distribution_metrics(table, store.folder, ["shift"], common=True)
     protocols = {"coding": "coding/1", "shift": protocol_of("shift")}
     points = {p.setting.value: p for p in summarise_rows(rows, protocols, common=True).points}
     for step in (16, 64):
@@ -282,7 +282,7 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
     }  # fmt: skip
     (store.folder / "sets").mkdir()
     pl.DataFrame([record]).write_parquet(store.folder / "sets" / "by-hand.parquet")
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
+    table = add_distribution_metrics(store.table(), store.folder, ["shift"]).table
     result = {row["image_sha256"]: row["shift"] for row in table.rows(named=True) if row["shift"]}
     assert result == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
 
@@ -322,13 +322,13 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
 ):
     store = measure(tmp_path, sources)
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Immense))
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
+    table = add_distribution_metrics(store.table(), store.folder, ["shift"]).table
     assert table["shift"].null_count() == table.height
     reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"
     assert all(text.startswith(reason) for text in table["shift_reason"].to_list())
     monkeypatch.setattr(Immense, "reduce", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        with_distribution_metrics(store.table(), store.folder, ["shift"])
+        add_distribution_metrics(store.table(), store.folder, ["shift"])
 
 
 @pytest.mark.parametrize(

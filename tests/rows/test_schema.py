@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from benchmark.codec import CodecInfo, Setting
-from benchmark.rows.schema import cell_key, own_columns, table_columns
-from benchmark.rows.shard import alike, schema_of, table_of, whole
+from benchmark.rows.schema import cell_key, table_columns, user_columns
+from benchmark.rows.shard import align_columns, fill_columns, schema_of, table_of
 from benchmark.spec import CodecSpec
 
 MINE = ["mine", "mine_protocol", "mine_reason"]
@@ -28,15 +28,15 @@ def test_columns_of_a_metric_say_what_they_hold_and_those_of_a_user_come_last():
     count = "alex256_patches"
     assert columns[f"{count}_protocol"].meaning == f"protocol id of the features behind {count}"
     assert columns[count].kind is int
-    assert own_columns(["psnr_db", *MINE, "other", "other_protocol"]) == ["mine"]
-    assert own_columns(MINE) == ["mine"]
+    assert user_columns(["psnr_db", *MINE, "other", "other_protocol"]) == ["mine"]
+    assert user_columns(MINE) == ["mine"]
     one = pl.DataFrame({"cell": ["a"]})
     other = pl.DataFrame({"cell": ["a"], "mine": [2.0], MINE[1]: ["x"], MINE[2]: ["y"]})
-    tables = alike([one, other])
+    tables = align_columns([one, other])
     names = [*columns, *MINE]
     assert [table.columns for table in tables] == [names, names]
     assert [table["mine"].to_list() for table in tables] == [[None], [2.0]]
-    assert whole(one).schema == schema_of()
+    assert fill_columns(one).schema == schema_of()
 
 
 def test_rows_become_a_table_whose_other_columns_are_null():

@@ -11,8 +11,8 @@ import pytest
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.reduce import Reductions
-from benchmark.rows.shard import schema_of, to_parquet, write_shard
-from benchmark.rows.store import DIGESTS, NOT_OF_MEANS, Store, finished, stores_below
+from benchmark.rows.shard import parquet_bytes, schema_of, write_shard
+from benchmark.rows.store import DIGESTS, UNUSED_COLUMNS, Store, finished, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.rows.versions import one_per_cell
 from support.rows import measured
@@ -134,7 +134,7 @@ def test_means_are_over_the_rows_of_the_table_in_narrow_types(store, builds):
     store.append([{**rows[1], "status": "failed"}, rows[5]])
     table, means = store.table(), store.means_table()
     assert len(table) == 6
-    kept = [name for name in means.columns if name not in (*NOT_OF_MEANS, *DIGESTS)]
+    kept = [name for name in means.columns if name not in (*UNUSED_COLUMNS, *DIGESTS)]
     order = ["image", "bundled"]
     texts = means.select(kept).cast({pl.Categorical: pl.String})
     assert texts.sort(order).equals(table.select(kept).sort(order))
@@ -341,7 +341,7 @@ def test_a_shard_with_a_value_that_no_run_writes_is_left_out(store):
     store.append([row("a")])
     (shard,) = store.folder.glob("per_image/*.parquet")
     odd = pl.read_parquet(shard).with_columns(width_px=pl.lit(-(1 << 63)))
-    shard.with_name("foreign.parquet").write_bytes(to_parquet(odd))
+    shard.with_name("foreign.parquet").write_bytes(parquet_bytes(odd))
     with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond"):
         assert store.table().height == 1
 
@@ -387,5 +387,5 @@ def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):
     store.append([row("listed", run="run-a"), row("unkept", **{**lost, "run": "run-b"})])
     store.append([row("unnamed", **{**lost, "run": None}), row("other", **lost)])
     cells = ["both", "gone", "listed", "unkept", "unnamed"]
-    assert store.without_stream(store.read()[1], cells) == {"gone", "unnamed"}
-    assert store.without_stream(store.read()[1], cells, timed=True) == set()
+    assert store.cells_without_stream(store.read()[1], cells) == {"gone", "unnamed"}
+    assert store.cells_without_stream(store.read()[1], cells, timed=True) == set()

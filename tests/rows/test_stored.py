@@ -9,11 +9,11 @@ from benchmark.rows.place import Place
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
-    asked_datasets,
     datasets_with_results,
     named_images,
     read_one,
     read_results,
+    requested_datasets,
     source_facts,
     stored_dataset,
 )
@@ -170,8 +170,8 @@ def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tm
     assert Place(name).measured(results).text == str(photos)
     assert Place("kodak").measured(results).text == "kodak"
     assert Place(str(photos)).measured(results).text == str(photos)
-    assert asked_datasets(results, "all") == [name]
-    assert asked_datasets(results, "kodak,other") == ["kodak", "other"]
+    assert requested_datasets(results, "all") == [name]
+    assert requested_datasets(results, "kodak,other") == ["kodak", "other"]
 
 
 def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(tmp_path):

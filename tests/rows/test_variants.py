@@ -5,10 +5,10 @@ import pytest
 
 from benchmark.errors import UnknownName
 from benchmark.rows.variants import (
-    divided,
-    every_variant,
-    others_of,
-    with_bundled,
+    add_bundled,
+    add_variants,
+    divide_rows,
+    rows_of_other_variants,
 )
 from support.rows.measured import row, table
 
@@ -45,7 +45,7 @@ MEASURED = table(
 
 
 def test_codecs_measured_here_are_shown_and_the_others_are_kept_for_anchors():
-    shown, others = divided(MEASURED)
+    shown, others = divide_rows(MEASURED)
     assert codecs(shown) == {"jpeg"}
     assert set(shown["bundled"].fill_null(value=False)) == {True, False}
     assert codecs(others) == {"vtm", "jpeg:optimize=1", "elic"}
@@ -53,45 +53,45 @@ def test_codecs_measured_here_are_shown_and_the_others_are_kept_for_anchors():
 
 def test_named_and_bundled_codecs_are_added():
     for asked in ({"codecs": "jpeg,elic"}, {"bundled": "elic"}):
-        assert codecs(divided(MEASURED, **asked)[0]) == {"jpeg", "elic"}
-    every = divided(MEASURED, bundled="all")[0]
+        assert codecs(divide_rows(MEASURED, **asked)[0]) == {"jpeg", "elic"}
+    every = divide_rows(MEASURED, bundled="all")[0]
     assert codecs(every) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
     assert every.height == MEASURED.height
-    assert codecs(divided(MEASURED, "elic")[0]) == {"elic"}
+    assert codecs(divide_rows(MEASURED, "elic")[0]) == {"elic"}
     with pytest.raises(UnknownName, match="No codec with results 'avif'"):
-        divided(MEASURED, "jpeg", "avif")
+        divide_rows(MEASURED, "jpeg", "avif")
 
 
 def test_a_codec_named_as_bundled_is_the_bundled_one():
-    rows, others = divided(MEASURED, bundled="jpeg")
+    rows, others = divide_rows(MEASURED, bundled="jpeg")
     assert set(rows["bundled"]) == {True}
     assert codecs(others) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
     own = table(rows_of("jpeg"))
-    assert divided(own, bundled="jpeg")[0].height == own.height, "there is no other"
+    assert divide_rows(own, bundled="jpeg")[0].height == own.height, "there is no other"
 
 
 def test_where_nothing_was_measured_all_bundled_rows_are_shown():
     bundled = MEASURED.filter("bundled")
-    shown, others = divided(bundled)
+    shown, others = divide_rows(bundled)
     assert points_of(shown) == points_of(bundled)
     assert others.height == 0
 
 
 def test_all_variants_of_the_codecs_that_are_shown():
-    every = every_variant(*divided(MEASURED, "jpeg,vtm"))
+    every = add_variants(*divide_rows(MEASURED, "jpeg,vtm"))
     assert codecs(every) == {"jpeg", "jpeg:optimize=1", "vtm"}
 
 
 def test_bundled_codecs_are_added_to_the_rows_of_a_run():
     run = MEASURED.filter(~pl.col("bundled"))
-    others = others_of(run, MEASURED)
-    rows, rest = with_bundled(run, others, "elic")
+    others = rows_of_other_variants(run, MEASURED)
+    rows, rest = add_bundled(run, others, "elic")
     assert (codecs(rows), codecs(rest)) == ({"jpeg", "elic"}, {"vtm", "jpeg:optimize=1"})
-    rows, rest = with_bundled(run, others, "all")
+    rows, rest = add_bundled(run, others, "all")
     assert codecs(rows) == codecs(MEASURED)
     assert rest.height == 0
     scored = run.with_columns(edge_error=1.0, edge_error_protocol=pl.lit("edges"))
-    rows, rest = with_bundled(scored.with_columns(edge_error_reason=pl.lit("")), others, "")
+    rows, rest = add_bundled(scored.with_columns(edge_error_reason=pl.lit("")), others, "")
     assert rows.columns == rest.columns
     assert codecs(rows) == {"jpeg"}
     assert codecs(rest) == codecs(others)

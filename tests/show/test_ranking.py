@@ -13,7 +13,7 @@ from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise
-from benchmark.rows.remedies import with_remedies
+from benchmark.rows.remedies import add_remedies
 from benchmark.rows.store import Store
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_of
@@ -59,7 +59,7 @@ def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
     assert sentence(rows, "vtm").startswith("AVIF speed 4 needs 50 % fewer bits than VTM")
     for named in (("jpeg", "vtm", "elic"), ("elic", "jpeg")):
         assert sentence(rows, "vtm", *named).startswith("ELIC needs 100 % more bits than VTM")
-    vtm, jpeg, webp = (Edition.of(parse_codec(name)) for name in ("vtm", "jpeg", "webp"))
+    vtm, jpeg, webp = (Edition.create(parse_codec(name)) for name in ("vtm", "jpeg", "webp"))
     bundled = replace(webp, origin="bundled")
     assert headline_candidates([vtm, jpeg, bundled], vtm) == [jpeg]
     assert headline_candidates([vtm, bundled], vtm) == [bundled]
@@ -189,12 +189,12 @@ def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_ther
 
 
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
-    again = with_remedies(
+    again = add_remedies(
         summarise(table([*scaled("vtm"), *mine()])), Path("my results/photos"), ()
     ).again
     named = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
     assert again == f"bench rescore {named}"
-    again = with_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).again
+    again = add_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).again
     assert again == "bench rescore --dataset x"
 
 
@@ -202,7 +202,7 @@ def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp
     asked = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
     Store(tmp_path).begin("1", {"request": asked})
     rows = [*scaled("vtm"), *mine()]
-    again = with_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).again
+    again = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).again
     assert remedies(["psnr_y"], command=again) == (
         "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
         "computes it"

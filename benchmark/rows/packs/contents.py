@@ -1,7 +1,4 @@
-"""Rows of packs beside the rows of a store, or imported into it; stores as packs.
-
-A pack that is exported is a folder, or a tar with reproducible bytes.
-"""
+"""Packs beside a store, imported into one, and exported as a folder or a reproducible tar."""
 
 import io
 import re
@@ -28,13 +25,13 @@ from benchmark.rows.packs.pack import (
     Pack,
     Row,
     packs_in,
+    recompute_rate,
     shipped_packs,
-    with_rate,
 )
 from benchmark.rows.place import Place
 from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ, is_declared
-from benchmark.rows.shard import alike, table_of, to_parquet
+from benchmark.rows.shard import align_columns, parquet_bytes, table_of
 from benchmark.rows.store import Store, finished
 from benchmark.rows.stored import rows_of, specs_in
 from benchmark.rows.streams import png_bytes
@@ -53,7 +50,7 @@ ReadPictures = Callable[[Store, Sequence[Row]], Iterable[Pixels]]
 
 
 class Exported(NamedTuple):
-    """Content of a pack that was written, and the rows that it lacks."""
+    """Contents of a written pack, and the rows that it lacks."""
 
     num_streams: int
     num_pictures: int  # of rows whose sizes are declared
@@ -61,7 +58,7 @@ class Exported(NamedTuple):
 
 
 def kept_pictures(store: Store, rows: Sequence[Row]) -> Iterator[Pixels]:
-    """Yield the pictures of rows that a store has kept; raise `UsageError` for another."""
+    """Yield the stored pictures of rows; raise `UsageError` if one is missing."""
     for row in rows:
         if (pixels := store.picture(row["decoded_sha256"])) is None:
             raise UsageError(f"the picture of {_name_of_cell(row)} was not kept in {store.folder}")
@@ -75,12 +72,11 @@ def export_pack(
     notes: Sequence[str],
     read: ReadPictures = kept_pictures,
 ) -> Exported:
-    """Write a pack of all finished cells of codec variants.
+    """Write a pack of all finished cells of codec variants, in the version of the latest run.
 
-    Of each variant, the version that its latest run measured is taken. Rows that are bundled with
-    the project without their streams are left out. read: of the pictures of declared sizes. Raises
-    `UsageError` if a variant has no finished cell or rows of several versions, if the stream or the
-    picture of a cell that was measured here cannot be had, or if nothing is left.
+    Bundled rows without streams are skipped. read: reads pictures of declared sizes. Raises
+    `UsageError` if a variant has no finished cell or rows of several versions, if the stream or
+    picture of a cell measured here is missing, or if nothing is left.
     """
     tables: list[pl.DataFrame] = []
     streams: dict[str, bytes | None] = {}
@@ -98,44 +94,47 @@ def export_pack(
             for row in rows.select(*CONTENT.values(), "bytes_origin", "bundled").rows(named=True)
         ]
         is_kept = pl.Series(can_be_had, dtype=pl.Boolean)
-        kept, bare = rows.filter(is_kept), rows.filter(~is_kept)
-        for row in bare.filter(~BUNDLED).rows(named=True):
+        with_content, without_content = rows.filter(is_kept), rows.filter(~is_kept)
+        for row in without_content.filter(~BUNDLED).rows(named=True):
             raise UsageError(
                 f"the stream of {_name_of_cell(row)} was not kept in {store.folder}: "
                 "it cannot be in a pack"
             )
-        if bare.height:
-            specs = ",".join(sorted(spec.text for spec in specs_in(bare)))
+        if without_content.height:
+            specs = ",".join(sorted(spec.text for spec in specs_in(without_content)))
             name = store.folder.name
             left_out.append(
-                f"{counted(bare.height, 'bundled row')} of {name} without a bundled stream; "
+                f"{counted(without_content.height, 'bundled row')} of {name} "
+                "without a bundled stream; "
                 f"`{bench_command('run', codecs=specs, dataset=name)}` makes them here"
             )
-        tables.append(kept)
-        streams |= {digest: store.stream(digest) for digest in kept["stream_sha256"].drop_nulls()}
-        distinct = kept.filter(DECLARED).unique("decoded_sha256").sort("decoded_sha256")
+        tables.append(with_content)
+        streams |= {
+            digest: store.stream(digest) for digest in with_content["stream_sha256"].drop_nulls()
+        }
+        distinct = with_content.filter(DECLARED).unique("decoded_sha256").sort("decoded_sha256")
         declared.append((store, distinct.rows(named=True)))
-        for run in kept["run"].drop_nulls().unique():
+        for run in with_content["run"].drop_nulls().unique():
             infos = store.record(run).get("codecs", {})
             licences |= {text: info["licence"] for text, info in infos.items()}
     for spec in codecs:
         if spec not in finished:
-            where = ", ".join(str(store.folder) for store in stores)
-            whole = without_setting(spec.text, {of.text for of in finished})
-            hint = f": name {whole}, which has every setting" if whole else ""
-            raise UsageError(f"{where} has no finished cell of {spec.text}{hint}")
-    table = pl.concat(alike(tables))
+            folders = ", ".join(str(store.folder) for store in stores)
+            suggestion = without_setting(spec.text, {variant.text for variant in finished})
+            hint = f": name {suggestion}, which has every setting" if suggestion else ""
+            raise UsageError(f"{folders} has no finished cell of {spec.text}{hint}")
+    table = pl.concat(align_columns(tables))
     if not table.height:
         raise UsageError(f"nothing is left for a pack: {'; '.join(left_out)}")
     builds = table.select(*VARIANT, *INFO_COLUMNS.values()).unique().rows(named=True)
-    for spec, several in by_key((CodecSpec.of_row(row), row) for row in builds).items():
-        if len(several) > 1:
+    for spec, group in by_key((CodecSpec.of_row(row), row) for row in builds).items():
+        if len(group) > 1:
             results = stores[0].folder.parent
-            known = sorted({*rows_of(table, [spec])["dataset"]})
-            places = ",".join(Place(name).measured(results).text for name in known)
-            again = command_on_rows("run", results, places, codecs=spec.text)
+            datasets = sorted({*rows_of(table, [spec])["dataset"]})
+            places = ",".join(Place(name).measured(results).text for name in datasets)
+            command = command_on_rows("run", results, places, codecs=spec.text)
             raise UsageError(
-                f"rows of {spec.text} are of several versions: `{again}` adds the newest"
+                f"rows of {spec.text} are of several versions: `{command}` adds the newest"
             )
     kept_streams = {digest: data for digest, data in streams.items() if data}
     pictures = (pixels for store, rows in declared for pixels in read(store, rows))
@@ -156,10 +155,10 @@ def write_pack(
     notes: Sequence[str],
     pictures: Iterable[Pixels] = (),
 ) -> None:
-    """Write a pack (*.tar: a tar), whole or not at all.
+    """Write a pack (*.tar: a tar), whole or not at all; raise `UsageError`, `StoreError`.
 
-    streams: by sha256. licences: by spec. pictures: of the rows without a stream, read while they
-    are written. Raises `UsageError`, `StoreError`.
+    streams: by sha256. licences: by spec. pictures: of rows without a stream, consumed while
+    writing.
     """
     name = out.name.removesuffix(".tar")
     if not PACK_NAME.fullmatch(name):
@@ -167,13 +166,13 @@ def write_pack(
     if out.exists():
         raise UsageError(f"{out} is there already: remove it, or give another name")
     specs = {spec.text for spec in specs_in(rows)}
-    known = {text: licences[text] for text in sorted(specs & licences.keys())}
-    about = json_bytes({"notes": list(notes), "licences": known}).decode()
-    names = [of.name for of in rows if of.name not in ("run", *WHERE_READ)
-            and of.null_count() < rows.height]  # fmt: skip
+    named_licences = {text: licences[text] for text in sorted(specs & licences.keys())}
+    about = json_bytes({"notes": list(notes), "licences": named_licences}).decode()
+    names = [series.name for series in rows if series.name not in ("run", *WHERE_READ)
+            and series.null_count() < rows.height]  # fmt: skip
 
     def files() -> Iterator[tuple[str, bytes]]:
-        yield ROWS, to_parquet(rows.select(names).sort(ORDER), **{ABOUT: about})
+        yield ROWS, parquet_bytes(rows.select(names).sort(ORDER), **{ABOUT: about})
         for digest in sorted(streams):
             yield f"{STREAMS}/{digest}", streams[digest]
         written = set[str]()
@@ -203,26 +202,26 @@ def _write_tar(draft: Path, root: str, files: Iterable[tuple[str, bytes]]) -> No
 
 
 class DatasetContents(NamedTuple):
-    """The rows of a dataset, as `Store.table` returns them, with their streams and pictures."""
+    """Rows of a dataset, as in `Store.table`, with their streams and pictures."""
 
     table: pl.DataFrame  # all columns of `rows.schema`
     store: Store
     from_packs: Mapping[str, tuple[Pack, Row]]  # by cell: what the store has not
 
     def stream(self, row: Mapping[str, Any]) -> bytes | None:
-        """Return a row's stream, None if it was not kept; `StoreError`, `BadPack` if damaged."""
+        """Return a row's stream, or None; raise `StoreError` or `BadPack` if damaged."""
         if row["stream_sha256"] is not None and row["cell"] in self.from_packs:
             pack, recorded = self.from_packs[row["cell"]]
             return pack.read(recorded)
         return self.store.stream(row["stream_sha256"])
 
     def has_stream(self, row: Mapping[str, Any]) -> bool:
-        """Return whether a row's stream was kept, without reading it."""
+        """Return whether a row's stream is stored, without reading it."""
         from_pack = row["stream_sha256"] is not None and row["cell"] in self.from_packs
         return from_pack or self.store.has_stream(row["stream_sha256"])
 
     def picture(self, row: Mapping[str, Any]) -> Pixels | None:
-        """Return the kept picture of a row of declared size; None without, errors as `stream`."""
+        """Return the picture of a row of declared size, or None; errors as in `stream`."""
         if not is_declared(row):
             return None
         if row["cell"] in self.from_packs:
@@ -240,39 +239,35 @@ def dataset_contents(
     results: Path,
     dataset: str,
     packs: Sequence[Pack],
-    known: pl.DataFrame | None = None,
+    stored_rows: pl.DataFrame | None = None,
 ) -> DatasetContents:
-    """Read all rows of a dataset's store and of packs.
-
-    known: rows of the store that were read before. They are taken as they are, without those of
-    packs, and no others are read.
-    """
+    """Read a dataset's rows and those of packs, which add only files to given `rows`."""
     store = Store(results / dataset)
     packed = [(pack, row) for pack in packs for row in pack.rows.values()
               if name_of(row) == dataset]  # fmt: skip
-    if known is None:
+    if stored_rows is None:
         table, versions = store.read()
-        done = {*finished(versions)["cell"]}
+        finished_cells = {*finished(versions)["cell"]}
     else:
-        table, done = known, store.done() if packed else set[str]()
+        table, finished_cells = stored_rows, store.done() if packed else set[str]()
     from_packs: dict[str, tuple[Pack, Row]] = {}
     for pack, row in packed:
-        if row["cell"] not in done:
+        if row["cell"] not in finished_cells:
             from_packs.setdefault(row["cell"], (pack, row))
-    if from_packs and known is None:
-        rows = [with_rate(row) | {"bundled": True} for _, row in from_packs.values()]
-        table = merge_versions(pl.concat(alike([table, table_of(rows)])))
+    if from_packs and stored_rows is None:
+        packed_rows = [recompute_rate(row) | {"bundled": True} for _, row in from_packs.values()]
+        table = merge_versions(pl.concat(align_columns([table, table_of(packed_rows)])))
     return DatasetContents(table, store, from_packs)
 
 
 def packs_beside(results: Path) -> list[Pack]:
-    """Open the packs in `results`/packs; without that folder, those bundled with the project."""
+    """Open the packs in `results`/packs, or the bundled ones without that folder."""
     folder = results / "packs"
     return packs_in(folder) if folder.is_dir() else shipped_packs()
 
 
 def import_pack(pack: Pack, results: Path) -> list[Merged]:
-    """Merge a pack's rows, streams and pictures, all checked, into results. Raises `BadPack`."""
+    """Check a pack's rows, streams and pictures and merge them into results; raise `BadPack`."""
     run = f"{RUN}-{pack.sha256[:8]}"  # of a record that each import writes alike
     record = {
         "imported": pack.sha256,
@@ -285,10 +280,10 @@ def import_pack(pack: Pack, results: Path) -> list[Merged]:
             store.begin(run, record)
             store.keep(*(pack.read(row) for row in rows if not is_declared(row)))
             store.keep_pictures(p for row in rows if (p := pack.picture(row)) is not None)
-            store.append([with_rate(row) | {"run": run} for row in rows])
+            store.append([recompute_rate(row) | {"run": run} for row in rows])
         return [*merge_folders([folder], results)]
 
 
 def name_of(row: Row) -> str:
-    """Return the name of the dataset that a row's results are stored under."""
+    """Return the name under which a row's dataset is stored."""
     return str(row["dataset"]).partition(":")[0]

@@ -1,9 +1,9 @@
 """Merge results of several machines: rows, streams, pictures, run records, features, reductions.
 
-Everything is copied whole or not at all, rows last, and existing files are untouched: a merge that
-was interrupted is repeated, and one that was repeated changes nothing. A cell that has other bytes,
-pixels other than by rounding, or another PSNR of equal pixels in another place is a conflict: the
-row that was there first stays, and the conflict is reported each time.
+Files are copied whole, rows last, and existing files are untouched: an interrupted merge can be
+repeated, and repeating a complete one changes nothing. A cell with other bytes, pixels that differ
+by more than rounding, or another PSNR of equal pixels is a conflict: the existing row stays, and
+the conflict is reported each time.
 """
 
 import json
@@ -21,12 +21,12 @@ from polars import col
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, ImageRefused, UsageError
 from benchmark.registry import names_file
-from benchmark.rows.agreement import agreeing
-from benchmark.rows.codecs import AGAIN, NAME, run_again
+from benchmark.rows.agreement import mark_agreeing
+from benchmark.rows.codecs import NAME, REQUEST_FIELDS, rerun_command
 from benchmark.rows.reduce import Reductions
-from benchmark.rows.shard import SHIPPED, alike, record_of
+from benchmark.rows.shard import SHIPPED, align_columns, record_of
 from benchmark.rows.store import Store
-from benchmark.rows.streams import has_content, picture_of
+from benchmark.rows.streams import has_content, parse_picture
 from benchmark.rows.versions import OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
@@ -36,7 +36,7 @@ from benchmark.system.text import bench_command, counted, listed
 
 Row = dict[str, Any]
 
-OF_PART = ("part", "results", "dataset")  # of a request, which differ between its parts
+PART_FIELDS = ("part", "results", "dataset")  # of a request, which differ between its parts
 PARTS = ("per_image", "runs", "streams", "features", "sets")
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")  # what rows agree in
 REMEDY = "mend that and merge again"
@@ -63,7 +63,7 @@ class Merged(NamedTuple):
 
 
 def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
-    """Add what results folders hold to another, by dataset; `UsageError` before any is written."""
+    """Merge results folders into another, by dataset; `UsageError` before anything is written."""
     by_dataset: dict[str, list[Path]] = {}
     for folder in folders:
         if target.exists() and folder.exists() and folder.samefile(target):
@@ -76,34 +76,35 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
 
 
 def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
-    """Return a sentence for each request of which there are runs of some parts (`--part`) only."""
+    """Return a sentence for each request with runs of some parts (`--part`) only."""
     runs: dict[str, dict[tuple[int, int], Row]] = {}  # by request, by part and number of parts
     for record in records:
         request = record.get("request")
         if isinstance(request, dict):
             part = re.fullmatch(r"(\d{1,6})/(\d{1,6})", str(request.get("part") or "1/1"))
-            asked = json.dumps([request.get(name) for name in AGAIN if name not in OF_PART])
+            request_key = json.dumps(
+                [request.get(name) for name in REQUEST_FIELDS if name not in PART_FIELDS]
+            )
             if part:
-                runs.setdefault(asked, {})[int(part[1]), int(part[2])] = record
+                runs.setdefault(request_key, {})[int(part[1]), int(part[2])] = record
     sentences = []
     for by_part in runs.values():
         for parts in sorted({parts for _, parts in by_part} if (1, 1) not in by_part else ()):
-            absent = [n for n in range(1, parts + 1) if (n, parts) not in by_part]
-            if absent:
-                record = next(run for (_, of), run in by_part.items() if of == parts)
-                again = _command_of_part(record, f"{absent[0]}/{parts}")
-                which = listed([*map(str, absent)])
-                sentences.append(f"no run of part {which} of {parts}: `{again}` measures it")
+            missing = [n for n in range(1, parts + 1) if (n, parts) not in by_part]
+            if missing:
+                record = next(run for (_, count), run in by_part.items() if count == parts)
+                command = _command_of_part(record, f"{missing[0]}/{parts}")
+                numbers = listed([*map(str, missing)])
+                sentences.append(f"no run of part {numbers} of {parts}: `{command}` measures it")
     return tuple(sentences)
 
 
 def _command_of_part(record: Row, part: str) -> str:
-    """Return the command that a run's record has, with another part."""
     words = record.get("arguments")
     if isinstance(words, list) and words[:1] == ["run"] and "--part" in words[1:-1]:
         place = words.index("--part") + 1
         return bench_command("", *words[:place], part, *words[place + 1 :])
-    return run_again(record, part=part, results="")
+    return rerun_command(record, part=part, results="")
 
 
 def _datasets(folder: Path) -> list[str]:
@@ -126,7 +127,7 @@ def _datasets(folder: Path) -> list[str]:
 
 
 class _Merge:
-    """A merge of folders of one dataset into another; collects conflicts and damaged files."""
+    """Merge of folders of one dataset into another, with conflicts and damaged files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._target = folder, Store(folder)
@@ -147,12 +148,12 @@ class _Merge:
             runs += self._copy(source, "runs/*.json", "tell of one run in two ways")
             bundled = f"per_image/{SHIPPED}*.parquet"
             self._copy(source, bundled, "are of two versions of the project")
-        with self._warnings_of(sources):
+        with self._collect_warnings(sources):
             for source in sources:
                 target = Reductions(self._folder)
-                lacking = Reductions(source).lacking_in(target)
-                target.add(lacking)
-                reductions += len(lacking)
+                missing = Reductions(source).absent_from(target)
+                target.add(missing)
+                reductions += len(missing)
             new = self._new_rows([self._target, *map(Store, sources)])
         if new.height:
             self._target.add(new)
@@ -163,8 +164,8 @@ class _Merge:
         )  # fmt: skip
 
     @contextmanager
-    def _warnings_of(self, sources: Sequence[Path]) -> Iterator[None]:
-        """Collect the warnings of shards that are left out of the sources; pass others on."""
+    def _collect_warnings(self, sources: Sequence[Path]) -> Iterator[None]:
+        """Collect warnings on damaged shards of the sources; pass others on."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DamagedResults)
             yield
@@ -177,67 +178,69 @@ class _Merge:
                 self._damaged.append(text)
 
     def _new_rows(self, stores: Sequence[Store]) -> pl.DataFrame:
-        """Return the rows that the first store lacks; note the conflicts among all stores."""
-        tables = alike([stores[0].versions(), *map(self._sound_rows, stores[1:])])
-        every = pl.concat(of.with_columns(pl.lit(at).alias(PLACE)) for at, of in enumerate(tables))
-        disputed = _disputed(every)
-        self._conflicts += sorted(_sentence(rows, stores) for rows in disputed.values())
+        """Return the rows that the first store lacks; record the conflicts among all stores."""
+        tables = align_columns([stores[0].versions(), *map(self._sound_rows, stores[1:])])
+        all_rows = pl.concat(
+            table.with_columns(pl.lit(number).alias(PLACE)) for number, table in enumerate(tables)
+        )
+        disputed = _disputed(all_rows)
+        self._conflicts += sorted(_describe_conflict(rows, stores) for rows in disputed.values())
         first = col(PLACE) == col(PLACE).filter(OK).min().over("cell")
-        stay = every.filter(first | ~col("cell").is_in([*disputed]))
+        stay = all_rows.filter(first | ~col("cell").is_in([*disputed]))
         valid, merged = merge_versions(tables[0]), merge_versions(stay.drop(PLACE))
         return merged.join(valid, on=merged.columns, how="anti", nulls_equal=True)
 
     def _sound_rows(self, store: Store) -> pl.DataFrame:
-        """Return the rows whose run, hashes and codec variant are of the form that bench writes."""
+        """Return the rows whose run, hashes and codec variant have the form that bench writes."""
         table = store.versions()
         masks = [col("run").is_not_null()]
         masks += [col(n).str.contains(form).fill_null(True) for n, form in FORMS.items()]
         for codec, variant in table.select(VARIANT).unique().rows():
             try:
-                known = codec and CodecSpec.of(codec, variant)
+                is_valid = codec and CodecSpec.of(codec, variant)
             except BadOption:
-                known = None
-            if not known:
+                is_valid = None
+            if not is_valid:
                 masks.append((col("codec") != codec) | (col("variant") != variant))
         sound = table.filter(*masks)
         if wrong := table.height - sound.height:
             rows = counted(wrong, "row is", "rows are")
-            what = "a codec, run or sha256 that bench does not write"
-            self._damaged.append(f"{store.folder}: {rows} left out, with {what}")
+            problem = "a codec, run or sha256 that bench does not write"
+            self._damaged.append(f"{store.folder}: {rows} left out, with {problem}")
         return sound
 
     def _copy(self, source: Path, pattern: str, differing: str = "") -> int:
-        """Copy new files, shards with their records; return how many. differing: of others."""
+        """Copy new files, shards with their records; `differing` describes others that exist."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):
-                there = self._folder / path.relative_to(source)
+                target = self._folder / path.relative_to(source)
                 if path.name.startswith("."):
                     continue
-                if there.exists():
-                    data = self._read(path, source) if differing else None
-                    if differing and (data is None or not has_content(there, data)):
-                        self._conflicts.append(f"{there} and {path} {differing}; the first stays")
+                if target.exists():
+                    data = self._read_file(path, source) if differing else None
+                    if differing and (data is None or not has_content(target, data)):
+                        self._conflicts.append(f"{target} and {path} {differing}; the first stays")
                     continue
-                data = self._read(path, source)
+                data = self._read_file(path, source)
                 if data is None:
                     continue
-                files = {there: data}
+                files = {target: data}
                 if record_of(path).exists():
-                    record = self._read(record_of(path), source)
-                    files |= {} if record is None else {record_of(there): record}
+                    record = self._read_file(record_of(path), source)
+                    files |= {} if record is None else {record_of(target): record}
                 waiting.add(files)
                 count += 1
         return count
 
     def _copy_streams(self, source: Path) -> int:
-        """Copy the streams that the target lacks, or has damaged; return how many."""
+        """Copy streams that are missing or damaged in the target; return their number."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(Store(source).streams()):
                 if self._target.has_stream(path.name, path.lstat().st_size):
                     continue
-                if (data := self._read(path, source)) is None:
+                if (data := self._read_file(path, source)) is None:
                     continue
                 if sha256(data).hexdigest() != path.name:
                     self._damaged.append(f"{path} is left out: its bytes do not match its name")
@@ -247,16 +250,16 @@ class _Merge:
         return count
 
     def _copy_pictures(self, source: Path) -> int:
-        """Copy the pictures that the target lacks, or has damaged; return how many."""
+        """Copy pictures that are missing or damaged in the target; return their number."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(Store(source).pictures()):
                 if self._target.has_picture(path.stem, path.lstat().st_size):
                     continue
-                if (png := self._read(path, source)) is None:
+                if (png := self._read_file(path, source)) is None:
                     continue
                 try:
-                    picture_of(png, path.stem)
+                    parse_picture(png, path.stem)
                 except ImageRefused as refused:
                     self._damaged.append(f"{path} is left out: {refused}")
                     continue
@@ -264,8 +267,8 @@ class _Merge:
                 count += 1
         return count
 
-    def _read(self, path: Path, source: Path) -> bytes | None:
-        """Return the bytes of a file of the folder `source`; None, and a note, without any."""
+    def _read_file(self, path: Path, source: Path) -> bytes | None:
+        """Read a file of the folder `source`; None, recorded as damaged, on failure."""
         try:
             return read_regular(path, LARGEST_FILE_BYTES, within=source)
         except OSError as error:
@@ -274,7 +277,7 @@ class _Merge:
 
 
 def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
-    """Return the rows of cells whose rows do not agree, by cell; the valid row comes first."""
+    """Return the rows of cells whose rows disagree, by cell; the valid row comes first."""
     ok = table.filter(OK)
     several = pl.any_horizontal(col(name).drop_nulls().n_unique() > 1 for name in RESULT)
     cells = ok.group_by("cell").agg(several=several).filter("several")["cell"]
@@ -282,21 +285,23 @@ def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
     disputed: dict[str, list[Row]] = {}
     for (cell,), rows in differing.group_by("cell", maintain_order=True):
         valid = merge_versions(rows.filter(col(PLACE) == rows[PLACE][0]))
-        if not agreeing(rows, valid[[0] * rows.height]).all():
+        if not mark_agreeing(rows, valid[[0] * rows.height]).all():
             disputed[str(cell)] = [*valid.rows(named=True), *rows.rows(named=True)]
     return disputed
 
 
-def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
+def _describe_conflict(versions: Sequence[Row], stores: Sequence[Store]) -> str:
     row = versions[0]
     label = CodecSpec.of_row(row).label
     setting = Setting(row["setting_name"], row["setting_value"])
-    different: dict[tuple[Any, ...], str] = {}
+    descriptions: dict[tuple[Any, ...], str] = {}
     for version in versions:
         decoded = version["decoded_sha256"][:8] if version["decoded_sha256"] else "unknown pixels"
-        what = f"{version['num_bytes']} bytes ({(version['stream_sha256'] or 'declared')[:8]})"
+        content = f"{version['num_bytes']} bytes ({(version['stream_sha256'] or 'declared')[:8]})"
         psnr = "" if version["psnr_db"] is None else f" with {version['psnr_db']:.4f} dB"
-        where = f"{stores[version[PLACE]].folder} (run {version['run']}, {version['machine']})"
+        place = f"{stores[version[PLACE]].folder} (run {version['run']}, {version['machine']})"
         key = tuple(version[name] for name in RESULT)
-        different.setdefault(key, f"{what}, decoded to {decoded}{psnr}, in {where}")
-    return f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stays"
+        descriptions.setdefault(key, f"{content}, decoded to {decoded}{psnr}, in {place}")
+    return (
+        f"{label} {setting} {row['image']}: {'; but '.join(descriptions.values())}; the first stays"
+    )

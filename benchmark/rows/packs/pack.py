@@ -1,12 +1,12 @@
-"""A pack (bitstream archive) on disk: streams for known images, and their rows.
+"""Pack (bitstream archive) on disk: streams of images, and their rows.
 
-    rows.parquet           a row per stream, as in a shard; notes and licences are its metadata
+    rows.parquet           a row per stream, as in a shard, with notes and licences as metadata
     streams/abcd...        the bytes, named by their sha256
-    pictures/abcd....png   the decoded picture of a row whose size is declared, without a stream,
-                           named by the sha256 of its pixels
+    pictures/abcd....png   decoded picture of a row of declared size without a stream, named by the
+                           sha256 of its pixels
 
 A pack is a folder of these files, or an uncompressed tar of them or of that folder. `export_pack`
-writes packs; this file reads them, and unpacks nothing to disk.
+writes packs; this file reads them without unpacking to disk.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting, bits_per_pixel
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
 from benchmark.registry import names_file
-from benchmark.rows.codecs import NAME, NamedCodecs, why_not_run
+from benchmark.rows.codecs import NAME, NamedCodecs, explain_refusal
 from benchmark.rows.edition import Edition
 from benchmark.rows.schema import cell_key, info_of, is_declared
-from benchmark.rows.streams import picture_of
+from benchmark.rows.streams import parse_picture
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
@@ -50,7 +50,7 @@ ABOUT = "pack"  # key of the metadata: notes, and licences by spec, as JSON
 SHIPPED = BUNDLED / "packs"
 RUN = "00000000T000000-pack"  # comes before every run: rows that were measured here count first
 LARGEST_ROWS_BYTES = 1 << 24  # of rows.parquet: a hundred thousand streams have fewer
-MOST_STREAMS = 200_000
+MAX_STREAMS = 200_000
 FORMS = {
     "image_sha256": SHA256,
     "dataset": re.compile(rf"{NAME.pattern}(:.+)?"),
@@ -79,7 +79,7 @@ Files = Callable[[str, int], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """An opened bitstream archive; `open_pack` makes it."""
+    """Opened bitstream archive; see `open_pack`."""
 
     path: Path
     notes: tuple[str, ...]
@@ -91,55 +91,60 @@ class Pack:
     def find(
         self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
     ) -> Row | None:
-        """Return the row of a codec variant's stream of an image at a setting; None without."""
-        at = Setting(setting.name, float(setting.value))
-        row = self.rows.get((spec, image_sha256, width_px, at))
+        """Return the row of a codec variant's stream of an image at a setting, or None."""
+        key_setting = Setting(setting.name, float(setting.value))
+        row = self.rows.get((spec, image_sha256, width_px, key_setting))
         return None if row is None or is_declared(row) else row
 
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
         """Return the settings of a codec variant, lowest mean size first."""
-        sizes = by_key((at, row["num_bytes"]) for (of, *_, at), row in self.rows.items()
-                       if of == spec)  # fmt: skip
+        sizes = by_key(
+            (setting, row["num_bytes"])
+            for (variant, *_, setting), row in self.rows.items()
+            if variant == spec
+        )
         return tuple(sorted(sizes, key=lambda setting: fmean(sizes[setting])))
 
     def declares(self, spec: CodecSpec) -> bool:
-        """Return whether a codec variant has pictures of declared sizes, and no stream."""
+        """Return whether a codec variant has pictures of declared sizes and no stream."""
         rows = [row for (codec, *_), row in self.rows.items() if codec == spec]
         return bool(rows) and all(map(is_declared, rows))
 
-    def to_run(self, codecs: NamedCodecs) -> "Pack":
-        """Return the pack with rows of these codecs alone; `UsageError` for none, or code."""
-        infos = {spec: info for spec, info in self.infos.items() if codecs.select(Edition.of(spec))}
+    def select_codecs(self, codecs: NamedCodecs) -> "Pack":
+        """Return the pack with the rows of these codecs; `UsageError` for none, or for code."""
+        infos = {
+            spec: info for spec, info in self.infos.items() if codecs.select(Edition.create(spec))
+        }
         if not infos:
-            known = ", ".join(spec.text for spec in self.infos)
-            raise UsageError(f"{self.path} has none of these codecs; it has {known}")
+            specs = ", ".join(spec.text for spec in self.infos)
+            raise UsageError(f"{self.path} has none of these codecs; it has {specs}")
         for spec in infos:
             if not (codecs.may_run(spec) or self.declares(spec)):
-                raise UsageError(f"{self.path}: {why_not_run(spec)}")
+                raise UsageError(f"{self.path}: {explain_refusal(spec)}")
         rows = {key: row for key, row in self.rows.items() if key[0] in infos}
         return replace(self, infos=infos, rows=rows)
 
     def only(self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting) -> "Pack":
-        """Return the part in memory that a cell needs; raise `BadPack` if its stream is damaged."""
+        """Return the part needed by a cell, in memory; raise `BadPack` if its stream is damaged."""
         row, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
         rows = {}
         if row is not None:
-            at = Setting(row["setting_name"], row["setting_value"])
-            rows = {(spec, image_sha256, width_px, at): row}
+            recorded_setting = Setting(row["setting_name"], row["setting_value"])
+            rows = {(spec, image_sha256, width_px, recorded_setting): row}
             contents = {f"{STREAMS}/{row['stream_sha256']}": self.read(row)}
         infos = {spec: self.infos[spec]}
-        return replace(self, infos=infos, rows=rows, files=partial(_in_memory, contents))
+        return replace(self, infos=infos, rows=rows, files=partial(_read_memory, contents))
 
     def read(self, row: Mapping[str, Any]) -> bytes:
         """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
         data = self.stream(row)
         if len(data) != row["num_bytes"]:
-            what = f"has {len(data)} bytes, not {row['num_bytes']}"
-            raise BadPack(self.path, f"its stream {row['stream_sha256'][:8]} {what}")
+            problem = f"has {len(data)} bytes, not {row['num_bytes']}"
+            raise BadPack(self.path, f"its stream {row['stream_sha256'][:8]} {problem}")
         return data
 
     def stream(self, row: Mapping[str, Any]) -> bytes:
-        """Return the bytes of a stream, of any number; raise `BadPack` if not of its sha256."""
+        """Return the bytes of a stream of any size; raise `BadPack` if their sha256 differs."""
         digest = row["stream_sha256"]
         data = self.files(f"{STREAMS}/{digest}", LARGEST_FILE_BYTES)
         if data is None:
@@ -157,13 +162,13 @@ class Pack:
         if png is None:
             raise BadPack(self.path, f"its picture {digest[:8]} is missing")
         try:
-            return picture_of(png, digest)
+            return parse_picture(png, digest)
         except ImageRefused as refused:
             raise BadPack(self.path, f"its picture {refused}") from refused
 
 
 class Recorded:
-    """A codec whose `encode` returns streams of a pack; its `decode` is the codec's own."""
+    """Codec whose `encode` returns a pack's streams and whose `decode` is the codec's own."""
 
     def __init__(self, pack: Pack, spec: CodecSpec, codec: Codec) -> None:
         self.name = codec.name
@@ -171,7 +176,7 @@ class Recorded:
         self._pack, self._spec, self._codec = pack, spec, codec
 
     def describe(self) -> CodecInfo:
-        """Return the recorded information on what made the streams."""
+        """Return the recorded information on the codec."""
         return self._pack.infos[self._spec]
 
     def find(self, image_sha256: str, width_px: int, setting: Setting) -> Row:
@@ -191,22 +196,22 @@ class Recorded:
 
 
 def open_pack(path: Path) -> Pack:
-    """Read and check a pack's rows; streams are checked when they are read. Raises `BadPack`."""
+    """Read and check a pack's rows; streams are checked when read. Raises `BadPack`."""
     import msgspec  # these only where a pack is opened
 
-    from benchmark.rows.shard import BadShard, fact_in, parse_shard, whole
+    from benchmark.rows.shard import BadShard, fact_in, fill_columns, parse_shard
 
-    class About(msgspec.Struct):
+    class PackNotes(msgspec.Struct):
         notes: tuple[str, ...] = ()
         licences: dict[str, str] = {}
 
-    files = _files_of(path)
+    files = _open_files(path)
     content = files(ROWS, LARGEST_ROWS_BYTES)
     if content is None:
         raise BadPack(path, f"it holds no {ROWS}, or one of more than {LARGEST_ROWS_BYTES} bytes")
     try:
-        table = whole(parse_shard(content))
-        about = parse_json(fact_in(content, ABOUT) or "{}", About)
+        table = fill_columns(parse_shard(content))
+        about = parse_json(fact_in(content, ABOUT) or "{}", PackNotes)
         rows, infos = _checked_rows(table, about.licences)
     except (BadShard, BadFile, BadOption) as error:
         raise BadPack(path, f"{ROWS}: {error}") from error
@@ -217,9 +222,9 @@ def open_pack(path: Path) -> Pack:
 def _checked_rows(
     table: "pl.DataFrame", licences: Mapping[str, str]
 ) -> tuple[dict[Key, Row], dict[CodecSpec, CodecInfo]]:
-    """Return checked rows by their keys, and what they say of codec variants; raise `BadFile`."""
-    if not 1 <= table.height <= MOST_STREAMS:
-        raise BadFile(f"it has {table.height} rows, and from 1 to {MOST_STREAMS} are read")
+    """Return checked rows by key, and codec information by variant; raise `BadFile`."""
+    if not 1 <= table.height <= MAX_STREAMS:
+        raise BadFile(f"it has {table.height} rows, and from 1 to {MAX_STREAMS} are read")
     rows, infos = dict[Key, Row](), dict[CodecSpec, CodecInfo]()
     for number, row in enumerate(table.rows(named=True), 1):
         origin = "declared" if is_declared(row) else "measured"
@@ -244,8 +249,8 @@ def _checked_rows(
     return rows, infos
 
 
-def with_rate(row: Row) -> Row:
-    """Return a row with the rate of its bytes in place of the recorded one."""
+def recompute_rate(row: Row) -> Row:
+    """Replace the recorded rate of a row by that of its bytes."""
     return {**row, "bpp": bits_per_pixel(row["num_bytes"], row["width_px"] * row["height_px"])}
 
 
@@ -257,21 +262,21 @@ def packs_in(folder: Path) -> list[Pack]:
 
 
 def shipped_packs() -> list[Pack]:
-    """Open the packs that are bundled with the project, sorted by name."""
+    """Open the packs bundled with the project, sorted by name."""
     return packs_in(SHIPPED)
 
 
-def with_variant(packs: Iterable[Pack], spec: CodecSpec) -> Pack | None:
-    """Return the first pack that has streams of a codec variant, or None."""
+def find_pack(packs: Iterable[Pack], spec: CodecSpec) -> Pack | None:
+    """Return the first pack with rows of a codec variant, or None."""
     return next((pack for pack in packs if spec in pack.infos), None)
 
 
-def _in_memory(contents: Mapping[str, bytes], name: str, most: int) -> bytes | None:
+def _read_memory(contents: Mapping[str, bytes], name: str, max_bytes: int) -> bytes | None:
     data = contents.get(name)
-    return None if data is None or len(data) > most else data
+    return None if data is None or len(data) > max_bytes else data
 
 
-def _files_of(path: Path) -> Files:
+def _open_files(path: Path) -> Files:
     try:
         return _files_in_folder(path) if path.is_dir() else _files_in_tar(path)
     except BadTar as bad:
@@ -281,17 +286,17 @@ def _files_of(path: Path) -> Files:
 
 
 def _files_in_folder(folder: Path) -> Files:
-    def read(name: str, most: int) -> bytes | None:
+    def read(name: str, max_bytes: int) -> bytes | None:
         with suppress(OSError):
-            return read_regular(folder / name, most, within=folder)
+            return read_regular(folder / name, max_bytes, within=folder)
         return None
 
     return read
 
 
 def _files_in_tar(path: Path) -> Files:
-    def refuse(name: str, why: str) -> None:
-        raise BadTar(f"{name[:SHOWN_CHARACTERS]}: {why}")
+    def refuse(name: str, problem: str) -> None:
+        raise BadTar(f"{name[:SHOWN_CHARACTERS]}: {problem}")
 
     with open_regular(path) as tar:
         members: dict[str, TarInfo] = {}
@@ -301,9 +306,9 @@ def _files_in_tar(path: Path) -> Files:
     roots = [name for name in members if name.rpartition("/")[2] == ROWS]
     root = min(roots, key=len, default=ROWS).removesuffix(ROWS)
 
-    def read(name: str, most: int) -> bytes | None:
+    def read(name: str, max_bytes: int) -> bytes | None:
         member = members.get(root + name)
-        if member is None or member.size > most:
+        if member is None or member.size > max_bytes:
             return None
         with open_regular(path) as tar:  # by its place, so that no file stays open
             tar.seek(member.offset_data)

@@ -60,7 +60,7 @@ def cost_points(
     for curve, cost in product(panel, costs):
         comparison = comparisons.get((curve.edition, curve.metric.column))
         if curve.measured and comparison and comparison["bd_rate_percent"] is not None:
-            mine = summary.of(curve.edition)
+            mine = summary.edition_points(curve.edition)
             seconds = megapixel_seconds(mine) if cost == "seconds" else None
             value = seconds.value if seconds else kmac(mine) if cost == "kmac" and mine else None
             if value:

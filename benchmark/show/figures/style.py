@@ -148,7 +148,7 @@ def by_edition(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edi
 
     >>> from benchmark.rows.edition import Edition
     >>> from benchmark.spec import parse_codec
-    >>> known = [Edition.of(parse_codec(text)) for text in ("ours:beta=3.84", "vtm")]
+    >>> known = [Edition.create(parse_codec(text)) for text in ("ours:beta=3.84", "vtm")]
     >>> [*by_edition(["ours:beta=3.84=Ours", "vtm=a=b"], known).values()]
     ['Ours', 'a=b']
     >>> [*by_edition([r"ours=Ours ($\beta$)"], known).values()]

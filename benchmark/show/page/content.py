@@ -15,7 +15,7 @@ from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.edition import Edition
-from benchmark.rows.summary import Point, Summary, excluded
+from benchmark.rows.summary import Point, Summary, excluded_points
 from benchmark.show.figures.style import Style, luminance, mixed
 from benchmark.show.sections import Section, metric_names
 
@@ -288,7 +288,8 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
     numbers_of = {edition: number for number, edition in enumerate(summary.editions)}
     places = {number: place for place, number in enumerate(content.order)}
     hidden = {
-        m.column: {(p.edition, p.setting) for p, _ in excluded(summary, m)} for m in content.metrics
+        m.column: {(p.edition, p.setting) for p, _ in excluded_points(summary, m)}
+        for m in content.metrics
     }
 
     def mean_of(point: Point, metric: Metric) -> dict[str, Any]:

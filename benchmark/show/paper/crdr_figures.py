@@ -16,7 +16,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curves import paper_curves
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS
-from benchmark.rows.edition import GROUPED, OURS, OWN, PAPER_EDITIONS, in_catalogue
+from benchmark.rows.edition import GROUPED, OURS, OWN, PAPER_EDITIONS, find_in_catalogue
 from benchmark.rows.packs.contents import dataset_contents, name_of, packs_beside
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
@@ -70,7 +70,7 @@ def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> P
     if few := [n for n in sorted(counts) if n != (facts.published_images or n)]:
         lacking = f"{few[0]} of {facts.published_images} images"
         sentences.append(f"{dataset}: measured rows are not drawn: {lacking}")
-    measured = {in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
+    measured = {find_in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
     wanted = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
     absent = [edition for edition in wanted if edition not in measured]
     measure = f"`{bench_command('run', codecs=OWN, dataset=dataset)}`"

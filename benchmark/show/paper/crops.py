@@ -35,13 +35,13 @@ from benchmark.metrics.maps import REACH_PERCENTILE, map_scale, mapped_metric, s
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.option import COMPARED, ORIGIN, opt, some
 from benchmark.registry import DATASETS
-from benchmark.rows.comparable import shown_rows, with_same_builds
+from benchmark.rows.comparable import add_same_builds, shown_rows
 from benchmark.rows.edition import Edition, label_of, titles
 from benchmark.rows.names import is_named
 from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import is_declared, metric_names
-from benchmark.rows.stored import stored_dataset, verified
-from benchmark.rows.variants import divided
+from benchmark.rows.stored import stored_dataset, verified_rows
+from benchmark.rows.variants import divide_rows
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.show.bd_rates import LONGEST_LIST
 from benchmark.show.figures.picture_sheet import RATE as BPP
@@ -253,9 +253,9 @@ def _views(
     decodable = pictures_of(of.results, dataset, of.codecs, dataset=of.dataset)
     table = decodable.table
     if of.verified_only:
-        table = verified(table, of.results / dataset)
-    shown = shown_rows(add_anchor(*divided(table, of.codecs, of.bundled), of.anchor)[0])
-    table = with_same_builds(shown, table)
+        table = verified_rows(table, of.results / dataset)
+    shown = shown_rows(add_anchor(*divide_rows(table, of.codecs, of.bundled), of.anchor)[0])
+    table = add_same_builds(shown, table)
     by_image = decodable.by_image(table, of.named)
     lacks = _lacking(decodable, table, of)
     every = [row for rows in by_image.values() for own in rows.values() for row in own]
@@ -297,7 +297,7 @@ def _views(
 def _editions(by_image: Mapping[str, ByCodec]) -> dict[str, Edition]:
     """Return what rows are of, by label, as far as their names in figures need it."""
     rows = {label: own[0] for of in by_image.values() for label, own in of.items()}
-    return {label: Edition.of_row(row) for label, row in rows.items()}
+    return {label: Edition.parse_row(row) for label, row in rows.items()}
 
 
 def _inside(view: View, box: Box) -> Box:
@@ -349,7 +349,7 @@ def _spread(records: Sequence[Mapping[str, Any]]) -> str:
 def _order(view: View, most: int | None) -> list[str]:
     """Return the codecs to show, in their order: the user's and the best known before others."""
     known, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
-    editions = {label: Edition.of_row(row) for label, row in rows.items()}
+    editions = {label: Edition.parse_row(row) for label, row in rows.items()}
     order = sorted(editions, key=lambda label: look().place(editions[label]))
 
     def is_other(label: str) -> bool:
@@ -427,7 +427,7 @@ def _too_far(
     """Return the codecs without a picture at a target, each with what makes one."""
     sentences = []
     for name, rows in far.items():
-        edition = Edition.of_row(rows[0])
+        edition = Edition.parse_row(rows[0])
         if target.name != RATE:
             command = command_on_rows("rescore", asked.results, pictures.place, metrics=target.name)
             sentences.append(f"{name}: no value (`{command}` computes it)")

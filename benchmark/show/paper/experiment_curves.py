@@ -18,12 +18,12 @@ from benchmark.published.curves import overlays, system_of
 from benchmark.published.points import PublishedPoint, slug
 from benchmark.published.registry import chosen_points, without_values
 from benchmark.registry import DATASETS
-from benchmark.rows.edition import Edition, titles, with_remark
+from benchmark.rows.edition import Edition, add_remark, titles
 from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
-from benchmark.rows.summary import Summary, over_seeds
+from benchmark.rows.summary import Summary, average_seeds
 from benchmark.show.absences import absent_sentences
 from benchmark.show.figures.choice import beyond_sentences, renamed
 from benchmark.show.figures.style import look
@@ -120,7 +120,7 @@ def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -
     if not _only_published(of, points):
         rows = replace(of, anchor="") if _are_of(of.anchor, points) else of
         stored = read_experiment(rows, names, instead, least_settings=least_settings)
-        summary_of_seeds = over_seeds(stored.summary, stored.anchor.spec)
+        summary_of_seeds = average_seeds(stored.summary, stored.anchor.spec)
         stored = stored._replace(summary=summary_of_seeds)
     asked = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(asked) == 2:
@@ -139,7 +139,7 @@ def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -
             f"nothing published on {dataset} has {asked[0].label}: name another metric"
         )
     if not every and summary:
-        why = remedies(names, summary.why_without(asked[0].column), summary.again)
+        why = remedies(names, summary.absence_reason(asked[0].column), summary.again)
         raise UsageError(f"no row of {dataset} has {asked[0].label}: {why}")
     look().check({curve.edition for curve in chain(*every.values())})
     sentences = list[str]()
@@ -173,7 +173,7 @@ def _named_alike(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
         for spec, origins in where.items():
             bundled = [title for title, origin in origins.items() if origin == "bundled"]
             on = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
-            names[spec] = with_remark(names[spec], f"bundled{on}" if bundled else "")
+            names[spec] = add_remark(names[spec], f"bundled{on}" if bundled else "")
 
     def called(panel: Panel) -> Panel:
         return [c.called(names[c.spec]) if c.measured else c for c in panel]

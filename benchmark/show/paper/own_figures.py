@@ -12,7 +12,7 @@ from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import COMPARED, opt, some
-from benchmark.rows.edition import GROUPED, marked_bundled
+from benchmark.rows.edition import GROUPED, mark_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
 from benchmark.show.absences import absent_sentences, hidden_edition_lines
@@ -209,7 +209,7 @@ def realism_plots(
     few = [panel[0].metric for panel in panels if few_images(panel)]
 
     def called(sweep: RealismSweep) -> RealismSweep:
-        title = marked_bundled(sweep.curve.title, sweep.curve.edition in marked)
+        title = mark_bundled(sweep.curve.title, sweep.curve.edition in marked)
         title = look().titles([sweep.style]).get(sweep.style, title)
         return sweep._replace(curve=sweep.curve.called(title))
 

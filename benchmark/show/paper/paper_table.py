@@ -30,7 +30,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curves import sharing_protocols
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.schema import metric_names as metric_names_of
-from benchmark.rows.summary import Point, excluded
+from benchmark.rows.summary import Point, excluded_points
 from benchmark.show.absences import hidden_edition_lines
 from benchmark.show.bd_rates import (
     PERCENT,
@@ -239,7 +239,7 @@ def _without_curve(
         return
     there = {curve.edition for curve in chain(*result.panels)}
     titles, (metric, *_) = result.summary.titles(), result.metrics
-    for point, why in reversed(excluded(result.summary, metric)):
+    for point, why in reversed(excluded_points(result.summary, metric)):
         edition = point.edition
         if edition not in there:
             there.add(edition)

@@ -20,9 +20,9 @@ from benchmark.rows.edition import Edition
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import (
     DatasetResults,
-    asked_datasets,
     datasets_with_results,
     report_folder,
+    requested_datasets,
     source_facts,
 )
 from benchmark.rows.summary import Summary
@@ -101,7 +101,7 @@ def write_reports(
     names = metric_names(of.metrics)
     metrics = [*map(Metric.named, names)]
     datasets = datasets_with_results(of.results, of.dataset)
-    asked = asked_datasets(of.results, of.dataset)
+    asked = requested_datasets(of.results, of.dataset)
     sets = []
     for name in datasets:
         folder = report_folder(of.results, name)
@@ -183,7 +183,7 @@ def _write(
     names = dict(zip(metrics, metric_names(asked.metrics), strict=True))
     absent = [*of_reader, *value_absences(summary, [m for m in wanted if m not in partial])]
     absent += _absent_metrics(summary, {names[metric]: metric for metric in partial})
-    sources = source_facts(stored.of_compared_images)
+    sources = source_facts(stored.compared_rows)
     record = details_record(
         stored, command, stored.anchor.label, drawings, absent, of_published, sources
     )

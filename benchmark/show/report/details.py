@@ -58,7 +58,7 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
     *(
         Column(shown.heading, _scaled(column.name, shown.factor), shown.form)
         for column in CELL_COLUMNS
-        if (shown := column.shown)
+        if (shown := column.cost_format)
     ),
     Column("real / estimated bits", REAL_TO_ESTIMATED, ".4f"),
     Column("device", lambda codec: ", ".join(codec["devices"])),
@@ -114,7 +114,7 @@ def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
 
 def _mean_of(summary: Summary, edition: Edition, name: str) -> float | None:
     """Return the mean over a codec's settings of a cost; None without values."""
-    means = [point.means.get(name) for point in summary.of(edition)]
+    means = [point.means.get(name) for point in summary.edition_points(edition)]
     values = [mean.value for mean in means if mean is not None and mean.value is not None]
     return fmean(values) if values else None
 
@@ -166,7 +166,9 @@ def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) ->
 
 
 def _codec(summary: Summary, edition: Edition, label: str) -> dict[str, Any]:
-    sizes = [size for point in summary.of(edition) if (size := point.means[CONTAINER].value)]
+    sizes = [
+        size for point in summary.edition_points(edition) if (size := point.means[CONTAINER].value)
+    ]
     origin = "bundled" if edition.ran.recorded else "measured here"
     return {
         "codec": label,

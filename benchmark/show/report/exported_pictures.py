@@ -204,7 +204,7 @@ def _rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
 
 def _at_points(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
     """Return the rows at these points, or all without any."""
-    editions = [*map(Edition.of_row, rows)]
+    editions = [*map(Edition.parse_row, rows)]
     cells: set[str] = set()
     for (codec, setting), values in parse_points(asked).items():
         of_name = {*find_editions([codec], dict.fromkeys(editions))}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics.metric import Reduced
-from benchmark.rows.reduce import Reductions, stored
+from benchmark.rows.reduce import Reductions, make_reduction
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from support.bench.command import bench
@@ -165,7 +165,7 @@ def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, watched):
     for number in range(18):  # beyond 16 they are put together
         digest, features = f"{number:064x}", np.full((2, 3), number, np.float32)
         FeatureFolder(folder).keep(ImageFeatures("s/1", digest, features))
-        reductions.add([stored(digest, "fd", "fd/1", Reduced(float(number), features[0]))])
+        reductions.add([make_reduction(digest, "fd", "fd/1", Reduced(float(number), features[0]))])
         disk.say_stored()
     assert disk.broken == set()
 

@@ -11,7 +11,7 @@ from benchmark.errors import BadPack, UnknownName, UsageError
 from benchmark.measure.cells import plan
 from benchmark.measure.request import parse_points
 from benchmark.measure.select import select
-from benchmark.rows.codecs import EVERY
+from benchmark.rows.codecs import ALL_CODECS
 from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import LARGEST_ROWS_BYTES, open_pack
 from benchmark.rows.store import Store
@@ -138,7 +138,7 @@ def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_pat
     edit_rows(place, lambda rows: [of.update(codec=codec, variant=variant) for of in rows])
     pack = open_pack(place)
     with pytest.raises(UsageError, match=codec):
-        pack.to_run(EVERY)
+        pack.select_codecs(ALL_CODECS)
     selection = select(["all"], {}, [pack])
     assert CodecSpec.of(codec, variant) not in {
         contender.spec for contender in selection.contenders

@@ -30,7 +30,7 @@ LEAST_DISTANCE = 12.0  # five just noticeable differences
 def styles(labels):
     """Styles of codec variants, and of published systems, by label."""
     known = {label_of(edition.spec): edition for edition in CATALOGUE}
-    editions = {of: known.get(of) or Edition.of(parse_codec(of)) for of in labels}
+    editions = {of: known.get(of) or Edition.create(parse_codec(of)) for of in labels}
     result = style.styles(editions.values())
     return {label: result[edition.spec] for label, edition in editions.items()}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import Edition, label_of, spec_in
+from benchmark.rows.edition import Edition, label_of, parse_spec
 from benchmark.rows.means import summarise
 from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.show.figures.texts import file_bytes
@@ -54,7 +54,7 @@ def test_no_two_codecs_look_the_same():
     many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
     labels = [*families(), "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
     labels = [label for label in labels if label != "bmshj2018-hyperprior"]
-    result = styles(Edition.of(spec_in(label)) for label in labels)
+    result = styles(Edition.create(parse_spec(label)) for label in labels)
     assert len(set(result.values())) == len(result)
 
 
@@ -271,7 +271,7 @@ def test_latex_escapes_what_it_would_take_for_commands_and_groups_what_repeats()
 
 def test_tables_keep_every_digit_and_count_and_have_a_line_a_row():
     summary = summary_of(["jpeg", "webp"])
-    records = list(csv.DictReader(io.StringIO(csv_text(summary.for_machines()))))
+    records = list(csv.DictReader(io.StringIO(csv_text(summary.flat_records()))))
     values = [point.means["psnr_db"].value for point in summary.points]
     assert [float(record["psnr_db"]) for record in records] == values
     assert {record["psnr_db_images"] for record in records} == {"3"}

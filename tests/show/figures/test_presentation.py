@@ -71,7 +71,7 @@ def rows(codec="jpeg", variant=""):
 def test_a_new_metric_has_the_axis_that_its_class_declares():
     summary = summarise(table(rows()), protocols(["psnr", "blur"]))
     panel = measured_curves(summary, Metric.named("blur"))
-    (axes,) = drawn([panel], styles([Edition.of(parse_codec("jpeg"))])).figure.axes
+    (axes,) = drawn([panel], styles([Edition.create(parse_codec("jpeg"))])).figure.axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "Blur (px) ↓"
 
@@ -85,7 +85,9 @@ def test_a_new_distribution_metric_is_drawn_and_counted():
         spread_reason=pl.lit(None, pl.String),
     )
     summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
-    drawing = drawn([measured_curves(summary, spread)], styles([Edition.of(parse_codec("jpeg"))]))
+    drawing = drawn(
+        [measured_curves(summary, spread)], styles([Edition.create(parse_codec("jpeg"))])
+    )
     (axes,) = drawing.figure.axes
     assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))

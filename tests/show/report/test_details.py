@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
-from benchmark.rows.remedies import with_remedies
+from benchmark.rows.remedies import add_remedies
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
 from benchmark.show.absences import absent_lines, gaps, problems, value_absences
@@ -32,7 +32,7 @@ def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_p
     assert (avif["chroma"], jpeg["chroma"]) == ("4:4:4", "4:2:0")
     assert (avif["origin"], jpeg["origin"]) == ("measured here", "bundled")
     assert record["protocols"]["psnr_db"] == summary.protocols["psnr_db"]
-    counts = {(o["codec"], o["container_bytes_images"]) for o in summary.for_machines()}
+    counts = {(o["codec"], o["container_bytes_images"]) for o in summary.flat_records()}
     assert {("jpeg", 0), ("avif", 3)} <= counts
 
 
@@ -48,7 +48,7 @@ def test_a_curve_without_some_of_a_codecs_points_is_named_with_what_computes_the
     without = {"lpips_alex": None, "lpips_alex_protocol": None}
     rows = [row("jpeg", value, "a", **(without if value == 20 else {})) for value in (5, 10, 20)]
     rows += [row("webp", 5, "a", **without)]
-    summary = with_remedies(summarise(table(rows)), tmp_path / "set", ())
+    summary = add_remedies(summarise(table(rows)), tmp_path / "set", ())
     (gap,) = gaps(summary, [Metric.named("psnr"), Metric.named("lpips")])
     assert gap.what == "LPIPS (AlexNet) of jpeg"
     assert "1 of 3 points" in gap.why
@@ -68,7 +68,7 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
     rows = [*sweep("jpeg"), *sweep("jpeg", fingerprint="old", run="1")]
     rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
     runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
-    summary = with_remedies(summarise(table(rows)), tmp_path / "set", ())
+    summary = add_remedies(summarise(table(rows)), tmp_path / "set", ())
     absent = [*problems(summary, runs), *value_absences(summary, [Metric.named("psnr")])]
     why = {of.what: of.why for of in absent}
     assert why["webp quality=5 (1 cell)"] == "failed: encode: boom"

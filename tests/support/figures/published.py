@@ -24,7 +24,7 @@ PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
     for name in ("psnr", "ms_ssim", "lpips", "lpips_squeeze", "fd_squeeze", "fid256")
 )
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
-STYLES = styles([*GROUPED, *(Edition.of(parse_codec(name)) for name in ("jpeg", "webp"))])
+STYLES = styles([*GROUPED, *(Edition.create(parse_codec(name)) for name in ("jpeg", "webp"))])
 
 
 def kodak_rows(codec, images=KODAK, variant="", **columns):

@@ -90,7 +90,7 @@ def make_page(
         for path in results.glob("*/per_image")
         if path.parent.name.startswith(name)
     ]
-    stored = read_results(results, stored_name, "all", METRICS, whole=True)
+    stored = read_results(results, stored_name, "all", METRICS, with_streams=True)
     metrics = [Metric.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
     over = overlays(points, stored.summary, metrics, stored_name, mix)

@@ -11,7 +11,7 @@ from benchmark.spec import parse_codec
 def edition(summary, label):
     """The edition of a summary that has a label; one of no rows where it has none."""
     known = {label_of(of.spec): of for of in summary.editions}
-    return known[label] if label in known else Edition.of(parse_codec(label))
+    return known[label] if label in known else Edition.create(parse_codec(label))
 
 
 def anchor(text, why=""):
