@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.answer import Column
 from benchmark.codec import Float64Array
 from benchmark.compare.curves import MIN_POINTS
-from benchmark.compare.system_curve import SystemCurve, measured_curves, of_variant
+from benchmark.compare.system_curve import SystemCurve, measured_curves, variant_curve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -149,7 +149,7 @@ def agreements(
         measured = measured_curves(summary, metric)
         for edition, curve in product(editions, published):
             if curve.edition.facts.published[0] == edition.facts.published[0]:
-                label, own_curve = label_of(edition.spec), of_variant(measured, edition.spec)
+                label, own_curve = label_of(edition.spec), variant_curve(measured, edition.spec)
                 columns = agreed.setdefault((label, curve.title), set())
                 result.append(_compare(summary, label, own_curve, metric, curve, columns))
                 if getattr(result[-1], "verdict", "") == "agrees":

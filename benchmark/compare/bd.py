@@ -281,11 +281,11 @@ def rank_by_bd_rate(
         anchor,
         rule,
         shown_metrics,
-        dict(sorted(records.items(), key=lambda item: _sort_key(item[1]))),
+        dict(sorted(records.items(), key=lambda item: _ranking_key(item[1]))),
         all_comparisons,
         images=tuple(images_in(summary, metric) for metric in shown_metrics),
         extra_metrics=tuple(metric for metric in shown_metrics if metric not in ranking),
-        absent=_absent_metrics(summary, [*candidates, *independent]),
+        absent=_incomplete_metrics(summary, [*candidates, *independent]),
         again=summary.again,
     )
 
@@ -338,12 +338,14 @@ def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -
     return ends | seconds | {"images": min(point.images for point in curve_points)}
 
 
-def _sort_key(record: Record) -> tuple[float, ...]:
+def _ranking_key(record: Record) -> tuple[float, ...]:
     rates = record["bd_rate_percent"].values()
     return tuple(math.inf if rate is None else rate for rate in rates)
 
 
-def _absent_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[tuple[Metric, str], ...]:
+def _incomplete_metrics(
+    summary: Summary, metrics: Iterable[Metric]
+) -> tuple[tuple[Metric, str], ...]:
     measured = {point.edition for point in summary.points if point.images}
     return tuple(
         (metric, summary.absence_reason(metric.column))

@@ -32,7 +32,7 @@ class Family(NamedTuple):
         versions = dict.fromkeys(edition.build_words for edition in self.points)
         return f"{', '.join(labels_of(self.points).values())} ({' and '.join(versions)})"
 
-    def within(self, summary: Summary) -> Summary:
+    def restrict(self, summary: Summary) -> Summary:
         """Return the summary reduced to these points."""
         points = tuple(point for points in self.points.values() for point in points)
         return replace(summary, points=points, replaced=())

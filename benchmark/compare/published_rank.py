@@ -12,16 +12,16 @@ from benchmark.compare.rank import (
     Ranked,
     Target,
     empty_record,
-    neighbours_of,
-    points_beside,
-    span_of,
+    neighbour_fields,
+    neighbour_rates,
+    shared_span,
 )
 from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import Metric
 from benchmark.system.text import by_key
 
 
-def published_at(
+def rank_systems(
     curves: Iterable[SystemCurve],
     target: Target,
     metrics: Sequence[Metric],
@@ -30,23 +30,26 @@ def published_at(
 ) -> list[Ranked]:
     """Return published systems at a target, interpolated on their own points, the best first.
 
-    sharing: protocols, by metric column, whose values may be compared; a value of another one has
-    it as `<metric>_other_rule`. unlike: why no published value may be; empty: they may.
+    sharing: protocols, by metric column, whose values may be compared; another protocol goes into
+    `<metric>_other_rule`. unlike: why no published value may be compared; empty: they may.
     """
     by = metrics[0] if target.name == RATE else Metric.named(target.name)
     column = by.column if target.name == RATE else RATE
     sign = -1 if target.name == RATE and by.better == "higher" else 1
 
-    def place(codec: Ranked) -> tuple[bool, bool, float]:
+    def sort_key(codec: Ranked) -> tuple[bool, bool, float]:
         value, rule = (codec.record[name] for name in (column, f"{column}_other_rule"))
         return value is None, rule is not None, sign * (value or 0.0)
 
     systems = by_key((curve.edition, curve) for curve in curves)
-    ranked = (_published_at(of, target, by, metrics, sharing, unlike) for of in systems.values())
-    return sorted(ranked, key=place)
+    ranked = (
+        _rank_system(system_curves, target, by, metrics, sharing, unlike)
+        for system_curves in systems.values()
+    )
+    return sorted(ranked, key=sort_key)
 
 
-def _published_at(
+def _rank_system(
     curves: Sequence[SystemCurve],
     target: Target,
     by: Metric,
@@ -60,7 +63,7 @@ def _published_at(
     def first(
         metric: Metric, value_of: Callable[[Curve], float]
     ) -> tuple[float, Curve, str | None] | None:
-        """Return a value of a metric's curve that reaches it, the front, and another rule's id."""
+        """Return the value on the first curve that reaches it, its front and foreign rule."""
         for curve, front in fronts:
             if curve.metric == metric and math.isfinite(value := value_of(front)):
                 foreign = "" if curve.protocol in sharing[metric.column] else curve.protocol
@@ -78,14 +81,20 @@ def _published_at(
     if reached:
         log_rate = reached[0]
         record |= {RATE: 10**log_rate, f"{RATE}_other_rule": reached[2]}
-    of_metrics = {m: first(m, lambda front: quality_at(front, log_rate, FORM)) for m in metrics}
-    for metric, of_metric in of_metrics.items():
-        if of_metric:
-            record[metric.column] = metric.value(of_metric[0])
-            record[f"{metric.column}_other_rule"] = of_metric[2]
-            reached = reached or of_metric
+    values_by_metric = {
+        m: first(m, lambda front: quality_at(front, log_rate, FORM)) for m in metrics
+    }
+    for metric, entry in values_by_metric.items():
+        if entry:
+            record[metric.column] = metric.value(entry[0])
+            record[f"{metric.column}_other_rule"] = entry[2]
+            reached = reached or entry
     if reached:
-        record |= points_beside(len(reached[1].bpp), *neighbours_of(reached[1], log_rate))
+        record |= neighbour_fields(len(reached[1].bpp), *neighbour_rates(reached[1], log_rate))
         record[RATE if target.name == RATE else by.column] = target.value
-    of_by = [front for curve, front in fronts if curve.metric == by]
-    return Ranked(record, curves[0].edition, span=span_of(of_by[:1], target, by) if of_by else None)
+    target_fronts = [front for curve, front in fronts if curve.metric == by]
+    return Ranked(
+        record,
+        curves[0].edition,
+        span=shared_span(target_fronts[:1], target, by) if target_fronts else None,
+    )

@@ -1,10 +1,10 @@
-"""Codecs at a matched value: at a rate, or at a value of a metric, by interpolation.
+"""Codecs compared at a rate, or at a value of a metric, by interpolation.
 
-The Pareto front of each image is interpolated as in BD-rates, and the means are over images. With a
+The Pareto front of each image is interpolated as for BD-rates, and means are over images. With a
 budget of the whole set, as in the challenges of CLIC, all bytes count together: means are
-interpolated over the pooled rate of the settings. Nothing is extrapolated: codecs are ranked on the
-images that most of them reach the value in, and one that does not in all of these is not ranked.
-After a search, a setting that meets the target counts as it is.
+interpolated over the settings' pooled rates. Nothing is extrapolated: codecs are ranked on the
+images on which most of them reach the target, and a codec that misses it on any of these is not
+ranked. After a search, a setting that meets the target counts as it is.
 """
 
 import math
@@ -32,21 +32,21 @@ from benchmark.rows.summary import SECONDS, Point, Summary, curves
 from benchmark.system.text import by_key, counted, number_in
 
 RATE = "bpp"
-FORM = USUAL_RULE.bd  # by which images are interpolated
-OF_RATE, OF_METRIC = 0.01, 0.002  # shares of a target within which a search has met it
-WIDE_GAP = 1.5  # ratio of neighbouring rates beyond which a record has them
-SAME_PLACE = 1e-9  # decades between a rate and that of a point, which needs no interpolation
-LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
-Estimate = tuple[float, Interval | None]  # a mean; without an interval of one image
-# A difference from the best codec over the same images, and the images in which it is better, None
-# for a set: of the mean, at a rate in the metric's units, else of the rate in percent
+FORM = USUAL_RULE.bd  # interpolation of images
+RATE_TOLERANCE, METRIC_TOLERANCE = 0.01, 0.002  # shares of a target, within which it is met
+WIDE_GAP = 1.5  # ratio of neighbouring rates above which a record lists them
+SAME_PLACE = 1e-9  # decades; a rate this near to a point needs no interpolation
+MIN_COMPARED = 0.95  # share of draws that an interval needs
+Estimate = tuple[float, Interval | None]  # a mean; one image has no interval
+# A difference from the best codec over the same images (in the metric's units, or of the rate in
+# percent), its interval, and the number of images where it is better (None for a set)
 Paired = tuple[float, Interval | None, int | None]
 TYPICAL = "typical_seconds_per_megapixel"  # of both ways on one core, as the codec declares
-Budget = Literal["image", "set"]  # whether each image has the rate, or all images together
+Budget = Literal["image", "set"]  # whether the target holds per image or for all together
 
 
 class Target(NamedTuple):
-    """A rate, or a value of a metric, that codecs are compared or searched at."""
+    """A rate or a value of a metric at which codecs are compared or searched."""
 
     name: str  # "bpp", or the name of a metric
     value: float
@@ -55,29 +55,29 @@ class Target(NamedTuple):
         return f"{self.name}={self.value:g}"
 
     def place(self, value: float) -> float:
-        """Return where a value lies on the axis on which nearness counts."""
+        """Return the position of a value on the axis of distances."""
         return value if self.name == RATE else Metric.named(self.name).plotted(value)
 
     def distance(self, value: float) -> float:
-        """Return how far a value is from the target, in tolerances of a search."""
+        """Return the distance of a value from the target, in tolerances of a search."""
         place = self.place(self.value)
-        tolerance = (OF_RATE if self.name == RATE else OF_METRIC) * abs(place)
+        tolerance = (RATE_TOLERANCE if self.name == RATE else METRIC_TOLERANCE) * abs(place)
         return abs(self.place(value) - place) / tolerance if tolerance else math.inf
 
 
 class Ranked(NamedTuple):
     """A codec variant, or a published system, at a target."""
 
-    record: dict[str, Any]  # as `rank` gives it
+    record: dict[str, Any]  # as in the answer of `rank`
     edition: Edition
-    short: tuple[int, ...] = ()  # images of its curve that do not reach the target
-    # Rates or values that all images of its curve reach; of a published system, those of its points
+    short: tuple[int, ...] = ()  # images of its curve that miss the target
+    # Rates or values that all images of its curve reach, or the points of a published system
     span: tuple[float, float] | None = None
     set_reaches: bool = False  # means of its settings lie on both sides of the target
 
 
 def parse_target(text: str) -> Target:
-    """Parse a rate or a value of a metric. Raises `UsageError` or `UnknownName`.
+    """Parse a rate or a value of a metric; raise `UsageError` or `UnknownName`.
 
     >>> parse_target("bpp=.3"), parse_target("psnr=32")
     (Target(name='bpp', value=0.3), Target(name='psnr', value=32.0))
@@ -92,7 +92,7 @@ def parse_target(text: str) -> Target:
 
 
 def parse_targets(texts: Iterable[str]) -> list[Target]:
-    """Parse texts of one target or several, whose name need not be repeated.
+    """Parse texts of one or several targets, whose name need not be repeated.
 
     >>> [*map(str, parse_targets(["bpp=.05,.1", "psnr=32"]))]
     ['bpp=0.05', 'bpp=0.1', 'psnr=32']
@@ -116,92 +116,101 @@ def rank_at(
     anchor: Edition | None = None,
     tolerance: float | None = None,
 ) -> list[Ranked]:
-    """Return all codec variants at a target, the best first, those that are not ranked last.
+    """Return all codec variants at a target, the best first, unranked ones last.
 
-    The first of `metrics` ranks, or the rate where the target is a metric. common: compare on the
-    images that all codecs reach, else on those that most do (`_compared`). anchor: compare rates
-    with its, where the target is a metric. tolerance: take a setting measured here as it is whose
-    mean is as near to the target, in tolerances of a search; the only setting of a codec is taken
-    within one; None: interpolate always. Raises `UsageError` for metrics of whole sets without a
-    budget of the set, and where no image is common to all codecs.
+    The first of `metrics` ranks, or the rate at a target of a metric. common: compare on the images
+    on which all codecs reach the target, else on most codecs' (`_common_images`). anchor: compare
+    rates with its rate, at a target of a metric. tolerance: use a setting measured here without
+    interpolation if its mean is that near to the target, in tolerances of a search, and the only
+    setting of a codec within one; None: always interpolate. Raises `UsageError` for metrics of sets
+    without a budget of the set, and if the codecs have no image in common.
     """
     by_rate = target.name == RATE
     by = metrics[0] if by_rate else Metric.named(target.name)
     for metric in (by, *metrics):
         if metric.of_sets and (budget == "image" or not metric.by_image):
-            how = "--budget set compares it" if metric.by_image else "name another metric"
-            raise UsageError(f"{metric.label} has no curve of a single image: {how}")
-    points = {m.column: _points(summary, m, budget, common) for m in (by, *metrics)}
-    of_codec = _curves_at(target, by, points, budget, tolerance)
-    images = _compared([*of_codec.values()], common)
-    has_value = {*chain(*(_images_with(of, by) for of in points[by.column].values()))}
-    if common and of_codec and not images:
-        raise UsageError(_none_shared(of_codec, target))
-    labels, of_rank = summary.labels, by.column if by_rate else RATE
+            remedy = "--budget set compares it" if metric.by_image else "name another metric"
+            raise UsageError(f"{metric.label} has no curve of a single image: {remedy}")
+    points = {m.column: _curve_points(summary, m, budget, common) for m in (by, *metrics)}
+    curves_by_edition = _codec_curves(target, by, points, budget, tolerance)
+    images = _common_images([*curves_by_edition.values()], common)
+    has_value = {
+        *chain(*(_images_with(edition_points, by) for edition_points in points[by.column].values()))
+    }
+    if common and curves_by_edition and not images:
+        raise UsageError(_no_common_image(curves_by_edition, target))
+    labels, ranking_column = summary.labels, by.column if by_rate else RATE
     reaching: list[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]] = []
-    others: list[Ranked] = []
+    unreached: list[Ranked] = []
     for edition in summary.editions:
         record = empty_record(target, labels[edition], edition, metrics)
         codec, values = Ranked(record, edition), dict[str, Float64Array]()
-        if curve := of_codec.get(edition):
+        if curve := curves_by_edition.get(edition):
             record["images"], record["images_reached"] = len(images), len(curve.reached & images)
             short = tuple(sorted(curve.images & has_value - curve.reached))
-            set_reaches = budget == "image" and _on_both_sides(
+            set_reaches = budget == "image" and _brackets_target(
                 points[by.column][edition], target, by
             )
             codec = Ranked(record, edition, short, curve.span, set_reaches)
             if images and images <= curve.reached:
                 values = _add_means(record, curve, sorted(images), target, by, metrics)
-        if curve and of_rank in values:
-            reaching.append((curve, codec, values[of_rank]))
+        if curve and ranking_column in values:
+            reaching.append((curve, codec, values[ranking_column]))
         else:
-            others.append(codec)
-    ranked = _placed(reaching, by if by_rate else None)
-    of_anchor = [x for codec, x in ranked if codec.edition == anchor and not by_rate]
-    for codec, x in ranked if of_anchor else ():
+            unreached.append(codec)
+    ranked = _rank_codecs(reaching, by if by_rate else None)
+    anchor_values = [x for codec, x in ranked if codec.edition == anchor and not by_rate]
+    for codec, x in ranked if anchor_values else ():
         if codec.edition == anchor:
             codec.record["to_anchor"] = 0.0
             continue
-        change, ends, _ = of_codec[codec.edition].paired(x, of_anchor[0], None)
-        codec.record.update(_with_ends("to_anchor", change, ends))
-    others.sort(key=lambda codec: -codec.record["images_reached"])
-    return [*(codec for codec, _ in ranked), *others]
+        change, ends, _ = curves_by_edition[codec.edition].paired(x, anchor_values[0], None)
+        codec.record.update(_interval_fields("to_anchor", change, ends))
+    unreached.sort(key=lambda codec: -codec.record["images_reached"])
+    return [*(codec for codec, _ in ranked), *unreached]
 
 
-def _curves_at(
+def _codec_curves(
     target: Target,
     by: Metric,
     points: Mapping[str, Mapping[Edition, Sequence[Point]]],
     budget: Budget,
     tolerance: float | None,
 ) -> "dict[Edition, _SetCurves | _ImageCurves]":
-    """Return the curves of each edition at a target, or of the setting that counts as it is."""
+    """Return the curves of each edition, or of the setting that counts as it is."""
     at_target = _SetCurves if budget == "set" else _ImageCurves
     result: dict[Edition, _SetCurves | _ImageCurves] = {}
     for edition in points[by.column]:
-        own = {name: of[edition] for name, of in points.items() if edition in of}
-        setting = _setting_at(target, by, own[by.column], budget, tolerance)
+        edition_points = {
+            name: column_points[edition]
+            for name, column_points in points.items()
+            if edition in column_points
+        }
+        setting = _matched_setting(target, by, edition_points[by.column], budget, tolerance)
         if setting:
-            own = {name: [p for p in of if p.setting == setting] for name, of in own.items()}
-        result[edition] = at_target(target, by, own, setting)
+            edition_points = {
+                name: [p for p in column_points if p.setting == setting]
+                for name, column_points in edition_points.items()
+            }
+        result[edition] = at_target(target, by, edition_points, setting)
     return result
 
 
-def _placed(
+def _rank_codecs(
     codecs: "Sequence[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]]", by: Metric | None
 ) -> list[tuple[Ranked, Float64Array]]:
-    """Return codecs with their values, best first, and add ranks and differences to the records.
+    """Return codecs with their values, best first; add ranks and differences to the records.
 
-    by: the metric that the values are of; None: they are rates.
+    by: the metric of the values; None: they are rates.
     """
     sign = -1 if by is not None and by.better == "higher" else 1
-    scored = sorted((sign * of[0].average(of[2]), n, of) for n, of in enumerate(codecs))
+    scored = sorted((sign * entry[0].average(entry[2]), n, entry) for n, entry in enumerate(codecs))
     scores = [score for score, *_ in scored]
     for score, _, (curve, codec, x) in scored:
         codec.record["rank"] = bisect_left(scores, score) + 1
         if codec is not scored[0][2][1]:
             change, ends, better = curve.paired(x, scored[0][2][2], by)
-            codec.record.update(_with_ends("to_best", change, ends), images_better=better)
+            codec.record.update(_interval_fields("to_best", change, ends), images_better=better)
     return [(codec, x) for _, _, (_, codec, x) in scored]
 
 
@@ -218,12 +227,12 @@ def empty_record(
         "images_reached": 0,
     }
     for column in (RATE, *(metric.column for metric in metrics)):
-        record |= _with_ends(column)
-    record |= {**_with_ends("to_best"), "images_better": None}
+        record |= _interval_fields(column)
+    record |= {**_interval_fields("to_best"), "images_better": None}
     record |= dict.fromkeys((*SECONDS, TYPICAL))
     record |= {"origin": edition.origin, "setting": None, "reached": None, "points": None}
     record |= {"interpolated_from": None, "interpolated_to": None, "image_bytes": None}
-    return record | _with_ends("to_anchor")
+    return record | _interval_fields("to_anchor")
 
 
 def _add_means(
@@ -234,11 +243,14 @@ def _add_means(
     by: Metric,
     metrics: Sequence[Metric],
 ) -> dict[str, Float64Array]:
-    """Add a codec's means over images at a target to its record; return the values of each."""
+    """Add a codec's means over images at a target to its record; return the values by column."""
     column = RATE if target.name == RATE else by.column
-    shown = metrics if curve.setting is None else (by, *metrics)
-    every = {RATE: curve.rates(images), **{m.column: curve.at(images, m) for m in shown}}
-    values = {name: x for name, x in every.items() if x is not None}
+    shown_metrics = metrics if curve.setting is None else (by, *metrics)
+    values_by_column = {
+        RATE: curve.rates(images),
+        **{m.column: curve.metric_values(images, m) for m in shown_metrics},
+    }
+    values = {name: x for name, x in values_by_column.items() if x is not None}
     means = {name: curve.mean(x) for name, x in values.items()}
     rate = means[RATE][0]
     if curve.setting is None:  # exact, which interpolation there and back would round
@@ -246,51 +258,50 @@ def _add_means(
     elif column in means:
         record |= {"setting": str(curve.setting), "reached": means[column][0]}
     for name in means.keys() & record.keys():
-        record |= _with_ends(name, *means[name])
+        record |= _interval_fields(name, *means[name])
     pooled, points = isinstance(curve, _SetCurves), curve.points[by.column]
-    of_images = [average_over(point, images, (), pooled) for point in points]
-    record |= _seconds([point for point in of_images if point.bpp], rate)
+    image_points = [average_over(point, images, (), pooled) for point in points]
+    record |= _seconds_at([point for point in image_points if point.bpp], rate)
     pixels = {n: size for p in points for n, size in zip(p.image_ids, p.image_pixels, strict=True)}
     rates = rate if pooled else values[RATE]
     record["image_bytes"] = float(np.mean(rates * np.array([pixels[n] for n in images]))) / 8
-    record |= points_beside(curve.count, *curve.neighbours(images))
+    record |= neighbour_fields(curve.count, *curve.neighbours(images))
     return values
 
 
-def points_beside(points: int, low: float, high: float) -> dict[str, Any]:
-    """Return the fields on points, and on the neighbouring rates if they are far apart."""
+def neighbour_fields(points: int, low: float, high: float) -> dict[str, Any]:
+    """Return the number of points, and the neighbouring rates if they are far apart."""
     ends = (low, high) if high > WIDE_GAP * low else (None, None)
     return {"points": points, "interpolated_from": ends[0], "interpolated_to": ends[1]}
 
 
-def _with_ends(
+def _interval_fields(
     name: str, value: float | None = None, interval: Interval | None = None
 ) -> dict[str, float | None]:
     low, high = interval or (None, None)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _points(
+def _curve_points(
     summary: Summary, metric: Metric, budget: Budget, common: bool
 ) -> dict[Edition, list[Point]]:
-    """Return, by edition, the points whose images make the curves of a metric.
+    """Return, by edition, the points that make the curves of a metric.
 
-    Of a set these are complete settings. Each image has a curve of its own, so that a setting which
-    lacks a value of one image has a part in those of the others, unless the edition has no value of
-    some image at all.
+    For a set, these are complete settings. Otherwise each image has its own curve, so a setting
+    that lacks one image still serves the others, unless the edition has no value of some image.
     """
     complete = curves(summary, metric)
     if budget == "set":
         return complete
-    known = (point for point in summary.points if point.bpp and point.has(metric.column))
-    of_any_image = by_key((point.edition, point) for point in known)
+    valued = (point for point in summary.points if point.bpp and point.has(metric.column))
+    points_by_edition = by_key((point.edition, point) for point in valued)
     if common:
-        return of_any_image
-    images = {e: _images_with(points, metric) for e, points in of_any_image.items()}
-    every, result = set().union(*images.values()), dict[Edition, list[Point]]()
-    for edition, points in of_any_image.items():
+        return points_by_edition
+    images = {e: _images_with(points, metric) for e, points in points_by_edition.items()}
+    all_images, result = set().union(*images.values()), dict[Edition, list[Point]]()
+    for edition, points in points_by_edition.items():
         finite = [point for point in points if not point.means[metric.column].infinite]
-        if _images_with(finite, metric) == every:
+        if _images_with(finite, metric) == all_images:
             result[edition] = finite
         elif edition in complete:
             result[edition] = complete[edition]
@@ -298,17 +309,16 @@ def _points(
 
 
 def _images_with(points: Iterable[Point], metric: Metric) -> set[int]:
-    """Return the images that some point has a value of."""
-    known = (p.image_ids[~np.isnan(p.image_values[metric.column])].tolist() for p in points)
-    return {*chain(*known)}
+    ids = (p.image_ids[~np.isnan(p.image_values[metric.column])].tolist() for p in points)
+    return {*chain(*ids)}
 
 
-def _setting_at(
+def _matched_setting(
     target: Target, by: Metric, points: Sequence[Point], budget: Budget, tolerance: float | None
 ) -> Setting | None:
     """Return the setting whose mean is nearest to the target, if it counts as it is."""
-    here = points[0].edition.origin == "here"
-    if tolerance is None or (len(points) > 1 and not (tolerance and here)):
+    measured_here = points[0].edition.origin == "here"
+    if tolerance is None or (len(points) > 1 and not (tolerance and measured_here)):
         return None
 
     def distance(point: Point) -> float:
@@ -319,46 +329,46 @@ def _setting_at(
         return math.inf if value is None or mean.missing else target.distance(value)
 
     nearest = min(points, key=distance)
-    least = max(tolerance, 1.0) if len(points) == 1 else tolerance
-    return nearest.setting if distance(nearest) <= least else None
+    limit = max(tolerance, 1.0) if len(points) == 1 else tolerance
+    return nearest.setting if distance(nearest) <= limit else None
 
 
-def _on_both_sides(points: Sequence[Point], target: Target, by: Metric) -> bool:
-    """Return whether the means of settings include the target."""
+def _brackets_target(points: Sequence[Point], target: Target, by: Metric) -> bool:
     means = [point.means[by.column] for point in points]
     values = [mean.bpp if target.name == RATE else mean.value for mean in means]
-    known = [value for value in values if value is not None]
-    return bool(known) and min(known) <= target.value <= max(known)
+    finite = [value for value in values if value is not None]
+    return bool(finite) and min(finite) <= target.value <= max(finite)
 
 
-def _compared(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
+def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
     """Return the images to compare on: those that all codecs reach, or most of them.
 
-    A codec that reaches less than half of its images has no say in what most reach, unless none
-    reaches more.
+    Codecs that reach less than half of their images have no vote, unless none reaches more.
     """
     reached = [curve.reached for curve in curves if curve.reached]
     if common or not reached:
         return set.intersection(*reached) if reached else set()
-    whole = [c.reached for c in curves if c.reached and 2 * len(c.reached) >= len(c.images)]
-    votes = Counter(image for images in whole or reached for image in images)
-    return {image for image, count in votes.items() if 2 * count > len(whole or reached)}
+    frequent = [c.reached for c in curves if c.reached and 2 * len(c.reached) >= len(c.images)]
+    votes = Counter(image for images in frequent or reached for image in images)
+    return {image for image, count in votes.items() if 2 * count > len(frequent or reached)}
 
 
-def _none_shared(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: Target) -> str:
-    """Return the sentence on codecs that reach no image in common, and which to leave out."""
-    kept = sorted(curves, key=lambda edition: -len(curves[edition].reached))
-    while kept and not (shared := set.intersection(*(curves[of].reached for of in kept))):
-        kept.pop()
-    if not kept:
+def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: Target) -> str:
+    """Return the message that no image is common to all codecs, and which codecs to leave out."""
+    remaining = sorted(curves, key=lambda edition: -len(curves[edition].reached))
+    while remaining and not (
+        shared := set.intersection(*(curves[edition].reached for edition in remaining))
+    ):
+        remaining.pop()
+    if not remaining:
         return f"no codec reaches {target} on any image: name another value"
     labels = labels_of(curves)
     counts = (
         f"{labels[edition]} ({len(curve.reached)} of {len(curve.images)})"
         for edition, curve in curves.items()
-        if edition not in kept
+        if edition not in remaining
     )
-    names = ",".join(labels[edition] for edition in kept)
+    names = ",".join(labels[edition] for edition in remaining)
     return (
         f"no image reaches {target} with all codecs; without {', '.join(counts)} "
         f"{counted(len(shared), 'image does', 'images do')}: --codecs {names}"
@@ -366,7 +376,7 @@ def _none_shared(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: 
 
 
 class _ImageCurves:
-    """The curves of a codec variant's images, and the rates at which they reach a target."""
+    """A codec variant's curves of single images, and their rates at a target."""
 
     def __init__(
         self,
@@ -375,7 +385,7 @@ class _ImageCurves:
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
-        """Find the rates; setting: of all points, which count as they are."""
+        """Find the rates; setting: the setting of all points, which count as they are."""
         self.points, self.setting = points, setting
         self._fronts = fronts = _fronts(points[by.column], by)
         if setting is not None:
@@ -383,20 +393,25 @@ class _ImageCurves:
         elif target.name == RATE:
             self._log_rate = dict.fromkeys(fronts, math.log10(target.value))
         else:
-            at = np.array([by.quality(target.value)])
-            of_fronts = (
-                (image, rd.log_rates_at(front, at, FORM)) for image, front in fronts.items()
+            target_quality = np.array([by.quality(target.value)])
+            rates = (
+                (image, rd.log_rates_at(front, target_quality, FORM))
+                for image, front in fronts.items()
             )
-            self._log_rate = {image: float(rate) for image, (rate,) in of_fronts}
+            self._log_rate = {image: float(rate) for image, (rate,) in rates}
         self.count = min((len(front.bpp) for front in fronts.values()), default=0)
-        self.span = span_of(fronts.values(), target, by) if fronts else None
+        self.span = shared_span(fronts.values(), target, by) if fronts else None
         self.images = {n for point in points[by.column] for n in point.image_ids.tolist()}
-        there = self._qualities(fronts, [*fronts])
-        self.reached = {image for image, of in zip(fronts, there, strict=True) if math.isfinite(of)}
+        qualities = self._qualities(fronts, [*fronts])
+        self.reached = {
+            image
+            for image, quality in zip(fronts, qualities, strict=True)
+            if math.isfinite(quality)
+        }
 
     def neighbours(self, images: Sequence[int]) -> tuple[float, float]:
-        """Return the geometric means of the rates between which images are interpolated."""
-        ends = [neighbours_of(self._fronts[image], self._log_rate[image]) for image in images]
+        """Return the geometric means of the rates next to the images' rates."""
+        ends = [neighbour_rates(self._fronts[image], self._log_rate[image]) for image in images]
         low, high = np.exp(np.log(ends).mean(axis=0))
         return float(low), float(high)
 
@@ -404,15 +419,14 @@ class _ImageCurves:
         """Return the rate of each of these images."""
         return np.power(10.0, [self._log_rate[image] for image in images])
 
-    def at(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
-        """Return the value of each image; None unless all of them have one."""
+    def metric_values(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
+        """Return the value of each image; None if any is missing."""
         fronts = _fronts(self.points.get(metric.column, ()), metric)
-        known = self._qualities(fronts, [image for image in images if image in fronts])
-        values = np.array([metric.value(quality) for quality in known], np.float64)
+        qualities = self._qualities(fronts, [image for image in images if image in fronts])
+        values = np.array([metric.value(quality) for quality in qualities], np.float64)
         return values if len(values) == len(images) and np.isfinite(values).all() else None
 
     def _qualities(self, fronts: Mapping[int, Curve], images: Sequence[int]) -> list[float]:
-        """Return the quality of each of these images at its rate."""
         rates = np.array([self._log_rate[image] for image in images], np.float64)
         qualities = rd.qualities_at([fronts[image] for image in images], rates, FORM)
         return [float(quality) for quality in qualities]
@@ -429,21 +443,21 @@ class _ImageCurves:
         return cls.average(values), interval
 
     @staticmethod
-    def paired(values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
-        """Return the difference from the best codec's values of a metric, None: of the rate."""
+    def paired(values: Float64Array, best_values: Float64Array, metric: Metric | None) -> Paired:
+        """Return the difference from the best codec's values of a metric; None: of rates."""
         several, higher = len(values) > 1, metric is not None and metric.better == "higher"
-        better = int(np.sum(values > best if higher else values < best))
+        better = int(np.sum(values > best_values if higher else values < best_values))
         if metric is not None:
-            interval = over_images.skewed_interval(values - best) if several else None
-            return float(np.mean(values - best)), interval, better
-        ratio = math.log(values.mean() / best.mean())
-        influenced = ratio + values / values.mean() - best / best.mean()
+            interval = over_images.skewed_interval(values - best_values) if several else None
+            return float(np.mean(values - best_values)), interval, better
+        ratio = math.log(values.mean() / best_values.mean())
+        influenced = ratio + values / values.mean() - best_values / best_values.mean()
         interval = over_images.percent_interval(influenced) if several else None
         return 100 * math.expm1(ratio), interval, better
 
 
 class _SetCurves:
-    """The curves of a codec variant over all images together: of the set, then of every draw."""
+    """A codec variant's curves over all images together: of the set, then of each draw."""
 
     def __init__(
         self,
@@ -452,54 +466,56 @@ class _SetCurves:
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
-        """Find the rates; setting: of all points, which count as they are."""
+        """Find the rates; setting: the setting of all points, which count as they are."""
         self.points, self.setting = points, setting
         self.images = set(points[by.column][0].image_ids.tolist())
-        curve = self._curve(by, self._known(by))
+        curve = self._front_curve(by, self._valued_images(by))
         log_rate, quality = curve.log_rate, curve.quality
         self._front = Curve(*(axis[0] for axis in curve))
         self.count = len(self._front.bpp)
-        self.span = span_of([self._front], target, by)
+        self.span = shared_span([self._front], target, by)
         if setting is not None:
             self._log_rate = log_rate[:, 0]
         elif target.name == RATE:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
-            at = np.full(len(log_rate), by.quality(target.value))
-            self._log_rate = interpolated(quality, log_rate, at, FORM)
-        there = math.isfinite(interpolated(log_rate, quality, self._log_rate, FORM)[0])
-        self.reached = self._known(by) if there else set()
+            target_quality = np.full(len(log_rate), by.quality(target.value))
+            self._log_rate = interpolated(quality, log_rate, target_quality, FORM)
+        is_reached = math.isfinite(interpolated(log_rate, quality, self._log_rate, FORM)[0])
+        self.reached = self._valued_images(by) if is_reached else set()
 
-    def _known(self, metric: Metric) -> set[int]:
-        """Return the images that have a value of a metric."""
+    def _valued_images(self, metric: Metric) -> set[int]:
         point, *_ = self.points[metric.column]
         return {*point.image_ids[np.isfinite(point.image_values[metric.column])].tolist()}
 
-    def _curve(self, metric: Metric, images: Collection[int]) -> Curve:
-        """Return the curve of the settings on the Pareto front of the set, by rising rate."""
+    def _front_curve(self, metric: Metric, images: Collection[int]) -> Curve:
+        """Return the curve of the settings on the set's Pareto front, by ascending rate."""
         points = [average_over(p, images, [metric.column]) for p in self.points[metric.column]]
         curve = over_images.resample_curve(
             points, metric, over_images.bootstrap_weights, pooled=True
         )
-        of_set = np.stack([axis[0] for axis in curve], axis=1)
-        kept = np.stack(rd.pareto_front(Curve(*of_set.T)), axis=1)  # equal settings are one
-        front = [int((of_set == point).all(axis=1).argmax()) for point in kept]
+        set_points = np.stack([axis[0] for axis in curve], axis=1)
+        # Equal settings are one
+        front_points = np.stack(rd.pareto_front(Curve(*set_points.T)), axis=1)
+        front = [int((set_points == point).all(axis=1).argmax()) for point in front_points]
         return Curve(*(axis[:, front] for axis in curve))
 
     def neighbours(self, _: Sequence[int]) -> tuple[float, float]:
         """Return the rates between which the set is interpolated."""
-        return neighbours_of(self._front, float(self._log_rate[0]))
+        return neighbour_rates(self._front, float(self._log_rate[0]))
 
     def rates(self, _: Sequence[int]) -> Float64Array:
-        """Return the rate of the set, then of every draw."""
+        """Return the rate of the set, then of each draw."""
         return np.power(10.0, self._log_rate)
 
-    def at(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
-        """Return the value of the set, then of every draw; None unless all images have one."""
-        known = self._known(metric) if metric.column in self.points else set()
-        if not known.issuperset(images) or (metric.of_sets and len(known) > len(images)):
+    def metric_values(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
+        """Return the value of the set, then of each draw; None if an image lacks one."""
+        valued_images = self._valued_images(metric) if metric.column in self.points else set()
+        if not valued_images.issuperset(images) or (
+            metric.of_sets and len(valued_images) > len(images)
+        ):
             return None
-        curve = self._curve(metric, images)
+        curve = self._front_curve(metric, images)
         qualities = interpolated(curve.log_rate, curve.quality, self._log_rate, FORM)
         return np.array([*map(metric.value, qualities)]) if math.isfinite(qualities[0]) else None
 
@@ -510,16 +526,18 @@ class _SetCurves:
 
     @classmethod
     def mean(cls, values: Float64Array) -> Estimate:
-        """Return the first value and the interval of the others, unless too many have none."""
+        """Return the set's value, and the interval over draws unless too many lack a value."""
         finite = values[1:][np.isfinite(values[1:])]
-        enough = len(finite) >= max(LEAST_COMPARED * (len(values) - 1), 2)
+        enough = len(finite) >= max(MIN_COMPARED * (len(values) - 1), 2)
         interval = over_images.percentile_interval(finite) if enough else None
         return cls.average(values), interval
 
     @classmethod
-    def paired(cls, values: Float64Array, best: Float64Array, metric: Metric | None) -> Paired:
-        """Return the difference from the best codec's, in the same draws of as many images."""
-        change = values - best if metric is not None else 100 * (values / best - 1)
+    def paired(
+        cls, values: Float64Array, best_values: Float64Array, metric: Metric | None
+    ) -> Paired:
+        """Return the difference from the best codec's values in the same draws."""
+        change = values - best_values if metric is not None else 100 * (values / best_values - 1)
         return *cls.mean(change), None
 
 
@@ -529,25 +547,25 @@ def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, Curve]:
     return {image: front for image, front in fronts.items() if len(front.bpp)}
 
 
-def neighbours_of(front: Curve, log_rate: float) -> tuple[float, float]:
-    """Return the rates of the points beside a rate, given as log10; twice itself at a point."""
+def neighbour_rates(front: Curve, log_rate: float) -> tuple[float, float]:
+    """Return the neighbouring points' rates of a log10 rate; at a point, its rate twice."""
     if np.abs(front.log_rate - log_rate).min() < SAME_PLACE:
         return 10**log_rate, 10**log_rate
     place = int(np.searchsorted(front.log_rate, log_rate))
     return float(front.bpp[place - 1]), float(front.bpp[place])
 
 
-def span_of(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, float] | None:
-    """Return the lowest and highest rate or value that all curves reach; None if there is none."""
-    of_rate = target.name == RATE
-    axes = [front.bpp if of_rate else front.quality for front in fronts]
+def shared_span(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, float] | None:
+    """Return the range of rates or values that all curves reach; None without one."""
+    is_rate = target.name == RATE
+    axes = [front.bpp if is_rate else front.quality for front in fronts]
     low, high = max(min(axis) for axis in axes), min(max(axis) for axis in axes)
     if low > high:
         return None
-    ends = (low, high) if of_rate else sorted((by.value(low), by.value(high)))
+    ends = (low, high) if is_rate else sorted((by.value(low), by.value(high)))
     return float(ends[0]), float(ends[1])
 
 
-def _seconds(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
+def _seconds_at(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
     seconds = {name: mean_at_rate(points, name, bpp) for name in SECONDS}
     return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.ran.devices)}

@@ -15,10 +15,10 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, find_in_catalogue
 from benchmark.rows.summary import Summary
 
-MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation
-WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolated between
-# The first system of each method, whose style is that of all; in reverse order.
-METHODS = {edition.method: edition for edition in reversed(GROUPED)}  # the first of each method
+MATCHED = 1.02  # maximum ratio of rates that needs no interpolation
+MAX_GAP = 3.0  # maximum ratio of two points' rates for interpolation between them
+# The first edition of each method, in reverse order
+METHODS = {edition.method: edition for edition in reversed(GROUPED)}
 
 
 class SweepStep(NamedTuple):
@@ -34,7 +34,7 @@ class RealismSweep(NamedTuple):
 
     curve: SystemCurve  # without points, of the first step, by the method's name
     steps: tuple[SweepStep, ...]
-    style: Edition  # whose style it has: of the method's first edition in the catalogue, if any
+    style: Edition  # determines the style: the method's first edition in the catalogue, if any
     left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
 
     @property
@@ -56,20 +56,20 @@ def realism_sweeps(
     summary: Summary | None,
     bpp: float,
 ) -> list[RealismSweep]:
-    """Return every system that has both metrics at a rate, with all its choices of realism.
+    """Return every system with both metrics at a rate, with all its choices of realism.
 
-    metrics: of distortion and of realism. What was measured at several beta is one sweep; so are
-    the published variants of one system.
+    metrics: of distortion and of realism. One codec's measured betas are one sweep, as are one
+    system's published variants.
     """
-    own = measured_sweep(summary, *metrics, bpp)
-    result = {own.key: own} if own else {}
+    measured = measured_sweep(summary, *metrics, bpp)
+    result = {measured.key: measured} if measured else {}
     complete, curves = set(result), [*curves]
     distortion, realism = ([c for c in curves if c.metric == metric] for metric in metrics)
-    others = {curve.edition: curve for curve in realism}
+    realism_by_edition = {curve.edition: curve for curve in realism}
     for first in distortion:
-        edition, second = first.edition, others.get(first.edition)
+        edition, second = first.edition, realism_by_edition.get(first.edition)
         key = edition.method, first.measured
-        step = _step(first, second, bpp, edition.choice, metrics[1]) if second else None
+        step = _sweep_step(first, second, bpp, edition.choice, metrics[1]) if second else None
         if step is None or key in complete:
             continue
         style = METHODS.get(edition.method, edition)
@@ -78,15 +78,15 @@ def realism_sweeps(
         sweep = result.get(key, RealismSweep(curve, (), style))
         steps = sorted((*sweep.steps, step), key=lambda s: metrics[1].quality(s.realism.value))
         result[key] = sweep._replace(steps=tuple(steps))
-    return sorted(result.values(), key=place_of)
+    return sorted(result.values(), key=sweep_order)
 
 
-def place_of(sweep: RealismSweep) -> tuple[int, bool]:
-    """Return a sort key: own systems, those of the table in its order, others; measured first."""
+def sweep_order(sweep: RealismSweep) -> tuple[int, bool]:
+    """Return a sort key: own systems, those of METHODS in order, others; measured first."""
     method, measured = sweep.key
     places = list(reversed(METHODS))
-    other = -1 if sweep.curve.edition.facts.kind == "own" else len(places)
-    return places.index(method) if method in places else other, not measured
+    default_place = -1 if sweep.curve.edition.facts.kind == "own" else len(places)
+    return places.index(method) if method in places else default_place, not measured
 
 
 def measured_sweep(
@@ -97,21 +97,21 @@ def measured_sweep(
         return None
     family = betas(summary, (distortion, realism))
     first, second = (
-        {curve.edition: curve for curve in measured_curves(family.within(summary), metric)}
+        {curve.edition: curve for curve in measured_curves(family.restrict(summary), metric)}
         for metric in (distortion, realism)
     )
     steps, editions = [], []
     variants = (points[0].edition for points in family.points.values())
     for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
         name = f"β={beta_of(edition) or 0:g}"
-        if step := _step(first[edition], second[edition], bpp, name, realism):
+        if step := _sweep_step(first[edition], second[edition], bpp, name, realism):
             steps.append(step)
             editions.append(edition)
     if not steps:
         return None
-    known = [of for edition in editions if (of := find_in_catalogue(edition.spec))]
+    catalogued = [entry for edition in editions if (entry := find_in_catalogue(edition.spec))]
     style = METHODS[
-        next((of.method for of in known if of.facts.group == OURS), CATALOGUE[0].method)
+        next((e.method for e in catalogued if e.facts.group == OURS), CATALOGUE[0].method)
     ]
     caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.ran.caveats)
     recorded = any(edition.ran.recorded for edition in editions)
@@ -121,36 +121,36 @@ def measured_sweep(
     return RealismSweep(curve, tuple(steps), style, family.left_out)
 
 
-def _step(
+def _sweep_step(
     distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str, metric: Metric
 ) -> SweepStep | None:
-    x = at_rate(distortion, bpp, by_decades=False)
-    y = at_rate(realism, bpp, by_decades=metric.better == "lower")
+    x = point_at_rate(distortion, bpp, by_decades=False)
+    y = point_at_rate(realism, bpp, by_decades=metric.better == "lower")
     return SweepStep(name, x, y) if x and y else None
 
 
-def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoint | None:
-    """Return the point of a curve at a rate, whose `how` says if it is one; None without one.
+def point_at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoint | None:
+    """Return the point of a curve at a rate, with `how` it was found; None without one.
 
-    Between two points the curve is interpolated as in BD-rates, over the logarithm of the rate, and
-    `by_decades` over that of the value, whose points are those above 0. At its ends and in wide
-    gaps a point counts if its rate is the same within `MATCHED`.
+    Values are interpolated as for BD-rates, over log rate; `by_decades` interpolates log values and
+    skips those not above 0. At the ends and in wide gaps, a point counts if its rate is the same
+    within `MATCHED`.
     """
-    known = [point for point in curve.points if point.value > 0 or not by_decades]
-    points = sorted(known, key=lambda point: point.bpp)
+    plottable = [point for point in curve.points if point.value > 0 or not by_decades]
+    points = sorted(plottable, key=lambda point: point.bpp)
     if not points:
         return None
     nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))
-    below = [point for point in points if point.bpp <= bpp]
-    above = [point for point in points if point.bpp > bpp]
-    between = below and above and above[0].bpp <= WIDEST_GAP * below[-1].bpp
+    lower = [point for point in points if point.bpp <= bpp]
+    upper = [point for point in points if point.bpp > bpp]
+    between = lower and upper and upper[0].bpp <= MAX_GAP * lower[-1].bpp
     if between and nearest.bpp != bpp:
         rates, first = np.unique([point.bpp for point in points], return_index=True)
-        values = np.array([points[at].value for at in first])
+        values = np.array([points[index].value for index in first])
         y = np.log(values) if by_decades else values
         x, place = np.log(rates), np.array([math.log(bpp)])
-        (at,) = interpolated(x[None], y[None], place, USUAL_RULE.bd).tolist()
-        value = math.exp(at) if by_decades else at
+        (y_new,) = interpolated(x[None], y[None], place, USUAL_RULE.bd).tolist()
+        value = math.exp(y_new) if by_decades else y_new
         return nearest._replace(bpp=bpp, value=value, how=INTERPOLATED)
     return nearest._replace(how="point") if _ratio(nearest.bpp, bpp) <= MATCHED else None
 
@@ -159,14 +159,14 @@ def _ratio(first: float, second: float) -> float:
     return max(first, second) / min(first, second)
 
 
-def records(plot: PlotAtRate) -> list[dict[str, Any]]:
-    """Return a flat record for every step, as it is plotted."""
+def sweep_records(plot: PlotAtRate) -> list[dict[str, Any]]:
+    """Return a flat record for each plotted step."""
 
     def columns(name: str, point: CurvePoint) -> dict[str, Any]:
-        more = {
+        fields = {
             f"{name}_{key}": getattr(point, key) for key in ("bpp", "how", "protocol", "source")
         }
-        return {name: point.value, **more}
+        return {name: point.value, **fields}
 
     return [
         {

@@ -22,10 +22,10 @@ class CurvePoint(NamedTuple):
     """Point of a curve with its origin."""
 
     bpp: float
-    value: float  # of the metric, as tables have it
+    value: float  # of the metric, in the units of tables
     setting: str
-    how: str  # measured, recorded (from a pack), INTERPOLATED, or as published points have it
-    images: int | None  # that the value is a mean over; None where the source does not say
+    how: str  # measured, recorded (from a pack), INTERPOLATED, or as in published points
+    images: int | None  # number of images averaged; None: the source does not say
     protocol: str
     rate_protocol: str
     source: str
@@ -33,8 +33,8 @@ class CurvePoint(NamedTuple):
     value_error: float | None = None  # reading error, up and down
     bpp_error: float | None = None
     reference: str = ""
-    interval: Interval | None = None  # of a distribution metric's value, as the axis has it
-    seeds: tuple[tuple[float, float], ...] = ()  # bpp and value of each, where it is their mean
+    interval: Interval | None = None  # of a distribution metric's value, in units of the axis
+    seeds: tuple[tuple[float, float], ...] = ()  # bpp and value of each, if this is their mean
 
 
 class SystemCurve(NamedTuple):
@@ -42,16 +42,16 @@ class SystemCurve(NamedTuple):
 
     metric: Metric
     edition: Edition
-    title: str  # among the curves that it is made with
+    title: str  # unique among the curves made together
     points: tuple[CurvePoint, ...]
     sampled: bool = False  # read off a plotted line: the points are not the author's
     group: Group = ""  # in the paper's legends
-    # Protocols of the edition that are not those of others on an axis, in any metric
+    # Protocols of the edition, in any metric, that others on the axis do not share
     other_rules: tuple[str, ...] = ()
 
     @property
     def spec(self) -> CodecSpec:
-        """The codec variant, which styles and anchors go by."""
+        """The codec variant, which determines styles and anchors."""
         return self.edition.spec
 
     @property
@@ -61,22 +61,22 @@ class SystemCurve(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name in legends, which says where points are from that were not measured; no caveats."""
+        """Name in legends, with the origin of points not measured here; no caveats."""
         remark = NOT_MEASURED.get(self.edition.origin, "")
         return add_remark(self.title, remark) + self.mark
 
     @property
     def mark(self) -> str:
-        """The mark of an edition that is by another rule than others in any metric."""
+        """The mark of an edition with another rule than the others in any metric."""
         return OTHER_RULE if self.other_rules else ""
 
     @property
-    def by_other_rule(self) -> bool:
-        """True if this very curve is by another rule than the others on its axis."""
+    def differs_in_rule(self) -> bool:
+        """True if this curve has another rule than the others on its axis."""
         return self.protocol in self.other_rules
 
-    def called(self, title: str) -> "SystemCurve":
-        """Return the curve by another title."""
+    def retitled(self, title: str) -> "SystemCurve":
+        """Return the curve with another title."""
         return self._replace(title=title)
 
     @property
@@ -86,7 +86,7 @@ class SystemCurve(NamedTuple):
 
     @property
     def plotted(self) -> tuple[list[float], list[float]]:
-        """The points' rates, and their values as the axis has them."""
+        """The points' rates, and their values in units of the axis."""
         values = [self.metric.plotted(point.value) for point in self.points]
         return [point.bpp for point in self.points], values
 
@@ -97,47 +97,47 @@ class SystemCurve(NamedTuple):
 
     @property
     def rates(self) -> Curve:
-        """Rates and qualities, as BD-rates take them: more is better."""
+        """Rates and qualities for BD-rates: higher is better."""
         bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
         return curve_of(bpp, values, self.metric)
 
     @property
-    def rates_of_seeds(self) -> list[Curve]:
-        """The `rates` of each seed; none where a point has not as many seeds as the others."""
+    def seed_curves(self) -> list[Curve]:
+        """The `rates` of each seed; empty if points have different numbers of seeds."""
         points = self.points[: self.marks]
         if len({len(point.seeds) for point in points}) > 1:
             return []
         curves = []
-        for of_seed in zip(*(point.seeds for point in points), strict=True):
-            bpp, values = zip(*of_seed, strict=True)
+        for seed_points in zip(*(point.seeds for point in points), strict=True):
+            bpp, values = zip(*seed_points, strict=True)
             curves.append(curve_of(bpp, values, self.metric))
         return curves
 
     def cut(self, rule: Rule) -> "SystemCurve":
-        """Return the points up to a rule's rate, and an interpolated one there: `curves.cut`."""
-        most = rule.up_to_bpp
-        if most is None:
+        """Return the points up to a rule's rate limit and one interpolated there (`curves.cut`)."""
+        max_rate = rule.up_to_bpp
+        if max_rate is None:
             return self
-        points = tuple(point for point in self.points if point.bpp <= most)
+        points = tuple(point for point in self.points if point.bpp <= max_rate)
         bpp, quality = cut(self.rates, rule)
-        if points and len(bpp) and bpp[-1] == most > points[-1].bpp:
+        if points and len(bpp) and bpp[-1] == max_rate > points[-1].bpp:
             value = self.metric.value(float(quality[-1]))
-            end = points[-1]._replace(bpp=most, value=value, setting="", how=INTERPOLATED)
+            end = points[-1]._replace(bpp=max_rate, value=value, setting="", how=INTERPOLATED)
             points += (end._replace(value_error=None, bpp_error=None, interval=None, seeds=()),)
         return self._replace(points=points)
 
 
-Panel = Sequence[SystemCurve]  # on a pair of axes: of one metric, at least one
+Panel = Sequence[SystemCurve]  # curves of one metric on a pair of axes, at least one
 
 
-def of_variant(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
-    """Return the curve of a codec variant, a measured one before a published one."""
+def variant_curve(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
+    """Return the curve of a codec variant, preferably a measured one."""
     curves = sorted(panel, key=lambda curve: not curve.measured)
     return next((curve for curve in curves if curve.spec == spec), None)
 
 
-def marked_alike(panels: Sequence[Panel]) -> list[Panel]:
-    """Give the curves of an edition in all panels the other rules of each, and so one name."""
+def share_marks(panels: Sequence[Panel]) -> list[Panel]:
+    """Give an edition's curves in all panels the other rules of each, and so one name."""
     rules = by_key((c.edition, rule) for panel in panels for c in panel for rule in c.other_rules)
     return [
         [c._replace(other_rules=(*dict.fromkeys(rules.get(c.edition, ())),)) for c in panel]
@@ -146,28 +146,32 @@ def marked_alike(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def cut_curves(curves: Iterable[SystemCurve], rule: Rule) -> list[SystemCurve]:
-    """Return curves cut where a rule ends them, without those that begin beyond."""
+    """Return curves cut at the rule's rate limit, without empty ones."""
     return [cut_curve for curve in curves if (cut_curve := curve.cut(rule)).points]
 
 
 def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve]:
-    """Return the curve of every codec variant of a summary that has one."""
+    """Return the curves of a summary's codec variants."""
     if summary is None or metric.column not in summary.protocols:
         return []
     titles = summary.titles()
     rules = summary.protocols[metric.column], summary.protocols["coding"]
     result = []
-    for edition, of_edition in curves(summary, metric).items():
+    for edition, edition_points in curves(summary, metric).items():
         points = []
-        how = "recorded" if edition.ran.recorded else "measured"
+        point_origin = "recorded" if edition.ran.recorded else "measured"
         origin = *rules, edition.short_version, "; ".join(edition.ran.caveats)
-        for point in of_edition:
+        for point in edition_points:
             mean = point.means[metric.column]
             if mean.value is not None and mean.bpp:
                 ends = point_interval(point, metric) if metric.of_sets else None
-                start = mean.bpp, mean.value, str(point.setting), how, mean.images
+                start = mean.bpp, mean.value, str(point.setting), point_origin, mean.images
                 means = (drawing.means[metric.column] for drawing in point.drawings)
-                seeds = tuple((of.bpp, of.value) for of in means if of.bpp and of.value is not None)
+                seeds = tuple(
+                    (mean_of_seed.bpp, mean_of_seed.value)
+                    for mean_of_seed in means
+                    if mean_of_seed.bpp and mean_of_seed.value is not None
+                )
                 points.append(CurvePoint(*start, *origin, interval=ends, seeds=seeds))
         if points:
             result.append(SystemCurve(metric, edition, titles[edition], tuple(points)))

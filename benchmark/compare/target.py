@@ -1,8 +1,8 @@
-"""Search each codec's setting at which a mean over the images is a wanted one: a rate, a metric.
+"""Search for the setting at which a codec's mean over the images meets a rate or a metric's value.
 
-A codec's own points bracket the target, else the ends of what it takes; then the bracket shrinks by
-interpolation of the logarithm, halved where that was of little use. What is tried are ordinary
-cells: they are stored, and no search measures them again.
+A codec's own points bracket the target, else its extreme settings; the bracket shrinks by
+interpolation of the logarithm, or by bisection after slow progress. Tried settings are ordinary
+stored cells that no later search measures again.
 """
 
 import math
@@ -25,50 +25,50 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.settings import isolated
 
-MOST_GUESSES = 40  # between two values: the codec may jump at one of them
-DIGITS = 6  # significant, of a setting
+MAX_GUESSES = 40  # between two values, as a codec may be discontinuous
+DIGITS = 6  # significant digits of a setting
 
 
 @dataclass
 class Search:
-    """The search of a codec: means that are known, by the setting's value."""
+    """The search of one codec: its means by the setting's value."""
 
     contender: Contender
     target: Target
-    known: dict[float, float] = field(default_factory=dict)  # NaN: a cell failed, or has no value
+    means: dict[float, float] = field(default_factory=dict)  # NaN: a cell failed, or has no value
     _widths: list[float] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """Return the name of the setting that is searched."""
+        """The name of the searched setting."""
         return self.contender.sweep[0].name
 
     def nearest(self) -> float | None:
         """Return the value whose mean is nearest to the target."""
-        good = [value for value, mean in self.known.items() if not math.isnan(mean)]
-        return min(good, key=lambda v: self.target.distance(self.known[v]), default=None)
+        good = [value for value, mean in self.means.items() if not math.isnan(mean)]
+        return min(good, key=lambda v: self.target.distance(self.means[v]), default=None)
 
-    def met(self) -> bool:
+    def is_met(self) -> bool:
         """Return whether a mean is within the tolerance."""
         nearest = self.nearest()
-        return nearest is not None and self.target.distance(self.known[nearest]) <= 1
+        return nearest is not None and self.target.distance(self.means[nearest]) <= 1
 
-    def next(self) -> list[float]:
-        """Return the values to measure next; none once the target is met or cannot be nearer."""
-        if self.met() or any(map(math.isnan, self.known.values())):
+    def next_values(self) -> list[float]:
+        """Return the values to measure next; empty once the search has ended."""
+        if self.is_met() or any(map(math.isnan, self.means.values())):
             return []
         ends = self.contender.sweep[0].value, self.contender.sweep[-1].value
         if (bracket := self._bracket()) is not None:
-            return self._between(*bracket)
-        if untried := [value for value in dict.fromkeys(ends) if value not in self.known]:
+            return self._values_between(*bracket)
+        if untried := [value for value in dict.fromkeys(ends) if value not in self.means]:
             return untried
-        return [value for value in self._beyond() if value not in self.known]
+        return [value for value in self._outer_end() if value not in self.means]
 
-    def why(self) -> str:
+    def reason(self) -> str:
         """Return why the target is not met, as the end of a sentence; empty if it is."""
-        if self.met():
+        if self.is_met():
             return ""
-        failed = [value for value, mean in self.known.items() if math.isnan(mean)]
+        failed = [value for value, mean in self.means.items() if math.isnan(mean)]
         if failed:
             return f"at {self.setting(failed[0])}, a cell failed or has no value"
         if self._bracket() is None:
@@ -80,32 +80,32 @@ class Search:
         return Setting(self.name, value)
 
     def reached(self) -> Reached:
-        """Return the setting whose mean is nearest, with what keeps it from the target."""
+        """Return the setting with the nearest mean, and why it misses the target."""
         value = self.nearest()
         setting = None if value is None else self.setting(value)
-        mean = None if value is None else self.known[value]
-        return Reached(self.contender.spec.label, setting, mean, self.why())
+        mean = None if value is None else self.means[value]
+        return Reached(self.contender.spec.label, setting, mean, self.reason())
 
     def _bracket(self) -> tuple[float, float] | None:
-        """Return neighbouring values, the target being between their means."""
-        values = sorted(self.known)
-        above = [self.target.place(self.known[v]) > self.target.place(self.target.value)
+        """Return neighbouring values with the target between their means."""
+        values = sorted(self.means)
+        is_above = [self.target.place(self.means[v]) > self.target.place(self.target.value)
                  for v in values]  # fmt: skip
-        for at in range(len(values) - 1):
-            if above[at] != above[at + 1]:
-                return values[at], values[at + 1]
+        for index in range(len(values) - 1):
+            if is_above[index] != is_above[index + 1]:
+                return values[index], values[index + 1]
         return None
 
-    def _beyond(self) -> list[float]:
-        """Return the end of all settings on the side where means come nearer to the target."""
+    def _outer_end(self) -> list[float]:
+        """Return the extreme setting on the side where means approach the target."""
         accepts, nearest = self._accepts(), self.nearest()
         if not isinstance(accepts, Between) or nearest is None:
             return []
-        end = accepts.lowest if nearest == min(self.known) else accepts.highest
+        end = accepts.lowest if nearest == min(self.means) else accepts.highest
         return [end] if math.isfinite(end) else []
 
     def _accepts(self) -> Between | OneOf:
-        """Return the settings that the codec takes; undeclared ones lie between its points."""
+        """Return the codec's settings; undeclared ones lie between its points."""
         sweep, accepts = self.contender.sweep, self.contender.accepts
         if self.contender.pack is not None:
             return OneOf(sweep)
@@ -113,11 +113,11 @@ class Search:
             return accepts
         if accepts is not None and math.isfinite(accepts.highest - accepts.lowest):
             return accepts
-        whole = all(float(setting.value).is_integer() for setting in sweep)
-        return Between(self.name, -math.inf, math.inf, whole)
+        is_integer = all(float(setting.value).is_integer() for setting in sweep)
+        return Between(self.name, -math.inf, math.inf, is_integer)
 
-    def _between(self, low: float, high: float) -> list[float]:
-        if len(self._widths) == MOST_GUESSES:
+    def _values_between(self, low: float, high: float) -> list[float]:
+        if len(self._widths) == MAX_GUESSES:
             return []
         accepts, guess = self._accepts(), self._guess(low, high)
         if isinstance(accepts, OneOf):
@@ -133,13 +133,13 @@ class Search:
         middle = (low + high) / 2
         self._widths.append(high - low)
         slow = len(self._widths) > 1 and self._widths[-1] > self._widths[-2] / 2
-        means = [self.target.place(self.known[value]) for value in (low, high)]
-        wanted = self.target.place(self.target.value)
+        means = [self.target.place(self.means[value]) for value in (low, high)]
+        target_place = self.target.place(self.target.value)
         if slow or not all(map(math.isfinite, means)):
             return middle
-        if min(*means, wanted) > 0:
-            wanted, *means = (math.log(value) for value in (wanted, *means))
-        return low + (high - low) * (wanted - means[0]) / (means[1] - means[0])
+        if min(*means, target_place) > 0:
+            target_place, *means = (math.log(value) for value in (target_place, *means))
+        return low + (high - low) * (target_place - means[0]) / (means[1] - means[0])
 
 
 @isolated
@@ -147,17 +147,17 @@ def run_to_target(
     request: Request,
     *,
     progress: ShowsProgress = silent,
-    announce: Announces = lambda matrix, lacking, workers: None,
+    announce: Announces = lambda matrix, missing, workers: None,
 ) -> Outcome:
-    """Measure each codec at the setting that meets `request.target`, as `run` does at given ones.
+    """Measure each codec at the setting that meets `request.target`.
 
-    The outcome's cells are those tried, its rows those of the nearest settings. Raises what `run`
-    does, and `UsageError` for a target that is none or options that exclude it.
+    The outcome has all tried cells, and the rows of the nearest settings. Raises the errors of
+    `run`, and `UsageError` for an invalid target or options that exclude it.
     """
     target = parse_target(request.target)
     if target.name in DISTRIBUTION_METRICS:
         raise UsageError(
-            f"--target {target}: {target.name} has no value of an image: name bpp or psnr"
+            f"--target {target}: {target.name} has no value per image: name bpp or psnr"
         )
     for name in ("points", "part"):
         if getattr(request, name):
@@ -170,32 +170,32 @@ def run_to_target(
     for search in searches:
         values = _stored_values(first.table, search)
         means = _means(first, first.table, search, values)
-        search.known = {value: mean for value, mean in means.items() if not math.isnan(mean)}
+        search.means = {value: mean for value, mean in means.items() if not math.isnan(mean)}
     trying, failures, measured = replace(request, verify=False), list[Failure](), 0
-    while tried := [(search, values) for search in searches if (values := search.next())]:
-        matrix = _at(first, request, tried)
+    while trials := [(search, values) for search in searches if (values := search.next_values())]:
+        matrix = _matrix_for(first, request, trials)
         outcome = run(trying, matrix=matrix, progress=progress, announce=announce)
         measured += outcome.measured
         failures += outcome.failures
-        for search, values in tried:
-            search.known |= _means(first, outcome.rows, search, values)
-    every = _at(first, request, [(search, [*search.known]) for search in searches])
-    done = run(request, matrix=every._replace(to_do=()), progress=progress)
+        for search, values in trials:
+            search.means |= _means(first, outcome.rows, search, values)
+    tried_matrix = _matrix_for(first, request, [(search, [*search.means]) for search in searches])
+    final = run(request, matrix=tried_matrix._replace(to_do=()), progress=progress)
     nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
-    rows = done.rows.filter(col("cell").is_in(_keys(_at(first, request, nearest).cells)))
+    rows = final.rows.filter(col("cell").is_in(_keys(_matrix_for(first, request, nearest).cells)))
     reached = tuple(search.reached() for search in searches)
-    failed = (*failures, *done.failures)
-    done = replace(done, rows=rows, measured=measured, failures=failed)
-    return replace(done, target=str(target), reached=reached)
+    failed = (*failures, *final.failures)
+    final = replace(final, rows=rows, measured=measured, failures=failed)
+    return replace(final, target=str(target), reached=reached)
 
 
-def _at(
-    matrix: Matrix, request: Request, wanted: Iterable[tuple[Search, Sequence[float]]]
+def _matrix_for(
+    matrix: Matrix, request: Request, trials: Iterable[tuple[Search, Sequence[float]]]
 ) -> Matrix:
     """Return a matrix of the searched codecs at these values, with the store as it is now."""
     contenders = tuple(
         search.contender._replace(sweep=tuple(map(search.setting, values)))
-        for search, values in wanted
+        for search, values in trials
         if values
     )
     selection = matrix.selection._replace(contenders=contenders)
@@ -211,17 +211,17 @@ def _stored_values(rows: pl.DataFrame, search: Search) -> list[float]:
 def _means(
     matrix: Matrix, table: pl.DataFrame, search: Search, values: Iterable[float]
 ) -> dict[float, float]:
-    """Return the mean of each value; NaN where an image has no row without failure."""
+    """Return the mean at each value; NaN where an image has no valid row."""
     name = search.target.name
     column = name if name == RATE else metric_class(name).column
     valid, result = one_per_cell(table), {}
     valid = valid.filter(col("status") == "ok")
     for value in values:
-        at = search.contender._replace(sweep=(search.setting(value),))
-        cells = plan([at], matrix.sources.dataset.name, matrix.sources.images)
+        contender = search.contender._replace(sweep=(search.setting(value),))
+        cells = plan([contender], matrix.sources.dataset.name, matrix.sources.images)
         rows = valid.filter(col("cell").is_in(_keys(cells)))
-        whole = column in rows.columns and rows.height == len(cells) > 0
-        result[float(value)] = float(np.mean(rows[column].to_numpy())) if whole else math.nan
+        complete = column in rows.columns and rows.height == len(cells) > 0
+        result[float(value)] = float(np.mean(rows[column].to_numpy())) if complete else math.nan
     return result
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import CurvePoint, SystemCurve, cut_curves, marked_alike
+from benchmark.compare.system_curve import CurvePoint, SystemCurve, cut_curves, share_marks
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import Facts
@@ -207,7 +207,7 @@ def overlays(
         for metric in metrics
         if summary is None or summary.values_of(metric.column)
     }
-    marked = marked_alike([panel.compatible for panel in result.values()])
+    marked = share_marks([panel.compatible for panel in result.values()])
     for (column, panel), curves in zip(result.items(), marked, strict=True):
         result[column] = panel._replace(compatible=tuple(curves))
     for metric in metrics:
@@ -290,7 +290,7 @@ def paper_curves(
         if measured is None or facts.group == OURS:  # our method's curves are of other networks
             curves.append(_first_published_curve(edition, metric, dataset, points))
         if measured:
-            curves.append(measured.called(facts.title)._replace(group=facts.group))
+            curves.append(measured.retitled(facts.title)._replace(group=facts.group))
     return cut_curves(filter(None, curves), Rule(up_to_bpp=up_to_bpp))
 
 

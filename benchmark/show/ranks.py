@@ -19,7 +19,7 @@ from benchmark.compare.anchor import read_compared
 from benchmark.compare.caveats import own_caveats
 from benchmark.compare.curves import MIN_POINTS
 from benchmark.compare.experiment import IMAGES, PUBLISHED
-from benchmark.compare.published_rank import published_at
+from benchmark.compare.published_rank import rank_systems
 from benchmark.compare.rank import (
     RATE,
     TYPICAL,
@@ -236,7 +236,7 @@ def rank_published(
         difference = f"means over {images} images, the others over {compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
         difference = "mean of per-image bpp, the others total bits over total pixels"
-    return published_at(curves, target, metrics, sharing, difference)
+    return rank_systems(curves, target, metrics, sharing, difference)
 
 
 class ValueColumn(NamedTuple):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import benchmark
 from benchmark.compare.interval import bootstrap_interval, image_draws
-from benchmark.compare.published_rank import published_at
+from benchmark.compare.published_rank import rank_systems
 from benchmark.compare.rank import (
     Target,
     _SetCurves,
@@ -596,7 +596,7 @@ def test_published_systems_are_interpolated_on_their_own_points_and_not_beyond()
         published("Four", PSNR, [(0.1, 39.0), (0.4, 40.0)], "psnr-of-luma/1"),
     ]
     sharing = {"psnr_db": {"psnr-rgb8/1"}, "lpips_alex": {"lpips/1"}}
-    at_rate = published_at(curves, parse_target("bpp=.2"), [PSNR, LPIPS], sharing)
+    at_rate = rank_systems(curves, parse_target("bpp=.2"), [PSNR, LPIPS], sharing)
     records = {of.edition.spec.name: of.record for of in at_rate}
     assert [*records] == ["two", "one", "four", "three"], (
         "best first, other rules behind, then none"
@@ -609,7 +609,7 @@ def test_published_systems_are_interpolated_on_their_own_points_and_not_beyond()
     assert {of["rank"] for of in records.values()} == {None}
     assert (records["two"]["interpolated_from"], records["two"]["interpolated_to"]) == (0.1, 0.4)
     assert records["one"]["interpolated_from"] is None  # one of its points
-    at_quality = published_at(curves, parse_target("psnr=34"), [PSNR, LPIPS], sharing, "24 images")
+    at_quality = rank_systems(curves, parse_target("psnr=34"), [PSNR, LPIPS], sharing, "24 images")
     records = {of.edition.spec.name: of.record for of in at_quality}
     assert [records[name]["bpp"] for name in ("two", "three", "one")] == [
         pytest.approx(0.2),

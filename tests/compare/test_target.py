@@ -37,9 +37,9 @@ def search(target, measure, sweep, accepts=None, pack=None):
     settings = tuple(Setting("q", value) for value in sweep)
     contender = Contender(CodecSpec("a", ()), INFO, settings, pack, accepts=accepts)
     made = Search(contender, parse_target(target))
-    while values := made.next():
-        assert not made.known.keys() & values
-        made.known |= {value: measure(value) for value in values}
+    while values := made.next_values():
+        assert not made.means.keys() & values
+        made.means |= {value: measure(value) for value in values}
     assert values == []
     return made
 
@@ -51,7 +51,7 @@ def search(target, measure, sweep, accepts=None, pack=None):
 def test_a_rate_is_met_to_a_hundredth_and_a_metric_to_a_five_hundredth(target, within, beyond):
     for mean, met in ((within, True), (beyond, False)):
         made = search(target, lambda q, mean=mean: mean, (7,), Between("q", 7, 7))
-        assert (made.nearest(), made.met()) == (7, met)
+        assert (made.nearest(), made.is_met()) == (7, met)
 
 
 def rate(q):
@@ -66,10 +66,10 @@ def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(wante
 
     made = search(f"bpp={wanted}", measure, (20, 40, 60), Between("q", 0, 100))
     value = made.nearest()
-    assert made.met()
+    assert made.is_met()
     assert abs(measure(value) / wanted - 1) <= 0.01
-    assert len(made.known) <= 9
-    assert [*made.known][:2] == [20, 60], "both ends first"
+    assert len(made.means) <= 9
+    assert [*made.means][:2] == [20, 60], "both ends first"
     assert value == float(f"{value:.6g}")
     alone = search(f"bpp={wanted}", measure, (40,), Between("q", 0, 100))
     reached, at = alone.reached(), alone.nearest()
@@ -79,29 +79,29 @@ def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(wante
 
 def test_a_metric_may_fall_with_the_setting_and_is_met_more_closely():
     made = search("psnr=32", lambda q: 45 - 0.2 * q, (10, 90), Between("q", 0, 100))
-    assert made.known[made.nearest()] == pytest.approx(32, rel=0.002)
+    assert made.means[made.nearest()] == pytest.approx(32, rel=0.002)
 
 
 def test_whole_settings_that_are_too_coarse_end_at_the_nearest():
     made = search("bpp=0.3", lambda q: 0.1 * q * q, (1, 10), Between("q", 1, 10, whole=True))
-    assert [*made.known] == [1, 10, 3, 2]  # where the chord over the logarithm of rates is at .3
-    assert (made.nearest(), made.why()) == (2, "its settings are too coarse")
+    assert [*made.means] == [1, 10, 3, 2]  # where the chord over the logarithm of rates is at .3
+    assert (made.nearest(), made.reason()) == (2, "its settings are too coarse")
     steep = search("psnr=38.5", lambda q: 40 - (11 - q) ** 2, (1, 10), Between("q", 1, 10, True))
-    assert [*steep.known] == [1, 10, 9]
-    assert (steep.nearest(), steep.why()) == (10, "its settings are too coarse")
+    assert [*steep.means] == [1, 10, 9]
+    assert (steep.nearest(), steep.reason()) == (10, "its settings are too coarse")
 
 
 @pytest.mark.parametrize("ends", [(0.123456, 0.123457), (-0.123457, -0.123456)])
 @pytest.mark.parametrize("wanted", [20, 50])
 def test_a_real_setting_that_its_digits_cannot_tell_from_its_neighbours_is_tried_once(wanted, ends):
     made = search(f"psnr={wanted}", lambda q: 64 * (q == ends[1]), ends, Between("q", -1, 1))
-    assert [*made.known] == [*ends]
+    assert [*made.means] == [*ends]
 
 
 def test_of_a_codec_that_jumps_beside_a_value_forty_others_are_tried():
     made = search("psnr=45", lambda q: 40 if q else math.inf, (0, 100), Between("q", 0, 100))
     halves = [100 / 2**n for n in range(41)]
-    assert [*made.known] == pytest.approx([0, *halves], rel=1e-4)
+    assert [*made.means] == pytest.approx([0, *halves], rel=1e-4)
     assert made.reached() == ("a", Setting("q", 100), 40, "its settings are too coarse")
 
 
@@ -117,29 +117,29 @@ def test_between_a_finite_and_an_infinite_mean_the_middle_is_tried():
         return math.inf if q == 100 else 20 + q / 2  # lossless at the end
 
     made = search("psnr=45", measure, (0, 100), Between("q", 0, 100))
-    assert [*made.known] == [0, 100, 50]
+    assert [*made.means] == [0, 100, 50]
 
 
 @pytest.mark.parametrize("wanted", [0.05, 0.4, 3])
 def test_whole_settings_of_a_wide_range_are_met_in_few_steps(wanted):
     made = search(f"bpp={wanted}", lambda q: rate(q / 2.55), (50, 200), Between("q", 0, 255, True))
-    assert abs(made.known[made.nearest()] / wanted - 1) < 0.02
-    assert len(made.known) <= 7
+    assert abs(made.means[made.nearest()] / wanted - 1) < 0.02
+    assert len(made.means) <= 7
 
 
 def test_where_interpolation_hardly_narrows_the_bracket_it_is_halved():
     made = search("psnr=1", lambda q: 64 * (q > 900), (0, 1024), Between("q", 0, 1024, whole=True))
     # A 64th of the bracket, and its middle whenever the last value left more than half of it.
-    assert [*made.known][:9] == [0, 1024, 16, 520, 528, 776, 780, 902, 782]
+    assert [*made.means][:9] == [0, 1024, 16, 520, 528, 776, 780, 902, 782]
 
 
 @pytest.mark.parametrize("accepts", [None, Between("q", 0, math.inf)])
 def test_undeclared_whole_settings_stay_whole_and_between_the_points(accepts):
     made = search("bpp=3.34", lambda q: q / 10, (10, 30, 50), accepts)
-    assert (made.nearest(), made.why()) == (33, "its settings are too coarse")
+    assert (made.nearest(), made.reason()) == (33, "its settings are too coarse")
     beyond = search("bpp=9", lambda q: q / 10, (10, 30, 50), accepts)
-    assert (beyond.nearest(), beyond.why()) == (50, "its settings do not reach further")
-    assert search("bpp=.18", lambda q: q / 10, (1, 2.5), accepts).met()
+    assert (beyond.nearest(), beyond.reason()) == (50, "its settings do not reach further")
+    assert search("bpp=.18", lambda q: q / 10, (1, 2.5), accepts).is_met()
 
 
 SETTINGS = tuple(Setting("q", value) for value in range(0, 64, 3))
@@ -151,18 +151,18 @@ SETTINGS = tuple(Setting("q", value) for value in range(0, 64, 3))
 )
 def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
     made = search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack)
-    assert [*made.known] == [0, 63, 27]
+    assert [*made.means] == [0, 63, 27]
     coarse = search("bpp=2.8", lambda q: q / 10, sweep, accepts, pack)
-    assert (coarse.nearest(), coarse.why()) == (27, "its settings are too coarse")
+    assert (coarse.nearest(), coarse.reason()) == (27, "its settings are too coarse")
     beyond = search("bpp=9", lambda q: q / 10, sweep, accepts, pack)
-    assert (beyond.nearest(), beyond.why()) == (63, "its settings do not reach further")
+    assert (beyond.nearest(), beyond.reason()) == (63, "its settings do not reach further")
 
 
 @pytest.mark.parametrize(("failing", "left"), [(90, 10), (10, 90)])
 def test_a_failure_ends_a_search_with_its_setting(failing, left):
     made = search("bpp=.3", lambda q: math.nan if q == failing else rate(q), (10, 90))
-    assert made.why() == f"at q={failing}, a cell failed or has no value"
-    assert (made.nearest(), {*made.known}) == (left, {10, 90})
+    assert made.reason() == f"at q={failing}, a cell failed or has no value"
+    assert (made.nearest(), {*made.means}) == (left, {10, 90})
 
 
 def test_a_metric_without_a_value_of_an_image_is_no_target(tmp_path):

@@ -253,7 +253,7 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     marked = overlays(several, rows, [PSNR, Metric.named("lpips")], "kodak", True)
     curves = [curve for panel in marked.values() for curve in panel.compatible]
     assert {c.name for c in curves} == {"StableCodec (published)§", "MS-ILLM (published)§"}
-    own = [c.title for c in marked["psnr_db"].compatible if c.by_other_rule]
+    own = [c.title for c in marked["psnr_db"].compatible if c.differs_in_rule]
     assert own == ["StableCodec"]  # MS-ILLM has the mark for its LPIPS
     few = summarise(table(kodak_rows("jpeg", KODAK[:4])))
     of_first = kodak_rows("jpeg", KODAK[:1], psnr_db=None)
@@ -285,7 +285,7 @@ def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(datase
         rules = [[c for c in mixed if (c.name[-1] == "§") is of] for of in (False, True)]
         marked.add(tuple(frozenset((c.title, c.protocol) for c in curves) for curves in rules))
         assert none == ()
-        assert all(curve.by_other_rule for curve in rules[True])
+        assert all(curve.differs_in_rule for curve in rules[True])
     ((drawn, refused),) = panels
     assert marked == panels
     assert len(errors) == 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparisons, Record, compare_curves
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
+from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.rows.edition import label_of
 from benchmark.show import sections
 from benchmark.show.bd_rates import doubt_mark, doubt_notes
@@ -102,7 +102,7 @@ def _bars(
     panel: Panel, comparisons: Comparisons, anchor: CodecSpec | None, rule: Rule
 ) -> Iterator[Bar]:
     """Yield the curves of a panel with their comparisons; published ones have figures' names."""
-    metric, other = panel[0].metric, of_variant(panel, anchor)
+    metric, other = panel[0].metric, variant_curve(panel, anchor)
     for curve in sorted(panel, key=lambda curve: not curve.measured):
         if (curve.edition, metric.column) in comparisons:
             yield curve, comparisons[curve.edition, metric.column]

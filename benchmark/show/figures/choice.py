@@ -135,7 +135,7 @@ def without_place(choice: Choice, of: Experiment) -> list[str]:
 def renamed(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
     """Give curves the names of the look. editions: among which it means them; default: theirs."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
-    return [[c.called(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
+    return [[c.retitled(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
 
 def _named(

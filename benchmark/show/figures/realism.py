@@ -10,9 +10,9 @@ from benchmark.compare.realism_sweep import (
     MATCHED,
     PlotAtRate,
     RealismSweep,
-    place_of,
+    sweep_order,
+    sweep_records,
 )
-from benchmark.compare.realism_sweep import records as sweep_records
 from benchmark.metrics.metric import Metric
 from benchmark.show import sections
 from benchmark.show.figures import texts
@@ -76,7 +76,7 @@ def draw_realism_plots(
         if falls:  # on axes that share it
             _reverse(every_axes[0], [step.realism.value for *_, step in steps])
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
-        ordered = sorted((sweep for _, sweep in sweeps), key=place_of)
+        ordered = sorted((sweep for _, sweep in sweeps), key=sweep_order)
         grouped_all = all(sweep.curve.group for sweep in ordered)
         legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
         texts.add_legend(figure, list(legend), note, grouped_all)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmark.answer import Column
 from benchmark.compare.bd import compare_curves
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import CurvePoint, Panel, SystemCurve, of_variant
+from benchmark.compare.system_curve import CurvePoint, Panel, SystemCurve, variant_curve
 from benchmark.errors import Notice, StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
@@ -103,7 +103,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
 
     anchor: what they are against; without its curve there are none.
     """
-    anchors = [of_variant(panel, anchor) for panel in panels]
+    anchors = [variant_curve(panel, anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
     every = [panel[0].metric for panel in panels]
     for name in dict.fromkeys(curve.name for panel in panels for curve in panel):

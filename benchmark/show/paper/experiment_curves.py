@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmark.compare.anchor import read_experiment, require_anchor
 from benchmark.compare.curves import MIN_POINTS
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.system_curve import Panel, cut_curves, marked_alike, measured_curves
+from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, share_marks
 from benchmark.compare.tradeoff import restrict_to_shared
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
@@ -176,9 +176,9 @@ def _named_alike(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
             names[spec] = add_remark(names[spec], f"bundled{on}" if bundled else "")
 
     def called(panel: Panel) -> Panel:
-        return [c.called(names[c.spec]) if c.measured else c for c in panel]
+        return [c.retitled(names[c.spec]) if c.measured else c for c in panel]
 
-    panels = iter(marked_alike([called(panel) for of in results for panel in of.panels]))
+    panels = iter(share_marks([called(panel) for of in results for panel in of.panels]))
     return [of._replace(panels=[next(panels) for _ in of.panels]) for of in results]
 
 

@@ -8,7 +8,7 @@ from benchmark.compare.bd import Comparisons, anchor_comparison, compare
 from benchmark.compare.experiment import Experiment, Rates, parse_rates
 from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.compare.rule import USUAL_RULE, Rule
-from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
+from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import COMPARED, opt, some
@@ -131,7 +131,7 @@ def complexity(
     if anchor := result.anchor_edition:
         compared[anchor, metric.column] = anchor_comparison(metric, of.rule)
     points = cost_points(panel, compared, summary, cost or COSTS)
-    of_anchor = of_variant(panel, result.anchor)
+    of_anchor = variant_curve(panel, result.anchor)
     words, name = metric_words([metric]), of_anchor.name if of_anchor else ""
     where = f"{result.title}{of.rule.words}"
     drawing = draw_costs(points, styles(result.editions), where, words, name, of.rule)
@@ -211,7 +211,7 @@ def realism_plots(
     def called(sweep: RealismSweep) -> RealismSweep:
         title = mark_bundled(sweep.curve.title, sweep.curve.edition in marked)
         title = look().titles([sweep.style]).get(sweep.style, title)
-        return sweep._replace(curve=sweep.curve.called(title))
+        return sweep._replace(curve=sweep.curve.retitled(title))
 
     plots = []
     for bpp in rates:

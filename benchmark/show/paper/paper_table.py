@@ -23,7 +23,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
 from benchmark.compare.rank import RATE, Budget, Target
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, SystemCurve, of_variant
+from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
@@ -172,7 +172,7 @@ def _rows(
         choice = choose(result.panels, asked.rule, result.anchor, asked.named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.of(result.panels):
-            metric, other = panel[0].metric, of_variant(panel, result.anchor)
+            metric, other = panel[0].metric, variant_curve(panel, result.anchor)
             for curve in panel:
                 curves.setdefault(curve.name, curve)
                 pairs.setdefault(curve.name, {})
@@ -208,7 +208,7 @@ def _compared(
 ) -> dict[str, Record]:
     """Return the comparisons of a panel's curves with the anchor's, by name."""
     metric, intervals = anchor.metric, dict[Edition, Interval]()
-    of_anchor = anchor.protocol if anchor.by_other_rule else ""
+    of_anchor = anchor.protocol if anchor.differs_in_rule else ""
     if result.summary and anchor.measured:
         intervals = rate_intervals(result.summary, metric, anchor.edition, rule)
     compared = {}
@@ -217,14 +217,14 @@ def _compared(
         if compared[curve.name]["bd_rate_percent"] is not None:
             compared[curve.name] |= interval_fields(intervals.get(curve.edition))
             compared[curve.name] |= _of_seeds(anchor, curve, rule)
-        of_curve = curve.protocol if curve.by_other_rule else ""
+        of_curve = curve.protocol if curve.differs_in_rule else ""
         compared[curve.name]["across_rules"] = of_curve != of_anchor
     return compared | {anchor.name: anchor_comparison(metric, rule)}
 
 
 def _of_seeds(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
     """Return mean and deviation of the BD-rates of a curve's seeds, if each of them has one."""
-    deltas = [bd_rate(anchor.rates, of_seed, rule) for of_seed in curve.rates_of_seeds]
+    deltas = [bd_rate(anchor.rates, of_seed, rule) for of_seed in curve.seed_curves]
     rates = [delta.value for delta in deltas if delta.value is not None]
     if len(rates) < max(2, len(deltas)):
         return {}

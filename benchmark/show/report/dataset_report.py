@@ -13,7 +13,7 @@ from benchmark.compare.bd import Comparisons, Ranking, anchor_comparison, compar
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records_with_intervals
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, of_variant
+from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, variant_curve
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.edition import Edition
@@ -312,7 +312,7 @@ def _draw(
     for panel in choice.of([*large.values()][:1]) if summary.machine else ():
         from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
-        metric, against = panel[0].metric, of_variant(panel, anchor)
+        metric, against = panel[0].metric, variant_curve(panel, anchor)
         compared = {**comparisons}
         if reference := summary.edition_of(anchor):
             compared[reference, metric.column] = anchor_comparison(metric, choice.rule)

@@ -4,7 +4,7 @@ import json
 
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.compare.system_curve import marked_alike, measured_curves
+from benchmark.compare.system_curve import measured_curves, share_marks
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlay, paper_curves, published_curves
 from benchmark.published.points import select
@@ -49,7 +49,7 @@ def overlaid(summary, names, metrics, dataset, mix=False):
         curves = published_curves(select(POINTS, names), dataset, metric)
         over = overlay(curves, metric, rule, mix).compatible
         panels.append([*measured_curves(summary, metric), *over])
-    return marked_alike(panels), styles({curve.edition for one in panels for curve in one})
+    return share_marks(panels), styles({curve.edition for one in panels for curve in one})
 
 
 def drawn(panels, known, title="set", anchor=None, **options):
