@@ -9,9 +9,9 @@ HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)  # before those marked slow are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    taken = set()
+    functions = set()
     for item in items:
         if HERE in item.path.parents and not item.get_closest_marker("slow"):
-            if item.function in taken:
+            if item.function in functions:
                 item.add_marker(pytest.mark.slow)
-            taken.add(item.function)
+            functions.add(item.function)

@@ -86,7 +86,7 @@ def outcome(folder: Path, environment: str = "") -> dict[str, bytes]:
     variables = {**os.environ, **VARIABLES.get(environment, {})}
     shell = SHELLS.get(environment, '"$@"')
     for command in COMMANDS:
-        done = subprocess.run(
+        result = subprocess.run(
             ["bash", "-c", shell, "sh", BENCH, *command],
             check=False,
             cwd=folder,
@@ -94,40 +94,40 @@ def outcome(folder: Path, environment: str = "") -> dict[str, bytes]:
             capture_output=True,
             timeout=300,
         )
-        assert done.returncode == 0, done
-        assert b"Traceback" not in done.stdout + done.stderr
+        assert result.returncode == 0, result
+        assert b"Traceback" not in result.stdout + result.stderr
     [report] = folder.glob("results/*/report")
     assert (report / "page.html").exists()
     return {name: (report / name).read_bytes() for name in COMPARED}
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One place for all, since the name of a folder's dataset has a digest of its path."""
     return tmp_path_factory.mktemp("environments") / "here"
 
 
 @pytest.fixture(scope="module")
-def expected(here: Path) -> dict[str, bytes]:
-    return outcome(prepared(here, {}))
+def expected(work_folder: Path) -> dict[str, bytes]:
+    return outcome(prepared(work_folder, {}))
 
 
 @pytest.mark.parametrize("name", {**VARIABLES, **SHELLS, **FILES})
-def test_files_are_the_same_in_every_environment(here, expected, name):
-    shutil.rmtree(here)
-    assert outcome(prepared(here, FILES.get(name, {})), name) == expected
+def test_files_are_the_same_in_every_environment(work_folder, expected, name):
+    shutil.rmtree(work_folder)
+    assert outcome(prepared(work_folder, FILES.get(name, {})), name) == expected
 
 
 @pytest.mark.parametrize("name", [*NAMES, unicodedata.normalize("NFD", NAMES[0])])
 def test_folders_may_have_any_name(tmp_path, expected, name):
-    done = outcome(prepared(tmp_path / name, {}))
-    assert done["bd_rate.csv"] == expected["bd_rate.csv"]
+    files = outcome(prepared(tmp_path / name, {}))
+    assert files["bd_rate.csv"] == expected["bd_rate.csv"]
 
 
 @pytest.mark.parametrize("way", PYTHON)
 def test_python_may_be_started_in_any_way(tmp_path, way):
     arguments, text = PYTHON[way]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, *arguments],
         check=False,
         cwd=prepared(tmp_path, {"script.py": CODE}),
@@ -135,5 +135,5 @@ def test_python_may_be_started_in_any_way(tmp_path, way):
         capture_output=True,
         timeout=300,
     )
-    assert done.returncode == 0, done
-    assert b"Traceback" not in done.stderr
+    assert result.returncode == 0, result
+    assert b"Traceback" not in result.stderr

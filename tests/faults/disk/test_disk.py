@@ -22,15 +22,15 @@ def images(tmp_path_factory):
     return noise_images(tmp_path_factory.mktemp("photos") / "images", sizes)
 
 
-def words(*more):
+def words(*arguments):
     """Return a command that keeps nothing that Python compiles: a part of it would stay."""
-    return [sys.executable, "-B", "-m", "benchmark", *map(str, more)]
+    return [sys.executable, "-B", "-m", "benchmark", *map(str, arguments)]
 
 
-def run_words(images, results, codec=HONEST, *more):
+def run_words(images, results, codec=HONEST, *options):
     return (
         "run", "--codecs", codec, "--dataset", images, "--metrics", "psnr", "--results", results,
-        "--json", *more,
+        "--json", *options,
     )  # fmt: skip
 
 
@@ -51,21 +51,21 @@ def only_store(results):
 def mounted(folder, options):
     """Mount a file system of its own; skip the test where that is not allowed."""
     folder.mkdir()
-    made = ran("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
-    if made.returncode:
-        pytest.skip(f"needs the right to mount a file system: {made.stderr.strip()}")
+    result = ran("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
+    if result.returncode:
+        pytest.skip(f"needs the right to mount a file system: {result.stderr.strip()}")
     try:
         yield folder
     finally:
         ran("umount", "-l", folder)
 
 
-def one_sentence(done, says):
+def one_sentence(result, sentence):
     return (
-        done.returncode == 1
-        and says in done.stderr.splitlines()[-1]
-        and done.stderr.count("bench: ") == 1
-        and "Traceback" not in done.stderr
+        result.returncode == 1
+        and sentence in result.stderr.splitlines()[-1]
+        and result.stderr.count("bench: ") == 1
+        and "Traceback" not in result.stderr
     )
 
 
@@ -79,16 +79,16 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_r
     expected = stable(only_store(tmp_path / "whole"))
     faults = grown = 0
     with mounted(tmp_path / "small", "size=48k") as results:
-        done: set[str] = set()
+        cells: set[str] = set()
         for kilobytes in (60, 150, 300, 4096):
             larger = ("mount", "-o", f"remount,size={kilobytes}k", results)
             assert ran(*larger).returncode == 0
-            stored = len(done)
+            stored = len(cells)
             ended = ran(*words(*run_words(images, results, *slow)))
             store = only_store(results)
-            lost, done = losses_of(store, done)
+            lost, cells = losses_of(store, cells)
             assert lost == 0
-            grown += len(done) > stored
+            grown += len(cells) > stored
             if ended.returncode:
                 faults += 1
                 assert one_sentence(ended, "No space left on device")
@@ -112,11 +112,11 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(images, expected, tmp
 def test_a_compiled_file_that_a_full_disk_cut_short_is_a_sentence(tmp_path):
     """Python itself keeps such a file and stumbles over it ever after."""
     call = [sys.executable, "-m", "benchmark", "--version"]
-    kept = {"PYTHONPYCACHEPREFIX": tmp_path, "PYTHONDONTWRITEBYTECODE": ""}
-    assert ran(*call, **kept).returncode == 0
+    environment = {"PYTHONPYCACHEPREFIX": tmp_path, "PYTHONDONTWRITEBYTECODE": ""}
+    assert ran(*call, **environment).returncode == 0
     (compiled,) = tmp_path.rglob("benchmark/system/machine.*.pyc")
     compiled.write_bytes(compiled.read_bytes()[:-40])
-    ended = ran(*call, **kept)
+    ended = ran(*call, **environment)
     assert one_sentence(ended, "delete the folders __pycache__")
 
 
@@ -125,8 +125,8 @@ def noise(tmp_path_factory):
     """A PNG of 100 kB and a stream of it."""
     folder = tmp_path_factory.mktemp("noise")
     effect_noise((200, 200), 60).convert("RGB").save(folder / "in.png")
-    made = ran(*words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp"))
-    assert made.returncode == 0
+    result = ran(*words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp"))
+    assert result.returncode == 0
     return folder
 
 
@@ -139,9 +139,9 @@ def test_a_file_that_does_not_fit_leaves_no_draft(verb, noise, tmp_path, monkeyp
         "decode": ("decode", noise / "in.webp", "out.png"),
         "train": ("train", "--recipe", "smoke", "--data", "sample", "--out", "run"),
     }
-    more = ("--codec", "jpeg") if verb == "encode" else ()
+    options = ("--codec", "jpeg") if verb == "encode" else ()
     monkeypatch.chdir(tmp_path)
-    ended = ran("prlimit", "--fsize=8192", *words(*calls[verb], *more))
+    ended = ran("prlimit", "--fsize=8192", *words(*calls[verb], *options))
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
     assert "Traceback" not in ended.stderr
     assert ended.returncode in (1, 2)
@@ -163,8 +163,8 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(images, expec
 def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(images, expected, tmp_path):
     results = tmp_path / "results"
     command = words(*run_words(images, results))
-    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(timeout=900) for process in both] == [0, 0]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(timeout=900) for process in processes] == [0, 0]
     store = only_store(results)
     # Both may have measured a cell; the table has it once.
     assert stable(store) == expected

@@ -44,19 +44,19 @@ class Disk:
                         and self._sure.get(_identity(path)) != _content(path)}  # fmt: skip
         self.broken |= {f"entries of {place}" for place in self._unsure_folders.values()}
 
-    def _noting(self, name, does):
+    def _noting(self, name, operation):
         def noted(*paths, **options):
             if name == "fsync":
-                self._synchronise(*paths, does)
+                self._synchronise(*paths, operation)
             else:
-                before = {os.path.dirname(os.path.abspath(path)) for path in paths[:2]
+                folders = {os.path.dirname(os.path.abspath(path)) for path in paths[:2]
                           if isinstance(path, str | os.PathLike)}  # fmt: skip
                 self._check(name, *paths)
-                does(*paths, **options)
+                operation(*paths, **options)
                 if name != "unlink":  # a file that comes back harms nobody
                     self._unsure_folders |= {
                         _identity(folder): self._place(folder)
-                        for folder in before
+                        for folder in folders
                         if folder.startswith(str(self.root))
                     }
 
@@ -75,10 +75,10 @@ class Disk:
         ):
             self.broken |= {f"what takes the place of files in {place}"}
 
-    def _synchronise(self, descriptor, does):
+    def _synchronise(self, descriptor, operation):
         about = os.fstat(descriptor)
         of_folder = stat.S_ISDIR(about.st_mode)
-        does(descriptor)
+        operation(descriptor)
         if of_folder:
             self._unsure_folders.pop((about.st_dev, about.st_ino), None)
         else:
@@ -87,8 +87,8 @@ class Disk:
     def _place(self, path):
         """Return the folder of results, features or a run that a path is in; "" elsewhere."""
         parts = os.path.relpath(os.path.abspath(path), self.root).split(os.sep)
-        known = [part for part in parts if part in ("per_image", "streams", "runs", "sets")]
-        return "" if parts[0] == ".." else (known or ["results"])[0]
+        folders = [part for part in parts if part in ("per_image", "streams", "runs", "sets")]
+        return "" if parts[0] == ".." else (folders or ["results"])[0]
 
 
 def _identity(path):

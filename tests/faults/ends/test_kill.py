@@ -67,14 +67,14 @@ def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
     images, kills, tmp_path
 ):
     started = time.monotonic()
-    whole = ran(*command(images, tmp_path / "whole"))
-    assert whole.returncode == 0, whole.stderr
+    reference = ran(*command(images, tmp_path / "whole"))
+    assert reference.returncode == 0, reference.stderr
     longest = time.monotonic() - started
     expected = stable(store_of(tmp_path / "whole"))
     chance = random.Random(kills)
     runs = killed = tables = 0
-    results, done = tmp_path / "0", set()
-    while killed < kills or done or not tables:
+    results, cells = tmp_path / "0", set()
+    while killed < kills or cells or not tables:
         runs += 1
         process = subprocess.Popen(
             command(images, results), start_new_session=True,
@@ -90,11 +90,11 @@ def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
                 (os.killpg if everything else os.kill)(process.pid, signal.SIGKILL)
         wait_until_gone(process)
         store = store_of(results)
-        lost, done = losses_of(store, done)
+        lost, cells = losses_of(store, cells)
         assert lost == 0
         if process.returncode == 0:
             assert stable(store) == expected
             tables += 1
-            results, done = tmp_path / str(runs), set()
+            results, cells = tmp_path / str(runs), set()
     assert killed >= kills
     assert tables >= 1

@@ -31,12 +31,12 @@ def images(tmp_path_factory):
     return folder
 
 
-def run(codec, images, results, metrics, *more):
+def run(codec, images, results, metrics, *options):
     words = ["run", "--codecs", codec, "--dataset", images, "--metrics", metrics]
-    done = bench(*words, "--results", results, "--jobs", 1, *more)
-    assert "Traceback" not in done.stderr
+    result = bench(*words, "--results", results, "--jobs", 1, *options)
+    assert "Traceback" not in result.stderr
     (folder,) = results.iterdir()
-    return done, Store(folder).table().rows(named=True)
+    return result, Store(folder).table().rows(named=True)
 
 
 @pytest.mark.slow
@@ -45,18 +45,18 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
 ):
     codec, results = f"{HUNGRY}:LeavesLittle", tmp_path / "results"
     monkeypatch.setenv("ROOM_BYTES", str(100 << 20))  # MS-SSIM of three megapixels takes 270 MB
-    done, rows = run(codec, images, results, "psnr,ms_ssim")
-    assert (done.returncode, len(rows)) == (0, 9)
+    result, rows = run(codec, images, results, "psnr,ms_ssim")
+    assert (result.returncode, len(rows)) == (0, 9)
     assert {row["status"] for row in rows} == {"ok"}
     assert all(row["psnr_db"] is not None for row in rows)
     without = [row for row in rows if row["ms_ssim"] is None]
     assert [row["image"] for row in without] == ["b.png"] * 3
     reason = "MS-SSIM of 2000 x 1500 px does not fit into the memory of a worker: `bench rescore`"
     assert all(row["ms_ssim_reason"].startswith(reason) for row in without)
-    assert reason in done.stdout
-    again, _ = run(codec, images, results, "psnr,ms_ssim")
-    assert again.returncode == 0
-    assert "0 cells measured" in again.stdout
+    assert reason in result.stdout
+    rerun, _ = run(codec, images, results, "psnr,ms_ssim")
+    assert rerun.returncode == 0
+    assert "0 cells measured" in rerun.stdout
     monkeypatch.delenv("ROOM_BYTES")
     words = ("--codecs", codec, "--dataset", images, "--results", results)
     bench("rescore", *words, "--metrics", "ms_ssim")
@@ -68,12 +68,12 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
     ("codec", "failed"), quick([("TooLargeToLoad", 9), ("Torches", 3)], ("TooLargeToLoad", 9))
 )
 def test_a_codec_out_of_memory_is_a_failed_row_with_its_reason(codec, failed, images, tmp_path):
-    done, rows = run(f"{HUNGRY}:{codec}", images, tmp_path / "results", "psnr", "--json")
-    assert done.returncode == 1
+    result, rows = run(f"{HUNGRY}:{codec}", images, tmp_path / "results", "psnr", "--json")
+    assert result.returncode == 1
     fallen = [row for row in rows if row["status"] == "failed"]
     assert (len(rows), len(fallen)) == (9, failed)
     assert all("alloc" in row["reason"].lower() for row in fallen), fallen[0]["reason"]
-    assert len(json.loads(done.stdout)["failed"]) == failed
+    assert len(json.loads(result.stdout)["failed"]) == failed
 
 
 class Greedy(Colours):
@@ -118,17 +118,17 @@ columns = scorer.score(HashedImage("a", source), HashedImage("b", decoded), ["ms
 print(columns.columns)
 """
     code = program.replace("ROOM", str(200 << 20))
-    done = ran(sys.executable, "-c", code, PYTHONPATH=TESTS, OPENBLAS_NUM_THREADS=1)
-    assert "'ms_ssim_reason': None" in done.stdout
-    assert "'ssim_reason': None" in done.stdout, done.stdout
+    result = ran(sys.executable, "-c", code, PYTHONPATH=TESTS, OPENBLAS_NUM_THREADS=1)
+    assert "'ms_ssim_reason': None" in result.stdout
+    assert "'ssim_reason': None" in result.stdout, result.stdout
 
 
 def test_errors_that_mean_memory_are_told_from_others():
     import torch
 
-    with pytest.raises(RuntimeError) as refused:
+    with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 50, dtype=torch.uint8)
-    assert memory_exhausted(refused.value) == memory_exhausted(MemoryError()) == "host"
+    assert memory_exhausted(error.value) == memory_exhausted(MemoryError()) == "host"
     assert memory_exhausted(torch.OutOfMemoryError("CUDA out of memory")) == "device"
     assert memory_exhausted(OSError(12, "Cannot allocate memory")) == "host"
     assert memory_exhausted(OSError(28, "No space left on device")) is None

@@ -34,21 +34,21 @@ def place():
 @pytest.fixture
 def hanging(tmp_path, place):
     """Start runs whose encoder hangs; return one once its programs run, and their mark."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run below nohup
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run below nohup
     photos, started = noise_images(tmp_path / "photos", [(24, 20)]), []
     mark = f"3{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
     (tmp_path / "encode.sh").write_text(SCRIPT.format(mark=mark))
 
-    def start(*more, **process):
+    def start(*options, **process):
         codec = f"command:encode=sh {tmp_path}/encode.sh {{in}} {{out}}:decode=cp {{in}} {{out}}"
         words = ["run", "--codecs", f"{codec}:values=1", "--dataset", str(photos), "--jobs", "1"]
         log = (tmp_path / "log").open("wb")
-        given = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **process}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **process}
         run = subprocess.Popen(
-            [*(sys.executable, "-m", "benchmark", *words, "--metrics", "psnr"), *more,
+            [*(sys.executable, "-m", "benchmark", *words, "--metrics", "psnr"), *options,
              *("--results", str(tmp_path / "results"))],
             env={**os.environ, "TMPDIR": str(place)},
-            **given,
+            **streams,
         )  # fmt: skip
         log.close()
         started.append(run)
@@ -59,27 +59,27 @@ def hanging(tmp_path, place):
     for run in started:
         run.kill()
         run.wait()
-    for left in running(mark):
+    for process_id in running(mark):
         with suppress(ProcessLookupError):  # it ended meanwhile
-            os.kill(left, signal.SIGKILL)
-    signal.signal(signal.SIGHUP, before)
+            os.kill(process_id, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, handler)
 
 
 def worker_of(run, mark):
     """Return the worker: the nearest process above the programs that is not their launcher."""
     programs = set(running(mark))
-    for one, _ in descendants(run.pid):
-        below = {child for child, _ in descendants(one)}
-        command = Path(f"/proc/{one}/cmdline").read_bytes()
-        if programs & below and b"forkserver" in command and not leads_workers(one):
-            return one
+    for process_id, _ in descendants(run.pid):
+        children = {child for child, _ in descendants(process_id)}
+        command = Path(f"/proc/{process_id}/cmdline").read_bytes()
+        if programs & children and b"forkserver" in command and not leads_workers(process_id):
+            return process_id
     raise AssertionError("no worker above the programs")
 
 
 def leads_workers(process_id):
     """Return whether a process is the server that forks the workers, not one of them."""
     children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
-    return any(b"forkserver" in Path(f"/proc/{one}/cmdline").read_bytes() for one in children)
+    return any(b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
 
 
 ENDS = {
@@ -92,28 +92,28 @@ ENDS = {
 }
 
 
-def nothing_runs(below, mark):
+def nothing_runs(processes, mark):
     """Return whether neither programs nor any process of the run is left."""
-    return not running(mark) and not any(is_running(one) for one, _ in below)
+    return not running(mark) and not any(is_running(process_id) for process_id, _ in processes)
 
 
 @pytest.mark.parametrize(
-    ("how", "limit"),
+    ("ending", "limit"),
     quick(
-        [*((how, ()) for how in ENDS), ("process group killed", ("--timeout", "300"))],
+        [*((ending, ()) for ending in ENDS), ("process group killed", ("--timeout", "300"))],
         ("driver killed", ()),
     ),
 )
-def test_no_program_outlives_its_run(how, limit, hanging):
+def test_no_program_outlives_its_run(ending, limit, hanging):
     """With a limit, each worker leads a process group of its own."""
     run, mark = hanging(*limit, start_new_session=True)
-    below = descendants(run.pid)
-    ENDS[how](run, mark)
+    processes = descendants(run.pid)
+    ENDS[ending](run, mark)
     assert until(lambda: not running(mark), 60)
     code = run.wait(timeout=120)
-    assert until(lambda: nothing_runs(below, mark), 60)
+    assert until(lambda: nothing_runs(processes, mark), 60)
     expected = {"worker killed": 1, "driver killed": -9, "process group killed": -9}
-    assert code == expected.get(how, 130)
+    assert code == expected.get(ending, 130)
 
 
 @pytest.mark.slow
@@ -122,10 +122,10 @@ def test_a_closed_terminal_ends_the_run_and_its_programs(hanging, tmp_path):
     ends = {"stdin": slave, "stdout": slave, "stderr": slave}
     run, mark = hanging(**ends, preexec_fn=lambda: os.login_tty(os.dup(0)))
     os.close(slave)
-    below = descendants(run.pid)
+    processes = descendants(run.pid)
     os.close(master)
     assert run.wait(timeout=120) == 130
-    assert until(lambda: nothing_runs(below, mark), 60)
+    assert until(lambda: nothing_runs(processes, mark), 60)
 
 
 @pytest.mark.slow
@@ -149,28 +149,28 @@ def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     hanging, place, tmp_path
 ):
     run, mark = hanging(start_new_session=True)
-    below = descendants(run.pid)
-    used = names_in(place)
-    others = ["rdrbench-of-another", "pymp-of-another"]  # without a lock
-    for name in others:
+    processes = descendants(run.pid)
+    run_folders = names_in(place)
+    foreign_folders = ["rdrbench-of-another", "pymp-of-another"]  # without a lock
+    for name in foreign_folders:
         (place / name).mkdir()
     (place / "rdrbench-link").symlink_to(tmp_path / "photos")
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    assert until(lambda: nothing_runs(below, mark), 60)
-    assert names_in(place) >= used, "a kill leaves what this test is about"
+    assert until(lambda: nothing_runs(processes, mark), 60)
+    assert names_in(place) >= run_folders, "a kill leaves what this test is about"
     following, _ = hanging(start_new_session=True)
-    there = names_in(place)
-    assert not there & used
-    assert {*others, "rdrbench-link"} <= there
+    folders = names_in(place)
+    assert not folders & run_folders
+    assert {*foreign_folders, "rdrbench-link"} <= folders
     sweeping = "from benchmark.system.atomic import sweep; sweep()"
     environment = {**os.environ, "TMPDIR": str(place)}
     subprocess.run([sys.executable, "-c", sweeping], env=environment, check=True)
-    assert names_in(place) == there  # the run that works keeps its own
+    assert names_in(place) == folders  # the run that works keeps its own
     following.terminate()
     following.wait(timeout=120)
-    assert names_in(place) == {*others, "rdrbench-link"}
-    assert len(used) >= 3, "the codec's, the program's, and that of multiprocessing"
+    assert names_in(place) == {*foreign_folders, "rdrbench-link"}
+    assert len(run_folders) >= 3, "the codec's, the program's, and that of multiprocessing"
     assert Store(next((tmp_path / "results").iterdir())).table().height == 0
 
 
@@ -190,5 +190,5 @@ processes.Thread = Sooner
 reading, _ = os.pipe()
 processes.work_for(reading, lambda: print("worked"))
 """
-    done = ran(sys.executable, "-c", script)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = ran(sys.executable, "-c", script)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

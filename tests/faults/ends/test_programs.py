@@ -60,9 +60,9 @@ def codec(folder, name, script, mark):
     )
 
 
-def bench_run(codecs, images, results, *more):
+def bench_run(codecs, images, results, *options):
     words = ["run", "--codecs", ",".join(codecs), "--dataset", str(images), "--metrics", "psnr"]
-    return ran(sys.executable, "-m", "benchmark", *words, "--results", results, "--json", *more)
+    return ran(sys.executable, "-m", "benchmark", *words, "--results", results, "--json", *options)
 
 
 def rows_of(results):
@@ -75,15 +75,15 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(images, t
     """None is left running, and what one says of its size is nothing to the harness."""
     scripts, mark = tmp_path / "scripts", f"301.{os.getpid()}"
     scripts.mkdir()
-    named = {**MISBEHAVING, **HONEST_ENOUGH}
-    codecs = [codec(scripts, name, script, mark) for name, script in named.items()]
-    done = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
-    assert done.returncode == 1
+    programs = {**MISBEHAVING, **HONEST_ENOUGH}
+    codecs = [codec(scripts, name, script, mark) for name, script in programs.items()]
+    result = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
+    assert result.returncode == 1
     assert running(mark) == []
     rows = rows_of(tmp_path / "results")
     assert [row["status"] for row in rows if not row["variant"]] == ["ok"] * 3
     by_name = {row["variant"].partition(":name=")[2].partition(":")[0]: row for row in rows}
-    by_name = {name: by_name[name.replace(" ", "-")] for name in named}
+    by_name = {name: by_name[name.replace(" ", "-")] for name in programs}
     for name in MISBEHAVING:
         assert by_name[name]["status"] == "failed", name
         assert len(by_name[name]["reason"].splitlines()) == 1, name
@@ -93,7 +93,7 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(images, t
         assert by_name[name]["status"] == "ok", (name, by_name[name]["reason"])
         assert by_name[name]["bpp"] == 8 * num_bytes / (24 * 20)
         assert abs(num_bytes - size) <= size / 2
-    assert len(json.loads(done.stdout)["failed"]) == len(MISBEHAVING)
+    assert len(json.loads(result.stdout)["failed"]) == len(MISBEHAVING)
 
 
 SAID = {
@@ -123,23 +123,23 @@ MOST_KILOBYTES = 250_000  # resident; the imports take 50,000, the flood would a
 def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
     script = tmp_path / "encode.sh"
     script.write_text(FLOODS[name])
-    done = ran(sys.executable, "-c", ALONE, script)
-    *message, kilobytes = done.stdout.splitlines()
+    result = ran(sys.executable, "-c", ALONE, script)
+    *message, kilobytes = result.stdout.splitlines()
     assert SAID[name] in "".join(message)
     assert len("".join(message)) <= 3000
     assert int(kilobytes) < MOST_KILOBYTES
 
 
 @pytest.mark.parametrize(
-    "how", quick(["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"], "SIGSEGV")
+    "cause", quick(["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"], "SIGSEGV")
 )
-def test_native_code_that_crashes_is_a_failed_row_with_its_signal(how, images, tmp_path):
+def test_native_code_that_crashes_is_a_failed_row_with_its_signal(cause, images, tmp_path):
     """SIGKILL is what the kernel sends where memory runs out."""
-    done = bench_run([f"{FAKES}:DiesOnDecode:how={how}"], images, tmp_path / "results")
+    result = bench_run([f"{FAKES}:DiesOnDecode:how={cause}"], images, tmp_path / "results")
     rows = {row["setting_value"]: row for row in rows_of(tmp_path / "results")}
-    assert done.returncode == 1
+    assert result.returncode == 1
     states = {step: row["status"] for step, row in rows.items()}
     assert states == {64.0: "ok", 16.0: "failed", 1.0: "ok"}
-    expected = "MemoryError" if how == "memory" else f"was killed by {how}"
+    expected = "MemoryError" if cause == "memory" else f"was killed by {cause}"
     assert expected in rows[16.0]["reason"]
-    assert hasattr(signal, how) or how == "memory"
+    assert hasattr(signal, cause) or cause == "memory"

@@ -31,11 +31,11 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     few = {"include_dashboard": False, "object_store_memory": 80 << 20}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **few})
-    made.add_node(num_cpus=1, object_store_memory=80 << 20)
-    yield made
+    ray_cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **few})
+    ray_cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    yield ray_cluster
     ray.shutdown()
-    made.shutdown()
+    ray_cluster.shutdown()
 
 
 def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(cluster, tmp_path):
@@ -51,8 +51,8 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(clus
 
     def hanging():
         environment = {**os.environ, "RAY_ADDRESS": cluster.address}
-        whole = [*command, "--engine", "ray"]
-        run = subprocess.Popen(whole, stderr=subprocess.PIPE, text=True, env=environment)
+        ray_command = [*command, "--engine", "ray"]
+        run = subprocess.Popen(ray_command, stderr=subprocess.PIPE, text=True, env=environment)
         assert until(lambda: len(running(f"^sleep {mark}")) == 2, 400), "no program was started"
         return run
 
@@ -67,13 +67,13 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(clus
     assert until(lambda: not running(mark), 120)
     assert "Traceback" not in message
     (folder,) = (tmp_path / "results").iterdir()
-    before = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
+    rows_before = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
     opened = {**os.environ, "GATE": "open"}
     third = subprocess.run(
         command, capture_output=True, text=True, timeout=600, check=False, env=opened
     )
-    after = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
-    assert [row["status"] for row in after.values()] == ["ok"] * 2, third.stderr
-    assert after == {**after, **before}
+    rows_after = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
+    assert [row["status"] for row in rows_after.values()] == ["ok"] * 2, third.stderr
+    assert rows_after == {**rows_after, **rows_before}
     assert (second.returncode, third.returncode) == (1, 0)
-    assert before.keys() <= {2.0}
+    assert rows_before.keys() <= {2.0}

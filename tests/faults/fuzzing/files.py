@@ -28,8 +28,8 @@ def tar(folder: Path) -> Target:
 
     def parse(data: bytes) -> int:
         with io.BufferedReader(io.BytesIO(data)) as file:
-            for one in files_of_tar(file, lambda *why: None):
-                if one.offset_data + one.size > len(data) or not one.offset_data:
+            for member in files_of_tar(file, lambda *reasons: None):
+                if member.offset_data + member.size > len(data) or not member.offset_data:
                     raise AssertionError("a file reaches beyond the tar")
         return 0
 
@@ -39,8 +39,8 @@ def tar(folder: Path) -> Target:
 def _summed(data: bytes) -> bytes:
     """Correct the checksum of each block, as if each were a header."""
     blocks = []
-    for at in range(0, len(data), BLOCK_BYTES):
-        block = bytearray(data[at : at + BLOCK_BYTES])
+    for start in range(0, len(data), BLOCK_BYTES):
+        block = bytearray(data[start : start + BLOCK_BYTES])
         if len(block) == BLOCK_BYTES and any(block):
             block[SUM_AT : SUM_AT + SUM_BYTES] = b" " * SUM_BYTES
             block[SUM_AT : SUM_AT + SUM_BYTES] = b"%06o\0 " % sum(block)
@@ -107,10 +107,8 @@ def _photographs() -> Target:
             raise AssertionError(f"{channels} channels")
         return height * width
 
-    most = image.MAX_PIXELS_PER_BYTE * LONGEST_PICTURE
-    return Target(
-        parse, png_summed, (ImageRefused,), max(most, SMALL_PIXELS), 512 << 20, LONGEST_PICTURE
-    )  # fmt: skip
+    max_pixels = max(image.MAX_PIXELS_PER_BYTE * LONGEST_PICTURE, SMALL_PIXELS)
+    return Target(parse, png_summed, (ImageRefused,), max_pixels, 512 << 20, LONGEST_PICTURE)
 
 
 def decoded_png(folder: Path) -> Target:
@@ -127,11 +125,11 @@ def decoded_png(folder: Path) -> Target:
 
 def png_summed(data: bytes) -> bytes:
     """Correct the checksums of a PNG's chunks as far as they can be followed."""
-    made, at = bytearray(data), 8
-    while made[:4] == b"\x89PNG" and at + 12 <= len(made):
-        end = at + 8 + int.from_bytes(made[at : at + 4])
-        if end + 4 > len(made):
+    file_bytes, start = bytearray(data), 8
+    while file_bytes[:4] == b"\x89PNG" and start + 12 <= len(file_bytes):
+        end = start + 8 + int.from_bytes(file_bytes[start : start + 4])
+        if end + 4 > len(file_bytes):
             break
-        made[end : end + 4] = zlib.crc32(made[at + 4 : end]).to_bytes(4)
-        at = end + 4
-    return bytes(made)
+        file_bytes[end : end + 4] = zlib.crc32(file_bytes[start + 4 : end]).to_bytes(4)
+        start = end + 4
+    return bytes(file_bytes)

@@ -53,12 +53,12 @@ def _container(block: Any) -> Target:
         if sum(piece.width * piece.height for piece in pieces) != width * height:
             raise AssertionError("tiles do not fill the image")
         for tile, _ in zip(pieces, stream.payloads, strict=True):
-            seen = window(tile, tiling.margin if tiling else 0, width, height, 16)
-            own = seen.own_rows.stop - seen.own_rows.start
-            if own * 16 != whole_blocks(tile.height, 64) or seen.rows.start < 0:
+            view = window(tile, tiling.margin if tiling else 0, width, height, 16)
+            row_count = view.own_rows.stop - view.own_rows.start
+            if row_count * 16 != whole_blocks(tile.height, 64) or view.rows.start < 0:
                 raise AssertionError("a window does not hold its tile")
-        seen = window(pieces[-1], 0, width, height, 16)
-        block.window(stream.controls, seen.rows, seen.columns, 16)
+        view = window(pieces[-1], 0, width, height, 16)
+        block.window(stream.controls, view.rows, view.columns, 16)
         return container.most_pixels(len(data)) // 2**40  # the picture itself is not decoded
 
     return Target(parse, signed)
@@ -83,10 +83,10 @@ def symbols(folder: Path) -> Target:
     def parse(data: bytes) -> int:
         counts = [number % MOST_SYMBOLS for number in data[:2].ljust(2, b"\0")]
         decoder = SymbolDecoder(data[2:])
-        taken = decoder.take(DISTRIBUTIONS, _rows(counts[0]))
-        each = decoder.take_each(_frequencies(counts[1]))
+        symbol_array = decoder.take(DISTRIBUTIONS, _rows(counts[0]))
+        symbol_list = decoder.take_each(_frequencies(counts[1]))
         decoder.finish()
-        if taken.shape != (counts[0],) or len(each) != counts[1]:
+        if symbol_array.shape != (counts[0],) or len(symbol_list) != counts[1]:
             raise AssertionError("another number of symbols than asked for")
         return 0
 

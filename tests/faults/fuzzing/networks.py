@@ -89,9 +89,13 @@ def _ours(codec: Codec, architecture: str, card: Card) -> Target:
     def mend(data: bytes) -> bytes:
         return signed(data[:BEFORE_ID] + identity + data[BEFORE_ID + CHECKPOINT_BYTES :])
 
-    whole = bytes([MEND]) + codec.encode(noise(24, 32), codec.sweep[0])
+    valid_stream = bytes([MEND]) + codec.encode(noise(24, 32), codec.sweep[0])
     return Target(
-        _decode(codec, claimed), mend, most_pixels=MOST_PIXELS, longest=LONGEST, inputs=(whole,)
+        _decode(codec, claimed),
+        mend,
+        most_pixels=MOST_PIXELS,
+        longest=LONGEST,
+        inputs=(valid_stream,),
     )
 
 

@@ -82,27 +82,29 @@ class Verdict(NamedTuple):
 
 def judge(target: Target, data: bytes, most_seconds: float = MOST_SECONDS) -> Verdict:
     """Parse one input: pixels within bounds, or a refusal in one sentence; time and memory."""
-    given = target.bytes_of(data)
+    payload = target.bytes_of(data)
     began, memory = time.process_time(), peak_bytes()
-    refused, finding = False, ""
+    is_refused, finding = False, ""
     try:
-        pixels = target.parse(given)
+        pixels = target.parse(payload)
         if pixels > target.most_pixels:
             finding = f"it decodes to {pixels} pixels, beyond {target.most_pixels}"
     except target.refusals as error:
-        refused = True
+        is_refused = True
         finding = _no_sentence(str(error))
     except Exception as error:  # every kind of it is a finding
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)] or frames
-        where = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
-        finding = f"{type(error).__name__} at {where}: {error}"
-    seconds, more = time.process_time() - began, peak_bytes() - memory
+        project_frames = [
+            frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)
+        ] or frames
+        location = f"{Path(project_frames[-1].filename).name}:{project_frames[-1].lineno}"
+        finding = f"{type(error).__name__} at {location}: {error}"
+    seconds, growth = time.process_time() - began, peak_bytes() - memory
     if not finding and seconds > most_seconds:
         finding = f"it takes {seconds:.1f} s"
-    elif not finding and more > target.most_bytes:
-        finding = f"it takes {more >> 20} MiB"
-    return Verdict(refused, finding)
+    elif not finding and growth > target.most_bytes:
+        finding = f"it takes {growth >> 20} MiB"
+    return Verdict(is_refused, finding)
 
 
 def mutated(data: bytes, chance: random.Random, head: int = 40) -> bytes:
@@ -110,22 +112,22 @@ def mutated(data: bytes, chance: random.Random, head: int = 40) -> bytes:
     changed = bytearray(data)
     for _ in range(chance.randint(1, 4)):
         end = len(changed) if chance.random() < 0.5 else min(len(changed), head)
-        at = chance.randrange(max(end, 1))
+        position = chance.randrange(max(end, 1))
         match chance.randrange(7):
             case 0:
-                changed[at : at + 1] = bytes([chance.randrange(256)])
+                changed[position : position + 1] = bytes([chance.randrange(256)])
             case 1 if changed:
-                changed[min(at, len(changed) - 1)] ^= 1 << chance.randrange(8)
+                changed[min(position, len(changed) - 1)] ^= 1 << chance.randrange(8)
             case 2:
-                del changed[at : at + chance.randint(1, 9)]
+                del changed[position : position + chance.randint(1, 9)]
             case 3:
-                changed[at:at] = chance.randbytes(chance.randint(1, 9))
+                changed[position:position] = chance.randbytes(chance.randint(1, 9))
             case 4:
-                changed[at:at] = changed[: chance.randint(1, 99)]
+                changed[position:position] = changed[: chance.randint(1, 99)]
             case 5:
-                changed[at : at + 8] = b"\xff" * 8
+                changed[position : position + 8] = b"\xff" * 8
             case _:
-                del changed[at:]
+                del changed[position:]
     return bytes(changed)
 
 

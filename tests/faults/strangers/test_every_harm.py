@@ -151,18 +151,18 @@ PLACED = {  # where a verb finds a file, what it may be beside `FORMS`, and the 
 
 def tar(**members):
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as made:
+    with tarfile.open(fileobj=out, mode="w") as archive:
         for name, text in members.items():
             member = tarfile.TarInfo(name.replace("__", "/").replace("_dot_", "."))
             member.size = len(text)
-            made.addfile(member, io.BytesIO(text.encode()))
+            archive.addfile(member, io.BytesIO(text.encode()))
     return out.getvalue()
 
 
 def zipped(name, text):
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
-        made.writestr(name, text)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
     return out.getvalue()
 
 
@@ -178,15 +178,15 @@ PACKS = {
 
 def attacked(words, file=""):
     began, memory = process_time(), peak_bytes()
-    done = bench(*(word.format(file) for word in words))
+    result = bench(*(word.format(file) for word in words))
     assert process_time() - began < 20
     assert peak_bytes() - memory < 1 << 30
-    assert done.returncode in (0, 1, 2)
-    said = done.stdout + done.stderr
-    assert not any(line.startswith("yes      Do the streams") for line in said.splitlines())
-    assert "Traceback" not in said
-    assert not STEERS.search(said)
-    return done
+    assert result.returncode in (0, 1, 2)
+    message = result.stdout + result.stderr
+    assert not any(line.startswith("yes      Do the streams") for line in message.splitlines())
+    assert "Traceback" not in message
+    assert not STEERS.search(message)
+    return result
 
 
 def written(name, content):
@@ -227,18 +227,18 @@ def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, place
     path = Path(place.format(work.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    made = FORMS | {name: partial(written, content=of) for name, of in contents.items()}
+    makers = FORMS | {name: partial(written, content=content) for name, content in contents.items()}
     if path.suffix == ".safetensors":  # the sha256 of a file that the user names takes its time
-        del made["hole"], made["kernel"]
-    for make in made.values():
+        del makers["hole"], makers["kernel"]
+    for make in makers.values():
         for verb in verbs:
             make(path)
             attacked(WORDS[verb])
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             assert not Path("PWNED").exists()
-    for one in Path().rglob("*"):
-        copied = one.name != "secret" and one.is_file() and SECRET in one.read_bytes()
-        assert not copied, one
+    for entry in Path().rglob("*"):
+        copied = entry.name != "secret" and entry.is_file() and SECRET in entry.read_bytes()
+        assert not copied, entry
 
 
 @pytest.mark.parametrize("name", [name for name in PACKS if name.endswith(".tar")])
@@ -248,7 +248,10 @@ def test_a_pack_of_any_harm_leaves_the_other_packs_of_a_site(work, name):
     written("submissions/a.tar", PACKS[name])
     words = ("site", "results", "--submissions", "submissions", "--metrics", "psnr", "--json")
     records = json.loads(attacked(words).stdout)["records"]
-    assert {(of["pack"], of["system"]) for of in records} >= {("b", "jpeg"), ("a.tar", "")}
+    assert {(record["pack"], record["system"]) for record in records} >= {
+        ("b", "jpeg"),
+        ("a.tar", ""),
+    }
 
 
 @pytest.mark.filterwarnings("ignore::benchmark.errors.DamagedResults")
@@ -274,8 +277,8 @@ def test_a_folder_400_deep_is_reviewed_to_a_bound_and_otherwise_refused(work):
         place = inner
     os.close(place)
     written("deep/a.csv", table(*POINTS))
-    done = attacked(("review", "{}", "--out", "out"), "deep")
-    assert "d: it is below more than 64 folders" in done.stdout
+    result = attacked(("review", "{}", "--out", "out"), "deep")
+    assert "d: it is below more than 64 folders" in result.stdout
     with pytest.raises(UsageError, match="more than 64 others"):
         open_dataset("./deep")
     with pytest.raises(UsageError, match="more than 64 others"):

@@ -43,11 +43,11 @@ def test_only_regular_files_within_their_folder_are_opened(tmp_path):
     assert read_regular(inside / "a", 5, within=inside) == b"12345"
     assert read_regular(inside / "linked", 5, within=inside) == b"12345"
     assert read_regular(inside / "away", 10) == b"secret"  # the user named it
-    for name, why in {
+    for name, reason in {
         "away": "leads out of", "folder_away/secret": "leads out of", "zero": "leads out of",
         "pipe": "no regular file", "real": "no regular file",
     }.items():  # fmt: skip
-        with pytest.raises(OSError, match=why):
+        with pytest.raises(OSError, match=reason):
             open_regular(inside / name, within=inside)
     with pytest.raises(OSError, match="at most 4 are read"):
         read_regular(inside / "a", 4, within=inside)
@@ -77,12 +77,12 @@ def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(work):
 
 def test_features_that_are_a_pipe_count_as_none(tmp_path):
     folder = FeatureFolder(tmp_path)
-    one = ImageFeatures("space/1", "a" * 64, np.zeros((2, 3), np.float32))
-    folder.keep(one)
-    assert folder.read(one.protocol, one.pixels_sha256) is not None
+    features = ImageFeatures("space/1", "a" * 64, np.zeros((2, 3), np.float32))
+    folder.keep(features)
+    assert folder.read(features.protocol, features.pixels_sha256) is not None
     (path,) = folder.folder.glob("*/*/*.npy")
     pipe(path)
-    assert folder.read(one.protocol, one.pixels_sha256) is None
+    assert folder.read(features.protocol, features.pixels_sha256) is None
     assert not path.exists()
 
 
@@ -135,7 +135,7 @@ def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp
     """GNU tar writes the second of two hard-linked files as a link, without its bytes."""
     kinds = {"late": tarfile.LNKTYPE, "soft": tarfile.SYMTYPE, "pipe": tarfile.FIFOTYPE}
     kinds |= {"folder": tarfile.DIRTYPE, "hard": tarfile.LNKTYPE, "sparse": tarfile.GNUTYPE_SPARSE}
-    path, said = tmp_path / "a.tar", {}
+    path, reasons = tmp_path / "a.tar", {}
     with tarfile.open(path, "w") as tar:
         info = tarfile.TarInfo("first")
         info.size = 4
@@ -145,11 +145,13 @@ def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp
             info.type, info.linkname = kind, "sparse" if name == "late" else "first"
             tar.addfile(info)
     with path.open("rb") as file:
-        found = list(files_of_tar(file, said.__setitem__))
-        contents = [(file.seek(one.offset_data), file.read(one.size))[1] for one in found]
-    assert [one.name for one in found] == ["first", "hard"]
+        members = list(files_of_tar(file, reasons.__setitem__))
+        contents = [
+            (file.seek(member.offset_data), file.read(member.size))[1] for member in members
+        ]
+    assert [member.name for member in members] == ["first", "hard"]
     assert contents == [b"data", b"data"]
-    assert said == {
+    assert reasons == {
         "late": "it is a link", "soft": "it is a link", "pipe": "it is no regular file",
         "sparse": "it is a sparse file",
     }  # fmt: skip
@@ -176,7 +178,7 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")
     with pytest.raises(Unavailable, match="elements in"):
         load_tensors(tmp_path / "w.pth")
-    path = tar_of(tmp_path / "w.pth", {"a": b"b"}, before=extended(b"x", b"9" * 160_000))
+    path = tar_of(tmp_path / "w.pth", {"a": b"b"}, prefix=extended(b"x", b"9" * 160_000))
     with pytest.raises(Unavailable, match="is a tar"):
         load_tensors(path)
 
@@ -195,7 +197,7 @@ def test_a_download_without_a_length_ends_at_the_expected_size(tmp_path, monkeyp
     monkeypatch.setattr(download, "MAX_UNKNOWN_BYTES", 3 << 20)
     with served(monkeypatch) as server:
         server.files["/w.pth"], server.says_length = bytes(64 << 20), False
-        for size, most in ((1 << 20, 1 << 20), (None, 3 << 20)):
-            with pytest.raises(Unavailable, match=f"more than the {most} bytes"):
+        for size, limit in ((1 << 20, 1 << 20), (None, 3 << 20)):
+            with pytest.raises(Unavailable, match=f"more than the {limit} bytes"):
                 download.fetch(f"{server.url}/w.pth", tmp_path / "w.pth", size)
             assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0

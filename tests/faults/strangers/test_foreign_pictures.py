@@ -18,12 +18,12 @@ from support.networks.tiny_checkpoint import noise
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize("there", [0, 10, 19])
-def test_a_png_without_its_last_rows_is_refused(tmp_path, mode, there):
+@pytest.mark.parametrize("row_count", [0, 10, 19])
+def test_a_png_without_its_last_rows_is_refused(tmp_path, mode, row_count):
     path = tmp_path / "a.png"
     path.write_bytes(png(20, mode=mode))
     assert read_image(path).pixels.shape == (20, 16, 3)
-    path.write_bytes(png(there, mode=mode))
+    path.write_bytes(png(row_count, mode=mode))
     with pytest.raises(ImageRefused, match=r"last rows are not there|truncated"):
         read_image(path)
     with pytest.raises(ImageRefused, match="not a whole PNG"):
@@ -38,15 +38,15 @@ def jpeg(pixels, **options):
 
 @pytest.mark.parametrize("restart", [0, 1, 5])
 @pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
-def test_a_jpeg_without_its_last_blocks_is_refused(tmp_path, kept, progressive, restart):
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+def test_a_jpeg_without_its_last_blocks_is_refused(tmp_path, share, progressive, restart):
     """Cut within its last scan, and ended by the marker that decoders wait for."""
-    whole = jpeg(noise(70, 90), progressive=progressive, restart_marker_blocks=restart)
-    begin = whole.rindex(b"\xff\xda") + 14
+    jpeg_bytes = jpeg(noise(70, 90), progressive=progressive, restart_marker_blocks=restart)
+    begin = jpeg_bytes.rindex(b"\xff\xda") + 14
     path = tmp_path / "a.jpg"
-    path.write_bytes(whole)
+    path.write_bytes(jpeg_bytes)
     assert read_image(path).pixels.shape == (70, 90, 3)
-    data = whole[: begin + int(kept * (len(whole) - begin))].rstrip(b"\xff")
+    data = jpeg_bytes[: begin + int(share * (len(jpeg_bytes) - begin))].rstrip(b"\xff")
     path.write_bytes(data + b"\xff\xd9")
     with pytest.raises(ImageRefused, match=r"last blocks are not there|truncated"):
         read_image(path)
@@ -91,13 +91,13 @@ def test_a_black_interlaced_picture_is_read_where_all_of_it_is_there(tmp_path, s
         bytes_there += sum(1 + in_row for in_row in rows if in_row)
 
     def interlaced(length):
-        whole = png(0, height=size[1], width=size[0], mode="L")
+        file_bytes = png(0, height=size[1], width=size[0], mode="L")
         header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 1)
         data = zlib.compress(bytes(length))
         chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
-        return whole[:8] + b"".join(
-            struct.pack(">I", len(one)) + kind + one + struct.pack(">I", zlib.crc32(kind + one))
-            for kind, one in chunks
+        return file_bytes[:8] + b"".join(
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            for kind, body in chunks
         )
 
     path = tmp_path / "a.png"

@@ -39,13 +39,13 @@ def wrongs(words):
     with warnings.catch_warnings():
         warnings.simplefilter("default", DamagedResults)
         try:
-            done = bench(*words)
+            result = bench(*words)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             return f"{type(error).__name__}: {error} at {place.filename}:{place.lineno}"
-    message = done.stdout + done.stderr
+    message = result.stdout + result.stderr
     raw = sorted({mark for mark in message if ord(mark) < 32 and mark not in "\n\t\r"})
-    return f"control characters {raw}" if raw else "" if done.returncode in range(5) else message
+    return f"control characters {raw}" if raw else "" if result.returncode in range(5) else message
 
 
 def test_every_verb_says_how_it_reads_results():
@@ -66,8 +66,8 @@ def all_at_once(sound, tmp_path_factory):
             "setting_value": row["setting_value"][0] + (number + 1) / 10_000,
         }
         row = row.with_columns(
-            pl.lit(of, schema_of()[column]).alias(column)
-            for column, of in {**cell, name: value}.items()
+            pl.lit(cell_value, schema_of()[column]).alias(column)
+            for column, cell_value in {**cell, name: value}.items()
         )
         try:
             read_shard(write_shard(folder, row))

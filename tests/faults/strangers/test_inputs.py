@@ -62,9 +62,9 @@ def refused_files():
     }
 
 
-def bench_run(images, results, codecs, *more):
+def bench_run(images, results, codecs, *options):
     words = ("run", "--codecs", codecs, "--dataset", images, "--metrics", "psnr")
-    return bench(*words, "--results", results, "--json", *more)
+    return bench(*words, "--results", results, "--json", *options)
 
 
 def rows_of(results):
@@ -78,9 +78,9 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     codecs, points = "raw,jpeg,webp", ("--points", "jpeg.quality=90", "--points", "webp.quality=90")
-    done = bench_run(folder, tmp_path / "results", codecs, *points)
-    reported = json.loads(done.stdout)
-    assert done.returncode == 0, "refused images are left out"
+    result = bench_run(folder, tmp_path / "results", codecs, *points)
+    reported = json.loads(result.stdout)
+    assert result.returncode == 0, "refused images are left out"
     assert reported["failed"] == []
     by_image = {}
     for row in rows_of(tmp_path / "results"):

@@ -51,16 +51,16 @@ def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
         path.unlink()  # so that a merge has streams and records to add
     linked = (tmp_path / "results" if place in OF_RESULTS else dataset) / place
     linked.mkdir(parents=True, exist_ok=True)
-    mine = shutil.copytree(linked, tmp_path / "mine")
+    user_folder = shutil.copytree(linked, tmp_path / "mine")
     for name in ("bd_rate.md", "rd.pdf", "rd.tex", "crops.tex"):
-        (mine / name).write_text("by hand")
+        (user_folder / name).write_text("by hand")
     shutil.rmtree(linked)
-    linked.symlink_to(mine, target_is_directory=True)
+    linked.symlink_to(user_folder, target_is_directory=True)
     (tmp_path / "mine.csv").write_text("bpp,psnr\n.1,30\n.2,33\n.4,36\n.8,39\n")
-    before = contents(mine)
+    contents_before = contents(user_folder)
     for verb, words in (IN_RESULTS if place in OF_RESULTS else IN_DATASET).items():
         with warnings.catch_warnings():
             warnings.simplefilter("default", DamagedResults)
-            done = bench(*words)
-        assert contents(mine) == before, verb
-        assert done.returncode in (0, 1, 2), (verb, done.stderr)
+            result = bench(*words)
+        assert contents(user_folder) == contents_before, verb
+        assert result.returncode in (0, 1, 2), (verb, result.stderr)

@@ -42,10 +42,10 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(results, codecs="jpeg", points="jpeg.quality=30,50", *more):
+def run(results, codecs="jpeg", points="jpeg.quality=30,50", *options):
     bench(
         "run", "--codecs", codecs, "--dataset", "photos", "--points", points,
-        "--metrics", "psnr", "--jobs", 1, "--results", results, *more, code=0,
+        "--metrics", "psnr", "--jobs", 1, "--results", results, *options, code=0,
     )  # fmt: skip
     (folder,) = (path.parent for path in results.glob("*/per_image"))
     return Store(folder)
@@ -72,7 +72,7 @@ def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work,
     store = naming(work, kind)
     codec, text = CODE[kind][0], CodecSpec.of(*CODE[kind]).text
     bare = "command" if kind == "file" else codec  # to choose rows is not to name their code
-    says = [
+    reporting_words = [
         ("rescore", "--dataset", "photos", "--metrics", "psnr,ssim", "--results", "mine"),
         ("report", "--page", "--results", "mine", "--dataset", "photos", "--metrics", "psnr"),
         ("export", "images", "--dataset", "photos", "--results", "mine", "--to", "out"),
@@ -87,13 +87,13 @@ def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work,
         ("check", "--codec", bare, "--against", "mine", "--results", "new", "--dataset", "photos"),
         ("merge", "mine", "--into", "other"),
     ]  # fmt: skip
-    for words in (*says, *silent):
-        done = bench(*words)
-        assert "Traceback" not in done.stderr, (words, done.stderr)
+    for words in (*reporting_words, *silent):
+        result = bench(*words)
+        assert "Traceback" not in result.stderr, (words, result.stderr)
         assert not (work / SHOT).exists(), words
-        if words in says:
-            assert done.returncode == 0, (words, done.stderr)
-            assert text in done.stdout + done.stderr, words
+        if words in reporting_words:
+            assert result.returncode == 0, (words, result.stderr)
+            assert text in result.stdout + result.stderr, words
     if kind == "command":
         with pytest.raises(Unavailable, match="--codecs"):
             decoded(store.folder, codec, "0.png")
@@ -138,8 +138,8 @@ def test_own_rows_are_scored_audited_and_decoded_where_their_program_is_named_ag
     assert bench("rescore", *words, "--codecs", COPY).returncode == 0
     assert store.table()["psnr_y_db"].null_count() == 0
     assert json.loads(bench("audit", "decode", "mine", "--json").stdout)["records"] == []
-    done = bench("audit", "decode", "mine", "--json", "--codecs", COPY)
-    assert json.loads(done.stdout)["records"][0]["identical"] == 1
+    result = bench("audit", "decode", "mine", "--json", "--codecs", COPY)
+    assert json.loads(result.stdout)["records"][0]["identical"] == 1
     assert decoded(store.folder, COPY, "0.png").shape == (30, 40, 3)
 
 

@@ -26,25 +26,25 @@ def photos(tmp_path, monkeypatch):
 
 def test_a_run_and_its_report_with_a_page_name_the_folder_by_escapes(photos):
     for words in (("run", "--codecs", "jpeg", "--jobs", 1), ("report", "--page")):
-        done = bench(*words, "--dataset", FOLDER, "--metrics", "psnr")
-        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    (kept,) = photos.parent.glob("results/*/report/report.json")
-    assert json.loads(kept.read_bytes())["command"].split()[3] == "'b\\xff'"
-    assert "xe4.png" in (kept.parent / "page.html").read_text(encoding="utf-8")
+        result = bench(*words, "--dataset", FOLDER, "--metrics", "psnr")
+        assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    (report_file,) = photos.parent.glob("results/*/report/report.json")
+    assert json.loads(report_file.read_bytes())["command"].split()[3] == "'b\\xff'"
+    assert "xe4.png" in (report_file.parent / "page.html").read_text(encoding="utf-8")
 
 
 def test_an_experiment_that_cannot_name_its_folder_is_refused_before_it_is_measured(photos):
-    done = bench("run", "--codecs", "jpeg", "--dataset", FOLDER, "--save", "e.toml")
-    assert (done.returncode, "not in UTF-8" in done.stderr) == (2, True)
+    result = bench("run", "--codecs", "jpeg", "--dataset", FOLDER, "--save", "e.toml")
+    assert (result.returncode, "not in UTF-8" in result.stderr) == (2, True)
     assert not list(photos.parent.glob("*.toml"))
     assert not (photos.parent / "results").exists()
 
 
 def test_photographs_are_held_out_by_the_text_of_their_names():
     names = [PICTURE, *(f"{number}.png" for number in range(9))]
-    (chosen,) = choose_validation(names)
+    (validation_name,) = choose_validation(names)
     texts = {name: name.replace(PICTURE, "\\xe4.png").encode() for name in names}
-    assert chosen == min(names, key=lambda name: sha256(texts[name]).digest())
+    assert validation_name == min(names, key=lambda name: sha256(texts[name]).digest())
 
 
 def test_records_and_texts_have_its_escapes(tmp_path):

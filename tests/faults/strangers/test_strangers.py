@@ -24,7 +24,7 @@ JPEG = CodecSpec("jpeg", ())
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def author_folder(tmp_path_factory):
     """Return the files of a pack of two streams."""
     folder = tmp_path_factory.mktemp("strangers")
     sources = sources_in(noise_images(folder / "photos", [(40, 30)]))
@@ -47,17 +47,17 @@ def written(folder, content):
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
-def test_rows_that_claim_gigabytes_are_not_read(whole, packed, tmp_path):
+def test_rows_that_claim_gigabytes_are_not_read(author_folder, packed, tmp_path):
     name, claimed = "rows.parquet", LARGEST_ROWS_BYTES + 1
-    path = written(tmp_path / "pack", files(whole / "pack"))
+    path = written(tmp_path / "pack", files(author_folder / "pack"))
     if packed:
         path = tmp_path / "pack.tar"
-        sound = files(whole / "pack")
+        sound = files(author_folder / "pack")
         with tarfile.open(path, "w") as tar:
-            for one in (*(sound.keys() - {name}), name):  # the hostile one comes last
-                member = tarfile.TarInfo(one)
-                member.size = len(sound[one])
-                tar.addfile(member, io.BytesIO(sound[one]))
+            for member_name in (*(sound.keys() - {name}), name):  # the hostile one comes last
+                member = tarfile.TarInfo(member_name)
+                member.size = len(sound[member_name])
+                tar.addfile(member, io.BytesIO(sound[member_name]))
         with tarfile.open(path) as tar:
             member = tar.getmember(name)
         member.size = claimed
@@ -72,9 +72,9 @@ def test_rows_that_claim_gigabytes_are_not_read(whole, packed, tmp_path):
         open_pack(path)
 
 
-def test_rows_that_unpack_to_gigabytes_are_not_read(whole, tmp_path):
+def test_rows_that_unpack_to_gigabytes_are_not_read(author_folder, tmp_path):
     """A column of one value that is repeated takes next to nothing in a file."""
-    pack = written(tmp_path / "pack", files(whole / "pack"))
+    pack = written(tmp_path / "pack", files(author_folder / "pack"))
     first = pl.read_parquet(pack / "rows.parquet")[:1]
     first.select(pl.all().repeat_by(10_000_000).explode()).write_parquet(pack / "rows.parquet")
     assert (pack / "rows.parquet").stat().st_size < LARGEST_ROWS_BYTES
@@ -82,15 +82,15 @@ def test_rows_that_unpack_to_gigabytes_are_not_read(whole, tmp_path):
         open_pack(pack)
 
 
-def test_a_row_or_a_member_twice_is_refused(whole, tmp_path):
+def test_a_row_or_a_member_twice_is_refused(author_folder, tmp_path):
     """The last of two would count, and the first be shown to nobody."""
-    pack = written(tmp_path / "pack", files(whole / "pack"))
+    pack = written(tmp_path / "pack", files(author_folder / "pack"))
     edit_rows(pack, lambda rows: rows.append({**rows[1], "image": "other.png"}))
     with pytest.raises(BadPack, match=r"row 3 has jpeg quality=50 of an image a second time"):
         open_pack(pack)
     twice = tmp_path / "twice.tar"
     with tarfile.open(twice, "w") as tar:
-        for name, data in [*files(whole / "pack").items(), ("rows.parquet", b"")]:
+        for name, data in [*files(author_folder / "pack").items(), ("rows.parquet", b"")]:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
@@ -109,13 +109,13 @@ def test_members_that_are_no_files_are_refused_by_name(kind, tmp_path):
         open_pack(path)
 
 
-def test_members_elsewhere_are_never_written(whole, tmp_path):
+def test_members_elsewhere_are_never_written(author_folder, tmp_path):
     path = tmp_path / "in" / "pack.tar"
     path.parent.mkdir()
     with tarfile.open(path, "w") as tar:
-        for one, data in files(whole / "pack").items():
+        for name, data in files(author_folder / "pack").items():
             for prefix in ("../../", "/tmp/rdrbench-escaped/", ""):
-                info = tarfile.TarInfo(prefix + one)
+                info = tarfile.TarInfo(prefix + name)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     pack = open_pack(path)
@@ -133,9 +133,9 @@ def test_members_elsewhere_are_never_written(whole, tmp_path):
         ("./mine.py:Mine", ""),
     ],
 )
-def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_path):
-    place = written(tmp_path / "pack", files(whole / "pack"))
-    edit_rows(place, lambda rows: [of.update(codec=codec, variant=variant) for of in rows])
+def test_a_pack_that_names_what_to_run_is_not_run(author_folder, codec, variant, tmp_path):
+    place = written(tmp_path / "pack", files(author_folder / "pack"))
+    edit_rows(place, lambda rows: [row.update(codec=codec, variant=variant) for row in rows])
     pack = open_pack(place)
     with pytest.raises(UsageError, match=codec):
         pack.select_codecs(ALL_CODECS)

@@ -24,8 +24,8 @@ def claiming(make, data, chance):
     """Return the payload behind a valid header of another image size."""
     width, height = (chance.choice((1, 64, 700, 3000, 8192, 60_000)) for _ in range(2))
     if make is write_hyperprior:
-        other = compressai_container.unpack(data, 2)._replace(width=width, height=height)
-        return compressai_container.pack(other)
+        header = compressai_container.unpack(data, 2)._replace(width=width, height=height)
+        return compressai_container.pack(header)
     # Sides below 128 px are a byte each, behind the first seven.
     return signed(data[:7] + varint(width) + varint(height) + data[9:])
 
@@ -54,16 +54,16 @@ def operations(codec, stream):
 def test_the_work_of_a_stream_is_bounded_by_its_length(make, most_pixels, margin, tmp_path):
     codec = load_codec(make(tmp_path))
     side = 256
-    whole = codec.encode(noise(side, side), codec.sweep[-1])
-    per_pixel = operations(codec, whole)[0] / side**2
+    full_stream = codec.encode(noise(side, side), codec.sweep[-1])
+    per_pixel = operations(codec, full_stream)[0] / side**2
     assert per_pixel > 100
     short = codec.encode(noise(40, 56), codec.sweep[0])
     chance = random.Random(1)
-    refused = 0
+    refusals = 0
     for _ in range(40):
         stream = claiming(make, short, chance)
         work, error = operations(codec, stream)
-        refused += error and not work
+        refusals += error and not work
         # A side of `ours` is padded to 64 pixels: at most twice the pixels beyond the first 2^22.
         assert work <= 1.1 * per_pixel * margin * most_pixels(len(stream))
-    assert refused >= 5  # before any work
+    assert refusals >= 5  # before any work

@@ -47,8 +47,8 @@ def hostile(work):
 
 
 def test_a_report_of_hostile_rows_is_text(hostile):
-    done = bench(*READS["report --page"], code=0)
-    assert not STEERS.search(done.stdout + done.stderr)
+    result = bench(*READS["report --page"], code=0)
+    assert not STEERS.search(result.stdout + result.stderr)
     (folder,) = (path.parent for path in (hostile / "results").rglob("report.md"))
     files = {path.suffix: path for path in folder.iterdir()}
     assert {".md", ".csv", ".html", ".png"} <= files.keys()
@@ -67,25 +67,25 @@ def test_a_report_of_hostile_rows_is_text(hostile):
 
 def test_a_hostile_name_of_a_file_cannot_steer_the_terminal(hostile):
     (hostile / "photos" / f"{ESCAPE}[31mred{BELL}.png").write_bytes(b"no picture")
-    done = bench(
+    result = bench(
         "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30",
         "--results", "other", "--metrics", "psnr", "--jobs", 1,
     )  # fmt: skip
-    assert "red" in done.stdout + done.stderr
-    assert not STEERS.search(done.stdout + done.stderr)
-    refused = bench("report", "--results", f"{ESCAPE}[31mnowhere")
-    assert refused.returncode == 2
-    assert "\\x1b[31mnowhere" in refused.stderr
+    assert "red" in result.stdout + result.stderr
+    assert not STEERS.search(result.stdout + result.stderr)
+    report = bench("report", "--results", f"{ESCAPE}[31mnowhere")
+    assert report.returncode == 2
+    assert "\\x1b[31mnowhere" in report.stderr
 
 
 def test_a_program_that_speaks_to_the_terminal_is_quoted(hostile):
     talks = r"sh -c 'printf \"\033[2J\" >&2; exit 3' {in} {out}"
-    done = bench(
+    result = bench(
         "run", "--codecs", f"command:decode=cp {{in}} {{out}}:encode={talks}:values=1",
         "--dataset", "photos", "--results", "other", "--metrics", "psnr", "--jobs", 1,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert not STEERS.search(done.stdout + done.stderr)
+    assert result.returncode == 1
+    assert not STEERS.search(result.stdout + result.stderr)
 
 
 @given(st.text())
@@ -139,6 +139,6 @@ def test_streams_are_filtered_while_a_verb_runs_and_no_longer(capsys):
         say([f"d{ESCAPE}\ne"])
         assert unfiltered(sys.stdout) is not sys.stdout
     assert not isinstance(sys.stdout, PlainStream)
-    shown = capsys.readouterr()
-    assert shown.out == "a\\x1bb\n\tc\n"
-    assert shown.err == "d\\x1b\\ne\n"
+    output = capsys.readouterr()
+    assert output.out == "a\\x1bb\n\tc\n"
+    assert output.err == "d\\x1b\\ne\n"
