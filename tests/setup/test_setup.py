@@ -68,13 +68,13 @@ def test_where_uv_fails_pip_installs_the_same(checkout):
     for refused in ("uv.lock", " uv pip install", "uv .*--force-reinstall"):
         for name in ("locked", "project"):
             (checkout.root / ".venv" / name).unlink()
-        code, message, calls = checkout.run("setup", refused=refused)
+        code, message, calls = checkout.run("setup", refused_call=refused)
         assert (code, "now pip" in message) == (0, True)
         assert installs(calls, "python -m pip") == ["uv.lock", *whole]
 
 
 def test_what_neither_can_install_ends_set_up_with_what_was_said(checkout):
-    code, message, _ = checkout.run("setup", refused="packages.lock")
+    code, message, _ = checkout.run("setup", refused_call="packages.lock")
     assert code == 1
     assert "refused: python -m pip" in message.splitlines()[-2]
     assert ".venv/install.log" in message.splitlines()[-1]
@@ -82,7 +82,7 @@ def test_what_neither_can_install_ends_set_up_with_what_was_said(checkout):
 
 
 def test_an_interrupted_set_up_ends_with_all_it_began_and_is_begun_again(checkout):
-    checkout.uv_says("Downloading a (15.0MiB)", then="trap 'exit 1' INT; sleep 1000")
+    checkout.uv_says("Downloading a (15.0MiB)", command="trap 'exit 1' INT; sleep 1000")
     with checkout.start("setup") as process:
         for line in process.stdout:
             if "Downloading a" in line:
@@ -133,7 +133,7 @@ def test_torch_and_torchvision_are_both_for_the_cpu_and_nothing_of_cuda_is_insta
 
 
 def test_beside_torch_for_the_cpu_alone_torchvision_does_without_its_operators(checkout):
-    code, _, calls = checkout.run("setup", refused="of torch torchvision")
+    code, _, calls = checkout.run("setup", refused_call="of torch torchvision")
     assert (code, installs(calls)[1]) == (0, "packages.lock of torch ")
     text = (checkout.root / ".venv" / "packages.lock").read_text()
     torch, torchvision = (pins(f"requirements{of}.lock") for of in ("-cpu", ""))
@@ -147,7 +147,7 @@ def test_beside_torch_for_the_cpu_alone_torchvision_does_without_its_operators(c
 def test_with_a_gpu_or_without_torch_for_the_cpu_all_of_cuda_is_installed(checkout, gpu):
     if gpu:
         checkout.program("nvidia-smi")
-    code, _, calls = checkout.run("setup", refused="of torch")
+    code, _, calls = checkout.run("setup", refused_call="of torch")
     assert code == 0
     left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
     assert left_out == {"uv", "pyvips"}
@@ -186,7 +186,7 @@ def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_proje
     ],
 )
 def test_the_worst_of_what_failed_is_the_exit_code(checkout, refused, code, ends, calls):
-    done, message, made = checkout.run("all", refused=refused, code=code)
+    done, message, made = checkout.run("all", refused_call=refused, code=code)
     assert (done, of_bench(made)) == (ends, calls)
     assert ("refused" in message) == (ends > 0)
 
@@ -214,7 +214,7 @@ def test_all_tests_are_also_those_with_numpy_2_where_a_python_takes_it(checkout,
     install = "python -m pip --no-input install --constraint platforms.lock --editable .[dev]"
     newer = [f"python{minor} -m venv .venv/newer", install, f"python {PYTEST} -m not slow"]
     assert (code, calls[-3:]) == (0, newer)
-    assert checkout.run(*TEST_ALL, refused="platforms.lock", code=3)[0] == 3
+    assert checkout.run(*TEST_ALL, refused_call="platforms.lock", code=3)[0] == 3
     assert not any("newer" in call for call in checkout.run("test")[2])
 
 
@@ -225,7 +225,7 @@ def test_the_tests_bring_an_extra_along_once_and_nothing_else_does(checkout, ext
         return code, message, sum(f"requirements-{extra}.lock" in call for call in calls)
 
     assert tries("setup")[2] == tries()[2] == tries("paper")[2] == 0
-    code, message, tried = tries("test", refused=f"requirements-{extra}.lock")
+    code, message, tried = tries("test", refused_call=f"requirements-{extra}.lock")
     assert (code, tried) == (0, 1)
     assert f"{name} could not be installed: its tests skip" in message
     assert [tries("test")[2], tries("test", "--all")[2]] == [1, 0]
@@ -234,14 +234,14 @@ def test_the_tests_bring_an_extra_along_once_and_nothing_else_does(checkout, ext
 @pytest.mark.parametrize("check", ["ruff check", "ruff format", "mypy", "-m pytest"])
 def test_a_check_that_fails_is_the_exit_code(checkout, check):
     checkout.run("setup")
-    assert checkout.run("test", refused=check, code=3)[0] == 3
+    assert checkout.run("test", refused_call=check, code=3)[0] == 3
 
 
 def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
     checkout.run("setup")
     code, _, calls = checkout.run("paper")
     assert (code, of_bench(calls)) == (0, ["bench figures crdr --all"])
-    assert checkout.run("paper", refused="bench figures", code=2)[0] == 2
+    assert checkout.run("paper", refused_call="bench figures", code=2)[0] == 2
 
 
 @pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])

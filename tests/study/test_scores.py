@@ -50,7 +50,7 @@ def test_codecs_that_no_answer_connects_are_refused():
 def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
     held = []
     for seed in COVERED:
-        key = key_of(images=8, raters=10, each=40, seed=seed)
+        key = key_of(images=8, raters=10, trials_per_rater=40, seed=seed)
         scores = score_votes(collect_votes(key, answers_of(key, seed)), draws=30, seed=seed)
         ends = [scores.interval(number) for number in range(len(key.stimuli))]
         held += [
@@ -60,7 +60,7 @@ def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
 
 
 def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_random():
-    key = key_of(images=12, raters=60, each=60, rates=(0.25, 0.4, 0.63, 1.0))
+    key = key_of(images=12, raters=60, trials_per_rater=60, rates=(0.25, 0.4, 0.63, 1.0))
     of = collect_votes(key, answers_of(key, lapses=0.1))
     scores = score_votes(of, draws=60)
     true = true_scores(key)
@@ -131,7 +131,7 @@ def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_
 
 
 def test_an_interval_of_a_share_of_few_images_stays_between_none_and_all():
-    key = key_of(images=2, raters=3, each=8)
+    key = key_of(images=2, raters=3, trials_per_rater=8)
     of, true = collect_votes(key, answers_of(key)), true_scores(key)
     values = {(image, n): {"psnr_db": true[n]} for image in range(2) for n in range(len(true))}
     *_, found = agreements(of, values, [Metric.named("psnr")])

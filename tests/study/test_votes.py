@@ -84,7 +84,7 @@ def test_agreement_and_triads_are_those_of_a_hand_count():
 
 
 def test_a_design_asks_stimuli_and_sides_alike_often_and_no_rater_twice():
-    key = key_of(images=6, raters=12, each=30, seed=4)
+    key = key_of(images=6, raters=12, trials_per_rater=30, seed=4)
     asked = Counter()
     firsts = Counter()
     for trials in key.lists:
@@ -97,8 +97,8 @@ def test_a_design_asks_stimuli_and_sides_alike_often_and_no_rater_twice():
     assert len(asked) == 15
     assert np.ptp([*asked.values()]) <= 1
     assert all(abs(firsts[pair] - count / 2) <= 1 for pair, count in asked.items())
-    assert key == key_of(images=6, raters=12, each=30, seed=4)
-    assert key != key_of(images=6, raters=12, each=30, seed=5)
+    assert key == key_of(images=6, raters=12, trials_per_rater=30, seed=4)
+    assert key != key_of(images=6, raters=12, trials_per_rater=30, seed=5)
 
 
 HOSTILE = {

@@ -73,14 +73,14 @@ class Checkout:
     def run(
         self,
         *arguments: str,
-        refused: str = "",
+        refused_call: str = "",
         code: int = 1,
         objection: str = "",
         script: str = "run_all.sh",
     ) -> tuple[int, str, list[str]]:
         """Exit code, everything said, and the calls of the stand-ins in order."""
         process = self.start(
-            *arguments, script=script, REFUSED=refused, CODE=code, OBJECTION=objection
+            *arguments, script=script, REFUSED=refused_call, CODE=code, OBJECTION=objection
         )
         message, _ = process.communicate()
         return process.returncode, message, self.calls.read_text().splitlines()
@@ -90,11 +90,11 @@ class Checkout:
     ) -> "subprocess.Popen[str]":
         """A run in a process group of its own, as a terminal starts it."""
         self.calls.write_text("")
-        more = {"REFUSED": "", "CODE": 1, "OBJECTION": ""} | environment
+        variables = {"REFUSED": "", "CODE": 1, "OBJECTION": ""} | environment
         paths = {"PATH": str(self.bin), "CALLS": str(self.calls)}
         return subprocess.Popen(
             [self.root / script, *arguments],
-            env=paths | {name: str(value) for name, value in more.items()},
+            env=paths | {name: str(value) for name, value in variables.items()},
             cwd=self.bin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -104,7 +104,7 @@ class Checkout:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
-    def uv_says(self, *lines: str, then: str = "") -> None:
-        """Have uv and pip say these lines when they install the packages, and do `then`."""
+    def uv_says(self, *lines: str, command: str = "") -> None:
+        """Have uv and pip say these lines when they install the packages, and do `command`."""
         text = "".join(f"echo {shlex.quote(line)}\n" for line in lines)
-        Path(f"{self.calls}.uv").write_text(f"{text}{then}\n")
+        Path(f"{self.calls}.uv").write_text(f"{text}{command}\n")

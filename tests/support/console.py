@@ -44,7 +44,7 @@ def examples(text: str) -> list[tuple[str, str]]:
     return [(command.replace("\n> ", "\n"), output) for command, output in result]
 
 
-def agree(shown: str, got: str) -> bool:
+def agree(doc_text: str, got: str) -> bool:
     """Return True if an output is the one that a document shows, in the notation above.
 
     >>> agree("a\\n...\\n29.31 dB in ... s\\n", "a\\nb\\nc\\n29.32 dB in  17 s\\n")
@@ -54,11 +54,11 @@ def agree(shown: str, got: str) -> bool:
     """
     # Left-out text is skipped to the next shown text, once: a single expression with many `...`
     # would try every way to divide an output that differs.
-    first, *others = shown.rstrip().split("...")
+    first, *later_parts = doc_text.rstrip().split("...")
     end, text = 0, got.rstrip()
-    for number, part in enumerate((first, *others)):
+    for number, part in enumerate((first, *later_parts)):
         pattern, numbers = _pattern(part)
-        last = r"\Z" if number == len(others) else ""
+        last = r"\Z" if number == len(later_parts) else ""
         find = re.compile(pattern + last).search if number else re.compile(pattern + last).match
         result = find(text, end)
         if result is None or not all(map(_near, numbers, result.groups())):
@@ -67,10 +67,10 @@ def agree(shown: str, got: str) -> bool:
     return True
 
 
-def _pattern(shown: str) -> tuple[str, list[str]]:
+def _pattern(doc_text: str) -> tuple[str, list[str]]:
     """Return the expression of a text without `...`, a group per number, and the numbers."""
     pieces, numbers = [], []
-    for part in re.split(rf"({NUMBER.pattern}| +)", shown):
+    for part in re.split(rf"({NUMBER.pattern}| +)", doc_text):
         if NUMBER.fullmatch(part):
             pieces.append(rf"([-+]?\d+\.\d{{{len(part.partition('.')[2])}}})")
             numbers.append(part)
@@ -79,9 +79,9 @@ def _pattern(shown: str) -> tuple[str, list[str]]:
     return "".join(pieces), numbers
 
 
-def _near(shown: str, got: str) -> bool:
-    units = 10 ** len(shown.partition(".")[2])
-    return abs(round(float(shown) * units) - round(float(got) * units)) <= 1
+def _near(doc_number: str, got: str) -> bool:
+    units = 10 ** len(doc_number.partition(".")[2])
+    return abs(round(float(doc_number) * units) - round(float(got) * units)) <= 1
 
 
 class Session:
@@ -104,10 +104,10 @@ class Session:
         for name in PHOTOGRAPHS:
             with Image.open(package_folder("skimage") / "data" / name) as photograph:
                 photograph.convert("RGB").crop(CROP).save(self.folder / "photos" / name)
-        kept = {name: value for name, value in os.environ.items() if not NOT_HERE.match(name)}
+        variables = {name: value for name, value in os.environ.items() if not NOT_HERE.match(name)}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-        self.environment = kept | nowhere | {
-            "PATH": f"{home / 'bin'}{os.pathsep}{kept['PATH']}",
+        self.environment = variables | nowhere | {
+            "PATH": f"{home / 'bin'}{os.pathsep}{variables['PATH']}",
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / ".cache"),
             "COLUMNS": "100",  # of the terminal
@@ -123,13 +123,13 @@ class Session:
         program, *words = shlex.split(command.replace("\\\n", ""))
         if program == "bench" and not OF_THE_SHELL & {*command.replace("\\\n", "")}:
             with patch.dict(os.environ, self.environment, clear=True), chdir(self.folder):
-                done = bench(*words, mixed=True)
+                result = bench(*words, mixed=True)
         else:
-            done = subprocess.run(
+            result = subprocess.run(
                 ["bash", "-c", command], cwd=self.folder, env=self.environment, text=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 timeout=600, check=False,
             )  # fmt: skip
-        text = done.stdout.replace(str(ROOT), "~/rdrbench").replace(str(self.home), "~")
-        code = f"[{done.returncode}]\n" if done.returncode else ""
+        text = result.stdout.replace(str(ROOT), "~/rdrbench").replace(str(self.home), "~")
+        code = f"[{result.returncode}]\n" if result.returncode else ""
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines()) + code

@@ -16,10 +16,10 @@ def extension(name: str, folder: Path) -> ModuleType | None:
     if not (compiler := shutil.which("cc")):
         return None
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    (made,) = (module for module in project["ext-modules"] if module["name"] == name)
+    (ext_module,) = (module for module in project["ext-modules"] if module["name"] == name)
     path = folder / f"{name.rpartition('.')[2]}.so"
-    options = [*made["extra-compile-args"], "-shared", "-fPIC", "-o", path]
-    sources = [ROOT / source for source in made["sources"]]
+    options = [*ext_module["extra-compile-args"], "-shared", "-fPIC", "-o", path]
+    sources = [ROOT / source for source in ext_module["sources"]]
     headers = sysconfig.get_path("include")
     subprocess.run([compiler, *options, "-I", headers, *sources], check=True)
     spec = spec_from_file_location(path.stem, path)

@@ -61,6 +61,6 @@ def started_bench(*words: object) -> "subprocess.Popen[str]":
 
 def in_a_process(code: str, *words: object) -> str:
     """Run Python in a process of its own, which may hang; return what it printed."""
-    done = ran(sys.executable, "-c", code, *words)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout
+    result = ran(sys.executable, "-c", code, *words)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stdout

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 import pytest
 
 
-def quick(cases: Iterable[object], *kept: object) -> list[object]:
-    """Return the cases, those that are not in `kept` marked slow."""
+def quick(cases: Iterable[object], *quick_cases: object) -> list[object]:
+    """Return the cases, those that are not in `quick_cases` marked slow."""
     listed = list(cases)
-    assert {*kept} <= {*listed}, "a case that is kept is one of the list"
+    assert {*quick_cases} <= {*listed}, "a case that is kept is one of the list"
     return [
-        case if case in kept
+        case if case in quick_cases
         else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
         for case in listed
     ]  # fmt: skip

@@ -46,7 +46,9 @@ class Account:
             self._skips[report.nodeid, reason.removeprefix("Skipped: ")] = None
 
     def _unexpected(self) -> list[tuple[str, str]]:
-        return [one for one in self._skips if not any(allows(of, *one) for of in self._expected)]
+        return [
+            skip for skip in self._skips if not any(allows(rule, *skip) for rule in self._expected)
+        ]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail a session that would have passed for a skip that is not expected."""
@@ -56,9 +58,9 @@ class Account:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for test, reason in self._unexpected():
             terminalreporter.line(f"unexpected skip: {test} | {reason}", red=True)
-        for of in self._expected:
-            if of[3:] and (number := sum(allows(of, *skip) for skip in self._skips)):
-                terminalreporter.line(f"{number} skipped, {of[1]}: {of[3]}")
+        for rule in self._expected:
+            if rule[3:] and (number := sum(allows(rule, *skip) for skip in self._skips)):
+                terminalreporter.line(f"{number} skipped, {rule[1]}: {rule[3]}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,7 +16,7 @@ def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> st
     """What `bench` prints where importing one of these packages is an error, in workers as well."""
     for package in blocked:
         (folder / f"{package}.py").write_text(f"raise AssertionError('{package} was imported')\n")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "from benchmark.cli import main; main()", *arguments],
         env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COLUMNS": "100"},
         cwd=folder,
@@ -24,8 +24,8 @@ def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> st
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def modules_of(folder: Path, *arguments: str) -> set[str]:
@@ -35,7 +35,7 @@ def modules_of(folder: Path, *arguments: str) -> set[str]:
         "atexit.register(lambda: pathlib.Path('modules').write_text(' '.join(sys.modules)))\n"
         "from benchmark.cli import main; main()"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=folder,
@@ -43,5 +43,5 @@ def modules_of(folder: Path, *arguments: str) -> set[str]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     return set((folder / "modules").read_text().split())

@@ -12,7 +12,9 @@ app = program(NAMES)
 
 def every_verb() -> list[tuple[str, Any]]:
     """Return ("pack export", its command) of each verb that does something, in the help's order."""
-    return [(path, one) for path, one in every_command() if not hasattr(one, "commands")]
+    return [
+        (path, command) for path, command in every_command() if not hasattr(command, "commands")
+    ]
 
 
 def every_command() -> list[tuple[str, Any]]:

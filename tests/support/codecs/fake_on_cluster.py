@@ -91,8 +91,8 @@ class Another(Traced):
     """Another program on each machine: here, in each process."""
 
     def describe(self) -> CodecInfo:
-        here = f"{os.getpid():064d}"
-        return CodecInfo(f"build {os.getpid()}", "encode", "MIT", here, 1, "one call")
+        digest = f"{os.getpid():064d}"
+        return CodecInfo(f"build {os.getpid()}", "encode", "MIT", digest, 1, "one call")
 
 
 class OnGpu(Traced):
@@ -128,6 +128,6 @@ class ShortOfMemory(Traced):
         return super().decode(data.removesuffix(b"tile"))
 
     def make_tiled(self) -> "ShortOfMemory":
-        other = type(self)()
-        other.tiled = True
-        return other
+        tiled_codec = type(self)()
+        tiled_codec.tiled = True
+        return tiled_codec

@@ -15,9 +15,15 @@ VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc", "machine"}
 
 def conditions(**changes):
     """Return conditions of a run that stores nothing."""
-    same = {"run": "r", "metrics": ("psnr",), "device": "cpu", "flatten": False, "timing": False}
-    same |= {"jobs": 2, "threads": 1, "machine": "driver", "folder": Path("unwritten")}
-    return Conditions(**{**same, **changes})
+    defaults = {
+        "run": "r",
+        "metrics": ("psnr",),
+        "device": "cpu",
+        "flatten": False,
+        "timing": False,
+    }
+    defaults |= {"jobs": 2, "threads": 1, "machine": "driver", "folder": Path("unwritten")}
+    return Conditions(**{**defaults, **changes})
 
 
 def keep(store, tasks, **changes):
@@ -26,11 +32,11 @@ def keep(store, tasks, **changes):
     features = FeatureFolder(store.folder)
     store.begin("r", {"codecs": {}})
     measured = [bench.carry_out(cell) for cell in tasks]
-    for one in measured:
-        store.keep(one.stream)
-        for of_image in one.features:
+    for measurement in measured:
+        store.keep(measurement.stream)
+        for of_image in measurement.features:
             features.keep(of_image)
-    store.append([one.row for one in measured])
+    store.append([measurement.row for measurement in measured])
     return store
 
 
@@ -43,7 +49,7 @@ def sources_in(folder: Path) -> list[Source]:
     """Return the sources in a folder of images."""
     files = [ImageFile(path.name, path) for path in sorted(folder.iterdir())]
     result = probe(files, False, 1)
-    assert all(isinstance(one, Source) for one in result)
+    assert all(isinstance(source, Source) for source in result)
     return result
 
 

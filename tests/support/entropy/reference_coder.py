@@ -51,8 +51,8 @@ class Reference:
             k = classes[i]
             n = (1 << k) - 1 + (self.one([1] * (1 << k), k) if k else 0)
             first, frequencies = tables[indices[i]]
-            above, below = first + len(frequencies) - 1, first - 1
-            symbols[i] = above + n // 2 if n % 2 == 0 else below - n // 2
+            upper, lower = first + len(frequencies) - 1, first - 1
+            symbols[i] = upper + n // 2 if n % 2 == 0 else lower - n // 2
         return symbols
 
 

@@ -28,13 +28,13 @@ TO_XYZ = np.array(
 
 def seen(colour: str, vision: str) -> Values:
     """Return the CIELAB coordinates of "#rrggbb" as it is seen; white is that of sRGB, D65."""
-    channels = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    channels = np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     xyz = TO_XYZ @ np.clip(VISIONS[vision] @ linear, 0, 1) / (TO_XYZ @ np.ones(3))
     x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def distance(one: str, other: str, vision: str) -> float:
+def distance(first: str, second: str, vision: str) -> float:
     """Return the CIE 1976 distance of two colours; 2.3 is just noticeable side by side."""
-    return float(np.linalg.norm(seen(one, vision) - seen(other, vision)))
+    return float(np.linalg.norm(seen(first, vision) - seen(second, vision)))

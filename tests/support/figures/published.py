@@ -49,32 +49,36 @@ def overlaid(summary, names, metrics, dataset, mix=False):
         curves = published_curves(select(POINTS, names), dataset, metric)
         over = overlay(curves, metric, rule, mix).compatible
         panels.append([*measured_curves(summary, metric), *over])
-    return share_marks(panels), styles({curve.edition for one in panels for curve in one})
+    return share_marks(panels), styles(
+        {curve.edition for panel_curves in panels for curve in panel_curves}
+    )
 
 
-def drawn(panels, known, title="set", anchor=None, **options):
+def drawn(panels, edition_styles, title="set", anchor=None, **options):
     """Draw the panels of one dataset that have curves, named as the look has them."""
     panels = renamed([panel for panel in panels if panel])
     choice = choose(panels, USUAL_RULE, anchor)
-    return draw_rate_curves([(title, panels)], known, choice, anchor=anchor, **options)
+    return draw_rate_curves([(title, panels)], edition_styles, choice, anchor=anchor, **options)
 
 
 def clic_plots(rates):
     """Return the published distortion-realism plots of CLIC2020 at some rates."""
-    both = (PSNR, FID)
-    curves = [curve for one in both for curve in panel(one, "clic2020", None, 2.0)]
-    sweeps = (realism_sweeps(curves, both, None, bpp) for bpp in rates)
-    return [PlotAtRate(bpp, tuple(found)) for bpp, found in zip(rates, sweeps, strict=True)]
+    metrics = (PSNR, FID)
+    curves = [curve for metric in metrics for curve in panel(metric, "clic2020", None, 2.0)]
+    sweeps = (realism_sweeps(curves, metrics, None, bpp) for bpp in rates)
+    return [
+        PlotAtRate(bpp, tuple(rate_sweeps)) for bpp, rate_sweeps in zip(rates, sweeps, strict=True)
+    ]
 
 
 def from_registry(system, variant, dataset, metric, fields=()):
     """Return rates, values and fields of the registry, lowest rate first, without its code."""
-    wanted = {"system": system, "dataset": dataset, "metric": metric}
+    criteria = {"system": system, "dataset": dataset, "metric": metric}
     papers = (json.loads(p.read_text()) for p in (RESULTS / "published").glob("*.json"))
     return sorted(
         (*point, *(float(series[name]) for name in fields))
         for paper in papers
         for series in paper["series"]
-        if wanted.items() <= series.items() and series.get("variant", "") == variant
+        if criteria.items() <= series.items() and series.get("variant", "") == variant
         for point in series["points"]
     )

@@ -16,9 +16,9 @@ SLACK_PIXELS = 1.0  # a text's box is a little larger than its letters
 def shown_texts(figure: Figure) -> list[Text]:
     """Return the texts that are drawn; tick labels only of ticks that the axes show."""
     figure.draw_without_rendering()
-    every: list[Any] = figure.findobj(Text)
+    texts: list[Any] = figure.findobj(Text)
     ticks = {label for axis in figure.findobj(Axis) for label, _ in _tick_labels(axis)}
-    result = [text for text in every if text not in ticks]
+    result = [text for text in texts if text not in ticks]
     result += [
         label for axis in figure.findobj(Axis) for label, inside in _tick_labels(axis) if inside
     ]
@@ -38,8 +38,8 @@ def crowding(figure: Figure) -> list[str]:
     ]
     pairs = combinations(zip(texts, boxes, strict=True), 2)
     return outside + [
-        f"{one.get_text()!r} overlaps {other.get_text()!r}"
-        for (one, first), (other, second) in pairs
+        f"{label.get_text()!r} overlaps {neighbour.get_text()!r}"
+        for (label, first), (neighbour, second) in pairs
         if first.overlaps(second)
     ]
 

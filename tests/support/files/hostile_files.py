@@ -18,14 +18,14 @@ class MakesFolder:
         return os.mkdir, (str(self._folder),)
 
 
-def tar_of(path, members, before=b""):
+def tar_of(path, members, prefix=b""):
     """Write a tar of those members, behind any bytes."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    path.write_bytes(before + path.read_bytes())
+    path.write_bytes(prefix + path.read_bytes())
     return path
 
 
@@ -66,5 +66,5 @@ def png(rows_there, height=20, width=16, mode="RGB", end=True):
     """Return a PNG that announces `height` rows and whose data hold the first `rows_there`."""
     colours = {"RGB": 2, "L": 0}[mode]
     line = b"\0" + b"\x7f" * width * (3 if mode == "RGB" else 1)
-    whole = image_files.png(width, height, 8, colours, line * rows_there)
-    return whole if end else whole[:-12]
+    file_bytes = image_files.png(width, height, 8, colours, line * rows_there)
+    return file_bytes if end else file_bytes[:-12]

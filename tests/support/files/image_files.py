@@ -25,11 +25,11 @@ def tiff(samples: Any, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def webp(samples: Any, lossless: bool = True, *more: bytes, flags: int = 0) -> bytes:
-    """A WebP file: the plain form, or the extended one with chunks of `more` after the pixels."""
+def webp(samples: Any, lossless: bool = True, *chunks: bytes, flags: int = 0) -> bytes:
+    """A WebP file: the plain form, or the extended one with `chunks` after the pixels."""
     level = None if lossless else 90
     stream: bytes = imagecodecs.webp_encode(samples, level=level, lossless=lossless)
-    if not (more or flags):
+    if not (chunks or flags):
         return stream
 
     def chunk(name: bytes, body: bytes) -> bytes:
@@ -39,12 +39,12 @@ def webp(samples: Any, lossless: bool = True, *more: bytes, flags: int = 0) -> b
     canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     start = stream.index(b"VP8")
     body = b"WEBP" + chunk(b"VP8X", struct.pack("<I", flags) + canvas) + stream[start:]
-    body += b"".join(chunk(one[:4], one[4:]) for one in more)
+    body += b"".join(chunk(extra_chunk[:4], extra_chunk[4:]) for extra_chunk in chunks)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: bytes) -> bytes:
-    """A PNG file from the specification alone, chunks of `more` before the pixels."""
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: bytes) -> bytes:
+    """A PNG file from the specification alone, `chunks` before the pixels."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return (
@@ -52,7 +52,10 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: by
         )
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), *(chunk(one[:4], one[4:]) for one in more)]
+    parts = [
+        chunk(b"IHDR", header),
+        *(chunk(extra_chunk[:4], extra_chunk[4:]) for extra_chunk in chunks),
+    ]
     return b"".join(
         [b"\x89PNG\r\n\x1a\n", *parts, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
     )
@@ -64,9 +67,9 @@ def tiff_with_tags_last(pixels: Pixels, depths: tuple[int, int, int] = (8, 8, 8)
     start = 8 + pixels.size
     tags = [(256, width), (257, height), (258, 0), (259, 1), (262, 2), (273, 8), (277, 3)]
     tags += [(278, height), (279, pixels.size)]
-    at = start + 2 + 12 * len(tags) + 4
+    offset = start + 2 + 12 * len(tags) + 4
     entries = [
-        struct.pack("<HHII", 258, 3, 3, at)
+        struct.pack("<HHII", 258, 3, 3, offset)
         if tag == 258
         else struct.pack("<HHII", tag, 4, 1, value)
         for tag, value in tags

@@ -24,9 +24,9 @@ def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
 
 def in_new_python(program: str, **environment: str) -> str:
     """Return what a program prints in a process of its own, where warnings are errors."""
-    done = ran(sys.executable, "-W", "error", "-c", program, **environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = ran(sys.executable, "-W", "error", "-c", program, **environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def unavailable_in_new_python(module: str, name: str, folder: Path) -> str:

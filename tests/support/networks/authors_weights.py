@@ -42,16 +42,16 @@ def authors_shapes(sizes: CrdrSizes) -> dict[str, Shape]:
     shapes = {}
     for name, tensor in ours.items():
         key = key_of(name, sizes)
-        first, *more = tensor.shape
+        first, *dimensions = tensor.shape
         if is_transposed_by_authors(name):
-            first, more = more[0], [first, *more[1:]]
+            first, dimensions = dimensions[0], [first, *dimensions[1:]]
         elif "interp_ca_list" in key:
-            more = [1, *more, 1, 1]
+            dimensions = [1, *dimensions, 1, 1]
         elif "proj_" in key and key.endswith("weight"):
-            more = [*more, 1, 1]
+            dimensions = [*dimensions, 1, 1]
         elif key == f"{PRIOR}.quantiles":
-            more = [1, *more]
-        shapes[key] = (first, *more)
+            dimensions = [1, *dimensions]
+        shapes[key] = (first, *dimensions)
     return shapes | DERIVED_SHAPES
 
 
@@ -64,8 +64,8 @@ def authors_state(sizes: CrdrSizes) -> dict[str, Tensor]:
 
 
 def old_spelling(key: str) -> str:
-    first, _, rest = key.partition(".")
-    kind, _, index = rest.partition(".")
+    first, _, suffix = key.partition(".")
+    kind, _, index = suffix.partition(".")
     return f"{first}.{PLAIN_TO_OLD[kind]}{index}" if kind in PLAIN_TO_OLD else key
 
 

@@ -28,18 +28,18 @@ class Case(NamedTuple):
 def drawn_like(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Draw weights that keep a signal's size through convolutions and ReLUs."""
     generator = torch.Generator().manual_seed(7)
-    drawn = {}
+    tensors = {}
     for name, tensor in state.items():
         if tensor.dim() == 4:
             spread = (2 / tensor[0].numel()) ** 0.5
-            drawn[name] = torch.randn(tensor.shape, generator=generator) * spread
+            tensors[name] = torch.randn(tensor.shape, generator=generator) * spread
         elif name.endswith(("running_var", "bn.weight")):
-            drawn[name] = torch.rand(tensor.shape, generator=generator) + 0.5
+            tensors[name] = torch.rand(tensor.shape, generator=generator) + 0.5
         elif tensor.is_floating_point():
-            drawn[name] = torch.randn(tensor.shape, generator=generator) * 0.1
+            tensors[name] = torch.randn(tensor.shape, generator=generator) * 0.1
         else:
-            drawn[name] = tensor
-    return drawn
+            tensors[name] = tensor
+    return tensors
 
 
 @pytest.fixture(scope="module")

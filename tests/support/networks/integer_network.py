@@ -47,8 +47,11 @@ def network(sizes=TINY) -> CRDRNetwork:
 
 def path_of(model, tables, fractional_bits=None, **options) -> EntropyPath:
     """Return the path of a checkpoint that holds these tables and fractional bits."""
-    kept = {**tables, **fractional_bit_tables(fractional_bits or default_fractional_bits(model))}
-    return EntropyPath(model, kept, **options)
+    all_tables = {
+        **tables,
+        **fractional_bit_tables(fractional_bits or default_fractional_bits(model)),
+    }
+    return EntropyPath(model, all_tables, **options)
 
 
 def latents(count: int, sizes=TINY, seed: int = 1) -> torch.Tensor:
@@ -85,4 +88,6 @@ def _followed(path, hyper, symbols_by_means):
 
 
 def same(first, second) -> bool:
-    return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    return all(
+        torch.equal(tensor, counterpart) for tensor, counterpart in zip(first, second, strict=True)
+    )

@@ -52,18 +52,18 @@ SHAPED_BY_VALUES = {
 
 
 class OnGpu(Tensor):
-    """Tensor of the device "cuda"; `held` has its values."""
+    """Tensor of the device "cuda"; `inner` has its values."""
 
-    held: Tensor
+    inner: Tensor
 
     @staticmethod
-    def __new__(cls, held: Tensor) -> "OnGpu":
-        made: OnGpu = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, held.size(), strides=held.stride(), storage_offset=held.storage_offset(),
-            dtype=held.dtype, layout=held.layout, device=INSIDE,
+    def __new__(cls, inner: Tensor) -> "OnGpu":
+        wrapper: OnGpu = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, inner.size(), strides=inner.stride(), storage_offset=inner.storage_offset(),
+            dtype=inner.dtype, layout=inner.layout, device=INSIDE,
         )  # fmt: skip
-        made.held = held
-        return made
+        wrapper.inner = inner
+        return wrapper
 
     device = property(lambda self: CUDA)  # type: ignore[assignment]
     is_cuda = property(lambda self: True)  # type: ignore[assignment]
@@ -77,7 +77,7 @@ class OnGpu(Tensor):
         return _dispatched(func, args, kwargs or {}, Counter())
 
     def __repr__(self, **_: Any) -> str:
-        return f"OnGpu({self.held!r})"
+        return f"OnGpu({self.inner!r})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OnGpu":
         copied = self.detach().clone().requires_grad_(self.requires_grad)
@@ -144,14 +144,16 @@ class _Graph:
             yield
         finally:
             cls.open = None
-            for tensor, before in reversed(graph._changed):
-                tensor.copy_(before)
+            for tensor, earlier_value in reversed(graph._changed):
+                tensor.copy_(earlier_value)
             torch.set_rng_state(random)
 
     def note(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func._schema.is_mutable:
-            given = _leaves((args, kwargs))
-            self._changed += [(one, one.clone()) for one in given if isinstance(one, Tensor)]
+            operands = _leaves((args, kwargs))
+            self._changed += [
+                (operand, operand.clone()) for operand in operands if isinstance(operand, Tensor)
+            ]
         result = func(*args, **kwargs)
         self._operations.append((func, args, kwargs, result))
         return result
@@ -159,19 +161,19 @@ class _Graph:
     def replay(self) -> None:
         """Compute all again, with whatever is in the tensors now."""
         for func, args, kwargs, result in self._operations:
-            again = func(*args, **kwargs)
-            for old, new in zip(_leaves(result), _leaves(again), strict=True):
+            new_result = func(*args, **kwargs)
+            for old, new in zip(_leaves(result), _leaves(new_result), strict=True):
                 if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
 
 
-def _empty(*sizes: Any, pin_memory: bool = False, **others: Any) -> Tensor:
+def _empty(*sizes: Any, pin_memory: bool = False, **options: Any) -> Tensor:
     """Make a tensor as `torch.empty` does; a build for the CPU alone cannot pin memory."""
-    refused = _Graph.threads is None or threading.get_ident() in _Graph.threads
-    if pin_memory and _Graph.open is not None and refused:
+    is_capturing = _Graph.threads is None or threading.get_ident() in _Graph.threads
+    if pin_memory and _Graph.open is not None and is_capturing:
         raise RuntimeError("operation not permitted when stream is capturing (cudaHostAlloc)")
-    made: Tensor = EMPTY(*sizes, **others)
-    return made
+    tensor: Tensor = EMPTY(*sizes, **options)
+    return tensor
 
 
 class _Stream:
@@ -180,7 +182,7 @@ class _Stream:
     def __init__(self, device: Any = None) -> None:
         pass
 
-    def wait_stream(self, other: "_Stream") -> None:
+    def wait_stream(self, stream: "_Stream") -> None:
         pass
 
 
@@ -190,10 +192,10 @@ class _AnyGenerator(Generator):
     of_gpu: ClassVar[dict[int, "_AnyGenerator"]] = {}  # by the address of what is in C++
 
     def __new__(cls, device: Any = "cpu") -> "_AnyGenerator":
-        made: _AnyGenerator = Generator.__new__(cls, "cpu")
+        generator: _AnyGenerator = Generator.__new__(cls, "cpu")
         if _is_gpu(device):
-            cls.of_gpu[made._cdata] = made  # type: ignore[attr-defined]
-        return made
+            cls.of_gpu[generator._cdata] = generator  # type: ignore[attr-defined]
+        return generator
 
     def __init__(self, device: Any = "cpu") -> None:
         super().__init__()
@@ -211,9 +213,9 @@ class _Devices(TorchFunctionMode):
         if func in INSTEAD and isinstance(args[0], OnGpu):
             return INSTEAD[func](*args, **kwargs)
         if func in MAKERS and _is_gpu(kwargs.get("device")):
-            given = args[0] if isinstance(args[0], OnGpu) else None
-            made = func(*args, **{**kwargs, "device": "cpu"}) if given is None else given
-            return made.to(INSIDE, kwargs.get("dtype"))
+            wrapper = args[0] if isinstance(args[0], OnGpu) else None
+            tensor = func(*args, **{**kwargs, "device": "cpu"}) if wrapper is None else wrapper
+            return tensor.to(INSIDE, kwargs.get("dtype"))
         args, kwargs = _each(_inside, (args, kwargs))
         return func(*args, **kwargs)
 
@@ -225,15 +227,15 @@ def _refused(tensor: Tensor, *_: Any, **__: Any) -> None:
     )
 
 
-def _new_tensor(like: Tensor, given: Any, dtype: Any = None, **others: Any) -> Tensor:
-    return torch.tensor(given, dtype=dtype or like.dtype, **others).to(INSIDE)
+def _new_tensor(prototype: Tensor, values: Any, dtype: Any = None, **options: Any) -> Tensor:
+    return torch.tensor(values, dtype=dtype or prototype.dtype, **options).to(INSIDE)
 
 
-def _index(given: Any) -> Any:
+def _index(index: Any) -> Any:
     """Return an index whose lists are tensors: C++ would make them on the device inside."""
-    if isinstance(given, tuple):
-        return tuple(_index(one) for one in given)
-    return torch.tensor(given) if isinstance(given, list) else given
+    if isinstance(index, tuple):
+        return tuple(_index(part) for part in index)
+    return torch.tensor(index) if isinstance(index, list) else index
 
 
 # Methods of a tensor on the GPU that C++ cannot do with what it takes it for.
@@ -261,27 +263,31 @@ class _Values(TorchDispatchMode):
 
 def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> Any:
     flat = _leaves((args, kwargs))
-    tensors = [one for one in flat if isinstance(one, Tensor)]
+    tensors = [leaf for leaf in flat if isinstance(leaf, Tensor)]
     on_gpu = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
-    asked = kwargs.get("device")
-    if not on_gpu and asked != INSIDE:
+    target_device = kwargs.get("device")
+    if not on_gpu and target_device != INSIDE:
         return func(*args, **kwargs)
     kind = func.overloadpacket
-    others = [tensor for tensor in tensors if not isinstance(tensor, OnGpu) and tensor.dim()]
-    if on_gpu and others and kind not in TAKE_BOTH:
+    cpu_tensors = [tensor for tensor in tensors if not isinstance(tensor, OnGpu) and tensor.dim()]
+    if on_gpu and cpu_tensors and kind not in TAKE_BOTH:
         raise RuntimeError(f"{MIXED}! ({func})")
-    to_cpu = asked is not None and asked != INSIDE
+    to_cpu = target_device is not None and target_device != INSIDE
     to_cpu |= kind is aten.copy_ and not isinstance(args[0], OnGpu)
-    if any(isinstance(one, Generator) and one._cdata not in _AnyGenerator.of_gpu for one in flat):
+    if any(
+        isinstance(leaf, Generator) and leaf._cdata not in _AnyGenerator.of_gpu for leaf in flat
+    ):
         raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({func})")
     shaped = kind in SHAPED_BY_VALUES or (kind in BY_INDEX and _counts_a_mask(args))
     if to_cpu or shaped or (_from_cpu(kind, args) and not _later(kind, args, kwargs)):
         waits[_caller()] += 1
-    wrappers = {id(one.held): one for one in on_gpu}
+    wrappers = {id(leaf.inner): leaf for leaf in on_gpu}
     inner_args, inner_kwargs = _each(_outside, (args, kwargs))
     if _Graph.open is None:
         result = func(*inner_args, **inner_kwargs)
-    elif to_cpu or shaped or others or kind is aten._local_scalar_dense or _from_cpu(kind, args):
+    elif (
+        to_cpu or shaped or cpu_tensors or kind is aten._local_scalar_dense or _from_cpu(kind, args)
+    ):
         raise RuntimeError(f"operation not permitted when stream is capturing ({func})")
     else:
         result = _Graph.open.note(func, inner_args, inner_kwargs)
@@ -289,29 +295,31 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
         return args[0]
     if to_cpu:
         return result
-    if not any(isinstance(one, Tensor) for one in _leaves(result)) and result is not None:
+    if not any(isinstance(leaf, Tensor) for leaf in _leaves(result)) and result is not None:
         waits[_caller()] += 1  # a number or a truth value
-    return _each(lambda one: wrappers[id(one)] if id(one) in wrappers else _wrapped(one), result)
+    return _each(
+        lambda leaf: wrappers[id(leaf)] if id(leaf) in wrappers else _wrapped(leaf), result
+    )
 
 
-def _wrapped(found: Any) -> Any:
-    return OnGpu(found) if isinstance(found, Tensor) else found
+def _wrapped(value: Any) -> Any:
+    return OnGpu(value) if isinstance(value, Tensor) else value
 
 
-def _each(change: Callable[[Any], Any], given: Any) -> Any:
-    """Return `given` with each leaf changed: torch's own pytree takes four times as long."""
-    kind = type(given)
+def _each(change: Callable[[Any], Any], tree: Any) -> Any:
+    """Return `tree` with each leaf changed: torch's own pytree takes four times as long."""
+    kind = type(tree)
     if kind is dict:
-        return {name: _each(change, one) for name, one in given.items()}
-    if isinstance(given, tuple | list) and kind is not torch.Size:
-        return kind([_each(change, one) for one in given])
-    return change(given)
+        return {name: _each(change, branch) for name, branch in tree.items()}
+    if isinstance(tree, tuple | list) and kind is not torch.Size:
+        return kind([_each(change, branch) for branch in tree])
+    return change(tree)
 
 
-def _leaves(given: Any) -> list[Any]:
-    found: list[Any] = []
-    _each(found.append, given)
-    return found
+def _leaves(tree: Any) -> list[Any]:
+    leaves: list[Any] = []
+    _each(leaves.append, tree)
+    return leaves
 
 
 def _counts_a_mask(args: Any) -> bool:
@@ -326,8 +334,8 @@ def _counts_a_mask(args: Any) -> bool:
 
 def _from_cpu(kind: Any, args: Any) -> bool:
     """Return whether a tensor of the CPU is copied to the GPU."""
-    at = {aten.copy_: 1, aten._to_copy: 0}.get(kind)
-    return at is not None and not isinstance(args[at], OnGpu)
+    position = {aten.copy_: 1, aten._to_copy: 0}.get(kind)
+    return position is not None and not isinstance(args[position], OnGpu)
 
 
 def _later(kind: Any, args: Any, kwargs: Any) -> bool:
@@ -336,22 +344,22 @@ def _later(kind: Any, args: Any, kwargs: Any) -> bool:
     return bool(kwargs.get("non_blocking", usual))
 
 
-def _is_gpu(asked: Any) -> bool:
-    return asked == INSIDE or (
-        isinstance(asked, str | torch.device) and torch.device(asked).type == "cuda"
+def _is_gpu(device: Any) -> bool:
+    return device == INSIDE or (
+        isinstance(device, str | torch.device) and torch.device(device).type == "cuda"
     )
 
 
-def _inside(given: Any) -> Any:
-    if isinstance(given, torch.device) and given.type == "cuda":
+def _inside(value: Any) -> Any:
+    if isinstance(value, torch.device) and value.type == "cuda":
         return INSIDE
-    return INSIDE if isinstance(given, str) and re.fullmatch("cuda(:[01])?", given) else given
+    return INSIDE if isinstance(value, str) and re.fullmatch("cuda(:[01])?", value) else value
 
 
-def _outside(given: Any) -> Any:
-    if isinstance(given, OnGpu):
-        return given.held
-    return torch.device("cpu") if isinstance(given, torch.device) and given == INSIDE else given
+def _outside(value: Any) -> Any:
+    if isinstance(value, OnGpu):
+        return value.inner
+    return torch.device("cpu") if isinstance(value, torch.device) and value == INSIDE else value
 
 
 def _caller() -> str:

@@ -17,7 +17,7 @@ def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
     architecture = load_architecture(name)
     config = architecture.sizes["tiny"]
     network = architecture.build(config)
-    photographs = [noise(128, 128, one) for one in (1, 2)]
+    photographs = [noise(128, 128, noise_seed) for noise_seed in (1, 2)]
     crops = torch.cat([make_images(photograph, torch.device("cpu")) for photograph in photographs])
     network.initialise(crops, [0.3] * rate_levels(config))
     card = Card(name, config, "noise", 0, "none", "0")

@@ -31,7 +31,9 @@ def drawing_network(method: str, base: str) -> DiffusionNetwork:
     )
     torch.manual_seed(3)
     network = architecture.build(config)
-    crops = torch.cat([make_images(noise(64, 64, one), torch.device("cpu")) for one in (1, 2)])
+    crops = torch.cat(
+        [make_images(noise(64, 64, noise_seed), torch.device("cpu")) for noise_seed in (1, 2)]
+    )
     network.initialise(crops, ())
     for parameter in network.parameters():
         if not parameter.any():  # convolutions that start at zero

@@ -22,7 +22,7 @@ class DrawnVGG:
         for tensor in self.features.state_dict().values():
             spread = 0.1 if tensor.dim() == 1 else (2 / tensor[0].numel()) ** 0.5
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * spread)
-        state = {f"features.{name}": one for name, one in self.features.state_dict().items()}
+        state = {f"features.{name}": weight for name, weight in self.features.state_dict().items()}
         torch.save({"classifier.0.bias": torch.ones(2), **state}, folder / NETWORK_FILE)
         self.importances = {
             name: torch.rand(1, sum(CHANNELS), 1, 1, generator=generator)

@@ -92,8 +92,10 @@ def picture_too_high(pack):
 
 
 def hardest_picture_left_out(pack):
-    worst = max(pack.of(setting_value=30), key=lambda line: line["bpp"])["image"]
-    pack.lines = [line for line in pack.lines if (line["codec"], line["image"]) != ("webp", worst)]
+    hardest_image = max(pack.of(setting_value=30), key=lambda line: line["bpp"])["image"]
+    pack.lines = [
+        line for line in pack.lines if (line["codec"], line["image"]) != ("webp", hardest_image)
+    ]
 
 
 def picture_left_out_of_one_point(pack):
@@ -149,12 +151,12 @@ def another_build(pack, photos):
     """Give every picture the stream of another effort, as another version of libwebp would."""
     for line in pack.of():
         with Image.open(photos / line["image"]) as image:
-            before, sink = np.asarray(image.convert("RGB")), BytesIO()
+            original, sink = np.asarray(image.convert("RGB")), BytesIO()
         quality = int(line["setting_value"])
-        Image.fromarray(before).save(sink, "WEBP", quality=quality, method=3)
+        Image.fromarray(original).save(sink, "WEBP", quality=quality, method=3)
         pack.keep(line, sink.getvalue())
-        after = np.asarray(Image.open(BytesIO(sink.getvalue())).convert("RGB"))
-        line |= {"decoded_sha256": pixels_sha256(after), "psnr_db": psnr(before, after)}
+        decoded = np.asarray(Image.open(BytesIO(sink.getvalue())).convert("RGB"))
+        line |= {"decoded_sha256": pixels_sha256(decoded), "psnr_db": psnr(original, decoded)}
         line |= {"ssim": None, "ssim_protocol": None}
 
 

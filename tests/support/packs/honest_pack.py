@@ -60,6 +60,6 @@ def measured(store, photos, contenders, metrics):
 
 
 @contextmanager
-def quiet(what, total):
+def quiet(task, total):
     """Show no progress."""
     yield lambda progress: None

@@ -67,17 +67,17 @@ def measure(folder: Path, coffee: Pixels) -> Path:
 def run(folder: Path, codecs: str, expected: int = 0) -> None:
     """`bench run` of folder/photos into folder/results."""
     points = [part for point in POINTS for part in ("--points", point)]
-    asked = ["--dataset", str(folder / "photos"), "--results", str(folder / "results")]
-    asked += ["--metrics", ",".join(METRICS), "--no-table"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", "run", "--codecs", codecs, *points, *asked],
+    options = ["--dataset", str(folder / "photos"), "--results", str(folder / "results")]
+    options += ["--metrics", ",".join(METRICS), "--no-table"]
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmark", "run", "--codecs", codecs, *points, *options],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == expected, done.stderr
+    assert result.returncode == expected, result.stderr
 
 
 def make_page(
@@ -110,9 +110,11 @@ def make_page(
         absent=absent,
         anchor=parse_codec("jpeg"),
     )
-    wanted = Experiment(results, dataset, published=published)
+    experiment = Experiment(results, dataset, published=published)
     quiet = nullcontext(lambda state: None)
-    path, _ = write_page(wanted, report, images, False, lambda total: quiet, lambda sentence: None)
+    path, _ = write_page(
+        experiment, report, images, False, lambda total: quiet, lambda sentence: None
+    )
     return Path(path)
 
 

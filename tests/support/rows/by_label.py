@@ -10,13 +10,13 @@ from benchmark.spec import parse_codec
 
 def edition(summary, label):
     """The edition of a summary that has a label; one of no rows where it has none."""
-    known = {label_of(of.spec): of for of in summary.editions}
-    return known[label] if label in known else Edition.create(parse_codec(label))
+    editions_by_label = {label_of(edition.spec): edition for edition in summary.editions}
+    return editions_by_label.get(label) or Edition.create(parse_codec(label))
 
 
-def anchor(text, why=""):
+def anchor(text, reason=""):
     """The anchor that is a codec as `--codecs` has it."""
-    return Anchor(parse_codec(text), why)
+    return Anchor(parse_codec(text), reason)
 
 
 def compare(summary, metric, label, rule=USUAL_RULE):
@@ -29,7 +29,9 @@ def rank_by_bd_rate(summary, metrics, label, *args, rule=USUAL_RULE, **options):
 
 
 def curves(summary, metric):
-    return {label_of(of.spec): points for of, points in summaries.curves(summary, metric).items()}
+    return {
+        label_of(entry.spec): points for entry, points in summaries.curves(summary, metric).items()
+    }
 
 
 def ends(record, kind=""):
@@ -38,4 +40,6 @@ def ends(record, kind=""):
 
 
 def quartiles(record):
-    return tuple(record[f"images_bd_rate_{of}_quartile_percent"] for of in ("lower", "upper"))
+    return tuple(
+        record[f"images_bd_rate_{quartile}_quartile_percent"] for quartile in ("lower", "upper")
+    )

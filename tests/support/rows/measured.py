@@ -81,10 +81,10 @@ def sweep(codec: str, images: Sequence[str] = ("a", "bb", "ccc"), **columns: Any
     return [row(codec, q, image, **columns) for q in (5, 10, 20, 40, 60, 80) for image in images]
 
 
-def doubling(codec: str, share: float, above: float = 0.0, **columns: Any) -> list[Any]:
+def doubling(codec: str, share: float, offset_db: float = 0.0, **columns: Any) -> list[Any]:
     """Return rows of two pictures at five settings, 5 dB and a doubling of the bytes apart."""
     return [
         row(codec, 10.0 * n, image, num_bytes=round(share * 1000 * 2**n),
-            psnr_db=20.0 + 5 * n + above + len(image), **{"dataset": "sample", **columns})
+            psnr_db=20.0 + 5 * n + offset_db + len(image), **{"dataset": "sample", **columns})
         for n in range(1, 6) for image in ("a", "bb")
     ]  # fmt: skip

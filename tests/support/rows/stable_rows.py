@@ -48,15 +48,15 @@ def measured_twice(store):
     return [cell for cell, versions in result.items() if len(versions) > 1]
 
 
-def losses_of(store, before):
+def losses_of(store, earlier_cells):
     """What must not be, after a kill; and the cells that are stored now."""
     if store is None:
-        return len(before), set()
-    done = store.done()
+        return len(earlier_cells), set()
+    cells = store.done()
     without_stream = [
         row
         for row in store.table().rows(named=True)
         if row["status"] == "ok" and not store.has_stream(row["stream_sha256"])
     ]
-    lost = len(before - done) + len(unreadable(store)) + len(measured_twice(store))
-    return lost + len(without_stream), done
+    lost = len(earlier_cells - cells) + len(unreadable(store)) + len(measured_twice(store))
+    return lost + len(without_stream), cells

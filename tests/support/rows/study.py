@@ -33,29 +33,31 @@ def chance_of(scores, first, second, lapses=LAPSES):
     return lapses / 2 + (1 - lapses) / (1 + np.exp(scores[second] - scores[first]))
 
 
-def key_of(images=8, raters=16, each=40, seed=0, rates=RATES):
+def key_of(images=8, raters=16, trials_per_rater=40, seed=0, rates=RATES):
     """A study of SYSTEMS at some rates on images that all have every stimulus."""
     rng = np.random.default_rng(seed)
-    every = [(system, level) for system in SYSTEMS for level in range(len(rates))]
+    conditions = [(system, level) for system in SYSTEMS for level in range(len(rates))]
     stimuli = tuple(
-        Stimulus(system, f"{rates[level]:g} bpp", rates[level]) for system, level in every
+        Stimulus(system, f"{rates[level]:g} bpp", rates[level]) for system, level in conditions
     )
     pictures, place = [], {}
     for image in range(images):
-        for number in (SOURCE, WORSE, *range(len(every))):
+        for number in (SOURCE, WORSE, *range(len(conditions))):
             place[image, number] = len(pictures)
             pictures.append(
                 PagePicture(
                     f"{len(pictures)}.png", f"{image}.png", number, cell=f"{image}/{number}"
                 )
             )
-    bpp = {(image, n): stimuli[n].bpp for image in range(images) for n in range(len(every))}
+    bpp = {(image, n): stimuli[n].bpp for image in range(images) for n in range(len(conditions))}
     lists = []
-    for mine in question_lists(make_pairs(bpp, every, images), raters, each, rng):
-        trials = [trial(place, pair, swapped) for pair, swapped in mine]
+    for question_list in question_lists(
+        make_pairs(bpp, conditions, images), raters, trials_per_rater, rng
+    ):
+        trials = [trial(place, pair, swapped) for pair, swapped in question_list]
         catches = [
             Trial(place[n % images, SOURCE], place[n % images, SOURCE], place[n % images, WORSE], 1)
-            for n in range(num_catches(each))
+            for n in range(num_catches(trials_per_rater))
         ]
         lists.append(tuple(insert_catches(trials, catches, rng)))
     return Key("study", "sample", "", seed, stimuli, tuple(pictures), (), tuple(lists))
@@ -83,7 +85,7 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
     """What a rater of known scores answers to the list of that number, from 1."""
     answers = []
     for place, trial in enumerate(key.lists[number - 1]):
-        first, second = (key.pictures[at].stimulus for at in (trial.first, trial.second))
+        first, second = (key.pictures[index].stimulus for index in (trial.first, trial.second))
         chance = chance_of(scores, first, second, lapses)
         if WORSE in (first, second):  # a known answer is always seen
             chance = lapses / 2 + (1 - lapses) * (second == WORSE)
@@ -93,6 +95,6 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
     return Answers(key.study, rng.bytes(8).hex(), number, screen, answers)
 
 
-def changed(of, **fields):
+def changed(answers, **fields):
     """Answers, or one of them, with other fields."""
-    return msgspec.structs.replace(of, **fields)
+    return msgspec.structs.replace(answers, **fields)

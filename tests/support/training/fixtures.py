@@ -59,8 +59,8 @@ def recipe_of(*stages: dict[str, Any], **settings: Any) -> Recipe:
     return recipe_from("test", record)
 
 
-def stage_of(**different: Any) -> Stage:
-    return recipe_of(different).stages[0]
+def stage_of(**fields: Any) -> Stage:
+    return recipe_of(fields).stages[0]
 
 
 def noise(height: int, width: int, seed: int) -> Pixels:
@@ -72,7 +72,7 @@ def noise(height: int, width: int, seed: int) -> Pixels:
 
 
 def pictures(count: int = 5) -> list[Pixels]:
-    return [noise(80 + 8 * one, 96, one) for one in range(count)]
+    return [noise(80 + 8 * index, 96, index) for index in range(count)]
 
 
 def load_photographs(
@@ -137,11 +137,11 @@ class Toy(Network):
 
 
 class Poisoned(Toy):
-    """Once, in its forward pass number `at`, something goes wrong."""
+    """Once, in its forward pass number `forward_pass`, something goes wrong."""
 
-    def __init__(self, how: str, at: int) -> None:
+    def __init__(self, fault: str, forward_pass: int) -> None:
         super().__init__()
-        self.how, self.left = how, at
+        self.how, self.left = fault, forward_pass
 
     def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
         result = super().forward(images, controls, noisy=noisy)
@@ -168,19 +168,19 @@ def train_toy(
     folder: Path,
     recipe: Recipe,
     make: Callable[[], Network] = Toy,
-    **how: Any,
+    **options: Any,
 ) -> None:
     """One call of the trainer for a network that `make` makes, on the processor unless said."""
     folder.mkdir(exist_ok=True)
     run = ToyRun(folder, folder, recipe, make=make)
-    train_stages(run, TrainingOptions(**{"device": "cpu", **how}), photographs())
+    train_stages(run, TrainingOptions(**{"device": "cpu", **options}), photographs())
 
 
-def train_in(folder: Path, recipe: Recipe, data: Path, **how: Any) -> str:
+def train_in(folder: Path, recipe: Recipe, data: Path, **options: Any) -> str:
     """One call of the trainer for the recipe's own network."""
     return train(
         TrainingRun(folder, folder, recipe),
-        TrainingOptions(**{"device": "cpu", "data": (data,), **how}),
+        TrainingOptions(**{"device": "cpu", "data": (data,), **options}),
     )
 
 
@@ -188,21 +188,29 @@ def copied(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def differing(one: Any, other: Any, path: str = "") -> list[str]:
+def differing(first: Any, second: Any, path: str = "") -> list[str]:
     """Where two states are not equal bit for bit."""
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        return [found for k in one for found in differing(one[k], other[k], f"{path}/{k}")]
-    if isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        return [found for i, k in enumerate(one) for found in differing(k, other[i], f"{path}/{i}")]
-    same = torch.equal(one, other) if isinstance(one, Tensor) else one == other
-    return [] if same else [path]
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        return [
+            difference
+            for k in first
+            for difference in differing(first[k], second[k], f"{path}/{k}")
+        ]
+    if isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        return [
+            difference
+            for i, k in enumerate(first)
+            for difference in differing(k, second[i], f"{path}/{i}")
+        ]
+    is_equal = torch.equal(first, second) if isinstance(first, Tensor) else first == second
+    return [] if is_equal else [path]
 
 
-def toy(kind=Toy, *given):
+def toy(kind=Toy, *arguments):
     torch.manual_seed(4)
-    return kind(*given)
+    return kind(*arguments)
 
 
 def least_network():
@@ -241,19 +249,19 @@ def wait_for_entries(process, journal, count):
 
 def seen_by(network):
     """What the network takes from here on: (crops, rates, betas, noisy) of each pass."""
-    seen = []
+    calls = []
     network.register_forward_pre_hook(
-        lambda _module, given, named: seen.append(
+        lambda _module, inputs, keywords: calls.append(
             (
-                given[0].clone(),
-                given[1].rate.levels,
-                given[1].realism.levels,
-                named.get("noisy", True),
+                inputs[0].clone(),
+                inputs[1].rate.levels,
+                inputs[1].realism.levels,
+                keywords.get("noisy", True),
             )
         ),
         with_kwargs=True,
     )
-    return seen
+    return calls
 
 
 def of_journal(run, name):

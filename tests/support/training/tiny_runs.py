@@ -38,8 +38,8 @@ def write_recipe(
     path: Path, rate_steps: int = 2, realism_steps: int = 2, **fields: str | int
 ) -> Path:
     """With a stage for each kind that has steps, without the weights that LPIPS needs."""
-    given = {"sizes": '"tiny"', "report_every_steps": 1, "validate_every_steps": 1000, **fields}
-    text = "".join(f"{name} = {value}\n" for name, value in given.items())
+    values = {"sizes": '"tiny"', "report_every_steps": 1, "validate_every_steps": 1000, **fields}
+    text = "".join(f"{name} = {value}\n" for name, value in values.items())
     if rate_steps:
         text += STAGE.format(objective="multi_rate", steps=rate_steps) + "balanced = true\n"
     if realism_steps:
@@ -50,13 +50,15 @@ def write_recipe(
 
 def bench(*words: object) -> Result:
     """In this process; an explained failure is raised."""
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
 
 
-def training(place: Path, out: Path, *more: object, recipe: str = "recipe.toml") -> tuple[Any, ...]:
+def training(
+    place: Path, out: Path, *options: object, recipe: str = "recipe.toml"
+) -> tuple[Any, ...]:
     """Words of `bench train` with a recipe and the photographs of a folder."""
     data = ("--data", place / "photos", "--validation", place / "unseen")
-    return ("train", "--recipe", place / recipe, *data, "--out", out, *more)
+    return ("train", "--recipe", place / recipe, *data, "--out", out, *options)
