@@ -95,6 +95,6 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
     return Answers(key.study, rng.bytes(8).hex(), number, screen, answers)
 
 
-def changed(answers, **fields):
+def changed(original, **fields):
     """Answers, or one of them, with other fields."""
-    return msgspec.structs.replace(answers, **fields)
+    return msgspec.structs.replace(original, **fields)
