@@ -151,9 +151,9 @@ for text in {UNTRAINED!r}:
         print("unavailable")
 print({{"torch", "compressai", "safetensors"}} & set(sys.modules))
 """
-    done = ran(sys.executable, "-c", program, BENCH_WEIGHTS=tiny_weights, PYTHONPATH=ROOT)
-    *caveats, imported = done.stdout.splitlines()
-    assert imported == "set()", done.stderr
+    result = ran(sys.executable, "-c", program, BENCH_WEIGHTS=tiny_weights, PYTHONPATH=ROOT)
+    *caveats, imported = result.stdout.splitlines()
+    assert imported == "set()", result.stderr
     assert caveats[:2] == ["untrained"] * 2
 
 
@@ -172,22 +172,25 @@ def ends_and_others(accepts: Between | OneOf) -> tuple[list[Setting], list[Setti
         ends = [Setting(accepts.name, value) for value in (accepts.lowest, accepts.highest)]
         step = 1.0 if accepts.whole else 0.01
     first, last = ends[0], ends[-1]
-    others = [Setting("other", first.value), first._replace(value=float("nan"))]
-    others += [first._replace(value=first.value - step), last._replace(value=last.value + step)]
+    invalid_settings = [Setting("other", first.value), first._replace(value=float("nan"))]
+    invalid_settings += [
+        first._replace(value=first.value - step),
+        last._replace(value=last.value + step),
+    ]
     if isinstance(accepts, OneOf) or accepts.whole:
-        others.append(first._replace(value=first.value + 0.5))
-    return [first, last], others
+        invalid_settings.append(first._replace(value=first.value + 0.5))
+    return [first, last], invalid_settings
 
 
 def test_a_codec_takes_the_settings_that_it_declares_and_no_others(pair: Pair, photo: Pixels):
     accepts = pair.encoder.accepts  # type: ignore[attr-defined]
     assert [setting for setting in pair.encoder.sweep if setting not in accepts] == []
     small = photo[:17, :33]  # VVenC codes no noise at its lowest QPs
-    ends, others = ends_and_others(accepts)
+    ends, invalid_settings = ends_and_others(accepts)
     for setting in ends:
         assert setting in accepts
         assert pair.decoder.decode(pair.encoder.encode(small, setting)).shape == small.shape
-    for setting in others:
+    for setting in invalid_settings:
         assert setting not in accepts
         with pytest.raises(BadOption, match=r" takes .*, not "):
             pair.encoder.encode(small, setting)
@@ -203,8 +206,8 @@ def test_tiny_images_come_back_in_their_size(pair: Pair, size: tuple[int, int]):
 @over_codecs_with_a_curve
 def test_rate_and_quality_rise_along_the_sweep(pair: Pair, photo: Pixels):
     last = len(pair.encoder.sweep) - 1
-    picked = sorted({0, last // 3, 2 * last // 3, last})
-    streams = [pair.encoder.encode(photo, pair.encoder.sweep[at]) for at in picked]
+    indices = sorted({0, last // 3, 2 * last // 3, last})
+    streams = [pair.encoder.encode(photo, pair.encoder.sweep[index]) for index in indices]
     sizes = [len(data) for data in streams]
     quality = [psnr(photo, pair.decoder.decode(data)) for data in streams]
     assert sizes == sorted(set(sizes))

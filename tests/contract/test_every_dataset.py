@@ -15,19 +15,19 @@ BUNDLED = ("sample",)  # with a package; needs no folder
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Folders with all datasets, photographs of published archives being headers alone."""
-    made = tmp_path_factory.mktemp("data")
-    make_clic(made / "clic2020" / "professional", 250)
-    make_clic(made / "clic2020" / "mobile", 178)
-    make_clic(made / "clic2020-valid", 41)
-    make_clic(made / "clic2021", 60)
+    root = tmp_path_factory.mktemp("data")
+    make_clic(root / "clic2020" / "professional", 250)
+    make_clic(root / "clic2020" / "mobile", 178)
+    make_clic(root / "clic2020-valid", 41)
+    make_clic(root / "clic2021", 60)
     for name, count in (("2022", 30), ("2022-valid", 30), ("2024", 32), ("2024-valid", 30)):
-        make_clic(made / f"clic{name}", count)
-    make_clic(made / "cid22", 49, (512, 512))
-    make_clic(made / "flickr2k", 2650, (2040, 1356))
-    make_clic(made / "ustc-td", 40, (3840, 2160))
-    make_clic(made / "div2k", 100, (2040, 1356))
-    make_clic(made / "tecnick", 100, (1200, 1200))
-    return [SHARED / "data", made]
+        make_clic(root / f"clic{name}", count)
+    make_clic(root / "cid22", 49, (512, 512))
+    make_clic(root / "flickr2k", 2650, (2040, 1356))
+    make_clic(root / "ustc-td", 40, (3840, 2160))
+    make_clic(root / "div2k", 100, (2040, 1356))
+    make_clic(root / "tecnick", 100, (1200, 1200))
+    return [SHARED / "data", root]
 
 
 @pytest.fixture(params=DATASETS)
@@ -40,11 +40,11 @@ def dataset(request, folders):
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name not in BUNDLED])
 def test_a_dataset_out_of_reach_is_one_sentence_with_its_remedy(name, tmp_path):
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as error:
         dataset_opener(name)([tmp_path, tmp_path / "not a folder"])
-    assert f"not in {tmp_path}" in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert f"run `bench fetch {name}`" in str(refused.value)
+    assert f"not in {tmp_path}" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert f"run `bench fetch {name}`" in str(error.value)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -69,11 +69,11 @@ def test_images_are_files_sorted_by_distinct_names_and_opened_twice_the_same(
 
 def test_a_folder_of_the_same_files_is_another_dataset_with_the_same_order(dataset):
     folder = dataset.images[0].path.parent
-    beside = open_folder(folder)
-    assert beside.name not in DATASETS
-    mine = [image.path.name for image in dataset.images if image.path.parent == folder]
-    theirs = [image.path.name for image in beside.images]
-    assert [name for name in theirs if name in mine] == mine
+    folder_dataset = open_folder(folder)
+    assert folder_dataset.name not in DATASETS
+    source_names = [image.path.name for image in dataset.images if image.path.parent == folder]
+    theirs = [image.path.name for image in folder_dataset.images]
+    assert [name for name in theirs if name in source_names] == source_names
 
 
 def test_a_dataset_that_cannot_be_downloaded_says_where_its_images_belong(monkeypatch, tmp_path):

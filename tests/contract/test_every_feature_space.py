@@ -51,8 +51,8 @@ def test_an_image_has_a_finite_vector_of_float32_for_each_patch_it_counts(space,
     assert len(result) == type(space).patch_count(*coffee.shape[:2]) == 3
     assert np.isfinite(result).all()
     assert np.ptp(result, axis=0).max() > 0
-    again = space.features(coffee.copy())
-    np.testing.assert_allclose(again, result, atol=1e-5 * np.abs(result).max())
+    second_result = space.features(coffee.copy())
+    np.testing.assert_allclose(second_result, result, atol=1e-5 * np.abs(result).max())
 
 
 def test_an_image_without_a_patch_is_a_reason_with_its_size(space):

@@ -65,11 +65,11 @@ for name in {NAMES!r}:
     kind = metric_class(name)
     print(name, kind.column, kind.protocol, kind.better, bool(kind.label), sep="|")
 """
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", WITHOUT_DEVICE + program],
         capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    lines = [line.split("|") for line in done.stdout.splitlines()]
+    lines = [line.split("|") for line in result.stdout.splitlines()]
     assert [name for name, *_ in lines] == NAMES
     for _, column, protocol, better, label in lines:
         assert re.fullmatch("[a-z][a-z0-9_]*", column)
@@ -129,8 +129,11 @@ def test_a_degenerate_picture_has_a_value_or_a_reason(name, image_metric):
     metric, kind = image_metric[0], type(image_metric[1])
     source, scorer = DEGENERATE[name], Scorer([metric], "cpu")
     noise = np.random.default_rng(0).integers(0, 256, source.shape).astype(np.uint8)
-    for at, decoded in enumerate((source.copy(), 255 - source, noise, source // 2)):
-        pair = HashedImage(name, source), HashedImage(f"{name} {at}", np.ascontiguousarray(decoded))
+    for number, decoded in enumerate((source.copy(), 255 - source, noise, source // 2)):
+        pair = (
+            HashedImage(name, source),
+            HashedImage(f"{name} {number}", np.ascontiguousarray(decoded)),
+        )
         scores = scorer.score(*pair, [metric])
         value, _, reason = map(scores.columns.get, metric_columns(kind.column))
         assert not scores.failed
@@ -169,7 +172,7 @@ def test_a_source_is_prepared_once_for_many_images(image_metric, coffee):
 def test_a_metric_without_reference_sees_the_decoded_image_alone(image_metric, coffee):
     name, metric = image_metric
     decoded = through_jpeg(coffee, 20)
-    values = [metric.compare(metric.prepare(one), decoded) for one in (coffee, 255 - coffee)]
+    values = [metric.compare(metric.prepare(source), decoded) for source in (coffee, 255 - coffee)]
     assert (values[0] == values[1]) == (name in OF_ONE_IMAGE)
 
 
@@ -177,30 +180,32 @@ def test_source_and_decoded_image_may_change_places(image_metric, coffee):
     name, metric = image_metric
     if name in ONE_WAY:
         return
-    one = np.ascontiguousarray(coffee[:200, :220])
-    other = through_jpeg(one, 20)
-    values = [metric.compare(metric.prepare(a), b) for a, b in ((one, other), (other, one))]
+    source = np.ascontiguousarray(coffee[:200, :220])
+    decoded = through_jpeg(source, 20)
+    values = [
+        metric.compare(metric.prepare(a), b) for a, b in ((source, decoded), (decoded, source))
+    ]
     assert values[0] == pytest.approx(values[1], rel=2e-5)
 
 
 def test_images_of_other_shapes_are_refused(image_metric, coffee):
     _, metric = image_metric
     prepared = metric.prepare(np.ascontiguousarray(coffee[:192, :208]))
-    for other in (coffee[:192, :207], coffee[:208, :192]):
+    for cropped in (coffee[:192, :207], coffee[:208, :192]):
         with pytest.raises(ValueError, match="shapes differ"):
-            metric.compare(prepared, np.ascontiguousarray(other))
+            metric.compare(prepared, np.ascontiguousarray(cropped))
 
 
 def test_a_source_and_its_decoded_image_are_only_read(image_metric, coffee):
     _, metric = image_metric
-    one, other = (
+    source, decoded = (
         np.ascontiguousarray(coffee[:192, :208]),
         through_jpeg(coffee, 20)[:192, :208].copy(),
     )
-    kept = other.copy()
-    one.setflags(write=False)
-    metric.compare(metric.prepare(one), other)
-    assert np.array_equal(other, kept)
+    decoded_copy = decoded.copy()
+    source.setflags(write=False)
+    metric.compare(metric.prepare(source), decoded)
+    assert np.array_equal(decoded, decoded_copy)
 
 
 def test_a_distribution_metric_names_a_space_of_the_registry(distribution_metric):
@@ -209,10 +214,12 @@ def test_a_distribution_metric_names_a_space_of_the_registry(distribution_metric
 
 
 def test_sets_further_apart_have_a_worse_value(distribution_metric):
-    same, near, far = (
+    identical, near, far = (
         distribution_metric.reduce(*feature_sets(5, distance)).value for distance in (0, 0.3, 0.9)
     )
-    worse = [far, near, same] if distribution_metric.better == "lower" else [same, near, far]
+    worse = (
+        [far, near, identical] if distribution_metric.better == "lower" else [identical, near, far]
+    )
     assert worse == sorted(worse, reverse=True)
     assert worse[0] != worse[-1]
     if has_influence(type(distribution_metric)):  # others count patches, and may count as many
@@ -234,8 +241,12 @@ def test_influences_add_up_to_nothing_and_follow_the_images_order(distribution_m
 
 def test_sets_that_do_not_fit_and_sets_too_small_are_refused(distribution_metric):
     reference, decoded = feature_sets(7, 0.4)
-    for other in (decoded[:-1], [one[:-1] for one in decoded], [one[:, :-1] for one in decoded]):
+    for misfit in (
+        decoded[:-1],
+        [image[:-1] for image in decoded],
+        [image[:, :-1] for image in decoded],
+    ):
         with pytest.raises(ValueError, match="differ in shape"):
-            distribution_metric.reduce(reference, other)
+            distribution_metric.reduce(reference, misfit)
     with pytest.raises(NotMeasurable):
         distribution_metric.reduce([reference[0][:1]], [decoded[0][:1]])
