@@ -18,8 +18,8 @@ KEPT = (network_codec.load_picture_codec, require_exact, field._load_diffusion)
 
 
 def forget() -> None:
-    for one in KEPT:
-        one.cache_clear()
+    for cached_function in KEPT:
+        cached_function.cache_clear()
     compressai_codec._networks.clear()
 
 

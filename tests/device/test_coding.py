@@ -60,23 +60,23 @@ def controls_of(codec, method):
 
 
 def only_meant(waits):
-    meant = ("elsewhere", *(f"baselines/{place}" for place in MAY_WAIT))  # the tests' own
-    return [wait for wait in waits if not wait.startswith(meant)]
+    expected_places = ("elsewhere", *(f"baselines/{place}" for place in MAY_WAIT))  # the tests' own
+    return [wait for wait in waits if not wait.startswith(expected_places)]
 
 
 @pytest.mark.parametrize("method", quick(METHODS, "charm", "ivr"))
 def test_a_stream_of_either_device_has_the_same_latents_on_both(gpu, weights, method):
-    here = PictureCodec(load_checkpoint(path_of(weights, method)))
-    there = PictureCodec(load_checkpoint(path_of(weights, method)), "cuda")
+    cpu_codec = PictureCodec(load_checkpoint(path_of(weights, method)))
+    gpu_codec = PictureCodec(load_checkpoint(path_of(weights, method)), "cuda")
     gpu.waits.clear()
-    controls = controls_of(here, method)
-    data, other = here.encode(PIXELS, controls), there.encode(PIXELS, controls)
+    controls = controls_of(cpu_codec, method)
+    data, gpu_stream = cpu_codec.encode(PIXELS, controls), gpu_codec.encode(PIXELS, controls)
     if not gpu.real:
-        assert other == data
-    for stream in {data, other}:
-        assert there.latents(stream).device.type == "cuda"
-        assert torch.equal(there.latents(stream).cpu(), here.latents(stream))
-        difference = there.decode(stream).astype(int) - here.decode(stream)
+        assert gpu_stream == data
+    for stream in {data, gpu_stream}:
+        assert gpu_codec.latents(stream).device.type == "cuda"
+        assert torch.equal(gpu_codec.latents(stream).cpu(), cpu_codec.latents(stream))
+        difference = gpu_codec.decode(stream).astype(int) - cpu_codec.decode(stream)
         assert np.abs(difference).max() <= 1
     assert not only_meant(gpu.waits)
 
@@ -89,23 +89,25 @@ def test_every_option_of_ours_codes_on_a_gpu(gpu, weights, monkeypatch, options)
     data = codec.encode(PIXELS, codec.sweep[0])
     decoded = codec.decode(data)
     monkeypatch.setenv("BENCH_DEVICE", "cpu")
-    here = load_codec(parse_codec(f"ours:{options}"))
+    cpu_codec = load_codec(parse_codec(f"ours:{options}"))
     if not gpu.real:
-        assert here.encode(PIXELS, codec.sweep[0]) == data
-    most = 0 if "exact" in options else 1
-    assert np.abs(decoded.astype(int) - here.decode(data)).max() <= most
+        assert cpu_codec.encode(PIXELS, codec.sweep[0]) == data
+    max_difference = 0 if "exact" in options else 1
+    assert np.abs(decoded.astype(int) - cpu_codec.decode(data)).max() <= max_difference
 
 
 @pytest.mark.slow
 def test_maps_and_tiles_of_ours_are_those_of_the_processor(gpu, weights, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
-    there = load_codec(parse_codec("ours:beta=0"))
+    gpu_codec = load_codec(parse_codec("ours:beta=0"))
     grey = noise(16, 16)
-    data = there.make_tiled().encode(noise(70, 300), Setting("q", 1.5), q_map=grey, beta_map=grey)
-    decoded = there.decode(data, beta=1.28).astype(int)
+    data = gpu_codec.make_tiled().encode(
+        noise(70, 300), Setting("q", 1.5), q_map=grey, beta_map=grey
+    )
+    decoded = gpu_codec.decode(data, beta=1.28).astype(int)
     monkeypatch.setenv("BENCH_DEVICE", "cpu")
-    here = load_codec(parse_codec("ours:beta=0"))
-    assert np.abs(decoded - here.decode(data, beta=1.28)).max() <= 1
+    cpu_codec = load_codec(parse_codec("ours:beta=0"))
+    assert np.abs(decoded - cpu_codec.decode(data, beta=1.28)).max() <= 1
 
 
 @pytest.mark.parametrize("spec", quick(["dirac:steps=2", "hfd:steps=2"], "dirac:steps=2"))
@@ -113,27 +115,27 @@ def test_a_decoder_that_draws_gives_nearly_the_picture_of_the_processor(
     gpu, weights, monkeypatch, spec
 ):
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
-    there = load_codec(parse_codec(spec))
-    data = there.encode(PIXELS, there.sweep[0])
-    decoded = there.decode(data)
+    gpu_codec = load_codec(parse_codec(spec))
+    data = gpu_codec.encode(PIXELS, gpu_codec.sweep[0])
+    decoded = gpu_codec.decode(data)
     monkeypatch.setenv("BENCH_DEVICE", "cpu")
-    here = load_codec(parse_codec(spec))
-    assert np.abs(decoded.astype(int) - here.decode(data)).max() <= 1
+    cpu_codec = load_codec(parse_codec(spec))
+    assert np.abs(decoded.astype(int) - cpu_codec.decode(data)).max() <= 1
 
 
 def test_compressais_networks_code_on_a_gpu_what_they_decode_there(gpu):
-    (there,) = (load_codec(one) for one in resolve(parse_codec(HYPERPRIOR)))
-    assert there.describe().device == "cuda"
-    setting = there.sweep[0]
-    data = there.encode(PIXELS, setting)
-    decoded = there.decode(data)
+    (gpu_codec,) = (load_codec(spec) for spec in resolve(parse_codec(HYPERPRIOR)))
+    assert gpu_codec.describe().device == "cuda"
+    setting = gpu_codec.sweep[0]
+    data = gpu_codec.encode(PIXELS, setting)
+    decoded = gpu_codec.decode(data)
     settings.use_device("cpu")
-    here = load_codec(parse_codec(HYPERPRIOR))
-    mine = here.encode(PIXELS, setting)
+    cpu_codec = load_codec(parse_codec(HYPERPRIOR))
+    cpu_stream = cpu_codec.encode(PIXELS, setting)
     if not gpu.real:
-        assert mine == data
-    if mine == data:  # a latent that is rounded otherwise is another picture
-        assert np.abs(decoded.astype(int) - here.decode(mine)).max() <= 1
+        assert cpu_stream == data
+    if cpu_stream == data:  # a latent that is rounded otherwise is another picture
+        assert np.abs(decoded.astype(int) - cpu_codec.decode(cpu_stream)).max() <= 1
 
 
 @pytest.mark.parametrize("spec", ["ours:beta=0", "dirac:steps=2", HYPERPRIOR])
@@ -146,15 +148,15 @@ def test_a_codec_names_the_card_that_was_chosen_and_its_rows_do_not(
     card = "cuda:0" if gpu.real else "cuda:1"
     if not gpu.real:
         monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    inside, asked = stand_in_gpu._inside, set()
+    inside, devices = stand_in_gpu._inside, set()
 
-    def noted(one):
-        if isinstance(one, str | torch.device):
-            asked.add(str(one))
-        return inside(one)
+    def noted(device):
+        if isinstance(device, str | torch.device):
+            devices.add(str(device))
+        return inside(device)
 
     monkeypatch.setattr(stand_in_gpu, "_inside", noted)
     codec = benchmark.open_codec(spec, device=card)
     assert codec.info.device == "cuda"
     assert codec.decode(codec.encode(PIXELS)).shape == PIXELS.shape
-    assert gpu.real or (card in asked and "cuda" not in asked)
+    assert gpu.real or (card in devices and "cuda" not in devices)

@@ -75,20 +75,20 @@ def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch
         prepared = metric.prepare(reference)
         return metric.compare(prepared, decoded), metric.compare(prepared, decoded)
 
-    (here, _), (there, again) = of_both(metric_class(name), value)
-    assert there == pytest.approx(here, rel=TOLERANCE)
-    assert again == there
-    assert np.isfinite(there)
+    (cpu_value, _), (gpu_value, repeated_value) = of_both(metric_class(name), value)
+    assert gpu_value == pytest.approx(cpu_value, rel=TOLERANCE)
+    assert repeated_value == gpu_value
+    assert np.isfinite(gpu_value)
 
 
 @pytest.mark.parametrize("name", sorted(ON_THE_CPU))
 def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
     reference, decoded = noise(192, 200), noise(192, 200, seed=8)
-    here, there = of_both(
-        metric_class(name), lambda one: one.compare(one.prepare(reference), decoded)
+    cpu_value, gpu_value = of_both(
+        metric_class(name), lambda metric: metric.compare(metric.prepare(reference), decoded)
     )
-    assert there == here
+    assert gpu_value == cpu_value
     assert not gpu.waits
 
 
@@ -96,6 +96,8 @@ def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, mon
 def test_features_are_those_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)
     pixels: Pixels = noise(256, 300)
-    here, there = of_both(metric_class(name), lambda space: space.features(pixels))
-    assert there.dtype == np.float32
-    np.testing.assert_allclose(there, here, rtol=0, atol=TOLERANCE * np.abs(here).max())
+    cpu_features, gpu_features = of_both(metric_class(name), lambda space: space.features(pixels))
+    assert gpu_features.dtype == np.float32
+    np.testing.assert_allclose(
+        gpu_features, cpu_features, rtol=0, atol=TOLERANCE * np.abs(cpu_features).max()
+    )

@@ -50,9 +50,9 @@ def numbers_of(learner, steps=STEPS):
     return [update.numbers for update in updates]
 
 
-def assert_same(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
+def assert_same(result, expected):
+    for numbers, expected_numbers in zip(result, expected, strict=True):
+        assert numbers == pytest.approx(expected_numbers, rel=1e-3, abs=1e-6)
 
 
 GAN = {
@@ -98,8 +98,8 @@ def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_n
             adversary.update(originals.to(device), images.to(device), rates, 1.0)
         weights = {k: v.cpu() for k, v in adversary.state()["network"].items()}
         steps = [
-            [one["step"].item() for one in of["state"].values()]
-            for of in adversary.state()["optimisers"]
+            [parameter_state["step"].item() for parameter_state in optimiser["state"].values()]
+            for optimiser in adversary.state()["optimisers"]
         ]
         states.append((weights, steps))
     # Adam's first steps are of the gradient's sign, which a real GPU may round to the other.
@@ -113,22 +113,22 @@ def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_n
 
 def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
     recipe = recipe_of({**GAN, "float32": True, "crop_px": 64})
-    whole = numbers_of(without_a_graph(gpu, recipe), 9)
+    numbers = numbers_of(without_a_graph(gpu, recipe), 9)
     first = learner_on("cuda", recipe)
     numbers_of(first, 5)
     second = learner_on("cuda", recipe)
     second.load_state(first.state())
-    assert_same(numbers_of(second, 4), whole[5:])
+    assert_same(numbers_of(second, 4), numbers[5:])
     state = second.state()
-    here = learner_on("cpu", recipe)
-    numbers_of(here, 1)
-    here.load_state(to_cpu(state))
-    assert here.step == 9
+    cpu_learner = learner_on("cpu", recipe)
+    numbers_of(cpu_learner, 1)
+    cpu_learner.load_state(to_cpu(state))
+    assert cpu_learner.step == 9
 
 
 def to_cpu(state):
     if isinstance(state, dict):
-        return {name: to_cpu(one) for name, one in state.items()}
+        return {name: to_cpu(value) for name, value in state.items()}
     return state.cpu() if isinstance(state, torch.Tensor) else state
 
 
@@ -171,18 +171,18 @@ def test_a_learner_leaves_the_gpu_when_it_is_dropped(gpu, memory_bytes, tmp_path
         learner = learner_on("cuda", recipe_of(stage), pictures)
         numbers_of(learner, WARM_UP_STEPS + 2)
         parts = (learner, learner._crops, learner._recorded, *learner._optimisers)
-        left = [weakref.ref(part) for part in (*parts, learner.objective)]
+        references = [weakref.ref(part) for part in (*parts, learner.objective)]
         del learner, parts
-        assert [one() for one in left if one() is not None] == []
+        assert [reference() for reference in references if reference() is not None] == []
 
 
 def test_learners_of_a_recipe_s_stages_are_never_there_together(gpu, tmp_path, monkeypatch):
     """Neither in a run nor in `--check`, which also makes one whose steps are not recorded."""
-    alive, others = weakref.WeakSet(), []
+    alive, alive_counts = weakref.WeakSet(), []
 
     class Counted(Learner):
         def __init__(self, *arguments, **options):
-            others.append(len(alive))
+            alive_counts.append(len(alive))
             super().__init__(*arguments, **options)
             alive.add(self)
 
@@ -195,7 +195,7 @@ def test_learners_of_a_recipe_s_stages_are_never_there_together(gpu, tmp_path, m
     recipe = recipe_of({"steps": 2}, {"steps": 2})
     with no_collection():
         train_toy(tmp_path / "run", recipe, device="cuda")
-        assert others == [0] * 2
+        assert alive_counts == [0] * 2
         run = ToyRun(tmp_path, tmp_path, recipe)
         assert len(list(trainer.stage_costs(run, "cuda", photographs()))) == 2
-    assert others == [0] * 6
+    assert alive_counts == [0] * 6

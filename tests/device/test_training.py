@@ -66,14 +66,14 @@ def test_every_kind_of_stage_is_tried():
     ),
 )
 def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kind, method):
-    there, here = learner_on("cuda", method, kind), learner_on("cpu", method, kind)
+    gpu_learner, cpu_learner = learner_on("cuda", method, kind), learner_on("cpu", method, kind)
     gpu.waits.clear()
-    updates = [there.update() for _ in range(STEPS)]
+    updates = [gpu_learner.update() for _ in range(STEPS)]
     assert gpu.waits.keys() <= (WAITS_BEHIND_JPEG if kind in BEHIND_JPEG else set())
-    tensors = [*there.network.parameters(), *there.network.buffers()]
+    tensors = [*gpu_learner.network.parameters(), *gpu_learner.network.buffers()]
     assert {tensor.device.type for tensor in tensors} == {"cuda"}
     for update in updates:
-        expected = here.update().numbers
+        expected = cpu_learner.update().numbers
         assert not bool(update.skipped)
         assert update.numbers.keys() == expected.keys()
         assert all(map(math.isfinite, update.numbers.values()))
@@ -96,10 +96,12 @@ def test_every_objective_that_may_be_recorded_is_tried():
 )
 def test_steps_after_a_recording_are_those_of_the_processor(gpu, method, kind):
     fields = RECORDABLE[kind]
-    there, here = (learner_on(device, method, kind, fields) for device in ("cuda", "cpu"))
-    updates = [there.update() for _ in range(RECORDED_STEPS)]
+    gpu_learner, cpu_learner = (
+        learner_on(device, method, kind, fields) for device in ("cuda", "cpu")
+    )
+    updates = [gpu_learner.update() for _ in range(RECORDED_STEPS)]
     for update in updates:
-        expected = here.update().numbers
+        expected = cpu_learner.update().numbers
         assert not bool(update.skipped)
         assert update.numbers.keys() == expected.keys()
         if not gpu.real:  # which draws other noise
@@ -107,10 +109,14 @@ def test_steps_after_a_recording_are_those_of_the_processor(gpu, method, kind):
 
 
 def test_a_state_of_the_gpu_goes_on_on_the_processor(gpu):
-    there, here = (learner_on(one, "crdr", "single_rate") for one in ("cuda", "cpu"))
-    there.update()
-    here.load_state(there.state())
-    assert {parameter.device.type for parameter in here.network.parameters()} == {"cpu"}
-    for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
-        assert torch.equal(one, other.cpu())
-    assert not bool(here.update().skipped)
+    gpu_learner, cpu_learner = (
+        learner_on(device, "crdr", "single_rate") for device in ("cuda", "cpu")
+    )
+    gpu_learner.update()
+    cpu_learner.load_state(gpu_learner.state())
+    assert {parameter.device.type for parameter in cpu_learner.network.parameters()} == {"cpu"}
+    for cpu_parameter, gpu_parameter in zip(
+        cpu_learner.network.parameters(), gpu_learner.network.parameters(), strict=True
+    ):
+        assert torch.equal(cpu_parameter, gpu_parameter.cpu())
+    assert not bool(cpu_learner.update().skipped)
