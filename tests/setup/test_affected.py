@@ -35,9 +35,9 @@ def git(folder, *words):
 
 def affected(folder, *words):
     command = [sys.executable, "-m", "tools.affected", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {line.removeprefix("tests/test_") for line in done.stdout.split()}
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return {line.removeprefix("tests/test_") for line in result.stdout.split()}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def project(recorded, tmp_path):
     return shutil.copytree(recorded, tmp_path / "copy")
 
 
-def replace(path, before, after):
-    path.write_text(path.read_text().replace(before, after))
+def replace(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
 
 
 def test_a_changed_line_affects_the_tests_that_execute_its_function(project):

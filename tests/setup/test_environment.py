@@ -17,17 +17,19 @@ def test_uv_looks_where_pip_is_configured_to_look(tmp_path):
         "[install]\nextra-index-url = https://b/simple https://c/simple\n"
         "[download]\nindex-url = https://d/simple\n"
     )
-    own = {name: value for name, value in os.environ.items() if name[:3] not in ("PIP", "UV_")}
-    done = subprocess.run(
+    variables = {
+        name: value for name, value in os.environ.items() if name[:3] not in ("PIP", "UV_")
+    }
+    result = subprocess.run(
         [sys.executable, ROOT / "tools" / "pip_settings.py"],
-        env=own
+        env=variables
         | {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_TRUSTED_HOST": "b"}
         | {"UV_HTTP_TIMEOUT": "9"},
         capture_output=True,
         text=True,
         check=True,
     )
-    lines = done.stdout.splitlines()
+    lines = result.stdout.splitlines()
     assert "UV_DEFAULT_INDEX=https://a/simple" in lines
     assert "UV_INDEX=https://b/simple https://c/simple" in lines
     assert "UV_FIND_LINKS=/one,/two" in lines

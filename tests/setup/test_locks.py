@@ -24,11 +24,11 @@ def test_a_lock_is_versions_and_hashes_and_no_addresses(lock):
 def test_every_dependency_is_locked_at_a_version_that_it_allows():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    asked = project["project"]["dependencies"] + [
-        wanted for extra in ("formats", "neural", "compressai", "dev") for wanted in extras[extra]
+    requirements = project["project"]["dependencies"] + [
+        text for extra in ("formats", "neural", "compressai", "dev") for text in extras[extra]
     ]
     locked = pins("requirements.lock")
-    for requirement in map(Requirement, [*asked, *project["build-system"]["requires"]]):
+    for requirement in map(Requirement, [*requirements, *project["build-system"]["requires"]]):
         if requirement.name == "rdrbench":  # an extra that another one includes
             continue
         if requirement.marker and not requirement.marker.evaluate({"python_version": "3.11"}):
@@ -41,15 +41,15 @@ def test_an_extra_finds_what_it_needs_in_two_locks_together_and_nothing_is_pinne
     extra, package
 ):
     """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
-    beside = pins(f"requirements-{extra}.lock")
-    assert not set(beside) & set(pins("requirements.lock"))
-    together = beside | pins("requirements.lock")
+    extra_pins = pins(f"requirements-{extra}.lock")
+    assert not set(extra_pins) & set(pins("requirements.lock"))
+    together = extra_pins | pins("requirements.lock")
     try:
-        found = distribution(package)
+        installed_package = distribution(package)
     except PackageNotFoundError:
         pytest.skip(f"{NAMES[extra]} is not installed")
-    assert found.version == beside[package]
-    for requirement in map(Requirement, found.requires or []):
+    assert installed_package.version == extra_pins[package]
+    for requirement in map(Requirement, installed_package.requires or []):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             assert together[requirement.name.lower()] in requirement.specifier, requirement
 

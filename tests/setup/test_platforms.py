@@ -31,7 +31,7 @@ UV = Path(sys.executable).with_name("uv")
 def locked(machine: str, python: str) -> dict[str, str]:
     """Return the versions that the lock has for a machine."""
     system, processor = MACHINES[machine]
-    here = {
+    environment = {
         "sys_platform": system,
         "platform_machine": processor,
         "python_version": python,
@@ -40,7 +40,9 @@ def locked(machine: str, python: str) -> dict[str, str]:
     }
     lines = re.findall(r"^([\w.-]+)==(\S+)(?: ; (.*))?$", LOCK.read_text(), re.MULTILINE)
     return {
-        name: version for name, version, when in lines if not when or Marker(when).evaluate(here)
+        name: version
+        for name, version, when in lines
+        if not when or Marker(when).evaluate(environment)
     }
 
 
@@ -48,13 +50,15 @@ def locked(machine: str, python: str) -> dict[str, str]:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_lock_has_what_is_asked_for_on_each_machine(machine, python):
     extras = PROJECT["optional-dependencies"]
-    asked = PROJECT["dependencies"] + extras["formats"] + extras["neural"] + extras["compressai"]
+    requirements = (
+        PROJECT["dependencies"] + extras["formats"] + extras["neural"] + extras["compressai"]
+    )
     system, processor = MACHINES[machine]
-    here = {"sys_platform": system, "platform_machine": processor, "python_version": python}
+    environment = {"sys_platform": system, "platform_machine": processor, "python_version": python}
     pins = locked(machine, python)
-    for requirement in map(Requirement, asked):
+    for requirement in map(Requirement, requirements):
         if requirement.name != "rdrbench" and (
-            requirement.marker is None or requirement.marker.evaluate(here)
+            requirement.marker is None or requirement.marker.evaluate(environment)
         ):
             assert pins[requirement.name] in requirement.specifier, requirement
 
@@ -77,16 +81,16 @@ def test_wheels_of_the_locked_versions_are_published(machine, python, extra):
         *("--only-binary", ":all:", "--no-binary", "pyvips"),
         *("--index-strategy", "unsafe-best-match"),
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, *(["--extra", "all"] if extra == "all" else [])],
         env=os.environ
         | settings(listed.stdout.splitlines())
         | {"MACOSX_DEPLOYMENT_TARGET": "14.0"},  # of torch's wheels
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     pins = locked(machine, python)
-    for name, version in re.findall(r"^([\w.-]+)==([^\s+]+)", done.stdout, re.MULTILINE):
+    for name, version in re.findall(r"^([\w.-]+)==([^\s+]+)", result.stdout, re.MULTILINE):
         assert pins[name] == version
 
 
@@ -96,17 +100,19 @@ def test_types_are_right_on_other_systems(system, tmp_path):
     """The default suite checks them on Linux; early returns make code unreachable elsewhere."""
     options = ["--platform", system, "--no-warn-unreachable", "--cache-dir", tmp_path]
     command = [sys.executable, "-m", "mypy", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
 
 
 ALLOWED = [
-    one for one in map(Requirement, PROJECT["dependencies"]) if one.name in ("typer", "rich")
+    dependency
+    for dependency in map(Requirement, PROJECT["dependencies"])
+    if dependency.name in ("typer", "rich")
 ]
 ENDS = {
     "oldest": [
-        f"{one.name}=={bound.version}"
-        for one in ALLOWED for bound in one.specifier if bound.operator == ">="
+        f"{dependency.name}=={bound.version}"
+        for dependency in ALLOWED for bound in dependency.specifier if bound.operator == ">="
     ],
     "newest": [*map(str, ALLOWED)],
 }  # fmt: skip
@@ -119,9 +125,9 @@ def test_the_command_line_is_the_same_at_both_ends_of_what_is_allowed(end, tmp_p
     install = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path)
     if subprocess.run([*install, *ENDS[end]], check=False).returncode:
         pytest.skip("no package index")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS],
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=ROOT,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    assert result.returncode == 0, result.stdout

@@ -14,7 +14,7 @@ def test_changelog_and_citation_have_the_version_and_its_day():
     sections = SECTION.findall((ROOT / "CHANGELOG.md").read_text())
     version, day = sections[0]
     assert version == VERSION
-    assert [one for _, one in sections] == sorted((one for _, one in sections), reverse=True)
+    assert [date for _, date in sections] == sorted((date for _, date in sections), reverse=True)
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {VERSION}\n" in citation
     assert f"\ndate-released: {day}\n" in citation

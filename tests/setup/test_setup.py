@@ -55,22 +55,22 @@ def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
     checkout.uv_says(*printed)
     code, message, _ = checkout.run("setup")
     assert code == 0
-    shown = [printed[1], printed[3], printed[5].strip()]
+    downloads = [printed[1], printed[3], printed[5].strip()]
     assert [line for line in message.splitlines() if line.startswith("  ")] == [
-        f"  {line}" for line in shown
+        f"  {line}" for line in downloads
     ]
     assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == printed
 
 
 def test_where_uv_fails_pip_installs_the_same(checkout):
     """uv may be in no index that pip is configured with, or the index may need pip's keyring."""
-    whole = installs(checkout.run("setup")[2])
-    for refused in ("uv.lock", " uv pip install", "uv .*--force-reinstall"):
+    packages = installs(checkout.run("setup")[2])
+    for refused_call in ("uv.lock", " uv pip install", "uv .*--force-reinstall"):
         for name in ("locked", "project"):
             (checkout.root / ".venv" / name).unlink()
-        code, message, calls = checkout.run("setup", refused_call=refused)
+        code, message, calls = checkout.run("setup", refused_call=refused_call)
         assert (code, "now pip" in message) == (0, True)
-        assert installs(calls, "python -m pip") == ["uv.lock", *whole]
+        assert installs(calls, "python -m pip") == ["uv.lock", *packages]
 
 
 def test_what_neither_can_install_ends_set_up_with_what_was_said(checkout):
@@ -110,10 +110,10 @@ def installs(calls, by="https://elsewhere/simple uv pip"):
 def test_nothing_is_installed_that_is_not_in_a_lock(checkout):
     _, _, calls = checkout.run("setup")
     assert installs(calls, "python -m pip") == ["uv.lock"]
-    packages, *others = installs(calls)
+    packages, *other_installs = installs(calls)
     assert packages.startswith("packages.lock")
     pip = f"--force-reinstall {checkout.calls}.whl"  # the wheel that Python brings along
-    assert others == ["pyvips.lock", pip, "--editable ."]
+    assert other_installs == ["pyvips.lock", pip, "--editable ."]
     assert names_in(checkout, "pyvips.lock") == {"pyvips"}
     for call in calls:
         if re.search("(pip|uv) .*install ", call):
@@ -127,8 +127,8 @@ def test_torch_and_torchvision_are_both_for_the_cpu_and_nothing_of_cuda_is_insta
     assert installs(checkout.run("setup")[2])[0] == "packages.lock of torch torchvision "
     left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
     assert left_out >= {"uv", "pyvips", "triton", "nvidia-cublas"}
-    others = left_out - {"uv", "pyvips"}
-    assert all(re.match("triton|nvidia-|cuda-", name) for name in others)
+    gpu_packages = left_out - {"uv", "pyvips"}
+    assert all(re.match("triton|nvidia-|cuda-", name) for name in gpu_packages)
     assert "register_fake" in (checkout.root / TORCHVISION).read_text()
 
 
@@ -136,7 +136,7 @@ def test_beside_torch_for_the_cpu_alone_torchvision_does_without_its_operators(c
     code, _, calls = checkout.run("setup", refused_call="of torch torchvision")
     assert (code, installs(calls)[1]) == (0, "packages.lock of torch ")
     text = (checkout.root / ".venv" / "packages.lock").read_text()
-    torch, torchvision = (pins(f"requirements{of}.lock") for of in ("-cpu", ""))
+    torch, torchvision = (pins(f"requirements{suffix}.lock") for suffix in ("-cpu", ""))
     assert f"torch=={torch['torch']} " in text
     assert f"torchvision=={torchvision['torchvision']} " in text
     assert text.count("torch==") == text.count("torchvision==") == 1
@@ -175,7 +175,7 @@ def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_proje
 
 
 @pytest.mark.parametrize(
-    ("refused", "code", "ends", "calls"),
+    ("refused_call", "code", "ends", "calls"),
     [
         ("bench run", 1, 1, ALL),  # a failed cell: the others are reported
         ("bench run", 2, 2, ALL[:1]),
@@ -185,9 +185,9 @@ def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_proje
         ("jpeg,vtm", 1, 1, ALL),
     ],
 )
-def test_the_worst_of_what_failed_is_the_exit_code(checkout, refused, code, ends, calls):
-    done, message, made = checkout.run("all", refused_call=refused, code=code)
-    assert (done, of_bench(made)) == (ends, calls)
+def test_the_worst_of_what_failed_is_the_exit_code(checkout, refused_call, code, ends, calls):
+    exit_code, message, actual_calls = checkout.run("all", refused_call=refused_call, code=code)
+    assert (exit_code, of_bench(actual_calls)) == (ends, calls)
     assert ("refused" in message) == (ends > 0)
 
 
@@ -220,8 +220,8 @@ def test_all_tests_are_also_those_with_numpy_2_where_a_python_takes_it(checkout,
 
 @pytest.mark.parametrize(("extra", "name"), [("ray", "Ray"), ("docs", "mkdocs")])
 def test_the_tests_bring_an_extra_along_once_and_nothing_else_does(checkout, extra, name):
-    def tries(*arguments, **more):
-        code, message, calls = checkout.run(*arguments, **more)
+    def tries(*arguments, **options):
+        code, message, calls = checkout.run(*arguments, **options)
         return code, message, sum(f"requirements-{extra}.lock" in call for call in calls)
 
     assert tries("setup")[2] == tries()[2] == tries("paper")[2] == 0

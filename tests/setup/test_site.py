@@ -15,21 +15,21 @@ pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     return out
 
 
 def test_every_page_is_in_the_site_and_in_its_search(site):
     pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
-    found = (site / "search" / "search_index.json").read_text()
+    index = (site / "search" / "search_index.json").read_text()
     for page in pages:
         name = page.with_name("index" if page.stem == "README" else page.stem).with_suffix(".html")
         assert (site / name).exists()
-        assert f'"{name.as_posix()}"' in found or page.name == "README.md"
+        assert f'"{name.as_posix()}"' in index or page.name == "README.md"
 
 
 def test_the_interface_is_there_with_its_arguments(site):

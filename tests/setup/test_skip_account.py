@@ -35,13 +35,13 @@ def test_only_expected_skips_pass(tmp_path, suite, expected, options, code, unex
     (tmp_path / "tests" / "expected_skips.txt").write_text(expected)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     plugins = ("-p", "tests.support.skip_account", "-p", "no:cacheprovider")
-    own = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(
+    variables = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", *plugins, *options],
-        cwd=tmp_path, env=os.environ | own, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env=os.environ | variables, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    lines = done.stdout.splitlines()
-    assert done.returncode == code
+    lines = result.stdout.splitlines()
+    assert result.returncode == code
     assert ("2 skipped, GPU: rent it" in lines) == ("rent it" in expected)
     assert len([line for line in lines if line.startswith("unexpected skip: ")]) == unexpected
     assert (f"unexpected skip: {SIZED}[1] | needs a GPU" in lines) == (unexpected == 2)

@@ -63,7 +63,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(
-    site: Path, folder: Path, *arguments: object, more: str = ""
+    site: Path, folder: Path, *arguments: object, extra_path: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run `bench` of the wheel."""
     code = (
@@ -72,7 +72,7 @@ def bench(
     return subprocess.run(
         [sys.executable, "-P", "-c", code.format(str(site)), *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{site}{more}", "HOME": str(folder)},
+        env={**os.environ, "PYTHONPATH": f"{site}{extra_path}", "HOME": str(folder)},
         capture_output=True,
         text=True,
         check=False,
@@ -87,11 +87,11 @@ def test_a_script_elsewhere_is_checked_with_the_types_of_the_wheel(installed, tm
     (tmp_path / "script.py").write_text("import rdrbench\n\nrdrbench.run(7)\n")
     python = tmp_path / "env" / "bin" / "python"
     words = ("-m", "mypy", "--python-executable", python, "--cache-dir", tmp_path, "script.py")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert 'script.py:3: error: Argument 1 to "run" has incompatible type "int"' in done.stdout
-    assert "Found 1 error in 1 file" in done.stdout
+    assert 'script.py:3: error: Argument 1 to "run" has incompatible type "int"' in result.stdout
+    assert "Found 1 error in 1 file" in result.stdout
 
 
 @pytest.mark.slow
@@ -111,8 +111,8 @@ def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
 
 @pytest.mark.slow
 def test_other_folders_of_results_begin_empty(installed, tmp_path):
-    done = bench(installed, tmp_path, "report", "--dataset", "kodak", "--results", "mine")
-    assert (done.returncode, "mine" in done.stderr) == (2, True)
+    result = bench(installed, tmp_path, "report", "--dataset", "kodak", "--results", "mine")
+    assert (result.returncode, "mine" in result.stderr) == (2, True)
     assert not (tmp_path / "mine").exists()
 
 
@@ -126,24 +126,28 @@ def test_a_checkpoint_that_the_wheel_leaves_out_is_fetched(installed, tmp_path, 
             server.files[f"/{name}"] = content
         server.files["/elic-2.json"] += b" "
         for code in (2, 0):  # what differs from its digest is refused, and the rest kept
-            done = bench(installed, tmp_path, "fetch", "elic", "--from", server.url)
-            assert (done.returncode, "elic-2.json" in done.stderr) == (code, True), done.stderr
+            result = bench(installed, tmp_path, "fetch", "elic", "--from", server.url)
+            assert (result.returncode, "elic-2.json" in result.stderr) == (code, True), (
+                result.stderr
+            )
             server.files["/elic-2.json"] = (BUNDLED / "elic-2.json").read_bytes()
-    done = bench(installed, tmp_path, *run, "--points", "elic.level=1")
-    assert done.returncode == 0, done.stderr
+    result = bench(installed, tmp_path, *run, "--points", "elic.level=1")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow
 def test_the_core_works_without_torch(installed, tmp_path):
     (tmp_path / "absent").mkdir()
     (tmp_path / "absent" / "sitecustomize.py").write_text(WITHOUT)
-    more = f":{tmp_path / 'absent'}"
+    extra_path = f":{tmp_path / 'absent'}"
     run = ["run", "--codecs", "jpeg,ours,hyperprior:weights=matched", "--points", "jpeg.quality=50"]
-    done = bench(installed, tmp_path, *run, more=more)
-    assert (done.returncode, "rdrbench[neural]" in done.stderr) == (2, True), done.stderr
-    done = bench(installed, tmp_path, *run, "--skip-missing", "--metrics", "all", more=more)
-    assert done.returncode == 0, done.stderr
-    listed = bench(installed, tmp_path, "list", more=more).stdout
+    result = bench(installed, tmp_path, *run, extra_path=extra_path)
+    assert (result.returncode, "rdrbench[neural]" in result.stderr) == (2, True), result.stderr
+    result = bench(
+        installed, tmp_path, *run, "--skip-missing", "--metrics", "all", extra_path=extra_path
+    )
+    assert result.returncode == 0, result.stderr
+    listed = bench(installed, tmp_path, "list", extra_path=extra_path).stdout
     needs = {name.split()[0] for name in listed.splitlines() if "rdrbench[neural]" in name}
     assert needs >= {"ours", "charm", "dirac", "hyperprior", "lpips", "dists"}
     assert not needs & {"jpeg", "vtm", "worker", "psnr", "ms_ssim", "ssimulacra2"}
@@ -157,20 +161,20 @@ def test_the_core_works_on_other_pythons(installed, tmp_path, minor):
         pytest.skip(f"Python {minor} is not here")
     python = environment(installed, tmp_path, paths[-1])
     for command in (["run", "--codecs", "jpeg,webp,jpegxl"], ["report", "--dataset", "sample"]):
-        done = subprocess.run([python.with_name("bench"), *command], check=False, cwd=tmp_path)
-        assert done.returncode == 0
+        result = subprocess.run([python.with_name("bench"), *command], check=False, cwd=tmp_path)
+        assert result.returncode == 0
 
 
 @pytest.mark.slow
 def test_learned_codecs_write_the_same_streams_with_numpy_2(installed, tmp_path):
-    more = ["numpy>=2.1", f"torch=={version('torch')}"]
-    python = environment(installed, tmp_path, Path(sys.executable), "neural", *more)
-    here = {**os.environ, "BENCH_WEIGHTS": str(BUNDLED)}
+    requirements = ["numpy>=2.1", f"torch=={version('torch')}"]
+    python = environment(installed, tmp_path, Path(sys.executable), "neural", *requirements)
+    variables = {**os.environ, "BENCH_WEIGHTS": str(BUNDLED)}
     program = f"import numpy; assert numpy.__version__ >= '2'{STREAMS}"
     theirs = subprocess.run(
         [python, "-P", "-c", program],
         cwd=tmp_path,
-        env=here,
+        env=variables,
         capture_output=True,
         text=True,
         check=False,
@@ -179,17 +183,21 @@ def test_learned_codecs_write_the_same_streams_with_numpy_2(installed, tmp_path)
     assert theirs.stdout == in_new_python(STREAMS)
 
 
-def environment(installed: Path, folder: Path, python: Path, extra: str = "", *more: str) -> Path:
+def environment(
+    installed: Path, folder: Path, python: Path, extra: str = "", *requirements: str
+) -> Path:
     """Make an environment with the wheel and more, from where pip looks; return its Python."""
     [wheel] = installed.parent.glob("*.whl")
     uv = Path(sys.executable).with_name("uv")
     listed = subprocess.run([*PIP, "config", "list"], check=True, capture_output=True, text=True)
     index = settings(listed.stdout.splitlines())
     subprocess.run([uv, "venv", "--quiet", "--python", python, folder / "venv"], check=True)
-    made = folder / "venv" / "bin" / "python"
+    interpreter = folder / "venv" / "bin" / "python"
     install = [uv, "pip", "install", "--quiet", "--index-strategy", "unsafe-best-match"]
-    wanted = f"rdrbench[{extra}] @ {wheel.as_uri()}" if extra else wheel
+    target = f"rdrbench[{extra}] @ {wheel.as_uri()}" if extra else wheel
     subprocess.run(
-        [*install, "--python", made, wanted, *more], check=True, env={**os.environ, **index}
+        [*install, "--python", interpreter, target, *requirements],
+        check=True,
+        env={**os.environ, **index},
     )
-    return made
+    return interpreter
