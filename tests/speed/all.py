@@ -20,23 +20,23 @@ SCRIPTS = ("kodak", "metrics", "ours", "store", "start", "clic2020")
 
 def main() -> int:
     """Run each script, then print the table."""
-    given = options(__doc__, kodak=str(KODAK), only="")
+    arguments = options(__doc__, kodak=str(KODAK), only="")
     rows, failed = [], False
     for name in SCRIPTS:
-        if given.only not in name:
+        if arguments.only not in name:
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
         script = Path(__file__).with_name(f"{name}.py")
-        words = ["--kodak", given.kodak] if name == "kodak" else []
-        done = subprocess.run(
+        words = ["--kodak", arguments.kodak] if name == "kodak" else []
+        result = subprocess.run(
             [sys.executable, script, *words], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        verdicts = VERDICT.findall(done.stdout)
-        rows += [f"| {what} | {value} | {bar} | {met.strip()} |"
-                 for met, what, value, bar in verdicts]  # fmt: skip
+        verdicts = VERDICT.findall(result.stdout)
+        rows += [f"| {target} | {value} | {bar} | {met.strip()} |"
+                 for met, target, value, bar in verdicts]  # fmt: skip
         if not verdicts:
-            rows.append(f"| {name} | – | – | failed: {done.stderr.strip()[-200:]} |")
-        failed |= done.returncode != 0
+            rows.append(f"| {name} | – | – | failed: {result.stderr.strip()[-200:]} |")
+        failed |= result.returncode != 0
     print("\n".join(["| work | figure | bar | verdict |", "|---|--:|--:|---|", *rows]))
     return 1 if failed else 0
 

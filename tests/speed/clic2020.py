@@ -44,25 +44,29 @@ class Used(NamedTuple):
 
 def main() -> None:
     """Make the rows, then run each verb."""
-    chosen = options(__doc__, before="", images=428, codecs=8, settings=8, make="")
-    if chosen.make:  # in a process of its own, whose memory is not part of a command's
-        store = Store(Path(chosen.make) / "clic2020")
-        store._write_shard(pl.concat(_rows(chosen.images, chosen.codecs, chosen.settings)))
+    arguments = options(__doc__, before="", images=428, codecs=8, settings=8, make="")
+    if arguments.make:  # in a process of its own, whose memory is not part of a command's
+        store = Store(Path(arguments.make) / "clic2020")
+        store._write_shard(pl.concat(_rows(arguments.images, arguments.codecs, arguments.settings)))
         return
     with TemporaryDirectory(prefix="rdrbench-") as folder:
         results = Path(folder, "results")
-        own = [sys.executable, __file__, "--make", str(results), *sys.argv[1:]]
-        subprocess.run(own, check=True)
-        programs = {"before": str(Path(chosen.before) / ".venv/bin/bench")} if chosen.before else {}
+        command = [sys.executable, __file__, "--make", str(results), *sys.argv[1:]]
+        subprocess.run(command, check=True)
+        programs = (
+            {"before": str(Path(arguments.before) / ".venv/bin/bench")} if arguments.before else {}
+        )
         for verb in VERBS:
             words = [*verb.split(), "--dataset", "clic2020", "--results", str(results)]
             words += [] if verb == "rank" else ["--out", f"{folder}/out"]
             for name, program in {**programs, "now": BENCH}.items():
-                used = _run([program, *words])
-                print(f"{verb:10} {name:6} {used.seconds:6.1f} s, {used.gib:.2f} GiB", flush=True)
+                usage = _run([program, *words])
+                print(f"{verb:10} {name:6} {usage.seconds:6.1f} s, {usage.gib:.2f} GiB", flush=True)
                 if (verb, name) == ("report", "now"):
-                    verdict("report of CLIC2020's size, s of processor", used.seconds, MOST_SECONDS)
-                    verdict("report of CLIC2020's size, GiB", used.gib, MOST_GIB)
+                    verdict(
+                        "report of CLIC2020's size, s of processor", usage.seconds, MOST_SECONDS
+                    )
+                    verdict("report of CLIC2020's size, GiB", usage.gib, MOST_GIB)
 
 
 def _rows(images: int, codecs: int, settings: int) -> Iterator[pl.DataFrame]:
@@ -91,12 +95,14 @@ def _resampled(curve: pl.DataFrame, settings: int) -> pl.DataFrame:
     """Return the rows of a photograph and a codec at so many rates, evenly by their logarithm."""
     curve = curve.sort("bpp")
     rates = np.log(curve["bpp"].to_numpy())
-    at = np.linspace(rates[0], rates[-1], settings)
-    columns = {"bpp": np.exp(at), "setting_value": np.arange(1.0, settings + 1)}
+    log_rates = np.linspace(rates[0], rates[-1], settings)
+    columns = {"bpp": np.exp(log_rates), "setting_value": np.arange(1.0, settings + 1)}
     for name in METRICS:
         column = metric_class(name).column
-        columns[column] = np.interp(at, rates, curve[column].to_numpy())
-    return curve[[0] * settings].with_columns(**{k: pl.Series(of) for k, of in columns.items()})
+        columns[column] = np.interp(log_rates, rates, curve[column].to_numpy())
+    return curve[[0] * settings].with_columns(
+        **{k: pl.Series(values) for k, values in columns.items()}
+    )
 
 
 def _copied(rows: pl.DataFrame, number: int, factor: float) -> pl.DataFrame:
@@ -127,7 +133,7 @@ def _digest(text: str) -> str:
 
 def _run(command: list[str]) -> Used:
     """Run a command, and return what it and all that it waited for has used."""
-    bare = {k: of for k, of in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    bare = {k: value for k, value in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     started = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=bare)
     _, status, usage = os.wait4(started.pid, 0)
     if status:

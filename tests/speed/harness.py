@@ -121,11 +121,11 @@ def peak_mb(process: str = "self") -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def verdict(what: str, value: float, most: float) -> None:
+def verdict(target: str, value: float, limit: float) -> None:
     """Print a target and whether it is met."""
-    met = value <= most
-    MISSED.extend([what] * (not met))
-    print(f"{'met   ' if met else 'MISSED'} {what}: {value:.3f}, at most {most:.3f}")
+    met = value <= limit
+    MISSED.extend([target] * (not met))
+    print(f"{'met   ' if met else 'MISSED'} {target}: {value:.3f}, at most {limit:.3f}")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -134,28 +134,28 @@ def run(main: Callable[[], None]) -> None:
     sys.exit(1 if MISSED else 0)
 
 
-def clock(command: Sequence[str], more: Mapping[str, str] = MappingProxyType({})) -> Clocked:
+def clock(command: Sequence[str], variables: Mapping[str, str] = MappingProxyType({})) -> Clocked:
     """Run a command; the result is its standard output. A failure ends the script.
 
-    `more` joins the environment, from which settings of thread pools are taken out, and the one by
-    which Python compiles sources in every process.
+    `variables` joins the environment, from which settings of thread pools are taken out, and the
+    one by which Python compiles sources in every process.
     """
     left_out = (*POOLS, "PYTHONDONTWRITEBYTECODE")
     bare = {key: value for key, value in os.environ.items() if key not in left_out}
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    used, others = _children_seconds(), _children()
+    seconds_before, children_before = _children_seconds(), _children()
     started = perf_counter()
     ended = subprocess.run(
-        command, cwd=ROOT, env={**bare, **more}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={**bare, **variables}, capture_output=True, text=True, check=False
     )
     seconds = perf_counter() - started
-    while orphans := _children() - others:
+    while orphans := _children() - children_before:
         for orphan in orphans:
             with suppress(ChildProcessError):
                 os.waitpid(orphan, 0)
     if ended.returncode:
         sys.exit(f"{' '.join(command[:4])} ... failed:\n{ended.stderr[-2000:]}")
-    return Clocked(seconds, _children_seconds() - used, ended.stdout)
+    return Clocked(seconds, _children_seconds() - seconds_before, ended.stdout)
 
 
 def middle(runs: Sequence[Clocked]) -> Clocked:

@@ -61,7 +61,7 @@ def compare_jpeg(kodak: Path) -> None:
     print_seconds(peer, ours)
     rows = [ours.result.filter([value == quality for value in ours.result["setting_value"]])
             for quality in QUALITIES]  # fmt: skip
-    means = {name: [mean(of, column) for of in rows] for name, column in COLUMNS.items()}
+    means = {name: [mean(row_set, column) for row_set in rows] for name, column in COLUMNS.items()}
     verdict("JPEG, ours / peer, processor time", ours.cpu_seconds / peer.cpu_seconds, 0.2)
     verdict("JPEG, ours / peer, wall clock", ours.seconds / peer.seconds, 0.2)
     verdict("JPEG, largest difference of a mean, in roundings", worst("jpeg", peer, means), 1)
@@ -75,11 +75,11 @@ def compare_hyperprior(kodak: Path) -> None:
         forms = {single: run_peer(*script, one_thread=single) for single in (True, False)}
         best_form = min(forms, key=lambda single: forms[single].seconds)
         peers, runs = [forms[best_form]], list[Clocked]()
-        for at in range(ROUNDS):
-            peers += [run_peer(*script, one_thread=best_form)] * (at > 0)
+        for round_number in range(ROUNDS):
+            peers += [run_peer(*script, one_thread=best_form)] * (round_number > 0)
             codec = f"compressai:model={MODEL}:checkpoint={checkpoint}"
             words = ("--codecs", codec, "--metrics", ",".join(METRICS), "--jobs", str(JOBS))
-            results = Path(folder) / f"results-{at}"
+            results = Path(folder) / f"results-{round_number}"
             runs.append(run_bench(kodak, results, *words, "--device", "cpu"))
         peer, ours = middle(peers), middle(runs)
         header = header_bits_per_pixel(ours, Path(folder) / "results-0")
@@ -100,9 +100,9 @@ def print_seconds(peer: Clocked, ours: Clocked) -> None:
 def worst(codec: str, peer: Clocked, means: dict[str, list[float]]) -> float:
     """Return the largest difference of a mean from the peer's, in its roundings."""
     return max(
-        abs(theirs - own) / ROUNDING[codec][name]
-        for name, of in means.items()
-        for theirs, own in zip(peer.result[name], of, strict=True)
+        abs(theirs - value) / ROUNDING[codec][name]
+        for name, values in means.items()
+        for theirs, value in zip(peer.result[name], values, strict=True)
     )
 
 

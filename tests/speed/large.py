@@ -37,23 +37,23 @@ MOST_RATIO, MOST_GIB = 1.5, 6.0
 
 def main() -> None:
     """Make the photograph, then measure each codec and metric."""
-    chosen = options(__doc__, photographs="", weights_dir="", only="", image="", what="")
-    if chosen.weights_dir:
-        os.environ["BENCH_WEIGHTS"] = str(Path(chosen.weights_dir).absolute())
-    if chosen.what:
-        _measure(chosen.what, np.asarray(Image.open(chosen.image)))
+    arguments = options(__doc__, photographs="", weights_dir="", only="", image="", what="")
+    if arguments.weights_dir:
+        os.environ["BENCH_WEIGHTS"] = str(Path(arguments.weights_dir).absolute())
+    if arguments.what:
+        _measure(arguments.what, np.asarray(Image.open(arguments.image)))
         return
-    if not chosen.photographs:
+    if not arguments.photographs:
         sys.exit("name a folder of photographs by --photographs")
     with TemporaryDirectory() as folder:
         image = Path(folder, "mosaic.png")
-        Image.fromarray(_mosaic(Path(chosen.photographs))).save(image, compress_level=1)
+        Image.fromarray(_mosaic(Path(arguments.photographs))).save(image, compress_level=1)
         print("what                   |  small ns |  large ns | ratio | bytes a pixel | GiB")
-        for what in (*CODECS, *METRICS):
-            if chosen.only in what:
-                own = [sys.executable, __file__, "--what", what, "--image", str(image)]
-                done = subprocess.run(own, check=True, capture_output=True, text=True)
-                _judge(what, done.stdout)
+        for subject in (*CODECS, *METRICS):
+            if arguments.only in subject:
+                command = [sys.executable, __file__, "--what", subject, "--image", str(image)]
+                result = subprocess.run(command, check=True, capture_output=True, text=True)
+                _judge(subject, result.stdout)
 
 
 def _mosaic(photographs: Path) -> Pixels:
@@ -68,40 +68,44 @@ def _mosaic(photographs: Path) -> Pixels:
     return np.vstack(lines)
 
 
-def _measure(what: str, large: Pixels) -> None:
+def _measure(subject: str, large: Pixels) -> None:
     """Print a line for each part of the work: its name, both times, and both memories."""
     small = np.ascontiguousarray(large[SMALL])
-    if what in CODECS:
-        codec = load_codec(parse_codec(what))
+    if subject in CODECS:
+        codec = load_codec(parse_codec(subject))
         setting = codec.sweep[len(codec.sweep) // 2]
         parts = {"encode": lambda pixels: codec.encode(pixels, setting), "decode": codec.decode}
     else:
-        metric = metric_class(what)("cpu")
+        metric = metric_class(subject)("cpu")
         parts = {"prepare": metric.prepare, "compare": lambda pair: metric.compare(*pair)}
     first, second = parts
-    _repeated(parts, small, what, 1)  # loads what is loaded once
-    before = peak_mb()
+    _repeated(parts, small, subject, 1)  # loads what is loaded once
+    memory_before = peak_mb()
     times = []
     for pixels, rounds in zip((small, large), ROUNDS, strict=True):
-        took = _repeated(parts, pixels, what, rounds)
+        took = _repeated(parts, pixels, subject, rounds)
         times.append([1e9 * seconds / pixels.shape[0] / pixels.shape[1] for seconds in took])
-    growth = (peak_mb() - before) * (1 << 20) / large.shape[0] / large.shape[1]
-    for part, *both in zip((first, second), *times, strict=True):
-        print(part, *both, growth, peak_mb() / 1024)
+    growth = (peak_mb() - memory_before) * (1 << 20) / large.shape[0] / large.shape[1]
+    for part, *timings in zip((first, second), *times, strict=True):
+        print(part, *timings, growth, peak_mb() / 1024)
 
 
 def _repeated(
-    parts: dict[str, Callable[[Any], Any]], pixels: Pixels, what: str, rounds: int
+    parts: dict[str, Callable[[Any], Any]], pixels: Pixels, subject: str, rounds: int
 ) -> list[float]:
     """Return the least seconds of both parts: other work on the machine only adds to them."""
     first, second = parts.values()
-    seconds, one, given = [], None, None
+    seconds, first_timing, second_input = [], None, None
     for _ in range(rounds):
-        del one, given  # as a worker forgets what is prepared before the next image
-        one = timed(lambda: first(pixels))
-        given = one.result if what in CODECS else (one.result, _decoded(pixels))
-        seconds.append((one.cpu, timed(lambda given=given: second(given)).cpu))
-    return [min(of) for of in zip(*seconds, strict=True)]
+        del first_timing, second_input  # as a worker forgets what is prepared before the next image
+        first_timing = timed(lambda: first(pixels))
+        second_input = (
+            first_timing.result if subject in CODECS else (first_timing.result, _decoded(pixels))
+        )
+        seconds.append(
+            (first_timing.cpu, timed(lambda second_input=second_input: second(second_input)).cpu)
+        )
+    return [min(times) for times in zip(*seconds, strict=True)]
 
 
 def _decoded(pixels: Pixels) -> Pixels:
@@ -111,15 +115,15 @@ def _decoded(pixels: Pixels) -> Pixels:
         return np.asarray(image)
 
 
-def _judge(what: str, printed: str) -> None:
+def _judge(subject: str, printed: str) -> None:
     for line in printed.splitlines():
         part, *numbers = line.split()
         small, large, growth, gib = map(float, numbers)
-        name, ratio = f"{what}, {part}", large / small
+        name, ratio = f"{subject}, {part}", large / small
         print(
             f"{name:22} | {small:9.1f} | {large:9.1f} | {ratio:5.2f} | {growth:13.0f} | {gib:.2f}"
         )
-        if what in METRICS:
+        if subject in METRICS:
             verdict(f"{name}: 20 megapixels / Kodak's size, for each pixel", ratio, MOST_RATIO)
         verdict(f"{name}: peak memory, GiB", gib, MOST_GIB)
 

@@ -84,14 +84,16 @@ def race(metric: Any, peer: Metric, reference: Pixels, decoded: Pixels, rounds: 
     """Print one line of the table."""
     prepared = metric.prepare(reference)
     ours, theirs = metric.compare(prepared, decoded), peer(reference, decoded)
-    once, each, beside = [], [], []
+    prepare_times, compare_times, peer_times = [], [], []
     for _ in range(rounds):
-        once.append(1e3 * timed(lambda: metric.prepare(reference)).cpu)
-        each.append(1e3 * timed(lambda: metric.compare(prepared, decoded)).cpu)
-        beside.append(1e3 * timed(lambda: peer(reference, decoded)).cpu)
-    times = (f"{median(one):8.2f}" for one in (once, each, beside))
+        prepare_times.append(1e3 * timed(lambda: metric.prepare(reference)).cpu)
+        compare_times.append(1e3 * timed(lambda: metric.compare(prepared, decoded)).cpu)
+        peer_times.append(1e3 * timed(lambda: peer(reference, decoded)).cpu)
+    times = (f"{median(sample):8.2f}" for sample in (prepare_times, compare_times, peer_times))
     print(f"{metric.column:13}", *times, f"{ours:.9f} {theirs:.9f}", sep=" | ")
-    verdict(f"ours / peer, {metric.column}, each", median(each) / median(beside), 1 / 4)
+    verdict(
+        f"ours / peer, {metric.column}, each", median(compare_times) / median(peer_times), 1 / 4
+    )
 
 
 def race_inception(most_patches: int, rounds: int) -> None:
@@ -99,10 +101,10 @@ def race_inception(most_patches: int, rounds: int) -> None:
     from pytorch_fid import inception
 
     torch.manual_seed(0)
-    drawn: dict[str, torch.Tensor] = {}
+    state: dict[str, torch.Tensor] = {}
 
     def keep(network: torch.nn.Module, *_: object, **__: object) -> None:
-        drawn.update(network.state_dict())
+        state.update(network.state_dict())
 
     with (
         patch.object(inception, "load_state_dict_from_url", lambda *_, **__: None),
@@ -111,10 +113,10 @@ def race_inception(most_patches: int, rounds: int) -> None:
         peer = inception.InceptionV3().eval()
     with (
         patch.object(Inception256, "require", staticmethod(lambda: None)),
-        patch.object(feature_spaces, "load_pinned", lambda *_: drawn),
+        patch.object(feature_spaces, "load_pinned", lambda *_: state),
     ):
         ours = Inception256()
-    least = {}
+    best_seconds = {}
     for name, network in {"ours": ours.vectors, "pytorch-fid": peer}.items():
         for batch in (size for size in BATCHES if size <= most_patches):
             patches = torch.rand(batch, 3, 256, 256)
@@ -122,8 +124,8 @@ def race_inception(most_patches: int, rounds: int) -> None:
                 times = [timed(lambda p=patches, n=network: n(p)).cpu for _ in range(rounds)]
             took = 1000 * median(times) / batch
             print(f"{name:12} {batch:3} a batch: {took:7.1f} ms a patch")
-            least[name] = min(took, least.get(name, took))
-    verdict("Inception, ours / peer", least["ours"] / least["pytorch-fid"], 0.4)
+            best_seconds[name] = min(took, best_seconds.get(name, took))
+    verdict("Inception, ours / peer", best_seconds["ours"] / best_seconds["pytorch-fid"], 0.4)
 
 
 def race_frechet(rounds: int) -> None:
@@ -131,24 +133,29 @@ def race_frechet(rounds: int) -> None:
     random = np.random.default_rng(0)
     # Above 0 with standard deviations from 1 to .001, as after a ReLU, and features near them.
     spread = np.geomspace(1, 1e-3, DIMENSIONS, dtype=np.float32)
-    drawn = [np.abs(random.standard_normal((SAMPLES, DIMENSIONS))) * spread for _ in range(2)]
-    first, second = (of.astype(np.float32) for of in (drawn[0], 0.95 * drawn[0] + 0.1 * drawn[1]))
+    samples = [np.abs(random.standard_normal((SAMPLES, DIMENSIONS))) * spread for _ in range(2)]
+    first, second = (
+        features.astype(np.float32)
+        for features in (samples[0], 0.95 * samples[0] + 0.1 * samples[1])
+    )
 
     def by_root() -> float:
-        sums = [GaussianSums.summarise(of) for of in (first, second)]
+        sums = [GaussianSums.summarise(features) for features in (first, second)]
         root = sqrtm(sums[0].covariance() @ sums[1].covariance())
         step = sums[0].mean - sums[1].mean
-        return float(step @ step + np.trace(sum(of.covariance() for of in sums) - 2 * root).real)
+        return float(
+            step @ step + np.trace(sum(gaussian.covariance() for gaussian in sums) - 2 * root).real
+        )
 
     few = first[:KODAK_PATCHES], second[:KODAK_PATCHES]
-    images = [np.array_split(of, KODAK_IMAGES) for of in few]
-    for what, call, most in (
+    images = [np.array_split(features, KODAK_IMAGES) for features in few]
+    for name, call, limit in (
         ("full rank", lambda: frechet([first], [second]), 3),
         (f"{KODAK_PATCHES} samples", lambda: frechet([few[0]], [few[1]]), 0.1),
         ("the same with influences", lambda: frechet(*images), 0.5),
     ):
-        took = min((timed(call) for _ in range(rounds)), key=lambda one: one.cpu)
-        verdict(f"Frechet distance, {what}, s", took.cpu, most)
+        took = min((timed(call) for _ in range(rounds)), key=lambda timing: timing.cpu)
+        verdict(f"Frechet distance, {name}, s", took.cpu, limit)
     value = frechet([first], [second]).value
     verdict("Frechet distance, millionths of difference", 1e6 * abs(value / by_root() - 1), 10)
 
@@ -156,26 +163,26 @@ def race_frechet(rounds: int) -> None:
 def main() -> None:
     """Race each metric with its peer."""
     coffee = str(package_folder("skimage") / "data/coffee.png")
-    chosen = options(__doc__, image=coffee, weights_dir="", repeat=15, patches=50)
-    if chosen.weights_dir:
-        os.environ["BENCH_WEIGHTS"] = chosen.weights_dir
+    arguments = options(__doc__, image=coffee, weights_dir="", repeat=15, patches=50)
+    if arguments.weights_dir:
+        os.environ["BENCH_WEIGHTS"] = arguments.weights_dir
     torch.set_num_threads(1)
-    reference = np.asarray(Image.open(chosen.image).convert("RGB"))
+    reference = np.asarray(Image.open(arguments.image).convert("RGB"))
     stream = BytesIO()
     Image.fromarray(reference).save(stream, "JPEG", quality=50)
     decoded = np.asarray(Image.open(stream))
     height, width, _ = reference.shape
-    print(f"{chosen.image}, {width} x {height}, JPEG 50; ms, medians of {chosen.repeat}")
+    print(f"{arguments.image}, {width} x {height}, JPEG 50; ms, medians of {arguments.repeat}")
     print("metric        | once     | each     | peer     | values")
-    race(PSNR(), psnr_in_float64, reference, decoded, chosen.repeat)
-    race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, chosen.repeat)
-    race(MSSSIM(), of_pytorch_msssim("ms_ssim"), reference, decoded, chosen.repeat)
-    race(SSIM(), of_pytorch_msssim("ssim"), reference, decoded, chosen.repeat)
+    race(PSNR(), psnr_in_float64, reference, decoded, arguments.repeat)
+    race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, arguments.repeat)
+    race(MSSSIM(), of_pytorch_msssim("ms_ssim"), reference, decoded, arguments.repeat)
+    race(SSIM(), of_pytorch_msssim("ssim"), reference, decoded, arguments.repeat)
     for kind in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG):
         with suppress(Unavailable):
             metric = kind()
-            race(metric, lpips_of_the_package(metric), reference, decoded, chosen.repeat)
-    race_inception(chosen.patches, harness.ROUNDS)
+            race(metric, lpips_of_the_package(metric), reference, decoded, arguments.repeat)
+    race_inception(arguments.patches, harness.ROUNDS)
     race_frechet(harness.ROUNDS)
 
 

@@ -19,17 +19,17 @@ from benchmark.spec import load_codec, parse_codec
 
 def main() -> None:
     """Print the seconds of both ways, and whether the targets are met."""
-    chosen = options(__doc__, height=512, width=768, rounds=harness.ROUNDS)
-    whole = Image.fromarray(data.astronaut()).resize((chosen.width, chosen.height))
-    pixels = np.asarray(whole)
+    arguments = options(__doc__, height=512, width=768, rounds=harness.ROUNDS)
+    picture = Image.fromarray(data.astronaut()).resize((arguments.width, arguments.height))
+    pixels = np.asarray(picture)
     codec = load_codec(parse_codec("ours:beta=3.84"))
     setting = codec.sweep[2]
     stream = codec.encode(pixels, setting)
     codec.decode(stream)
     ways = {"encode": lambda: codec.encode(pixels, setting), "decode": lambda: codec.decode(stream)}
-    for (way, call), most in zip(ways.items(), (0.08, 0.1), strict=True):
-        took = median(timed(call).cpu for _ in range(chosen.rounds))
-        verdict(f"ours, {way}, s of processor", took, most)
+    for (way, call), limit in zip(ways.items(), (0.08, 0.1), strict=True):
+        took = median(timed(call).cpu for _ in range(arguments.rounds))
+        verdict(f"ours, {way}, s of processor", took, limit)
 
 
 if __name__ == "__main__":

@@ -21,27 +21,30 @@ def often(*command: str) -> Clocked:
 
 def main() -> None:
     """Print every figure with its target."""
-    chosen = options(__doc__, images=200, codecs="all", limit=4)
+    arguments = options(__doc__, images=200, codecs="all", limit=4)
     nothing = often(sys.executable, "-c", "pass").cpu_seconds
     started = often(sys.executable, "-c", "import benchmark").cpu_seconds - nothing
     verdict("bench --help, s of processor", often(BENCH, "--help").cpu_seconds, 0.4)
     verdict("import benchmark, s of processor", started, 0.05)
-    few = max(chosen.images // 10, 1)
+    few = max(arguments.images // 10, 1)
     with TemporaryDirectory() as name:
-        photos = noise_photos(Path(name, "photos"), chosen.images, 96, 128)
+        photos = noise_photos(Path(name, "photos"), arguments.images, 96, 128)
         took = []
-        for limit in (few, chosen.images):
+        for limit in (few, arguments.images):
             words = ("--codecs", "raw", "--dataset", str(photos), "--metrics", "psnr", "--no-table")
             limited = (BENCH, "run", *words, "--limit", str(limit), "--results")
-            runs = [clock([*limited, f"{name}/{limit}-{at}"]) for at in range(ROUNDS)]
+            runs = [
+                clock([*limited, f"{name}/{limit}-{round_number}"])
+                for round_number in range(ROUNDS)
+            ]
             took.append(middle(runs).cpu_seconds)
-        cell = 1000 * (took[1] - took[0]) / (chosen.images - few)
+        cell = 1000 * (took[1] - took[0]) / (arguments.images - few)
         verdict("a cell of raw, ms of processor", cell, 1)
         sample = ("--dataset", "sample", "--metrics", "psnr", "--no-table", "--skip-missing")
-        words = ("--codecs", chosen.codecs, *sample, "--limit", str(chosen.limit))
-        again = [BENCH, "run", *words, "--results", f"{name}/again"]
-        clock(again)
-        verdict("a finished matrix again, s of processor", often(*again).cpu_seconds, 1.3)
+        words = ("--codecs", arguments.codecs, *sample, "--limit", str(arguments.limit))
+        repeat_command = [BENCH, "run", *words, "--results", f"{name}/again"]
+        clock(repeat_command)
+        verdict("a finished matrix again, s of processor", often(*repeat_command).cpu_seconds, 1.3)
 
 
 if __name__ == "__main__":

@@ -34,42 +34,45 @@ STEPS = ("table", "summarise")
 
 def main() -> None:
     """Make the store, then time each step."""
-    chosen = options(__doc__, rows=1_000_000, repeated=10_000, shard_rows=100, folder="", step="")
-    if chosen.step:
-        _time(chosen.step, Path(chosen.folder))
+    arguments = options(
+        __doc__, rows=1_000_000, repeated=10_000, shard_rows=100, folder="", step=""
+    )
+    if arguments.step:
+        _time(arguments.step, Path(arguments.folder))
         return
     with TemporaryDirectory(prefix="rdrbench-") as temporary:
-        folder = Path(chosen.folder or f"{temporary}/many")
+        folder = Path(arguments.folder or f"{temporary}/many")
         if not folder.exists():
-            make(Store(folder), chosen.rows, chosen.repeated, chosen.shard_rows)
+            make(Store(folder), arguments.rows, arguments.repeated, arguments.shard_rows)
         shards = list((folder / "per_image").glob("*.parquet"))
         size = sum(path.stat().st_size for path in shards)
-        print(f"{chosen.rows} rows, {chosen.repeated} repeated, {len(shards)} shards, {size} bytes")
+        counts = f"{arguments.rows} rows, {arguments.repeated} repeated"
+        print(f"{counts}, {len(shards)} shards, {size} bytes")
         seconds, memory = {}, 0.0
         for step in STEPS:
-            own = [sys.executable, __file__, "--folder", str(folder), "--step", step]
-            reported = subprocess.run(own, check=True, capture_output=True, text=True).stdout
+            command = [sys.executable, __file__, "--folder", str(folder), "--step", step]
+            reported = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             print(reported, end="", flush=True)
             seconds[step] = float(reported.split()[1])
             memory = max(memory, float(reported.split()[-2]))
     together = sum(seconds.values())
-    million = f"{chosen.rows:,} rows"
+    million = f"{arguments.rows:,} rows"
     verdict(f"{million}: read, means, s of processor", together, MOST_SECONDS)
     verdict(f"{million}: memory of a step, GiB", memory, MOST_GIB)
 
 
 def make(store: Store, rows: int, repeated: int, shard_rows: int) -> None:
     """The rows of every codec and setting of one image after another, as runs leave them."""
-    number, some = np.linspace(0, rows - 1, repeated).astype(np.int64), []
+    number, pieces = np.linspace(0, rows - 1, repeated).astype(np.int64), []
     for first in range(0, rows, PIECE_ROWS):
         table = _table(first, min(PIECE_ROWS, rows - first))
         for start in range(0, len(table), SHARD_ROWS):
             store._write_shard(table.slice(start, SHARD_ROWS))
-        some.append(table[number[number // PIECE_ROWS * PIECE_ROWS == first] - first])
+        pieces.append(table[number[number // PIECE_ROWS * PIECE_ROWS == first] - first])
     later = pl.lit("2026-06-01T00:00:00.000+00:00")
-    again = pl.concat(some).with_columns(finished_utc=later)
+    repeated_rows = pl.concat(pieces).with_columns(finished_utc=later)
     for start in range(0, repeated, shard_rows):
-        store._write_shard(again.slice(start, shard_rows))
+        store._write_shard(repeated_rows.slice(start, shard_rows))
 
 
 def _table(first: int, rows: int) -> pl.DataFrame:
@@ -94,11 +97,11 @@ def _table(first: int, rows: int) -> pl.DataFrame:
         "finished_utc": [f"{time}+00:00" for time in np.datetime64("2026-01-01", "ms") + number],
     }
     columns |= {name: generator.random(rows) for name in ("psnr_db", "ms_ssim", "lpips_alex")}
-    same = row("", 0, "")
+    template = row("", 0, "")
     return pl.DataFrame(
         pl.Series(name, columns[name], kind)
         if name in columns
-        else pl.repeat(same.get(name), rows, dtype=kind, eager=True).alias(name)
+        else pl.repeat(template.get(name), rows, dtype=kind, eager=True).alias(name)
         for name, kind in schema_of().items()
     )
 

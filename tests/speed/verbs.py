@@ -25,21 +25,23 @@ COMMANDS = {  # and the share of the time at 32e03e32 that is aimed at
 
 def main() -> None:
     """Run each command in both checkouts, in turns."""
-    chosen = options(__doc__, before="", rounds=5, only="")
-    if not chosen.before:
+    arguments = options(__doc__, before="", rounds=5, only="")
+    if not arguments.before:
         sys.exit("name another checkout by --before")
-    before = str(Path(chosen.before, ".venv/bin/bench").absolute())
+    old_bench = str(Path(arguments.before, ".venv/bin/bench").absolute())
     with TemporaryDirectory() as folder:
-        for name, (command, most) in COMMANDS.items():
-            if chosen.only not in name:
+        for name, (command, limit) in COMMANDS.items():
+            if arguments.only not in name:
                 continue
             ratios = []
-            for _ in range(chosen.rounds):
+            for _ in range(arguments.rounds):
                 words = command.replace("OUT", f"{folder}/out").split()
-                then, now = (clock([program, *words]).cpu_seconds for program in (before, BENCH))
-                ratios.append(now / then)
-                print(f"{name}: {then:.2f} s before, {now:.2f} s now", flush=True)
-            verdict(f"{name}, now / before, processor time", median(ratios), most)
+                old_seconds, new_seconds = (
+                    clock([program, *words]).cpu_seconds for program in (old_bench, BENCH)
+                )
+                ratios.append(new_seconds / old_seconds)
+                print(f"{name}: {old_seconds:.2f} s before, {new_seconds:.2f} s now", flush=True)
+            verdict(f"{name}, now / before, processor time", median(ratios), limit)
 
 
 if __name__ == "__main__":
