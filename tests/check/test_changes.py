@@ -38,12 +38,12 @@ def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
     for number, image in enumerate(images):
         for quality in QUALITIES:
             num_bytes = 20_000 * quality + 997 * number
-            at = math.log10(num_bytes)
+            log_bytes = math.log10(num_bytes)
             values = {
                 "num_bytes": round(num_bytes * (bits[number] if np.ndim(bits) else bits)),
-                "psnr_db": 10 + 5 * at + number,
-                "lpips_alex": 1.2 - 0.15 * at - 0.01 * number,
-                "ms_ssim": 1 - 10 ** (-0.3 * at),
+                "psnr_db": 10 + 5 * log_bytes + number,
+                "lpips_alex": 1.2 - 0.15 * log_bytes - 0.01 * number,
+                "ms_ssim": 1 - 10 ** (-0.3 * log_bytes),
             }
             for name, change in changed.items():
                 values[name] += change[number] if np.ndim(change) else change
@@ -60,8 +60,8 @@ def paired(old, new, metrics=("psnr", "ms_ssim", "lpips"), **options):
     return pair
 
 
-def by_image(found, images=IMAGES):
-    values = dict(zip(found.images, found.percent.tolist(), strict=True))
+def by_image(change, images=IMAGES):
+    values = dict(zip(change.images, change.percent.tolist(), strict=True))
     assert values.keys() == set(images)
     return np.array([values[image] for image in images])
 
@@ -79,11 +79,11 @@ def test_bits_by_image_come_back_as_its_bd_rate():
     assert better.doubtful == 5
 
 
-def hashed(rows, **others):
+def hashed(rows, **changes_by_image):
     """Give rows pixels by image and setting, and other ones to the images named."""
     result = []
     for record in rows:
-        pixels = (record["image"], record["setting_value"], others.get(record["image"]))
+        pixels = (record["image"], record["setting_value"], changes_by_image.get(record["image"]))
         result.append({**record, "decoded_sha256": str(pixels)})
     return result
 
@@ -96,15 +96,19 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     percent = dict(zip(IMAGES, by_image(changes(pair, "psnr", USUAL_RULE)), strict=True))
     assert [percent[image] for image in pair.equal] == [0, 0, 0]
     assert percent["a"] < -1
-    whole = hashed(curved(psnr_db=[np.inf, 0, 0, 0, 0]))
-    level = np.mean([record["lpips_alex"] for record in whole])
-    part = [{**whole[0], "lpips_alex": None}, *whole[1:]]
-    for old, new, of in ((whole, part, level), (part, whole, None), (whole, whole, level)):
+    full_rows = hashed(curved(psnr_db=[np.inf, 0, 0, 0, 0]))
+    level = np.mean([record["lpips_alex"] for record in full_rows])
+    part = [{**full_rows[0], "lpips_alex": None}, *full_rows[1:]]
+    for old, new, expected_level in (
+        (full_rows, part, level),
+        (part, full_rows, None),
+        (full_rows, full_rows, level),
+    ):
         pair = paired(old, new)
         result = changes(pair, "lpips", USUAL_RULE)
         assert (by_image(result) == 0).all()
         assert result.inferred is (old is not new)
-        assert result.level == (of and pytest.approx(of))
+        assert result.level == (expected_level and pytest.approx(expected_level))
         assert not changes(pair, "psnr", USUAL_RULE).inferred
 
 
@@ -118,23 +122,23 @@ def test_equal_is_what_has_known_pixels_and_as_many_bytes_at_every_setting():
 
 
 def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_positive():
-    more = np.array([0.002, -0.001, 0.0, 0.004, 0.003])
+    differences = np.array([0.002, -0.001, 0.0, 0.004, 0.003])
     old = curved()
-    pair = paired(old, curved(lpips_alex=more))
+    pair = paired(old, curved(lpips_alex=differences))
     result = changes(pair, "lpips", USUAL_RULE)
     level = np.mean([record["lpips_alex"] for record in old])
     assert result.level == pytest.approx(level)
-    assert by_image(result) == pytest.approx(100 * more / level, abs=1e-8)
-    assert by_image(result) * result.unit == pytest.approx(more, abs=1e-10)
+    assert by_image(result) == pytest.approx(100 * differences / level, abs=1e-8)
+    assert by_image(result) * result.unit == pytest.approx(differences, abs=1e-10)
 
 
 def test_a_scale_whose_zero_says_nothing_is_judged_in_its_units_whatever_its_mean():
     """A tenth of a point less is as much at a mean of -40 as at one of 60."""
     for offset in (-60.0, 40.0):
         rule = {"ssimulacra2_protocol": metric_class("ssimulacra2").protocol}
-        old = [of | rule | {"ssimulacra2": offset + of["psnr_db"]} for of in curved()]
+        old = [record | rule | {"ssimulacra2": offset + record["psnr_db"]} for record in curved()]
         for lost, verdict in ((0.1, "equivalent"), (1.0, "regressed"), (-1.0, "improved")):
-            new = [of | {"ssimulacra2": of["ssimulacra2"] - lost} for of in old]
+            new = [record | {"ssimulacra2": record["ssimulacra2"] - lost} for record in old]
             result = changes(paired(old, new, ["ssimulacra2"]), "ssimulacra2", USUAL_RULE)
             assert by_image(result) == pytest.approx(np.full(5, lost), abs=1e-6)
             answer = check(rows_of(old), rows_of(new, "new"), ["ssimulacra2"])
@@ -155,13 +159,13 @@ def test_without_a_number_on_either_side_it_says_why():
         return result.nothing
 
     old, absent = curved(), curved(psnr_db=np.inf)
-    none = "has no per-image influences"
-    assert nothing("precision256", old, curved(bits=1.1)) == f"Precision/256 {none}"
+    reason = "has no per-image influences"
+    assert nothing("precision256", old, curved(bits=1.1)) == f"Precision/256 {reason}"
     zero = curved_at(lpips_alex=0.0)
     message = "the mean value of jpeg is 0, so that changes have no percentage"
     assert nothing("lpips", zero, old) == message
-    whose = "the new results: identical to the source in 5 of 5 images"
-    assert nothing("psnr", old, absent) == whose
+    sentence = "the new results: identical to the source in 5 of 5 images"
+    assert nothing("psnr", old, absent) == sentence
     bent = [
         record
         | {
@@ -177,9 +181,9 @@ def test_without_a_number_on_either_side_it_says_why():
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
     """All the points move along one curve: more bits, and what they buy."""
-    more = 1.05
-    shift = math.log10(more)
-    new = curved(bits=more, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
+    bit_ratio = 1.05
+    shift = math.log10(bit_ratio)
+    new = curved(bits=bit_ratio, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
     pair = paired(curved(), new)
     assert changes(pair, "psnr", USUAL_RULE).percent == pytest.approx(np.zeros(5), abs=1e-2)
     assert changes(pair, "lpips", USUAL_RULE).percent == pytest.approx(np.zeros(5), abs=1e-2)
@@ -212,10 +216,10 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
         if record["image"] == "ccc" and record["setting_value"] > 10:
             record["psnr_db"] = 35.0  # so that more rate buys nothing
     result = changes(paired(curved(), bent), "psnr", USUAL_RULE)
-    assert [one.what for one in result.unknown] == ["ccc"]
+    assert [entry.what for entry in result.unknown] == ["ccc"]
     assert "needed on the Pareto front" in result.unknown[0].why
     result = changes(paired(bent, curved()), "psnr", USUAL_RULE)
-    assert [one.what for one in result.left_out] == ["ccc"]
+    assert [entry.what for entry in result.left_out] == ["ccc"]
     assert result.unknown == ()
     assert len(result.percent) == 4
 
@@ -246,23 +250,27 @@ def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
         ((0.4, 0.5), (34, 36), "above"), ((0.41, 0.5), (34, 36), ""), ((0.1, 0.3), (33, 35), ""),
         ((), (), ""),
     ]:  # fmt: skip
-        other = Curve(np.array(rates), np.array(values))
-        assert _relative_position(base, other) == lies
-    assert _relative_position(other, base) == ""
+        curve = Curve(np.array(rates), np.array(values))
+        assert _relative_position(base, curve) == lies
+    assert _relative_position(curve, base) == ""
 
 
 def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
     """Entropy tables that are shifted by a row: PSNR to the digit, the rate falls with quality."""
     times = dict(zip(QUALITIES, (84, 33, 12, 4.3, 2.2), strict=False))
-    worse = [of | {"num_bytes": round(times.get(of["setting_value"], 2.2) * of["num_bytes"])}
-             for of in curved()]  # fmt: skip
-    found = changes(paired(curved(), worse), "psnr", USUAL_RULE)
-    assert found.out_of_reach == tuple(sorted(IMAGES))
-    (finding,) = judge([found], parse_margins(""), 0.95)
+    worse = [
+        record | {"num_bytes": round(times.get(record["setting_value"], 2.2) * record["num_bytes"])}
+        for record in curved()
+    ]
+    change = changes(paired(curved(), worse), "psnr", USUAL_RULE)
+    assert change.out_of_reach == tuple(sorted(IMAGES))
+    (finding,) = judge([change], parse_margins(""), 0.95)
     assert (finding["verdict"], "1.25 times the bits" in finding["why"]) == ("regressed", True)
-    less = [of | {"num_bytes": round(1000 * 90 / of["setting_value"])} for of in curved()]
+    flat_rows = [
+        record | {"num_bytes": round(1000 * 90 / record["setting_value"])} for record in curved()
+    ]
     (unsure,) = judge(
-        [changes(paired(curved(), less), "psnr", USUAL_RULE)], parse_margins(""), 0.95
+        [changes(paired(curved(), flat_rows), "psnr", USUAL_RULE)], parse_margins(""), 0.95
     )
     assert unsure["verdict"] == "undecided"
     assert "on the Pareto front" in unsure["why"]
@@ -295,21 +303,21 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
                 [[8 * record["num_bytes"] / PIXELS, record["lpips_alex"]] for record in rows]
             )
             bpp, distances = columns.reshape(len(images), len(QUALITIES), 2).T @ weights
-            kept = distances > (0 if scale == "decades" else -np.inf)
-            quality = -distances if scale == "linear" else -np.log10(distances, where=kept)
-            curves.append(Curve(bpp[kept], quality[kept]))
+            mask = distances > (0 if scale == "decades" else -np.inf)
+            quality = -distances if scale == "linear" else -np.log10(distances, where=mask)
+            curves.append(Curve(bpp[mask], quality[mask]))
         change = bd_quality(*curves, USUAL_RULE).value
         return -100 / result.level * change if scale == "linear" else 100 * (10**-change - 1)
 
     size, step = len(images), 1e-6
-    even = np.full(size, 1 / size)
-    whole = delta(even)
-    each = [delta(even + step * (unit - even)) for unit in np.eye(size)]
-    influence = (np.array(each) - whole) / step
-    assert result.percent.mean() == pytest.approx(whole, abs=1e-9)
-    own = by_image(result, images) - whole
-    assert own == pytest.approx(influence, abs=0.02 * influence.std())
-    assert own @ influence / (influence @ influence) == pytest.approx(1, abs=2e-3)
+    equal_weights = np.full(size, 1 / size)
+    mean_delta = delta(equal_weights)
+    deltas = [delta(equal_weights + step * (unit - equal_weights)) for unit in np.eye(size)]
+    influence = (np.array(deltas) - mean_delta) / step
+    assert result.percent.mean() == pytest.approx(mean_delta, abs=1e-9)
+    deviations = by_image(result, images) - mean_delta
+    assert deviations == pytest.approx(influence, abs=0.02 * influence.std())
+    assert deviations @ influence / (influence @ influence) == pytest.approx(1, abs=2e-3)
 
 
 def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(monkeypatch):
@@ -342,19 +350,19 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
         if (record["image"], record["setting_value"]) == ("a", QUALITIES[1]):
             record["psnr_db"] += 0.8  # a bend, by which forms differ
     log_rates, *psnr = (
-        np.array([value(of) for of in rows if of["image"] == "a"])
+        np.array([value(entry) for entry in rows if entry["image"] == "a"])
         for rows, value in (
-            (new, lambda of: math.log10(of["bpp"])),
-            (curved(), lambda of: of["psnr_db"]),
-            (new, lambda of: of["psnr_db"]),
+            (new, lambda entry: math.log10(entry["bpp"])),
+            (curved(), lambda entry: entry["psnr_db"]),
+            (new, lambda entry: entry["psnr_db"]),
         )
     )
     low, high = psnr[0][0], psnr[0][-1]
-    first, last = (PchipInterpolator(of, log_rates).integrate(low, high) for of in psnr)
+    first, last = (PchipInterpolator(curve, log_rates).integrate(low, high) for curve in psnr)
     answer = check(rows_of(curved()), rows_of(new, "new"), ("psnr",), bd="pchip")
     (finding,) = answer.records
-    worst = 100 * (10 ** ((last - first) / (high - low)) - 1) / len(IMAGES)
-    assert finding["change_percent"] == pytest.approx(worst, abs=1e-9)
+    expected = 100 * (10 ** ((last - first) / (high - low)) - 1) / len(IMAGES)
+    assert finding["change_percent"] == pytest.approx(expected, abs=1e-9)
     assert (answer.facts["bd"], "(BD-metric), by PCHIP" in answer.summary) == ("pchip", True)
 
 
@@ -383,9 +391,9 @@ def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
 
 @pytest.mark.parametrize(("images", "hint"), [(IMAGES[:4], True), (("x", "y"), False)])
 def test_common_is_advised_where_both_have_something_in_common_alone(images, hint):
-    with pytest.raises(NotComparable) as refused:
+    with pytest.raises(NotComparable) as error:
         paired(curved(), curved(images=images))
-    assert ("compare the shared ones with --common" in str(refused.value)) == hint
+    assert ("compare the shared ones with --common" in str(error.value)) == hint
 
 
 @pytest.mark.parametrize("with_it", [(), (0,), (1,), (0, 1)])
@@ -483,9 +491,11 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     ).percent == pytest.approx(np.zeros(5))
 
 
-@pytest.mark.parametrize(("bits", "factor", "below", "above"), [(50, 9, 5, 0), (0.02, 1 / 9, 0, 5)])
+@pytest.mark.parametrize(
+    ("bits", "factor", "num_below", "num_above"), [(50, 9, 5, 0), (0.02, 1 / 9, 0, 5)]
+)
 def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
-    bits, factor, below, above
+    bits, factor, num_below, num_above
 ):
     """Values of a distribution metric, of which lower is better, made from those of PSNR."""
     pair, column = paired(curved(), curved(bits=bits)), metric_class("fd_squeeze").column
@@ -503,7 +513,11 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
 
     moved = pair._replace(reference=shifted(pair.reference, 1), test=shifted(pair.test, factor))
     result = changes(moved, "fd_squeeze", USUAL_RULE)
-    assert (len(result.out_of_reach), len(result.beyond), result.nothing) == (below, above, "")
+    assert (len(result.out_of_reach), len(result.beyond), result.nothing) == (
+        num_below,
+        num_above,
+        "",
+    )
 
 
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
@@ -514,8 +528,8 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
     assert any("lpips" in note for note in result.facts["notes"])
     lost = check(rows_of(curved()), rows_of(without, "new"))
     assert (lost.facts["verdict"], lost.code) == ("nothing measured", 4)
-    asked = check(rows_of(without), rows_of(without, "new"), ("psnr", "lpips"))
-    assert asked.code == 4
+    answer = check(rows_of(without), rows_of(without, "new"), ("psnr", "lpips"))
+    assert answer.code == 4
 
 
 def test_metrics_without_influences_are_judged_only_where_they_are_named():

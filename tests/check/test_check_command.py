@@ -92,11 +92,11 @@ def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     words = store_of(stored / "jpeg"), stored / "jpeg-optimize=1"
     result = json.loads(output_of("check", *words, "--json"))
     (finding,) = result["records"]
-    both = tmp_path / "both"
+    joined_folder = tmp_path / "both"
     for codec in ("jpeg", "jpeg-optimize=1"):
-        shutil.copytree(stored / codec, both, dirs_exist_ok=True)
-    output_of("report", "--results", both, "--metrics", "psnr", "--anchor", "jpeg")
-    table = next(both.glob("*/report/bd_rate.csv")).read_text().splitlines()
+        shutil.copytree(stored / codec, joined_folder, dirs_exist_ok=True)
+    output_of("report", "--results", joined_folder, "--metrics", "psnr", "--anchor", "jpeg")
+    table = next(joined_folder.glob("*/report/bd_rate.csv")).read_text().splitlines()
     record = dict(zip(table[0].split(","), table[1].split(","), strict=True))
     assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))
     assert finding["images"] == 6
@@ -120,8 +120,8 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     assert verdict_line(first) == verdict_line(second)
     assert verdict_line(first).startswith("PASS (improved): ")
     assert measured_once(tmp_path / "new") == 1
-    fewer = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
-    limited = output_of(*words, *fewer)
+    limits = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
+    limited = output_of(*words, *limits)
     assert "3 images, 4 settings" in limited
     assert verdict_line(limited).startswith("PASS (not worse): PSNR -28"), "some pass the margin"
 
@@ -169,17 +169,17 @@ def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
     words = ("check", "--codec", "jpeg", "--against", reference, "--dataset", crops, "--jobs", 1)
     with without_weights():
         result = output_of(*words, "--results", tmp_path / "new")
-        other = output_of(
+        output = output_of(
             *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--results",
             tmp_path / "other", code=4,
         )  # fmt: skip
     lines = result.splitlines()
     assert verdict_line(result).startswith("PASS (equivalent): ")
     announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
-    measured = next(n for n, one in enumerate(lines) if "30 cells measured" in one)
+    measured = next(n for n, line in enumerate(lines) if "30 cells measured" in line)
     assert lines.index(announced) < measured < lines.index(verdict_line(result))
-    why = "the new results: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
-    assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {why}" in other.splitlines()
+    reason = "the new results: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
+    assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {reason}" in output.splitlines()
 
 
 @contextmanager
@@ -192,21 +192,21 @@ def without_weights():
 
 
 def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
-    other = tmp_path / "crops"
-    shutil.copytree(crops, other)
-    Image.new("RGB", (96, 96), "teal").save(other / "6.png")
-    shutil.copytree(store_of(stored / "jpeg"), tmp_path / "old" / _store_name(other))
+    changed_crops = tmp_path / "crops"
+    shutil.copytree(crops, changed_crops)
+    Image.new("RGB", (96, 96), "teal").save(changed_crops / "6.png")
+    shutil.copytree(store_of(stored / "jpeg"), tmp_path / "old" / _store_name(changed_crops))
     new = ("--results", tmp_path / "new")
-    words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", other)
+    words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", changed_crops)
     result = " ".join(output_of(*words, *new, code=4).split())
-    assert f"only {_store_name(other)} has 6.png" in result
+    assert f"only {_store_name(changed_crops)} has 6.png" in result
     assert "--common" in result
     words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
     assert "only jpeg has quality=20; compare the shared ones with --common" in result
-    beside = (*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
+    command = (*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
     with pytest.raises(UsageError, match="avif has no settings like those of jpeg"):
-        output_of(*beside)
+        output_of(*command)
     assert not (tmp_path / "new").exists()
 
 
@@ -218,12 +218,12 @@ def test_a_setting_that_the_codec_names_is_the_only_one_that_is_checked(stored, 
 
 
 def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
-    other = tmp_path / "others"
-    other.mkdir()
-    Image.new("RGB", (96, 96), "teal").save(other / "0.png")
+    other_images = tmp_path / "others"
+    other_images.mkdir()
+    Image.new("RGB", (96, 96), "teal").save(other_images / "0.png")
     words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset")
-    with pytest.raises(UsageError, match=f"no rows of the images in {other}: it has "):
-        output_of(*words, other, "--results", tmp_path / "new")
+    with pytest.raises(UsageError, match=f"no rows of the images in {other_images}: it has "):
+        output_of(*words, other_images, "--results", tmp_path / "new")
     with pytest.raises(UsageError, match="name another folder with --results"):
         output_of(*words, crops, "--results", stored / "jpeg")
     words = ("check", "--codec", "webp", *words[3:], crops, "--results", tmp_path / "new")
@@ -289,18 +289,20 @@ def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, t
         ("encode at most 40 ms", "nothing measured", 4),
         ("ssim at least 1 at 2 bpp", "nothing measured", 4),
     ):
-        said = output_of(*words, "--require", limit, code=code)
-        found = json.loads(output_of(*words, "--json", "--require", limit, code=code))["records"][
+        output = output_of(*words, "--require", limit, code=code)
+        finding = json.loads(output_of(*words, "--json", "--require", limit, code=code))["records"][
             -1
         ]
-        assert found["verdict"] == verdict
-        assert f"{verdict}: jpeg, {found['metric_label']}: {found['why']}" in said.splitlines()
-    assert found["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
+        assert finding["verdict"] == verdict
+        assert (
+            f"{verdict}: jpeg, {finding['metric_label']}: {finding['why']}" in output.splitlines()
+        )
+    assert finding["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
     summary = summarise(Store(store_of(stored / "jpeg")).table())
     (ranked,) = rank_at(summary, Target("bpp", 2.0), [Metric.named("psnr")])
     limit = ("--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x")
-    found = json.loads(output_of(*words, *limit, "--json", code=1))["records"][-1]
-    assert found["why"].startswith(f"it is {ranked.record['psnr_db']:.4g} [")
+    finding = json.loads(output_of(*words, *limit, "--json", code=1))["records"][-1]
+    assert finding["why"].startswith(f"it is {ranked.record['psnr_db']:.4g} [")
     assert ElementTree.parse(tmp_path / "x").getroot().get("failures") == "1"
 
 
@@ -309,11 +311,11 @@ def test_seconds_are_those_of_the_slowest_setting_of_rows_timed_alone():
         row("jpeg", q, image, timing=True, encode_seconds=s)
         for q, image, s in ((10, "a", 0.01), (10, "b", 0.02), (90, "a", 0.03), (90, "b", 0.05))
     ]
-    for limit, kept in (("encode at most 40 ms", True), ("encode <= 0.039 s", False)):
-        (asked,) = parse_limits([limit])
-        assert asked.evaluate(None, table_of(rows)) == (kept, "it is 40 ms at quality=90")
+    for limit, is_met in (("encode at most 40 ms", True), ("encode <= 0.039 s", False)):
+        (requirement,) = parse_limits([limit])
+        assert requirement.evaluate(None, table_of(rows)) == (is_met, "it is 40 ms at quality=90")
     untimed = table_of([*rows, row("jpeg", 20, "a")])
-    assert asked.evaluate(None, untimed) == (None, "1 row measured without `--timing`")
+    assert requirement.evaluate(None, untimed) == (None, "1 row measured without `--timing`")
 
 
 def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
@@ -343,13 +345,13 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
         UsageError, match=f"the reference has {several}: choose one with --reference"
     ):
         measure_candidate("ours:beta=0", request, folders, run=None)
-    named = "ours:beta=0:checkpoint=a.safetensors"
+    reference = "ours:beta=0:checkpoint=a.safetensors"
     with pytest.raises(NotComparable, match="have no image in common"):
-        measure_candidate("ours:beta=0", request, folders, run=None, reference_codec=named)
+        measure_candidate("ours:beta=0", request, folders, run=None, reference_codec=reference)
 
 
 @pytest.mark.parametrize(
-    ("codec", "request_", "names", "said"),
+    ("codec", "request_", "names", "message"),
     [
         ("jpeg", {}, "a b", "the reference has rows of a, b: choose one with --dataset"),
         ("jpeg", {}, "mine", "mine was a path that no name leads back to"),
@@ -360,7 +362,7 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
-    tmp_path, codec, request_, names, said
+    tmp_path, codec, request_, names, message
 ):
     rows = [
         row(codec, 5, "a", variant=variant, dataset="sample")
@@ -370,45 +372,45 @@ def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
     for folder in folders.values():
         Store(folder).append(rows)
     request = Request(dataset="", results=tmp_path / "new", **request_)
-    with pytest.raises((UsageError, UnknownName), match=re.escape(said)):
+    with pytest.raises((UsageError, UnknownName), match=re.escape(message)):
         measure_candidate(codec, request, folders, run=None)
 
 
 def requests_of(codec, tmp_path, metrics=(), **options):
     """Return what would be measured beside the bundled rows of the sample."""
-    asked = []
+    requests = []
 
     def record(request, matrix):
-        asked.append(request)
+        requests.append(request)
         return SimpleNamespace(matrix=matrix, rows=table_of([]))
 
     request = Request(dataset="", metrics=metrics, results=tmp_path)
     folders = {"sample": bundled_results() / "sample"}
     measure_candidate(codec, request, folders, run=record, **options)
-    return asked
+    return requests
 
 
 def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for(tmp_path):
-    (every,) = requests_of("jpeg", tmp_path)
-    assert every.metrics[:3] == ("psnr", "ms_ssim", "lpips")
-    (named,) = requests_of("jpeg", tmp_path, ("psnr", "vmaf"))
-    assert named.metrics == ("psnr", "vmaf")
+    (default_request,) = requests_of("jpeg", tmp_path)
+    assert default_request.metrics[:3] == ("psnr", "ms_ssim", "lpips")
+    (named_request,) = requests_of("jpeg", tmp_path, ("psnr", "vmaf"))
+    assert named_request.metrics == ("psnr", "vmaf")
 
 
 def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp_path):
     checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors.xz"
-    asked = requests_of("ours", tmp_path, checkpoint=checkpoint)
-    assert [codec for request in asked for codec in request.codecs] == [
+    requests = requests_of("ours", tmp_path, checkpoint=checkpoint)
+    assert [codec for request in requests for codec in request.codecs] == [
         f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")
     ]
 
 
 def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
-    own = {
+    columns_by_codec = {
         "jpeg": {"chroma": "4:2:0", "caveat": "a trial"},
         "avif": {"chroma": "4:4:4", "tuned_for": "SSIM"},
     }
-    for codec, columns in own.items():
+    for codec, columns in columns_by_codec.items():
         Store(tmp_path / codec / "set").append(sweep(codec, **columns))
     files = [tmp_path / name for name in ("c.md", "c.xml")]
     words = ("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr")
@@ -422,7 +424,7 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     ]
     (subject,) = json.loads(output_of(*words, "--json"))["subjects"]
     assert subject["caveats"] == expected
-    lines = [f"caveat: {one}" for one in expected]
+    lines = [f"caveat: {caveat}" for caveat in expected]
     assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
     assert [line for line in files[0].read_text().splitlines() if "caveat" in line] == [
         f"- {line}" for line in lines
@@ -473,8 +475,8 @@ def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regr
 ):
     """The bundled network; one without training has no curve: its rate does not move."""
     shipped = load_checkpoint(BUNDLED / "ours.safetensors.xz")
-    again, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
-    save_checkpoint(again, shipped.network, shipped.card, shipped.tables)
+    copy, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
+    save_checkpoint(copy, shipped.network, shipped.card, shipped.tables)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weights in shipped.network.named_parameters():
@@ -487,7 +489,7 @@ def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regr
         tmp_path / "old", *run,
     )  # fmt: skip
     words = ("check", "--codec", "ours", "--against", tmp_path / "old", *run)
-    equal = output_of(*words, "--checkpoint", again, "--results", tmp_path / "new")
+    equal = output_of(*words, "--checkpoint", copy, "--results", tmp_path / "new")
     assert verdict_line(equal).startswith("PASS (equivalent): ")
     worse = output_of(*words, "--checkpoint", spoilt, "--results", tmp_path / "new", code=1)
     assert verdict_line(worse).startswith("FAIL (regressed): ")

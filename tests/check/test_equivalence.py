@@ -82,7 +82,11 @@ def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, leve
     everything = range(len(p_values))
     sets = [set(combination) for n in everything for combination in combinations(everything, n + 1)]
     for place, adjusted in enumerate(holm(p_values)):
-        smallest = [len(one) * min(p_values[i] for i in one) for one in sets if place in one]
+        smallest = [
+            len(hypotheses) * min(p_values[i] for i in hypotheses)
+            for hypotheses in sets
+            if place in hypotheses
+        ]
         assert adjusted == pytest.approx(min(1, max(smallest)), abs=1e-12)
         assert (adjusted <= level) == (max(smallest) <= level) or adjusted == pytest.approx(level)
 
@@ -124,8 +128,8 @@ def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
 @pytest.mark.parametrize("resamples", [9999, 199])
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 1 - 1 / 200])
 def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
-    skewed, even = np.random.default_rng(2).gamma(2, 1, 24), np.linspace(-1, 1, 24)
-    for sample in (skewed, even):
+    skewed, uniform = np.random.default_rng(2).gamma(2, 1, 24), np.linspace(-1, 1, 24)
+    for sample in (skewed, uniform):
         result = MeanTests(sample, resamples)
         lower, upper = (bound[0] for bound in result.bounds(confidence))
         for bound, p_value, sign in ((lower, result.p_above, -1), (upper, result.p_below, 1)):
@@ -133,13 +137,13 @@ def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
             assert p_value(bound + sign * 1e-6)[0] <= level < p_value(bound - sign * 1e-6)[0]
         assert lower < sample.mean() < upper
         leans = upper - sample.mean() > sample.mean() - lower + 1e-3
-        assert leans or sample is even  # as the changes do
+        assert leans or sample is uniform  # as the changes do
 
 
 def test_a_bound_surer_than_the_resamples_can_tell_is_infinite():
     result = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
-    one = MeanTests(np.array([3.0]))
-    for bounds in (result.bounds(1 - 1 / 200.5), one.bounds(0.95)):
+    one_image = MeanTests(np.array([3.0]))
+    for bounds in (result.bounds(1 - 1 / 200.5), one_image.bounds(0.95)):
         assert [bound.tolist() for bound in bounds] == [[-math.inf], [math.inf]]
 
 
@@ -154,10 +158,10 @@ def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
 def power(images, mean, deviation, margin):
     """Of a test at 5 %, its statistic taken for Student's t around the mean's distance."""
     moved = norm.sf(math.sqrt(images / (images - 1)) * student.isf(LEVEL, images - 1))
-    needed = student.isf(moved, images - 1)
-    ahead = [(margin + side * mean) * math.sqrt(images) / deviation - needed for side in (-1, 1)]
+    quantile = student.isf(moved, images - 1)
+    ahead = [(margin + side * mean) * math.sqrt(images) / deviation - quantile for side in (-1, 1)]
     if abs(mean) > margin:
-        return student.cdf(-min(ahead) - 2 * needed, images - 1)
+        return student.cdf(-min(ahead) - 2 * quantile, images - 1)
     return sum(student.cdf(ahead, images - 1)) - 1
 
 
@@ -184,16 +188,16 @@ def test_images_needed_end_at_those_that_nobody_asks_for():
 
 def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
     sample = np.random.default_rng(2).gamma(2, 1, 24)
-    whole = MeanTests(sample, 1999)
+    reference = MeanTests(sample, 1999)
     monkeypatch.setattr("benchmark.check.equivalence.CHUNK", 24 * 300)
     parts = MeanTests(sample, 1999)
     for bound in (1.5, 2.0, 2.5, 9.0):
-        assert parts.p_above(bound) == whole.p_above(bound)
+        assert parts.p_above(bound) == reference.p_above(bound)
 
 
-def changed(percent, kind="BD-rate", name="psnr", **more):
+def changed(percent, kind="BD-rate", name="psnr", **fields):
     images = tuple(f"{number}.png" for number in range(len(percent)))
-    return Change("c", name, name, kind, images, np.array(percent), **more)
+    return Change("c", name, name, kind, images, np.array(percent), **fields)
 
 
 def judged(*compared, margin="", confidence=0.95):
@@ -212,11 +216,13 @@ def test_each_verdict_is_given_where_it_should_be():
     ]  # fmt: skip
     assert result[0]["change_percent"] == pytest.approx(3 + noise.mean())
     worst = np.argsort(-noise)[:3]
-    assert [one["image"] for one in result[0]["worst"]] == [f"{at}.png" for at in worst]
+    assert [record["image"] for record in result[0]["worst"]] == [
+        f"{number}.png" for number in worst
+    ]
     assert result[0]["worst"][0]["percent"] == pytest.approx(3 + noise.max())
     assert result[4]["why"] == "no value"
-    two, single = judged(changed([1.0, 3.0]), changed([1.0]))
-    assert (two["deviation_percent"], single["deviation_percent"]) == (pytest.approx(2**0.5), None)
+    pair, single = judged(changed([1.0, 3.0]), changed([1.0]))
+    assert (pair["deviation_percent"], single["deviation_percent"]) == (pytest.approx(2**0.5), None)
     assert (single["lower_percent"], single["upper_percent"]) == (None, None)
     assert result[0]["lower_percent"] < result[0]["change_percent"] < result[0]["upper_percent"]
 
@@ -252,15 +258,15 @@ def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_wo
     assert "no number of images" in result["why"]
 
 
-@pytest.mark.parametrize(("confidence", "most"), [(0.9999, 1), (0.999, 10), (0.99, 100)])
-def test_where_no_number_of_images_can_decide_so_many_metrics_none_is_named(confidence, most):
-    still = changed(np.random.default_rng(0).normal(0, 0.01, 12))
-    assert {of["verdict"] for of in judged(*[still] * most, confidence=confidence)} == {
-        "equivalent"
-    }
-    for of in judged(*[still] * (most + 1), confidence=confidence):
-        assert (of["verdict"], of["images_needed"]) == ("undecided", None)
-        assert of["why"].startswith("too many metrics for this confidence")
+@pytest.mark.parametrize(("confidence", "limit"), [(0.9999, 1), (0.999, 10), (0.99, 100)])
+def test_where_no_number_of_images_can_decide_so_many_metrics_none_is_named(confidence, limit):
+    steady_change = changed(np.random.default_rng(0).normal(0, 0.01, 12))
+    assert {
+        finding["verdict"] for finding in judged(*[steady_change] * limit, confidence=confidence)
+    } == {"equivalent"}
+    for finding in judged(*[steady_change] * (limit + 1), confidence=confidence):
+        assert (finding["verdict"], finding["images_needed"]) == ("undecided", None)
+        assert finding["why"].startswith("too many metrics for this confidence")
 
 
 def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
@@ -276,7 +282,7 @@ def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
     assert verdict(0.1, 1, 1, 1, confidence=0.9)[0] == "regressed"
     level = 1 - 0.95 + ROUNDING
     for place, name in enumerate(("regressed", "equivalent", "improved", "not worse")):
-        p_values = [level if at == place else 1.0 for at in range(4)]
+        p_values = [level if index == place else 1.0 for index in range(4)]
         assert verdict(*p_values) == (name, "", None)
     # Fewer images would be enough if changes were Student's; these were not.
     assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images such as these are needed", 25)
@@ -307,15 +313,15 @@ def test_confidence_decides_how_sure_a_verdict_is():
 def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
     (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
-    below = "it never reaches the reference's lowest quality, or needs 1.25 times the bits"
-    message = f"on lost.png {below}"
+    reason = "it never reaches the reference's lowest quality, or needs 1.25 times the bits"
+    message = f"on lost.png {reason}"
     assert (lost["verdict"], lost["why"]) == ("regressed", message)
     (unknown,) = judged(changed(calm, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert unknown["verdict"] == "undecided"
     assert "bent.png" in unknown["why"]
     assert "3 points" in unknown["why"]
-    (still,) = judged(changed(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
-    assert still["verdict"] == "regressed"
+    (finding,) = judged(changed(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
+    assert finding["verdict"] == "regressed"
     (better,) = judged(changed([], beyond=("a", "b")))
     message = "on 2 images (a, ...) it lies completely above the reference"
     assert (better["verdict"], better["why"]) == ("improved", message)
@@ -340,7 +346,7 @@ def test_margins_are_read_and_the_others_stay():
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ("encode at most -e ms", "is not of the form"),
         ("psnr 30 at 0.5 bpp", "is not of the form"),
@@ -349,6 +355,6 @@ def test_margins_are_read_and_the_others_stay():
         ("psnr at least 30 s", "limit the seconds of encode or decode"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_refused_with_the_reason(text, why):
-    with pytest.raises(UsageError, match=why):
+def test_a_limit_that_makes_no_sense_is_refused_with_the_reason(text, reason):
+    with pytest.raises(UsageError, match=reason):
         parse_limits([text])

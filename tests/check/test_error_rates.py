@@ -42,8 +42,8 @@ CHANGES = {  # of mean 0
 
 
 def test_the_rates_below_a_verdict_are_those_of_the_documentation():
-    for one, any_ in ERROR_RATES.values():
-        assert f"/ {one} | {any_} |\n" in STATISTICS
+    for single_rate, any_ in ERROR_RATES.values():
+        assert f"/ {single_rate} | {any_} |\n" in STATISTICS
 
 
 ROWS = re.findall(
@@ -65,14 +65,14 @@ def test_each_verdict_is_given_as_often_as_the_experiments_say(row):
     for _ in range(sets):
         percent = float(effect) + 1.5 * OF_TABLE[shape](random, int(images))
         names = tuple(map(str, range(len(percent))))
-        of = Change("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
-        (finding,) = judge([of], parse_margins("bd_rate=1%"), 0.95)
+        change = Change("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
+        (finding,) = judge([change], parse_margins("bd_rate=1%"), 0.95)
         counts[finding["verdict"]] += 1
     order = ("regressed", "undecided", "not worse", "equivalent", "improved")
     for verdict, share in zip(order, shares.split(" | "), strict=True):
-        said = float(share) / 100
-        error = math.sqrt(max(said * (1 - said), 0.01) / sets)
-        assert counts[verdict] / sets == pytest.approx(said, abs=3 * error + 0.005)
+        expected = float(share) / 100
+        error = math.sqrt(max(expected * (1 - expected), 0.01) / sets)
+        assert counts[verdict] / sets == pytest.approx(expected, abs=3 * error + 0.005)
 
 
 @pytest.mark.slow
@@ -81,9 +81,9 @@ def test_a_change_at_the_margin_passes_as_often_as_is_said(name):
     """Each set has eight independent metrics whose true mean is at the margin."""
     sample = CHANGES[name](np.random.default_rng(3), (IMAGES, METRICS * SETS))
     p_values = np.concatenate([MeanTests(part).p_below(0) for part in np.split(sample, 30, axis=1)])
-    one = 100 * np.mean(p_values <= LEVEL)
+    single_rate = 100 * np.mean(p_values <= LEVEL)
     passed = [min(holm(of_set)) <= LEVEL for of_set in p_values.reshape(SETS, METRICS).tolist()]
-    result, stated = (one, 100 * np.mean(passed)), ERROR_RATES[name]
+    result, stated = (single_rate, 100 * np.mean(passed)), ERROR_RATES[name]
     by_chance = [
         math.sqrt(max(rate, 1) * 100 / sets)
         for rate, sets in zip(stated, (METRICS * SETS, SETS), strict=True)

@@ -71,18 +71,24 @@ def states():
 def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
     result, of_name = (
         compare_states(states(), ["psnr"], USUAL_RULE),
-        {of.name: of for _, of in states()},
+        {state.name: state for _, state in states()},
     )
     records = result.records
-    assert [of["state"] for of in records] == [f"step {n}00" for n in range(1, 6)]
-    assert [of["first"] for of in records] == ["step 000"] * 5
-    assert [of["best"] for of in records] == [f"step {n}00" for n in (0, 1, 2, 2, 4)]
-    for of in records:
+    assert [record["state"] for record in records] == [f"step {n}00" for n in range(1, 6)]
+    assert [record["first"] for record in records] == ["step 000"] * 5
+    assert [record["best"] for record in records] == [f"step {n}00" for n in (0, 1, 2, 2, 4)]
+    for record in records:
         for side in ("first", "best"):
-            alone = check(of_name[of[side]], of_name[of["state"]], ["psnr"]).records[0]
-            ends = [of[f"{side}_change_percent{end}"] for end in ("", "_low", "_high")]
+            alone = check(of_name[record[side]], of_name[record["state"]], ["psnr"]).records[0]
+            ends = [record[f"{side}_change_percent{end}"] for end in ("", "_low", "_high")]
             assert ends == [alone[f"{name}_percent"] for name in ("change", "lower", "upper")]
-    assert [of["verdict"] == "regressed" for of in records] == [False, False, True, False, False]
+    assert [record["verdict"] == "regressed" for record in records] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
     low, high = (records[2][f"best_change_percent_{end}"] for end in ("low", "high"))
     assert low < 100 * (2 ** (0.9 / 6) - 1) < high
     assert compare_states(states(), ["psnr"], USUAL_RULE, "bd_rate=20%").code == 0
@@ -92,7 +98,7 @@ def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
 
 
 def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
-    rows = [{**one, "psnr_db": one["psnr_db"] - 40} for one in rows_of_state(3)]
+    rows = [{**row, "psnr_db": row["psnr_db"] - 40} for row in rows_of_state(3)]
     far = states()
     far[3] = state(300, "step 300", rows)
     result = compare_states(far, ["psnr"], USUAL_RULE)
@@ -102,8 +108,8 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     )
     assert result.records[2]["first_change_percent"] is None
     numbers = [column for column in result.columns if column.form]
-    shown = [any(c.value(of) is not None for c in numbers) for of in result.records]
-    assert all(shown), "the table has the metric that the first line names"
+    has_value = [any(c.value(record) is not None for c in numbers) for record in result.records]
+    assert all(has_value), "the table has the metric that the first line names"
     (axes,) = draw_history(result.records, "ours", "set").figure.axes
     crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
     assert crosses == [300]
@@ -111,7 +117,7 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
 
 def changed(number, change, images=IMAGES):
     """A state whose rows of some images are changed."""
-    rows = [one | change(one) for one in rows_of_state(number) if one["image"] in images]
+    rows = [row | change(row) for row in rows_of_state(number) if row["image"] in images]
     return state(100 * number, f"step {number}00", rows)
 
 
@@ -119,40 +125,42 @@ def changed(number, change, images=IMAGES):
 def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_found(metric):
     absent = {"lpips_alex": None, "lpips_alex_protocol": None, "lpips_alex_reason": "no weights"}
     lost = changed(  # in PSNR two of five points lie below the others
-        2, lambda one: absent | {"psnr_db": one["psnr_db"] - 20 * (one["setting_value"] > 20)}
+        2, lambda row: absent | {"psnr_db": row["psnr_db"] - 20 * (row["setting_value"] > 20)}
     )
-    later = changed(3, lambda one: {"lpips_alex": 1.5 * one["lpips_alex"]})
+    later = changed(3, lambda row: {"lpips_alex": 1.5 * row["lpips_alex"]})
     result = compare_states([states()[1], lost, later], [metric], USUAL_RULE)
     first = "undecided" if metric == "psnr" else "nothing measured"
-    assert [of["verdict"] for of in result.records] == [first, "regressed"]
-    assert [of["best"] for of in result.records] == ["step 100", "step 100"]
+    assert [record["verdict"] for record in result.records] == [first, "regressed"]
+    assert [record["best"] for record in result.records] == ["step 100", "step 100"]
 
 
 def test_a_change_without_the_image_that_is_out_of_reach_is_none():
-    better = changed(4, lambda one: {"psnr_db": one["psnr_db"] - 60 * (one["image"] == "image-5")})
+    better = changed(4, lambda row: {"psnr_db": row["psnr_db"] - 60 * (row["image"] == "image-5")})
     result = compare_states([states()[2], better], ["psnr"], USUAL_RULE)
     assert result.title.startswith("regressed at step 400 against step 200: PSNR on image-5")
-    assert {result.records[0][f"{of}_change_percent"] for of in ("first", "best")} == {None}
+    assert {result.records[0][f"{side}_change_percent"] for side in ("first", "best")} == {None}
 
 
 def test_a_change_that_is_not_decided_is_said():
-    one = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
-    title = compare_states(one, ["psnr"], USUAL_RULE).title
+    state_pair = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
+    title = compare_states(state_pair, ["psnr"], USUAL_RULE).title
     assert title.startswith("no state is known to be worse than the best before it; 1 of 1")
     assert history_headline(()) == "no state is worse than the best before it"
 
 
 def test_a_variant_is_compared_where_it_has_two_states():
     """Rows of two variants, measured at different times, are states of neither together."""
-    one, other = (
+    first, second = (
         state(number, name, rows_of_state(number, "ours", name))
         for number, name in enumerate(("beta=0", "beta=1"))
     )
     with pytest.raises(UsageError, match="needs two states of a codec variant"):
-        compare_states([one, other], ["psnr"], USUAL_RULE)
-    again = state(2, "again", rows_of_state(3, "ours", "beta=0"))
-    result = compare_states([one, other, again], ["psnr"], USUAL_RULE)
-    assert [(of["state"], of["codec"]) for of in result.records] == [("again", "ours:beta=0")]
+        compare_states([first, second], ["psnr"], USUAL_RULE)
+    third = state(2, "again", rows_of_state(3, "ours", "beta=0"))
+    result = compare_states([first, second, third], ["psnr"], USUAL_RULE)
+    assert [(record["state"], record["codec"]) for record in result.records] == [
+        ("again", "ours:beta=0")
+    ]
     assert set(result.summary.splitlines()[1:]) == {
         "beta=1 has no ours:beta=0", "beta=0 has no ours:beta=1", "again has no ours:beta=1"
     }  # fmt: skip
@@ -160,7 +168,7 @@ def test_a_variant_is_compared_where_it_has_two_states():
 
 def test_checkpoints_are_in_the_order_of_their_numbers_else_as_they_are_named():
     def order(*texts):
-        return [of[:2] for of in sort_checkpoints(texts)]
+        return [checkpoint[:2] for checkpoint in sort_checkpoints(texts)]
 
     assert order("r/crdr-10000.safetensors", "r/crdr-2000.safetensors.xz") == [
         ("crdr-2000", 2000), ("crdr-10000", 10000)
@@ -183,9 +191,9 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
         "history", *files, "--codec", f"{tmp_path / 'mine.py'}:Mine", "--dataset",
         tmp_path / "photos", "--metrics", "psnr", "--jobs", 1, "--results", tmp_path / "checks",
     )  # fmt: skip
-    said = output_of(*words, code=1)
+    message = output_of(*words, code=1)
     assert re.search(
-        r"^regressed at mine-1000 against mine-200: PSNR .*, image \d.png$", said, re.MULTILINE
+        r"^regressed at mine-1000 against mine-200: PSNR .*, image \d.png$", message, re.MULTILINE
     )
     folder = tmp_path / "checks" / "history"
     assert {"history.png", "history.pdf", "history.csv", "history.details.md"} <= {
@@ -193,9 +201,9 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
     }
     assert (folder / "history.csv").read_text().count("mine-1000") == 1
     assert "16 to do" not in output_of(*words, code=1), "none is measured twice"
-    done = output_of(*words, "--json", code=1)
-    records = json.loads(done[done.index("{\n") :])["records"]
-    assert [of["verdict"] for of in records] == ["improved", "regressed"]
+    output = output_of(*words, "--json", code=1)
+    records = json.loads(output[output.index("{\n") :])["records"]
+    assert [record["verdict"] for record in records] == ["improved", "regressed"]
 
 
 def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):

@@ -32,8 +32,8 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
     results(tmp_path / "results", "kodak", "clic")
     kodak = tmp_path / "results" / "kodak"
     assert dataset_folders(str(kodak)) == {"kodak": kodak}
-    found = {"clic": tmp_path / "results" / "clic", "kodak": kodak}
-    assert [*dataset_folders(str(tmp_path / "results")).items()] == [*found.items()]
+    folders = {"clic": tmp_path / "results" / "clic", "kodak": kodak}
+    assert [*dataset_folders(str(tmp_path / "results")).items()] == [*folders.items()]
     save_baseline(tmp_path / "results", "kept", ["kodak"])
     for name in ("v2", str(tmp_path / "nothing")):
         with pytest.raises(UsageError, match="is neither a folder with results nor a base"):
@@ -44,16 +44,16 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
 
 
 def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
-    both = results(tmp_path / "both", "kodak", "clic")
-    one = results(tmp_path / "one", "kodak")
-    other = results(tmp_path / "other", "folder-x")
-    places = [str(both), str(one), str(other), str(both)]
+    pair_folder = results(tmp_path / "both", "kodak", "clic")
+    kodak_folder = results(tmp_path / "one", "kodak")
+    foreign_folder = results(tmp_path / "other", "folder-x")
+    places = [str(pair_folder), str(kodak_folder), str(foreign_folder), str(pair_folder)]
     result = two_row_sets(places[0], places[1], "")  # the one that they share
-    assert [rows.folder for rows in result] == [both / "kodak", one / "kodak"]
+    assert [rows.folder for rows in result] == [pair_folder / "kodak", kodak_folder / "kodak"]
     result = two_row_sets(places[1], places[2], "")  # each has one, by whatever name
-    assert [rows.folder for rows in result] == [one / "kodak", other / "folder-x"]
+    assert [rows.folder for rows in result] == [kodak_folder / "kodak", foreign_folder / "folder-x"]
     result = two_row_sets(places[0], places[0], "clic")  # asked for by name
-    assert [rows.folder for rows in result] == [both / "clic"] * 2
+    assert [rows.folder for rows in result] == [pair_folder / "clic"] * 2
     with pytest.raises(UsageError, match="choose one with --dataset"):
         two_row_sets(places[0], places[3], "")
     Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
@@ -85,7 +85,7 @@ def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(t
             shard.rename(shard.with_name(f"{SHIPPED}set.parquet"))
         if measured:
             Store(folder).append([*measured])
-        return sorted(one[0] for one in read_rows(folder).rows["fingerprint"].to_list())
+        return sorted(identity[0] for identity in read_rows(folder).rows["fingerprint"].to_list())
 
     newer = of("b", finished_utc="2026-01-01T00:00:00.000+00:00")
     assert builds("alone", bundled=[of("a")]) == ["a"]
@@ -116,17 +116,17 @@ def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path)
     assert "half" not in output_of("baseline", "list", "--results", tmp_path)
     for name in ("z", "a"):
         output_of("baseline", "save", name, "--results", tmp_path)
-    both = {"rows": {"set": 36}, "codecs": ["jpeg", "webp"]}
+    content = {"rows": {"set": 36}, "codecs": ["jpeg", "webp"]}
     assert list_baselines(tmp_path) == [
-        {"name": "a", **both}, {"name": "some", "rows": {"set": 18}, "codecs": ["webp"]},
-        {"name": "z", **both},
+        {"name": "a", **content}, {"name": "some", "rows": {"set": 18}, "codecs": ["webp"]},
+        {"name": "z", **content},
     ]  # fmt: skip
 
 
 def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
     variants = ("", "optimize=1", "subsampling=444")
     Store(tmp_path / "set").append(
-        [one for text in variants for one in sweep("jpeg", variant=text)]
+        [row for text in variants for row in sweep("jpeg", variant=text)]
     )
     output_of("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "one" / "set").table()
@@ -143,9 +143,9 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
     older = sweep("jpeg", fingerprint="0" * 64, run="20240101T000000-aa")
     store.append(older)
     save_baseline(tmp_path, "v1", ["set"])
-    kept = Store(tmp_path / "baselines" / "v1" / "set")
-    assert kept.table().height == 36
-    assert [record["machine"] for record in kept.records()] == ["jpeg", "webp"]
+    baseline = Store(tmp_path / "baselines" / "v1" / "set")
+    assert baseline.table().height == 36
+    assert [record["machine"] for record in baseline.records()] == ["jpeg", "webp"]
     with pytest.raises(UsageError, match="nothing has no rows of nothing"):
         save_baseline(tmp_path, "v2", ["nothing"])
 

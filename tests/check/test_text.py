@@ -57,8 +57,10 @@ LINES = [
 ]
 
 
-def made(*findings, verdict="undecided", why="", subjects=(JPEG,)):
-    return make_answer("new", "old", verdict, why, 0.95, USUAL_RULE, subjects, findings, ["a note"])
+def made(*findings, verdict="undecided", reason="", subjects=(JPEG,)):
+    return make_answer(
+        "new", "old", verdict, reason, 0.95, USUAL_RULE, subjects, findings, ["a note"]
+    )
 
 
 WHOLE = made(PSNR, LPIPS, LOST, SLOW)
@@ -71,16 +73,16 @@ def test_every_line_above_and_below_the_table():
     assert "Positive is worse" in first
     assert second.endswith("skewed; verdicts are corrected for 2 tests (Holm).")
     assert made(PSNR).summary.splitlines()[1].endswith("unless changes are very skewed.")
-    other = made(PSNR, LPIPS, LOST, SLOW, subjects=[JPEG | {"equal_images": 0, "caveats": []}])
-    assert other.summary.splitlines()[2:] == LINES[2:]
+    answer = made(PSNR, LPIPS, LOST, SLOW, subjects=[JPEG | {"equal_images": 0, "caveats": []}])
+    assert answer.summary.splitlines()[2:] == LINES[2:]
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
     assert WHOLE.title.splitlines()[1:] == [against]
     assert (WHOLE.code, WHOLE.facts["subjects"]) == (3, [JPEG])
 
 
-def of_change(change, label="jpeg", verdict="regressed", **more):
+def of_change(change, label="jpeg", verdict="regressed", **fields):
     changed = {"verdict": verdict, "change_percent": change, "label": label, "out_of_reach": []}
-    return PSNR | changed | more
+    return PSNR | changed | fields
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def of_change(change, label="jpeg", verdict="regressed", **more):
         ("UNDECIDED: PSNR +0.25 %", "undecided", [of_change(0.25, verdict="undecided"), LOST], 1),
         ("FAIL (regressed): b PSNR +5.00 %, d PSNR +4.00 %, c PSNR +3.00 %, a PSNR +2.00 % and 1 "
          "more", "regressed",
-         [*(of_change(n, of) for of, n in zip("abcde", (2, 5, 3, 4, 1), strict=True)), LPIPS], 2),
+         [*map(of_change, (2, 5, 3, 4, 1), "abcde"), LPIPS], 2),
         ("FAIL (regressed): SSIM, PSNR +2.00 %", "regressed",
          [of_change(2.0), of_change(-3.0, out_of_reach=["w"], metric_label="SSIM")], 1),
         ("PASS (improved): PSNR -3.00 %, PSNR -1.00 %", "improved",
@@ -98,18 +100,18 @@ def of_change(change, label="jpeg", verdict="regressed", **more):
     ],
 )  # fmt: skip
 def test_the_headline_says_the_verdict_and_by_which_metrics(headline, verdict, findings, subjects):
-    said = made(*findings, verdict=verdict, subjects=[JPEG] * subjects)
-    assert said.title.splitlines()[0] == headline
+    answer = made(*findings, verdict=verdict, subjects=[JPEG] * subjects)
+    assert answer.title.splitlines()[0] == headline
 
 
 def test_the_table_has_a_row_for_each_finding():
     table = Table.of(WHOLE.columns, WHOLE.records)
-    none, nought = [NOTHING] * 4, ["+0.00 %"] * 3
+    dashes, nought = [NOTHING] * 4, ["+0.00 %"] * 3
     assert table.rows == (
         ("jpeg", "PSNR (dB)", "BD-rate", "undecided", "+0.25 %", "-0.50 %", NOTHING, "±1 %", "4"),
         ("jpeg", "LPIPS", "BD-metric", "equivalent", *nought, "±12.3 %", "5"),
-        ("jpeg", "VMAF", "BD-metric", "nothing measured", *none, "0"),
-        ("jpeg", "decode at most 40 ms", "limit", "missed", *none, "4"),
+        ("jpeg", "VMAF", "BD-metric", "nothing measured", *dashes, "0"),
+        ("jpeg", "decode at most 40 ms", "limit", "missed", *dashes, "4"),
     )
 
 
@@ -146,5 +148,5 @@ def test_the_markdown_begins_with_the_verdict_and_has_every_line():
     lines = check_markdown(WHOLE).splitlines()
     assert lines[:4] == ["### ❔ bench check: undecided", "", "UNDECIDED: PSNR", ""]
     assert lines[4] == f"- {WHOLE.title.splitlines()[1]}"
-    assert [line for line in lines if line.startswith("- ")][3:] == [f"- {of}" for of in LINES]
+    assert [line for line in lines if line.startswith("- ")][3:] == [f"- {text}" for text in LINES]
     assert any(line.startswith("| jpeg | PSNR (dB) | BD-rate | undecided |") for line in lines)
