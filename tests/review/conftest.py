@@ -64,6 +64,6 @@ def reviewed(photos, tmp_path):
 
 @pytest.fixture
 def answers(reviewed):
-    return lambda *given, **asked: {
-        answer.name: answer for answer in reviewed(*given, **asked).answers
+    return lambda *arguments, **options: {
+        answer.name: answer for answer in reviewed(*arguments, **options).answers
     }

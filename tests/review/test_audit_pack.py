@@ -17,17 +17,17 @@ from support.rows.measured import row
 def audited(path, photos, results, *words):
     folders = ("--dataset", photos) if photos else ()
     words = ("--metrics", "psnr", "--jobs", 1, "--results", results, "--json", *words)
-    done = bench("audit", "pack", path, *folders, *words)
-    return done.returncode, json.loads(done.stdout)
+    result = bench("audit", "pack", path, *folders, *words)
+    return result.returncode, json.loads(result.stdout)
 
 
 def test_an_audit_of_a_true_pack_finds_nothing(author, photos, tmp_path):
     code, facts = audited(author / "mine.tar", photos, tmp_path)
     counts = facts["streams"], facts["decoded"], facts["compared"], facts["wrong"]
     assert (code, *counts) == (0, 16, 16, {"psnr_db": 16}, [])
-    shown = bench("audit", "pack", author / "mine.tar", "--dataset", photos, "--metrics", "psnr")
-    assert "psnr_db                  16" in shown.stdout
-    assert shown.stdout.endswith("; 16 streams decode to the recorded pixels.\n")
+    output = bench("audit", "pack", author / "mine.tar", "--dataset", photos, "--metrics", "psnr")
+    assert "psnr_db                  16" in output.stdout
+    assert output.stdout.endswith("; 16 streams decode to the recorded pixels.\n")
 
 
 def test_without_the_sources_an_audit_decodes_and_compares_no_metric(author, photos, tmp_path):
@@ -44,7 +44,7 @@ def test_photographs_are_those_of_named_folders_and_registered_datasets_or_a_rea
 ):
     request = Request(results=tmp_path, data_dir=tmp_path)
     opened, missing = open_photographs(["set"], [str(photos)], request)
-    names = {source.file.name for of in opened.values() for source in of}
+    names = {source.file.name for sources in opened.values() for source in sources}
     assert (names, missing) == ({"0.png", "1.png"}, {}), "the dataset `set` is not registered"
     opened, missing = open_photographs(["clic2020"], [], request)
     assert (opened, [*missing]) == ({}, ["clic2020"])
@@ -69,7 +69,7 @@ def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
     assert (code, facts["decoded"], len(facts["wrong"])) == (1, 14, 4)
     assert facts["compared"] == {"psnr_db": 14}
     for words in ("is damaged", "psnr_db of ", "decodes to other pixels", " bpp, not 0.5"):
-        assert sum(words in what for what in facts["wrong"]) == 1, facts["wrong"]
+        assert sum(words in difference for difference in facts["wrong"]) == 1, facts["wrong"]
 
 
 def test_an_audit_compares_pictures_and_says_that_their_size_is_declared(
@@ -78,8 +78,8 @@ def test_an_audit_compares_pictures_and_says_that_their_size_is_declared(
     code, facts = audited(pictures, photos, tmp_path)
     counts = facts["streams"], facts["declared"], facts["pictures"], facts["compared"]
     assert (code, *counts, facts["wrong"]) == (0, 0, 8, 8, {"psnr_db": 8}, [])
-    shown = bench("audit", "pack", pictures, "--dataset", photos, "--metrics", "psnr")
-    assert "the size is declared" in shown.stdout
+    output = bench("audit", "pack", pictures, "--dataset", photos, "--metrics", "psnr")
+    assert "the size is declared" in output.stdout
 
 
 def test_an_audit_finds_a_changed_picture_a_changed_metric_and_a_changed_rate(
@@ -101,6 +101,6 @@ def test_an_audit_finds_a_changed_picture_a_changed_metric_and_a_changed_rate(
 
 
 def test_a_program_runs_only_where_it_is_named(author, tmp_path):
-    done = bench("audit", "pack", author / "code.tar", "--metrics", "psnr")
-    assert done.returncode == 2
-    assert "runs only where --codecs names it" in done.stderr
+    result = bench("audit", "pack", author / "code.tar", "--metrics", "psnr")
+    assert result.returncode == 2
+    assert "runs only where --codecs names it" in result.stderr

@@ -21,9 +21,9 @@ def rows(**columns):
 def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
     digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64}
     stored = table(rows(**digest))
-    ((same,), wrong) = compare_rows(stored, table(rows(**digest)), ["psnr"])
+    ((equal_counts,), wrong) = compare_rows(stored, table(rows(**digest)), ["psnr"])
     names = ("rows", "measured_again", "bytes_equal", "pixels_equal", "values", "values_equal")
-    assert [same[name] for name in (*names, "wrong", "missing")] == [2] * 6 + [0, 0]
+    assert [equal_counts[name] for name in (*names, "wrong", "missing")] == [2] * 6 + [0, 0]
     assert wrong == []
     for changed, reported in (
         ({"stream_sha256": "3" * 64}, "the stream differs"),
@@ -31,9 +31,9 @@ def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
         ({"decoded_sha256": "3" * 64, "psnr_db": None}, "other pixels"),
         ({"psnr_db": 1.0}, "psnr_db is 1.0, not"),
     ):
-        ((one,), wrong) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
-        assert [reported in it.why for it in wrong] == [True, True], wrong
-        assert one["wrong"] == 2
+        ((counts,), wrong) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
+        assert [reported in difference.why for difference in wrong] == [True, True], wrong
+        assert counts["wrong"] == 2
 
 
 def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
@@ -43,25 +43,30 @@ def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
         ({"psnr_db": 30.0009, "stream_sha256": "4" * 64}, 2),
     ):  # fmt: skip
         change |= {"decoded_sha256": "3" * 64}
-        made = compare_rows(table(rows(**digest)), table(rows(**(digest | change))), ["psnr"])
-        ((one,), wrong) = made
-        assert (one["pixels_equal"], one["rounded"], bool(wrong)) == (0, rounded, not rounded)
+        comparison = compare_rows(table(rows(**digest)), table(rows(**(digest | change))), ["psnr"])
+        ((counts,), wrong) = comparison
+        assert (counts["pixels_equal"], counts["rounded"], bool(wrong)) == (0, rounded, not rounded)
 
 
 def test_rows_of_another_build_are_counted_and_may_differ():
-    made = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
-    ((one,), wrong) = made
-    counts = one["measured_again"], one["other_build"], one["bytes_equal"], one["other_processor"]
+    comparison = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
+    ((record,), wrong) = comparison
+    counts = (
+        record["measured_again"],
+        record["other_build"],
+        record["bytes_equal"],
+        record["other_processor"],
+    )
     assert (*counts, wrong) == (2, 2, 0, 0, [])
 
 
 def test_rows_without_another_are_missing():
-    ((one,), wrong) = compare_rows(table(rows()), table(rows()[:1]), ["psnr"])
-    assert (one["rows"], one["measured_again"], one["missing"], wrong) == (2, 1, 1, [])
+    ((record,), wrong) = compare_rows(table(rows()), table(rows()[:1]), ["psnr"])
+    assert (record["rows"], record["measured_again"], record["missing"], wrong) == (2, 1, 1, [])
 
 
 @pytest.mark.parametrize(
-    ("changed", "may"),
+    ("changed", "is_allowed"),
     [
         ({}, True),
         ({"machine": "EPYC, 4 cores, AVX-512, speed 50"}, False),
@@ -73,19 +78,19 @@ def test_rows_without_another_are_missing():
         ({"stream_sha256": "1" * 64}, False),
     ],
 )
-def test_streams_of_a_network_may_differ_a_little_on_another_kind_of_processor(changed, may):
-    before = {
+def test_streams_of_a_network_may_differ_a_little_on_another_kind_of_processor(changed, is_allowed):
+    old_fields = {
         "parameters": 9, "machine": "EPYC, 2 cores, AVX-512, speed 44", "num_bytes": 1000,
         "psnr_db": 30.0, "stream_sha256": "1" * 64, "decoded_sha256": "2" * 64,
     }  # fmt: skip
-    now = {
+    new_fields = {
         "machine": "EPYC, 2 cores, AVX2, speed 42", "num_bytes": 1020, "psnr_db": 30.04,
         "stream_sha256": "3" * 64, "decoded_sha256": "4" * 64,
     }  # fmt: skip
-    stored = table(rows(**(before | {"parameters": changed.get("parameters", 9)})))
-    made = compare_rows(stored, table(rows(**(before | now | changed))), ["psnr"])
-    ((again,), wrong) = made
-    assert (again["other_processor"], bool(wrong)) == (2 * may, not may)
+    stored = table(rows(**(old_fields | {"parameters": changed.get("parameters", 9)})))
+    comparison = compare_rows(stored, table(rows(**(old_fields | new_fields | changed))), ["psnr"])
+    ((record,), wrong) = comparison
+    assert (record["other_processor"], bool(wrong)) == (2 * is_allowed, not is_allowed)
 
 
 @pytest.fixture(scope="module")
@@ -97,15 +102,15 @@ def measured(tmp_path_factory):
     return folder
 
 
-def audit(folder, results="results", *more):
+def audit(folder, results="results", *options):
     words = ["audit", "rows", folder / results, "--dataset", "sample", "--limit", 1]
-    return bench(*words, "--out", folder / f"again-{results}", *more)
+    return bench(*words, "--out", folder / f"again-{results}", *options)
 
 
 def test_rows_measured_on_this_machine_are_found_again_to_the_last_byte(measured):
-    done = audit(measured, "results", "--json")
-    assert done.returncode == 0, done.stderr
-    message = json.loads(done.stdout)
+    result = audit(measured, "results", "--json")
+    assert result.returncode == 0, result.stderr
+    message = json.loads(result.stdout)
     counts = {record["codec"]: record for record in message["records"]}
     assert counts["jpeg"]["rows"] == counts["jpeg"]["bytes_equal"] == 2
     assert counts["webp"]["pixels_equal"] == counts["webp"]["values_equal"] == 1
@@ -121,9 +126,9 @@ def test_a_row_that_was_changed_is_named_with_exit_code_1(measured):
     assert {*changed.columns} <= {*schema_of()}
     shard.unlink()
     write_shard(shard.parent, changed)
-    done = audit(measured, "forged")
-    assert done.returncode == 1
-    assert re.search(r"\w+ quality=\d+ \w+.png: the stream differs", done.stdout)
+    result = audit(measured, "forged")
+    assert result.returncode == 1
+    assert re.search(r"\w+ quality=\d+ \w+.png: the stream differs", result.stdout)
 
 
 def test_rows_of_a_folder_are_measured_again_where_it_is_known_else_it_is_asked_for(tmp_path):
@@ -131,13 +136,13 @@ def test_rows_of_a_folder_are_measured_again_where_it_is_known_else_it_is_asked_
     of_both = f"{photos},sample"
     words = "run", "--codecs", "raw", "--dataset", of_both, "--limit", 1, "--metrics", "psnr"
     assert bench(*words, "--results", results).returncode == 0
-    again = "audit", "rows", results, "--out", tmp_path / "again"
-    for more in ((), ("--dataset", of_both)):
-        done = bench(*again, "--codecs", "raw", *more, "--json", "--limit", 1)
-        counts = [of["pixels_equal"] for of in json.loads(done.stdout)["records"]]
-        assert (done.returncode, counts) == (0, [1, 1])
+    command = "audit", "rows", results, "--out", tmp_path / "again"
+    for options in ((), ("--dataset", of_both)):
+        result = bench(*command, "--codecs", "raw", *options, "--json", "--limit", 1)
+        counts = [record["pixels_equal"] for record in json.loads(result.stdout)["records"]]
+        assert (result.returncode, counts) == (0, [1, 1])
     photos.rename(tmp_path / "elsewhere")
     (name,) = (path.name for path in results.glob("photos-*"))
-    for words in (again, ("rescore", "--metrics", "psnr_y", "--results", results)):
-        done = bench(*words, "--dataset", name)
-        assert f"{name} was a path that no name leads back to" in done.stderr
+    for words in (command, ("rescore", "--metrics", "psnr_y", "--results", results)):
+        result = bench(*words, "--dataset", name)
+        assert f"{name} was a path that no name leads back to" in result.stderr

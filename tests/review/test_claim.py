@@ -25,47 +25,63 @@ def judged(text, rows, results):
 )
 def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
     rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
-    done = judged(claim, rows, tmp_path)
-    assert (done.verdict, done.images, done.anchor_source) == (verdict, 2, "what was sent")
-    fewer = claim.lower().startswith("webp")
-    assert done.comparison["bd_rate_percent"] == pytest.approx(-50 if fewer else 100)
-    assert done.labels == (("webp", "jpeg") if fewer else ("jpeg", "webp"))
+    judgement = judged(claim, rows, tmp_path)
+    assert (judgement.verdict, judgement.images, judgement.anchor_source) == (
+        verdict,
+        2,
+        "what was sent",
+    )
+    is_reduction = claim.lower().startswith("webp")
+    assert judgement.comparison["bd_rate_percent"] == pytest.approx(-50 if is_reduction else 100)
+    assert judgement.labels == (("webp", "jpeg") if is_reduction else ("jpeg", "webp"))
 
 
 def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
     Store(tmp_path / "kodak").append(doubling("jpeg", 1.0, dataset="kodak"))
-    done = judged("webp 50 % fewer bits than jpeg", doubling("webp", 0.5), tmp_path)
-    assert (done.verdict, done.anchor_source, done.labels[1]) == ("yes", str(tmp_path), "")
+    judgement = judged("webp 50 % fewer bits than jpeg", doubling("webp", 0.5), tmp_path)
+    assert (judgement.verdict, judgement.anchor_source, judgement.labels[1]) == (
+        "yes",
+        str(tmp_path),
+        "",
+    )
 
 
 @pytest.mark.parametrize(
-    ("claim", "why"),
+    ("claim", "reason"),
     [
         ("webp 9 % fewer bits than TCM:large", "no rows of TCM:large on kodak: `bench bd`"),
         ("ours 9 % fewer bits than webp", "no rows of ours on kodak: `bench bd`"),
         ("jpeg 9 % fewer bits than JPEG", "both names are of the same system"),
     ],
 )
-def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, why, tmp_path):
-    done = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
-    assert (done.verdict, done.comparison, why in done.reason) == ("unknown", None, True)
+def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, reason, tmp_path):
+    judgement = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
+    assert (judgement.verdict, judgement.comparison, reason in judgement.reason) == (
+        "unknown",
+        None,
+        True,
+    )
 
 
 def test_rows_of_another_protocol_or_of_other_images_give_no_rate(tmp_path):
     rows = [*doubling("webp", 0.5, coding_protocol="another/1"), *doubling("jpeg", 1.0)]
-    done = judged("webp 50 % fewer bits than jpeg", rows, tmp_path)
-    assert (done.verdict, done.comparison, done.labels[0]) == ("unknown", None, "webp")
-    assert done.reason == "the rows follow different coding protocols"
+    judgement = judged("webp 50 % fewer bits than jpeg", rows, tmp_path)
+    assert (judgement.verdict, judgement.comparison, judgement.labels[0]) == (
+        "unknown",
+        None,
+        "webp",
+    )
+    assert judgement.reason == "the rows follow different coding protocols"
     webp = [{**r, "image": f"z{r['image']}", "image_sha256": r["image_sha256"][::-1]}
             for r in doubling("webp", 0.5)]  # fmt: skip
-    done = judged("webp 9 % fewer bits than jpeg", [*doubling("jpeg", 1.0), *webp], tmp_path)
-    assert done.reason == "their rows have no image in common"
+    judgement = judged("webp 9 % fewer bits than jpeg", [*doubling("jpeg", 1.0), *webp], tmp_path)
+    assert judgement.reason == "their rows have no image in common"
 
 
 def test_a_codec_of_a_file_is_known_by_the_name_that_figures_have(tmp_path):
     rows = [record | {"codec": "./a/mine.py:Wave"} for record in doubling("webp", 0.5)]
-    done = judged("wave 50 % fewer bits than JPEG", [*rows, *doubling("jpeg", 1.0)], tmp_path)
-    assert (done.verdict, done.labels[0]) == ("yes", "mine.py:Wave")
+    judgement = judged("wave 50 % fewer bits than JPEG", [*rows, *doubling("jpeg", 1.0)], tmp_path)
+    assert (judgement.verdict, judgement.labels[0]) == ("yes", "mine.py:Wave")
 
 
 def test_a_claim_is_in_a_metric_of_single_images():

@@ -21,7 +21,7 @@ from support.rows.measured import row
 PIXELS = np.zeros((64, 64, 3), np.uint8)
 
 
-def unknown(row, after):
+def unknown(row, decoded):
     """Values of a picture without its photograph."""
     return {}
 
@@ -41,16 +41,16 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             spoilt = [{**line, column: value} for line in lines]
         write_rows(pack, spoilt)
         with suppress(BenchError):
-            done = reviewed(pack)  # its codec is a file, so that nothing is decoded
-            assert "<b>" not in html_review(done) + markdown_review(done)
+            review = reviewed(pack)  # its codec is a file, so that nothing is decoded
+            assert "<b>" not in html_review(review) + markdown_review(review)
             rows = _sent(pack).rows
             for record in rows:
                 _compare_picture(
                     DecodedStream(record, "failed"), HashedImage("0" * 64, PIXELS), unknown
                 )
             entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
-            shown = make_board("set", [entry], "", tmp_path / "none", ("psnr",), USUAL_RULE)
-            assert "<b>" not in index_html([shown], [])
+            board = make_board("set", [entry], "", tmp_path / "none", ("psnr",), USUAL_RULE)
+            assert "<b>" not in index_html([board], [])
         shutil.rmtree(tmp_path / "into")
 
 
@@ -71,11 +71,11 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
     assert {honest.rows[0][name] for name in (*numbers, *marks)} == {None}
 
 
-@pytest.mark.parametrize(("size", "state", "why"), [
+@pytest.mark.parametrize(("size", "state", "reason"), [
     (64, "blind", "webp quality=30 a decodes to other pixels"),
     (65, "other", "webp quality=30 a decodes to 64 x 64 px, not 65 x 64 px"),
 ])  # fmt: skip
-def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, why):
+def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, reason):
     stream = DecodedStream(row("webp", 30, "a", width_px=size, height_px=64), "failed")
-    done = _compare_picture(stream, HashedImage("0" * 64, PIXELS), unknown)
-    assert (done.state, done.reason) == (state, why)
+    comparison = _compare_picture(stream, HashedImage("0" * 64, PIXELS), unknown)
+    assert (comparison.state, comparison.reason) == (state, reason)

@@ -35,7 +35,7 @@ def honest(four, tmp_path_factory):
     place = tmp_path_factory.mktemp("honest")
     contenders = select(["webp", "jpeg"], POINTS).contenders
     store = measured(Store(place / "set"), four, contenders, ("psnr", "ssim"))
-    export_pack(place / "pack", [store], [of.spec for of in contenders], ())
+    export_pack(place / "pack", [store], [contender.spec for contender in contenders], ())
     return place / "pack"
 
 
@@ -46,15 +46,17 @@ def reviewed(honest, four, tmp_path):
         edit(*(pack, four)[: len(inspect.signature(edit).parameters)])
         (tmp_path / "into").mkdir()
         request = Request(metrics=("psnr", "ssim"), jobs=1)
-        asked = request, str(four), (), tmp_path / "none", USUAL_RULE, NamedCodecs("all"), quiet
-        done = review_supplement(pack.close(), tmp_path / "into", *asked)
-        verdicts = {answer["name"]: answer["verdict"] for answer in review_record(done)["answers"]}
+        arguments = request, str(four), (), tmp_path / "none", USUAL_RULE, NamedCodecs("all"), quiet
+        review = review_supplement(pack.close(), tmp_path / "into", *arguments)
+        verdicts = {
+            answer["name"]: answer["verdict"] for answer in review_record(review)["answers"]
+        }
         wrong = [name for name, verdict in verdicts.items() if verdict == "no"]
         among = "alone" if len(codecs) == 1 else "diluted"
-        found = ", ".join(sorted(wrong))
-        line = edit.__name__.replace("_", " "), among, str(int(done.wrong)), found
+        questions = ", ".join(sorted(wrong))
+        line = edit.__name__.replace("_", " "), among, str(int(review.wrong)), questions
         sys.stdout.write(f"\n| {' | '.join(line)} |")
-        return done, verdicts
+        return review, verdicts
 
     return run
 
@@ -62,14 +64,14 @@ def reviewed(honest, four, tmp_path):
 @pytest.mark.parametrize("codecs", [("webp",), DILUTED], ids=["alone", "diluted"])
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.__name__)
 def test_a_doctored_pack_is_contradicted(reviewed, cheat, codecs):
-    done, _ = reviewed(cheat, codecs)
-    assert done.wrong
+    review, _ = reviewed(cheat, codecs)
+    assert review.wrong
 
 
 @pytest.mark.parametrize("edit", HONEST, ids=lambda edit: edit.__name__)
 def test_an_honest_pack_is_not_contradicted(reviewed, edit):
-    done, verdicts = reviewed(edit, DILUTED)
-    assert not done.wrong, verdicts
+    review, verdicts = reviewed(edit, DILUTED)
+    assert not review.wrong, verdicts
     rounding = {"pixels_rounded", "pixels_of_one_rounded", "values_rounded"}
     assert (verdicts["numbers"] == "partly") == (edit.__name__ in rounding)
     # values of another protocol cannot be compared

@@ -15,9 +15,9 @@ from support.rows.measured import failed, row
 
 def stream(state="equal", image="a", quality=30.0, values=None, **changes):
     columns = {"width_px": 1000, "height_px": 500, **changes.pop("columns", {})}
-    made = row("webp", quality, image, psnr_db=30.0, **columns)
+    stored_row = row("webp", quality, image, psnr_db=30.0, **columns)
     values = {"psnr_db": 30.0} if values is None else values
-    return DecodedStream(made, state, **{"values": values, "num_bytes": 100, **changes})
+    return DecodedStream(stored_row, state, **{"values": values, "num_bytes": 100, **changes})
 
 
 def reviewed(*streams, **changes):
@@ -71,12 +71,12 @@ def test_without_streams_every_rate_is_only_stated():
     assert [row[:2] for row in answer.tables["streams"].rows] == [
         ("ours", "1 of stated rates only"), ("vtm", "1 of stated rates only")
     ]  # fmt: skip
-    both = questions.check_streams(reviewed(stream(), reconstructions=sizes))
-    assert both.verdict == "unknown"
+    joint_answer = questions.check_streams(reviewed(stream(), reconstructions=sizes))
+    assert joint_answer.verdict == "unknown"
 
 
 @pytest.mark.parametrize(
-    ("streams", "more", "verdict", "ends", "cells"),
+    ("streams", "fields", "verdict", "ends", "cells"),
     [
         ([stream(), stream(image="b")], {}, "yes", "rounding",
          ("30.000", "30.000", "0", "2", "0")),
@@ -92,8 +92,8 @@ def test_without_streams_every_rate_is_only_stated():
          "nothing could be compared", ("–", "30.000", "–", "1", "0")),
     ],
 )  # fmt: skip
-def test_points_are_means_of_what_was_sent_beside_those_here(streams, more, verdict, ends, cells):
-    answer = questions.check_numbers(reviewed(*streams, **more))
+def test_points_are_means_of_what_was_sent_beside_those_here(streams, fields, verdict, ends, cells):
+    answer = questions.check_numbers(reviewed(*streams, **fields))
     assert (answer.verdict, ends in answer.sentence) == (verdict, True), answer.sentence
     if cells:
         rows = answer.tables["values"].rows
@@ -106,17 +106,17 @@ def photographs(names):
 
 def test_images_of_a_point_are_those_of_its_dataset_or_of_the_folder_that_was_named():
     rows = [row("webp", 30.0, name, image_sha256=name, dataset="set") for name in "ab"]
-    of = {"photographs": {"theirs": photographs("ab")}, "dataset": "theirs"}
-    answer = questions.check_numbers(reviewed(reconstructions=rows, **of))
+    fields = {"photographs": {"theirs": photographs("ab")}, "dataset": "theirs"}
+    answer = questions.check_numbers(reviewed(reconstructions=rows, **fields))
     assert answer.tables["images"].rows[0][-2:] == ("2", "2")
     assert answer.verdict == "unknown", "no value was sent"
-    fewer = questions.check_numbers(reviewed(reconstructions=rows[:1], **of))
-    assert (fewer.verdict, fewer.tables["images"].rows[0][3]) == ("no", "b")
-    assert "webp at quality=30 has 1 of 2 images and lacks b" in fewer.sentence
-    more = [*rows, row("webp", 30.0, "z", image_sha256="z", dataset="other")]
-    both = reviewed(reconstructions=more, **of)
-    assert questions.check_numbers(both).tables["images"].rows[0][-2:] == ("1", "–")
-    assert [of["dataset"] for of in both.dataset_rows] == ["set", "set"]
+    partial_answer = questions.check_numbers(reviewed(reconstructions=rows[:1], **fields))
+    assert (partial_answer.verdict, partial_answer.tables["images"].rows[0][3]) == ("no", "b")
+    assert "webp at quality=30 has 1 of 2 images and lacks b" in partial_answer.sentence
+    extra_rows = [*rows, row("webp", 30.0, "z", image_sha256="z", dataset="other")]
+    evidence = reviewed(reconstructions=extra_rows, **fields)
+    assert questions.check_numbers(evidence).tables["images"].rows[0][-2:] == ("1", "–")
+    assert [record["dataset"] for record in evidence.dataset_rows] == ["set", "set"]
 
 
 def test_a_stream_that_does_not_decode_has_its_reason_among_the_images_that_a_point_lacks():
@@ -132,22 +132,22 @@ def curve(name, *points, column="psnr_db", in_db=()):
 
 
 @pytest.mark.parametrize(
-    ("rate", "value", "same"),
+    ("rate", "value", "agreement"),
     [
         (1.0, 30.0, "yes"), (1.0049, 30.0, "yes"), (1.0051, 30.0, "no"), (0.9951, 30.0, "yes"),
         (1.0, 30.0099, "yes"), (1.0, 29.9899, "no"), (0.5, 30.0, "no"),
     ],
 )  # fmt: skip
 def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_decibel(
-    rate, value, same
+    rate, value, agreement
 ):
     rows = [stream(image=i, columns={"bpp": 1.0, "num_bytes": 62500}, num_bytes=None) for i in "ab"]
     rows.append(stream(quality=60.0, columns={"bpp": 9.0}, num_bytes=None))
     answer = questions.check_numbers(reviewed(*rows, curves=[curve("webp", (rate, value))]))
     (cells,) = answer.tables["curves"].rows
-    assert cells[4:] == ("1.0000", "30.0000", same)
-    assert answer.verdict == ("yes" if same == "yes" else "no")
-    assert f"{int(same == 'yes')} of 1 curve values" in answer.sentence
+    assert cells[4:] == ("1.0000", "30.0000", agreement)
+    assert answer.verdict == ("yes" if agreement == "yes" else "no")
+    assert f"{int(agreement == 'yes')} of 1 curve values" in answer.sentence
 
 
 def compared(percent, low, high, overlap=1.0):
@@ -211,22 +211,22 @@ def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_
     elsewhere = stream("blind", values={}, columns={"dataset": "elsewhere"})
     answer = answer_claim(judged, reviewed(stream(), elsewhere))
     assert (answer.verdict, "as sent" in answer.sentence) == ("yes", False)
-    more = judged._replace(claim=parse_claim("webp 5 % more bits than jpeg"))
-    answer = answer_claim(more, reviewed(stream()))
+    other_judgement = judged._replace(claim=parse_claim("webp 5 % more bits than jpeg"))
+    answer = answer_claim(other_judgement, reviewed(stream()))
     assert (answer.verdict, answer.sentence.partition(":")[0]) == (
         "yes", "the whole interval supports the claim")  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("decibels", "same"), [(20.0, "yes"), (20.4, "no"), (20.92, "yes"), (20.8, "no")]
+    ("decibels", "agreement"), [(20.0, "yes"), (20.4, "no"), (20.92, "yes"), (20.8, "no")]
 )
-def test_a_curve_in_decibels_is_compared_in_them_by_the_mean_or_of_the_mean(decibels, same):
+def test_a_curve_in_decibels_is_compared_in_them_by_the_mean_or_of_the_mean(decibels, agreement):
     rows = [row("webp", 30.0, "a", ms_ssim=0.98413), row("webp", 30.0, "b", ms_ssim=0.99587)]
     sent = curve("webp", (rows[0]["bpp"], 1 - 10 ** (-decibels / 10)), column="ms_ssim",
                  in_db=("ms_ssim",))  # fmt: skip
     rows[1] |= {"bpp": rows[0]["bpp"]}
     answer = questions.check_numbers(reviewed(reconstructions=rows, curves=[sent]))
-    assert answer.tables["curves"].rows[0][-1] == same
+    assert answer.tables["curves"].rows[0][-1] == agreement
 
 
 def test_a_curve_is_of_the_codec_of_its_name_before_those_that_contain_it():

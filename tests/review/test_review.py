@@ -37,15 +37,15 @@ def test_a_true_pack_decodes_and_its_numbers_are_right(author, answers):
 def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, reviewed, tmp_path):
     pack, curves = open_pack(author / "mine.tar"), {}
     for spec in pack.infos:
-        sweep = [[row for (of, *_, setting), row in pack.rows.items()
-                  if (of, setting) == (spec, at)] for at in pack.sweep(spec)]  # fmt: skip
-        means = [[np.mean([row[name] for row in of]) for of in sweep]
+        sweep = [[row for (row_spec, *_, setting), row in pack.rows.items()
+                  if (row_spec, setting) == (spec, step)] for step in pack.sweep(spec)]  # fmt: skip
+        means = [[np.mean([row[name] for row in point_rows]) for point_rows in sweep]
                  for name in ("bpp", "psnr_db")]  # fmt: skip
         curves[spec.name] = Curve(*map(np.array, means))
     rate = bd_rate(curves["jpeg"], curves["webp"], USUAL_RULE).value
     claims = ["WebP 99 % fewer bits than jpeg", "ours 50.0 % fewer bits than jpeg"]
-    every = reviewed(author / "mine.tar", claims=claims).answers
-    result, of_nobody = (answer for answer in every if answer.name == "claim")
+    answers = reviewed(author / "mine.tar", claims=claims).answers
+    result, of_nobody = (answer for answer in answers if answer.name == "claim")
     assert (of_nobody.verdict, "no rows of ours" in of_nobody.sentence) == ("unknown", True)
     assert result.verdict == "no"
     table = result.tables["claim"]
@@ -65,8 +65,8 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     result = answers(pack)
     assert [result[name].verdict for name in ("decodes", "numbers")] == ["no", "no"]
     counts = [[int(cell) for cell in row[2:]] for row in result["decodes"].tables["streams"].rows]
-    whole = len(lines) - 4  # then rounded, other, blind, failed, damaged, not run
-    assert np.sum(counts, 0).tolist() == [whole, 1, 0, 0, 1, 1, 0]
+    num_equal = len(lines) - 4  # then rounded, other, blind, failed, damaged, not run
+    assert np.sum(counts, 0).tolist() == [num_equal, 1, 0, 0, 1, 1, 0]
     assert "is damaged" in str(result["decodes"])
     assert str(tmp_path.parent) not in str(result["decodes"])
     values, images = result["numbers"].tables.values()
@@ -80,16 +80,16 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
 def test_a_list_of_sizes_that_cannot_be_used_is_a_file_that_was_not_read(reviewed, tmp_path):
     (sent := tmp_path / "ours").mkdir()
     (sent / "sizes.csv").write_text("image,setting,num_bytes\n0.png,1,many\n")
-    ((name, why, _),) = reviewed(sent).left_out
+    ((name, reason, _),) = reviewed(sent).left_out
     assert name == "ours/sizes.csv"
-    assert "many" in why
+    assert "many" in reason
 
 
 def test_without_the_photographs_nothing_is_compared_and_why_is_said(author, answers):
     result = answers(author / "mine.tar", dataset="kodak")
     assert (result["decodes"].verdict, result["numbers"].verdict) == ("yes", "unknown")
-    why = "nothing could be compared: the dataset kodak is not here"
-    assert result["numbers"].sentence.startswith(why)
+    reason = "nothing could be compared: the dataset kodak is not here"
+    assert result["numbers"].sentence.startswith(reason)
 
 
 def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, reviewed, tmp_path):
@@ -97,10 +97,10 @@ def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, re
     assert result["decodes"].verdict == "unknown"
     assert "runs only where --codecs names it" in result["decodes"].tables["streams"].rows[0][1]
     shutil.rmtree(tmp_path / "into")
-    again = {
+    second_answers = {
         answer.name: answer for answer in reviewed(author / "code.tar", codecs=HONEST.text).answers
     }
-    assert again["decodes"].verdict == again["numbers"].verdict == "yes"
+    assert second_answers["decodes"].verdict == second_answers["numbers"].verdict == "yes"
 
 
 def test_results_of_a_folder_are_read_from_a_pack_alone(author, reviewed, tmp_path):
@@ -111,8 +111,8 @@ def test_results_of_a_folder_are_read_from_a_pack_alone(author, reviewed, tmp_pa
 def test_an_anchor_of_the_results_is_measured_on_the_folder_that_is_named(
     author, answers, photos, tmp_path
 ):
-    named = Request(dataset=str(photos), results=tmp_path / "none")
-    shutil.copytree(author / "results" / "set", open_stored(named)[1].folder)
+    request = Request(dataset=str(photos), results=tmp_path / "none")
+    shutil.copytree(author / "results" / "set", open_stored(request)[1].folder)
     stored = Store(author / "results" / "set")
     export_pack(tmp_path / "webp.tar", [stored], [parse_codec("webp")], ())
     result = answers(tmp_path / "webp.tar", claims=["webp 10 % fewer bits than jpeg"])["claim"]
@@ -127,12 +127,14 @@ def test_pictures_of_declared_sizes_are_scored_and_no_answer_rests_on_their_size
     pictures.rename(tmp_path / "sent" / "p")
     shutil.copy(author / "mine.tar", tmp_path / "sent")
     result = answers(tmp_path / "sent", claims=["Theirs 1 % fewer bits than jpeg"])
-    assert {name: of.verdict for name, of in result.items()} == {
+    assert {name: answer.verdict for name, answer in result.items()} == {
         "decodes": "unknown", "numbers": "yes", "claim": "unknown",
     }  # fmt: skip
     assert "8 of 8 pictures have the recorded pixels" in result["decodes"].sentence
     assert all("the size is declared" in result[name].sentence for name in ("decodes", "claim"))
-    (systems,) = (of.rows for name, of in result["decodes"].tables.items() if name == "streams")
+    (systems,) = (
+        table.rows for name, table in result["decodes"].tables.items() if name == "streams"
+    )
     assert {row[0] for row in systems if "the size is declared" in row[1]} == {"Theirs"}
 
 
@@ -186,9 +188,9 @@ def test_a_declared_picture_that_is_not_in_the_supplement_is_a_no(answers, photo
 def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(reviewed, tmp_path):
     path = tmp_path / "<script>alert(1)<.csv"
     path.write_text("codec,bpp,psnr\n<img src=x onerror=alert(2)>,1,30\n")
-    done = reviewed(path)
-    facts = json.loads(json.dumps(review_record(done)))
-    page, text = html_review(done), markdown_review(done)
+    review = reviewed(path)
+    facts = json.loads(json.dumps(review_record(review)))
+    page, text = html_review(review), markdown_review(review)
     assert "<script>alert" not in page + text
     assert "<img" not in page + text
     for answer in facts["answers"]:

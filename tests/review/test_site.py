@@ -27,23 +27,23 @@ from support.rows.measured import doubling, row
 
 def decoded(state="equal", psnr=30.0, image="a", **changes):
     values = {} if psnr is None else {"psnr_db": psnr}
-    made = row("webp", 30, image, psnr_db=30.0)
-    return DecodedStream(made, state, **{"values": values, "reason": state, **changes})
+    stored_row = row("webp", 30, image, psnr_db=30.0)
+    return DecodedStream(stored_row, state, **{"values": values, "reason": state, **changes})
 
 
 def declared():
     """A picture of a declared size, whose pixels are the recorded ones."""
-    made = row("folder", 1, "a", psnr_db=30.0, bytes_origin="declared", stream_sha256=None)
-    return DecodedStream(made, "equal", values={"psnr_db": 30.0})
+    stored_row = row("folder", 1, "a", psnr_db=30.0, bytes_origin="declared", stream_sha256=None)
+    return DecodedStream(stored_row, "equal", values={"psnr_db": 30.0})
 
 
 def reviewed(*streams, photographs=None):
-    known = {streams[0].row["dataset"]: photographs} if photographs else {}
-    return Evidence(streams, (), (), known, {"set": "no photos"}, ("psnr",), "set")
+    photographs_by_dataset = {streams[0].row["dataset"]: photographs} if photographs else {}
+    return Evidence(streams, (), (), photographs_by_dataset, {"set": "no photos"}, ("psnr",), "set")
 
 
 @pytest.mark.parametrize(
-    ("streams", "why"),
+    ("streams", "reason"),
     [
         ([decoded(), decoded()], ""),
         ([decoded(), decoded("rounded", 30.0005)], ""),
@@ -61,33 +61,37 @@ def reviewed(*streams, photographs=None):
         ),
     ],
 )
-def test_a_pack_is_audited_if_all_is_reproduced_or_the_first_difference_is_named(streams, why):
-    said = find_refusal(reviewed(*streams))
-    assert (bool(said), why in said) == (bool(why), True), said
+def test_a_pack_is_audited_if_all_is_reproduced_or_the_first_difference_is_named(streams, reason):
+    refusal = find_refusal(reviewed(*streams))
+    assert (bool(refusal), reason in refusal) == (bool(reason), True), refusal
 
 
 def test_a_pack_that_lacks_an_image_is_not_complete():
-    known = [row("webp", 30, name)["image_sha256"] for name in "ab"]
-    photographs = [SimpleNamespace(sha256=of, file=SimpleNamespace(name=of[:4])) for of in known]
-    both = reviewed(decoded(), decoded(image="b"), photographs=photographs)
-    assert find_refusal(both) == ""
-    assert f"lacks {known[1][:4]}" in find_refusal(reviewed(decoded(), photographs=photographs))
+    digests = [row("webp", 30, name)["image_sha256"] for name in "ab"]
+    photographs = [
+        SimpleNamespace(sha256=digest, file=SimpleNamespace(name=digest[:4])) for digest in digests
+    ]
+    evidence = reviewed(decoded(), decoded(image="b"), photographs=photographs)
+    assert find_refusal(evidence) == ""
+    assert f"lacks {digests[1][:4]}" in find_refusal(reviewed(decoded(), photographs=photographs))
 
 
-def entry(codec, factor, why="", pack="mine"):
-    return Entry("set", pack, codec, why, doubling(codec, factor))
+def entry(codec, factor, reason="", pack="mine"):
+    return Entry("set", pack, codec, reason, doubling(codec, factor))
 
 
 def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path):
     entries = [entry("avif", 0.25, "1 value differ"), entry("jpeg", 1.0), entry("webp", 0.5),
                entry("webp", 0.8, pack="other"), entry("vvenc", 0.5)]  # fmt: skip
     rule = Rule(bd="cubic")
-    made = make_board("set", entries, "JPEG", tmp_path, ("psnr",), rule)
-    assert [(it.label, it.pack) for it in made.entries] == [
+    board = make_board("set", entries, "JPEG", tmp_path, ("psnr",), rule)
+    assert [(ranked_entry.label, ranked_entry.pack) for ranked_entry in board.entries] == [
         ("webp", "mine"), ("vvenc", "mine"), ("webp", "other"), ("jpeg", "mine"), ("avif", "mine")
     ]  # fmt: skip
-    assert [it.value for it in made.entries] == pytest.approx([-50, -50, -20, float("inf"), -75])
-    page = index_html([made], [Absent("bent.tar", "cut off")]).replace("<wbr>", "")
+    assert [ranked_entry.value for ranked_entry in board.entries] == pytest.approx(
+        [-50, -50, -20, float("inf"), -75]
+    )
+    page = index_html([board], [Absent("bent.tar", "cut off")]).replace("<wbr>", "")
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)
              for line in re.findall(r"<tr.*?</tr>", page)]  # fmt: skip
     assert [line[3] for line in cells[1:6]] == ["1", "1", "3", "4", "–"], "equal ones share a rank"
@@ -99,8 +103,10 @@ def test_audited_packs_are_ranked_by_their_bd_rate_and_others_are_below(tmp_path
 
 def test_an_anchor_may_be_of_the_results_and_without_rows_is_refused(tmp_path):
     Store(tmp_path / "set").append(doubling("jpeg", 1.0))
-    made = make_board("set", [entry("webp", 0.5)], "jpeg", tmp_path, ("psnr",), USUAL_RULE)
-    assert [(it.label, it.value) for it in made.entries] == [("webp", pytest.approx(-50))]
+    board = make_board("set", [entry("webp", 0.5)], "jpeg", tmp_path, ("psnr",), USUAL_RULE)
+    assert [(ranked_entry.label, ranked_entry.value) for ranked_entry in board.entries] == [
+        ("webp", pytest.approx(-50))
+    ]
     with pytest.raises(UsageError, match="the anchor vtm has no rows of set"):
         make_board("set", [entry("webp", 0.5)], "vtm", tmp_path, ("psnr",), USUAL_RULE)
 
@@ -125,10 +131,13 @@ def test_packs_of_a_folder_are_read_and_others_are_refused_by_name(author, tmp_p
     shutil.unpack_archive(author / "mine.tar", folder, filter="data")
     (folder / "bent.tar").write_bytes(b"no tar")
     (folder / "link.tar").symlink_to(author / "mine.tar")
-    entries, refused = audited(folder)
-    assert [(it.pack, it.label) for it in entries] == [("mine", "jpeg"), ("mine", "webp")]
+    entries, refusals = audited(folder)
+    assert [(pack_entry.pack, pack_entry.label) for pack_entry in entries] == [
+        ("mine", "jpeg"),
+        ("mine", "webp"),
+    ]
     assert all("nothing could be compared" in entry.refusal for entry in entries), "no photographs"
-    assert {it.what: it.why for it in refused}.keys() == {"bent.tar", "link.tar"}
+    assert {absent.what: absent.why for absent in refusals}.keys() == {"bent.tar", "link.tar"}
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +160,7 @@ def repository(tmp_path_factory):
         pack = ("pack", "export", repo / "submissions" / name, "--codecs", codecs)
         assert bench(*pack, "--dataset", "sample", "--results", results).returncode == 0
     boast = repo / "submissions" / "boast"
-    write_rows(boast, [{**it, "psnr_db": it["psnr_db"] + 0.5} for it in rows_in(boast)])
+    write_rows(boast, [{**row, "psnr_db": row["psnr_db"] + 0.5} for row in rows_in(boast)])
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "-m", "Submit two codecs")
     git(repo, "checkout", "-q", "main")
@@ -159,14 +168,14 @@ def repository(tmp_path_factory):
     command = Path(sys.executable).parent / "bench"
     env = {**os.environ, "BENCH": str(command), "METRICS": "psnr", "OUT": "board"}
     words = ["tools/leaderboard.sh", "HEAD"]
-    done = subprocess.run(words, cwd=repo, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr  # since one of them is wrong
+    result = subprocess.run(words, cwd=repo, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr  # since one of them is wrong
     return repo / "board"
 
 
 def git(repo, *words):
-    known = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
-    subprocess.run(["git", *known, *words], cwd=repo, check=True, capture_output=True)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", *identity, *words], cwd=repo, check=True, capture_output=True)
 
 
 @pytest.mark.slow
