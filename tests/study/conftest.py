@@ -22,8 +22,8 @@ def measured(tmp_path_factory, coffee):
         crop = np.ascontiguousarray(coffee[top : top + 200, left : left + 240])
         Image.fromarray(crop).save(folder / "photos" / f"{name}.png")
     codecs, photos = "jpeg,webp,jpeg2000", str(folder / "photos")
-    made = {"metrics": "psnr,ms_ssim", "results": folder / "results", "jobs": 1}
-    benchmark.run(codecs, photos, points=[*POINTS], **made)
+    options = {"metrics": "psnr,ms_ssim", "results": folder / "results", "jobs": 1}
+    benchmark.run(codecs, photos, points=[*POINTS], **options)
     return folder
 
 
@@ -37,8 +37,8 @@ def write(measured):
             "codecs": "jpeg,webp,jpeg2000", "bpp": RATES,
             "raters": 3, "questions": 6, "crop": 96,
         } | changed  # fmt: skip
-        shown = {name: usual.pop(name) for name in ("results", "dataset", "codecs")}
-        return write_study(out, Experiment(**shown), **usual)
+        selection = {name: usual.pop(name) for name in ("results", "dataset", "codecs")}
+        return write_study(out, Experiment(**selection), **usual)
 
     return made
 

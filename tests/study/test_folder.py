@@ -51,11 +51,11 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
     key = read_key(study)
     (store,) = (Store(path.parent) for path in (measured / "results").glob("*/per_image"))
     rows = {row["cell"]: row for row in store.table().rows(named=True)}
-    shown = {}
+    pictures = {}
     for picture in key.pictures:
-        shown.setdefault(picture.image, {})[picture.stimulus] = picture
-        seen = pixels(study / "page" / picture.file)
-        assert seen.shape == (96, 96, 3)
+        pictures.setdefault(picture.image, {})[picture.stimulus] = picture
+        crop = pixels(study / "page" / picture.file)
+        assert crop.shape == (96, 96, 3)
         source = pixels(measured / "photos" / picture.image)
         if picture.stimulus in (SOURCE, WORSE):
             continue
@@ -64,7 +64,7 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
             store.stream(row["stream_sha256"])
         )
         windows = np.lib.stride_tricks.sliding_window_view(decoded, (96, 96, 3))[::8, ::8, 0]
-        place = np.argwhere((windows == seen).all(axis=(2, 3, 4)))
+        place = np.argwhere((windows == crop).all(axis=(2, 3, 4)))
         assert len(place) == 1
         (top, left) = place[0] * 8
         (original,) = {
@@ -72,21 +72,23 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
             for p in key.pictures
             if p.image == picture.image
             and p.stimulus == SOURCE
-            and any(t.source == key.pictures.index(p) for of in key.lists for t in of)
+            and any(
+                t.source == key.pictures.index(p) for trial_list in key.lists for t in trial_list
+            )
         }
         assert (pixels(study / "page" / original) == source[top : top + 96, left : left + 96]).all()
     for trials in key.lists:
         for trial in trials:
-            one, other = (key.pictures[n] for n in (trial.first, trial.second))
+            first_picture, second_picture = (key.pictures[n] for n in (trial.first, trial.second))
             if trial.better:
-                known = (one, other)[trial.better - 1]
-                assert known.stimulus == SOURCE
-                assert {one.stimulus, other.stimulus} == {SOURCE, WORSE}
+                better_picture = (first_picture, second_picture)[trial.better - 1]
+                assert better_picture.stimulus == SOURCE
+                assert {first_picture.stimulus, second_picture.stimulus} == {SOURCE, WORSE}
                 continue
-            first, second = (key.stimuli[p.stimulus] for p in (one, other))
-            assert one.image == other.image == key.pictures[trial.source].image
+            first, second = (key.stimuli[p.stimulus] for p in (first_picture, second_picture))
+            assert first_picture.image == second_picture.image == key.pictures[trial.source].image
             if first.level == second.level:
-                assert 1 / CLOSE - 1e-9 <= one.bpp / other.bpp <= CLOSE + 1e-9
+                assert 1 / CLOSE - 1e-9 <= first_picture.bpp / second_picture.bpp <= CLOSE + 1e-9
             else:
                 assert first.system == second.system
 

@@ -17,14 +17,14 @@ from support.rows.study import PER_DOUBLING, simulated
 @pytest.fixture
 def visit(browser):
     """Opens a page; at the end nothing was complained of, and nothing asked from elsewhere."""
-    contexts, text, asked = [], [], []
+    contexts, text, urls = [], [], []
 
     def open_page(address, **options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: text.append(message.text))
         page.on("pageerror", lambda error: text.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: urls.append(request.url))
         page.goto(address)
         return page
 
@@ -32,7 +32,7 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert text == []
-    assert not [url for url in asked if not url.startswith(("file:", "http://127.0.0.1", "blob:"))]
+    assert not [url for url in urls if not url.startswith(("file:", "http://127.0.0.1", "blob:"))]
 
 
 @pytest.fixture
@@ -114,13 +114,15 @@ def test_a_study_answered_by_keys_from_a_disk_survives_a_reload(visit, study, tm
     size = page.locator("#pictures img").first.bounding_box()
     assert (size["width"], size["height"]) == (96, 96)
     answer(page, by_keys, choices, 4)
-    given = read_answers(saved(page, tmp_path / "answers.json"), key)
-    assert [(one.trial, one.choice) for one in given.answers] == [*enumerate(choices)]
-    assert given.order == 2
-    assert given.device.pixel_ratio == 1
-    assert given.device.screen == (1440, 900)
-    assert not given.device.touch
-    assert all(one.flips == 1 for one in given.answers)
+    answers = read_answers(saved(page, tmp_path / "answers.json"), key)
+    assert [(trial_answer.trial, trial_answer.choice) for trial_answer in answers.answers] == [
+        *enumerate(choices)
+    ]
+    assert answers.order == 2
+    assert answers.device.pixel_ratio == 1
+    assert answers.device.screen == (1440, 900)
+    assert not answers.device.touch
+    assert all(trial_answer.flips == 1 for trial_answer in answers.answers)
 
 
 @pytest.mark.slow
@@ -136,11 +138,11 @@ def test_a_study_answered_by_touch_on_a_phone_from_a_static_host(visit, host, st
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     choices = [2 - n % 2 for n in range(len(key.lists[2]))]
     answer(page, by_touch, choices)
-    given = read_answers(saved(page, tmp_path / "answers.json"), key)
-    assert [one.choice for one in given.answers] == choices
-    assert given.order == 3
-    assert given.device.pixel_ratio == 3
-    assert given.device.touch
+    answers = read_answers(saved(page, tmp_path / "answers.json"), key)
+    assert [trial_answer.choice for trial_answer in answers.answers] == choices
+    assert answers.order == 3
+    assert answers.device.pixel_ratio == 3
+    assert answers.device.touch
 
 
 def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_reach(
@@ -166,8 +168,8 @@ def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_r
         assert page.locator("#sent").inner_text() == "The answers are sent."
     (content,) = sent
     (tmp_path / "posted.json").write_bytes(content)
-    given = read_answers(tmp_path / "posted.json", key)
-    assert [one.choice for one in given.answers] == [1] * len(key.lists[0])
+    answers = read_answers(tmp_path / "posted.json", key)
+    assert [trial_answer.choice for trial_answer in answers.answers] == [1] * len(key.lists[0])
     assert content == saved(page, tmp_path / "saved.json").read_bytes()
     policy = (tmp_path / "study/page/index.html").read_text()
     assert f"connect-src {address}/answers" in policy
@@ -187,17 +189,19 @@ def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_ar
     )
     assert len(places) == 3
     assert len(set(places)) == 1
-    seen = "() => state.images.findIndex((one) => getComputedStyle(one).visibility === 'visible')"
-    assert page.evaluate(seen) == 1
+    visible_image = (
+        "() => state.images.findIndex((one) => getComputedStyle(one).visibility === 'visible')"
+    )
+    assert page.evaluate(visible_image) == 1
     page.keyboard.down(" ")
-    assert page.evaluate(seen) == 0
+    assert page.evaluate(visible_image) == 0
     page.keyboard.up(" ")
-    assert page.evaluate(seen) == 1
+    assert page.evaluate(visible_image) == 1
     page.keyboard.press("f")
     page.wait_for_function("() => state.view === 0")
     page.wait_for_function("() => state.view === 1")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(seen) == 2
+    assert page.evaluate(visible_image) == 2
     assert page.locator("#choose1").is_enabled()
 
 
@@ -213,26 +217,28 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
     rng = np.random.default_rng(0)
     files = []
     for number in range(1, 41):
-        wanted = simulated(key, number, scores, rng)
+        simulated_answers = simulated(key, number, scores, rng)
         page = visit(f"{(study / 'page' / 'index.html').as_uri()}?rater={number}", viewport=DESKTOP)
         page.clock.install()  # before any question is shown: it begins anew with the time
         begin(page, by_keys)
-        for place, given in enumerate(wanted.answers):
+        for place, answer in enumerate(simulated_answers.answers):
             if place and place % 20 == 0:
                 page.locator("#resume").click()
             ready(page, place)
             page.clock.fast_forward(3000)
-            by_keys(page, given.choice)
+            by_keys(page, answer.choice)
         files.append(saved(page, tmp_path / f"{number}.json"))
         page.context.close()
     report = read_study(study, files, measured / "results", anchor="webp")
     assert not report.left_out
     ends = [report.scores.interval(number) for number in range(len(scores))]
     true = scores - scores.mean()
-    assert np.mean([low < one < high for (low, high), one in zip(ends, true, strict=True)]) >= 0.8
-    bits = {one.system: one for one in report.bits}
+    assert (
+        np.mean([low < score < high for (low, high), score in zip(ends, true, strict=True)]) >= 0.8
+    )
+    bits = {rate_change.system: rate_change for rate_change in report.bits}
     assert bits["jpeg2000"].change < 0 < bits["jpeg"].change
-    for system, one in bits.items():
-        if one.interval:
+    for system, rate_change in bits.items():
+        if rate_change.interval:
             change = 100 * (2 ** ((offsets["webp"] - offsets[system]) / PER_DOUBLING) - 1)
-            assert one.interval.low < change < one.interval.high
+            assert rate_change.interval.low < change < rate_change.interval.high

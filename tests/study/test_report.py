@@ -31,16 +31,16 @@ def answered(tmp_path_factory, write):
 
 def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     words = ("--results", measured / "results", "--anchor", "jpeg")
-    done = bench("study", "read", answered / "study", answered / "answers", *words, code=0)
-    assert "96 answers of 8 raters on 2 images" in done.stdout
-    assert "2 of 10 files excluded" in done.stdout
-    assert "Excluded: 1 (a fuller file of the same rater exists)." in done.stdout
+    result = bench("study", "read", answered / "study", answered / "answers", *words, code=0)
+    assert "96 answers of 8 raters on 2 images" in result.stdout
+    assert "2 of 10 files excluded" in result.stdout
+    assert "Excluded: 1 (a fuller file of the same rater exists)." in result.stdout
     scores, bits, agreement = json.loads(
         bench("study", "read", answered / "study", answered / "answers", *words, "--json").stdout
     )
-    assert {of["codec"] for of in scores["records"]} == {"jpeg", "webp", "jpeg2000"}
-    assert {of["system"] for of in bits["records"]} == {"WebP", "JPEG 2000"}
-    assert {"PSNR (dB)", "MS-SSIM (dB)"} & {of["name"] for of in agreement["records"]}
+    assert {record["codec"] for record in scores["records"]} == {"jpeg", "webp", "jpeg2000"}
+    assert {record["system"] for record in bits["records"]} == {"WebP", "JPEG 2000"}
+    assert {"PSNR (dB)", "MS-SSIM (dB)"} & {record["name"] for record in agreement["records"]}
     report = answered / "study" / "report"
     for kind in ("md", "html", "parquet", "pdf", "png", "csv"):
         assert (report / f"preference.{kind}").stat().st_size > 100
@@ -48,11 +48,11 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     assert {"codec", "bpp", "preference", "low", "high", "protocol"} <= {*rows.columns}
     assert rows["preference"].sum() == pytest.approx(0, abs=1e-6)
     for codec in rows["codec"].unique():
-        of = rows.filter(codec=codec)
-        assert (of["low"] < of["preference"]).all()
-        assert (of["preference"] < of["high"]).all()
-    drawn = pl.read_csv(report / "preference.csv")
-    assert sorted(drawn["value"]) == pytest.approx(sorted(rows["preference"]))
+        codec_rows = rows.filter(codec=codec)
+        assert (codec_rows["low"] < codec_rows["preference"]).all()
+        assert (codec_rows["preference"] < codec_rows["high"]).all()
+    preference = pl.read_csv(report / "preference.csv")
+    assert sorted(preference["value"]) == pytest.approx(sorted(rows["preference"]))
     assert "Bars: 95 % intervals." in (report / "preference.txt").read_text()
     text = (report / "preference.md").read_text()
     assert "hostile.json: not a file of answers to this study" in text

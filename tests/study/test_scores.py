@@ -23,21 +23,21 @@ COVERED = range(12)  # studies
 
 
 def votes(rows, stimuli=3):
-    named = tuple(Stimulus(f"codec{n}", "1 bpp", 1.0) for n in range(stimuli))
-    return Votes.build(named, ("r0", "r1"), ("i0", "i1"), rows)
+    all_stimuli = tuple(Stimulus(f"codec{n}", "1 bpp", 1.0) for n in range(stimuli))
+    return Votes.build(all_stimuli, ("r0", "r1"), ("i0", "i1"), rows)
 
 
 def test_scores_are_the_most_likely_ones_and_a_tie_is_half_an_answer():
     rows = [(0, 0, 0, 1, 1.0)] * 7 + [(0, 1, 1, 0, 1.0)] * 3 + [(1, 0, 1, 2, 0.5)] * 6
     rows += [(1, 1, 2, 0, 1.0)] * 4 + [(1, 1, 0, 2, 1.0)] * 5
-    of = count_wins(votes(rows))
+    wins = count_wins(votes(rows))
 
     def unlikely(scores):
         chance = 1 / (1 + np.exp(scores[None] - scores[:, None]))
-        return -((of + 0.25 * (1 - np.eye(3))) * np.log(chance)).sum()
+        return -((wins + 0.25 * (1 - np.eye(3))) * np.log(chance)).sum()
 
-    best = minimize(unlikely, np.zeros(3), tol=1e-10).x
-    assert fit_scores(of) == pytest.approx(best - best.mean(), abs=1e-4)
+    optimum = minimize(unlikely, np.zeros(3), tol=1e-10).x
+    assert fit_scores(wins) == pytest.approx(optimum - optimum.mean(), abs=1e-4)
 
 
 def test_codecs_that_no_answer_connects_are_refused():
@@ -48,32 +48,35 @@ def test_codecs_that_no_answer_connects_are_refused():
 
 
 def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
-    held = []
+    coverage = []
     for seed in COVERED:
         key = key_of(images=8, raters=10, trials_per_rater=40, seed=seed)
         scores = score_votes(collect_votes(key, answers_of(key, seed)), draws=30, seed=seed)
         ends = [scores.interval(number) for number in range(len(key.stimuli))]
-        held += [
+        coverage += [
             low <= true <= high for (low, high), true in zip(ends, true_scores(key), strict=True)
         ]
-    assert 0.9 <= np.mean(held) <= 1
+    assert 0.9 <= np.mean(coverage) <= 1
 
 
 def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_random():
     key = key_of(images=12, raters=60, trials_per_rater=60, rates=(0.25, 0.4, 0.63, 1.0))
-    of = collect_votes(key, answers_of(key, lapses=0.1))
-    scores = score_votes(of, draws=60)
+    vote_set = collect_votes(key, answers_of(key, lapses=0.1))
+    scores = score_votes(vote_set, draws=60)
     true = true_scores(key)
     clear = np.subtract.outer(true, true) > 0.25  # of neighbours that are nearer, chance decides
     assert (np.subtract.outer(scores.values, scores.values)[clear] > 0).all()
-    bits = {one.system: one for one in equal_preference(of, scores, "middling")}
+    bits = {
+        rate_change.system: rate_change
+        for rate_change in equal_preference(vote_set, scores, "middling")
+    }
     assert bits.keys() == {"good", "poor"}
-    for system, one in bits.items():
+    for system, rate_change in bits.items():
         true = 100 * (2 ** ((OFFSETS["middling"] - OFFSETS[system]) / 1.1) - 1)
-        assert one.interval.low < true < one.interval.high
-        assert one.interval.low < one.change < one.interval.high
+        assert rate_change.interval.low < true < rate_change.interval.high
+        assert rate_change.interval.low < rate_change.change < rate_change.interval.high
     assert bits["good"].change < 0 < bits["poor"].change
-    far = equal_preference(of, scores, "good")[1]
+    far = equal_preference(vote_set, scores, "good")[1]
     assert (far.system, far.change) == ("poor", None)
     assert "less than a third" in far.why
 
@@ -89,29 +92,31 @@ def test_a_few_draws_that_explode_do_not_decide_an_interval(system):
     draws = values + shift
     sound = draws.copy()
     draws[:, ::21, slice(0, 4) if system == "a" else slice(4, 8)] = (0, 0.02, 0.04, 9)
-    of = votes([(0, 0, 0, 4, 1.0)], 8)._replace(stimuli=stimuli)
-    (found,) = equal_preference(of, PreferenceScores(values, draws, 20), "a")
+    vote_set = votes([(0, 0, 0, 4, 1.0)], 8)._replace(stimuli=stimuli)
+    (rate_change,) = equal_preference(vote_set, PreferenceScores(values, draws, 20), "a")
     # Curves are lines over the logarithm of the rate: a point more is half of the bits.
-    assert found.change == pytest.approx(100 * (2**-0.4 - 1), abs=0.1)
+    assert rate_change.change == pytest.approx(100 * (2**-0.4 - 1), abs=0.1)
     error = np.sqrt(sum(np.var(np.log(2) * sound[kind, :, 4]) for kind in (0, 1)))
     ends = -0.4 * np.log(2) + np.array([-1, 1]) * student.ppf(0.975, 20) * error
-    assert np.log1p(np.array(found.interval) / 100) == pytest.approx(ends, rel=0.25)
+    assert np.log1p(np.array(rate_change.interval) / 100) == pytest.approx(ends, rel=0.25)
 
 
 def test_three_rates_are_too_few_for_bits():
     key = key_of(rates=(0.25, 0.5, 1.0, 2.0))
-    of = collect_votes(key, answers_of(key))
-    of = of._replace(
-        stimuli=tuple(s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in of.stimuli)
+    vote_set = collect_votes(key, answers_of(key))
+    vote_set = vote_set._replace(
+        stimuli=tuple(
+            s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in vote_set.stimuli
+        )
     )
-    refused = equal_preference(of, score_votes(of, draws=10), "good")[0]
-    assert refused[:3] == ("middling", None, None)
-    assert refused.why.startswith("the anchor has 3 of the 4 points that are needed")
+    rate_change = equal_preference(vote_set, score_votes(vote_set, draws=10), "good")[0]
+    assert rate_change[:3] == ("middling", None, None)
+    assert rate_change.why.startswith("the anchor has 3 of the 4 points that are needed")
 
 
 def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():
     key = key_of()
-    of = collect_votes(key, answers_of(key))
+    vote_set = collect_votes(key, answers_of(key))
     true = true_scores(key)
     values = {
         (image, n): {"psnr_db": true[n], "lpips_alex": true[n], "ssim": 1.0}
@@ -119,20 +124,20 @@ def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_
         for n in range(len(true))
     }
     metrics = [Metric.named(name) for name in ("ssim", "lpips", "psnr", "dists")]
-    found = {one.name: one for one in agreements(of, values, metrics)}
-    assert [*found] == [PEOPLE, "PSNR (dB)", "SSIM", "LPIPS (AlexNet)"]
-    ahead = true[of.first] > true[of.second]
-    assert found["PSNR (dB)"].share == pytest.approx(np.mean(ahead == (of.won == 1)))
-    assert found["LPIPS (AlexNet)"].share == pytest.approx(1 - found["PSNR (dB)"].share)
-    assert found["SSIM"].share == found["SSIM"].equal_rate == 0.5
-    low, high = found["PSNR (dB)"].interval
-    assert 0.5 < low < found["PSNR (dB)"].share < high < 1
-    assert found["PSNR (dB)"].equal_rate < found["PSNR (dB)"].share  # the harder questions
+    agreement = {entry.name: entry for entry in agreements(vote_set, values, metrics)}
+    assert [*agreement] == [PEOPLE, "PSNR (dB)", "SSIM", "LPIPS (AlexNet)"]
+    ahead = true[vote_set.first] > true[vote_set.second]
+    assert agreement["PSNR (dB)"].share == pytest.approx(np.mean(ahead == (vote_set.won == 1)))
+    assert agreement["LPIPS (AlexNet)"].share == pytest.approx(1 - agreement["PSNR (dB)"].share)
+    assert agreement["SSIM"].share == agreement["SSIM"].equal_rate == 0.5
+    low, high = agreement["PSNR (dB)"].interval
+    assert 0.5 < low < agreement["PSNR (dB)"].share < high < 1
+    assert agreement["PSNR (dB)"].equal_rate < agreement["PSNR (dB)"].share  # the harder questions
 
 
 def test_an_interval_of_a_share_of_few_images_stays_between_none_and_all():
     key = key_of(images=2, raters=3, trials_per_rater=8)
-    of, true = collect_votes(key, answers_of(key)), true_scores(key)
+    vote_set, true = collect_votes(key, answers_of(key)), true_scores(key)
     values = {(image, n): {"psnr_db": true[n]} for image in range(2) for n in range(len(true))}
-    *_, found = agreements(of, values, [Metric.named("psnr")])
-    assert 0 <= found.interval.low < found.share < found.interval.high == 1
+    *_, agreement = agreements(vote_set, values, [Metric.named("psnr")])
+    assert 0 <= agreement.interval.low < agreement.share < agreement.interval.high == 1

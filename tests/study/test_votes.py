@@ -26,15 +26,15 @@ def answers(key):
 
 def with_choices(key, answers, choose, **fields):
     trials = key.lists[answers.order - 1]
-    given = [
-        changed(one, choice=choose(trials[one.trial], one.choice), **fields)
-        for one in answers.answers
+    changed_answers = [
+        changed(answer, choice=choose(trials[answer.trial], answer.choice), **fields)
+        for answer in answers.answers
     ]
-    return changed(answers, answers=given)
+    return changed(answers, answers=changed_answers)
 
 
 def test_attentive_raters_stay(key, answers):
-    assert {exclusion_rule(one, key) for one in answers} == {""}
+    assert {exclusion_rule(answer, key) for answer in answers} == {""}
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_each_rule_leaves_out_whom_it_names(key, answers, rule, choose, fields):
 
 
 def test_a_rater_of_half_the_questions_stays_and_one_of_fewer_does_not(key, answers):
-    whole = answers[0].answers
+    trials = answers[0].answers
     half = -(-len(key.lists[0]) // 2)
-    assert not exclusion_rule(changed(answers[0], answers=whole[:half]), key)
-    assert "fewer than half" in exclusion_rule(changed(answers[0], answers=whole[: half - 1]), key)
+    assert not exclusion_rule(changed(answers[0], answers=trials[:half]), key)
+    assert "fewer than half" in exclusion_rule(changed(answers[0], answers=trials[: half - 1]), key)
 
 
 def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_else(key):
@@ -76,27 +76,27 @@ def test_agreement_and_triads_are_those_of_a_hand_count():
     # Two raters agree on (0, 1), disagree on (1, 2); a third alone closes the circle 0 > 1 > 2 > 0.
     rows = [(0, 0, 0, 1, 1.0), (1, 0, 1, 0, 0.0), (0, 0, 1, 2, 1.0), (1, 0, 2, 1, 1.0)]
     rows += [(2, 0, 2, 0, 1.0), (2, 0, 0, 1, 1.0), (2, 0, 1, 2, 1.0)]
-    of = consistency(Votes.build((), (), (), rows))
+    result = consistency(Votes.build((), (), (), rows))
     # (0, 1): three alike, 3 of 3 couples; (1, 2): two against one, 1 of 3
-    assert of.agreement == pytest.approx(2 * 4 / 6 - 1)
-    assert (of.pairs, of.circular, of.triads) == (2, 1, 1)
-    assert (of.rater_circular, of.rater_triads) == (1, 1)
+    assert result.agreement == pytest.approx(2 * 4 / 6 - 1)
+    assert (result.pairs, result.circular, result.triads) == (2, 1, 1)
+    assert (result.rater_circular, result.rater_triads) == (1, 1)
 
 
 def test_a_design_asks_stimuli_and_sides_alike_often_and_no_rater_twice():
     key = key_of(images=6, raters=12, trials_per_rater=30, seed=4)
-    asked = Counter()
+    counts = Counter()
     firsts = Counter()
     for trials in key.lists:
         pairs = [(t.first, t.second) for t in trials if not t.better]
         assert len({frozenset(pair) for pair in pairs}) == len(pairs) == 30
         for first, second in pairs:
-            one, other = (key.pictures[n].stimulus for n in (first, second))
-            asked[frozenset((one, other))] += 1
-            firsts[frozenset((one, other))] += one < other
-    assert len(asked) == 15
-    assert np.ptp([*asked.values()]) <= 1
-    assert all(abs(firsts[pair] - count / 2) <= 1 for pair, count in asked.items())
+            first_stimulus, second_stimulus = (key.pictures[n].stimulus for n in (first, second))
+            counts[frozenset((first_stimulus, second_stimulus))] += 1
+            firsts[frozenset((first_stimulus, second_stimulus))] += first_stimulus < second_stimulus
+    assert len(counts) == 15
+    assert np.ptp([*counts.values()]) <= 1
+    assert all(abs(firsts[pair] - count / 2) <= 1 for pair, count in counts.items())
     assert key == key_of(images=6, raters=12, trials_per_rater=30, seed=4)
     assert key != key_of(images=6, raters=12, trials_per_rater=30, seed=5)
 
@@ -120,12 +120,14 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_file_is_left_out_with_its_reason(tmp_path, key, answers, kind):
     sound = json.loads(msgspec.json.encode(answers[0]))
-    what = HOSTILE[kind]
+    content = HOSTILE[kind]
     path = tmp_path / "answers.json"
-    path.write_bytes(what if isinstance(what, bytes) else json.dumps({**sound, **what}).encode())
-    why = read_answers(path, key)
-    assert isinstance(why, str)
-    assert 3 < len(why) < 600
+    path.write_bytes(
+        content if isinstance(content, bytes) else json.dumps({**sound, **content}).encode()
+    )
+    reason = read_answers(path, key)
+    assert isinstance(reason, str)
+    assert 3 < len(reason) < 600
     path.write_text(json.dumps(sound))
     assert read_answers(path, key) == answers[0]
 
