@@ -38,8 +38,8 @@ def compared(rows, metrics=(PSNR,), points=POINTS):
 
 
 def published_of(system, variant, metric):
-    mine = [p for p in POINTS if (p.system, p.variant, p.dataset) == (system, variant, "kodak")]
-    return zip(*sorted((p.bpp, p.value) for p in mine if p.metric == metric), strict=True)
+    points = [p for p in POINTS if (p.system, p.variant, p.dataset) == (system, variant, "kodak")]
+    return zip(*sorted((p.bpp, p.value) for p in points if p.metric == metric), strict=True)
 
 
 WEBP = ("WebP", "Pillow 7.1.2", "psnr_db")
@@ -78,7 +78,7 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     (few,) = compared(rows, points=line[:3])
     assert few.reason == "3 published points are too few"
     first = rows[0]["image"]
-    rows_less = [of | ({"psnr_db": None} if of["image"] == first else {}) for of in rows]
+    rows_less = [row | ({"psnr_db": None} if row["image"] == first else {}) for row in rows]
     assert compared(rows_less, points=line)[0].reason == "ours are over other images"
     assert compared(rows, points=line[:4])[0].points == 2
 
@@ -87,7 +87,8 @@ def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path, capsys):
     for name in ("kodak", "published"):
         shutil.copytree(
             bundled_results() / name, tmp_path / name, ignore=lambda folder, names: [
-                one for one in names if folder.endswith("per_image") and "shipped" not in one
+                file_name for file_name in names
+                if folder.endswith("per_image") and "shipped" not in file_name
             ]
         )  # fmt: skip
     assert main(["--results", str(tmp_path)]) == 0
@@ -99,11 +100,11 @@ def test_the_command_shows_verdicts_and_fails_where_one_is_flagged(tmp_path, cap
     Store(tmp_path / "kodak").append(rows_of("webp", bpp[2:8], psnr[2:8]))
     failed = main(["--results", str(tmp_path), "--dataset", "kodak"])
     assert failed == 1  # these MS-SSIMs are .9
-    shown = capsys.readouterr().out
-    lines = [line.split()[:8] for line in shown.splitlines()]
+    output = capsys.readouterr().out
+    lines = [line.split()[:8] for line in output.splitlines()]
     assert ["kodak", "webp", "WebP", "(Pillow", "7.1.2)", "psnr_db", "agrees", "6"] in lines
     assert any(line[5:7] == ["ms_ssim", "differs"] for line in lines)
-    assert "differs: webp, ms_ssim, kodak" in shown
+    assert "differs: webp, ms_ssim, kodak" in output
 
 
 def test_without_whole_sets_nothing_is_compared(tmp_path, capsys):

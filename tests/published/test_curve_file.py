@@ -53,7 +53,7 @@ def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "named"),
+    ("name", "text", "message"),
     [
         ("a.csv", "bpp,quality\n.1,28\n", "bpp, quality"),
         ("a.csv", "", "empty"),
@@ -88,9 +88,9 @@ def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
         ("a.json", "[]", "neither an object"),
     ],
 )
-def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, text, named):
+def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, text, message):
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UsageError, match=re.escape(named)) as error:
+    with pytest.raises(UsageError, match=re.escape(message)) as error:
         read_curves(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
     with pytest.raises(UsageError, match=r"absent\.csv cannot be read"):
@@ -113,22 +113,28 @@ def akima_bd_rate(anchor, test):
 
 
 def test_both_forms_of_bd_rate_are_those_of_their_formulas(tmp_path):
-    other = (0.08, 0.19, 0.33, 0.7, 1.15), (27.5, 30.2, 32.1, 35.4, 37.2)
-    for name, (rates, values) in {"anchor": (RATES, PSNR), "test": other}.items():
+    test_curve = (0.08, 0.19, 0.33, 0.7, 1.15), (27.5, 30.2, 32.1, 35.4, 37.2)
+    for name, (rates, values) in {"anchor": (RATES, PSNR), "test": test_curve}.items():
         rows = [f"{rate},{value}" for rate, value in zip(rates, values, strict=True)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["bpp,psnr", *rows]))
-    done = bench("bd", tmp_path / "anchor.csv", tmp_path / "test.csv", "--json", code=0)
-    rows = {row["form"]: row for row in json.loads(done.stdout)["records"]}
+    result = bench("bd", tmp_path / "anchor.csv", tmp_path / "test.csv", "--json", code=0)
+    rows = {row["form"]: row for row in json.loads(result.stdout)["records"]}
     anchor = RATES, PSNR
-    assert rows["cubic"]["bd_rate_percent"] == pytest.approx(cubic_bd_rate(anchor, other), rel=1e-3)
-    assert rows["akima"]["bd_rate_percent"] == pytest.approx(akima_bd_rate(anchor, other), rel=1e-3)
+    assert rows["cubic"]["bd_rate_percent"] == pytest.approx(
+        cubic_bd_rate(anchor, test_curve), rel=1e-3
+    )
+    assert rows["akima"]["bd_rate_percent"] == pytest.approx(
+        akima_bd_rate(anchor, test_curve), rel=1e-3
+    )
     assert rows["akima"]["overlap"] == pytest.approx((37 - 28) / (37.2 - 27.5))
 
 
 def test_a_published_curve_is_compared_by_its_name(tmp_path):
     (tmp_path / "a.csv").write_text(FORMS["plain.csv"])
-    done = bench("bd", "VTM:CompressAI", tmp_path / "a.csv", "--metrics", "psnr", "--json", code=0)
-    (rate, _) = json.loads(done.stdout)["records"]
+    result = bench(
+        "bd", "VTM:CompressAI", tmp_path / "a.csv", "--metrics", "psnr", "--json", code=0
+    )
+    (rate, _) = json.loads(result.stdout)["records"]
     assert rate["metric"] == "PSNR (dB)"
     main = bench("bd", "VTM", tmp_path / "a.csv", "--metrics", "psnr", "--json")
     assert json.loads(main.stdout)["records"][0] == rate
@@ -137,8 +143,8 @@ def test_a_published_curve_is_compared_by_its_name(tmp_path):
 def test_curves_apart_have_no_number_but_a_reason(tmp_path):
     (tmp_path / "a.csv").write_text(FORMS["plain.csv"])
     (tmp_path / "b.csv").write_text("bpp,psnr\n.1,18\n.2,19\n.3,20\n.4,21\n")
-    done = bench("bd", tmp_path / "a.csv", tmp_path / "b.csv", code=0)
-    assert "no BD-rate" in done.stdout
+    result = bench("bd", tmp_path / "a.csv", tmp_path / "b.csv", code=0)
+    assert "no BD-rate" in result.stdout
 
 
 def test_a_crossing_a_point_off_the_front_and_little_overlap_are_said(tmp_path):
@@ -151,9 +157,9 @@ def test_a_crossing_a_point_off_the_front_and_little_overlap_are_said(tmp_path):
     for name, text in curves.items():
         (tmp_path / f"{name}.csv").write_text(text)
 
-    def said(verb, name, *more):
-        done = bench(*verb, tmp_path / "a.csv", tmp_path / f"{name}.csv", *more, code=0)
-        return done.stdout
+    def said(verb, name, *options):
+        result = bench(*verb, tmp_path / "a.csv", tmp_path / f"{name}.csv", *options, code=0)
+        return result.stdout
 
     for verb in (("bd",), ("published", "compare")):
         crossing = said(verb, "crossing")
@@ -197,9 +203,9 @@ def test_a_channel_network_or_scale_of_another_name_is_another_metric(tmp_path, 
     (tmp_path / "a.md").write_text(f"| bpp | {name} |\n|--|--|\n| .1 | .3 |\n")
     (tmp_path / "a.csv").write_text(f'bpp,"{name}",psnr_y\n.1,.3,30\n')
     (tmp_path / "a.txt").write_text(f"bpp {name}\n.1 .3\n")
-    for other in ("a.md", "a.txt"):
+    for file_name in ("a.md", "a.txt"):
         with pytest.raises(UsageError, match="needs a column of rates"):
-            read_curves(tmp_path / other)
+            read_curves(tmp_path / file_name)
     (curve,) = read_curves(tmp_path / "a.csv")
     assert curve.series == {"psnr_y_db": ((0.1,), (30.0,))}
 

@@ -46,11 +46,11 @@ def written(path, rates, values, column="psnr"):
 
 
 def answer(path, *words):
-    done = bench("explain", path, *words, "--json", code=0)
-    result = json.loads(done.stdout, parse_constant=pytest.fail)  # no NaN, no Infinity
-    *rules, none = result["records"]
-    assert none["rule"] == "none"
-    return rules, none
+    output = bench("explain", path, *words, "--json", code=0)
+    result = json.loads(output.stdout, parse_constant=pytest.fail)  # no NaN, no Infinity
+    *rules, no_rule = result["records"]
+    assert no_rule["rule"] == "none"
+    return rules, no_rule
 
 
 KODAK, PIXELS = rows_of("kodak"), 768 * 512
@@ -88,14 +88,14 @@ MADE = {  # rule that explains a curve: rates, values, column
 @pytest.mark.parametrize("rule", MADE)
 def test_a_curve_by_another_rule_is_best_predicted_by_that_rule(tmp_path, rule):
     rates, values, column = MADE[rule]
-    rules, none = answer(written(tmp_path / "a.csv", rates, values, column), "--against", "vtm")
-    first, before = rules[0], none["residual_db"]
+    rules, no_rule = answer(written(tmp_path / "a.csv", rates, values, column), "--against", "vtm")
+    first, residual_before = rules[0], no_rule["residual_db"]
     assert rule in (first["rule"], f"{first['rule']}:{first['cause']}")
-    assert "pooled" not in {other["rule"] for other in rules}  # of equal sizes
+    assert "pooled" not in {rule_record["rule"] for rule_record in rules}  # of equal sizes
     assert first["residual_db"] < 0.05
-    assert before is None or before > 3 * first["residual_db"]
-    left = [of["residual_db"] for of in rules if of["points"] == len(rates)]
-    assert left == sorted(left)
+    assert residual_before is None or residual_before > 3 * first["residual_db"]
+    residuals = [record["residual_db"] for record in rules if record["points"] == len(rates)]
+    assert residuals == sorted(residuals)
 
 
 NO_RULE = {  # rates and values that no rule makes; with other sizes of the same faults in the docs
@@ -113,8 +113,8 @@ NO_RULE = {  # rates and values that no rule makes; with other sizes of the same
 def test_no_rule_is_named_for_what_none_of_them_makes(tmp_path, fault, digits):
     rates, values = NO_RULE[fault]
     path = written(tmp_path / "a.csv", rates.round(digits), values.round(digits))
-    said = bench("explain", path, "--against", "vtm", code=0).stdout
-    assert said.endswith("None of these rules explains the difference.\n")
+    output = bench("explain", path, "--against", "vtm", code=0).stdout
+    assert output.endswith("None of these rules explains the difference.\n")
 
 
 def test_where_all_rates_are_the_references_own_no_rule_moves_them(tmp_path):
@@ -141,9 +141,9 @@ def test_the_threads_curve_is_a_truncating_conversion(tmp_path):
         (first, *_), _ = answer(path, "--against", against)
         assert (first["rule"], first["cause"]) == ("excess", "conversion")
         assert first["parameter"] == pytest.approx(1.62, abs=0.06)
-    shown = bench("explain", path, "--against", "VTM:CompressAI").stdout
-    assert "round in both directions" in shown.splitlines()[-1]
-    assert "none of these" in shown.splitlines()[-2]
+    output = bench("explain", path, "--against", "VTM:CompressAI").stdout
+    assert "round in both directions" in output.splitlines()[-1]
+    assert "none of these" in output.splitlines()[-2]
 
 
 @pytest.mark.parametrize("thread", ONE_POINT)
@@ -153,8 +153,8 @@ def test_one_point_is_on_every_rule_with_a_parameter(thread, tmp_path):
     rules, _ = answer(path, "--against", "VTM:CompressAI")
     (rule,) = (rule for rule in rules if rule["rule"] == "excess")
     assert (rule["parameter"], rule["residual_db"]) == pytest.approx((excess, 0), abs=0.02)
-    said = bench("explain", path, "--against", "VTM:CompressAI").stdout
-    assert "1 point, 1 at its rates. Any rule with a parameter fits a single point" in said
+    output = bench("explain", path, "--against", "VTM:CompressAI").stdout
+    assert "1 point, 1 at its rates. Any rule with a parameter fits a single point" in output
 
 
 def test_the_mean_of_decibels_beside_a_published_curve_of_ms_ssim_is_a_shift():
@@ -167,12 +167,12 @@ def test_the_mean_of_decibels_beside_a_published_curve_of_ms_ssim_is_a_shift():
 
 
 def test_another_codec_is_none_of_the_rules(tmp_path):
-    done = bench("explain", "HM:CompressAI", "--against", "VTM:CompressAI")
-    assert done.stdout.endswith("None of these rules explains the difference.\n")
+    result = bench("explain", "HM:CompressAI", "--against", "VTM:CompressAI")
+    assert result.stdout.endswith("None of these rules explains the difference.\n")
     rates, u = VTM[0], np.linspace(-1, 1, len(VTM[0]))
     path = written(tmp_path / "b.csv", rates, VTM[1] + 1.5 * u**2 - 1)
-    done = bench("explain", path, "--against", "VTM:CompressAI")
-    assert done.stdout.endswith("None of these rules explains the difference.\n")
+    result = bench("explain", path, "--against", "VTM:CompressAI")
+    assert result.stdout.endswith("None of these rules explains the difference.\n")
 
 
 def test_the_same_curve_needs_no_explanation_in_any_folder(tmp_path, monkeypatch):
@@ -192,14 +192,14 @@ def test_a_rule_leaves_the_root_mean_square_of_its_points():
     bpp = np.array([0.1, 0.2, 0.4, 0.8])
     reference = Reference("psnr", bpp, np.array([30.0, 33.0, 36.0, 39.0]))
     off = np.array([0.3, -0.1, 0.2, 0.0])
-    predicted = {rule: of for rule, _, of in predictions(reference, bpp)}
-    (excess,) = (of for of in rank_rules(reference, bpp, reference.decibels + off)
-                 if of["rule"] == "excess")  # fmt: skip
+    predicted = {rule: prediction for rule, _, prediction in predictions(reference, bpp)}
+    (excess,) = (record for record in rank_rules(reference, bpp, reference.decibels + off)
+                 if record["rule"] == "excess")  # fmt: skip
     errors = 255**2 / 10 ** (reference.decibels / 10) + excess["parameter"]
-    left = np.sqrt(((of_mean(errors) - reference.decibels - off) ** 2).mean())
-    assert excess["residual_db"] == pytest.approx(left, rel=1e-9)
-    every = np.sqrt(((predicted["excess"] - reference.decibels - off) ** 2).mean(axis=1))
-    assert excess["residual_db"] == pytest.approx(np.nanmin(every), rel=1e-9)
+    residual = np.sqrt(((of_mean(errors) - reference.decibels - off) ** 2).mean())
+    assert excess["residual_db"] == pytest.approx(residual, rel=1e-9)
+    residuals = np.sqrt(((predicted["excess"] - reference.decibels - off) ** 2).mean(axis=1))
+    assert excess["residual_db"] == pytest.approx(np.nanmin(residuals), rel=1e-9)
 
 
 def test_a_rate_that_was_printed_is_not_beyond_the_end_of_a_curve():
@@ -211,7 +211,7 @@ def test_a_rate_that_was_printed_is_not_beyond_the_end_of_a_curve():
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("words", "message"),
     [
         (["--metrics", "lpips"], "has no LPIPS"),
         (["--against", "nothing"], "published system"),
@@ -219,7 +219,7 @@ def test_a_rate_that_was_printed_is_not_beyond_the_end_of_a_curve():
         (["--against", "VTM:CompressAI", "--dataset", "div2k"], "no published curve on div2k"),
     ],
 )
-def test_what_cannot_be_compared_is_a_sentence(tmp_path, words, named):
-    done = bench("explain", written(tmp_path / "a.csv", *THREAD), *words)
-    assert done.returncode == 2
-    assert named in done.stderr
+def test_what_cannot_be_compared_is_a_sentence(tmp_path, words, message):
+    result = bench("explain", written(tmp_path / "a.csv", *THREAD), *words)
+    assert result.returncode == 2
+    assert message in result.stderr

@@ -32,8 +32,8 @@ from support.rows.measured import row, table
 HIGH = 99.0
 
 
-def of(one, name):
-    return {curve.name: curve for curve in one}[name]
+def find_curve(curves, name):
+    return {curve.name: curve for curve in curves}[name]
 
 
 def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
@@ -45,38 +45,40 @@ def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
         == len({*CATALOGUE})
         == len(CATALOGUE)
     )
-    there = {(point.system, point.variant) for point in POINTS}
+    published_variants = {(point.system, point.variant) for point in POINTS}
     for edition in CATALOGUE:
-        assert there.issuperset(edition.facts.published)
+        assert published_variants.issuperset(edition.facts.published)
     assert all(edition.facts.published for edition in PUBLISHED_ONLY)
 
 
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():
-    one = panel(PSNR, "clic2020", None, HIGH)
-    hific = of(one, "HiFiC (published)")
+    panel_curves = panel(PSNR, "clic2020", None, HIGH)
+    hific = find_curve(panel_curves, "HiFiC (published)")
     assert [(s.bpp, s.value) for s in hific.points] == from_registry(
         "HiFiC", "", "clic2020", "psnr_db"
     )
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
-    assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
-    points = [r for r in point_records(one) if r["system"] == "HiFiC"]
+    assert find_curve(panel_curves, "CRDR β=0 (published)").points[0].setting == "q=0"
+    points = [r for r in point_records(panel_curves) if r["system"] == "HiFiC"]
     assert [(r["bpp"], r["value"], r["source"]) for r in points] == [
         (s.bpp, s.value, s.source) for s in hific.points
     ]
 
 
 def test_a_network_trained_here_never_stands_for_the_published_one():
-    mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
-    paper = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
+    measured_rows = (
+        rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
+    )
+    paper = panel(PSNR, "kodak", summarise(table(measured_rows)), HIGH)
     assert [curve.measured for curve in paper if curve.title == "ELIC"] == [False]
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
-    one = panel(PSNR, "clic2020", None, 0.12)
-    assert all(curve.points for curve in one)
-    assert max(point.bpp for curve in one for point in curve.points) <= 0.12
-    assert "HiFiC (published)" not in {curve.name for curve in one}  # begins at .129
+    panel_curves = panel(PSNR, "clic2020", None, 0.12)
+    assert all(curve.points for curve in panel_curves)
+    assert max(point.bpp for curve in panel_curves for point in curve.points) <= 0.12
+    assert "HiFiC (published)" not in {curve.name for curve in panel_curves}  # begins at .129
 
 
 def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
@@ -86,7 +88,7 @@ def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
     merged = combine_parts([p for p in bpg if p.variant == "4:4:4 x265"], "clic2020")
     (near,) = [point for point in merged if abs(point.bpp - bpp) < 0.001]
     assert near.value == pytest.approx(value, abs=0.01)  # the reading error
-    vtm = of(panel(PSNR, "clic2020", None, HIGH), "VTM (published)")
+    vtm = find_curve(panel(PSNR, "clic2020", None, HIGH), "VTM (published)")
     line = from_registry("VTM", "version 20.0", "clic2020", "psnr_db")
     at_03 = dict(line)[0.3]
     (point,) = [point for point in vtm.points if abs(point.bpp - 0.3) < 0.001]
@@ -104,7 +106,7 @@ def test_parts_that_do_not_match_give_nothing():
 
 
 def test_two_sources_of_one_point_are_one_point():
-    curve = of(panel(FID, "clic2020", None, HIGH), "DIRAC, 100 steps (published)")
+    curve = find_curve(panel(FID, "clic2020", None, HIGH), "DIRAC, 100 steps (published)")
     assert len(from_registry("DIRAC-100", "", "clic2020", "fid")) == 4
     assert [round(point.bpp, 3) for point in curve.points] == [0.088, 0.104, 0.147]
     assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
@@ -113,18 +115,20 @@ def test_two_sources_of_one_point_are_one_point():
 @pytest.mark.parametrize("metric", [PSNR, MS_SSIM, LPIPS, FID])
 @pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
 def test_only_rules_that_are_named_meet(metric, dataset):
-    one = panel(metric, dataset, None, HIGH)
-    rules = {curve.protocol for curve in one}
+    panel_curves = panel(metric, dataset, None, HIGH)
+    rules = {curve.protocol for curve in panel_curves}
     assert rules <= set(metric.meets)
     assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
 
 
 def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
-    mine = rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
-    one = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
-    jpeg = [curve for curve in one if curve.title == "JPEG"]
+    measured_rows = (
+        rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
+    )
+    panel_curves = panel(PSNR, "kodak", summarise(table(measured_rows)), HIGH)
+    jpeg = [curve for curve in panel_curves if curve.title == "JPEG"]
     assert [curve.measured for curve in jpeg] == [True]
-    ours = [curve for curve in one if curve.title == "CRDR β=3.84"]
+    ours = [curve for curve in panel_curves if curve.title == "CRDR β=3.84"]
     assert [(curve.measured, curve.name) for curve in ours] == [
         (False, "CRDR β=3.84 (published)"),
         (True, "CRDR β=3.84"),
@@ -138,12 +142,12 @@ def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods()
 
 def test_part_of_the_images_is_left_out_with_a_sentence(tmp_path):
     for images, name, sentences in ((KODAK, "JPEG", 0), (KODAK[:4], "JPEG (published)", 1)):
-        mine = rows("jpeg", images)
-        assert name in {c.name for c in panel(PSNR, "kodak", summarise(table(mine)), HIGH)}
-        Store(tmp_path / name / "kodak").append(mine)
+        measured_rows = rows("jpeg", images)
+        assert name in {c.name for c in panel(PSNR, "kodak", summarise(table(measured_rows)), HIGH)}
+        Store(tmp_path / name / "kodak").append(measured_rows)
         figure = curves(Experiment(tmp_path / name), "curves", "kodak", ("psnr",))
-        said = "kodak: measured rows are not drawn: 4 of 24 images"
-        assert [*figure.sentences].count(said) == sentences
+        sentence = "kodak: measured rows are not drawn: 4 of 24 images"
+        assert [*figure.sentences].count(sentence) == sentences
 
 
 def curve_of(*places):
@@ -197,43 +201,47 @@ def of_betas(*betas):
     return result
 
 
-def sweep_of(mine, bpp=2.56, realism=LPIPS):
-    return measured_sweep(summarise(table(mine)), PSNR, realism, bpp)
+def sweep_of(measured_rows, bpp=2.56, realism=LPIPS):
+    return measured_sweep(summarise(table(measured_rows)), PSNR, realism, bpp)
 
 
 def test_the_realism_sweep_of_beta_is_what_hand_made_rows_say():
-    mine = of_betas(3.84, 0, 1.28)
-    sweep = sweep_of(mine, 1.28 * 2**0.5)
+    measured_rows = of_betas(3.84, 0, 1.28)
+    sweep = sweep_of(measured_rows, 1.28 * 2**0.5)
     assert sweep.curve.measured
     assert [step.setting for step in sweep.steps] == ["β=0", "β=1.28", "β=3.84"]
     # halfway in the logarithm of the rate: the mean of PSNRs, the geometric mean of LPIPS
     assert [s.distortion.value for s in sweep.steps] == pytest.approx([33.0, 32.5, 32.0])
     assert [s.realism.value for s in sweep.steps] == pytest.approx([0.08, 0.04, 0.01])
-    assert [s.distortion.value for s in sweep_of(mine).steps] == pytest.approx([35.0, 34.5, 34.0])
-    assert sweep_of(mine, 9.0) is None
-    assert sweep_of(mine, realism=FID) is None
+    assert [s.distortion.value for s in sweep_of(measured_rows).steps] == pytest.approx(
+        [35.0, 34.5, 34.0]
+    )
+    assert sweep_of(measured_rows, 9.0) is None
+    assert sweep_of(measured_rows, realism=FID) is None
 
 
 def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
-    mine = of_betas(0, 3.84)
-    other = [
+    measured_rows = of_betas(0, 3.84)
+    other_checkpoint = [
         row | {"variant": row["variant"] + ":checkpoint=b.safetensors", "cell": row["cell"] + "b",
                "psnr_db": 50.0}
         for row in of_betas(0, 1.28, 3.84)
     ]  # fmt: skip
-    values = [step.distortion.value for step in sweep_of(mine + other).steps]
+    values = [step.distortion.value for step in sweep_of(measured_rows + other_checkpoint).steps]
     assert values == pytest.approx([35.0, 34.0])
-    assert [step.distortion.value for step in sweep_of(other).steps] == pytest.approx([50.0] * 3)
+    assert [step.distortion.value for step in sweep_of(other_checkpoint).steps] == pytest.approx(
+        [50.0] * 3
+    )
     method = [record | {"codec": "multirealism", "cell": record["cell"] + "m", "psnr_db": 50.0,
-                     "fingerprint": "f" * 64} for record in mine]  # fmt: skip
-    sweep = sweep_of(mine + method)
+                     "fingerprint": "f" * 64} for record in measured_rows]  # fmt: skip
+    sweep = sweep_of(measured_rows + method)
     assert [step.distortion.value for step in sweep.steps] == pytest.approx([35.0, 34.0])
     assert not sweep.left_out
 
 
 def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_the_most():
     first, second = clic_plots((0.093, 0.323))
-    result = {one.curve.title: one for one in first.sweeps}
+    result = {sweep.curve.title: sweep for sweep in first.sweeps}
     assert [step.setting for step in result["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     crdr = result["CRDR"]
     assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
@@ -241,13 +249,13 @@ def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_th
     assert crdr.steps[1].realism.value == pytest.approx(5.157, abs=0.001)
     assert crdr.steps[1].realism.bpp == 0.093
     assert crdr.steps[1].realism.protocol == "fid256-truncated/pytorch-fid-0.3.0"
-    wider = {one.curve.title: one for one in second.sweeps}
+    wider = {sweep.curve.title: sweep for sweep in second.sweeps}
     assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     assert "DC-VIC" not in wider  # ends at .137 bpp
 
 
 def test_a_system_without_points_has_no_curve():
-    fewer = tuple(replace(p, dataset="elsewhere") if p.system == "HFD" else p for p in POINTS)
-    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, fewer)}
+    points = tuple(replace(p, dataset="elsewhere") if p.system == "HFD" else p for p in POINTS)
+    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, points)}
     assert "HFD (published)" not in names
     assert "HiFiC (published)" in names

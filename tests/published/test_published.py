@@ -66,15 +66,15 @@ def test_a_published_name_stands_for_its_main_curve_and_a_full_one_for_another(
     monkeypatch.setattr(registry, "read_points", lambda results, doubtful: EVERY)
     points = chosen_points(RESULTS, name)
     assert {p.variant for p in points if (p.dataset, p.metric) == ("kodak", "psnr_db")} == variants
-    every = chosen_points(RESULTS, name, all_variants=True)
-    assert len(every) > len(points) or ":" in name
+    all_points = chosen_points(RESULTS, name, all_variants=True)
+    assert len(all_points) > len(points) or ":" in name
     by_doubtful = chosen_points(RESULTS, f"doubtful:{name}")
-    assert len(by_doubtful) >= len(every)
+    assert len(by_doubtful) >= len(all_points)
 
 
 def protocols_of(system, dataset, metric, variant=""):
-    mine = [p for p in POINTS if (p.system, p.variant) == (system, variant)]
-    return {p.protocol for p in mine if (p.dataset, p.metric) == (dataset, metric)}
+    points = [p for p in POINTS if (p.system, p.variant) == (system, variant)]
+    return {p.protocol for p in points if (p.dataset, p.metric) == (dataset, metric)}
 
 
 def load_importer():
@@ -105,20 +105,25 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
 @needs_sources
 def test_the_import_can_be_repeated_to_the_byte(tmp_path):
     lines = (path.read_text(encoding="utf-8").splitlines(keepends=True) for path in SOURCES)
-    first, more = ([*csv.DictReader(of_file)] for of_file in lines)
-    assert load_importer().write(first, more, tmp_path) == len(EVERY) == len(first) + len(more)
-    made = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
-    assert made == {p.name: p.read_bytes() for p in (RESULTS / "published").glob("*.json")}
+    first, later_rows = ([*csv.DictReader(of_file)] for of_file in lines)
+    assert (
+        load_importer().write(first, later_rows, tmp_path)
+        == len(EVERY)
+        == len(first) + len(later_rows)
+    )
+    files = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
+    assert files == {p.name: p.read_bytes() for p in (RESULTS / "published").glob("*.json")}
     # every number of the sources, in the order of each variant's points
     names = {"metric": "metric", "psnr": "psnr_db", "lpips": "lpips_alex"}
     theirs = Counter(
         (row["source_ref"], names.get(row["metric"], row["metric"]), float(row["bpp"]),
          float(row["value"])) for row in first
     ) + Counter(
-        (row["reference"], row["metric"], float(row["bpp"]), float(row["value"])) for row in more
+        (row["reference"], row["metric"], float(row["bpp"]), float(row["value"]))
+        for row in later_rows
     )  # fmt: skip
     assert theirs == Counter((p.reference, p.metric, p.bpp, p.value) for p in EVERY)
-    doubts = {row["reference"] for row in more if row["doubt"] or not row["rule"]}
+    doubts = {row["reference"] for row in later_rows if row["doubt"] or not row["rule"]}
     assert {p.reference for p in EVERY if p.doubt} == doubts
 
 
@@ -170,7 +175,7 @@ def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_p
     write_paper(Paper(title="A", series=group_series([point])), path)
     assert point in read_points(tmp_path)
     text = path.read_text()
-    for old, new, why in (
+    for old, new, message in (
         ("author_csv", "guessed", "Invalid enum value 'guessed'.*series"),
         (f"{point.value!r}]", "null]", "points"),
         (f"[{point.bpp!r}", "[-1", "no point at -1"),
@@ -180,7 +185,7 @@ def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_p
     ):
         assert old in text
         path.write_text(text.replace(old, new))
-        with pytest.raises(StoreError, match=f"{path} cannot be read: .*{why}"):
+        with pytest.raises(StoreError, match=f"{path} cannot be read: .*{message}"):
             read_points(tmp_path)
 
 
@@ -232,8 +237,8 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
         panels[metric.column] = overlay(published_curves(points, "kodak", metric), metric, rule)
     assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC (published)"]
     assert panels["lpips_alex"].compatible == ()
-    refused, absent = describe_excluded(points, panels, "kodak")
-    assert "lpips_alex of HiFiC: its protocol lpips-alex/hific" in refused
+    refusal, absent = describe_excluded(points, panels, "kodak")
+    assert "lpips_alex of HiFiC: its protocol lpips-alex/hific" in refusal
     assert absent.endswith(": HFD")
 
 
@@ -241,10 +246,12 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     points = select(POINTS, ["hific", "perco"])
     summary = summarise(table(kodak_rows("jpeg", lpips_alex=None)))
     mixed = overlays(points, summary, [PSNR, Metric.named("lpips")], "kodak", True)
-    assert {column: len(of.incompatible) for column, of in mixed.items()} == {"psnr_db": 0}
+    assert {column: len(panel_overlay.incompatible) for column, panel_overlay in mixed.items()} == {
+        "psnr_db": 0
+    }
     assert {system_of(curve) for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
     alone = overlays(select(POINTS, ["hific:"]), None, [PSNR, FID], "kodak", False)
-    assert {column: len(of.compatible) for column, of in alone.items()} == {
+    assert {column: len(panel_overlay.compatible) for column, panel_overlay in alone.items()} == {
         "psnr_db": 1,
         "fid256": 0,
     }
@@ -253,20 +260,20 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     marked = overlays(several, rows, [PSNR, Metric.named("lpips")], "kodak", True)
     curves = [curve for panel in marked.values() for curve in panel.compatible]
     assert {c.name for c in curves} == {"StableCodec (published)§", "MS-ILLM (published)§"}
-    own = [c.title for c in marked["psnr_db"].compatible if c.differs_in_rule]
-    assert own == ["StableCodec"]  # MS-ILLM has the mark for its LPIPS
+    titles = [c.title for c in marked["psnr_db"].compatible if c.differs_in_rule]
+    assert titles == ["StableCodec"]  # MS-ILLM has the mark for its LPIPS
     few = summarise(table(kodak_rows("jpeg", KODAK[:4])))
     of_first = kodak_rows("jpeg", KODAK[:1], psnr_db=None)
     one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
     assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
-    for mine, mix, why in (
+    for measured_summary, mix, reason in (
         (summary, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .* --mix-protocols"),
         (None, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .* --mix-protocols"),
         (few, True, "over 24 images, these results over 4"),
         (one_less, True, r"of PSNR .* over kodak are over 24 images, these results over 23"),
     ):
-        with pytest.raises(UsageError, match=why):
-            overlays(points, mine, [PSNR], "kodak", mix)
+        with pytest.raises(UsageError, match=reason):
+            overlays(points, measured_summary, [PSNR], "kodak", mix)
 
 
 @pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
@@ -281,19 +288,21 @@ def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(datase
         with refusal as error:
             overlays(points, None, [metric], dataset, False)
         errors.add(error and str(error.value))
-        mixed, none = overlays(points, None, [metric], dataset, True)[metric.column]
-        rules = [[c for c in mixed if (c.name[-1] == "§") is of] for of in (False, True)]
+        mixed, excluded = overlays(points, None, [metric], dataset, True)[metric.column]
+        rules = [
+            [c for c in mixed if (c.name[-1] == "§") is is_mixed] for is_mixed in (False, True)
+        ]
         marked.add(tuple(frozenset((c.title, c.protocol) for c in curves) for curves in rules))
-        assert none == ()
+        assert excluded == ()
         assert all(curve.differs_in_rule for curve in rules[True])
-    ((drawn, refused),) = panels
+    ((compatible, incompatible),) = panels
     assert marked == panels
     assert len(errors) == 1
-    assert bool(drawn) >= bool(refused)
-    rules = {rule for _, rule in drawn}
-    assert not rules & {rule for _, rule in refused}
+    assert bool(compatible) >= bool(incompatible)
+    rules = {rule for _, rule in compatible}
+    assert not rules & {rule for _, rule in incompatible}
     assert len(rules) <= 1 or rules <= {*metric.meets}
-    assert all(f"{title} ({rule})" in f"{errors}" for title, rule in refused)
+    assert all(f"{title} ({rule})" in f"{errors}" for title, rule in incompatible)
 
 
 def test_the_protocols_of_a_metric_that_meet_come_first_and_then_those_of_most_curves():
@@ -338,14 +347,14 @@ def test_the_list_accounts_for_every_point(tmp_path):
     hific_fid = ("HiFiC", "", "clic2020", "", "fid", "fid256/hific", "author_csv")
     rates = [p.bpp for p in hific if (p.dataset, p.metric) == ("clic2020", "fid")]
     assert (*hific_fid, min(rates), max(rates), 3) in rows
-    shown = output_of("published", "list")
-    assert len(shown.splitlines()) == len({point.system for point in EVERY}) + 1
-    shown = output_of("published", "list", "--dataset", "clic2020")
+    output = output_of("published", "list")
+    assert len(output.splitlines()) == len({point.system for point in EVERY}) + 1
+    output = output_of("published", "list", "--dataset", "clic2020")
     sets = {"clic2020", "clic2020:mobile", "clic2020:professional", "clic2020-diffeic"}
-    assert len(shown.splitlines()) == sum(row[2] in sets for row in rows) + 1
+    assert len(output.splitlines()) == sum(row[2] in sets for row in rows) + 1
     (pq_mim,) = (p for p in EVERY if (p.slug, p.dataset, p.metric) == ("pq-mim", "clic2020", "fid"))
     cells = ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", f"{pq_mim.bpp:.3f}", "1"]
-    assert cells in [line.split() for line in shown.splitlines()]
+    assert cells in [line.split() for line in output.splitlines()]
 
 
 def test_the_list_has_the_curves_of_systems_in_a_metric_between_two_rates():

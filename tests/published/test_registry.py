@@ -29,13 +29,15 @@ def written(path, header, *columns):
 
 def added(tmp_path, file, *words):
     results = tmp_path / "results"
-    done = bench("published", "add", file, "--system", "Mine", "--results", results, *words, code=0)
+    result = bench(
+        "published", "add", file, "--system", "Mine", "--results", results, *words, code=0
+    )
     points = [p for p in read_points(results, doubtful=True) if p.system == "Mine"]
-    return done.stdout + done.stderr, points, results
+    return result.stdout + result.stderr, points, results
 
 
-def records(done):
-    return json.loads(done.stdout)["records"]
+def records(result):
+    return json.loads(result.stdout)["records"]
 
 
 def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
@@ -44,17 +46,17 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     assert "10 points of psnr_db, ms_ssim_db" in message
     assert {(p.doi, p.doubt, p.dataset) for p in points} == {(DOI, "", "kodak")}
     assert [p.value for p in points] == pytest.approx([*PSNR, *MS_SSIM_DB], abs=1e-9)
-    shown = bench("published", "show", "mine", "--results", results, "--json")
-    assert [row["bpp"] for row in records(shown)] == [*RATES, *RATES]
-    done = bench("bd", "mine", "mine", "--results", results, "--json")
-    assert records(done)[0]["bd_rate_percent"] == pytest.approx(0, abs=1e-9)
-    again = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
+    listing = bench("published", "show", "mine", "--results", results, "--json")
+    assert [row["bpp"] for row in records(listing)] == [*RATES, *RATES]
+    comparison = bench("bd", "mine", "mine", "--results", results, "--json")
+    assert records(comparison)[0]["bd_rate_percent"] == pytest.approx(0, abs=1e-9)
+    second_result = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
                   "--results", results)  # fmt: skip
-    assert (again.returncode, "already exists" in again.stderr) == (2, True)
+    assert (second_result.returncode, "already exists" in second_result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "doubt"),
     [
         ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
         ((tuple(r / 8 for r in RATES), PSNR), "only if rates are multiplied by 8"),
@@ -62,31 +64,31 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
         ((RATES, tuple(v / 100 for v in PSNR)), "out of the metric's range"),
     ],
 )
-def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, said):
+def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, doubt):
     file = written(tmp_path / "a.csv", "bpp,psnr", *columns)
     text, points, results = added(tmp_path, file, "--reference", "arXiv:1")
-    assert said in text
-    assert all(said in point.doubt for point in points)
+    assert doubt in text
+    assert all(doubt in point.doubt for point in points)
     assert not [p for p in read_points(results) if p.system == "Mine"]
-    refused = bench("published", "show", "mine", "--results", results)
-    assert (refused.returncode, "select them with doubtful:mine" in refused.stderr) == (2, True)
+    result = bench("published", "show", "mine", "--results", results)
+    assert (result.returncode, "select them with doubtful:mine" in result.stderr) == (2, True)
 
 
 def test_a_mark_is_explained_where_the_metric_alone_is_doubtful(tmp_path):
     eighth = written(tmp_path / "eighth.csv", "bpp,psnr", [r / 3 for r in RATES], PSNR)
-    whole = written(tmp_path / "whole.csv", "bpp,psnr", RATES, PSNR)
-    done = bench("published", "compare", whole, eighth).stdout
-    assert (done.count("†"), "† The curves share less than half" in done) == (2, True), done
+    full_curve = written(tmp_path / "whole.csv", "bpp,psnr", RATES, PSNR)
+    output = bench("published", "compare", full_curve, eighth).stdout
+    assert (output.count("†"), "† The curves share less than half" in output) == (2, True), output
 
 
 def test_a_curve_of_several_is_named(tmp_path):
     file = written(tmp_path / "a.csv", "method,bpp,psnr", "AABB", (0.1, 0.2) * 2, (28, 30) * 2)
-    done = bench("published", "add", file, "--system", "Mine", "--reference", "here",
+    result = bench("published", "add", file, "--system", "Mine", "--reference", "here",
                  "--results", tmp_path)  # fmt: skip
-    assert (done.returncode, "a.csv#A, " in done.stderr) == (2, True)
+    assert (result.returncode, "a.csv#A, " in result.stderr) == (2, True)
     _, points, _ = added(tmp_path, f"{file}#B", "--reference", "here")
     assert len(points) == 2
-    for name, dataset, why in (
+    for name, dataset, reason in (
         ("crdr", "kodak", r"name one of crdr:beta=0, crdr:beta=3\.84$"),
         ("tcm", "div2k", "tcm has no published curve on div2k"),
         (
@@ -95,7 +97,7 @@ def test_a_curve_of_several_is_named(tmp_path):
             "has the curve b, not c",
         ),
     ):
-        with pytest.raises(UsageError, match=why):
+        with pytest.raises(UsageError, match=reason):
             read_curve(name, dataset, RESULTS)
     curve = read_curve("tcm:large", "kodak", RESULTS).series["psnr_db"]
     assert [*zip(*curve, strict=True)] == sorted(from_registry("TCM", "large", "kodak", "psnr_db"))
@@ -107,22 +109,22 @@ def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
         Path(folder).mkdir()
         written(Path(folder, "mine.csv"), "bpp,PSNR", RATES, PSNR)
     names = "MLIC+", "MLIC-plus", "MLIC++", "COIN", "mine"
-    columns = zip(*((name, *at) for name in names for at in zip(RATES, PSNR, strict=True)),
-                  strict=True)  # fmt: skip
+    points = [(name, *point) for name in names for point in zip(RATES, PSNR, strict=True)]
+    columns = zip(*points, strict=True)
     written(Path("all.csv"), "codec,bpp,PSNR", *columns)
-    asked = "a/mine.csv,b/mine.csv,a/mine.csv,all.csv,doubtful:coin"
-    own = [
+    choice = "a/mine.csv,b/mine.csv,a/mine.csv,all.csv,doubtful:coin"
+    points = [
         point
-        for point in chosen_points(RESULTS, asked)
+        for point in chosen_points(RESULTS, choice)
         if point.doi == "" and point.how == "author_csv"
     ]
-    assert list(dict.fromkeys(one.system for one in own)) == [
+    assert list(dict.fromkeys(entry.system for entry in points)) == [
         "mine (a/mine.csv)", "mine (b/mine.csv)", "MLIC+ (all.csv)", "MLIC-plus (all.csv, 2)",
         "MLIC++", "COIN (all.csv)", "mine (all.csv)",
     ]  # fmt: skip
-    result = published_curves(own, "kodak", Metric.named("psnr"))
+    result = published_curves(points, "kodak", Metric.named("psnr"))
     assert [len(curve.points) for curve in result] == [5] * 7
-    assert len({one.edition.spec for one in result}) == 7
+    assert len({entry.edition.spec for entry in result}) == 7
 
 
 def test_lists_and_comparisons_have_every_source_and_average_none():
@@ -140,12 +142,12 @@ def test_lists_and_comparisons_have_every_source_and_average_none():
 
 def test_shown_points_are_those_of_the_file():
     rows = records(bench("published", "show", "tcm:large", "--dataset", "kodak", "--json"))
-    mine = [(row["bpp"], row["value"]) for row in rows]
-    assert mine == from_registry("TCM", "large", "kodak", "psnr_db")
+    values = [(row["bpp"], row["value"]) for row in rows]
+    assert values == from_registry("TCM", "large", "kodak", "psnr_db")
     text = bench("published", "show", "tcm:large", "--dataset", "kodak").stdout
     assert "doi:10.48550/arXiv.2303.14978" in text
-    done = bench("published", "show", "tcm", "--dataset", "div2k")
-    assert (done.returncode, "name one of kodak, tecnick" in done.stderr) == (2, True)
+    result = bench("published", "show", "tcm", "--dataset", "div2k")
+    assert (result.returncode, "name one of kodak, tecnick" in result.stderr) == (2, True)
 
 
 def test_names_without_latin_letters_are_as_many_systems(tmp_path):
@@ -154,18 +156,18 @@ def test_names_without_latin_letters_are_as_many_systems(tmp_path):
         bench("published", "add", file, "--system", name, "--reference", DOI,
                      "--results", tmp_path / "results", code=0)  # fmt: skip
     assert len(list((tmp_path / "results/published").glob("*.json"))) == 4
-    shown = bench("published", "show", "另一个", "--results", tmp_path / "results", "--json")
-    assert {row["system"] for row in records(shown)} == {"另一个"}
+    listing = bench("published", "show", "另一个", "--results", tmp_path / "results", "--json")
+    assert {row["system"] for row in records(listing)} == {"另一个"}
 
 
 def test_a_curve_that_cannot_be_written_is_one_sentence(tmp_path):
     file = written(tmp_path / "a.csv", "bpp,psnr", RATES, PSNR)
     (tmp_path / "results").mkdir()
     (tmp_path / "results/published").write_text("")
-    done = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
+    result = bench("published", "add", file, "--system", "Mine", "--reference", DOI,
                  "--results", tmp_path / "results")  # fmt: skip
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "cannot be written" in done.stderr
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "cannot be written" in result.stderr
 
 
 def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
@@ -173,16 +175,16 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
     rates, values = (0.025, 0.05, 0.1, 0.8, 3.2), (32.0, 35.0, 38.0, 44.0, 46.0)
     vtm = curve_of(*anchor, PSNR_METRIC)
     assert not doubts(PSNR_METRIC, rates, values, vtm)
-    for place, most, kind in ((0, 2, "above"), (-1, 2, "above"), (0, -12, "below")):
-        inside, beyond = (np.add(values, np.eye(5)[place] * most * by) for by in (0.99, 1.01))
+    for place, limit, kind in ((0, 2, "above"), (-1, 2, "above"), (0, -12, "below")):
+        inside, beyond = (np.add(values, np.eye(5)[place] * limit * by) for by in (0.99, 1.01))
         assert not doubts(PSNR_METRIC, rates, inside, vtm)
-        apart = f"psnr_db at {rates[place]} bpp is {abs(most) * 1.01:.3g} dB {kind} VTM: no known"
-        (said,) = doubts(PSNR_METRIC, rates, beyond, vtm)
-        assert said.startswith(apart)
+        start = f"psnr_db at {rates[place]} bpp is {abs(limit) * 1.01:.3g} dB {kind} VTM: no known"
+        (doubt,) = doubts(PSNR_METRIC, rates, beyond, vtm)
+        assert doubt.startswith(start)
 
 
 @pytest.mark.parametrize(
-    ("metric", "rates", "values", "said"),
+    ("metric", "rates", "values", "sentences"),
     [
         (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (10.0, 31.0, 31.0, 60.0), []),
         (PSNR_METRIC, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), ["psnr_db at 0.1 bpp is 9.99, out"]),
@@ -196,7 +198,9 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
     ],
 )  # fmt: skip
 def test_what_is_unusual_about_a_curve_is_said_with_its_place_and_amount(
-    metric, rates, values, said
+    metric, rates, values, sentences
 ):
     result = doubts(metric, rates, values, None)
-    assert [one[: len(start)] for one, start in zip(result, said, strict=True)] == said
+    assert [
+        sentence[: len(start)] for sentence, start in zip(result, sentences, strict=True)
+    ] == sentences
