@@ -55,16 +55,18 @@ def texts(tree: ast.Module) -> list[ast.Constant]:
 
 def test_imports_are_those_that_the_contracts_of_pyproject_allow():
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
 
 
 def test_every_room_has_its_place_in_the_contract_of_layers():
     layers = set(re.findall(r'"benchmark\.(\w+)|\| benchmark\.(\w+)', rooms_in_pyproject()))
-    named = {first or second for first, second in layers}
+    layer_names = {first or second for first, second in layers}
     paths = [path for path in (ROOT / "benchmark").iterdir() if path.stem != "__init__"]
-    there = {path.stem for path in paths if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert there == named
+    module_names = {
+        path.stem for path in paths if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert module_names == layer_names
 
 
 def rooms_in_pyproject() -> str:
@@ -93,8 +95,8 @@ def test_the_harness_names_no_contender():
 def test_a_signed_number_is_never_minus_zero():
     signed = re.compile(r"[:'\"]\+z?(?=[.{])")  # how its format begins
     sources = [*SOURCES, *(ROOT / "tools").glob("*.py")]
-    begin = {at for source in sources for at in signed.findall(source.read_text())}
-    assert {at[1:] for at in begin} == {"+z"}
+    begin = {sign for source in sources for sign in signed.findall(source.read_text())}
+    assert {sign[1:] for sign in begin} == {"+z"}
 
 
 def test_no_module_is_invented_and_no_source_parsed_but_for_files_of_users():
@@ -123,9 +125,11 @@ def test_the_page_on_the_architecture_names_every_room_and_only_files_that_are_t
     }
     assert not {name for name in packages if not re.search(rf"(?<![\w/]){name}/", diagram)}
     files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("[bt]*/**/*") if path.name}
-    named = set(re.findall(r"(?<![\w./])((?:[\w-]+/)*\w+\.(?:py|toml))\b(?!:)", page))
-    assert {"commands/run.py", "measure/loop.py"} <= named
-    assert not {name for name in named if not any(f"/{of}".endswith(f"/{name}") for of in files)}
+    mentions = set(re.findall(r"(?<![\w./])((?:[\w-]+/)*\w+\.(?:py|toml))\b(?!:)", page))
+    assert {"commands/run.py", "measure/loop.py"} <= mentions
+    assert not {
+        name for name in mentions if not any(f"/{file}".endswith(f"/{name}") for file in files)
+    }
 
 
 @pytest.mark.parametrize("command", ["", "run", "report", "fetch", "train", "pack"])
@@ -158,7 +162,8 @@ PARTS = ("stats", "interpolate", "special", "linalg", "ndimage", "optimize", "si
 
 
 @pytest.mark.parametrize(
-    "command", quick(MAY_IMPORT, *(of for of in MAY_IMPORT if of.startswith(("run", "report"))))
+    "command",
+    quick(MAY_IMPORT, *(verb for verb in MAY_IMPORT if verb.startswith(("run", "report")))),
 )
 def test_a_verb_imports_no_more_than_it_needs(tmp_path, command):
     heavy = {*HEAVY, *(f"scipy.{part}" for part in PARTS)}
@@ -174,16 +179,16 @@ def test_our_codec_loads_and_codes_without_a_package_for_symbols():
         "codec.decode(codec.encode(np.zeros((96, 128, 3), np.uint8), codec.sweep[2]))\n"
         "print('torch' in sys.modules, 'sympy' in sys.modules)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert done.stdout == "True False\n"
+    assert result.stdout == "True False\n"
 
 
 def test_a_run_without_learned_parts_imports_no_torch(tmp_path):
     options = ("--codecs", "raw,jpeg,webp", "--metrics", "psnr,ms_ssim", "--limit", "1")
-    shown = bench_without(
+    output = bench_without(
         LEARNED, tmp_path, "run", "--dataset", "sample", "--results", str(tmp_path / "r"), *options
     )
-    assert "webp" in shown
+    assert "webp" in output
     assert list((tmp_path / "r" / "sample").rglob("*.parquet"))

@@ -49,29 +49,29 @@ assert "torch" not in sys.modules
 def test_a_new_codec_with_its_facts_is_one_file_and_its_line_in_the_registry(tmp_path):
     (tmp_path / "added_codec.py").write_text(CODEC)
     program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{ASKED}"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_facts_of_files_of_users_and_of_wrong_options_are_the_defaults(tmp_path):
-    mine = tmp_path / "mine.py"
-    mine.write_text("raise SystemExit('a file that rows name was run')")
-    for text in (f"{mine}:Mine", "dirac:base=nothing", "dirac:steps=few"):
+    codec_file = tmp_path / "mine.py"
+    codec_file.write_text("raise SystemExit('a file that rows name was run')")
+    for text in (f"{codec_file}:Mine", "dirac:base=nothing", "dirac:steps=few"):
         assert facts_of(parse_codec(text)).title == ""
-    assert facts_of(parse_codec(f"dirac:steps=2:base={mine}\\:Mine")).kind == "learned"
+    assert facts_of(parse_codec(f"dirac:steps=2:base={codec_file}\\:Mine")).kind == "learned"
 
 
 def test_every_codec_has_facts_without_its_code_and_no_second_ones_on_its_class():
-    known = declared_facts()
-    assert known["facts"].keys() == CODECS.keys()
+    facts = declared_facts()
+    assert facts["facts"].keys() == CODECS.keys()
     for name in CODECS:
         kind = codec_class(CodecSpec(name, ()))
-        assert [each for each in known if hasattr(kind, each)] == []
+        assert [fact for fact in facts if hasattr(kind, fact)] == []
 
 
-TRAINED = [label_of(of.spec) for of in CATALOGUE if of.facts.training.steps]
+TRAINED = [label_of(edition.spec) for edition in CATALOGUE if edition.facts.training.steps]
 
 
 @pytest.mark.parametrize("label", TRAINED)

@@ -33,51 +33,54 @@ def verb_of(function):
 
 
 def test_a_field_of_a_request_is_option_and_argument_without_another_declaration():
-    made = []
+    requests = []
 
     def draw(codecs, *, request: Shaded):
         """{parameters}"""
-        made.append(request)
+        requests.append(request)
 
     command = verb_of(draw)
     command.main(["--dark", "0.7", "--codecs", "jpeg,webp", "--pack", "a"], standalone_mode=False)
-    assert made == [Shaded(shade=0.7, codecs=("jpeg", "webp"), packs=(Path("a"),))]
-    (shown,) = (param for param in command.params if param.name == "shade")
-    assert (shown.help, shown.rich_help_panel, shown.default) == (
+    assert requests == [Shaded(shade=0.7, codecs=("jpeg", "webp"), packs=(Path("a"),))]
+    (parameter,) = (param for param in command.params if param.name == "shade")
+    assert (parameter.help, parameter.rich_help_panel, parameter.default) == (
         "Shade of each image.",
         MANNER,
         0.5,
     )
     called = flat(draw)
     called(["jpeg", "webp"], packs="a", shade=0.7)
-    assert made[0] == made[1]
-    known = inspect.signature(called).parameters
-    assert (known["shade"].default, known["codecs"].default) == (0.5, inspect.Parameter.empty)
+    assert requests[0] == requests[1]
+    parameters = inspect.signature(called).parameters
+    assert (parameters["shade"].default, parameters["codecs"].default) == (
+        0.5,
+        inspect.Parameter.empty,
+    )
     assert "shade : float, default 0.5\n    Shade of each image." in called.__doc__
     with pytest.raises(typer.BadParameter):
         command.main(["--codecs", "jpeg", "--dark", "2"], standalone_mode=False)
 
 
 def test_a_verb_takes_some_options_with_defaults_and_declarations_of_its_own():
-    made = []
+    calls = []
 
     def draw(
         request: Annotated[Request, some("limit results metrics", metrics="all")],
         results: Annotated[Path, opt(MANNER, "Another folder.")] = Path("again"),
     ):
-        made.append((request, results))
+        calls.append((request, results))
 
     command = verb_of(draw)
     command.main([], standalone_mode=False)
     assert {param.name for param in command.params} == {"limit", "results", "metrics", "help"}
-    ((request, results),) = made
+    ((request, results),) = calls
     assert (request.results, results, len(request.metrics) > 20) == (results, Path("again"), True)
 
 
 def test_an_experiment_has_the_options_of_a_rule_and_makes_it_of_them():
     @flat
-    def rule_of(*, of: Annotated[Experiment, some("codecs", Rule)]):
-        return of.rule
+    def rule_of(*, experiment: Annotated[Experiment, some("codecs", Rule)]):
+        return experiment.rule
 
     assert rule_of(codecs="jpeg", bd="pchip") == Rule(bd="pchip")
     assert declared(Rule).items() <= declared(Experiment).items()

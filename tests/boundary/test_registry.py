@@ -52,14 +52,14 @@ def test_a_metric_is_known_by_its_name_its_column_and_the_usual_words(words, nam
 
 
 def test_every_column_of_a_metric_names_it():
-    known = (*METRICS, *DISTRIBUTION_METRICS)
-    assert metric_names([metric_class(name).column for name in known]) == known
+    names = (*METRICS, *DISTRIBUTION_METRICS)
+    assert metric_names([metric_class(name).column for name in names]) == names
 
 
 def test_every_word_for_a_metric_is_of_one_metric_and_of_no_other_name_or_column():
-    known = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
-    words = [word for of in known.values() for word in of.words.split()]
-    names = {registry.squeezed(text) for name in known for text in (name, known[name].column)}
+    classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    words = [word for metric in classes.values() for word in metric.words.split()]
+    names = {registry.squeezed(text) for name in classes for text in (name, classes[name].column)}
     assert len({*words}) == len(words)
     assert names.isdisjoint(words)
     assert [*map(registry.squeezed, words)] == words
@@ -73,8 +73,8 @@ def test_a_suggested_metric_is_the_one_whose_word_is_nearest(word, near):
 
 def test_a_bare_name_stands_for_its_default_variants():
     assert [spec.text for spec in resolve(parse_codec("ours"))] == ["ours:beta=0", "ours:beta=3.84"]
-    kept = resolve(parse_codec("ours:checkpoint=:beta=2.56"))
-    assert [spec.text for spec in kept] == ["ours:beta=2.56"]
+    specs = resolve(parse_codec("ours:checkpoint=:beta=2.56"))
+    assert [spec.text for spec in specs] == ["ours:beta=2.56"]
 
 
 def test_options_without_the_one_that_variants_give_stand_for_every_variant():
@@ -150,6 +150,6 @@ def test_no_command_is_named_where_compressai_has_no_wheel(monkeypatch, version,
     monkeypatch.setattr(weights.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(weights.sys, "platform", "linux")
     monkeypatch.setattr(weights.sys, "version_info", version)
-    with pytest.raises(Unavailable, match=remedy) as refused:
+    with pytest.raises(Unavailable, match=remedy) as error:
         registry.require_packages("hyperprior", ["compressai"], weights.install_obstacles())
-    assert refused.value.reason.remedy.startswith("pip install") == (version == (3, 12))
+    assert error.value.reason.remedy.startswith("pip install") == (version == (3, 12))

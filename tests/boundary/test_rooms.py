@@ -39,9 +39,9 @@ def copy(tmp_path):
 def python(copy, *words):
     env = {**os.environ, "PYTHONPATH": str(copy)}
     command = [sys.executable, *words]
-    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_without_a_room_and_then_another_all_else_is_imported_and_measures(copy):
@@ -60,10 +60,10 @@ def test_without_a_room_and_then_another_all_else_is_imported_and_measures(copy)
 @pytest.mark.parametrize("room", ROOMS)
 def test_nothing_but_its_verbs_names_a_room(copy, room):
     shutil.rmtree(copy / "benchmark" / room)
-    named = re.compile(rf"benchmark[./]{room}\b")
+    mention = re.compile(rf"benchmark[./]{room}\b")
     files = [path for name in ("benchmark", "baselines") for path in (copy / name).rglob("*")
              if path.suffix in (".py", ".toml")]  # fmt: skip
-    assert {path.name for path in files if named.search(path.read_text())} == {"verbs.toml"}
+    assert {path.name for path in files if mention.search(path.read_text())} == {"verbs.toml"}
     linked = {path.name for path in (copy / "docs").glob("*.md") if ROOMS[room] in path.read_text()}
     # Its own page, the index, and where packs and checkpoints are made
     assert linked <= {ROOMS[room], "README.md", "reading-rows.md", "training.md"}

@@ -123,9 +123,9 @@ def test_a_mistake_in_a_codec_file_is_one_sentence_before_anything_runs(
     source, spec, *words = case
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(HEAD + source)
-    done = bench("run", "--codecs", f"raw,./{spec}", "--dataset", "sample", "--results", "r")
-    assert done.returncode == 2
-    (sentence,) = done.stderr.splitlines()
+    result = bench("run", "--codecs", f"raw,./{spec}", "--dataset", "sample", "--results", "r")
+    assert result.returncode == 2
+    (sentence,) = result.stderr.splitlines()
     assert all(word in sentence for word in words), sentence
     assert not (tmp_path / "r").exists()
     assert str(tmp_path) not in sentence
@@ -146,9 +146,9 @@ def test_every_path_to_a_codec_file_in_the_current_folder_names_one_system(
 def test_the_whole_codec_of_these_tests_is_planned(tmp_path, monkeypatch, level):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(HEAD + WHOLE.replace('"bits", 1', f'"bits", {level}'))
-    done = bench("plan", "--codecs", "./mine.py:Mine", "--limit", "1", "--results", "r")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "2 cells" in done.stdout
+    result = bench("plan", "--codecs", "./mine.py:Mine", "--limit", "1", "--results", "r")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "2 cells" in result.stdout
 
 
 def test_dataclasses_and_a_name_of_a_package_are_no_hindrance(tmp_path):
@@ -187,19 +187,21 @@ def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
 
 def test_files_that_a_codec_lists_are_part_of_its_fingerprint(tmp_path):
     path, weights = tmp_path / "mine.py", tmp_path / "weights.pth"
-    named = f"class Least:\n    files = ({str(weights)!r},)\n"
-    path.write_text(HEAD + LEAST.replace("class Least:\n", named))
-    seen = set()
+    class_head = f"class Least:\n    files = ({str(weights)!r},)\n"
+    path.write_text(HEAD + LEAST.replace("class Least:\n", class_head))
+    fingerprints = set()
     for content in (b"first", b"later", b"first"):
         weights.write_bytes(content)
-        seen.add(_described(path).fingerprint)
-    assert len(seen) == 2
-    assert sha256(path.read_bytes()).hexdigest() not in seen
+        fingerprints.add(_described(path).fingerprint)
+    assert len(fingerprints) == 2
+    assert sha256(path.read_bytes()).hexdigest() not in fingerprints
 
 
 def test_attributes_are_stored_in_place_of_the_defaults(tmp_path):
     path = tmp_path / "mine.py"
-    named = "class Least:\n    name, licence, version, device = 'least', 'MIT', '2', 'cuda:0'\n"
-    path.write_text(HEAD + LEAST.replace("class Least:\n", named))
+    class_head = (
+        "class Least:\n    name, licence, version, device = 'least', 'MIT', '2', 'cuda:0'\n"
+    )
+    path.write_text(HEAD + LEAST.replace("class Least:\n", class_head))
     info = _described(path)
     assert (info.licence, info.version, info.device) == ("MIT", "2", "cuda")
