@@ -47,8 +47,8 @@ def test_a_damaged_file_is_found_where_it_is_loaded(nowhere):
 
 
 def test_every_absent_weight_file_and_package_names_the_command_that_brings_it(nowhere):
-    result = {name: absence(why) for name, why in lacking(EVERY).items()}
-    commands = {name: command for name, (what, command) in result.items() if command}
+    result = {name: absence(reason) for name, reason in lacking(EVERY).items()}
+    commands = {name: command for name, (state, command) in result.items() if command}
     for name, network in (
         ("lpips", "alexnet"), ("lpips_vgg", "vgg"), ("dists", "dists"), ("niqe", "niqe"),
         ("kid256", "inception"), ("fd_squeeze", "squeezenet"),
@@ -116,6 +116,6 @@ def test_what_lies_in_the_pixels_lasts(name):
     source = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     decoded = source.copy()
     decoded[0, 0, 2] ^= 1  # too little for luma
-    with pytest.raises(NotMeasurable) as refused:
+    with pytest.raises(NotMeasurable) as error:
         measured(name, source, decoded)
-    assert is_lasting(reason_text(refused.value))
+    assert is_lasting(reason_text(error.value))

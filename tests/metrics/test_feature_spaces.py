@@ -38,16 +38,16 @@ RELATIVE = 1e-5  # to the largest feature, as the docstring has it
 
 def as_torch_sees(path: Path) -> Tensor:
     with Image.open(path) as image:
-        seen: Tensor = torchvision.transforms.functional.to_tensor(image)[None]
-    return seen
+        tensor: Tensor = torchvision.transforms.functional.to_tensor(image)[None]
+    return tensor
 
 
 def of_torchvision(layers: torch.nn.Module) -> Callable[[list[Path]], Features]:
     def peer(paths: list[Path]) -> Features:
-        seen = torch.cat([as_torch_sees(path) for path in paths])
+        images = torch.cat([as_torch_sees(path) for path in paths])
         mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         with torch.inference_mode():
-            normal = torchvision.transforms.functional.normalize(seen, mean, deviation)
+            normal = torchvision.transforms.functional.normalize(images, mean, deviation)
             result: Features = layers(normal).mean((2, 3)).numpy()
         return result
 
@@ -76,20 +76,22 @@ def case(request, tmp_path, monkeypatch):
         state = torch.load(WEIGHTS / file, weights_only=True)
     else:
         folder = tmp_path
-        state = drawn_like({f"features.{key}": one for key, one in layers.state_dict().items()})
+        state = drawn_like(
+            {f"features.{key}": tensor for key, tensor in layers.state_dict().items()}
+        )
         torch.save(state, tmp_path / file)
         content = b"".join(state[name].numpy().tobytes() for name in backbone.tensors)
         digest = hashlib.sha256(content).hexdigest()
         monkeypatch.setattr(space, "backbone", backbone._replace(sha256=digest))
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     layers.to_empty(device="cpu").load_state_dict(
-        {key.removeprefix("features."): one for key, one in state.items()}
+        {key.removeprefix("features."): tensor for key, tensor in state.items()}
     )
     return Case(space, 256 if alex else 512, of_torchvision(layers))
 
 
-def close(found: Features, expected: Features) -> bool:
-    return bool(np.abs(found - expected).max() <= RELATIVE * np.abs(expected).max())
+def close(features: Features, expected: Features) -> bool:
+    return bool(np.abs(features - expected).max() <= RELATIVE * np.abs(expected).max())
 
 
 def test_an_image_gets_the_features_that_the_peer_has_for_files_of_its_patches(
@@ -158,9 +160,9 @@ def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(heig
     expected = []
     for shifted in (pixels, pixels[128:, 128:]):
         rows, columns = shifted.shape[0] // 256, shifted.shape[1] // 256
-        whole = shifted[: rows * 256, : columns * 256]
+        grid = shifted[: rows * 256, : columns * 256]
         if rows and columns:
-            split = whole.reshape(rows, 256, columns, 256, 3).swapaxes(1, 2)
+            split = grid.reshape(rows, 256, columns, 256, 3).swapaxes(1, 2)
             expected += list(split.reshape(-1, 256, 256, 3))
     patches = cut_patches(pixels)
     assert len(patches) == len(expected)

@@ -47,8 +47,8 @@ def test_features_are_torch_fidelitys_and_not_pytorch_fids(weights, peer, coffee
     assert result.shape == expected.shape == (3, 2048)
     largest = np.abs(expected).max()
     np.testing.assert_allclose(result, expected, atol=SPREAD * largest)
-    other = Inception256().features(coffee)
-    assert np.abs(other - expected).max() > 100 * SPREAD * largest
+    inception_features = Inception256().features(coffee)
+    assert np.abs(inception_features - expected).max() > 100 * SPREAD * largest
 
 
 def test_fid_and_kid_of_sets_are_torch_fidelitys():
@@ -57,7 +57,7 @@ def test_fid_and_kid_of_sets_are_torch_fidelitys():
     decoded = [
         array + generator.normal(0.2, 0.5, array.shape).astype(np.float32) for array in reference
     ]
-    sets = [torch.from_numpy(np.concatenate(one)).double() for one in (reference, decoded)]
+    sets = [torch.from_numpy(np.concatenate(arrays)).double() for arrays in (reference, decoded)]
     fid = fid_statistics_to_metric(*map(fid_features_to_statistics, sets), verbose=False)
     result = FID256TF().reduce(reference, decoded).value
     assert result == pytest.approx(fid["frechet_inception_distance"], rel=1e-6)

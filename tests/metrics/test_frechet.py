@@ -20,8 +20,8 @@ from support.metrics.drawn_features import image_set
 
 def weighted_distance(reference, decoded, weights):
     """Compute the distance under weights of images in a second way, with n / (n - 1) as it is."""
-    each = np.repeat(weights, [len(x) for x in reference])
-    share = each / each.sum()
+    patch_weights = np.repeat(weights, [len(x) for x in reference])
+    share = patch_weights / patch_weights.sum()
     scaled, means = [], []
     for images in (reference, decoded):
         vectors = np.concatenate(images).astype(np.float64)
@@ -49,7 +49,7 @@ def test_two_patches_are_enough_and_have_the_textbook_distance():
     expected = (2 - 5) ** 2 + (np.sqrt(2.0) - np.sqrt(18.0)) ** 2
     for sets in (([reference], [decoded]), (list(reference[:, None]), list(decoded[:, None]))):
         assert frechet(*sets).value == pytest.approx(expected, rel=1e-12)
-    wide = [np.hstack([one, np.zeros((2, 4))]) for one in (reference, decoded)]
+    wide = [np.hstack([vectors, np.zeros((2, 4))]) for vectors in (reference, decoded)]
     assert frechet([wide[0]], [wide[1]]).value == pytest.approx(expected, rel=1e-12)
 
 
@@ -70,10 +70,10 @@ def test_features_that_are_not_numbers_are_refused():
 @DIMENSIONS
 def test_features_of_any_scale_have_the_square_of_it_as_their_distance(size):
     sets = image_set(np.random.default_rng(5), 8, size, 6)
-    whole, small = (frechet(*([c * x for x in one] for one in sets)) for c in (1, 1e-8))
-    assert small.value == pytest.approx(1e-16 * whole.value, rel=1e-6)
-    largest = np.abs(whole.influence).max()
-    np.testing.assert_allclose(1e16 * small.influence, whole.influence, atol=1e-5 * largest)
+    large, small = (frechet(*([c * x for x in images] for images in sets)) for c in (1, 1e-8))
+    assert small.value == pytest.approx(1e-16 * large.value, rel=1e-6)
+    largest = np.abs(large.influence).max()
+    np.testing.assert_allclose(1e16 * small.influence, large.influence, atol=1e-5 * largest)
 
 
 @DIMENSIONS
@@ -112,21 +112,21 @@ def test_float32_features_count_as_the_numbers_that_they_are(size):
 def test_images_of_one_patch_or_none_have_their_place(size):
     generator = np.random.default_rng(16)
     reference, decoded = image_set(generator, 15, size, 1)
-    whole = frechet(reference, decoded)
-    assert whole.value == pytest.approx(
+    result = frechet(reference, decoded)
+    assert result.value == pytest.approx(
         frechet([np.concatenate(reference)], [np.concatenate(decoded)]).value, rel=1e-12
     )
     empty = reference[0][:0]
-    beside = frechet([empty, *reference], [empty, *decoded])
-    assert beside.value == pytest.approx(whole.value, rel=1e-12)
-    np.testing.assert_allclose(beside.influence, [0, *(whole.influence * 16 / 15)], atol=1e-12)
+    padded = frechet([empty, *reference], [empty, *decoded])
+    assert padded.value == pytest.approx(result.value, rel=1e-12)
+    np.testing.assert_allclose(padded.influence, [0, *(result.influence * 16 / 15)], atol=1e-12)
 
 
 def gaussian_images(generator, images, patches, size):
     """Images whose patches share half of their variance, decoded with a bias, a loss and noise."""
     shared = generator.standard_normal((images, 1, size))
-    own = generator.standard_normal((images, patches, size))
-    reference = (shared + own) * math.sqrt(0.5)
+    deviations = generator.standard_normal((images, patches, size))
+    reference = (shared + deviations) * math.sqrt(0.5)
     noise = generator.standard_normal(reference.shape)
     return reference, 0.6 * reference + 0.5 + 0.2 * noise
 
@@ -161,8 +161,8 @@ def test_columns_with_other_features_than_inceptions_are_not_called_fid():
 
 
 def test_realism_is_judged_by_fid_first_and_no_two_metrics_share_a_place():
-    every = [Metric.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
-    judges = [one for one in every if one.realism is not None]
-    judges.sort(key=lambda one: one.realism)
+    metrics = [Metric.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    judges = [metric for metric in metrics if metric.realism is not None]
+    judges.sort(key=lambda metric: metric.realism)
     assert [judge.column for judge in judges[:3]] == ["fid256", "fd_squeeze", "fd_alex"]
     assert len({judge.realism for judge in judges}) == len(judges)

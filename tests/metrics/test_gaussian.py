@@ -95,11 +95,11 @@ def test_small_variances_keep_their_digits():
 
 
 def test_features_that_do_not_vary_have_the_distance_of_their_means():
-    still, other = np.ones((9, 3)), np.array([[1.0, 1, 4]] * 9)
-    result = frechet([still], [other])
+    constant, shifted = np.ones((9, 3)), np.array([[1.0, 1, 4]] * 9)
+    result = frechet([constant], [shifted])
     assert result.value == 9
     assert result.influence.tolist() == [0]
-    assert of_features(still[:2], other[:2]) == 9
+    assert of_features(constant[:2], shifted[:2]) == 9
 
 
 def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
@@ -116,7 +116,7 @@ def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
 @pytest.mark.parametrize("offset", [0, 1e4])
 def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset):
     features = correlated(np.random.default_rng(9), 90, 20) + offset
-    whole = GaussianSums.summarise(features)
+    full_sums = GaussianSums.summarise(features)
     parts = [
         GaussianSums.summarise(x)
         for x in (features[:1], features[1:50], features[50:50], features[50:])
@@ -126,22 +126,22 @@ def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset)
         parts[3] + (parts[2] + (parts[1] + parts[0])),
     ):
         assert joined.count == 90
-        np.testing.assert_allclose(joined.mean, whole.mean, rtol=1e-14)
-        np.testing.assert_allclose(joined.scatter, whole.scatter, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(joined.mean, full_sums.mean, rtol=1e-14)
+        np.testing.assert_allclose(joined.scatter, full_sums.scatter, rtol=0, atol=1e-9)
     expected = np.cov(features, rowvar=False)
     np.testing.assert_allclose(joined.covariance(), expected, rtol=0, atol=1e-11)
-    other = GaussianSums.summarise(2 * features)
-    assert distance(joined, other) == pytest.approx(distance(whole, other), rel=1e-9)
+    doubled = GaussianSums.summarise(2 * features)
+    assert distance(joined, doubled) == pytest.approx(distance(full_sums, doubled), rel=1e-9)
     assert (parts[2] + parts[2]).count == 0
-    for one in (parts[0] + parts[2], parts[2] + parts[0]):
-        assert one.count == 1
-        np.testing.assert_allclose(one.mean, features[0], rtol=1e-14)
+    for sums in (parts[0] + parts[2], parts[2] + parts[0]):
+        assert sums.count == 1
+        np.testing.assert_allclose(sums.mean, features[0], rtol=1e-14)
 
 
 def test_under_two_samples_there_is_no_covariance():
-    one = np.ones((1, 5))
+    sample = np.ones((1, 5))
     with pytest.raises(NotMeasurable, match="at least 2 patches, here are 1"):
-        GaussianSums.summarise(one).covariance()
-    for images in ([one], [], [one[:0], one]):
+        GaussianSums.summarise(sample).covariance()
+    for images in ([sample], [], [sample[:0], sample]):
         with pytest.raises(NotMeasurable, match="at least 2 patches"):
             frechet(images, images)

@@ -34,10 +34,10 @@ def by_pairs(reference, decoded, weights):
 def test_it_is_a_loop_over_pairs():
     sets = image_set(np.random.default_rng(1), 9, 5, 6)
     assert kernel_distance(*sets).value == pytest.approx(by_pairs(*sets, np.ones(9)), abs=1e-6)
-    two = [[images[0][:1], images[1][:1]] for images in sets]
-    assert kernel_distance(*two).value == pytest.approx(by_pairs(*two, np.ones(2)), abs=1e-6)
+    pairs = [[images[0][:1], images[1][:1]] for images in sets]
+    assert kernel_distance(*pairs).value == pytest.approx(by_pairs(*pairs, np.ones(2)), abs=1e-6)
     with pytest.raises(NotMeasurable, match="at least 2 patches, here are 1"):
-        kernel_distance(two[0][:1], two[1][:1])
+        kernel_distance(pairs[0][:1], pairs[1][:1])
 
 
 def test_the_influence_of_an_image_is_the_derivative_to_its_weight():
@@ -60,11 +60,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     generator = np.random.default_rng(7)
     means = np.array([0.5, 0.0, 0.2]), np.array([1.0, 0.3, 0.2])
 
-    def moment(one, other):
+    def moment(first, second):
         # x.y / 3 + 1 of independent normal vectors: third moment, over x with y's known
-        shift, share = one @ other / 3 + 1, 1 / 9
-        variance = share * (one @ one + other @ other + 3)
-        third = 6 * share / 3 * (one @ other)
+        shift, share = first @ second / 3 + 1, 1 / 9
+        variance = share * (first @ first + second @ second + 3)
+        third = 6 * share / 3 * (first @ second)
         return shift**3 + 3 * shift * variance + third
 
     truth = moment(means[0], means[0]) + moment(means[1], means[1]) - 2 * moment(*means)
@@ -91,9 +91,9 @@ def test_an_image_without_patches_weighs_nothing():
     reference, decoded = image_set(np.random.default_rng(12), 6, 5, 1)
     result = kernel_distance(reference, decoded)
     empty = reference[0][:0]
-    beside = kernel_distance([*reference, empty], [*decoded, empty])
-    assert beside.value == pytest.approx(result.value, abs=1e-12)
-    np.testing.assert_allclose(beside.influence, [*(result.influence * 7 / 6), 0], atol=1e-12)
+    padded = kernel_distance([*reference, empty], [*decoded, empty])
+    assert padded.value == pytest.approx(result.value, abs=1e-12)
+    np.testing.assert_allclose(padded.influence, [*(result.influence * 7 / 6), 0], atol=1e-12)
 
 
 def drawn(seed, images=40, dimensions=8):
@@ -113,7 +113,7 @@ def test_torch_fidelity_gives_the_same_shares(monkeypatch, block, offset):
     monkeypatch.setattr(module, "BLOCK_PATCHES", block)
     reference, decoded = drawn(4)
     expected = calculate_precision_recall_full(
-        *(torch.from_numpy(np.concatenate(one)).double() for one in (decoded, reference))
+        *(torch.from_numpy(np.concatenate(vectors)).double() for vectors in (decoded, reference))
     )
     moved = [[image + np.float32(offset) for image in images] for images in (reference, decoded)]
     result = [kind().reduce(*moved).value for kind in (Precision256, Recall256)]
@@ -130,10 +130,10 @@ def test_a_ball_reaches_to_the_third_neighbour_and_its_border_counts():
 def test_a_mode_that_is_lost_costs_recall_and_an_artefact_precision():
     generator = np.random.default_rng(1)
     near, far = generator.normal(0, 1, (50, 4)), generator.normal(40, 1, (50, 4))
-    both, one = np.float32([*near, *far]), np.float32([*near, *near + 0.01])
-    assert Recall256().reduce([both], [one]).value == 0.5
-    assert Precision256().reduce([both], [one]).value == 1
-    assert Precision256().reduce([one], [both]).value == 0.5
+    both_modes, near_mode = np.float32([*near, *far]), np.float32([*near, *near + 0.01])
+    assert Recall256().reduce([both_modes], [near_mode]).value == 0.5
+    assert Precision256().reduce([both_modes], [near_mode]).value == 1
+    assert Precision256().reduce([near_mode], [both_modes]).value == 0.5
 
 
 def test_three_patches_have_no_third_neighbour():

@@ -44,17 +44,17 @@ def test_an_image_is_large_by_its_pixels_whatever_its_shape():
 @pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR, MSSSIM, SSIM])
 def test_bands_and_strips_change_no_digit(kind, height, width, deviation, small_bands):
     source, decoded = pictures(height, width, deviation)
-    whole = kind().compare(kind().prepare(source), decoded)
+    expected = kind().compare(kind().prepare(source), decoded)
     cases = (7 * width, 1000), (64 * width, 1000), (1, 1000), (7 * width, height * width)
     for band_pixels, kept_pixels in cases:
         small_bands(band_pixels, kept_pixels)
         metric = kind()
         prepared = metric.prepare(source)
-        assert metric.compare(prepared, decoded) == whole
+        assert metric.compare(prepared, decoded) == expected
         if kind in (MSSSIM, SSIM):
             assert (prepared.moments is None) == (kept_pixels == 1000)
             elsewhere = kind("cpu:0")
-            assert elsewhere.compare(elsewhere.prepare(source), decoded) == whole
+            assert elsewhere.compare(elsewhere.prepare(source), decoded) == expected
 
 
 @pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR, MSSSIM, SSIM])
@@ -64,5 +64,5 @@ def test_a_large_source_keeps_little_in_memory(kind, small_bands):
     small_bands(600 * 50)
     prepared = kind().prepare(source)
     arrays = prepared.planes if isinstance(prepared, tuple) else [prepared]
-    own = [array for array in arrays if not np.shares_memory(array, source)]
-    assert sum(array.nbytes for array in own) <= 4.1 * source.shape[0] * source.shape[1]
+    new_arrays = [array for array in arrays if not np.shares_memory(array, source)]
+    assert sum(array.nbytes for array in new_arrays) <= 4.1 * source.shape[0] * source.shape[1]

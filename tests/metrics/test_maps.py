@@ -54,9 +54,9 @@ def test_the_mean_of_a_map_is_the_metric(pair, monkeypatch, name, compiled):
         monkeypatch.setattr(ms_ssim, "loops", None)
     metric = mapped_metric(name)
     prepared = metric.prepare(pair[0])
-    made = metric.error_map(prepared, pair[1])
-    assert (made.shape, made.dtype) == ((257, 193), np.float32)
-    of_mean = PLAIN[name](float(np.nanmean(made, dtype=np.float64)))
+    errors = metric.error_map(prepared, pair[1])
+    assert (errors.shape, errors.dtype) == ((257, 193), np.float32)
+    of_mean = PLAIN[name](float(np.nanmean(errors, dtype=np.float64)))
     assert of_mean == pytest.approx(metric.compare(prepared, pair[1]), abs=1e-8)
 
 
@@ -87,33 +87,33 @@ def test_a_map_of_lpips_is_that_of_the_package_and_its_mean_the_metric(pair, wei
     )
     with torch.inference_mode():
         expected = peer(*scaled)[0, 0].numpy()
-    made = benchmark.error_map(*pair, metric=name)
-    assert np.abs(made - expected).max() < 1e-5
+    errors = benchmark.error_map(*pair, metric=name)
+    assert np.abs(errors - expected).max() < 1e-5
     metric = mapped_metric(name)
     value = metric.compare(metric.prepare(pair[0]), pair[1])
-    assert float(made.mean(dtype=np.float64)) == pytest.approx(value, abs=1e-5)
+    assert float(errors.mean(dtype=np.float64)) == pytest.approx(value, abs=1e-5)
 
 
 def test_no_window_of_ssim_fits_in_the_outer_five_pixels(pair):
-    known = ~np.isnan(error_map(*pair, "ssim"))
-    inside = np.zeros_like(known)
+    has_value = ~np.isnan(error_map(*pair, "ssim"))
+    inside = np.zeros_like(has_value)
     inside[5:-5, 5:-5] = True
-    assert np.array_equal(known, inside)
+    assert np.array_equal(has_value, inside)
 
 
 def test_equal_pictures_have_maps_of_zeros(pair, weights):
     for name in (*PLAIN, *NETWORKS):
-        made = error_map(pair[0], pair[0], name)
-        assert np.nanmax(np.abs(made)) == pytest.approx(0, abs=1e-12)
+        errors = error_map(pair[0], pair[0], name)
+        assert np.nanmax(np.abs(errors)) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_map_of_luma_is_of_grey_levels_and_other_types_have_none(pair):
     grey = [np.full((40, 50, 3), level, np.uint8) for level in (100, 107)]
     assert np.allclose(error_map(*grey, "psnr_y"), 7, atol=0.01)
     for kind in (np.float32, np.int16):
-        for given in ((pair[0].astype(kind), pair[1]), (pair[0], pair[1].astype(kind))):
+        for images in ((pair[0].astype(kind), pair[1]), (pair[0], pair[1].astype(kind))):
             with pytest.raises(UsageError, match=f"not of {kind.__name__}"):
-                error_map(*given, "psnr_y")
+                error_map(*images, "psnr_y")
 
 
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim", "vmaf"])
@@ -129,17 +129,17 @@ def test_pictures_of_two_sizes_have_no_map(pair):
 
 def test_halves_have_the_mean_of_what_is_there():
     nan = np.nan
-    made = halved(np.float32([[1, 3, 5], [1, nan, 7], [nan, nan, 9]]))
-    assert np.array_equal(made, np.float32([[5 / 3, 6], [0, 9]]))
+    halves = halved(np.float32([[1, 3, 5], [1, nan, 7], [nan, nan, 9]]))
+    assert np.array_equal(halves, np.float32([[5 / 3, 6], [0, 9]]))
 
 
 def test_levels_hold_a_map_to_half_a_step_of_its_root(pair):
     scale = map_scale("ssim")
-    made = error_map(*pair, "ssim")[5:-5, 5:-5]
-    picture = levels(made, scale)
+    errors = error_map(*pair, "ssim")[5:-5, 5:-5]
+    picture = levels(errors, scale)
     back = (picture / 255.0) ** 2
-    assert np.abs(np.sqrt(back) - np.sqrt(np.clip(made, 0, 1))).max() < 0.5 / 255 + 1e-6
-    assert reach(picture, scale) == pytest.approx(np.percentile(made, 99), rel=0.02)
+    assert np.abs(np.sqrt(back) - np.sqrt(np.clip(errors, 0, 1))).max() < 0.5 / 255 + 1e-6
+    assert reach(picture, scale) == pytest.approx(np.percentile(errors, 99), rel=0.02)
 
 
 def test_a_scale_ends_at_a_round_number_above_the_upper_median():

@@ -40,11 +40,11 @@ def test_values_at_the_end_of_a_scale_have_no_finite_place():
 
 def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():
     psnr, fid, precision = map(Metric.named, ("psnr", "fid256", "precision256"))
-    assert [one.kind for one in (psnr, fid, precision)] == ["distortion", "realism", "realism"]
-    assert [one.of_sets for one in (psnr, fid)] == [False, True]
+    assert [entry.kind for entry in (psnr, fid, precision)] == ["distortion", "realism", "realism"]
+    assert [entry.of_sets for entry in (psnr, fid)] == [False, True]
     assert [metric.few(49) for metric in (psnr, fid)] == [False, True]
     assert not fid.few(50)
-    assert [one.by_image for one in (psnr, fid, precision)] == [True, True, False]
+    assert [entry.by_image for entry in (psnr, fid, precision)] == [True, True, False]
 
 
 def test_the_overview_has_of_each_choice_what_has_most_values_and_users_metrics():

@@ -97,15 +97,15 @@ def planes_by_definition(pixels: Pixels) -> list[np.ndarray]:
 
 def test_the_weighted_psnr_of_ycbcr_is_the_mean_of_8_bit_planes_6_to_1_to_1(photo, noisy):
     metric, crop = WeightedPSNR(), (slice(40, 70), slice(20, 60))
-    one, other = np.ascontiguousarray(photo[crop]), np.ascontiguousarray(noisy[crop])
+    source, decoded = np.ascontiguousarray(photo[crop]), np.ascontiguousarray(noisy[crop])
     decibels = [
         peak_signal_noise_ratio(first, second, data_range=255)
         for first, second in zip(
-            planes_by_definition(one), planes_by_definition(other), strict=True
+            planes_by_definition(source), planes_by_definition(decoded), strict=True
         )
     ]
     expected = (6 * decibels[0] + decibels[1] + decibels[2]) / 8
-    assert metric.compare(metric.prepare(one), other) == pytest.approx(expected, rel=1e-12)
+    assert metric.compare(metric.prepare(source), decoded) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_plane_that_alone_is_equal_leaves_no_weighted_psnr(photo):

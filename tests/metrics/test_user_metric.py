@@ -35,7 +35,7 @@ NAME = "./mine.py:Mine"
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def work_folder(tmp_path, monkeypatch):
     """An empty folder as the present one, with two photographs and the metric."""
     monkeypatch.chdir(tmp_path)
     noise_images(tmp_path / "photos", [(180, 170), (181, 170)])
@@ -76,97 +76,97 @@ MISTAKES = {  # the file, the metric, and what the sentence names
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_in_a_metric_file_is_one_sentence_before_anything_runs(mistake, here):
+def test_a_mistake_in_a_metric_file_is_one_sentence_before_anything_runs(mistake, work_folder):
     source, name, names = mistake
-    other = "" if "line 13" in names else "\n\nclass Other(Mine):\n    pass\n"
-    (here / "mine.py").write_text(source + other)
-    done = run(metrics=f"psnr,{name}")
-    assert done.returncode == 2
-    (sentence,) = done.stderr.splitlines()
+    second_class = "" if "line 13" in names else "\n\nclass Other(Mine):\n    pass\n"
+    (work_folder / "mine.py").write_text(source + second_class)
+    result = run(metrics=f"psnr,{name}")
+    assert result.returncode == 2
+    (sentence,) = result.stderr.splitlines()
     assert re.match(f"bench: .*{names}".replace("?", r"\?"), sentence), sentence
-    assert not (here / "r").exists()
+    assert not (work_folder / "r").exists()
 
 
-def test_all_stands_for_every_metric_beside_a_users_one_as_well(here):
+def test_all_stands_for_every_metric_beside_a_users_one_as_well(work_folder):
     assert metric_names(f"all,{NAME}") == (*metric_names("all"), NAME)
     with pytest.raises(UsageError, match=r"No metric 'mine'.* path\.py:Class"):
         metric_names("psnr,mine")
 
 
-def test_values_are_those_of_the_class_under_a_protocol_with_the_files_digest(here):
+def test_values_are_those_of_the_class_under_a_protocol_with_the_files_digest(work_folder):
     assert run().returncode == 0
     for row in rows():
         assert re.fullmatch(r"mine/1-[0-9a-f]{12}", row["mine_error_protocol"])
         assert row["mine_error_reason"] is None
     row = min(rows(), key=lambda row: (row["image"], row["setting_value"]))
-    source = np.asarray(Image.open(here / "photos" / "0.png")).astype(float)
+    source = np.asarray(Image.open(work_folder / "photos" / "0.png")).astype(float)
     codec = benchmark.open_codec("jpeg")
     decoded = codec.decode(codec.encode(source.astype(np.uint8), 30))
     assert row["mine_error"] == pytest.approx(abs(source - decoded).mean(), abs=1e-12)
 
 
-def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(here):
+def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(work_folder):
     run()
-    before = {row["cell"]: row for row in rows()}
+    old_rows = {row["cell"]: row for row in rows()}
     assert run().stdout.count("0 cells measured") == 1
-    (here / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() + 1"))
+    (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() + 1"))
     bench("report", "--dataset", "photos", "--metrics", NAME, "--results", "r", code=0)
-    (details,) = (here / "r").glob("*/report/details.md")
+    (details,) = (work_folder / "r").glob("*/report/details.md")
     assert "measured by another rule than mine/1-" in details.read_text()
     assert run().returncode == 0
     for row in rows():
-        old = before[row["cell"]]
+        old = old_rows[row["cell"]]
         assert row["mine_error"] == pytest.approx(old["mine_error"] + 1, abs=1e-12)
         assert row["mine_error_protocol"] != old["mine_error_protocol"]
         assert row["psnr_db"] == old["psnr_db"]
 
 
-def test_rescore_says_why_values_are_still_absent(here):
+def test_rescore_says_why_values_are_still_absent(work_folder):
     run(metrics="psnr")
-    (here / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
-    done = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
-    assert "mine_error of 4 cells: no value: not a number\n" in done.stdout, done.stderr
+    (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
+    result = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
+    assert "mine_error of 4 cells: no value: not a number\n" in result.stdout, result.stderr
 
 
-def test_rescore_fills_it_in_and_a_run_without_it_keeps_it(here):
+def test_rescore_fills_it_in_and_a_run_without_it_keeps_it(work_folder):
     run(metrics="psnr")
     assert "mine_error" not in rows()[0]
-    done = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
-    assert "4 values filled in" in done.stdout
+    result = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
+    assert "4 values filled in" in result.stdout
     values = {row["cell"]: row["mine_error"] for row in rows()}
     assert all(value > 0 for value in values.values())
     run("--timing", metrics="psnr,ssim")  # other versions of the same rows
     assert {row["cell"]: row["mine_error"] for row in rows()} == values
 
 
-def test_without_its_file_the_column_stays_and_nothing_breaks(here):
+def test_without_its_file_the_column_stays_and_nothing_breaks(work_folder):
     run()
-    (here / "mine.py").unlink()
+    (work_folder / "mine.py").unlink()
     values = sorted(row["mine_error"] for row in rows())
     assert run(metrics="psnr,ssim").returncode == 0
     bench("report", "--dataset", "photos", "--metrics", "psnr", "--results", "r", code=0)
     bench("audit", "decode", "r", code=0)
     assert sorted(row["mine_error"] for row in rows()) == values
-    (folder,) = (here / "r").iterdir()
+    (folder,) = (work_folder / "r").iterdir()
     frame = benchmark.load(folder)
     assert sorted(frame["mine_error"]) == values
     benchmark.summary(frame, metrics="psnr")
 
 
-def test_folders_with_and_without_the_column_are_merged(here):
+def test_folders_with_and_without_the_column_are_merged(work_folder):
     run(metrics="psnr", results="a")
     run("--limit", "1", results="b")
-    (merged,) = merge_folders([here / "a", here / "b"], here / "c")
+    (merged,) = merge_folders([work_folder / "a", work_folder / "b"], work_folder / "c")
     assert merged.conflicts == ()
     by_image = {row["image"]: row["mine_error"] for row in rows("c")}
     assert by_image["0.png"] > 0
     assert by_image["1.png"] is None
 
 
-def test_the_python_interface_the_check_and_the_tables_take_it(here):
+def test_the_python_interface_the_check_and_the_tables_take_it(work_folder):
     run(results="a")
     run(results="b")
-    (folder,) = (here / "a").iterdir()
+    (folder,) = (work_folder / "a").iterdir()
     frame = benchmark.load(folder)
     means = benchmark.summary(frame, metrics=["psnr", NAME])
     assert means["mine_error_images"].tolist() == [2, 2]
@@ -177,12 +177,14 @@ def test_the_python_interface_the_check_and_the_tables_take_it(here):
     assert "are the same codec" in matched.stderr
 
 
-def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(here):
-    (here / "mine.py").write_text(WHOLE.replace("return abs(prepared", "return 1 / 0 + (prepared"))
-    done = run()
-    assert done.returncode == 1
+def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(work_folder):
+    (work_folder / "mine.py").write_text(
+        WHOLE.replace("return abs(prepared", "return 1 / 0 + (prepared")
+    )
+    result = run()
+    assert result.returncode == 1
     reported = "score: mine.py, line 14, in compare: ZeroDivisionError: division by zero"
-    (line,) = [line for line in done.stdout.splitlines() if reported in line]
+    (line,) = [line for line in result.stdout.splitlines() if reported in line]
     assert " and 1 more: failed: " in line
     for row in rows():
         assert (row["status"], row["mine_error"]) == ("ok", None)
@@ -190,19 +192,19 @@ def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(here
         assert row["psnr_db"] > 0
 
 
-def test_a_metric_with_a_device_gets_it_and_one_that_fails_to_start_is_told(here):
+def test_a_metric_with_a_device_gets_it_and_one_that_fails_to_start_is_told(work_folder):
     init = '\n    def __init__(self, device):\n        self.device = {"cpu": 1}[device]\n'
-    (here / "mine.py").write_text(WHOLE + init)
+    (work_folder / "mine.py").write_text(WHOLE + init)
     assert metric_class(NAME)(device="cpu").device == 1
-    (here / "mine.py").write_text(WHOLE + init.replace('"cpu"', '"gpu"'))
-    done = run()
-    assert (done.returncode, done.stdout.count("in __init__: KeyError: 'cpu'")) == (1, 2)
+    (work_folder / "mine.py").write_text(WHOLE + init.replace('"cpu"', '"gpu"'))
+    result = run()
+    assert (result.returncode, result.stdout.count("in __init__: KeyError: 'cpu'")) == (1, 2)
 
 
-def test_a_row_of_a_stranger_never_leads_to_a_file(here):
+def test_a_row_of_a_stranger_never_leads_to_a_file(work_folder):
     run()
-    marker = here / "ran"
-    (here / "mine.py").write_text(f"open({str(marker)!r}, 'w')\n{WHOLE}")
+    marker = work_folder / "ran"
+    (work_folder / "mine.py").write_text(f"open({str(marker)!r}, 'w')\n{WHOLE}")
     for words in (("report", "--metrics", "all"), ("rescore", "--metrics", "psnr")):
         bench(*words, "--dataset", "photos", "--results", "r")
     bench("audit", "decode", "r")

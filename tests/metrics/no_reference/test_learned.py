@@ -73,22 +73,22 @@ def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
 ):
     import torch
 
-    made, taken = [], {}
+    calls, state = [], {}
 
     def create_model(*names, **options):
-        made.append((names, options))
+        calls.append((names, options))
 
     timm = SimpleNamespace(create_model=create_model)
 
     class Network:
-        net = SimpleNamespace(load_state_dict=taken.update)
+        net = SimpleNamespace(load_state_dict=state.update)
 
         def __call__(self, unit):
             return unit.mean()
 
     def create_metric(name, **options):
         timm.create_model("backbone", pretrained=True, depth=4)
-        made.append((name, options))
+        calls.append((name, options))
         return Network()
 
     monkeypatch.setattr("importlib.metadata.version", lambda name: VERSION)
@@ -101,14 +101,14 @@ def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
     result = metric("cpu")
     pixels = np.full((40, 32, 3), 51, np.uint8)
     assert result.compare(result.prepare(pixels), pixels) == pytest.approx(0.2)
-    backbone, (name, options) = made
+    backbone, (name, options) = calls
     if metric is CLIPIQA:
         assert backbone[1]["pretrained"]
         assert (name, options) == ("clipiqa", {"device": "cpu", "backbone": str(path)})
     else:
         assert backbone == (("backbone",), {"pretrained": False, "depth": 4})
         assert (name, options) == (metric.column, {"device": "cpu", "pretrained": False})
-        assert {key: len(tensor) for key, tensor in taken.items()} == {"one": 1, "two": 2}
+        assert {key: len(tensor) for key, tensor in state.items()} == {"one": 1, "two": 2}
     assert timm.create_model is create_model
 
     def full(unit):

@@ -59,11 +59,11 @@ def fit(values):
     left = math.sqrt(np.mean(values[values < 0] ** 2))
     right = math.sqrt(np.mean(values[values > 0] ** 2))
     skew = left / right
-    wanted = np.mean(np.abs(values)) ** 2 / np.mean(values**2)
-    wanted *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
+    moment_ratio = np.mean(np.abs(values)) ** 2 / np.mean(values**2)
+    moment_ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     shapes = 0.2 + 0.001 * np.arange(9801)
     ratios = gamma(2 / shapes) ** 2 / (gamma(1 / shapes) * gamma(3 / shapes))
-    shape = shapes[np.argmin((ratios - wanted) ** 2)]
+    shape = shapes[np.argmin((ratios - moment_ratio) ** 2)]
     scale = math.sqrt(gamma(1 / shape) / gamma(3 / shape))
     return shape, left * scale, right * scale
 
@@ -130,7 +130,7 @@ def test_a_flat_block_has_the_first_shape_as_in_matlab():
 
 
 def test_a_tail_beyond_those_of_the_shapes_has_the_first_or_the_last():
-    heavy, none = np.zeros((1, 96, 96)), np.resize([1.0, -1.0], (1, 96, 96))
+    heavy, tailless = np.zeros((1, 96, 96)), np.resize([1.0, -1.0], (1, 96, 96))
     heavy[0, 0, :2] = 1, -1
-    shapes = [module._asymmetric_gaussian(block)[0] for block in (heavy, none)]
+    shapes = [module._asymmetric_gaussian(block)[0] for block in (heavy, tailless)]
     assert shapes == [pytest.approx([0.2]), pytest.approx([10.0])]

@@ -31,9 +31,9 @@ def _asked_anew():
     find_butteraugli.cache_clear()
 
 
-def value_of(one, other):
-    weights = np.arange(one.size) % 7 + 1
-    return weights @ np.abs(one.astype(float) - 2.0 * other).ravel() / one.size
+def value_of(reference, decoded):
+    weights = np.arange(reference.size) % 7 + 1
+    return weights @ np.abs(reference.astype(float) - 2.0 * decoded).ravel() / reference.size
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def drawn(written, monkeypatch):
+def drawn_network(written, monkeypatch):
     """Weights that `DISTS` finds and accepts."""
     network = module.NETWORK._replace(sha256=sha256(written.folder / NETWORK_FILE))
     monkeypatch.setattr(module, "NETWORK", network)
@@ -42,7 +42,7 @@ def drawn(written, monkeypatch):
     return written
 
 
-def layers_of(drawn: DrawnVGG, pixels: Pixels) -> list[Tensor]:
+def layers_of(drawn_network: DrawnVGG, pixels: Pixels) -> list[Tensor]:
     """Return the outputs of the paper's layers, in float64."""
     unit = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float64)) / 255
     mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
@@ -50,7 +50,7 @@ def layers_of(drawn: DrawnVGG, pixels: Pixels) -> list[Tensor]:
     window = np.hanning(5)[1:-1]
     window = torch.from_numpy(np.outer(window, window) / window.sum() ** 2)
     result, signal = [unit], (unit - mean) / deviation
-    for step in drawn.features:
+    for step in drawn_network.features:
         if isinstance(step, nn.MaxPool2d):
             result.append(signal)
             alone = signal.transpose(0, 1) ** 2  # every channel as an image of its own
@@ -64,32 +64,36 @@ def layers_of(drawn: DrawnVGG, pixels: Pixels) -> list[Tensor]:
     return result  # what follows the last ReLU is a maximum that DISTS leaves out
 
 
-def published(drawn: DrawnVGG, reference: Pixels, decoded: Pixels) -> float:
+def published(drawn_network: DrawnVGG, reference: Pixels, decoded: Pixels) -> float:
     """1 - sum(alpha l + beta s), with means, variances and the covariance as they are written."""
-    alpha, beta = (drawn.importances[name].double().flatten() for name in ("alpha", "beta"))
+    alpha, beta = (drawn_network.importances[name].double().flatten() for name in ("alpha", "beta"))
     total = alpha.sum() + beta.sum()
     similar, first = 0.0, 0
     with torch.inference_mode():
-        for x, y in zip(layers_of(drawn, reference), layers_of(drawn, decoded), strict=True):
-            one, other = (layer[0].flatten(1) for layer in (x, y))
-            mean, other_mean = one.mean(1), other.mean(1)
-            covariance = (one * other).mean(1) - mean * other_mean
-            variances = one.var(1, correction=0) + other.var(1, correction=0)
+        for x, y in zip(
+            layers_of(drawn_network, reference), layers_of(drawn_network, decoded), strict=True
+        ):
+            first_layer, second_layer = (layer[0].flatten(1) for layer in (x, y))
+            mean, other_mean = first_layer.mean(1), second_layer.mean(1)
+            covariance = (first_layer * second_layer).mean(1) - mean * other_mean
+            variances = first_layer.var(1, correction=0) + second_layer.var(1, correction=0)
             lightness = (2 * mean * other_mean + 1e-6) / (mean**2 + other_mean**2 + 1e-6)
             structure = (2 * covariance + 1e-6) / (variances + 1e-6)
-            at = slice(first, first + len(one))
-            first = at.stop
-            similar += float((alpha[at] * lightness + beta[at] * structure).sum())
+            channels = slice(first, first + len(first_layer))
+            first = channels.stop
+            similar += float((alpha[channels] * lightness + beta[channels] * structure).sum())
     assert first == sum(CHANNELS)
     return 1 - similar / float(total)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])
 @pytest.mark.parametrize(("height", "width"), quick([(61, 83), (1, 5)], (1, 5)))
-def test_an_image_gets_the_value_of_the_published_formula(drawn, coffee, device, height, width):
+def test_an_image_gets_the_value_of_the_published_formula(
+    drawn_network, coffee, device, height, width
+):
     source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
     for decoded in (through_jpeg(source, 10), 255 - source):
-        expected, metric = published(drawn, source, decoded), DISTS(device)
+        expected, metric = published(drawn_network, source, decoded), DISTS(device)
         assert expected > 100 * TOLERANCE
         exact = metric._mean.dtype == torch.float64
         assert exact == (device != "cpu")
@@ -99,23 +103,23 @@ def test_an_image_gets_the_value_of_the_published_formula(drawn, coffee, device,
         value(DISTS(device), coffee[:9, :9], coffee[:9, :8])
 
 
-def test_a_file_of_something_else_is_unavailable(drawn, tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}{os.pathsep}{drawn.folder}")
-    for name, whose in (
+def test_a_file_of_something_else_is_unavailable(drawn_network, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}{os.pathsep}{drawn_network.folder}")
+    for name, file_title in (
         (NETWORK_FILE, "torchvision's vgg16-397923af.pth"),
         (IMPORTANCES_FILE, "the weights.pt of DISTS_pytorch 0.1"),
     ):
         (tmp_path / name).write_bytes(b"text")
-        with pytest.raises(Unavailable, match=f"is not {whose}, its sha256 begins with 982"):
+        with pytest.raises(Unavailable, match=f"is not {file_title}, its sha256 begins with 982"):
             DISTS()
         (tmp_path / name).unlink()
     DISTS()
 
 
-def test_the_authors_package_is_enough_where_it_is_installed(drawn, tmp_path, monkeypatch):
-    (tmp_path / NETWORK_FILE).symlink_to(drawn.folder / NETWORK_FILE)
+def test_the_authors_package_is_enough_where_it_is_installed(drawn_network, tmp_path, monkeypatch):
+    (tmp_path / NETWORK_FILE).symlink_to(drawn_network.folder / NETWORK_FILE)
     (tmp_path / "DISTS_pytorch").mkdir()
-    (tmp_path / "DISTS_pytorch" / "weights.pt").symlink_to(drawn.folder / IMPORTANCES_FILE)
+    (tmp_path / "DISTS_pytorch" / "weights.pt").symlink_to(drawn_network.folder / IMPORTANCES_FILE)
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     installed = SimpleNamespace(locate_file=lambda name: tmp_path / name)
     monkeypatch.setattr("importlib.metadata.distribution", {"DISTS_pytorch": installed}.__getitem__)

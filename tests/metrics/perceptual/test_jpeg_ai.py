@@ -29,10 +29,10 @@ def test_what_is_absent_or_of_another_release_is_named_with_what_helps(metric, m
         metric()
     monkeypatch.setattr("benchmark.registry.find_spec", lambda name: object())
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
-    name, wanted = metric.release
-    with pytest.raises(Unavailable, match=f"{name} {wanted}, here is 0.0.1: run `pip install"):
+    name, version = metric.release
+    with pytest.raises(Unavailable, match=f"{name} {version}, here is 0.0.1: run `pip install"):
         metric()
-    assert wanted in metric.protocol
+    assert version in metric.protocol
 
 
 @pytest.fixture
@@ -63,36 +63,40 @@ def handed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("metric", "least", "expected"),
+    ("metric", "min_side", "expected"),
     [
         *((FSIM, 16, 1.5), (IWSSIM, 161, 1.0)),  # never above 1
         *((NLPD, 64, 1.5), (PSNRHVSM, 8, 1.5), (CVVDP, 16, 1.5)),
     ],
 )
-def test_a_package_sees_both_images_as_it_wants_them(metric, least, expected, handed):
+def test_a_package_sees_both_images_as_it_wants_them(metric, min_side, expected, handed):
     generator = np.random.default_rng(1)
-    source, decoded = (generator.integers(0, 256, (least, least + 9, 3), np.uint8) for _ in "12")
+    source, decoded = (
+        generator.integers(0, 256, (min_side, min_side + 9, 3), np.uint8) for _ in "12"
+    )
     assert value_of(metric(), source, decoded) == expected
     images, options = handed[-1]
     grey = [image @ [0.2126, 0.7152, 0.0722] for image in (decoded, source)]
     if metric is CVVDP:
         assert handed[0][1].keys() == {"display_name", "device"}
         assert options == {"dim_order": "HWC"}
-        wanted = [decoded, source]
+        expected_images = [decoded, source]
     elif metric is PSNRHVSM:
-        wanted = [plane[:8, :16] / 255 for plane in reversed(grey)]
+        expected_images = [plane[:8, :16] / 255 for plane in reversed(grey)]
         assert value_of(metric(), source, source.copy()) == np.inf
     else:
         assert options == ({} if metric is NLPD else {"data_range": 1.0})
         planes = grey if metric is not FSIM else [decoded, source]
-        wanted = [np.atleast_3d(plane).transpose(2, 0, 1)[None] / 255 for plane in planes]
-        wanted = [image.repeat(3, 1) for image in wanted] if metric is NLPD else wanted
+        expected_images = [np.atleast_3d(plane).transpose(2, 0, 1)[None] / 255 for plane in planes]
+        expected_images = (
+            [image.repeat(3, 1) for image in expected_images] if metric is NLPD else expected_images
+        )
         assert str(images[0].dtype) == "torch.float32"
-    for image, one in zip(images, wanted, strict=True):
-        np.testing.assert_allclose(np.asarray(image), one, rtol=1e-6)
+    for image, expected_image in zip(images, expected_images, strict=True):
+        np.testing.assert_allclose(np.asarray(image), expected_image, rtol=1e-6)
     with pytest.raises(ValueError, match="shapes differ"):
         value_of(metric(), source, decoded[:, 1:])
-    with pytest.raises(NotMeasurable, match=f"at least {least} px .* has {least - 1}"):
+    with pytest.raises(NotMeasurable, match=f"at least {min_side} px .* has {min_side - 1}"):
         metric().prepare(source[1:])
 
 
@@ -121,16 +125,16 @@ def test_fsim_is_that_of_another_implementation(coffee):
         torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
         for image in pair(coffee)
     ]
-    other = create_metric("fsim", device="cpu")(*reversed(tensors))
-    assert value(FSIM, coffee) == pytest.approx(float(other), rel=1e-4)
+    expected = create_metric("fsim", device="cpu")(*reversed(tensors))
+    assert value(FSIM, coffee) == pytest.approx(float(expected), rel=1e-4)
 
 
 @needs("psnr_hvsm")
 def test_psnr_hvs_m_is_that_of_the_form_in_c(coffee):
     from psnr_hvsm import psnr_hvs_hvsm_cpp
 
-    made = PSNRHVSM()
-    (_, source), (_, decoded) = map(made.prepare, pair(coffee))
+    metric = PSNRHVSM()
+    (_, source), (_, decoded) = map(metric.prepare, pair(coffee))
     (_, expected) = psnr_hvs_hvsm_cpp(source, decoded)
     assert value(PSNRHVSM, coffee) == pytest.approx(expected, rel=1e-6)
 

@@ -33,7 +33,7 @@ class Case(NamedTuple):
     metric: type[LPIPS]
     net: str
     file: str
-    whole: str
+    checkpoint_file: str
     last_bias: str
     min_side_px: int
     other_weights: str  # what is said of them
@@ -79,8 +79,8 @@ by_tensors = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.net)
 def case(request):
-    chosen: Case = request.param
-    return chosen
+    parameter: Case = request.param
+    return parameter
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +181,8 @@ def test_a_whole_checkpoint_is_the_same_as_its_features_alone(
     case, weights, photo, tmp_path, monkeypatch
 ):
     expected = lpips(case, photo, through_jpeg(photo, 10))
-    whole = {"classifier.1.weight": torch.ones(3), **dict(reversed(weights.items()))}
-    torch.save(whole, tmp_path / case.whole)
+    checkpoint = {"classifier.1.weight": torch.ones(3), **dict(reversed(weights.items()))}
+    torch.save(checkpoint, tmp_path / case.checkpoint_file)
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     assert lpips(case, photo, through_jpeg(photo, 10)) == expected
 
@@ -238,10 +238,10 @@ def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch
 
 def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
     module = "benchmark.metrics.deep_features"
-    shown = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
-    assert shown.startswith("False no weight file ")
-    assert case.file in shown
-    assert case.whole in shown
+    output = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
+    assert output.startswith("False no weight file ")
+    assert case.file in output
+    assert case.checkpoint_file in output
 
 
 @pytest.mark.parametrize("channels", [3, 64, 131])
@@ -253,12 +253,12 @@ def test_a_distance_in_c_and_in_torch_is_that_of_unit_vectors(channels, monkeypa
     first[..., 0, 0] = second[..., 0, 1] = 0  # of length 0
     importance = torch.rand((1, channels, 1, 1), generator=generator)
     units = [
-        one / (np.sqrt((one**2).sum(1, keepdims=True)) + 1e-10)
-        for one in (first.double().numpy(), second.double().numpy())
+        vectors / (np.sqrt((vectors**2).sum(1, keepdims=True)) + 1e-10)
+        for vectors in (first.double().numpy(), second.double().numpy())
     ]
     expected = (importance.numpy() * (units[0] - units[1]) ** 2).sum(1).mean()
     for layout in (torch.channels_last, torch.contiguous_format):
-        maps = [one.clone(memory_format=layout) for one in (first, second)]
+        maps = [vectors.clone(memory_format=layout) for vectors in (first, second)]
         assert module._mean_distance(*maps, importance) == pytest.approx(expected, rel=1e-6)
         assert module._mean_distance(maps[0], maps[0].clone(), importance) == 0
     monkeypatch.setattr(module, "loops", None)

@@ -32,8 +32,10 @@ def compiled(tmp_path_factory):
     """Have loops.c compiled, where there is a compiler, if the installation did not."""
     with pytest.MonkeyPatch.context() as patch:
         if module.loops is None:
-            made = extension("benchmark.metrics.loops", tmp_path_factory.mktemp("compiled"))
-            patch.setattr(module, "loops", made)
+            compiled_loops = extension(
+                "benchmark.metrics.loops", tmp_path_factory.mktemp("compiled")
+            )
+            patch.setattr(module, "loops", compiled_loops)
         yield
 
 
@@ -41,8 +43,8 @@ def compiled(tmp_path_factory):
 def test_strips_cover_every_row_of_every_channel_once(shape):
     channels, height, width = shape
     result = [(channel, row) for channel, rows in strips(shape) for row in range(height)[rows]]
-    every = [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
-    assert sorted(result) == every
+    expected = [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
+    assert sorted(result) == expected
     assert all(rows.stop <= height - MARGIN_PX for _, rows in strips(shape))
     longest = max(rows.stop - rows.start for _, rows in strips(shape))
     assert longest == min(height - MARGIN_PX, max(STRIP_VALUES // width // 16, 1) * 16)
@@ -113,10 +115,10 @@ def test_an_image_too_bright_by_any_number_of_levels_loses_no_digits(kind, level
 
 @pytest.mark.parametrize(("levels", "kind"), [(12, np.float32), (13, np.float64)])
 def test_errors_of_more_than_twelve_levels_are_taken_in_float64(levels, kind, monkeypatch):
-    seen = set()
-    monkeypatch.setattr(module, "dissimilarity", lambda error, *_: seen.add(error.dtype) or 0.0)
+    kinds = set()
+    monkeypatch.setattr(module, "dissimilarity", lambda error, *_: kinds.add(error.dtype) or 0.0)
     present_value(SSIM(), flat(100), flat(100 + levels))
-    assert seen == {np.dtype(kind)}
+    assert kinds == {np.dtype(kind)}
 
 
 def test_structure_that_is_turned_round_counts_as_nothing_or_less(coffee):
@@ -149,14 +151,20 @@ def test_the_path_through_torch_gets_the_same_value(kind, photo):
 
 
 @pytest.mark.parametrize(
-    ("metric", "least"),
-    [(kind(device), least) for kind, least in ((MSSSIM, 161), (SSIM, 11)) for device in DEVICES],
+    ("metric", "min_side"),
+    [
+        (kind(device), min_side)
+        for kind, min_side in ((MSSSIM, 161), (SSIM, 11))
+        for device in DEVICES
+    ],
 )
 def test_an_image_too_small_has_no_value_and_a_reason_and_a_cropped_one_is_refused(
-    coffee, metric, least
+    coffee, metric, min_side
 ):
-    for shape in ((least - 1, 400, 3), (400, least - 1, 3)):
-        with pytest.raises(NotMeasurable, match=rf"least {least} px .* this image has {least - 1}"):
+    for shape in ((min_side - 1, 400, 3), (400, min_side - 1, 3)):
+        with pytest.raises(
+            NotMeasurable, match=rf"least {min_side} px .* this image has {min_side - 1}"
+        ):
             metric.prepare(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"shapes differ|same dimensions"):
         metric.compare(metric.prepare(coffee), coffee[:-1])
@@ -170,38 +178,42 @@ def test_a_view_of_pixels_is_compared_like_a_copy(kind, coffee):
 
 def test_planes_that_do_not_fit_together_are_refused():
     loops = module.loops or pytest.skip("loops.c is not compiled")
-    whole, inner, other = (np.zeros(shape, np.float32) for shape in ((12, 13), (2, 3), (2, 4)))
-    loops.dissimilarity(whole, whole, inner, inner, True, 13)
-    for wrong in ((inner, whole), (whole, inner), (whole, whole[:-1])):
+    plane, inner, misfit = (np.zeros(shape, np.float32) for shape in ((12, 13), (2, 3), (2, 4)))
+    loops.dissimilarity(plane, plane, inner, inner, True, 13)
+    for wrong in ((inner, plane), (plane, inner), (plane, plane[:-1])):
         with pytest.raises(ValueError, match="shapes"):
             loops.dissimilarity(*wrong, inner, inner, True, 13)
-    for planes in ((inner, other), (other, inner)):
+    for planes in ((inner, misfit), (misfit, inner)):
         with pytest.raises(ValueError, match="shapes"):
-            loops.moments(whole, *planes, 13)
+            loops.moments(plane, *planes, 13)
     for width in (-1, 0, 10, 14, 156):
         with pytest.raises(ValueError, match="shapes"):
-            loops.moments(whole, inner, inner.copy(), width)
+            loops.moments(plane, inner, inner.copy(), width)
     with pytest.raises(ValueError, match="contiguous"):
-        loops.moments(whole.T, inner, inner.copy(), 12)
+        loops.moments(plane.T, inner, inner.copy(), 12)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (12, 13), (13, 12), (40, 66), (41, 67)])
 def test_both_forms_make_the_same_planes_and_halves_of_them(shape):
     loops = module.loops or pytest.skip("loops.c is not compiled")
-    some, others = np.random.default_rng(5).integers(0, 256, (2, *shape, 3), np.uint8)
+    first_image, second_image = np.random.default_rng(5).integers(0, 256, (2, *shape, 3), np.uint8)
     halved = [np.empty((3, -(-shape[0] // 2), -(-shape[1] // 2)), np.float32) for _ in "ab"]
-    for less in (None, others):
-        planes = module.subtracted(some, less)
+    for subtrahend in (None, second_image):
+        planes = module.subtracted(first_image, subtrahend)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "loops", None)
-            np.testing.assert_array_equal(planes, module.subtracted(some, less))
+            np.testing.assert_array_equal(planes, module.subtracted(first_image, subtrahend))
             module.halve(planes, halved[0])
         module.halve(planes, halved[1])
         np.testing.assert_array_equal(*halved)
     for wrong in (planes[0, 1:], planes[0, :, 1:].copy(), planes[:2]):
         with pytest.raises(ValueError, match="shapes"):
             loops.halve(wrong, np.empty((3, 40, 40), np.float32), shape[1])
-    for images in ((some[1:], others), (some, others[1:]), (some.reshape(-1)[:-1], None)):
+    for images in (
+        (first_image[1:], second_image),
+        (first_image, second_image[1:]),
+        (first_image.reshape(-1)[:-1], None),
+    ):
         with pytest.raises(ValueError, match="shapes"):
             loops.subtract(*images, planes)
 

@@ -51,7 +51,7 @@ def blocks(pixels):
     ],
 )
 def test_the_authors_program_gives_the_same_score(coffee, photo, change, of_coffee, of_photo):
-    result = [ssimulacra2(one, change(one)) for one in (coffee, photo)]
+    result = [ssimulacra2(image, change(image)) for image in (coffee, photo)]
     assert result == pytest.approx([of_coffee, of_photo], abs=0.04)  # it computes in float32
 
 
@@ -78,10 +78,12 @@ def recursion(signal):
     def at(place):
         return signal[place] if 0 <= place < len(signal) else 0.0
 
-    before, last, result = np.zeros(3), np.zeros(3), []
+    second_last, last, result = np.zeros(3), np.zeros(3), []
     for place in range(1 - radius, len(signal)):
-        fresh = gain * (at(place - radius - 1) + at(place + radius - 1)) + feedback * last - before
-        before, last = last, fresh
+        fresh = (
+            gain * (at(place - radius - 1) + at(place + radius - 1)) + feedback * last - second_last
+        )
+        second_last, last = last, fresh
         result.append(fresh.sum())
     return result[radius - 1 :]
 
@@ -110,9 +112,9 @@ def xyb_scales(pixels):
         x, y = (long - medium) / 2, (long + medium) / 2
         yield [x * 14 + 0.42, y + 0.01, short - y + 0.55]
         odd = [(0, side % 2) for side in light.shape]
-        even = np.pad(light, [*odd[:2], (0, 0)], mode="edge")
-        even = even.reshape(len(even) // 2, 2, even.shape[1] // 2, 2, 3)
-        light = even.mean((1, 3))
+        padded = np.pad(light, [*odd[:2], (0, 0)], mode="edge")
+        padded = padded.reshape(len(padded) // 2, 2, padded.shape[1] // 2, 2, 3)
+        light = padded.mean((1, 3))
 
 
 def by_definition(source, decoded):
@@ -123,16 +125,19 @@ def by_definition(source, decoded):
 
     norms = np.zeros((3, 6, 2, 3))
     for scale, pair in enumerate(zip(xyb_scales(source), xyb_scales(decoded), strict=True)):
-        for channel, (one, other) in enumerate(zip(*pair, strict=True)):
-            mean, mean_other = smooth(one), smooth(other)
-            covariance = smooth(one * other) - mean * mean_other
-            variances = smooth(one**2) - mean**2 + smooth(other**2) - mean_other**2
+        for channel, (source_plane, decoded_plane) in enumerate(zip(*pair, strict=True)):
+            mean, mean_other = smooth(source_plane), smooth(decoded_plane)
+            covariance = smooth(source_plane * decoded_plane) - mean * mean_other
+            variances = smooth(source_plane**2) - mean**2 + smooth(decoded_plane**2) - mean_other**2
             similar = (2 * covariance + 0.0009) / (variances + 0.0009)
             structure = 1 - (1 - (mean - mean_other) ** 2) * similar
-            edges = (1 + abs(other - mean_other)) / (1 + abs(one - mean)) - 1
-            for at, errors in enumerate((structure, edges, -edges)):
-                above = np.maximum(errors, 0)
-                norms[channel, scale, :, at] = above.mean(), (above**4).mean() ** (1 / 4)
+            edges = (1 + abs(decoded_plane - mean_other)) / (1 + abs(source_plane - mean)) - 1
+            for error_kind, errors in enumerate((structure, edges, -edges)):
+                positive_errors = np.maximum(errors, 0)
+                norms[channel, scale, :, error_kind] = (
+                    positive_errors.mean(),
+                    (positive_errors**4).mean() ** (1 / 4),
+                )
     total = 0.9562382616834844 * (np.array(WEIGHTS) @ norms.ravel())
     total = (
         2.326765642916932 * total

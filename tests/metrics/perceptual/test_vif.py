@@ -31,19 +31,19 @@ def mean(plane, window):
 
 def vifp(source, decoded):
     """By the paper: information of gain and noise in each window over that of the source."""
-    kept = whole = 0.0
+    decoded_information = source_information = 0.0
     for size in (17, 9, 5, 3):
         window = gaussian(size)
         if size < 17:
             source, decoded = mean(source, window)[::2, ::2], mean(decoded, window)[::2, ::2]
         of_source = mean(source**2, window) - mean(source, window) ** 2
         of_decoded = mean(decoded**2, window) - mean(decoded, window) ** 2
-        both = mean(source * decoded, window) - mean(source, window) * mean(decoded, window)
-        gain = np.maximum(both / of_source, 0)
-        noise = of_decoded - gain * both
-        kept += np.log10(1 + gain**2 * of_source / (noise + 2)).sum()
-        whole += np.log10(1 + of_source / 2).sum()
-    return kept / whole
+        covariance = mean(source * decoded, window) - mean(source, window) * mean(decoded, window)
+        gain = np.maximum(covariance / of_source, 0)
+        noise = of_decoded - gain * covariance
+        decoded_information += np.log10(1 + gain**2 * of_source / (noise + 2)).sum()
+        source_information += np.log10(1 + of_source / 2).sum()
+    return decoded_information / source_information
 
 
 def test_vif_is_the_formula_of_the_paper(pair):

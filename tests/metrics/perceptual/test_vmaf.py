@@ -65,8 +65,8 @@ def test_colours_of_equal_luma_do_not_count(coffee):
     grey = np.repeat(coffee[..., 1:2], 3, axis=2)
     turned = grey.copy()
     turned[..., 0], turned[..., 2] = grey[..., 0], np.clip(grey[..., 2].astype(int) + 3, 0, 255)
-    same = limited_luma(grey) == limited_luma(turned)
-    turned[~same] = grey[~same]
+    equal_luma = limited_luma(grey) == limited_luma(turned)
+    turned[~equal_luma] = grey[~equal_luma]
     assert (turned != grey).any()
     assert vmaf(grey, turned) == vmaf(grey, grey)
 
@@ -87,12 +87,12 @@ def test_a_flat_source_has_no_value():
 
 
 def test_an_ffmpeg_on_the_path_does_where_the_packaged_one_lacks_the_filter(tmp_path, monkeypatch):
-    lacking, having = tmp_path / "lacking", tmp_path / "ffmpeg"
-    lacking.write_text("#!/bin/sh\necho Unknown filter\n")
+    plain_ffmpeg, having = tmp_path / "lacking", tmp_path / "ffmpeg"
+    plain_ffmpeg.write_text("#!/bin/sh\necho Unknown filter\n")
     having.write_text("#!/bin/sh\necho Filter libvmaf\n")
-    for program in (lacking, having):
+    for program in (plain_ffmpeg, having):
         program.chmod(0o755)
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(lacking))
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(plain_ffmpeg))
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert find_libvmaf() == having
     find_libvmaf.cache_clear()
