@@ -62,11 +62,11 @@ def test_a_dataset_is_found_as_its_archive_unpacks(name, place, count, size, fir
 def test_what_is_had_by_hand_says_where_and_a_zip_of_it_is_taken(tmp_path):
     with pytest.raises(Unavailable, match=r"Flickr2K\.tar \(md5:5d3f.+2650 PNG files into .+r2k$"):
         command.fetch("flickr2k", tmp_path)
-    made = tmp_path / "made.zip"
+    archive = tmp_path / "made.zip"
     picture = png_header(512, 512)
     names = {f"CID22_validation_set/original/{number}.png": picture for number in range(49)}
-    zip_of(made, {**names, "CID22_validation_set/compressed/0.png": picture})
-    command.fetch("cid22", tmp_path / "data", [str(made)])
+    zip_of(archive, {**names, "CID22_validation_set/compressed/0.png": picture})
+    command.fetch("cid22", tmp_path / "data", [str(archive)])
     assert len(dataset_opener("cid22")([tmp_path / "data"]).images) == 49
 
 
@@ -114,12 +114,12 @@ def halves(tmp_path, monkeypatch):
         data = (tmp_path / "picture.png").read_bytes()
         archive: Archive = ARCHIVES[name]
         folder = archive.image_folder
-        made = zip_of(tmp_path / f"{folder}.zip", {f"{folder}/{c}.png": data for c in "ab"})
+        zip_path = zip_of(tmp_path / f"{folder}.zip", {f"{folder}/{c}.png": data for c in "ab"})
         result[folder] = archive._replace(
             url=f"http://127.0.0.1:9/{archive.file_name}",
             num_images=2,
             size_bytes=None,
-            digest=hashlib.sha256(made.read_bytes()).hexdigest(),
+            digest=hashlib.sha256(zip_path.read_bytes()).hexdigest(),
         )
         monkeypatch.setitem(ARCHIVES, name, result[folder])
     monkeypatch.setattr(published, "CLIC2020_PIXELS", 2 * 80 * 70 + 2 * 81 * 70)
@@ -136,9 +136,9 @@ def test_archives_that_one_has_are_told_apart_by_their_digests(halves, tmp_path,
 
 
 def test_an_archive_of_something_else_is_refused_before_anything_is_written(halves, tmp_path):
-    other = zip_of(tmp_path / "other.zip", {"mobile/a.png": b"-"})
+    other_archive = zip_of(tmp_path / "other.zip", {"mobile/a.png": b"-"})
     with pytest.raises(UsageError, match=r"other\.zip is no archive of this dataset: has sha256"):
-        command.fetch("clic2020", tmp_path / "data", [str(other)])
+        command.fetch("clic2020", tmp_path / "data", [str(other_archive)])
     with pytest.raises(UsageError, match=r"none .* is CLIC2020Professional_test\.zip: give that"):
         command.fetch("clic2020", tmp_path / "data", [str(tmp_path / "mobile.zip")])
     with pytest.raises(Unavailable, match=r"gone\.zip cannot be read"):
@@ -168,7 +168,7 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
     Image.new("RGB", (1200, 1200)).save(tmp_path / "large.png")
     Image.new("RGB", (600, 600)).save(tmp_path / "small.png")
     large, small = ((tmp_path / f"{name}.png").read_bytes() for name in ("large", "small"))
-    made = zip_of(
+    archive = zip_of(
         tmp_path / "t.zip",
         {
             "TESTIMAGES/RGB/RGB_OR_1200x1200/RGB_OR_1200x1200_001.png": large,
@@ -176,21 +176,23 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
             "TESTIMAGES/B01C00/RGB_OR_1200x1200.png": small,
         },
     )
-    one = ARCHIVES["tecnick"]._replace(num_images=1)
-    fetch_archive(one, tmp_path / "data", origin=str(made))
-    (image,) = find_archive_images(one, [tmp_path / "data"])
+    tecnick = ARCHIVES["tecnick"]._replace(num_images=1)
+    fetch_archive(tecnick, tmp_path / "data", origin=str(archive))
+    (image,) = find_archive_images(tecnick, [tmp_path / "data"])
     assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)
 
 
 @needs_kodak
 def test_kodak_comes_out_of_a_zip_that_one_has(tmp_path, capsys):
     pictures = {f"k/{path.name}": path.read_bytes() for path in sorted(KODAK.glob("*.png"))}
-    made = zip_of(tmp_path / "kodak.zip", pictures)
-    command.fetch("kodak", tmp_path / "data", [str(made)])
+    archive = zip_of(tmp_path / "kodak.zip", pictures)
+    command.fetch("kodak", tmp_path / "data", [str(archive)])
     assert len(open_kodak([tmp_path / "data"]).images) == 24
-    other = zip_of(tmp_path / "other.zip", pictures | {"k/kodim01.png": pictures["k/kodim02.png"]})
+    other_archive = zip_of(
+        tmp_path / "other.zip", pictures | {"k/kodim01.png": pictures["k/kodim02.png"]}
+    )
     with pytest.raises(Unavailable, match=r"kodim01\.png is not the picture of that name"):
-        command.fetch("kodak", tmp_path / "second", [str(other)])
+        command.fetch("kodak", tmp_path / "second", [str(other_archive)])
 
 
 @pytest.mark.parametrize("origins", [["x.pth"], ["https://a.example/", "https://b.example/"]])

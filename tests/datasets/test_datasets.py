@@ -46,11 +46,11 @@ def names_of(images: Sequence[ImageFile]) -> list[str]:
 
 
 def test_a_folder_is_its_images_sorted_by_path_and_nothing_else(tmp_path):
-    wanted = ["A.PNG", "album.png/1.png", "b.jpeg", "sub/1.png", "sub/deep/c.TIFF", "z.webp"]
-    touch(tmp_path, *reversed(wanted), "notes.txt", "no_suffix", "x.gif", "x.png.part")
+    expected = ["A.PNG", "album.png/1.png", "b.jpeg", "sub/1.png", "sub/deep/c.TIFF", "z.webp"]
+    touch(tmp_path, *reversed(expected), "notes.txt", "no_suffix", "x.gif", "x.png.part")
     touch(tmp_path, ".hidden.png", "._a.png", ".cache/d.png", "sub/.thumbs/e.png")
     result = open_folder(tmp_path)
-    assert names_of(result.images) == wanted
+    assert names_of(result.images) == expected
     assert result.unread == ("no_suffix", "notes.txt", "x.gif", "x.png.part")
 
 
@@ -70,8 +70,8 @@ def test_links_to_images_count_and_links_to_folders_and_to_themselves_do_not(tmp
     (tmp_path / "set/self.png").symlink_to(tmp_path / "set/self.png")
     images = open_folder(tmp_path / "set").images
     assert names_of(images) == ["a.png", "b.png", "self.png"]
-    *_, refused = probe(images, flatten=False, threads=1)
-    assert refused == ("self.png", "cannot be read: Too many levels of symbolic links", "")
+    *_, refusal = probe(images, flatten=False, threads=1)
+    assert refusal == ("self.png", "cannot be read: Too many levels of symbolic links", "")
 
 
 def test_a_folder_has_one_name_however_it_is_reached_and_no_other_has_it(tmp_path, monkeypatch):
@@ -80,12 +80,12 @@ def test_a_folder_has_one_name_however_it_is_reached_and_no_other_has_it(tmp_pat
     monkeypatch.chdir(tmp_path / "images")
     paths = [tmp_path / "images", tmp_path / "link", Path("."), Path("../images/")]
     (name,) = {open_folder(path).name for path in paths}
-    other = open_folder(tmp_path / "other/images").name
-    assert (name[:-6], other[:-6], name == other) == ("images-", "images-", False)
+    other_name = open_folder(tmp_path / "other/images").name
+    assert (name[:-6], other_name[:-6], name == other_name) == ("images-", "images-", False)
 
 
 @pytest.mark.parametrize(
-    ("title", "named"),
+    ("title", "folder_name"),
     [
         ("my: photos/2024", "2024"),
         ("..dots", "dots"),
@@ -94,13 +94,13 @@ def test_a_folder_has_one_name_however_it_is_reached_and_no_other_has_it(tmp_pat
         ("...", "images"),
     ],
 )
-def test_the_name_of_a_dataset_can_be_the_name_of_a_folder(title, named, tmp_path):
+def test_the_name_of_a_dataset_can_be_the_name_of_a_folder(title, folder_name, tmp_path):
     touch(tmp_path, f"{title}/a.png")
     dataset = open_folder(tmp_path / title)
     assert set(dataset.name) <= set(
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
     )
-    assert dataset.folder_title == dataset.name[:-7] == named
+    assert dataset.folder_title == dataset.name[:-7] == folder_name
     assert dataset.store_name == dataset.name
 
 
@@ -147,13 +147,13 @@ def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
             raise Unavailable(f"{place} lacks b.png")
         return [ImageFile(name, place / name) for name in "ba"] if place.name == "whole" else []
 
-    whole = find_images("set", [tmp_path], ["none", "broken", "whole"], images_in)
-    assert whole == (ImageFile("a", tmp_path / "whole/a"), ImageFile("b", tmp_path / "whole/b"))
+    images = find_images("set", [tmp_path], ["none", "broken", "whole"], images_in)
+    assert images == (ImageFile("a", tmp_path / "whole/a"), ImageFile("b", tmp_path / "whole/b"))
     with pytest.raises(Unavailable, match=r"broken lacks b\.png\): run `bench fetch set`"):
         find_images("set", [tmp_path], ["none", "broken", "broken too"], images_in)
     place = tmp_path / "broken"  # which is said last where it is a data folder itself
-    told = rf"\(none with its images is not in {place}; {place} lacks b\.png\).* {place}/none \("
-    with pytest.raises(Unavailable, match=told):
+    message = rf"\(none with its images is not in {place}; {place} lacks b\.png\).* {place}/none \("
+    with pytest.raises(Unavailable, match=message):
         find_images("set", [place], ["none", "."], images_in)
 
 
@@ -246,21 +246,21 @@ def one_sample_changed(pixels: np.ndarray) -> np.ndarray:
 
 @needs_kodak
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (one_sample_changed, "is not the picture"),
         (lambda pixels: pixels.reshape(256, 1536, 3), "is not the picture"),
         (None, "cannot be decoded"),
     ],
 )
-def test_another_picture_or_a_broken_one_is_not_kodaks(kodak_copy, change, says):
+def test_another_picture_or_a_broken_one_is_not_kodaks(kodak_copy, change, message):
     path = kodak_copy / "kodim07.png"
     if change:
         replace(path, change)
     else:
         path.unlink()
         path.write_bytes((KODAK / "kodim07.png").read_bytes()[:5000])
-    with pytest.raises(Unavailable, match=rf"kodim07\.png {says}"):
+    with pytest.raises(Unavailable, match=rf"kodim07\.png {message}"):
         open_kodak([kodak_copy.parent])
 
 

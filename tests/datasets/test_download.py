@@ -27,7 +27,7 @@ def part_of(target: Path, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("server_does", "left_over", "known", "starts"),
+    ("server_does", "left_over", "size_known", "starts"),
     [
         ({}, b"", True, [0]),
         ({"says_length": False}, b"", False, [0]),
@@ -49,13 +49,13 @@ def part_of(target: Path, data: bytes) -> Path:
     ],
 )
 def test_a_file_arrives_whole_whatever_was_left_over_and_the_server_does(
-    server, target, server_does, left_over, known, starts
+    server, target, server_does, left_over, size_known, starts
 ):
     for name, value in server_does.items():
         setattr(server, name, list(value) if isinstance(value, list) else value)
     if left_over:
         part_of(target, left_over)
-    fetch(f"{server.url}/file.bin", target, len(BODY) if known else None, SHA256)
+    fetch(f"{server.url}/file.bin", target, len(BODY) if size_known else None, SHA256)
     assert target.read_bytes() == BODY
     assert left_in(target.parent) == ["file.bin"]
     assert [start for _, start in server.asked] == starts
@@ -92,7 +92,7 @@ def test_a_server_that_never_gets_on_is_left_alone(server, target):
 
 
 @pytest.mark.parametrize(
-    ("file", "size", "digest", "says"),
+    ("file", "size", "digest", "message"),
     [
         ("other.bin", len(BODY), SHA256, f"has sha256 .* instead of {SHA256[:16]}"),
         ("file.bin", None, "00000000", "instead of 00000000"),
@@ -100,9 +100,9 @@ def test_a_server_that_never_gets_on_is_left_alone(server, target):
         ("gone", None, "", "/gone answers 404 Not Found: put .*file.bin"),
     ],
 )
-def test_another_file_never_gets_the_name(server, target, file, size, digest, says):
+def test_another_file_never_gets_the_name(server, target, file, size, digest, message):
     server.files["/other.bin"] = BODY[:-1] + b"x"
-    with pytest.raises(Unavailable, match=says):
+    with pytest.raises(Unavailable, match=message):
         fetch(f"{server.url}/{file}", target, size, digest)
     assert left_in(target.parent) == []
 
@@ -125,8 +125,8 @@ def test_a_server_that_says_nothing_runs_into_the_timeout(target, monkeypatch):
 
 
 def test_two_downloads_of_one_file_do_not_mix(server, target):
-    with part_of(target, b"").open("ab") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    with part_of(target, b"").open("ab") as part_file:
+        fcntl.flock(part_file, fcntl.LOCK_EX)
         with pytest.raises(Unavailable, match="another process"):
             fetch(f"{server.url}/file.bin", target)
 
@@ -147,7 +147,7 @@ def test_too_little_space_is_noticed_before_anything_is_asked_for(server, target
 def test_progress_is_told_from_where_it_starts_to_the_end(server, target):
     reported: list[tuple[str, int, int | None]] = []
     part_of(target, BODY[:400_000])
-    fetch(f"{server.url}/file.bin", target, progress=lambda *now: reported.append(now))
+    fetch(f"{server.url}/file.bin", target, progress=lambda *event: reported.append(event))
     assert reported[0][1] > 400_000
     assert reported == sorted(reported)
     assert reported[-1] == ("file.bin", len(BODY), len(BODY))

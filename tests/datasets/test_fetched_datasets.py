@@ -22,8 +22,8 @@ from support.files.file_server import BODY, left_in, zip_of
 
 def test_an_archive_gives_its_images_and_nothing_else_nor_elsewhere(tmp_path):
     images = ["set/1.png", "set/2.PNG", "../../up.png", "/absolute.png", "c/d/../e.png"]
-    others = ["__MACOSX/set/._1.png", "__MACOSX/3.png", "set/.4.png", "set/readme.txt"]
-    members = {name: name.encode() for name in (*images, *others)}
+    other_names = ["__MACOSX/set/._1.png", "__MACOSX/3.png", "set/.4.png", "set/readme.txt"]
+    members = {name: name.encode() for name in (*images, *other_names)}
     unpack_images(zip_of(tmp_path / "a.zip", {"set/": b"", **members}), tmp_path / "in" / "out", 5)
     unpacked = {path.name: path.read_bytes() for path in (tmp_path / "in" / "out").iterdir()}
     assert unpacked == {name.rpartition("/")[2]: name.encode() for name in images}

@@ -23,7 +23,7 @@ NAME = "./sets.py:open_mine"
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def work_folder(tmp_path, monkeypatch):
     """An empty folder as the present one, with two photographs and the function."""
     monkeypatch.chdir(tmp_path)
     for number in (1, 0):
@@ -62,41 +62,41 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_in_a_dataset_file_is_one_sentence_before_anything_runs(mistake, here):
+def test_a_mistake_in_a_dataset_file_is_one_sentence_before_anything_runs(mistake, work_folder):
     source, message = mistake
-    (here / "sets.py").write_text(HEAD + source)
-    done = bench("run", "--codecs", "raw", "--dataset", NAME, "--results", "r")
-    assert done.returncode == 2
-    (sentence,) = done.stderr.splitlines()
+    (work_folder / "sets.py").write_text(HEAD + source)
+    result = bench("run", "--codecs", "raw", "--dataset", NAME, "--results", "r")
+    assert result.returncode == 2
+    (sentence,) = result.stderr.splitlines()
     assert re.fullmatch(f"bench: {message}", sentence), sentence
-    assert not (here / "r").exists()
+    assert not (work_folder / "r").exists()
 
 
-def test_images_are_sorted_and_a_function_may_take_the_data_folders(here):
+def test_images_are_sorted_and_a_function_may_take_the_data_folders(work_folder):
     assert [image.name for image in open_dataset(NAME).images] == ["0.png", "1.png"]
-    (here / "sets.py").write_text(HEAD + WHOLE.replace("tuple(", "("))  # a generator
+    (work_folder / "sets.py").write_text(HEAD + WHOLE.replace("tuple(", "("))  # a generator
     assert [image.name for image in open_dataset(NAME).images] == ["0.png", "1.png"]
-    (here / "sets.py").write_text(HEAD + WHOLE.replace("()", "(folders)").replace(
+    (work_folder / "sets.py").write_text(HEAD + WHOLE.replace("()", "(folders)").replace(
         "Path(__file__).parent", "folders[0]"))  # fmt: skip
-    (here / "data").mkdir()
-    (here / "0.png").rename(here / "data" / "0.png")
-    result = open_dataset(NAME, here / "data")
-    assert result.images == (ImageFile("0.png", here / "data" / "0.png"),)
-    (here / "data" / "0.png").unlink()
+    (work_folder / "data").mkdir()
+    (work_folder / "0.png").rename(work_folder / "data" / "0.png")
+    result = open_dataset(NAME, work_folder / "data")
+    assert result.images == (ImageFile("0.png", work_folder / "data" / "0.png"),)
+    (work_folder / "data" / "0.png").unlink()
     with pytest.raises(UsageError, match="is to have images"):
-        open_dataset(NAME, here / "data")
+        open_dataset(NAME, work_folder / "data")
 
 
-def test_every_verb_takes_the_function_and_rows_lie_under_the_datasets_name(here):
+def test_every_verb_takes_the_function_and_rows_lie_under_the_datasets_name(work_folder):
     words = ("--dataset", NAME, "--results", "r")
     run = ("run", "--codecs", "jpeg,webp", "--metrics", "psnr")
     assert "2 images" in bench("plan", "--codecs", "jpeg", *words).stdout
     assert bench(*run, *words).returncode == 0
-    assert [path.name for path in (here / "r").iterdir()] == ["mine"]
+    assert [path.name for path in (work_folder / "r").iterdir()] == ["mine"]
     assert "0 values filled in" in bench("rescore", "--metrics", "psnr", *words).stdout
     assert "mine: 2 images" in bench("report", "--metrics", "psnr", *words).stdout
     bench("match", "jpeg", "webp", "--tolerance", "1", *words, code=0)
     assert bench(*run, "--dataset", NAME, "--results", "s").returncode == 0
     bench("check", "r", "s", "--dataset", NAME, "--metrics", "psnr", code=0)
-    (here / "sets.py").unlink()
+    (work_folder / "sets.py").unlink()
     bench("match", "jpeg", "webp", "--dataset", "mine", "--results", "r", code=0)

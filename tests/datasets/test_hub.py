@@ -57,8 +57,8 @@ def test_pictures_in_folders_are_measured_and_the_commit_is_recorded(hub):
     files = {f"data/test/{side}.png": picture(side) for side in (64, 80)}
     hub("dataset", "me/photos", {**files, "data/train/96.png": picture(96), "README.md": b"#"})
     words = "run --codecs jpeg --dataset hf:me/photos:test --metrics psnr"
-    done = bench(*words.split(), "--points", "jpeg.quality=10,30,50,80", code=0)
-    assert "8 cells measured" in done.stdout
+    result = bench(*words.split(), "--points", "jpeg.quality=10,30,50,80", code=0)
+    assert "8 cells measured" in result.stdout
     (record,) = Path("results/me--photos/runs").glob("*.json")
     assert json.loads(record.read_text())["origin"] == f"hf:me/photos@{COMMIT}"
     report = bench("report", "--dataset", "hf:me/photos:test", "--json")
@@ -79,10 +79,10 @@ def test_pictures_in_parquet_files_are_those_bytes_once(hub):
     assert [image.name for image in dataset.images] == names
     assert dataset.images[0].path.read_bytes() == contents["a.png"]
     assert (dataset.name, dataset.origin) == ("me--rows:test", f"hf:me/rows@{COMMIT}")
-    before = [image.path.stat().st_mtime_ns for image in dataset.images]
-    again = open_dataset("hf:me/rows:test")
-    assert [image.path.stat().st_mtime_ns for image in again.images] == before
-    with Image.open(again.images[2].path) as last:
+    write_times = [image.path.stat().st_mtime_ns for image in dataset.images]
+    second_dataset = open_dataset("hf:me/rows:test")
+    assert [image.path.stat().st_mtime_ns for image in second_dataset.images] == write_times
+    with Image.open(second_dataset.images[2].path) as last:
         assert last.size == (96, 64)
 
 
@@ -105,18 +105,20 @@ def test_what_is_not_here_whole_is_said_with_the_command_that_fetches_it(hub):
 
 
 def test_a_parquet_file_that_is_damaged_is_named_with_its_remedy(hub):
-    whole = parquet({"a.png": picture(64)})
-    for number, damaged in enumerate((b"", whole[:-9], whole[:50] + whole[-60:], b"PAR1" * 3)):
+    file_bytes = parquet({"a.png": picture(64)})
+    for number, damaged in enumerate(
+        (b"", file_bytes[:-9], file_bytes[:50] + file_bytes[-60:], b"PAR1" * 3)
+    ):
         hub("dataset", f"me/cut{number}", {"test-00000-of-00001.parquet": damaged})
         with pytest.raises(Unavailable, match=r"cannot be read.*fetch it again"):
             open_dataset(f"hf:me/cut{number}")
 
 
 def test_fetching_without_the_network_is_one_sentence(hub):
-    done = bench("fetch", "hf:me/none:test")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "cannot be reached: fetch hf:me/none:test again, or put the files into" in done.stderr
+    result = bench("fetch", "hf:me/none:test")
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "cannot be reached: fetch hf:me/none:test again, or put the files into" in result.stderr
 
 
 def test_a_weight_file_is_verified_and_copied_and_a_pack_stays(hub, tmp_path):
@@ -125,8 +127,8 @@ def test_a_weight_file_is_verified_and_copied_and_a_pack_stays(hub, tmp_path):
     hub("model", "me/net", {"low.pth": content, "deep/mine.tar": b"pack"})
     assert bench("fetch", "hf:me/net/low.pth", "--sha256", "0" * 64).returncode == 2
     assert not weights.exists()
-    done = bench("fetch", f"hf:me/net/low.pth@{COMMIT}", "--sha256", digest[:12], code=0)
-    assert digest in done.stdout
+    result = bench("fetch", f"hf:me/net/low.pth@{COMMIT}", "--sha256", digest[:12], code=0)
+    assert digest in result.stdout
     assert (weights / "low.pth").read_bytes() == content
     assert "deep/mine.tar" in bench("fetch", "hf:me/net/deep/mine.tar").stdout
     (weights / "low.pth").write_bytes(b"other")

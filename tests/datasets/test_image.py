@@ -55,9 +55,9 @@ def test_jpeg_inside_tiff_gives_the_same_pixels_and_is_marked(photo, write):
     assert result.lossy
 
 
-@pytest.mark.parametrize("more", [[], [b"EXIFMM\0*"]])
-def test_lossy_webp_is_marked(more, photo, write):
-    path = write("photo.webp", webp(photo, False, *more))
+@pytest.mark.parametrize("chunks", [[], [b"EXIFMM\0*"]])
+def test_lossy_webp_is_marked(chunks, photo, write):
+    path = write("photo.webp", webp(photo, False, *chunks))
     result = read_image(path)
     assert result.pixels.shape == photo.shape
     assert result.lossy
@@ -136,8 +136,8 @@ def test_jpeg_webp_and_tiff_are_turned_upright_by_xmp_unless_exif_says_otherwise
         assert np.abs(read_image(path).pixels.astype(int) - np.rot90(photo, turns)).mean() < 3
     path = write("a.webp", webp(photo, True, b"XMP " + XMP.encode(), flags=4))
     assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
-    for own, turns in (({}, -1), ({0x0112: 3}, 2)):
-        path = write("a.tif", pillow(image, "TIFF", tiffinfo={700: XMP.encode(), **own}))
+    for tags, turns in (({}, -1), ({0x0112: 3}, 2)):
+        path = write("a.tif", pillow(image, "TIFF", tiffinfo={700: XMP.encode(), **tags}))
         assert np.array_equal(read_image(path).pixels, np.rot90(photo, turns))
 
 
@@ -185,13 +185,13 @@ def test_few_bits_are_stretched_to_the_full_range(write):
     maximum_3 = b"P5\n4 1\n3\n\0\1\2\3"
     assert read_image(write("2.pgm", maximum_3)).pixels[0, :, 0].tolist() == expected
     for bits, packed in ((2, [0x1B]), (4, [0x05, 0xAF])):
-        made = tiff(np.uint8([packed]), photometric="minisblack")
+        stream = tiff(np.uint8([packed]), photometric="minisblack")
         width = struct.pack("<HHII", 256, 4, 1, len(packed))
-        made = made.replace(width, struct.pack("<HHII", 256, 4, 1, 4))
-        made = made.replace(
+        stream = stream.replace(width, struct.pack("<HHII", 256, 4, 1, 4))
+        stream = stream.replace(
             struct.pack("<HHIH", 258, 3, 1, 8), struct.pack("<HHIH", 258, 3, 1, bits)
         )
-        assert read_image(write("2.tif", made)).pixels[0, :, 0].tolist() == expected
+        assert read_image(write("2.tif", stream)).pixels[0, :, 0].tolist() == expected
 
 
 def test_tiff_with_white_as_zero_is_turned_round(photo, write):
@@ -222,8 +222,8 @@ def profile_of(red):
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     (count,) = struct.unpack_from(">I", data, 128)
     tags = [struct.unpack_from(">4sII", data, 132 + 12 * number) for number in range(count)]
-    (at,) = (at for tag, at, _ in tags if tag == b"rXYZ")
-    struct.pack_into(">3i", data, at + 8, *(round(65536 * value) for value in red))
+    (position,) = (position for tag, position, _ in tags if tag == b"rXYZ")
+    struct.pack_into(">3i", data, position + 8, *(round(65536 * value) for value in red))
     return bytes(data)
 
 

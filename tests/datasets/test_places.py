@@ -88,14 +88,16 @@ def test_a_dataset_means_the_same_to_every_verb(kind, verb, measured, tmp_path, 
     text = KINDS[kind][1]
     text = next(Path("r").glob(text)).name if "*" in text else text
     words = [str(tmp_path / "o") if word == "o" else word for word in VERBS[verb]]
-    where = {"audit-rows": ("r",), "check": ("--against", "r")}.get(verb, ("--results", "r"))
-    done = bench(*words[:2], *where, *words[2:], "--dataset", text) if verb == "audit-rows" else (
-        bench(*words, "--dataset", text, *where))  # fmt: skip
+    if verb == "audit-rows":
+        words.insert(2, "r")
+    else:
+        words += ["--against" if verb == "check" else "--results", "r"]
+    result = bench(*words, "--dataset", text)
     if kind == "function-by-stored-name" and verb in OF_IMAGES:  # rows start no Python file
-        assert "`--dataset ./sets.py:mine`" in done.stdout + done.stderr
+        assert "`--dataset ./sets.py:mine`" in result.stdout + result.stderr
         return
-    assert done.returncode == 0, done.stderr
-    assert "The original is not here" not in done.stdout + done.stderr
+    assert result.returncode == 0, result.stderr
+    assert "The original is not here" not in result.stdout + result.stderr
     if verb == "page":
         html = next((tmp_path / "o").rglob("page.html")).read_text()
         assert "The original is not here" not in html

@@ -66,18 +66,18 @@ def test_colours_that_were_multiplied_by_alpha_are_laid_over_white_once(write):
 
 
 def test_a_tiff_of_other_channels_is_refused_and_grey_with_alpha_is_grey(photo, write):
-    def refused(channels: int, photometric: str, **more: Any) -> str:
+    def refused(channels: int, photometric: str, **options: Any) -> str:
         samples = np.zeros((16, 16, channels), np.uint8)
         with pytest.raises(ImageRefused) as error:
-            read_image(write("a.tif", tiff(samples, photometric=photometric, **more)))
+            read_image(write("a.tif", tiff(samples, photometric=photometric, **options)))
         return str(error.value)
 
     assert refused(5, "rgb") == "a.tif has 5 channels of RGB: convert it to RGB"
     assert refused(6, "rgb") == "a.tif is no picture but an array of axes YXS (16, 16, 6)"
     assert refused(3, "ycbcr") == "a.tif has 3 channels of YCBCR: convert it to RGB"
     grey = np.stack([photo[..., 0], np.full(photo.shape[:2], 255, np.uint8)], axis=2)
-    whole = tiff(grey, photometric="minisblack", extrasamples=["unassalpha"])
-    assert np.array_equal(read_image(write("a.tif", whole)).pixels[..., 2], photo[..., 0])
+    tiff_bytes = tiff(grey, photometric="minisblack", extrasamples=["unassalpha"])
+    assert np.array_equal(read_image(write("a.tif", tiff_bytes)).pixels[..., 2], photo[..., 0])
     for of_jpeg in (6, 7, 33007):
         page = SimpleNamespace(photometric=6, extrasamples=(), bitspersample=8, compression=of_jpeg)
         assert np.array_equal(module._tiff_colours(page, photo, False), photo)
@@ -156,8 +156,8 @@ def test_the_first_picture_of_a_multi_picture_jpeg_is_taken(photo, write):
     assert np.array_equal(read_image(path).pixels, read_image(alone).pixels)
 
 
-def webp_head(form: bytes, body: bytes, *before: bytes) -> bytes:
-    return b"".join([b"RIFF\0\0\0\0WEBP", *before, form, struct.pack("<I", len(body)), body])
+def webp_head(form: bytes, body: bytes, *chunks: bytes) -> bytes:
+    return b"".join([b"RIFF\0\0\0\0WEBP", *chunks, form, struct.pack("<I", len(body)), body])
 
 
 def lossless_head(width: int, height: int) -> bytes:
@@ -190,16 +190,18 @@ def test_a_bomb_is_refused_before_it_is_decoded(form, write):
         read_image(write("bomb.bin", data))
 
 
-@pytest.mark.parametrize(("side", "told"), [(16384, "has 16384 x 1 pixels, and"), (16383, "decod")])
-def test_a_webp_has_sides_of_at_most_16383_pixels(side, told, write):
+@pytest.mark.parametrize(
+    ("side", "message"), [(16384, "has 16384 x 1 pixels, and"), (16383, "decod")]
+)
+def test_a_webp_has_sides_of_at_most_16383_pixels(side, message, write):
     for across, down in ((side, 1), (1, side)):
         data = webp_head(b"VP8X", extended_head(across, down))
-        with pytest.raises(ImageRefused, match=told.replace("16384 x 1", f"{across} x {down}")):
+        with pytest.raises(ImageRefused, match=message.replace("16384 x 1", f"{across} x {down}")):
             read_image(write("wide.webp", data))
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "num_bytes", "told"),
+    ("width", "height", "num_bytes", "message"),
     [
         (4096, 4096, 1, None),
         (4097, 4096, 1, "4097 x 4096 pixels in 1 bytes, more than 128 in each"),
@@ -211,19 +213,19 @@ def test_a_webp_has_sides_of_at_most_16383_pixels(side, told, write):
     ],
 )
 def test_a_picture_has_pixels_and_above_16_megapixels_at_most_128_in_a_byte(
-    width, height, num_bytes, told
+    width, height, num_bytes, message
 ):
-    with pytest.raises(ImageRefused, match=told) if told else nullcontext():
+    with pytest.raises(ImageRefused, match=message) if message else nullcontext():
         module._refuse_large(width, height, num_bytes)
 
 
 def test_a_jpeg_has_at_most_a_hundred_scans_and_those_of_a_large_picture_twelve(photo, write):
-    whole = pillow(Image.fromarray(photo), "JPEG")
-    assert read_image(write("a.jpg", whole + 99 * b"\xff\xda")).pixels.shape == photo.shape
+    stream = pillow(Image.fromarray(photo), "JPEG")
+    assert read_image(write("a.jpg", stream + 99 * b"\xff\xda")).pixels.shape == photo.shape
     with pytest.raises(ImageRefused, match="has 101 scans of its 36743 pixels: too many"):
-        read_image(write("a.jpg", whole + 100 * b"\xff\xda"))
-    sides = whole.index(b"\xff\xc0") + 5
-    largest = whole[:sides] + struct.pack(">HH", 13370, 13377) + whole[sides + 4 :]
+        read_image(write("a.jpg", stream + 100 * b"\xff\xda"))
+    sides = stream.index(b"\xff\xc0") + 5
+    largest = stream[:sides] + struct.pack(">HH", 13370, 13377) + stream[sides + 4 :]
     with pytest.raises(ImageRefused, match="more than 128 in each"):
         read_image(write("a.jpg", largest + 11 * b"\xff\xda"))
     with pytest.raises(ImageRefused, match="has 13 scans of its 178850490 pixels: too many"):
@@ -250,18 +252,18 @@ def test_a_file_larger_than_any_image_is_not_even_read(monkeypatch, write):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (MemoryError(), "does not fit into memory"),
         (ValueError(f"a  b{'c' * 300}"), f"cannot be decoded, .*: a b{'c' * 197}"),
         (ValueError(), "cannot be decoded, damaged or truncated: ValueError"),
     ],
 )
-def test_whatever_a_decoder_raises_is_about_the_file(error, told):
+def test_whatever_a_decoder_raises_is_about_the_file(error, message):
     def contents() -> bytes:
         raise error
 
-    with pytest.raises(ImageRefused, match=f"^a.png {told}$"):
+    with pytest.raises(ImageRefused, match=f"^a.png {message}$"):
         decode_image("a.png", contents)
 
 
@@ -305,23 +307,23 @@ CUT = {
 @pytest.mark.parametrize("form", CUT)
 def test_a_file_cut_anywhere_is_refused_or_whole(form, photo, write):
     stream = CUT[form](photo[:20, :30])
-    whole = read_image(write("whole.bin", stream)).pixels
-    refused, lengths = 0, range(0, len(stream), 17)
+    expected = read_image(write("whole.bin", stream)).pixels
+    refusals, lengths = 0, range(0, len(stream), 17)
     for length in lengths:
         path = write("cut.bin", stream[:length])
         try:
             result = read_image(path).pixels
         except ImageRefused:
-            refused += 1
+            refusals += 1
         else:
-            assert np.array_equal(result, whole)
-    assert refused >= len(lengths) - 3  # PNG's last chunk, say, holds no pixel
+            assert np.array_equal(result, expected)
+    assert refusals >= len(lengths) - 3  # PNG's last chunk, say, holds no pixel
 
 
 def test_a_tiff_without_its_pixels_is_not_a_black_picture(photo, write):
-    whole = tiff_with_tags_last(photo)
-    none = whole.replace(
+    tiff_bytes = tiff_with_tags_last(photo)
+    sparse_bytes = tiff_bytes.replace(
         struct.pack("<HHII", 279, 4, 1, photo.size), struct.pack("<HHII", 279, 4, 1, 0)
     )
     with pytest.raises(ImageRefused, match="not all of its strips"):
-        read_image(write("sparse.tif", none))
+        read_image(write("sparse.tif", sparse_bytes))
