@@ -21,17 +21,17 @@ def test_help_names_every_verb_and_imports_none_of_them():
         "('baselines', 'benchmark.commands.')))));"
         "main()"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     for name in NAMES:
-        assert f" {name} " in done.stdout
+        assert f" {name} " in result.stdout
     modules = [
         "benchmark.commands.options",
         "benchmark.commands.terminal",
         "benchmark.commands.verb",
     ]
-    assert done.stdout.endswith(f"\n{modules}\n")
+    assert result.stdout.endswith(f"\n{modules}\n")
 
 
 @pytest.mark.parametrize("loading", ["benchmark.cli", "benchmark.commands.inventory"])
@@ -50,21 +50,21 @@ sys.meta_path.insert(0, Interrupts())
 sys.argv = ["bench", "list"]
 main()
 """
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "bench: interrupted\n")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "bench: interrupted\n")
 
 
 def test_singular_and_plural_of_an_option_are_the_same():
     for path, command in every_verb():
         options = {name for parameter in command.params for name in parameter.opts}
-        pairs = [(f"--{name}", f"--{other}") for name, other in SPELLINGS.items()]
-        for known, other in (*pairs, *(pair[::-1] for pair in pairs)):
-            if known in options and other not in options:
-                given = parsed(command, path, known, "sample")
-                assert given == parsed(command, path, other, "sample"), path
-                assert given == parsed(command, path, f"{other}=sample"), path
+        pairs = [(f"--{name}", f"--{other_spelling}") for name, other_spelling in SPELLINGS.items()]
+        for spelling, other_spelling in (*pairs, *(pair[::-1] for pair in pairs)):
+            if spelling in options and other_spelling not in options:
+                values = parsed(command, path, spelling, "sample")
+                assert values == parsed(command, path, other_spelling, "sample"), path
+                assert values == parsed(command, path, f"{other_spelling}=sample"), path
 
 
 def parsed(command, path, *words):
@@ -75,10 +75,10 @@ def parsed(command, path, *words):
 
 
 def test_words_after_two_dashes_are_no_options():
-    _, match = next(one for one in every_verb() if one[0] == "match")
+    _, match = next(entry for entry in every_verb() if entry[0] == "match")
     with match.make_context("match", ["--metrics", "ssim", "--", "--metrics", "raw"]) as context:
-        given = context.params
-    assert (given["metric"], given["codec"], given["against"]) == ("ssim", "--metrics", "raw")
+        values = context.params
+    assert (values["metric"], values["codec"], values["against"]) == ("ssim", "--metrics", "raw")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -86,9 +86,11 @@ def test_words_after_two_dashes_are_no_options():
 def test_a_full_disk_behind_standard_output_is_a_sentence(verb):
     command = [sys.executable, "-m", "benchmark", verb]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == "bench: what is printed cannot be written: No space left on device\n"
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == "bench: what is printed cannot be written: No space left on device\n"
 
 
 def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
@@ -96,8 +98,8 @@ def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
     gone.mkdir()
     shell = f'rmdir {gone}; exec "{sys.executable}" -P -m benchmark list'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", shell], cwd=gone, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2
-    assert done.stderr == "bench: the current folder is gone: cd to one that is there\n"
+    assert result.returncode == 2
+    assert result.stderr == "bench: the current folder is gone: cd to one that is there\n"

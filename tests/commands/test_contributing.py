@@ -38,8 +38,8 @@ def follow(section, project):
         edit(project / name, rf"^(\[{table}\]\n)", rf"\g<1>{line}\n")
     for name, table, line in re.findall(r"^In `([\w/.]+)`, `(\w+)`: `(.*)`$", section, re.M):
         edit(project / name, rf"(^ *{table}\W.*?(?:\{{[^\n]*|\()\n)", rf"\g<1>    {line}\n")
-    above = rf"^Above `([^`]+)` in `([\w/.]+)`{BLOCK}"
-    for place, name, source in re.findall(above, section, re.DOTALL | re.M):
+    pattern = rf"^Above `([^`]+)` in `([\w/.]+)`{BLOCK}"
+    for place, name, source in re.findall(pattern, section, re.DOTALL | re.M):
         edit(project / name, rf"^({re.escape(place)})", f"{source}\n\n\\1")
 
 
@@ -103,14 +103,14 @@ def test_the_commands_of_a_recipe_show_what_it_added(project, name):
     if name == "A figure":  # draws what another recipe measured
         (project / "mono.mplstyle").write_text("font.family: monospace\n")
         commands = MEASURED, *commands
-    done = run(project, IN_TURN, *commands)
-    assert done.returncode == 0, done.stderr
-    file, shown = SHOWN[name]
-    assert shown.encode() in (project / file).read_bytes()
+    result = run(project, IN_TURN, *commands)
+    assert result.returncode == 0, result.stderr
+    file, text = SHOWN[name]
+    assert text.encode() in (project / file).read_bytes()
 
 
 def test_the_loss_of_the_recipe_may_be_that_of_a_variant(project):
-    done = run(
+    result = run(
         project,
         "from dataclasses import replace\n"
         "from baselines.neural.training.recipe import load_recipe\n"
@@ -120,12 +120,16 @@ def test_the_loss_of_the_recipe_may_be_that_of_a_variant(project):
         "loss = GAN_LOSSES[recipe.varied()['mine'].stages[-1].gan_loss]\n"
         "print(float(loss.generator_loss(None, torch.zeros(1, 1, 2, 2))))",
     )  # fmt: skip
-    assert done.stdout == "1.0\n", done.stderr
+    assert result.stdout == "1.0\n", result.stderr
 
 
 def test_every_file_that_a_recipe_names_is_there():
-    named = set(re.findall(r"`((?:benchmark|baselines|tests|docs|tools)/[\w/.]+)`", TEXT))
+    mentioned_names = set(re.findall(r"`((?:benchmark|baselines|tests|docs|tools)/[\w/.]+)`", TEXT))
     copied = {"baselines/neural/NAME/", "baselines/neural/factorised/model.py"}
-    made = {name for name, _ in re.findall(rf"^`([\w/.]+)`{BLOCK}", TEXT, re.DOTALL | re.M)}
-    missing = {name for name in named - made - copied if not (ROOT / name).exists()}
+    written_names = {
+        name for name, _ in re.findall(rf"^`([\w/.]+)`{BLOCK}", TEXT, re.DOTALL | re.M)
+    }
+    missing = {
+        name for name in mentioned_names - written_names - copied if not (ROOT / name).exists()
+    }
     assert missing == set()

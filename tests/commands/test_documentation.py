@@ -58,9 +58,9 @@ def understood(words):
 @each_page
 def test_every_command_can_be_given(page):
     text = page.read_text()
-    added = re.findall(r"^In `benchmark/verbs\.toml`, .*: `(\w+) = \[", text, re.MULTILINE)
+    added_verbs = re.findall(r"^In `benchmark/verbs\.toml`, .*: `(\w+) = \[", text, re.MULTILINE)
     for words in written_commands(text):
-        if words[0] in added:  # a recipe's verb, which test_contributing.py adds and runs
+        if words[0] in added_verbs:  # a recipe's verb, which test_contributing.py adds and runs
             continue
         try:
             understood(words)
@@ -91,7 +91,7 @@ def test_links_lead_to_files_and_headings(page):
 def headings(text):
     """Return the names by which links call a page's headings."""
     result = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in result}
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in result}
 
 
 @pytest.mark.parametrize(
@@ -123,21 +123,21 @@ def test_the_results_are_those_of_the_bundled_rows(tmp_path):
     field_page = " ".join(pages[FIELD_PAGE].split())
     missing = [text for text in field_table.sentences(kodak) if text not in field_page]
     assert not missing, "print the new one: tools/field_table.py"
-    for (table,), made in (
+    for (table,), lines in (
         (tables(README, "Kodak, "), results_table.lines(kodak)),
         (tables(pages[FIELD_PAGE], "Kodak, 24 images "), field_table.lines(kodak)),
         (tables(pages[METRICS_PAGE], "codec "), results_table.other_metrics(kodak)),
     ):
-        for shown, line in zip(table.splitlines(), made, strict=True):
-            assert agree(shown, line), "print the new one: tools/*_table.py"
+        for printed_line, line in zip(table.splitlines(), lines, strict=True):
+            assert agree(printed_line, line), "print the new one: tools/*_table.py"
 
 
 def curve(rows, label, metric):
     """Return the logarithms of the mean rates of a codec, and the means of a metric."""
-    own = rows[rows["codec"] == label]
-    means = own.groupby("setting_value")[["bpp", metric]].mean().sort_values("bpp")
-    best = means[metric].cummax() if metric == "psnr_db" else means[metric].cummin()
-    means = means[(means[metric] == best) & ~means[metric].duplicated()]
+    codec_rows = rows[rows["codec"] == label]
+    means = codec_rows.groupby("setting_value")[["bpp", metric]].mean().sort_values("bpp")
+    front = means[metric].cummax() if metric == "psnr_db" else means[metric].cummin()
+    means = means[(means[metric] == front) & ~means[metric].duplicated()]
     return np.log(means["bpp"].to_numpy()), means[metric].to_numpy()
 
 
@@ -168,8 +168,8 @@ def test_the_results_are_those_of_own_arithmetic():
             printed = float(re.match(r"[-+]?[\d.]+", cell)[0])
             assert printed == pytest.approx(bd_rate(of_vtm, of_codec), abs=0.1), name
         rates, lpips = curve(rows, label, "lpips_squeeze")
-        at = np.interp(np.log(0.3), rates, lpips)  # straight lines, as drawn
-        assert float(by_name[name][2]) == pytest.approx(at, abs=0.01), name
+        value = np.interp(np.log(0.3), rates, lpips)  # straight lines, as drawn
+        assert float(by_name[name][2]) == pytest.approx(value, abs=0.01), name
 
 
 def test_no_other_number_of_the_readme_is_unfounded():
@@ -181,11 +181,11 @@ def test_no_other_number_of_the_readme_is_unfounded():
     rows = benchmark.load(KODAK, details=True)
     ours = rows[rows["codec"] == "ours:beta=0"]
     (parameters,) = set(ours["parameters"])
-    known = {
+    phrases = {
         "WACV 2024", "x86-64", "95 %", f"glibc {glibc[1]}", f"{pythons[1]} or {pythons[2]}",
         f"{rates} bpp", f"{parameters / 1e6:.1f} million",
     }  # fmt: skip
-    for words in known:
+    for words in phrases:
         assert words in " ".join(prose.split()), words
         prose = re.sub(re.escape(words).replace(r"\ ", r"\s+"), "", prose)
     assert re.findall(r"\S*\d\S*", prose) == []
@@ -231,36 +231,38 @@ def commands(page):
 
 
 def reason(command):
-    return next((why for what, why in CANNOT.items() if re.search(what, command)), "")
+    return next(
+        (explanation for pattern, explanation in CANNOT.items() if re.search(pattern, command)), ""
+    )
 
 
 @pytest.fixture
 def session(tmp_path):
     """A fresh copy for each page, with the files that the documents speak of."""
-    made = Session(tmp_path)
-    here = made.folder
-    shutil.copytree(here / "photos", here / "path" / "to" / "photos")
-    shutil.copytree(here / "photos", here / "path" / "to" / "holiday")
-    shutil.copytree(here / "results", here / "elsewhere")
+    new_session = Session(tmp_path)
+    folder = new_session.folder
+    shutil.copytree(folder / "photos", folder / "path" / "to" / "photos")
+    shutil.copytree(folder / "photos", folder / "path" / "to" / "holiday")
+    shutil.copytree(folder / "results", folder / "elsewhere")
     for name in ("new", "mailed", "ours", "elic-3"):
-        of = {"elic-3": "elic-3"}.get(name, "ours")
-        source = ROOT / "baselines" / "checkpoints" / f"{of}.safetensors.xz"
-        (here / f"{name}.safetensors").write_bytes(unpack_xz(source))
+        source_name = {"elic-3": "elic-3"}.get(name, "ours")
+        source = ROOT / "baselines" / "checkpoints" / f"{source_name}.safetensors.xz"
+        (folder / f"{name}.safetensors").write_bytes(unpack_xz(source))
         if name != "mailed":
-            shutil.copyfile(card_path(source), here / f"{name}.json")
+            shutil.copyfile(card_path(source), folder / f"{name}.json")
     for name, (more_db, times) in CURVES.items():
         points = [(b * times, 30 + 5 * n + more_db) for n, b in enumerate((0.1, 0.2, 0.4, 0.8))]
         lines = ["bpp,psnr", *(f"{bpp},{psnr}" for bpp, psnr in points)]
-        (here / name).write_text("\n".join(lines) + "\n")
-    (here / "mine.json").write_text(
+        (folder / name).write_text("\n".join(lines) + "\n")
+    (folder / "mine.json").write_text(
         '{"name": "mine", "results": {"bpp": [0.1, 0.2, 0.4, 0.8], "psnr": [27, 29.5, 32, 36]}}'
     )
     if PHOTOGRAPHS.exists():
-        made.environment |= {"BENCH_DATA": str(PHOTOGRAPHS.parent)}
-    made.environment |= {
+        new_session.environment |= {"BENCH_DATA": str(PHOTOGRAPHS.parent)}
+    new_session.environment |= {
         name: os.environ[name] for name in ("BENCH_WEIGHTS",) if name in os.environ
     }
-    return made
+    return new_session
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ linear_rate = true
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def work_folder(tmp_path, monkeypatch):
     """The present folder, with two folders of photographs and an experiment on them."""
     monkeypatch.chdir(tmp_path)
     for number, folder in enumerate(("first", "more, photos")):
@@ -41,65 +41,67 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_singular_and_plural_are_one_option_in_a_file_as_on_the_command_line(here):
+def test_singular_and_plural_are_one_option_in_a_file_as_on_the_command_line(work_folder):
     text = EXPERIMENT.replace("codecs =", "codec =").replace("dataset =", "datasets =")
-    (here / "exp.toml").write_text(text.replace("metrics =", "metric ="))
+    (work_folder / "exp.toml").write_text(text.replace("metrics =", "metric ="))
     assert _cells(bench("plan", "exp.toml", "--json")) == [("first", 12), ("more_photos", 12)]
-    (here / "exp.toml").write_text(f'codec = ["avif"]{EXPERIMENT}')
-    done = bench("plan", "exp.toml")
-    assert (done.returncode, "codec and codecs are the same option" in done.stderr) == (2, True)
+    (work_folder / "exp.toml").write_text(f'codec = ["avif"]{EXPERIMENT}')
+    result = bench("plan", "exp.toml")
+    assert (result.returncode, "codec and codecs are the same option" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("verb", [
     ("pack", "export", "p.tar"), ("audit", "rows"), ("report",), ("rank", "--at", "bpp=1"),
     ("match", "webp"), ("export", "images", "--to", "out"),
 ])  # fmt: skip
-def test_a_setting_in_a_codec_is_answered_with_the_codec(here, verb):
+def test_a_setting_in_a_codec_is_answered_with_the_codec(work_folder, verb):
     codecs = "--codecs", "jpeg:quality=10,webp:quality=10"
     place = "--dataset", "first"
     assert bench("run", *codecs, *place, "--metrics", "psnr", "--jobs", 1).returncode == 0
-    named = ("jpeg:quality=10",) if verb[0] == "match" else ("--codecs", "jpeg:quality=10")
-    done = bench(*verb, *named, *place)
-    assert done.returncode == 2
-    assert "ame jpeg, which has every setting" in done.stderr
+    option_words = ("jpeg:quality=10",) if verb[0] == "match" else ("--codecs", "jpeg:quality=10")
+    result = bench(*verb, *option_words, *place)
+    assert result.returncode == 2
+    assert "ame jpeg, which has every setting" in result.stderr
 
 
-def _cells(done):
-    assert done.returncode == 0, done.stderr
-    records = json.loads(done.stdout)
+def _cells(result):
+    assert result.returncode == 0, result.stderr
+    records = json.loads(result.stdout)
     return [(record["dataset"].rpartition("-")[0], record["cells"]) for record in records]
 
 
-def test_the_file_is_measured_on_each_dataset_and_its_figures_are_drawn(here):
+def test_the_file_is_measured_on_each_dataset_and_its_figures_are_drawn(work_folder):
     assert _cells(bench("plan", "exp.toml", "--json")) == [("first", 12), ("more_photos", 12)]
-    done = bench("run", "exp.toml", code=0)
-    assert done.stdout.count("12 cells measured, 0 failed") == 2
-    details = (here / "results" / "figures" / "rd.details.md").read_text()
+    result = bench("run", "exp.toml", code=0)
+    assert result.stdout.count("12 cells measured, 0 failed") == 2
+    details = (work_folder / "results" / "figures" / "rd.details.md").read_text()
     assert all(words in details for words in ("My JPEG", "bench run exp.toml", "first", "photos"))
-    with Image.open(here / "results" / "figures" / "rd.png") as picture:
+    with Image.open(work_folder / "results" / "figures" / "rd.png") as picture:
         assert picture.width == 3.25 * 200
-    again = bench("figures", "rd", "exp.toml", code=0)
-    assert "rd.png" in again.stdout
+    second_result = bench("figures", "rd", "exp.toml", code=0)
+    assert "rd.png" in second_result.stdout
 
 
-def test_an_option_on_the_command_line_comes_before_its_key(here):
+def test_an_option_on_the_command_line_comes_before_its_key(work_folder):
     words = "run exp.toml --limit 2 --dataset first --codecs jpeg --figures= --json"
     (record,) = [json.loads(bench(*words.split()).stdout)]
     assert (record["cells"], record["images"]) == (8, 2)
-    assert not (here / "results" / "figures").exists()
+    assert not (work_folder / "results" / "figures").exists()
 
 
-def test_a_saved_file_gives_the_same_run_and_figures(here):
+def test_a_saved_file_gives_the_same_run_and_figures(work_folder):
     words = ["run", "exp.toml", "--limit", "2", "--timing", "--save", "saved.toml"]
     bench(*words, code=0)
-    whole, saved = (tomllib.loads((here / name).read_text()) for name in ("exp.toml", "saved.toml"))
+    original, saved = (
+        tomllib.loads((work_folder / name).read_text()) for name in ("exp.toml", "saved.toml")
+    )
     assert saved.pop("dataset") == r"first,more\, photos"
     assert saved.pop("points") == ["jpeg.quality=10,30,50,80"]
     assert saved.pop("timing") is True
-    assert saved == {**{key: whole[key] for key in saved}, "limit": 2}
-    again = bench("run", "saved.toml")
-    assert again.stdout.count("0 cells measured, 0 failed, 24 were finished before") == 2
-    assert again.stdout.count("rd.png") == 1
+    assert saved == {**{key: original[key] for key in saved}, "limit": 2}
+    second_result = bench("run", "saved.toml")
+    assert second_result.stdout.count("0 cells measured, 0 failed, 24 were finished before") == 2
+    assert second_result.stdout.count("rd.png") == 1
 
 
 @pytest.mark.parametrize(
@@ -112,35 +114,35 @@ def test_a_saved_file_gives_the_same_run_and_figures(here):
         ("codecs = [", ("exp.toml cannot be read",)),
     ],
 )
-def test_a_mistake_in_the_file_is_one_sentence_before_anything_runs(here, key, words):
-    (here / "exp.toml").write_text(f'dataset = "first"\n{key}\n')
-    done = bench("run", "exp.toml")
-    (sentence,) = done.stderr.splitlines()
-    assert done.returncode == 2
+def test_a_mistake_in_the_file_is_one_sentence_before_anything_runs(work_folder, key, words):
+    (work_folder / "exp.toml").write_text(f'dataset = "first"\n{key}\n')
+    result = bench("run", "exp.toml")
+    (sentence,) = result.stderr.splitlines()
+    assert result.returncode == 2
     assert all(word in sentence for word in words), sentence
-    assert not (here / "results").exists()
+    assert not (work_folder / "results").exists()
 
 
-def test_a_dataset_that_is_not_here_is_said_before_the_first_is_measured(here):
-    done = bench("run", "exp.toml", "--dataset", "first,second")
-    assert done.returncode == 2
-    assert "'second'" in done.stderr
-    assert not (here / "results").exists()
+def test_a_dataset_that_is_not_here_is_said_before_the_first_is_measured(work_folder):
+    result = bench("run", "exp.toml", "--dataset", "first,second")
+    assert result.returncode == 2
+    assert "'second'" in result.stderr
+    assert not (work_folder / "results").exists()
 
 
-def test_what_is_no_file_is_said_to_be_a_codec(here):
+def test_what_is_no_file_is_said_to_be_a_codec(work_folder):
     assert "measure a codec with --codecs jpeg" in bench("run", "jpeg").stderr
 
 
-def test_stored_datasets_are_named_as_a_list(here):
+def test_stored_datasets_are_named_as_a_list(work_folder):
     assert bench("run", "exp.toml", "--figures=").returncode == 0
-    done = bench("report", "--dataset", r"first,more\, photos", "--json", code=0)
-    names = [record["dataset"] for record in json.loads(done.stdout)]
+    result = bench("report", "--dataset", r"first,more\, photos", "--json", code=0)
+    names = [record["dataset"] for record in json.loads(result.stdout)]
     assert [name.rpartition("-")[0] for name in names] == ["first", "more_photos"]
 
 
-def test_figures_of_a_run_have_the_metrics_that_it_names(here):
+def test_figures_of_a_run_have_the_metrics_that_it_names(work_folder):
     words = ("--dataset", "first", "--codecs", "jpeg,webp", "--metrics", "psnr")
     bench("run", *words, "--figures", "bd", code=0)
-    table = (here / "results" / "figures" / "bd.csv").read_text().splitlines()
+    table = (work_folder / "results" / "figures" / "bd.csv").read_text().splitlines()
     assert {line.partition(",")[0] for line in table[1:]} == {"psnr_db"}

@@ -39,21 +39,21 @@ ALL_EXAMPLES = [
 @pytest.mark.parametrize("path", COMMANDS_OF_HELP)
 def test_help_of_80_columns_cuts_nothing_and_has_an_example(path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    done, command = bench(*path.split(), "-h"), COMMANDS_OF_HELP[path]
-    assert done.returncode == 0, done.stderr
-    assert f"Usage: bench {path}".rstrip() in done.stdout
-    lines = done.stdout.splitlines()
+    result, command = bench(*path.split(), "-h"), COMMANDS_OF_HELP[path]
+    assert result.returncode == 0, result.stderr
+    assert f"Usage: bench {path}".rstrip() in result.stdout
+    lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert not [line for line in lines if "…" in line]
-    words = " ".join(done.stdout.replace("│", " ").split())
+    words = " ".join(result.stdout.replace("│", " ").split())
     for option in options_of(command):
         assert all(f" {name} " in words for name in option.opts)
         default = option.default if isinstance(option.default, str | int | float | Path) else None
         if default not in (None, "", True, False):
             assert f"[default: {default}]" in words
     for example in examples_of(command):
-        assert f"   {example} " in done.stdout, "an example stands in one line"
-    assert not path or any(one.startswith(f"bench {path}") for one in examples_of(command))
+        assert f"   {example} " in result.stdout, "an example stands in one line"
+    assert not path or any(sample.startswith(f"bench {path}") for sample in examples_of(command))
 
 
 @pytest.mark.parametrize(("path", "text"), [
@@ -71,9 +71,9 @@ def test_short_and_long_help_are_the_same():
 
 
 def test_verbs_stand_in_panels_in_the_order_in_which_they_are_needed():
-    shown = bench("--help").stdout
+    output = bench("--help").stdout
     for marks in ([f"─ {panel} ─" for panel in VERBS], [f"│ {name} " for name in NAMES]):
-        places = [shown.index(mark) for mark in marks]
+        places = [output.index(mark) for mark in marks]
         assert places == sorted(places)
 
 
@@ -85,7 +85,7 @@ def test_every_option_stands_in_a_panel_and_has_one_help_text():
         assert panels == sorted(panels, key=PANELS.index), path
         for option in options_of(command):
             texts.setdefault(option.opts[0], set()).add(option.help)
-    assert {name for name, said in texts.items() if len(said) > 1} <= OWN_MEANING
+    assert {name for name, wordings in texts.items() if len(wordings) > 1} <= OWN_MEANING
 
 
 def test_every_example_parses():
@@ -103,17 +103,17 @@ def test_version_is_that_of_run_records():
     from benchmark.rows.codecs import run_record
 
     record = run_record([])
-    shown = bench("--version").stdout
-    assert shown == f"rdrbench {record['packages']['rdrbench']}, commit {record['commit']}\n"
+    output = bench("--version").stdout
+    assert output == f"rdrbench {record['packages']['rdrbench']}, commit {record['commit']}\n"
 
 
 def completed(*words):
     """Names that bash would show after these words."""
     variables = {"COMP_WORDS": "\n".join(["bench", *words]), "COMP_CWORD": str(len(words))}
     with patch.dict(os.environ, {"_BENCH_COMPLETE": "complete_bash", **variables}):
-        done = bench()
-    assert done.stderr == ""
-    return done.stdout.split()
+        result = bench()
+    assert result.stderr == ""
+    return result.stdout.split()
 
 
 def test_a_shell_completes_verbs_and_options():

@@ -35,14 +35,14 @@ def test_every_codec_is_named_with_what_it_is_needs_or_lacks():
 
 
 def test_what_is_named_is_described_with_its_options_and_settings():
-    every = json.loads(bench("list", "avif:speed=2", "ms_ssim", "sample", "--json").stdout)
-    avif, metric, dataset = every
+    descriptions = json.loads(bench("list", "avif:speed=2", "ms_ssim", "sample", "--json").stdout)
+    avif, metric, dataset = descriptions
     assert avif["options"] == {"tune": "psnr", "speed": "2", "subsampling": 444, "depth": 10}
     assert avif["settings"][0] == "crf=60"
     assert (metric["options"], dataset["options"]) == ({}, {})
-    assert all(of["text"] for of in every)
-    refused = bench("list", "avfi")
-    assert (refused.returncode, "'avif'" in refused.stderr) == (2, True)
+    assert all(description["text"] for description in descriptions)
+    result = bench("list", "avfi")
+    assert (result.returncode, "'avif'" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", [*CODECS, *ALIASES, *DATASETS, *METRICS])
@@ -98,8 +98,10 @@ def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch)
 def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
-    made = json.loads(bench("list", "--json").stdout)
-    result = {of["kind"]: {record["name"]: record for record in of["records"]} for of in made}
+    listing = json.loads(bench("list", "--json").stdout)
+    result = {
+        group["kind"]: {record["name"]: record for record in group["records"]} for group in listing
+    }
     assert result["codecs"].keys() >= {*CODECS, *ALIASES}
     assert result["metrics"].keys() >= {*METRICS, *DISTRIBUTION_METRICS}
     assert result["datasets"].keys() >= set(DATASETS)
@@ -129,7 +131,7 @@ def knows_nothing(package):
 
 
 @pytest.mark.parametrize(
-    ("build", "gpu", "told"),
+    ("build", "gpu", "expected"),
     [
         ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"),
         ("2.13.0+cpu", True, "2.13.0+cpu; this build cannot use the GPU"),
@@ -137,8 +139,8 @@ def knows_nothing(package):
         (None, True, "not installed"),
     ],
 )
-def test_torch_and_the_gpu_are_told_together(monkeypatch, tmp_path, build, gpu, told):
+def test_torch_and_the_gpu_are_told_together(monkeypatch, tmp_path, build, gpu, expected):
     (tmp_path / "gpu").touch()
     monkeypatch.setattr(device, "GPU_MARKS", (str(tmp_path / ("gpu" if gpu else "none")),))
     monkeypatch.setattr(doctor, "version", {"torch": build}.__getitem__ if build else knows_nothing)
-    assert dict(doctor.examine_machine())["torch"] == told
+    assert dict(doctor.examine_machine())["torch"] == expected

@@ -26,8 +26,8 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
     assert all(
         abs(float(pair["codec_psnr_db"]) - float(pair["against_psnr_db"])) <= 0.1 for pair in pairs
     )
-    left = 144 - len(pairs)
-    assert f"{left} + {left}" in line
+    num_missing = 144 - len(pairs)
+    assert f"{num_missing} + {num_missing}" in line
     assert "codes chroma as 4:2:0, x265 as 4:4:4" in notes[0]
     assert any(note.startswith("times: no pair was timed alone") for note in notes)
 
@@ -46,7 +46,7 @@ def test_several_codecs_are_the_lines_of_one_table_as_if_each_were_asked_for_alo
 
 def test_the_table_fits_a_terminal_unless_more_metrics_are_named():
     pair = "jpeg:optimize=1", "webp"
-    usual, luma, every = (
+    usual, luma, full_table = (
         match(*pair, *words).splitlines()
         for words in ((), ("--metric", "psnr,psnr_y,niqe"), ("--metric", "all"))
     )
@@ -56,6 +56,6 @@ def test_the_table_fits_a_terminal_unless_more_metrics_are_named():
     assert len(usual[0]) < 120
     assert re.split(" {2,}", luma[0]) == [*counts, "PSNR (dB)", "PSNR of luma (dB)"]
     assert any(line.startswith("NIQE: no values (`bench rescore --") for line in luma)
-    assert {*between, "VMAF", "CVVDP (JOD)"} <= {*re.split(" {2,}", every[0])}
+    assert {*between, "VMAF", "CVVDP (JOD)"} <= {*re.split(" {2,}", full_table[0])}
     reported = json.loads(match(*pair, "--json"))["records"]
     assert {"psnr_db_difference", "vmaf_difference"} <= reported[0].keys(), "in files all are"

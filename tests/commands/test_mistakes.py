@@ -12,8 +12,8 @@ from support.files.noise import effect_noise
 
 PAGE = Path(__file__).parents[2] / "docs" / "README.md"
 MISTAKES = {
-    kind: (of.get("names", ""), of["commands"].splitlines())
-    for kind, of in tomllib.loads(Path(__file__).with_name("mistakes.toml").read_text()).items()
+    kind: (entry.get("names", ""), entry["commands"].splitlines())
+    for kind, entry in tomllib.loads(Path(__file__).with_name("mistakes.toml").read_text()).items()
 }
 LONG = 300 * "x"  # the longest name of Linux' file systems has 255 bytes
 MISTAKES["name that is too long for a file"] = (
@@ -57,15 +57,15 @@ def test_every_verb_is_in_the_table():
 
 def test_a_group_without_a_verb_shows_its_help():
     for group in ("", "audit", "pack", "baseline"):
-        done = bench(*group.split())
-        assert (done.returncode, done.stderr) == (2, "")
-        assert "Usage: bench" in done.stdout
+        result = bench(*group.split())
+        assert (result.returncode, result.stderr) == (2, "")
+        assert "Usage: bench" in result.stdout
 
 
 def test_a_list_given_twice_is_refused():
-    done = bench("figures", "rd", "--published", "hific", "--published", "mine.csv")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--published is given twice: separate the names with commas" in done.stderr
+    result = bench("figures", "rd", "--published", "hific", "--published", "mine.csv")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--published is given twice: separate the names with commas" in result.stderr
 
 
 def test_what_is_mistyped_is_answered_with_what_is_near():
@@ -78,22 +78,22 @@ def test_what_is_mistyped_is_answered_with_what_is_near():
 
 def test_the_page_on_commands_shows_real_sentences():
     command_line = PAGE.read_text().partition("\n## The command line\n")[2].partition("\n## ")[0]
-    shown = re.findall(r"^\$ bench (.*)\n(.*)$", command_line, re.MULTILINE)
-    assert shown
-    for words, sentence in shown:
+    examples = re.findall(r"^\$ bench (.*)\n(.*)$", command_line, re.MULTILINE)
+    assert examples
+    for words, sentence in examples:
         assert bench(*words.split()).stderr.strip().startswith(sentence.removesuffix(" ..."))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_and_exit_code_2(place, monkeypatch, mistake):
     monkeypatch.chdir(place)
-    before = sorted(place.rglob("*"))
-    named, commands = MISTAKES[mistake]
+    files_before = sorted(place.rglob("*"))
+    message, commands = MISTAKES[mistake]
     for words in commands:
-        done = bench(*words.split())
-        assert done.returncode == 2, f"{words}: {done.stdout}{done.stderr}"
-        assert done.stdout == "", words
-        assert done.stderr.startswith("bench: "), words
-        assert done.stderr.count("\n") == 1, f"{words}: {done.stderr}"
-        assert named in done.stderr, words
-        assert sorted(place.rglob("*")) == before, words
+        result = bench(*words.split())
+        assert result.returncode == 2, f"{words}: {result.stdout}{result.stderr}"
+        assert result.stdout == "", words
+        assert result.stderr.startswith("bench: "), words
+        assert result.stderr.count("\n") == 1, f"{words}: {result.stderr}"
+        assert message in result.stderr, words
+        assert sorted(place.rglob("*")) == files_before, words

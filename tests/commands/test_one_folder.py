@@ -17,11 +17,11 @@ DYNAMIC = ("absent", "files", "folder", "notes", "remarks")
 
 def rows_of(codec, images, psnr_db, **columns):
     return [
-        row(codec, number, image, num_bytes=500 * 2**number + 7 * at,
-            psnr_db=psnr_db + 3 * number + at % 5, lpips_alex=0.5 - number / 10 - psnr_db / 1000,
+        row(codec, number, image, num_bytes=500 * 2**number + 7 * index,
+            psnr_db=psnr_db + 3 * number + index % 5, lpips_alex=0.5 - number / 10 - psnr_db / 1000,
             cell=f"{codec}/{number}/{image}/{columns.get('fingerprint', 'b')}", **columns)
         for number in range(5)
-        for at, image in enumerate(images)
+        for index, image in enumerate(images)
     ]  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def folders(tmp_path_factory):
     """
     bundled = [*rows_of("vtm", WHOLE, 35.0), *rows_of("jpeg", WHOLE, 30.0)]
     new = {"fingerprint": "new", "run": "20270101T000000-aa"}
-    webp = [one for one in rows_of("webp", WHOLE, 32.0, **new) if one["setting_value"] < 4]
+    webp = [record for record in rows_of("webp", WHOLE, 32.0, **new) if record["setting_value"] < 4]
     webp += rows_of("webp", WHOLE[1:], 32.0, **new)[-23:]
     webp.append(failed("webp", 4, WHOLE[0], "encode", "too large") | new)
     hidden = [
@@ -79,7 +79,7 @@ def answer(results, words, out):
 
 def without(value):
     if isinstance(value, dict):
-        return {name: without(of) for name, of in value.items() if name not in DYNAMIC}
+        return {name: without(entry) for name, entry in value.items() if name not in DYNAMIC}
     return [*map(without, value)] if isinstance(value, list) else value
 
 
@@ -119,9 +119,9 @@ def test_what_is_not_shown_is_said_with_the_command_that_measures_the_rest(folde
     (report,) = json.loads(
         output_of("report", "--metrics", "psnr", "--json", "--results", folders[0])
     )
-    why = {of["what"]: of["why"] for of in report["absent"]}
-    assert "6 of 24 images" in why["vtm"]
-    assert "older build" in why["webp"]
+    reasons = {absence["what"]: absence["why"] for absence in report["absent"]}
+    assert "6 of 24 images" in reasons["vtm"]
+    assert "older build" in reasons["webp"]
 
 
 def test_a_codec_that_only_you_have_makes_its_images_those_that_are_compared(folders, tmp_path):
@@ -131,5 +131,5 @@ def test_a_codec_that_only_you_have_makes_its_images_those_that_are_compared(fol
     store.append(rows_of("./mine.py:Mine", WHOLE[:6], 36.0))
     means = benchmark.summary(store.folder, metrics="psnr")
     assert set(means["images"]) == {6}
-    best = means[means["codec"] == "vtm"]["psnr_db"].max()
-    assert best == pytest.approx(39.0 + 12 + sum(at % 5 for at in range(6)) / 6)
+    maximum = means[means["codec"] == "vtm"]["psnr_db"].max()
+    assert maximum == pytest.approx(39.0 + 12 + sum(index % 5 for index in range(6)) / 6)

@@ -44,9 +44,9 @@ def test_five_lines_are_shown_and_the_number_of_the_others_unless_all_are_asked_
     lines = absent_lines(absences(failures))
     assert lines[0] == "jpeg quality=5 0.png: failed: encode: boom 0"
     print_lines(lines, details=False)
-    shown = capsys.readouterr().out.splitlines()
-    assert shown[:SHOWN_LINES] == lines[:SHOWN_LINES]
-    assert shown[SHOWN_LINES:] == ["and 3 more: -v shows them"]
+    output_lines = capsys.readouterr().out.splitlines()
+    assert output_lines[:SHOWN_LINES] == lines[:SHOWN_LINES]
+    assert output_lines[SHOWN_LINES:] == ["and 3 more: -v shows them"]
     print_lines(lines, details=True)
     assert capsys.readouterr().out.splitlines() == lines
 
@@ -60,30 +60,30 @@ def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
     codecs = ["hyperprior", "compressai:model=mbt2018-mean"]
     words = ("plan", "--codecs", ",".join(["raw", *codecs]), "--skip-missing", "--limit", "1")
     words = (*words, "--results", tmp_path / "results")
-    done = bench(*words, code=0)
-    (line,) = [line for line in done.stdout.splitlines() if ": skipped: " in line]
+    result = bench(*words, code=0)
+    (line,) = [line for line in result.stdout.splitlines() if ": skipped: " in line]
     assert line.startswith(f"{', '.join(codecs)}: ")
     assert all(f"`bench fetch compressai:model={m}:metric=mse`" in line for m in models), line
     absent = json.loads(bench(*words, "--json").stdout)["absent"]
-    assert [of["what"] for of in absent] == codecs
-    for of, model in zip(absent, models, strict=True):
-        assert model in of["remedy"]
+    assert [record["what"] for record in absent] == codecs
+    for record, model in zip(absent, models, strict=True):
+        assert model in record["remedy"]
 
 
 def test_metrics_that_were_asked_for_are_in_the_table_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = bench(
+    result = bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=10", "--dataset", "sample", "--limit",
         "1", "--metrics", "psnr,psnr_y,ssim", "--results", "results", "--jobs", "1", code=0,
     )  # fmt: skip
-    (header,) = [line for line in done.stdout.splitlines() if line.startswith("codec")]
+    (header,) = [line for line in result.stdout.splitlines() if line.startswith("codec")]
     assert all(Metric.named(name).label in header for name in ("psnr", "psnr_y", "ssim"))
 
 
 def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
-    ssim, both = ([*map(Metric.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
+    ssim, metrics = ([*map(Metric.named, names)] for names in (["ssim"], ["ms_ssim", "ssim"]))
     assert scale_sentences(ssim) == ["SSIM is drawn as -10 log10(1 - mean)."]
-    assert scale_sentences(both) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
+    assert scale_sentences(metrics) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
 
 
 def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs(
@@ -93,23 +93,23 @@ def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs
         monkeypatch.setenv(name, str(tmp_path / "empty"))
     results = copy_bundled_results(tmp_path / "results")
     words = "run", "--codecs", "jpeg", "--dataset", "sample", "--limit", "1", "--results", results
-    done = bench(*words, "--points", "jpeg.quality=10,30,50,70,90", code=0)
+    result = bench(*words, "--points", "jpeg.quality=10,30,50,70,90", code=0)
     line = "LPIPS (SqueezeNet): values of the same pixels that come with the project"
-    assert (line in done.stdout) == ("LPIPS" in done.stdout.splitlines()[1])
-    assert line in done.stdout
-    other = bench(*words[:-1], tmp_path / "none", "--points", "jpeg.quality=10,30,50,70")
-    assert line not in other.stdout
+    assert (line in result.stdout) == ("LPIPS" in result.stdout.splitlines()[1])
+    assert line in result.stdout
+    other_result = bench(*words[:-1], tmp_path / "none", "--points", "jpeg.quality=10,30,50,70")
+    assert line not in other_result.stdout
 
 
 def test_random_weights_are_said_below_every_table(tmp_path):
-    wild = [{**one, "caveat": "random weights"} for one in sweep("webp")]
+    wild = [{**record, "caveat": "random weights"} for record in sweep("webp")]
     Store(tmp_path / "set").append([*sweep("jpeg"), *wild])
-    where = "--results", tmp_path, "--dataset", "set"
+    options = "--results", tmp_path, "--dataset", "set"
     for words in (
         ("rank", "--at", "bpp=0.5", "--metric", "psnr"),
         ("match", "webp", "jpeg", "--metric", "psnr"),
         ("tradeoff", "webp", "jpeg", "--distortion", "psnr", "--realism", "ms_ssim"),
         ("table", "--metrics", "psnr", "--anchor", "jpeg"),
     ):
-        said = bench(*words, *where).stdout
-        assert "andom weights" in said, (words[0], said)
+        output = bench(*words, *options).stdout
+        assert "andom weights" in output, (words[0], output)

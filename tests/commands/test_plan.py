@@ -10,8 +10,8 @@ from support.files.noise import noise_images
 
 
 def test_a_long_run_says_days_whose_they_are_and_what_is_shorter():
-    said = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
-    assert said == (
+    sentence = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
+    assert sentence == (
         "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of them vtm. "
         "Shorter: `--part I/116` on 116 machines such as this, an hour each; `--limit 20`, 5.4 h"
     )
@@ -23,11 +23,11 @@ def test_a_plan_says_what_its_codecs_take_by_their_typical_times(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     noise_images(tmp_path / "photos", [(1000, 1000), (1000, 1001), (1000, 1002)])
     points = "--points", "jpeg.quality=50,avif:speed=1.crf=34"
-    done = bench("plan", "--codecs", "jpeg,avif:speed=1", *points, "--dataset", "photos",
+    result = bench("plan", "--codecs", "jpeg,avif:speed=1", *points, "--dataset", "photos",
                  "--jobs", 1, code=0)  # fmt: skip
     assert "coding takes about 33 s, 1 cell at a time, without metrics; 33 s of them avif:speed=1" \
-        in done.stdout  # fmt: skip
-    assert "6 cells estimated from typical times" in done.stdout
+        in result.stdout  # fmt: skip
+    assert "6 cells estimated from typical times" in result.stdout
 
 
 def test_a_known_dataset_is_planned_before_it_and_the_program_are_here(tmp_path, monkeypatch):
@@ -37,10 +37,10 @@ def test_a_known_dataset_is_planned_before_it_and_the_program_are_here(tmp_path,
     words = "plan", "--dataset", "clic2020", "--data-dir", tmp_path, "--jobs", 2
     record = json.loads(bench(*words, "--codecs", "vtm,jpeg", "--json").stdout)
     pixels = 22_540_456 * 8 / 0.15  # the challenge's limit of bytes is .15 bits for each
-    seconds = {of["codec"]: of["seconds"] for of in record["records"]}
+    seconds = {entry["codec"]: entry["seconds"] for entry in record["records"]}
     assert seconds["vtm"] == pytest.approx(330e-6 * pixels, rel=1e-6)
-    said = bench(*words, "--codecs", "vtm,jpeg", "--points", "vtm.qp=47").stdout
-    assert "clic2020: 428 images, not downloaded yet" in said
-    assert "coding takes about 2.5 h" in said
-    refused = bench("plan", "--dataset", "flickr2k", "--data-dir", tmp_path, "--codecs", "jpeg")
-    assert (refused.returncode, "is not here" in refused.stderr) == (2, True)
+    output = bench(*words, "--codecs", "vtm,jpeg", "--points", "vtm.qp=47").stdout
+    assert "clic2020: 428 images, not downloaded yet" in output
+    assert "coding takes about 2.5 h" in output
+    result = bench("plan", "--dataset", "flickr2k", "--data-dir", tmp_path, "--codecs", "jpeg")
+    assert (result.returncode, "is not here" in result.stderr) == (2, True)

@@ -82,21 +82,23 @@ def bench(tmp_path_factory, photo):
     work = tmp_path_factory.mktemp("work")
 
     def run(*words: str, code: int = 0) -> str:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "benchmark", *words], cwd=work, text=True, check=False,
             capture_output=True, env={**os.environ, "PYTHONPATH": f"{site}:{Path.cwd()}"},
         )  # fmt: skip
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        assert result.returncode == code, result.stderr
+        assert "Traceback" not in result.stderr
+        return result.stdout + result.stderr
 
     run.site = site
     return run
 
 
 def test_plugins_are_listed_with_their_package_and_what_is_broken(bench):
-    kinds = {of["kind"]: of["records"] for of in json.loads(bench("list", "--json"))}
-    listed = {kind: {of["name"]: of for of in records} for kind, records in kinds.items()}
+    kinds = {group["kind"]: group["records"] for group in json.loads(bench("list", "--json"))}
+    listed = {
+        kind: {record["name"]: record for record in records} for kind, records in kinds.items()
+    }
     tiny, broken = listed["codecs"]["tiny"], listed["codecs"]["broken"]
     assert (tiny["state"], tiny["title"]) == ("ready", "of tiny 1.2")
     assert (broken["state"], "no_such_package" in broken["lacks"]) == ("missing", True)

@@ -89,27 +89,29 @@ def plain(value):
 
 @pytest.mark.parametrize("words", QUESTIONS)
 def test_the_command_and_the_call_give_the_same_records(words):
-    said = json.loads(
+    output = json.loads(
         output_of(*words.split(), "--json", "--dataset", "kodak", "--results", KODAK.parent)
     )
     frame = QUESTIONS[words]()
     records = [{k: plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
-    assert records == said["records"]
-    assert frame.attrs["summary"] == said["summary"]
-    assert frame.attrs["absent"] == said["absent"]
-    assert frame.attrs["protocols"] == said["protocols"]
+    assert records == output["records"]
+    assert frame.attrs["summary"] == output["summary"]
+    assert frame.attrs["absent"] == output["absent"]
+    assert frame.attrs["protocols"] == output["protocols"]
 
 
 @pytest.mark.parametrize("words", OTHERS, ids=lambda words: re.sub(r" \S*/\S*", "", words))
 def test_the_command_prints_the_answer_of_the_function(words):
-    said, made = json.loads(output_of(*words.split(), "--json")), OTHERS[words]()
-    answers = made if isinstance(made, list) else [made]
-    for of, answer in zip(said if isinstance(said, list) else [said], answers, strict=True):
+    replies, outcome = json.loads(output_of(*words.split(), "--json")), OTHERS[words]()
+    answers = outcome if isinstance(outcome, list) else [outcome]
+    for reply, answer in zip(
+        replies if isinstance(replies, list) else [replies], answers, strict=True
+    ):
         expected = json.loads(json.dumps([*answer.records], default=str))
-        assert of["records"] == expected
-        first, same = (text.splitlines()[:1] for text in (of["summary"], answer.summary))
-        assert (first, len(of["absent"])) == (same, len(answer.absent))
-        assert answer.facts.keys() <= of.keys()
+        assert reply["records"] == expected
+        first, answer_line = (text.splitlines()[:1] for text in (reply["summary"], answer.summary))
+        assert (first, len(reply["absent"])) == (answer_line, len(answer.absent))
+        assert answer.facts.keys() <= reply.keys()
 
 
 @pytest.fixture(scope="module")
@@ -131,17 +133,17 @@ def stored(tmp_path_factory):
 def words_in(value):
     """Every key of a JSON value."""
     if isinstance(value, dict):
-        return set(value) | {word for one in value.values() for word in words_in(one)}
-    return {word for one in value for word in words_in(one)} if isinstance(value, list) else set()
+        return set(value) | {word for item in value.values() for word in words_in(item)}
+    return {word for item in value for word in words_in(item)} if isinstance(value, list) else set()
 
 
 @pytest.mark.parametrize("words", OF_WORK)
 def test_a_verb_that_works_prints_json_alone(stored, monkeypatch, words):
     monkeypatch.chdir(stored)
-    done = bench(*words.split(), "--json")
+    result = bench(*words.split(), "--json")
     of_one_photograph = words.startswith(("site", "review", "check"))  # which is no verdict
-    assert done.returncode == 0 or of_one_photograph, done.stderr
-    assert set(OF_WORK[words]) <= words_in(json.loads(done.stdout))
+    assert result.returncode == 0 or of_one_photograph, result.stderr
+    assert set(OF_WORK[words]) <= words_in(json.loads(result.stdout))
 
 
 def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
@@ -152,5 +154,7 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
         if "--json" in param.opts
     }
     assert all(flags.values())
-    asked = {**QUESTIONS, **OTHERS, **OF_WORK}
-    assert {path for path in flags if not any(of.startswith(path) for of in asked)} == ELSEWHERE
+    examples = {**QUESTIONS, **OTHERS, **OF_WORK}
+    assert {
+        path for path in flags if not any(example.startswith(path) for example in examples)
+    } == ELSEWHERE

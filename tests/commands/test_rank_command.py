@@ -31,8 +31,8 @@ def results(tmp_path):
 
 
 def rank(results, dataset, *words):
-    at = ("--at", "bpp=1.5", "--metrics", "psnr", "--dataset", dataset)
-    return output_of("rank", *at, "--results", results, *words)
+    options = ("--at", "bpp=1.5", "--metrics", "psnr", "--dataset", dataset)
+    return output_of("rank", *options, "--results", results, *words)
 
 
 def test_the_codecs_measured_here_are_ranked_with_the_anchor(results):
@@ -50,7 +50,7 @@ def test_the_codecs_measured_here_are_ranked_with_the_anchor(results):
 
 
 def test_a_codec_that_failed_for_an_image_is_ranked_on_the_common_ones(results):
-    rows = [one for one in rows_of("elic", 31.0) if one["image"] == "a"]
+    rows = [record for record in rows_of("elic", 31.0) if record["image"] == "a"]
     Store(results / "photos").append([*rows, failed("elic", 0, "b", "encode", "too large")])
     assert "elic: no curve for bpp=1.5" in rank(results, "photos")
     lines = rank(results, "photos", "--common").splitlines()
@@ -64,8 +64,8 @@ def test_each_dataset_has_a_table_a_record_and_its_lines_of_csv(results, tmp_pat
     assert rank(results, "photos,more", "--csv", file) == "\n".join(of_one)
     with file.open() as lines:
         records = list(csv.DictReader(lines))
-    assert [of["dataset"] for of in records] == ["photos", "photos", "more", "more"]
-    assert [of["bundled"] for of in records] == ["True", "False"] * 2
+    assert [record["dataset"] for record in records] == ["photos", "photos", "more", "more"]
+    assert [record["bundled"] for record in records] == ["True", "False"] * 2
     first, second = json.loads(rank(results, "photos,more", "--json"))
     assert (first["dataset"], second["dataset"]) == ("photos", "more")
     assert json.loads(rank(results, "photos", "--json")) == first

@@ -41,9 +41,9 @@ def photographs(tmp_path_factory):
 def bench(*words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
-        done = command.bench(*words)
-    assert done.returncode == 0, done.stderr
-    return done
+        result = command.bench(*words)
+    assert result.returncode == 0, result.stderr
+    return result
 
 
 def run_words(photographs, results):
@@ -55,7 +55,7 @@ def run_words(photographs, results):
 
 
 @pytest.fixture(scope="module")
-def whole(photographs, tmp_path_factory):
+def finished_results(photographs, tmp_path_factory):
     results = tmp_path_factory.mktemp("whole")
     assert "FD (SqueezeNet)" in bench(*run_words(photographs, results), "--table").stdout
     return results
@@ -80,7 +80,7 @@ def set_values(results):
     }
 
 
-def test_a_run_killed_and_resumed_gives_the_same_sets(whole, photographs, tmp_path):
+def test_a_run_killed_and_resumed_gives_the_same_sets(finished_results, photographs, tmp_path):
     words = [sys.executable, "-m", "benchmark", *map(str, run_words(photographs, tmp_path))]
     environment = {**os.environ, "BENCH_WEIGHTS": str(WEIGHTS)}
     process = subprocess.Popen(
@@ -92,15 +92,15 @@ def test_a_run_killed_and_resumed_gives_the_same_sets(whole, photographs, tmp_pa
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     bench(*run_words(photographs, tmp_path))
-    assert set_values(tmp_path) == set_values(whole)
+    assert set_values(tmp_path) == set_values(finished_results)
 
 
-def test_a_report_has_sets_with_intervals(whole):
-    bench("report", "--results", whole, "--allow-few")
-    report = store_of(whole).folder / "report"
-    drawn = {path.stem for path in report.glob("*.png")}
-    assert "psnr_db" in drawn
-    assert not drawn & {"fd_alex", "fd_squeeze"}, "few images: no figure"
+def test_a_report_has_sets_with_intervals(finished_results):
+    bench("report", "--results", finished_results, "--allow-few")
+    report = store_of(finished_results).folder / "report"
+    figures = {path.stem for path in report.glob("*.png")}
+    assert "psnr_db" in figures
+    assert not figures & {"fd_alex", "fd_squeeze"}, "few images: no figure"
     with (report / "means.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert all(
@@ -114,37 +114,43 @@ def test_a_report_has_sets_with_intervals(whole):
     assert few == {"psnr_db": "False", "fd_alex": "True", "fd_squeeze": "True"}
 
 
-def test_beside_a_small_image_both_metrics_are_of_the_others(whole, photographs, tmp_path):
-    more, results = tmp_path / photographs.name, tmp_path / "results"
-    for old, new in ((photographs, more), (whole, results)):
+def test_beside_a_small_image_both_metrics_are_of_the_others(
+    finished_results, photographs, tmp_path
+):
+    more_photos, results = tmp_path / photographs.name, tmp_path / "results"
+    for old, new in ((photographs, more_photos), (finished_results, results)):
         shutil.copytree(old, new)
-    effect_noise((24, 16), 50).convert("RGB").save(more / "small.png")
-    bench(*run_words(more, results))
+    effect_noise((24, 16), 50).convert("RGB").save(more_photos / "small.png")
+    bench(*run_words(more_photos, results))
     rates = [
-        point.bpp for point in summarised(whole).points if label_of(point.edition.spec) == "webp"
+        point.bpp
+        for point in summarised(finished_results).points
+        if label_of(point.edition.spec) == "webp"
     ]
-    metrics, at = ("--metrics", "fd_squeeze,psnr"), f"{np.mean(rates[:2]):.3g}"
-    words = ("rank", *metrics, "--budget", "set", "--at", f"bpp={at}", "--at", "fd_squeeze=300")
+    metrics, rate = ("--metrics", "fd_squeeze,psnr"), f"{np.mean(rates[:2]):.3g}"
+    words = ("rank", *metrics, "--budget", "set", "--at", f"bpp={rate}", "--at", "fd_squeeze=300")
     of_both = (
-        json.loads(bench(*words, "--json", "--results", of).stdout)["records"]
-        for of in (whole, results)
+        json.loads(bench(*words, "--json", "--results", folder).stdout)["records"]
+        for folder in (finished_results, results)
     )
-    before, after = (
-        [{name: one[name] for name in one if "seconds" not in name} for one in ranks]
+    ranks_before, ranks_after = (
+        [{name: record[name] for name in record if "seconds" not in name} for record in ranks]
         for ranks in of_both
     )
-    assert [one["rank"] for one in before] != [None] * 4
-    assert after == before
-    rest = bench("rank", "--metrics", "psnr,fd_squeeze", *words[3:7], "--results", results).stdout
-    why = f"no codec has values for all compared images at bpp={at}"
-    assert f"FD (SqueezeNet): {why}" in rest
-    drawn = []
+    assert [record["rank"] for record in ranks_before] != [None] * 4
+    assert ranks_after == ranks_before
+    output = bench("rank", "--metrics", "psnr,fd_squeeze", *words[3:7], "--results", results).stdout
+    reason = f"no codec has values for all compared images at bpp={rate}"
+    assert f"FD (SqueezeNet): {reason}" in output
+    csv_texts = []
     of_jpeg = [
-        point.bpp for point in summarised(whole).points if label_of(point.edition.spec) == "jpeg"
+        point.bpp
+        for point in summarised(finished_results).points
+        if label_of(point.edition.spec) == "jpeg"
     ]
-    both = f"{np.sqrt(max(rates[0], of_jpeg[0]) * min(rates[-1], of_jpeg[-1])):.3g}"
-    for of in (whole, results):
-        bench("figures", "realism", *metrics, "--bpp", both, "--results", of, "--out", of)
-        drawn.append((of / "realism.csv").read_text())
-    assert drawn[0] == drawn[1]
-    assert "webp" in drawn[0].lower()
+    bpp = f"{np.sqrt(max(rates[0], of_jpeg[0]) * min(rates[-1], of_jpeg[-1])):.3g}"
+    for folder in (finished_results, results):
+        bench("figures", "realism", *metrics, "--bpp", bpp, "--results", folder, "--out", folder)
+        csv_texts.append((folder / "realism.csv").read_text())
+    assert csv_texts[0] == csv_texts[1]
+    assert "webp" in csv_texts[0].lower()

@@ -21,12 +21,12 @@ def of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
     """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
     build = {"fingerprint": fingerprint, "codec_version": f"checkpoint {fingerprint[:8]}"}
     variant = {"variant": f"beta={beta}{options}", "setting_name": "q"}
-    same = {**variant, **build, **RULE}
+    shared_columns = {**variant, **build, **RULE}
     return [
         row("ours", q, image, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
             stream_sha256=f"{beta}{options}{q}{image}{fingerprint}{worse}",
             decoded_sha256=f"{beta}{options}{q}{worse}",
-            **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **same, **columns})
+            **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **shared_columns, **columns})
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip
 
@@ -39,13 +39,15 @@ def store(tmp_path):
         for q in (0, 1) for image in IMAGES
     ]  # fmt: skip
     store = Store(tmp_path / "results" / "kodak")
-    store.ship("field", table([*theirs, *(one for beta in (0, 1, 2) for one in of_beta(beta))]))
+    store.ship(
+        "field", table([*theirs, *(record for beta in (0, 1, 2) for record in of_beta(beta))])
+    )
     return store
 
 
 def compared(results, *words):
-    asked = ("tradeoff", "ours", "vtm", "--realism", "lpips_squeeze", *words)
-    return output_of(*asked, "--results", results)
+    command = ("tradeoff", "ours", "vtm", "--realism", "lpips_squeeze", *words)
+    return output_of(*command, "--results", results)
 
 
 def tradeoff(store, *words):
@@ -57,39 +59,39 @@ def table_of(text):
 
 
 def test_the_bare_name_of_a_codec_means_its_default_network_without_a_search(store):
-    before = tradeoff(store)
+    table_before = tradeoff(store)
     for beta in (0, 1):
         store.append(of_beta(beta, "b" * 64, options=":size=micro"))
         store.append(of_beta(beta, worse=-0.1, options=":effort=2"))
-    assert table_of(tradeoff(store)) == table_of(before)
+    assert table_of(tradeoff(store)) == table_of(table_before)
 
 
 def test_a_single_image_has_its_difference_and_no_interval(tmp_path):
     theirs = row("vtm", 0, "a", num_bytes=1500, psnr_db=20.0, lpips_squeeze=0.12, **RULE)
-    ours = [one for beta in (0, 1, 2) for one in of_beta(beta) if one["image"] == "a"]
+    ours = [record for beta in (0, 1, 2) for record in of_beta(beta) if record["image"] == "a"]
     Store(tmp_path / "kodak").append([theirs, *ours])
     # That of beta 0; realism is between those of beta 0 and 1, which loses up to 1 dB. PSNR rises
     # by 3 dB where bytes double, along a straight line.
-    at = 30 + 3 * np.log2(1.5)
-    (line,) = [of for of in compared(tmp_path).splitlines() if of.startswith("vtm")]
-    *_, other, difference = line.split()
-    assert at - 1 < float(other) < at
-    assert float(difference) == pytest.approx(float(other) - 20, abs=0.002)
+    reference_psnr = 30 + 3 * np.log2(1.5)
+    (line,) = [text for text in compared(tmp_path).splitlines() if text.startswith("vtm")]
+    *_, value, difference = line.split()
+    assert reference_psnr - 1 < float(value) < reference_psnr
+    assert float(difference) == pytest.approx(float(value) - 20, abs=0.002)
     assert "[" not in difference
 
 
 def test_rows_of_another_network_change_no_number_and_are_named(store):
-    before = tradeoff(store)
-    assert "ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint aaaaaaaa, " in before
-    assert "another build" not in before
+    output_before = tradeoff(store)
+    assert "ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint aaaaaaaa, " in output_before
+    assert "another build" not in output_before
     store.append(of_beta(2, "b" * 64, worse=0.1, **RUN))
-    after = tradeoff(store)
-    assert table_of(after) == table_of(before)
-    assert "ours:beta=2 (checkpoint aaaaaaaa, bundled)." in after
-    assert "\nours:beta=2 q=0, q=1, q=2: of another build (checkpoint bbbbbbbb)" in after
-    other = tradeoff(store, "--build", "bbbb")
-    assert "ours is interpolated between ours:beta=2 (checkpoint bbbbbbbb)." in other
-    assert table_of(other) != table_of(before)
+    output_after = tradeoff(store)
+    assert table_of(output_after) == table_of(output_before)
+    assert "ours:beta=2 (checkpoint aaaaaaaa, bundled)." in output_after
+    assert "\nours:beta=2 q=0, q=1, q=2: of another build (checkpoint bbbbbbbb)" in output_after
+    output_other = tradeoff(store, "--build", "bbbb")
+    assert "ours is interpolated between ours:beta=2 (checkpoint bbbbbbbb)." in output_other
+    assert table_of(output_other) != table_of(output_before)
 
 
 def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
@@ -116,11 +118,11 @@ def test_nothing_to_compare_is_one_sentence(store):
 
 
 def test_a_metric_that_no_row_has_is_named_with_the_command_that_makes_it(tmp_path):
-    lacks = {"lpips_alex": None, "lpips_alex_protocol": None}
-    rows = [row("jpeg", q, image, **lacks) for q in (5, 9) for image in IMAGES]
-    mine = [one | {"codec": "./mine.py:Mine"} for one in rows]
+    nulls = {"lpips_alex": None, "lpips_alex_protocol": None}
+    rows = [row("jpeg", q, image, **nulls) for q in (5, 9) for image in IMAGES]
+    user_rows = [record | {"codec": "./mine.py:Mine"} for record in rows]
     Store(tmp_path / "photos").append(
-        [*mine, *(row("webp", q, image, **lacks) for q in (5, 9) for image in IMAGES)]
+        [*user_rows, *(row("webp", q, image, **nulls) for q in (5, 9) for image in IMAGES)]
     )
     rescore = f"--dataset photos --codecs all,./mine.py:Mine --results {tmp_path}"
     with pytest.raises(UsageError) as error:

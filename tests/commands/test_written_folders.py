@@ -17,7 +17,7 @@ COMMANDS = {
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def work_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for side in (64, 80):
@@ -27,8 +27,8 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_folders_that_verbs_make_lie_below_the_results(here):
+def test_folders_that_verbs_make_lie_below_the_results(work_folder):
     for words, folder in COMMANDS.items():
-        done = bench(*words.split())
-        assert (here / "results" / folder).is_dir(), done.stderr
-    assert {path.name for path in here.iterdir()} == {"photos", "results", "mine.tar"}
+        result = bench(*words.split())
+        assert (work_folder / "results" / folder).is_dir(), result.stderr
+    assert {path.name for path in work_folder.iterdir()} == {"photos", "results", "mine.tar"}

@@ -23,7 +23,7 @@ SHOWN = {  # a file that the commands leave, and what stands in it
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def work_folder(tmp_path, monkeypatch):
     """An empty folder as the present one, with photographs for the dataset."""
     monkeypatch.chdir(tmp_path)
     for number in range(3):
@@ -33,97 +33,97 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", quick(SHOWN, "A dataset"))
-def test_a_recipe_runs_as_it_stands(name, here):
+def test_a_recipe_runs_as_it_stands(name, work_folder):
     files = re.findall(
         r"^`([\w/.]+)`:\n\n```python\n(.*?)```", SECTIONS[name], re.DOTALL | re.MULTILINE
     )
     ((path, source),) = files
     assert len(source.splitlines()) <= LONGEST_LINES
-    (here / path).write_text(source)
+    (work_folder / path).write_text(source)
     (commands,) = re.findall(r"```sh\n(.*?)```", SECTIONS[name], re.DOTALL)
     for command in commands.splitlines():
         program, *words = shlex.split(command)
         assert program == "bench"
         bench(*words, code=0)
-    file, shown = SHOWN[name]
-    assert shown in (here / file).read_text()
+    file, text = SHOWN[name]
+    assert text in (work_folder / file).read_text()
 
 
-def test_the_codec_runs_as_it_stands(here):
+def test_the_codec_runs_as_it_stands(work_folder):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A codec"], re.DOTALL)[1]
     assert len(source.splitlines()) <= LONGEST_LINES
-    (here / "quantise.py").write_text(source)
+    (work_folder / "quantise.py").write_text(source)
     words = "run --codecs ./quantise.py:Quantise,jpeg --dataset . --metrics psnr --json"
     points = json.loads(bench(*words.split()).stdout)["summary"]
-    mine = [point["psnr_db"] for point in points if "Quantise" in point["codec"]]
-    assert len(mine) == 5
-    assert mine == sorted(mine)
-    for path in "./quantise.py", f"{here}/moved/quantise.py":
+    psnr_values = [point["psnr_db"] for point in points if "Quantise" in point["codec"]]
+    assert len(psnr_values) == 5
+    assert psnr_values == sorted(psnr_values)
+    for path in "./quantise.py", f"{work_folder}/moved/quantise.py":
         words = f"figures crops --dataset . --codecs {path}:Quantise,jpeg"
         crops = bench(*words.split())
         assert "crops lack" not in crops.stdout + crops.stderr
-        (here / "moved").mkdir(exist_ok=True)
-        (here / "quantise.py").rename(here / "moved/quantise.py")
-        (here / "quantise.py").write_text("raise SystemExit  # of another codec")
+        (work_folder / "moved").mkdir(exist_ok=True)
+        (work_folder / "quantise.py").rename(work_folder / "moved/quantise.py")
+        (work_folder / "quantise.py").write_text("raise SystemExit  # of another codec")
 
 
 @pytest.mark.slow
-def test_the_model_runs_as_it_stands(here):
+def test_the_model_runs_as_it_stands(work_folder):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A torch model"], re.DOTALL)[1]
     assert len(source.splitlines()) <= LONGEST_MODEL
-    (here / "mine.py").write_text(source)
+    (work_folder / "mine.py").write_text(source)
     for number in (1, 2, 3):
-        save(small_network("bmshj2018-hyperprior", 3.0**number), here / f"{number}.pth")
-    own = "compressai:model=bmshj2018-hyperprior:checkpoint=1.pth,2.pth,3.pth"
-    words = f"run --codecs ./mine.py:Mine,{own} --dataset . --limit 1 --metrics psnr --json"
-    done = bench(*words.split(), code=0)
-    points = json.loads(done.stdout)["summary"]
-    mine, zoo = (
+        save(small_network("bmshj2018-hyperprior", 3.0**number), work_folder / f"{number}.pth")
+    zoo_codec = "compressai:model=bmshj2018-hyperprior:checkpoint=1.pth,2.pth,3.pth"
+    words = f"run --codecs ./mine.py:Mine,{zoo_codec} --dataset . --limit 1 --metrics psnr --json"
+    result = bench(*words.split(), code=0)
+    points = json.loads(result.stdout)["summary"]
+    user_points, zoo = (
         [point for point in points if name in point["codec"]] for name in ("Mine", "compressai")
     )
-    assert [point["setting"] for point in mine] == [
+    assert [point["setting"] for point in user_points] == [
         "lambda=0.0018",
         "lambda=0.0067",
         "lambda=0.025",
     ]
-    assert [point["psnr_db"] for point in mine] == [point["psnr_db"] for point in zoo]
-    rates = [point["bpp"] for point in mine]
+    assert [point["psnr_db"] for point in user_points] == [point["psnr_db"] for point in zoo]
+    rates = [point["bpp"] for point in user_points]
     assert rates == sorted(rates)
     assert rates == pytest.approx([point["bpp"] for point in zoo], abs=16 * 8 / (90 * 80))
 
 
-def test_the_column_of_the_recipe_is_in_means_figures_and_page(here):
+def test_the_column_of_the_recipe_is_in_means_figures_and_page(work_folder):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A metric"], re.DOTALL)[1]
-    (here / "edges.py").write_text(source)
+    (work_folder / "edges.py").write_text(source)
     words = "--codecs jpeg,webp --limit 1 --metrics psnr,./edges.py:Edges"
     assert "more bits at equal Edge error" in bench("run", *words.split()).stdout
     assert bench("report", "--metrics", "psnr,./edges.py:Edges", "--page").returncode == 0
-    report = here / "results" / "sample" / "report"
+    report = work_folder / "results" / "sample" / "report"
     assert "edge_error" in (report / "means.csv").read_text().partition("\n")[0]
     assert (report / "edge_error.png").exists()
     assert "Edge error" in (report / "page.html").read_text()
 
 
-def test_photographs_that_were_flattened_are_scored_and_drawn_later_without_saying_so(here):
-    photos, there = here / "photos", ("--dataset", "photos", "--results", "r")
+def test_photographs_that_were_flattened_are_scored_and_drawn_later_without_saying_so(work_folder):
+    photos, place_words = work_folder / "photos", ("--dataset", "photos", "--results", "r")
     photos.mkdir()
     for number in range(7):
         noise = effect_noise((90, 80), 20 + number).convert("RGB")
         noise.putalpha(200) if number else None
         noise.save(photos / f"{number}.png")
-    words = ("--codecs", "jpeg,webp", *there)
+    words = ("--codecs", "jpeg,webp", *place_words)
     left_out = bench("plan", *words).stdout.splitlines()[-1]
     assert left_out.startswith("1.png, 2.png, 3.png and 3 more: refused: has transparent")
     assert bench("run", *words, "--metrics", "psnr", "--flatten").returncode == 0
-    rescore, out = ("rescore", *there, "--metrics", "ssim"), ("--out", "f")
+    rescore, out = ("rescore", *place_words, "--metrics", "ssim"), ("--out", "f")
     assert "56 values filled in" in bench(*rescore, "--codecs", "webp").stdout
     assert "24 values filled in" in bench(*rescore, "--codecs", "jpeg", "--limit", 3).stdout
-    why = "Points left out (ssim of 3 of 7 images: not computed): jpeg."
+    sentence = "Points left out (ssim of 3 of 7 images: not computed): jpeg."
     for verb in (("table",), ("figures", "realism", "--bpp", "2")):  # that lack some metric
-        drawn = bench(*verb, *words, "--metrics", "psnr,ssim", *out)
-        assert drawn.stderr.count(why) == 1, drawn.stderr
-    bench("rescore", *there, "--metrics", "ms_ssim")  # which none is large enough for
-    refused = bench(*verb, *words, "--metrics", "psnr,ms_ssim").stderr
-    assert refused.startswith("bench: realism takes two metrics that rows have: "), refused
+        output = bench(*verb, *words, "--metrics", "psnr,ssim", *out)
+        assert output.stderr.count(sentence) == 1, output.stderr
+    bench("rescore", *place_words, "--metrics", "ms_ssim")  # which none is large enough for
+    message = bench(*verb, *words, "--metrics", "psnr,ms_ssim").stderr
+    assert message.startswith("bench: realism takes two metrics that rows have: "), message
     assert "32 values filled in" in bench(*rescore).stdout
-    assert bench("figures", "crops", *there, "--images", "6.png", *out).returncode == 0
+    assert bench("figures", "crops", *place_words, "--images", "6.png", *out).returncode == 0
