@@ -15,11 +15,11 @@ def place(tmp_path, photo):
     (tmp_path / "photos").mkdir()
     Image.fromarray(photo).save(tmp_path / "photos" / "cup.png")
     points = {"webp.quality": [5, 60]}
-    done = benchmark.run(
+    result = benchmark.run(
         "webp", str(tmp_path / "photos"), metrics="psnr", points=points,
         results=tmp_path / "results", jobs=1,
     )  # fmt: skip
-    return done.matrix.store.folder
+    return result.matrix.store.folder
 
 
 def test_it_has_the_pixels_that_were_scored(place):

@@ -72,10 +72,10 @@ def test_the_projects_own_name_offers_the_same_and_its_version():
 
 def test_a_run_says_nothing_and_measures_a_cell_once(tmp_path, capfd):
     first = benchmark.run("jpeg", "sample", results=tmp_path, **SMALL)
-    again = benchmark.run(["jpeg"], "sample", results=tmp_path, **SMALL)
-    assert (first.measured, again.measured) == (2, 0)
+    second = benchmark.run(["jpeg"], "sample", results=tmp_path, **SMALL)
+    assert (first.measured, second.measured) == (2, 0)
     assert not first.failures
-    frame = benchmark.load(again)
+    frame = benchmark.load(second)
     assert frame["setting_value"].tolist() == [10, 30]
     assert frame["psnr_db"].is_monotonic_increasing
     assert capfd.readouterr() == ("", "")
@@ -88,18 +88,18 @@ def test_a_run_without_a_guard_around_the_script_measures_each_cell_once(tmp_pat
         f"found = benchmark.run('jpeg', results={str(tmp_path / 'r')!r}, **{SMALL!r})\n"
         "print(found.measured, len(found.failures), __file__)\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == (f"2 0 {script}\n", "")
+    assert (result.stdout, result.stderr) == (f"2 0 {script}\n", "")
 
 
 def test_an_interrupted_run_keeps_the_finished_cells(tmp_path):
     from contextlib import contextmanager
 
     @contextmanager
-    def impatient(what, total):
+    def impatient(task, total):
         def update(progress):
             if progress.finished == 2:
                 raise KeyboardInterrupt
@@ -139,10 +139,12 @@ def test_a_frame_has_some_forty_columns_and_the_rest_is_asked_for():
     assert (frame.groupby("label")["codec"].nunique() == 1).all()
     assert set(frame["codec"]) == set(benchmark.summary(frame)["codec"])
     assert set(frame.loc[frame["codec"] == "ours:beta=3.84", "label"]) == {"CRDR β=3.84"}
-    whole = benchmark.load(bundled_results() / "kodak", details=True)
-    assert {"psnr_db_protocol", "vmaf_reason", "fingerprint", "label"} <= set(whole.columns)
+    full_frame = benchmark.load(bundled_results() / "kodak", details=True)
+    assert {"psnr_db_protocol", "vmaf_reason", "fingerprint", "label"} <= set(full_frame.columns)
     few = frame[frame["codec"] == "jpegxl"]
-    assert benchmark.summary(few).equals(benchmark.summary(whole[whole["codec"] == "jpegxl"]))
+    assert benchmark.summary(few).equals(
+        benchmark.summary(full_frame[full_frame["codec"] == "jpegxl"])
+    )
 
 
 def test_details_have_the_protocol_and_the_reason_of_each_metric(tmp_path):
@@ -248,16 +250,20 @@ def test_the_photographs_are_no_rows_but_say_where_theirs_are(tmp_path, monkeypa
 
 
 def test_a_codec_is_named_and_not_handed_over():
-    for given in (Path, [benchmark.open_codec("raw")]):
+    for codec in (Path, [benchmark.open_codec("raw")]):
         with pytest.raises(
             UsageError, match=r"a codec is a text, 'jpeg' or '\./mine\.py:Mine', not "
         ):
-            benchmark.run(given, "sample")
+            benchmark.run(codec, "sample")
 
 
 def test_classes_of_one_name_have_labels_of_their_own(tmp_path):
-    rows = [one | {"codec": of} for of in ("./a.py:Mine", "old/a.py:Mine") for one in sweep("jpeg")]
-    Store(tmp_path / "set").append([one | {"cell": f"{n}"} for n, one in enumerate(rows)])
+    rows = [
+        record | {"codec": codec}
+        for codec in ("./a.py:Mine", "old/a.py:Mine")
+        for record in sweep("jpeg")
+    ]
+    Store(tmp_path / "set").append([record | {"cell": f"{n}"} for n, record in enumerate(rows)])
     labels = benchmark.load(tmp_path / "set")["label"]
     assert {*labels} == {"./a.py:Mine", "old/a.py:Mine"}
 
@@ -265,9 +271,9 @@ def test_classes_of_one_name_have_labels_of_their_own(tmp_path):
 def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_path):
     folder = tmp_path / "set"
     half = [{**record, "num_bytes": record["num_bytes"] * 2} for record in sweep("jpeg")]
-    above = [{**record, "psnr_db": record["psnr_db"] + 9} for record in sweep("vtm")]
+    higher_rows = [{**record, "psnr_db": record["psnr_db"] + 9} for record in sweep("vtm")]
     few = [record for record in sweep("avif") if record["setting_value"] < 20]
-    Store(folder).append([*half, *sweep("webp"), *few, *above])
+    Store(folder).append([*half, *sweep("webp"), *few, *higher_rows])
     frame = benchmark.load(folder)
     deltas = benchmark.bd_rate(frame, anchor="jpeg", metric="psnr").set_index("codec")
     assert deltas.loc["webp", "bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
@@ -282,8 +288,8 @@ def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_p
     with pytest.raises(UnknownName, match="codec with results"):
         benchmark.bd_rate(frame, anchor="bpg")
     assert "less than a third" in deltas.loc["vtm", "reason"]
-    asked = benchmark.bd_rate(frame, "jpeg", any_overlap=True).set_index("codec")
-    assert asked.loc["vtm", "bd_rate_percent"] < -50
+    rates = benchmark.bd_rate(frame, "jpeg", any_overlap=True).set_index("codec")
+    assert rates.loc["vtm", "bd_rate_percent"] < -50
 
 
 def test_a_plot_has_the_means_as_its_curves(stored):
@@ -293,10 +299,10 @@ def test_a_plot_has_the_means_as_its_curves(stored):
     axes = Figure().subplots()
     assert benchmark.plot(frame, metric="psnr", ax=axes) is axes
     means = benchmark.summary(frame)
-    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
     for codec, of_codec in means.groupby("codec"):
         name = titles_of_texts([codec])[codec]
-        assert np.allclose(drawn[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
+        assert np.allclose(lines[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"
     with pytest.raises(UsageError, match="no point of DISTS"):
         benchmark.plot(frame, metric="dists")
@@ -306,8 +312,8 @@ def test_a_plot_has_the_means_as_its_curves(stored):
 def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(stored, font):
     axes = benchmark.plot(benchmark.load(stored), font=font)
     figure = axes.get_figure()
-    below = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert sorted([*below, *(text.get_text() for text in axes.texts)]) == ["JPEG", "WebP"]
+    legend_names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert sorted([*legend_names, *(text.get_text() for text in axes.texts)]) == ["JPEG", "WebP"]
     with drawn_as(font=font):
         assert crowding(figure) == []
     plt.close(figure)

@@ -34,9 +34,11 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     assert errors[0] > errors[-1]
     code = [cell for cell in cells() if cell["cell_type"] == "code"]
     for cell, value in zip(code, values, strict=True):
-        kept = [output["data"] for output in cell["outputs"]]
-        now = [] if value is None else [represent(value)]
-        assert [of.keys() for of in kept] == [of.keys() for of in now], "python -m tools.notebook"
+        stored_outputs = [output["data"] for output in cell["outputs"]]
+        new_outputs = [] if value is None else [represent(value)]
+        assert [entry.keys() for entry in stored_outputs] == [
+            entry.keys() for entry in new_outputs
+        ], "python -m tools.notebook"
     assert sum("image/png" in output["data"] for cell in code for output in cell["outputs"]) == 1
     assert NOTEBOOK.stat().st_size < 60_000
 
