@@ -235,7 +235,7 @@ def plot(
     with drawn_as(look):
         look.check(result.editions)
         curve_sets = renamed([measured_curves(result, plotted_metric)])
-        panels = choose(curve_sets, USUAL_RULE, stored.anchor.spec).of(curve_sets)
+        panels = choose(curve_sets, USUAL_RULE, stored.anchor.spec).select(curve_sets)
         if not panels:
             reason = remedies([name], result.absence_reason(plotted_metric.column), result.again)
             raise UsageError(f"no point of {plotted_metric.label} can be drawn: {reason}")

@@ -130,7 +130,7 @@ def new(
     if path.exists():
         raise UsageError(f"{path} already exists: name another file, or remove it")
     (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
-    chosen_curves = choose(result.panels, USUAL_RULE, result.anchor).kept.values()
+    chosen_curves = choose(result.panels, USUAL_RULE, result.anchor).curves.values()
     codecs = {label_of(curve.spec): curve.title for curve in chosen_curves if curve.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(

@@ -173,7 +173,7 @@ def other_rules_note(curves: Iterable[SystemCurve]) -> str:
     """Return the sentence that explains the mark OTHER_RULE; empty without any."""
     names = by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
-    return f"{OTHER_RULE} Measured under other rules: {'; '.join(clauses)}." if clauses else ""
+    return f"{OTHER_RULE} By other rules than the rest: {'; '.join(clauses)}." if clauses else ""
 
 
 def _brief_reason(point: Point, metric: Metric, reason: str) -> str:

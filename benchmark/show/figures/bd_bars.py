@@ -1,4 +1,4 @@
-"""BD-rates as bars: a panel for each metric, a bar for each codec, with intervals."""
+"""BD-rates as bars: a panel per metric, a bar per codec, with intervals."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,35 +37,36 @@ def draw_bd_bars(
 ) -> texts.Drawing | None:
     """Draw bars of BD-rates against the anchor, the best codec first; None without any.
 
-    Bars of published curves are open, and have no interval. choice: the curves of the panels to
-    show, and the rule that comparisons were made by.
+    Bars of published curves are open, without interval. choice: the curves to show, and the rule of
+    the comparisons.
     """
-    panels, absent, rule = choice.of(panels), len(choice.absent), choice.rule
-    lacking = choice.lacking(panels)
-    every_bar = [[*_bars(panel, comparisons, anchor, rule)] for panel in panels]
-    panels = [panel for panel, bars in zip(panels, every_bar, strict=True) if bars]
-    every_bar = [bars for bars in every_bar if bars]
-    records = [record for bars in every_bar for _, record in bars]
+    panels, absent, rule = choice.select(panels), len(choice.absent), choice.rule
+    absences = choice.absent_sentences(panels)
+    panel_bars = [[*_bars(panel, comparisons, anchor, rule)] for panel in panels]
+    panels = [panel for panel, bars in zip(panels, panel_bars, strict=True) if bars]
+    panel_bars = [bars for bars in panel_bars if bars]
+    records = [record for bars in panel_bars for _, record in bars]
     if all(record["bd_rate_percent"] is None for record in records):
         return None
-    known = {curve.name: curve for bars in reversed(every_bar) for curve, _ in bars}
-    first_rates = {curve.name: record["bd_rate_percent"] for curve, record in every_bar[0]}
+    curves_by_name = {curve.name: curve for bars in reversed(panel_bars) for curve, _ in bars}
+    first_rates = {curve.name: record["bd_rate_percent"] for curve, record in panel_bars[0]}
 
     def order(name: str) -> tuple[float, float]:
         rate = first_rates.get(name)
-        return look().place(known[name].edition), math.inf if rate is None else rate
+        return look().place(curves_by_name[name].edition), math.inf if rate is None else rate
 
-    names = sorted(known, key=order)
+    names = sorted(curves_by_name, key=order)
     width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
     words = {
         name: texts.wrapped(
-            sections.marked(name, known[name].edition.ran.caveats), NAME_SHARE * WIDTHS["column"]
+            sections.marked(name, curves_by_name[name].edition.ran.caveats),
+            NAME_SHARE * WIDTHS["column"],
         )
         for name in names
     }
     # Panels beside each other have one list of names, those below each other each its own.
-    by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in every_bar]
+    by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in panel_bars]
     rows = [[name for name in names if name in bars or not narrow] for bars in by_name]
     heights = [
         EDGE_INCHES + ROW_INCHES * sum(words[name].count("\n") + 1 for name in row) for row in rows
@@ -78,10 +79,10 @@ def draw_bd_bars(
     lines = "Lines are 95 % intervals over images." if has_intervals else ""
     against = next((curve.name for curve in curves if curve.spec == anchor), "")
     with figure_style():
-        below = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
-        figure, every_axes, _ = texts.panel_figure(len(panels), fmean(heights), **below)
-        for axes, panel, bars, row in zip(every_axes, panels, by_name, rows, strict=True):
-            _draw(axes, [bars.get(name) for name in row], styles)
+        layout = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
+        figure, axes_row, _ = texts.panel_figure(len(panels), fmean(heights), **layout)
+        for axes, panel, bars, row in zip(axes_row, panels, by_name, rows, strict=True):
+            _draw_bars(axes, [bars.get(name) for name in row], styles)
             axes.set_yticks(range(len(row)), [words[name] for name in row])
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel[0].metric]), width)
@@ -89,7 +90,7 @@ def draw_bd_bars(
     metrics = sections.metric_names([panel[0].metric for panel in panels]) + rule.words
     caption = sections.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
-        *lacking,
+        *absences,
         lines,
         note,
         f"{len(names)} of {len(names) + absent} codecs." if absent else None,
@@ -102,25 +103,25 @@ def _bars(
     panel: Panel, comparisons: Comparisons, anchor: CodecSpec | None, rule: Rule
 ) -> Iterator[Bar]:
     """Yield the curves of a panel with their comparisons; published ones have figures' names."""
-    metric, other = panel[0].metric, variant_curve(panel, anchor)
+    metric, anchor_curve = panel[0].metric, variant_curve(panel, anchor)
     for curve in sorted(panel, key=lambda curve: not curve.measured):
         if (curve.edition, metric.column) in comparisons:
             yield curve, comparisons[curve.edition, metric.column]
-        elif other is not None and curve is not other:
+        elif anchor_curve is not None and curve is not anchor_curve:
             name = label_of(curve.spec) if curve.measured else curve.name
-            names = {"codec": name, "anchor": label_of(other.spec)}
-            yield curve, compare_curves(other.rates, curve.rates, metric, rule) | names
+            names = {"codec": name, "anchor": label_of(anchor_curve.spec)}
+            yield curve, compare_curves(anchor_curve.rates, curve.rates, metric, rule) | names
 
 
-def _outer(comparison: Record) -> float:
-    """Return the end of a bar or of its interval that is farther from zero."""
+def _outer_end(comparison: Record) -> float:
+    """Return the end of a bar or its interval that is farther from zero."""
     value: float = comparison["bd_rate_percent"]
     low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
     ends = [value] if low is None else [low, value, high]
     return min(ends) if value < 0 else max(ends)
 
 
-def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, Style]) -> None:
+def _draw_bars(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, Style]) -> None:
     """Draw bars from the top, with their numbers beside them."""
     ends = [0.0]
     for row, bar in enumerate(bars):
@@ -140,11 +141,11 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, S
         saves = value < 0
         axes.annotate(
             f"{value:+z.1f}{doubt_mark(comparison)}".replace("-", "−"),
-            (_outer(comparison), row), (-2 if saves else 2, 0),
+            (_outer_end(comparison), row), (-2 if saves else 2, 0),
             textcoords="offset points", ha="right" if saves else "left", va="center",
             fontsize=SMALL_POINTS,
         )  # fmt: skip
-        ends.append(_outer(comparison))
+        ends.append(_outer_end(comparison))
     lowest, highest = min(ends), max(ends)
     room = ROOM * ((highest - lowest) or 1.0)
     right = highest + room * (highest > 0 or lowest == 0)

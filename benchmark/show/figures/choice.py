@@ -1,9 +1,8 @@
 """The curves that a figure shows, and the table of their sources.
 
-They are at most eight, in the order of legends: those that were named, or else
-the user's own, the anchor, this project's method where nothing is the user's, published ones, then
-what was measured here before what is bundled, by BD-rate in the first metric, one variant of a
-family before second ones.
+At most eight, in the order of legends: the requested ones; else the user's own, the anchor, this
+project's method if nothing is the user's, published ones, then those measured here before bundled
+ones, by BD-rate in the first metric, one variant of a family before its second.
 """
 
 import math
@@ -25,68 +24,80 @@ from benchmark.show.table import Table
 from benchmark.spec import CodecSpec, named_in
 from benchmark.system.text import by_key, listed
 
-MOST_NAMES = 8  # in a sentence on what a panel lacks
-CROP_BPP = 4.0  # beyond it lies what compression papers do not compare, but for own curves
+MOST_NAMES = 8  # in a sentence on absent curves
+CROP_BPP = 4.0  # papers compare no higher rates; own curves extend it
 
 
-def most_rate(curves: Iterable[SystemCurve]) -> float:
+def highest_rate(curves: Iterable[SystemCurve]) -> float:
     """Return the highest rate that figures show: CROP_BPP, or that of an own curve if higher."""
-    own = (
+    own_rates = (
         point.bpp for curve in curves if curve.edition.origin == "here" for point in curve.points
     )
-    return max([CROP_BPP, *own])
+    return max([CROP_BPP, *own_rates])
 
 
 def beyond_sentences(panels: Iterable[Panel], cut: Iterable[Panel], rule: Rule) -> list[str]:
-    """Return a sentence on curves without a point below the rate where panels are cut, if any."""
-    left = {curve.name for curve in chain(*panels)} - {curve.name for curve in chain(*cut)}
-    return [f"No point below {rule.up_to_bpp:g} bpp: {', '.join(sorted(left))}."] if left else []
+    """Return a sentence on curves without a point below the rate limit, if any."""
+    names_beyond = {curve.name for curve in chain(*panels)} - {curve.name for curve in chain(*cut)}
+    return (
+        [f"No point below {rule.up_to_bpp:g} bpp: {', '.join(sorted(names_beyond))}."]
+        if names_beyond
+        else []
+    )
 
 
 class Choice(NamedTuple):
     """The curves that the panels of a figure, a page or a report show."""
 
-    kept: Mapping[str, SystemCurve]  # by name, in the order of the legend
-    absent: Mapping[str, SystemCurve]  # those that are left out
+    curves: Mapping[str, SystemCurve]  # by name, in the order of the legend
+    absent: Mapping[str, SystemCurve]  # left out
     rule: Rule  # of BD-rates
 
     @property
     def labels(self) -> list[str]:
         """The labels of the measured curves."""
-        measured = (curve.edition for curve in self.kept.values() if curve.measured)
+        measured = (curve.edition for curve in self.curves.values() if curve.measured)
         return [*labels_of(measured).values()]
 
     @property
     def published(self) -> list[str]:
         """The names of the published curves."""
-        return [name for name, curve in self.kept.items() if not curve.measured]
+        return [name for name, curve in self.curves.items() if not curve.measured]
 
-    def of(self, panels: Sequence[Panel]) -> list[Panel]:
-        """Return the panels with the kept curves alone, without panels that have none of them."""
-        order, result = list(self.kept), list[Panel]()
+    def select(self, panels: Sequence[Panel]) -> list[Panel]:
+        """Return the panels with only the chosen curves, without panels that have none."""
+        order, result = list(self.curves), list[Panel]()
         for panel in panels:
-            curves = [curve for curve in panel if curve.name in self.kept]
+            curves = [curve for curve in panel if curve.name in self.curves]
             curves.sort(key=lambda curve: order.index(curve.name))
             result += [curves] if curves else []
         return result
 
-    def lacking(self, panels: Sequence[Panel]) -> list[str]:
-        """Return sentences on the kept curves that all of the figure's panels lack, or one does."""
+    def absent_sentences(self, panels: Sequence[Panel]) -> list[str]:
+        """Return sentences on the chosen curves that are absent from all panels or from one."""
         sentences = []
         for measured, word in ((True, "measured"), (False, "reported")):
-            kept = [curve for curve in self.kept.values() if curve.measured is measured]
-            lacked = []
+            chosen_curves = [curve for curve in self.curves.values() if curve.measured is measured]
+            absent_by_panel = []
             for panel in panels:
-                there = {curve.spec for curve in panel if curve.measured is measured}
-                none = [curve for curve in kept if curve.spec not in there]
-                lacked.append([curve.name if measured else curve.title for curve in none])
-            whole = [name for name in lacked[0] if all(name in names for names in lacked)]
-            if whole:
-                sentences.append(f"Not {word}: {listed(whole, max_names=MOST_NAMES)}.")
-            for panel, names in zip(panels, lacked, strict=True):
-                if rest := [name for name in names if name not in whole]:
+                specs = {curve.spec for curve in panel if curve.measured is measured}
+                absent_curves = [curve for curve in chosen_curves if curve.spec not in specs]
+                absent_by_panel.append(
+                    [curve.name if measured else curve.title for curve in absent_curves]
+                )
+            absent_everywhere = [
+                name
+                for name in absent_by_panel[0]
+                if all(name in names for names in absent_by_panel)
+            ]
+            if absent_everywhere:
+                sentences.append(f"Not {word}: {listed(absent_everywhere, max_names=MOST_NAMES)}.")
+            for panel, names in zip(panels, absent_by_panel, strict=True):
+                if absent_here := [name for name in names if name not in absent_everywhere]:
                     metric = panel[0].metric.label.partition(" (dB)")[0]
-                    sentences.append(f"{metric} not {word}: {listed(rest, max_names=MOST_NAMES)}.")
+                    sentences.append(
+                        f"{metric} not {word}: {listed(absent_here, max_names=MOST_NAMES)}."
+                    )
         return sentences
 
 
@@ -94,71 +105,75 @@ def choose(
     panels: Sequence[Panel],
     rule: Rule,
     anchor: CodecSpec | None = None,
-    named: Sequence[str] = (),
+    requested: Sequence[str] = (),
 ) -> Choice:
-    """Choose the curves to show by the look in force, out of those of all panels.
+    """Choose the curves to show by the look in force, from all panels.
 
-    The codecs that were named, and then the anchor, and the user's own are always kept. rule: of
-    BD-rates, also of those that the figure states. anchor: what they are against. named: codecs as
-    `--codecs` has them.
+    The requested codecs, then the anchor, and the user's own are always kept. rule: for BD-rates,
+    also for those that the figure states. requested: codecs given to `--codecs`.
     """
-    every = sorted(chain(*panels), key=lambda curve: not curve.measured)
-    known = {curve.name: curve for curve in every}
-    kept, most = [*known], look().most
-    if most is not None and len(known) > most:
-        curves = list(known.values())
+    all_curves = sorted(chain(*panels), key=lambda curve: not curve.measured)
+    curves_by_name = {curve.name: curve for curve in all_curves}
+    names, max_curves = [*curves_by_name], look().most
+    if max_curves is not None and len(curves_by_name) > max_curves:
+        curves = list(curves_by_name.values())
         users = [curve for curve in curves if curve.edition.is_users]
-        asked = _named(curves, anchor, named) if named else []
-        wanted = [curve.name for curve in asked or _by_rank(panels[0], curves, users, anchor, rule)]
-        always = sum(curve.measured for curve in asked or users)
-        kept = [name for name in known if name in wanted[: max(most, always)]]
-    kept.sort(key=lambda name: look().place(known[name].edition))
-    absent = {name: curve for name, curve in known.items() if name not in kept}
-    return Choice({name: known[name] for name in kept}, absent, rule)
+        requested_curves = _requested_curves(curves, anchor, requested) if requested else []
+        wanted_names = [
+            curve.name
+            for curve in requested_curves or _ranked_curves(panels[0], curves, users, anchor, rule)
+        ]
+        num_required = sum(curve.measured for curve in requested_curves or users)
+        names = [
+            name for name in curves_by_name if name in wanted_names[: max(max_curves, num_required)]
+        ]
+    names.sort(key=lambda name: look().place(curves_by_name[name].edition))
+    absent = {name: curve for name, curve in curves_by_name.items() if name not in names}
+    return Choice({name: curves_by_name[name] for name in names}, absent, rule)
 
 
-def without_place(choice: Choice, of: Experiment) -> list[str]:
-    """Return the sentence on what an experiment names and a figure has no place for, if anything.
+def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
+    """Return the sentence on requested curves that a figure has no room for, if any.
 
-    Published curves are there since they were asked for.
+    Published curves are present only by request.
     """
-    asked = {*of.named, *named_in(of.bundled)}
+    requested = {*experiment.named, *named_in(experiment.bundled)}
     names = [
         name
         for name, curve in choice.absent.items()
-        if not curve.measured or any(is_named(curve.edition, text) for text in asked)
+        if not curve.measured or any(is_named(curve.edition, text) for text in requested)
     ]
-    most = f"a figure has at most {look().most} curves, --all draws every one"
-    return [f"not drawn: {', '.join(names)}: {most}"] if names else []
+    limit = f"a figure has at most {look().most} curves, --all draws every one"
+    return [f"not drawn: {', '.join(names)}: {limit}"] if names else []
 
 
 def renamed(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
-    """Give curves the names of the look. editions: among which it means them; default: theirs."""
+    """Name curves as the look does. editions: that its names may mean; default: the panels'."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
     return [[c.retitled(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
 
-def _named(
-    every: Sequence[SystemCurve], anchor: CodecSpec | None, named: Sequence[str]
+def _requested_curves(
+    curves: Sequence[SystemCurve], anchor: CodecSpec | None, requested: Sequence[str]
 ) -> list[SystemCurve]:
-    """Return the anchor's curve, those of the named codecs in their order, then published ones."""
-    measured = [curve.edition for curve in every if curve.measured]
-    asked = {anchor: None}
-    for text in named:
+    """Return the anchor's curve, then the requested codecs in order, then published curves."""
+    measured = [curve.edition for curve in curves if curve.measured]
+    specs = {anchor: None}
+    for text in requested:
         with suppress(UnknownName):  # a published system's, or a codec without a curve
-            asked |= {edition.spec: None for edition in find_editions([text], measured)}
-    mine = [c for spec in asked for c in every if c.measured and c.spec == spec]
-    return [*mine, *(curve for curve in every if not curve.measured)]
+            specs |= {edition.spec: None for edition in find_editions([text], measured)}
+    measured_curves = [c for spec in specs for c in curves if c.measured and c.spec == spec]
+    return [*measured_curves, *(curve for curve in curves if not curve.measured)]
 
 
-def _by_rank(
+def _ranked_curves(
     first: Panel,
-    every: Sequence[SystemCurve],
+    curves: Sequence[SystemCurve],
     users: Sequence[SystemCurve],
     anchor: CodecSpec | None,
     rule: Rule,
 ) -> list[SystemCurve]:
-    """Return all curves, those that matter most first (see the module); BD-rates are in `first`."""
+    """Return all curves in order of priority (see the module); BD-rates are in `first`."""
     rates = {curve.name: curve.rates for curve in first}
     reference = next((curve.rates for curve in reversed(first) if curve.spec == anchor), None)
 
@@ -168,40 +183,43 @@ def _by_rank(
             delta = bd_rate(reference, rates[curve.name], rule).value
         return curve.edition.bundled, math.inf if delta is None else delta
 
-    ranked = sorted(every, key=place)
+    ranked = sorted(curves, key=place)
     begins = [*users, *(curve for curve in ranked if curve.spec == anchor)]
     if not users:
         usual = usual_variants(OWN)
-        own = [curve for curve in ranked if curve.measured and curve.edition.family == OWN]
-        begins += [curve for curve in own if curve.spec in usual] or own[:1]
+        own_curves = [curve for curve in ranked if curve.measured and curve.edition.family == OWN]
+        begins += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
     begins += [curve for curve in ranked if not curve.measured]
-    there = {curve.edition.family for curve in begins}
+    families_first = {curve.edition.family for curve in begins}
     families = by_key((curve.edition.family, curve) for curve in ranked)
-    begins += [curves[0] for name, curves in families.items() if name not in there]
+    begins += [curves[0] for name, curves in families.items() if name not in families_first]
     return list({curve.name: curve for curve in (*begins, *ranked)}.values())
 
 
 def sources_table(curves: Iterable[SystemCurve]) -> Table:
-    """Return a row for each curve and source of its points: where from, protocols, caveats."""
+    """Return a row per curve and source of its points: origin, protocols, caveats."""
     rows = {
-        (curve.name, curve.metric, *(getattr(point, name) for name in OF_SOURCE)): (curve, point)
+        (curve.name, curve.metric, *(getattr(point, name) for name in SOURCE_FIELDS)): (
+            curve,
+            point,
+        )
         for curve in curves
         for point in curve.points[: curve.marks]
     }
     return Table.of(SOURCES, rows.values(), absent="").filled()
 
 
-OF_SOURCE = ("how", "source", "protocol", "rate_protocol", "value_error", "note")
-SOURCES = (  # of a curve and one of its points
+SOURCE_FIELDS = ("how", "source", "protocol", "rate_protocol", "value_error", "note")
+SOURCES = (  # a row is a curve and one of its points
     Column("curve", "0.name"),
     Column("from", "0.edition.origin"),
     Column("how", "1.how"),
     Column("source", "1.source"),
     Column("protocol", "1.protocol"),
     Column("rates", "1.rate_protocol"),
-    Column("images", lambda of: of[1].images and str(of[1].images)),
-    Column("reading error", lambda of: of[1].value_error and f"{of[1].value_error:g}"),
-    Column("in its loss", lambda of: ", ".join(of[0].edition.facts.trained_on)),
-    Column("caveat", lambda of: "; ".join(of[0].edition.ran.caveats)),
-    Column("note", lambda of: None if of[0].measured else of[1].note),
+    Column("images", lambda row: row[1].images and str(row[1].images)),
+    Column("reading error", lambda row: row[1].value_error and f"{row[1].value_error:g}"),
+    Column("in its loss", lambda row: ", ".join(row[0].edition.facts.trained_on)),
+    Column("caveat", lambda row: "; ".join(row[0].edition.ran.caveats)),
+    Column("note", lambda row: None if row[0].measured else row[1].note),
 )

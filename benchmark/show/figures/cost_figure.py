@@ -1,4 +1,4 @@
-"""Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
+"""Quality against cost: BD-rates over seconds or multiply-accumulates of each codec."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -55,14 +55,20 @@ class CostPoint(NamedTuple):
 def cost_points(
     panel: Panel, comparisons: Comparisons, summary: Summary, costs: Iterable[str]
 ) -> list[CostPoint]:
-    """Return the costs, as far as known, of the measured curves that have a BD-rate."""
+    """Return the known costs of the measured curves that have a BD-rate."""
     points = []
     for curve, cost in product(panel, costs):
         comparison = comparisons.get((curve.edition, curve.metric.column))
         if curve.measured and comparison and comparison["bd_rate_percent"] is not None:
-            mine = summary.edition_points(curve.edition)
-            seconds = megapixel_seconds(mine) if cost == "seconds" else None
-            value = seconds.value if seconds else kmac(mine) if cost == "kmac" and mine else None
+            codec_points = summary.edition_points(curve.edition)
+            seconds = megapixel_seconds(codec_points) if cost == "seconds" else None
+            value = (
+                seconds.value
+                if seconds
+                else kmac(codec_points)
+                if cost == "kmac" and codec_points
+                else None
+            )
             if value:
                 measured = seconds is None or seconds.timed
                 points.append(CostPoint(curve, cost, value, comparison, measured))
@@ -90,35 +96,36 @@ def draw_costs(
     anchor: str,
     rule: Rule,
 ) -> texts.Drawing | None:
-    """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
+    """Draw a panel per kind of cost, on a logarithmic axis; None without points.
 
-    Names of up to MOST_CURVES codecs are beside their points, else in a legend.
-
-    styles: by codec variant. anchor: name of the codec that BD-rates are against. rule: of these.
+    Names of up to MOST_CURVES codecs are beside their points, else in a legend. styles: by codec
+    variant. anchor: name of the reference of BD-rates. rule: of these.
     """
     from matplotlib.ticker import LogLocator
 
-    of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
-    known = [cost for cost in COSTS if of_cost[cost]]
-    # A panel of one cost alone compares nothing.
-    kinds = [cost for cost in known if len({of.value for of in of_cost[cost]}) > 1] or known
+    points_by_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
+    costs_present = [cost for cost in COSTS if points_by_cost[cost]]
+    # A panel with a single cost compares nothing.
+    kinds = [
+        cost for cost in costs_present if len({point.value for point in points_by_cost[cost]}) > 1
+    ] or costs_present
     if not kinds:
         return None
     handles = {}
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(kinds), PANEL_INCHES, sharey=True)
         for axes, cost in zip(every_axes, kinds, strict=True):
-            for point in of_cost[cost]:
+            for point in points_by_cost[cost]:
                 curve, name = point.curve, _name(point)
-                own = curve.edition.facts.kind == "own"
-                look = line(styles[curve.spec], published=not point.measured, own=own)
+                heavy = curve.edition.facts.kind == "own"
+                look = line(styles[curve.spec], published=not point.measured, heavy=heavy)
                 look |= {"linestyle": "", "label": name, "zorder": 3}
                 (handles[name],) = axes.plot(
                     point.value, point.comparison["bd_rate_percent"], **look
                 )
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
             axes.set_xscale("log")
-            values = [point.value for point in of_cost[cost]]
+            values = [point.value for point in points_by_cost[cost]]
             low, high = min(values), max(values)
             axes.set_xlim(low / 1.5, high * 2)
             texts.plain_ticks(axes.xaxis, wide=high > 3 * low)
@@ -137,7 +144,7 @@ def draw_costs(
         texts.add_legend(figure, [*handles.values()] if many else [], note)
         for axes, cost in zip(every_axes, kinds, strict=True):
             if not many:
-                _write_names(axes, of_cost[cost])  # where the layout has put points
+                _write_names(axes, points_by_cost[cost])  # where the layout has put points
     caption = sections.brief(
         f"BD-rate in {metric} against {anchor} on {dataset}, over "
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
@@ -152,16 +159,16 @@ def _name(point: CostPoint) -> str:
 
 
 def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
-    """Write the names of codecs right or left of their points, where nothing else is."""
+    """Write the names of codecs right or left of their points, in free space."""
     from matplotlib.transforms import Bbox
 
     pixels = axes.figure.dpi / 72  # of a point
     places = [(point.value, point.comparison["bd_rate_percent"]) for point in points]
     marks = [axes.transData.transform(place) for place in places]
-    taken = [Bbox([at, at]).padded(0.7 * MARKER_POINTS * pixels) for at in marks]
-    taken.append(axes.lines[-1].get_window_extent())  # of the anchor
+    boxes = [Bbox([position, position]).padded(0.7 * MARKER_POINTS * pixels) for position in marks]
+    boxes.append(axes.lines[-1].get_window_extent())  # of the anchor
     # From the right, where a name has the axis's end beside it and one side alone.
-    for point, place in sorted(zip(points, places, strict=True), key=lambda of: -of[0].value):
+    for point, place in sorted(zip(points, places, strict=True), key=lambda pair: -pair[0].value):
         for up, side in product(SHIFTS, (1, -1)):
             text = axes.annotate(
                 _name(point), place, (6 * side, up), va="center_baseline",
@@ -171,8 +178,8 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
             box = text.get_window_extent()
             inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
             inside &= axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
-            if inside and not any(box.overlaps(other) for other in taken):
+            if inside and not any(box.overlaps(box_taken) for box_taken in boxes):
                 break
             if (up, side) != (SHIFTS[-1], -1):
                 text.remove()
-        taken.append(box)
+        boxes.append(box)

@@ -25,7 +25,12 @@ STRIDE_PX = 8  # between the places that are compared
 COLOURS = "inferno"  # black is no error; where.js has the same
 GAP_PX = 4  # between a crop and its map
 BAR_INCHES = 0.46  # below a row of maps, with its numbers and its label
-BAR = 0.3, 0.4, 0.46, 0.08  # left and width, of the figure; above its edge and height, in inches
+BAR = (
+    0.3,
+    0.4,
+    0.46,
+    0.08,
+)  # left and width, of the figure; stack_map its edge and height, in inches
 SIZE, RATE = "Size (kB)", "Rate (bpp)"  # labels of values
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
@@ -42,10 +47,10 @@ class PictureTile(NamedTuple):
 
 
 def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
-    """Return the square in which pictures of one size differ most, of equal ones the first.
+    """Return the square in which pictures of one size differ most; of equal ones the first.
 
-    By the sum of their samples' variances. Pictures smaller than the square give the largest square
-    inside them.
+    The difference is the sum of the samples' variances. Pictures smaller than the square give their
+    largest square.
 
     >>> flat = np.zeros((64, 64, 3), np.uint8)
     >>> other = flat.copy()
@@ -55,42 +60,44 @@ def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
     """
     side = min(side, *pictures[0].shape[:2])
     spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
-    whole = np.pad(spread.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    integral = np.pad(spread.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     low, high = (slice(0, -side, STRIDE_PX), slice(side, None, STRIDE_PX))
-    sums = whole[high, high] - whole[low, high] - whole[high, low] + whole[low, low]
-    top, left = (STRIDE_PX * int(at) for at in np.unravel_index(sums.argmax(), sums.shape))
+    sums = integral[high, high] - integral[low, high] - integral[high, low] + integral[low, low]
+    top, left = (STRIDE_PX * int(index) for index in np.unravel_index(sums.argmax(), sums.shape))
     return left, top, side, side
 
 
 def draw_pictures(
     tiles: Sequence[PictureTile], columns: int, caption: str, notes: Sequence[str] = ()
 ) -> Drawing:
-    """Draw tiles row by row over the width of a figure, each as wide as its neighbours.
+    """Draw tiles row by row over the width of a figure, all equally wide.
 
-    Rows are as high as their highest picture, words directly below each. Pixels are shown as they
-    are, not interpolated where they are magnified. notes: of the table.
+    Rows are as high as their highest picture, words directly below. Magnified pixels are not
+    interpolated. notes: of the table.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     total = figure_width(columns)
     width = (total - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
-    shown = [
-        (tile, width * tile.pixels.shape[0] / tile.pixels.shape[1], _words(tile, width))
+    laid_out = [
+        (tile, width * tile.pixels.shape[0] / tile.pixels.shape[1], _tile_lines(tile, width))
         for tile in tiles
     ]
-    below = PAD_INCHES + LINE_INCHES * max(len(words) for *_, words in shown) + GAP_INCHES
-    rows = [shown[start : start + columns] for start in range(0, len(tiles), columns)]
+    words_inches = PAD_INCHES + LINE_INCHES * max(len(words) for *_, words in laid_out) + GAP_INCHES
+    rows = [laid_out[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tall for _, tall, _ in row) for row in rows]
-    whole = sum(heights) + len(rows) * below + 2 * EDGE_INCHES
-    top = whole - EDGE_INCHES
+    height_inches = sum(heights) + len(rows) * words_inches + 2 * EDGE_INCHES
+    top = height_inches - EDGE_INCHES
     with figure_style():
-        figure = Figure(figsize=(total, whole))
+        figure = Figure(figsize=(total, height_inches))
         for row, height in zip(rows, heights, strict=True):
             for place, (tile, tall, words) in enumerate(row):
-                left = EDGE_INCHES + place * (width + GAP_INCHES)
+                x_inches = EDGE_INCHES + place * (width + GAP_INCHES)
                 low = top - tall
-                axes = figure.add_axes((left / total, low / whole, width / total, tall / whole))
+                axes = figure.add_axes(
+                    (x_inches / total, low / height_inches, width / total, tall / height_inches)
+                )
                 axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
                 axes.set_axis_off()
                 for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
@@ -101,10 +108,11 @@ def draw_pictures(
                 for line, (text, bold) in enumerate(words):
                     down = low - PAD_INCHES - LINE_INCHES * line
                     figure.text(
-                        left / total, down / whole, text, fontsize=SMALL_POINTS, va="top",
+                        x_inches / total, down / height_inches, text, va="top",
+                        fontsize=SMALL_POINTS,
                         color="#000000" if bold else GREY, weight="bold" if bold else "normal",
                     )  # fmt: skip
-            top -= height + below
+            top -= height + words_inches
     recorded = [tile for tile in tiles if tile.record]
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
     cells = [Column("picture", "heading")]
@@ -125,26 +133,26 @@ def coloured(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
     return np.asarray(colours(legend_value(values, scale) / end, bytes=True))[..., :3]
 
 
-def above(pixels: Pixels, lower: Pixels) -> Pixels:
-    """Return a crop above its map."""
+def stack_map(pixels: Pixels, lower: Pixels) -> Pixels:
+    """Return a crop stack_map its map."""
     gap = np.full((GAP_PX, *pixels.shape[1:]), 255, np.uint8)
     return np.concatenate([pixels, gap, lower])
 
 
 def add_bar(figure: "Figure", scale: MapScale, end: float) -> None:
-    """Make room below a figure, and draw the scale's bar there."""
+    """Enlarge a figure at the bottom and draw the scale's bar there."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    before = figure.get_figheight()
-    height = before + BAR_INCHES
+    figure_height = figure.get_figheight()
+    height = figure_height + BAR_INCHES
 
     def raised(place: float) -> float:
-        return (place * before + BAR_INCHES) / height
+        return (place * figure_height + BAR_INCHES) / height
 
     for axes in figure.axes:
         box = axes.get_position()
-        axes.set_position((box.x0, raised(box.y0), box.width, box.height * before / height))
+        axes.set_position((box.x0, raised(box.y0), box.width, box.height * figure_height / height))
     for text in figure.texts:
         text.set_y(raised(text.get_position()[1]))
     figure.set_figheight(height)
@@ -162,22 +170,22 @@ def _value_at(label: str, tile: PictureTile) -> float | None:
     return tile.values.get(label)
 
 
-def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
-    """Return lines, and whether each is bold: heading, size, rate, each value with its name."""
-    known = {label: value for label, value in tile.values.items() if value is not None}
+def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
+    """Return lines, each with whether it is bold: heading, size, rate, values with names."""
+    values = {label: value for label, value in tile.values.items() if value is not None}
     remark = f" ({tile.remark})" if tile.remark else ""
-    first = [f"{known[SIZE]:.1f} kB"] if SIZE in known else []
-    first += [f"{known[RATE]:.3f} bpp{remark}"] if RATE in known else []
-    rest = [
+    first = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []
+    first += [f"{values[RATE]:.3f} bpp{remark}"] if RATE in values else []
+    other_texts = [
         f"{label.partition(' (')[0]} {value:.2f}{NO_BREAK}dB" if "dB" in label
         else f"{label.partition(' (')[0]} {value:.3f}"
-        for label, value in known.items() if label not in (SIZE, RATE)
+        for label, value in values.items() if label not in (SIZE, RATE)
     ]  # fmt: skip
     # A name and its number stay on one line, if they fit.
-    kept = [
+    unbroken = [
         text if "\n" in wrapped(f"{text},", inches) else text.replace(" ", NO_BREAK)
-        for text in (*first, *rest)
+        for text in (*first, *other_texts)
     ]
-    values = wrapped(", ".join(kept), inches).replace(NO_BREAK, " ").splitlines()
+    lines_of_values = wrapped(", ".join(unbroken), inches).replace(NO_BREAK, " ").splitlines()
     lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
-    return lines + [(line, False) for line in values]
+    return lines + [(line, False) for line in lines_of_values]

@@ -1,4 +1,4 @@
-"""Figures of rate curves: a panel for each metric, a row of them for each dataset."""
+"""Figures of rate curves: a panel for each metric, a row for each dataset."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from benchmark.rows.edition import GROUPS
 from benchmark.show import sections
 from benchmark.show.figures import style as looks
 from benchmark.show.figures import texts
-from benchmark.show.figures.choice import Choice, most_rate, sources_table
+from benchmark.show.figures.choice import Choice, highest_rate, sources_table
 from benchmark.show.figures.style import BAR_POINTS, LINE_POINTS, MARKER_POINTS, WIDTHS, Style, look
 from benchmark.spec import CodecSpec
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-LACKING = "Some panels lack some of the codecs."
+SOME_ABSENT = "Some codecs are absent from some panels."
 WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 ROOM, LINEAR_ROOM = 1.12, 1.04  # factor between the outermost rates and the ends of an axis
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
 STAR = 1.4  # a star looks smaller than other markers of its size
-OWN = 1.8  # own curves are heavier
+HEAVY = 1.8  # relative width of own curves
 SAMPLED_DASHES = (1.0, 1.4)
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 
-OfDataset = tuple[str, Sequence[Panel]]  # its title, and a panel for each metric
+DatasetPanels = tuple[str, Sequence[Panel]]  # the dataset's title, and a panel for each metric
 
 
 def draw_rate_curves(
-    datasets: Sequence[OfDataset],
+    datasets: Sequence[DatasetPanels],
     styles: Mapping[CodecSpec, Style],
     choice: Choice,
     *,
@@ -44,51 +44,51 @@ def draw_rate_curves(
     outlier: str = "",
     groups: bool = False,
 ) -> texts.Drawing | None:
-    """Draw a panel for each metric and a legend; None where no points can be plotted.
+    """Draw a panel for each metric and a legend; None without points to plot.
 
-    Several datasets are rows of panels, a column for each metric, with the same codecs and range of
-    rates. Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and
-    on a linear one a dozen codecs meet in the lowest quarter.
+    Several datasets are rows of panels, a column per metric, with the same codecs and range of
+    rates. The rate axis is logarithmic unless the look says otherwise: sweeps are geometric, and on
+    a linear axis a dozen codecs meet in the lowest quarter.
 
-    styles: by codec variant. anchor: what the BD-rates of one dataset's table are against.
+    styles: by codec variant. anchor: reference of the BD-rates in one dataset's table.
     outlier: see `draw_panel`. groups: put the legend's entries under their groups.
     """
-    rows, lacking = _shown(datasets, choice)
+    rows, absences = _chosen_rows(datasets, choice)
     if not rows:
         return None
-    panels = [panel for _, of in rows for panel in of]
+    panels = [panel for _, dataset_panels in rows for panel in dataset_panels]
     curves = [*chain(*panels)]
     metrics = list(dict.fromkeys(curve.metric for curve in curves))
     handles: dict[str, Line2D] = {}
     with looks.figure_style():
         limits = rate_limits(curves)
-        figure, grid, inches = _axes_of(rows, metrics)
-        for (title, of), every_axes in zip(rows, grid, strict=True):
-            for axes, panel in zip(every_axes, of, strict=True):
+        figure, grid, inches = _make_axes(rows, metrics)
+        for (title, dataset_panels), row_axes in zip(rows, grid, strict=True):
+            for axes, panel in zip(row_axes, dataset_panels, strict=True):
                 for curve, handle in draw_panel(axes, panel, styles, outlier, limits):
                     handles.setdefault(curve.name, handle)
-            texts.title(every_axes[0], f"{title}, {sections.images_of(of)}", inches)
-        ordered = [handles[name] for name in choice.kept if name in handles]
+            texts.title(row_axes[0], f"{title}, {sections.images_of(dataset_panels)}", inches)
+        ordered = [handles[name] for name in choice.curves if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        of_axes = (axes.get_ylim() for axes in chain(*grid))
+        value_limits = (axes.get_ylim() for axes in chain(*grid))
         framing = [[c for c in panel if c.title != outlier] for panel in panels]
-        outside = _beyond(curves, limits[1]), _below(framing, of_axes, limits[1])
+        outside = _note_beyond(curves, limits[1]), _note_below(framing, value_limits, limits[1])
         signs = sections.curves_note(curves), *outside
         rules = sections.other_rules_note(curves)
         texts.add_legend(figure, ordered, " ".join(filter(None, (rules, *signs))), groups)
-    count = len(choice.kept)
-    shown = (
+    count = len(choice.curves)
+    counts = [f"{title} ({sections.images_of(panels)})" for title, panels in rows]
+    subject = (
         f"{sections.metric_names(metrics)} against rate on "
-        f"{sections.listed([f'{title} ({sections.images_of(of)})' for title, of in rows])}, "
-        "means over images."
+        f"{sections.listed(counts)}, means over images."
     )
-    whole = " ".join([shown, *lacking, rules])
-    fits = bool(sections.brief(whole))
+    full_caption = " ".join([subject, *absences, rules])
+    fits = bool(sections.brief(full_caption))
     intervals = any(point.interval for curve in curves for point in curve.points)
     seeds = sorted({str(len(point.seeds)) for c in curves for point in c.points if point.seeds})
     caption = sections.brief(
-        *([shown, rules, *lacking] if fits else [shown, rules, LACKING]),
+        *([subject, rules, *absences] if fits else [subject, rules, SOME_ABSENT]),
         *sections.scale_sentences(metrics),
         "Bars: 95 % intervals." if intervals else None,
         f"Bands: lowest to highest of {sections.listed(seeds)} seeds." if seeds else None,
@@ -100,82 +100,90 @@ def draw_rate_curves(
         table = texts.rate_table(panels, anchor, choice.rule)
         return texts.Drawing(figure, caption, texts.point_records(curves), table, sources)
     marks = [
-        {"dataset": title, **mark} for title, of in rows for mark in texts.point_records(chain(*of))
+        {"dataset": title, **mark}
+        for title, dataset_panels in rows
+        for mark in texts.point_records(chain(*dataset_panels))
     ]
     return texts.Drawing(figure, caption, marks, None, sources)
 
 
-def _shown(datasets: Sequence[OfDataset], choice: Choice) -> tuple[list[OfDataset], list[str]]:
-    """Return the datasets with the chosen curves, and sentences on what a panel lacks."""
-    rows, lacking = list[OfDataset](), list[str]()
-    for title, every in datasets:
-        if panels := choice.of(every):
-            where = f"{title}: " if len(datasets) > 1 else ""
-            there = {panel[0].metric for panel in panels}
-            absent = [panel[0].metric for panel in every if panel[0].metric not in there]
+def _chosen_rows(
+    datasets: Sequence[DatasetPanels], choice: Choice
+) -> tuple[list[DatasetPanels], list[str]]:
+    """Return the datasets with the chosen curves, and sentences on absent curves."""
+    rows, absences = list[DatasetPanels](), list[str]()
+    for title, panels_given in datasets:
+        if panels := choice.select(panels_given):
+            prefix = f"{title}: " if len(datasets) > 1 else ""
+            present = {panel[0].metric for panel in panels}
+            absent = [panel[0].metric for panel in panels_given if panel[0].metric not in present]
             names = sections.metric_names(absent)
-            lacking += [f"{where}{names}: no values of these codecs."] if names else []
-            lacking += [f"{where}{sentence}" for sentence in choice.lacking(panels)]
-            rows.append((title, _without_lone_points(panels)))
-    return rows, lacking
+            absences += [f"{prefix}{names}: no values of these codecs."] if names else []
+            absences += [f"{prefix}{sentence}" for sentence in choice.absent_sentences(panels)]
+            rows.append((title, _drop_lone_points(panels)))
+    return rows, absences
 
 
-def _axes_of(
-    rows: Sequence[OfDataset], metrics: Sequence[Metric]
+def _make_axes(
+    rows: Sequence[DatasetPanels], metrics: Sequence[Metric]
 ) -> "tuple[Figure, list[list[Axes]], float]":
-    """Return a figure, the axes of each dataset's panels, and the inches that a title may take.
+    """Return a figure, the axes of each dataset's panels, and the width of a title in inches.
 
-    One dataset, or one metric, is panels beside each other; else a row is a dataset, and in a
-    column's width all are below each other.
+    One dataset or one metric: panels side by side; else a row per dataset, and in a column's width
+    all panels below each other.
     """
     width = texts.figure_width(len(metrics))
     if 1 in (len(rows), len(metrics)) or width == WIDTHS["column"]:
-        figure, every, width = texts.panel_figure(sum(len(panels) for _, panels in rows))
+        figure, all_axes, width = texts.panel_figure(sum(len(panels) for _, panels in rows))
         # Titles stand beside each other; that of one dataset may go on over its other panels.
         columns = texts.panels_in_a_row(len(rows)) if len(rows) > 1 else 1
-        axes = iter(every)
-        return figure, [[*islice(axes, len(of))] for _, of in rows], 0.8 * width / columns
+        axes = iter(all_axes)
+        return (
+            figure,
+            [[*islice(axes, len(dataset_panels))] for _, dataset_panels in rows],
+            0.8 * width / columns,
+        )
     height = looks.PANEL_INCHES * len(rows)
     figure, grid = texts.new_figure(width, height, len(rows), len(metrics))
     result = []
     for (_, panels), in_row in zip(rows, grid, strict=True):
-        mine = dict(zip(metrics, in_row, strict=True))
-        there = [panel[0].metric for panel in panels]
-        for metric in mine.keys() - {*there}:
-            mine[metric].remove()
-        result.append([mine[metric] for metric in there])
+        axes_by_metric = dict(zip(metrics, in_row, strict=True))
+        present = [panel[0].metric for panel in panels]
+        for metric in axes_by_metric.keys() - {*present}:
+            axes_by_metric[metric].remove()
+        result.append([axes_by_metric[metric] for metric in present])
     return figure, result, 0.8 * width
 
 
-def _without_lone_points(panels: Sequence[Panel]) -> list[Panel]:
-    """Return panels without published curves that have one point there and more in another."""
+def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
+    """Drop published curves with one point in a panel and more in another."""
     published = [curve for curve in chain(*panels) if not curve.measured]
-    others = {curve.name for curve in published if len(curve.points) > 1}
+    names_elsewhere = {curve.name for curve in published if len(curve.points) > 1}
 
     def is_lone(curve: SystemCurve) -> bool:
-        return not curve.measured and len(curve.points) == 1 and curve.name in others
+        return not curve.measured and len(curve.points) == 1 and curve.name in names_elsewhere
 
     return [[curve for curve in panel if not is_lone(curve)] or panel for panel in panels]
 
 
 def rate_limits(curves: Iterable[SystemCurve]) -> tuple[float, float]:
-    """Return the ends of the axis of rates, around all points up to `most_rate`.
+    """Return the limits of the rate axis, around all points up to `highest_rate`.
 
-    The first point beyond them is so far away that no marker is half shown.
+    The first point beyond is far enough away that no marker is cut.
     """
     curves, linear = [*curves], look().linear_rate
-    every, most = [point.bpp for curve in curves for point in curve.points], most_rate(curves)
-    inside = [bpp for bpp in every if bpp <= most] or every
+    rates, limit = [point.bpp for curve in curves for point in curve.points], highest_rate(curves)
+    inside = [bpp for bpp in rates if bpp <= limit] or rates
     low, high = min(inside), max(inside)
-    beyond = min((bpp for bpp in every if bpp > high), default=math.inf)
+    beyond = min((bpp for bpp in rates if bpp > high), default=math.inf)
     right = min((LINEAR_ROOM if linear else ROOM) * high, math.sqrt(high * beyond))
     return 0.0 if linear else low / ROOM, right
 
 
-def _beyond(curves: Sequence[SystemCurve], most: float) -> str:
-    """Return the sentence on curves that go on beyond the axis; empty without any."""
-    ends = {curve.name: curve.points[-1].bpp for curve in curves if curve.points[0].bpp <= most}
-    names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > most]
+def _note_beyond(curves: Sequence[SystemCurve], limit: float) -> str:
+    """Return the sentence on curves that continue beyond the rate axis; empty without any."""
+    ends = {curve.name: curve.points[-1].bpp for curve in curves if curve.points[0].bpp <= limit}
+    names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > limit]
     return f"Beyond the frame: {', '.join(names)}." if names else ""
 
 
@@ -188,26 +196,26 @@ def draw_panel(
 ) -> "list[tuple[SystemCurve, Line2D]]":
     """Draw the curves of a panel, frame its axes, and return each with its line.
 
-    Curves wholly beyond the axis are left out. The axis of values spans those of all curves but
-    the system named `outlier`. limits: `rate_limits` of the figure; default: of this panel.
+    Curves entirely beyond the axis are left out. The value axis spans all curves but the system
+    named `outlier`. limits: `rate_limits` of the figure; default: of this panel.
     """
     limits = limits or rate_limits(panel)
     inside = [curve for curve in panel if min(p.bpp for p in curve.points) <= limits[1]]
     ordered = sorted(inside or panel, key=lambda curve: curve.measured)
-    lines = [(curve, _draw(axes, curve, styles[curve.spec])) for curve in ordered]
+    lines = [(curve, _draw_curve(axes, curve, styles[curve.spec])) for curve in ordered]
     _set_frame(axes, ordered, outlier, limits)
     return lines
 
 
-def _draw(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
-    own, metric = curve.edition.facts.kind == "own", curve.metric
-    properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
-    every = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
-    order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * own
+def _draw_curve(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
+    is_own, metric = curve.edition.facts.kind == "own", curve.metric
+    properties = line(style, published=not curve.measured, sampled=curve.sampled, heavy=is_own)
+    step = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
+    order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * is_own
     bpp, values = curve.plotted
     name = sections.marked(curve.name, curve.edition.ran.caveats)
     properties |= {"label": name, "gid": curve.group}
-    marks = slice(0, curve.marks, every)
+    marks = slice(0, curve.marks, step)
     (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
@@ -235,13 +243,13 @@ def _draw(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
 
 
 def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, float]) -> None:
-    """Set limits from the points inside the frame, ticks, and the words on the axes."""
+    """Set limits from the points inside the frame, ticks and axis labels."""
     from matplotlib.ticker import MaxNLocator
 
     metric, (left, right) = panel[0].metric, limits
     framing = [curve for curve in panel if curve.title != outlier] or panel
-    every = [point for curve in framing for point in curve.points]
-    points = [point for point in every if point.bpp <= right] or every
+    all_points = [point for curve in framing for point in curve.points]
+    points = [point for point in all_points if point.bpp <= right] or all_points
     values = _framed_values(framing, right) or [metric.plotted(point.value) for point in points]
     ends = [metric.plotted(end) for point in points for end in point.interval or ()]
     ends += [metric.plotted(value) for point in points for _, value in point.seeds]
@@ -267,10 +275,10 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
 
 
 def _framed_values(panel: Panel, most_bpp: float) -> list[float]:
-    """Return the values that an axis spans where it leaves out those below 0; empty: all of them.
+    """Return the values that an axis spans if it omits those below 0; empty: span all.
 
-    So does that of a metric that is better when higher, if every curve has two points above: a
-    scale whose zero says nothing, as SSIMULACRA 2's, would show these in its upper half alone.
+    This applies to a metric that is better when higher, if every curve has two values above 0: on a
+    scale with an arbitrary zero, as SSIMULACRA 2's, negative values would waste half of the axis.
     """
     of_curves = []
     for curve in panel:
@@ -281,27 +289,29 @@ def _framed_values(panel: Panel, most_bpp: float) -> list[float]:
     return [*chain(*of_curves)]
 
 
-def _below(panels: Iterable[Panel], limits: Iterable[tuple[float, float]], most_bpp: float) -> str:
-    """Return the sentence on curves that go on below the axis of values; empty without any."""
+def _note_below(
+    panels: Iterable[Panel], limits: Iterable[tuple[float, float]], most_bpp: float
+) -> str:
+    """Return the sentence on curves that continue below the value axis; empty without any."""
     parts = []
     for panel, (low, _) in zip(panels, limits, strict=True):
         for curve in panel:
-            shown = [curve.metric.plotted(p.value) for p in curve.points if p.bpp <= most_bpp]
-            if least := [value for value in shown if value < low]:
-                parts.append(f"{curve.name} to {min(least):.3g}")
+            values = [curve.metric.plotted(p.value) for p in curve.points if p.bpp <= most_bpp]
+            if values_below := [value for value in values if value < low]:
+                parts.append(f"{curve.name} to {min(values_below):.3g}")
     return f"Below the frame: {', '.join(dict.fromkeys(parts))}." if parts else ""
 
 
 def line(
-    style: Style, *, published: bool = False, sampled: bool = False, own: bool = False
+    style: Style, *, published: bool = False, sampled: bool = False, heavy: bool = False
 ) -> dict[str, Any]:
     """Return matplotlib's Line2D properties of a curve.
 
-    Published points are open markers on a thin line. sampled: read off a plotted line, dots without
-    markers. own: of our codec or the user's, heavier than the others.
+    Published points are open markers on a thin line. sampled: read off a plotted line, dotted
+    without markers. heavy: of our codec or the user's.
     """
     dashes = SAMPLED_DASHES if sampled else style.dashes
-    size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)
+    size = (STAR if style.marker == "*" else 1) * (HEAVY**0.5 if heavy else 1)
     return {
         "color": style.colour,
         "marker": "" if sampled else style.marker,
@@ -309,6 +319,7 @@ def line(
         "markerfacecolor": "white" if published else style.colour,
         "markeredgecolor": style.colour,
         "markeredgewidth": EDGE_POINTS,
-        "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
+        "linewidth": (HEAVY if heavy else 1)
+        * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
         "linestyle": (0, dashes) if dashes else "-",
     }

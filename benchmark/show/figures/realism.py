@@ -43,30 +43,32 @@ def draw_realism_plots(
     images: str,
     few: Sequence[Metric] = (),
 ) -> texts.Drawing:
-    """Draw a panel for each rate; realism is better upwards.
+    """Draw a panel per rate; realism is better upwards.
 
-    Where lower values are more real, the axis is logarithmic and reversed. `styles` go by
-    codec variant. few: metrics of whole sets that are over few images.
+    If lower values are more real, the axis is logarithmic and reversed. styles: by codec variant.
+    few: distribution metrics over few images.
     """
     from matplotlib.ticker import MaxNLocator
 
     sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
     steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
-    names = _names([sweep for _, sweep in sweeps])
+    names = _sweep_names([sweep for _, sweep in sweeps])
     notes, curves = sections.few_sentences(few) if few else [], [s.curve for _, s in sweeps]
     signs = sections.other_rules_note(curves), sections.curves_note(curves)
     note = " ".join(filter(None, [*notes, *signs]))
-    handles, falls = {}, realism.better == "lower"  # whose axis is logarithmic
+    handles, falls = {}, realism.better == "lower"  # then the axis is logarithmic
     with figure_style():
         figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
         for axes, plot in zip(every_axes, plots, strict=True):
             for sweep in plot.sweeps:
                 curve, name = sweep.curve, sweep.curve.name
-                own = sweep.style.facts.kind == "own"
-                look = line(styles[sweep.style.spec], published=not sweep.curve.measured, own=own)
+                heavy = sweep.style.facts.kind == "own"
+                look = line(
+                    styles[sweep.style.spec], published=not sweep.curve.measured, heavy=heavy
+                )
                 x = [step.distortion.value for step in sweep.steps]
                 y = [step.realism.value for step in sweep.steps]
-                look |= {"label": names[name], "gid": curve.group, "zorder": 2 + own}
+                look |= {"label": names[name], "gid": curve.group, "zorder": 2 + heavy}
                 (handles[name],) = axes.plot(x, y, **look)
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
@@ -74,7 +76,7 @@ def draw_realism_plots(
             axes.spines[["top", "right"]].set_visible(False)
             texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
         if falls:  # on axes that share it
-            _reverse(every_axes[0], [step.realism.value for *_, step in steps])
+            _reverse_axis(every_axes[0], [step.realism.value for *_, step in steps])
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered = sorted((sweep for _, sweep in sweeps), key=sweep_order)
         grouped_all = all(sweep.curve.group for sweep in ordered)
@@ -109,37 +111,37 @@ def draw_realism_plots(
     return texts.Drawing(figure, caption, marks, Table.of(columns, steps), sources)
 
 
-OF_SOURCES = ("curve", "from", "how", "source", "protocol", "caveat")  # what settings are of
-SOURCES = [column for column in CURVE_SOURCES if column.name in OF_SOURCES]
+SOURCE_COLUMNS = ("curve", "from", "how", "source", "protocol", "caveat")
+SOURCES = [column for column in CURVE_SOURCES if column.name in SOURCE_COLUMNS]
 
 
-def _reverse(axes: "Axes", values: Sequence[float]) -> None:
-    """Have the least of the values at the top, by their logarithms."""
+def _reverse_axis(axes: "Axes", values: Sequence[float]) -> None:
+    """Put the lowest value at the top of a logarithmic axis."""
     axes.set_yscale("log")
     texts.plain_ticks(axes.yaxis)
     axes.set_ylim(max(values) * 1.5, min(values) / 1.5)
 
 
 def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
-    """Write the numbers of sweeps' settings at their points, where these are apart."""
+    """Write the numbers of sweeps' settings at their points, if these are apart."""
     written: list[Float64Array] = []
     for sweep in sweeps:
         steps = sweep.steps if len(sweep.steps) > 1 else ()
-        known = [step for step in (*steps[:1], *steps[:0:-1]) if NUMBER.fullmatch(step.setting)]
-        for step in known:  # the ends first
+        labelled = [step for step in (*steps[:1], *steps[:0:-1]) if NUMBER.fullmatch(step.setting)]
+        for step in labelled:  # the ends first
             place = step.distortion.value, step.realism.value
-            at = axes.transData.transform(place) * 72 / axes.figure.dpi / LABEL_POINTS
-            if all(abs(at - other).max() >= 1 for other in written):
+            label_position = axes.transData.transform(place) * 72 / axes.figure.dpi / LABEL_POINTS
+            if all(abs(label_position - position).max() >= 1 for position in written):
                 number = step.setting.rpartition("=")[2]
                 axes.annotate(
                     number, place, (4, 2), textcoords="offset points", ha="left", va="bottom",
                     fontsize=SMALL_POINTS, color=LINE_GREY,
                 )  # fmt: skip
-                written.append(at)
+                written.append(label_position)
 
 
-def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
-    """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
+def _sweep_names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
+    """Return each sweep's name in the legend, with its mark and the settings at its ends."""
     names = {}
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
         caveats, steps = sweep.curve.edition.ran.caveats, sweep.steps
@@ -152,6 +154,6 @@ def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
 
 
 def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
-    """Return the sentences on what measured sweeps leave out, each once."""
+    """Return sentences on what measured sweeps leave out, each once."""
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
     return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))

@@ -1,6 +1,7 @@
 """The style of all figures: options of their looks, colours, markers, fonts, line widths.
 
-The command line shows the options of `Look`: nothing heavy is imported for these."""
+The command line shows the options of `Look`, so the module imports nothing heavy.
+"""
 
 import logging
 import re
@@ -22,7 +23,7 @@ from benchmark.system.text import number_in
 
 if TYPE_CHECKING:
     from benchmark.metrics.metric import Metric  # which needs numpy
-    from benchmark.rows.edition import Edition  # as that
+    from benchmark.rows.edition import Edition  # which needs numpy
     from benchmark.spec import CodecSpec
 
 _T = TypeVar("_T")
@@ -30,11 +31,11 @@ _T = TypeVar("_T")
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
 LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
-SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
+SMALL_POINTS = 7.0  # of all type but axis labels; the minimum in print
 GREY, LINE_GREY = "#555555", "#777777"
 OWN_COLOUR = "#000000"  # of the user's codec: no other is as dark
 LEAST_LIGHTNESS = 7.0  # difference of L* between two styles with one marker
-# Strokes and gaps, in line widths, of a codec's curves in one figure, its plainest whole.
+# Strokes and gaps, in line widths, of a codec's curves in one figure; the plainest is solid.
 DASHES = ((), (5.0, 1.6), (5.0, 1.4, 1.4, 1.4), (2.2, 1.4))
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 OWN_MARKERS = ("D", "^", "v", "P", "X", "h", "<", ">", "p", "8", "d", "H")
@@ -58,19 +59,19 @@ MOST_CURVES = 8
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Choices of a figure's looks; texts are as the command line has them."""
+    """Choices of a figure's looks; texts are in the command line's form."""
 
     label: tuple[str, ...] = option(
-        (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeat it for more.", many="repeated"
+        (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeatable.", many="repeated"
     )
     colour: tuple[str, ...] = option(
-        (), DRAWING, "Colour of a curve: vtm=#332288; repeat it for more.", many="repeated"
+        (), DRAWING, "Colour of a curve: vtm=#332288; repeatable.", many="repeated"
     )
     order: tuple[str, ...] = option(
-        (), DRAWING, "Codecs that legends have first, in their order: ours,vtm.", many="listed"
+        (), DRAWING, "Codecs to list first in legends: ours,vtm.", many="listed"
     )
     style: Path | None = option(None, DRAWING, "A matplotlib style file to draw with.")
-    font: str = option("sans", DRAWING, "Typeface: sans, or serif as LaTeX's Times.")
+    font: str = option("sans", DRAWING, "Typeface: sans, or serif like LaTeX's Times.")
     width: str = option(
         "", DRAWING, "Width: column (3.25 in) or page (6.875 in); default: a column for one panel."
     )
@@ -83,11 +84,11 @@ class Look:
     values: tuple[str, ...] = option(
         (),
         DRAWING,
-        "Range of a metric's axis, in its units there: ssimulacra2=60:95; repeat it for more.",
+        "Range of a metric's axis, in its units: ssimulacra2=60:95; repeatable.",
         many="repeated",
     )
     every_curve: bool = option(
-        False, DRAWING, "Draw all curves in each figure, not eight of them.", "--all"
+        False, DRAWING, "Draw all curves in each figure, not only eight.", "--all"
     )
 
     @property
@@ -96,30 +97,30 @@ class Look:
         return None if self.every_curve else MOST_CURVES
 
     def place(self, edition: "Edition") -> int:
-        """Return a sort key: the place in the order that was given, of others the last."""
+        """Return a sort key: the place in the given order; others come last."""
         from benchmark.rows.names import is_named  # which needs numpy
 
         places = (n for n, name in enumerate(self.order) if is_named(edition, name))
         return next(places, len(self.order))
 
     def value_range(self, metric: "Metric") -> tuple[float, float] | None:
-        """Return the ends that were chosen of a metric's axis, if any."""
+        """Return the chosen ends of a metric's axis, if any."""
         ranges = {name: ends for name, *ends in map(value_range, self.values)}
         low, high = ranges.get(metric.name, (None, None))
         return None if low is None or high is None else (low, high)
 
     def titles(self, editions: Iterable["Edition"]) -> "dict[Edition, str]":
-        """Return the names that were chosen of editions."""
-        return by_edition(self.label, editions)
+        """Return the chosen names of editions."""
+        return parse_names(self.label, editions)
 
     def check(self, editions: Iterable["Edition"]) -> None:
-        """Raise `UsageError` for choices that no figure of these editions can have."""
+        """Raise `UsageError` for choices that fit no figure of these editions."""
         from benchmark.rows.edition import labels_of  # which needs numpy
         from benchmark.rows.names import find_editions
 
         editions = list(editions)
         for text in (*self.label, *self.colour):
-            if not by_edition([text], editions):
+            if not parse_names([text], editions):
                 labels = labels_of(editions).values()
                 raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
         find_editions(self.order, editions)
@@ -136,22 +137,22 @@ def value_range(text: str) -> tuple[str, float, float]:
     word, _, ends = text.rpartition("=")
     low, high = (number_in(end) for end in (*ends.partition(":")[::2],))
     if not word or not low < high:
-        raise UsageError(f"--values {text!r} is no range of a metric: ssimulacra2=60:95")
+        raise UsageError(f"--values {text!r} is not a metric's range: write ssimulacra2=60:95")
     (name,) = metric_names([word])
     return name, low, high
 
 
-def by_edition(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edition, str]":
-    r"""Return the last parts of texts NAME=VALUE by the edition that the name means.
+def parse_names(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edition, str]":
+    r"""Return each VALUE of texts NAME=VALUE, by the edition that the name resolves to.
 
     Greek letters may be written as in LaTeX.
 
     >>> from benchmark.rows.edition import Edition
     >>> from benchmark.spec import parse_codec
-    >>> known = [Edition.create(parse_codec(text)) for text in ("ours:beta=3.84", "vtm")]
-    >>> [*by_edition(["ours:beta=3.84=Ours", "vtm=a=b"], known).values()]
+    >>> editions = [Edition.create(parse_codec(text)) for text in ("ours:beta=3.84", "vtm")]
+    >>> [*parse_names(["ours:beta=3.84=Ours", "vtm=a=b"], editions).values()]
     ['Ours', 'a=b']
-    >>> [*by_edition([r"ours=Ours ($\beta$)"], known).values()]
+    >>> [*parse_names([r"ours=Ours ($\beta$)"], editions).values()]
     ['Ours (β)']
     """
     from benchmark.rows.names import find_variant  # which needs numpy
@@ -173,29 +174,32 @@ _in_force: ContextVar[Look] = ContextVar("look of figures", default=Look())  # n
 
 
 def look() -> Look:
-    """Return the look that is in force."""
+    """Return the look in force."""
     return _in_force.get()
 
 
 @contextmanager
-def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
-    """Draw every figure inside with a look, or changes of it; raises `UsageError` for others."""
-    with chdir(Path(__file__).parent):  # a matplotlibrc in the current folder may be no text
+def drawn_as(chosen_look: Look | None = None, **changes: Any) -> Iterator[Look]:
+    """Draw figures inside with a look, or with changes to it; raise `UsageError` for others."""
+    with chdir(Path(__file__).parent):  # the current folder's matplotlibrc may not be text
         from matplotlib.colors import is_color_like
 
-    chosen = replace(chosen or look(), **changes)
-    values = [("font", chosen.font, FONTS), ("width", chosen.width or "page", WIDTHS)]
-    for kind, name, known in (*values, *(("format", name, FORMATS) for name in chosen.format)):
-        if name not in known:
-            raise UnknownName(kind, name, known)
-    for text in chosen.values:
+    chosen_look = replace(chosen_look or look(), **changes)
+    values = [("font", chosen_look.font, FONTS), ("width", chosen_look.width or "page", WIDTHS)]
+    for kind, name, choices in (
+        *values,
+        *(("format", name, FORMATS) for name in chosen_look.format),
+    ):
+        if name not in choices:
+            raise UnknownName(kind, name, choices)
+    for text in chosen_look.values:
         value_range(text)
-    for text in chosen.colour:
+    for text in chosen_look.colour:
         if not is_color_like(text.rpartition("=")[2]):
             raise UsageError(f"--colour {text!r} does not end with a colour: vtm=#332288")
-    token = _in_force.set(chosen)
+    token = _in_force.set(chosen_look)
     try:
-        yield chosen
+        yield chosen_look
     finally:
         _in_force.reset(token)
 
@@ -205,7 +209,7 @@ class Style(NamedTuple):
 
     colour: str  # "#D55E00"
     marker: str  # as matplotlib names it
-    dashes: tuple[float, ...] = ()  # strokes and gaps in line widths; none: a whole line
+    dashes: tuple[float, ...] = ()  # strokes and gaps in line widths; none: a solid line
 
 
 OWN_STYLE = Path(__file__).with_name("figure.mplstyle")
@@ -213,25 +217,25 @@ OWN_STYLE = Path(__file__).with_name("figure.mplstyle")
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw what is inside over matplotlib's own defaults, whatever the user's matplotlibrc says.
+    """Draw figures inside from matplotlib's own defaults, whatever the user's matplotlibrc.
 
-    Type is of 7 and 8 points, fonts are TrueType; the style file of the look in force goes on top.
-    Raises `UsageError` for a style file that cannot be read.
+    Type is 7 and 8 points, fonts are TrueType; the style file of the look in force comes last.
+    Raises `UsageError` for an unreadable style file.
     """
     import matplotlib as mpl
 
-    chosen: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
-    chosen |= _style_file(OWN_STYLE)
-    chosen |= {"lines.linewidth": LINE_POINTS, "lines.markersize": MARKER_POINTS}
-    chosen |= {"font.family": [*FONTS[look().font], *further_fonts()]}
-    chosen |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
+    settings: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
+    settings |= _style_file(OWN_STYLE)
+    settings |= {"lines.linewidth": LINE_POINTS, "lines.markersize": MARKER_POINTS}
+    settings |= {"font.family": [*FONTS[look().font], *further_fonts()]}
+    settings |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
     if (path := look().style) is not None:
-        chosen |= _style_file(path)
-    chosen |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
+        settings |= _style_file(path)
+    settings |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
     # Figures are laid out once and for all, by `texts.add_legend`.
-    chosen |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
+    settings |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
     fonts = logging.getLogger("matplotlib.font_manager")
-    with mpl.rc_context(chosen), warnings.catch_warnings():
+    with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` says so
         fonts.addFilter(_is_not_about_weight)
         try:
@@ -241,17 +245,16 @@ def figure_style() -> Iterator[None]:
 
 
 def _is_not_about_weight(record: logging.LogRecord) -> bool:
-    """Return whether a warning is of other things than a further font without bold letters."""
     return "font weight" not in record.msg
 
 
 @cache
 def further_fonts() -> list[str]:
-    """Return those of FURTHER_FONTS that are installed."""
+    """Return the installed fonts among FURTHER_FONTS."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
     for path in {*findSystemFonts()}.difference(font.fname for font in fontManager.ttflist):
-        with suppress(Exception):  # installed since matplotlib wrote its list, or none for it
+        with suppress(Exception):  # installed since matplotlib wrote its list, or unusable
             fontManager.addfont(path)
     installed = {font.name for font in fontManager.ttflist}
     return [name for name in FURTHER_FONTS if name in installed]
@@ -262,21 +265,21 @@ def _style_file(path: Path) -> dict[str, Any]:
     import matplotlib as mpl
 
     result: Any = mpl.RcParams()
-    where = f"--style {path}"
+    place = f"--style {path}"
     try:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             key, _, value = re.sub(r"(^|\s)#.*", "", line).partition(":")
-            where = f"--style {path}, line {number}"
+            place = f"--style {path}, line {number}"
             if key.strip():
                 result[key.strip()] = value.strip().strip("\"'")
     except (OSError, KeyError, ValueError) as error:
-        raise UsageError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
     return dict(result)
 
 
 @cache
 def families() -> dict[str, Style]:
-    """Return the style of each family of codecs that declares one."""
+    """Return the style of each codec family that declares one."""
     from benchmark.rows.edition import CATALOGUE
 
     facts = ((edition.family, edition.facts) for edition in CATALOGUE)
@@ -284,8 +287,7 @@ def families() -> dict[str, Style]:
 
 
 @cache
-def _known() -> dict[str, Style]:
-    """Return the styles of the catalogue by label."""
+def _catalogue_styles() -> dict[str, Style]:
     from benchmark.rows.edition import CATALOGUE, label_of
 
     editions = {label_of(edition.spec): edition for edition in CATALOGUE}
@@ -295,18 +297,17 @@ def _known() -> dict[str, Style]:
         if edition.facts.colour
     }
     for label, edition in editions.items():
-        result.setdefault(label, _first_apart(edition, result.values()))
+        result.setdefault(label, _choose_apart(edition, result.values()))
     return result
 
 
 def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     """Return a style for each codec variant of editions, no two the same.
 
-    A style follows from the variant alone, whatever other codecs are there: that of the catalogue;
-    its codec's colour and another marker for other variants; a colour and marker by a checksum of
-    the label for unknown codecs. Only of two that this gives the very same style, the second by
-    alphabet has its next choice, the user's codec, the first by alphabet of several, is black, and
-    lines of a codec's variants, or of unknown ones of one colour, differ in dash.
+    A style depends on the variant alone: the catalogue's; else its codec's colour and another
+    marker; for unknown codecs, a colour and marker by a checksum of the label. If two would get one
+    style, the second by alphabet takes its next choice. The user's codec (of several, the first by
+    alphabet) is black. Lines of a codec's variants, or of unknown ones of a colour, differ in dash.
     """
     from matplotlib.colors import to_hex
 
@@ -315,63 +316,70 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     editions = sorted(editions, key=lambda edition: edition.measured)
     variants = {edition.spec: edition for edition in editions}
     ordered = sorted(variants.values(), key=lambda edition: label_of(edition.spec))
-    known = _known()
+    catalogue_styles = _catalogue_styles()
     users = next((edition.family for edition in ordered if edition.is_users), None)
     result: dict[CodecSpec, Style] = {}
     for edition in ordered:
         colour = OWN_COLOUR if edition.is_users and edition.family == users else ""
-        result[edition.spec] = known.get(label_of(edition.spec)) or _first_apart(
-            edition, known.values(), result.values(), colour
+        result[edition.spec] = catalogue_styles.get(label_of(edition.spec)) or _choose_apart(
+            edition, catalogue_styles.values(), result.values(), colour
         )
 
     def alike(edition: "Edition") -> str:
         return edition.family if edition.family in families() else result[edition.spec].colour
 
-    plainest_first = sorted(ordered, key=lambda each: (alike(each), each.further_options))
-    for _, of_one in groupby(plainest_first, alike):
-        for edition, dashes in zip(of_one, cycle(DASHES), strict=False):
+    plainest_first = sorted(ordered, key=lambda edition: (alike(edition), edition.further_options))
+    for _, group in groupby(plainest_first, alike):
+        for edition, dashes in zip(group, cycle(DASHES), strict=False):
             result[edition.spec] = result[edition.spec]._replace(dashes=dashes)
-    for edition, colour in by_edition(look().colour, ordered).items():
+    for edition, colour in parse_names(look().colour, ordered).items():
         result[edition.spec] = result[edition.spec]._replace(colour=to_hex(colour))
     return result
 
 
-def _first_apart(
-    edition: "Edition", known: Iterable[Style], others: Iterable[Style] = (), colour: str = ""
+def _choose_apart(
+    edition: "Edition",
+    catalogue_styles: Iterable[Style],
+    other_styles: Iterable[Style] = (),
+    colour: str = "",
 ) -> Style:
-    """Return an edition's first choice that is none of `known` or `others`.
+    """Return an edition's first choice that is in neither `catalogue_styles` nor `other_styles`.
 
-    Variants of codecs that have a style are apart from `known`, where that can be; a marker of
-    their own in the facts comes first.
+    Variants of codecs with a style also differ from `catalogue_styles` in greyscale, if possible; a
+    marker declared in the facts comes first.
     """
     from benchmark.rows.edition import label_of
 
-    known = [*known]
-    every = [*_choices(edition)]
+    catalogue_styles = [*catalogue_styles]
+    choices = [*_choices(edition)]
     if colour:
         number = crc32(label_of(edition.spec).encode())
-        markers = _from(OWN_MARKERS[1:], number) if edition.further_options else OWN_MARKERS
-        every = [Style(colour, marker) for marker in markers]
-    free = [style for style in every if style not in {*known, *others}] or every
+        markers = _rotate(OWN_MARKERS[1:], number) if edition.further_options else OWN_MARKERS
+        choices = [Style(colour, marker) for marker in markers]
+    free = [
+        style for style in choices if style not in {*catalogue_styles, *other_styles}
+    ] or choices
     if free[0].marker == edition.facts.marker or edition.family not in families():
         return free[0]
-    return next((style for style in free if _is_apart(style, known)), free[0])
+    return next((style for style in free if _is_apart(style, catalogue_styles)), free[0])
 
 
-def _is_apart(style: Style, others: Iterable[Style]) -> bool:
-    """Return whether a style differs from others by its marker, or else in a greyscale print."""
-    same = [lightness(other.colour) for other in others if other.marker == style.marker]
-    return all(abs(other - lightness(style.colour)) >= LEAST_LIGHTNESS for other in same)
+def _is_apart(style: Style, other_styles: Iterable[Style]) -> bool:
+    """Return whether a style differs from others by its marker or in a greyscale print."""
+    lightnesses = [
+        lightness(entry.colour) for entry in other_styles if entry.marker == style.marker
+    ]
+    return all(abs(value - lightness(style.colour)) >= LEAST_LIGHTNESS for value in lightnesses)
 
 
 def _choices(edition: "Edition") -> Iterator[Style]:
-    """Yield the styles that an edition without one in the catalogue may have, its first first."""
+    """Yield the possible styles of an edition without one in the catalogue, the first first."""
     from benchmark.rows.edition import label_of
 
-    own, number = edition.family, crc32(label_of(edition.spec).encode())
-    base, first = families().get(own), edition.facts.marker
-    markers = _from(SPARE_MARKERS, number)
-    colours = [*_from(SPARE_COLOURS, crc32(own.encode()))] if base is None else [base.colour]
+    family, number = edition.family, crc32(label_of(edition.spec).encode())
+    base, first = families().get(family), edition.facts.marker
+    markers = _rotate(SPARE_MARKERS, number)
+    colours = [*_rotate(SPARE_COLOURS, crc32(family.encode()))] if base is None else [base.colour]
     if base is not None:
         if not edition.further_options:
             yield base
@@ -381,10 +389,10 @@ def _choices(edition: "Edition") -> Iterator[Style]:
     yield from (Style(colour, marker) for colour in colours for marker in markers)
 
 
-def _from(values: Sequence[_T], number: int) -> list[_T]:
-    """Return the values from place `number` on, then those before it."""
-    at = number % len(values)
-    return [*values[at:], *values[:at]]
+def _rotate(values: Sequence[_T], number: int) -> list[_T]:
+    """Return the values rotated to begin at `number`, modulo their count."""
+    place = number % len(values)
+    return [*values[place:], *values[:place]]
 
 
 def lightness(colour: str) -> float:
@@ -415,4 +423,4 @@ def luminance(colour: str) -> float:
 
 def channels(colour: str) -> list[int]:
     """Return red, green and blue of "#rrggbb", 0 to 255."""
-    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return [int(colour[start : start + 2], 16) for start in (1, 3, 5)]

@@ -1,4 +1,4 @@
-"""A figure's texts (caption, notes, titles, ticks, legend), made of what is plotted; its files."""
+"""A figure's texts (caption, notes, titles, ticks, legend), from what is plotted; its files."""
 
 import math
 import textwrap
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
-# Of a figure's files. txt: the caption; details.md: the sources of its curves
+# Suffixes of a figure's files. txt: the caption; details.md: the sources of its curves
 SUFFIXES = (*FORMATS, "csv", "tex", "txt", "details.md")
 UNRECORDED = ("reference", "interval", "seeds")  # fields of points that records leave out
 RATE_LABEL = "Rate (bit per pixel)"
@@ -52,7 +52,7 @@ DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of
 
 
 class Drawing(NamedTuple):
-    """A figure, its caption of at most sixty words, its numbers, and the sources of its curves."""
+    """A figure with its caption of at most sixty words, its numbers and its curves' sources."""
 
     figure: "Figure"
     caption: str
@@ -62,14 +62,14 @@ class Drawing(NamedTuple):
 
 
 class PaperFigure(NamedTuple):
-    """A drawing, or None, and sentences on what is not in it."""
+    """A drawing, or None, and sentences on what it leaves out."""
 
     drawing: Drawing | None
     sentences: Sequence[str] = ()
 
 
 def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
-    """Return a flat record for every point of these curves, as it is plotted."""
+    """Return a flat record for each plotted point."""
     curves = [*curves]
     any_seeds = any(point.seeds for curve in curves for point in curve.points)
     return [
@@ -90,7 +90,7 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
 
 
 def _spread_over_seeds(point: CurvePoint) -> dict[str, float | None]:
-    """Return the number of seeds that a point is the mean of, their ends and deviation."""
+    """Return a point's number of seeds, their minimum, maximum and deviation."""
     values = [value for _, value in point.seeds]
     ends = (min(values), max(values)) if values else (None, None)
     deviation = stdev(values) if len(values) > 1 else None
@@ -99,27 +99,27 @@ def _spread_over_seeds(point: CurvePoint) -> dict[str, float | None]:
 
 
 def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) -> Table:
-    """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
+    """Return a row per curve of a figure: its points, rates, and BD-rates of what is plotted.
 
-    anchor: what they are against; without its curve there are none.
+    anchor: reference of the BD-rates; without its curve there are none.
     """
     anchors = [variant_curve(panel, anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
-    every = [panel[0].metric for panel in panels]
+    metrics = [panel[0].metric for panel in panels]
     for name in dict.fromkeys(curve.name for panel in panels for curve in panel):
-        mine = [next((c for c in panel if c.name == name), None) for panel in panels]
-        known = [curve for curve in mine if curve]
-        bpp = [point.bpp for curve in known for point in curve.points]
+        codec_curves = [next((c for c in panel if c.name == name), None) for panel in panels]
+        present_curves = [curve for curve in codec_curves if curve]
+        bpp = [point.bpp for curve in present_curves for point in curve.points]
         row: dict[str, Any] = {
-            "system": f"{known[0].title}{known[0].mark}",
-            "from": known[0].edition.origin,
-            "points": max(curve.marks for curve in known),
+            "system": f"{present_curves[0].title}{present_curves[0].mark}",
+            "from": present_curves[0].edition.origin,
+            "points": max(curve.marks for curve in present_curves),
             "bpp": range_text(min(bpp), max(bpp), ".3f"),
         }
-        for curve, other in zip(mine, anchors, strict=True):
-            if curve and other:
+        for curve, anchor_curve in zip(codec_curves, anchors, strict=True):
+            if curve and anchor_curve:
                 row[curve.metric.column] = compare_curves(
-                    other.rates, curve.rates, curve.metric, rule
+                    anchor_curve.rates, curve.rates, curve.metric, rule
                 )
         rows.append(row)
     columns = [
@@ -128,18 +128,18 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
         Column("points", form="d"),
         Column("bpp", form=str),
     ]
-    for metric in every:
-        name = f"BD-rate, {short_name(metric, every)} (%)"
+    for metric in metrics:
+        name = f"BD-rate, {short_name(metric, metrics)} (%)"
         columns.append(Column(name, partial(_rate_text, metric.column), str))
     against = next((curve.title for curve in anchors if curve), "")
     if not against:
         return Table.of(columns[:4], rows)
     against += rule.form_words
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
-    decades = [metric.label for metric in every if metric.scale == "decades"]
+    decades = [metric.label for metric in metrics if metric.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    rates = [row[of.column] for row in rows for of in every if of.column in row]
+    rates = [row[metric.column] for row in rows for metric in metrics if metric.column in row]
     notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
     notes += filter(None, [other_rules_note(curve for panel in panels for curve in panel)])
     return Table.of(columns, rows, notes).filled(num_fixed=4)
@@ -150,7 +150,7 @@ def _rate_text(column: str, row: Mapping[str, Any]) -> str | None:
 
 
 def wrapped(text: str, inches: float) -> str:
-    """Break a text of SMALL_POINTS into lines that are no wider than `inches`; lines stay lines.
+    """Break a text of SMALL_POINTS into lines of at most `inches`; line breaks are kept.
 
     Control characters become blanks. A mark stays with the words that explain it.
 
@@ -166,7 +166,7 @@ def wrapped(text: str, inches: float) -> str:
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> "tuple[Figure, Any]":
-    """Return a figure with a height in inches without legend, and its axes, (rows, columns)."""
+    """Return a figure (height in inches, without legend) and its axes, (rows, columns)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=style.DOTS_PER_INCH, layout="constrained")
@@ -174,38 +174,38 @@ def new_figure(
 
 
 def figure_width(panels: int = 1) -> float:
-    """Return the inches of a figure's width: as asked for, else a column for one panel."""
+    """Return a figure's width in inches: the chosen one, else a column for one panel."""
     return WIDTHS[look().width or ("column" if panels == 1 else "page")]
 
 
 def panels_in_a_row(panels: int) -> int:
-    """Return how many of a figure's panels are beside each other: one in a column's width."""
+    """Return how many panels share a row: one in a column's width."""
     return 1 if figure_width(panels) == WIDTHS["column"] else min(panels, 3 if panels != 4 else 2)
 
 
 def panel_figure(
     panels: int, height: float = style.PANEL_INCHES, **options: Any
 ) -> "tuple[Figure, list[Axes], float]":
-    """Return a figure, so many axes in it, three in a row of a page, and its width in inches."""
+    """Return a figure, its axes, three in a row of a page's width, and its width in inches."""
     width = figure_width(panels)
     columns = panels_in_a_row(panels)
     rows = -(-panels // columns)
     figure, grid = new_figure(width, height * rows, rows, columns, **options)
-    every = [*grid.ravel()]
-    for axes in every[panels:]:
+    all_axes = [*grid.ravel()]
+    for axes in all_axes[panels:]:
         axes.remove()
-    return figure, every[:panels], width
+    return figure, all_axes[:panels], width
 
 
 def title(axes: "Axes", text: str, inches: float) -> None:
-    """Write what is shown, small, above the left edge of the axes."""
+    """Write a small title above the left edge of the axes."""
     axes.set_title(wrapped(text, inches), loc="left", fontsize=SMALL_POINTS, color=GREY, pad=3)
 
 
 def plain_ticks(axis: "Axis", wide: bool = True) -> None:
     """Write numbers, not powers of ten, on a logarithmic axis.
 
-    wide: ticks at 1, 2 and 5, of which a range of less than a factor of 5 would show one or none.
+    wide: ticks at 1, 2 and 5; a range below a factor of 5 would show one or none of these.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -217,22 +217,22 @@ def plain_ticks(axis: "Axis", wide: bool = True) -> None:
 def add_legend(
     figure: "Figure", handles: "Sequence[Line2D]", note: str = "", groups: bool = False
 ) -> None:
-    """Add one legend below the axes, handles by their labels, and a note below it.
+    """Add one legend below the axes, handles by label, and a note below it.
 
-    The figure, laid out by the constrained engine, is made taller to hold them, and is laid out
-    once and for all. groups: put entries under headings, their gids, where there is room.
+    The figure, laid out by the constrained engine, grows to hold them, and its layout is then
+    fixed. groups: put entries under headings, their gids, if there is room.
     """
     width, height = (float(inches) for inches in figure.get_size_inches())
     room = width - 2 * EDGE_INCHES
     text = figure.text(0, 0, wrapped(note, room), fontsize=SMALL_POINTS, va="top", color=GREY)
     text.set_in_layout(False)
-    below = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
+    note_inches = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
     legend = _legend(figure, handles, room, groups) if handles else None
-    tall = legend.get_window_extent().height / figure.dpi if legend else 0.0
-    whole = min(height + below + tall, MOST_INCHES)
-    figure.set_size_inches(width, whole)
-    text.set_position((EDGE_INCHES / width, (below - PAD_INCHES) / whole))
-    share = (below + tall) / whole
+    legend_inches = legend.get_window_extent().height / figure.dpi if legend else 0.0
+    total = min(height + note_inches + legend_inches, MOST_INCHES)
+    figure.set_size_inches(width, total)
+    text.set_position((EDGE_INCHES / width, (note_inches - PAD_INCHES) / total))
+    share = (note_inches + legend_inches) / total
     if legend:
         legend.set_bbox_to_anchor((EDGE_INCHES / width, share), transform=figure.transFigure)
         legend.set_in_layout(False)
@@ -244,8 +244,8 @@ def add_legend(
 
 
 def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: bool) -> "Legend":
-    """Return a legend of as many columns as fit, or of a column for each group if those do."""
-    orders = [_by_group(handles)] if groups else []
+    """Return a legend with as many columns as fit, or a column per group if those fit."""
+    orders = [_grouped_columns(handles)] if groups else []
     rows = range(1, len(handles) + 1)
     for entries, columns in [*orders, *((handles, math.ceil(len(handles) / n)) for n in rows)]:
         legend = figure.legend(
@@ -266,7 +266,7 @@ def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: 
 
 
 def _is_math(text: str) -> bool:
-    """Return whether a legend's entry has mathematics that the user wrote in a `--label`."""
+    """Return whether a legend entry contains mathematics from the user's `--label`."""
     from matplotlib.mathtext import MathTextParser
 
     labels = [label.rpartition("=")[2] for label in look().label if label.count("$") > 1]
@@ -276,8 +276,8 @@ def _is_math(text: str) -> bool:
         return False
 
 
-def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
-    """Return entries in columns of equal length, each under its group's heading, and their number.
+def _grouped_columns(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
+    """Return entries in columns of equal length under group headings, and the column count.
 
     A long group continues in a column without a heading.
     """
@@ -285,19 +285,19 @@ def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
 
     columns: list[list[Line2D]] = []
     for group in dict.fromkeys(handle.get_gid() for handle in handles):
-        mine = [handle for handle in handles if handle.get_gid() == group]
-        rows = math.ceil(len(mine) / math.ceil(len(mine) / MOST_ROWS))
-        for start in range(0, len(mine), rows):
+        entries = [handle for handle in handles if handle.get_gid() == group]
+        rows = math.ceil(len(entries) / math.ceil(len(entries) / MOST_ROWS))
+        for start in range(0, len(entries), rows):
             heading = Line2D([], [], linestyle="", label=" " if start else group)
-            columns.append([heading, *mine[start : start + rows]])
+            columns.append([heading, *entries[start : start + rows]])
     by_row = zip_longest(*columns, fillvalue=Line2D([], [], linestyle="", label=" "))
     return [handle for column in zip(*by_row, strict=True) for handle in column], len(columns)
 
 
 def axis_words(metric: Metric, few_images: int = 0) -> str:
-    """Return the label of a metric's axis, with an arrow where lower values are better.
+    """Return the label of a metric's axis, with an arrow if lower values are better.
 
-    few_images: number of images where a metric of a whole set is over few, which the label says.
+    few_images: number of images of a distribution metric over few, which the label states.
 
     >>> axis_words(Metric("fd", "FD", "lower"), 24)
     'FD ↓\\n24 images: biased upward'
@@ -307,7 +307,7 @@ def axis_words(metric: Metric, few_images: int = 0) -> str:
 
 
 def few_images(panel: Panel) -> int:
-    """Return the least number of images of a distribution metric that are few; 0 for none."""
+    """Return the minimum number of images of a distribution metric over few; 0 for none."""
     measured = [curve for curve in panel if curve.measured]
     counts = ((curve.metric, point.images or 0) for curve in measured for point in curve.points)
     return min((count for metric, count in counts if metric.few(count)), default=0)
@@ -323,32 +323,34 @@ def file_bytes(figure: "Figure", kind: str) -> bytes:
 
 
 def warn_of_boxes(figure: "Figure") -> None:
-    """Warn once of letters that a figure shows as boxes: no typeface in force has them."""
+    """Warn once of letters that no typeface in force has, which are drawn as boxes."""
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties, findfont, get_font
     from matplotlib.text import Text
 
     fonts = [get_font(findfont(FontProperties(family=name))) for name in rcParams["font.family"]]
-    known = {ord("\n")}.union(*(font.get_charmap() for font in fonts))
-    shown: Any = figure.findobj(Text)
-    letters = {letter for text in shown for letter in text.get_text() if ord(letter) not in known}
+    available = {ord("\n")}.union(*(font.get_charmap() for font in fonts))
+    text_items: Any = figure.findobj(Text)
+    letters = {
+        letter for text in text_items for letter in text.get_text() if ord(letter) not in available
+    }
     if letters:
-        remedy = "install one, such as Noto Sans CJK, or give a codec another name by --label"
-        named = f"no typeface here has {' '.join(sorted(letters))} of a figure's names"
-        warnings.warn(f"{named}, which are boxes there: {remedy}", Notice, stacklevel=2)
+        remedy = "install one, such as Noto Sans CJK, or rename the codec with --label"
+        problem = f"no typeface here has {' '.join(sorted(letters))} in a figure's names"
+        warnings.warn(f"{problem}, so they are drawn as boxes: {remedy}", Notice, stacklevel=2)
 
 
-def files_of(figure: "Figure", name: str, *needed: str) -> dict[str, str | bytes]:
-    """Return the files of a figure by their names: in the look's formats and those `needed`."""
-    kinds = dict.fromkeys((*look().format, *needed))
+def files_of(figure: "Figure", name: str, *more_kinds: str) -> dict[str, str | bytes]:
+    """Return a figure's files by name, in the look's formats and `more_kinds`."""
+    kinds = dict.fromkeys((*look().format, *more_kinds))
     return {f"{name}.{kind}": file_bytes(figure, kind) for kind in kinds}
 
 
 def write_figure(name: str, drawing: Drawing | None, folder: Path, command: str) -> list[Path]:
-    """Write the files of a figure in place of those of an earlier one; return the figures' own.
+    """Replace the files of an earlier figure; return the paths of the figures.
 
-    command: that makes it again. Files of the name are replaced and removed only beside the details
-    of an earlier figure. Raises `StoreError` for another file, or an unwritable folder.
+    command: reproduces the figure. Existing files are replaced and removed only if an earlier
+    figure's details are beside them. Raises `StoreError` for others, or an unwritable folder.
     """
     files: dict[str, str | bytes] = {}
     if drawing:
@@ -362,13 +364,15 @@ def write_figure(name: str, drawing: Drawing | None, folder: Path, command: str)
         if drawing.table is not None:
             files[f"{name}.tex"] = latex(drawing.table)
     written = (folder / f"{name}.details.md").is_file()
-    if not written and (own := next((file for file in files if (folder / file).exists()), None)):
+    if not written and (
+        foreign := next((file for file in files if (folder / file).exists()), None)
+    ):
         raise StoreError(
-            f"{folder / own} is of no earlier figure, since {name}.details.md is not beside it: "
-            "move it, or name another folder with --out"
+            f"{folder / foreign} is not from an earlier figure (no {name}.details.md beside it):"
+            " move it, or choose another folder with --out"
         )
-    gone = {f"{name}.{suffix}" for suffix in SUFFIXES if written} - files.keys()
-    write_files(folder, files, gone, what="figures")
+    obsolete = {f"{name}.{suffix}" for suffix in SUFFIXES if written} - files.keys()
+    write_files(folder, files, obsolete, what="figures")
     return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]
 
 

@@ -24,7 +24,7 @@ from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
 from benchmark.show.absences import hidden_edition_lines
 from benchmark.show.bd_rates import headline
-from benchmark.show.figures.choice import choose, most_rate, renamed
+from benchmark.show.figures.choice import choose, highest_rate, renamed
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.page.content import Content, legend_entry
@@ -122,7 +122,9 @@ def write_page(
             for edition in summary.editions
             if edition.spec == report.anchor or edition.spec.name in reference_codecs()
         ],
-        captions={of[0].metric.column: _caption(title, of) for of in choice.of([*panels.values()])},
+        captions={
+            of[0].metric.column: _caption(title, of) for of in choice.select([*panels.values()])
+        },
         leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(capitalised, hidden_edition_lines(summary))]),
         shown=shown,
@@ -130,7 +132,7 @@ def write_page(
         crops=crops_of(files, plan, pictures, shown),
         published=published,
         linear_rate=linear,
-        most_bpp=most_rate(chain(*panels.values())),
+        most_bpp=highest_rate(chain(*panels.values())),
         map_scales={metric_class(name).column: map_scale(name) for name in mapped},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")

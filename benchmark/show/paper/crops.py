@@ -49,11 +49,11 @@ from benchmark.show.figures.picture_sheet import (
     SIZE,
     Box,
     PictureTile,
-    above,
     add_bar,
     coloured,
     draw_pictures,
     most_different,
+    stack_map,
 )
 from benchmark.show.figures.style import look
 from benchmark.show.figures.texts import PaperFigure
@@ -220,7 +220,7 @@ def maps(
             values[metric.label] = metric.compare(prepared, view.pixels[label])
         part = metric.value_of_map(float(np.nanmean(cut[label], dtype=np.float64)))
         values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
-        both = above(tile.pixels, coloured(cut[label], scale, end))
+        both = stack_map(tile.pixels, coloured(cut[label], scale, end))
         record = {**tile.record, column: values[metric.label], f"{column}_of_part": part}
         record |= {"map": scale.label, "map_end": end}
         record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol

@@ -17,7 +17,7 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
 from benchmark.show.absences import absent_sentences, hidden_edition_lines
 from benchmark.show.figures.bd_bars import draw_bd_bars
-from benchmark.show.figures.choice import choose, without_place
+from benchmark.show.figures.choice import choose, note_undrawn
 from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import draw_realism_plots, left_out
@@ -53,7 +53,7 @@ def rd(of: Experiment) -> PaperFigure:
     choice = choose(panels, of.rule, first.anchor, [*anchors, *of.named])
     datasets = [(it.title, it.panels) for it in results]
     drawing = draw_rate_curves(datasets, looks, choice, anchor=first.anchor)
-    missed = without_place(choice, of)
+    missed = note_undrawn(choice, of)
     return _made(results, drawing, "no rd: no points can be drawn", *missed)
 
 
@@ -93,7 +93,7 @@ def bd(of: Experiment) -> PaperFigure:
     shown = choice, compared, looks, result.title, result.anchor
     drawing = draw_bd_bars(result.panels, *shown)
     lack = "no codec has a BD-rate" if result.anchor else "name the published curve by --anchor"
-    missed = without_place(choice, of)
+    missed = note_undrawn(choice, of)
     refused = (
         f"no BD-rate of {c['codec']} in {c['metric']}: {c['reason']}"
         for c in compared.values()
@@ -125,7 +125,7 @@ def complexity(
     if summary is None:
         raise UsageError(f"nothing is measured on {result.dataset}: `bench run` does")
     choice = choose(result.panels[:1], of.rule, result.anchor, of.named)
-    (panel,) = choice.of(result.panels[:1])
+    (panel,) = choice.select(result.panels[:1])
     metric = panel[0].metric
     compared = {**_comparisons(result, of)}
     if anchor := result.anchor_edition:
@@ -203,7 +203,7 @@ def realism_plots(
     None where no system has both at any rate. looks: styles by codec variant.
     """
     choice = choose(panels, USUAL_RULE, anchor, named)
-    curves = [curve for curve in chain(*panels) if curve.name in choice.kept]
+    curves = [curve for curve in chain(*panels) if curve.name in choice.curves]
     marked = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)
     few = [panel[0].metric for panel in panels if few_images(panel)]

@@ -171,7 +171,7 @@ def _rows(
     for result in results:
         choice = choose(result.panels, asked.rule, result.anchor, asked.named)
         absent |= dict.fromkeys(choice.absent)
-        for panel in choice.of(result.panels):
+        for panel in choice.select(result.panels):
             metric, other = panel[0].metric, variant_curve(panel, result.anchor)
             for curve in panel:
                 curves.setdefault(curve.name, curve)

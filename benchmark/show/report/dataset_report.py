@@ -1,4 +1,4 @@
-"""Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
+"""Reports: the stored results of a dataset as figures, tables and a text in its report folder."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,9 +33,9 @@ from benchmark.show.figures.choice import (
     Choice,
     beyond_sentences,
     choose,
+    note_undrawn,
     renamed,
     sources_table,
-    without_place,
 )
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
@@ -64,27 +64,27 @@ ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.csv"}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Report of one dataset, already written, and what pages and terminals show of it."""
+    """Report of one dataset, already written, with what pages and terminals show of it."""
 
     stored: DatasetResults
-    metrics: Sequence[Metric]  # those asked for
-    measured: Sequence[Metric]  # those that have values
-    sections: Mapping[str, Section]  # that a page shows, by kind
-    deltas: Table | str  # BD-rates, or why there are none
+    metrics: Sequence[Metric]  # requested
+    measured: Sequence[Metric]  # with values
+    sections: Mapping[str, Section]  # for a page, by kind
+    deltas: Table | str  # BD-rates, or the reason without any
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
     ranking: Ranking
     files: Sequence[Path] = ()  # report.md
     figures: int = 0
-    problems: Sequence[Absent] = ()  # what the reader may mend
-    absent: Sequence[Absent] = ()  # these, and what metrics and curves lack
+    problems: Sequence[Absent] = ()  # that the reader can solve
+    absent: Sequence[Absent] = ()  # these, and absent metrics and curves
     notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
-    anchor: CodecSpec | None = None  # what BD-rates are relative to
+    anchor: CodecSpec | None = None  # reference of BD-rates
     earlier_page: str | None = None  # the choice of pictures of the earlier report's page, if any
-    named: Sequence[str] = ()  # codecs that were asked for
+    named: Sequence[str] = ()  # requested codecs
 
 
 def write_reports(
-    of: Experiment,
+    experiment: Experiment,
     *,
     common: bool = False,
     pooled: bool = False,
@@ -92,104 +92,119 @@ def write_reports(
     page: bool = False,
     command: str = "",
 ) -> Iterator[Report]:
-    """Write the report of every dataset asked for, and yield each when it is written.
+    """Write the report of each given dataset, and yield it when it is written.
 
-    page: the caller will write a page beside it. command: that makes the report again. Raises
+    page: the caller will write a page beside it. command: reproduces the report. Raises
     `UsageError` for choices that the results do not allow, before anything is written, and
-    `StoreError` for a folder that cannot be written.
+    `StoreError` for an unwritable folder.
     """
-    names = metric_names(of.metrics)
+    names = metric_names(experiment.metrics)
     metrics = [*map(Metric.named, names)]
-    datasets = datasets_with_results(of.results, of.dataset)
-    asked = requested_datasets(of.results, of.dataset)
+    datasets = datasets_with_results(experiment.results, experiment.dataset)
+    names_given = requested_datasets(experiment.results, experiment.dataset)
     sets = []
     for name in datasets:
-        folder = report_folder(of.results, name)
+        folder = report_folder(experiment.results, name)
         if out is not None:
-            folder = out / name.replace(":", "-") if len(asked) > 1 else out
-        sets.append(ReportSet(folder, own=out is None))
+            folder = out / name.replace(":", "-") if len(names_given) > 1 else out
+        sets.append(ReportSet(folder, is_benchs=out is None))
     with_page = (page or report_set.page_images is not None for report_set in sets)
     result = [
         read_experiment(
-            replace(of, dataset=name), names, True, common=common, pooled=pooled, whole=whole
+            replace(experiment, dataset=name),
+            names,
+            True,
+            common=common,
+            pooled=pooled,
+            whole=whole_images,
         )
-        for name, whole in zip(asked, with_page, strict=True)
+        for name, whole_images in zip(names_given, with_page, strict=True)
     ]
     require_anchor(stored.anchor for stored in result)
     editions = {edition for stored in result for edition in stored.summary.editions}
-    if of.published:
+    if experiment.published:
         from benchmark.published import curves
         from benchmark.published.registry import chosen_points, without_values
 
-        published = chosen_points(of.results, of.published)
-        editions |= {curves.published_edition(of.system, of.variant) for of in published}
+        published = chosen_points(experiment.results, experiment.published)
+        editions |= {curves.published_edition(point.system, point.variant) for point in published}
     look().check(editions)
     for report_set in sets:
         report_set.require_writable(ALWAYS | {PAGE} if page else ALWAYS)
     for stored, report_set in zip(result, sets, strict=True):
         placed = stored._replace(folder=report_set.folder)
-        over, of_published = dict[str, "Overlay"](), list[str]()
-        if of.published:
-            of_dataset = published, placed.summary, metrics, placed.name
+        overlays, published_notes = dict[str, "Overlay"](), list[str]()
+        if experiment.published:
+            arguments = published, placed.summary, metrics, placed.name
             try:
-                over = curves.overlays(*of_dataset, of.mix_protocols)
-                of_published = curves.describe_excluded(published, over, placed.name)
-                if of.metrics != "all":
-                    of_published += without_values(published, metrics, placed.name, of.results)
-            except curves.OtherMeans as why:
-                of_published = [f"no published curve is drawn: {why}"]
-        yield _write(of, placed, metrics, over, of_published, report_set, command)
+                overlays = curves.overlays(*arguments, experiment.mix_protocols)
+                published_notes = curves.describe_excluded(published, overlays, placed.name)
+                if experiment.metrics != "all":
+                    published_notes += without_values(
+                        published, metrics, placed.name, experiment.results
+                    )
+            except curves.OtherMeans as error:
+                published_notes = [f"no published curve is drawn: {error}"]
+        yield _write_report(
+            experiment, placed, metrics, overlays, published_notes, report_set, command
+        )
 
 
-def _write(
-    asked: Experiment,
+def _write_report(
+    experiment: Experiment,
     stored: DatasetResults,
     metrics: Sequence[Metric],
-    over: Mapping[str, "Overlay"],
-    of_published: Sequence[str],
+    overlays: Mapping[str, "Overlay"],
+    published_notes: Sequence[str],
     report_set: ReportSet,
     command: str,
 ) -> Report:
     summary, folder = stored.summary, stored.folder
     anchor = summary.edition_of(stored.anchor.spec)
-    of = _under_test(summary, anchor) if asked.metrics == "all" else None
-    measured = [metric for metric in metrics if summary.values_of(metric.column, of)]
-    wanted = [m for m in metrics if m in measured or of is None or summary.tried(m.column, of)]
-    partial = _partial(summary, measured, of or ())
+    editions = _select_tested(summary, anchor) if experiment.metrics == "all" else None
+    measured = [metric for metric in metrics if summary.values_of(metric.column, editions)]
+    relevant = [
+        m for m in metrics if m in measured or editions is None or summary.tried(m.column, editions)
+    ]
+    partial = _partial_metrics(summary, measured, editions or ())
     measured = [metric for metric in measured if metric not in partial]
     over_few = (
-        [] if asked.metrics != "all" or asked.allow_few else metrics_over_few(summary, measured)
+        []
+        if experiment.metrics != "all" or experiment.allow_few
+        else metrics_over_few(summary, measured)
     )
     measured = [metric for metric in measured if metric not in over_few]
     scored = [metric for metric in metrics if metric in measured or metric in partial]
     panels = {
         metric.column: [
             *measured_curves(summary, metric),
-            *(over[metric.column].compatible if metric.column in over else ()),
+            *(overlays[metric.column].compatible if metric.column in overlays else ()),
         ]
         for metric in measured
     }
-    codecs, rule = asked.named, asked.rule
-    of_look = dict(zip(panels, renamed([*panels.values()]), strict=True))
-    overlaid = {column: cut for column, of in of_look.items() if (cut := cut_curves(of, rule))}
+    codecs, rule = experiment.named, experiment.rule
+    renamed_panels = dict(zip(panels, renamed([*panels.values()]), strict=True))
+    overlaid = {
+        column: cut for column, panel in renamed_panels.items() if (cut := cut_curves(panel, rule))
+    }
     choice = choose([*overlaid.values()], rule, stored.anchor.spec, codecs)
-    missed = without_place(choice, asked)
+    undrawn_notes = note_undrawn(choice, experiment)
     comparisons, deltas = compare_all(summary, measured, stored.anchor, rule)
-    drawings = _draw(stored, overlaid, choice, comparisons)
-    named_metrics = () if asked.metrics == "all" else metrics
+    drawings = _draw_figures(stored, overlaid, choice, comparisons)
+    named_metrics = () if experiment.metrics == "all" else metrics
     ranking = rank_by_bd_rate(summary, metrics, anchor, rule, comparisons, named_metrics)
     ranking = ranking._replace(why=stored.anchor.why)
-    of_reader = problems(summary, stored.runs)
-    names = dict(zip(metrics, metric_names(asked.metrics), strict=True))
-    absent = [*of_reader, *value_absences(summary, [m for m in wanted if m not in partial])]
-    absent += _absent_metrics(summary, {names[metric]: metric for metric in partial})
+    reader_problems = problems(summary, stored.runs)
+    names = dict(zip(metrics, metric_names(experiment.metrics), strict=True))
+    absent = [*reader_problems, *value_absences(summary, [m for m in relevant if m not in partial])]
+    absent += _list_partial(summary, {names[metric]: metric for metric in partial})
     sources = source_facts(stored.compared_rows)
     record = details_record(
-        stored, command, stored.anchor.label, drawings, absent, of_published, sources
+        stored, command, stored.anchor.label, drawings, absent, published_notes, sources
     )
     means = means_table(summary, measured)
-    shown = chain(*choice.of([*overlaid.values()]))
-    published = sources_table(curve for curve in shown if not curve.measured)
+    curves_shown = chain(*choice.select([*overlaid.values()]))
+    published = sources_table(curve for curve in curves_shown if not curve.measured)
     tables = {
         "means.md": markdown(means),
         "means.csv": csv_text(records_with_intervals(summary, scored)),
@@ -199,14 +214,14 @@ def _write(
         tables["bd_rate.csv"] = csv_text([*comparisons.values()])
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
-    origin += beyond_sentences(of_look.values(), overlaid.values(), rule)
-    if asked.metrics != "all":
+    origin += beyond_sentences(renamed_panels.values(), overlaid.values(), rule)
+    if experiment.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
         origin += absent_sentences([n for m, n in names.items() if m.column not in noted], summary)
     remarks = [*origin, *about_sources]
-    if of_reader:
-        things = listed([absent.what for absent in of_reader])
-        remarks.append(f"Left out: {things}; details.md says why.")
+    if reader_problems:
+        things = listed([absent.what for absent in reader_problems])
+        remarks.append(f"Left out: {things}; details.md has the reasons.")
     files: dict[str, str | bytes] = {
         "report.md": report_text(
             title, summary, ranking, drawings, remarks, [*tables], command, codecs
@@ -224,47 +239,51 @@ def _write(
     for name, drawing in drawings.items():
         files |= files_of(drawing.figure, name, "png")  # report.md shows it
     earlier_page = report_set.page_images
-    kept = report_set.replace(files, command)
-    changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
+    kept_files = report_set.replace(files, command)
+    changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept_files)
     return Report(
         stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
-        deltas, over, ranking, [folder / "report.md"], len(drawings),
-        [*of_reader, *gaps(summary, ranking.metrics)], absent,
-        [*origin, *about_sources, *of_published, *missed, *changed], stored.anchor.spec,
+        deltas, overlays, ranking, [folder / "report.md"], len(drawings),
+        [*reader_problems, *gaps(summary, ranking.metrics)], absent,
+        [*origin, *about_sources, *published_notes, *undrawn_notes, *changed], stored.anchor.spec,
         earlier_page, codecs,
     )  # fmt: skip
 
 
-def _under_test(summary: Summary, anchor: Edition | None) -> set[Edition]:
-    """Return the codecs whose metrics a report shows: those measured here, but the anchor.
+def _select_tested(summary: Summary, anchor: Edition | None) -> set[Edition]:
+    """Return the codecs whose metrics a report shows: those measured here, except the anchor.
 
-    What bundled codecs have beyond it compares nothing. Where nothing else was measured here, they
-    are all but the anchor, or that alone.
+    Metrics that only bundled codecs have compare nothing. If nothing else was measured here, return
+    all codecs but the anchor, or the anchor alone.
     """
-    others = {edition for edition in summary.editions if edition != anchor}
-    return {edition for edition in others if not edition.bundled} or others or {*summary.editions}
+    candidates = {edition for edition in summary.editions if edition != anchor}
+    return (
+        {edition for edition in candidates if not edition.bundled}
+        or candidates
+        or {*summary.editions}
+    )
 
 
-def _partial(
+def _partial_metrics(
     summary: Summary, metrics: Sequence[Metric], editions: Collection[Edition]
 ) -> list[Metric]:
-    """Return the metrics that only some of the editions measured here have values of.
+    """Return the metrics that only some editions measured here have; if all are such, none.
 
-    A figure of these would leave the others out; where every metric is such, none is returned.
+    A figure of these would leave the other editions out.
     """
-    here = [edition for edition in editions if not edition.bundled]
-    scored = [e for e in here if any(summary.values_of(m.column, [e]) for m in metrics)]
+    measured_here = [edition for edition in editions if not edition.bundled]
+    scored = [e for e in measured_here if any(summary.values_of(m.column, [e]) for m in metrics)]
     partial = [m for m in metrics if not all(summary.values_of(m.column, [e]) for e in scored)]
     return partial if len(partial) < len(metrics) else []
 
 
-def _absent_metrics(summary: Summary, partial: Mapping[str, Metric]) -> list[Absent]:
-    """Return the line on metrics, by name, that only some codecs have values of; none for none."""
+def _list_partial(summary: Summary, partial: Mapping[str, Metric]) -> list[Absent]:
+    """Return an entry for the metrics, by name, that only some codecs have; empty without any."""
     if not partial:
         return []
     labels = listed([metric.label for metric in partial.values()])
-    why = "only some of the codecs measured here have values"
-    return [Absent(labels, why, f"{summary.again} --metrics {','.join(partial)}")]
+    reason = "only some of the codecs measured here have values"
+    return [Absent(labels, reason, f"{summary.again} --metrics {','.join(partial)}")]
 
 
 def compare_all(
@@ -273,22 +292,22 @@ def compare_all(
     anchor: Anchor,
     rule: Rule,
 ) -> tuple[Comparisons, Table | str]:
-    """Return BD-rates, and their table or why there are none."""
+    """Return BD-rates, and their table or the reason why there are none."""
     reference, label = summary.edition_of(anchor.spec), anchor.label
     if reference is None:
         labels = summary.labels
-        others = ", ".join(labels[edition] for edition in summary.editions)
+        alternatives = ", ".join(labels[edition] for edition in summary.editions)
         return (
             {},
-            f"No BD-rates: the anchor {label} has no rows; --anchor takes one of {others}.",
+            f"No BD-rates: the anchor {label} has no rows; choose --anchor from {alternatives}.",
         )
     if len(summary.editions) == 1:
-        return {}, f"No BD-rates: there is no codec but the anchor {label}."
+        return {}, f"No BD-rates: the anchor {label} is the only codec."
     comparisons = compare(summary, metrics, reference, rule)
     return comparisons, bd_table([*comparisons.values()], metrics, label, rule)
 
 
-def _draw(
+def _draw_figures(
     stored: DatasetResults,
     panels: Mapping[str, Panel],
     choice: Choice,
@@ -296,7 +315,7 @@ def _draw(
 ) -> dict[str, Drawing]:
     """Return the figures by name. panels: by metric column.
 
-    Metrics of whole sets over few images are in no figure: bias and scatter hide what they say.
+    Distribution metrics over few images are left out: bias and scatter dominate them.
     """
     summary, name = stored.summary, stored.name
     large = {column: panel for column, panel in panels.items() if not few_images(panel)}
@@ -307,9 +326,9 @@ def _draw(
     figures = {"curves": several} if len(several) > 1 else {}
     drawings: dict[str, Drawing | None] = {}
     for file, columns in (figures | {column: [column] for column in large}).items():
-        of_file = [(profile(name).title, [large[column] for column in columns])]
-        drawings[file] = draw_rate_curves(of_file, looks, choice, anchor=anchor)
-    for panel in choice.of([*large.values()][:1]) if summary.machine else ():
+        file_panels = [(profile(name).title, [large[column] for column in columns])]
+        drawings[file] = draw_rate_curves(file_panels, looks, choice, anchor=anchor)
+    for panel in choice.select([*large.values()][:1]) if summary.machine else ():
         from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
         metric, against = panel[0].metric, variant_curve(panel, anchor)

@@ -1,4 +1,4 @@
-"""Texts of a report: the short one, its details, and the sections that a page shows of it."""
+"""Texts of a report: the short one, its details, and the sections for a page."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -29,7 +29,7 @@ from benchmark.show.table import Table
 from benchmark.system.text import counted, markdown_text
 
 DRAWS_NOTE = (
-    "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
+    "Over draws: the minimum and maximum of the drawings' means. Over images: the 95 % interval of "
     "the mean over drawings."
 )
 NETWORK_HEADERS = (
@@ -44,7 +44,7 @@ def _scaled(cost: str, factor: float) -> Callable[[Mapping[str, Any]], float | N
     return lambda codec: None if codec[cost] is None else factor * codec[cost]
 
 
-CODEC_COLUMNS = (  # of a codec of details.json; those without any value are left out
+CODEC_COLUMNS = (  # a row is a codec of details.json; empty columns are left out
     Column("codec"),
     Column("version"),
     Column("origin"),
@@ -56,24 +56,24 @@ CODEC_COLUMNS = (  # of a codec of details.json; those without any value are lef
     Column("realism chosen on", "realism_chosen_on"),
     *(Column(name, f"training.{name}") for name in NETWORK_HEADERS),
     *(
-        Column(shown.heading, _scaled(column.name, shown.factor), shown.form)
+        Column(printed.heading, _scaled(column.name, printed.factor), printed.form)
         for column in CELL_COLUMNS
-        if (shown := column.cost_format)
+        if (printed := column.cost_format)
     ),
     Column("real / estimated bits", REAL_TO_ESTIMATED, ".4f"),
     Column("device", lambda codec: ", ".join(codec["devices"])),
     Column("call", "command"),
 )
-# Of these, a page has
+# Names of those that a page has
 PAGE_CODECS = (
     *("codec", "version", "origin", "caveat", "realism chosen on", *NETWORK_HEADERS),
     *("device", "call", "timed"),
 )
-IN_RECORD = ("device", "call")  # and not in the text
+RECORD_ONLY = ("device", "call")
 
 
 def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> Table:
-    """Return a row for each spread over drawings, with the spread over images beside it."""
+    """Return a row per spread over drawings, with the spread over images."""
     labels = {metric.column: metric.label for metric in metrics}
 
     def value(name: str, spread: Mapping[str, Any]) -> str | None:
@@ -98,22 +98,24 @@ def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric])
 
 
 def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
-    """Return a sentence on lossily coded photographs and one on a wide spread of sizes, if any."""
+    """Return sentences on lossily coded photographs and on a wide range of sizes, if any."""
     result = []
     if facts and facts["lossy"]:
         share = f"{facts['lossy']} of {counted(facts['images'], 'image')}"
-        result.append(f"lossy sources: {share} had been coded (JPEG, WebP), and artefacts count")
+        result.append(
+            f"lossy sources: {share} had been coded (JPEG, WebP), so their artefacts count"
+        )
     if facts and facts["spread"] >= WIDE_SPREAD:
         (name, *small), (_, *large) = facts["smallest"], facts["largest"]
         result.append(
-            f"sizes: {small[0]} x {small[1]} px ({name}) to {large[0]} x {large[1]}, alike in "
-            "means (`bench report --pooled`: by pixels)"
+            f"sizes: {small[0]} x {small[1]} px ({name}) to {large[0]} x {large[1]}, equally "
+            "weighted in means (`bench report --pooled` weights by pixels)"
         )
     return result
 
 
-def _mean_of(summary: Summary, edition: Edition, name: str) -> float | None:
-    """Return the mean over a codec's settings of a cost; None without values."""
+def _mean_cost(summary: Summary, edition: Edition, name: str) -> float | None:
+    """Return the mean of a cost over a codec's settings; None without values."""
     means = [point.means.get(name) for point in summary.edition_points(edition)]
     values = [mean.value for mean in means if mean is not None and mean.value is not None]
     return fmean(values) if values else None
@@ -128,9 +130,9 @@ def details_record(
     published: Sequence[str],
     sources: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return everything that a report says in details.json: values of JSON alone.
+    """Return the content of details.json.
 
-    command: that makes the report again. published: sentences on published points left out.
+    command: reproduces the report. published: sentences on excluded published points.
     """
     summary = stored.summary
     last = stored.runs[-1] if stored.runs else {}
@@ -145,7 +147,7 @@ def details_record(
         "sources": sources and {**sources, "sentences": source_sentences(sources)},
         "codecs": codec_records(summary),
         "figures": {name: drawing.caption for name, drawing in drawings.items()},
-        "absent": [of._asdict() for of in absent],
+        "absent": [item._asdict() for item in absent],
         "published_left_out": list(published),
         "runs": len(stored.runs),
         "last_run": {name: last[name] for name in LAST_RUN if name in last},
@@ -153,19 +155,19 @@ def details_record(
 
 
 def codec_records(summary: Summary) -> list[dict[str, Any]]:
-    """Return what is known of each codec variant: version, origin, costs, training, call."""
+    """Return version, origin, costs, training and call of each codec variant."""
     labels = summary.labels
-    return [_codec(summary, edition, labels[edition]) for edition in summary.editions]
+    return [_codec_record(summary, edition, labels[edition]) for edition in summary.editions]
 
 
 def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
-    """Return a row for each of `codec_records`, of the columns of these names that have values."""
+    """Return a row per record of `codec_records`, with the named columns that have values."""
     columns = [column for column in CODEC_COLUMNS if column.name in names]
     table = Table.of(columns, codecs, absent="").filled()
     return table._replace(words=len(table.headers))
 
 
-def _codec(summary: Summary, edition: Edition, label: str) -> dict[str, Any]:
+def _codec_record(summary: Summary, edition: Edition, label: str) -> dict[str, Any]:
     sizes = [
         size for point in summary.edition_points(edition) if (size := point.means[CONTAINER].value)
     ]
@@ -177,7 +179,7 @@ def _codec(summary: Summary, edition: Edition, label: str) -> dict[str, Any]:
         "chroma": edition.ran.chroma,
         "tuned_for": edition.ran.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
-        **{name: _mean_of(summary, edition, name) for name in COSTS},
+        **{name: _mean_cost(summary, edition, name) for name in COSTS},
         "training": dict(zip(NETWORK_HEADERS, _training_cells(edition), strict=True)),
         "timed": edition.ran.timed,
         "devices": list(edition.ran.devices),
@@ -189,7 +191,7 @@ def _codec(summary: Summary, edition: Edition, label: str) -> dict[str, Any]:
 
 
 def _training_cells(edition: Edition) -> tuple[str, str, str, str]:
-    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
+    """Return the cells below `NETWORK_HEADERS`; empty unless the weights are bundled."""
     kmac, (petamacs, optimiser, steps, fingerprint) = edition.facts.kmac, edition.facts.training
     if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
@@ -205,15 +207,15 @@ def details_text(
 ) -> str:
     """Return details.md: the record as a text, with a table of the spreads over drawings.
 
-    draws: of `draws_table`. over_few: means of the metrics that a report does not show, since they
-    are over few images. published: sources of the published curves.
+    draws: from `draws_table`. over_few: means of metrics over few images, which the report omits.
+    published: sources of the published curves.
     """
     pooled = record["bpp"] == "pooled"
     bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
     intro = f"{counted(record['images'], 'image')}. {bpp}."
     if dropped := record["images_left_out"]:
-        intro += f" Restricted to the images that all points have; left out: {dropped}."
-    shown = {column.name for column in CODEC_COLUMNS} - {*IN_RECORD}
+        intro += f" Restricted to the images that all points have; {dropped} left out."
+    columns_shown = {column.name for column in CODEC_COLUMNS} - {*RECORD_ONLY}
     parts: list[Part] = [
         made_by(record["command"]),
         intro,
@@ -223,7 +225,7 @@ def details_text(
             "Protocols",
             ", ".join(f"{name}: {rule}" for name, rule in record["protocols"].items()),
         ),
-        section("codecs", "Codecs", codecs_table(record["codecs"], shown)),
+        section("codecs", "Codecs", codecs_table(record["codecs"], columns_shown)),
     ]
     if published is not None and published.rows:
         parts.append(section("published", "Published curves", published))
@@ -233,12 +235,12 @@ def details_text(
         parts.append(section("draws", "Draws", draws))
     nothing = "Nothing." if not (absent or record["published_left_out"]) else ""
     table = [absent_table(absent)] if absent else []
-    of_runs = ""
+    runs_sentence = ""
     if last := record["last_run"]:
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
-        of_runs = f"The last of {record['runs']} runs: {', '.join(facts)}."
+        runs_sentence = f"The last of {record['runs']} runs: {', '.join(facts)}."
     lines = record["published_left_out"]
-    parts.append(section("left_out", "Left out", nothing, *table, lines, of_runs))
+    parts.append(section("left_out", "Left out", nothing, *table, lines, runs_sentence))
     return markdown(section("report", f"Details of {record['dataset']}", *parts))
 
 
@@ -250,11 +252,11 @@ def report_text(
     remarks: Sequence[str],
     tables: Sequence[str],
     command: str,
-    named: Sequence[str] = (),
+    requested: Sequence[str] = (),
 ) -> str:
     """Return report.md: a sentence, the ranking, figures; the same results, the same text.
 
-    tables: names of files. named: codecs that were asked for.
+    tables: names of files. requested: codecs given to `--codecs`.
     """
     names = names_of(summary)
     counts = (
@@ -263,28 +265,28 @@ def report_text(
         counted(len(summary.points), "point"),
     )
     dropped = f"; {summary.dropped} more images that not every point has" if summary.dropped else ""
-    about = f"{', '.join(counts)}{dropped}. Protocols, builds and what is left out: "
+    about = f"{', '.join(counts)}{dropped}. Protocols, builds and exclusions: "
     table = ranking_table(ranking, True, names)
     # The overview has the curves of what ranks codecs; without it, those of the first metrics
     pictures = [name for name in ("curves", "timing") if name in drawings]
     pictures += [*drawings][:SHOWN_FIGURES] if "curves" not in pictures else []
     pictures = list(dict.fromkeys(pictures))
-    others = [name for name in drawings if name not in pictures]
-    links = {name: f"{name}.png" for name in others} | {name: name for name in tables}
-    beside = ", ".join(f"[{name}]({file})" for name, file in links.items())
-    more = len(table.rows) - LONGEST_RANKING
+    other_figures = [name for name in drawings if name not in pictures]
+    links = {name: f"{name}.png" for name in other_figures} | {name: name for name in tables}
+    file_links = ", ".join(f"[{name}]({file})" for name, file in links.items())
+    num_hidden = len(table.rows) - LONGEST_RANKING
     blocks = [
         f"# {markdown_text(title)}",
-        block(headline(ranking, summary.images, names, named)),
+        block(headline(ranking, summary.images, names, requested)),
         *map(block, map(capitalised, hidden_edition_lines(summary))),
         f"{markdown_text(about)}[details](details.md).",
         block(f"{ranking_heading(ranking, names)}:"),
         block(table._replace(rows=table.rows[:LONGEST_RANKING])),
-        f"And {more} more in bd_rate.csv." if more > 0 else "",
+        f"And {num_hidden} more in bd_rate.csv." if num_hidden > 0 else "",
         *(f"![{name}]({name}.png)\n\n{block(drawings[name].caption)}" for name in pictures),
         "" if pictures else "No points can be drawn.",
         block([*remarks]),
-        f"Beside it: {beside}." if beside else "",
+        f"Beside it: {file_links}." if file_links else "",
         block(made_by(command)),
     ]
     return "\n\n".join(text.rstrip("\n") for text in blocks if text) + "\n"
@@ -297,17 +299,17 @@ def page_sections(
     means: Table,
     absent: Sequence[Absent],
 ) -> dict[str, Section]:
-    """Return what a page shows of a report, by kind. deltas: of BD-rates, or why there are none."""
+    """Return a report's sections for a page, by kind. deltas: BD-rates, or why there are none."""
     rates: Part = deltas
     if not isinstance(deltas, str):
         rates = section("bd_rates_detail", "BD-rates in every metric", deltas)
     heading = ranking_heading(ranking, names_of(summary))
     missing = absent_table(absent) if absent else "Nothing failed or is left out."
-    known = (
+    page_parts = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),
         section("bd_rates", "BD-rates", rates),
         section("means", "All points", means),
         section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),
         section("missing", "Failed and left out", missing),
     )
-    return {of.kind: of for of in known}
+    return {part.kind: part for part in page_parts}

@@ -1,6 +1,6 @@
 """Decoded pictures of stored rows as PNG files under readable names.
 
-Only the pixels that were scored are written: their sha256 is that of the row, or there is no file.
+Only the pixels that were scored are written: their sha256 is the row's, or there is no file.
 """
 
 import re
@@ -37,7 +37,7 @@ from benchmark.system.settings import Device
 from benchmark.system.text import by_key, counted, utf8
 
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
-FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
+FARTHEST = 1.6  # largest ratio between the wanted rate and a codec's nearest
 LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
 
 Row = Mapping[str, Any]
@@ -55,33 +55,32 @@ def choose_pictures(
 ) -> tuple[list[Row], list[Absent]]:
     """Choose rows of each codec variant's edition, ordered by image, codec and setting.
 
-    name: of the dataset, or of a part of it such as clic2020:mobile. codecs: "all" leaves out those
-    that code nothing. images:
-    patterns, with or without their files' suffix. limit: only the first images by name. points:
-    `parse_points`, of which only those are kept. bpp: of each codec and image, the
-    setting of the nearest rate alone. Raises `UsageError` for what no row has: another codec,
-    image, setting or value. Returns rows that can be decoded, and the others with reasons.
+    name: a dataset, or a part of it such as clic2020:mobile. codecs: "all" omits codecs that code
+    nothing. images: patterns, with or without suffix. limit: keep the first images by name. points:
+    see `parse_points`; keep only these. bpp: keep each image's and codec's setting of the nearest
+    rate. Raises `UsageError` for an unknown codec, image, setting or value. Returns decodable rows,
+    and reasons for the others.
     """
-    rows = _rows(pictures, name, codecs)
+    rows = _sorted_rows(pictures, name, codecs)
     names = list(dict.fromkeys(row["image"] for row in rows))
-    wanted = named_images(names, images) if images else names
-    wanted = [name for name in names if name in wanted][:limit]
-    rows = [row for row in rows if row["image"] in wanted]
+    names_chosen = named_images(names, images) if images else names
+    names_chosen = [name for name in names if name in names_chosen][:limit]
+    rows = [row for row in rows if row["image"] in names_chosen]
     absent: Counter[str] = Counter()
-    kept = _at_points(rows, points)
+    chosen = _rows_at_points(rows, points)
     if bpp is not None:
-        kept, far = _of_rate(kept, pictures, bpp)
+        chosen, far = _rows_near_rate(chosen, pictures, bpp)
         if far:
             labels = ", ".join(sorted({_label(row) for row in far}))
             reason = f"no stored rate within a factor of {FARTHEST:g} of {bpp:g} bpp"
             absent[f"{reason} ({labels})"] = len(far)
-    there = []
-    for row in kept:
-        if why := pictures.why_none(row, points):
-            absent[why] += 1
+    available = []
+    for row in chosen:
+        if reason := pictures.why_none(row, points):
+            absent[reason] += 1
         else:
-            there.append(row)
-    return there, _absent(absent)
+            available.append(row)
+    return available, _absent_pictures(absent)
 
 
 def export_pictures(
@@ -92,16 +91,16 @@ def export_pictures(
     jobs: int,
     report: Callable[[Progress], None],
 ) -> Answer:
-    """Write the pictures that are not in the folder yet, in place of files of other content.
+    """Write the missing pictures, replacing files with other content.
 
-    device and jobs: see `Pictures.decoded`. `report` is called with the state while streams are
-    decoded. The answer's code is 1 if a stream decodes to other pixels than the scored, or none.
-    Raises `StoreError` if the folder cannot be written.
+    device, jobs: see `Pictures.decoded`. report: called with the progress of decoding. The answer's
+    code is 1 if a stream does not decode to the scored pixels. Raises `StoreError` for an
+    unwritable folder.
     """
     names = picture_names(rows)
     pairs = zip(names, rows, strict=True)
-    files = {name: row for name, row in pairs if _is_there(folder / name, row)}
-    before, missing = len(files), [n for n, name in enumerate(names) if name not in files]
+    files = {name: row for name, row in pairs if _is_exported(folder / name, row)}
+    num_present, missing = len(files), [n for n, name in enumerate(names) if name not in files]
     wrong = list[Absent]()
     unable = Counter[str]()
     for result in pictures.decoded([rows[n] for n in missing], device, jobs):
@@ -114,31 +113,38 @@ def export_pictures(
             elif pixels.stage == ABSENT:
                 unable[f"{_label(row)}: {pixels.reason}"] += 1
             else:
-                cell, on = f"{_label(row)} {_setting(row)} {row['image']}", row["device"]
+                cell, on = f"{_label(row)} {_row_setting(row)} {row['image']}", row["device"]
                 elsewhere = pixels.stage == "verify" and on != device
-                where = f" on {on}, which this machine does not use" if elsewhere else ""
-                wrong.append(Absent(cell, f"not written: {pixels.reason}{where}"))
-        report(Progress(len(files) - before + len(wrong) + unable.total(), len(wrong)))
-    there = [files[name] for name in names if name in files]
+                device_clause = f" on {on}, which this machine does not use" if elsewhere else ""
+                wrong.append(Absent(cell, f"not written: {pixels.reason}{device_clause}"))
+        report(Progress(len(files) - num_present + len(wrong) + unable.total(), len(wrong)))
+    rows_present = [files[name] for name in names if name in files]
     return Answer(
-        [{"codec": label, "rates": of} for label, of in _rates(there).items()],
+        [
+            {"codec": label, "rates": rates}
+            for label, rates in _describe_rates(rows_present).items()
+        ],
         [Column("codec"), Column("rates")],
-        f"{folder}: {len(files) - before} pictures written, {before} were there before",
-        [*wrong, *_absent(unable)],
+        f"{folder}: {len(files) - num_present} pictures written, {num_present} were there before",
+        [*wrong, *_absent_pictures(unable)],
         {"folder": str(folder), "images": [name for name in names if name in files]},
         int(bool(wrong)),
     )
 
 
 def picture_names(rows: Sequence[Row]) -> list[str]:
-    """Return the pictures' file names, valid on every system and distinct where case is ignored.
+    """Return file names that are valid on every system and distinct ignoring case.
 
     kodim03__ours_beta=3.84__q=2__0.384bpp.png: image, codec variant, setting, rate.
     """
     names = []
     for row in rows:
-        texts = str(PurePosixPath(row["image"]).with_suffix("")), _label(row), str(_setting(row))
-        names.append("__".join([*map(_part, texts), f"{row['bpp']:.3f}bpp"]))
+        texts = (
+            str(PurePosixPath(row["image"]).with_suffix("")),
+            _label(row),
+            str(_row_setting(row)),
+        )
+        names.append("__".join([*map(_name_part, texts), f"{row['bpp']:.3f}bpp"]))
     counts = Counter(name.casefold() for name in names)
     cells = [sha256(utf8(row["cell"])).hexdigest()[:8] for row in rows]
     return [
@@ -151,18 +157,18 @@ def _label(row: Row) -> str:
     return label_of(CodecSpec.of_row(row))
 
 
-def _setting(row: Row) -> Setting:
+def _row_setting(row: Row) -> Setting:
     return Setting(row["setting_name"], row["setting_value"])
 
 
-def _absent(counts: Mapping[str, int]) -> list[Absent]:
+def _absent_pictures(counts: Mapping[str, int]) -> list[Absent]:
     return [Absent(counted(count, "picture"), reason) for reason, count in counts.items()]
 
 
-def _part(text: str) -> str:
-    """Return a text as a part of a file name, with its end where it is long.
+def _name_part(text: str) -> str:
+    """Return a text as a part of a file name, its start cut if it is long.
 
-    >>> _part("ours:beta=3.84"), _part("mobile/a:b")
+    >>> _name_part("ours:beta=3.84"), _name_part("mobile/a:b")
     ('ours_beta=3.84', 'mobile_a_b')
     """
     safe = UNSAFE.sub("_", text).strip(". ")
@@ -171,24 +177,24 @@ def _part(text: str) -> str:
     return safe
 
 
-def _is_there(path: Path, row: Row) -> bool:
+def _is_exported(path: Path, row: Row) -> bool:
     with suppress(ImageRefused):
         return path.exists() and pixels_sha256(read_image(path).pixels) == row["decoded_sha256"]
     return False
 
 
-def _rates(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the settings and rates of rows by codec variant, in words."""
+def _describe_rates(rows: Sequence[Row]) -> dict[str, str]:
+    """Describe the settings and rates of rows by codec variant."""
     result = {}
-    for label, alike in by_key((_label(row), row) for row in rows).items():
-        bpp = [row["bpp"] for row in alike]
+    for label, codec_rows in by_key((_label(row), row) for row in rows).items():
+        bpp = [row["bpp"] for row in codec_rows]
         span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
-        settings = ", ".join(map(str, sorted({*map(_setting, alike)})))
+        settings = ", ".join(map(str, sorted({*map(_row_setting, codec_rows)})))
         result[label] = f"{span} bpp at {settings}"
     return result
 
 
-def _rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
+def _sorted_rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
     table = pictures.table
     if codecs == "all":
         null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
@@ -199,32 +205,47 @@ def _rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
             f"{pictures.contents.store.folder} has no rows of {name}: measure some with `bench run`"
         )
     rows = table.rows(named=True)
-    return sorted(rows, key=lambda row: (row["image"], _label(row), *_setting(row), row["cell"]))
+    return sorted(
+        rows, key=lambda row: (row["image"], _label(row), *_row_setting(row), row["cell"])
+    )
 
 
-def _at_points(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
-    """Return the rows at these points, or all without any."""
+def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
     editions = [*map(Edition.parse_row, rows)]
     cells: set[str] = set()
-    for (codec, setting), values in parse_points(asked).items():
-        of_name = {*find_editions([codec], dict.fromkeys(editions))}
-        of_codec = [row for row, of in zip(rows, editions, strict=True) if of in of_name]
-        at = by_key((_setting(row), row["cell"]) for row in of_codec)
-        stored = {of.value: of_setting for of, of_setting in at.items() if of.name == setting}
+    for (codec, setting), values in parse_points(points).items():
+        editions_named = {*find_editions([codec], dict.fromkeys(editions))}
+        codec_rows = [
+            row for row, edition in zip(rows, editions, strict=True) if edition in editions_named
+        ]
+        cells_by_setting = by_key((_row_setting(row), row["cell"]) for row in codec_rows)
+        stored = {
+            row_setting.value: setting_cells
+            for row_setting, setting_cells in cells_by_setting.items()
+            if row_setting.name == setting
+        }
         if not stored:
-            raise UnknownName(f"setting of {codec}", setting, {of.name for of in at})
+            raise UnknownName(
+                f"setting of {codec}",
+                setting,
+                {row_setting.name for row_setting in cells_by_setting},
+            )
         for value in values:
             if value not in stored:
-                known = ", ".join(f"{of:g}" for of in sorted(stored))
-                raise UsageError(f"{codec} has no results at {setting}={value:g}, but at {known}")
+                settings = ", ".join(f"{number:g}" for number in sorted(stored))
+                raise UsageError(
+                    f"{codec} has no results at {setting}={value:g}, but at {settings}"
+                )
             cells |= {*stored[value]}
-    return [row for row in rows if row["cell"] in cells or not asked]
+    return [row for row in rows if row["cell"] in cells or not points]
 
 
-def _of_rate(rows: Sequence[Row], pictures: Pictures, bpp: float) -> tuple[list[Row], list[Row]]:
-    """Return the nearest rows of each image and codec, and those whose nearest is far off.
+def _rows_near_rate(
+    rows: Sequence[Row], pictures: Pictures, bpp: float
+) -> tuple[list[Row], list[Row]]:
+    """Return the nearest row of each image and codec, and those that are too far off.
 
-    Rows without a picture count only where the codec and image have none near the rate that has.
+    Rows without a picture count only if no picture of the codec and image is near the rate.
     """
     rated = [row for row in rows if row["status"] == "ok"]
     close, far = list[Row](), list[Row]()

@@ -1,8 +1,8 @@
-"""Files of a report: a later one replaces an earlier one as a whole.
+"""Files of a report: a later report replaces an earlier one as a whole.
 
-They are those of the manifest `report.json`. Any other file, and any that was changed, is the
-user's and stays. `results/<dataset>/report` belongs to bench: there a report overwrites any file
-of one of its names.
+A report's files are listed in its manifest `report.json`. Other files, and changed ones, are the
+user's and stay. `results/<dataset>/report` belongs to bench: there a report overwrites any file
+with one of its names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,42 +29,42 @@ PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 o
 class Manifest(msgspec.Struct, frozen=True):
     """Record of the files that bench wrote into the folder of a report."""
 
-    command: str = ""  # that makes the report again
-    files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
+    command: str = ""  # reproduces the report
+    files: Mapping[str, str] = {}  # sha256 by name; empty if unknown
     page_images: str = ""  # the choice that an earlier page was made with
     pictures: tuple[str, ...] = ()  # names of files in its PICTURES
 
 
 class ReportSet:
-    """The folder of a report, and what an earlier one left there."""
+    """The folder of a report, and the files that an earlier one left there."""
 
-    def __init__(self, folder: Path, own: bool = False) -> None:
-        """Look at the folder; raise `StoreError` for a manifest that cannot be read.
+    def __init__(self, folder: Path, is_benchs: bool = False) -> None:
+        """Read the manifest; raise `StoreError` if it is unreadable.
 
-        own: it belongs to bench.
+        is_benchs: the folder belongs to bench.
         """
         self.folder = folder
-        self._own = own
-        self._earlier = _read(folder / MANIFEST)
+        self._is_benchs = is_benchs
+        self._earlier = _read_manifest(folder / MANIFEST)
 
     @property
     def page_images(self) -> str | None:
-        """The choice of photographs of the earlier report's page; None where it has none."""
+        """The choice of photographs of the earlier report's page; None without a page."""
         if PAGE not in self._earlier.files or not (self.folder / PAGE).is_file():
             return None
         return self._earlier.page_images
 
     def require_writable(self, names: AbstractSet[str]) -> None:
-        """Raise `UsageError` where one of these files exists and was not written by bench.
+        """Raise `UsageError` if one of these files exists and was not written by bench.
 
-        Behind a link is another folder, whose files are never bench's.
+        Files behind a link are never bench's.
         """
-        if self._own:
+        if self._is_benchs:
             require_inside(self.folder.parent, self.folder / MANIFEST)
         if (pictures := self.folder / PICTURES).is_symlink():
             raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
         written = {*self._earlier.files} | ({MANIFEST} if self._earlier.files else set())
-        for name in sorted({*names, MANIFEST} - written) if not self._own else ():
+        for name in sorted({*names, MANIFEST} - written) if not self._is_benchs else ():
             if (self.folder / name).exists():
                 raise UsageError(
                     f"{self.folder / name} was not written by bench, and a report has a file of "
@@ -72,36 +72,40 @@ class ReportSet:
                 )
 
     def replace(self, files: Mapping[str, str | bytes], command: str) -> list[str]:
-        """Replace the earlier set, its page included; return names of files that were kept.
+        """Replace the earlier set, including its page; return names of kept files.
 
-        Kept are files that the new set does not have and that were changed since they were written.
-        The pictures of a page stay until `end_page`. Until every file is written beside the old
-        ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
+        Obsolete files that were changed since they were written are kept. A page's pictures stay
+        until `end_page`. Drafts are renamed once all are written. Raises `StoreError` for an
+        unwritable folder.
         """
         self.require_writable(files.keys())
-        content = {name: utf8(of) if isinstance(of, str) else of for name, of in files.items()}
-        digests = {name: sha256(of).hexdigest() for name, of in content.items()}
-        gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
-        changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
+        content = {
+            name: utf8(text) if isinstance(text, str) else text for name, text in files.items()
+        }
+        digests = {name: sha256(text).hexdigest() for name, text in content.items()}
+        obsolete = {
+            name: digest for name, digest in self._earlier.files.items() if name not in files
+        }
+        changed = sorted(name for name, digest in obsolete.items() if self._changed(name, digest))
         new = msgspec.structs.replace(self._earlier, command=command, files=digests)
-        both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
+        combined = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
         try:
             with delay_signals():
                 with ExitStack() as drafts:  # renamed when all are written, the manifest first
-                    for name, data in {**content, MANIFEST: json_bytes(both)}.items():
+                    for name, data in {**content, MANIFEST: json_bytes(combined)}.items():
                         if (self.folder / name).is_dir():
                             raise IsADirectoryError(EISDIR, "Is a directory")
                         drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
-                for name in gone.keys() - set(changed):
+                for name in obsolete.keys() - set(changed):
                     (self.folder / name).unlink(missing_ok=True)
                 self._write(new)
         except OSError as error:
-            why = f"the report in {self.folder} cannot be written: {error.strerror}"
-            raise StoreError(why) from error
+            reason = f"the report in {self.folder} cannot be written: {error.strerror}"
+            raise StoreError(reason) from error
         return changed
 
     def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
-        """Add the page that is beside the set, None for none; remove an earlier page's pictures.
+        """Record the page beside the set, None for none; remove an earlier page's pictures.
 
         pictures: names of the files in `PICTURES` that the page refers to.
         """
@@ -114,13 +118,13 @@ class ReportSet:
         if old and not folder.is_symlink():
             for name in filter(PICTURE.fullmatch, old):
                 (folder / name).unlink(missing_ok=True)
-            with suppress(OSError):  # others are left in it
+            with suppress(OSError):  # other files are in it
                 folder.rmdir()
         if page_images is not None or old:
             self._write(Manifest(self._earlier.command, files, page_images or "", tuple(pictures)))
 
     def _changed(self, name: str, digest: str) -> bool:
-        from benchmark.system.digest import file_sha256  # brings numpy, which help does without
+        from benchmark.system.digest import file_sha256  # imports numpy, which help avoids
 
         path = self.folder / name
         return bool(digest) and path.is_file() and file_sha256(path) != digest
@@ -130,7 +134,7 @@ class ReportSet:
         self._earlier = manifest
 
 
-def _read(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> Manifest:
     try:
         result = read_json(path, Manifest)
     except FileNotFoundError:
@@ -140,6 +144,6 @@ def _read(path: Path) -> Manifest:
             f"{path} is not the list of a report's files: {error}; remove it, or give --out "
             "another folder"
         ) from error
-    # The folder may be a stranger's: what lies elsewhere is no file of a report.
+    # The folder may be a stranger's: files elsewhere are not a report's.
     inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
     return msgspec.structs.replace(result, files=inside)

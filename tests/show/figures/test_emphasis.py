@@ -54,7 +54,7 @@ def panel_of(gains):
 def names_of(gains, most=8, named=()):
     with drawn_as(every_curve=most is None):
         return list(
-            choose([panel_of(gains)], USUAL_RULE, parse_codec("jpeg:optimize=1"), named).kept
+            choose([panel_of(gains)], USUAL_RULE, parse_codec("jpeg:optimize=1"), named).curves
         )
 
 

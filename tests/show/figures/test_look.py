@@ -154,7 +154,7 @@ def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(found, mo
 
     monkeypatch.setattr(style, "FURTHER_FONTS", found)  # DejaVu Sans has no U+214A
     style.further_fonts.cache_clear()
-    told = nullcontext() if found else pytest.warns(Notice, match="no typeface here has \u214a of")
+    told = nullcontext() if found else pytest.warns(Notice, match="no typeface here has \u214a in")
     try:
         with figure_style():
             figure = plt.figure()
