@@ -1,4 +1,4 @@
-"""The program `bench`, which `python -m benchmark` is too; Ctrl-C ends it in one line."""
+"""The program `bench`, also `python -m benchmark`; Ctrl-C ends it in one line."""
 
 import io
 import os
@@ -9,7 +9,7 @@ INTERRUPTED = 130  # exit code of a program that SIGINT ended, as shells count i
 
 
 class _Messages(io.FileIO):
-    """Standard error that drops what cannot be written: a run does not end with its terminal."""
+    """Standard error that drops what cannot be written: a run outlives its terminal."""
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
         try:
@@ -19,7 +19,7 @@ class _Messages(io.FileIO):
 
 
 def _prepare_process() -> None:
-    """Make standard streams usable that are closed, full, or of an encoding without `†`."""
+    """Make standard streams usable if they are closed, full, or cannot encode `†`."""
     for descriptor in range(3):  # a closed one would become the next file that is opened
         try:
             os.fstat(descriptor)
@@ -40,12 +40,12 @@ def main() -> None:
     """Load the command line and run it."""
     _prepare_process()
     try:
-        here = os.getcwd()
+        folder = os.getcwd()
     except OSError:
         print("bench: the current folder is gone: cd to one that is there", file=sys.stderr)
         sys.exit(2)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if sys.path[0] == here != root:  # by `python -m benchmark`: a random.py there is not Python's
+    if sys.path[0] == folder != root:  # by `python -m benchmark`: a random.py there is not Python's
         del sys.path[0]
     try:
         from benchmark.errors import interrupt

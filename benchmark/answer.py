@@ -8,7 +8,7 @@ OTHER_RULE = "§"  # after the name of a curve by another rule than the others o
 
 
 class Absent(NamedTuple):
-    """A thing that an answer lacks, why, and the command that mends it."""
+    """A thing missing from an answer, the reason, and the command that supplies it."""
 
     what: str
     why: str
@@ -16,12 +16,12 @@ class Absent(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column: its header, what a row has there, and how that is written.
+    """A column of a table: its header, its value in a row, and its format.
 
     name: empty for a column of the csv alone. get: a function of a row, or attributes, keys and
-    places with dots between, of which any may be missing; empty: the name. None: nothing there.
-    form: a format specification, or a function to text; "" for words, which are aligned to the
-    left. key: the name in csv, where values stand as they are; empty for a column not there.
+    indices joined by dots, any of which may be missing; empty: the name. form: a format
+    specification, or a function to text; "" for words, aligned to the left. key: the name in csv,
+    where values are unformatted; empty: not in the csv.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Column(NamedTuple):
     key: str = ""
 
     def value(self, row: Any) -> Any:
-        """Return what a row has there.
+        """Return the value in a row; None if it is missing.
 
         >>> Column("", "x.real").value(None) is None, Column("real").value(3j)
         (True, 0.0)
@@ -49,7 +49,7 @@ class Column(NamedTuple):
         return row
 
     def text(self, row: Any, absent: str) -> str:
-        """Return the cell of a row; `absent` where there is nothing."""
+        """Return the cell of a row; `absent` without a value."""
         value = self.value(row)
         if value is None:
             return absent
@@ -57,7 +57,7 @@ class Column(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Answer to a question: what `--json` and `--csv` have, and a table of it for a reader."""
+    """Answer to a question: the content of `--json` and `--csv`, and a table for readers."""
 
     records: Sequence[Mapping[str, Any]]  # flat, JSON values only, the same keys in each
     columns: Sequence[Column]  # of a table with a row for each record
@@ -69,12 +69,12 @@ class Answer(NamedTuple):
     files: Sequence[Any] = ()  # that were written, those to look at first
 
 
-def with_interval(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:
-    """Return a number of a record with the ends of its interval, `<name>_low` and `<name>_high`.
+def interval_text(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:
+    """Format a number with the ends of its interval, `<name>_low` and `<name>_high`.
 
-    form: a format specification. None where the record has no such number.
+    form: a format specification. None if the record has no such number.
 
-    >>> with_interval({"gain": 1.5, "gain_low": 1.0, "gain_high": 2.25}, "gain", "+z.1f", " dB")
+    >>> interval_text({"gain": 1.5, "gain_low": 1.0, "gain_high": 2.25}, "gain", "+z.1f", " dB")
     '+1.5 dB [+1.0, +2.2]'
     """
     value, low, high = (record.get(f"{name}{end}") for end in ("", "_low", "_high"))
@@ -86,7 +86,7 @@ TWO_DECIMALS = ("dB", "SSIMULACRA 2", "VMAF", "FD (")  # in the labels of metric
 
 
 def decimals(label: str) -> int:
-    """Return the decimals of a metric's values, by its label with unit.
+    """Return the number of decimals of a metric's values, by its label with unit.
 
     >>> decimals("PSNR (dB)"), decimals("FD (SqueezeNet)"), decimals("MS-SSIM")
     (2, 2, 4)
@@ -95,7 +95,7 @@ def decimals(label: str) -> int:
 
 
 def seconds_text(value: float) -> str:
-    """Format seconds with two digits, as every table has them.
+    """Format seconds with two digits.
 
     >>> seconds_text(0.00064), seconds_text(12.3), seconds_text(345.6)
     ('0.64 ms', '12 s', '346 s')

@@ -1,4 +1,4 @@
-"""The command `bench`: a table of its verbs, of which one is imported, and the end of a command."""
+"""The command `bench`: a table of its verbs, one of which is imported, and its error handling."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = tomllib.loads(
 )
 NAMES = tuple(name for verbs in VERBS.values() for name in verbs)
 COMPLETES = "_BENCH_COMPLETE"  # variable by which a shell asks for completions
-# Python does not notice that the disk is full while it keeps the compiled form of a file.
+# Python ignores a full disk when it caches a compiled file.
 INCOMPLETE_CODE = (
     "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
     "folders __pycache__ of the project and of its .venv, and run the command again"
@@ -35,14 +35,11 @@ INCOMPLETE_CODE = (
 
 
 def program(loaded: Collection[str]) -> typer.Typer:
-    """Return the command line; of verbs that are not in `loaded`, the list of verbs is all it has.
-
-    Importing all of them takes longer than many a command.
-    """
+    """Return the command line; verbs outside `loaded` are only listed, since imports are slow."""
     app = typer.Typer(
         name="bench",
         help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
-        epilog="`bench VERB --help` has the options of a verb, and examples.",
+        epilog="`bench VERB --help` shows the options of a verb, and examples.",
         context_settings=CONTEXT,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -66,14 +63,14 @@ def load(name: str, place: str) -> Any:
     return verb if isinstance(verb, typer.Typer) else verb_of(verb)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         from benchmark.system.machine import commit
 
-        here = commit()
-        print(f"rdrbench {version('rdrbench')}" + (f", commit {here}" if here else ""))
+        commit_id = commit()
+        print(f"rdrbench {version('rdrbench')}" + (f", commit {commit_id}" if commit_id else ""))
         raise typer.Exit
 
 
@@ -92,22 +89,22 @@ def _bench(
 
 
 def _show_warning(
-    message: Warning | str, category: type[Warning], *place: Any, **more: Any
+    message: Warning | str, category: type[Warning], *place: Any, **details: Any
 ) -> None:
-    """Print a notice as one sentence, once; others as Python does."""
+    """Print a notice as one sentence, once; other warnings as Python does."""
     if not issubclass(category, Notice):
-        _python_shows(message, category, *place, **more)
-    elif str(message) not in _shown:
+        _python_shows(message, category, *place, **details)
+    elif str(message) not in _shown_notices:
         print(f"bench: {message}", file=sys.stderr)
-        _shown.add(str(message))
+        _shown_notices.add(str(message))
 
 
 _python_shows = warnings.showwarning
-_shown: set[str] = set()  # a run reads some results more than once
+_shown_notices: set[str] = set()  # a run reads some results more than once
 
 
 def main() -> None:
-    """Run the command line; an explained failure is printed as one sentence, without traceback."""
+    """Run the command line; print an explained failure as one sentence, without traceback."""
     warnings.showwarning = _show_warning
     words = sys.argv[1:]
     try:
@@ -125,13 +122,13 @@ def main() -> None:
         sentence, code = _explained(error, verb)
         if sentence:
             print(f"bench: {visible(sentence)}", file=sys.stderr)
-        elif not isinstance(error, typer.TyperException):  # which printed help
+        elif not isinstance(error, typer.TyperException):  # help was printed
             raise
         sys.exit(code)
 
 
 def _forget_output() -> None:
-    """Let what is still to be printed go nowhere, so that the end of Python fails at nothing."""
+    """Discard pending output, so that flushing it at exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -151,10 +148,9 @@ def _explained(error: Exception, verb: str) -> tuple[str, int]:
 
 
 def usage_sentence(error: typer.TyperException, verb: str) -> str:
-    """Return a mistake on the command line as one sentence; empty where help was printed instead.
+    """Return a mistake on the command line as one sentence; empty if help was printed.
 
-    It is typer's message with the nearest name, and the help to read, that of `verb` where the
-    error has no other.
+    It is typer's message with the nearest name and the command for help, by default of `verb`.
     """
     message = " ".join(error.format_message().split()).rstrip(".")
     if not message:
@@ -164,14 +160,14 @@ def usage_sentence(error: typer.TyperException, verb: str) -> str:
     if option and hasattr(error, "possibilities"):  # the command has no such option
         parameters = context.command.params if context else ()
         names = [name for parameter in parameters for name in parameter.opts]
-        known = [name.lstrip("-") for name in names if name.startswith("-")]
+        flags = [name.lstrip("-") for name in names if name.startswith("-")]
         bare = option.lstrip("-")
         hint = ""
         if bare in names:
-            hint = "; that is an argument, given without its name"
-        elif near := get_close_matches(bare, known, 1, 0.7):
+            hint = "; that is an argument: give it without its name"
+        elif near := get_close_matches(bare, flags, 1, 0.7):
             hint = f". Did you mean '--{near[0]}'?"
-        elif "points" in known:
+        elif "points" in flags:
             hint = "; a codec's settings are given by --points, as in jpeg.quality=10,30"
         message = f"no such option: {option}{hint}"
     command = context.command_path if context is not None else verb

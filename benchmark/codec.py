@@ -20,15 +20,15 @@ Counts = Int64Array | Float64Array
 # counts (`bits_per_pixel`); an instance that never encoded decodes the bytes alone, to 8-bit RGB of
 # the source's size. Another rule gets another id, and rows of two ids are not compared.
 CODING = "coding/1"
-MOST_PIXELS = 178_956_970  # of an image: Pillow's limit against decompression bombs
-# Largest stream that is accepted: three uncompressed double-precision samples per pixel, and a MiB
-# for what does not depend on the image (headers, tables, a small network).
-MOST_BYTES_PER_PIXEL = 24
-MOST_BYTES_BESIDE = 1 << 20
+MAX_PIXELS = 178_956_970  # per image: Pillow's limit against decompression bombs
+# Maximum stream size: three uncompressed double-precision samples per pixel, and a MiB for parts
+# independent of the image (headers, tables, a small network).
+MAX_BYTES_PER_PIXEL = 24
+MAX_HEADER_BYTES = 1 << 20
 
 
 def device_kind(device: str) -> Device:
-    """Return the device that rows have of one as torch names it: "cuda" of "cuda:1"."""
+    """Return a torch device's kind, as stored in rows: "cuda" for "cuda:1"."""
     return "cuda" if device.startswith("cuda") else "cpu"
 
 
@@ -48,7 +48,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CodecInfo:
-    """Information needed to make the same streams again; stored with every row."""
+    """Information needed to reproduce the streams; stored with every row."""
 
     version: str  # of the encoder and its libraries: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
     command: str  # the exact call or command line, with {quality} where the setting goes
@@ -60,61 +60,60 @@ class CodecInfo:
     caveat: str = ""  # warning shown beside every number of the codec: "random weights"
     chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
-    # Of a codec with weights for each setting, "quality=3" and the sha256 of its own: where a pair
-    # is in two builds of one command, revision and device, so are the setting's streams.
+    # For a codec with weights per setting, pairs of "quality=3" and the sha256 of its weights: two
+    # builds of one command, revision and device share the streams of a pair that both have.
     parts: tuple[tuple[str, str], ...] = ()
 
 
 class Codec(Protocol):
-    """A codec to be compared: two attributes and three methods.
+    """A codec to compare: two attributes and three methods.
 
-    A user's class needs `sweep`, `encode` and `decode` alone: `benchmark.own_codec` has the rest.
-    `files` of such a class are paths of further files that decide its streams: checkpoints.
+    A user's class needs only `sweep`, `encode` and `decode`: `benchmark.own_codec` adds the rest.
+    Its `files` are paths of further files that determine its streams, such as checkpoints.
 
     Options are keyword arguments of the constructor, each with a default. The constructor raises
-    `Unavailable` if a program, package or weight file is missing, and `BadOption` for a value that
-    makes no sense. If only the encoder is missing, `describe` and `encode` may say so instead:
-    recorded streams are then still decoded.
+    `Unavailable` if a program, package or weight file is missing, and `BadOption` for an invalid
+    value. If only the encoder is missing, `describe` and `encode` may raise instead: recorded
+    streams are still decoded.
 
     `encode` and `decode` may raise anything; the harness stores a failed row with the reason. The
     instance that decodes an image has never encoded one.
 
-    A class may declare more:
+    Optional attributes:
 
-    accepts            all settings that `encode` takes, a `Between` or `OneOf`, the sweep's among
-                       them; any other is refused before a run starts
-    seed               option of a decoder that draws random numbers: a whole number, by default 0,
-                       on which streams do not depend; `bench run --draws` repeats with several
-    draws              static method of the options: whether a decoder with them takes a seed
+    accepts            all settings that `encode` takes, a `Between` or `OneOf` that includes the
+                       sweep; a run refuses any other before it starts
+    seed               option of a decoder that draws random numbers: an integer, by default 0,
+                       without effect on streams; `bench run --draws` repeats with several
+    draws              static method of the options: whether the decoder then takes a seed
     facts              `benchmark.facts.Facts`: name and colour in figures, memory and time
     shown, variants    options of its variants in the table of systems, and of those that its bare
                        name stands for
-    packages           Python packages outside the core that it needs: ("torch", "safetensors")
+    packages           required Python packages outside the core: ("torch", "safetensors")
     not_here           why a package cannot be installed on this machine, by the package's name
     published_weights  static method that returns for the options the
                        `benchmark.system.settings.PublishedFile`s that `bench fetch` downloads
     unnamed_option     option that may be written without its name: `worker:contenders/hpcm.toml`
     runs_programs      True if its options name programs to run, which stored rows must not start
 
-    And it may do more:
+    Optional methods:
 
-    container_bytes    method of a stream: its bytes that are a file format around the coded image,
-                       such as boxes, signatures and sizes; tables of its quantisation and codes and
-                       the image's own headers are none of these
-    declared           method of an image's name and a setting, of a codec without a program: the
+    container_bytes    of a stream: its bytes of a file format around the coded image, such as
+                       boxes, signatures and sizes; not quantisation and code tables, nor the
+                       image's own headers
+    declared           of an image's name and a setting, for a codec without a program: the
                        `Declared` picture on disk, with the size that a list states
-    estimated_bits     method: the sum of -log2 p over the symbols of the last stream, None if
-                       unknown; called after `encode`, and not timed
-    make_tiled         method: the same codec, coding every image in small tiles, whose streams its
-                       decoder reads, too; an image for which a GPU's memory is too small
-                       (`OutOfDeviceMemory`, or torch's own error) is coded again by it
-    inside_seconds     of the last call, as a codec in another process measures it there, without
-                       the transfer; None where it does not
-    require_distinct   method of a dataset's images by name: raises `BadOption` if two of them would
-                       get the same declared picture, or if none gets one
-    stated, understood methods of a codec of published pictures: of an image's name and a setting,
-                       what its authors state, texts by names of columns; of images' names, a
-                       sentence on what it has of them
+    estimated_bits     the sum of -log2 p over the symbols of the last stream, None if unknown;
+                       called after `encode`, and not timed
+    make_tiled         the same codec, coding every image in small tiles, whose streams its decoder
+                       reads too; used again for an image that exceeds a GPU's memory
+                       (`OutOfDeviceMemory`, or torch's own error)
+    inside_seconds     of the last call, measured in a codec's own process, without the transfer;
+                       None if it does not measure
+    require_distinct   of a dataset's images by name: raises `BadOption` if two of them would get
+                       the same declared picture, or if none gets one
+    stated, understood for published pictures: of an image's name and a setting, the values its
+                       authors state, as text by column; of images' names, a sentence on coverage
     """
 
     name: str
@@ -127,7 +126,7 @@ class Codec(Protocol):
         """Return the complete stream of one image: all that `decode` needs, and nothing else."""
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the image that a stream holds, from these bytes alone."""
+        """Return the image of a stream, from these bytes alone."""
 
 
 @overload
@@ -143,13 +142,13 @@ def bits_per_pixel(num_bytes: Any, num_pixels: Any) -> Any:
     return 8 * num_bytes / num_pixels
 
 
-def most_stream_bytes(height: int, width: int) -> int:
-    """Return the largest stream size accepted for an image: eight times the raw one, and a MiB.
+def max_stream_bytes(height: int, width: int) -> int:
+    """Return the maximum stream size of an image: eight times the raw size, and a MiB.
 
-    >>> most_stream_bytes(512, 768)
+    >>> max_stream_bytes(512, 768)
     10485760
     """
-    return MOST_BYTES_PER_PIXEL * height * width + MOST_BYTES_BESIDE
+    return MAX_BYTES_PER_PIXEL * height * width + MAX_HEADER_BYTES
 
 
 class Declared(NamedTuple):
@@ -161,7 +160,7 @@ class Declared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """The settings of one name from `lowest` to `highest`, both included; whole numbers if `whole`.
+    """The settings of one name from `lowest` to `highest`, inclusive; integers if `whole`.
 
     >>> Setting("quality", 30) in Between("quality", 1, 100, whole=True)
     True
@@ -202,8 +201,8 @@ class OneOf:
         return setting in self.settings
 
     def __str__(self) -> str:
-        first, *rest = self.settings
-        values = [str(first), *(f"{setting.value:g}" for setting in rest)]
+        first, *following = self.settings
+        values = [str(first), *(f"{setting.value:g}" for setting in following)]
         return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
 
 
@@ -213,20 +212,23 @@ def require_accepted(codec: Any, setting: Setting) -> None:
         raise BadOption(f"{codec.name} takes {codec.accepts}, not {setting}")
 
 
-def require_sides(codec: str, pixels: Pixels, most: int) -> None:
-    """Raise `ImageRefused` for an image with a side of more pixels than the format has."""
+def require_sides(codec: str, pixels: Pixels, max_side: int) -> None:
+    """Raise `ImageRefused` for an image with a longer side than the format allows."""
     height, width = pixels.shape[:2]
-    if max(height, width) > most:
-        raise ImageRefused(f"{codec} has at most {most:,} pixels a side, not {width} x {height}")
+    if max(height, width) > max_side:
+        raise ImageRefused(
+            f"{codec} has at most {max_side:,} pixels a side, not {width} x {height}"
+        )
 
 
 def require_options(codec: str, **options: tuple[object, range | Sequence[object]]) -> None:
-    """Raise `BadOption` for an option whose value is not allowed.
-
-    options: by name, a pair of the value and the allowed values.
-    """
-    for name, (value, allowed) in options.items():
-        if value not in allowed:
-            *others, last = filter(None, map(str, allowed))
-            known = f"{allowed[0]} to" if isinstance(allowed, range) else f"{', '.join(others)} or"
-            raise BadOption(f"{codec}: {name}={value}: it is {known} {last}")
+    """Raise `BadOption` for a value outside its choices; options: (value, choices) by name."""
+    for name, (value, choices) in options.items():
+        if value not in choices:
+            *first_choices, last = filter(None, map(str, choices))
+            expected = (
+                f"{choices[0]} to"
+                if isinstance(choices, range)
+                else f"{', '.join(first_choices)} or"
+            )
+            raise BadOption(f"{codec}: {name}={value}: it is {expected} {last}")

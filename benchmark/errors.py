@@ -1,6 +1,6 @@
 """Errors whose message is one sentence: what happened, to which file or cell, what to do.
 
-Every message of a `BenchError` is meant for the user and needs no traceback. `UsageError` and
+Every message of a `BenchError` is for the user and needs no traceback. `UsageError` and
 `Unavailable` end a command with exit code 2, others with 1.
 """
 
@@ -14,23 +14,20 @@ from types import FrameType
 from typing import Literal, NamedTuple, NoReturn
 
 MemoryKind = Literal["host", "device"]
-# Messages of errors that have no type of their own: torch's allocator for the CPU, C++'s operator
-# new, the loader of shared libraries, libraries of CUDA.
+# Messages of errors without a specific type: torch's CPU allocator, C++'s operator new, the loader
+# of shared libraries, CUDA's libraries.
 NO_MEMORY_ON_HOST = (
     "defaultcpuallocator", "can't allocate memory", "cannot allocate memory", "std::bad_alloc",
     "failed to map segment",
 )  # fmt: skip
 NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
 LONGEST_REASON = 500  # characters
-FOREIGN = (BaseException,)  # whatever code of others raises: SystemExit and KeyboardInterrupt too
+FOREIGN = (BaseException,)  # anything foreign code raises, SystemExit and KeyboardInterrupt too
 BY_SIGNAL = "by a signal"
 
 
 class Reason(NamedTuple):
-    """Why something is absent, skipped or refused, as data.
-
-    Sentences are made of it where they are shown: in `commands/`, `figures/` and `page/`.
-    """
+    """Why something is absent, skipped or refused, as data for a sentence."""
 
     kind: str  # "weights", "program", "package", "pixels", "dataset", ...
     subject: str = ""  # file, program, package or image
@@ -38,7 +35,7 @@ class Reason(NamedTuple):
 
 
 class BenchError(Exception):
-    """A failure that is explained in one sentence; `reason` is the sentence as data, if any."""
+    """A failure explained in one sentence; `reason` is the sentence as data, if any."""
 
     exit_code = 1  # of a command that it ends
 
@@ -48,13 +45,13 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """A request for something that cannot be done."""
+    """A request that cannot be fulfilled."""
 
     exit_code = 2
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
-    """A name that nothing answers to, and the known ones, each once.
+    """An unknown name, with the known ones, each once.
 
     >>> str(UnknownName("codec", "jpg", ["webp", "jpeg", "webp"]))
     "No codec 'jpg'. Did you mean 'jpeg'? Known: jpeg, webp."
@@ -62,44 +59,44 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
     "No codec with results 'jpeg:quality=10'. Name jpeg, which has every setting. Known: jpeg."
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], meant: str = "") -> None:
-        """meant: the likeliest name; by default the one that is nearest by its letters."""
+    def __init__(self, kind: str, name: str, choices: Iterable[str], likeliest: str = "") -> None:
+        """likeliest: the name to suggest; by default the nearest in spelling."""
         self.name = name
-        names = sorted(set(known))
-        near = [meant] if meant else get_close_matches(name, names, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        if whole := without_setting(name, names):
-            hint = f" Name {whole}, which has every setting."
+        names = sorted(set(choices))
+        suggest_path = [likeliest] if likeliest else get_close_matches(name, names, n=1)
+        hint = f" Did you mean {suggest_path[0]!r}?" if suggest_path else ""
+        if shorter_spec := shorten_spec(name, names):
+            hint = f" Name {shorter_spec}, which has every setting."
         super().__init__(f"No {kind} {name!r}.{hint} Known: {', '.join(names)}.")
 
 
-def without_setting(name: str, known: Collection[str]) -> str:
-    """Return the known name that a codec's spec is with fewer options at its end; else nothing."""
+def shorten_spec(name: str, choices: Collection[str]) -> str:
+    """Return the known name that a codec's spec becomes with fewer options; else ""."""
     parts = name.split(":")
     shorter = (":".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
-    return next((text for text in shorter if text in known), "")
+    return next((text for text in shorter if text in choices), "")
 
 
 class BadOption(UsageError):  # noqa: N818
-    """An option that the codec does not have, or a value it cannot take."""
+    """An option that the codec does not have, or an invalid value."""
 
 
 class BadPack(UsageError):  # noqa: N818
-    """A folder or file that was given as a pack of streams and is none, or is not whole.
+    """A folder or file that is not a complete pack of streams.
 
     >>> str(BadPack(Path("vtm.tar"), "it holds no rows.parquet"))
     'the pack vtm.tar cannot be used: it holds no rows.parquet; get or export it again'
     """
 
-    def __init__(self, path: Path, why: str) -> None:
-        why = " ".join(why.split())  # with values of the pack, of any length
-        if len(why) > LONGEST_REASON:
-            why = f"{why[:LONGEST_REASON]}..."
-        super().__init__(f"the pack {path} cannot be used: {why}; get or export it again")
+    def __init__(self, path: Path, reason: str) -> None:
+        reason = " ".join(reason.split())  # with values of the pack, of any length
+        if len(reason) > LONGEST_REASON:
+            reason = f"{reason[:LONGEST_REASON]}..."
+        super().__init__(f"the pack {path} cannot be used: {reason}; get or export it again")
 
 
 class Unavailable(BenchError):  # noqa: N818
-    """Something that has to be on the machine first; the message says how to get it."""
+    """Something missing on the machine; the message says how to get it."""
 
     exit_code = 2
 
@@ -109,15 +106,14 @@ class ImageRefused(BenchError):  # noqa: N818
 
 
 class NotMeasurable(BenchError):  # noqa: N818
-    """A metric has no value for this image; the message is the reason kept in the row.
+    """A metric has no value for this image; the message is the reason stored in the row.
 
-    `reason` of the kind "pixels" says that the same pixels have no value ever, so that nothing
-    computes the metric of them again.
+    The reason kind "pixels" means that no later computation on these pixels will have one.
     """
 
 
 class CorruptStream(BenchError):  # noqa: N818
-    """Bytes that are not a whole stream of this codec."""
+    """Bytes that are not a complete stream of this codec."""
 
 
 class ProgramFailed(BenchError):  # noqa: N818
@@ -125,11 +121,11 @@ class ProgramFailed(BenchError):  # noqa: N818
 
 
 class OutOfDeviceMemory(BenchError):  # noqa: N818
-    """A GPU's memory is too small; in tiles it may do (`make_tiled` of `benchmark.codec.Codec`)."""
+    """A GPU's memory is too small; tiles may fit (`make_tiled` of `benchmark.codec.Codec`)."""
 
 
 class StoreError(BenchError):
-    """Results cannot be read or written; what is there stays as it is."""
+    """Results cannot be read or written; stored results are unchanged."""
 
 
 class Notice(UserWarning):
@@ -137,10 +133,7 @@ class Notice(UserWarning):
 
 
 class DamagedResults(Notice):
-    """Results that are left out, with the reason and the remedy.
-
-    `file` is the one that is left out, None where it is not one file alone.
-    """
+    """Results left out, with reason and remedy; `file` is None unless one file is affected."""
 
     def __init__(self, sentence: str, file: Path | None = None) -> None:
         super().__init__(sentence)
@@ -150,7 +143,7 @@ class DamagedResults(Notice):
 def memory_exhausted(error: BaseException) -> MemoryKind | None:
     """Return whose memory was too small ("device": a GPU's); None for another cause.
 
-    torch's errors are recognised by name and message, so that torch is not imported.
+    torch's errors are recognised by name and message, without importing torch.
 
     >>> memory_exhausted(MemoryError()), memory_exhausted(RuntimeError("CUDA error: out of memory"))
     ('host', 'device')
@@ -172,18 +165,20 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
 
 
 def memory_sentence(error: BaseException) -> str:
-    """Return a sentence on an error that came of too little memory or too few threads; else empty.
+    """Return a sentence on an error due to too little memory or too few threads; else "".
 
     >>> memory_sentence(RuntimeError("can't start new thread")).partition(":")[0]
     'the system starts no further thread for this process'
     """
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        why = "the system starts no further thread for this process: allow more memory or processes"
+        cause = (
+            "the system starts no further thread for this process: allow more memory or processes"
+        )
     elif memory_exhausted(error) is not None:
-        why = "the memory that this process may use does not suffice: allow more"
+        cause = "the memory that this process may use does not suffice: allow more"
     else:
         return ""
-    return f"{why}; what was stored is kept, and the same command resumes from there"
+    return f"{cause}; what was stored is kept, and the same command resumes from there"
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -192,26 +187,26 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def raise_interruption(error: BaseException) -> None:
-    """Raise the error again if a signal, such as that of Ctrl-C, raised it and not code of others.
+    """Raise the error again if a signal such as Ctrl-C caused it, not foreign code.
 
-    Where Python itself handles SIGINT, every `KeyboardInterrupt` counts as one of a signal.
+    Where Python itself handles SIGINT, every `KeyboardInterrupt` counts as a signal.
     """
     by_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if isinstance(error, KeyboardInterrupt) and (by_python or error.args == (BY_SIGNAL,)):
         raise error
 
 
-def near(path: Path, is_kind: Callable[[Path], bool]) -> str:
-    """Return ` (did you mean ...?)` with what is beside an absent path and of the kind, if any."""
+def suggest_path(path: Path, is_kind: Callable[[Path], bool]) -> str:
+    """Return ` (did you mean ...?)` with a similar sibling of the kind, if any."""
     with suppress(OSError):
-        names = [there.name for there in path.parent.iterdir() if is_kind(there)]
+        names = [entry.name for entry in path.parent.iterdir() if is_kind(entry)]
         for name in get_close_matches(path.name, names, n=1):
             return f" (did you mean {path.parent / name}?)"
     return ""
 
 
 def refused_path(error: BaseException) -> str:
-    """Return a sentence about a path that the system refuses to look up; empty for other errors.
+    """Return a sentence on a path that the system refuses to look up; else "".
 
     >>> refused_path(OSError(errno.ENAMETOOLONG, "File name too long", "aaaa"))
     'aaaa cannot be used: File name too long; name another path'

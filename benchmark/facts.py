@@ -1,4 +1,4 @@
-"""Facts of a codec that the harness needs beside its rows: its class declares them."""
+"""Facts of a codec that the harness needs beside its rows, declared by its class."""
 
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
@@ -15,7 +15,7 @@ Group = Literal["", "This method", "Trained for realism", "Trained for distortio
 
 
 class Typical(NamedTuple):
-    """Seconds to encode and decode a megapixel, typical of one core of a server or of one GPU."""
+    """Seconds to encode and decode a megapixel, typical of one server core or one GPU."""
 
     setting: str  # its name; empty: any
     seconds: tuple[tuple[float, float], ...]  # (value of the setting, seconds), values rising
@@ -31,7 +31,7 @@ class Memory(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Size and work of a codec's networks; None where nobody has counted them."""
+    """Size and work of a codec's networks; None: not counted."""
 
     parameters: int | None = None  # of encoder and decoder together
     encode_kmac: float | None = None  # thousand multiply-accumulates to encode a pixel
@@ -39,7 +39,7 @@ class Work(NamedTuple):
 
 
 class Training(NamedTuple):
-    """Training of the networks that come with a codec; empty where there are none."""
+    """Training of the networks that come with a codec; empty without networks."""
 
     petamacs: float | None = None  # 10^15 multiply-accumulates, of all, forwards and backwards
     optimiser: str = ""
@@ -51,9 +51,9 @@ class Training(NamedTuple):
 class Facts:
     """Facts of a codec variant that plans, comparisons and figures need beside its rows.
 
-    A codec class may have an attribute `facts`: a `Facts`, or a static method that takes the
-    options as a mapping of texts (defaults left out) and returns the variant's. Those of the
-    project's codecs are in `baselines/facts.toml`.
+    A codec class may have an attribute `facts`: a `Facts`, or a static method from the options (a
+    mapping of texts without defaults) to the variant's. The project's codecs declare theirs in
+    `baselines/facts.toml`.
     """
 
     title: str = ""  # in legends and tables; empty: the codec's name and options
@@ -87,10 +87,9 @@ class Facts:
 
 @cache
 def facts_of(spec: CodecSpec) -> Facts:
-    """Return the facts that a codec declares, without importing any file of a user.
+    """Return the facts that a codec declares, without importing users' files.
 
-    Codecs outside the registry, those whose package is absent and options that make no sense have
-    the defaults.
+    Codecs outside the registry, missing packages and invalid options give the defaults.
 
     >>> from benchmark.spec import parse_codec
     >>> facts_of(parse_codec("jpeg")).title, facts_of(parse_codec("./mine.py:Mine")).title
@@ -107,21 +106,23 @@ def facts_of(spec: CodecSpec) -> Facts:
 
 
 @printing_to_stderr()
-def work_of(spec: CodecSpec, codec: object, at: float | None = None) -> Work:
-    """Return what a codec declares, unchecked; nothing of another checkpoint than its own.
+def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) -> Work:
+    """Return the work that a codec declares, unchecked; empty for a user's checkpoint.
 
-    at: the setting's value.
-
-    `select` refuses what no row can have (`rows.shard.refused`).
+    `select` refuses values that no row may have (`rows.shard.refused`).
     """
     try:
-        own: Any = getattr(type(codec), "facts", None)
-        facts = own(dict(spec.options)) if callable(own) else own or facts_of(spec)
+        declared_facts: Any = getattr(type(codec), "facts", None)
+        facts = (
+            declared_facts(dict(spec.options))
+            if callable(declared_facts)
+            else declared_facts or facts_of(spec)
+        )
         if isinstance(facts, Facts) and "checkpoint" not in dict(spec.options):
-            work = dict(facts.works).get(at, facts.work)  # type: ignore[arg-type]
+            work = dict(facts.works).get(setting_value, facts.work)  # type: ignore[arg-type]
             weights: Any = work.parameters
-            whole = isinstance(weights, float) and weights.is_integer()
-            return work._replace(parameters=int(weights)) if whole else work
+            is_integer = isinstance(weights, float) and weights.is_integer()
+            return work._replace(parameters=int(weights)) if is_integer else work
     except FOREIGN as error:
         raise_interruption(error)
     return Work()
@@ -138,13 +139,13 @@ def needs_options(name: str) -> bool:
         options = parameters_of(spec, codec_class(spec)).values()
     except Unavailable:
         return False
-    required = {option.name for option in options if option.default is option.empty}
+    required_names = {option.name for option in options if option.default is option.empty}
     variants: tuple[dict[str, str], ...] = declared(name, "variants") or ({},)
-    return any(required - variant.keys() for variant in variants)
+    return any(required_names - variant.keys() for variant in variants)
 
 
 def reference_codecs() -> list[str]:
-    """Return the codecs that readers know, in the order of the registry: the strongest is last.
+    """Return the codecs that readers know, in the registry's order: the strongest is last.
 
     >>> reference_codecs()
     ['jpeg', 'vtm']

@@ -1,10 +1,10 @@
-"""Options that are declared once: parameters of a function, or fields of a dataclass.
+"""Options declared once: parameters of a function, or fields of a dataclass.
 
     limit: Annotated[int | None, opt(MEASURED, "Only the first N images.", least=1)] = None
     limit: int | None = option(None, MEASURED, "Only the first N images.", least=1)
 
-`flat` puts the options of a dataclass in the place of a parameter of that type, and takes values
-as Python and the command line have them; `benchmark.commands.verb` makes verbs of functions.
+`flat` replaces a dataclass parameter by the dataclass's options, and takes values in the forms of
+Python and the command line; `benchmark.commands.verb` makes verbs of functions.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -50,7 +50,7 @@ class Option(NamedTuple):
 
     panel: str
     help: str  # a sentence
-    flags: tuple[str, ...] = ()  # "--timeout"; empty: made of the parameter's name
+    flags: tuple[str, ...] = ()  # "--timeout"; empty: from the parameter's name
     least: float | None = None
     most: float | None = None
     value: str | None = None  # word for the value in help: "SECONDS"
@@ -60,7 +60,7 @@ class Option(NamedTuple):
     python: str = ""  # more help for Python
 
     def __repr__(self) -> str:
-        """Return the help, as a signature in Python shows it."""
+        """Return the help, shown by a signature in Python."""
         return repr(self.help)
 
 
@@ -89,24 +89,24 @@ def option(default: Any, panel: str, help: str, *flags: str, **facts: Any) -> An
 
 
 def shared(default: Any, declaration: Option) -> Any:
-    """Return a dataclass field with the declaration of an option that several verbs have."""
+    """Return a dataclass field with the declaration of an option that several verbs share."""
     return field(default=default, metadata={"option": declaration})
 
 
 def some(names: str = "", *groups: type[Any], **defaults: Any) -> Some:
-    """Return the mark of a parameter that takes some options of a dataclass, or other defaults.
+    """Mark a parameter that takes some options of a dataclass, or other defaults.
 
-    groups: dataclasses that it inherits from, all of whose options are taken.
+    groups: base dataclasses whose options are all taken.
 
-    request: Annotated[Request, some("results", Photographs, limit=20)]
+        request: Annotated[Request, some("results", Photographs, limit=20)]
     """
-    of_groups = (each.name for group in groups for each in fields(group))
-    return Some((*names.split(), *of_groups), defaults)
+    group_names = (entry.name for group in groups for entry in fields(group))
+    return Some((*names.split(), *group_names), defaults)
 
 
 AGAINST = opt(ARGUMENT, "Codec to compare it with.")
 CODEC = opt(ARGUMENT, "Codec, by name or label.")
-ALLOW_FEW = opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
+ALLOW_FEW = opt(MANNER, "Also compute FID and KID of fewer than 50 images, marked.")
 ANCHOR = opt(
     COMPARED,
     "Codec to compare others with; default: vtm if it has a curve, else the best conventional "
@@ -118,81 +118,80 @@ EXPERIMENT = opt(COMPARED, "Comma-separated codecs to show, or 'all' measured in
 METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,
-    "Decoded images in the page: files of a total size (14MB), or 'all'.",
+    "Total size of decoded images in the page (14MB), or 'all'.",
 )
 RESULTS = opt(ORIGIN, "Folder of results.", refuses="stored")
-VERIFIED_ONLY = opt(
-    COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
-)
+VERIFIED_ONLY = opt(COMPARED, "Only rows verified by an independent decode (`bench run --verify`).")
 
 
 def declaration(parameter: Parameter) -> Option | None:
-    """Return the declaration in a parameter's `Annotated`; None for other parameters."""
+    """Return the declaration in a parameter's `Annotated`; None without one."""
     options = (part for part in get_args(parameter.annotation) if isinstance(part, Option))
     return next(options, None)
 
 
 def kind_of(parameter: Parameter) -> Any:
     """Return the type of a parameter without its declaration."""
-    of = parameter.annotation
-    return get_args(of)[0] if get_origin(of) is Annotated else of
+    annotation = parameter.annotation
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def declared(made: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
-    """Return the options of a function or a dataclass by name, with their declarations.
-
-    Those that a dataclass inherits come last.
-    """
-    known: Mapping[str, Parameter] = signature(made).parameters
-    if is_dataclass(made):
-        bases = [base for base in made.__bases__ if is_dataclass(base)]
-        inherited = {each.name for base in bases for each in fields(base)}
-        known = {
-            each.name: known[each.name].replace(
-                annotation=Annotated[each.type, each.metadata["option"]]
+def declared(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
+    """Return the options of a function or dataclass by name, inherited ones last."""
+    parameters: Mapping[str, Parameter] = signature(owner).parameters
+    if is_dataclass(owner):
+        bases = [base for base in owner.__bases__ if is_dataclass(base)]
+        inherited = {entry.name for base in bases for entry in fields(base)}
+        parameters = {
+            entry.name: parameters[entry.name].replace(
+                annotation=Annotated[entry.type, entry.metadata["option"]]
             )
-            for each in sorted(fields(made), key=lambda each: each.name in inherited)
-            if "option" in each.metadata
+            for entry in sorted(fields(owner), key=lambda entry: entry.name in inherited)
+            if "option" in entry.metadata
         }
-    pairs = ((of, declaration(of)) for of in known.values())
+    pairs = ((candidate, declaration(candidate)) for candidate in parameters.values())
     return {parameter.name: (parameter, option) for parameter, option in pairs if option}
 
 
 def flat(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return a function with the options of its dataclass parameters in the place of these.
+    """Return a function with the options of its dataclass parameters in place of these.
 
-    A parameter of the function's own that has an option's name declares it anew. Values are taken
-    as the command line or Python has them (`_taken`).
+    A parameter with an option's name overrides it. Values may be in the forms of `_converted`.
     """
-    own, slots, known = signature(function).parameters, {}, dict[str, Parameter]()
-    for name, parameter in own.items():
+    own_parameters = signature(function).parameters
+    slots, flat_parameters = {}, dict[str, Parameter]()
+    for name, parameter in own_parameters.items():
         kind = kind_of(parameter)
         if not (isinstance(kind, type) and is_dataclass(kind)):
-            known[name] = parameter
+            flat_parameters[name] = parameter
             continue
         marks = (mark for mark in get_args(parameter.annotation) if isinstance(mark, Some))
         names, defaults = next(marks, Some((), {}))
-        every = declared(kind)
-        options = {of: every[of][0] for of in names or every}
-        options |= {of: options[of].replace(default=to) for of, to in defaults.items()}
+        declared_options = declared(kind)
+        options = {key: declared_options[key][0] for key in names or declared_options}
+        options |= {key: options[key].replace(default=to) for key, to in defaults.items()}
         slots[name] = kind, options
-        for of, option in options.items():
-            own_one = own.get(of, option.replace(kind=Parameter.KEYWORD_ONLY))
-            known[of] = own_one if declaration(own_one) else own_one.replace(
+        for key, option in options.items():
+            override = own_parameters.get(key, option.replace(kind=Parameter.KEYWORD_ONLY))
+            flat_parameters[key] = override if declaration(override) else override.replace(
                 annotation=option.annotation
             )  # fmt: skip
-    required = Parameter.empty
-    ordered = sorted(known.values(), key=lambda of: (of.kind, of.default is not required))
+    no_default = Parameter.empty
+    ordered = sorted(flat_parameters.values(), key=lambda p: (p.kind, p.default is not no_default))
     flattened = signature(function).replace(parameters=ordered)
 
     @wraps(function)
     def call(*args: Any, **values: Any) -> Result:
         bound = flattened.bind(*args, **values)
         bound.apply_defaults()
-        every = bound.arguments
-        passed = {of: _taken(known[of], value) for of, value in every.items() if of in own}
+        arguments = bound.arguments
+        passed = {
+            key: _converted(flat_parameters[key], value)
+            for key, value in arguments.items()
+            if key in own_parameters
+        }
         for slot, (kind, options) in slots.items():
-            fields = {of: _taken(option, every[of]) for of, option in options.items()}
+            fields = {key: _converted(option, arguments[key]) for key, option in options.items()}
             passed[slot] = getattr(kind, "of", kind)(**fields)
         return function(**passed)
 
@@ -204,7 +203,7 @@ def flat(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def documented(function: Callable[..., Any]) -> list[str]:
-    """Return the options of a function in the form of numpydoc, two lines each."""
+    """Return the options of a function in numpydoc format, two lines each."""
     lines = []
     for name, (parameter, option) in declared(function).items():
         kind, default = kind_of(parameter), parameter.default
@@ -217,11 +216,8 @@ def documented(function: Callable[..., Any]) -> list[str]:
     return lines
 
 
-def _taken(parameter: Parameter, value: Any) -> Any:
-    """Return a value as a parameter has it: a list as a tuple, or as text; a text as a path.
-
-    None is the default.
-    """
+def _converted(parameter: Parameter, value: Any) -> Any:
+    """Convert lists to tuples or text, text to paths, and None to the default, by type."""
     kind, option = kind_of(parameter), declaration(parameter)
     if option is None or value is parameter.default:
         return value
@@ -232,7 +228,7 @@ def _taken(parameter: Parameter, value: Any) -> Any:
         parts = split_codecs(value) if codecs else split_unescaped(value, ",")
         value = [*filter(None, map(str.strip, parts))] if option.many == "listed" else [value]
     if option.many and isinstance(value, Collection) and not isinstance(value, Mapping):
-        texts = (str(each) if isinstance(each, int | float) else each for each in value)
+        texts = (str(item) if isinstance(item, int | float) else item for item in value)
         return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)
     if kind is str and isinstance(value, list | tuple | Path | int | float):
         values = value if isinstance(value, list | tuple) else [str(value)]

@@ -1,4 +1,4 @@
-"""Defaults of a user's codec: the name and description that its class may leave out."""
+"""Defaults of a user's codec: the name and description that its class may omit."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,29 +15,33 @@ METHODS = ("encode", "decode")
 ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # taken where they are texts
 
 
-def completed(name: str, made: type[Any]) -> type[Any]:
-    """Return the class that `name`, `path.py:Class` or a plugin, names, with what it leaves out.
+def completed(name: str, codec_type: type[Any]) -> type[Any]:
+    """Return the class named by `path.py:Class` or a plugin, completed with defaults.
 
-    A class without `name` is called as itself. One without `describe` gets the sha256 of its file
-    and of its `files` as fingerprint. Raises `UsageError` without `encode` or `decode`.
+    `name` defaults to the class's name, `describe` to one whose fingerprint is the sha256 of its
+    file and of its `files`. Raises `UsageError` without `encode` or `decode`.
     """
-    plugins.require_methods(name, made, "codec", METHODS)
-    more: dict[str, Any] = {}
-    if not hasattr(made, "name"):
-        more["name"] = made.__name__
-    if not hasattr(made, "describe"):
-        more["describe"] = lambda codec: default_description(name, codec)
-    return type(made.__name__, (made,), more | {"__module__": made.__module__}) if more else made
+    plugins.require_methods(name, codec_type, "codec", METHODS)
+    defaults: dict[str, Any] = {}
+    if not hasattr(codec_type, "name"):
+        defaults["name"] = codec_type.__name__
+    if not hasattr(codec_type, "describe"):
+        defaults["describe"] = lambda codec: default_description(name, codec)
+    return (
+        type(codec_type.__name__, (codec_type,), defaults | {"__module__": codec_type.__module__})
+        if defaults
+        else codec_type
+    )
 
 
 def default_description(name: str, codec: Any) -> CodecInfo:
     """Return the description of a codec whose class has no `describe`.
 
-    Its attributes of the same names come first; a `device` such as "cuda:0" counts as cuda.
+    The codec's own attributes come first; a `device` such as "cuda:0" is stored as cuda.
     """
-    own = digest = plugins.digest_of(name)
-    if files := [_digest(Path(file)) for file in getattr(codec, "files", ())]:
-        digest = hashlib.sha256("".join([own, *files]).encode()).hexdigest()
+    file_digest = digest = plugins.digest_of(name)
+    if files := [_file_digest(Path(file)) for file in getattr(codec, "files", ())]:
+        digest = hashlib.sha256("".join([file_digest, *files]).encode()).hexdigest()
     plugin = plugins.installed().get(name)
     setting = codec.sweep[0].name
     declared = {field: getattr(codec, field, None) for field in ATTRIBUTES}
@@ -50,7 +54,7 @@ def default_description(name: str, codec: Any) -> CodecInfo:
         **{field: value for field, value in declared.items() if isinstance(value, str)},
     }
     parts = (
-        (str(Setting(setting, value)), f"{own} {_digest(Path(file))}")
+        (str(Setting(setting, value)), f"{file_digest} {_file_digest(Path(file))}")
         for value, file in getattr(codec, "checkpoints", {}).items()
     )
     return CodecInfo(**facts, parts=tuple(parts))
@@ -58,19 +62,21 @@ def default_description(name: str, codec: Any) -> CodecInfo:
 
 @plugins.printing_to_stderr()
 def checked_description(name: str, codec: Any) -> CodecInfo:
-    """Return the description of a user's codec; `UsageError` where it breaks the contract."""
+    """Return the description of a user's codec; `UsageError` if it breaks the contract."""
     title: object = getattr(codec, "name", None)
     if not isinstance(title, str) or not title:
         raise _wrong(name, f"`name` must be a text, not {title!r}")
     sweep: object = getattr(codec, "sweep", None)
     if not isinstance(sweep, tuple | list) or not sweep:
-        such = "such as (Setting('bits', 3),)"
-        raise _wrong(name, f"`sweep` must be a tuple of one Setting or more, {such}, not {sweep!r}")
+        example = "such as (Setting('bits', 3),)"
+        raise _wrong(
+            name, f"`sweep` must be a tuple of one Setting or more, {example}, not {sweep!r}"
+        )
     for setting in sweep:
         value: object = getattr(setting, "value", None)
         if not isinstance(setting, Setting) or not isinstance(value, Real):
-            why = f"`sweep` holds {setting!r}, not a Setting such as Setting('bits', 3)"
-            raise _wrong(name, why)
+            reason = f"`sweep` holds {setting!r}, not a Setting such as Setting('bits', 3)"
+            raise _wrong(name, reason)
     files: object = getattr(codec, "files", ())
     if isinstance(files, str) or not isinstance(files, Iterable):
         raise _wrong(name, f"`files` must be a tuple of paths, not {files!r}")
@@ -89,18 +95,18 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         fact, origin = getattr(info, field), get_origin(kind)
         values = get_args(kind) if origin is Literal else ()
         if fact not in values if values else not isinstance(fact, origin or kind):
-            wanted = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
-            raise _wrong(name, f"`describe` gives {field} as {fact!r}, which must be {wanted}")
+            expected = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
+            raise _wrong(name, f"`describe` gives {field} as {fact!r}, which must be {expected}")
     return info
 
 
-def _wrong(name: str, what: str) -> UsageError:
-    return UsageError(f"{plugins.place_of(name)}: in {name}, {what}")
+def _wrong(name: str, problem: str) -> UsageError:
+    return UsageError(f"{plugins.place_of(name)}: in {name}, {problem}")
 
 
-def _digest(path: Path) -> str:
-    known = path.stat()
-    return _digest_of_state(path, known.st_size, known.st_mtime_ns)
+def _file_digest(path: Path) -> str:
+    state = path.stat()
+    return _digest_of_state(path, state.st_size, state.st_mtime_ns)
 
 
 @cache

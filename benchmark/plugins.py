@@ -1,4 +1,4 @@
-"""Python files of users, `path.py:Name`, and plugins: the class or function of that name."""
+"""Users' Python files, `path.py:Name`, and plugins: the class or function of that name."""
 
 import ast
 import inspect
@@ -22,13 +22,13 @@ from benchmark.errors import (
     Unavailable,
     UnknownName,
     UsageError,
-    near,
     raise_interruption,
+    suggest_path,
 )
 
-HARNESS = "benchmark"  # the package that calls authors' code, and is none
+HARNESS = "benchmark"  # the package that calls authors' code
 DIGITS = 12  # of a file's sha256, in the protocol id of its metric
-# What a metric's class says of itself, as regular expressions; the column is one of the table.
+# Attributes of a metric's class, as regular expressions; the column is one of the table.
 METRIC_FACTS = {
     "column": "[a-z][a-z0-9_]*",
     "label": ".+",
@@ -55,7 +55,7 @@ class Plugin(NamedTuple):
 
 @cache
 def installed() -> Mapping[str, Plugin]:
-    """Return the plugins of all installed packages, by their names; the first of each name."""
+    """Return the plugins of all installed packages by name; the first of each name."""
     offered: dict[str, Plugin] = {}
     from importlib.metadata import entry_points
 
@@ -69,7 +69,7 @@ def installed() -> Mapping[str, Plugin]:
 
 @contextmanager
 def printing_to_stderr() -> Iterator[None]:
-    """Send what code of others and its children print to standard error, beside no result."""
+    """Redirect standard output of foreign code and its children to standard error."""
     sys.stdout.flush()
     output = os.dup(1)
     os.dup2(2, 1)
@@ -82,7 +82,7 @@ def printing_to_stderr() -> Iterator[None]:
 
 
 def use_contents(files: Mapping[str, bytes], folder: Path) -> None:
-    """Have this process load these paths by their contents, written to a folder of its own."""
+    """Make this process load these paths by their contents, written to an empty folder."""
     for number, (path, content) in enumerate(files.items()):
         _copies[path] = folder / str(number) / Path(path).name  # its own name
         _copies[path].parent.mkdir()
@@ -90,7 +90,7 @@ def use_contents(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def file_of(name: str) -> Path:
-    """Return the file of `path.py:Name` or of a plugin; raise `UsageError` where there is none."""
+    """Return the file of `path.py:Name` or of a plugin; raise `UsageError` without one."""
     if plugin := installed().get(name):
         try:
             spec = find_spec(plugin.module)
@@ -103,17 +103,17 @@ def file_of(name: str) -> Path:
     text = name.partition(":")[0]
     path = _copies.get(text, Path(text))
     if not path.is_file():
-        raise UsageError(f"no file {text}{near(path, Path.is_file)}")
+        raise UsageError(f"no file {text}{suggest_path(path, Path.is_file)}")
     if not os.access(path, os.R_OK):
         raise UsageError(f"the file {text} cannot be read: its permissions forbid it")
     return path
 
 
 def load(name: str, kind: str) -> Any:
-    """Load the class or function (`kind`) that `path.py:Name` or a plugin names.
+    """Load the class or function (`kind`) named by `path.py:Name` or a plugin.
 
-    Raises `UsageError` for a file that is absent, is no valid Python, fails while it is loaded, or
-    has nothing of that name; `Unavailable` if it imports a package that is not installed.
+    Raises `UsageError` if the file is absent, invalid, fails while loading, or lacks the name;
+    `Unavailable` if it imports a package that is not installed.
     """
     path, attribute, plugin = file_of(name), _attribute(name), installed().get(name)
     is_kind = inspect.isclass if kind == "class" else inspect.isfunction
@@ -121,15 +121,17 @@ def load(name: str, kind: str) -> Any:
     match = getattr(module, attribute, None)
     if is_kind(match):
         return match
-    own = {
+    candidates = {
         value.__name__
         for value in vars(module).values()
         if is_kind(value) and value.__module__ == module.__name__
     }
     if not attribute:
-        known = " or ".join(f"{name.rstrip(':')}:{known}" for known in sorted(own) or ["NAME"])
-        raise UsageError(f"{name!r} names no {kind}: write {known}")
-    raise UnknownName(f"{kind} in {path.name}:", attribute, own)
+        choice = " or ".join(
+            f"{name.rstrip(':')}:{choice}" for choice in sorted(candidates) or ["NAME"]
+        )
+        raise UsageError(f"{name!r} names no {kind}: write {choice}")
+    raise UnknownName(f"{kind} in {path.name}:", attribute, candidates)
 
 
 def _attribute(name: str) -> str:
@@ -151,31 +153,31 @@ def place_of(name: str) -> str:
     return path.name
 
 
-def require_methods(name: str, made: type[Any], kind: str, methods: Sequence[str]) -> None:
-    """Raise `UsageError` unless the class `made`, which `name` names, has all these methods."""
-    lacking = [method for method in methods if not callable(getattr(made, method, None))]
-    if lacking:
+def require_methods(name: str, loaded_class: type[Any], kind: str, methods: Sequence[str]) -> None:
+    """Raise `UsageError` unless the class loaded as `name` has all these methods."""
+    missing = [method for method in methods if not callable(getattr(loaded_class, method, None))]
+    if missing:
         raise UsageError(
-            f"{place_of(name)}: the class {made.__name__} has no method "
-            f"{' and no '.join(map(repr, lacking))}, which a {kind} needs"
+            f"{place_of(name)}: the class {loaded_class.__name__} has no method "
+            f"{' and no '.join(map(repr, missing))}, which a {kind} needs"
         )
 
 
 def metric_class(name: str) -> type[Any]:
     """Load the image metric that `path.py:Class` names.
 
-    The protocol id of the class returned ends with the first digits of the file's sha256: values of
-    an edited file are never taken for those of the file before. Raises `UsageError` unless it is a
+    Its protocol id ends with the first digits of the file's sha256, so that values of an edited
+    file never mix with earlier ones. Raises `UsageError` unless it is a
     `benchmark.metrics.metric.ImageMetric`.
     """
     return _metric_class(name, digest_of(name))
 
 
 def author_frame(error: BaseException, author: Any) -> str:
-    """Return the last frame of an exception in the author's own code; empty for none.
+    """Return the last frame of an exception in the author's code; empty for none.
 
-    author: the class or function that was called. Its code is the file of its methods, else that of
-    the first base class that the exception passed; of a class of a package, the whole package.
+    author: the called class or function. Its code is the file of its methods, else of the first
+    base class in the traceback; for a package, all its files.
 
     >>> def mine():
     ...     raise ValueError
@@ -187,7 +189,7 @@ def author_frame(error: BaseException, author: Any) -> str:
     'line 2, in mine'
     """
     for kind in getattr(author, "__mro__", (author,)):
-        if result := _last_frame(error, _files_of(kind)):
+        if result := _last_frame(error, _code_files(kind)):
             return result
     return ""
 
@@ -199,7 +201,7 @@ def is_of_package(author: Any) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception as one line: our own messages as they are, others with their type."""
+    """Format an exception as one line: our messages as they are, others with their type."""
     try:
         text = " ".join(str(error).split())
     except FOREIGN:  # an author's class may say how it is shown
@@ -209,7 +211,7 @@ def one_line(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException, author: type[Any]) -> str:
-    """Return why a class's code failed: the line of its own file, if there is one, and the error.
+    """Return why a class's code failed: the line in its file, if any, and the error.
 
     Raises the error again if it is an interruption by a signal.
     """
@@ -219,12 +221,12 @@ def reason_of(error: BaseException, author: type[Any]) -> str:
     return f"{frame}: {one_line(error)}" if frame else one_line(error)
 
 
-def failed_in(name: str, author: Any, what: str, error: BaseException) -> UsageError:
-    """Return the error of an author's code, `path.py:Name`, in which the part `what` failed."""
+def failed_in(name: str, author: Any, part: str, error: BaseException) -> UsageError:
+    """Return the `UsageError` of an author's code, `path.py:Name`, that failed in a part."""
     raise_interruption(error)
-    where = author_frame(error, author)
-    where = where.rpartition(", in ")[0] or place_of(name)
-    return UsageError(f"{where}: {what} {name} failed: {one_line(error)}")
+    location = author_frame(error, author)
+    location = location.rpartition(", in ")[0] or place_of(name)
+    return UsageError(f"{location}: {part} {name} failed: {one_line(error)}")
 
 
 @cache
@@ -240,7 +242,7 @@ def _metric_class(name: str, digest: str) -> type[Any]:
         value: object = getattr(result, fact, None)
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise UsageError(
-                f"{place_of(name)}: `{fact}` of {result.__name__} is {value!r}, which is no text "
+                f"{place_of(name)}: `{fact}` of {result.__name__} is {value!r}, not a text "
                 f"of the form {pattern}"
             )
     facts: dict[str, Any] = {"__module__": result.__module__}
@@ -262,17 +264,17 @@ def _module(path: Path) -> ModuleType:
         # not by the loader, which takes a cached version of a file that changed within a second
         exec(compile(content, str(path), "exec"), vars(module))
     except SyntaxError as error:
-        where = Path(error.filename or path).name
-        raise UsageError(f"{where}, line {error.lineno}: {error.msg}: correct it") from error
+        location = Path(error.filename or path).name
+        raise UsageError(f"{location}, line {error.lineno}: {error.msg}: correct it") from error
     except BenchError:
         raise
     except FOREIGN as error:
         raise_interruption(error)
-        where = _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
+        location = _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
         if isinstance(error, ModuleNotFoundError):
-            why = f"the Python package {error.name!r} is not installed"
-            raise Unavailable(f"{where}: {why}") from error
-        raise UsageError(f"{where}: the file cannot be loaded: {one_line(error)}") from error
+            reason = f"the Python package {error.name!r} is not installed"
+            raise Unavailable(f"{location}: {reason}") from error
+        raise UsageError(f"{location}: the file cannot be loaded: {one_line(error)}") from error
     return module
 
 
@@ -285,19 +287,18 @@ def _imported(plugin: Plugin) -> ModuleType:
         raise _broken(plugin, one_line(error)) from error
 
 
-def _broken(plugin: Plugin, why: str) -> UsageError:
-    return UsageError(f"{plugin.module} of {plugin.package} cannot be imported: {why}")
+def _broken(plugin: Plugin, reason: str) -> UsageError:
+    return UsageError(f"{plugin.module} of {plugin.package} cannot be imported: {reason}")
 
 
-def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:
-    frames = [f for f in extract_tb(error.__traceback__) if f.filename.startswith(own)]
+def _last_frame(error: BaseException, paths: tuple[str, ...]) -> str:
+    frames = [f for f in extract_tb(error.__traceback__) if f.filename.startswith(paths)]
     if not frames:
         return ""
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
 
 
-def _files_of(author: Any) -> tuple[str, ...]:
-    """Return the files that hold the code of a class or function, or the folder of its package."""
+def _code_files(author: Any) -> tuple[str, ...]:
     if is_of_package(author):
         package = str(author.__module__).partition(".")[0]
         file = sys.modules[package].__file__ if package != HARNESS else None

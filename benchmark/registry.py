@@ -31,7 +31,9 @@ ALIASES = {
     "hyperprior": HYPERPRIOR,
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
 }
-METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = (_TABLES[of] for of in ("images", "spaces", "sets"))
+METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = (
+    _TABLES[table_name] for table_name in ("images", "spaces", "sets")
+)
 UNSTATED = "unstated"  # protocol of values in a user's own file, who vouches for them
 # Measured unless others are asked for
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips", "lpips_squeeze")
@@ -47,41 +49,41 @@ EXTRAS = {
 
 
 def squeezed(text: str) -> str:
-    """Return the small letters and digits of a text alone: "MS-SSIM (dB)" is "msssimdb"."""
+    """Return the lower-case letters and digits of a text: "MS-SSIM (dB)" is "msssimdb"."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 @cache
 def _metric_words() -> dict[str, str]:
-    """Return the names of metrics by every word that stands for one; names win over columns."""
-    known = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
-    words = {word: name for name, of in known.items() for word in of.words.split()}
-    words |= {squeezed(of.column): name for name, of in known.items()}
-    return words | {squeezed(name): name for name in known}
+    """Return metric names by each word that stands for one; names win over columns."""
+    metric_classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    words = {word: name for name, metric in metric_classes.items() for word in metric.words.split()}
+    words |= {squeezed(metric.column): name for name, metric in metric_classes.items()}
+    return words | {squeezed(name): name for name in metric_classes}
 
 
 def metric_called(word: str) -> str:
-    """Return the name of the metric that a word stands for, `word` itself for an unknown one.
+    """Return the name of the metric that a word stands for; an unknown word stays as it is.
 
     >>> metric_called("fid"), metric_called("LPIPS-Alex"), metric_called("psnr_db")
     ('fid256', 'lpips', 'psnr')
     """
-    known = word in METRICS or word in DISTRIBUTION_METRICS or is_brought(word)
-    return word if known else _metric_words().get(squeezed(word), word)
+    is_metric = word in METRICS or word in DISTRIBUTION_METRICS or is_brought(word)
+    return word if is_metric else _metric_words().get(squeezed(word), word)
 
 
-def unknown_metric(word: str, known: Iterable[str], kind: str = "metric") -> UnknownName:
-    """Return the error for a word that stands for no metric, with the likeliest of those known."""
-    names, words = [*known], _metric_words()
+def unknown_metric(word: str, choices: Iterable[str], kind: str = "metric") -> UnknownName:
+    """Return the error for an unknown metric, with the likeliest choice."""
+    names, words = [*choices], _metric_words()
     near = get_close_matches(squeezed(word), [w for w in words if words[w] in names], n=1)
     return UnknownName(kind, word, names, words[near[0]] if near else "")
 
 
 def metric_class(name: str) -> type[Any]:
-    """Import the class of an image metric, distribution metric or feature space by its name.
+    """Import an image metric, distribution metric or feature space by name.
 
-    An image metric may also be in a user's file, `path.py:Class`, or a plugin; its protocol id then
-    ends with the first digits of the file's sha256.
+    An image metric may also be in a user's file, `path.py:Class`, or a plugin
+    (`plugins.metric_class`).
     """
     for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
         if name in table:
@@ -92,7 +94,7 @@ def metric_class(name: str) -> type[Any]:
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
-    """Return what is computed per image for these metrics: itself, or a metric's feature space.
+    """Return what each metric computes per image: itself, or its feature space.
 
     >>> scored_by_image(["psnr", "fid256", "kid256"])
     ('psnr', 'inception256')
@@ -104,7 +106,7 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
-    """Return the function that opens the dataset of this name in a list of folders.
+    """Return the function that opens a dataset from a list of folders.
 
     kind: noun of the error for an unknown name.
     """
@@ -115,22 +117,22 @@ def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
 
 
 def dataset_module(name: str) -> ModuleType:
-    """Return the module that opens a dataset: its profile, download and typical sizes, if any."""
+    """Return the module of a dataset, with its profile, download and typical sizes, if any."""
     return import_module(DATASETS[name].partition(":")[0])
 
 
 def means_folder(dataset: str) -> bool:
-    """Return whether a dataset as `--dataset` has it is a path, and not one in `DATASETS`."""
+    """Return whether a value of `--dataset` is a path, and not in `DATASETS`."""
     return dataset not in DATASETS and (Path(dataset).exists() or "/" in dataset)
 
 
 def declared_facts() -> Mapping[str, Mapping[str, Any]]:
-    """Return what codecs of the registry declare, by attribute and name, without their classes."""
+    """Return the registry codecs' declarations by attribute and name, without their classes."""
     return imported(FACTS)  # type: ignore[no-any-return]
 
 
 def imported(target: str) -> Any:
-    """Import what `module:attribute` names, or `module:attribute.attribute`."""
+    """Import `module:attribute` or `module:attribute.attribute`."""
     module, _, attribute = target.partition(":")
     return attrgetter(attribute)(import_module(module))
 
@@ -138,7 +140,7 @@ def imported(target: str) -> Any:
 def require_packages(
     name: str, packages: Iterable[str], not_here: Mapping[str, str] | None = None
 ) -> None:
-    """Raise `Unavailable`, on behalf of a codec or metric, for the first package that is absent.
+    """Raise `Unavailable` for the first missing package of a codec or metric.
 
     not_here: why a package cannot be installed on this machine, by its name.
     """
@@ -155,24 +157,25 @@ def require_packages(
 
 
 def require_release(name: str, package: str, release: str, command: str) -> None:
-    """Raise `Unavailable`, on behalf of a codec or metric, for a package of another release.
+    """Raise `Unavailable` if a codec's or metric's package has another release.
 
-    command: that installs the release. Nothing is imported.
+    command: installs the release. Nothing is imported.
     """
     from importlib.metadata import PackageNotFoundError, version
 
-    here = "none"
+    installed_release = "none"
     with suppress(PackageNotFoundError):
-        here = version(package)
-    if here != release:
+        installed_release = version(package)
+    if installed_release != release:
         raise Unavailable(
-            f"{name} needs the Python package {package} {release}, here is {here}: run `{command}`",
+            f"{name} needs the Python package {package} {release}, "
+            f"here is {installed_release}: run `{command}`",
             Reason("package", package, command),
         )
 
 
 def names_file(name: str) -> bool:
-    """Return whether a name is of something in a Python file.
+    """Return whether a name refers to a Python file.
 
     >>> names_file("./mine.py:Mine"), names_file("jpeg")
     (True, False)
@@ -181,10 +184,12 @@ def names_file(name: str) -> bool:
 
 
 def is_brought(name: str) -> bool:
-    """Return whether a name is not the project's: of a Python file, or of an installed plugin."""
-    own = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
+    """Return whether a name is a user's: of a Python file, or of an installed plugin."""
+    tables = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
     if names_file(name):
         return True
     return (
-        not any(name in table for table in own) and "/" not in name and name in plugins.installed()
+        not any(name in table for table in tables)
+        and "/" not in name
+        and name in plugins.installed()
     )

@@ -23,11 +23,11 @@ PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that 
 
 
 class CodecSpec(NamedTuple):
-    """A codec and its options as text, so it travels: `jpeg:subsampling=444:optimize=1`."""
+    """A codec and its options as portable text: `jpeg:subsampling=444:optimize=1`."""
 
     name: str  # in CODECS, of a plugin, or path.py:Class
     options: tuple[tuple[str, str], ...]  # sorted, defaults left out once resolved
-    # Options that decide neither streams nor pixels, such as limits of time: of no row's variant.
+    # Options that affect neither streams nor pixels, such as time limits: not stored in rows
     beside: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -42,14 +42,14 @@ class CodecSpec(NamedTuple):
 
     @property
     def identity(self) -> "CodecSpec":
-        """The spec as rows have it."""
+        """The spec without `beside`, as stored in rows."""
         return self._replace(beside=())
 
     def without(self, names: Collection[str]) -> "CodecSpec":
-        """Return the spec without the options of these names."""
+        """Return the spec without the named options."""
         return self._replace(options=tuple(pair for pair in self.options if pair[0] not in names))
 
-    def with_options(self, options: Iterable[tuple[str, str]]) -> "CodecSpec":
+    def add_options(self, options: Iterable[tuple[str, str]]) -> "CodecSpec":
         """Return the spec with further options."""
         return self._replace(options=tuple(sorted((*self.options, *options))))
 
@@ -66,12 +66,12 @@ class CodecSpec(NamedTuple):
 
     @property
     def complete(self) -> "CodecSpec":
-        """The spec with the options beside it among the others, as a user types it."""
+        """The spec with the options of `beside` among the others, as typed by a user."""
         return CodecSpec(self.name, tuple(sorted((*self.options, *self.beside))))
 
     @property
     def label(self) -> str:
-        """Name in tables and figures: the option `name` if given, else the spec without folders.
+        """Name in tables and figures: the option `name`, else the spec without folders.
 
         >>> CodecSpec.of("folder", "name=Mine:path=a:seed=1:seeds=seed*").label
         'Mine seed=1'
@@ -98,7 +98,7 @@ def _names_code(codec: str) -> bool:
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:
-    r"""Split a text at separators that no backslash precedes; escapes are kept.
+    r"""Split a text at separators without a preceding backslash; escapes are kept.
 
     >>> split_unescaped(r"a:b\:c", ":")
     ['a', 'b\\:c']
@@ -107,7 +107,7 @@ def split_unescaped(text: str, separator: str) -> list[str]:
 
 
 def split_names(text: str) -> list[str]:
-    r"""Split a list at commas that no backslash precedes and that are not in brackets of a title.
+    r"""Split a list at commas that are neither escaped nor in brackets of a title.
 
     >>> split_names(r"jpeg, Mine (level 3, fast),a\,b")
     ['jpeg', 'Mine (level 3, fast)', 'a\\,b']
@@ -137,13 +137,13 @@ def split_codecs(text: str) -> list[str]:
 
 
 def named_in(codecs: str) -> list[str]:
-    """Return the codecs that were asked for; none for "all"."""
+    """Return the requested codecs; empty for "all"."""
     names = split_codecs(codecs)
     return [] if "all" in names else names
 
 
 def listed_datasets(text: str) -> list[str]:
-    r"""Return the datasets of a comma-separated list; a comma of a folder's name is written \\, .
+    r"""Split a list of datasets; a comma in a folder's name is escaped.
 
     >>> listed_datasets(r"kodak, clic2020:mobile,my\,photos")
     ['kodak', 'clic2020:mobile', 'my,photos']
@@ -155,7 +155,7 @@ def listed_datasets(text: str) -> list[str]:
 
 
 def text_of_list(datasets: Iterable[str | Path]) -> str:
-    r"""Return the comma-separated list of datasets, or of other names; escapes are kept.
+    r"""Join datasets, or other names, with commas; existing escapes are kept.
 
     >>> print(text_of_list(["my,photos", r"ours:checkpoint=a\,b"]))
     my\,photos,ours:checkpoint=a\,b
@@ -169,7 +169,7 @@ def file_list(text: str) -> list[str]:
 
 
 def parse_codec(text: str) -> CodecSpec:
-    r"""Parse a spec from the command line; `\:` and `\,` stand for `:` and `,` inside a value.
+    r"""Parse a spec from the command line, with escapes `\:` and `\,` inside a value.
 
     >>> parse_codec("jpeg:optimize=1").options
     (('optimize', '1'),)
@@ -178,27 +178,31 @@ def parse_codec(text: str) -> CodecSpec:
     >>> parse_codec("hyperprior:metric=ms-ssim").text
     'compressai:metric=ms-ssim:model=bmshj2018-hyperprior'
     """
-    name, *rest = split_unescaped(text, ":")
+    name, *option_texts = split_unescaped(text, ":")
     name, *preset = split_unescaped(ALIASES.get(name, name), ":")
     if name.endswith(".py"):
-        named = rest.pop(0) if rest and "=" not in rest[0] else ""  # none: `plugins.load` raises
-        name = f"{_plain_path(name, os.path.join('.', ''))}:{named}"
+        class_name = (
+            option_texts.pop(0) if option_texts and "=" not in option_texts[0] else ""
+        )  # none: `plugins.load` raises
+        name = f"{_plain_path(name, os.path.join('.', ''))}:{class_name}"
     elif not re.match(r"[A-Za-z][\w-]*$", name):
-        raise UsageError(f"{name!r} is the name of no codec; {ESCAPES}")
+        raise UsageError(f"{name!r} is not the name of a codec; {ESCAPES}")
     elif name not in CODECS and not is_brought(name):
-        known = [*CODECS, *ALIASES, *plugins.installed()]
-        raise UnknownName("codec", name, known, _with_option(name))
-    if name in CODECS and rest and "=" not in rest[0]:
+        choices = [*CODECS, *ALIASES, *plugins.installed()]
+        raise UnknownName("codec", name, choices, _suggest_codec(name))
+    if name in CODECS and option_texts and "=" not in option_texts[0]:
         unnamed = declared(name, "unnamed_option")
-        rest = [f"{unnamed}={rest[0]}", *rest[1:]] if unnamed else rest
-    options = {**dict(_options(text, preset)), **dict(_options(text, rest))}
+        option_texts = (
+            [f"{unnamed}={option_texts[0]}", *option_texts[1:]] if unnamed else option_texts
+        )
+    options = {**dict(_options(text, preset)), **dict(_options(text, option_texts))}
     return CodecSpec(name, tuple(sorted(options.items())))
 
 
-def _with_option(value: str) -> str:
-    """Return the codec that shows a variant with this value, such as a model; empty for none.
+def _suggest_codec(value: str) -> str:
+    """Return the codec that shows a variant with this value, such as a model; else "".
 
-    >>> _with_option("cheng2020-anchor"), _with_option("cheng2021")
+    >>> _suggest_codec("cheng2020-anchor"), _suggest_codec("cheng2021")
     ('compressai:model=cheng2020-anchor', '')
     """
     variants = ((codec, text) for codec in CODECS for text in declared(codec, "shown") or ())
@@ -208,8 +212,8 @@ def _with_option(value: str) -> str:
 def codec_class(spec: CodecSpec) -> type[Any]:
     """Import the class of a spec.
 
-    Raises `Unavailable` if its module lacks a library, `UsageError` if the user's file has no such
-    class or cannot be loaded.
+    Raises `Unavailable` if a library is missing, `UsageError` for a user's file without the class
+    or one that cannot be loaded.
     """
     result: type[Any]
     if spec.name not in CODECS:
@@ -228,10 +232,10 @@ def codec_class(spec: CodecSpec) -> type[Any]:
 
 
 def declared(codec: str, attribute: str) -> Any:
-    """Return what a codec of the registry declares, in `FACTS` or on its class; None if nothing."""
-    known = registry.declared_facts()
-    if attribute in known and codec in known["facts"]:
-        return known[attribute].get(codec)
+    """Return a registry codec's declaration, in `FACTS` or on its class; None without one."""
+    facts = registry.declared_facts()
+    if attribute in facts and codec in facts["facts"]:
+        return facts[attribute].get(codec)
     try:
         return getattr(codec_class(CodecSpec(codec, ())), attribute, None)
     except Unavailable:
@@ -241,29 +245,31 @@ def declared(codec: str, attribute: str) -> Any:
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
     """Return the variants of a spec, without default options.
 
-    A name without options may be several; so may one that lacks a required option which its
-    variants give: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`.
-    Each of several has its own label: `ours:name=A` is "A beta=0" and "A beta=3.84".
+    A bare name may be several, as may a spec that lacks a required option given by its variants:
+    `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`. Each has its own
+    label: `ours:name=A` is "A beta=0" and "A beta=3.84".
     """
-    made = codec_class(spec)
-    parameters = parameters_of(spec, made)
+    codec_type = codec_class(spec)
+    parameters = parameters_of(spec, codec_type)
     options = {}
     for key, text in spec.options:
         kind, default = str, None
         if key in parameters:
             kind = parameters[key].annotation
-            default = _plain(spec.name, key, str(parameters[key].default), kind)
-        value = _plain(spec.name, key, text, kind)
+            default = _plain_value(spec.name, key, str(parameters[key].default), kind)
+        value = _plain_value(spec.name, key, text, kind)
         if value != default:
             options[key] = value
-    named = {key for key, _ in spec.options} - {NAME}
-    lacking = {key for key, value in parameters.items() if value.default is value.empty} - named
-    if not lacking and hasattr(made, "completed"):
-        options = made.completed(options)
-    aside = made.neutral_options(options) if hasattr(made, "neutral_options") else ()
+    given_names = {key for key, _ in spec.options} - {NAME}
+    missing = {
+        key for key, value in parameters.items() if value.default is value.empty
+    } - given_names
+    if not missing and hasattr(codec_type, "completed"):
+        options = codec_type.completed(options)
+    aside = codec_type.neutral_options(options) if hasattr(codec_type, "neutral_options") else ()
     beside = tuple(sorted((key, options.pop(key)) for key in aside if key in options))
-    variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
-    if named and not any(lacking & variant.keys() for variant in variants):
+    variants: tuple[Mapping[str, str], ...] = getattr(codec_type, "variants", ())
+    if given_names and not any(missing & variant.keys() for variant in variants):
         variants = ()
     result = []
     for variant in variants or ({},):
@@ -276,7 +282,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
 
 
 def sole_variant(text: str, option: str) -> CodecSpec:
-    """Return the variant that the value of an option stands for; `BadOption` for several.
+    """Return the variant of an option's value; `BadOption` for several.
 
     >>> sole_variant("jpeg", "base").text
     'jpeg'
@@ -291,34 +297,34 @@ def sole_variant(text: str, option: str) -> CodecSpec:
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 
-    A codec without the option `seed`, or whose seed is given, stays as it is; so does one whose
-    class says by `draws` that nothing is drawn with its other options.
+    A codec stays as it is without the option `seed`, with a given seed, or if its `draws` says that
+    nothing is drawn.
     """
-    made, options = codec_class(spec), dict(spec.options)
-    if SEED not in parameters_of(spec, made) or SEED in options:
+    codec_type, options = codec_class(spec), dict(spec.options)
+    if SEED not in parameters_of(spec, codec_type) or SEED in options:
         return [spec]
-    if hasattr(made, "draws") and not made.draws(options):
+    if hasattr(codec_type, "draws") and not codec_type.draws(options):
         return [spec]
-    every = spec._replace(beside=()).with_options(spec.beside)
-    seeded = (every.with_options([(SEED, str(seed))]) for seed in range(count))
-    return [variant for of_seed in seeded for variant in resolve(of_seed)]
+    complete_spec = spec._replace(beside=()).add_options(spec.beside)
+    seeded = (complete_spec.add_options([(SEED, str(seed))]) for seed in range(count))
+    return [variant for seeded_spec in seeded for variant in resolve(seeded_spec)]
 
 
 def load_codec(spec: CodecSpec) -> Any:
-    """Construct a codec, with options converted to the types that the constructor declares."""
-    made = codec_class(spec)
-    parameters = parameters_of(spec, made)
+    """Construct a codec, converting options to the types of its constructor."""
+    codec_type = codec_class(spec)
+    parameters = parameters_of(spec, codec_type)
     values: dict[str, Any] = {}
     for key, text in (*spec.options, *spec.beside):
         if key == NAME and key not in parameters:
             continue
         if key not in parameters:
-            known = ", ".join(parameters) or "none"
+            option_names = ", ".join(parameters) or "none"
             runs_programs = spec.name in CODECS and declared(spec.name, "runs_programs")
             hint = f"; {ESCAPES}" if runs_programs else ""
-            if isinstance(sweep := getattr(made, "sweep", ()), tuple) and sweep:
+            if isinstance(sweep := getattr(codec_type, "sweep", ()), tuple) and sweep:
                 hint += f"; --points {spec.name}.{sweep[0].name}=... is its setting"
-            raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}{hint}")
+            raise BadOption(f"{spec.name} has no option {key!r}; it has: {option_names}{hint}")
         kind = parameters[key].annotation
         try:
             values[key] = kind(text) if kind in (int, float) else text
@@ -327,21 +333,21 @@ def load_codec(spec: CodecSpec) -> Any:
     missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
     if missing:
         raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
-    packages, not_here = getattr(made, "packages", ()), getattr(made, "not_here", None)
+    packages, not_here = getattr(codec_type, "packages", ()), getattr(codec_type, "not_here", None)
     registry.require_packages(spec.name, packages, not_here)
     try:
         with plugins.printing_to_stderr():
-            return made(**values)
+            return codec_type(**values)
     except BenchError:
         raise
     except errors.FOREIGN as error:
         if spec.name in CODECS:
             raise
-        raise plugins.failed_in(spec.name, made, "the constructor of", error) from error
+        raise plugins.failed_in(spec.name, codec_type, "the constructor of", error) from error
 
 
-def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
-    """Return a codec's description; raise `UsageError` for a user's that breaks the contract."""
+def describe_codec(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
+    """Return a codec's description; raise `UsageError` if a user's breaks the contract."""
     if spec.name in CODECS:
         return codec.describe()
     from benchmark.own_codec import checked_description
@@ -354,15 +360,15 @@ def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for part in parts:
         key, equals, value = part.partition("=")
         if not key or not equals:
-            raise BadOption(f"{part!r} in {text!r} is no option: write key=value; {ESCAPES}")
+            raise BadOption(f"{part!r} in {text!r} is not an option: write key=value; {ESCAPES}")
         if key in options:
             raise BadOption(f"{text!r} gives the option {key!r} twice")
         options[key] = unescaped(value)
     return tuple(sorted(options.items()))
 
 
-def _plain(codec: str, key: str, text: str, kind: object) -> str:
-    """Return an option's value as every spelling of it has it in rows: numbers, paths."""
+def _plain_value(codec: str, key: str, text: str, kind: object) -> str:
+    """Return the stored form of an option's value: one spelling for numbers and paths."""
     if kind in (int, float):
         try:
             value = float(text)
@@ -378,7 +384,7 @@ def _plain(codec: str, key: str, text: str, kind: object) -> str:
 
 
 def plain_codec(text: str) -> str:
-    """Return a codec that names code as rows have it, for every spelling of it; others stay."""
+    """Return the stored form of a codec that names code; others stay."""
     try:
         if names_file(text):
             return parse_codec(text).text
@@ -391,7 +397,7 @@ def plain_codec(text: str) -> str:
 
 
 def _plain_path(text: str, inside: str = "") -> str:
-    """Return a path without detours and linked folders, relative if in the current folder."""
+    """Return a normal path without linked folders, relative if in the current folder."""
     try:
         folder, name = os.path.split(text)
         path = os.path.normpath(os.path.join(os.path.realpath(folder), name))
@@ -401,12 +407,12 @@ def _plain_path(text: str, inside: str = "") -> str:
     return path if relative.startswith(os.pardir) else inside + relative
 
 
-def parameters_of(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a codec's constructor by name, which are its options."""
+def parameters_of(spec: CodecSpec, codec_type: type[Any]) -> dict[str, inspect.Parameter]:
+    """Return the constructor's parameters by name, which are the codec's options."""
     try:
-        signature = inspect.signature(made, eval_str=True)
+        signature = inspect.signature(codec_type, eval_str=True)
     except errors.FOREIGN as error:  # it evaluates annotations, which are the author's code
-        raise plugins.failed_in(spec.name, made, "the signature of", error) from error
+        raise plugins.failed_in(spec.name, codec_type, "the signature of", error) from error
     keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {key: value for key, value in signature.parameters.items() if value.kind in keyword}
 

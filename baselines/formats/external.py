@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from benchmark.codec import MOST_PIXELS, Pixels, most_stream_bytes
+from benchmark.codec import MAX_PIXELS, Pixels, max_stream_bytes
 from benchmark.errors import ImageRefused, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import (
@@ -43,7 +43,7 @@ def read_png(path: Path) -> Pixels:
     """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB, as in a dataset.
 
     Raises `ImageRefused` for a missing file and for anything else: 16 bits, transparent pixels, an
-    animation, damage, more than `MOST_PIXELS`. The message is a predicate of the file's name.
+    animation, damage, more than `MAX_PIXELS`. The message is a predicate of the file's name.
     """
     try:
         with open_regular(path) as file:
@@ -55,10 +55,10 @@ def read_png(path: Path) -> Pixels:
             width, height = (
                 int.from_bytes(head[offset : offset + 4], "big") for offset in (16, 20)
             )
-            if size > most_stream_bytes(height, width):
+            if size > max_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
-            if width * height > MOST_PIXELS:
-                raise ImageRefused(f"has {width} x {height} pixels, at most {MOST_PIXELS} are read")
+            if width * height > MAX_PIXELS:
+                raise ImageRefused(f"has {width} x {height} pixels, at most {MAX_PIXELS} are read")
             if not holds_rows(head, size):
                 raise ImageRefused(f"has {size:,} bytes, too few for {width} x {height} pixels")
             data = head + file.read(size - HEAD_BYTES)
@@ -80,9 +80,9 @@ def read_webp(path: Path) -> Pixels:
     """Return the pixels of an opaque still WebP; raise `ImageRefused` for anything else."""
     try:
         image = WebPImageFile(BytesIO(read_regular(path, LARGEST_FILE_BYTES)))
-        if image.width * image.height > MOST_PIXELS:
+        if image.width * image.height > MAX_PIXELS:
             size = f"{image.width} x {image.height}"
-            raise ImageRefused(f"has {size} pixels, at most {MOST_PIXELS} are read")
+            raise ImageRefused(f"has {size} pixels, at most {MAX_PIXELS} are read")
         image.load()
     except ImageRefused:
         raise
@@ -110,7 +110,7 @@ def run_encoder(
     """Run an encoder and return the content of `stream`; raises `ProgramFailed`."""
     # also if it wrote nothing, or more than any encoder would for an image of this shape
     run_program(command, timeout_seconds=timeout_seconds, stdin=stdin)
-    data = read_output_file(stream, command[0], most_stream_bytes(*shape[:2]))
+    data = read_output_file(stream, command[0], max_stream_bytes(*shape[:2]))
     if not data:
         raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote no stream")
     return data

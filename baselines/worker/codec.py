@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import numpy as np
 
-from benchmark.codec import MOST_PIXELS, CodecInfo, Pixels, Setting, most_stream_bytes
+from benchmark.codec import MAX_PIXELS, CodecInfo, Pixels, Setting, max_stream_bytes
 from benchmark.errors import (
     BadOption,
     OutOfDeviceMemory,
@@ -240,7 +240,7 @@ class Worker:
         """Return the stream, with all that its decoder needs; raises `ProgramFailed`."""
         height, width = pixels.shape[:2]
         message = {"setting": [setting.name, setting.value], "height": height, "width": width}
-        max_bytes = most_stream_bytes(height, width)
+        max_bytes = max_stream_bytes(height, width)
         answer, data = self._call({"do": "encode", **message}, pixels.tobytes(), max_bytes)
         self._estimated_bits = answer.estimated_bits
         return data
@@ -251,7 +251,7 @@ class Worker:
 
     def decode(self, data: bytes) -> Pixels:
         """Return the decoded picture; raises `ProgramFailed`."""
-        answer, body = self._call({"do": "decode"}, data, 3 * MOST_PIXELS)
+        answer, body = self._call({"do": "decode"}, data, 3 * MAX_PIXELS)
         shape = height, width, _ = answer.height, answer.width, 3
         if min(shape) < 1 or len(body) != 3 * height * width:
             raise ProgramFailed(f"{self.name} decoded {len(body):,} bytes, not {width} x {height}")

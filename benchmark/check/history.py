@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
-from benchmark.answer import Answer, Column, with_interval
+from benchmark.answer import Answer, Column, interval_text
 from benchmark.check.changes import Change, changes
 from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, drop_weights, pair_up
@@ -42,7 +42,7 @@ EDGE = 0.97  # height of the axes where the cross of a state without a change is
 
 
 def _interval_text(name: str, record: Mapping[str, Any]) -> str | None:
-    return with_interval(record, name, "+z.2f", f" {record['unit']}".rstrip())
+    return interval_text(record, name, "+z.2f", f" {record['unit']}".rstrip())
 
 
 COLUMNS = (

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from benchmark.answer import Absent, Answer, Column, with_interval
+from benchmark.answer import Absent, Answer, Column, interval_text
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.compare.caveats import differences
 from benchmark.compare.experiment import IMAGES
@@ -184,7 +184,7 @@ def _column_prefix(name: str) -> str:
 
 def _average_text(name: str, record: Mapping[str, Any]) -> str | None:
     if name == "bytes":
-        return with_interval(record, "bytes_ratio", ".3f")
+        return interval_text(record, "bytes_ratio", ".3f")
     value = _average_value(record, name)
     if value is None:
         return None

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.answer import Answer, Column, with_interval
+from benchmark.answer import Answer, Column, interval_text
 from benchmark.codec import Float64Array
 from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.caveats import own_caveats
@@ -140,7 +140,7 @@ def _tradeoff_columns(
 
     def change(record: Mapping[str, Any]) -> str | None:
         ends = {"difference_low": record["low"], "difference_high": record["high"]}
-        return with_interval({**record, **ends}, "difference", "+z.3f")
+        return interval_text({**record, **ends}, "difference", "+z.3f")
 
     return [
         Column("against", lambda row: mark_bundled(row["label"], row["label"] in bundled)),

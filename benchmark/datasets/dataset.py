@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from benchmark import errors, plugins
 from benchmark.answer import Absent
-from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError, near
+from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError, suggest_path
 from benchmark.registry import (
     DATASETS,
     HUB,
@@ -181,7 +181,7 @@ def open_folder(path: Path) -> Dataset:
     image in it.
     """
     if not path.exists():
-        place = f"{path}{near(path, Path.is_dir)}"
+        place = f"{path}{suggest_path(path, Path.is_dir)}"
         raise UsageError(f"there is no folder {place}: give one with images, or a dataset's name")
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of images, nor a csv file that lists some")
@@ -267,7 +267,9 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
     unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
-    if means_folder(text) or (unknown and near(Path(text), Path.is_dir)):  # one that is misspelt
+    if means_folder(text) or (
+        unknown and suggest_path(Path(text), Path.is_dir)
+    ):  # one that is misspelt
         return open_images(Path(text))
     dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
     return dataset

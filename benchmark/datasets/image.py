@@ -23,19 +23,19 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from benchmark.codec import MOST_PIXELS, Pixels
+from benchmark.codec import MAX_PIXELS, Pixels
 from benchmark.errors import ImageRefused, Reason
 from benchmark.system.foreign_files import lacks_blocks, lacks_rows, read_regular
 
 SMALL_PIXELS = 1 << 24  # up to this many pixels a file may have any size
 MAX_PIXELS_PER_BYTE = 128  # more is a flat picture or a decompression bomb
-# A progressive JPEG repeats the picture in every scan. 10 scans are usual; a picture of MOST_PIXELS
+# A progressive JPEG repeats the picture in every scan. 10 scans are usual; a picture of MAX_PIXELS
 # may have 12.
 MAX_SCANS = 100
-MAX_SCANNED_PIXELS = 12 * MOST_PIXELS
+MAX_SCANNED_PIXELS = 12 * MAX_PIXELS
 START_OF_SCAN = b"\xff\xda"
 MAX_TAGS = 100  # read from an ICC profile
-MAX_FILE_BYTES = 1 << 30  # more than an uncompressed 8-bit RGBA image of MOST_PIXELS
+MAX_FILE_BYTES = 1 << 30  # more than an uncompressed 8-bit RGBA image of MAX_PIXELS
 
 ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # tags: in EXIF and TIFF, in TIFF, in TIFF
 # ITU-T H.273's transfer functions and primaries, by their numbers in a PNG's cICP chunk
@@ -89,7 +89,7 @@ def decode_image(
 ) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
-    Raises `ImageRefused` for a damaged or truncated file, too many pixels (`MOST_PIXELS`,
+    Raises `ImageRefused` for a damaged or truncated file, too many pixels (`MAX_PIXELS`,
     `MAX_PIXELS_PER_BYTE`) or scans, samples of more than 8 bits (they are never cut), several pages
     or frames, transparency, CMYK. `flatten` blends transparency with white and rounds a PNG's 16
     bits to 8 (both to nearest), and converts CMYK to RGB by Pillow's formula. Fewer than 8 bits are
@@ -313,8 +313,8 @@ def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.
 def _refuse_large(width: int, height: int, num_bytes: int) -> None:
     if width < 1 or height < 1:
         raise ImageRefused("has no pixels")
-    if width * height > MOST_PIXELS:
-        raise ImageRefused(f"has {width} x {height} pixels, more than the {MOST_PIXELS} allowed")
+    if width * height > MAX_PIXELS:
+        raise ImageRefused(f"has {width} x {height} pixels, more than the {MAX_PIXELS} allowed")
     if width * height > max(SMALL_PIXELS, MAX_PIXELS_PER_BYTE * num_bytes):
         raise ImageRefused(
             f"has {width} x {height} pixels in {num_bytes} bytes, more than {MAX_PIXELS_PER_BYTE} "

@@ -21,7 +21,7 @@ from benchmark.codec import (
     Pixels,
     Setting,
     bits_per_pixel,
-    most_stream_bytes,
+    max_stream_bytes,
 )
 from benchmark.datasets.dataset import Source
 from benchmark.errors import FOREIGN, raise_interruption
@@ -79,7 +79,7 @@ def execute(
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
     estimated = _estimated_bits(encoder)
-    most = most_stream_bytes(*pixels.shape[:2])
+    most = max_stream_bytes(*pixels.shape[:2])
     wrong = "" if issubclass(type(made), bytes) else f"{type(made).__name__}, not bytes"
     # Nothing of a foreign object is called; what a subclass of bytes overrides decides nothing
     stream = b"" if wrong else memoryview(made).tobytes()  # type: ignore[arg-type]
@@ -214,7 +214,7 @@ def _declared(codec: Any, image: str, pixels: Pixels, setting: Setting) -> Coded
         return failed_by(codec, "decode", error)
     if wrong := _mismatch(declared.decoded, pixels):
         return Failed("verify", wrong)
-    size, most = declared.num_bytes, most_stream_bytes(*pixels.shape[:2])
+    size, most = declared.num_bytes, max_stream_bytes(*pixels.shape[:2])
     if not isinstance(size, (int, np.integer)) or not 0 <= size <= most:
         return Failed("verify", f"declared {size!r} bytes, which no stream of {most:,} at most has")
     return Coded(None, int(size), declared.decoded, None, None)

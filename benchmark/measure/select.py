@@ -53,7 +53,7 @@ from benchmark.spec import (
     SEED,
     CodecSpec,
     codec_class,
-    described,
+    describe_codec,
     drawings,
     load_codec,
     names_code,
@@ -202,7 +202,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
     _require_storable(spec, work_of(spec, codec)._asdict())
     if pack is None:
         try:
-            return Contender(spec, described(spec, codec), tuple(codec.sweep), accepts=accepts)
+            return Contender(spec, describe_codec(spec, codec), tuple(codec.sweep), accepts=accepts)
         except Unavailable as missing:
             pack, lacks = find_pack(shipped_packs(), spec) if recorded else None, str(missing)
             if pack is None:

@@ -31,7 +31,7 @@ from benchmark.registry import names_file
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack
 from benchmark.rows.schema import is_declared
 from benchmark.rows.streams import FeatureFolder
-from benchmark.spec import CodecSpec, described, load_codec
+from benchmark.spec import CodecSpec, describe_codec, load_codec
 from benchmark.system.digest import pixels_sha256
 
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
@@ -177,7 +177,7 @@ class Workbench:
         if not names_file(cell.codec.name):
             return False
         if cell.codec not in self._fingerprints:
-            self._fingerprints[cell.codec] = described(cell.codec, encoder).fingerprint
+            self._fingerprints[cell.codec] = describe_codec(cell.codec, encoder).fingerprint
         return self._fingerprints[cell.codec] != cell.info.fingerprint
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:

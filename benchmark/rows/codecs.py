@@ -64,7 +64,7 @@ class NamedCodecs:
             return spec
         seed = [pair for pair in spec.options if pair[0] == SEED]
         for candidate in self._specs:
-            seeded = candidate if SEED in dict(candidate.options) else candidate.with_options(seed)
+            seeded = candidate if SEED in dict(candidate.options) else candidate.add_options(seed)
             if names_code(candidate) and seeded.label == spec.label:
                 return seeded
         return None

@@ -12,8 +12,8 @@ from benchmark.answer import (
     Answer,
     Column,
     decimals,
+    interval_text,
     seconds_text,
-    with_interval,
 )
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.caveats import own_caveats
@@ -368,8 +368,8 @@ def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]
 def _difference_text(metric: Metric, record: Record) -> str | None:
     if _is_at(record, RATE):
         unit = " dB" if metric.label.endswith("(dB)") else ""
-        return with_interval(record, "to_best", f"+z.{decimals(metric.label)}f", unit)
-    return with_interval(record, "to_best", "+z.1f", " %")
+        return interval_text(record, "to_best", f"+z.{decimals(metric.label)}f", unit)
+    return interval_text(record, "to_best", "+z.1f", " %")
 
 
 def headline(target: Target, ranked: Sequence[Ranked], metric: Metric, images: int) -> str:

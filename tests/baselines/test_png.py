@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from baselines.formats.external import read_png, write_png
-from benchmark.codec import most_stream_bytes
+from benchmark.codec import max_stream_bytes
 from benchmark.errors import ImageRefused
 from support.files.image_files import png
 
@@ -25,7 +25,7 @@ def test_a_png_comes_back_and_one_far_larger_than_its_picture_is_refused(tmp_pat
     path, pixels = tmp_path / "a.png", np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     write_png(path, pixels)
     assert np.array_equal(read_png(path), pixels)
-    png, max_bytes = path.read_bytes(), most_stream_bytes(4, 5)
+    png, max_bytes = path.read_bytes(), max_stream_bytes(4, 5)
     path.write_bytes(add_chunk(png, max_bytes - len(png) - 12))
     assert path.stat().st_size == max_bytes
     assert np.array_equal(read_png(path), pixels)

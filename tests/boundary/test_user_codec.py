@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from benchmark.codec import CodecInfo
-from benchmark.spec import described, load_codec, parse_codec
+from benchmark.spec import describe_codec, load_codec, parse_codec
 from support.bench.command import bench
 
 HEAD = '''"""A codec of the tests."""
@@ -171,7 +171,7 @@ def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):
 
 def _described(path):
     spec = parse_codec(f"{path}:Least")
-    return described(spec, load_codec(spec))
+    return describe_codec(spec, load_codec(spec))
 
 
 def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):

@@ -12,7 +12,7 @@ import polars as pl
 from polars import col
 
 from benchmark.codec import Pixels
-from benchmark.errors import StoreError, UsageError, without_setting
+from benchmark.errors import StoreError, UsageError, shorten_spec
 from benchmark.rows.comparable import newest_rows
 from benchmark.rows.packs.merge import Merged, merge_folders
 from benchmark.rows.packs.pack import (
@@ -120,7 +120,7 @@ def export_pack(
     for spec in codecs:
         if spec not in finished:
             folders = ", ".join(str(store.folder) for store in stores)
-            suggestion = without_setting(spec.text, {variant.text for variant in finished})
+            suggestion = shorten_spec(spec.text, {variant.text for variant in finished})
             hint = f": name {suggestion}, which has every setting" if suggestion else ""
             raise UsageError(f"{folders} has no finished cell of {spec.text}{hint}")
     table = pl.concat(align_columns(tables))
