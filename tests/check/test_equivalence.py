@@ -215,9 +215,9 @@ def test_each_verdict_is_given_where_it_should_be():
         "regressed", "equivalent", "improved", "undecided", "nothing measured", "not worse",
     ]  # fmt: skip
     assert result[0]["change_percent"] == pytest.approx(3 + noise.mean())
-    worst = np.argsort(-noise)[:3]
+    worst_images = np.argsort(-noise)[:3]
     assert [record["image"] for record in result[0]["worst"]] == [
-        f"{number}.png" for number in worst
+        f"{number}.png" for number in worst_images
     ]
     assert result[0]["worst"][0]["percent"] == pytest.approx(3 + noise.max())
     assert result[4]["why"] == "no value"
