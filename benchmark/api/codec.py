@@ -143,7 +143,7 @@ def decoded(
         Setting by name, ``quality=30``; optional if there are results at one setting only.
     """
     from benchmark.measure.cells import Failed
-    from benchmark.measure.pictures import ABSENT, pictures_of
+    from benchmark.measure.pictures import ABSENT, open_pictures
     from benchmark.rows.edition import label_of
     from benchmark.show.report.exported_pictures import choose_pictures
 
@@ -154,7 +154,7 @@ def decoded(
         raise UsageError(
             f"{folder} holds no rows of a dataset: name a folder such as results/kodak"
         )
-    pictures = pictures_of(folder.parent, folder.name, codec)
+    pictures = open_pictures(folder.parent, folder.name, codec)
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
     rows, absent = choose_pictures(pictures, folder.name, codec, images=[image], points=points)
     if not rows:
@@ -208,7 +208,7 @@ def run(
     from benchmark.measure.record import silent
 
     progress = progress or silent
-    request, *other_requests = request.of_each_dataset()
+    request, *other_requests = request.split_datasets()
     if other_requests:
         raise UsageError(f"{dataset} names several datasets: call `run` for each")
     if request.target:

@@ -20,13 +20,13 @@ from benchmark.check.row_sets import read_rows
 from benchmark.check.verdict import USUAL
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.record import Outcome
-from benchmark.measure.request import Request, with_settings_as_points
+from benchmark.measure.request import Request, move_settings_to_points
 from benchmark.measure.select import (
     Matrix,
     Sources,
     open_matrix,
     open_sources,
-    with_stored_name,
+    set_stored_name,
 )
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_class, scored_by_image
 from benchmark.rows.place import required_place
@@ -57,7 +57,7 @@ def measure_candidate(
     reference's. Raises `NotComparable` before measuring if images or settings differ.
     """
     use_device(request.device)
-    (codec,), option_points = with_settings_as_points([codec], {})
+    (codec,), option_points = move_settings_to_points([codec], {})
     option_texts = (
         f"{codec_name}.{name}={value!r}"
         for (codec_name, name), values in option_points.items()
@@ -66,7 +66,7 @@ def measure_candidate(
     dataset, points = _find_dataset(request.dataset, folders), (*request.points, *option_texts)
     request = replace(request, dataset=dataset, points=points)
     request.use_folders()
-    sources = with_stored_name(open_sources(request), folders)
+    sources = set_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
     if stored not in folders:
         title = f"the images in {request.dataset}" if sources.dataset.folder_title else stored

@@ -15,7 +15,7 @@ from benchmark.commands.options import refuse_several
 from benchmark.commands.verb import Verbs
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
-from benchmark.measure.request import Photographs, Request
+from benchmark.measure.request import ImageOptions, Request
 from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, some
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
@@ -46,7 +46,7 @@ class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
 
 
 def check(
-    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS}", Photographs)],
+    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS}", ImageOptions)],
     rule: Annotated[Rule, some("bd")],
     rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
     codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
@@ -154,7 +154,7 @@ def _measure_quietly(verbose: bool, request: Request, matrix: "Matrix") -> "Outc
 def history(
     request: Annotated[
         Request,
-        some(f"dataset metrics results {MEASURED_AS}", Photographs, metrics="psnr,ms_ssim"),
+        some(f"dataset metrics results {MEASURED_AS}", ImageOptions, metrics="psnr,ms_ssim"),
     ],
     checkpoints: Annotated[
         tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")

@@ -185,7 +185,7 @@ def export_images(
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
       bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
     """
-    from benchmark.measure.pictures import pictures_of
+    from benchmark.measure.pictures import open_pictures
     from benchmark.rows.stored import require_one
     from benchmark.show.report.exported_pictures import choose_pictures, export_pictures
     from benchmark.system.machine import cores
@@ -196,7 +196,7 @@ def export_images(
         raise UsageError("--dataset all: export the pictures of one dataset at a time")
     request.use_folders()
     name = require_one(results, dataset)
-    pictures = pictures_of(results, name, codecs, dataset=dataset)
+    pictures = open_pictures(results, name, codecs, dataset=dataset)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
     rows, absent = choose_pictures(
         pictures, name, codecs, images=names, limit=request.limit, points=points, bpp=bpp

@@ -14,7 +14,7 @@ from benchmark.commands.verb import Verbs, sign
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
-from benchmark.measure.request import Request, with_settings_as_points
+from benchmark.measure.request import Request, move_settings_to_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
 from benchmark.registry import USUAL_METRICS
 from benchmark.rows.edition import label_of
@@ -94,7 +94,7 @@ def draw_figures(names: Iterable[str], request: Request, file: Path | None, comm
     """Draw figures of a run's rows with the options of a file."""
     from benchmark.rows.schema import metric_names
 
-    codecs, _ = with_settings_as_points(request.codecs, {})
+    codecs, _ = move_settings_to_points(request.codecs, {})
     codec_options = {} if "all" in codecs else {"codecs": codecs}
     run_options = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
     run_options |= {"anchor": request.anchor, "bundled": request.bundled}

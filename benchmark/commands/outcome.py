@@ -121,7 +121,7 @@ def print_outcome(
     print_lines([*map(_reached_line, unanswered)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
     known = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
-    without = [of for of in outcome.without_value() if of["column"] not in known]
+    without = [of for of in outcome.null_counts() if of["column"] not in known]
     absent = absences(outcome.failures, (), outcome.skipped, (), without)
     lines = [
         f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
@@ -329,7 +329,7 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[
             for reached in outcome.reached
         ],
         "at_target": at_target or [],
-        "without_value": outcome.without_value(),
+        "without_value": outcome.null_counts(),
         "ranking": [*ranking.records.values()] if ranking else [],
         "summary": summary.flat_records() if summary else [],
         "draws": draw_spreads(summary, metrics) if summary else [],

@@ -165,14 +165,14 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
 @contextmanager
 def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
     """Show a bar on a terminal, or else a line each minute; yield its update function."""
-    from benchmark.measure.remaining import at_this_pace
+    from benchmark.measure.remaining import extrapolate_seconds
 
     started = monotonic()
 
     def state(progress: "Progress") -> str:
         remaining_seconds, seconds = progress.left, monotonic() - started
         if remaining_seconds is None:
-            remaining_seconds = at_this_pace(progress.finished, total, seconds)
+            remaining_seconds = extrapolate_seconds(progress.finished, total, seconds)
         parts = [
             speed(progress.finished, seconds) if seconds >= FIRST_SECONDS else "",
             f"{progress.failed} failed" if progress.failed else "",

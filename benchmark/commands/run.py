@@ -13,7 +13,7 @@ from benchmark.answer import Answer, Column
 from benchmark.commands import options, output
 from benchmark.compare.rule import Rule
 from benchmark.errors import Unavailable
-from benchmark.measure.request import Photographs, Request, parse_points, with_settings_as_points
+from benchmark.measure.request import ImageOptions, Request, move_settings_to_points, parse_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
 from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
@@ -71,7 +71,7 @@ def run(
         from benchmark.commands.figures import draw_figures, require_figures
 
         require_figures(figures)
-    requests, exit_code, records = request.of_each_dataset(), 0, []
+    requests, exit_code, records = request.split_datasets(), 0, []
     if save is not None:
         from benchmark.commands.experiment import save as save_experiment
 
@@ -119,7 +119,7 @@ def rescore(
     """
     return [
         _rescore_dataset(replace(dataset_request, codecs=tuple(split_codecs(codecs))), verbose)
-        for dataset_request in request.of_each_dataset()
+        for dataset_request in request.split_datasets()
     ]
 
 
@@ -151,7 +151,7 @@ def plan(
         some(
             "codecs dataset points metrics jobs draws part results weights_dir packs "
             "skip_missing timing",
-            Photographs,
+            ImageOptions,
         ),
     ],
     experiment: ExperimentFile = None,
@@ -164,7 +164,7 @@ def plan(
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset sample --part 1/64 --json
     """
-    return [*map(_plan_dataset, request.of_each_dataset())]
+    return [*map(_plan_dataset, request.split_datasets())]
 
 
 def time_sentence(codecs: Mapping[str, float], few_seconds: float | None, at_a_time: int) -> str:
@@ -189,7 +189,7 @@ def _typical_seconds(codecs: Iterable[str], request: Request, pixels: int) -> di
     from benchmark.codec import Setting
     from benchmark.measure.estimate import typical_seconds
 
-    codecs, points = with_settings_as_points([*codecs], parse_points(request.points))
+    codecs, points = move_settings_to_points([*codecs], parse_points(request.points))
     result = {}
     for spec in (spec for text in codecs for spec in resolve(parse_codec(text))):
         sweep = getattr(codec_class(spec), "sweep", ())
@@ -233,7 +233,7 @@ def _plan_missing_dataset(request: Request, missing: Unavailable) -> Answer:
 
 def _plan_dataset(request: Request) -> Answer:
     from benchmark.commands.outcome import absences
-    from benchmark.measure.estimate import CostModel, estimate, needs_of, plan_workers
+    from benchmark.measure.estimate import CostModel, estimate, memory_needs, plan_workers
     from benchmark.measure.select import finished_elsewhere, open_matrix
     from benchmark.metrics.metric import computable, lacking
     from benchmark.system.machine import available_memory, cores
@@ -249,7 +249,7 @@ def _plan_dataset(request: Request) -> Answer:
     )
     model, sources = CostModel(matrix.table), matrix.sources
     metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
-    needs, jobs = needs_of(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
+    needs, jobs = memory_needs(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
     workers = plan_workers(needs, metrics, jobs, cores(), available_memory())
     total_estimate = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)

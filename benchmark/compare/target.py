@@ -20,7 +20,7 @@ from benchmark.measure.cells import Cell, Contender, plan
 from benchmark.measure.loop import Announces, run
 from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress, silent
 from benchmark.measure.request import Request
-from benchmark.measure.select import Matrix, matrix_of, open_matrix
+from benchmark.measure.select import Matrix, make_matrix, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.settings import isolated
@@ -199,7 +199,7 @@ def _matrix_for(
         if values
     )
     selection = matrix.selection._replace(contenders=contenders)
-    return matrix_of(request, matrix.sources, selection, matrix.store)
+    return make_matrix(request, matrix.sources, selection, matrix.store)
 
 
 def _stored_values(rows: pl.DataFrame, search: Search) -> list[float]:

@@ -1,4 +1,4 @@
-"""Cells to measure, stored rows to score again, and what comes of them: rows, or failures."""
+"""Cells to measure, stored rows to rescore, and their outcomes: rows or failures."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """A fixed share of the cells: those dealt to one of several machines, from 1 on."""
+    """Fixed share of the cells, for one of several machines, counted from 1."""
 
     number: int
     parts: int
 
     @classmethod
-    def of(cls, text: str) -> "Part":
-        """Return the part of a text "I/N", the whole for an empty one; `UsageError` for others.
+    def parse(cls, text: str) -> "Part":
+        """Parse "I/N", empty for all cells; raise `UsageError`.
 
-        >>> Part.of("2/3")
+        >>> Part.parse("2/3")
         Part(number=2, parts=3)
         """
         number, _, parts = text.partition("/") if text else ("1", "/", "1")
-        whole = number.isdecimal() and parts.isdecimal()
-        if not whole or not 1 <= int(number) <= int(parts):
+        is_form = number.isdecimal() and parts.isdecimal()
+        if not is_form or not 1 <= int(number) <= int(parts):
             raise UsageError(f"--part {text!r} is not of the form I/N, with I from 1 to N")
         return cls(int(number), int(parts))
 
     def has(self, place: int) -> bool:
-        """Return whether it has the cell that is dealt at a place, from 0 on."""
+        """Return whether the cell at a place, from 0 on, belongs to this part."""
         return place % self.parts == self.number - 1
 
 
@@ -52,7 +52,7 @@ WHOLE = Part(1, 1)
 
 
 class Contender(NamedTuple):
-    """A codec variant that runs here, with the settings to measure it at."""
+    """Codec variant that runs here, with the settings to measure."""
 
     spec: CodecSpec
     info: CodecInfo
@@ -62,13 +62,13 @@ class Contender(NamedTuple):
     accepts: Between | OneOf | None = None  # the settings that it takes, if it declares them
 
     def can_code(self, source: Source, setting: Setting) -> bool:
-        """Return whether there is an encoder, or a recorded stream."""
+        """Return whether there is an encoder or a recorded stream."""
         result = self.pack and self.pack.find(self.spec, source.sha256, source.width_px, setting)
         return self.pack is None or result is not None
 
 
 class Cell(NamedTuple):
-    """A measurement to make: an image coded by a codec variant at a setting."""
+    """Measurement to make: an image coded by a codec variant at a setting."""
 
     codec: CodecSpec
     info: CodecInfo
@@ -80,28 +80,28 @@ class Cell(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The identity of its row in the store."""
+        """Identity of its row in the store."""
         source = self.source.sha256, self.source.width_px
         return cell_key(self.codec, self.info, self.setting, *source, CODING)
 
     @property
     def image_sha256(self) -> str:
-        """Sha256 of its source's pixels."""
+        """Sha256 of the source's pixels."""
         return self.source.sha256
 
     @property
     def num_pixels(self) -> int:
-        """Pixels of its source."""
+        """Number of pixels of the source."""
         return self.source.width_px * self.source.height_px
 
     @property
     def device(self) -> str:
-        """Device that its codec runs on: cpu or cuda."""
+        """Device of the codec: cpu or cuda."""
         return self.info.device
 
 
 class Rescore(NamedTuple):
-    """A stored row whose metrics are to be filled in; without its source, it is decoded only."""
+    """Stored row whose metrics are missing; without a source, it is only decoded."""
 
     row: dict[str, Any]
     source: Source | None
@@ -110,32 +110,32 @@ class Rescore(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The identity of its row in the store."""
+        """Identity of its row in the store."""
         return str(self.row["cell"])
 
     @property
     def codec(self) -> CodecSpec:
-        """Its codec variant."""
+        """Codec variant of the row."""
         return CodecSpec.of_row(self.row)
 
     @property
     def setting(self) -> Setting:
-        """The setting that it was coded at."""
+        """Setting of the row."""
         return Setting(self.row["setting_name"], self.row["setting_value"])
 
     @property
     def image_sha256(self) -> str:
-        """Sha256 of its source's pixels."""
+        """Sha256 of the source's pixels."""
         return str(self.row["image_sha256"])
 
     @property
     def num_pixels(self) -> int:
-        """Pixels of its source."""
+        """Number of pixels of the source."""
         return int(self.row["width_px"] * self.row["height_px"])
 
     @property
     def device(self) -> str:
-        """Device that its codec ran on: cpu or cuda."""
+        """Device on which the codec ran: cpu or cuda."""
         return str(self.row["device"])
 
 
@@ -153,7 +153,7 @@ def ignore_stages(stage: Stage) -> None:
 
 
 class Failed(NamedTuple):
-    """Stage and reason of a failure: there is nothing to score."""
+    """Stage and reason of a failure."""
 
     stage: Stage
     reason: str  # a line, with the place in the author's code if known
@@ -162,7 +162,7 @@ class Failed(NamedTuple):
 
 
 def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
-    """Return the failure of an author's code; the reason begins with the line of its own file."""
+    """Describe an exception in an author's code; the reason begins with the line in its file."""
     from traceback import format_exception
 
     reason = reason_of(error, author if isinstance(author, type) else type(author))
@@ -170,7 +170,7 @@ def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
 
 
 class Measured(NamedTuple):
-    """A finished cell: its row, its stream if it is to be kept, and new features."""
+    """Finished cell: its row, its stream if kept, and new features."""
 
     row: Row
     stream: bytes | None
@@ -180,7 +180,7 @@ class Measured(NamedTuple):
 
     @property
     def coding_seconds(self) -> float | None:
-        """Seconds of both calls that were made here; None without a stream."""
+        """Seconds of the encode and decode calls made here; None without a stream."""
         if (decoding := self.row.get("decode_seconds")) is None:
             return None
         recorded = self.row.get("recorded")
@@ -188,8 +188,8 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
-    """Facts that are the same for all cells of a run and stored with each row."""
+class RunConditions:
+    """Facts shared by all cells of a run and stored with each row."""
 
     run: str
     metrics: tuple[str, ...]  # image metrics and feature spaces
@@ -204,10 +204,10 @@ class Conditions:
     decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
 
     @classmethod
-    def of(
+    def create(
         cls, request: "Request", folder: Path, device: str = "cpu", jobs: int | None = None
-    ) -> "Conditions":
-        """Return the conditions of a new run into the store at `folder`; timed, of a single job."""
+    ) -> "RunConditions":
+        """Create the conditions of a new run into the store at `folder`; timed, it has one job."""
         return cls(
             run=new_run_id(folder),
             metrics=scored_by_image(metric_names(request.metrics)),
@@ -222,19 +222,19 @@ class Conditions:
         )
 
 
-def failed_outcome(task: Task, conditions: Conditions, failed: Failed) -> Measured | Failed:
-    """Return the outcome of a task that failed: of a cell, a failed row."""
+def failed_outcome(task: Task, conditions: RunConditions, failed: Failed) -> Measured | Failed:
+    """Return the outcome of a failed task: for a cell, a failed row."""
     return failed_row(task, conditions, failed) if isinstance(task, Cell) else failed
 
 
-def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Measured:
+def failed_row(cell: Cell, conditions: RunConditions, failed: Failed) -> Measured:
     """Return the failed row of a cell."""
-    why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
-    return Measured({**origin_of(cell, conditions), **why}, None, failed=(failed,))
+    columns = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
+    return Measured({**origin_columns(cell, conditions), **columns}, None, failed=(failed,))
 
 
-def origin_of(cell: Cell, conditions: Conditions) -> Row:
-    """Return the columns of a cell's row that are known before it is coded."""
+def origin_columns(cell: Cell, conditions: RunConditions) -> Row:
+    """Return the columns of a cell's row that are known before coding."""
     source = cell.source
     return {
         "cell": cell.key,
@@ -258,7 +258,7 @@ def origin_of(cell: Cell, conditions: Conditions) -> Row:
 
 
 def now_utc() -> str:
-    """Return the time as rows have it."""
+    """Return the time in the format of rows."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -270,8 +270,7 @@ def plan(
 ) -> list[Cell]:
     """Return codecs x settings x images, images outermost: an early stop is a fair sample.
 
-    The cells of a codec are dealt to the parts image by image, then setting by setting, whichever
-    other codecs there are: parts of machines with different codecs fit together.
+    A codec's cells are dealt to parts by setting and image, independently of other codecs.
     """
     return [
         Cell(
@@ -281,15 +280,15 @@ def plan(
             source,
             contender.pack.path if contender.pack else None,
         )
-        for at, source in enumerate(sources)
+        for position, source in enumerate(sources)
         for contender in contenders
         for step, setting in enumerate(contender.sweep)
-        if part.has(step * len(sources) + at) and contender.can_code(source, setting)
+        if part.has(step * len(sources) + position) and contender.can_code(source, setting)
     ]
 
 
-def lacking(contender: Contender, sources: Sequence[Source]) -> str:
-    """Return a sentence on the images that a contender's pack lacks; empty for none."""
+def describe_missing(contender: Contender, sources: Sequence[Source]) -> str:
+    """Return a sentence on images without streams in a contender's pack; empty if none."""
     images = [
         source.file.name
         for source in sources
@@ -297,14 +296,18 @@ def lacking(contender: Contender, sources: Sequence[Source]) -> str:
     ]
     if contender.pack is None or not images:
         return ""
-    whose = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
-    lacks = f"{len(images)} of {len(sources)} images: {listed(images)}"
-    return f"{whose}{contender.pack.path} has no streams, or not at every setting, of {lacks}"
+    prefix = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
+    images_text = f"{len(images)} of {len(sources)} images: {listed(images)}"
+    return (
+        f"{prefix}{contender.pack.path} has no streams, or not at every setting, of {images_text}"
+    )
 
 
 def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
-    """Return the tasks image by image, the longest first; before them unknown ones, last first."""
-    images = {sha256: at for at, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))}
+    """Sort tasks by image, the longest first, after those of unknown duration in reverse order."""
+    images = {
+        sha256: number for number, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))
+    }
 
     def key(task: Task) -> tuple[int, float]:
         expected = seconds(task)
@@ -319,23 +322,20 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
 def cells_to_decode_twice(
     cells: Iterable[Cell], random: Collection[CodecSpec] = ()
 ) -> frozenset[str]:
-    """Return the key of a cell of each codec variant: its first setting on the smallest image.
-
-    random: variants that were seen to decode a stream to several pictures; of them, all cells.
-    """
-    chosen: dict[CodecSpec, Cell] = {}
+    """Return the key of one small cell per codec variant, and of all cells of `random` ones."""
+    smallest: dict[CodecSpec, Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.num_pixels):
-        chosen.setdefault(cell.codec, cell)
-    every = (cell.key for cell in cells if cell.codec.identity in random)
-    return frozenset([*(cell.key for cell in chosen.values()), *every])
+        smallest.setdefault(cell.codec, cell)
+    random_cells = (cell.key for cell in cells if cell.codec.identity in random)
+    return frozenset([*(cell.key for cell in smallest.values()), *random_cells])
 
 
-def to_send(task: Task, random: Collection[CodecSpec]) -> Task:
-    """Return a task as a worker gets it: a cell of a variant seen to be random is decoded twice."""
+def prepare_task(task: Task, random: Collection[CodecSpec]) -> Task:
+    """Mark a cell of a random codec variant for a second decode."""
     return task._replace(twice=task.codec in random) if isinstance(task, Cell) else task
 
 
 def is_random(outcome: Measured | Failed) -> bool:
-    """Return whether a codec was seen to decode a stream to several pictures."""
+    """Return whether the decoder of an outcome gave different pictures."""
     failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
     return any(failed.reason.startswith(NOT_DETERMINISTIC) for failed in failures)

@@ -1,4 +1,4 @@
-"""Decode streams again, in fresh processes that get the name of a codec and bytes, nothing else."""
+"""Decode streams again in fresh processes that receive only a codec's name and bytes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,15 +20,19 @@ from benchmark.system.settings import DEVICE
 StoredRow = Mapping[str, Any]
 
 
-class Decoder:
-    """A process that decodes a codec variant; `where`: its device, or why it cannot decode."""
+class DecoderProcess:
+    """Process that decodes streams; `status`: its device, or the failure to load the codec."""
 
     def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
         """Start the process and wait until it is ready; the codec may ignore `device`."""
         self.process = WorkerProcess(
-            _serve, spec, limit_seconds=timeout_seconds, at_work="decoded it", **{DEVICE: device}
+            _serve_decoder,
+            spec,
+            limit_seconds=timeout_seconds,
+            at_work="decoded it",
+            **{DEVICE: device},
         )
-        self.where = self._greeting()
+        self.status = self._greeting()
 
     def _greeting(self) -> str | Failed:
         try:
@@ -38,16 +42,16 @@ class Decoder:
         return greeting
 
     def send(self, stream: bytes) -> None:
-        """Begin to decode; `collect` has the result."""
+        """Send a stream to decode; see `collect`."""
         self.process.patience.begin("decode")
         self.process.send(stream)
 
     def collect(self) -> Pixels | Failed | None:
-        """Return the pixels, None while there are none; replace a process that was lost."""
+        """Return the pixels, or None while decoding; replace a lost process."""
         try:
             result: Pixels | Failed = self.process.collect()
         except Lost as lost:
-            self.where = self._greeting()
+            self.status = self._greeting()
             return lost.failed
         return result
 
@@ -59,43 +63,43 @@ def decode_all(
     jobs: int,
     timeout_seconds: float | None = None,
 ) -> Iterator[tuple[str, str | Failed, Pixels | Failed] | None]:
-    """Decode named streams; yield (name, where, pixels) as they complete, None while none does."""
+    """Decode named streams; yield (name, status, pixels) on completion, None while waiting."""
     waiting = iter(streams)
     following = next(waiting, None)
-    decoders: list[Decoder] = []
-    idle: list[Decoder] = []
-    busy: dict[str, Decoder] = {}  # by the name of its stream
+    decoders: list[DecoderProcess] = []
+    idle: list[DecoderProcess] = []
+    busy: dict[str, DecoderProcess] = {}  # by the name of its stream
     try:
         while following or busy:
-            most = 1 if any(decoder.where == "cuda" for decoder in decoders) else jobs
-            if following and not idle and len(decoders) < most:
-                decoders.append(Decoder(spec, device, timeout_seconds))
+            limit = 1 if any(decoder.status == "cuda" for decoder in decoders) else jobs
+            if following and not idle and len(decoders) < limit:
+                decoders.append(DecoderProcess(spec, device, timeout_seconds))
                 idle.append(decoders[-1])
             if following and idle:
                 name, stream = following
                 following = next(waiting, None)
-                if isinstance(where := idle[-1].where, Failed):
-                    yield name, where, where
+                if isinstance(status := idle[-1].status, Failed):
+                    yield name, status, status
                 else:
                     busy[name] = idle.pop()
                     busy[name].send(stream)
                 continue
-            done = wait(
+            ready = wait(
                 [decoder.process.connection for decoder in busy.values()], timeout=TICK_SECONDS
             )
             for name, decoder in list(busy.items()):
-                where = decoder.where  # before the process is replaced
+                status = decoder.status  # before the process is replaced
                 if (outcome := decoder.collect()) is not None:
                     idle.append(busy.pop(name))
-                    yield name, where, outcome
-            if not done:
+                    yield name, status, outcome
+            if not ready:
                 yield None
     finally:
         for decoder in decoders:
             decoder.process.end(busy=decoder not in idle)
 
 
-def _serve(connection: Connection, spec: CodecSpec) -> None:
+def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
     lead_group()  # so that it can be ended with all that it started
     try:
         codec = load_codec(spec)
@@ -107,10 +111,10 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
         device = codec.describe().device
     connection.send(device)
     while True:
-        connection.send(_decoded(codec, connection.recv()))
+        connection.send(_decode_pixels(codec, connection.recv()))
 
 
-def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
+def _decode_pixels(codec: Any, stream: bytes) -> Pixels | Failed:
     try:
         pixels: object = codec.decode(stream)
     except FOREIGN as error:  # that stream's result
@@ -121,13 +125,13 @@ def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
 
 
 def reconstruct(decoder: Codec, row: StoredRow, stream: bytes | None) -> Pixels | Failed:
-    """Decode a row's stream and compare the pixels with the sha256 of what was measured."""
+    """Decode a row's stream and check the sha256 of its pixels."""
     setting = Setting(row["setting_name"], row["setting_value"])
-    return as_scored(row, decode_again(decoder, row["image"], setting, stream))
+    return check_pixels(row, decode_again(decoder, row["image"], setting, stream))
 
 
-def as_scored(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
-    """Return the pixels if they are those that were measured, else a failure."""
+def check_pixels(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
+    """Return the decoded pixels, or a failure if they differ from the measured ones."""
     if isinstance(decoded, Failed) or pixels_sha256(decoded) == row["decoded_sha256"]:
         return decoded
     source = "stream decodes to" if row["stream_sha256"] else "declared picture has"

@@ -1,4 +1,4 @@
-"""Estimate seconds of cells, by measured rows and typical times, and memory of workers. Pure."""
+"""Estimate seconds of cells, from rows and typical times, and memory of workers. Pure."""
 
 import math
 from collections import defaultdict
@@ -30,7 +30,7 @@ TILE_PIXELS = 1 << 22
 
 
 class TimeEstimate(NamedTuple):
-    """Seconds of coding on a core, and the cells that nothing, or little, is known about."""
+    """Seconds of coding on one core, with the number of uncertain cells."""
 
     seconds: float
     unknown: int
@@ -38,57 +38,67 @@ class TimeEstimate(NamedTuple):
 
 
 class CostModel:
-    """Seconds of coding a cell, learned from the rows of a table; metrics come on top.
+    """Seconds of coding a cell, without metrics, learned from the rows of a table.
 
-    Seconds per pixel of the same codec, variant, device and setting: all seconds over all pixels.
-    Those of other settings scale the codec's typical curve, or are interpolated where it has none.
-    Of a codec never measured, the typical time. What a pack has recorded takes no time.
+    They are the total seconds per pixel of the same codec, variant, device and setting; otherwise
+    the typical curve scaled by other settings, an interpolation of these, or the typical curve. A
+    recorded stream takes no time.
     """
 
     def __init__(self, table: pl.DataFrame) -> None:
         # Seconds and pixels, by the value of the setting
         self._sums = defaultdict[Kind, dict[float, tuple[float, float]]](dict)
-        for row in _sums(table):
+        for row in _sum_measured(table):
             codec, place = row["codec"], (row["device"], row["setting_name"])
             typical = facts_of(CodecSpec.of(codec, row["variant"])).typical
             for variants in (row["variant"], typical):
                 sums = self._sums[codec, variants, *place]
                 seconds, pixels = sums.get(row["setting_value"], (0.0, 0.0))
-                both = seconds + row["seconds_sum"], pixels + row["pixels_sum"]
-                sums[row["setting_value"]] = both
+                total = seconds + row["seconds_sum"], pixels + row["pixels_sum"]
+                sums[row["setting_value"]] = total
 
     def seconds(self, task: Task) -> float | None:
-        """Return the expected seconds of a task; None if nothing is known of the codec."""
+        """Return the expected seconds of a task; None for an unknown codec."""
         if not isinstance(task, Cell):
             seconds: float | None = task.row["decode_seconds"]
             return seconds
         if task.pack is not None:
             return 0.0
-        rate = self._rate(task)
+        rate = self._seconds_per_pixel(task)
         return None if rate is None else rate * task.num_pixels
 
     def basis(self, cell: Cell) -> Basis:
-        """Return whether the expected seconds come from measured rows or from typical times."""
-        if cell.pack is not None or self._measured(cell):
+        """Return whether the expected seconds are measured or typical."""
+        if cell.pack is not None or self._find_sums(cell):
             return "measured"
-        return "typical" if _typical(cell) else "unknown"
+        return "typical" if _typical_curve(cell) else "unknown"
 
-    def _measured(self, cell: Cell) -> Mapping[float, tuple[float, float]]:
-        """Return the sums of its variant, else of its codec's variants of about the same time."""
+    def _find_sums(self, cell: Cell) -> Mapping[float, tuple[float, float]]:
+        """Return the sums of the cell's variant, or of variants with the same typical times."""
         place = cell.device, cell.setting.name
-        own = self._sums.get((cell.codec.name, cell.codec.variant, *place))
-        return own or self._sums.get((cell.codec.name, facts_of(cell.codec).typical, *place), {})
+        variant_sums = self._sums.get((cell.codec.name, cell.codec.variant, *place))
+        return variant_sums or self._sums.get(
+            (cell.codec.name, facts_of(cell.codec).typical, *place), {}
+        )
 
-    def _rate(self, cell: Cell) -> float | None:
-        measured, typical, value = self._measured(cell), _typical(cell), float(cell.setting.value)
-        rates = {at: seconds / pixels for at, (seconds, pixels) in sorted(measured.items())}
+    def _seconds_per_pixel(self, cell: Cell) -> float | None:
+        measured, typical, value = (
+            self._find_sums(cell),
+            _typical_curve(cell),
+            float(cell.setting.value),
+        )
+        rates = {
+            setting_value: seconds / pixels
+            for setting_value, (seconds, pixels) in sorted(measured.items())
+        }
         if value in rates:
             return rates[value]
         if not measured:
             return interpolated(typical, value) / 1e6 if typical else None
         if typical:
             expected = math.fsum(
-                interpolated(typical, at) / 1e6 * pixels for at, (_, pixels) in measured.items()
+                interpolated(typical, setting_value) / 1e6 * pixels
+                for setting_value, (_, pixels) in measured.items()
             )
             result = math.fsum(seconds for seconds, _ in measured.values())
             return interpolated(typical, value) / 1e6 * (result / expected)
@@ -96,37 +106,40 @@ class CostModel:
 
 
 @lru_cache(1 << 12)  # the cells of a run are of few settings
-def interpolated(curve: Curve, at: float) -> float:
-    """Interpolate the logarithm of a curve linearly; outside its points, return the nearest value.
-
-    Points of a clock that was too coarse, at 0, are left out.
+def interpolated(curve: Curve, value: float) -> float:
+    """Interpolate the logarithm of a curve linearly, constant outside; points at 0 are ignored.
 
     >>> [round(interpolated(((10, 1.0), (20, 100.0), (30, 0.0)), at), 9) for at in (15, 40)]
     [10.0, 100.0]
     """
-    timed = {value: math.log(seconds) for value, seconds in curve if seconds > 0}
-    return math.exp(np.interp(at, [*timed], [*timed.values()])) if timed else 0.0
+    timed = {setting_value: math.log(seconds) for setting_value, seconds in curve if seconds > 0}
+    return math.exp(np.interp(value, [*timed], [*timed.values()])) if timed else 0.0
 
 
 def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
-    """Return the sum of the seconds that the model expects of the cells."""
-    known = [model.seconds(cell) for cell in cells]
+    """Sum the seconds that the model expects for the cells."""
+    seconds = [model.seconds(cell) for cell in cells]
     return TimeEstimate(
-        math.fsum(filter(None, known)),
-        known.count(None),
+        math.fsum(filter(None, seconds)),
+        seconds.count(None),
         sum(model.basis(cell) == "typical" for cell in cells),
     )
 
 
 def typical_seconds(spec: CodecSpec, sweep: Iterable[Setting], pixels: int) -> float:
-    """Return the seconds on a core that a codec's class declares for images at every setting."""
-    curves = {of.setting: of.seconds for of in facts_of(spec).typical if of.device == "cpu"}
-    of_settings = ((curves.get(at.name, curves.get("", ())), float(at.value)) for at in sweep)
-    return math.fsum(pixels / 1e6 * interpolated(*known) for known in of_settings)
+    """Return the seconds on a core declared by a codec's class, for all settings of a sweep."""
+    curves = {
+        typical.setting: typical.seconds
+        for typical in facts_of(spec).typical
+        if typical.device == "cpu"
+    }
+    points = (
+        (curves.get(setting.name, curves.get("", ())), float(setting.value)) for setting in sweep
+    )
+    return math.fsum(pixels / 1e6 * interpolated(*point) for point in points)
 
 
-def _typical(cell: Cell) -> Curve:
-    """Return the typical curve of a cell's setting and device, declared by its codec's class."""
+def _typical_curve(cell: Cell) -> Curve:
     fitting = (
         typical.seconds
         for typical in facts_of(cell.codec).typical
@@ -135,7 +148,7 @@ def _typical(cell: Cell) -> Curve:
     return next(fitting, ())
 
 
-def _sums(table: pl.DataFrame) -> list[dict[str, Any]]:
+def _sum_measured(table: pl.DataFrame) -> list[dict[str, Any]]:
     keys = ["codec", "variant", "device", "setting_name", "setting_value"]
     seconds = col("encode_seconds") + col("decode_seconds")
     timed = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
@@ -150,7 +163,7 @@ class Scoring(NamedTuple):
     """Bytes per pixel of a metric."""
 
     peak: float  # while it computes, both images included
-    kept: float = 0  # of what it has prepared, while others compute
+    prepared: float = 0  # of what it has prepared, while others compute
     torch: bool = False
 
 
@@ -165,7 +178,7 @@ SCORING = {
     "inception256": Scoring(10, 0, True), "inception256_tf": Scoring(10, 0, True),
 }  # fmt: skip
 # Of images that are computed in bands and strips; 12,000 x 9,000 pixels were measured.
-OF_LARGE = {
+LARGE_SCORING = {
     "psnr": Scoring(8), "psnr_y": Scoring(16), "psnr_ycbcr": Scoring(14, 3),
     "ms_ssim": Scoring(64, 52), "ssim": Scoring(48, 40),
 }  # fmt: skip
@@ -174,7 +187,7 @@ OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # of metrics that w
 
 
 class Need(NamedTuple):
-    """Facts of a cell that the memory of its worker depends on."""
+    """Facts of a cell that determine the memory of its worker."""
 
     codec: str  # its name
     height_px: int
@@ -182,7 +195,7 @@ class Need(NamedTuple):
 
 
 class WorkerPlan(NamedTuple):
-    """Number of workers of a run on one machine, and the memory behind it."""
+    """Number of workers on one machine, with the estimate of their memory."""
 
     workers: int
     worker_bytes: int  # estimated, of the cell that takes most
@@ -190,22 +203,22 @@ class WorkerPlan(NamedTuple):
     remark: str = ""  # a sentence where memory decides, or will not suffice
 
 
-def needs_of(cells: Iterable[Cell]) -> set[Need]:
-    """Return what the memory of these cells depends on, equal ones once."""
+def memory_needs(cells: Iterable[Cell]) -> set[Need]:
+    """Return the distinct memory needs of cells."""
     return {Need(cell.codec.name, cell.source.height_px, cell.source.width_px) for cell in cells}
 
 
 def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
-    """Estimate the memory of a worker that codes an image and scores it with image metrics."""
+    """Estimate the memory of a worker that codes an image and scores it."""
     pixels = need.height_px * need.width_px
     coding = facts_of(CodecSpec(need.codec, ())).memory
-    table = SCORING | (OF_LARGE if pixels > LARGE_PIXELS else {})
+    table = SCORING | (LARGE_SCORING if pixels > LARGE_PIXELS else {})
     table |= WITHOUT_MOMENTS if pixels > KEPT_PIXELS else {}
     scoring = [table.get(name, OTHER_SCORING) for name in metrics]
-    kept = sum(metric.kept for metric in scoring)
+    prepared = sum(metric.prepared for metric in scoring)
     # What metrics keep of a source is there while its next cell is coded.
-    while_coding = (coding.pixel + kept) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
-    while_scoring = ((kept - metric.kept + metric.peak) * pixels for metric in scoring)
+    while_coding = (coding.pixel + prepared) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
+    while_scoring = ((prepared - metric.prepared + metric.peak) * pixels for metric in scoring)
     torch = coding.torch or any(metric.torch for metric in scoring)
     return int(BASE_BYTES + TORCH_BYTES * torch + max([while_coding, *while_scoring]))
 
@@ -213,25 +226,25 @@ def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
 def plan_workers(
     needs: Iterable[Need],
     metrics: Sequence[str],
-    asked: int | None,
+    jobs: int | None,
     cores: int,
     available_bytes: int | None,
 ) -> WorkerPlan:
-    """Return `asked` workers or one per core, fewer where memory holds fewer largest cells."""
-    most = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
+    """Return `jobs` workers, or one per core as far as memory suffices for the largest cells."""
+    largest_bytes = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
     if available_bytes is None:
-        return WorkerPlan(asked or cores, most, None)
-    fitting = max(available_bytes // most, 0)
-    workers = asked or max(min(cores, fitting), 1)
+        return WorkerPlan(jobs or cores, largest_bytes, None)
+    fitting = max(available_bytes // largest_bytes, 0)
+    workers = jobs or max(min(cores, fitting), 1)
     room = (
-        f"a worker takes about {most / GB:.1f} GB for the largest image, and "
+        f"a worker takes about {largest_bytes / GB:.1f} GB for the largest image, and "
         f"{available_bytes / GB:.1f} GB of memory are available"
     )
     remark = ""
-    if asked and fitting < asked:
-        remark = f"--jobs {asked} may run out of memory: {room}, enough for {max(fitting, 1)}"
+    if jobs and fitting < jobs:
+        remark = f"--jobs {jobs} may run out of memory: {room}, enough for {max(fitting, 1)}"
     elif not fitting:
         remark = f"{room}: cells that do not fit will fail or lack metrics"
-    elif not asked and workers < cores:
+    elif not jobs and workers < cores:
         remark = f"{workers} of {cores} cores are used: {room} (--jobs sets another number)"
-    return WorkerPlan(workers, most, available_bytes, remark)
+    return WorkerPlan(workers, largest_bytes, available_bytes, remark)

@@ -1,8 +1,4 @@
-"""Carry out a cell: encode, decode; seconds, memory, columns. A failure is a result, not a crash.
-
-On Linux the kernel keeps the most resident memory of a process and forgets it on demand, which
-takes some hundredths of a millisecond. What a process had loaded before counts as well.
-"""
+"""Execute a cell: encode, decode, seconds, columns. A failure is a result, not a crash."""
 
 import gc
 import math
@@ -31,7 +27,7 @@ from benchmark.system.digest import pixels_sha256
 
 
 class Coded(NamedTuple):
-    """A stream, its decoded pixels, and the wall-clock seconds of both calls."""
+    """Stream, decoded pixels, and the wall-clock seconds of both calls."""
 
     stream: bytes | None  # None where only the size is declared
     num_bytes: int
@@ -44,7 +40,7 @@ class Coded(NamedTuple):
     estimated_bits: float | None = None
 
     def columns(self, source: Source) -> dict[str, Any]:
-        """Return the columns of a row that the two calls came to; metrics are not among them."""
+        """Return the columns of a row, without metrics."""
         values = self._asdict()
         stream, decoded = values.pop("stream"), values.pop("decoded")
         return {
@@ -66,28 +62,28 @@ def execute(
     enter: Enter = ignore_stages,
     device: Device = "cpu",
 ) -> Coded | Failed:
-    """Code an image; `decoder` has never encoded: only bytes cross over. device: the codec's."""
+    """Code an image on the codec's `device`; only bytes cross from encoder to decoder."""
     if hasattr(encoder, "declared"):
         enter("decode")
-        return _declared(encoder, image, pixels, setting)
+        return _execute_declared(encoder, image, pixels, setting)
     own_copy = pixels.copy()  # a codec that writes into its input must not change the reference
     enter("encode")
     started = perf_counter()
     try:
-        made: object = encoder.encode(own_copy, setting)
+        result: object = encoder.encode(own_copy, setting)
     except FOREIGN as error:  # its result
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
     estimated = _estimated_bits(encoder)
-    most = max_stream_bytes(*pixels.shape[:2])
-    wrong = "" if issubclass(type(made), bytes) else f"{type(made).__name__}, not bytes"
+    limit = max_stream_bytes(*pixels.shape[:2])
+    problem = "" if issubclass(type(result), bytes) else f"{type(result).__name__}, not bytes"
     # Nothing of a foreign object is called; what a subclass of bytes overrides decides nothing
-    stream = b"" if wrong else memoryview(made).tobytes()  # type: ignore[arg-type]
-    if not wrong and not 0 < len(stream) <= most:
-        large = f"{len(stream):,} bytes, more than the {most:,} of the largest stream"
-        wrong = large if stream else "no byte"
-    if wrong:
-        return Failed("verify", f"encode gave {wrong}")
+    stream = b"" if problem else memoryview(result).tobytes()  # type: ignore[arg-type]
+    if not problem and not 0 < len(stream) <= limit:
+        large = f"{len(stream):,} bytes, more than the {limit:,} of the largest stream"
+        problem = large if stream else "no byte"
+    if problem:
+        return Failed("verify", f"encode gave {problem}")
     enter("decode")
     resumed = perf_counter()
     try:
@@ -100,14 +96,13 @@ def execute(
         inside = [_plain_number(getattr(c, "inside_seconds", None)) for c in (encoder, decoder)]
     except FOREIGN as error:
         return failed_by(decoder, "decode", error)
-    if wrong := _mismatch(decoded, pixels):
-        return Failed("verify", wrong)
+    if problem := _mismatch(decoded, pixels):
+        return Failed("verify", problem)
     seconds = (encoded - started, finished - resumed)
     return Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1], estimated)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:
-    """Return what the encoder estimates of its last stream; None for what is no number of bits."""
     try:
         bits = encoder.estimated_bits() if hasattr(encoder, "estimated_bits") else None
         return _plain_number(bits)
@@ -117,7 +112,7 @@ def _estimated_bits(encoder: Codec) -> float | None:
 
 
 def _plain_number(value: Any) -> float | None:
-    """Return a number that a codec states as Python's own; None for one that no row can have."""
+    """Convert a codec's number to float; None for a number that rows cannot have."""
     number = math.nan if value is None else float(value)
     return number if 0 <= number < math.inf else None
 
@@ -131,7 +126,7 @@ def execute_within_memory(
     enter: Enter = ignore_stages,
     device: Device = "cpu",
 ) -> tuple[Coded | Failed, bool]:
-    """Code an image, once more in tiles if a GPU's memory is too small; return whether it was."""
+    """Code an image, in tiles if a GPU's memory is too small; return whether tiles were used."""
     outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
     if not isinstance(outcome, Failed) or outcome.lacked != "device":
         return outcome, False
@@ -141,19 +136,21 @@ def execute_within_memory(
     try:
         tiled = encoder.make_tiled()
     except FOREIGN as error:
-        again: Coded | Failed = failed_by(encoder, "encode", error)
+        tiled_outcome: Coded | Failed = failed_by(encoder, "encode", error)
     else:
-        again = execute(tiled, decoder, image, pixels, setting, enter, device)
-    if isinstance(again, Failed):
-        reason = f"{outcome.reason}; once more in tiles, {again.stage}: {again.reason}"
+        tiled_outcome = execute(tiled, decoder, image, pixels, setting, enter, device)
+    if isinstance(tiled_outcome, Failed):
+        reason = (
+            f"{outcome.reason}; once more in tiles, {tiled_outcome.stage}: {tiled_outcome.reason}"
+        )
         return outcome._replace(reason=reason), False
-    return again, True
+    return tiled_outcome, True
 
 
 def decode_again(
     decoder: Codec, image: str, setting: Setting, stream: bytes | None
 ) -> Pixels | Failed:
-    """Decode a kept stream again, or read the reconstruction of a declared size."""
+    """Decode a stream again, or read the reconstruction of a declared size."""
     try:
         if hasattr(decoder, "declared"):
             declared: Declared = decoder.declared(image, setting)
@@ -165,58 +162,58 @@ def decode_again(
         return failed_by(decoder, "decode", error)
 
 
-def differs_again(
+def compare_decodes(
     decoder: Codec,
-    second: Callable[[], Codec],
+    create: Callable[[], Codec],
     image: str,
     setting: Setting,
     coded: Coded,
     enter: Enter = ignore_stages,
 ) -> Failed | None:
-    """Decode a stream once more, untimed, with a new instance; return how the pixels differ.
-
-    second: makes the instance; where that fails, or a GPU's memory does not hold another, the
-    same `decoder` decodes again. None if the pixels are the same, to the last bit.
-    """
+    """Decode a stream again, untimed, if possible by a codec of `create`; compare every bit."""
     enter("load")
     try:
-        other = second()
+        instance = create()
     except FOREIGN as error:  # of code that has once succeeded for `decoder`
         raise_interruption(error)
-        other = decoder
+        instance = decoder
     enter("decode")
-    again = decode_again(other, image, setting, coded.stream)
-    if isinstance(again, Failed) and again.lacked == "device":
-        again = decode_again(decoder, image, setting, coded.stream)
-    first, twice = coded.decoded, f"{NOT_DETERMINISTIC}: two decodes of the same bytes"
-    if isinstance(again, Failed):
-        return again._replace(reason=f"the second decode of the same bytes failed: {again.reason}")
-    if not isinstance(again, np.ndarray) or again.shape != first.shape:
-        shape = again.shape if isinstance(again, np.ndarray) else type(again).__name__
-        return Failed("decode", f"{twice} give {first.shape} and {shape}")
-    if again.dtype == first.dtype and np.array_equal(again, first):
+    pixels = decode_again(instance, image, setting, coded.stream)
+    if isinstance(pixels, Failed) and pixels.lacked == "device":
+        pixels = decode_again(decoder, image, setting, coded.stream)
+    first, prefix = coded.decoded, f"{NOT_DETERMINISTIC}: two decodes of the same bytes"
+    if isinstance(pixels, Failed):
+        return pixels._replace(
+            reason=f"the second decode of the same bytes failed: {pixels.reason}"
+        )
+    if not isinstance(pixels, np.ndarray) or pixels.shape != first.shape:
+        shape = pixels.shape if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        return Failed("decode", f"{prefix} give {first.shape} and {shape}")
+    if pixels.dtype == first.dtype and np.array_equal(pixels, first):
         return None
-    where = f"{np.count_nonzero(again != first)} of {again.size} samples"
-    return Failed("decode", f"{twice} differ in {where}")
+    difference = f"{np.count_nonzero(pixels != first)} of {pixels.size} samples"
+    return Failed("decode", f"{prefix} differ in {difference}")
 
 
 def give_memory_back() -> None:
-    """Free garbage and torch's GPU memory; an error's handler would still refer to its arrays."""
+    """Free garbage and torch's GPU memory; call it outside `except`, which keeps arrays alive."""
     gc.collect()
     if (torch := sys.modules.get("torch")) is not None:
         torch.cuda.empty_cache()
 
 
-def _declared(codec: Any, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:
+def _execute_declared(codec: Any, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:
     try:
         declared: Declared = codec.declared(image, setting)
     except FOREIGN as error:
         return failed_by(codec, "decode", error)
-    if wrong := _mismatch(declared.decoded, pixels):
-        return Failed("verify", wrong)
-    size, most = declared.num_bytes, max_stream_bytes(*pixels.shape[:2])
-    if not isinstance(size, (int, np.integer)) or not 0 <= size <= most:
-        return Failed("verify", f"declared {size!r} bytes, which no stream of {most:,} at most has")
+    if problem := _mismatch(declared.decoded, pixels):
+        return Failed("verify", problem)
+    size, limit = declared.num_bytes, max_stream_bytes(*pixels.shape[:2])
+    if not isinstance(size, (int, np.integer)) or not 0 <= size <= limit:
+        return Failed(
+            "verify", f"declared {size!r} bytes, which no stream of {limit:,} at most has"
+        )
     return Coded(None, int(size), declared.decoded, None, None)
 
 

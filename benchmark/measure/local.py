@@ -1,8 +1,7 @@
 """Measure cells on this machine: single-threaded worker processes, a queue per device.
 
-A worker takes the cells of an image in turn, so that a source is read and prepared once.
-A worker that dies takes only its present cell with it: that cell is a failed row with the signal,
-and another worker continues. So it is with a worker that is ended because its cell takes too long.
+A worker takes the cells of an image in turn, so that a source is read and prepared once. If a
+worker dies or exceeds the time limit, only its current cell fails, and another worker continues.
 """
 
 from collections import deque
@@ -16,15 +15,15 @@ import numpy as np
 
 from benchmark.errors import FOREIGN, raise_interruption
 from benchmark.measure.cells import (
-    Conditions,
     Failed,
     Measured,
+    RunConditions,
     Stage,
     Task,
     failed_by,
     failed_outcome,
     is_random,
-    to_send,
+    prepare_task,
 )
 from benchmark.measure.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
 from benchmark.registry import metric_class
@@ -38,46 +37,47 @@ if TYPE_CHECKING:
 
 # Of a GPU: it serves a worker while another codes entropy on the CPU; alone where time is measured.
 # At most its share of the cores, which is the limit where workers also compute metrics on the CPU.
-USUAL_WORKERS, MOST_WORKERS = 2, 4
+USUAL_WORKERS, MAX_WORKERS = 2, 4
 # A large network on a tile of 2048 x 2048 pixels: our choice, which was not measured.
 WORKER_BYTES = 8 << 30
 
 
 class Finished(NamedTuple):
-    """A task and its outcome."""
+    """Task and its outcome."""
 
     task: Task
     outcome: Measured | Failed
 
 
 class Started(NamedTuple):
-    """A task that a worker has begun."""
+    """Task begun by a worker."""
 
     task: Task
 
 
 class WorkerError(RuntimeError):
-    """A fault of the harness itself inside a worker; carries the worker's traceback."""
+    """Fault of the harness in a worker, with the worker's traceback."""
 
 
-def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | Started | None]:
-    """Do all tasks in `conditions.jobs` processes, those for GPUs in others beside them.
+def carry_out(
+    tasks: Sequence[Task], conditions: RunConditions
+) -> Iterator[Finished | Started | None]:
+    """Execute all tasks in `conditions.jobs` processes, and GPU tasks in others, one GPU each.
 
-    Every GPU that this process may use has as many workers as its memory holds, each of which sees
-    that GPU alone. Yields each task as it starts and as it ends, and None at least once a second
-    while nothing does. Closing the iterator ends the workers.
+    Yields each task as it starts and ends, and None at least once a second in between. Closing the
+    iterator ends the workers.
     """
     workers = [
         _Worker(queue, conditions, queue.gpus[number % len(queue.gpus)] if queue.gpus else None)
         for queue in _queues(tasks, conditions)
-        for number in range(min(queue.workers, queue.left))
+        for number in range(min(queue.workers, queue.remaining))
     ]
     try:
         for worker in workers:
             yield from worker.take()
         while busy := [worker for worker in workers if worker.tasks]:
-            left = [worker.process.patience.left_seconds() for worker in busy]
-            pause = min([TICK_SECONDS, *(seconds for seconds in left if seconds is not None)])
+            limits = [worker.process.patience.left_seconds() for worker in busy]
+            pause = min([TICK_SECONDS, *(seconds for seconds in limits if seconds is not None)])
             ready = wait([worker.process.connection for worker in busy], timeout=pause)
             for worker in busy:
                 if (finished := worker.collect()) is not None:
@@ -93,13 +93,13 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
 
 @dataclass
 class _WorkQueue:
-    """Tasks that wait for the same kind of worker, kept together by image."""
+    """Tasks that wait for the same kind of worker, by image."""
 
     workers: int
     gpus: Sequence[str] = ()  # of the workers in turn, as CUDA_VISIBLE_DEVICES has them
     images: dict[str, deque[Task]] = field(default_factory=dict)
     free: deque[str] = field(default_factory=deque)  # images that no worker has taken
-    left: int = 0
+    remaining: int = 0
     random: set[CodecSpec] = field(default_factory=set)  # variants that were seen to be random
 
     def add(self, task: Task) -> None:
@@ -107,10 +107,10 @@ class _WorkQueue:
             self.images[task.image_sha256] = deque()
             self.free.append(task.image_sha256)
         self.images[task.image_sha256].append(task)
-        self.left += 1
+        self.remaining += 1
 
     def next(self, image: str) -> Task | None:
-        """Return a task of this image, else of a free image, else of the image with most left."""
+        """Return a task of this image, of a free image, or of the image with the most tasks."""
         if image not in self.images:
             if not self.images:
                 return None
@@ -120,20 +120,20 @@ class _WorkQueue:
                 image = max(self.images, key=lambda key: len(self.images[key]))
         queue = self.images[image]
         task = queue.popleft()
-        self.left -= 1
+        self.remaining -= 1
         if not queue:
             del self.images[image]
         return task
 
 
-def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
-    on_gpus = conditions.device == "cuda" or any(task.device == "cuda" for task in tasks)
-    cards = gpus() if on_gpus else ()
+def _queues(tasks: Sequence[Task], conditions: RunConditions) -> list[_WorkQueue]:
+    uses_gpus = conditions.device == "cuda" or any(task.device == "cuda" for task in tasks)
+    cards = gpus() if uses_gpus else ()
     scored = map(metric_class, conditions.metrics if cards else ())
-    many = any(getattr(metric, "on_cpu", False) for metric in scored)
+    scores_on_cpu = any(getattr(metric, "on_cpu", False) for metric in scored)
     share = cores() // max(len(cards), 1)
-    most = max(share if many else min(share, MOST_WORKERS), USUAL_WORKERS)
-    lanes = gpu_lanes(cards, conditions.timing, most)
+    limit = max(share if scores_on_cpu else min(share, MAX_WORKERS), USUAL_WORKERS)
+    lanes = gpu_lanes(cards, conditions.timing, limit)
     queues = {
         # Their metrics may run on a GPU.
         "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(filter(None, lanes)))),
@@ -144,12 +144,8 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     return list(queues.values())
 
 
-def gpu_lanes(gpus: Sequence[Gpu], timing: bool, most: int = MOST_WORKERS) -> list[str]:
-    """Return the GPU of each worker by its name, by the memory that is free; in turns.
-
-    most: workers of a GPU. Where its memory is unknown, it has `USUAL_WORKERS`.
-
-    Names are empty where nothing is known of GPUs: what workers see is left as it is.
+def gpu_lanes(gpus: Sequence[Gpu], timing: bool, limit: int = MAX_WORKERS) -> list[str]:
+    """Return each worker's GPU by turns, at most `limit` by free memory; "" if GPUs are unknown.
 
     >>> gpu_lanes([Gpu("a", 20 << 30), Gpu("b", 9 << 30)], False), gpu_lanes([], False)
     (['a', 'b', 'a'], ['', ''])
@@ -157,39 +153,40 @@ def gpu_lanes(gpus: Sequence[Gpu], timing: bool, most: int = MOST_WORKERS) -> li
     fitting = {
         gpu.name: USUAL_WORKERS
         if gpu.free_bytes is None
-        else min(max(gpu.free_bytes // WORKER_BYTES, 1), most)
+        else min(max(gpu.free_bytes // WORKER_BYTES, 1), limit)
         for gpu in gpus
     } or {"": USUAL_WORKERS}
-    names = [name for turn in range(most) for name, many in fitting.items() if turn < many]
+    names = [name for turn in range(limit) for name, workers in fitting.items() if turn < workers]
     return names[:1] if timing else names
 
 
 class _Worker:
-    """A process, and its tasks: the current, and another that waits.
+    """Process with a current task, and one that waits so that storing results causes no pause.
 
-    The waiting task spares the worker the pause in which this process stores a result. There is
-    none towards the end of a queue, where it would keep a task from a worker that is free.
+    Near the end of a queue none waits, since a free worker could take it.
     """
 
-    def __init__(self, queue: _WorkQueue, conditions: Conditions, gpu: str | None = None) -> None:
+    def __init__(
+        self, queue: _WorkQueue, conditions: RunConditions, gpu: str | None = None
+    ) -> None:
         self._queue, self._conditions = queue, conditions
-        chosen = {} if gpu is None else {VISIBLE_GPUS: gpu}
+        variables = {} if gpu is None else {VISIBLE_GPUS: gpu}
         limit = conditions.timeout_seconds
-        self.process = WorkerProcess(serve, conditions, limit_seconds=limit, **chosen)
+        self.process = WorkerProcess(serve, conditions, limit_seconds=limit, **variables)
         self.tasks: deque[Task] = deque()
         self._image = ""
 
     def take(self) -> list[Started]:
-        """Give the worker what it lacks, as far as the queue has it; return what it works on."""
-        wanted = 2 if self._queue.left > 2 * self._queue.workers else 1
-        while len(self.tasks) < wanted and (task := self._queue.next(self._image)) is not None:
+        """Send the worker tasks from the queue; return its current one."""
+        count = 2 if self._queue.remaining > 2 * self._queue.workers else 1
+        while len(self.tasks) < count and (task := self._queue.next(self._image)) is not None:
             self._image = task.image_sha256
             self.tasks.append(task)
-            self.process.send(to_send(task, self._queue.random))
+            self.process.send(prepare_task(task, self._queue.random))
         return [Started(task) for task in list(self.tasks)[:1]]
 
     def collect(self) -> Finished | None:
-        """Return the current task with its outcome, None while there is none."""
+        """Return the current task with its outcome, or None."""
         try:
             outcome = self.process.collect()
         except Lost as lost:
@@ -204,13 +201,11 @@ class _Worker:
 
 
 def serve(
-    connection: Connection, conditions: Conditions, kind: "type[Workbench] | None" = None
+    connection: Connection, conditions: RunConditions, kind: "type[Workbench] | None" = None
 ) -> None:
-    """Serve tasks in a worker process until the end of the pipe.
+    """Serve tasks in a worker process; reply with an outcome, or the traceback of a harness fault.
 
-    The reply to a task is its outcome, or a traceback where the harness itself failed. Where stages
-    are limited, the process reports them to the driver and leads a process group. kind: of the
-    workbench.
+    With a time limit, the process reports stages to the driver and leads a process group.
     """
 
     from benchmark.measure.workbench import Workbench  # of workers alone, with all that codes

@@ -1,7 +1,6 @@
-"""Measure a cell on a node of a Ray cluster, by a process that codes for its worker.
+"""Measure a cell on a node of a Ray cluster, in a process that codes for Ray's worker.
 
-Ray kills the children of a worker that ends at once; codecs run in a child's child (`workers`),
-which has the time to end its programs.
+Ray kills the children of a worker that ends at once; a child's child has time to end its programs.
 """
 
 import os
@@ -15,10 +14,10 @@ from benchmark.codec import CodecInfo
 from benchmark.errors import FOREIGN, raise_interruption
 from benchmark.measure.cells import (
     Cell,
-    Conditions,
     Enter,
     Failed,
     Measured,
+    RunConditions,
     Task,
     failed_outcome,
     ignore_stages,
@@ -36,10 +35,10 @@ from benchmark.system.machine import machine
 OTHER_CODE = "its rdrbench is another version than the driver's: install the same on both"
 
 
-class Run(NamedTuple):
-    """Facts that all cells of a run on a device share."""
+class NodeRun(NamedTuple):
+    """Facts shared by all cells of a run on a device."""
 
-    conditions: Conditions
+    conditions: RunConditions
     files: Mapping[str, bytes]  # Python files of users' codecs and metrics, by their paths
     environment: Mapping[str, str]
     code: str  # digest of the driver's
@@ -54,77 +53,83 @@ class Reply(NamedTuple):
 
 
 class NotHere(Failed):
-    """The node lacks something for a task, which another node may have."""
+    """Failure of a node that lacks something, which another node may have."""
 
 
 class NodeBench(Workbench):
-    """A workbench that codes only by what the driver has planned with; else it gives `NotHere`."""
+    """Workbench that refuses codecs whose build differs from the driver's plan."""
 
     def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
-        """Carry out a task as `Workbench` does, unless its codec cannot run here as planned."""
-        lacks = _lacks(task.codec, task.info if isinstance(task, Cell) and not task.pack else None)
-        return NotHere("load", lacks) if lacks else super().carry_out(task, enter)
+        """Execute a task, or return `NotHere` if its codec cannot run here as planned."""
+        reason = _explain_mismatch(
+            task.codec, task.info if isinstance(task, Cell) and not task.pack else None
+        )
+        return NotHere("load", reason) if reason else super().carry_out(task, enter)
 
 
 @cache
-def _lacks(spec: CodecSpec, planned: CodecInfo | None) -> str:
-    """Return why a codec cannot run here as planned; planned: None of what only decodes."""
+def _explain_mismatch(spec: CodecSpec, planned: CodecInfo | None) -> str:
+    """Return why a codec cannot run here as planned; planned: None if it only decodes."""
     try:
         codec = load_codec(spec)
-        here, again = (codec.describe(), codec.describe()) if planned else (None, None)
+        present, second = (codec.describe(), codec.describe()) if planned else (None, None)
     except FOREIGN as error:  # constructors run foreign code as well
         raise_interruption(error)
         return one_line(error)
-    if not (planned and here and again) or here.fingerprint != again.fingerprint:
+    if not (planned and present and second) or present.fingerprint != second.fingerprint:
         return ""  # of one that cannot see what it runs, and says another each time
-    builds = [(of.fingerprint, of.revision, of.device) for of in (here, planned)]
-    names = (f"{of.version} ({of.fingerprint[:8]}, {of.device})" for of in (here, planned))
-    differ = f"its build differs from that of the plan: {' instead of '.join(names)}"
-    return "" if builds[0] == builds[1] else differ
+    builds = [(info.fingerprint, info.revision, info.device) for info in (present, planned)]
+    names = (
+        f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in (present, planned)
+    )
+    difference = f"its build differs from that of the plan: {' instead of '.join(names)}"
+    return "" if builds[0] == builds[1] else difference
 
 
-def _serve(connection: Connection, conditions: Conditions, files: Mapping[str, bytes]) -> None:
+def _serve_node(
+    connection: Connection, conditions: RunConditions, files: Mapping[str, bytes]
+) -> None:
     with private_folder() as folder:
         use_contents(files, folder)
         serve(connection, conditions, NodeBench)
 
 
-_HERE: list[tuple[Run, str | None, WorkerProcess]] = []  # of a worker of Ray: one, or none yet
+# Of a Ray worker: one process, or none yet
+_PROCESSES: list[tuple[NodeRun, str | None, WorkerProcess]] = []
 
 
-def process_of(run: Run) -> WorkerProcess:
-    """Return the process that codes here; made anew for another run or GPU than the last had."""
+def open_process(run: NodeRun) -> WorkerProcess:
+    """Return this worker's coding process, replaced for another run or GPU."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if _HERE and _HERE[0][:2] != (run, gpus):
-        _HERE.pop()[2].end(busy=False)
-    if not _HERE:
+    if _PROCESSES and _PROCESSES[0][:2] != (run, gpus):
+        _PROCESSES.pop()[2].end(busy=False)
+    if not _PROCESSES:
         conditions = replace(run.conditions, machine=machine())
         limit = conditions.timeout_seconds
         process = WorkerProcess(
-            _serve, conditions, run.files, limit_seconds=limit, **run.environment
+            _serve_node, conditions, run.files, limit_seconds=limit, **run.environment
         )
-        _HERE.append((run, gpus, process))
-    return _HERE[0][2]
+        _PROCESSES.append((run, gpus, process))
+    return _PROCESSES[0][2]
 
 
-def carry_out_here(
-    run: Run, task: Task, image: bytes | None, stream: bytes | None = None
+def execute_here(
+    run: NodeRun, task: Task, image: bytes | None, stream: bytes | None = None
 ) -> Measured | Failed:
-    """Carry out a task; the outcome is `NotHere` where its codec cannot run here.
+    """Execute a task with the bytes of its image or stream; `NotHere` if its codec cannot run.
 
-    image: the bytes of its file. stream: of a row to score again. Raises `WorkerError` for a fault
-    of the harness.
+    Raises `WorkerError` for a fault of the harness.
     """
-    process = process_of(run)
+    process = open_process(run)
     with private_folder() as folder:
-        here = task if isinstance(task, Cell) else task._replace(folder=folder)
+        local_task = task if isinstance(task, Cell) else task._replace(folder=folder)
         if stream is not None:
             Store(folder).keep(stream)
-        if here.source is not None and image is not None:
-            file = here.source.file._replace(path=folder / "image")
+        if local_task.source is not None and image is not None:
+            file = local_task.source.file._replace(path=folder / "image")
             file.path.write_bytes(image)
-            here = here._replace(source=here.source._replace(file=file))
-        process.send(here)
+            local_task = local_task._replace(source=local_task.source._replace(file=file))
+        process.send(local_task)
         try:
             reply: Measured | Failed | str = process.reply()
         except Lost as lost:
@@ -136,11 +141,11 @@ def carry_out_here(
     return outcome
 
 
-def measure(run: Run, *task: Any) -> Reply:
-    """Carry out a task as one of Ray."""
+def measure(run: NodeRun, *task: Any) -> Reply:
+    """Execute a task of Ray."""
     import ray
 
     node = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
     if run.code != code_sha256():
         return Reply(*node, NotHere("load", OTHER_CODE))
-    return Reply(*node, carry_out_here(run, *task))
+    return Reply(*node, execute_here(run, *task))

@@ -1,8 +1,8 @@
-"""Decoded pictures of stored rows: whether they can be had here, from what, and their pixels.
+"""Decoded pictures of stored rows: their availability, source and pixels.
 
-A picture is decoded from a stream, which was kept or came in a pack. One of a declared size is read
-where it was kept or came in a pack, else where its codec has it (`folder:`). Code that rows name
-decodes only where the command names it in full.
+A picture is decoded from a stream in the store or a pack. For a declared size it is read from
+there, or by its codec (`folder:`). Code named by rows decodes only if the command gives its full
+spec.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BenchError, UsageError
 from benchmark.facts import facts_of
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import StoredRow, as_scored, decode_all
+from benchmark.measure.decode_again import StoredRow, check_pixels, decode_all
 from benchmark.measure.execute import decode_again
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import NamedCodecs, explain_missing_stream, explain_refusal
@@ -34,23 +34,20 @@ ABSENT: Final = "load"  # stage of a failure that is of what this machine lacks
 
 
 class Contents(Protocol):
-    """Streams and kept pictures of rows: a store and packs beside it, or a pack.
-
-    Both methods return None where nothing was kept, and raise `BenchError` or `OSError` for damage.
-    """
+    """Streams and pictures of rows, None if missing; `BenchError` or `OSError` if damaged."""
 
     def stream(self, row: StoredRow) -> bytes | None:
         """Return a row's stream."""
 
     def picture(self, row: StoredRow) -> Pixels | None:
-        """Return the kept picture of a row of declared size."""
+        """Return the picture of a row of declared size."""
 
 
 class Pictures:
-    """The pictures of a dataset's stored rows: every verb that wants pixels asks here."""
+    """Pictures of a dataset's stored rows, for every verb that needs pixels."""
 
     def __init__(self, contents: DatasetContents, codecs: NamedCodecs, dataset: str = "") -> None:
-        """codecs, dataset: as the command names them."""
+        """codecs, dataset: as named by the command."""
         self.contents = contents
         self._codecs = codecs
         self._dataset = dataset
@@ -63,15 +60,12 @@ class Pictures:
 
     @cached_property
     def place(self) -> str:
-        """The dataset as `bench run` takes it: a name, or the folder that was measured."""
+        """The dataset for `bench run`: a name, or the measured folder."""
         folder = self.contents.store.folder
         return Place(self._dataset or folder.name).measured(folder.parent).text
 
-    def why_none(self, row: StoredRow, points: Iterable[str] = ()) -> str:
-        """Return why a row's picture cannot be had here; "" if it can. Nothing is decoded.
-
-        points: of the command that makes it.
-        """
+    def absence_reason(self, row: StoredRow, points: Iterable[str] = ()) -> str:
+        """Return why a row's picture is unavailable, or "". points: of the command it names."""
         spec = CodecSpec.of_row(row)
         if row["status"] != "ok":
             return FAILED
@@ -81,19 +75,16 @@ class Pictures:
             return explain_refusal(spec)
         if not self.has_source(row):
             return explain_missing_stream(bool(row["recorded"]), [spec.text], self.place, points)
-        return self._why_unusable(row)
+        return self._explain_unusable(row)
 
     def has_source(self, row: StoredRow) -> bool:
-        """Return whether a row has what its pixels come of, if its codec can be used here."""
+        """Return whether a usable codec could make a row's pixels."""
         return is_declared(row) or self.contents.has_stream(row)
 
-    def by_image(
+    def group_by_image(
         self, rows: pl.DataFrame, codecs: Sequence[str] = ()
     ) -> dict[str, dict[str, list[StoredRow]]]:
-        """Return those of the rows whose pictures can be had, by image and label.
-
-        `raw` is left out. Codecs are in the order of `codecs`, else the paper's first.
-        """
+        """Group rows with pictures by image and label, `codecs` first, then the paper's."""
         order = [*codecs, *measured_titles(), *CODECS]
 
         def place(pair: tuple[str, StoredRow]) -> tuple[int, str]:
@@ -103,27 +94,24 @@ class Pictures:
 
         result: dict[str, dict[str, list[StoredRow]]] = {}
         for label, row in sorted(_labelled(rows), key=place):
-            if not self.why_none(row):
+            if not self.absence_reason(row):
                 result.setdefault(row["image"], {}).setdefault(label, []).append(row)
         return result
 
     def lacking(self, rows: pl.DataFrame) -> list[tuple[list[str], str]]:
-        """Return labels of which no row has a picture here, with the reason of their first row.
-
-        A command in a reason is of all codecs that share it.
-        """
+        """Return labels without any available picture, grouped by the reason of their first row."""
         by_reason: dict[tuple[bool, bool, str], list[StoredRow]] = defaultdict(list)
-        for of_label in by_key(_labelled(rows)).values():
-            first = of_label[0]
-            if all(map(self.why_none, of_label)):
+        for labelled_rows in by_key(_labelled(rows)).values():
+            first = labelled_rows[0]
+            if all(map(self.absence_reason, labelled_rows)):
                 bare = self._may_run(first) and not self.has_source(first)
-                why = "" if bare else self.why_none(first)
-                by_reason[bare, bool(first["recorded"]), why].append(first)
+                reason = "" if bare else self.absence_reason(first)
+                by_reason[bare, bool(first["recorded"]), reason].append(first)
         result = []
-        for (bare, recorded, other), firsts in by_reason.items():
+        for (bare, recorded, other_reason), firsts in by_reason.items():
             specs = [CodecSpec.of_row(row).text for row in firsts]
-            why = explain_missing_stream(recorded, specs, self.place) if bare else other
-            result.append(([label_of(CodecSpec.of_row(row)) for row in firsts], why))
+            reason = explain_missing_stream(recorded, specs, self.place) if bare else other_reason
+            result.append(([label_of(CodecSpec.of_row(row)) for row in firsts], reason))
         return result
 
     def decoded(
@@ -133,19 +121,16 @@ class Pictures:
         jobs: int,
         timeout_seconds: float | None = None,
     ) -> Iterator[tuple[int, Pixels | Failed] | None]:
-        """Decode rows as `reconstructed` does; yield places in `rows` and the pixels scored.
-
-        Pixels other than those that were scored are a failure.
-        """
+        """Yield places in `rows` and scored pixels as `reconstructed` does; others are failures."""
         conditions = device, jobs, timeout_seconds
         for outcome in reconstructed(rows, self.contents, self._codecs, *conditions):
-            yield outcome and (outcome[0], as_scored(rows[outcome[0]], outcome[1]))
+            yield outcome and (outcome[0], check_pixels(rows[outcome[0]], outcome[1]))
 
     def _may_run(self, row: StoredRow) -> bool:
         return self._codecs.find_decoder(CodecSpec.of_row(row)) is not None
 
-    def _why_unusable(self, row: StoredRow) -> str:
-        """Return why a program or a folder of pictures is not here; "" for what is not tried."""
+    def _explain_unusable(self, row: StoredRow) -> str:
+        """Return why a program or a folder of pictures is missing; "" if not tested."""
         spec = self._codecs.find_decoder(CodecSpec.of_row(row))
         is_tried = is_declared(row) or (
             row["codec"] in CODECS and facts_of(CodecSpec.of_row(row)).kind == "standard"
@@ -169,11 +154,11 @@ def reconstructed(
     jobs: int,
     timeout_seconds: float | None = None,
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
-    """Decode rows in fresh processes, whatever their pixels are; yield places in `rows` and pixels.
+    """Decode rows in fresh processes; yield places in `rows` and pixels, unchecked.
 
-    They come as they complete, codec by codec, and None at least once a second. What was decoded on
-    another kind of device than this `device` is decoded on that kind, since pixels may differ. A
-    failure of the stage ABSENT is of what this machine lacks.
+    They come as they complete, codec by codec, and None at least once a second. Rows from another
+    kind of device are decoded on that kind, since pixels may differ. A failure with stage ABSENT
+    means that this machine lacks something.
     """
     unread: list[tuple[int, Failed]] = []
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
@@ -190,7 +175,7 @@ def reconstructed(
         elif spec is None:
             unread.append((place, Failed(ABSENT, explain_refusal(CodecSpec.of_row(row)))))
         elif is_declared(row):
-            yield place, _declared(row, spec, loaded)
+            yield place, _read_declared(row, spec, loaded)
         else:
             groups[spec, device if row["device"] == device else "cpu"].append(place)
 
@@ -204,14 +189,16 @@ def reconstructed(
             except (BenchError, OSError) as error:
                 unread.append((place, Failed("decode", str(error))))
 
-    for (spec, where), places in groups.items():
-        for outcome in decode_all(spec, streams(places), where, jobs, timeout_seconds):
+    for (spec, group_device), places in groups.items():
+        for outcome in decode_all(spec, streams(places), group_device, jobs, timeout_seconds):
             yield outcome and (int(outcome[0]), outcome[2])
     yield from unread
 
 
-def _declared(row: StoredRow, spec: CodecSpec, loaded: dict[CodecSpec, Codec]) -> Pixels | Failed:
-    """Read a row's picture where its codec has it; loaded: codecs that were opened before."""
+def _read_declared(
+    row: StoredRow, spec: CodecSpec, loaded: dict[CodecSpec, Codec]
+) -> Pixels | Failed:
+    """Read a row's picture with its codec; loaded: cache of codecs."""
     if spec not in loaded:
         try:
             loaded[spec] = load_codec(spec)
@@ -222,11 +209,7 @@ def _declared(row: StoredRow, spec: CodecSpec, loaded: dict[CodecSpec, Codec]) -
 
 
 def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Iterator[Pixels]:
-    """Yield the pictures of rows of declared sizes, in their order, for a pack.
-
-    codecs: as the command names them. Raises `UsageError` for a picture that cannot be read, or is
-    not the one that was scored.
-    """
+    """Yield rows' pictures of declared sizes in order; `UsageError` for a missing or other one."""
     contents = DatasetContents(store.table(), store, {})
     decoded = Pictures(contents, NamedCodecs(codecs)).decoded(rows, "cpu", 1)
     for place, pixels in filter(None, decoded):
@@ -238,7 +221,7 @@ def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Itera
         yield pixels
 
 
-def pictures_of(
+def open_pictures(
     results: Path,
     name: str,
     codecs: str,
@@ -246,16 +229,12 @@ def pictures_of(
     dataset: str = "",
     rows: pl.DataFrame | None = None,
 ) -> Pictures:
-    """Return the pictures of stored rows of this name, or of a part of them, and of packs.
-
-    codecs, dataset: as the command names them. rows: that were read before.
-    """
+    """Return the pictures of a dataset's stored rows and packs. rows: read before."""
     contents = dataset_contents(results, name.partition(":")[0], packs_beside(results), rows)
     return Pictures(contents, NamedCodecs(codecs), dataset or name)
 
 
 def _labelled(rows: pl.DataFrame) -> list[tuple[str, StoredRow]]:
-    """Return rows with their labels, without those of codecs that code nothing (`raw`)."""
     labelled = ((label_of(CodecSpec.of_row(row)), row) for row in rows.rows(named=True))
     return [
         (label, row) for label, row in labelled if not facts_of(CodecSpec(row["codec"], ())).null

@@ -1,7 +1,7 @@
-"""Measure on a Ray cluster: cells as tasks of Ray, handed out as its nodes are free.
+"""Measure on a Ray cluster: cells are Ray tasks, handed out to free nodes.
 
-The driver alone stores what comes back, as that of local workers. A cell whose worker or node was
-lost is sent again, and is a failed row the `MOST_TRIES`th time.
+Only the driver stores results. A cell whose worker or node was lost is sent again, and is a failed
+row after `MAX_TRIES`.
 """
 
 import os
@@ -20,22 +20,22 @@ from typing import Any, NamedTuple
 from benchmark.errors import BadPack, BenchError, Notice, StoreError, Unavailable
 from benchmark.measure.cells import (
     Cell,
-    Conditions,
     Failed,
+    RunConditions,
     Seconds,
     Task,
     failed_by,
     failed_outcome,
     is_random,
     longest_first,
-    to_send,
+    prepare_task,
 )
 from benchmark.measure.local import Finished, WorkerError
 from benchmark.measure.node import (
     OTHER_CODE,
+    NodeRun,
     NotHere,
     Reply,
-    Run,
     measure,
 )
 from benchmark.measure.workers import TICK_SECONDS
@@ -49,8 +49,8 @@ from benchmark.system.settings import DEVICE, settings
 from benchmark.system.text import counted
 
 REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
-TRAVEL = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")  # beginnings of variables
-MOST_TRIES = 3  # of a cell
+SENT_PREFIXES = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")  # beginnings of variables
+MAX_TRIES = 3  # of a cell
 PATIENCE_SECONDS = 600.0  # after which a run without any node is given up
 
 SHOWN_SECONDS = 5.0  # after which it is said that no node is there
@@ -59,7 +59,7 @@ RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # of a `Node`, by device
 
 
 class Node(NamedTuple):
-    """A machine of the cluster, with the resources that `ray start` allotted."""
+    """Machine of the cluster, with the resources allotted by `ray start`."""
 
     address: str
     cpus: float
@@ -67,11 +67,10 @@ class Node(NamedTuple):
 
 
 @contextmanager
-def joined() -> Iterator[list[Node]]:
-    """Work on the running cluster at $RAY_ADDRESS, else of this machine; yield its nodes of now.
+def joined_cluster() -> Iterator[list[Node]]:
+    """Connect to the running cluster and yield its current nodes; raise `Unavailable`.
 
-    Ray's notes on its nodes, forty lines for a lost one, are not shown. Raises `Unavailable` where
-    no cluster answers.
+    Ray's own messages about nodes, forty lines for a lost one, are hidden.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -83,7 +82,7 @@ def joined() -> Iterator[list[Node]]:
         ) from error
     address = _address()
     # Ray takes SIGTERM, which would hide an interruption.
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, AssertionError, ray.exceptions.RayError) as error:
@@ -93,26 +92,28 @@ def joined() -> Iterator[list[Node]]:
             "for a token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
         ) from error
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with open(os.devnull, "w") as null_device, redirect_stdout(null_device):
         try:
-            yield [*_nodes(ray).values()]
+            yield [*_nodes_alive(ray).values()]
         finally:
             ray.shutdown()
 
 
-def _nodes(ray: Any) -> dict[str, Node]:
-    """Return the nodes that are there now, by Ray's ids."""
-    there = {of["NodeID"]: of for of in ray.nodes() if of["Alive"]}
+def _nodes_alive(ray: Any) -> dict[str, Node]:
+    alive = {facts["NodeID"]: facts for facts in ray.nodes() if facts["Alive"]}
     return {
-        name: Node(of["NodeManagerAddress"], *(of["Resources"].get(r, 0) for r in ("CPU", "GPU")))
-        for name, of in there.items()
+        name: Node(
+            facts["NodeManagerAddress"],
+            *(facts["Resources"].get(resource, 0) for resource in ("CPU", "GPU")),
+        )
+        for name, facts in alive.items()
     }
 
 
 def _address() -> str:
-    """Return HOST:PORT of the cluster of the user, else that of the last `ray start` here.
+    """Return HOST:PORT of the user's cluster or of the last `ray start` here.
 
     Raises `Unavailable` if nothing listens there: Ray itself would wait for minutes.
     """
@@ -121,31 +122,29 @@ def _address() -> str:
     address = os.environ.get("RAY_ADDRESS") or recorded
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or "/" in host:
-        what = (
+        problem = (
             f"$RAY_ADDRESS is {address!r}, not HOST:PORT" if address else "no Ray cluster is here"
         )
-        raise Unavailable(f"{what}: {REMEDY}")
+        raise Unavailable(f"{problem}: {REMEDY}")
     try:
         socket.create_connection((host, int(port))).close()
     except OSError as error:
-        what = f"no Ray cluster answers at {address} ({error.strerror or error})"
-        raise Unavailable(f"{what}: {REMEDY}") from error
+        problem = f"no Ray cluster answers at {address} ({error.strerror or error})"
+        raise Unavailable(f"{problem}: {REMEDY}") from error
     return address
 
 
 def variables(device: str) -> dict[str, str]:
-    """Return the environment variables that travel: those of codecs and metrics, and settings."""
-    inherited = {name: value for name, value in os.environ.items() if name.startswith(TRAVEL)}
+    """Return environment variables to send: those of codecs and metrics, and settings."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name.startswith(SENT_PREFIXES)
+    }
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     return {**inherited, **settings().variables(), DEVICE: device, **hidden}
 
 
 class RayEngine:
-    """An engine on the nodes of the cluster that was joined, with a worker for each GPU.
-
-    remarks: gets a sentence on each node that is lost or lacks something, and takes no more part
-    then.
-    """
+    """Engine on a cluster's nodes; `remarks` receives a sentence on each lost or refused node."""
 
     def __init__(self, nodes: Sequence[Node], seconds: Seconds, remarks: dict[str, None]) -> None:
         import ray
@@ -154,81 +153,98 @@ class RayEngine:
         self._gpu_workers = sum(int(node.gpus) for node in nodes)
 
     def carry_out(
-        self, tasks: Sequence[Task], conditions: Conditions
+        self, tasks: Sequence[Task], conditions: RunConditions
     ) -> Iterator[Finished | str | None]:
-        """Do all tasks as `local.carry_out` does; yield why nothing is done while no node can."""
+        """Execute all tasks as `local.carry_out` does; yield the reason while no node can."""
         self._conditions, self._tries = conditions, Counter[str]()
         self._random: set[CodecSpec] = set()
         self._refused: dict[str, str] = {}  # sentences on nodes that lack something
-        most = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
-        of = {device: [task for task in tasks if task.device == device] for device in most}
-        if of["cuda"] and not self._gpu_workers:
-            those = counted(len(of["cuda"]), "cell is", "cells are")
-            raise BenchError(f"{those} for a GPU, and the cluster has none")
-        self._waiting = {device: deque(longest_first(of[device], self._seconds)) for device in most}
-        sends = {device: self._sends(device, of[device]) for device in most if of[device]}
+        limits = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
+        tasks_by_device = {
+            device: [task for task in tasks if task.device == device] for device in limits
+        }
+        if tasks_by_device["cuda"] and not self._gpu_workers:
+            cells_text = counted(len(tasks_by_device["cuda"]), "cell is", "cells are")
+            raise BenchError(f"{cells_text} for a GPU, and the cluster has none")
+        self._waiting = {
+            device: deque(longest_first(tasks_by_device[device], self._seconds))
+            for device in limits
+        }
+        sends = {
+            device: self._prepare_remote(device, tasks_by_device[device])
+            for device in limits
+            if tasks_by_device[device]
+        }
         flying: dict[Any, Task] = {}
-        heard, joined_by = monotonic(), _nodes(self._ray)
+        heard, joined_by = monotonic(), _nodes_alive(self._ray)
         while flying or any(self._waiting.values()):
             for device, queue in self._waiting.items():
                 busy = sum(task.device == device for task in flying.values())
-                for _ in range(min(most[device] - busy, len(queue))):
+                for _ in range(min(limits[device] - busy, len(queue))):
                     task = queue.popleft()
                     try:
-                        flying[self._sent(task, *sends[device])] = task
+                        flying[self._send_task(task, *sends[device])] = task
                     except (BadPack, StoreError, OSError) as error:
-                        yield self._failed(task, failed_by(None, "load", error))
+                        yield self._finish_failed(task, failed_by(None, "load", error))
             ready = self._ray.wait([*flying], timeout=TICK_SECONDS)[0] if flying else ()
             for reference in ready:
-                yield from self._received(flying.pop(reference), reference)
-            there = _nodes(self._ray)
-            able = [node for name, node in there.items() if name not in self._refused]
+                yield from self._take_reply(flying.pop(reference), reference)
+            nodes_alive = _nodes_alive(self._ray)
+            usable_nodes = [node for name, node in nodes_alive.items() if name not in self._refused]
             devices = {task.device for task in flying.values()}
-            if ready or all(any(getattr(node, RESOURCES[of]) for node in able) for of in devices):
+            if ready or all(
+                any(getattr(node, RESOURCES[kind]) for node in usable_nodes) for kind in devices
+            ):
                 heard = monotonic()
             elif self._refused or monotonic() - heard > PATIENCE_SECONDS:
-                whys = self._refused.values() or ["none has been there for ten minutes"]
-                room = f"no node of the cluster can work: {'; '.join(whys)}"
+                reasons = self._refused.values() or ["none has been there for ten minutes"]
+                room = f"no node of the cluster can work: {'; '.join(reasons)}"
                 raise BenchError(f"{room}: mend or start nodes, and run again; finished cells stay")
-            for name in joined_by.keys() - there.keys():
+            for name in joined_by.keys() - nodes_alive.keys():
                 lost = f"node {joined_by.pop(name).address} was lost: its cells went to others"
                 self._remarks[lost] = None
                 warnings.warn(lost, Notice, stacklevel=2)
-            joined_by |= there
+            joined_by |= nodes_alive
             idle = monotonic() - heard
             waiting = f"no node for {idle:.0f} s; waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
             yield waiting if idle > SHOWN_SECONDS else None
 
-    def _sends(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
-        """Return the task of Ray that measures cells for a device, and what they share."""
+    def _prepare_remote(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
+        """Return the Ray task that measures cells on a device, and its shared facts."""
         names = {*(task.codec.name for task in tasks), *self._conditions.metrics}
-        files = {n.partition(":")[0]: file_of(n).read_bytes() for n in filter(names_file, names)}
-        uses = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": 1}
-        run = Run(replace(self._conditions, device=device), files, variables(device), code_sha256())
-        return self._ray.remote(max_retries=0, max_calls=0, **uses)(measure), self._ray.put(run)
+        files = {
+            name.partition(":")[0]: file_of(name).read_bytes() for name in filter(names_file, names)
+        }
+        resources = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": 1}
+        run = NodeRun(
+            replace(self._conditions, device=device), files, variables(device), code_sha256()
+        )
+        return self._ray.remote(max_retries=0, max_calls=0, **resources)(measure), self._ray.put(
+            run
+        )
 
-    def _sent(self, task: Task, remote: Any, run: Any) -> Any:
-        """Send a task to nodes that lack nothing; return its reference."""
+    def _send_task(self, task: Task, remote: Any, run: Any) -> Any:
+        """Send a task to suitable nodes; return its reference."""
         image = task.source.file.path.read_bytes() if task.source else None
-        refused = ",".join(self._refused)
-        where = {"ray.io/node-id": f"!in({refused})"} if refused else {}
-        chosen = remote.options(scheduling_strategy="SPREAD", label_selector=where)
-        whole, stream = packed(to_send(task, self._random))
-        return chosen.remote(run, whole, image, stream)
+        refused_nodes = ",".join(self._refused)
+        selector = {"ray.io/node-id": f"!in({refused_nodes})"} if refused_nodes else {}
+        remote_task = remote.options(scheduling_strategy="SPREAD", label_selector=selector)
+        packed_task, stream = pack_task(prepare_task(task, self._random))
+        return remote_task.remote(run, packed_task, image, stream)
 
-    def _received(self, task: Task, reference: Any) -> Iterator[Finished]:
+    def _take_reply(self, task: Task, reference: Any) -> Iterator[Finished]:
         queue = self._waiting[task.device]
         try:
             reply: Reply = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error, WorkerError):
                 raise WorkerError(str(error)) from error
-            why = str(error).strip().splitlines()[-1]
-            raise BenchError(f"a worker of the cluster cannot work: {why}") from error
+            reason = str(error).strip().splitlines()[-1]
+            raise BenchError(f"a worker of the cluster cannot work: {reason}") from error
         except self._ray.exceptions.RayError as error:
             self._tries[task.key] += 1
-            if self._tries[task.key] == MOST_TRIES:
-                yield self._failed(task, Failed("worker", _lost(error)))
+            if self._tries[task.key] == MAX_TRIES:
+                yield self._finish_failed(task, Failed("worker", _describe_loss(error)))
             else:
                 queue.appendleft(task)
             return
@@ -242,27 +258,27 @@ class RayEngine:
         self._refused[reply.node] = sentence
         self._remarks[sentence] = None
 
-    def _failed(self, task: Task, failed: Failed) -> Finished:
+    def _finish_failed(self, task: Task, failed: Failed) -> Finished:
         return Finished(task, failed_outcome(task, self._conditions, failed))
 
 
-def _lost(error: Exception) -> str:
-    how = {
+def _describe_loss(error: Exception) -> str:
+    cause = {
         "NodeDiedError": "the node was lost",
         "OutOfMemoryError": "the process was ended by Ray, for want of memory",
     }.get(type(error).__name__, "the process ended")
-    return f"{MOST_TRIES} workers lost while working on this cell; of the last one, {how}"
+    return f"{MAX_TRIES} workers lost while working on this cell; of the last one, {cause}"
 
 
-_opened = cache(open_pack)
+_open_pack_once = cache(open_pack)
 
 
-def packed(task: Task) -> tuple[Task, bytes | None]:
-    """Return a task that needs no file here but its image, and the stream of a row to score."""
+def pack_task(task: Task) -> tuple[Task, bytes | None]:
+    """Return a task that needs no file but its image, and the stream of a row to rescore."""
     if not isinstance(task, Cell):
         return task, Store(task.folder).stream(task.row["stream_sha256"])
     if isinstance(task.pack, Path):
-        pack, source = _opened(task.pack), task.source
+        pack, source = _open_pack_once(task.pack), task.source
         part = pack.only(task.codec, source.sha256, source.width_px, task.setting)
         return task._replace(pack=part), None
     return task, None

@@ -1,4 +1,4 @@
-"""The record of a run: rows and streams, stored as they come; the outcome that is returned."""
+"""Record of a run: rows and streams, stored as they come, and the returned outcome."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each 
 
 
 class Failure(NamedTuple):
-    """A cell without a result, for people to read."""
+    """Cell without a result, as text."""
 
     cell: str  # "jpeg quality=30 kodim01.png"
     stage: str
@@ -41,23 +41,23 @@ class Failure(NamedTuple):
 
 
 class Tracebacks:
-    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck."""
+    """Distinct tracebacks of authors' code, with the cells they occurred in."""
 
     def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
         self._cells = {entry["traceback"]: dict.fromkeys(entry["cells"]) for entry in listed}
 
     def add(self, traceback: str, cell: str) -> None:
-        """Take the traceback of a cell, which may be empty."""
+        """Add the traceback of a cell unless empty."""
         if traceback:
             self._cells.setdefault(traceback, {})[cell] = None
 
     def listed(self) -> list[dict[str, Any]]:
-        """Return each traceback with its cells, as json values."""
+        """Return each traceback with its cells, as JSON values."""
         return [{"traceback": text, "cells": list(cells)} for text, cells in self._cells.items()]
 
 
 class Progress(NamedTuple):
-    """Numbers of tasks finished and failed so far, and the seconds that the others take."""
+    """Numbers of finished and failed tasks, and the remaining seconds."""
 
     finished: int
     failed: int
@@ -65,8 +65,8 @@ class Progress(NamedTuple):
     at: str = ""  # the task that was begun or finished last: "vtm qp=32, kodim05.png"
 
 
-def title_of(task: Task) -> str:
-    """Return the codec, setting and image of a task, for a reader."""
+def task_title(task: Task) -> str:
+    """Return the codec, setting and image of a task as text."""
     image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
     return f"{task.codec.label} {task.setting}, {image}"
 
@@ -77,7 +77,7 @@ ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress],
 
 
 @contextmanager
-def silent(what: str, total: int) -> Iterator[Callable[[Progress], None]]:
+def silent(title: str, total: int) -> Iterator[Callable[[Progress], None]]:
     """Show no progress."""
     yield lambda progress: None
 
@@ -91,25 +91,22 @@ class Reached(NamedTuple):
     why: str = ""  # why it is not within the tolerance; empty: it is
 
 
-def without_value(rows: pl.DataFrame, metrics: Iterable[str]) -> list[dict[str, Any]]:
-    """Count the rows in which a metric is null: a record for each metric's `column` and `reason`.
-
-    Their number is `cells`.
-    """
+def count_nulls(rows: pl.DataFrame, metrics: Iterable[str]) -> list[dict[str, Any]]:
+    """Count the rows (`cells`) in which a metric is null, by `column` and `reason`."""
     result = list[dict[str, Any]]()
     for name in scored_by_image(metrics):
         value, _, reason = metric_columns(metric_class(name).column)
         if reason not in rows.columns:  # a user's metric, and every cell failed
             continue
         counts = rows.drop_nulls(reason).group_by(reason, maintain_order=True).len()
-        of_column = counts.select(column=pl.lit(value), cells="len", reason=reason)
-        result += of_column.to_dicts()
+        column_counts = counts.select(column=pl.lit(value), cells="len", reason=reason)
+        result += column_counts.to_dicts()
     return result
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of `benchmark.measure.loop.run`."""
+    """Result of `benchmark.measure.loop.run`."""
 
     matrix: Matrix
     rows: pl.DataFrame  # of the cells that were asked for, all columns of `rows.schema`
@@ -127,48 +124,49 @@ class Outcome:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The cells that were asked for."""
+        """Cells of the request."""
         return self.matrix.cells
 
     @property
     def skipped(self) -> tuple[Absent, ...]:
-        """Codecs that could not run, as asked for, each with the reason."""
+        """Codecs that could not run, with the reason."""
         return self.matrix.selection.skipped
 
     @property
     def refused(self) -> tuple[Absent, ...]:
-        """Images that cannot be measured, each with the reason."""
+        """Images that cannot be measured, with the reason."""
         return self.matrix.sources.refused
 
     @property
     def exit_code(self) -> int:
-        """1 if a cell failed, or a picture was refused (of a folder: if all were); else 0."""
+        """1 if a cell failed or a picture was refused (in a folder: if all were), else 0."""
         sources = self.matrix.sources
-        whole = not sources.dataset.folder_title or not sources.images
-        return 1 if self.failures or (self.refused and whole) else 0
+        is_strict = not sources.dataset.folder_title or not sources.images
+        return 1 if self.failures or (self.refused and is_strict) else 0
 
-    def without_value(self) -> list[dict[str, Any]]:
+    def null_counts(self) -> list[dict[str, Any]]:
         """Count the rows in which a metric is null, by metric and reason."""
-        return without_value(self.rows, self.metrics)
+        return count_nulls(self.rows, self.metrics)
 
     def __repr__(self) -> str:
-        """Return counts, what is left out, and where the rows are, in two or three lines."""
-        before = len(self.cells) - self.measured
+        """Return counts, exclusions and the folder of the rows, in two or three lines."""
+        finished_before = len(self.cells) - self.measured
         kinds = {
-            "skipped": [of.what for of in self.skipped],
-            "refused": [of.what for of in self.refused],
+            "skipped": [absent.what for absent in self.skipped],
+            "refused": [absent.what for absent in self.refused],
         }
         lines = [
             f"{self.matrix.sources.dataset.name}: {counted(len(self.cells), 'cell')}, "
-            f"{self.measured} measured, {len(self.failures)} failed, {before} finished before",
-            "; ".join(f"{what}: {listed(names)}" for what, names in kinds.items() if names),
+            f"{self.measured} measured, {len(self.failures)} failed, "
+            f"{finished_before} finished before",
+            "; ".join(f"{kind}: {listed(names)}" for kind, names in kinds.items() if names),
             f"rows in {self.matrix.store.folder}: `load` has them",
         ]
         return "\n".join(filter(None, lines))
 
 
 class Rescored(NamedTuple):
-    """The result of `benchmark.measure.loop.rescore`: counts of stored rows."""
+    """Result of `benchmark.measure.loop.rescore`: counts of stored rows."""
 
     rows: int  # in the store
     tried: int  # that lacked a metric which can be computed here
@@ -180,7 +178,7 @@ class Rescored(NamedTuple):
 
 
 class RunNotes:
-    """Facts that a run's record gets while cells are measured; those of an earlier part stay."""
+    """Facts added to a run's record while cells are measured; earlier ones stay."""
 
     def __init__(self, store: Store, run: str) -> None:
         self._store, self._run = store, run
@@ -188,32 +186,32 @@ class RunNotes:
         self.tracebacks = Tracebacks(self._known.get("tracebacks", ()))
         self.decoded_twice: dict[str, str] = dict(self._known.get("decoded_twice", {}))
 
-    def add(self, done: Finished) -> list[Failure]:
-        """Note which stream was decoded twice and the tracebacks; return what failed of a task."""
-        task, outcome = done.task, done.outcome
+    def add(self, finished: Finished) -> list[Failure]:
+        """Note a stream that was decoded twice, and tracebacks; return the failures of a task."""
+        task, outcome = finished.task, finished.outcome
         failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
         image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
-        where = f"{task.setting} {image}"
-        cell = f"{task.codec.label} {where}"
+        setting_text = f"{task.setting} {image}"
+        cell = f"{task.codec.label} {setting_text}"
         if isinstance(outcome, Measured) and outcome.decoded_twice:
-            self.decoded_twice[task.codec.text] = where
+            self.decoded_twice[task.codec.text] = setting_text
         for failed in failures:
             self.tracebacks.add(failed.traceback, cell)
         return [Failure(cell, failed.stage, failed.reason) for failed in failures]
 
     def write(self) -> None:
-        """Write what is new into the record; a run without rows gets its record here."""
+        """Write new facts; create the record of a run without rows."""
         facts = {"tracebacks": self.tracebacks.listed(), "decoded_twice": dict(self.decoded_twice)}
-        known = {"tracebacks": [], "decoded_twice": {}, **self._known}
-        new = {name: value for name, value in facts.items() if value != known[name]}
+        stored_facts = {"tracebacks": [], "decoded_twice": {}, **self._known}
+        new = {name: value for name, value in facts.items() if value != stored_facts[name]}
         if new:
             begun = {} if self._known else run_record(sys.argv[1:])
             self._store.amend(self._run, {**begun, **new})
             self._known = {**self._known, **begun, **new}
 
 
-class Recorder:
-    """A buffer of rows, and of streams and features, which are stored before their rows."""
+class RowRecorder:
+    """Buffer of rows; their streams and features are stored first."""
 
     def __init__(
         self,
@@ -231,7 +229,7 @@ class Recorder:
         self._shards = 0
 
     def add(self, measured: Measured) -> None:
-        """Take a finished cell."""
+        """Add a finished cell."""
         if measured.stream is not None and self._keep:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
             self._streams.add(self._store.stream_files({digest: measured.stream}))
@@ -247,7 +245,7 @@ class Recorder:
         self.tick(at_once=slow or len(self._rows) >= MANY_ROWS)
 
     def tick(self, at_once: bool = False) -> None:
-        """Write what has waited long enough; called about once a second."""
+        """Write rows that have waited long enough; called about once a second."""
         if self._rows and (at_once or self._clock() - self._oldest > FLUSH_SECONDS):
             self._streams.write()
             self._store.append(self._rows)
@@ -259,7 +257,7 @@ class Recorder:
                 self._store.compact()
 
     def close(self) -> None:
-        """Write what is left, put small shards together, keep features below their size."""
+        """Write remaining rows, merge small shards, and prune features."""
         self.tick(at_once=True)
         if self._notes is not None:
             self._notes.write()

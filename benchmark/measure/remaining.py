@@ -1,8 +1,8 @@
-"""Seconds that a run still takes: cells that ended, cells that run, cells to do -> seconds.
+"""Remaining seconds of a run, from finished, running and waiting cells.
 
-A cell takes what coding and scoring are expected to take, times the ratio of measured to expected
-seconds of its codec's cells that have ended, else of all. The first cells of workers, which wait
-for them to load, count by their coding, if at all.
+A cell takes the expected seconds of coding and scoring, times the ratio of measured to expected
+seconds of its codec's finished cells, or of all. A worker's first cell includes the time to load it
+and counts by its coding, if at all.
 """
 
 import math
@@ -20,11 +20,11 @@ FEW = 0.05  # share of such tasks that predicts nothing either
 COLD = 3.0  # seconds of coding from which a worker's first cell predicts what others take
 
 
-def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
-    """Return the seconds that are left of tasks of about equal cost; None while there are few.
+def extrapolate_seconds(finished: float, total: float, seconds: float) -> float | None:
+    """Return the remaining seconds of tasks of equal cost; None if few are finished.
 
-    >>> at_this_pace(8, 100, 10.0), at_this_pace(5, 100, 30.0), at_this_pace(20, 100, 9.9)
-    (115.0, None, None)
+    >>> [extrapolate_seconds(*task) for task in ((8, 100, 10.0), (5, 100, 30.0), (20, 100, 9.9))]
+    [115.0, None, None]
     """
     if seconds < SOON or finished <= FEW * total:
         return None
@@ -32,7 +32,7 @@ def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
 
 
 class Pace:
-    """The state of a run's tasks; seconds: what coding a task is expected to take, or None."""
+    """State of a run's tasks; seconds: expected coding time of a task, or None."""
 
     def __init__(
         self, tasks: Sequence[Task], seconds: Seconds, clock: Callable[[], float] = monotonic
@@ -42,8 +42,8 @@ class Pace:
         self._waiting = defaultdict[str, set[str]](set)  # tasks by codec
         self._rest = defaultdict[str, float](float)  # expected seconds of those that wait, by codec
         for task in tasks:
-            known, codec = seconds(task), task.codec.name
-            cost = UNKNOWN * task.num_pixels if known is None else known
+            expected, codec = seconds(task), task.codec.name
+            cost = UNKNOWN * task.num_pixels if expected is None else expected
             self._expected[task.key] = cost + SCORING * task.num_pixels
             self._waiting[codec].add(task.key)
             self._rest[codec] += self._expected[task.key]
@@ -53,7 +53,7 @@ class Pace:
         self._cold = True  # until a cell has ended
 
     def take(self, event: Started | Finished) -> None:
-        """Take an engine's report."""
+        """Process an event of an engine."""
         key, codec = event.task.key, event.task.codec.name
         if key in self._waiting[codec]:
             self._waiting[codec].remove(key)
@@ -64,19 +64,19 @@ class Pace:
         elif key in self._running:  # else it was never begun: no worker could take it
             self._cold = False
             _, since, first = self._running.pop(key)
-            taken, outcome = self._clock() - since, event.outcome
+            seconds, outcome = self._clock() - since, event.outcome
             coding = None if isinstance(outcome, Failed) else outcome.coding_seconds
             if first and coding is not None:
-                taken = coding + SCORING * event.task.num_pixels
-            if not first or (taken if coding is None else coding) > COLD:
+                seconds = coding + SCORING * event.task.num_pixels
+            if not first or (seconds if coding is None else coding) > COLD:
                 self._ended[codec][0] += self._expected[key]
-                self._ended[codec][1] += taken
+                self._ended[codec][1] += seconds
 
     def left(self) -> float | None:
-        """Return the seconds that are left; None if nothing is known."""
+        """Return the remaining seconds; None if unknown."""
         if not self._ended:
             return None
-        ratios = {codec: taken / expected for codec, (expected, taken) in self._ended.items()}
+        ratios = {codec: measured / expected for codec, (expected, measured) in self._ended.items()}
         # The geometric mean of the codecs', and of 1 for what was expected.
         logs = math.fsum(math.log(ratio) for ratio in ratios.values() if ratio)
         usual = math.exp(logs / (len(ratios) + 1))

@@ -1,4 +1,4 @@
-"""A request: everything that a run takes, each option with its default and help."""
+"""Request: all options of a run, with default and help."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) ->
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photographs:
-    """Options that say which images of a dataset are measured, and where they are."""
+class ImageOptions:
+    """Options for the images of a dataset and their location."""
 
     limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
     flatten: bool = option(
@@ -38,19 +38,19 @@ class Photographs:
         None,
         ORIGIN,
         "Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
-        "$BENCH_DATA names and the user's cache.",
+        "$BENCH_DATA names, and the user's cache.",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request(Photographs):
-    """Measurements asked for, codecs x settings x images, and how they are to be made."""
+class Request(ImageOptions):
+    """Codecs x settings x images to measure, with all options of a run."""
 
     codecs: tuple[str, ...] = option(
         ("all",),
         MEASURED,
         "Comma-separated codecs, each name[:key=value]... or path.py:Class; "
-        "'all' are those that can run on this machine.",
+        "'all': every codec that can run on this machine.",
         many="listed",
     )
     dataset: str = option(
@@ -62,7 +62,7 @@ class Request(Photographs):
     points: tuple[str, ...] = option(
         (),
         MEASURED,
-        "Settings to measure, else a codec's default ones: jpeg.quality=10,30 (repeatable).",
+        "Settings to measure instead of a codec's defaults: jpeg.quality=10,30 (repeatable).",
         many="repeated",
         python='A mapping is taken as well: {"jpeg.quality": [10, 30]}.',
     )
@@ -82,13 +82,13 @@ class Request(Photographs):
         value="I/N",
     )
     draws: int | None = option(
-        None, MEASURED, "Decode with N seeds, 0 to N - 1, where a decoder is generative.", least=2
+        None, MEASURED, "Decode with N seeds, 0 to N - 1, if the decoder is generative.", least=2
     )
     target: str = option(
         "",
         MEASURED,
-        "Search each codec's setting whose mean over the images is bpp=0.3, or psnr=32 (any "
-        "metric): within 1 % of a rate, .2 % of a metric.",
+        "Find each codec's setting whose mean over the images is bpp=0.3, or psnr=32 (any metric), "
+        "within 1 % of a rate or .2 % of a metric.",
         value="NAME=VALUE",
     )
     packs: tuple[Path, ...] = option(
@@ -101,7 +101,7 @@ class Request(Photographs):
     skip_missing: bool = option(
         False,
         MEASURED,
-        "Leave out the codecs that cannot run on this machine, with their reasons; the others run.",
+        "Skip codecs that cannot run on this machine, and say why.",
     )
     timing: bool = option(
         False, MANNER, "Measure one cell at a time, so that its seconds are comparable."
@@ -110,14 +110,14 @@ class Request(Photographs):
     jobs: int | None = option(
         None,
         MANNER,
-        "Cells to run at the same time; default: one per core, fewer for lack of memory.",
+        "Cells to run at the same time; default: one per core, fewer if memory is short.",
         least=1,
     )
     timeout_seconds: float | None = option(
         None,
         MANNER,
-        "Give a cell up as failed when encoding, decoding or scoring its image takes longer; "
-        "default: never, since VTM takes hours.",
+        "Fail a cell whose encoding, decoding or scoring takes longer; default: no limit, since "
+        "VTM takes hours.",
         "--timeout",
         least=0.1,
         value="SECONDS",
@@ -135,7 +135,7 @@ class Request(Photographs):
     verify: bool = option(
         False,
         MANNER,
-        "Verify by independent decode: decode each kept stream again in a fresh process.",
+        "Verify each kept stream by decoding it again in a fresh process.",
     )
 
     results: Path = option(Path("results"), TARGET, "Folder of results.", refuses="folder")
@@ -146,17 +146,16 @@ class Request(Photographs):
     )
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` for a time limit that is none."""
+        """Raise `UsageError` for an invalid time limit."""
         seconds = self.timeout_seconds
         if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
             raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
 
     @classmethod
-    def of(cls, **values: Any) -> Self:
-        """Return a request with the whole names of metrics, and points of a mapping as texts.
+    def create(cls, **values: Any) -> Self:
+        """Create a request; raise `UnknownName` for metrics, `TypeError` for options.
 
-        points: texts, or a mapping from "codec.setting" to values. Raises `UnknownName` for metrics
-        that there are not, `TypeError` for an option that there is not.
+        points: texts, or a mapping from "codec.setting" to values.
         """
         codecs = values.get("codecs", ())
         for codec in codecs if isinstance(codecs, Collection) else [codecs]:
@@ -164,33 +163,33 @@ class Request(Photographs):
                 raise UsageError(f"a codec is a text, 'jpeg' or './mine.py:Mine', not {codec!r}")
         points = values.get("points", ())
         if isinstance(points, Mapping):
-            texts = {name: ",".join(format(of, ".17g") for of in points[name]) for name in points}
-            values["points"] = tuple(f"{name}={of}" for name, of in texts.items())
+            texts = {
+                name: ",".join(format(value, ".17g") for value in points[name]) for name in points
+            }
+            values["points"] = tuple(f"{name}={value}" for name, value in texts.items())
         if values.get("metrics"):
             from benchmark.rows.schema import metric_names
 
             values["metrics"] = metric_names(values["metrics"])
         return cls(**values)
 
-    def of_stored(self, dataset: str) -> Self:
-        """Return the request for the images of stored rows, which say how they were measured."""
+    def adapt_to_stored(self, dataset: str) -> Self:
+        """Return the request for stored rows, which say how their images were measured."""
         return replace(self, dataset=dataset, flatten=True)
 
-    def of_each_dataset(self) -> list[Self]:
-        """Return a request for each of the datasets."""
+    def split_datasets(self) -> list[Self]:
+        """Return a request for each dataset."""
         return [replace(self, dataset=name) for name in listed_datasets(self.dataset)]
 
     def use_folders(self) -> None:
-        """Look for weights in the given folder; `UsageError` for what is none."""
+        """Search the given folder for weights; raise `UsageError` if it is invalid."""
         from benchmark.system.settings import use_weights_folder
 
         use_weights_folder(self.weights_dir)
 
 
 def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Parse settings given as `codec.setting=1,2,3`, one or several, separated by commas.
-
-    Raises `UsageError` for other texts.
+    """Parse comma-separated settings, `codec.setting=1,2,3`; raise `UsageError`.
 
     >>> parse_points(["jpeg.quality=10,30,ours.q=1", "ours:beta=3.84.q=2"])
     {('jpeg', 'quality'): (10, 30), ('ours', 'q'): (1,), ('ours:beta=3.84', 'q'): (2,)}
@@ -201,34 +200,38 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
     for text in texts:
         key = "", ""
         for part in text.split(","):
-            left, equals, right = part.rpartition("=")
+            codec_and_setting, equals, number = part.rpartition("=")
             if equals:
-                codec, _, setting = left.rpartition(".")
+                codec, _, setting = codec_and_setting.rpartition(".")
                 key = plain_codec(codec.strip()), setting
             try:
-                value = finite_number(right)
+                value = finite_number(number)
             except ValueError:
                 key = "", ""
             if not all(key):
                 raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
             points[key] = (*points.get(key, ()), value)
-    return {(text, key[1]): of for key, of in points.items() for text in _variants(key[0])}
+    return {
+        (text, key[1]): values
+        for key, values in points.items()
+        for text in _expand_variants(key[0])
+    }
 
 
-def _variants(codec: str) -> list[str]:
-    """Return the specs of all variants that a codec with options stands for, else itself."""
+def _expand_variants(codec: str) -> list[str]:
+    """Return the specs of all variants meant by a codec with options, else itself."""
     if codec.partition(":")[0] in CODECS and ":" in codec:
         with suppress(BenchError):  # reported where the codec is chosen
             return [spec.text for spec in resolve(parse_codec(codec))]
     return [codec]
 
 
-def with_settings_as_points(
+def move_settings_to_points(
     codecs: Sequence[str], points: Points
 ) -> tuple[list[str], dict[tuple[str, str], tuple[float, ...]]]:
-    """Return codecs and points with the settings that codecs name as points: `jpeg:quality=30`.
+    """Move settings from codecs to points: `jpeg:quality=30`.
 
-    >>> with_settings_as_points(["webp", "jpeg:quality=30", "jpeg:quality=50"], {})
+    >>> move_settings_to_points(["webp", "jpeg:quality=30", "jpeg:quality=50"], {})
     (['webp', 'jpeg'], {('jpeg', 'quality'): (30, 50)})
     """
     texts: dict[str, None] = {}
@@ -236,7 +239,7 @@ def with_settings_as_points(
     for text in codecs:
         spec = parse_codec(text.strip())
         try:
-            plain, settings = without_settings(spec)
+            plain, settings = split_settings(spec)
             variants = resolve(plain) if settings else []
         except (Unavailable, BadOption):  # reported where the codec is chosen
             plain, settings, variants = spec, {}, []
@@ -252,24 +255,24 @@ def with_settings_as_points(
     return list(texts), result
 
 
-def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
-    """Return a spec without the options that are settings of the codec's sweep, and these.
+def split_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
+    """Split off the options that are settings of the codec's sweep.
 
-    >>> spec, settings = without_settings(parse_codec("jpeg:optimize=1:quality=30"))
+    >>> spec, settings = split_settings(parse_codec("jpeg:optimize=1:quality=30"))
     >>> spec.text, settings
     ('jpeg:optimize=1', {'quality': '30'})
     """
     parameters = parameters_of(spec, codec_class(spec))
-    rest = {key: text for key, text in spec.options if key not in parameters}
-    if not rest:
+    settings = {key: text for key, text in spec.options if key not in parameters}
+    if not settings:
         return spec, {}
-    plain = spec.without(rest)
+    plain = spec.without(settings)
     names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
-    return (plain, rest) if rest.keys() <= names else (spec, {})
+    return (plain, settings) if settings.keys() <= names else (spec, {})
 
 
 def finite_number(text: str) -> float:
-    """Return the finite number of a text, an integer where it is whole; `ValueError` for none."""
+    """Parse a finite number, an integer if whole; raise `ValueError`."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is no finite number")

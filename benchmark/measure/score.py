@@ -1,8 +1,4 @@
-"""Score a decoded image: metric columns (value, protocol id, reason where null) and features.
-
-Features that are kept already are not computed again: a source has a file per dataset and feature
-space, and codecs that give the same pixels share theirs.
-"""
+"""Score a decoded image: metric columns (value, protocol id, reason for null) and features."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -50,27 +46,26 @@ class HashedImage(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Columns of a row, and features that were not kept before."""
+    """Columns of a row, and new features."""
 
     columns: dict[str, Any]
     features: tuple[ImageFeatures, ...] = ()
     failed: tuple[Failed, ...] = ()  # metrics that raised; their values are null
 
 
-def _columns(kind: Any, value: float | None, why: str | None = None) -> dict[str, Any]:
-    return dict(zip(metric_columns(kind.column), (value, kind.protocol, why), strict=True))
+def _score_columns(kind: Any, value: float | None, reason: str | None = None) -> dict[str, Any]:
+    return dict(zip(metric_columns(kind.column), (value, kind.protocol, reason), strict=True))
 
 
-def _without_value(kind: Any, why: str, *failed: Failed) -> Scores:
-    return Scores(_columns(kind, None, why), failed=failed)
+def _null_scores(kind: Any, reason: str, *failed: Failed) -> Scores:
+    return Scores(_score_columns(kind, None, reason), failed=failed)
 
 
 class Scorer:
-    """The image metrics and feature spaces of a run on a device.
+    """Image metrics and feature spaces of a run on a device.
 
-    A metric without its weights gives null with that reason for every image, one that raises or
-    runs out of memory for this image. What a metric prepares of a source is kept until another
-    source comes, or memory runs out.
+    A metric without its weights gives null with a reason for every image; one that raises or runs
+    out of memory, for this image. Data prepared from a source is kept until another source comes.
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
@@ -82,7 +77,7 @@ class Scorer:
         self._metrics: dict[str, FeatureSpace | ImageMetric | Scores] = {}
         for name in names:
             with suppress(_OutOfMemory):  # tried again where it is needed, and then a reason
-                self._loaded(name)
+                self._load_metric(name)
 
     def score(
         self,
@@ -91,10 +86,10 @@ class Scorer:
         names: Sequence[str],
         is_kept: IsKept = lambda protocol, sha256: False,
     ) -> Scores:
-        """Score the pair with some metrics of the run; `is_kept`: features that are stored."""
-        if (of := (source.sha256, source.pixels.shape)) != self._prepared_of:
-            self._prepared, self._prepared_of = {}, of
-        parts = [self._score(name, source, decoded, is_kept) for name in names]
+        """Score a pair with metrics of the run; `is_kept`: whether features are stored."""
+        if (key := (source.sha256, source.pixels.shape)) != self._prepared_of:
+            self._prepared, self._prepared_of = {}, key
+        parts = [self._score_metric(name, source, decoded, is_kept) for name in names]
         return Scores(
             {column: value for part in parts for column, value in part.columns.items()},
             tuple(feature for part in parts for feature in part.features),
@@ -102,41 +97,43 @@ class Scorer:
         )
 
     def forget(self, but: str = "") -> bool:
-        """Drop what metrics, but for `but`, have prepared; return whether there was anything."""
-        kept = {name: value for name, value in self._prepared.items() if name == but}
-        dropped, self._prepared = len(self._prepared) > len(kept), kept
+        """Drop prepared data except of metric `but`; return whether there was any."""
+        remaining = {name: value for name, value in self._prepared.items() if name == but}
+        dropped, self._prepared = len(self._prepared) > len(remaining), remaining
         give_memory_back()
         return dropped
 
-    def _score(
+    def _score_metric(
         self, name: str, source: HashedImage, decoded: HashedImage, is_kept: IsKept
     ) -> Scores:
         kind = metric_class(name)
         try:
-            metric = self._loaded(name)
+            metric = self._load_metric(name)
             if isinstance(metric, Scores):
                 return metric
             if name in FEATURE_SPACES:
-                extract = partial(self._extracted, metric, source, decoded, is_kept)
-                return self._within_memory(name, extract)
+                extract = partial(self._extract, metric, source, decoded, is_kept)
+                return self._retry_within_memory(name, extract)
             kind = type(metric)  # the user's file may have changed since
-            value = self._within_memory(name, partial(self._value, name, metric, source, decoded))
+            value = self._retry_within_memory(
+                name, partial(self._compute_value, name, metric, source, decoded)
+            )
             if math.isnan(value):
                 raise NotMeasurable("not a number")
-        except (NotMeasurable, Unavailable) as why:
-            return _without_value(kind, reason_text(why))
+        except (NotMeasurable, Unavailable) as missing:
+            return _null_scores(kind, reason_text(missing))
         except _OutOfMemory as lacked:
             label, (height, width, _) = getattr(kind, "label", name), decoded.pixels.shape
-            return _without_value(kind, f"{label} of {width} x {height} px {lacked}")
+            return _null_scores(kind, f"{label} of {width} x {height} px {lacked}")
         except FOREIGN as error:
             failed = failed_by(kind, "score", error)
-            return _without_value(kind, failed.reason, failed)
-        return Scores(_columns(kind, value))
+            return _null_scores(kind, failed.reason, failed)
+        return Scores(_score_columns(kind, value))
 
-    def _extracted(
+    def _extract(
         self, space: Any, source: HashedImage, decoded: HashedImage, is_kept: IsKept
     ) -> Scores:
-        """Return the column that counts patches, and the features that were not kept before."""
+        """Return the column that counts patches, and the features that were not stored."""
         features = []
         for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
             key = space.protocol, sha256
@@ -145,19 +142,19 @@ class Scorer:
         count = space.patch_count(*source.pixels.shape[:2])
         # Not sooner: an error on the way leaves none of them handed over.
         self._handed_over |= {(feature.protocol, feature.pixels_sha256) for feature in features}
-        return Scores(_columns(space, count), tuple(features))
+        return Scores(_score_columns(space, count), tuple(features))
 
-    def _value(
+    def _compute_value(
         self, name: str, metric: ImageMetric, source: HashedImage, decoded: HashedImage
     ) -> float:
         if name not in self._prepared:
             self._prepared[name] = metric.prepare(source.pixels)
         return float(metric.compare(self._prepared[name], decoded.pixels))
 
-    def _loaded(self, name: str) -> Any:
-        """Return a metric, loaded once; columns without a value where that is not possible."""
+    def _load_metric(self, name: str) -> Any:
+        """Return a metric, loaded once, or null columns if that fails."""
         if name not in self._metrics:
-            self._metrics[name] = self._within_memory(name, partial(self._open, name))
+            self._metrics[name] = self._retry_within_memory(name, partial(self._open, name))
         return self._metrics[name]
 
     def _open(self, name: str) -> FeatureSpace | ImageMetric | Scores:
@@ -165,19 +162,16 @@ class Scorer:
         try:
             metric: FeatureSpace | ImageMetric = kind(device=self._device)
         except Unavailable as missing:
-            return _without_value(kind, reason_text(missing))
+            return _null_scores(kind, reason_text(missing))
         except FOREIGN as error:
             if memory_exhausted(error):
                 raise
             failed = failed_by(kind, "score", error)
-            return _without_value(kind, failed.reason, failed)
+            return _null_scores(kind, failed.reason, failed)
         return metric
 
-    def _within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
-        """Do a metric's work; where memory runs out, once more without what others have prepared.
-
-        If that does not help, drop what this metric has prepared too, and raise `_OutOfMemory`.
-        """
+    def _retry_within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
+        """Do a metric's work, if needed without other metrics' data; raise `_OutOfMemory`."""
         for last in (False, True):
             try:
                 return work()
@@ -193,7 +187,7 @@ class Scorer:
 
 
 class _OutOfMemory(Exception):  # noqa: N818 - reads as what happened
-    """Memory of the machine or its GPU did not suffice for a metric; predicate of a sentence."""
+    """Insufficient memory of the machine or GPU for a metric; predicate of a sentence."""
 
 
 def unscored(
@@ -201,14 +195,14 @@ def unscored(
     sources: Sequence[Source],
     metrics: Sequence[str],
     folder: Path,
-    again: bool,
+    retry: bool,
     may_run: Callable[[Mapping[str, Any]], bool] = ALL_CODECS.selects_to_run,
 ) -> list[Rescore]:
-    """Return tasks for rows of these sources that lack a metric under its present protocol.
+    """Return tasks for rows of these sources without a metric under its present protocol.
 
-    Values that are null for absent weights or packages are lacking, with `again` for any reason
-    that may be gone, and so are dropped features. Failed rows, bundled rows without streams and
-    rows whose codec may not run are left out. Rows of an image are together. folder: of the store.
+    Missing are values that are null for absent weights or packages, with `retry` for any temporary
+    reason, and features no longer stored. Excluded are failed rows, bundled rows without streams
+    and rows whose codec may not run.
     """
     from benchmark.rows.store import Store  # brings polars, which coding does without
     from benchmark.rows.versions import one_per_cell
@@ -217,37 +211,31 @@ def unscored(
     by_pixels = {source.sha256: source for source in sources}
     table = one_per_cell(table)
     table = table.filter((table["status"] == "ok") & table["image_sha256"].is_in([*by_pixels]))
-    masks = [_lacking(table, name, again, store) for name in metrics]
-    lacks = np.array(masks, np.bool_).reshape(len(metrics), table.height)
-    chosen = np.flatnonzero(lacks.any(axis=0))
+    masks = [_mark_missing(table, name, retry, store) for name in metrics]
+    is_missing = np.array(masks, np.bool_).reshape(len(metrics), table.height)
+    positions = np.flatnonzero(is_missing.any(axis=0))
     tasks = []
-    for at, row in zip(chosen, table[chosen].rows(named=True), strict=True):
+    for position, row in zip(positions, table[positions].rows(named=True), strict=True):
         if may_run(row) and (not row["recorded"] or store.keeps(row)):
-            names = tuple(compress(metrics, lacks[:, at]))
+            names = tuple(compress(metrics, is_missing[:, position]))
             tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 
 
 def unscorable(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") -> set[str]:
-    """Return the cells that lack a metric which can be computed here, and a stream to decode.
-
-    Rows of a declared size never had a stream and are left out.
-    """
-    asked = metric_names(metrics)
-    names = computable(scored_by_image(asked), lacking(asked))
-    masks = [_lacking_value(table, name, False) for name in names]
-    lacks = np.logical_or.reduce([*masks, np.zeros(table.height, np.bool_)])
-    streams = table.filter(lacks).select("cell", "stream_sha256").rows()
+    """Return the cells that lack a computable metric and a stream, unless of declared size."""
+    requested = metric_names(metrics)
+    names = computable(scored_by_image(requested), lacking(requested))
+    masks = [_mark_missing_values(table, name, False) for name in names]
+    is_missing = np.logical_or.reduce([*masks, np.zeros(table.height, np.bool_)])
+    streams = table.filter(is_missing).select("cell", "stream_sha256").rows()
     return {cell for cell, digest in streams if digest and not store.has_stream(digest)}
 
 
 def scored(
     table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str], folder: Path
 ) -> set[tuple[str, str]]:
-    """Return the pairs of cell and metric with a value by the present protocol.
-
-    A feature count whose features the store in `folder` does not hold is no value.
-    """
+    """Return the pairs of cell and metric with a value of the present protocol and features."""
     from benchmark.rows.versions import one_per_cell
 
     rows, features = one_per_cell(table), FeatureFolder(folder)
@@ -260,35 +248,35 @@ def scored(
             continue
         by_rule = rows.filter((rows[protocol] == kind.protocol) & rows[value].is_not_null())
         for cell, *pictures in by_rule.select("cell", *PICTURES).rows():
-            kept = (picture and features.has(kind.protocol, picture) for picture in pictures)
-            if name not in FEATURE_SPACES or all(kept):
+            is_stored = (picture and features.has(kind.protocol, picture) for picture in pictures)
+            if name not in FEATURE_SPACES or all(is_stored):
                 pairs.add((cell, name))
     return pairs
 
 
-def _lacking_value(table: "pl.DataFrame", name: str, again: bool) -> BoolArray:
+def _mark_missing_values(table: "pl.DataFrame", name: str, retry: bool) -> BoolArray:
     kind = metric_class(name)
     value, protocol, reason = metric_columns(kind.column)
     if protocol not in table.columns:  # a user's metric that was never measured here
         return np.ones(table.height, np.bool_)
-    lacks = (table[protocol] != kind.protocol).fill_null(True)
-    forever = [text for text in table[reason].drop_nulls().unique() if is_lasting(text, again)]
-    lacks |= table[value].is_null() & ~table[reason].is_in(forever).fill_null(not again)
-    marked: BoolArray = lacks.to_numpy()
+    is_missing = (table[protocol] != kind.protocol).fill_null(True)
+    lasting = [text for text in table[reason].drop_nulls().unique() if is_lasting(text, retry)]
+    is_missing |= table[value].is_null() & ~table[reason].is_in(lasting).fill_null(not retry)
+    marked: BoolArray = is_missing.to_numpy()
     return marked
 
 
-def _lacking(table: "pl.DataFrame", name: str, again: bool, store: "Store") -> BoolArray:
-    marked = _lacking_value(table, name, again)
+def _mark_missing(table: "pl.DataFrame", name: str, retry: bool, store: "Store") -> BoolArray:
+    marked = _mark_missing_values(table, name, retry)
     if name in FEATURE_SPACES and not marked.all():
         kind = metric_class(name)
         rows = table.select(kind.column, "bytes_origin", "stream_sha256", *PICTURES)
-        kept = FeatureFolder(store.folder)
+        features = FeatureFolder(store.folder)
         marked = marked | np.array(
             [
                 row[kind.column] is not None
                 and store.keeps(row)  # else nothing can bring them back
-                and not all(row[key] and kept.has(kind.protocol, row[key]) for key in PICTURES)
+                and not all(row[key] and features.has(kind.protocol, row[key]) for key in PICTURES)
                 for row in rows.rows(named=True)
             ],
             np.bool_,

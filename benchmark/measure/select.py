@@ -1,7 +1,4 @@
-"""Select what a request measures: contenders, the dataset's images, cells and those to do.
-
-Codecs that cannot run here are skipped, with reasons, or refused.
-"""
+"""Select what a request measures: contenders, images, cells and those to do."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,8 +35,8 @@ from benchmark.errors import (
     UsageError,
 )
 from benchmark.facts import needs_options, work_of
-from benchmark.measure.cells import Cell, Contender, Part, lacking, plan
-from benchmark.measure.request import Points, Request, parse_points, with_settings_as_points
+from benchmark.measure.cells import Cell, Contender, Part, describe_missing, plan
+from benchmark.measure.request import Points, Request, move_settings_to_points, parse_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.edition import Edition, parse_spec
@@ -67,18 +64,18 @@ from benchmark.system.text import bench_command, by_key, visible
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
 CHECKS = "checks"  # folder of the results of `bench check`, in a results folder
-ALIKE = "command", "revision", "device"  # of two builds that share settings
+SHARED_FIELDS = "command", "revision", "device"  # of two builds that share settings
 
 
 class Selection(NamedTuple):
-    """Contenders that run here, and the codecs that lack something."""
+    """Contenders that run here, and skipped codecs."""
 
     contenders: tuple[Contender, ...]
     skipped: tuple[Absent, ...]  # as asked for
 
 
 def every_codec() -> list[str]:
-    """Return what `--codecs all` stands for: codecs without required options, and aliases."""
+    """Return the codecs meant by `--codecs all`: those without required options, and aliases."""
     return [*(name for name in CODECS if not needs_options(name)), *ALIASES]
 
 
@@ -90,12 +87,12 @@ def select(
     skip_missing: bool = False,
     draws: int | None = None,
 ) -> Selection:
-    """Return the contenders for codec specs, in the order given; `ALL` skips what cannot run here.
+    """Return the contenders for codec specs, in order; `ALL` skips those that cannot run here.
 
-    Of codec variants that `packs` have, the streams come from there; where a codec cannot encode
-    here, from a pack that the project ships, if `recorded` streams are of use. With `draws`, every
-    codec that draws becomes as many variants (`drawings`). Raises `Unavailable` where a codec asked
-    for by name lacks something, unless `skip_missing`; `UsageError` for the rest.
+    Streams come from `packs` if these have the variant; without an encoder, from the project's
+    packs if `recorded`. draws: number of seeds for each codec that draws (`drawings`). Raises
+    `Unavailable` if a named codec lacks something, unless `skip_missing`; `UsageError` for other
+    errors.
     """
     everything = tuple(codecs) == ALL
     skipped: list[Absent] = []
@@ -104,15 +101,15 @@ def select(
         texts = [*every_codec(), *(spec.text for spec in in_packs if not names_code(spec))]
         skipped += [Absent(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
     else:
-        texts, points = with_settings_as_points(codecs, points)
+        texts, points = move_settings_to_points(codecs, points)
     contenders: dict[CodecSpec, Contender] = {}
     for text in texts:
         try:
-            for spec in variants_of(text, draws):
-                contenders[spec] = at_points(_contender(spec, packs, recorded), points)
+            for spec in expand_variants(text, draws):
+                contenders[spec] = apply_points(_contender(spec, packs, recorded), points)
         except (Unavailable, BadPack) as missing:
             if not everything and not skip_missing:
-                raise cannot_run(text, str(missing), len(codecs)) from missing
+                raise unavailable_error(text, str(missing), len(codecs)) from missing
             skipped.append(_skipped(text.strip(), missing))
     selection = Selection(tuple(contenders.values()), tuple(skipped))
     _refuse_equal_labels(contenders)
@@ -122,7 +119,7 @@ def select(
 
 
 def _skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
-    """Return why a codec is skipped, in equal words for all that lack the same kind of thing."""
+    """Say why a codec is skipped, in the same words for the same kind of cause."""
     kind, subject, remedy = missing.reason or Reason("")
     if kind == "weights":
         return Absent(codec, f"no weight files in {SEARCHED}", remedy)
@@ -131,19 +128,21 @@ def _skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
 
 
 def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
-    """Raise `UsageError` for packs and draws that no contender takes, if none was skipped."""
+    """Raise `UsageError` for packs and draws unused by contenders, if none was skipped."""
     if selection.skipped:
         return
     specs = [contender.spec for contender in selection.contenders]
     if draws is not None and not any(SEED in dict(spec.options) for spec in specs):
-        how = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
-        raise UsageError(f"--draws {draws} repeats decoders that draw ({how}), and none here does")
-    taken = {contender.pack.path for contender in selection.contenders if contender.pack}
+        means = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
+        raise UsageError(
+            f"--draws {draws} repeats decoders that draw ({means}), and none here does"
+        )
+    paths = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:
-        if pack.path not in taken:
-            known = ", ".join(spec.text for spec in pack.infos)
-            none = f"no codec of --codecs takes a stream from {pack.path}"
-            raise UsageError(f"{none}: it has {known}")
+        if pack.path not in paths:
+            texts = ", ".join(spec.text for spec in pack.infos)
+            problem = f"no codec of --codecs takes a stream from {pack.path}"
+            raise UsageError(f"{problem}: it has {texts}")
 
 
 def _refuse_unused(selection: Selection, points: Points) -> None:
@@ -151,51 +150,51 @@ def _refuse_unused(selection: Selection, points: Points) -> None:
     skipped = [skip.what for skip in selection.skipped if skip.why != BY_NAME]  # may name anything
     left_out = {name for text in skipped for name in (text, parse_codec(text).name)}
     for codec, setting in points:
-        of_codec = [c for c in selection.contenders if codec in (c.spec.name, c.spec.text)]
-        names = {point.name for contender in of_codec for point in contender.sweep}
+        matching = [c for c in selection.contenders if codec in (c.spec.name, c.spec.text)]
+        names = {point.name for contender in matching for point in contender.sweep}
         if left_out & {codec, codec.partition(":")[0]} or setting in names:
             continue
-        if not of_codec:
+        if not matching:
             specs = {contender.spec.name for contender in selection.contenders}
             raise UnknownName("codec among --codecs", codec, specs)
         raise UnknownName(f"setting of {codec}", setting, names)
 
 
-def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
-    """Return the variants that a codec as asked for stands for, repeated if it draws."""
+def expand_variants(text: str, draws: int | None) -> list[CodecSpec]:
+    """Return the variants meant by a codec, repeated if it draws."""
     variants = resolve(parse_codec(text.strip()))
     return [seeded for spec in variants for seeded in drawings(spec, draws)] if draws else variants
 
 
-def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
-    """Return the error for a codec that was asked for, alone or with others, and lacks something.
+def unavailable_error(codec: str, reason: str, num_codecs: int) -> Unavailable:
+    """Return the error for a named codec that lacks something.
 
-    >>> [str(cannot_run("vtm", "no program", number)) for number in (1, 2)]
+    >>> [str(unavailable_error("vtm", "no program", number)) for number in (1, 2)]
     ['vtm cannot run here: no program',
      'vtm cannot run here: no program; --skip-missing runs the other codecs']
     """
-    others = "; --skip-missing runs the other codecs" if num_codecs > 1 else ""
-    return Unavailable(f"{codec} cannot run here: {reason}{others}")
+    hint = "; --skip-missing runs the other codecs" if num_codecs > 1 else ""
+    return Unavailable(f"{codec} cannot run here: {reason}{hint}")
 
 
 def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
-    seen: dict[str, CodecSpec] = {}
+    specs_by_label: dict[str, CodecSpec] = {}
     for spec in specs:
-        if (other := seen.setdefault(spec.label, spec)).identity != spec.identity:
-            both = f"{other.text!r} and {spec.text!r} would both have the label {spec.label!r}"
-            what = "class or file name" if ".py:" in spec.name else "name=..."
-            raise UsageError(f"{both}: give one of them another {what}")
+        if (first := specs_by_label.setdefault(spec.label, spec)).identity != spec.identity:
+            problem = f"{first.text!r} and {spec.text!r} would both have the label {spec.label!r}"
+            attribute = "class or file name" if ".py:" in spec.name else "name=..."
+            raise UsageError(f"{problem}: give one of them another {attribute}")
 
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     pack = find_pack(packs, spec)
     if pack is not None and pack.declares(spec):
-        why = f"{pack.path} has pictures of {spec.label} and no streams"
+        problem = f"{pack.path} has pictures of {spec.label} and no streams"
         raise UsageError(
-            f"{why}: `{bench_command('pack import', pack.path)}` adds them to the results"
+            f"{problem}: `{bench_command('pack import', pack.path)}` adds them to the results"
         )
     codec: Codec = load_codec(spec)
-    lacks, accepts = "", getattr(codec, "accepts", None)  # of a user's codec it may be anything
+    reason, accepts = "", getattr(codec, "accepts", None)  # of a user's codec it may be anything
     accepts = accepts if isinstance(accepts, (Between, OneOf)) else None
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
@@ -204,22 +203,22 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
         try:
             return Contender(spec, describe_codec(spec, codec), tuple(codec.sweep), accepts=accepts)
         except Unavailable as missing:
-            pack, lacks = find_pack(shipped_packs(), spec) if recorded else None, str(missing)
+            pack, reason = find_pack(shipped_packs(), spec) if recorded else None, str(missing)
             if pack is None:
                 raise
     codec = Recorded(pack, spec, codec)
-    return Contender(spec, codec.describe(), codec.sweep, pack, lacks, accepts)
+    return Contender(spec, codec.describe(), codec.sweep, pack, reason, accepts)
 
 
 def _require_storable(spec: CodecSpec, row: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for a value that no row can have, before anything is measured."""
+    """Raise `UsageError` for a value that rows cannot have, before anything is measured."""
     for name in refused_columns(row):
         value = visible(repr(row[name]))[:80]
         raise UsageError(f"{spec.text} has the {name} {value}, which no row can have: correct it")
 
 
-def at_points(contender: Contender, points: Points) -> Contender:
-    """Return a contender at its points, those of its spec before those of its name."""
+def apply_points(contender: Contender, points: Points) -> Contender:
+    """Return a contender at its points; those of its spec precede those of its name."""
     spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:
         values = points.get((spec.text, name), points.get((spec.name, name)))
@@ -235,7 +234,7 @@ def at_points(contender: Contender, points: Points) -> Contender:
 
 
 class Sources(NamedTuple):
-    """The images of a request's dataset, and those of them that cannot be measured."""
+    """Images of a request's dataset, and those that cannot be measured."""
 
     dataset: Dataset
     images: tuple[Source, ...]
@@ -243,7 +242,7 @@ class Sources(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """All cells of a request, and those that the store does not have yet."""
+    """All cells of a request, and those missing from the store."""
 
     sources: Sources
     selection: Selection
@@ -254,35 +253,34 @@ class Matrix(NamedTuple):
 
 
 def open_sources(request: Request) -> Sources:
-    """Open the dataset and look at its images; for its rows, use `open_stored`."""
+    """Open the dataset and probe its images; for stored rows, use `open_stored`."""
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
     images = refuse_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
-    kept = tuple(image for image in images if isinstance(image, Source))
-    return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Absent)))
+    measurable = tuple(image for image in images if isinstance(image, Source))
+    return Sources(
+        dataset, measurable, tuple(image for image in images if isinstance(image, Absent))
+    )
 
 
-def sources_of(dataset: str, data_dir: Path | None, results: Path) -> dict[str, Source] | str:
-    """Return a dataset's photographs by sha256, or why they are missing.
-
-    Those of stored rows are sought where the runs recorded there found them.
-    """
+def find_sources(dataset: str, data_dir: Path | None, results: Path) -> dict[str, Source] | str:
+    """Return a dataset's photographs by sha256, or say why they are missing."""
     from benchmark.rows.place import Place
 
-    absent, place = "The original is not here", Place(dataset)
+    prefix, place = "The original is not here", Place(dataset)
     if not place.opens:
         place = Place(dataset.partition(":")[0])
-    if why := place.explain_loss(results):
-        return f"{absent}: {why}."
+    if reason := place.explain_loss(results):
+        return f"{prefix}: {reason}."
     try:
-        of_place = place.measured(results).text
-        opened = open_sources(Request(data_dir=data_dir).of_stored(of_place))
+        path = place.measured(results).text
+        opened = open_sources(Request(data_dir=data_dir).adapt_to_stored(path))
     except Unavailable as missing:
-        return f"{absent}: {missing}."
+        return f"{prefix}: {missing}."
     return {image.sha256: image for image in opened.images}
 
 
-def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
-    """Return the sources with the name that the dataset, if a folder, has among results by name."""
+def set_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
+    """Give a folder's sources the name of its results."""
     dataset = sources.dataset
     if not dataset.folder_title:
         return sources
@@ -292,35 +290,32 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
 
 
 def open_stored(request: Request) -> tuple[Sources, Store]:
-    """Open the dataset as `open_sources` does, and the store of its rows in the results folder.
-
-    The dataset may also be given by the name that its rows have there.
-    """
+    """Open a dataset, also by its stored name, and the store of its rows."""
     from benchmark.rows.place import required_place
 
     request = replace(request, dataset=required_place(request.results, request.dataset))
-    sources = with_stored_name(open_sources(request), stores_below(request.results))
+    sources = set_stored_name(open_sources(request), stores_below(request.results))
     return sources, Store(request.results / sources.dataset.store_name)
 
 
 def measured_before(request: Request) -> bool:
-    """Return whether the results folder may have finished cells: own rows of the dataset's name."""
+    """Return whether the results folder may have measured rows of the dataset."""
     shards = (request.results / request.dataset.partition(":")[0] / "per_image").glob("*.parquet")
     return any(not path.name.startswith(SHIPPED) for path in shards)
 
 
 def open_matrix(request: Request) -> Matrix:
-    """Plan the cells of a request and find those that its results folder does not have yet."""
+    """Plan the cells of a request and find those missing from its results folder."""
     if request.timing and request.packs:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
-    Part.of(request.part)  # a text that is none is refused at once
+    Part.parse(request.part)  # a text that is none is refused at once
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     recorded = not request.timing
     selection = select(request.codecs, points, packs, recorded, request.skip_missing, request.draws)
     sources, store = open_stored(request)
-    selection = _for_images(selection, sources.images, request)
-    matrix = matrix_of(request, sources, selection, store)
+    selection = _skip_incomplete(selection, sources.images, request)
+    matrix = make_matrix(request, sources, selection, store)
     if request.anchor or request.bundled:
         from benchmark.rows.names import find_editions, find_variant
         from benchmark.rows.stored import require_bundled
@@ -329,79 +324,83 @@ def open_matrix(request: Request) -> Matrix:
 
         stored = editions_in(matrix.table)
         if request.anchor:
-            contenders = [Edition.create(each.spec.identity) for each in selection.contenders]
+            contenders = [
+                Edition.create(contender.spec.identity) for contender in selection.contenders
+            ]
             find_variant(request.anchor, [*contenders, *stored])
         require_bundled(request.results, request.bundled)
         find_editions(named_in(request.bundled) if request.bundled else [], stored)
     return matrix
 
 
-def matrix_of(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:
-    """Return the cells of a selection, and those that the store lacks as it is now."""
-    part = Part.of(request.part)
+def make_matrix(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:
+    """Return the cells of a selection, and those missing from the store."""
+    part = Part.parse(request.part)
     cells = plan(selection.contenders, sources.dataset.name, sources.images, part)
     table, versions = store.read()
-    done = {*finished(versions, request.timing)["cell"]} & {cell.key for cell in cells}
-    if request.keep and (lost := store.cells_without_stream(versions, done, request.timing)):
-        done -= lost
+    finished_cells = {*finished(versions, request.timing)["cell"]} & {cell.key for cell in cells}
+    if request.keep and (
+        lost_cells := store.cells_without_stream(versions, finished_cells, request.timing)
+    ):
+        finished_cells -= lost_cells
         warnings.warn(
-            f"{len(lost)} cells of {store.folder} have lost their streams (missing, or not of the "
-            "recorded size) and are to do again; `bench run --no-keep` counts them as done",
+            f"{len(lost_cells)} cells of {store.folder} have lost their streams (missing, or not "
+            "of the recorded size) and are to do again; `bench run --no-keep` counts them as done",
             DamagedResults,
             stacklevel=2,
         )
-    if done:
+    if finished_cells:
         from benchmark.measure.score import unscorable
 
-        done -= unscorable(table.filter(col("cell").is_in([*done])), request.metrics, store)
-    to_do = tuple(cell for cell in cells if cell.key not in done)
+        finished_cells -= unscorable(
+            table.filter(col("cell").is_in([*finished_cells])), request.metrics, store
+        )
+    to_do = tuple(cell for cell in cells if cell.key not in finished_cells)
     return Matrix(sources, selection, store, table, tuple(cells), to_do)
 
 
-def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
-    """Skip codecs whose pack lacks images; `Unavailable` for one asked for by name, or for all."""
-    kept, skipped = list[Contender](), list(selection.skipped)
+def _skip_incomplete(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
+    """Skip codecs whose pack lacks images; `Unavailable` for a named one, or if none is left."""
+    usable, skipped = list[Contender](), list(selection.skipped)
     for contender in selection.contenders:
         spec = contender.spec
         if hasattr(codec_class(spec), "require_distinct"):
             load_codec(spec).require_distinct([image.file.name for image in images])
-        if reason := lacking(contender, images):
+        if reason := describe_missing(contender, images):
             skipped.append(Absent(spec.text, reason))
         if not reason or plan([contender], "", images):
-            kept.append(contender)
+            usable.append(contender)
         elif request.codecs != ALL and not request.skip_missing:
-            raise cannot_run(spec.text, reason, len(request.codecs))
-    if not kept and skipped:
-        reasons = "; ".join(f"{codec}: {why}" for codec, why, _ in skipped)
+            raise unavailable_error(spec.text, reason, len(request.codecs))
+    if not usable and skipped:
+        reasons = "; ".join(f"{codec}: {reason}" for codec, reason, _ in skipped)
         raise Unavailable(f"none of the codecs can run here: {reasons}")
-    return Selection(tuple(kept), tuple(skipped))
+    return Selection(tuple(usable), tuple(skipped))
 
 
 def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
-    """Return the finished rows that make cells to do done, and where they are, by cell.
+    """Return finished rows for cells to do, with their store, by cell.
 
-    They are those that `bench check` measured beside the results, and those of settings whose own
-    weights did not change when another file of the codec did, or got another name: they count as
-    rows of the new build. None where cells are timed or streams are not kept.
+    They are from `bench check` or from builds with the same weights; none if timed or not kept.
     """
-    wanted = {cell.key: cell for cell in matrix.to_do}
+    cells = {cell.key: cell for cell in matrix.to_do}
     rows: dict[str, tuple[Row, Store]] = {}
-    if not wanted or request.timing or not request.keep:
+    if not cells or request.timing or not request.keep:
         return rows
     store = matrix.store
     parents = dict.fromkeys([store.folder.parent / CHECKS, Path("results") / CHECKS])
     checks = [Store(parent / store.folder.name) for parent in parents]
-    tables = [(of, of.table()) for of in checks if of.folder.is_dir()]
+    tables = [(check, check.table()) for check in checks if check.folder.is_dir()]
     for source, table in (*tables, (store, matrix.table)):
-        own = table.filter(OK & ~BUNDLED) if table.height else table
-        for key, row in _rows_for(source, own, wanted) if own.height else ():
+        measured_rows = table.filter(OK & ~BUNDLED) if table.height else table
+        for key, row in _adapt_rows(source, measured_rows, cells) if measured_rows.height else ():
             if source.has_stream(row["stream_sha256"], row["num_bytes"]):
                 rows.setdefault(key, (row, source))
     return rows
 
 
-def take_over(matrix: Matrix, request: Request) -> int:
-    """Add the rows of `finished_elsewhere` and their streams to the store; return how many."""
+def copy_finished(matrix: Matrix, request: Request) -> int:
+    """Copy the rows of `finished_elsewhere` and their streams to the store; return their number."""
     store, rows = matrix.store, finished_elsewhere(matrix, request)
     for row, source in rows.values():
         if source is not store and (stream := source.stream(row["stream_sha256"])):
@@ -412,45 +411,53 @@ def take_over(matrix: Matrix, request: Request) -> int:
     return len(rows)
 
 
-def _rows_for(
-    source: Store, table: pl.DataFrame, wanted: Mapping[str, Cell]
+def _adapt_rows(
+    source: Store, table: pl.DataFrame, cells_by_key: Mapping[str, Cell]
 ) -> Iterator[tuple[str, Row]]:
-    """Yield rows for the keys of cells, those of other builds as rows of the cell's."""
+    """Yield rows by the keys of cells, adapted from other builds."""
     columns = [name for name in table.columns if name != "bundled"]
-    for row in table.filter(col("cell").is_in([*wanted])).select(columns).rows(named=True):
+    for row in table.filter(col("cell").is_in([*cells_by_key])).select(columns).rows(named=True):
         yield row["cell"], row
-    records = [of for record in source.records() if isinstance(of := record.get("codecs"), dict)]
-    for cells in by_key((cell.codec.text, cell) for cell in wanted.values()).values():
+    records = [
+        build_records
+        for record in source.records()
+        if isinstance(build_records := record.get("codecs"), dict)
+    ]
+    for cells in by_key((cell.codec.text, cell) for cell in cells_by_key.values()).values():
         codec, info = cells[0].codec, cells[0].info
-        builds = [(_beside(codec, text), build) for of in records for text, build in of.items()]
+        builds = [
+            (_match_recorded(codec, text), build)
+            for build_records in records
+            for text, build in build_records.items()
+        ]
         keys = {
             cell_key(
-                before, replace(info, fingerprint=build["fingerprint"]), cell.setting,
+                recorded_spec, replace(info, fingerprint=build["fingerprint"]), cell.setting,
                 cell.source.sha256, cell.source.width_px, CODING,
             ): cell
-            for before, build in builds
-            if before is not None and _is_alike(build, info)
+            for recorded_spec, build in builds
+            if recorded_spec is not None and _is_alike(build, info)
             for cell in cells
             if (weights := dict(info.parts).get(str(cell.setting)))
             and [str(cell.setting), weights] in build["parts"]
         }  # fmt: skip
         for row in table.filter(col("cell").is_in([*keys])).select(columns).rows(named=True):
             cell = keys[row["cell"]]
-            own = {**info_columns(cell.info), "variant": codec.variant, "cell": cell.key}
-            yield cell.key, {**row, **own}
+            cell_columns = {**info_columns(cell.info), "variant": codec.variant, "cell": cell.key}
+            yield cell.key, {**row, **cell_columns}
 
 
-def _beside(codec: CodecSpec, text: str) -> CodecSpec | None:
-    """Return the spec in a record, if it is that of a codec but for names of files."""
+def _match_recorded(codec: CodecSpec, text: str) -> CodecSpec | None:
+    """Return a recorded spec if it equals the codec's except for file names."""
     spec = parse_spec(text)
     return spec if spec.without(PATHS) == codec.identity.without(PATHS) else None
 
 
 def _is_alike(build: Any, info: CodecInfo) -> bool:
-    """Return whether a build of a record may share settings with one that is to be measured."""
+    """Return whether a recorded build may share settings with one to be measured."""
     return (
         isinstance(build, dict)
         and isinstance(build.get("parts"), list)
         and isinstance(build.get("fingerprint"), str)
-        and all(build.get(name) == getattr(info, name) for name in ALIKE)
+        and all(build.get(name) == getattr(info, name) for name in SHARED_FIELDS)
     )

@@ -1,4 +1,4 @@
-"""Verify stored rows: streams decoded in fresh processes, compared with the pixels measured."""
+"""Verify stored rows: decode streams in fresh processes and compare the pixels."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -9,7 +9,7 @@ import polars as pl
 from polars import col
 
 from benchmark.errors import StoreError
-from benchmark.measure.cells import Conditions, Failed
+from benchmark.measure.cells import Failed, RunConditions
 from benchmark.measure.decode_again import StoredRow
 from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Failure, Progress, Tracebacks
@@ -28,8 +28,8 @@ COLUMNS = (
 ROWS_AT_ONCE = 200  # that a crash can take
 
 
-class Kept(NamedTuple):
-    """The sound rows of a store whose streams were kept."""
+class VerifiableRows(NamedTuple):
+    """Rows of a store with streams to verify."""
 
     pictures: Pictures
     rows: list[StoredRow]  # each with its place in the table as "at"
@@ -37,20 +37,20 @@ class Kept(NamedTuple):
     declared: list[StoredRow]  # and those that never had one
 
 
-def kept_rows(
+def verifiable_rows(
     store: Store,
     codecs: NamedCodecs,
-    wanted: Callable[[CodecSpec], bool],
+    is_selected: Callable[[CodecSpec], bool],
     cells: Collection[str] | None = None,
-) -> Kept:
-    """Collect a store's sound rows of `wanted` variants; of `cells`, those not verified as is."""
+) -> VerifiableRows:
+    """Collect finished rows of `wanted` variants; of `cells`, those not verified."""
     table = one_per_cell(store.table()).filter(col("status") == "ok")
     if cells is not None:
         table = table.filter(col("cell").is_in([*cells]))
     pictures = Pictures(DatasetContents(table, store, {}), codecs)
     rows, declared, not_kept = list[StoredRow](), list[StoredRow](), 0
-    for at, row in enumerate(table.select(COLUMNS).rows(named=True)):
-        if not wanted(CodecSpec.of_row(row)):
+    for position, row in enumerate(table.select(COLUMNS).rows(named=True)):
+        if not is_selected(CodecSpec.of_row(row)):
             continue
         if cells is not None and row["attested"]:
             with suppress(StoreError):  # else it is no longer the stream that was verified
@@ -61,16 +61,19 @@ def kept_rows(
         elif not pictures.has_source(row):
             not_kept += 1
         else:
-            rows.append({**row, "at": at})
-    return Kept(pictures, rows, not_kept, declared)
+            rows.append({**row, "at": position})
+    return VerifiableRows(pictures, rows, not_kept, declared)
 
 
 def verify(
-    kept: Kept, conditions: Conditions, report: Callable[[Progress], None], tracebacks: Tracebacks
+    verifiable: VerifiableRows,
+    conditions: RunConditions,
+    report: Callable[[Progress], None],
+    tracebacks: Tracebacks,
 ) -> list[Failure]:
-    """Decode streams again, store which are verified, set damaged ones aside; return the rest."""
-    how = conditions.device, conditions.jobs, conditions.timeout_seconds
-    store, table = kept.pictures.contents.store, kept.pictures.table
+    """Decode streams again, store verified rows, set damaged streams aside; return failures."""
+    decoding = conditions.device, conditions.jobs, conditions.timeout_seconds
+    store, table = verifiable.pictures.contents.store, verifiable.pictures.table
     places: list[int] = []
     failures: list[Failure] = []
     absent: Counter[str] = Counter()
@@ -81,9 +84,9 @@ def verify(
         places.clear()
 
     try:
-        for done in kept.pictures.decoded(kept.rows, *how):
-            if done is not None:
-                row, failed, finished = kept.rows[done[0]], done[1], finished + 1
+        for outcome in verifiable.pictures.decoded(verifiable.rows, *decoding):
+            if outcome is not None:
+                row, failed, finished = verifiable.rows[outcome[0]], outcome[1], finished + 1
                 if not isinstance(failed, Failed):
                     places.append(row["at"])
                 elif failed.stage == ABSENT:
@@ -104,7 +107,7 @@ def verify(
     finally:
         store_verified()
         store.compact()
-    counts = {**absent, "no stream of them was kept": kept.not_kept}
-    counts["they have no stream: their sizes are declared"] = len(kept.declared)
-    unverified = [Failure(f"{n} cells", "verify", why) for why, n in counts.items() if n]
+    counts = {**absent, "no stream of them was kept": verifiable.not_kept}
+    counts["they have no stream: their sizes are declared"] = len(verifiable.declared)
+    unverified = [Failure(f"{n} cells", "verify", reason) for reason, n in counts.items() if n]
     return [*failures, *unverified]

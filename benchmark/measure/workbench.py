@@ -1,4 +1,4 @@
-"""Measure a cell: read, encode, decode, score; and what a worker keeps between cells."""
+"""Measure a cell: read, encode, decode, score; with a worker's state between cells."""
 
 from functools import cache, partial
 from pathlib import Path
@@ -11,21 +11,21 @@ from benchmark.errors import FOREIGN, BenchError, memory_exhausted, raise_interr
 from benchmark.facts import work_of
 from benchmark.measure.cells import (
     Cell,
-    Conditions,
     Enter,
     Failed,
     Measured,
     Rescore,
     Row,
+    RunConditions,
     Task,
     failed_by,
     failed_outcome,
     ignore_stages,
     now_utc,
-    origin_of,
+    origin_columns,
 )
 from benchmark.measure.decode_again import reconstruct
-from benchmark.measure.execute import differs_again, execute_within_memory, give_memory_back
+from benchmark.measure.execute import compare_decodes, execute_within_memory, give_memory_back
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.registry import names_file
 from benchmark.rows.packs.pack import Pack, Recorded, open_pack
@@ -38,9 +38,9 @@ IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
 
 class Workbench:
-    """Codecs, metrics and the last source, kept between cells; a worker process has its own."""
+    """Codecs, metrics and the last source of a worker process."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: RunConditions) -> None:
         self._conditions = conditions
         self._scorer = Scorer(conditions.metrics, conditions.device)
         self._open_pack = cache(open_pack)
@@ -51,19 +51,19 @@ class Workbench:
         self._source: tuple[tuple[str, int], Pixels] = ("", 0), np.empty((0, 0, 3), np.uint8)
 
     def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
-        """Code and score a cell, or decode a row's stream again and fill in metrics.
+        """Code and score a cell, or decode a row's stream again and add metrics.
 
-        A failure of image, codec or memory is a failed row of a cell, and `Failed` of a row, whose
-        other columns stay. Where memory runs out, a task is done once more without what is kept
-        between tasks. enter: called with each stage as it begins.
+        A failure is a failed row of a cell, and `Failed` for a row, whose other columns stay. If
+        memory runs out, a task is repeated without cached data. enter: called at the beginning of
+        each stage.
         """
         for _ in range(2):
             try:
                 enter("load")
                 if isinstance(task, Cell):
-                    outcome = self._measured(task, enter)
+                    outcome = self._measure_cell(task, enter)
                 else:
-                    outcome = self._rescored(task, enter)
+                    outcome = self._rescore_row(task, enter)
             except FOREIGN as error:
                 exhausted, explained = (
                     memory_exhausted(error),
@@ -80,9 +80,9 @@ class Workbench:
             return failed_outcome(task, self._conditions, outcome)
         return outcome
 
-    def _measured(self, cell: Cell, enter: Enter) -> Measured | Failed:
-        pixels = self._pixels(cell.source)
-        encoder, decoder = self._pair(cell.codec)
+    def _measure_cell(self, cell: Cell, enter: Enter) -> Measured | Failed:
+        pixels = self._read_pixels(cell.source)
+        encoder, decoder = self._load_pair(cell.codec)
         if cell.pack is not None:
             pack = cell.pack if isinstance(cell.pack, Pack) else self._open_pack(cell.pack)
             encoder = Recorded(pack, cell.codec, encoder)
@@ -95,10 +95,10 @@ class Workbench:
         )
         if isinstance(outcome, Failed):
             return outcome
-        row = origin_of(cell, conditions)
+        row = origin_columns(cell, conditions)
         if twice := cell.twice or row["cell"] in conditions.decode_twice:
-            second = partial(load_codec, cell.codec)
-            failed = differs_again(decoder, second, name, cell.setting, outcome, enter)
+            create = partial(load_codec, cell.codec)
+            failed = compare_decodes(decoder, create, name, cell.setting, outcome, enter)
             if failed is not None:
                 return failed
         enter("score")
@@ -106,14 +106,14 @@ class Workbench:
         row |= work_of(cell.codec, decoder, float(cell.setting.value))._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
-        scored = self._score(cell.source, row, outcome.decoded, conditions.metrics)
+        scored = self._score_pixels(cell.source, row, outcome.decoded, conditions.metrics)
         row |= scored.columns
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row |= {"encode_seconds": recorded["encode_seconds"]}
         return Measured(row, outcome.stream, scored.features, scored.failed, twice)
 
-    def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
+    def _rescore_row(self, task: Rescore, enter: Enter) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings polars, which coding does without
 
         row, store = task.row, Store(task.folder)
@@ -122,26 +122,26 @@ class Workbench:
         if is_declared(row):
             decoded = store.picture(row["decoded_sha256"])
         if decoded is None:
-            _, decoder = self._pair(task.codec)
+            _, decoder = self._load_pair(task.codec)
             decoded = reconstruct(decoder, row, store.stream(row["stream_sha256"]))
         if isinstance(decoded, Failed):
             return decoded
         scored = Scores({})
         if task.source is not None:
-            self._pixels(task.source)
+            self._read_pixels(task.source)
             enter("score")
-            scored = self._score(task.source, row, decoded, task.metrics, task.folder)
+            scored = self._score_pixels(task.source, row, decoded, task.metrics, task.folder)
         filled = {**row, **scored.columns, "finished_utc": now_utc()}
         return Measured(filled, None, scored.features, scored.failed)
 
     def _forget(self) -> bool:
-        """Drop the last source and what metrics have prepared; return whether that is much."""
+        """Drop the last source and prepared data; return whether metrics had any."""
         self._source = ("", 0), np.empty((0, 0, 3), np.uint8)
         much = self._scorer.forget()
         give_memory_back()
         return much
 
-    def _score(
+    def _score_pixels(
         self,
         source: Source,
         row: Row,
@@ -150,11 +150,11 @@ class Workbench:
         folder: Path | None = None,
     ) -> Scores:
         is_kept = FeatureFolder(folder or self._conditions.folder).has
-        before = HashedImage(source.sha256, self._pixels(source))
-        after = HashedImage(row["decoded_sha256"], decoded)
-        return self._scorer.score(before, after, metrics, is_kept)
+        reference_image = HashedImage(source.sha256, self._read_pixels(source))
+        decoded_image = HashedImage(row["decoded_sha256"], decoded)
+        return self._scorer.score(reference_image, decoded_image, metrics, is_kept)
 
-    def _pixels(self, source: Source) -> Pixels:
+    def _read_pixels(self, source: Source) -> Pixels:
         from benchmark.datasets.image import read_image
 
         if self._source[0] != (source.sha256, source.width_px):
@@ -165,7 +165,7 @@ class Workbench:
             self._source = (source.sha256, source.width_px), image.pixels
         return self._source[1]
 
-    def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
+    def _load_pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:
             encoder = load_codec(spec)
             codes = not hasattr(encoder, "declared")
@@ -173,7 +173,6 @@ class Workbench:
         return self._codecs[spec]
 
     def _has_changed(self, cell: Cell, encoder: Codec) -> bool:
-        """Return whether the file of a codec was another one when it was loaded here."""
         if not names_file(cell.codec.name):
             return False
         if cell.codec not in self._fingerprints:
@@ -196,7 +195,7 @@ class Workbench:
 
 
 def _warm_up_picture() -> Pixels:
-    """Return a ramp with some noise, 96 x 128 pixels: large enough for every codec."""
+    """Return a noisy ramp of 96 x 128 pixels, large enough for every codec."""
     rows, columns = np.mgrid[0:96, 0:128]
     ramp = np.stack([rows * 2, columns * 2, rows + columns], axis=-1)
     noise = np.random.default_rng(0).integers(0, 16, ramp.shape)

@@ -1,4 +1,4 @@
-"""Worker processes of this machine: forked off a server, limited in time, ended with all of it."""
+"""Worker processes of this machine: forked off a server, limited in time, ended as a group."""
 
 import os
 import sys
@@ -33,7 +33,7 @@ ENDING_SECONDS = 2.0  # between a request to end and the end
 LOADING_SECONDS = 60.0
 
 
-def loaded_first() -> list[str]:
+def preloaded_modules() -> list[str]:
     """Return the modules that the server of workers imports."""
     metrics = (*METRICS.values(), *FEATURE_SPACES.values())
     targets = dict.fromkeys(target.partition(":")[0] for target in metrics)
@@ -42,17 +42,15 @@ def loaded_first() -> list[str]:
 
 @cache
 def worker_context() -> WorkerContext:
-    """Return the context that starts workers; the first call begins to load what they need.
+    """Return the context of workers, forked off a server that has imported their modules.
 
-    A server process imports that once and forks workers off itself. Temporary folders
-    of processes that were killed earlier are removed. Raises `UsageError` where $TMPDIR has too
-    long a path, `Unavailable` on Windows.
+    Raises `UsageError` if the path of $TMPDIR is too long, `Unavailable` on Windows.
     """
     require_posix()
     context = WorkerContext()
-    context.set_forkserver_preload(loaded_first())
+    context.set_forkserver_preload(preloaded_modules())
     claim_folder(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
-    with _environment_of_server():
+    with _server_environment():
         resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
         with terminal_blocked():  # the server ends with this process, not with the terminal
             _start_server()
@@ -61,15 +59,15 @@ def worker_context() -> WorkerContext:
 
 
 @contextmanager
-def _environment_of_server() -> Iterator[None]:
-    """Have new interpreters compute in one thread, and import nothing from the current folder."""
-    chosen = {**ONE_THREAD, SAFE_PATH: "1"}  # where a random.py may be
-    before = {name: os.environ.get(name) for name in chosen}
-    os.environ.update(chosen)
+def _server_environment() -> Iterator[None]:
+    """Let new interpreters use one thread, and import nothing from the current folder."""
+    variables = {**ONE_THREAD, SAFE_PATH: "1"}  # where a random.py may be
+    previous = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             del os.environ[name]
             if value is not None:
                 os.environ[name] = value
@@ -88,13 +86,13 @@ def _start_server() -> None:
 
 
 class Begun(NamedTuple):
-    """A worker's message that a stage of its current task begins."""
+    """Message of a worker that begins a stage."""
 
     stage: Stage
 
 
 class Lost(Exception):  # noqa: N818 - reads as what happened
-    """A process has ended or was ended over its task; another is in its place."""
+    """Process that ended during its task; another has replaced it."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed)
@@ -102,7 +100,7 @@ class Lost(Exception):  # noqa: N818 - reads as what happened
 
 
 class WorkerProcess:
-    """A process of `worker_context` that replies to each message, in order, and the pipe to it."""
+    """Process of `worker_context` that replies to messages in order, with its pipe."""
 
     def __init__(
         self,
@@ -112,18 +110,17 @@ class WorkerProcess:
         at_work: str = "worked on this cell",
         **environment: str,
     ) -> None:
-        """Start `target(connection, *arguments)`, with this context's settings and these variables.
+        """Start `target(connection, *arguments)` with this context's settings and variables.
 
-        The process ends with its parent, or at SIGTERM. limit_seconds: of a stage (`Patience`);
-        with a limit, the process leads a process group. Raises `BenchError` where the server was
-        killed meanwhile.
+        The process ends with its parent, or at SIGTERM; with a limit of a stage (`Patience`), it
+        leads a process group. Raises `BenchError` if the server was killed.
         """
         self._work = worker_environment(**environment), target, arguments
         self._at_work = at_work  # predicate of a sentence
         self.patience = Patience(limit_seconds)
-        self._start()
+        self._start_process()
 
-    def _start(self) -> None:
+    def _start_process(self) -> None:
         self.patience.begin(None)
         context = worker_context()
         self.connection, theirs = context.Pipe()
@@ -138,7 +135,7 @@ class WorkerProcess:
         main.pop("__file__", None)
         main["__spec__"] = None
         try:
-            with _environment_of_server(), terminal_blocked():  # a killed server begins anew
+            with _server_environment(), terminal_blocked():  # a killed server begins anew
                 self._process.start()
         except (EOFError, ConnectionError) as error:
             raise BenchError(
@@ -150,12 +147,12 @@ class WorkerProcess:
         theirs.close()
 
     def send(self, message: object) -> None:
-        """Send a message, also to a process that is gone: `collect` finds that out."""
+        """Send a message; `collect` detects a process that has ended."""
         with suppress(OSError):
             self.connection.send(message)
 
     def collect(self) -> Any:
-        """Return a reply or None; raise `Lost` where the process ended, or was ended as overdue."""
+        """Return a reply or None; raise `Lost` if the process ended or was ended as overdue."""
         try:
             if self.connection.poll():
                 reply = self.connection.recv()
@@ -164,24 +161,24 @@ class WorkerProcess:
             if self.patience.left_seconds() != 0:
                 return None
         except (EOFError, OSError):
-            how = f"the process that {self._at_work} {self.how_it_ended()}"
-            failed = Failed("worker", how)
+            reason = f"the process that {self._at_work} {self.how_it_ended()}"
+            failed = Failed("worker", reason)
         else:
             assert self._process.pid is not None
             failed = self.patience.failure()
             end_tree(self._process.pid, self._has_ended, ENDING_SECONDS)
             self.how_it_ended()
-        self._start()
+        self._start_process()
         raise Lost(failed)
 
     def reply(self) -> Any:
-        """Wait for a reply and return it; raise `Lost` as `collect` does."""
+        """Wait for a reply; raise `Lost`."""
         while (reply := self.collect()) is None:
             self.connection.poll(self.patience.left_seconds())
         return reply
 
     def how_it_ended(self) -> str:
-        """Wait for the end; return the predicate of a sentence on it."""
+        """Wait for the end; return its description, a predicate."""
         self._process.join()
         self.connection.close()
         return ending(self._process.exitcode or 0)
@@ -191,7 +188,7 @@ class WorkerProcess:
         return not self._process.is_alive()
 
     def end(self, busy: bool) -> None:
-        """Let an idle process finish, stop a busy process, or kill it in native code."""
+        """End the process: wait if idle, terminate if busy, or kill it in native code."""
         self.connection.close()
         if busy:
             self._process.terminate()
@@ -203,11 +200,7 @@ class WorkerProcess:
 def replies(
     target: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, at_work: str
 ) -> Iterator[Any]:
-    """Run `target(connection, *task)` in a process for each task; yield what they send as it comes.
-
-    At most `jobs` run at a time. Of a process that is lost it is a `Failed`. at_work: predicate of
-    its sentence.
-    """
+    """Run `target(connection, *task)` in `jobs` processes; yield replies, `Failed` if lost."""
     waiting = list(tasks)
     busy: list[WorkerProcess] = []
     try:
@@ -242,7 +235,7 @@ def _work(
 
 
 class Patience:
-    """The clock of a worker's stage, limited by `--timeout`; without a limit it never runs out."""
+    """Clock of a worker's stage, limited by `--timeout`; without a limit it never runs out."""
 
     def __init__(self, limit_seconds: float | None) -> None:
         self._limit = limit_seconds
@@ -252,11 +245,11 @@ class Patience:
     def begin(self, stage: Stage | None) -> None:
         """Start the clock of a stage; None between tasks."""
         self._stage, self._began = stage, monotonic()
-        least = LOADING_SECONDS if stage == "load" else 0.0
-        self._seconds = max(self._limit or 0.0, least)
+        minimum = LOADING_SECONDS if stage == "load" else 0.0
+        self._seconds = max(self._limit or 0.0, minimum)
 
     def left_seconds(self) -> float | None:
-        """Return how much longer the stage may take, 0 for overdue; None for no end."""
+        """Return the remaining seconds of the stage, 0 if overdue, None without a limit."""
         if self._limit is None or self._stage is None:
             return None
         return max(0.0, self._began + self._seconds - monotonic())

@@ -17,7 +17,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.errors import UnknownName
 from benchmark.measure.record import Tracebacks
 from benchmark.measure.request import Request
-from benchmark.measure.verify import kept_rows
+from benchmark.measure.verify import verifiable_rows
 from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.review.decode import (
@@ -97,7 +97,7 @@ def audit_decode(
     names = datasets_with_results(results, dataset)
     stores = [Store(results / name.partition(":")[0]) for name in names]
     kept_streams = {
-        store.folder.name: kept_rows(
+        store.folder.name: verifiable_rows(
             store, selection, lambda spec: selection.select(Edition.create(spec))
         )
         for store in stores

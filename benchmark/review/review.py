@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from benchmark.answer import Absent
 from benchmark.compare.rule import Rule
 from benchmark.errors import BenchError, Unavailable
-from benchmark.measure.cells import Conditions
+from benchmark.measure.cells import RunConditions
 from benchmark.measure.record import ShowsProgress
 from benchmark.measure.request import Request
-from benchmark.measure.select import open_sources, with_stored_name
+from benchmark.measure.select import open_sources, set_stored_name
 from benchmark.review.claim import answer_claim, judge_claim, parse_claim
 from benchmark.review.decode import decode
 from benchmark.review.questions import Evidence, Question, check_numbers, check_streams
@@ -68,7 +68,7 @@ def review_supplement(
     try:
         if named_dataset or not row_datasets:
             opened = open_sources(replace(request, dataset=dataset))
-            opened = with_stored_name(opened, stores_below(results))
+            opened = set_stored_name(opened, stores_below(results))
             dataset = opened.dataset.name
             photographs[dataset] = opened.images
     except Unavailable as error:
@@ -77,7 +77,7 @@ def review_supplement(
     streams = decode(sent, photographs, metrics, request, codecs, progress)
     streams = [stream._replace(reason=stream.reason.replace(f"{into}/", "")) for stream in streams]
     left_out, rows = [*supplement.left_out], []
-    conditions = Conditions.of(replace(request, metrics=tuple(metrics)), into, jobs=1)
+    conditions = RunConditions.create(replace(request, metrics=tuple(metrics)), into, jobs=1)
     for sizes in supplement.reconstructions:
         try:
             rows += score_reconstructions(sizes, photographs.get(dataset, ()), dataset, conditions)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError
-from benchmark.measure.cells import Conditions, Failed, plan
+from benchmark.measure.cells import Failed, RunConditions, plan
 from benchmark.measure.pictures import Contents
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, select
@@ -50,7 +50,7 @@ def _compared_columns(row: Row) -> Row:
 
 
 def score_reconstructions(
-    sizes: Path, images: Sequence[Source], dataset: str, conditions: Conditions
+    sizes: Path, images: Sequence[Source], dataset: str, conditions: RunConditions
 ) -> list[Row]:
     """Score reconstructions beside a csv file of their sizes; `BenchError` if it is invalid."""
     name = f"{sizes.parent.name}-{sizes.stem}".removesuffix("-sizes")

@@ -21,8 +21,8 @@ from benchmark.compare.experiment import Experiment, parse_rates
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Failed
-from benchmark.measure.pictures import Pictures, pictures_of
-from benchmark.measure.select import sources_of
+from benchmark.measure.pictures import Pictures, open_pictures
+from benchmark.measure.select import find_sources
 from benchmark.rows.comparable import shown_rows
 from benchmark.rows.stored import named_images, require_bundled, stored_dataset, verified_rows
 from benchmark.rows.variants import divide_rows
@@ -67,18 +67,18 @@ def plan_study(
     rates = sorted({*parse_rates(bpp)})
     dataset = stored_dataset(experiment.results, experiment.dataset)
     require_bundled(experiment.results, experiment.bundled)
-    decodable = pictures_of(
+    decodable = open_pictures(
         experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
     )
     folder = decodable.contents.store.folder
     table = verified_rows(decodable.table, folder) if experiment.verified_only else decodable.table
     codec_rows = shown_rows(divide_rows(table, experiment.codecs, experiment.bundled)[0])
-    by_image = decodable.by_image(codec_rows, experiment.named)
+    by_image = decodable.group_by_image(codec_rows, experiment.named)
     missing_pictures = [
         f"no picture of {listed(labels)}: {reason}"
         for labels, reason in decodable.lacking(codec_rows)
     ]
-    sources = sources_of(experiment.dataset or dataset, data_dir, experiment.results)
+    sources = find_sources(experiment.dataset or dataset, data_dir, experiment.results)
     if isinstance(sources, str):
         raise UsageError(sources)
     source_files = (source.file for source in sources.values())

@@ -14,13 +14,13 @@ from benchmark.measure.cells import (
     Contender,
     Measured,
     Part,
-    lacking,
+    describe_missing,
     longest_first,
     plan,
 )
 from benchmark.measure.estimate import CostModel
 from benchmark.measure.request import Request
-from benchmark.measure.select import Selection, _for_images
+from benchmark.measure.select import Selection, _skip_incomplete
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
@@ -120,9 +120,12 @@ def packed(*lost):
 def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     lacks = packed(("b", 1))
     told = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
-    assert lacking(lacks, SOURCES) == told
-    assert lacking(lacks._replace(encoder_lacks="no cjpeg"), SOURCES) == f"no cjpeg; and {told}"
-    assert lacking(lacks, SOURCES[:1]) == lacking(JPEG, SOURCES) == ""
+    assert describe_missing(lacks, SOURCES) == told
+    assert (
+        describe_missing(lacks._replace(encoder_lacks="no cjpeg"), SOURCES)
+        == f"no cjpeg; and {told}"
+    )
+    assert describe_missing(lacks, SOURCES[:1]) == describe_missing(JPEG, SOURCES) == ""
     chosen = plan([lacks], "kodak", SOURCES[1:])
     assert [(cell.setting.value, cell.pack) for cell in chosen] == [
         (quality, Path("p.tar")) for quality in (0, 2, 3, 4, 5, 6, 7)
@@ -131,7 +134,7 @@ def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
 
 def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused():
     def chosen(*lost, **asked):
-        return _for_images(Selection((packed(*lost),), ()), SOURCES, Request(**asked))
+        return _skip_incomplete(Selection((packed(*lost),), ()), SOURCES, Request(**asked))
 
     named = {"codecs": ("jpeg", "webp")}
     assert chosen().skipped == ()
@@ -211,4 +214,4 @@ def test_cells_are_dealt_image_by_image_then_setting_by_setting():
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "/", "a/b", "-1/3", "1/3/5", "1.0/2"])
 def test_what_is_no_part_is_refused_in_a_sentence(text):
     with pytest.raises(UsageError, match="is not of the form I/N, with I from 1 to N"):
-        Part.of(text)
+        Part.parse(text)

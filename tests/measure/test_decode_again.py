@@ -9,8 +9,8 @@ import benchmark
 from benchmark.codec import Setting
 from benchmark.measure import decode_again
 from benchmark.measure.cells import Failed
-from benchmark.measure.decode_again import Decoder
-from benchmark.measure.pictures import Pictures, pictures_of
+from benchmark.measure.decode_again import DecoderProcess
+from benchmark.measure.pictures import Pictures, open_pictures
 from benchmark.rows.codecs import ALL_CODECS
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
@@ -62,7 +62,7 @@ def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
     made = []
 
     def decoder(*given):
-        made.append(Decoder(*given))
+        made.append(DecoderProcess(*given))
         return made[-1]
 
     monkeypatch.setattr(decode_again, "Decoder", decoder)
@@ -84,7 +84,7 @@ def pictures(tmp_path, photo, monkeypatch):
     )  # fmt: skip
     assert not done.failures
     name = done.matrix.store.folder.name
-    return pictures_of(tmp_path / "results", name, f"{FAKES}:Drifts")
+    return open_pictures(tmp_path / "results", name, f"{FAKES}:Drifts")
 
 
 def reconstructed(rows, pictures, device):

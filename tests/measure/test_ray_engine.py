@@ -12,7 +12,7 @@ import pytest
 from benchmark.errors import BenchError, Notice
 from benchmark.measure import ray
 from benchmark.measure.local import Finished
-from benchmark.measure.ray import MOST_TRIES, Node, RayEngine, joined
+from benchmark.measure.ray import MAX_TRIES, Node, RayEngine, joined_cluster
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec
@@ -38,7 +38,7 @@ class Here:
         self.add(num_gpus=1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RAY_ADDRESS", self.ray.address)
-            self.session = joined()
+            self.session = joined_cluster()
             self.nodes = self.session.__enter__()
 
     def add(self, **resources):
@@ -142,7 +142,7 @@ def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
     """The nodes that are there are asked for once: an earlier test's may still be timing out."""
     asked = []
 
-    def nodes(module, alive=ray._nodes):
+    def nodes(module, alive=ray._nodes_alive):
         asked.append(asked[0] if asked else alive(module))
         gone = {"gone": Node("192.0.2.99", 1, 0)} if len(asked) == 1 else {}
         return asked[0] | gone
@@ -179,7 +179,7 @@ def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row_in_the_end(
     assert failed[16.0]["stage"] == "worker"
     assert failed[16.0]["reason"].startswith("3 workers lost while working on this cell")
     assert failed[16.0]["reason"].endswith("; of the last one, the process ended")
-    assert sorted(begun(traces).values()) == [1, 1, MOST_TRIES]
+    assert sorted(begun(traces).values()) == [1, 1, MAX_TRIES]
 
 
 def test_codecs_for_a_gpu_have_a_lane_of_their_own_with_a_gpu_and_others_see_none(cluster, sources):
@@ -204,7 +204,7 @@ def test_a_node_that_lacks_something_takes_no_part_and_others_do_its_cells(
 
     def sent(self, *given):
         if not first:
-            first.append(next(iter(ray._nodes(self._ray))))
+            first.append(next(iter(ray._nodes_alive(self._ray))))
             self._refused[first[0]] = "node 192.0.2.1 takes no part: it lacks a program"
         return send(self, *given)
 

@@ -10,8 +10,8 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure import node
 from benchmark.measure.cells import Cell, Failed, Rescore
-from benchmark.measure.node import NodeBench, NotHere, Run, carry_out_here, process_of
-from benchmark.measure.ray import packed, variables
+from benchmark.measure.node import NodeBench, NodeRun, NotHere, execute_here, open_process
+from benchmark.measure.ray import pack_task, variables
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
@@ -33,21 +33,21 @@ def source(tmp_path_factory):
 
 def run_of(files=(), environment=None, **changes):
     shipped = {str(path): Path(path).read_bytes() for path in files}
-    return Run(conditions(**changes), shipped, environment or {}, code_sha256())
+    return NodeRun(conditions(**changes), shipped, environment or {}, code_sha256())
 
 
 @pytest.fixture(autouse=True)
 def _end_of_process():
     yield
-    while node._HERE:
-        node._HERE.pop()[2].end(busy=False)
+    while node._PROCESSES:
+        node._PROCESSES.pop()[2].end(busy=False)
 
 
 def sent(run, task, stream=None):
     """The outcome of a task on a node without shared storage."""
     file = ImageFile(task.source.file.name, NOWHERE / "a.png")
     gone = task._replace(source=task.source._replace(file=file))
-    return carry_out_here(run, gone, task.source.file.path.read_bytes(), stream)
+    return execute_here(run, gone, task.source.file.path.read_bytes(), stream)
 
 
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source):
@@ -143,7 +143,7 @@ def test_a_stream_of_a_pack_travels_with_its_cell():
     pack = open_pack(PACK)
     spec = next(iter(pack.infos))
     cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", result, PACK)
-    travels, stream = packed(cell)
+    travels, stream = pack_task(cell)
     assert (len(travels.pack.rows), stream) == (1, None)
     there = sent(run_of(), travels)
     here = Workbench(conditions()).carry_out(cell)
@@ -159,7 +159,7 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, tmp_path)
     measured = Workbench(conditions(metrics=())).carry_out(cell)
     store.keep(measured.stream)
     task = Rescore(measured.row, source, ("psnr",), store.folder)
-    assert packed(task) == (task, measured.stream)
+    assert pack_task(task) == (task, measured.stream)
     again = sent(run_of([FAKES]), task._replace(folder=NOWHERE), measured.stream)
     expected = Workbench(conditions()).carry_out(task)
     assert stable(again.row) == stable(expected.row)
@@ -179,9 +179,9 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     sleeping = f"sleep 90.{os.getpid()}"
     codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
     (cell,) = cells(codec, [source])
-    process = process_of(run_of())
+    process = open_process(run_of())
     process.connection.send(cell)
     assert until(lambda: running(f"^{sleeping}"), 120)
     process.connection.close()  # as where Ray kills the worker
-    node._HERE.clear()
+    node._PROCESSES.clear()
     assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"

@@ -11,7 +11,7 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.cells import Cell, Failed, Measured
 from benchmark.measure.local import Finished
-from benchmark.measure.record import Failure, Outcome, Recorder, RunNotes
+from benchmark.measure.record import Failure, Outcome, RowRecorder, RunNotes
 from benchmark.rows.store import Store
 from benchmark.rows.streams import ImageFeatures
 from benchmark.spec import CodecSpec
@@ -32,7 +32,7 @@ def row(cell, seconds=0.1, **more):
 
 def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
     now = [0.0]
-    recorder = Recorder(store, keep_streams=True, clock=lambda: now[0])
+    recorder = RowRecorder(store, keep_streams=True, clock=lambda: now[0])
     recorder.add(Measured(row("fast", 1.0), b"bytes"))
     now[0] = 3.0
     recorder.tick()
@@ -46,7 +46,7 @@ def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
 
 def test_many_rows_that_wait_are_written(store, monkeypatch):
     monkeypatch.setattr("benchmark.measure.record.MANY_ROWS", 2)
-    recorder = Recorder(store, keep_streams=True, clock=lambda: 0.0)
+    recorder = RowRecorder(store, keep_streams=True, clock=lambda: 0.0)
     for name, stored in (("first", set()), ("second", {"first", "second"})):
         recorder.add(Measured(row(name), None))
         assert store.done() == stored
@@ -54,7 +54,7 @@ def test_many_rows_that_wait_are_written(store, monkeypatch):
 
 def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
     monkeypatch.setattr("benchmark.measure.record.MANY_SHARDS", 5)
-    recorder = Recorder(store, keep_streams=True)
+    recorder = RowRecorder(store, keep_streams=True)
     for number in range(12):
         recorder.add(Measured(row(f"slow{number:02d}", 2.0), None))
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
@@ -65,7 +65,7 @@ def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatc
 
 def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
     for keep, stream in ((True, b"kept"), (False, b"dropped")):
-        recorder = Recorder(store, keep_streams=keep)
+        recorder = RowRecorder(store, keep_streams=keep)
         recorder.add(Measured(row("a"), stream))
         recorder.close()
     kept = [path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()]
@@ -83,7 +83,7 @@ def test_features_and_tracebacks_are_kept_with_the_rows_and_the_features_below_t
     cell, *_ = cells("jpeg")
     failures = notes.add(Finished(cell, done))
     assert failures == [Failure("jpeg quality=10 a.png", "score", "it broke")]
-    recorder = Recorder(store, keep_streams=True, notes=notes)
+    recorder = RowRecorder(store, keep_streams=True, notes=notes)
     recorder.add(done)
     of_run = [{"traceback": "Traceback: lpips", "cells": ["jpeg quality=10 a.png"]}]
     assert store.record("r")["tracebacks"] == of_run
@@ -135,7 +135,7 @@ def test_a_refused_picture_of_a_folder_is_no_failure_unless_there_is_no_other():
 def test_metrics_without_a_value_are_counted_by_their_reason():
     reasons = ("too small", None, "too small", "flat")
     rows = [row(str(place), ms_ssim_reason=reason) for place, reason in enumerate(reasons)]
-    known = outcome([], table(rows)).without_value()
+    known = outcome([], table(rows)).null_counts()
     reasons = [("too small", 2), ("flat", 1)]
     assert known == [{"column": "ms_ssim", "cells": n, "reason": why} for why, n in reasons]
-    assert outcome([], table(rows).drop("ms_ssim_reason")).without_value() == []
+    assert outcome([], table(rows).drop("ms_ssim_reason")).null_counts() == []

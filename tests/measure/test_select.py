@@ -11,7 +11,7 @@ from benchmark.api.codec import run
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import Request, parse_points
-from benchmark.measure.select import every_codec, measured_before, open_matrix, select, sources_of
+from benchmark.measure.select import every_codec, find_sources, measured_before, open_matrix, select
 from benchmark.registry import ALIASES
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
@@ -153,11 +153,13 @@ def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not
     none = tmp_path / "none"
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
     Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "alpha.png")
-    found = sources_of(str(folder), None, none)
+    found = find_sources(str(folder), None, none)
     assert {source.file.name for source in found.values()} == {"0.png", "1.png", "alpha.png"}
     assert all(sha256 == source.sha256 for sha256, source in found.items())
-    assert len(sources_of("sample:some", None, none)) == len(sources_of("sample", None, none)) == 4
-    assert "clic2020 is not here" in sources_of("clic2020", tmp_path, none)
+    assert (
+        len(find_sources("sample:some", None, none)) == len(find_sources("sample", None, none)) == 4
+    )
+    assert "clic2020 is not here" in find_sources("clic2020", tmp_path, none)
 
 
 def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
@@ -166,10 +168,10 @@ def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
     given = {"metrics": "psnr", "jobs": 1, "results": tmp_path / "results"}
     (name,) = {run("raw", dataset=str(folder), **given).matrix.sources.dataset.name}
-    found = sources_of(name, None, tmp_path / "results")
+    found = find_sources(name, None, tmp_path / "results")
     assert {source.file.path.parent for source in found.values()} == {folder}
     folder.rename(tmp_path / "elsewhere")
-    assert "that no name leads back to" in sources_of(name, None, tmp_path / "results")
+    assert "that no name leads back to" in find_sources(name, None, tmp_path / "results")
 
 
 def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):

@@ -73,7 +73,7 @@ def test_a_new_file_for_one_of_three_settings_measures_that_setting_alone(measur
     assert second.returncode == 0, second.stderr
     assert again == {"quality=2"}
     assert "2 cells measured, 0 failed, 4 were finished before" in second.stdout
-    assert "4 cells taken over: of checks, or of unchanged weights" in second.stderr
+    assert "4 cells copied from checks or from runs of the same weights" in second.stderr
     (folder,) = (tmp_path / "results").iterdir()
     rows = Store(folder).table()
     builds = rows.group_by("fingerprint").len().sort("fingerprint")
@@ -144,7 +144,7 @@ def test_a_new_name_for_one_of_three_checkpoints_measures_that_checkpoint_alone(
 
     run(1, 2, 3)
     again = run(1, 2, 4)
-    assert "2 cells taken over: of checks, or of unchanged weights" in again.stderr
+    assert "2 cells copied from checks or from runs of the same weights" in again.stderr
     assert "1 cell measured, 0 failed, 2 were finished before" in again.stdout
     (folder,) = (tmp_path / "results").iterdir()
     variants = Store(folder).table().group_by("variant").len()["len"]

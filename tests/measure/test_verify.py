@@ -12,7 +12,7 @@ from benchmark.measure.decode_again import decode_all
 from benchmark.measure.record import Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
-from benchmark.measure.verify import kept_rows, verify
+from benchmark.measure.verify import verifiable_rows, verify
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
@@ -45,7 +45,7 @@ def kept(store, cells=None):
     """All sound rows of a store, whose codecs may run; or those of some cells."""
     rows = store.table().rows(named=True)
     texts = {CodecSpec.of(row["codec"], row["variant"]).text for row in rows}
-    return kept_rows(store, NamedCodecs(",".join(texts)), lambda spec: True, cells)
+    return verifiable_rows(store, NamedCodecs(",".join(texts)), lambda spec: True, cells)
 
 
 def audited(store, device="cpu"):

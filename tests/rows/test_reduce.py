@@ -109,7 +109,7 @@ def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_
     mean = values(store, "shift")[64.0]
     assert mean.value is None
     assert "the features of 4 of 4 images are not kept here: `bench rescore" in mean.reasons[0][0]
-    tasks = unscored(store.table(), sources, NAMES, store.folder, again=True, may_run=anything)
+    tasks = unscored(store.table(), sources, NAMES, store.folder, retry=True, may_run=anything)
     assert len(tasks) == 12
     assert all(isinstance(task, Rescore) and task.metrics == ("colours",) for task in tasks)
     cells_lacking = {(task.row["cell"], "colours") for task in tasks}
@@ -127,12 +127,12 @@ def anything(_row):
 
 def run_tasks_here(tasks, store):
     """`rescore` in this process, where the fakes are registered."""
-    from benchmark.measure.record import Recorder
+    from benchmark.measure.record import RowRecorder
     from benchmark.measure.workbench import Workbench
 
     bench, recorder = (
         Workbench(conditions(folder=store.folder, metrics=NAMES)),
-        Recorder(store, keep_streams=True),
+        RowRecorder(store, keep_streams=True),
     )
     for task in tasks:
         recorder.add(bench.carry_out(task))
@@ -241,7 +241,7 @@ def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
     victim.write_bytes(victim.read_bytes()[:-5])
     kept = FeatureFolder(store.folder)
     assert kept.read("colours/1", victim.stem) is None
-    tasks = unscored(store.table(), sources, NAMES, store.folder, again=True, may_run=anything)
+    tasks = unscored(store.table(), sources, NAMES, store.folder, retry=True, may_run=anything)
     assert 0 < len(tasks) < 12
     run_tasks_here(tasks, store)
     assert len(kept.read("colours/1", victim.stem)) == 2
@@ -251,7 +251,7 @@ def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sou
     measured = measure(tmp_path / "there", sources)
     here = Store(tmp_path / "here" / "test")
     here.ship("checkpoints", measured.table())
-    lacking = partial(unscored, folder=here.folder, again=True, may_run=anything)
+    lacking = partial(unscored, folder=here.folder, retry=True, may_run=anything)
     assert lacking(here.table(), sources, ("psnr_y", "colours")) == []
     shutil.copytree(measured.folder / "streams", here.folder / "streams")
     assert len(lacking(here.table(), sources, ("psnr_y",))) == 12

@@ -325,7 +325,7 @@ def plan_pictures(
     first: labels of the codecs that come before others.
     """
     device, files = device_kind(chosen_device()), photographs.files
-    reasons = {key: why for key, row in rows.items() if (why := decodable.why_none(row))}
+    reasons = {key: why for key, row in rows.items() if (why := decodable.absence_reason(row))}
     candidates = {
         key: row for key, row in rows.items() if key not in reasons or files.has(path_of(row))
     }

@@ -11,8 +11,8 @@ from benchmark.compare.system_curve import Panel, SystemCurve, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
-from benchmark.measure.pictures import pictures_of
-from benchmark.measure.select import sources_of
+from benchmark.measure.pictures import open_pictures
+from benchmark.measure.select import find_sources
 from benchmark.measure.workers import worker_context
 from benchmark.metrics.maps import map_scale
 from benchmark.published.curves import check_same_images, published_curves
@@ -82,9 +82,9 @@ def write_page(
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
-    decodable = pictures_of(of.results, stored.name, of.codecs, rows=stored.table)
+    decodable = open_pictures(of.results, stored.name, of.codecs, rows=stored.table)
     dataset = of.dataset if Place(of.dataset).opens else stored.name
-    sources = sources_of(dataset, data_dir, of.results)
+    sources = find_sources(dataset, data_dir, of.results)
     if isinstance(sources, str):
         say(sources)
     title = profile(stored.name).title

@@ -29,8 +29,8 @@ from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.measure.cells import Failed
-from benchmark.measure.pictures import Pictures, pictures_of
-from benchmark.measure.select import sources_of
+from benchmark.measure.pictures import Pictures, open_pictures
+from benchmark.measure.select import find_sources
 from benchmark.metrics.maps import REACH_PERCENTILE, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.option import COMPARED, ORIGIN, opt, some
@@ -250,19 +250,19 @@ def _views(
     dataset = of.dataset.partition(":")[0]
     if dataset not in DATASETS:
         dataset = stored_dataset(of.results, of.dataset)
-    decodable = pictures_of(of.results, dataset, of.codecs, dataset=of.dataset)
+    decodable = open_pictures(of.results, dataset, of.codecs, dataset=of.dataset)
     table = decodable.table
     if of.verified_only:
         table = verified_rows(table, of.results / dataset)
     shown = shown_rows(add_anchor(*divide_rows(table, of.codecs, of.bundled), of.anchor)[0])
     table = add_same_builds(shown, table)
-    by_image = decodable.by_image(table, of.named)
+    by_image = decodable.group_by_image(table, of.named)
     lacks = _lacking(decodable, table, of)
     every = [row for rows in by_image.values() for own in rows.values() for row in own]
     asked, is_metric_named = map(Metric.named, metrics), bool(of.metrics) or not metrics[1:]
     there = (m for m in asked if is_metric_named or all(r.get(m.column) is not None for r in every))
     metric = next(there, Metric.named("psnr"))
-    sources = sources_of(of.dataset, data_dir, of.results)
+    sources = find_sources(of.dataset, data_dir, of.results)
     if isinstance(sources, str):
         return [], [f"no {figure}: {sources}"]
     measured = {row["image_sha256"] for row in every}

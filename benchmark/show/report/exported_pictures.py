@@ -76,7 +76,7 @@ def choose_pictures(
             absent[f"{reason} ({labels})"] = len(far)
     available = []
     for row in chosen:
-        if reason := pictures.why_none(row, points):
+        if reason := pictures.absence_reason(row, points):
             absent[reason] += 1
         else:
             available.append(row)
@@ -252,7 +252,7 @@ def _rows_near_rate(
     for group in by_key(
         ((row["image"], CodecSpec.of_row(row).text), row) for row in rated
     ).values():
-        candidates = [row for row in group if not pictures.why_none(row)]
+        candidates = [row for row in group if not pictures.absence_reason(row)]
         if (
             place := nearest_setting(bpp, [row["bpp"] for row in candidates], FARTHEST)
         ) is not None:

@@ -158,7 +158,7 @@ def test_pictures_of_a_pack_beside_the_results_come_before_those_of_their_folder
     contents = dataset_contents(picture_pack / "none", "photos", [open_pack(picture_pack)])
     rows = contents.table.rows(named=True)
     pictures = Pictures(contents, NamedCodecs())
-    assert {(pictures.why_none(row), contents.stream(row)) for row in rows} == {("", None)}
+    assert {(pictures.absence_reason(row), contents.stream(row)) for row in rows} == {("", None)}
     decoded = dict(filter(None, pictures.decoded(rows, "cpu", 1)))
     assert {at: pixels_sha256(pixels) for at, pixels in decoded.items()} == {
         at: row["decoded_sha256"] for at, row in enumerate(rows)

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark.codec import Setting
 from benchmark.datasets.dataset import ImageFile
 from benchmark.errors import ImageRefused, Unavailable, UsageError
-from benchmark.measure.cells import Contender, lacking, plan
+from benchmark.measure.cells import Contender, describe_missing, plan
 from benchmark.measure.local import Finished, carry_out
 from benchmark.measure.request import Request
 from benchmark.measure.select import ALL, open_matrix, select
@@ -129,8 +129,10 @@ def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
         source._replace(sha256=str(n), file=ImageFile(f"s{n}", source.file.path))
         for n, source in enumerate([sources[0]] * 7)
     ]
-    assert lacking(contender, sources) == ""
-    reported = lacking(contender._replace(encoder_lacks="no program"), [*sources, *strangers])
+    assert describe_missing(contender, sources) == ""
+    reported = describe_missing(
+        contender._replace(encoder_lacks="no program"), [*sources, *strangers]
+    )
     assert reported.startswith("no program; and ")
     assert reported.endswith("of 7 of 9 images: s0, s1, s2 and 4 more")
-    assert lacking(Contender(HONEST, contender.info, contender.sweep), strangers) == ""
+    assert describe_missing(Contender(HONEST, contender.info, contender.sweep), strangers) == ""

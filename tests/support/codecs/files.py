@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmark.datasets.dataset import ImageFile, Source, probe
-from benchmark.measure.cells import Cell, Conditions, plan
+from benchmark.measure.cells import Cell, RunConditions, plan
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.streams import FeatureFolder
@@ -23,7 +23,7 @@ def conditions(**changes):
         "timing": False,
     }
     defaults |= {"jobs": 2, "threads": 1, "machine": "driver", "folder": Path("unwritten")}
-    return Conditions(**{**defaults, **changes})
+    return RunConditions(**{**defaults, **changes})
 
 
 def keep(store, tasks, **changes):
