@@ -59,12 +59,12 @@ def report(
       bench report --dataset kodak --anchor vtm --published hific --page
     """
     from benchmark.rows.codecs import NamedCodecs
-    from benchmark.show.page.pictures import limit_of
+    from benchmark.show.page.pictures import parse_limit
     from benchmark.show.page.write import start_workers, write_page
     from benchmark.show.report.dataset_report import write_reports
     from benchmark.show.report.files import ReportSet
 
-    limit_of(page_images)  # refused before anything is drawn
+    parse_limit(page_images)  # refused before anything is drawn
     progress = partial(output.show_progress, "decoding for the page")
     records = []
 

@@ -7,7 +7,7 @@ import pytest
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.edition import CATALOGUE, Edition, Ran
 from benchmark.rows.names import find_editions, find_variant, is_named, usual_variants
-from benchmark.show.figures.style import by_edition
+from benchmark.show.figures.style import parse_names
 from benchmark.spec import CodecSpec, parse_codec
 
 TYPED = {  # a codec's spec as rows have it, and other texts that mean it alone
@@ -42,7 +42,7 @@ def test_every_spelling_of_a_codec_means_it_at_every_option(text, spec):
     assert [edition.spec.text for edition in find_editions([text], KNOWN)] == [spec]
     assert find_variant(text, KNOWN).text == spec
     assert [edition.spec.text for edition in KNOWN if is_named(edition, text)] == [spec]
-    labelled = by_edition([f"{text}=Ours"], KNOWN)
+    labelled = parse_names([f"{text}=Ours"], KNOWN)
     assert {edition.spec.text: label for edition, label in labelled.items()} == {spec: "Ours"}
 
 

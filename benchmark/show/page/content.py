@@ -1,4 +1,4 @@
-"""Content of the page as json, numbers with six digits; model.js reads it. Pure."""
+"""Content of the page as json, numbers with six digits, read by model.js. Pure."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from benchmark.show.figures.style import Style, luminance, mixed
 from benchmark.show.sections import Section, metric_names
 
 DIGITS = 6
-BY_IMAGE = ("images", "image_bpp", "image_values", "pictures", "maps")  # of a point
+PER_IMAGE_FIELDS = ("images", "image_bpp", "image_values", "pictures", "maps")  # of a point
 ORIGINS = {  # of published points, by `points.How`
     "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
     "author_json": "the authors' json", "author_table": "the authors' table",
@@ -28,18 +28,18 @@ ORIGINS = {  # of published points, by `points.How`
     "other_paper_plot_file": "another paper's file",
 }  # fmt: skip
 
-LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
-FIRST = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of the metrics that come before others
+MIN_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
+FIRST = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of the metrics that come first
 MARKER_PX, LINE_PX = 9.0, 1.8
 UNQUOTED = f"{ascii_letters}{digits}-_.~!*'():="  # in links
 STEPS = 20  # between a colour and black or white
 
 
-DARK_PAGE = "#15171b"  # as `colours.css` has it
+DARK_PAGE = "#15171b"  # as in `colours.css`
 
 
 class SourcePicture(NamedTuple):
-    """A source image; its picture is a file beside the page, or `absent` says why there is none."""
+    """A source image: a file beside the page, or the reason in `absent`."""
 
     name: str
     width: int  # px
@@ -49,21 +49,21 @@ class SourcePicture(NamedTuple):
 
 
 class DecodedPicture(NamedTuple):
-    """Decoded image of a stream: a file beside the page, or `absent` says why there is none."""
+    """The decoded image of a stream: a file beside the page, or the reason in `absent`."""
 
     picture: str | None
     absent: str = ""
     failed: bool = False  # there is a stream, and decoding it failed
     limited: bool = False  # there is a stream that the page has no room for
-    # By a metric's column: the file of its map, and the value that few pixels exceed.
+    # By metric column: the file of the map, and the value that few pixels exceed.
     maps: Mapping[str, tuple[str, float]] = {}
 
 
 ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
 
 
-class Crop(NamedTuple):
-    """Part of a picture, in the page itself."""
+class EmbeddedCrop(NamedTuple):
+    """Part of a picture, stored in the page itself."""
 
     key: ImageKey | None  # None: of the original
     image: str  # name of the photograph
@@ -83,17 +83,17 @@ class Content:
     headline: str  # sentence below it
     summary: Summary
     metrics: Sequence[Metric]  # that have values
-    legend: Mapping[str, Mapping[str, str]]  # `legend_entry` by label, or by published name
+    legend: Mapping[str, Mapping[str, str]]  # `legend_entry` by label or published name
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     pictures: Mapping[ImageKey, DecodedPicture]
     sections: Mapping[str, Section]  # ranking, bd_rates, means, codecs, missing
-    facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
+    facts: Sequence[tuple[str, str]]  # date, machine and rules of the measurement
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
     shown: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     captions: Mapping[str, str] = field(default_factory=dict)  # of curves, by column
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
-    crops: Sequence[Crop] = ()
+    crops: Sequence[EmbeddedCrop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
     linear_rate: bool = False
     most_bpp: float = math.inf  # highest rate that the curves show at first
@@ -101,15 +101,12 @@ class Content:
 
     @property
     def order(self) -> list[int]:
-        """Numbers of the photographs, as the page has them: by name."""
+        """Numbers of the photographs in the page's order, by name."""
         return sorted(self.photographs, key=lambda number: self.photographs[number].name)
 
 
 def page_data(content: Content) -> dict[str, Any]:
-    """Return the content as dicts, lists, texts, numbers, booleans and None.
-
-    Infinity is the text "inf".
-    """
+    """Return the content as values of json; infinity is the text "inf"."""
     from scipy.special import stdtrit
 
     summary, order = content.summary, content.order
@@ -119,7 +116,7 @@ def page_data(content: Content) -> dict[str, Any]:
     # Standard errors on either side of a mean over 2 or more images, by Student's t
     quantiles = [float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) for n in range(2, len(order) + 1)]
     sentences: dict[str, int] = {}
-    points = _points(content, sentences)
+    points = _point_records(content, sentences)
     return {
         "dataset": content.dataset,
         "title": content.title,
@@ -133,8 +130,8 @@ def page_data(content: Content) -> dict[str, Any]:
             "published": list(content.shown_published),
         },
         "leads": list(content.leads),
-        "measures": [_measure(content, metric) for metric in metrics.values()],
-        "codecs": [_codec(content, edition, texts[edition]) for edition in summary.editions],
+        "measures": [_metric_record(content, metric) for metric in metrics.values()],
+        "codecs": [_codec_data(content, edition, texts[edition]) for edition in summary.editions],
         "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
         "points": points,
@@ -146,7 +143,8 @@ def page_data(content: Content) -> dict[str, Any]:
         "absent": list(sentences),
         "published": {
             metric.column: [
-                _published(content, curve) for curve in content.published.get(metric.column, ())
+                _published_record(content, curve)
+                for curve in content.published.get(metric.column, ())
             ]
             for metric in content.metrics
         },
@@ -158,19 +156,19 @@ def link_of(
     label: str,
     setting: str,
     image: int | None = None,
-    beside: Sequence[str] = (),
-    where: str = "",
+    neighbours: Sequence[str] = (),
+    map_column: str = "",
 ) -> str:
     """Return the address within the page that opens a point, and an image of it (viewer.js).
 
-    beside: labels of codecs. where: the column of a map to show.
+    neighbours: labels of codecs. map_column: the metric column of a map to show.
     """
     parts = [content.dataset, label, setting]
     if image is not None:
         parts.append(content.photographs[image].name)
     link = "#" + "/".join(map(_quoted, parts))
-    named = ",".join(map(_quoted, beside))
-    return f"{link}?beside={named}&where={_quoted(where)}" if where else link
+    labels = ",".join(map(_quoted, neighbours))
+    return f"{link}?beside={labels}&where={_quoted(map_column)}" if map_column else link
 
 
 def _quoted(text: str) -> str:
@@ -178,7 +176,7 @@ def _quoted(text: str) -> str:
     return "".join(sign if sign in UNQUOTED else f"%{ord(sign):02X}" for sign in signs)
 
 
-def _measure(content: Content, metric: Metric) -> dict[str, Any]:
+def _metric_record(content: Content, metric: Metric) -> dict[str, Any]:
     return {
         "column": metric.column,
         "label": metric.label,
@@ -194,7 +192,7 @@ def _measure(content: Content, metric: Metric) -> dict[str, Any]:
     }
 
 
-def _codec(content: Content, edition: Edition, label: str) -> dict[str, Any]:
+def _codec_data(content: Content, edition: Edition, label: str) -> dict[str, Any]:
     return {
         "label": label,
         **content.legend[label],
@@ -207,32 +205,29 @@ def _codec(content: Content, edition: Edition, label: str) -> dict[str, Any]:
 
 
 def leave_out_images(data: dict[str, Any], room: int) -> None:
-    """Empty lists by image until the data takes at most `room` bytes of json.
-
-    Codecs that are shown first keep theirs before others, in whose order they are.
-    """
+    """Empty per-image lists, those of codecs shown first last, to fit `room` bytes of json."""
     sizes: dict[int, int] = {}
     for point in data["points"]:
-        lists = {name: point[name] for name in BY_IMAGE}
-        saved = len(json_text(lists)) - len(json_text(_emptied(point)))
+        lists = {name: point[name] for name in PER_IMAGE_FIELDS}
+        saved = len(json_text(lists)) - len(json_text(_empty_lists(point)))
         sizes[point["codec"]] = sizes.get(point["codec"], 0) + saved
-    left = room - len(json_text(data)) + sum(sizes.values())
-    kept = set()
+    bytes_left = room - len(json_text(data)) + sum(sizes.values())
+    codecs_with_images = set()
     for codec in dict.fromkeys([*data["shown"]["codecs"], *sizes]):
-        if sizes.get(codec, 0) <= left:
-            left -= sizes.get(codec, 0)
-            kept.add(codec)
+        if sizes.get(codec, 0) <= bytes_left:
+            bytes_left -= sizes.get(codec, 0)
+            codecs_with_images.add(codec)
     for point in data["points"]:
-        if point["codec"] not in kept:
-            point.update(_emptied(point))
+        if point["codec"] not in codecs_with_images:
+            point.update(_empty_lists(point))
 
 
-def _emptied(point: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: type(point[name])() for name in BY_IMAGE}
+def _empty_lists(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: type(point[name])() for name in PER_IMAGE_FIELDS}
 
 
 def json_text(data: Mapping[str, object]) -> str:
-    """Return json for an HTML script element, without characters that open or close anything.
+    """Return json for an HTML script element, without characters that open or close elements.
 
     >>> json_text({"name": "</script><b>&"})
     '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e\\\\u0026"}'
@@ -243,19 +238,19 @@ def json_text(data: Mapping[str, object]) -> str:
     return text
 
 
-def on_dark(colour: str) -> str:
-    """Return a colour for white paper, as little lighter as a dark page needs (LEAST_CONTRAST).
+def lighten(colour: str) -> str:
+    """Return a colour for white paper, lightened as little as a dark page needs (MIN_CONTRAST).
 
-    >>> on_dark("#56B4E9"), contrast(on_dark("#332288"), DARK_PAGE) >= LEAST_CONTRAST
+    >>> lighten("#56B4E9"), contrast(lighten("#332288"), DARK_PAGE) >= MIN_CONTRAST
     ('#56B4E9', True)
     """
     lighter = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
-    return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= LEAST_CONTRAST)
+    return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= MIN_CONTRAST)
 
 
 @cache
 def marker_path(marker: str) -> str:
-    """Return a marker of matplotlib's as an SVG path about (0, 0), MARKER_PX wide.
+    """Return a matplotlib marker as an SVG path about (0, 0), MARKER_PX wide.
 
     >>> marker_path("s")
     'M-4.50,4.50L4.50,4.50L4.50,-4.50L-4.50,-4.50L-4.50,4.50Z'
@@ -264,26 +259,25 @@ def marker_path(marker: str) -> str:
 
     style = MarkerStyle(marker)
     shapes: Any = style.get_path().transformed(style.get_transform()).to_polygons(closed_only=False)
-    lines = ["L".join(f"{MARKER_PX * x:.2f},{-MARKER_PX * y:.2f}" for x, y in of) for of in shapes]
+    lines = [
+        "L".join(f"{MARKER_PX * x:.2f},{-MARKER_PX * y:.2f}" for x, y in shape) for shape in shapes
+    ]
     return "".join(f"M{line}Z" for line in lines)
 
 
 def legend_entry(name: str, style: Style) -> dict[str, str]:
-    """Return a curve's name in legends, its colours on either page, and its marker as a path."""
+    """Return a curve's name in legends, its colours on light and dark pages, and its marker."""
     return {
         "name": name,
         "colour": style.colour,
-        "colour_dark": on_dark(style.colour),
+        "colour_dark": lighten(style.colour),
         "marker": marker_path(style.marker),
         "dashes": " ".join(f"{LINE_PX * length:.3g}" for length in style.dashes),
     }
 
 
-def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
-    """Return the points; their `pictures` have files or numbers of `sentences`, filled in here.
-
-    Of a mean there is what a page cannot read from the point (model.js fills in the rest).
-    """
+def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
+    """Return the points without what model.js derives; fill in `sentences` of absent pictures."""
     summary, labels = content.summary, content.summary.labels
     numbers_of = {edition: number for number, edition in enumerate(summary.editions)}
     places = {number: place for place, number in enumerate(content.order)}
@@ -313,8 +307,8 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
         pictures: list[str | int] = []
         for number in numbers:
             decoded = content.pictures[labels[point.edition], setting, number]
-            why = len(sentences)
-            pictures.append(decoded.picture or sentences.setdefault(decoded.absent, why))
+            next_number = len(sentences)
+            pictures.append(decoded.picture or sentences.setdefault(decoded.absent, next_number))
         points.append(
             {
                 "codec": numbers_of[point.edition],
@@ -344,7 +338,7 @@ def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]
     return points
 
 
-def _published(content: Content, curve: SystemCurve) -> dict[str, Any]:
+def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
     metric = curve.metric
     rule, first = content.summary.protocols[metric.column], curve.points[0]
     copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
@@ -373,7 +367,7 @@ def _published(content: Content, curve: SystemCurve) -> dict[str, Any]:
 
 
 def _short(value: float | None) -> float | str | None:
-    """Return six digits of a number; None for NaN, text for infinity.
+    """Round to six digits; None for NaN, text for infinity.
 
     >>> _short(1234.56789), _short(math.inf), _short(math.nan)
     (1234.57, 'inf', None)

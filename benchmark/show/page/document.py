@@ -1,8 +1,8 @@
 """The page as one HTML text, with its styles, scripts and crops inside.
 
-Nothing in it comes from a network. Texts of rows are escaped, and should one get through all the
-same, the page's own policy refuses scripts and styles other than those written here, and addresses
-other than its files.
+Nothing in it comes from a network. Texts of rows are escaped; should one slip through, the page's
+policy refuses scripts and styles other than those written here, and addresses other than its
+files.
 """
 
 import hashlib
@@ -56,10 +56,12 @@ def html_text(content: Content) -> str:
             f"    <div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>"
             for term, text in content.facts
         ),
-        "crops": _crops(content),
+        "crops": _crops_html(content),
         **{
-            kind: html(of, codecs, links if kind == "means" else (), wordy=kind == "missing")
-            for kind, of in content.sections.items()
+            kind: html(
+                page_section, codecs, links if kind == "means" else (), wordy=kind == "missing"
+            )
+            for kind, page_section in content.sections.items()
         },
     }
     parts["codecs"] = html(content.sections["codecs"], {}, wordy=True)
@@ -70,7 +72,7 @@ def html_text(content: Content) -> str:
 
 
 def sheet_html(title: str, lede: str, body: str) -> str:
-    """Return a page without curves, in the same style; body: HTML, its texts escaped."""
+    """Return a page without curves, in the same style. body: HTML, its texts escaped."""
     parts = {"title": escape(title), "lede": escape(lede), "body": body}
     return framed_html("sheet.html", ("style.css", "sheet.css"), (), parts)
 
@@ -82,7 +84,7 @@ def framed_html(
     parts: Mapping[str, str],
     sends_to: str = "",
 ) -> str:
-    """Return a page of a skeleton, whose policy allows its own styles and scripts alone.
+    """Return a page from a skeleton, with a policy that allows only its styles and scripts.
 
     skeleton, styles, scripts: names of files beside this one, or whole paths. sends_to: the only
     address that the page may send to.
@@ -92,15 +94,15 @@ def framed_html(
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError("a script that ends its own element cannot be in a page")
     style = "\n".join(["", _asset("colours.css").rstrip("\n"), *map(_asset, styles), ""])
-    allowed = " ".join(map(_digest, texts)) or "'none'"
-    policy = f"{POLICY}style-src {_digest(style)}; script-src {allowed}"
+    script_digests = " ".join(map(_policy_digest, texts)) or "'none'"
+    policy = f"{POLICY}style-src {_policy_digest(style)}; script-src {script_digests}"
     frame = {
         "policy": f"{policy}; connect-src {sends_to}" if sends_to else policy,
         "style": style,
         "scripts": "\n".join(f"<script>{script}</script>" for script in texts),
     }
     text = _asset(skeleton).replace("{{head}}\n", _asset("head.html"))
-    # In one pass, so that what is filled in is never looked through for places to fill.
+    # In one pass, so that inserted text is never searched for placeholders.
     filled = {**frame, **parts}
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], text)
 
@@ -109,13 +111,11 @@ def _asset(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
-    """Return what a policy allows a script or style by."""
+def _policy_digest(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _crops(content: Content) -> str:
-    """Return the crops side by side, each a button that opens its point."""
+def _crops_html(content: Content) -> str:
     if not content.crops:
         return ""
     figures = []
@@ -123,7 +123,7 @@ def _crops(content: Content) -> str:
         name, values, start, end = "original", "", "", ""
         if crop.key is not None:
             name = content.legend[crop.key[0]]["name"]
-            values = _values(content, crop.key, crop.rate)
+            values = _values_text(content, crop.key, crop.rate)
             start, end = f'<a href="{escape(link_of(content, *crop.key))}">', "</a>"
         alt = escape(
             f"{crop.image}, {name}: {crop.side} pixels square from {crop.left}, {crop.top}"
@@ -146,33 +146,32 @@ def _crops(content: Content) -> str:
         '<h2 id="crops-title" class="unseen">Side by side</h2>'
         '<div class="crops" tabindex="0" role="region" aria-label="Pictures side by side">'
         f"{''.join(figures)}</div>"
-        f'<p class="caption">{escape(caption)}{_where(content)}</p></section>'
+        f'<p class="caption">{escape(caption)}{_maps_link(content)}</p></section>'
     )
 
 
-def _where(content: Content) -> str:
+def _maps_link(content: Content) -> str:
     """Return a link to the maps of the first crops' whole pictures; empty without maps."""
     keys = [crop.key for crop in content.crops if crop.key is not None][:MOST_PANES]
     columns = [*content.pictures[keys[0]].maps] if keys else []
     if not columns:
         return ""
-    beside = [label for label, *_ in keys[1:]]
-    link = link_of(content, *keys[0], beside=beside, where=columns[0])
+    neighbours = [label for label, *_ in keys[1:]]
+    link = link_of(content, *keys[0], neighbours=neighbours, map_column=columns[0])
     return f' <a href="{escape(link)}">Where each is worse</a>'
 
 
-def _values(content: Content, key: ImageKey, rate: float) -> str:
-    """Return the rate of a decoded image, if it is off, and values of the metrics that lead."""
+def _values_text(content: Content, key: ImageKey, rate: float) -> str:
     label, setting, number = key
     points, labels = content.summary.points, content.summary.labels
     point = next(p for p in points if (labels[p.edition], str(p.setting)) == (label, setting))
-    at = point.image_ids.tolist().index(number)
-    bpp = float(point.image_bpp[at])
+    index = point.image_ids.tolist().index(number)
+    bpp = float(point.image_bpp[index])
     off = rate_deviation(bpp, rate)
     values = [f"{bpp:.3f} bpp ({off})" if off else f"{bpp:.3f} bpp"]
     for metric in content.metrics:
         if metric.column in content.leads and not metric.of_sets:
-            value = point.image_values[metric.column][at]
+            value = point.image_values[metric.column][index]
             unit = " dB" if "dB" in metric.label else ""
             if not math.isnan(value):
                 values.append(f"{short_name(metric)} {value:.{decimals(metric.label)}f}{unit}")

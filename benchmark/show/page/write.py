@@ -30,17 +30,17 @@ from benchmark.show.figures.texts import few_images, names_of
 from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.pictures import (
-    Photographs,
+    PagePhotographs,
     PictureFiles,
     ShowProgress,
-    crops_of,
+    add_maps,
     decode_pictures,
-    limit_of,
+    make_crops,
     mapped_metrics,
     page_pictures,
+    parse_limit,
     plan_pictures,
     rows_by_image,
-    with_maps,
 )
 from benchmark.show.report.dataset_report import Report
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
@@ -55,55 +55,60 @@ from benchmark.show.sections import (
 from benchmark.system.atomic import write_files
 
 
-def start_workers(of: Experiment, out: Path | None = None) -> None:
-    """Begin to load what decodes pictures, where streams wait for it, while figures are made."""
-    for name in datasets_with_results(of.results, of.dataset):
-        folder = of.results / name.partition(":")[0]
+def start_workers(experiment: Experiment, out: Path | None = None) -> None:
+    """Start loading decoders early, while figures are made, if streams need them."""
+    for name in datasets_with_results(experiment.results, experiment.dataset):
+        folder = experiment.results / name.partition(":")[0]
         pictures = (out or folder / "report") / PICTURES
         if (folder / "streams").is_dir() and not pictures.is_dir():
             worker_context()
 
 
 def write_page(
-    of: Experiment,
+    experiment: Experiment,
     report: Report,
     images: str,
     linear: bool,
     show_progress: ShowProgress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     data_dir: Path | None = None,
     command: str = "",
 ) -> tuple[str, str]:
     """Write the pictures, then the page of a report; return its path and a remark.
 
-    images: the limit of pictures, as `--page-images` has it. command: that makes it. Published
-    curves that were asked for are visible at first, others when a reader asks for them. `say` is
-    called with a sentence on what will be decoded.
+    images: the limit of pictures, in the form of `--page-images`. command: makes the page.
+    Published curves are visible at first only if requested. notify: called with a sentence on the
+    pictures to decode.
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
-    decodable = open_pictures(of.results, stored.name, of.codecs, rows=stored.table)
-    dataset = of.dataset if Place(of.dataset).opens else stored.name
-    sources = find_sources(dataset, data_dir, of.results)
+    decodable = open_pictures(experiment.results, stored.name, experiment.codecs, rows=stored.table)
+    dataset = experiment.dataset if Place(experiment.dataset).opens else stored.name
+    sources = find_sources(dataset, data_dir, experiment.results)
     if isinstance(sources, str):
-        say(sources)
+        notify(sources)
     title = profile(stored.name).title
     title = title[:1].upper() + title[1:]
-    panels = dict(zip(report.measured, renamed(_panels(of, report)), strict=True))
+    panels = dict(zip(report.measured, renamed(_page_panels(experiment, report)), strict=True))
     published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
-    shown_first = [[c for c in of_m if c.measured or of.published] for of_m in panels.values()]
-    choice = choose(shown_first, of.rule, report.anchor, report.named)
-    shown = choice.labels
+    shown_first = [
+        [c for c in metric_curves if c.measured or experiment.published]
+        for metric_curves in panels.values()
+    ]
+    choice = choose(shown_first, experiment.rule, report.anchor, report.named)
+    labels_shown = choice.labels
     mapped = mapped_metrics(report.measured)
-    command = command or command_on_rows("report", of.results, of.dataset, page=True)
+    command = command or command_on_rows(
+        "report", experiment.results, experiment.dataset, page=True
+    )
     files = PictureFiles(folder)
-    photographs = Photographs(files, sources)
-    plan = plan_pictures(rows, decodable, photographs, shown, limit_of(images))
+    photographs = PagePhotographs(files, sources)
+    plan = plan_pictures(rows, decodable, photographs, labels_shown, parse_limit(images))
     if plan.keys_to_decode:
-        say(plan.sentence)
+        notify(plan.sentence)
     failed = decode_pictures(plan, decodable, files, show_progress)
     pictures = page_pictures(plan, failed, photographs, plan.beyond(command))
-    pictures = with_maps(files, pictures, mapped, say)
+    pictures = add_maps(files, pictures, mapped, notify)
     sizes = pictures.sizes(files)
     line = headline(report.ranking, summary.images, names_of(summary), report.named)
     labels = summary.labels
@@ -111,25 +116,26 @@ def write_page(
         dataset=stored.name,
         title=title,
         summary=summary,
-        metrics=[m for m, panel in panels.items() if of.allow_few or not few_images(panel)],
-        legend=_legend(summary, published),
+        metrics=[m for m, panel in panels.items() if experiment.allow_few or not few_images(panel)],
+        legend=_legend_entries(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
         sections=report.sections,
-        facts=_facts(summary, stored.runs),
+        facts=_page_facts(summary, stored.runs),
         neighbours=[
             labels[edition]
             for edition in summary.editions
             if edition.spec == report.anchor or edition.spec.name in reference_codecs()
         ],
         captions={
-            of[0].metric.column: _caption(title, of) for of in choice.select([*panels.values()])
+            panel[0].metric.column: _curve_caption(title, panel)
+            for panel in choice.select([*panels.values()])
         },
         leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(capitalised, hidden_edition_lines(summary))]),
-        shown=shown,
+        shown=labels_shown,
         shown_published=choice.published,
-        crops=crops_of(files, plan, pictures, shown),
+        crops=make_crops(files, plan, pictures, labels_shown),
         published=published,
         linear_rate=linear,
         most_bpp=highest_rate(chain(*panels.values())),
@@ -141,32 +147,31 @@ def write_page(
     if sizes:
         remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
     if limited := sum(picture.limited for picture in pictures.decoded.values()):
-        remark += f"; {limited} more by --page-images all"
+        remark += f"; {limited} more with --page-images all"
     ReportSet(folder).end_page(images, sorted(sizes))
     return str(folder / PAGE), remark
 
 
-def _panels(of: Experiment, report: Report) -> list[Panel]:
-    """Return measured curves of every metric, and the published ones that a reader may add."""
+def _page_panels(experiment: Experiment, report: Report) -> list[Panel]:
     summary, name, panels = report.stored.summary, report.stored.name, list[Panel]()
-    points = [] if of.published else list(read_points(of.results))
+    points = [] if experiment.published else list(read_points(experiment.results))
     for metric in report.measured:
         rule = summary.protocols[metric.column]
         curves = []
         with suppress(UsageError):
             check_same_images(name, images_in(summary, metric), summary.pooled)
             curves = [c for c in published_curves(points, name, metric) if c.protocol == rule]
-        if of.published and metric.column in report.overlays:
+        if experiment.published and metric.column in report.overlays:
             curves = [*report.overlays[metric.column].compatible]
         panels.append([*measured_curves(summary, metric), *curves])
     return panels
 
 
-def _caption(title: str, panel: Panel) -> str:
+def _curve_caption(title: str, panel: Panel) -> str:
     metric = panel[0].metric
-    over = f"one value of the whole set of {images_of([panel])}"
+    averaging = f"one value of the whole set of {images_of([panel])}"
     sentences = [
-        f"{title}: {over if metric.of_sets else f'means over {images_of([panel])}'}.",
+        f"{title}: {averaging if metric.of_sets else f'means over {images_of([panel])}'}.",
         *scale_sentences([metric]),
         *(few_sentences([metric]) if few_images(panel) else ()),
         "Bars: 95 % intervals over images." if metric.of_sets else "",
@@ -176,7 +181,7 @@ def _caption(title: str, panel: Panel) -> str:
     return " ".join(filter(None, sentences))
 
 
-def _legend(
+def _legend_entries(
     summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
 ) -> dict[str, dict[str, str]]:
     curves = [curve for result in published.values() for curve in result]
@@ -190,7 +195,7 @@ def _legend(
     }
 
 
-def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _page_facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     average = "pooled" if summary.pooled else "mean of each image's own"
     images = f"{summary.images}"
     if summary.dropped:
@@ -201,7 +206,7 @@ def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[st
         ("Bits per pixel", f"{average}, the whole stream counted"),
     ]
     if not runs:
-        return [*facts, ("Runs", "none here: these rows are bundled with the project")]
+        return [*facts, ("Runs", "none here: all rows are bundled")]
     last = runs[-1]
     commit = str(last.get("commit") or "")
     words = [
@@ -211,6 +216,6 @@ def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[st
         f"the last of {len(runs)} runs" if len(runs) > 1 else "the only run",
     ]
     packages = (last.get("packages") or {}).items()
-    made = ", ".join(f"{name} {version}" for name, version in packages if version)
+    package_list = ", ".join(f"{name} {version}" for name, version in packages if version)
     facts.append(("Measured", ", ".join(filter(None, words))))
-    return [*facts, ("Packages", made)] if made else facts
+    return [*facts, ("Packages", package_list)] if package_list else facts

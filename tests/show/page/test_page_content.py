@@ -36,10 +36,10 @@ from benchmark.show.page.content import (
     contrast,
     json_text,
     leave_out_images,
+    lighten,
     marker_path,
-    on_dark,
 )
-from benchmark.show.page.document import _values
+from benchmark.show.page.document import _values_text
 from support.page.results import (
     HOSTILE,
     IMAGES,
@@ -119,7 +119,7 @@ def test_below_a_crop_stand_the_values_that_its_image_has():
     content = SimpleNamespace(summary=summary, metrics=metrics, leads=columns)
     (point,) = summary.points
     key = label_of(point.edition.spec), str(point.setting), int(point.image_ids[0])
-    assert _values(content, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
+    assert _values_text(content, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
 
 
 def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
@@ -178,7 +178,7 @@ def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
     "colour", sorted({*SPARE_COLOURS, *(x.colour for x in families().values())})
 )
 def test_every_colour_can_be_read_on_the_dark_page(colour):
-    assert contrast(on_dark(colour), DARK_PAGE) >= 4.5
+    assert contrast(lighten(colour), DARK_PAGE) >= 4.5
 
 
 def test_every_marker_of_the_figures_is_a_path_of_the_page():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.show.page.pictures import decode_seconds, in_order, limit_of, within
+from benchmark.show.page.pictures import decode_seconds, order_images, parse_limit, select_within
 
 RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
 SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
@@ -26,18 +26,18 @@ def candidates(**left_out):
 
 
 def test_one_photograph_follows_the_other_the_smallest_first():
-    order = in_order(candidates())
+    order = order_images(candidates())
     assert [number for _, _, number in order] == [1] * 6 + [2] * 6 + [0] * 6
     assert set(order) == candidates().keys()
-    assert [number for _, _, number in in_order(candidates(), ["a"])][-9:] == (
+    assert [number for _, _, number in order_images(candidates(), ["a"])][-9:] == (
         [1] * 3 + [2] * 3 + [0] * 3
     )
-    assert in_order(candidates(a=(1,)))[0][2] == 2  # with more pictures, though larger
-    assert in_order({}) == []
+    assert order_images(candidates(a=(1,)))[0][2] == 2  # with more pictures, though larger
+    assert order_images({}) == []
 
 
 def test_of_a_photograph_all_codecs_come_at_one_rate_before_the_next():
-    order = [(codec, setting) for codec, setting, _ in in_order(candidates())[:6]]
+    order = [(codec, setting) for codec, setting, _ in order_images(candidates())[:6]]
     # At .25 bit per pixel, ratio by ratio: .24 of a, .3 of b (.25 / .2 is more than .3 / .25).
     assert order[:2] == [("a", "q=1"), ("b", "q=1")]
     assert order[2:4] == [("a", "q=2"), ("b", "q=2")]  # at .5
@@ -55,18 +55,18 @@ def test_few_photographs_have_every_codec_at_three_rates_before_one_has_every_ra
             for number in range(count)
         }
 
-    order = in_order(many(5), ["a", "b"])
+    order = order_images(many(5), ["a", "b"])
     assert [number for _, _, number in order[:10]] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert len({key[1] for key in order[:10]}) == 1  # one rate, of both codecs
     spread = [number for _, _, number in order[: 3 * 10]]
     assert {spread.count(number) for number in range(5)} == {6}
     assert [number for _, _, number in order[30:40]] == [0] * 10
-    assert [number for _, _, number in in_order(many(7), ["a", "b"])[:16]] == [0] * 16
+    assert [number for _, _, number in order_images(many(7), ["a", "b"])[:16]] == [0] * 16
 
 
 def test_an_empty_stream_has_a_place_too():
     empty = {("a", "q=0", 0): row_of("x", 4, 0.0), ("a", "q=1", 0): row_of("x", 4, 0.2)}
-    assert in_order(empty) == [("a", "q=1", 0), ("a", "q=0", 0)]
+    assert order_images(empty) == [("a", "q=1", 0), ("a", "q=0", 0)]
 
 
 def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
@@ -75,7 +75,7 @@ def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
 
     def chosen(most_bytes, seconds=0.5, maps=0.0):
         of_each = dict.fromkeys(order, seconds) | {("slow", "q=0", 1): 3.0}
-        return within(order, rows, of_each, lambda key: 100, most_bytes, maps)
+        return select_within(order, rows, of_each, lambda key: 100, most_bytes, maps)
 
     fast = [order[0], *order[2:]]
     assert chosen(math.inf) == chosen(math.inf, 900) == order
@@ -112,6 +112,6 @@ def test_seconds_are_those_of_the_row_else_typical_of_the_codec():
 def test_a_size_and_all_are_understood_and_nothing_else(text, limit):
     if limit is None:
         with pytest.raises(UsageError, match=r"14MB.* nor 'all'"):
-            limit_of(text)
+            parse_limit(text)
     else:
-        assert limit_of(text) == limit
+        assert parse_limit(text) == limit
