@@ -181,7 +181,9 @@ def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
     return f"regressed at {state}: {codec}{metric} {reason}"
 
 
-def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str) -> texts.Drawing:
+def draw_history(
+    records: Sequence[Mapping[str, Any]], codec: str, dataset: str
+) -> texts.DrawnFigure:
     """Draw the changes of states against the first; a cross marks a regression."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -246,4 +248,4 @@ def draw_history(records: Sequence[Mapping[str, Any]], codec: str, dataset: str)
         "dB, else the value at equal rate; positive is worse.",
         "Bands: 95 % confidence bounds.",
     )
-    return texts.Drawing(figure, caption, [*records], Table.of(COLUMNS, records).filled())
+    return texts.DrawnFigure(figure, caption, [*records], Table.of(COLUMNS, records).filled())

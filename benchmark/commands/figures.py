@@ -43,23 +43,28 @@ WITH_METRICS = ("rd", "bd")  # figures of any metrics; others take two or none
 LOOKS = "label colour order style font width format every_curve"
 
 
-def draw(name: str, of: Experiment, look: Look, out: Path | None, command: str, **own: Any) -> None:
-    """Draw a figure, for each dataset unless it shows curves, and print its files."""
-    dataset_text = of.dataset or stored_dataset(of.results, "")
-    datasets = requested_datasets(of.results, dataset_text)
+def draw(
+    name: str, experiment: Experiment, look: Look, out: Path | None, command: str, **own: Any
+) -> None:
+    """Draw a figure, of each dataset its own but of curves, and print its files.
+
+    command: that makes it again. own: options of the figure alone.
+    """
+    named = experiment.dataset or stored_dataset(experiment.results, "")
+    datasets = requested_datasets(experiment.results, named)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = name
         if len(datasets) > 1:  # such as "bd-clic2020-mobile"
             stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
         with drawn_as(look):
-            paper_figure = FIGURES[name](replace(of, dataset=dataset), **own)
-            folder = out or of.results / "figures"
+            made = FIGURES[name](replace(experiment, dataset=dataset), **own)
+            folder = out or experiment.results / "figures"
             if out is None:
-                require_inside(of.results, folder / stem)
-            for path in write_figure(stem, paper_figure.drawing, folder, command):
+                require_inside(experiment.results, folder / stem)
+            for path in write_figure(stem, made.drawing, folder, command):
                 print(path)
-        for sentence in paper_figure.sentences:
+        for sentence in made.sentences:
             print(sentence, file=sys.stderr)
 
 
@@ -179,9 +184,7 @@ def crdr(
                 if path.suffix == f".{look.format[0]}":
                     print(path, flush=True)
             kind = "not drawn" if paper_figure.drawing is None else "incomplete"
-            sentences_by_kind.setdefault(kind, {}).update(
-                dict.fromkeys(paper_figure.sentences, name)
-            )
+            sentences_by_kind.setdefault(kind, {}).update(dict.fromkeys(made.sentences, name))
     for kind, figure_by_sentence in sentences_by_kind.items():
         names = dict.fromkeys(figure_by_sentence.values())
         summary = [f"{kind}: {', '.join(names)} (-v says why)"]

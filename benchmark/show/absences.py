@@ -37,10 +37,7 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
 
 
 def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
-    """Return metrics without values, and points that are excluded from curves.
-
-    Metrics that need the same weights, program or package share one entry.
-    """
+    """Return metrics without values, grouped by what they need, and points in no curve."""
     computed_metrics = [metric for metric in metrics if summary.values_of(metric.column)]
     reasons = list[tuple[tuple[str, str], str]]()
     for metric in (metric for metric in metrics if metric not in computed_metrics):

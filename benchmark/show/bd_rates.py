@@ -38,10 +38,7 @@ def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
 
 
 def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
-    """Return the columns of a table of comparisons in these metrics.
-
-    A remark is the reason for a missing number, or names the points off the Pareto front.
-    """
+    """Return the columns of a table of comparisons in these metrics."""
     by_column = {metric.column: metric for metric in metrics}
 
     def change_text(record: Record) -> str | None:
@@ -141,8 +138,7 @@ def ranking_table(
 ) -> Table:
     """Return a row per codec, best first, without empty columns.
 
-    intervals: add the 95 % interval of each BD-rate. names: names in figures, shown first.
-    marks: mark the labels of bundled codecs, as `names` do.
+    names: names in figures, shown first. marks: mark labels of bundled codecs, as `names` do.
     """
     several = len({record["images"] for record in ranking.records.values()}) > 1
     marks = marks and not all(edition.bundled for edition in ranking.records)
@@ -166,7 +162,7 @@ def ranking_table(
         for metric in ranking.metrics
     ]
     columns += [
-        Column("bpp", _rates_text, str),
+        Column("bpp", _rate_span, str),
         Column("mean encode", "encode_seconds", seconds_text),
         Column("mean decode", "decode_seconds", seconds_text),
         Column("images", lambda record: record["images"] if several else None, "d"),
@@ -255,7 +251,7 @@ def headline(
 def _runner_up(
     records: Mapping[Edition, Record], leader: Edition, names: Mapping[Edition, str]
 ) -> str:
-    """Return the next codec, in brackets, if it may be as good as a leader not the user's."""
+    """Return the next codec, in brackets, if it may be as good; empty if the leader is a user's."""
 
     def rate(edition: Edition) -> float:
         return float(records[edition]["bd_rate_percent"])
@@ -285,7 +281,7 @@ def _more_or_fewer(percent: float, than: str) -> str:
     return f"{abs(percent):.0f} % {'more' if percent > 0 else 'fewer'} bits{than}"
 
 
-def _rates_text(record: Mapping[str, Any]) -> str | None:
+def _rate_span(record: Mapping[str, Any]) -> str | None:
     low, high = record["lowest_bpp"], record["highest_bpp"]
     return None if low is None else range_text(low, high)
 

@@ -56,7 +56,6 @@ def _mean_of_metric(metric: Metric, point: Point) -> str | None:
 
 
 def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
-    """Format a mean of a point, with its number of images and of infinite values."""
     mean: Mean | None = point.means.get(name)
     if mean is None:
         return None

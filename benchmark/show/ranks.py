@@ -193,7 +193,6 @@ def is_searched(stored: DatasetResults, target: Target) -> bool:
 def _published_curves(
     source: RowSource, stored: DatasetResults, names: str, metrics: Iterable[str]
 ) -> tuple[list[SystemCurve], list[Absent]]:
-    """Return curves of published systems on a dataset, and the systems without any."""
     from benchmark.published.curves import published_curves, system_of
     from benchmark.published.registry import chosen_points
 
@@ -216,10 +215,7 @@ def rank_published(
     budget: Budget,
     ranked: Sequence[Ranked],
 ) -> list[Ranked]:
-    """Return published systems at a target, with the rules that prevent a comparison with `ranked`.
-
-    summary: of the ranked rows; None without any.
-    """
+    """Return published systems at a target, with the rules that forbid comparing with `ranked`."""
     from benchmark.published.curves import sharing_protocols
 
     by_metric = by_key((curve.metric, curve.protocol) for curve in curves)
@@ -444,7 +440,6 @@ def _has_value(codec: Ranked, metrics: Sequence[Metric]) -> bool:
 def _why_not_ranked(
     target: Target, codec: Ranked, metric: Metric, stored: DatasetResults | None
 ) -> str:
-    """Return the reason why a codec misses a target, and the values that it reaches."""
     low, high = codec.span or (None, None)
     if not codec.edition.measured or stored is None:
         if low is None:

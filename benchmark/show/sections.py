@@ -19,10 +19,7 @@ from benchmark.system.text import by_key, counted, markdown_text, one_line
 
 
 class Section(NamedTuple):
-    """A part of a text. Empty paragraphs and lists are not shown.
-
-    parts: texts are paragraphs, other sequences of texts are lists.
-    """
+    """A part of a text: texts are paragraphs, other sequences lists; empty parts are not shown."""
 
     kind: str  # what programs know it by: "ranking"
     title: str
@@ -69,10 +66,7 @@ def block(part: Part, level: int = 2) -> str:
 def html(
     root: Section, names: Mapping[str, str], links: Sequence[str] = (), wordy: bool = False
 ) -> str:
-    """Return the parts of a section as HTML; nested sections are folded, with counts of lists.
-
-    names, links, wordy: see `table.html`.
-    """
+    """Return the parts of a section as HTML, nested ones folded; see `table.html`."""
 
     def part_html(part: Part) -> str:
         match part:
@@ -144,10 +138,7 @@ def marked(name: str, caveats: Sequence[str] | None) -> str:
 
 
 def _caveat_note(curves: Iterable[SystemCurve]) -> str:
-    """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
-
-    It states what all caveats have in common, else all of them, if that is short.
-    """
+    """Return the sentence that explains the mark CAVEAT, in brief; empty without any."""
     caveats = [caveat.split("; ") for curve in curves for caveat in curve.edition.ran.caveats]
     statements = list(dict.fromkeys(part for parts in caveats for part in parts))
     common = [part for part in statements if all(part in parts for parts in caveats)]
@@ -177,7 +168,6 @@ def other_rules_note(curves: Iterable[SystemCurve]) -> str:
 
 
 def _brief_reason(point: Point, metric: Metric, reason: str) -> str:
-    """Return the reason why a point is on no curve, shortened."""
     for text, _ in point.means[metric.column].reasons[:1]:
         missing, command = absence(text)
         has_fixed_command = command and missing != NOT_COMPUTED  # which needs options
@@ -214,10 +204,7 @@ def metric_names(metrics: Iterable[Metric]) -> str:
 
 
 def images_of(panels: Iterable[Panel]) -> str:
-    """Return the number of images behind the means of measured curves, if any: "24 or 41 images".
-
-    If counts differ between metrics, name the metrics.
-    """
+    """Return the number of images behind means, by metric if they differ: "24 or 41 images"."""
     metrics_by_count: dict[str, list[Metric]] = {}
     for panel in panels:
         measured = [curve for curve in panel if curve.measured]

@@ -155,7 +155,6 @@ def _marked(text: str, mark: str) -> str:
 
 
 def _group_lines(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
-    """Yield the line of titles above columns, and the line of rules below them."""
     cells, rules, place = [], [], 1
     for title, count in groups:
         cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(title)}}}")
@@ -225,10 +224,7 @@ def breakable(name: str) -> str:
 
 
 def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return records with the same keys as csv, with a header; None is an empty field.
-
-    Text that a spreadsheet would evaluate is prefixed with an apostrophe.
-    """
+    """Return records with the same keys as csv; escape texts that a spreadsheet would evaluate."""
     stream = StringIO()
     writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()

@@ -97,7 +97,7 @@ def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
     print_outcome(outcome, USUAL_RULE)
     reported = capsys.readouterr().out
     assert plain(draws_table(spreads, [PSNR])) in reported
-    assert "Over draws: the lowest and the highest mean of a drawing." in reported
+    assert "Over draws: the minimum and maximum of the drawings' means." in reported
 
 
 def test_each_drawing_is_decoded_again_where_its_codec_is_named(outcome):

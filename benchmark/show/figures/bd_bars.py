@@ -34,12 +34,8 @@ def draw_bd_bars(
     styles: Mapping[CodecSpec, Style],
     dataset: str,
     anchor: CodecSpec | None,
-) -> texts.Drawing | None:
-    """Draw bars of BD-rates against the anchor, the best codec first; None without any.
-
-    Bars of published curves are open, without interval. choice: the curves to show, and the rule of
-    the comparisons.
-    """
+) -> texts.DrawnFigure | None:
+    """Draw bars of BD-rates, the best codec first; open ones are published; None without any."""
     panels, absent, rule = choice.select(panels), len(choice.absent), choice.rule
     absences = choice.absent_sentences(panels)
     panel_bars = [[*_bars(panel, comparisons, anchor, rule)] for panel in panels]
@@ -96,13 +92,12 @@ def draw_bd_bars(
         f"{len(names)} of {len(names) + absent} codecs." if absent else None,
     )
     table = texts.rate_table(panels, anchor, rule)
-    return texts.Drawing(figure, caption, records, table, sources_table(curves))
+    return texts.DrawnFigure(figure, caption, records, table, sources_table(curves))
 
 
 def _bars(
     panel: Panel, comparisons: Comparisons, anchor: CodecSpec | None, rule: Rule
 ) -> Iterator[Bar]:
-    """Yield the curves of a panel with their comparisons; published ones have figures' names."""
     metric, anchor_curve = panel[0].metric, variant_curve(panel, anchor)
     for curve in sorted(panel, key=lambda curve: not curve.measured):
         if (curve.edition, metric.column) in comparisons:
@@ -114,7 +109,6 @@ def _bars(
 
 
 def _outer_end(comparison: Record) -> float:
-    """Return the end of a bar or its interval that is farther from zero."""
     value: float = comparison["bd_rate_percent"]
     low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
     ends = [value] if low is None else [low, value, high]
@@ -122,7 +116,6 @@ def _outer_end(comparison: Record) -> float:
 
 
 def _draw_bars(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, Style]) -> None:
-    """Draw bars from the top, with their numbers beside them."""
     ends = [0.0]
     for row, bar in enumerate(bars):
         if bar is None:

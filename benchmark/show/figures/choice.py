@@ -109,8 +109,7 @@ def choose(
 ) -> Choice:
     """Choose the curves to show by the look in force, from all panels.
 
-    The requested codecs, then the anchor, and the user's own are always kept. rule: for BD-rates,
-    also for those that the figure states. requested: codecs given to `--codecs`.
+    requested: codecs given to `--codecs`; these, the anchor and the user's own are always kept.
     """
     all_curves = sorted(chain(*panels), key=lambda curve: not curve.measured)
     curves_by_name = {curve.name: curve for curve in all_curves}
@@ -133,10 +132,7 @@ def choose(
 
 
 def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
-    """Return the sentence on requested curves that a figure has no room for, if any.
-
-    Published curves are present only by request.
-    """
+    """Return the sentence on requested curves that a figure has no room for, if any."""
     requested = {*experiment.named, *named_in(experiment.bundled)}
     names = [
         name
@@ -156,7 +152,6 @@ def renamed(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[P
 def _requested_curves(
     curves: Sequence[SystemCurve], anchor: CodecSpec | None, requested: Sequence[str]
 ) -> list[SystemCurve]:
-    """Return the anchor's curve, then the requested codecs in order, then published curves."""
     measured = [curve.edition for curve in curves if curve.measured]
     specs = {anchor: None}
     for text in requested:

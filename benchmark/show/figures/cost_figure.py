@@ -95,11 +95,10 @@ def draw_costs(
     metric: str,
     anchor: str,
     rule: Rule,
-) -> texts.Drawing | None:
+) -> texts.DrawnFigure | None:
     """Draw a panel per kind of cost, on a logarithmic axis; None without points.
 
-    Names of up to MOST_CURVES codecs are beside their points, else in a legend. styles: by codec
-    variant. anchor: name of the reference of BD-rates. rule: of these.
+    Names of up to MOST_CURVES codecs are beside their points, else in a legend.
     """
     from matplotlib.ticker import LogLocator
 
@@ -150,7 +149,7 @@ def draw_costs(
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,
     )
-    return texts.Drawing(figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points))
+    return texts.DrawnFigure(figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points))
 
 
 def _name(point: CostPoint) -> str:
@@ -159,7 +158,6 @@ def _name(point: CostPoint) -> str:
 
 
 def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
-    """Write the names of codecs right or left of their points, in free space."""
     from matplotlib.transforms import Bbox
 
     pixels = axes.figure.dpi / 72  # of a point

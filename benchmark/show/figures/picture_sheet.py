@@ -12,7 +12,7 @@ from benchmark.codec import Pixels
 from benchmark.metrics.maps import legend_value
 from benchmark.metrics.metric import ErrorMap, MapScale
 from benchmark.show.figures.style import GREY, SMALL_POINTS, figure_style
-from benchmark.show.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
+from benchmark.show.figures.texts import LINE_INCHES, DrawnFigure, figure_width, wrapped
 from benchmark.show.table import Table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ BAR = (
     0.4,
     0.46,
     0.08,
-)  # left and width, of the figure; stack_map its edge and height, in inches
+)  # left and width, of the figure; above its edge and height, in inches
 SIZE, RATE = "Size (kB)", "Rate (bpp)"  # labels of values
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
@@ -69,7 +69,7 @@ def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
 
 def draw_pictures(
     tiles: Sequence[PictureTile], columns: int, caption: str, notes: Sequence[str] = ()
-) -> Drawing:
+) -> DrawnFigure:
     """Draw tiles row by row over the width of a figure, all equally wide.
 
     Rows are as high as their highest picture, words directly below. Magnified pixels are not
@@ -122,7 +122,7 @@ def draw_pictures(
     table = Table.of(cells, recorded, notes) if recorded else None
     keys = dict.fromkeys(key for tile in recorded for key in tile.record)  # crops may differ
     records = [{key: tile.record.get(key) for key in keys} for tile in recorded]
-    return Drawing(figure, caption, records, table)
+    return DrawnFigure(figure, caption, records, table)
 
 
 def coloured(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
@@ -134,7 +134,7 @@ def coloured(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
 
 
 def stack_map(pixels: Pixels, lower: Pixels) -> Pixels:
-    """Return a crop stack_map its map."""
+    """Return a crop above its map."""
     gap = np.full((GAP_PX, *pixels.shape[1:]), 255, np.uint8)
     return np.concatenate([pixels, gap, lower])
 
@@ -171,7 +171,7 @@ def _value_at(label: str, tile: PictureTile) -> float | None:
 
 
 def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
-    """Return lines, each with whether it is bold: heading, size, rate, values with names."""
+    """Return lines, each with whether it is bold."""
     values = {label: value for label, value in tile.values.items() if value is not None}
     remark = f" ({tile.remark})" if tile.remark else ""
     first = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []

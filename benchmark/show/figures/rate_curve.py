@@ -43,7 +43,7 @@ def draw_rate_curves(
     anchor: CodecSpec | None = None,
     outlier: str = "",
     groups: bool = False,
-) -> texts.Drawing | None:
+) -> texts.DrawnFigure | None:
     """Draw a panel for each metric and a legend; None without points to plot.
 
     Several datasets are rows of panels, a column per metric, with the same codecs and range of
@@ -98,19 +98,18 @@ def draw_rate_curves(
     sources = sources_table(curves)
     if len(rows) == 1:
         table = texts.rate_table(panels, anchor, choice.rule)
-        return texts.Drawing(figure, caption, texts.point_records(curves), table, sources)
+        return texts.DrawnFigure(figure, caption, texts.point_records(curves), table, sources)
     marks = [
         {"dataset": title, **mark}
         for title, dataset_panels in rows
         for mark in texts.point_records(chain(*dataset_panels))
     ]
-    return texts.Drawing(figure, caption, marks, None, sources)
+    return texts.DrawnFigure(figure, caption, marks, None, sources)
 
 
 def _chosen_rows(
     datasets: Sequence[DatasetPanels], choice: Choice
 ) -> tuple[list[DatasetPanels], list[str]]:
-    """Return the datasets with the chosen curves, and sentences on absent curves."""
     rows, absences = list[DatasetPanels](), list[str]()
     for title, panels_given in datasets:
         if panels := choice.select(panels_given):
@@ -127,11 +126,7 @@ def _chosen_rows(
 def _make_axes(
     rows: Sequence[DatasetPanels], metrics: Sequence[Metric]
 ) -> "tuple[Figure, list[list[Axes]], float]":
-    """Return a figure, the axes of each dataset's panels, and the width of a title in inches.
-
-    One dataset or one metric: panels side by side; else a row per dataset, and in a column's width
-    all panels below each other.
-    """
+    """Return a figure, the axes of each dataset's panels, and a title's width in inches."""
     width = texts.figure_width(len(metrics))
     if 1 in (len(rows), len(metrics)) or width == WIDTHS["column"]:
         figure, all_axes, width = texts.panel_figure(sum(len(panels) for _, panels in rows))
@@ -156,7 +151,7 @@ def _make_axes(
 
 
 def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
-    """Drop published curves with one point in a panel and more in another."""
+    """Drop published curves with one point here and more elsewhere."""
     published = [curve for curve in chain(*panels) if not curve.measured]
     names_elsewhere = {curve.name for curve in published if len(curve.points) > 1}
 
@@ -167,10 +162,7 @@ def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def rate_limits(curves: Iterable[SystemCurve]) -> tuple[float, float]:
-    """Return the limits of the rate axis, around all points up to `highest_rate`.
-
-    The first point beyond is far enough away that no marker is cut.
-    """
+    """Return the limits of the rate axis; no marker of a point beyond `highest_rate` is cut."""
     curves, linear = [*curves], look().linear_rate
     rates, limit = [point.bpp for curve in curves for point in curve.points], highest_rate(curves)
     inside = [bpp for bpp in rates if bpp <= limit] or rates
@@ -181,7 +173,6 @@ def rate_limits(curves: Iterable[SystemCurve]) -> tuple[float, float]:
 
 
 def _note_beyond(curves: Sequence[SystemCurve], limit: float) -> str:
-    """Return the sentence on curves that continue beyond the rate axis; empty without any."""
     ends = {curve.name: curve.points[-1].bpp for curve in curves if curve.points[0].bpp <= limit}
     names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > limit]
     return f"Beyond the frame: {', '.join(names)}." if names else ""
@@ -243,7 +234,6 @@ def _draw_curve(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
 
 
 def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, float]) -> None:
-    """Set limits from the points inside the frame, ticks and axis labels."""
     from matplotlib.ticker import MaxNLocator
 
     metric, (left, right) = panel[0].metric, limits
@@ -292,7 +282,6 @@ def _framed_values(panel: Panel, most_bpp: float) -> list[float]:
 def _note_below(
     panels: Iterable[Panel], limits: Iterable[tuple[float, float]], most_bpp: float
 ) -> str:
-    """Return the sentence on curves that continue below the value axis; empty without any."""
     parts = []
     for panel, (low, _) in zip(panels, limits, strict=True):
         for curve in panel:

@@ -42,7 +42,7 @@ def draw_realism_plots(
     dataset: str,
     images: str,
     few: Sequence[Metric] = (),
-) -> texts.Drawing:
+) -> texts.DrawnFigure:
     """Draw a panel per rate; realism is better upwards.
 
     If lower values are more real, the axis is logarithmic and reversed. styles: by codec variant.
@@ -108,7 +108,7 @@ def draw_realism_plots(
         for value in step[1:]
     }
     sources = Table.of(SOURCES, values.values(), absent="").filled()
-    return texts.Drawing(figure, caption, marks, Table.of(columns, steps), sources)
+    return texts.DrawnFigure(figure, caption, marks, Table.of(columns, steps), sources)
 
 
 SOURCE_COLUMNS = ("curve", "from", "how", "source", "protocol", "caveat")
@@ -116,14 +116,12 @@ SOURCES = [column for column in CURVE_SOURCES if column.name in SOURCE_COLUMNS]
 
 
 def _reverse_axis(axes: "Axes", values: Sequence[float]) -> None:
-    """Put the lowest value at the top of a logarithmic axis."""
     axes.set_yscale("log")
     texts.plain_ticks(axes.yaxis)
     axes.set_ylim(max(values) * 1.5, min(values) / 1.5)
 
 
 def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
-    """Write the numbers of sweeps' settings at their points, if these are apart."""
     written: list[Float64Array] = []
     for sweep in sweeps:
         steps = sweep.steps if len(sweep.steps) > 1 else ()
@@ -141,7 +139,6 @@ def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
 
 
 def _sweep_names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
-    """Return each sweep's name in the legend, with its mark and the settings at its ends."""
     names = {}
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
         caveats, steps = sweep.curve.edition.ran.caveats, sweep.steps

@@ -1,7 +1,4 @@
-"""The style of all figures: options of their looks, colours, markers, fonts, line widths.
-
-The command line shows the options of `Look`, so the module imports nothing heavy.
-"""
+"""The style of all figures: options, colours, markers, fonts, widths; imports nothing heavy."""
 
 import logging
 import re
@@ -217,9 +214,8 @@ OWN_STYLE = Path(__file__).with_name("figure.mplstyle")
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw figures inside from matplotlib's own defaults, whatever the user's matplotlibrc.
+    """Draw figures inside in this project's style and the look's, whatever the user's matplotlibrc.
 
-    Type is 7 and 8 points, fonts are TrueType; the style file of the look in force comes last.
     Raises `UsageError` for an unreadable style file.
     """
     import matplotlib as mpl
@@ -261,7 +257,6 @@ def further_fonts() -> list[str]:
 
 
 def _style_file(path: Path) -> dict[str, Any]:
-    """Return the settings of a matplotlib style file, without its comments."""
     import matplotlib as mpl
 
     result: Any = mpl.RcParams()
@@ -343,11 +338,7 @@ def _choose_apart(
     other_styles: Iterable[Style] = (),
     colour: str = "",
 ) -> Style:
-    """Return an edition's first choice that is in neither `catalogue_styles` nor `other_styles`.
-
-    Variants of codecs with a style also differ from `catalogue_styles` in greyscale, if possible; a
-    marker declared in the facts comes first.
-    """
+    """Return an edition's first style that no other has, if possible also in greyscale."""
     from benchmark.rows.edition import label_of
 
     catalogue_styles = [*catalogue_styles]
@@ -373,7 +364,6 @@ def _is_apart(style: Style, other_styles: Iterable[Style]) -> bool:
 
 
 def _choices(edition: "Edition") -> Iterator[Style]:
-    """Yield the possible styles of an edition without one in the catalogue, the first first."""
     from benchmark.rows.edition import label_of
 
     family, number = edition.family, crc32(label_of(edition.spec).encode())
@@ -390,7 +380,6 @@ def _choices(edition: "Edition") -> Iterator[Style]:
 
 
 def _rotate(values: Sequence[_T], number: int) -> list[_T]:
-    """Return the values rotated to begin at `number`, modulo their count."""
     place = number % len(values)
     return [*values[place:], *values[:place]]
 

@@ -51,7 +51,7 @@ DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of
 }
 
 
-class Drawing(NamedTuple):
+class DrawnFigure(NamedTuple):
     """A figure with its caption of at most sixty words, its numbers and its curves' sources."""
 
     figure: "Figure"
@@ -64,7 +64,7 @@ class Drawing(NamedTuple):
 class PaperFigure(NamedTuple):
     """A drawing, or None, and sentences on what it leaves out."""
 
-    drawing: Drawing | None
+    drawing: DrawnFigure | None
     sentences: Sequence[str] = ()
 
 
@@ -90,7 +90,6 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
 
 
 def _spread_over_seeds(point: CurvePoint) -> dict[str, float | None]:
-    """Return a point's number of seeds, their minimum, maximum and deviation."""
     values = [value for _, value in point.seeds]
     ends = (min(values), max(values)) if values else (None, None)
     deviation = stdev(values) if len(values) > 1 else None
@@ -99,10 +98,7 @@ def _spread_over_seeds(point: CurvePoint) -> dict[str, float | None]:
 
 
 def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) -> Table:
-    """Return a row per curve of a figure: its points, rates, and BD-rates of what is plotted.
-
-    anchor: reference of the BD-rates; without its curve there are none.
-    """
+    """Return a row per curve: points, rates, and BD-rates against the anchor's curve, if any."""
     anchors = [variant_curve(panel, anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
     metrics = [panel[0].metric for panel in panels]
@@ -203,10 +199,7 @@ def title(axes: "Axes", text: str, inches: float) -> None:
 
 
 def plain_ticks(axis: "Axis", wide: bool = True) -> None:
-    """Write numbers, not powers of ten, on a logarithmic axis.
-
-    wide: ticks at 1, 2 and 5; a range below a factor of 5 would show one or none of these.
-    """
+    """Write numbers on a logarithmic axis; wide: at 1, 2 and 5, for a range of a factor of 5."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
@@ -219,8 +212,7 @@ def add_legend(
 ) -> None:
     """Add one legend below the axes, handles by label, and a note below it.
 
-    The figure, laid out by the constrained engine, grows to hold them, and its layout is then
-    fixed. groups: put entries under headings, their gids, if there is room.
+    The figure grows to hold them; its layout is then fixed. groups: put entries under their gids.
     """
     width, height = (float(inches) for inches in figure.get_size_inches())
     room = width - 2 * EDGE_INCHES
@@ -244,7 +236,6 @@ def add_legend(
 
 
 def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: bool) -> "Legend":
-    """Return a legend with as many columns as fit, or a column per group if those fit."""
     orders = [_grouped_columns(handles)] if groups else []
     rows = range(1, len(handles) + 1)
     for entries, columns in [*orders, *((handles, math.ceil(len(handles) / n)) for n in rows)]:
@@ -277,10 +268,7 @@ def _is_math(text: str) -> bool:
 
 
 def _grouped_columns(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
-    """Return entries in columns of equal length under group headings, and the column count.
-
-    A long group continues in a column without a heading.
-    """
+    """Return entries in equal columns under group headings, and the column count."""
     from matplotlib.lines import Line2D
 
     columns: list[list[Line2D]] = []
@@ -346,7 +334,7 @@ def files_of(figure: "Figure", name: str, *more_kinds: str) -> dict[str, str | b
     return {f"{name}.{kind}": file_bytes(figure, kind) for kind in kinds}
 
 
-def write_figure(name: str, drawing: Drawing | None, folder: Path, command: str) -> list[Path]:
+def write_figure(name: str, drawing: DrawnFigure | None, folder: Path, command: str) -> list[Path]:
     """Replace the files of an earlier figure; return the paths of the figures.
 
     command: reproduces the figure. Existing files are replaced and removed only if an earlier

@@ -1,4 +1,4 @@
-"""The figures of the CRDR paper: its systems measured here, and published points of the others."""
+"""The figures of the CRDR paper: its systems measured here, and others' published points."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,111 +33,119 @@ from benchmark.show.sections import points_left_out
 from benchmark.system.text import bench_command
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
-MOST_BPP = 2.0  # of curves that values at these rates are taken from
-OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
+MOST_BPP = 2.0  # of curves that are interpolated at these rates
+OUTLIER = "JPEG"  # its lowest qualities would compress the axis
 
 CLIC = ("psnr", "fid256")
 FIGURES: Mapping[str, Callable[[str, Experiment, Path | None], PaperFigure]] = {
-    "curves_clic2020": lambda name, of, _: curves(of, name, "clic2020", CLIC),
-    "curves_kodak": lambda name, of, _: curves(of, name, "kodak", ("psnr", "ms_ssim", "lpips")),
-    "realism_plane": lambda name, of, _: realism(of, name, "clic2020", CLIC),
-    "crops": lambda _, of, data_dir: first_crops(of, data_dir),
+    "curves_clic2020": lambda name, experiment, _: curves(experiment, name, "clic2020", CLIC),
+    "curves_kodak": lambda name, experiment, _: curves(
+        experiment, name, "kodak", ("psnr", "ms_ssim", "lpips")
+    ),
+    "realism_plane": lambda name, experiment, _: realism(experiment, name, "clic2020", CLIC),
+    "crops": lambda _, experiment, data_dir: first_crops(experiment, data_dir),
 }
 
 
 def draw_crdr(
-    of: Experiment, names: str, data_dir: Path | None = None
+    experiment: Experiment, names: str, data_dir: Path | None = None
 ) -> Iterator[tuple[str, PaperFigure]]:
-    """Draw the named figures, comma-separated or "all", and yield each when it is made.
-
-    Raises `UnknownName` for other names.
-    """
-    asked = list(FIGURES) if names == "all" else [name.strip() for name in names.split(",")]
-    for name in asked:
+    """Draw figures (names with commas, or "all"); raise `UnknownName` for an unknown one."""
+    names_given = list(FIGURES) if names == "all" else [name.strip() for name in names.split(",")]
+    for name in names_given:
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
-    for name in asked:
-        yield name, FIGURES[name](name, of, data_dir)
+    for name in names_given:
+        yield name, FIGURES[name](name, experiment, data_dir)
 
 
-def curves(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
-    """Draw metrics against rate, of every system that is measured or published."""
-    facts, summary = profile(dataset), _summary(of, dataset)
-    panels = _panels(of, summary, dataset, metrics, facts.most_bpp or MOST_BPP)
-    known = [m for m in map(Metric.named, metrics) if summary and m.column in summary.protocols]
-    sentences = points_left_out(summary, known)
-    counts = {images_in(summary, metric) for metric in known if summary}
+def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
+    """Draw metrics against rate for every measured or published system."""
+    facts, summary = profile(dataset), _read_summary(experiment, dataset)
+    panels = _paper_panels(experiment, summary, dataset, metrics, facts.most_bpp or MOST_BPP)
+    metrics_present = [
+        m for m in map(Metric.named, metrics) if summary and m.column in summary.protocols
+    ]
+    sentences = points_left_out(summary, metrics_present)
+    counts = {images_in(summary, metric) for metric in metrics_present if summary}
     if few := [n for n in sorted(counts) if n != (facts.published_images or n)]:
-        lacking = f"{few[0]} of {facts.published_images} images"
-        sentences.append(f"{dataset}: measured rows are not drawn: {lacking}")
+        mismatch = f"{few[0]} of {facts.published_images} images"
+        sentences.append(f"{dataset}: measured rows are not drawn: {mismatch}")
     measured = {find_in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
-    wanted = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
-    absent = [edition for edition in wanted if edition not in measured]
+    own_editions = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
+    absent = [edition for edition in own_editions if edition not in measured]
     measure = f"`{bench_command('run', codecs=OWN, dataset=dataset)}`"
     if not panels:
         return PaperFigure(None, (f"no {name}: nothing measured ({measure})", *sentences))
     if absent:
         names = ", ".join(edition.facts.title for edition in absent)
-        sentences.append(f"{name} has only published points of {names}: {measure} adds measured")
-    anchor = next((of.spec for of in PAPER_EDITIONS if of.facts.title == facts.anchor), None)
-    datasets, choice = [(facts.title, panels)], choose(panels, of.rule, anchor)
+        sentences.append(
+            f"{name} has only published points of {names}; {measure} adds measured ones"
+        )
+    anchor = next(
+        (edition.spec for edition in PAPER_EDITIONS if edition.facts.title == facts.anchor), None
+    )
+    datasets, choice = [(facts.title, panels)], choose(panels, experiment.rule, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
     looks = styles(GROUPED)
     return PaperFigure(draw_rate_curves(datasets, looks, choice, **options), sentences)
 
 
-def realism(of: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
+def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw a metric of realism against one of distortion at a few rates."""
-    summary = _summary(of, dataset)
-    panels = _panels(of, summary, dataset, metrics, MOST_BPP)
+    summary = _read_summary(experiment, dataset)
+    panels = _paper_panels(experiment, summary, dataset, metrics, MOST_BPP)
     drawing, plots = None, list[PlotAtRate]()
     if len(panels) == len(metrics):
         looks = styles(GROUPED)
         drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, None)
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
     measure = bench_command("run", codecs=OWN, dataset=dataset, metrics=",".join(metrics))
-    lacking = f"{labels} on {dataset} (`{measure}`)"
+    requirement = f"{labels} on {dataset} (`{measure}`)"
     if drawing is None:
-        return PaperFigure(None, (f"no {name}: no codec has {lacking}",))
-    sentences = [f"{name}: {why}" for why in left_out(plots)]
+        return PaperFigure(None, (f"no {name}: no codec has {requirement}",))
+    sentences = [f"{name}: {reason}" for reason in left_out(plots)]
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
-        sentences.append(f"{name} has only published points: no measured codec has {lacking}")
+        sentences.append(f"{name} has only published points: no measured codec has {requirement}")
     return PaperFigure(drawing, sentences)
 
 
-def first_crops(of: Experiment, data_dir: Path | None) -> PaperFigure:
-    """Draw a part of a photograph of the first dataset that has kept streams of two codecs."""
-    there = {name_of(row) for pack in packs_beside(of.results) for row in pack.rows.values()}
-    there |= stores_below(of.results).keys()
-    known = dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS))
-    for dataset in (*known, *sorted(there - known.keys())):  # the largest first
+def first_crops(experiment: Experiment, data_dir: Path | None) -> PaperFigure:
+    """Draw part of a photograph of the first dataset with kept streams of two codecs."""
+    names_here = {
+        name_of(row) for pack in packs_beside(experiment.results) for row in pack.rows.values()
+    }
+    names_here |= stores_below(experiment.results).keys()
+    dataset_names = dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS))
+    for dataset in (
+        *dataset_names,
+        *sorted(names_here - dataset_names.keys()),
+    ):  # the largest first
         with suppress(UsageError):  # none is verified
-            if dataset in there:
-                figure = crops.crops(replace(of, dataset=dataset), data_dir=data_dir)
+            if dataset in names_here:
+                figure = crops.crops(replace(experiment, dataset=dataset), data_dir=data_dir)
                 if figure.drawing is not None:
                     return figure
-    why = "no dataset has its photographs and kept streams of two codecs here"
-    return PaperFigure(None, (f"no crops: {why} (`./run_all.sh` makes some)",))
+    reason = "no dataset has its photographs and kept streams of two codecs here"
+    return PaperFigure(None, (f"no crops: {reason} (`./run_all.sh` makes some)",))
 
 
-def _summary(of: Experiment, dataset: str) -> Summary | None:
-    """Return the means of all rows, with those of packs; None without any."""
-    table = dataset_contents(of.results, dataset, packs_beside(of.results)).table
-    table = table.filter("attested") if of.verified_only else table
-    folder = of.results / dataset
+def _read_summary(experiment: Experiment, dataset: str) -> Summary | None:
+    table = dataset_contents(experiment.results, dataset, packs_beside(experiment.results)).table
+    table = table.filter("attested") if experiment.verified_only else table
+    folder = experiment.results / dataset
     return summarise_with_distributions(table, folder, metric_names("all")) if len(table) else None
 
 
-def _panels(
-    of: Experiment,
+def _paper_panels(
+    experiment: Experiment,
     summary: Summary | None,
     dataset: str,
     metrics: Sequence[str],
     up_to_bpp: float,
 ) -> list[Panel]:
-    """Return panels of the paper's systems below a rate, of the metrics that have any."""
-    points, panels = read_points(of.results), list[Panel]()
+    points, panels = read_points(experiment.results), list[Panel]()
     for metric in map(Metric.named, metrics):
-        here = measured_curves(summary, metric)
-        panels.append(paper_curves(metric, dataset, here, points, up_to_bpp))
+        measured = measured_curves(summary, metric)
+        panels.append(paper_curves(metric, dataset, measured, points, up_to_bpp))
     return [panel for panel in panels if panel]

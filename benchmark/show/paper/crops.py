@@ -1,4 +1,4 @@
-"""Figures of a part of a photograph at about one rate, or value of a metric: crops, maps."""
+"""Figures of a part of a photograph at about one rate or value of a metric: crops, maps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
 from benchmark.system.text import by_key, listed, range_text
 
-Parts = Annotated[  # what a figure of parts of photographs is about
+Parts = Annotated[  # options of figures of parts of photographs
     Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
 ]
 AT = opt(COMPARED, "A value to show each codec nearest to: ssimulacra2=90, psnr=32, bpp=.3.")
@@ -82,12 +82,12 @@ Kind = TypeVar("Kind", np.uint8, np.float32)
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Part of a photograph to show, as a table of a file has it."""
+    """Part of a photograph to show, as in a table of a figures file."""
 
-    image: str = ""  # empty: the one that codecs differ on most
+    image: str = ""  # empty: the one on which codecs differ most
     box: Box | None = None  # left, top, width, height in pixels
     bpp: float | None = None
-    at: str = ""  # as --at has it
+    at: str = ""  # in the form of --at
 
     def target(self, at: str, rates: Sequence[float]) -> Target | None:
         """Return the crop's own target, else that of --at or --bpp; None for a matched rate."""
@@ -96,19 +96,16 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.bpp:
             return Target(RATE, self.bpp)
         if at and rates:
-            raise UsageError("--at and --bpp say the same: leave one out")
+            raise UsageError("--at and --bpp are alternatives: delete one")
         if at:
             return parse_target(at)
         return Target(RATE, rates[0]) if rates else None
 
 
-def crops_of(
+def parse_crops(
     tables: Sequence[Mapping[str, Any]], box: str, images: Sequence[str]
 ) -> Sequence[Crop]:
-    """Return the crops to show: that of a box, else those of a file's tables.
-
-    Raises `UsageError` for a box that is none.
-    """
+    """Return the crop of `box`, else those of a file's tables; raise `UsageError` if invalid."""
     crops = msgspec.convert(tables, tuple[Crop, ...])
     image = next(iter(images), "")
     if not box:
@@ -123,7 +120,7 @@ def crops_of(
 
 
 class View(NamedTuple):
-    """A photograph as several codecs have it at about one rate or value of a metric."""
+    """A photograph decoded by several codecs at about one rate or value of a metric."""
 
     image: str
     title: str  # of the dataset
@@ -132,210 +129,247 @@ class View(NamedTuple):
     rows: Mapping[str, StreamRow]  # by label
     names: Mapping[str, str]  # by label
     target: Target
-    box: Box | None  # that was asked for
-    metrics: Sequence[Metric]  # whose values stand below the parts; of a map it is the last
+    box: Box | None  # if given
+    metrics: Sequence[Metric]  # with values below the parts; a map shows the last
 
 
 def crops(
-    of: Parts,
+    experiment: Parts,
     bpp: Rates = (),
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     crops: Sequence[Mapping[str, Any]] = (),
     at: Annotated[str, AT] = "",
 ) -> PaperFigure:
-    """Draw one part of a photograph as codecs have it at about one rate, or one value of a metric.
+    """Draw one part of a photograph from each codec, at about one rate or value of a metric.
 
-    By default it is the part that the codecs disagree on most, of the photograph on which the
-    metric differs most; --images and --box, or `crops` of FILE, choose others. The metric is below
-    each part. Codecs whose nearest picture is more than a quarter off a rate are left out.
+    The default is the part that the codecs disagree on most, of the photograph on which the metric
+    differs most; --images and --box, or `crops` of FILE, choose others. The metric is below each
+    part. Codecs whose nearest picture is more than a quarter off a rate are left out.
 
     Examples:
       bench figures crops --dataset sample --images chelsea --bpp 0.2
       bench figures crops --codecs jpeg,webp,avif --at ssimulacra2=90
       bench figures crops --images kodim15 --box 120,80,192,128
     """
-    parts, metrics = crops_of(crops, box, of.images), metric_names(of.metrics or USUAL_METRICS)
+    parts, metrics = (
+        parse_crops(crops, box, experiment.images),
+        metric_names(experiment.metrics or USUAL_METRICS),
+    )
     targets = [part.target(at, parse_rates(bpp)) for part in parts]
-    views, sentences = _views(of, parts, targets, data_dir, metrics, "crops")
+    views, sentences = _views(experiment, parts, targets, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
-        kept = _order(view, None if look().most is None else MOST_CROPS)
-        place = _inside(view, view.box or most_different([view.pixels[k] for k in kept], CROP_PX))
+        labels_shown = _order_labels(view, None if look().most is None else MOST_CROPS)
+        place = _require_inside(
+            view, view.box or most_different([view.pixels[k] for k in labels_shown], CROP_PX)
+        )
         if len(views) == 1:
             tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
-        tiles.append(PictureTile("Source", _part(view.picture, place), {}, {}))
-        tiles += [_tile(view, label, place) for label in kept]
+        tiles.append(PictureTile("Source", _cut_part(view.picture, place), {}, {}))
+        tiles += [_tile(view, label, place) for label in labels_shown]
     if not tiles:
         return PaperFigure(None, sentences)
-    each = len(tiles) // len(views)
-    columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
-    return PaperFigure(draw_pictures(tiles, columns, _caption(views, tiles)), sentences)
+    tiles_per_view = len(tiles) // len(views)
+    columns = math.ceil(
+        tiles_per_view / math.ceil(tiles_per_view / PER_ROW[look().width == "column"])
+    )
+    return PaperFigure(draw_pictures(tiles, columns, _crop_caption(views, tiles)), sentences)
 
 
 def maps(
-    of: Parts,
+    experiment: Parts,
     bpp: Rates = (),
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     crops: Sequence[Mapping[str, Any]] = (),
     at: Annotated[str, AT] = "",
 ) -> PaperFigure:
-    """Draw one part of a photograph as codecs have it, and a map of where each is worse.
+    """Draw one part of a photograph from each codec, and a map of where each is worse.
 
-    The map is of the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. By default the part
-    is where the maps of all but the worst codec differ most.
+    The map is of the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. The default part is
+    where the maps of all but the worst codec differ most.
 
     Examples:
       bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
       bench figures maps --metrics psnr_y --width column
     """
-    asked, parts = metric_names(of.metrics) if of.metrics else (), crops_of(crops, box, of.images)
-    name = next(iter(asked), "") or next(name for name in MAPPED if not lacking([name]))
+    names_given, parts = (
+        metric_names(experiment.metrics) if experiment.metrics else (),
+        parse_crops(crops, box, experiment.images),
+    )
+    name = next(iter(names_given), "") or next(name for name in MAPPED if not lacking([name]))
     scale, metric = map_scale(name), mapped_metric(name)
     targets = [parts[0].target(at, parse_rates(bpp))]
-    views, sentences = _views(of, parts[:1], targets, data_dir, (name,), "maps")
+    views, sentences = _views(experiment, parts[:1], targets, data_dir, (name,), "maps")
     if not views:
         return PaperFigure(None, sentences)
     (view,) = views
     is_column, column = look().width == "column", metric.column
-    kept = _order(view, MOST_MAPS[is_column])
+    labels_shown = _order_labels(view, MOST_MAPS[is_column])
     prepared = metric.prepare(view.picture)
-    of_codec = {label: metric.error_map(prepared, view.pixels[label]) for label in kept}
-    better = sorted(kept, key=lambda label: float(np.nanmean(of_codec[label])))
-    differ = [np.nan_to_num(of_codec[k])[..., None] for k in better[: max(len(kept) - 1, 2)]]
-    place = _inside(view, view.box or most_different(differ, MAP_CROP_PX))
-    cut = {label: _part(of_codec[label], place) for label in kept}
+    error_maps = {label: metric.error_map(prepared, view.pixels[label]) for label in labels_shown}
+    better = sorted(labels_shown, key=lambda label: float(np.nanmean(error_maps[label])))
+    compared_maps = [
+        np.nan_to_num(error_maps[k])[..., None] for k in better[: max(len(labels_shown) - 1, 2)]
+    ]
+    place = _require_inside(view, view.box or most_different(compared_maps, MAP_CROP_PX))
+    map_parts = {label: _cut_part(error_maps[label], place) for label in labels_shown}
     end = scale_end(
-        [float(np.nanpercentile(part, REACH_PERCENTILE)) for part in cut.values()], scale
+        [float(np.nanpercentile(part, REACH_PERCENTILE)) for part in map_parts.values()], scale
     )
     tiles = []
     if not is_column:
         tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
-        tiles.append(PictureTile("Source", _part(view.picture, place), {}, {}))
-    for label in kept:
+        tiles.append(PictureTile("Source", _cut_part(view.picture, place), {}, {}))
+    for label in labels_shown:
         tile = _tile(view, label, place)
         values = dict(tile.values)
         if values[metric.label] is None:
             values[metric.label] = metric.compare(prepared, view.pixels[label])
-        part = metric.value_of_map(float(np.nanmean(cut[label], dtype=np.float64)))
+        part = metric.value_of_map(float(np.nanmean(map_parts[label], dtype=np.float64)))
         values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
-        both = stack_map(tile.pixels, coloured(cut[label], scale, end))
+        stacked = stack_map(tile.pixels, coloured(map_parts[label], scale, end))
         record = {**tile.record, column: values[metric.label], f"{column}_of_part": part}
         record |= {"map": scale.label, "map_end": end}
         record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol
-        tiles.append(tile._replace(pixels=both, values=values, record=record))
-    below = f"Below each: {scale.label}, and the metric of this part."
+        tiles.append(tile._replace(pixels=stacked, values=values, record=record))
+    legend_sentence = f"Below each: {scale.label}, and the metric of this part."
     notes = [f"Maps: {scale.label}, from 0 to {end:g}."]
-    drawing = draw_pictures(tiles, len(tiles), brief(_caption(views, tiles), below), notes)
+    drawing = draw_pictures(
+        tiles, len(tiles), brief(_crop_caption(views, tiles), legend_sentence), notes
+    )
     add_bar(drawing.figure, scale, end)
-    more = [f"maps show one part, the first of {len(parts)}"] if parts[1:] else []
-    return PaperFigure(drawing, [*sentences, *more])
+    part_notes = [f"maps show one part, the first of {len(parts)}"] if parts[1:] else []
+    return PaperFigure(drawing, [*sentences, *part_notes])
 
 
 def _views(
-    of: Experiment,
+    experiment: Experiment,
     parts: Sequence[Crop],
     targets: Sequence[Target | None],
     data_dir: Path | None,
     metrics: Sequence[str],
     figure: str,
 ) -> tuple[list[View], list[str]]:
-    """Decode the photographs of parts; return them with sentences, which begin with why none is.
+    """Decode the photographs of parts; return them with sentences, the first on a failure.
 
-    targets: of parts; None: a rate that most codecs are near. metrics: the first that all rows have
-    is shown, or the only one, or the first of the experiment, beside that of a target. `figure` is
-    named in sentences.
+    targets: of parts; None: a rate that most codecs are near. metrics: shown is the first that all
+    rows have, or the only one, or the experiment's first, beside a target's metric. figure: its
+    name in sentences.
     """
-    dataset = of.dataset.partition(":")[0]
+    dataset = experiment.dataset.partition(":")[0]
     if dataset not in DATASETS:
-        dataset = stored_dataset(of.results, of.dataset)
-    decodable = open_pictures(of.results, dataset, of.codecs, dataset=of.dataset)
+        dataset = stored_dataset(experiment.results, experiment.dataset)
+    decodable = open_pictures(
+        experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
+    )
     table = decodable.table
-    if of.verified_only:
-        table = verified_rows(table, of.results / dataset)
-    shown = shown_rows(add_anchor(*divide_rows(table, of.codecs, of.bundled), of.anchor)[0])
-    table = add_same_builds(shown, table)
-    by_image = decodable.group_by_image(table, of.named)
-    lacks = _lacking(decodable, table, of)
-    every = [row for rows in by_image.values() for own in rows.values() for row in own]
-    asked, is_metric_named = map(Metric.named, metrics), bool(of.metrics) or not metrics[1:]
-    there = (m for m in asked if is_metric_named or all(r.get(m.column) is not None for r in every))
-    metric = next(there, Metric.named("psnr"))
-    sources = find_sources(of.dataset, data_dir, of.results)
+    if experiment.verified_only:
+        table = verified_rows(table, experiment.results / dataset)
+    rows_shown = shown_rows(
+        add_anchor(*divide_rows(table, experiment.codecs, experiment.bundled), experiment.anchor)[0]
+    )
+    table = add_same_builds(rows_shown, table)
+    by_image = decodable.group_by_image(table, experiment.named)
+    absences = _absent_codecs(decodable, table, experiment)
+    stored_rows = [
+        row for rows in by_image.values() for codec_rows in rows.values() for row in codec_rows
+    ]
+    candidates, is_metric_named = (
+        map(Metric.named, metrics),
+        bool(experiment.metrics) or not metrics[1:],
+    )
+    available = (
+        m
+        for m in candidates
+        if is_metric_named or all(r.get(m.column) is not None for r in stored_rows)
+    )
+    metric = next(available, Metric.named("psnr"))
+    sources = find_sources(experiment.dataset, data_dir, experiment.results)
     if isinstance(sources, str):
         return [], [f"no {figure}: {sources}"]
-    measured = {row["image_sha256"] for row in every}
-    files = {it.file.name: it.file.path for key, it in sources.items() if key in measured}
+    measured = {row["image_sha256"] for row in stored_rows}
+    files = {
+        source.file.name: source.file.path for key, source in sources.items() if key in measured
+    }
     by_image = {image: rows for image, rows in by_image.items() if image in files}
-    views, few = list[View](), ""
+    views, obstacle = list[View](), ""
     if not any(len(rows) > 1 for rows in by_image.values()):
-        few = "no photograph here has pictures of two codecs"
-    editions = _editions(by_image)
-    here = {label_of(CodecSpec.of_row(row)) for row in every if not row["bundled"]}
-    bundled = [of for of in editions.values() if here and label_of(of.spec) not in here]
-    named = titles(editions.values(), bundled) | look().titles(editions.values())
-    names = {label: named[edition] for label, edition in editions.items()}
-    for part, wanted in () if few else zip(parts, targets, strict=True):
-        metrics_below = _metrics_below(wanted, metric, is_metric_named)
-        image = _image(part.image, by_image) or _most_different(by_image, metric, wanted)
+        obstacle = "no photograph here has pictures of two codecs"
+    editions = _editions_by_label(by_image)
+    labels_measured = {label_of(CodecSpec.of_row(row)) for row in stored_rows if not row["bundled"]}
+    bundled = [
+        edition
+        for edition in editions.values()
+        if labels_measured and label_of(edition.spec) not in labels_measured
+    ]
+    edition_names = titles(editions.values(), bundled) | look().titles(editions.values())
+    names = {label: edition_names[edition] for label, edition in editions.items()}
+    for part, target_given in () if obstacle else zip(parts, targets, strict=True):
+        metrics_below = _metrics_below(target_given, metric, is_metric_named)
+        image = _find_image(part.image, by_image) or _most_different(by_image, metric, target_given)
         picture = read_image(files[image], flatten=True).pixels
-        target = wanted or _matched(by_image[image])
-        chosen = _nearest(by_image[image], target)
-        far = {label: rows for label, rows in by_image[image].items() if label not in chosen}
-        pixels, failed = _decoded(chosen, decodable)
-        lacks += [*_too_far(far, target, table, decodable, of, data_dir), *failed]
+        target = target_given or _matched_target(by_image[image])
+        rows_chosen = _nearest_to(by_image[image], target)
+        far = {label: rows for label, rows in by_image[image].items() if label not in rows_chosen}
+        pixels, failed = _decode_chosen(rows_chosen, decodable)
+        absences += [*_note_distant(far, target, table, decodable, experiment, data_dir), *failed]
         if len(pixels) < 2:
-            few = f"fewer than two codecs have pictures at about {target}"
+            obstacle = f"fewer than two codecs have pictures at about {target}"
             break
-        of_view = picture, pixels, chosen, names, target, part.box, metrics_below
-        views.append(View(image, profile(dataset).title, *of_view))
-    sentences = [f"no {figure}: {few}"] if few else []
-    return [] if few else views, [*sentences, *dict.fromkeys(f"{figure} lack {it}" for it in lacks)]
+        view_fields = picture, pixels, rows_chosen, names, target, part.box, metrics_below
+        views.append(View(image, profile(dataset).title, *view_fields))
+    sentences = [f"no {figure}: {obstacle}"] if obstacle else []
+    return [] if obstacle else views, [
+        *sentences,
+        *dict.fromkeys(f"{figure} lack {item}" for item in absences),
+    ]
 
 
-def _editions(by_image: Mapping[str, ByCodec]) -> dict[str, Edition]:
-    """Return what rows are of, by label, as far as their names in figures need it."""
-    rows = {label: own[0] for of in by_image.values() for label, own in of.items()}
+def _editions_by_label(by_image: Mapping[str, ByCodec]) -> dict[str, Edition]:
+    rows = {
+        label: codec_rows[0]
+        for rows_by_codec in by_image.values()
+        for label, codec_rows in rows_by_codec.items()
+    }
     return {label: Edition.parse_row(row) for label, row in rows.items()}
 
 
-def _inside(view: View, box: Box) -> Box:
-    if _part(view.picture, box).shape[:2] != (box[3], box[2]):
+def _require_inside(view: View, box: Box) -> Box:
+    if _cut_part(view.picture, box).shape[:2] != (box[3], box[2]):
         size = f"{view.picture.shape[1]} x {view.picture.shape[0]}"
         raise UsageError(f"the box {','.join(map(str, box))} is not inside {view.image}, {size}")
     return box
 
 
-def _metrics_below(target: Target | None, metric: Metric, named: bool) -> list[Metric]:
-    """Return the metrics to show: that of a target, and the other if it was named."""
+def _metrics_below(target: Target | None, metric: Metric, is_named: bool) -> list[Metric]:
     if target is None or target.name == RATE:
         return [metric]
-    of_target = Metric.named(target.name)
-    if of_target.of_sets:
-        raise UsageError(f"{target}: {target.name} has no value of a photograph: name bpp or psnr")
-    return [of_target, metric] if named and metric != of_target else [of_target]
+    target_metric = Metric.named(target.name)
+    if target_metric.of_sets:
+        raise UsageError(f"{target}: {target.name} has no value per photograph: choose bpp or psnr")
+    return [target_metric, metric] if is_named and metric != target_metric else [target_metric]
 
 
-def _caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
+def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
     declared = any(is_declared(row) for view in views for row in view.rows.values())
     origin = "" if declared else "decoded from real streams "
     by_target = by_key(((record["image"], record["at"]), record) for record in records)
     spreads = dict.fromkeys(map(_spread, by_target.values()))
     metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
-    whole = ["size"] if any(view.target.name != RATE for view in views) else []
-    whole += ["rate", *(metric_words([metric]) for metric in metrics)]
+    whole_metrics = ["size"] if any(view.target.name != RATE for view in views) else []
+    whole_metrics += ["rate", *(metric_words([metric]) for metric in metrics)]
     return brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({views[0].title}), {origin}{in_words([*spreads])}; {in_words(whole)} "
+        f"({views[0].title}), {origin}{in_words([*spreads])}; {in_words(whole_metrics)} "
         "are of the whole photograph.",
         *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
 
 
 def _spread(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return the words on what the pictures of a photograph have in common, and how nearly."""
     target = parse_target(records[0]["at"])
     if target.name == RATE:
         rates = [record["bpp"] for record in records]
@@ -346,101 +380,98 @@ def _spread(records: Sequence[Mapping[str, Any]]) -> str:
     return f"nearest to {target.value:g} in {metric_words([metric])} ({ends})"
 
 
-def _order(view: View, most: int | None) -> list[str]:
-    """Return the codecs to show, in their order: the user's and the best known before others."""
-    known, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
+def _order_labels(view: View, limit: int | None) -> list[str]:
+    """Return the codecs to show, in order; a limit keeps the user's and the best known first."""
+    reference, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
     editions = {label: Edition.parse_row(row) for label, row in rows.items()}
     order = sorted(editions, key=lambda label: look().place(editions[label]))
 
     def is_other(label: str) -> bool:
-        return not editions[label].is_users and editions[label].spec.text != known
+        return not editions[label].is_users and editions[label].spec.text != reference
 
-    kept = sorted(order, key=is_other)[:most]
-    return [label for label in order if label in kept]
+    first_labels = sorted(order, key=is_other)[:limit]
+    return [label for label in order if label in first_labels]
 
 
-def _image(asked: str, known: Mapping[str, object]) -> str:
-    """Return the name of the photograph asked for; empty if none was."""
-    name = asked if asked in known else asked.rpartition("/")[2]
-    result = (n for n in known if fnmatch(n, name) or fnmatch(PurePath(n).stem, name))
-    image = next(result, "") if asked else ""
-    if asked and not image:
-        raise UnknownName("photograph with pictures", asked, known)
+def _find_image(pattern: str, names: Mapping[str, object]) -> str:
+    name = pattern if pattern in names else pattern.rpartition("/")[2]
+    result = (n for n in names if fnmatch(n, name) or fnmatch(PurePath(n).stem, name))
+    image = next(result, "") if pattern else ""
+    if pattern and not image:
+        raise UnknownName("photograph with pictures", pattern, names)
     return image
 
 
 def _most_different(by_image: Mapping[str, ByCodec], metric: Metric, target: Target | None) -> str:
-    """Return the photograph with most codecs at a target on which they differ most.
-
-    They differ in a metric, at a value of a metric in rate.
-    """
+    """Return the photograph, with most codecs at a target, on which they differ most."""
 
     def spread(image: str) -> tuple[int, float, str]:
-        chosen = _nearest(by_image[image], target or _matched(by_image[image]))
+        rows_chosen = _nearest_to(by_image[image], target or _matched_target(by_image[image]))
         if target is not None and target.name != RATE:
-            values = [math.log(row["bpp"]) for row in chosen.values() if row["bpp"]]
+            values = [math.log(row["bpp"]) for row in rows_chosen.values() if row["bpp"]]
         else:
-            of_rows = (row.get(metric.column) for row in chosen.values())
-            values = [value for value in of_rows if value is not None]
-        return len(chosen), max(values, default=0.0) - min(values, default=0.0), image
+            stored_values = (row.get(metric.column) for row in rows_chosen.values())
+            values = [value for value in stored_values if value is not None]
+        return len(rows_chosen), max(values, default=0.0) - min(values, default=0.0), image
 
     return max(by_image, key=spread)
 
 
-def _matched(rows: ByCodec) -> Target:
-    """Return a rate that most codecs are near."""
-    rates = {name: [row["bpp"] for row in of] for name, of in rows.items()}
+def _matched_target(rows: ByCodec) -> Target:
+    rates = {name: [row["bpp"] for row in codec_rows] for name, codec_rows in rows.items()}
     return Target(RATE, matched_rate(rates, ABOUT, between=False))
 
 
-def _nearest(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
-    """Return the row that shows each codec at a target; none of those that are off a rate."""
-    chosen = dict[str, StreamRow]()
-    for label, of_codec in rows.items():
+def _nearest_to(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
+    nearest_rows = dict[str, StreamRow]()
+    for label, codec_rows in rows.items():
         if target.name == RATE:
-            place = nearest_setting(target.value, [row["bpp"] for row in of_codec], ABOUT)
-            chosen |= {} if place is None else {label: of_codec[place]}
+            place = nearest_setting(target.value, [row["bpp"] for row in codec_rows], ABOUT)
+            nearest_rows |= {} if place is None else {label: codec_rows[place]}
             continue
         column = Metric.named(target.name).column
-        if known := [row for row in of_codec if row.get(column) is not None]:
-            wanted = target.place(target.value)
-            chosen[label] = min(known, key=lambda row: abs(target.place(row[column]) - wanted))
-    return chosen
+        if rows_with_value := [row for row in codec_rows if row.get(column) is not None]:
+            wanted_place = target.place(target.value)
+            nearest_rows[label] = min(
+                rows_with_value, key=lambda row: abs(target.place(row[column]) - wanted_place)
+            )
+    return nearest_rows
 
 
-def _lacking(pictures: Pictures, rows: pl.DataFrame, asked: Experiment) -> list[str]:
-    """Return the codecs of the experiment without a picture, each with why."""
-    own = rows if asked.named else rows.filter(~BUNDLED)
+def _absent_codecs(pictures: Pictures, rows: pl.DataFrame, experiment: Experiment) -> list[str]:
+    selected_rows = rows if experiment.named else rows.filter(~BUNDLED)
     return [
-        f"{listed(labels, max_names=LONGEST_LIST)}: {why}" for labels, why in pictures.lacking(own)
+        f"{listed(labels, max_names=LONGEST_LIST)}: {reason}"
+        for labels, reason in pictures.lacking(selected_rows)
     ]
 
 
-def _too_far(
+def _note_distant(
     far: ByCodec,
     target: Target,
     table: pl.DataFrame,
     pictures: Pictures,
-    asked: Experiment,
+    experiment: Experiment,
     data_dir: Path | None,
 ) -> list[str]:
-    """Return the codecs without a picture at a target, each with what makes one."""
     sentences = []
     for name, rows in far.items():
         edition = Edition.parse_row(rows[0])
         if target.name != RATE:
-            command = command_on_rows("rescore", asked.results, pictures.place, metrics=target.name)
+            command = command_on_rows(
+                "rescore", experiment.results, pictures.place, metrics=target.name
+            )
             sentences.append(f"{name}: no value (`{command}` computes it)")
             continue
-        # Its spec may lack what no row has, such as the values of a command's setting.
+        # The spec may omit what no row has, such as the values of a command's setting.
         spec = edition.spec.text
-        typed = (text for text in asked.named if ":" in text and is_named(edition, text))
-        more = {
-            "codecs": next(typed, spec),
-            "target": f"bpp={_of_set(rows, target, table):.3g}",
+        names_typed = (text for text in experiment.named if ":" in text and is_named(edition, text))
+        options = {
+            "codecs": next(names_typed, spec),
+            "target": f"bpp={_mean_rate(rows, target, table):.3g}",
             "data_dir": data_dir,
         }
-        command = command_on_rows("run", asked.results, pictures.place, **more)
+        command = command_on_rows("run", experiment.results, pictures.place, **options)
         remedy = "" if is_declared(rows[0]) else f" (`{command}` measures one)"
         bpp = [row["bpp"] for row in rows]
         sentences.append(
@@ -450,29 +481,28 @@ def _too_far(
     return sentences
 
 
-def _of_set(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -> float:
-    """Return the mean rate of all images at which a photograph has about the wanted one."""
+def _mean_rate(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -> float:
+    """Return the dataset's mean rate at which a photograph has about the target's rate."""
     nearest = min(rows, key=lambda row: distance(row["bpp"], target.value))
     keys = "codec", "variant", "setting_name", "setting_value"
-    same = table.filter(OK, *(pl.col(key) == nearest[key] for key in keys))
-    own_bpp: float = max(nearest["bpp"], LEAST_BPP)
-    return target.value * fmean(same["bpp"].to_list()) / own_bpp
+    setting_rows = table.filter(OK, *(pl.col(key) == nearest[key] for key in keys))
+    image_bpp: float = max(nearest["bpp"], LEAST_BPP)
+    return target.value * fmean(setting_rows["bpp"].to_list()) / image_bpp
 
 
-def _decoded(
-    chosen: Mapping[str, StreamRow], pictures: Pictures
+def _decode_chosen(
+    rows_chosen: Mapping[str, StreamRow], pictures: Pictures
 ) -> tuple[dict[str, Pixels], list[str]]:
-    """Return pixels by codec, and the codecs whose stream cannot be decoded, with the reason."""
-    labels, pixels, failed = [*chosen], dict[str, Pixels](), list[str]()
-    for place, made in filter(None, pictures.decoded([*chosen.values()], "cpu", 1)):
-        if isinstance(made, Failed):
-            failed.append(f"{labels[place]}: {made.reason}")
+    labels, pixels, failed = [*rows_chosen], dict[str, Pixels](), list[str]()
+    for place, outcome in filter(None, pictures.decoded([*rows_chosen.values()], "cpu", 1)):
+        if isinstance(outcome, Failed):
+            failed.append(f"{labels[place]}: {outcome.reason}")
         else:
-            pixels[labels[place]] = made
+            pixels[labels[place]] = outcome
     return {label: pixels[label] for label in labels if label in pixels}, failed
 
 
-def _part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
+def _cut_part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
     left, top, width, height = box
     return pixels[top : top + height, left : left + width]
 
@@ -501,5 +531,5 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
         values[metric.label] = row.get(metric.column)
         record |= {key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")}
     off = rate_deviation(row["bpp"], view.target.value) if is_rate else ""
-    cut = _part(view.pixels[label], box)
-    return PictureTile(marked(name, row["caveat"]), cut, values, record, remark=off)
+    pixels_shown = _cut_part(view.pixels[label], box)
+    return PictureTile(marked(name, row["caveat"]), pixels_shown, values, record, remark=off)

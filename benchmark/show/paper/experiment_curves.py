@@ -1,4 +1,4 @@
-"""Curves of one's own experiment, of stored rows and published points, for figures and tables."""
+"""Curves of a user's experiment, from rows and published points, for figures and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ from benchmark.show.figures.style import look
 from benchmark.show.sections import listed
 from benchmark.spec import CodecSpec, split_codecs
 
-METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
+METRICS: Mapping[str, tuple[str, ...]] = {  # default by figure
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
     "table": ("psnr", "lpips_squeeze"),
     "bd": ("psnr", "lpips_squeeze"),
@@ -44,10 +44,10 @@ class ExperimentCurves(NamedTuple):
 
     dataset: str
     stored: DatasetResults | None  # None: published points alone
-    metrics: Sequence[Metric]  # that have values
-    panels: Sequence[Panel]  # of the metrics that have curves
+    metrics: Sequence[Metric]  # with values
+    panels: Sequence[Panel]  # of the metrics with curves
     anchor: CodecSpec | None
-    lacking: Sequence[str]  # sentences on metrics that were named and have no values
+    lacking: Sequence[str]  # sentences on requested metrics without values
 
     @property
     def title(self) -> str:
@@ -73,144 +73,147 @@ class ExperimentCurves(NamedTuple):
 
 
 def experiment_curves(
-    asked: Experiment, datasets: Sequence[str], verb: str, least_settings: int = MIN_POINTS
+    experiment: Experiment, datasets: Sequence[str], verb: str, least_settings: int = MIN_POINTS
 ) -> list[ExperimentCurves]:
-    """Return the curves on each dataset, of which one may lack named codecs, or the anchor.
+    """Return the curves on each dataset; a dataset may lack some requested codecs or the anchor.
 
-    verb: of figures, whose usual metrics are taken where none are named. least_settings: of a named
-    anchor. Raises `UnknownName` for a name without rows on any of them, and a dataset without any
-    codec.
+    verb: figure whose usual metrics are the default. least_settings: of a requested anchor.
+    Raises `UnknownName` for a name without rows on any dataset, and for a dataset without codecs.
     """
-    lacking: dict[str, list[UnknownName]] = {}
+    unknown_names: dict[str, list[UnknownName]] = {}
 
-    def on(of: Experiment) -> ExperimentCurves:
+    def read_known(dataset_experiment: Experiment) -> ExperimentCurves:
         try:
-            return _on_dataset(of, verb, len(datasets) > 1, least_settings)
+            return _read_curves(dataset_experiment, verb, len(datasets) > 1, least_settings)
         except UnknownName as error:
             codecs, bundled = (
                 ",".join(name for name in split_codecs(text) if name != error.name)
-                for text in (of.codecs, of.bundled)
+                for text in (dataset_experiment.codecs, dataset_experiment.bundled)
             )
-            if (codecs, bundled) == (of.codecs, of.bundled):
+            if (codecs, bundled) == (dataset_experiment.codecs, dataset_experiment.bundled):
                 raise
-            lacking.setdefault(error.name, []).append(error)
+            unknown_names.setdefault(error.name, []).append(error)
             if not codecs:
-                raise next(iter(lacking.values()))[0] from None
-            return on(replace(of, codecs=codecs, bundled=bundled))
+                raise next(iter(unknown_names.values()))[0] from None
+            return read_known(replace(dataset_experiment, codecs=codecs, bundled=bundled))
 
-    results = [on(replace(asked, dataset=dataset)) for dataset in datasets]
-    require_anchor(of.stored.anchor for of in results if of.stored)
-    for errors in lacking.values():
+    results = [read_known(replace(experiment, dataset=dataset)) for dataset in datasets]
+    require_anchor(result.stored.anchor for result in results if result.stored)
+    for errors in unknown_names.values():
         if len(errors) == len(results):
             raise errors[0]
-    results = _named_alike(results) if results[1:] else results
-    editions = {curve.edition for of in results for curve in chain(*of.panels)}
-    return [of._replace(panels=renamed(of.panels, editions)) for of in results]
+    results = _unify_names(results) if results[1:] else results
+    editions = {curve.edition for result in results for curve in chain(*result.panels)}
+    return [result._replace(panels=renamed(result.panels, editions)) for result in results]
 
 
-def _on_dataset(of: Experiment, verb: str, instead: bool, least_settings: int) -> ExperimentCurves:
-    """Return what is stored of the codecs asked for and the anchor, and published points.
-
-    instead, least_settings: see `compare.anchor.add_anchor`.
-    """
+def _read_curves(
+    experiment: Experiment, verb: str, fall_back: bool, least_settings: int
+) -> ExperimentCurves:
+    """Return stored and published curves. fall_back, least_settings: see `with_anchor`."""
     fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
-    names = metric_names(of.metrics or fits)
-    points = chosen_points(of.results, of.published)
+    names = metric_names(experiment.metrics or fits)
+    points = chosen_points(experiment.results, experiment.published)
     stored = None
-    if not _only_published(of, points):
-        rows = replace(of, anchor="") if _are_of(of.anchor, points) else of
-        stored = read_experiment(rows, names, instead, least_settings=least_settings)
+    if not _only_published(experiment, points):
+        rows = (
+            replace(experiment, anchor="")
+            if _names_system(experiment.anchor, points)
+            else experiment
+        )
+        stored = read_experiment(rows, names, fall_back, least_settings=least_settings)
         summary_of_seeds = average_seeds(stored.summary, stored.anchor.spec)
         stored = stored._replace(summary=summary_of_seeds)
-    asked = [*map(Metric.named, names)]
-    if stored and verb == "realism" and len(asked) == 2:
-        both = restrict_to_shared(stored.summary.points, *asked)
-        stored = stored._replace(summary=replace(stored.summary, points=both))
-    dataset, summary = (stored.name, stored.summary) if stored else (of.dataset, None)
-    over = overlays(points, summary, asked, dataset, of.mix_protocols)
-    every: dict[Metric, Panel] = {}
-    for metric in asked:
-        published = over[metric.column].compatible if metric.column in over else ()
-        curves = [*measured_curves(summary, metric), *published]
-        if curves or (summary and metric.column in over):
-            every[metric] = curves
-    if not every and summary is None:
-        raise UsageError(
-            f"nothing published on {dataset} has {asked[0].label}: name another metric"
+    metrics = [*map(Metric.named, names)]
+    if stored and verb == "realism" and len(metrics) == 2:
+        points_with_both = restrict_to_shared(stored.summary.points, *metrics)
+        stored = stored._replace(summary=replace(stored.summary, points=points_with_both))
+    dataset, summary = (stored.name, stored.summary) if stored else (experiment.dataset, None)
+    overlays_by_column = overlays(points, summary, metrics, dataset, experiment.mix_protocols)
+    panels: dict[Metric, Panel] = {}
+    for metric in metrics:
+        published = (
+            overlays_by_column[metric.column].compatible
+            if metric.column in overlays_by_column
+            else ()
         )
-    if not every and summary:
-        why = remedies(names, summary.absence_reason(asked[0].column), summary.again)
-        raise UsageError(f"no row of {dataset} has {asked[0].label}: {why}")
-    look().check({curve.edition for curve in chain(*every.values())})
+        curves = [*measured_curves(summary, metric), *published]
+        if curves or (summary and metric.column in overlays_by_column):
+            panels[metric] = curves
+    if not panels and summary is None:
+        raise UsageError(
+            f"nothing published on {dataset} has {metrics[0].label}: choose another metric"
+        )
+    if not panels and summary:
+        remedy = remedies(names, summary.absence_reason(metrics[0].column), summary.again)
+        raise UsageError(f"no row of {dataset} has {metrics[0].label}: {remedy}")
+    look().check({curve.edition for curve in chain(*panels.values())})
     sentences = list[str]()
-    if of.metrics and summary:
+    if experiment.metrics and summary:
         sentences = absent_sentences(names, summary)
-        sentences += without_values(points, asked, dataset, of.results)
-    elif of.metrics:
-        labels = sorted({metric.label for metric in asked} - {metric.label for metric in every})
-        sentences = [f"Nothing published on {profile(dataset).title} has {of}." for of in labels]
-    cut = [panel for curves in every.values() if (panel := cut_curves(curves, of.rule))]
-    beyond = beyond_sentences(every.values(), cut, of.rule)
+        sentences += without_values(points, metrics, dataset, experiment.results)
+    elif experiment.metrics:
+        labels = sorted({metric.label for metric in metrics} - {metric.label for metric in panels})
+        sentences = [
+            f"Nothing published on {profile(dataset).title} has {label}." for label in labels
+        ]
+    cut = [panel for curves in panels.values() if (panel := cut_curves(curves, experiment.rule))]
+    beyond = beyond_sentences(panels.values(), cut, experiment.rule)
     if beyond and not cut:
-        where = f"below {of.rule.up_to_bpp:g} bpp"
-        raise UsageError(f"no curve has a point {where}: --up-to-bpp takes a higher rate")
-    result = ExperimentCurves(dataset, stored, [*every], cut, None, [*sentences, *beyond])
-    return result._replace(anchor=_anchor(result, of.anchor, points, instead))
+        limit = f"below {experiment.rule.up_to_bpp:g} bpp"
+        raise UsageError(f"no curve has a point {limit}: give --up-to-bpp a higher rate")
+    result = ExperimentCurves(dataset, stored, [*panels], cut, None, [*sentences, *beyond])
+    return result._replace(anchor=_find_anchor(result, experiment.anchor, points, fall_back))
 
 
-def _named_alike(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
-    """Give each codec one name, which says on which datasets its rows are bundled.
-
-    A published one has the mark of another rule on all datasets if it has it on one.
-    """
-    curves = [(of.title, c) for of in results for c in chain(*of.panels) if c.measured]
+def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
+    """Give each codec one name on all datasets, marked if bundled or under another rule."""
+    curves = [(result.title, c) for result in results for c in chain(*result.panels) if c.measured]
     latest = {curve.spec: curve.edition for _, curve in curves}
     names = {edition.spec: name for edition, name in titles(latest.values()).items()}
-    where = dict[CodecSpec, dict[str, str]]()
+    origins_by_spec = dict[CodecSpec, dict[str, str]]()
     for title, curve in curves:
-        where.setdefault(curve.spec, {})[title] = curve.edition.origin
-    if any("here" in origins.values() for origins in where.values()):
-        for spec, origins in where.items():
+        origins_by_spec.setdefault(curve.spec, {})[title] = curve.edition.origin
+    if any("here" in origins.values() for origins in origins_by_spec.values()):
+        for spec, origins in origins_by_spec.items():
             bundled = [title for title, origin in origins.items() if origin == "bundled"]
-            on = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
-            names[spec] = add_remark(names[spec], f"bundled{on}" if bundled else "")
+            datasets_clause = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
+            names[spec] = add_remark(names[spec], f"bundled{datasets_clause}" if bundled else "")
 
     def called(panel: Panel) -> Panel:
         return [c.retitled(names[c.spec]) if c.measured else c for c in panel]
 
-    panels = iter(share_marks([called(panel) for of in results for panel in of.panels]))
-    return [of._replace(panels=[next(panels) for _ in of.panels]) for of in results]
+    panels = iter(share_marks([called(panel) for result in results for panel in result.panels]))
+    return [result._replace(panels=[next(panels) for _ in result.panels]) for result in results]
 
 
-def _anchor(
-    result: ExperimentCurves, asked: str, points: Sequence[PublishedPoint], instead: bool
+def _find_anchor(
+    result: ExperimentCurves, name: str, points: Sequence[PublishedPoint], fall_back: bool
 ) -> CodecSpec | None:
     """Return the anchor of the rows, else that of a published curve.
 
-    asked: `system` or `system:variant`; without it the last of the codecs that readers know, or
-    none. instead: none, too, where there is no such curve; else raise `UnknownName`.
+    name: `system` or `system:variant`; empty: the last of the reference codecs, or none.
+    fall_back: return None for an unknown curve; else raise `UnknownName`.
     """
     measured = result.stored.anchor.spec if result.stored else None
-    if measured and not _are_of(asked, points):
+    if measured and not _names_system(name, points):
         return measured
-    system, _, variant = (asked or reference_codecs()[-1]).partition(":")
+    system, _, variant = (name or reference_codecs()[-1]).partition(":")
     for curve in (curve for curve in chain(*result.panels) if not curve.measured):
-        _, of = curve.edition.facts.published[0]
-        if slug(system_of(curve)) == slug(system) and variant in ("", of):
+        _, published_variant = curve.edition.facts.published[0]
+        if slug(system_of(curve)) == slug(system) and variant in ("", published_variant):
             return curve.spec
-    if measured or not asked or instead:
+    if measured or not name or fall_back:
         return measured
-    return find_variant(asked, result.editions)
+    return find_variant(name, result.editions)
 
 
-def _are_of(name: str, points: Sequence[PublishedPoint]) -> bool:
-    """Return whether some points are of a published system's name."""
+def _names_system(name: str, points: Sequence[PublishedPoint]) -> bool:
     system, _, variant = name.partition(":")
     return any(p.slug == slug(system) and variant in ("", p.variant) for p in points)
 
 
-def _only_published(of: Experiment, points: Sequence[PublishedPoint]) -> bool:
-    """Return whether there are published points to draw, and no rows to draw them beside."""
-    if of.named or of.dataset in stores_below(of.results):
+def _only_published(experiment: Experiment, points: Sequence[PublishedPoint]) -> bool:
+    if experiment.named or experiment.dataset in stores_below(experiment.results):
         return False
-    return bool(points) and of.dataset in {*DATASETS, *(point.dataset for point in points)}
+    return bool(points) and experiment.dataset in {*DATASETS, *(point.dataset for point in points)}

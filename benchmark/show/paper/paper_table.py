@@ -1,4 +1,4 @@
-"""The table of a paper: systems by BD-rates on datasets, and by what they cost."""
+"""The table of a paper: systems by BD-rates on datasets, and by cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -64,7 +64,7 @@ INTERVALS = f"In brackets: {PERCENT} intervals over images."
 KINDS = ("standard", "learned", "own")  # of systems, in the order of the table's parts
 
 
-COSTS = (  # heading, how a value is written, and what is left of it in the csv's name
+COSTS = (  # heading, number format, name in the csv
     ("kMAC/px", ",.0f", "kmac_per_pixel"),
     ("Param. (M)", ".3g", "parameters_million"),
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
@@ -80,73 +80,89 @@ class SystemRow(NamedTuple):
 
     name: str
     curve: SystemCurve
-    pairs: Mapping[str, Record]  # with the anchor, by dataset and column of a metric
+    pairs: Mapping[str, Record]  # comparisons with the anchor, by dataset and metric column
     costs: Mapping[str, float]  # by the csv's name
 
 
 def draw_table(
-    asked: Experiment,
+    experiment: Experiment,
     datasets: Sequence[str],
     targets: Sequence[Target] = (),
     budget: Budget = "image",
     bd_rates: bool = True,
 ) -> tuple[Table, dict[str, str], list[str]]:
-    """Return the table of the systems and metrics asked for, its files, what is not in it.
+    """Return the table of the requested systems and metrics, its files, and what is left out.
 
-    In LaTeX it has no intervals, for which the page of a paper has no room. The anchor of a dataset
-    without curve of the named one is by `compare.anchor`. targets: rates and values of a metric at
-    which systems have columns; published values by any rule are there, marked. Raises `UsageError`
-    where no system has a BD-rate or a value.
+    LaTeX omits intervals, as a paper's page has no room. A dataset without a curve of the named
+    anchor takes that of `compare.anchor`. targets: rates and metric values at which systems have
+    columns; published values under any rule are included, marked. Raises `UsageError` if no system
+    has a BD-rate or a value.
     """
-    shown = metric_names_of(asked.metrics or METRICS["table"])
-    whole, least = asked, MIN_POINTS
+    shown_names = metric_names_of(experiment.metrics or METRICS["table"])
+    full_experiment, least_settings = experiment, MIN_POINTS
     if targets:
-        further = (target.name for target in targets if target.name != RATE)
-        metrics = ",".join(dict.fromkeys((*shown, *further)))
-        whole, least = replace(asked, metrics=metrics, mix_protocols=True), 1
-    results = experiment_curves(whole, datasets, "table", least)
-    with drawn_as(every_curve=look().every_curve or bool(asked.named or asked.published)):
-        rows, anchors, absent, time_note = _rows(results, asked, bd_rates)
-    named = {row.curve.spec: row.name for row in rows}
+        target_names = (target.name for target in targets if target.name != RATE)
+        metrics = ",".join(dict.fromkeys((*shown_names, *target_names)))
+        full_experiment, least_settings = (
+            replace(experiment, metrics=metrics, mix_protocols=True),
+            1,
+        )
+    results = experiment_curves(full_experiment, datasets, "table", least_settings)
+    with drawn_as(every_curve=look().every_curve or bool(experiment.named or experiment.published)):
+        rows, anchors, absent, time_note = _system_rows(results, experiment, bd_rates)
+    names_by_spec = {row.curve.spec: row.name for row in rows}
     names = {row.curve.edition: row.name for row in rows}
     blocks = [
-        target_block(of, at, [m for m in of.metrics if m.name in shown], budget, names)
-        for at in targets
-        for of in results
+        target_block(
+            result, target, [m for m in result.metrics if m.name in shown_names], budget, names
+        )
+        for target in targets
+        for result in results
     ]
-    at_targets = [(block, columns) for block in blocks if (columns := block.columns())]
-    if not anchors and targets and not at_targets:
+    blocks_with_columns = [(block, columns) for block in blocks if (columns := block.columns())]
+    if not anchors and targets and not blocks_with_columns:
         raise UsageError("; ".join(block_notes(blocks)))
     if not anchors and not targets:
         first = results[0].anchor
-        against = (first and named.get(first)) or "an anchor"
-        others = ", ".join(row.name for row in rows if row.name != against) or "any other system"
-        raise UsageError(
-            f"no BD-rate of {others} against {against}: --anchor, --codecs take others"
+        against = (first and names_by_spec.get(first)) or "an anchor"
+        other_names = (
+            ", ".join(row.name for row in rows if row.name != against) or "any other system"
         )
-    groups, columns = _columns(results, rows, at_targets)
-    places = [_rank(column, rows) for column in columns[1:]]
-    marks = {(row, place): mark for place, of in enumerate(places, 1) for row, mark in of.items()}
+        raise UsageError(
+            f"no BD-rate of {other_names} against {against}: change --anchor or --codecs"
+        )
+    groups, columns = _column_groups(results, rows, blocks_with_columns)
+    places = [_mark_lowest(column, rows) for column in columns[1:]]
+    marks = {
+        (row, place): mark
+        for place, row_marks in enumerate(places, 1)
+        for row, mark in row_marks.items()
+    }
     kinds = [row.curve.edition.facts.kind for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = [*block_notes(blocks), *_notes(results, rows, anchors, time_note, asked.rule)]
+    notes = [*block_notes(blocks), *_notes(results, rows, anchors, time_note, experiment.rule)]
 
-    def with_ends(pair: Record) -> str:
-        return f"{_with_seeds(pair)} {interval_text(pair) or ''}".rstrip()
+    def interval_form(pair: Record) -> str:
+        return f"{_seeds_text(pair)} {interval_text(pair) or ''}".rstrip()
 
-    wide = [c._replace(form=with_ends) if c.form == _text else c for c in columns]
+    wide = [c._replace(form=interval_form) if c.form == _delta_text else c for c in columns]
     wide = [c._replace(form=target_text_with_ends) if c.form == target_text else c for c in wide]
-    columns = [c._replace(form=_with_seeds) if c.form == _text else c for c in columns]
-    of_rows = [
-        text for of in results if of.stored for text in hidden_edition_lines(of.stored.summary)
+    columns = [c._replace(form=_seeds_text) if c.form == _delta_text else c for c in columns]
+    hidden_notes = [
+        text
+        for result in results
+        if result.stored
+        for text in hidden_edition_lines(result.stored.summary)
     ]
     left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
     if bd_rates:
-        left_out += [f"no BD-rate on {of.title}" for of in results if of.title not in anchors]
-    for of in results:
-        whys = points_left_out(of.summary, of.metrics)
-        left_out += [f"{of.title}: {why}" for why in whys]
-    left_out += [text for of in results for text in of.lacking]
+        left_out += [
+            f"no BD-rate on {result.title}" for result in results if result.title not in anchors
+        ]
+    for result in results:
+        reasons = points_left_out(result.summary, result.metrics)
+        left_out += [f"{result.title}: {reason}" for reason in reasons]
+    left_out += [text for result in results for text in result.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     table = Table.of(columns, rows, notes)
     files = {
@@ -154,61 +170,56 @@ def draw_table(
         "table.md": markdown(Table.of(wide, rows, [*notes, INTERVALS]), marks),
         "table.csv": csv_text(_records(results, rows, blocks, bd_rates)),
     }
-    return table, files, [*left_out, *of_rows]
+    return table, files, [*left_out, *hidden_notes]
 
 
-def _rows(
-    results: Sequence[ExperimentCurves], asked: Experiment, bd_rates: bool
+def _system_rows(
+    results: Sequence[ExperimentCurves], experiment: Experiment, bd_rates: bool
 ) -> tuple[list[SystemRow], dict[str, str], list[str], str]:
-    """Return the systems of all datasets, a kind together, and what is to be said of them.
-
-    That is names of the anchors by title of the dataset, names of others, a note on seconds.
-    """
+    """Return the systems, anchors by dataset title, names left out, and a note on seconds."""
     curves: dict[str, SystemCurve] = {}
     pairs: dict[str, dict[str, Record]] = {}
     anchors: dict[str, str] = {}
     absent: dict[str, None] = {}
     for result in results:
-        choice = choose(result.panels, asked.rule, result.anchor, asked.named)
+        choice = choose(result.panels, experiment.rule, result.anchor, experiment.named)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.select(result.panels):
-            metric, other = panel[0].metric, variant_curve(panel, result.anchor)
+            metric, anchor_curve = panel[0].metric, variant_curve(panel, result.anchor)
             for curve in panel:
                 curves.setdefault(curve.name, curve)
                 pairs.setdefault(curve.name, {})
-            if other is None or not bd_rates:
+            if anchor_curve is None or not bd_rates:
                 continue
-            beside = panel if asked.mix_protocols else _of_one_rule(panel, result)
-            of_panel = _compared(result, beside, other, asked.rule)
-            rates = {name: of["bd_rate_percent"] for name, of in of_panel.items()}
-            if any(rate is not None for name, rate in rates.items() if name != other.name):
-                anchors[result.title] = other.name
-                for name, comparison in of_panel.items():
+            comparable = panel if experiment.mix_protocols else _comparable_curves(panel, result)
+            comparisons = _compare_panel(result, comparable, anchor_curve, experiment.rule)
+            rates = {name: record["bd_rate_percent"] for name, record in comparisons.items()}
+            if any(rate is not None for name, rate in rates.items() if name != anchor_curve.name):
+                anchors[result.title] = anchor_curve.name
+                for name, comparison in comparisons.items():
                     pairs[name][_key(result, metric)] = comparison
-        for curve, lacking in _without_curve(result, asked.rule):
+        for curve, records in _curveless_codecs(result, experiment.rule):
             curves.setdefault(curve.name, curve)
             if curve is curves[curve.name]:
-                pairs.setdefault(curve.name, {}).update(lacking if bd_rates else {})
+                pairs.setdefault(curve.name, {}).update(records if bd_rates else {})
     costs, time_note = _costs(results, curves)
     ordered = sorted(curves, key=lambda name: KINDS.index(curves[name].edition.facts.kind))
     rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
     return rows, anchors, [name for name in absent if name not in curves], time_note
 
 
-def _of_one_rule(panel: Panel, result: ExperimentCurves) -> Panel:
-    """Return the curves of a panel whose protocols may be compared."""
+def _comparable_curves(panel: Panel, result: ExperimentCurves) -> Panel:
     metric, published = panel[0].metric, [c.protocol for c in panel if not c.measured]
     measured = result.summary.protocols[metric.column] if result.summary else ""
     sharing = sharing_protocols(published, metric, measured)
     return [curve for curve in panel if curve.measured or curve.protocol in sharing]
 
 
-def _compared(
+def _compare_panel(
     result: ExperimentCurves, panel: Panel, anchor: SystemCurve, rule: Rule
 ) -> dict[str, Record]:
-    """Return the comparisons of a panel's curves with the anchor's, by name."""
     metric, intervals = anchor.metric, dict[Edition, Interval]()
-    of_anchor = anchor.protocol if anchor.differs_in_rule else ""
+    anchor_rule = anchor.protocol if anchor.differs_in_rule else ""
     if result.summary and anchor.measured:
         intervals = rate_intervals(result.summary, metric, anchor.edition, rule)
     compared = {}
@@ -216,34 +227,33 @@ def _compared(
         compared[curve.name] = compare_curves(anchor.rates, curve.rates, metric, rule)
         if compared[curve.name]["bd_rate_percent"] is not None:
             compared[curve.name] |= interval_fields(intervals.get(curve.edition))
-            compared[curve.name] |= _of_seeds(anchor, curve, rule)
-        of_curve = curve.protocol if curve.differs_in_rule else ""
-        compared[curve.name]["across_rules"] = of_curve != of_anchor
+            compared[curve.name] |= _seed_fields(anchor, curve, rule)
+        curve_rule = curve.protocol if curve.differs_in_rule else ""
+        compared[curve.name]["across_rules"] = curve_rule != anchor_rule
     return compared | {anchor.name: anchor_comparison(metric, rule)}
 
 
-def _of_seeds(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
-    """Return mean and deviation of the BD-rates of a curve's seeds, if each of them has one."""
-    deltas = [bd_rate(anchor.rates, of_seed, rule) for of_seed in curve.seed_curves]
+def _seed_fields(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
+    deltas = [bd_rate(anchor.rates, seed_curve, rule) for seed_curve in curve.seed_curves]
     rates = [delta.value for delta in deltas if delta.value is not None]
     if len(rates) < max(2, len(deltas)):
         return {}
     return {"bd_rate_percent": fmean(rates), SEEDS: len(rates), DEVIATION: stdev(rates)}
 
 
-def _without_curve(
+def _curveless_codecs(
     result: ExperimentCurves, rule: Rule
 ) -> Iterator[tuple[SystemCurve, dict[str, Record]]]:
-    """Yield the codecs that have no complete point in any metric, with the reason in the first."""
+    """Yield codecs without a complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
-    there = {curve.edition for curve in chain(*result.panels)}
+    editions_drawn = {curve.edition for curve in chain(*result.panels)}
     titles, (metric, *_) = result.summary.titles(), result.metrics
-    for point, why in reversed(excluded_points(result.summary, metric)):
+    for point, cause in reversed(excluded_points(result.summary, metric)):
         edition = point.edition
-        if edition not in there:
-            there.add(edition)
-            reason = f"it has no complete point ({point.setting}: {why})"
+        if edition not in editions_drawn:
+            editions_drawn.add(edition)
+            reason = f"it has no complete point ({point.setting}: {cause})"
             curve = SystemCurve(metric, edition, titles[edition], ())
             yield curve, {_key(result, metric): missing_comparison(metric, rule, reason)}
 
@@ -252,27 +262,26 @@ def _key(result: ExperimentCurves, metric: Metric) -> str:
     return f"{result.dataset} {metric.column}"
 
 
-def _columns(
+def _column_groups(
     results: Sequence[ExperimentCurves],
     rows: Sequence[SystemRow],
-    at_targets: Sequence[tuple[TargetBlock, Sequence[Column]]],
+    target_groups: Sequence[tuple[TargetBlock, Sequence[Column]]],
 ) -> tuple[tuple[tuple[str, int], ...], list[Column]]:
-    """Return the columns that have values, and the titles above them."""
     columns, groups = [Column("System", "name")], [("", 1)]
     for result in results:
-        above = f"BD-rate (%) on {result.title}"
-        known = [
+        group_title = f"BD-rate (%) on {result.title}"
+        metrics_present = [
             metric
             for metric in result.metrics
-            if any(_rate(_key(result, metric), row) for row in rows)
+            if any(_rate_record(_key(result, metric), row) for row in rows)
         ]
-        for metric in known:
-            get = partial(_rate, _key(result, metric))
-            columns.append(Column(f"{above}, {metric_names([metric])}", get, _text))
-        groups += [(above, len(known))] if known else []
-    for block, of_block in at_targets:
-        columns += of_block
-        groups.append((block.title, len(of_block)))
+        for metric in metrics_present:
+            get = partial(_rate_record, _key(result, metric))
+            columns.append(Column(f"{group_title}, {metric_names([metric])}", get, _delta_text))
+        groups += [(group_title, len(metrics_present))] if metrics_present else []
+    for block, block_columns in target_groups:
+        columns += block_columns
+        groups.append((block.title, len(block_columns)))
     costs = [
         Column(heading, f"costs.{name}", form)
         for heading, form, name in COSTS
@@ -281,36 +290,34 @@ def _columns(
     return (*groups, *([("", len(costs))] if costs else [])), [*columns, *costs]
 
 
-def _rate(key: str, row: SystemRow) -> Record | None:
+def _rate_record(key: str, row: SystemRow) -> Record | None:
     pair = row.pairs.get(key)
     return pair if pair and pair["bd_rate_percent"] is not None else None
 
 
-def _text(pair: Record) -> str:
+def _delta_text(pair: Record) -> str:
     text = number_text(pair, form="+z.1f") if pair["bd_rate_percent"] else None
     return text or "0"
 
 
-def _with_seeds(pair: Record) -> str:
-    return f"{_text(pair)} ± {pair[DEVIATION]:.1f}" if DEVIATION in pair else _text(pair)
+def _seeds_text(pair: Record) -> str:
+    return (
+        f"{_delta_text(pair)} ± {pair[DEVIATION]:.1f}" if DEVIATION in pair else _delta_text(pair)
+    )
 
 
-def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
-    """Return the marks of the least and the second least as printed, by row; none of one alone.
-
-    Deltas of curves that share little, or are by another rule than the anchor's, have none; nor
-    have values by another rule.
-    """
-    known: dict[int, float] = {}
+def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
+    """Mark the lowest and second lowest printed values by row, except doubtful ones."""
+    scores: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, dict):
             unsure = value["doubtful"] or value.get("across_rules")
-            known |= {} if unsure else {row: value["bd_rate_percent"]}
+            scores |= {} if unsure else {row: value["bd_rate_percent"]}
         elif isinstance(value, TargetValue):
-            known |= {row: value.score} if value.compared else {}
+            scores |= {row: value.score} if value.compared else {}
         elif value is not None:
-            known[row] = value
-    ordered = sorted(known, key=known.__getitem__)
+            scores[row] = value
+    ordered = sorted(scores, key=scores.__getitem__)
     texts = {row: column.text(rows[row], "").removeprefix(WIDE) for row in ordered}
     order = [*dict.fromkeys(texts.values())]
     marks = dict(zip(order, ("best", "second")[: len(order) - 1], strict=False))
@@ -320,31 +327,32 @@ def _rank(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
 def _costs(
     results: Sequence[ExperimentCurves], curves: Mapping[str, SystemCurve]
 ) -> tuple[dict[str, dict[str, float]], str]:
-    """Return what systems cost by name, and the note on their seconds.
+    """Return the costs of systems by name, and the note on their seconds.
 
-    Each is from the first dataset with rows of the system. Seconds are those of one machine or
+    Each cost is from the first dataset with rows of the system. Seconds are of one machine or
     typical ones, whichever most systems have; others have none.
     """
     costs: dict[str, dict[str, float]] = {name: {} for name in curves}
-    times: dict[str, dict[str, float]] = {"": {}}  # by machine, of which typical ones have none
+    times: dict[str, dict[str, float]] = {"": {}}  # by machine; "" for typical ones
     stored = [result.summary for result in results if result.summary]
     for name, curve in curves.items():
-        has_rows = (of for of in stored if curve.measured and of.edition_of(curve.spec))
-        of = next(has_rows, None)
-        if of is None or not curve.points:
+        has_rows = (
+            summary for summary in stored if curve.measured and summary.edition_of(curve.spec)
+        )
+        summary = next(has_rows, None)
+        if summary is None or not curve.points:
             continue
-        points = [point for point in of.points if point.edition.spec == curve.spec]
-        costs[name] = _of_rows(points)
+        points = [point for point in summary.points if point.edition.spec == curve.spec]
+        costs[name] = _work_costs(points)
         if spent := megapixel_seconds(points):
-            times.setdefault(of.machine if spent.timed else "", {})[name] = spent.value
+            times.setdefault(summary.machine if spent.timed else "", {})[name] = spent.value
     machine = max(times, key=lambda machine: (len(times[machine]), machine))
     for name, seconds in times[machine].items():
         costs[name][SECONDS] = seconds
     return costs, TIME.format(TIMED.format(machine) if machine else TYPICAL)
 
 
-def _of_rows(points: Sequence[Point]) -> dict[str, float]:
-    """Return work and parameters: of the rows, else as the codec's class declares."""
+def _work_costs(points: Sequence[Point]) -> dict[str, float]:
     parameters = (
         largest_mean(points, "parameters") or facts_of(points[0].edition.spec).work.parameters
     )
@@ -362,20 +370,26 @@ def _notes(
     names = list(dict.fromkeys(anchors.values()))
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
-    pairs = ((of, metric) for of in results for metric in of.metrics)
-    shown = dict.fromkeys(m for of, m in pairs if any(_rate(_key(of, m), row) for row in rows))
-    metrics = metric_names(shown)
+    pairs = ((result, metric) for result in results for metric in result.metrics)
+    metrics_shown = dict.fromkeys(
+        m for result, m in pairs if any(_rate_record(_key(result, m), row) for row in rows)
+    )
+    metrics = metric_names(metrics_shown)
     against = f"against {listed(names)}{rule.words}"
     notes = list[str]()
     if anchors:
         notes.append(f"BD-rate in {metrics} {against}; negative saves bits at equal quality.")
-    for of in results:
-        if of.summary and (images := images_of(of.panels)) != counted(of.summary.images, "image"):
-            notes.append(f"Means on {of.title} are over {images}.")
+    for result in results:
+        if result.summary and (images := images_of(result.panels)) != counted(
+            result.summary.images, "image"
+        ):
+            notes.append(f"Means on {result.title} are over {images}.")
     words = {
-        _key(of, metric): f"{short_name(metric, of.metrics)}{f' on {of.title}' * bool(results[1:])}"
-        for of in results
-        for metric in of.metrics
+        _key(
+            result, metric
+        ): f"{short_name(metric, result.metrics)}{f' on {result.title}' * bool(results[1:])}"
+        for result in results
+        for metric in result.metrics
     }
     notes += [
         f"No BD-rate of {row.name} in {words[key]}: {pair['reason']}."
@@ -383,20 +397,25 @@ def _notes(
         for key, pair in row.pairs.items()
         if pair["bd_rate_percent"] is None
     ]
-    notes += doubt_notes((of["doubtful"] for row in rows for of in row.pairs.values()), rule)
+    notes += doubt_notes((pair["doubtful"] for row in rows for pair in row.pairs.values()), rule)
     if seeds := sorted(
-        {str(of[SEEDS]) for row in rows for of in row.pairs.values() if SEEDS in of}
+        {str(pair[SEEDS]) for row in rows for pair in row.pairs.values() if SEEDS in pair}
     ):
-        over = f"{listed(seeds)} seeds of a decoder that draws"
-        notes.append(f"With ±: mean and standard deviation over {over}.")
-    notes += filter(None, [other_rules_note(c for of in results for c in chain(*of.panels))])
+        draws = f"{listed(seeds)} seeds of a decoder that draws"
+        notes.append(f"With ±: mean and standard deviation over {draws}.")
+    notes += filter(
+        None, [other_rules_note(c for result in results for c in chain(*result.panels))]
+    )
     notes += [time] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(
-        text for of in results if of.summary for text in caveat_notes(of.summary.editions)
+        text
+        for result in results
+        if result.summary
+        for text in caveat_notes(result.summary.editions)
     )
-    if "bundled" in origins and "here" not in origins:  # else their names say so
-        notes.append("What is measured is bundled with the benchmark.")
+    if "bundled" in origins and "here" not in origins:  # else their names are marked
+        notes.append("All measured results are bundled.")
     return notes
 
 
@@ -406,8 +425,7 @@ def _records(
     blocks: Sequence[TargetBlock],
     bd_rates: bool,
 ) -> list[dict[str, Any]]:
-    """Return a flat record for each system, at full precision."""
-    result = []
+    records = []
     any_seeds = any(SEEDS in pair for row in rows for pair in row.pairs.values())
     for row in rows:
         record: dict[str, Any] = {
@@ -417,13 +435,13 @@ def _records(
         }
         for block in blocks:
             record |= block.fields(row.name)
-        for of in results if bd_rates else ():
-            for metric in of.metrics:
-                key = _key(of, metric)
+        for result in results if bd_rates else ():
+            for metric in result.metrics:
+                key = _key(result, metric)
                 for name in ("", "low_", "high_"):
                     value = row.pairs.get(key, {}).get(f"bd_rate_{name}percent")
                     record[f"{key} bd_rate_{name}percent"] = value
                 for name in (SEEDS, DEVIATION) if any_seeds else ():
                     record[f"{key} {name}"] = row.pairs.get(key, {}).get(name)
-        result.append(record | {name: row.costs.get(name) for *_, name in COSTS})
-    return result
+        records.append(record | {name: row.costs.get(name) for *_, name in COSTS})
+    return records

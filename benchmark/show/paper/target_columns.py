@@ -1,4 +1,4 @@
-"""Columns of a paper's table at a rate or at a quality: the records of `bench rank` by system."""
+"""Columns of a paper's table at a rate or quality: the records of `bench rank` by system."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,16 +21,16 @@ from benchmark.show.ranks import (
     value_columns,
 )
 
-OF_RANKS = ("at", "rank", "codec", "bundled", "origin", "images_better")  # not in csv
+RANK_FIELDS = ("at", "rank", "codec", "bundled", "origin", "images_better")  # not in csv
 
 
 class TargetValue(NamedTuple):
     """A value of a system in a column."""
 
     text: str  # with its marks
-    interval: str  # behind the text where there is room; empty for none
+    interval: str  # after the text if there is room; empty for none
     score: float  # lower is better
-    compared: bool  # with the other values of the column; False: it is by another rule
+    compared: bool  # with the column's other values; False: under another rule
 
 
 class TargetBlock(NamedTuple):
@@ -44,28 +44,30 @@ class TargetBlock(NamedTuple):
     @property
     def title(self) -> str:
         """The title above its columns."""
-        where = f"{self.target.value:g} bpp"
+        target_text = f"{self.target.value:g} bpp"
         if self.target.name != RATE:
             label = short_name(Metric.named(self.target.name), self.metrics)
-            where = f"{label} {self.target.value:g}"
-        return f"At {where} on {self.result.title}"
+            target_text = f"{label} {self.target.value:g}"
+        return f"At {target_text} on {self.result.title}"
 
     def columns(self) -> list[Column]:
-        """Return the columns that have values, the title before each name."""
+        """Return the columns that have values, with the title before each name."""
         anchor = self.result.anchor_edition
-        against = [f"{name} (%)" for name, of in self.ranked.items() if of.edition == anchor]
+        against = [f"{name} (%)" for name, codec in self.ranked.items() if codec.edition == anchor]
         metrics = [metric for metric in self.metrics if metric.name != self.target.name]
         names = {metric.column: short_name(metric, self.metrics) for metric in metrics}
         columns = value_columns(metrics, self.target.name != RATE, "".join(against))
         return [
             Column(
-                f"{self.title}, {names.get(of.key, of.name)}", partial(self._value, of), target_text
+                f"{self.title}, {names.get(column.key, column.name)}",
+                partial(self._find_value, column),
+                target_text,
             )
-            for of in columns
-            if any(codec.record[of.key] is not None for codec in self.ranked.values())
+            for column in columns
+            if any(codec.record[column.key] is not None for codec in self.ranked.values())
         ]
 
-    def _value(self, column: ValueColumn, row: Any) -> TargetValue | None:
+    def _find_value(self, column: ValueColumn, row: Any) -> TargetValue | None:
         record = self.ranked[row.name].record if row.name in self.ranked else {}
         if (value := record.get(column.key)) is None:
             return None
@@ -75,11 +77,11 @@ class TargetBlock(NamedTuple):
         return TargetValue(column.text(record) or "", column.ends(record), score, compared)
 
     def fields(self, name: str) -> dict[str, Any]:
-        """Return what the csv has of a system."""
+        """Return a system's fields for the csv."""
         fields = dict.fromkeys(key for codec in self.ranked.values() for key in codec.record)
         record = self.ranked[name].record if name in self.ranked else {}
         key = f"{self.result.dataset} {self.target}"
-        return {f"{key} {field}": record.get(field) for field in fields if field not in OF_RANKS}
+        return {f"{key} {field}": record.get(field) for field in fields if field not in RANK_FIELDS}
 
 
 def target_block(
@@ -97,7 +99,7 @@ def target_block(
     curves = [curve for curve in chain(*result.panels) if not curve.measured]
     ranked += rank_published(curves, summary, target, metrics, budget, ranked)
     by_spec = {(edition.spec, edition.measured): name for edition, name in names.items()}
-    keys = ((by_spec.get((of.edition.spec, of.edition.measured)), of) for of in ranked)
+    keys = ((by_spec.get((codec.edition.spec, codec.edition.measured)), codec) for codec in ranked)
     by_name = {name: codec for name, codec in keys if name}
     for name, codec in by_name.items():
         codec.record["codec"] = name
@@ -114,9 +116,13 @@ def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
         if result.summary and images and images != {result.summary.images}:
             compared = f"{max(images)} of {result.summary.images} images"
             notes.append(f"{block.title}: means over {compared}; --budget set takes all.")
-        where = f"{result.title}: " if len({of.result.dataset for of in blocks}) > 1 else ""
+        prefix = (
+            f"{result.title}: "
+            if len({other_block.result.dataset for other_block in blocks}) > 1
+            else ""
+        )
         lines = absent_lines([*rank_absences(block.target, systems, block.metrics, result.stored)])
-        notes += [f"{where}{line}" for line in lines]
+        notes += [f"{prefix}{line}" for line in lines]
     return notes
 
 

@@ -39,7 +39,7 @@ from benchmark.show.figures.choice import (
 )
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
-from benchmark.show.figures.texts import Drawing, few_images, files_of
+from benchmark.show.figures.texts import DrawnFigure, few_images, files_of
 from benchmark.show.means_table import means_table, metrics_over_few
 from benchmark.show.report.details import (
     details_record,
@@ -267,10 +267,7 @@ def _select_tested(summary: Summary, anchor: Edition | None) -> set[Edition]:
 def _partial_metrics(
     summary: Summary, metrics: Sequence[Metric], editions: Collection[Edition]
 ) -> list[Metric]:
-    """Return the metrics that only some editions measured here have; if all are such, none.
-
-    A figure of these would leave the other editions out.
-    """
+    """Return metrics that only some editions measured here have, which figures leave out."""
     measured_here = [edition for edition in editions if not edition.bundled]
     scored = [e for e in measured_here if any(summary.values_of(m.column, [e]) for m in metrics)]
     partial = [m for m in metrics if not all(summary.values_of(m.column, [e]) for e in scored)]
@@ -278,7 +275,6 @@ def _partial_metrics(
 
 
 def _list_partial(summary: Summary, partial: Mapping[str, Metric]) -> list[Absent]:
-    """Return an entry for the metrics, by name, that only some codecs have; empty without any."""
     if not partial:
         return []
     labels = listed([metric.label for metric in partial.values()])
@@ -312,11 +308,7 @@ def _draw_figures(
     panels: Mapping[str, Panel],
     choice: Choice,
     comparisons: Comparisons,
-) -> dict[str, Drawing]:
-    """Return the figures by name. panels: by metric column.
-
-    Distribution metrics over few images are left out: bias and scatter dominate them.
-    """
+) -> dict[str, DrawnFigure]:
     summary, name = stored.summary, stored.name
     large = {column: panel for column, panel in panels.items() if not few_images(panel)}
     editions = [curve.edition for curve in chain(*panels.values()) if not curve.measured]
@@ -324,7 +316,7 @@ def _draw_figures(
     counts = {column: sum(c.measured for c in panel) for column, panel in large.items()}
     several = overview_columns(counts)
     figures = {"curves": several} if len(several) > 1 else {}
-    drawings: dict[str, Drawing | None] = {}
+    drawings: dict[str, DrawnFigure | None] = {}
     for file, columns in (figures | {column: [column] for column in large}).items():
         file_panels = [(profile(name).title, [large[column] for column in columns])]
         drawings[file] = draw_rate_curves(file_panels, looks, choice, anchor=anchor)

@@ -14,7 +14,7 @@ from benchmark.rows.stored import WIDE_SPREAD, DatasetResults
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.show.absences import absent_table, hidden_edition_lines
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
-from benchmark.show.figures.texts import Drawing, names_of
+from benchmark.show.figures.texts import DrawnFigure, names_of
 from benchmark.show.means_table import FEW_NOTE
 from benchmark.show.sections import (
     Part,
@@ -115,7 +115,6 @@ def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
 
 
 def _mean_cost(summary: Summary, edition: Edition, name: str) -> float | None:
-    """Return the mean of a cost over a codec's settings; None without values."""
     means = [point.means.get(name) for point in summary.edition_points(edition)]
     values = [mean.value for mean in means if mean is not None and mean.value is not None]
     return fmean(values) if values else None
@@ -125,15 +124,12 @@ def details_record(
     stored: DatasetResults,
     command: str,
     anchor: str,
-    drawings: Mapping[str, Drawing],
+    drawings: Mapping[str, DrawnFigure],
     absent: Sequence[Absent],
     published: Sequence[str],
     sources: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return the content of details.json.
-
-    command: reproduces the report. published: sentences on excluded published points.
-    """
+    """Return the content of details.json. published: sentences on excluded published points."""
     summary = stored.summary
     last = stored.runs[-1] if stored.runs else {}
     return {
@@ -248,16 +244,13 @@ def report_text(
     title: str,
     summary: Summary,
     ranking: Ranking,
-    drawings: Mapping[str, Drawing],
+    drawings: Mapping[str, DrawnFigure],
     remarks: Sequence[str],
     tables: Sequence[str],
     command: str,
     requested: Sequence[str] = (),
 ) -> str:
-    """Return report.md: a sentence, the ranking, figures; the same results, the same text.
-
-    tables: names of files. requested: codecs given to `--codecs`.
-    """
+    """Return report.md: a sentence, the ranking, figures. tables: names of files."""
     names = names_of(summary)
     counts = (
         counted(summary.images, "image"),

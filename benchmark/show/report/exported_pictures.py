@@ -1,7 +1,4 @@
-"""Decoded pictures of stored rows as PNG files under readable names.
-
-Only the pixels that were scored are written: their sha256 is the row's, or there is no file.
-"""
+"""Decoded pictures of stored rows, with the scored pixels' sha256, as PNG files."""
 
 import re
 from collections import Counter
@@ -67,15 +64,15 @@ def choose_pictures(
     names_chosen = [name for name in names if name in names_chosen][:limit]
     rows = [row for row in rows if row["image"] in names_chosen]
     absent: Counter[str] = Counter()
-    chosen = _rows_at_points(rows, points)
+    rows_chosen = _rows_at_points(rows, points)
     if bpp is not None:
-        chosen, far = _rows_near_rate(chosen, pictures, bpp)
+        rows_chosen, far = _rows_near_rate(rows_chosen, pictures, bpp)
         if far:
             labels = ", ".join(sorted({_label(row) for row in far}))
             reason = f"no stored rate within a factor of {FARTHEST:g} of {bpp:g} bpp"
             absent[f"{reason} ({labels})"] = len(far)
     available = []
-    for row in chosen:
+    for row in rows_chosen:
         if reason := pictures.absence_reason(row, points):
             absent[reason] += 1
         else:
@@ -184,7 +181,6 @@ def _is_exported(path: Path, row: Row) -> bool:
 
 
 def _describe_rates(rows: Sequence[Row]) -> dict[str, str]:
-    """Describe the settings and rates of rows by codec variant."""
     result = {}
     for label, codec_rows in by_key((_label(row), row) for row in rows).items():
         bpp = [row["bpp"] for row in codec_rows]

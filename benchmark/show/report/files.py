@@ -39,10 +39,7 @@ class ReportSet:
     """The folder of a report, and the files that an earlier one left there."""
 
     def __init__(self, folder: Path, is_benchs: bool = False) -> None:
-        """Read the manifest; raise `StoreError` if it is unreadable.
-
-        is_benchs: the folder belongs to bench.
-        """
+        """Read the manifest; raise `StoreError` if it is unreadable. is_benchs: see the module."""
         self.folder = folder
         self._is_benchs = is_benchs
         self._earlier = _read_manifest(folder / MANIFEST)
@@ -55,10 +52,7 @@ class ReportSet:
         return self._earlier.page_images
 
     def require_writable(self, names: AbstractSet[str]) -> None:
-        """Raise `UsageError` if one of these files exists and was not written by bench.
-
-        Files behind a link are never bench's.
-        """
+        """Raise `UsageError` for a file not written by bench, such as any behind a link."""
         if self._is_benchs:
             require_inside(self.folder.parent, self.folder / MANIFEST)
         if (pictures := self.folder / PICTURES).is_symlink():
@@ -98,17 +92,14 @@ class ReportSet:
                         drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
                 for name in obsolete.keys() - set(changed):
                     (self.folder / name).unlink(missing_ok=True)
-                self._write(new)
+                self._write_manifest(new)
         except OSError as error:
             reason = f"the report in {self.folder} cannot be written: {error.strerror}"
             raise StoreError(reason) from error
         return changed
 
     def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
-        """Record the page beside the set, None for none; remove an earlier page's pictures.
-
-        pictures: names of the files in `PICTURES` that the page refers to.
-        """
+        """Record the page, None for none, and its `pictures`; remove an earlier page's pictures."""
         from benchmark.system.digest import file_sha256
 
         files = dict(self._earlier.files)
@@ -121,7 +112,9 @@ class ReportSet:
             with suppress(OSError):  # other files are in it
                 folder.rmdir()
         if page_images is not None or old:
-            self._write(Manifest(self._earlier.command, files, page_images or "", tuple(pictures)))
+            self._write_manifest(
+                Manifest(self._earlier.command, files, page_images or "", tuple(pictures))
+            )
 
     def _changed(self, name: str, digest: str) -> bool:
         from benchmark.system.digest import file_sha256  # imports numpy, which help avoids
@@ -129,7 +122,7 @@ class ReportSet:
         path = self.folder / name
         return bool(digest) and path.is_file() and file_sha256(path) != digest
 
-    def _write(self, manifest: Manifest) -> None:
+    def _write_manifest(self, manifest: Manifest) -> None:
         write_file(self.folder / MANIFEST, json_bytes(manifest))
         self._earlier = manifest
 

@@ -16,7 +16,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import drawn_as
-from benchmark.show.figures.texts import Drawing, write_figure
+from benchmark.show.figures.texts import DrawnFigure, write_figure
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.show.table import markdown
 from support.bench.verbs import app
@@ -210,7 +210,7 @@ def test_realism_draws_no_lone_point_and_says_who_has_none_at_a_rate(tmp_path):
     done = bench("realism", *words, "0.2,1.2", "--results", RESULTS, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     assert "realism: not at 1.2 bpp: CRDR β=0 (0.09 to 0.95 bpp), CRDR β=3.84 (" in done.stderr
-    assert "realism: nothing drawn at 1.2 bpp, where fewer than two points are" in done.stderr
+    assert "realism: nothing drawn at 1.2 bpp: fewer than two points there" in done.stderr
     with (tmp_path / "realism.csv").open(newline="", encoding="utf-8") as rows:
         assert {row["target_bpp"] for row in csv.DictReader(rows)} == {"0.2"}
 
@@ -382,9 +382,9 @@ def test_the_order_of_datasets_changes_no_curve_where_one_has_published_points_a
 
 
 def test_a_file_that_no_figure_wrote_is_not_replaced(tmp_path):
-    made = Drawing(Figure(), "caption")
+    made = DrawnFigure(Figure(), "caption")
     (tmp_path / "mine.csv").write_text("my own")
-    with pytest.raises(StoreError, match=r"mine\.csv is of no earlier figure.*--out"):
+    with pytest.raises(StoreError, match=r"mine\.csv is not from an earlier figure.*--out"):
         write_figure("mine", made, tmp_path, "")
     (tmp_path / "mine.details.md").touch()
     write_figure("mine", made, tmp_path, "")
