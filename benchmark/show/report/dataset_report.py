@@ -116,7 +116,7 @@ def write_reports(
             True,
             common=common,
             pooled=pooled,
-            whole=whole_images,
+            with_streams=whole_images,
         )
         for name, whole_images in zip(names_given, with_page, strict=True)
     ]
