@@ -62,7 +62,7 @@ class Search:
             return self._values_between(*bracket)
         if untried := [value for value in dict.fromkeys(ends) if value not in self.means]:
             return untried
-        return [value for value in self._outer_end() if value not in self.means]
+        return [value for value in self._extreme_settings() if value not in self.means]
 
     def reason(self) -> str:
         """Return why the target is not met, as the end of a sentence; empty if it is."""
@@ -96,7 +96,7 @@ class Search:
                 return values[index], values[index + 1]
         return None
 
-    def _outer_end(self) -> list[float]:
+    def _extreme_settings(self) -> list[float]:
         """Return the extreme setting on the side where means approach the target."""
         accepts, nearest = self._accepts(), self.nearest()
         if not isinstance(accepts, Between) or nearest is None:
