@@ -184,7 +184,9 @@ def crdr(
                 if path.suffix == f".{look.format[0]}":
                     print(path, flush=True)
             kind = "not drawn" if paper_figure.drawing is None else "incomplete"
-            sentences_by_kind.setdefault(kind, {}).update(dict.fromkeys(paper_figure.sentences, name))
+            sentences_by_kind.setdefault(kind, {}).update(
+                dict.fromkeys(paper_figure.sentences, name)
+            )
     for kind, figure_by_sentence in sentences_by_kind.items():
         names = dict.fromkeys(figure_by_sentence.values())
         summary = [f"{kind}: {', '.join(names)} (-v says why)"]
