@@ -15,7 +15,7 @@ from support.bench.verbs import every_command, every_verb
 COMMANDS_OF_HELP = dict(every_command())
 # Options whose meaning is another one in these verbs.
 OWN_MEANING = {
-    "--against", "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common",
+    "--against", "--at", "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common",
     "--data-dir", "--dataset", "--images", "--metrics", "--mix-protocols", "--out", "--points",
     "--published", "--results", "--seed", "--to", "--up-to-bpp",
 }  # fmt: skip

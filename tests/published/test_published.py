@@ -267,8 +267,8 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
     assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
     for measured_summary, mix, reason in (
-        (summary, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .* --mix-protocols"),
-        (None, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .* --mix-protocols"),
+        (summary, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"),
+        (None, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"),
         (few, True, "over 24 images, these results over 4"),
         (one_less, True, r"of PSNR .* over kodak are over 24 images, these results over 23"),
     ):

@@ -183,8 +183,8 @@ def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
 def test_rows_that_were_never_extracted_say_what_to_do(tmp_path, sources):
     store = measure(tmp_path, sources, names=("psnr",))
     (reason, _), *_ = values(store, "shift")[64.0].reasons
-    folder = f"--dataset test --results {tmp_path}"
-    assert f"not computed: `bench rescore {folder} --metrics shift` does" in reason
+    command = f"bench rescore --dataset test --metrics shift --results {tmp_path}"
+    assert f"not computed: `{command}` does" in reason
 
 
 def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_path_factory):

@@ -194,7 +194,7 @@ def drop_tables(copied):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def complete(tmp_path_factory):
     """A folder of weights with a checkpoint of the smallest network."""
     folder = tmp_path_factory.mktemp("whole")
     write_checkpoint(folder / "ours.safetensors", steps=3)

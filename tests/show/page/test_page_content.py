@@ -264,7 +264,8 @@ def test_a_picture_that_has_no_room_says_what_adds_it(results):
     data = data_of(page)
     assert {image["picture"] for image in data["images"]} == {None}
     [sentence] = data["absent"]
-    command = f"bench report --dataset {results.parent / 'photos'} --page --page-images all"
+    dataset = results.parent / "photos"
+    command = f"bench report --dataset {dataset} --page --results {results} --page-images all"
     assert f"`{command}` adds it" in sentence
     assert not any(isinstance(of, str) for point in data["points"] for of in point["pictures"])
     assert not (page.parent / "pictures").exists()
