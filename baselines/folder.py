@@ -29,7 +29,14 @@ from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.registry import squeezed
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, open_regular, read_regular, resolve_inside, walk
-from benchmark.system.text import by_key, counted, listed, measured_number, number_in, parse_sheet
+from benchmark.system.text import (
+    counted,
+    group_by_key,
+    listed,
+    measured_number,
+    number_in,
+    parse_sheet,
+)
 from benchmark.system.unpacked import folder_of_seed, unpacked_folder
 
 NO_CODING = "{} does not encode or decode: its pictures and sizes are read from {}"
@@ -390,9 +397,9 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
 
 def _sort_points(pictures: Mapping[tuple[str, str], PublishedPicture]) -> tuple[str, ...]:
     # by mean size over common images, if any
-    images = by_key((point, image) for image, point in pictures)
+    images = group_by_key((point, image) for image, point in pictures)
     common = set.intersection(*map(set, images.values()))
-    sizes = by_key((point, picture.num_bytes) for (image, point), picture in pictures.items()
+    sizes = group_by_key((point, picture.num_bytes) for (image, point), picture in pictures.items()
                    if image in common or not common)  # fmt: skip
     return tuple(sorted(sizes, key=lambda point: (fmean(sizes[point]), point)))
 
@@ -414,7 +421,7 @@ def _locate_pictures(folder: Path, files: Sequence[Path]) -> list[_PictureFile]:
     rates = {file: match for file in files if (match := RATE.fullmatch(file.stem))}
     files = [*rates] or files
     images = {file: plain(rates[file][1] if rates else file.name) for file in files}
-    parts = by_key((images[file], file.parent.parts) for file in files)
+    parts = group_by_key((images[file], file.parent.parts) for file in files)
     depths = {len(path) for paths in parts.values() for path in paths}
     differing = {index for paths in parts.values() for index in range(min(depths))
                  if len({path[index] for path in paths}) > 1}  # fmt: skip
@@ -436,7 +443,7 @@ def _locate_pictures(folder: Path, files: Sequence[Path]) -> list[_PictureFile]:
 def _points_by_rate(
     folder: Path, images: Mapping[Path, str], rates: Mapping[Path, float]
 ) -> dict[Path, str]:
-    by_image = by_key((images[file], (rate, file)) for file, rate in rates.items())
+    by_image = group_by_key((images[file], (rate, file)) for file, rate in rates.items())
     max_count = max(map(len, by_image.values()))
     if 2 * len({*rates.values()}) < 3 * max_count:  # images have the same rates, with some gaps
         return {file: f"{rate:g}" for file, rate in rates.items()}
@@ -470,7 +477,7 @@ def _rows_of_sheets(
         columns = [name for name in sheet.names if squeezed(name) in KIND_OF_SIZE]
         if not image or not columns:
             continue
-        by_image = by_key(
+        by_image = group_by_key(
             (place.image, place) for place in places_below[file] or (() if one_a_folder else places)
         )
         sheet_rows = []

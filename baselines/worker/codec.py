@@ -200,17 +200,17 @@ class Worker:
     @property
     def takes_seed(self) -> bool:
         """True if the class takes a seed."""
-        return SEED in self._about.options
+        return SEED in self._description.options
 
     @property
     def sweep(self) -> tuple[Setting, ...]:
         """Settings of the contender file, or else of the class."""
-        class_sweep = tuple(Setting(*setting) for setting in self._about.sweep)
+        class_sweep = tuple(Setting(*setting) for setting in self._description.sweep)
         return self._contender.sweep or class_sweep
 
     def describe(self) -> CodecInfo:
         """Return interpreter, commit and packages; fingerprint code, packages and weights."""
-        about, contender = self._about, self._contender
+        about, contender = self._description, self._contender
         weights = {path: about.weights.get(path, "") for path in contender.weights}
         changed = {
             path: about.weights.get(path, "")
@@ -264,7 +264,7 @@ class Worker:
             self._conversation = None
 
     @cached_property
-    def _about(self) -> WorkerDescription:
+    def _description(self) -> WorkerDescription:
         contender = self._contender
         try:
             about, _ = self._ask(WorkerDescription, {"do": "describe"}, b"", 0)

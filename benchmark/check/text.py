@@ -10,7 +10,7 @@ from benchmark.compare.rule import Rule
 from benchmark.rows.edition import short_version
 from benchmark.show.sections import markdown, section
 from benchmark.show.table import Table
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted, group_by_key, listed
 
 Records = Sequence[Mapping[str, Any]]
 # Exit code, sign, word and meaning of each verdict; the first that occurs is the overall one
@@ -145,7 +145,7 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
                 "have the reference's pixels and sizes at every setting"
                 + (f": {names} not computed on both sides, but cannot differ" if names else "")
             )
-    reasons = by_key(
+    reasons = group_by_key(
         ((item["verdict"], item["label"], item["why"]), item["metric_label"])
         for item in findings
         if item["why"]

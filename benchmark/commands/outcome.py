@@ -29,7 +29,7 @@ from benchmark.registry import METRICS, USUAL_METRICS, metric_class, scored_by_i
 from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted, group_by_key, listed
 
 FEW_METRICS = 3  # up to which all requested metrics are shown
 
@@ -111,7 +111,7 @@ def print_outcome(
 
         print_lines(source_sentences(facts), details)
     images = outcome.matrix.sources.images
-    images_by_colours = by_key(
+    images_by_colours = group_by_key(
         (image.colours, image.file.name) for image in images if image.colours
     )
     for colours, names in images_by_colours.items():

@@ -12,7 +12,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import column_of
 from benchmark.registry import METRICS
 from benchmark.spec import CodecSpec, codec_class, load_codec
-from benchmark.system.text import by_key, counted, number_in
+from benchmark.system.text import counted, group_by_key, number_in
 
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
@@ -69,7 +69,7 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
     labels = {metric.column: metric.label for metric in map(Metric.named, METRICS)}
     labels[IN_DB] = "MS-SSIM (dB)"
     lines = []
-    groups = by_key(((record["codec"], record["metric"]), record) for record in records)
+    groups = group_by_key(((record["codec"], record["metric"]), record) for record in records)
     for (codec, column), records_of_metric in groups.items():
         label = labels.get(column, column)
         form = f".{decimals(label) + 1}f"

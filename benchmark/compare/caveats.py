@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.summary import Summary
-from benchmark.system.text import by_key, listed
+from benchmark.system.text import group_by_key, listed
 
 
 def caveat_notes(editions: Iterable[Edition]) -> list[str]:
@@ -13,7 +13,7 @@ def caveat_notes(editions: Iterable[Edition]) -> list[str]:
     pairs = ((text, label) for edition, label in labels.items() for text in edition.ran.caveats)
     return [
         f"{text[:1].upper()}{text[1:]}: {listed([*dict.fromkeys(names)])}."
-        for text, names in by_key(pairs).items()
+        for text, names in group_by_key(pairs).items()
     ]
 
 

@@ -352,12 +352,12 @@ def integral(
     """Integrate the curve through (x, y) from `low` to `high`, both within its range; (curves,)."""
     width, pieces = np.diff(x), cubics(x, y, form)
 
-    def up_to(end: Float64Array) -> Float64Array:
+    def integrate_to(end: Float64Array) -> Float64Array:
         share = np.clip((end[:, None] - x[:, :-1]) / width, 0, 1)
         parts = [coefficient * share**power / power for power, coefficient in enumerate(pieces, 1)]
         return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
 
-    return up_to(high) - up_to(low)
+    return integrate_to(high) - integrate_to(low)
 
 
 def cubics(x: Float64Array, y: Float64Array, form: Form) -> tuple[Float64Array, ...]:

@@ -20,7 +20,7 @@ from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, Summary
 from benchmark.spec import SEED as DRAWING
-from benchmark.system.text import by_key
+from benchmark.system.text import group_by_key
 
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
@@ -188,7 +188,7 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
     `over_images` the interval of the mean over other images. Drawings must have the same images and
     metrics.
     """
-    groups = by_key(
+    groups = group_by_key(
         ((point.edition.spec.without([DRAWING]), point.setting), point) for point in summary.points
     )
     spreads: list[dict[str, Any]] = []

@@ -32,7 +32,7 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import RowSource, read_results
 from benchmark.rows.summary import TIMED, Point, Summary
 from benchmark.spec import split_codecs
-from benchmark.system.text import by_key, number_in
+from benchmark.system.text import group_by_key, number_in
 
 # Bytes, seconds and distances are compared by ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]
@@ -409,7 +409,7 @@ def _greedy_pairs(
     first: Streams, second: Streams, column: str, tolerance: Tolerance
 ) -> list[tuple[int, int, float]]:
     """Pair each stream of `first` with the nearest remaining one: both places, and the error."""
-    remaining = by_key((image, place) for place, image in enumerate(second.image.tolist()))
+    remaining = group_by_key((image, place) for place, image in enumerate(second.image.tolist()))
     pairs = []
     first_values, second_values = first.values[column].tolist(), second.values[column].tolist()
     for place, image in enumerate(first.image.tolist()):

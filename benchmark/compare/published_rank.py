@@ -18,7 +18,7 @@ from benchmark.compare.rank import (
 )
 from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import Metric
-from benchmark.system.text import by_key
+from benchmark.system.text import group_by_key
 
 
 def rank_systems(
@@ -41,7 +41,7 @@ def rank_systems(
         value, rule = (codec.record[name] for name in (column, f"{column}_other_rule"))
         return value is None, rule is not None, sign * (value or 0.0)
 
-    systems = by_key((curve.edition, curve) for curve in curves)
+    systems = group_by_key((curve.edition, curve) for curve in curves)
     ranked = (
         _rank_system(system_curves, target, by, metrics, sharing, unlike)
         for system_curves in systems.values()

@@ -29,7 +29,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import SECONDS, Point, Summary, curves
-from benchmark.system.text import by_key, counted, number_in
+from benchmark.system.text import counted, group_by_key, number_in
 
 RATE = "bpp"
 FORM = USUAL_RULE.bd  # interpolation of images
@@ -294,7 +294,7 @@ def _curve_points(
     if budget == "set":
         return complete
     valued = (point for point in summary.points if point.bpp and point.has(metric.column))
-    points_by_edition = by_key((point.edition, point) for point in valued)
+    points_by_edition = group_by_key((point.edition, point) for point in valued)
     if common:
         return points_by_edition
     images = {e: _images_with(points, metric) for e, points in points_by_edition.items()}

@@ -12,7 +12,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, Origin, add_remark
 from benchmark.rows.summary import Summary, curves
 from benchmark.spec import CodecSpec
-from benchmark.system.text import by_key
+from benchmark.system.text import group_by_key
 
 NOT_MEASURED: Mapping[Origin, str] = {"published": "published", "file": "from file"}  # in names
 INTERPOLATED = "interpolated"  # `CurvePoint.how` of the end of a curve that is cut at a rate
@@ -138,7 +138,9 @@ def variant_curve(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
 
 def share_marks(panels: Sequence[Panel]) -> list[Panel]:
     """Give an edition's curves in all panels the other rules of each, and so one name."""
-    rules = by_key((c.edition, rule) for panel in panels for c in panel for rule in c.other_rules)
+    rules = group_by_key(
+        (c.edition, rule) for panel in panels for c in panel for rule in c.other_rules
+    )
     return [
         [c._replace(other_rules=(*dict.fromkeys(rules.get(c.edition, ())),)) for c in panel]
         for panel in panels

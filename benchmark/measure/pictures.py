@@ -27,7 +27,7 @@ from benchmark.rows.place import Place
 from benchmark.rows.schema import is_declared
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
-from benchmark.system.text import by_key
+from benchmark.system.text import group_by_key
 
 FAILED = "they failed when they were measured; `bench report` has the reasons"
 ABSENT: Final = "load"  # stage of a failure that is of what this machine lacks
@@ -101,7 +101,7 @@ class Pictures:
     def lacking(self, rows: pl.DataFrame) -> list[tuple[list[str], str]]:
         """Return labels without any available picture, grouped by the reason of their first row."""
         by_reason: dict[tuple[bool, bool, str], list[StoredRow]] = defaultdict(list)
-        for labelled_rows in by_key(_labelled(rows)).values():
+        for labelled_rows in group_by_key(_labelled(rows)).values():
             first = labelled_rows[0]
             if all(map(self.absence_reason, labelled_rows)):
                 bare = self._may_run(first) and not self.has_source(first)

@@ -59,7 +59,7 @@ from benchmark.spec import (
 )
 from benchmark.system.machine import cores
 from benchmark.system.settings import SEARCHED
-from benchmark.system.text import bench_command, by_key, visible
+from benchmark.system.text import bench_command, group_by_key, visible
 
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
@@ -423,7 +423,7 @@ def _adapt_rows(
         for record in source.records()
         if isinstance(build_records := record.get("codecs"), dict)
     ]
-    for cells in by_key((cell.codec.text, cell) for cell in cells_by_key.values()).values():
+    for cells in group_by_key((cell.codec.text, cell) for cell in cells_by_key.values()).values():
         codec, info = cells[0].codec, cells[0].info
         builds = [
             (_match_recorded(codec, text), build)

@@ -26,7 +26,7 @@ from benchmark.rows.edition import (
 )
 from benchmark.rows.summary import Summary, images_in
 from benchmark.spec import CodecSpec
-from benchmark.system.text import by_key, listed
+from benchmark.system.text import group_by_key, listed
 
 # Editions of the catalogue by system and variant of published points
 KNOWN = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
@@ -40,7 +40,7 @@ def published_curves(
 ) -> list[SystemCurve]:
     """Return a dataset's curves, one for each variant, protocol and source, in order of points."""
     metric_name = metric.published or metric.column
-    groups = by_key(
+    groups = group_by_key(
         ((point.system, point.variant, point.protocol, point.kind, point.how, point.source), point)
         for point in points
         if point.dataset in (dataset, ANY_DATASET)
@@ -62,7 +62,7 @@ def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
     program version, or the first. All choices of realism of a network form its main curve.
     """
     result = []
-    groups = by_key(((point.slug, point.dataset, point.metric), point) for point in points)
+    groups = group_by_key(((point.slug, point.dataset, point.metric), point) for point in points)
     for system_points in groups.values():
         curves = dict.fromkeys((point.system, point.variant) for point in system_points)
         _, main = min(curves, key=_variant_rank)

@@ -8,7 +8,7 @@ from benchmark.codec import Float64Array
 from benchmark.compare.curves import Curve, curve_of
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import PublishedPoint
-from benchmark.system.text import by_key
+from benchmark.system.text import group_by_key
 
 MAX_ABOVE_DB, MAX_BELOW_DB = 2.0, 12.0  # from VTM: learned codecs reach +1.2 dB, JPEG -7 dB
 FACTORS, NEAR_DB = (8.0, 1 / 8), 2.0  # of rates in bytes; distance from VTM once corrected
@@ -72,7 +72,7 @@ def vtm_curve(
         for point in published_points
         if (point.system, point.dataset, point.metric, point.doubt) == key
     )
-    for points in by_key(
+    for points in group_by_key(
         ((point.variant, point.protocol, point.kind, point.source), point) for point in vtm_points
     ).values():
         if len(points) > 1 and points[0].kind != "step":

@@ -17,7 +17,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.published.curve_file import read_curves
 from benchmark.registry import DATASETS, UNSTATED
 from benchmark.rows.edition import add_remark
-from benchmark.system.text import GREEK, by_key, listed, utf8
+from benchmark.system.text import GREEK, group_by_key, listed, utf8
 
 # How numbers were obtained: from an author's csv, a paper's table, a digitised figure; an author's
 # json, README, script or posts; the file of another paper's plot
@@ -120,7 +120,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     names_of = {
         (system, variant): (slug(system), f"{slug(system)}:{variant}") for system, variant in curves
     }
-    groups = by_key(
+    groups = group_by_key(
         (key, point)
         for point in points
         for key in (ALL_SYSTEMS, *names_of[point.system, point.variant])
@@ -161,7 +161,7 @@ def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
 
     `pictures` says how they differ from the dataset's; a doubtful point's origin (`how`) says so.
     """
-    rates = by_key(
+    rates = group_by_key(
         (
             (
                 *(p.system, p.variant, p.dataset, parent_dataset(p.dataset)[1]),
@@ -199,7 +199,7 @@ def parent_dataset(name: str) -> tuple[str, str]:
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:
     """Yield a record of each system: datasets without their parts, and counts."""
-    systems = by_key((point.system, point) for point in points)
+    systems = group_by_key((point.system, point) for point in points)
     for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
         variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
         datasets = sorted({re.split("[-:]", p.dataset)[0] for p in of})

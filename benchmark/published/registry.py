@@ -31,7 +31,7 @@ from benchmark.published.points import (
 from benchmark.spec import split_names
 from benchmark.system.atomic import require_inside, write_files
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import by_key, listed, read_json
+from benchmark.system.text import group_by_key, listed, read_json
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # a name with one of these is a file
@@ -78,7 +78,9 @@ def group_series(points: Iterable[PublishedPoint], title: str = "") -> tuple[Ser
         fields = {name: getattr(point, name) for name in Origin.__struct_fields__}
         return {**fields, "source": "" if point.source == title else point.source}
 
-    ordered = by_key((tuple(getattr(point, name) for name in SERIES), point) for point in points)
+    ordered = group_by_key(
+        (tuple(getattr(point, name) for name in SERIES), point) for point in points
+    )
     runs = (
         (fields, [*run]) for group in ordered.values() for fields, run in groupby(group, shared)
     )
@@ -153,7 +155,7 @@ def chosen_points(
     return (*result, *_make_names_unique(file_points, {point.slug for point in result}))
 
 
-def without_values(
+def note_missing_values(
     points: Sequence[PublishedPoint], metrics: Iterable[Metric], dataset: str, results: Path
 ) -> list[str]:
     """Return a sentence for each metric that no chosen published system has on a dataset.

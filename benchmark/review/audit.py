@@ -49,7 +49,7 @@ from benchmark.rows.variants import editions_in
 from benchmark.rows.versions import BUILD, OK, VARIANT
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import processor_of
-from benchmark.system.text import by_key, counted
+from benchmark.system.text import counted, group_by_key
 
 Row = Mapping[str, Any]
 KEY = (*VARIANT, "setting_name", "setting_value", "image_sha256")
@@ -110,7 +110,9 @@ def audit_decode(
         streams = decode(sent, {}, (), request, selection, output.show_progress)
     encoders = ((CodecSpec.of_row(stream.row).label, f"{stream.row['device']}, "
                  f"{stream.row['machine']}") for stream in streams)  # fmt: skip
-    states_by_encoder = by_key(zip(encoders, (stream.state for stream in streams), strict=True))
+    states_by_encoder = group_by_key(
+        zip(encoders, (stream.state for stream in streams), strict=True)
+    )
     records = []
     for (label, machine), states in sorted(states_by_encoder.items()):
         counts = {

@@ -33,7 +33,7 @@ from benchmark.review.sent import (
 )
 from benchmark.rows.packs.pack import Row
 from benchmark.show.table import Table
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted, group_by_key, listed
 
 Verdict = Literal["yes", "partly", "no", "unknown"]
 STATES = ("equal", "rounded", "other", "blind", *BROKEN, "not run")
@@ -95,7 +95,9 @@ def check_streams(evidence: Evidence) -> Question:
     streams = [stream for stream in evidence.streams if not stream.is_declared]
     pictures = [stream for stream in evidence.streams if stream.is_declared]
     rows = []
-    streams_by_label = by_key((label_of_row(stream.row), stream) for stream in evidence.streams)
+    streams_by_label = group_by_key(
+        (label_of_row(stream.row), stream) for stream in evidence.streams
+    )
     for label, codec_streams in streams_by_label.items():
         counts = Counter[str](stream.state for stream in codec_streams)
         reasons = [stream.wrong_size or stream.reason for stream in codec_streams]

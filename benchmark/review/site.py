@@ -28,7 +28,7 @@ from benchmark.show.bd_rates import interval_text, number_text, short_name
 from benchmark.show.page.document import sheet_html
 from benchmark.show.table import Table, html
 from benchmark.spec import CodecSpec
-from benchmark.system.text import by_key
+from benchmark.system.text import group_by_key
 
 INTRODUCTION = (
     "Only audited packs are ranked: they hold every image of the dataset, each stream was decoded "
@@ -94,7 +94,9 @@ def _audit_pack(
     entry_keys = (
         (str(stream.row["dataset"]), label_of_row(stream.row)) for stream in decoded_streams
     )
-    for (dataset, label), streams in by_key(zip(entry_keys, decoded_streams, strict=True)).items():
+    for (dataset, label), streams in group_by_key(
+        zip(entry_keys, decoded_streams, strict=True)
+    ).items():
         dataset_photographs = {dataset: photographs[dataset]} if dataset in photographs else {}
         evidence = Evidence(streams, (), (), dataset_photographs, missing, metrics, dataset)
         name, refusal = dataset.partition(":")[0], find_refusal(evidence)
@@ -122,7 +124,9 @@ def make_board(
     stored = Store(folder).table().rows(named=True) if folder and named_anchor else []
     # The anchor's rows come from an audited pack, else from the results, else from any pack
     rows_by_label = {entry.label: entry.rows for entry in entries}
-    rows_by_label |= by_key((label_of_row(row), row) for row in stored if row["status"] == "ok")
+    rows_by_label |= group_by_key(
+        (label_of_row(row), row) for row in stored if row["status"] == "ok"
+    )
     rows_by_label |= {entry.label: entry.rows for entry in entries if not entry.refusal}
     all_rows = [row for rows in rows_by_label.values() for row in rows]
     anchor = find_label(named_anchor, all_rows)

@@ -16,7 +16,7 @@ from benchmark.review.review import html_review, markdown_review, review_record,
 from benchmark.review.site import audited_packs, index_html, make_board
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.system.atomic import write_files
-from benchmark.system.text import by_key, one_line
+from benchmark.system.text import group_by_key, one_line
 
 Reviewing = Annotated[
     Request, some("metrics jobs timeout_seconds device data_dir weights_dir flatten")
@@ -120,7 +120,7 @@ def site(
     with output.interruptible("a site is written at the end"):
         selection = NamedCodecs(codecs)
         entries, unread = audited_packs(submissions, request, selection, output.show_progress)
-        by_dataset = by_key((entry.dataset, entry) for entry in entries)
+        by_dataset = group_by_key((entry.dataset, entry) for entry in entries)
         boards = [
             make_board(name, dataset_entries, anchor, results, names, rule)
             for name, dataset_entries in sorted(by_dataset.items())

@@ -32,7 +32,7 @@ from benchmark.rows.variants import (
     variants_of,
 )
 from benchmark.spec import CodecSpec, listed_datasets, named_in
-from benchmark.system.text import bench_command, by_key, counted
+from benchmark.system.text import bench_command, counted, group_by_key
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
@@ -297,7 +297,7 @@ def settings_of(rows: pl.DataFrame) -> list[Setting]:
 
 def points_option(codec: str, rows: pl.DataFrame) -> tuple[str, ...]:
     """Return the settings of rows as values of `--points`."""
-    values = by_key((name, f"{value:.17g}") for name, value in sorted(set(settings_of(rows))))
+    values = group_by_key((name, f"{value:.17g}") for name, value in sorted(set(settings_of(rows))))
     return tuple(f"{codec}.{name}={','.join(texts)}" for name, texts in values.items())
 
 

@@ -22,7 +22,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import Edition, labels_of, titles
 from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.spec import SEED, CodecSpec
-from benchmark.system.text import by_key
+from benchmark.system.text import group_by_key
 
 # Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
 Tally = tuple[tuple[str, int], ...]
@@ -201,7 +201,7 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
         seedless = point.edition.spec.without([SEED])
         return firsts.get((seedless, point.edition.origin), point.edition)
 
-    drawings = by_key(((edition_of(point), point.setting), point) for point in summary.points)
+    drawings = group_by_key(((edition_of(point), point.setting), point) for point in summary.points)
     points = (_average_points(edition, group) for (edition, _), group in drawings.items())
     return replace(summary, points=tuple(points))
 
@@ -246,7 +246,7 @@ def _average_means(means: Sequence[Mean]) -> Mean:
 def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
     """Return, by edition, the points over the same images as all others, by rising rate."""
     points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
-    complete = by_key(
+    complete = group_by_key(
         (p.edition, p) for p in points if exclusion_reason(p, metric, summary) is None
     )
     return {edition: complete[edition] for edition in summary.editions if edition in complete}

@@ -8,7 +8,7 @@ from benchmark.answer import Absent, Column
 from benchmark.metrics.metric import NOT_COMPUTED, Metric, absence, remedies
 from benchmark.rows.summary import Summary, excluded_points
 from benchmark.show.table import Table
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted, group_by_key, listed
 
 LAST_RUN_FIELDS = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
 COLUMNS = Column("what"), Column("why"), Column("remedy")
@@ -17,7 +17,7 @@ COLUMNS = Column("what"), Column("why"), Column("remedy")
 def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[Absent]:
     """Return failed cells, incomplete points, hidden editions and refused inputs."""
     labels = summary.labels
-    failed = by_key(
+    failed = group_by_key(
         ((labels[point.edition], reason), f"{point.setting} ({counted(count, 'cell')})")
         for point in summary.points
         for reason, count in point.failures
@@ -51,7 +51,7 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
             reasons.append(((missing, command.strip("`")), metric.label))
     result = [
         Absent(", ".join(labels), reason, remedy)
-        for (reason, remedy), labels in by_key(reasons).items()
+        for (reason, remedy), labels in group_by_key(reasons).items()
     ]
     points: dict[tuple[str, str], dict[str, str]] = {}
     labels = summary.labels
@@ -82,7 +82,7 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
 def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     """Return the metrics that some points of a codec have and others do not."""
     labels = summary.labels
-    result, by_label = [], by_key((labels[point.edition], point) for point in summary.points)
+    result, by_label = [], group_by_key((labels[point.edition], point) for point in summary.points)
     for metric in metrics:
         for label, points in by_label.items():
             count_missing = sum(not point.has(metric.column) for point in points)
@@ -101,7 +101,7 @@ def absent_table(absent: Sequence[Absent]) -> Table:
 def absent_lines(absent: Sequence[Absent]) -> list[str]:
     """Return a line per reason: the affected names, and the commands that help."""
     lines = []
-    for reason, group in by_key((item.why, item) for item in absent).items():
+    for reason, group in group_by_key((item.why, item) for item in absent).items():
         names = listed([*dict.fromkeys(item.what for item in group)])
         remedies = dict.fromkeys(f"`{item.remedy}`" for item in group if item.remedy)
         lines.append(f"{names}: {reason}" + (f" ({', '.join(remedies)})" if remedies else ""))

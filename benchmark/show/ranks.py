@@ -44,7 +44,7 @@ from benchmark.rows.stored import DatasetResults, RowSource
 from benchmark.rows.summary import SECONDS, Summary, excluded_points
 from benchmark.show.means_table import FEW_NOTE
 from benchmark.show.table import FEW_MARK, WIDE
-from benchmark.system.text import by_key, counted, listed
+from benchmark.system.text import counted, group_by_key, listed
 
 Record = Mapping[str, Any]
 
@@ -218,7 +218,7 @@ def rank_published(
     """Return published systems at a target, with the rules that forbid comparing with `ranked`."""
     from benchmark.published.curves import sharing_protocols
 
-    by_metric = by_key((curve.metric, curve.protocol) for curve in curves)
+    by_metric = group_by_key((curve.metric, curve.protocol) for curve in curves)
     sharing = {
         metric.column: sharing_protocols(
             metric_curves, metric, summary.protocols.get(metric.column, "") if summary else ""
@@ -330,7 +330,7 @@ def _is_at(record: Record, name: str) -> bool:
 def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]:
     """Return the sentences on curves of few points and on the marks of values."""
     records, notes = [codec.record for codec in ranked], list[str]()
-    points = by_key(
+    points = group_by_key(
         (record["points"], record["codec"]) for record in records if not record["setting"]
     )
     for count, names in sorted((n, names) for n, names in points.items() if n and n < MIN_POINTS):
@@ -342,7 +342,7 @@ def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]
             f"{WIDE} interpolated between points more than {WIDE_GAP:g} times apart in rate."
         )
     labels = {RATE: RATE, **{metric.column: metric.label for metric in metrics}}
-    rules = by_key(
+    rules = group_by_key(
         ((labels[column], rule), record["codec"])
         for record in records
         for column in labels

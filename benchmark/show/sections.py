@@ -15,7 +15,7 @@ from benchmark.rows.summary import Point, Summary, excluded_points
 from benchmark.show.table import Table
 from benchmark.show.table import html as table_html
 from benchmark.show.table import markdown as table_markdown
-from benchmark.system.text import by_key, counted, markdown_text, one_line
+from benchmark.system.text import counted, group_by_key, markdown_text, one_line
 
 
 class Section(NamedTuple):
@@ -124,7 +124,7 @@ def listed(names: Sequence[str]) -> str:
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Group names by sentence, from pairs (sentence, name); each name once."""
-    return by_key(dict.fromkeys(pairs))
+    return group_by_key(dict.fromkeys(pairs))
 
 
 def capitalised(text: str) -> str:
@@ -162,7 +162,7 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
 
 def other_rules_note(curves: Iterable[SystemCurve]) -> str:
     """Return the sentence that explains the mark OTHER_RULE; empty without any."""
-    names = by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
+    names = group_by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
     return f"{OTHER_RULE} By other rules than the rest: {'; '.join(clauses)}." if clauses else ""
 

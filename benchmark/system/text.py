@@ -213,10 +213,10 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-def by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+def group_by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     """Group pairs (key, value) into {key: values}, in order of first occurrence.
 
-    >>> by_key([("b", 1), ("a", 2), ("b", 3)])
+    >>> group_by_key([("b", 1), ("a", 2), ("b", 3)])
     {'b': [1, 3], 'a': [2]}
     """
     groups: dict[Key, list[Value]] = {}

@@ -39,7 +39,7 @@ from benchmark.rows.versions import BUNDLED, OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import private_folder, replacing
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.text import bench_command, by_key, counted, json_bytes
+from benchmark.system.text import bench_command, counted, group_by_key, json_bytes
 
 DECLARED = col("bytes_origin") == "declared"
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
@@ -127,7 +127,7 @@ def export_pack(
     if not table.height:
         raise UsageError(f"nothing is left for a pack: {'; '.join(left_out)}")
     builds = table.select(*VARIANT, *INFO_COLUMNS.values()).unique().rows(named=True)
-    for spec, group in by_key((CodecSpec.of_row(row), row) for row in builds).items():
+    for spec, group in group_by_key((CodecSpec.of_row(row), row) for row in builds).items():
         if len(group) > 1:
             results = stores[0].folder.parent
             datasets = sorted({*rows_of(table, [spec])["dataset"]})
@@ -275,7 +275,7 @@ def import_pack(pack: Pack, results: Path) -> list[Merged]:
         "codecs": {spec.text: asdict(info) for spec, info in pack.infos.items()},
     }
     with private_folder() as folder:
-        for name, rows in by_key((name_of(row), row) for row in pack.rows.values()).items():
+        for name, rows in group_by_key((name_of(row), row) for row in pack.rows.values()).items():
             store = Store(folder / name)
             store.begin(run, record)
             store.keep(*(pack.read(row) for row in rows if not is_declared(row)))

@@ -40,7 +40,7 @@ from benchmark.system.foreign_files import (
     read_regular,
 )
 from benchmark.system.machine import BUNDLED
-from benchmark.system.text import by_key, parse_json
+from benchmark.system.text import group_by_key, parse_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,7 +98,7 @@ class Pack:
 
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
         """Return the settings of a codec variant, lowest mean size first."""
-        sizes = by_key(
+        sizes = group_by_key(
             (setting, row["num_bytes"])
             for (variant, *_, setting), row in self.rows.items()
             if variant == spec

@@ -22,7 +22,7 @@ from benchmark.rows.names import find_editions, is_named, usual_variants
 from benchmark.show.figures.style import look
 from benchmark.show.table import Table
 from benchmark.spec import CodecSpec, named_in
-from benchmark.system.text import by_key, listed
+from benchmark.system.text import group_by_key, listed
 
 MOST_NAMES = 8  # in a sentence on absent curves
 CROP_BPP = 4.0  # papers compare no higher rates; own curves extend it
@@ -36,7 +36,7 @@ def highest_rate(curves: Iterable[SystemCurve]) -> float:
     return max([CROP_BPP, *own_rates])
 
 
-def beyond_sentences(panels: Iterable[Panel], cut: Iterable[Panel], rule: Rule) -> list[str]:
+def note_cut_curves(panels: Iterable[Panel], cut: Iterable[Panel], rule: Rule) -> list[str]:
     """Return a sentence on curves without a point below the rate limit, if any."""
     names_beyond = {curve.name for curve in chain(*panels)} - {curve.name for curve in chain(*cut)}
     return (
@@ -186,7 +186,7 @@ def _ranked_curves(
         begins += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
     begins += [curve for curve in ranked if not curve.measured]
     families_first = {curve.edition.family for curve in begins}
-    families = by_key((curve.edition.family, curve) for curve in ranked)
+    families = group_by_key((curve.edition.family, curve) for curve in ranked)
     begins += [curves[0] for name, curves in families.items() if name not in families_first]
     return list({curve.name: curve for curve in (*begins, *ranked)}.values())
 

@@ -51,7 +51,7 @@ from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
 from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device
-from benchmark.system.text import by_key, counted
+from benchmark.system.text import counted, group_by_key
 
 ALL = "all"
 MOST_SECONDS = 20.0  # of decoding, on one core
@@ -105,7 +105,7 @@ def order_images(rows: Mapping[ImageKey, StoredRow], first: Sequence[str] = ()) 
     RATES come first, all codecs at one rate after the other. Photographs are ordered by number of
     pictures, descending, then size, ascending, then name.
     """
-    by_number = by_key((key[2], key) for key in rows)
+    by_number = group_by_key((key[2], key) for key in rows)
 
     def rank(number: int) -> tuple[int, int, str]:
         row = rows[by_number[number][0]]
@@ -189,7 +189,7 @@ def megapixels(row: StoredRow) -> float:
 
 def find_matched_rate(rows: Mapping[ImageKey, StoredRow], keys: Sequence[ImageKey]) -> list[float]:
     """Return the rate at which most codecs of a photograph can be shown, if any."""
-    rates = by_key((key[0], rows[key]["bpp"]) for key in keys)
+    rates = group_by_key((key[0], rows[key]["bpp"]) for key in keys)
     return [matched_rate(rates)] if len(rates) > 1 else []
 
 
@@ -294,7 +294,7 @@ class Plan(NamedTuple):
             f"{self.limit}"
         )
 
-    def beyond(self, command: str) -> str:
+    def excess_reason(self, command: str) -> str:
         """Return why a candidate is not on the page. command: makes the page."""
         return (
             f"No picture: more than the page's limit{self.limit}; "

@@ -107,7 +107,7 @@ def write_page(
     if plan.keys_to_decode:
         notify(plan.sentence)
     failed = decode_pictures(plan, decodable, files, show_progress)
-    pictures = page_pictures(plan, failed, photographs, plan.beyond(command))
+    pictures = page_pictures(plan, failed, photographs, plan.excess_reason(command))
     pictures = add_maps(files, pictures, mapped, notify)
     sizes = pictures.sizes(files)
     line = headline(report.ranking, summary.images, names_of(summary), report.named)

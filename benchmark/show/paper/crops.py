@@ -61,7 +61,7 @@ from benchmark.show.sections import CAVEAT, brief, marked
 from benchmark.show.sections import listed as in_words
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
-from benchmark.system.text import by_key, listed, range_text
+from benchmark.system.text import group_by_key, listed, range_text
 
 Parts = Annotated[  # options of figures of parts of photographs
     Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
@@ -356,7 +356,7 @@ def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
     declared = any(is_declared(row) for view in views for row in view.rows.values())
     origin = "" if declared else "decoded from real streams "
-    by_target = by_key(((record["image"], record["at"]), record) for record in records)
+    by_target = group_by_key(((record["image"], record["at"]), record) for record in records)
     spreads = dict.fromkeys(map(_spread, by_target.values()))
     metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
     whole_metrics = ["size"] if any(view.target.name != RATE for view in views) else []

@@ -16,7 +16,7 @@ from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.published.curves import overlays, system_of
 from benchmark.published.points import PublishedPoint, slug
-from benchmark.published.registry import chosen_points, without_values
+from benchmark.published.registry import chosen_points, note_missing_values
 from benchmark.registry import DATASETS
 from benchmark.rows.edition import Edition, add_remark, titles
 from benchmark.rows.names import find_variant
@@ -25,7 +25,7 @@ from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary, average_seeds
 from benchmark.show.absences import absent_sentences
-from benchmark.show.figures.choice import beyond_sentences, renamed
+from benchmark.show.figures.choice import note_cut_curves, renamed
 from benchmark.show.figures.style import look
 from benchmark.show.sections import listed
 from benchmark.spec import CodecSpec, split_codecs
@@ -151,14 +151,14 @@ def _read_curves(
     sentences = list[str]()
     if experiment.metrics and summary:
         sentences = absent_sentences(names, summary)
-        sentences += without_values(points, metrics, dataset, experiment.results)
+        sentences += note_missing_values(points, metrics, dataset, experiment.results)
     elif experiment.metrics:
         labels = sorted({metric.label for metric in metrics} - {metric.label for metric in panels})
         sentences = [
             f"Nothing published on {profile(dataset).title} has {label}." for label in labels
         ]
     cut = [panel for curves in panels.values() if (panel := cut_curves(curves, experiment.rule))]
-    beyond = beyond_sentences(panels.values(), cut, experiment.rule)
+    beyond = note_cut_curves(panels.values(), cut, experiment.rule)
     if beyond and not cut:
         limit = f"below {experiment.rule.up_to_bpp:g} bpp"
         raise UsageError(f"no curve has a point {limit}: give --up-to-bpp a higher rate")

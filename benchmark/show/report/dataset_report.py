@@ -31,8 +31,8 @@ from benchmark.show.absences import absent_sentences, gaps, problems, value_abse
 from benchmark.show.bd_rates import bd_table
 from benchmark.show.figures.choice import (
     Choice,
-    beyond_sentences,
     choose,
+    note_cut_curves,
     note_undrawn,
     renamed,
     sources_table,
@@ -124,7 +124,7 @@ def write_reports(
     editions = {edition for stored in result for edition in stored.summary.editions}
     if experiment.published:
         from benchmark.published import curves
-        from benchmark.published.registry import chosen_points, without_values
+        from benchmark.published.registry import chosen_points, note_missing_values
 
         published = chosen_points(experiment.results, experiment.published)
         editions |= {curves.published_edition(point.system, point.variant) for point in published}
@@ -140,7 +140,7 @@ def write_reports(
                 overlays = curves.overlays(*arguments, experiment.mix_protocols)
                 published_notes = curves.describe_excluded(published, overlays, placed.name)
                 if experiment.metrics != "all":
-                    published_notes += without_values(
+                    published_notes += note_missing_values(
                         published, metrics, placed.name, experiment.results
                     )
             except curves.OtherMeans as error:
@@ -214,7 +214,7 @@ def _write_report(
         tables["bd_rate.csv"] = csv_text([*comparisons.values()])
     about_sources, title = source_sentences(sources), profile(stored.name).title
     origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
-    origin += beyond_sentences(renamed_panels.values(), overlaid.values(), rule)
+    origin += note_cut_curves(renamed_panels.values(), overlaid.values(), rule)
     if experiment.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
         origin += absent_sentences([n for m, n in names.items() if m.column not in noted], summary)

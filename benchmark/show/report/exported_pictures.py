@@ -31,7 +31,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
-from benchmark.system.text import by_key, counted, utf8
+from benchmark.system.text import counted, group_by_key, utf8
 
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
 FARTHEST = 1.6  # largest ratio between the wanted rate and a codec's nearest
@@ -182,7 +182,7 @@ def _is_exported(path: Path, row: Row) -> bool:
 
 def _describe_rates(rows: Sequence[Row]) -> dict[str, str]:
     result = {}
-    for label, codec_rows in by_key((_label(row), row) for row in rows).items():
+    for label, codec_rows in group_by_key((_label(row), row) for row in rows).items():
         bpp = [row["bpp"] for row in codec_rows]
         span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
         settings = ", ".join(map(str, sorted({*map(_row_setting, codec_rows)})))
@@ -214,7 +214,7 @@ def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
         codec_rows = [
             row for row, edition in zip(rows, editions, strict=True) if edition in editions_named
         ]
-        cells_by_setting = by_key((_row_setting(row), row["cell"]) for row in codec_rows)
+        cells_by_setting = group_by_key((_row_setting(row), row["cell"]) for row in codec_rows)
         stored = {
             row_setting.value: setting_cells
             for row_setting, setting_cells in cells_by_setting.items()
@@ -245,7 +245,7 @@ def _rows_near_rate(
     """
     rated = [row for row in rows if row["status"] == "ok"]
     close, far = list[Row](), list[Row]()
-    for group in by_key(
+    for group in group_by_key(
         ((row["image"], CodecSpec.of_row(row).text), row) for row in rated
     ).values():
         candidates = [row for row in group if not pictures.absence_reason(row)]

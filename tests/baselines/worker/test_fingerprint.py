@@ -25,7 +25,7 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
     def fingerprint() -> str:
         return Worker(file=str(file)).describe().fingerprint
 
-    assert Worker(file=str(file))._about.code.keys() == {"__main__", "rdrbench_worker"}
+    assert Worker(file=str(file))._description.code.keys() == {"__main__", "rdrbench_worker"}
     first = fingerprint()
     (tmp_path / "notes.py").write_text("# not imported")
     assert fingerprint() == first
@@ -36,14 +36,14 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
 
 
 def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
-    about = Worker(file=str(contender(tmp_path)))._about
+    about = Worker(file=str(contender(tmp_path)))._description
     installed = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
     assert [*about.packages] == sorted(installed)
     assert f"numpy=={np.__version__}" in installed
 
     def fingerprint(*packages: str, code: Mapping[str, str] = about.code) -> str:
         codec = Worker(file=str(contender(tmp_path)))
-        codec.__dict__["_about"] = replace(about, packages=packages, code=code)
+        codec.__dict__["_description"] = replace(about, packages=packages, code=code)
         return codec.describe().fingerprint
 
     first = fingerprint("torch==1")
@@ -58,7 +58,7 @@ def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
 
 
 def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch):
-    about = Worker(file=str(contender(tmp_path)))._about
+    about = Worker(file=str(contender(tmp_path)))._description
     kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
     kinds += [("environment", value) for value in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
     files = [
@@ -66,7 +66,7 @@ def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch
     ]
     workers = [Worker(file=str(file)) for file in files]
     for codec in workers:
-        codec.__dict__["_about"] = about
+        codec.__dict__["_description"] = about
     fingerprints = {codec.describe().fingerprint for codec in workers}
     assert len(fingerprints) == len(workers)
     monkeypatch.setenv("BENCH_RANDOM_WEIGHTS", "1")
