@@ -192,7 +192,7 @@ def flat(function: Callable[..., Result]) -> Callable[..., Result]:
         }
         for slot, (kind, options) in slots.items():
             fields = {key: _converted(option, arguments[key]) for key, option in options.items()}
-            passed[slot] = getattr(kind, "of", kind)(**fields)
+            passed[slot] = getattr(kind, "create", kind)(**fields)
         return function(**passed)
 
     call.__signature__ = flattened  # type: ignore[attr-defined]

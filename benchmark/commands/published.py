@@ -17,7 +17,7 @@ from benchmark.compare.bd import Record, compare_curves, missing_comparison
 from benchmark.compare.curves import Curve, curve_of, cut, dominated_text
 from benchmark.compare.experiment import parse_rates
 from benchmark.compare.rule import FORM_NAMES, USUAL_RULE, Form, Rule
-from benchmark.errors import UsageError
+from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULTS, opt
 from benchmark.published.curves import published_curves
@@ -86,6 +86,8 @@ def list_all(
     known = sorted({parent_dataset(point.dataset)[0] for point in points})
     if dataset != "all":
         points = [p for p in points if dataset in (p.dataset, parent_dataset(p.dataset)[0])]
+        if not points:
+            raise UnknownName("dataset with published points", dataset, known)
     if metrics != "all":
         named = [Metric.named(name) for name in metric_names(metrics)]
         wanted = {word for of in named for word in (of.column, of.name, of.published) if word}

@@ -195,6 +195,8 @@ def image_rates(anchors: Sequence[Curve], tests: Sequence[Curve], rule: Rule) ->
     anchor, test = (
         rd.stack_curves([rd.cut(curve, rule) for curve in side]) for side in (anchors, tests)
     )
+    if not (anchor.bpp.shape[1] and test.bpp.shape[1]):  # no curve begins below the rate limit
+        return np.full(len(anchors), np.nan)
     rates = over_images.bd_rates(anchor, test, replace(rule, up_to_bpp=None))
     rates[rd.refused_pairs(anchor, test, rule)] = np.nan
     return rates

@@ -105,9 +105,9 @@ def test_the_workers_of_a_gpu_follow_its_memory():
     many = [Gpu("a", 140 << 30), Gpu("b", 1 << 30), Gpu("c", None)]
     assert gpu_lanes(many, False) == ["a", "b", "c", "a", "c", "a", "a"]
     assert (gpu_lanes((), False), gpu_lanes((), True)) == (["", ""], [""])
-    assert Counter(gpu_lanes(many, False, most=9)) == {"a": 9, "b": 1, "c": 2}
+    assert Counter(gpu_lanes(many, False, limit=9)) == {"a": 9, "b": 1, "c": 2}
     eight = [Gpu(name, 80 << 30) for name in "abcdefgh"]
-    assert gpu_lanes(eight, False, most=3) == [*"abcdefgh"] * 3
+    assert gpu_lanes(eight, False, limit=3) == [*"abcdefgh"] * 3
     assert (gpu_lanes(eight, True), gpu_lanes(eight[:2], False)) == (["a"], [*"ab"] * 4)
 
 
