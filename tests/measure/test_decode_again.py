@@ -65,7 +65,7 @@ def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
         made.append(DecoderProcess(*given))
         return made[-1]
 
-    monkeypatch.setattr(decode_again, "Decoder", decoder)
+    monkeypatch.setattr(decode_again, "DecoderProcess", decoder)
     stream = load_codec(CodecSpec("jpeg", ())).encode(photo, Setting("quality", 50))
     streams = [(name, stream) for name in "abc"]
     decoded = filter(None, decode_again.decode_all(CodecSpec("jpeg", ()), streams, "cpu", 1))

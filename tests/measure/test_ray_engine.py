@@ -147,7 +147,7 @@ def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
         gone = {"gone": Node("192.0.2.99", 1, 0)} if len(asked) == 1 else {}
         return asked[0] | gone
 
-    monkeypatch.setattr(ray, "_nodes", nodes)
+    monkeypatch.setattr(ray, "_nodes_alive", nodes)
     remarks = {}
     with pytest.warns(Notice, match="node 192.0.2.99 was lost: its cells went to others"):
         assert len(cluster.rows(cells(f"{FAKES}:Honest", sources), remarks)) > 0
@@ -200,7 +200,7 @@ def test_a_node_that_lacks_something_takes_no_part_and_others_do_its_cells(
         cluster.rows(to_do)
     what = f"takes no part: {parse_codec(f'{CODECS}:OnlyThere').text}: the program 'nonesuch'"
     assert str(refused.value).count(what) == len(cluster.nodes)
-    send, first = RayEngine._sent, []
+    send, first = RayEngine._send_task, []
 
     def sent(self, *given):
         if not first:
@@ -208,7 +208,7 @@ def test_a_node_that_lacks_something_takes_no_part_and_others_do_its_cells(
             self._refused[first[0]] = "node 192.0.2.1 takes no part: it lacks a program"
         return send(self, *given)
 
-    monkeypatch.setattr(RayEngine, "_sent", sent)
+    monkeypatch.setattr(RayEngine, "_send_task", sent)
     result = cluster.rows(cells(f"{FAKES}:Honest", sources))
     assert {row["status"] for row in result.values()} == {"ok"}
 

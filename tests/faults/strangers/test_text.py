@@ -103,7 +103,7 @@ def test_any_text_is_one_line_of_latex_markdown_and_a_table(text):
         assert len(written.splitlines()) == lines
     commands = set(re.findall(r"\\([a-zA-Z]+)", escape_latex(text)))
     ours = ("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater")
-    assert commands <= {*ours, "textbar", "alpha", "beta", "infty", "dagger", "ddagger", "S"}
+    assert commands <= {*ours, "textbar", "alpha", "beta", "infty", "dagger", "ddagger", "S", "pm"}
 
 
 @pytest.mark.parametrize("text", ["<b>", "`<b>", "``<b>", "a`b`<b>", "[a](b)", "[a]: b", "[a][b]"])
