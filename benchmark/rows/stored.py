@@ -212,9 +212,8 @@ def read_results(
     for option, is_kept in filters.items():
         lost = specs_of(table) - specs_of(table := table.filter(is_kept))
         hidden = hidden.filter(is_kept)
-        if lost and (named_in(codecs) or not table.height):
-            labels = ", ".join(sorted(map(label_of, lost)))
-            raise UsageError(f"{option} leaves no row of {labels}: leave the option or these out")
+        if named_in(codecs) or not table.height:
+            _refuse_lost(option, lost)
     if table.height == 0:
         raise UsageError(f"{store.folder} has no rows of {name}: measure some with `bench run`")
     table, anchor = (table, NO_ANCHOR) if join is None else join(table, hidden)
@@ -230,12 +229,24 @@ def read_results(
     return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
 
 
-def verified_rows(rows: pl.DataFrame, folder: Path) -> pl.DataFrame:
-    """Return the rows whose streams a fresh process decoded; raise `UsageError` without any."""
+def verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all") -> pl.DataFrame:
+    """Return the rows whose streams a fresh process decoded.
+
+    Raises `UsageError` if there are none, or none of a named codec.
+    """
     attested_rows = rows.filter("attested")
     if rows.height and not attested_rows.height:
         raise UsageError(f"{folder} has no verified rows: run the same with --verify")
+    if named_in(codecs):
+        named_rows = rows_of_codecs(rows, codecs)
+        _refuse_lost("--verified-only", specs_of(named_rows) - specs_of(attested_rows))
     return attested_rows
+
+
+def _refuse_lost(option: str, lost: Collection[CodecSpec]) -> None:
+    if lost:
+        labels = ", ".join(sorted(map(label_of, lost)))
+        raise UsageError(f"{option} leaves no row of {labels}: leave the option or these out")
 
 
 def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

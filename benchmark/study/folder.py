@@ -71,7 +71,9 @@ def plan_study(
         experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
     )
     folder = decodable.contents.store.folder
-    table = verified_rows(decodable.table, folder) if experiment.verified_only else decodable.table
+    table = decodable.table
+    if experiment.verified_only:
+        table = verified_rows(table, folder, experiment.codecs)
     codec_rows = shown_rows(divide_rows(table, experiment.codecs, experiment.bundled)[0])
     by_image = decodable.group_by_image(codec_rows, experiment.named)
     missing_pictures = [

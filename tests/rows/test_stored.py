@@ -16,6 +16,7 @@ from benchmark.rows.stored import (
     requested_datasets,
     source_facts,
     stored_dataset,
+    verified_rows,
 )
 from support.rows.measured import row, table
 
@@ -102,6 +103,13 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
     assert bpp(common=True) == (pytest.approx(each[0]), 1)
     with pytest.raises(UsageError, match="has no verified rows: run the same with --verify"):
         bpp(verified_only=True)
+
+
+def test_a_named_codec_without_a_verified_row_is_refused_by_the_name_of_the_option(tmp_path):
+    rows = table([row("jpeg", 10, "a"), row("webp", 10, "a", attested=True)])
+    assert verified_rows(rows, tmp_path)["codec"].to_list() == ["webp"]
+    with pytest.raises(UsageError, match="--verified-only .* jpeg"):
+        verified_rows(rows, tmp_path, "jpeg,webp")
 
 
 def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):

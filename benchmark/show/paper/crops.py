@@ -266,7 +266,7 @@ def _views(
     )
     table = decodable.table
     if experiment.verified_only:
-        table = verified_rows(table, experiment.results / dataset)
+        table = verified_rows(table, experiment.results / dataset, experiment.codecs)
     rows_shown = shown_rows(
         add_anchor(*divide_rows(table, experiment.codecs, experiment.bundled), experiment.anchor)[0]
     )
