@@ -1,10 +1,9 @@
 """Codec without a program: published reconstructions on disk, with their sizes or rates.
 
 Without a `sizes.csv`, common layouts are recognised. An operating point is a folder of pictures, or
-a rate in their names (`beach_0.25bpp.png`). If several folders have the same pictures, the parts of
-their paths that differ name the point. If rates differ from image to image, their order does,
-provided that every image has as many. A picture's size is the one on which the columns of its csv
-line and a bitstream of its name agree, else the rate in its name; others are left out.
+a rate in their names (`beach_0.25bpp.png`). The parts that differ in the paths of folders with the
+same pictures name the point; if rates differ by image, their order does, if each has as many. A
+size is that on which a csv line and a bitstream agree, else the rate in the name.
 """
 
 import math
