@@ -155,7 +155,7 @@ def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
 
 
 def test_it_is_said_when_no_node_is_there(cluster, sources, monkeypatch):
-    monkeypatch.setattr(ray, "_nodes", lambda module: {})
+    monkeypatch.setattr(ray, "_nodes_alive", lambda module: {})
     monkeypatch.setattr(ray, "SHOWN_SECONDS", -1.0)
     codec = f"{CODECS}:Traced"
     monkeypatch.setenv("BENCH_PAUSE", "3")
