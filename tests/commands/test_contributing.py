@@ -117,7 +117,7 @@ def test_the_loss_of_the_recipe_may_be_that_of_a_variant(project):
         "recipe = replace(load_recipe('smoke'), variants={'mine': {'gan_loss': 'lsgan'}})\n"
         "import torch\n"
         "from baselines.neural.training.gan import GAN_LOSSES\n"
-        "loss = GAN_LOSSES[recipe.varied()['mine'].stages[-1].gan_loss]\n"
+        "loss = GAN_LOSSES[recipe.variant_recipes()['mine'].stages[-1].gan_loss]\n"
         "print(float(loss.generator_loss(None, torch.zeros(1, 1, 2, 2))))",
     )  # fmt: skip
     assert result.stdout == "1.0\n", result.stderr
