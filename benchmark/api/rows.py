@@ -14,9 +14,9 @@ from benchmark.compare.anchor import add_anchor
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
-from benchmark.rows import comparable
+from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import Edition, labels, titles
-from benchmark.rows.means import summarise
+from benchmark.rows.means import summarise_rows
 from benchmark.rows.remedies import add_remedies
 from benchmark.rows.schema import columns_of, metric_columns, user_columns
 from benchmark.rows.shard import schema_of
@@ -91,9 +91,10 @@ def load(
         table = store.table()
         table, chosen = add_anchor(*divide_rows(table, codecs, bundled), anchor, metrics=[*METRICS])
         if not every_edition:
-            summary = summarise(table, present_protocols(()))
+            rows = ComparableRows(table)
+            summary = summarise_rows(rows, present_protocols(()))
             absent = add_remedies(summary, folder, table["run"].unique()).absent
-            table = comparable.shown_rows(table)
+            table = rows.shown_table
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)

@@ -79,6 +79,11 @@ class ComparableRows:
         self.edition: Int64Array = self._expand_point("edition")
         self.absent = tuple(_describe_other_protocols(table.filter(~has_protocol)))
 
+    @property
+    def shown_table(self) -> pl.DataFrame:
+        """The table's rows of the shown editions."""
+        return self.table[self.index[self.shown]]
+
     def replace(self, **attributes: Any) -> "ComparableRows":
         """Return the same rows with another `ok`, or with a `table` that has more columns."""
         rows = copy(self)
@@ -143,8 +148,7 @@ class ComparableRows:
 
 def shown_rows(table: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of the shown editions, in the order of `ComparableRows`."""
-    rows = ComparableRows(table)
-    return table[rows.index[rows.shown]]
+    return ComparableRows(table).shown_table
 
 
 def add_same_builds(shown: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
