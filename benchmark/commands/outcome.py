@@ -93,6 +93,7 @@ def print_outcome(
     if ranked:
         from benchmark.compare.interval import draw_spreads
         from benchmark.show.report.details import draws_table
+        from benchmark.show.sections import note_bundled_values
 
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, all_summary, ranking = _summarise_run(outcome, metrics, allow_few, rule)
@@ -102,7 +103,10 @@ def print_outcome(
                 print_points(summary, metrics)
         else:
             print_ranking(ranking, all_summary, metrics, table, outcome.named, summary)
-        print_lines(_bundled_metric_lines(outcome, ranking), details=True)
+        if outcome.lacking:
+            cells = [cell.key for cell in outcome.cells]
+            own_rows = store.versions().filter(pl.col("cell").is_in(cells))
+            print_lines(note_bundled_values(own_rows, ranking.metrics), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
@@ -236,24 +240,6 @@ def absences(
             Absent(f"{values['column']} of {cells}", f"no value: {message}", command.strip("`"))
         )
     return absent
-
-
-def _bundled_metric_lines(outcome: Outcome, ranking: "Ranking") -> list[str]:
-    """Return a line on ranked metrics that only bundled rows have, if any."""
-    missing_metrics = [Metric.named(name) for name in outcome.lacking]
-    bundled_metrics = [metric for metric in ranking.metrics if metric in missing_metrics]
-    run_rows = outcome.matrix.store.versions() if bundled_metrics else outcome.rows
-    run_rows = run_rows.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
-    labels = [
-        metric.label
-        for metric in bundled_metrics
-        if not run_rows.height or run_rows[metric.column].null_count() == run_rows.height
-    ]
-    return (
-        [f"{', '.join(labels)}: values of the same pixels that come with the project"]
-        if labels
-        else []
-    )
 
 
 def _pack_codecs(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
+import polars as pl
+
 from benchmark.answer import OTHER_RULE
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
@@ -91,6 +93,21 @@ DECIBELS = "{} drawn as -10 log10(1 - mean)."
 CAVEAT = "*"
 MOST_CAVEAT = 100  # characters of what the mark says in a figure
 ONLY_BUNDLED = "all results are bundled; none were measured here"
+
+
+def note_bundled_values(own_rows: pl.DataFrame, metrics: Iterable[Metric]) -> list[str]:
+    """Return a sentence on metrics that no row measured here has: their values are bundled ones.
+
+    own_rows: every version, before values of equal pixels are merged.
+    """
+    labels = [
+        metric.label
+        for metric in metrics
+        if metric.column not in own_rows.columns
+        or own_rows[metric.column].null_count() == own_rows.height
+    ]
+    sentence = f"{listed(labels)}: values of the same pixels that come with the project"
+    return [sentence] if labels else []
 
 
 def few_sentences(metrics: Iterable[Metric]) -> list[str]:

@@ -92,11 +92,14 @@ def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs
     for name in ("BENCH_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "empty"))
     results = copy_bundled_results(tmp_path / "results")
-    words = "run", "--codecs", "jpeg", "--dataset", "sample", "--limit", "1", "--results", results
+    words = "run", "--codecs", "jpeg", "--dataset", "sample", "--results", results
     result = bench(*words, "--points", "jpeg.quality=10,30,50,70,90", code=0)
     line = "LPIPS (SqueezeNet): values of the same pixels that come with the project"
     assert (line in result.stdout) == ("LPIPS" in result.stdout.splitlines()[1])
     assert line in result.stdout
+    report = bench("report", "--dataset", "sample", "--results", results, "--codecs", "jpeg,vtm")
+    assert line in report.stdout
+    assert line in (results / "sample" / "report" / "report.md").read_text()
     other_result = bench(*words[:-1], tmp_path / "none", "--points", "jpeg.quality=10,30,50,70")
     assert line not in other_result.stdout
 

@@ -7,6 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from benchmark.answer import Absent
 from benchmark.compare.anchor import read_experiment, require_anchor
 from benchmark.compare.bd import Comparisons, Ranking, anchor_comparison, compare, rank_by_bd_rate
@@ -18,6 +20,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.edition import Edition
 from benchmark.rows.schema import metric_names
+from benchmark.rows.store import Store
 from benchmark.rows.stored import (
     DatasetResults,
     datasets_with_results,
@@ -27,6 +30,7 @@ from benchmark.rows.stored import (
 )
 from benchmark.rows.summary import Summary
 from benchmark.rows.variants import Anchor
+from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.show.absences import absent_sentences, gaps, problems, value_absences
 from benchmark.show.bd_rates import bd_table
 from benchmark.show.figures.choice import (
@@ -50,7 +54,7 @@ from benchmark.show.report.details import (
     source_sentences,
 )
 from benchmark.show.report.files import PAGE, ReportSet
-from benchmark.show.sections import ONLY_BUNDLED, Section
+from benchmark.show.sections import ONLY_BUNDLED, Section, note_bundled_values
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.show.table import Table, csv_text, markdown
 from benchmark.spec import CodecSpec
@@ -213,7 +217,7 @@ def _write_report(
         tables["bd_rate.md"] = markdown(deltas)
         tables["bd_rate.csv"] = csv_text([*comparisons.values()])
     about_sources, title = source_sentences(sources), profile(stored.name).title
-    origin = [*stored.unfinished, *([ONLY_BUNDLED] if stored.only_bundled else [])]
+    origin = [*stored.unfinished, *_note_bundled(experiment, stored, ranking.metrics)]
     origin += note_cut_curves(renamed_panels.values(), overlaid.values(), rule)
     if experiment.metrics != "all":
         noted = {metric.column for metric, _ in ranking.absent}
@@ -248,6 +252,18 @@ def _write_report(
         [*origin, *about_sources, *published_notes, *undrawn_notes, *changed], stored.anchor.spec,
         earlier_page, codecs,
     )  # fmt: skip
+
+
+def _note_bundled(
+    experiment: Experiment, stored: DatasetResults, metrics: Sequence[Metric]
+) -> list[str]:
+    """Return the sentence that all rows are bundled, or that values of some metrics are."""
+    if stored.only_bundled:
+        return [ONLY_BUNDLED]
+    rows = Store(experiment.results / stored.name.partition(":")[0]).versions()
+    variants = stored.table.filter(~BUNDLED).select(pl.col(VARIANT).cast(pl.String)).unique()
+    own_rows = rows.join(variants, on=VARIANT, how="semi", nulls_equal=True)
+    return note_bundled_values(own_rows, metrics)
 
 
 def _select_tested(summary: Summary, anchor: Edition | None) -> set[Edition]:
