@@ -157,3 +157,18 @@ def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path
         assert sum(int(line["images"]) for line in csv.DictReader(file)) == 3
     words = ("--results", results, "--verified-only", "--only", "crops")
     bench("figures", "crdr", *words, code=0)
+    maps = "figures", "maps", "--metrics", "psnr_y", "--dataset", images
+    assert "--verified-only" in bench(*maps, "--results", results, "--verified-only").stderr
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["report", "table", "figures rd", "figures bd", "figures crops", "figures maps", "study new",
+     "rank --at bpp=1"],
+)  # fmt: skip
+def test_a_folder_without_bundled_rows_has_none_to_compare_with(store, tmp_path, verb):
+    words = verb.split()
+    if verb == "study new":
+        words += ["--out", str(tmp_path / "study")]
+    refused = bench(*words, "--results", store.folder.parent, "--bundled", "all", code=2)
+    assert str(store.folder.parent) in refused.stderr

@@ -40,7 +40,7 @@ from benchmark.rows.edition import Edition, label_of, titles
 from benchmark.rows.names import is_named
 from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import is_declared, metric_names
-from benchmark.rows.stored import stored_dataset, verified_rows
+from benchmark.rows.stored import require_bundled, stored_dataset, verified_rows
 from benchmark.rows.variants import divide_rows
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.show.bd_rates import LONGEST_LIST
@@ -261,6 +261,7 @@ def _views(
     dataset = experiment.dataset.partition(":")[0]
     if dataset not in DATASETS:
         dataset = stored_dataset(experiment.results, experiment.dataset)
+    require_bundled(experiment.results, experiment.bundled)
     decodable = open_pictures(
         experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
     )
@@ -297,6 +298,8 @@ def _views(
     views, obstacle = list[View](), ""
     if not any(len(rows) > 1 for rows in by_image.values()):
         obstacle = "no photograph here has pictures of two codecs"
+        if experiment.verified_only:
+            obstacle += " that are verified: `bench run --verify`, or leave out --verified-only"
     editions = _editions_by_label(by_image)
     labels_measured = {label_of(CodecSpec.of_row(row)) for row in stored_rows if not row["bundled"]}
     bundled = [
