@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BadOption, BenchError
-from benchmark.registry import ALIASES
+from benchmark.registry import ALIASES, USUAL_METRICS
 from benchmark.rows.edition import Edition
 from benchmark.rows.names import is_named
 from benchmark.spec import SEED, CodecSpec, names_code, parse_codec, resolve, split_codecs
@@ -123,7 +123,9 @@ def rerun_command(record: Mapping[str, Any], **changed: Any) -> str:
     """
     stored_request = record.get("request")
     request = {**(stored_request if isinstance(stored_request, dict) else {}), **changed}
-    options = {name: request.get(name) for name in REQUEST_FIELDS}
+    options = {name: request.get(name) for name in (*REQUEST_FIELDS, *MANNER_FIELDS)}
+    if [*(options["metrics"] or ())] == [*USUAL_METRICS]:
+        options["metrics"] = ()
     for name, value in options.items():
         if isinstance(value, list | tuple) and name != "points":
             options[name] = ",".join(map(str, value))
@@ -145,6 +147,7 @@ REQUEST_FIELDS = (
     *("codecs", "dataset", "points", "limit", "part", "draws", "target"),
     "results",
 )
+MANNER_FIELDS = ("metrics", "data_dir", "flatten")  # which the parts of one run may differ in
 DIGITS = 6  # hexadecimal, that complete the name of a folder of images
 
 

@@ -189,6 +189,10 @@ class Store(StreamFolder):
         """Return every row of every cell: those measured here, or the bundled ones."""
         return fill_columns(self._read_rows(shipped))
 
+    def own_columns(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Return columns of every row that was measured here, without those that no row has."""
+        return self._read_rows(columns=columns)
+
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
         with self._lock() as locked:
@@ -221,7 +225,8 @@ class Store(StreamFolder):
         # Locked, so that no shard is put away between listing and reading.
         with self._lock(shared=True):
             tables = [rows for _, rows in self._read_tables(self._paths(shipped), columns)]
-        return concatenate(tables).select(columns or pl.all())
+        rows = concatenate(tables)
+        return rows if columns is None else rows.select(cs.by_name(columns, require_all=False))
 
     def _read_tables(
         self, paths: Iterable[Path], columns: Sequence[str] | None = None, filled: bool = False

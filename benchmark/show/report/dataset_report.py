@@ -260,7 +260,8 @@ def _note_bundled(
     """Return the sentence that all rows are bundled, or that values of some metrics are."""
     if stored.only_bundled:
         return [ONLY_BUNDLED]
-    rows = Store(experiment.results / stored.name.partition(":")[0]).versions()
+    store = Store(experiment.results / stored.name.partition(":")[0])
+    rows = store.own_columns([*VARIANT, *(metric.column for metric in metrics)])
     variants = stored.table.filter(~BUNDLED).select(pl.col(VARIANT).cast(pl.String)).unique()
     own_rows = rows.join(variants, on=VARIANT, how="semi", nulls_equal=True)
     return note_bundled_values(own_rows, metrics)
