@@ -1,6 +1,7 @@
 """Request: all options of a run, with default and help."""
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from benchmark.spec import (
     resolve,
 )
 
+NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*"
+# A codec's options may hold commas.
+POINTS_OF_CODEC = re.compile(rf"([^,=:]+(?::.+?)?)\.([A-Za-z_]\w*)=({NUMBER}(?:,{NUMBER})*)(?=,|$)")
 Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
 
 
@@ -189,28 +193,27 @@ class Request(ImageOptions):
 
 
 def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Parse comma-separated settings, `codec.setting=1,2,3`; raise `UsageError`.
+    r"""Parse comma-separated settings, `codec.setting=1,2,3`; raise `UsageError`.
 
     >>> parse_points(["jpeg.quality=10,30,ours.q=1", "ours:beta=3.84.q=2"])
     {('jpeg', 'quality'): (10, 30), ('ours', 'q'): (1,), ('ours:beta=3.84', 'q'): (2,)}
     >>> list(parse_points(["ours:size=micro.q=1"]))
     [('ours:beta=0:size=micro', 'q'), ('ours:beta=3.84:size=micro', 'q')]
+    >>> parse_points(["compressai:checkpoint=a.pth,b.pth.quality=1,2"])
+    {('compressai:checkpoint=a.pth\\,b.pth', 'quality'): (1, 2)}
     """
     points: dict[tuple[str, str], tuple[float, ...]] = {}
     for text in texts:
-        key = "", ""
-        for part in text.split(","):
-            codec_and_setting, equals, number = part.rpartition("=")
-            if equals:
-                codec, _, setting = codec_and_setting.rpartition(".")
-                key = plain_codec(codec.strip()), setting
+        refusal = UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
+        matches = [*POINTS_OF_CODEC.finditer(text)]
+        if not matches or ",".join(match[0] for match in matches) != text:
+            raise refusal
+        for codec, setting, values in (match.groups() for match in matches):
+            key = plain_codec(codec.strip()), setting
             try:
-                value = finite_number(number)
+                points[key] = (*points.get(key, ()), *map(finite_number, values.split(",")))
             except ValueError:
-                key = "", ""
-            if not all(key):
-                raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
-            points[key] = (*points.get(key, ()), value)
+                raise refusal from None
     return {
         (text, key[1]): values
         for key, values in points.items()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.files.package import install
+
 CODEC = '''"""Two bits of every sample."""
 import struct, zlib
 import numpy as np
@@ -50,25 +52,13 @@ def squares():
 """
 
 
-def installed(folder: Path, name: str, files: dict[str, str], points: str) -> None:
-    """Lay a package as pip does: its modules, and what its distribution offers."""
-    for file, text in files.items():
-        path = folder / name / file
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    about = folder / f"{name}-1.2.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-    (about / "entry_points.txt").write_text(points)
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, photo):
     from PIL import Image
 
     site = tmp_path_factory.mktemp("site")
     files = {"__init__.py": "", "codec.py": CODEC, "metric.py": METRIC, "places.py": DATASET}
-    installed(site, "tiny", files, (
+    install(site, "tiny", files, (
         "[rdrbench.codecs]\ntiny = tiny.codec:Tiny\n"
         "[rdrbench.metrics]\nbias = tiny.metric:Bias\n"
         "[rdrbench.datasets]\nsquares = tiny.places:squares\n"
@@ -78,7 +68,7 @@ def bench(tmp_path_factory, photo):
     points = (
         "[rdrbench.codecs]\nbroken = worn.codec:Worn\ngone = worn.gone:Gone\njpeg = worn.codec:J\n"
     )
-    installed(site, "worn", broken, points)
+    install(site, "worn", broken, points)
     work = tmp_path_factory.mktemp("work")
 
     def run(*words: str, code: int = 0) -> str:

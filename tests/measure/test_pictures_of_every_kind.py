@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from contextlib import chdir
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +14,15 @@ import pytest
 from PIL import Image
 
 import benchmark
+from baselines.neural.checkpoint import load_checkpoint
+from baselines.neural.network_codec import BUNDLED
+from benchmark import plugins
 from benchmark.rows.edition import label_of
 from benchmark.rows.packs.contents import dataset_contents
 from benchmark.spec import CodecSpec
 from benchmark.study.form import read_key
 from support.bench.command import bench
+from support.files.package import install
 
 MINE = '''
 """JPEG of the negative."""
@@ -40,6 +45,25 @@ class Mine:
     def decode(self, data):
         return 255 - np.asarray(Image.open(BytesIO(data)).convert("RGB"))
 '''
+NETWORK = '''
+"""A hyperprior with a checkpoint for each rate."""
+
+import torch
+from compressai.models import ScaleHyperprior
+
+from baselines.torch_model import TorchModel
+
+
+class Network(TorchModel):
+    checkpoints = {1.0: "1.pth", 2.0: "2.pth", 3.0: "3.pth", 4.0: "4.pth"}
+
+    def load(self, file):
+        network = ScaleHyperprior.from_state_dict(torch.load(file))
+        network.g_s[-1].bias.data += 0.02  # pixels of its own
+        return network
+'''
+CHECKPOINTS = "1.pth", "2.pth", "3.pth", "4.pth"
+OFFERS = "[rdrbench.codecs]\nnegative = negative_codec:Mine\n"
 IMAGES = {"cup": (0, 0), "spoon": (330, 190)}
 LEVELS = (40, 70, 85, 93, 97)
 PROGRAM = '''
@@ -66,7 +90,13 @@ KINDS = {  # the codec as it is named, and its label
     ),
     "repeat": ("repeat:base=jpeg:times=3", "repeat:base=jpeg:times=3"),
     "built-in": ("webp", "webp"),
-}
+    "torch model": ("./network.py:Network", "network.py:Network"),
+    "zoo": (
+        f"compressai:model=bmshj2018-hyperprior:checkpoint={','.join(CHECKPOINTS)}:name=Zoo", "Zoo"
+    ),
+    "package": ("negative", "negative"),
+}  # fmt: skip
+OF_COMPRESSAI = {"torch model", "zoo"}
 ALWAYS = "jpeg"  # what a figure or study of each kind has beside it
 QUALITIES = ",".join(map(str, range(20, 98, 2)))  # of ALWAYS: it has a picture at any rate
 
@@ -173,10 +203,26 @@ def measured(tmp_path_factory, coffee):
             Path(f"pics/p{level}/bytes.csv").write_text("\n".join(lines))
         Path("code").mkdir()
         bench("worker", "new", "toy", "--code", "code", code=0)
-        specs = ",".join([ALWAYS, *(spec for spec, _ in KINDS.values())])
+        site = Path("site").resolve()
+        install(site, "negative_codec", {"__init__.py": MINE}, OFFERS)
+        sys.path.insert(0, str(site))
+        plugins.installed.cache_clear()
+        kinds = dict(KINDS)
+        if find_spec("compressai"):
+            import torch
+
+            for file in CHECKPOINTS:
+                trained = load_checkpoint(BUNDLED / f"hyperprior-{Path(file).stem}.safetensors.xz")
+                torch.save(trained.network.codec.state_dict(), file)
+            Path("network.py").write_text(NETWORK)
+        else:
+            kinds = {name: KINDS[name] for name in KINDS.keys() - OF_COMPRESSAI}
+        specs = ",".join([ALWAYS, *(spec for spec, _ in kinds.values())])
         words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--jobs", "1")
         bench("run", "--codecs", specs, *words, "--points", f"jpeg.quality={QUALITIES}", code=0)
-    return folder
+    yield folder
+    sys.path.remove(str(site))
+    plugins.installed.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +240,8 @@ def reader(measured, tmp_path_factory):
 
 @pytest.fixture(params=KINDS)
 def case(request, measured, tmp_path, monkeypatch):
+    if request.param in OF_COMPRESSAI:
+        pytest.importorskip("compressai", reason="needs the Python package compressai")
     monkeypatch.chdir(measured)
     return case_of(*KINDS[request.param], tmp_path / "o")
 
