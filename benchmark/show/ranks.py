@@ -407,9 +407,12 @@ def rank_absences(
             if not target_metric.of_sets
             else {*names.values()}
         )
-        labels = listed([codec.record["codec"] for codec in ranked_codecs if codec.short])
+        short_codecs = [codec for codec in ranked_codecs if codec.short]
+        labels = listed([codec.record["codec"] for codec in short_codecs])
+        whole_set = all(codec.set_reaches for codec in short_codecs)
+        hint = "; --budget set takes all images" if whole_set else ""
         images_by_reason = {
-            f"not reached by {labels}": images_short,
+            f"not reached by {labels}{hint}": images_short,
             f"no {target_metric.label}": sorted({*names.values()} - images_with_value),
         }
         for reason, images in images_by_reason.items():

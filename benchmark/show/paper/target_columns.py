@@ -5,7 +5,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-from benchmark.answer import Column
+from benchmark.answer import OTHER_RULE, Column
 from benchmark.compare.rank import RATE, Budget, Ranked, Target, rank_at
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
@@ -102,7 +102,7 @@ def target_block(
     keys = ((by_spec.get((codec.edition.spec, codec.edition.measured)), codec) for codec in ranked)
     by_name = {name: codec for name, codec in keys if name}
     for name, codec in by_name.items():
-        codec.record["codec"] = name
+        codec.record["codec"] = name.removesuffix(OTHER_RULE)
     return TargetBlock(result, target, metrics, by_name)
 
 
@@ -115,7 +115,7 @@ def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
         images = {codec.record["images"] for codec in systems if codec.record["rank"]}
         if result.summary and images and images != {result.summary.images}:
             compared = f"{max(images)} of {result.summary.images} images"
-            notes.append(f"{block.title}: means over {compared}; --budget set takes all.")
+            notes.append(f"{block.title}: means over {compared}.")
         prefix = (
             f"{result.title}: "
             if len({other_block.result.dataset for other_block in blocks}) > 1
