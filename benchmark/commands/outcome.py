@@ -258,6 +258,7 @@ def _summarise_run(
     from benchmark.compare.anchor import add_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.reduce import summarise_with_distributions
+    from benchmark.rows.summary import average_seeds
     from benchmark.rows.variants import add_bundled, rows_of_other_variants, specs_of
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
@@ -268,6 +269,7 @@ def _summarise_run(
     rows, others = add_bundled(outcome.rows, others, outcome.bundled)
     anchored, anchor = add_anchor(rows, others, outcome.anchor, True, outcome.metrics)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
+    summary = average_seeds(summary, anchor.spec)
     unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
     named = () if outcome.metrics in unnamed else metrics
     reference = summary.edition_of(anchor.spec)

@@ -22,7 +22,7 @@ from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant, is_named
 from benchmark.rows.stored import DatasetResults, RowSource, read_results, require_bundled
-from benchmark.rows.summary import Summary, curves
+from benchmark.rows.summary import Summary, average_seeds, curves
 from benchmark.rows.variants import NO_ANCHOR, Anchor, are_of, editions_in, specs_of
 from benchmark.rows.versions import OK
 from benchmark.spec import CodecSpec
@@ -43,7 +43,7 @@ def read_compared(
     least_settings: int = MIN_POINTS,
     **options: Any,
 ) -> DatasetResults:
-    """Read and summarise the rows of an experiment and of its anchor.
+    """Read and summarise the rows of an experiment and of its anchor; seeds are averaged.
 
     anchor, fall_back, least_settings: see `add_anchor`. Other arguments: see `stored.read_results`.
     """
@@ -53,7 +53,8 @@ def read_compared(
     if source.rows is None:
         require_bundled(source.results, options.get("bundled", ""))
     selection = source.results, source.dataset, codecs, metrics
-    return read_results(*selection, rows=source.rows, join=joined, **options)
+    stored = read_results(*selection, rows=source.rows, join=joined, **options)
+    return stored._replace(summary=average_seeds(stored.summary, stored.anchor.spec))
 
 
 def read_experiment(

@@ -7,7 +7,6 @@ distribution metric enters it to first order, by the mean influence of the remai
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,9 +17,7 @@ from benchmark.compare import curves as rd
 from benchmark.compare.curves import Curve
 from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
-from benchmark.rows.summary import Point, Summary
-from benchmark.spec import SEED as DRAWING
-from benchmark.system.text import group_by_key
+from benchmark.rows.summary import Point, Summary, average_seeds
 
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
@@ -188,30 +185,22 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
     `over_images` the interval of the mean over other images. Drawings must have the same images and
     metrics.
     """
-    groups = group_by_key(
-        ((point.edition.spec.without([DRAWING]), point.setting), point) for point in summary.points
-    )
     spreads: list[dict[str, Any]] = []
     labels = summary.labels
-    for (_, setting), points in groups.items():
-        first = min(points, key=lambda point: (len(labels[point.edition]), labels[point.edition]))
-        if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
-            continue
-        for metric in metrics:
-            means = [point.means[metric.column].value for point in points]
+    for point in average_seeds(summary).points:
+        for metric in metrics if point.drawings[1:] else ():
+            means = [drawing.means[metric.column].value for drawing in point.drawings]
             finite_means = [value for value in means if value is not None]
-            if len(finite_means) == len(points):
-                values = np.mean([point.image_values[metric.column] for point in points], axis=0)
-                averaged = replace(first, image_values={metric.column: values})
+            if len(finite_means) == len(means):
                 spreads.append(
                     {
-                        "label": labels[first.edition],
-                        "setting": str(setting),
+                        "label": labels[point.edition],
+                        "setting": str(point.setting),
                         "metric": metric.column,
-                        "draws": len(points),
+                        "draws": len(means),
                         "mean": float(np.mean(finite_means)),
                         "over_draws": Interval(min(finite_means), max(finite_means)),
-                        "over_images": point_interval(averaged, metric),
+                        "over_images": point_interval(point, metric),
                     }
                 )
     return spreads

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
+from statistics import stdev
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.schema import metric_names
-from benchmark.rows.summary import SECONDS, Point, Summary, curves
+from benchmark.rows.summary import SECONDS, Point, Summary, curves, split_seeds
 from benchmark.system.text import counted, group_by_key, number_in
 
 RATE = "bpp"
@@ -167,7 +168,27 @@ def rank_at(
         change, ends, _ = curves_by_edition[codec.edition].paired(x, anchor_values[0], None)
         codec.record.update(_interval_fields("to_anchor", change, ends))
     unreached.sort(key=lambda codec: -codec.record["images_reached"])
-    return [*(codec for codec, _ in ranked), *unreached]
+    result = [*(codec for codec, _ in ranked), *unreached]
+    if any(point.drawings for point in summary.points):
+        by_seed = (
+            rank_at(seed_summary, target, metrics, budget, common, tolerance=tolerance)
+            for seed_summary in split_seeds(summary)
+        )
+        _add_seed_deviations(result, by_seed, (RATE, *(metric.column for metric in metrics)))
+    return result
+
+
+def _add_seed_deviations(
+    ranked: Iterable[Ranked], ranked_by_seed: Iterable[Iterable[Ranked]], columns: Sequence[str]
+) -> None:
+    """Add the standard deviation over a decoder's seeds to the records of their mean."""
+    by_edition = group_by_key((codec.edition, codec.record) for codec in chain(*ranked_by_seed))
+    for codec in ranked:
+        for column in columns:
+            values = [record[column] for record in by_edition.get(codec.edition, ())]
+            if len(values) > 1 and None not in values:
+                fields = {"seeds": len(values), f"{column}_seeds_standard_deviation": stdev(values)}
+                codec.record.update(fields)
 
 
 def _codec_curves(

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -204,6 +204,17 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
     drawings = group_by_key(((edition_of(point), point.setting), point) for point in summary.points)
     points = (_average_points(edition, group) for (edition, _), group in drawings.items())
     return replace(summary, points=tuple(points))
+
+
+def split_seeds(summary: Summary) -> Iterator[Summary]:
+    """Yield the points of each seed that `average_seeds` averaged, as of the averaged editions."""
+    for number in range(max(len(point.drawings) for point in summary.points)):
+        points = (
+            replace(point.drawings[number], edition=point.edition)
+            for point in summary.points
+            if number < len(point.drawings)
+        )
+        yield replace(summary, points=tuple(points))
 
 
 def _average_points(edition: Edition, points: Sequence[Point]) -> Point:

@@ -43,6 +43,7 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import DatasetResults, RowSource
 from benchmark.rows.summary import SECONDS, Summary, excluded_points
 from benchmark.show.means_table import FEW_NOTE
+from benchmark.show.sections import seeds_sentences
 from benchmark.show.table import FEW_MARK, WIDE
 from benchmark.system.text import counted, group_by_key, listed
 
@@ -253,7 +254,9 @@ class ValueColumn(NamedTuple):
         wide = WIDE if interpolated and not _is_at(record, self.quantity) else ""
         rule = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
         few = FEW_MARK if self.metric and self.metric.few(record["images"]) else ""
-        return f"{wide}{record[self.key] * self.scale:{self.form}}{rule}{few}"
+        deviation = record.get(f"{self.key}_seeds_standard_deviation")
+        seeds = "" if deviation is None else f" ± {deviation * self.scale:{self.form}}"
+        return f"{wide}{record[self.key] * self.scale:{self.form}}{seeds}{rule}{few}"
 
     def ends(self, record: Record) -> str:
         """Format the interval of a value; empty without one."""
@@ -341,6 +344,7 @@ def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]
         notes.append(
             f"{WIDE} interpolated between points more than {WIDE_GAP:g} times apart in rate."
         )
+    notes += seeds_sentences(record["seeds"] for record in records if "seeds" in record)
     labels = {RATE: RATE, **{metric.column: metric.label for metric in metrics}}
     rules = group_by_key(
         ((labels[column], rule), record["codec"])

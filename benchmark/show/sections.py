@@ -110,6 +110,13 @@ def note_bundled_values(own_rows: pl.DataFrame, metrics: Iterable[Metric]) -> li
     return [sentence] if labels else []
 
 
+def seeds_sentences(counts: Iterable[int]) -> list[str]:
+    """Return the sentence on values after ±, from numbers of seeds; none without any."""
+    seeds = listed([*map(str, sorted({*counts}))])
+    sentence = f"With ±: mean and standard deviation over {seeds} seeds of a decoder that draws."
+    return [sentence] if seeds else []
+
+
 def few_sentences(metrics: Iterable[Metric]) -> list[str]:
     """Return sentences on distribution metrics over few images."""
     start = f"Over fewer than {FEW_IMAGES} images,"

@@ -460,6 +460,9 @@ def _note_distant(
     sentences = []
     for name, rows in far.items():
         edition = Edition.parse_row(rows[0])
+        names_given = [*experiment.named, experiment.anchor]
+        if experiment.named and not any(is_named(edition, text) for text in names_given if text):
+            continue  # the default anchor
         if target.name != RATE:
             command = command_on_rows(
                 "rescore", experiment.results, pictures.place, metrics=target.name

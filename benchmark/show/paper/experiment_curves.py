@@ -23,7 +23,7 @@ from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
-from benchmark.rows.summary import Summary, average_seeds
+from benchmark.rows.summary import Summary
 from benchmark.show.absences import absent_sentences
 from benchmark.show.figures.choice import note_cut_curves, renamed
 from benchmark.show.figures.style import look
@@ -122,8 +122,6 @@ def _read_curves(
             else experiment
         )
         stored = read_experiment(rows, names, fall_back, least_settings=least_settings)
-        summary_of_seeds = average_seeds(stored.summary, stored.anchor.spec)
-        stored = stored._replace(summary=summary_of_seeds)
     metrics = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(metrics) == 2:
         points_with_both = restrict_to_shared(stored.summary.points, *metrics)

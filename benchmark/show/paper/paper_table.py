@@ -56,6 +56,7 @@ from benchmark.show.sections import (
     metric_names,
     other_rules_note,
     points_left_out,
+    seeds_sentences,
 )
 from benchmark.show.table import WIDE, Table, csv_text, latex, markdown
 from benchmark.system.text import counted
@@ -140,7 +141,8 @@ def draw_table(
     }
     kinds = [row.curve.edition.facts.kind for row in rows]
     parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
-    notes = [*block_notes(blocks), *_notes(results, rows, anchors, time_note, experiment.rule)]
+    notes = _notes(results, rows, anchors, time_note, experiment.rule)
+    notes = [*dict.fromkeys([*block_notes(blocks), *notes])]
 
     def interval_form(pair: Record) -> str:
         return f"{_seeds_text(pair)} {interval_text(pair) or ''}".rstrip()
@@ -398,11 +400,9 @@ def _notes(
         if pair["bd_rate_percent"] is None
     ]
     notes += doubt_notes((pair["doubtful"] for row in rows for pair in row.pairs.values()), rule)
-    if seeds := sorted(
-        {str(pair[SEEDS]) for row in rows for pair in row.pairs.values() if SEEDS in pair}
-    ):
-        draws = f"{listed(seeds)} seeds of a decoder that draws"
-        notes.append(f"With ±: mean and standard deviation over {draws}.")
+    notes += seeds_sentences(
+        pair[SEEDS] for row in rows for pair in row.pairs.values() if SEEDS in pair
+    )
     notes += filter(
         None, [other_rules_note(c for result in results for c in chain(*result.panels))]
     )
