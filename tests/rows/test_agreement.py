@@ -8,7 +8,7 @@ from support.rows.measured import failed, row, table
 
 
 @pytest.mark.parametrize(
-    ("change", "same"),
+    ("change", "agreement"),
     [
         ({}, True),
         ({"decoded_sha256": "e", "psnr_db": 30 + ROUNDING_DB / 2}, True),
@@ -21,15 +21,15 @@ from support.rows.measured import failed, row, table
         ({"status": "failed"}, False),
     ],
 )
-def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, same):
+def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, agreement):
     record = row("ours", 2, "a", psnr_db=30.0, stream_sha256="s", decoded_sha256="d", num_bytes=100)
-    one, other = table([record]), table([record | change])
-    assert mark_agreeing(one, other).to_list() == [same]
-    assert mark_agreeing(other, one).to_list() == [same]
+    first_table, second_table = table([record]), table([record | change])
+    assert mark_agreeing(first_table, second_table).to_list() == [agreement]
+    assert mark_agreeing(second_table, first_table).to_list() == [agreement]
 
 
 def test_lossless_and_failed_rows_agree_with_their_like():
     endless = row("raw", 1, "a", psnr_db=np.inf, decoded_sha256="d")
     broken = failed("raw", 1, "a", "encode", "no")
-    ones, others = table([endless, broken, endless]), table([endless, broken, broken])
-    assert mark_agreeing(ones, others).to_list() == [True, True, False]
+    first_table, second_table = table([endless, broken, endless]), table([endless, broken, broken])
+    assert mark_agreeing(first_table, second_table).to_list() == [True, True, False]

@@ -31,9 +31,9 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
     columns = ["codec", "variant", "command", "chroma", "tuned_for"]
     compared = set()
     for row in newest_rows(table).select(columns).unique().rows(named=True):
-        named = [name for name, text in CHROMA.items() if re.search(text, row["command"])]
-        if named:
-            assert [stated(row)[0]] == named, row["codec"]
+        chroma_formats = [name for name, text in CHROMA.items() if re.search(text, row["command"])]
+        if chroma_formats:
+            assert [stated(row)[0]] == chroma_formats, row["codec"]
             compared.add(row["codec"])
     assert {"jpeg", "webp", "avif", "x265", "vvenc", "vtm"} <= compared
 
@@ -68,20 +68,20 @@ def test_what_a_row_names_stands():
 
 
 def test_code_that_rows_name_runs_only_where_it_is_named_in_full():
-    spec, other = "command:decode=rm:encode=cp", "command:decode=mv:encode=cp"
-    texts = [spec, other, other, "jpeg", "jpeg:quality=no:such=option"]
+    spec, other_spec = "command:decode=rm:encode=cp", "command:decode=mv:encode=cp"
+    texts = [spec, other_spec, other_spec, "jpeg", "jpeg:quality=no:such=option"]
     kinds = [dict(zip(("codec", "variant"), text.split(":", 1), strict=False)) for text in texts]
     rows = [measured.row(kind["codec"], 5, "a") | {"variant": kind.get("variant", "")}
             for kind in kinds]  # fmt: skip
-    for named, run, refused in (
-        ("all", [False, False, True], {other: 2, spec: 1}),
+    for names, run, counts in (
+        ("all", [False, False, True], {other_spec: 2, spec: 1}),
         ("jpeg", [False, False, True], {}),
-        ("command", [False, False, False], {other: 2, spec: 1}),
+        ("command", [False, False, False], {other_spec: 2, spec: 1}),
         (f"webp,{spec}", [True, False, False], {}),
-        (f"all, {spec}", [True, False, True], {other: 2}),
+        (f"all, {spec}", [True, False, True], {other_spec: 2}),
     ):
-        codecs = NamedCodecs(named)
+        codecs = NamedCodecs(names)
         assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
-        assert list(codecs.count_refused(measured.table(rows)).items()) == list(refused.items())
+        assert list(codecs.count_refused(measured.table(rows)).items()) == list(counts.items())
     message = explain_refusal(CodecSpec.of("command", "decode=rm:encode=cp"))
     assert message.startswith(f"{spec!r} is code that rows name")

@@ -35,8 +35,10 @@ def test_every_codec_takes_a_name_and_each_of_its_variants_has_its_own():
     (spec,) = resolve(parse_codec("jpeg:optimize=1:name=A"))
     edition = Edition.create(spec)
     assert (label_of(spec), edition.title, edition.facts.kind) == ("A", "A", "standard")
-    named, plain = (load_codec(of) for of in (spec, parse_codec("jpeg:optimize=1")))
-    assert named.describe() == plain.describe()
+    named_codec, plain_codec = (
+        load_codec(variant) for variant in (spec, parse_codec("jpeg:optimize=1"))
+    )
+    assert named_codec.describe() == plain_codec.describe()
 
 
 def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_them():
@@ -53,12 +55,12 @@ def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_
 
 
 def test_a_codec_that_the_user_named_keeps_its_facts():
-    named = (
+    editions = (
         Edition.create(parse_codec("jpeg:name=Mine")),
         Edition.create(parse_codec("ours:beta=0:name=A")),
     )
-    assert [edition.family for edition in named] == ["jpeg", "ours"]
-    assert named[1].facts.trained_on == ("psnr_db", "lpips_alex")
+    assert [edition.family for edition in editions] == ["jpeg", "ours"]
+    assert editions[1].facts.trained_on == ("psnr_db", "lpips_alex")
 
 
 def test_editions_of_one_build_are_one_key_whatever_their_rows_name():

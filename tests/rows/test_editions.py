@@ -27,7 +27,7 @@ def rows_of(codec, images, build="1", bundled=False, **columns):
 
 def shown(*rows):
     """Origin, build and number of images of the edition of each codec that is shown."""
-    comparable = ComparableRows(table([record for some in rows for record in some]))
+    comparable = ComparableRows(table([record for group in rows for record in group]))
     points = comparable.point_table.filter("shown")
     result = {}
     for codec, build, bundled, edition in points.select(
@@ -40,20 +40,20 @@ def shown(*rows):
 
 def test_yours_is_shown_where_it_has_every_image_that_is_compared():
     bundled = rows_of("vtm", WHOLE, bundled=True)
-    few, whole = rows_of("vtm", "ab"), rows_of("vtm", WHOLE, "2")
+    few, all_rows = rows_of("vtm", "ab"), rows_of("vtm", WHOLE, "2")
     assert shown(bundled) == {"vtm": ("bundled", "1", 6)}
     assert shown(bundled, few) == {"vtm": ("bundled", "1", 6)}
-    assert shown(bundled, whole) == {"vtm": ("yours", "2", 6)}
+    assert shown(bundled, all_rows) == {"vtm": ("yours", "2", 6)}
     assert shown(bundled, rows_of("vtm", WHOLE)) == {"vtm": ("yours", "1", 6)}, "of equal builds"
 
 
 def test_what_is_compared_are_the_images_of_codecs_that_only_you_have():
     bundled = [*rows_of("vtm", WHOLE, bundled=True), *rows_of("bpg", WHOLE, bundled=True)]
-    mine, few = rows_of("mine", "ab"), rows_of("vtm", "ab")
-    assert shown(bundled, mine) == {
+    user_rows, few = rows_of("mine", "ab"), rows_of("vtm", "ab")
+    assert shown(bundled, user_rows) == {
         "vtm": ("bundled", "1", 2), "bpg": ("bundled", "1", 2), "mine": ("yours", "1", 2)
     }  # fmt: skip
-    assert shown(bundled, mine, few)["vtm"] == ("yours", "1", 2)
+    assert shown(bundled, user_rows, few)["vtm"] == ("yours", "1", 2)
     assert shown(bundled, rows_of("mine", "abc"), few)["vtm"] == ("bundled", "1", 3)
     assert shown(bundled, few) == {"vtm": ("bundled", "1", 6), "bpg": ("bundled", "1", 6)}
 
@@ -86,45 +86,47 @@ def store(tmp_path):
     """A folder with bundled rows of one codec."""
     result = Store(tmp_path / "set")
     features, protocol, _ = metric_columns(metric_class("squeeze256").column)
-    known = {features: 9, protocol: str(metric_class("squeeze256").protocol)}
-    result.ship("rows", table(hashed(sweep("ours", variant="beta=0", **known))))
+    columns = {features: 9, protocol: str(metric_class("squeeze256").protocol)}
+    result.ship("rows", table(hashed(sweep("ours", variant="beta=0", **columns))))
     return result
 
 
 def rounded(rows):
     """The rows as another processor makes them: other pixels, without LPIPS and features."""
-    lacking = {"run": "2027", "lpips_alex": None, "lpips_alex_protocol": None}
+    absent_values = {"run": "2027", "lpips_alex": None, "lpips_alex_protocol": None}
     return [
-        record | {"psnr_db": record["psnr_db"] + 1e-5} | lacking for record in hashed(rows, "e")
+        record | {"psnr_db": record["psnr_db"] + 1e-5} | absent_values
+        for record in hashed(rows, "e")
     ]
 
 
 def test_rows_of_another_processor_are_a_curve_with_what_is_known_of_their_streams(store):
-    mine = rounded([r for r in sweep("ours", variant="beta=0") if r["setting_value"] < 60])
-    store.append(mine)
+    local_rows = rounded([r for r in sweep("ours", variant="beta=0") if r["setting_value"] < 60])
+    store.append(local_rows)
     summary = summarise(store.table())
     assert [summary.labels[edition] for edition in summary.editions] == ["ours:beta=0"]
     for metric in (PSNR, LPIPS):
         points = curves(summary, metric)["ours:beta=0"]
         assert (len(points), {p.edition.bundled for p in points}) == (4, {False})
     (mean,) = {p.means["psnr_db"].value for p in summary.points if p.setting.value == 5}
-    assert mean == pytest.approx(np.mean([record["psnr_db"] for record in mine[:3]]), abs=1e-12)
+    expected = np.mean([record["psnr_db"] for record in local_rows[:3]])
+    assert mean == pytest.approx(expected, abs=1e-12)
     assert {p.edition.bundled for p in summary.replaced} == {True}
 
 
 def test_features_of_bundled_rows_count_under_their_own_pixels(store):
     count = metric_class("squeeze256").column
     store.append(rounded(sweep("ours", variant="beta=0")))
-    for one in store.table().filter(~benchmark.rows.versions.BUNDLED).rows(named=True):
-        assert one["decoded_sha256"].startswith("e")
-        assert (one[count], one["features_of"]) == (9, f"d{one['decoded_sha256'][1:]}")
+    for record in store.table().filter(~benchmark.rows.versions.BUNDLED).rows(named=True):
+        assert record["decoded_sha256"].startswith("e")
+        assert (record[count], record["features_of"]) == (9, f"d{record['decoded_sha256'][1:]}")
     store.compact()
     assert store.versions()[count].null_count() == 18  # on the disk each row has its own alone
 
 
 def test_rows_of_two_editions_are_never_joined(store):
-    mine = [r for r in sweep("ours", variant="beta=0") if r["setting_value"] == 5]
-    store.append(hashed(mine))
+    local_rows = [r for r in sweep("ours", variant="beta=0") if r["setting_value"] == 5]
+    store.append(hashed(local_rows))
     (points,) = curves(summarise(store.table()), PSNR).values()
     assert [(str(p.setting), p.images, p.edition.bundled) for p in points] == [
         ("quality=5", 3, False)
@@ -136,16 +138,16 @@ def test_rows_of_two_editions_are_never_joined(store):
 
 
 def test_pictures_are_of_every_row_of_a_shown_build_here_or_bundled():
-    def of(setting, image="a", **more):
-        return row("jpeg", setting, image, **more)
+    def jpeg_row(setting, image="a", **columns):
+        return row("jpeg", setting, image, **columns)
 
-    here, bundled = {"bundled": False}, {"bundled": True}
-    rows = [of(10, **bundled), of(10, "b", **bundled), of(15, **here)]
-    other_build = of(20, fingerprint="e" * 64, **here)
+    local, bundled = {"bundled": False}, {"bundled": True}
+    rows = [jpeg_row(10, **bundled), jpeg_row(10, "b", **bundled), jpeg_row(15, **local)]
+    other_build = jpeg_row(20, fingerprint="e" * 64, **local)
     not_shown = row("webp", 10, "a", **bundled)
-    every = table([*rows, other_build, not_shown])
-    found = add_same_builds(every[:2], every)
-    assert found["setting_value"].to_list() == [10, 10, 15]
-    assert found["bundled"].to_list() == [True, True, False]
-    one_image = add_same_builds(every[2:3], every)
+    all_rows = table([*rows, other_build, not_shown])
+    pictured_rows = add_same_builds(all_rows[:2], all_rows)
+    assert pictured_rows["setting_value"].to_list() == [10, 10, 15]
+    assert pictured_rows["bundled"].to_list() == [True, True, False]
+    one_image = add_same_builds(all_rows[2:3], all_rows)
     assert one_image.select("setting_value", "image").rows() == [(15, "a"), (10, "a")]

@@ -24,9 +24,9 @@ def test_what_is_added_is_kept_and_a_seventeenth_file_puts_all_together(tmp_path
         Reductions(tmp_path).add([reduction(number)])
         counts.append(len(list((tmp_path / "sets").iterdir())))
     assert counts == [*range(1, 17), 1, 2]
-    kept = Reductions(tmp_path)
+    reductions = Reductions(tmp_path)
     for number in range(MAX_SHARDS + 2):
-        assert kept.get(reduction(number)[0]).value == number
+        assert reductions.get(reduction(number)[0]).value == number
 
 
 def test_the_key_of_a_set_does_not_depend_on_the_order_of_its_pairs():
@@ -40,29 +40,29 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_what_was_new(tmp_path
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    kept = Reductions(tmp_path)
-    kept.add([reduction(1)])
+    reductions = Reductions(tmp_path)
+    reductions.add([reduction(1)])
     monkeypatch.setattr(os, "replace", full)
-    kept.add([reduction(2)])
+    reductions.add([reduction(2)])
     monkeypatch.undo()
-    assert kept.get(reduction(2)[0]).value == 2.0, "known to this process all the same"
-    assert [path.suffix for path in kept.folder.iterdir()] == [".parquet"], "no draft is left"
-    again = Reductions(tmp_path)
-    assert again.get(reduction(1)[0]).value == 1.0
-    assert again.get(reduction(2)[0]) is None
+    assert reductions.get(reduction(2)[0]).value == 2.0, "known to this process all the same"
+    assert [path.suffix for path in reductions.folder.iterdir()] == [".parquet"], "no draft is left"
+    new_reductions = Reductions(tmp_path)
+    assert new_reductions.get(reduction(1)[0]).value == 1.0
+    assert new_reductions.get(reduction(2)[0]) is None
 
 
 def test_features_stay_below_their_size_and_those_read_longest_ago_go_first(tmp_path):
-    kept, digests = FeatureFolder(tmp_path), [f"{number:064x}" for number in range(4)]
+    features, digests = FeatureFolder(tmp_path), [f"{number:064x}" for number in range(4)]
     for number, digest in enumerate(digests):
-        kept.keep(ImageFeatures("colours/1", digest, np.full((2, 3), number, np.float32)))
+        features.keep(ImageFeatures("colours/1", digest, np.full((2, 3), number, np.float32)))
         path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
         os.utime(path, (number, number))
-    assert np.array_equal(kept.read("colours/1", digests[0]), np.zeros((2, 3), np.float32))
-    assert kept.prune(3.5 * path.stat().st_size) == 1
-    assert kept.prune(2 * path.stat().st_size) == 1
-    assert kept.prune(2 * path.stat().st_size) == 0, "they fit"
-    assert [kept.has("colours/1", digest) for digest in digests] == [True, False, False, True]
+    assert np.array_equal(features.read("colours/1", digests[0]), np.zeros((2, 3), np.float32))
+    assert features.prune(3.5 * path.stat().st_size) == 1
+    assert features.prune(2 * path.stat().st_size) == 1
+    assert features.prune(2 * path.stat().st_size) == 0, "they fit"
+    assert [features.has("colours/1", digest) for digest in digests] == [True, False, False, True]
 
 
 def as_npy(array):
@@ -72,7 +72,7 @@ def as_npy(array):
 
 
 @pytest.mark.parametrize(
-    ("content", "whole"),
+    ("content", "valid"),
     [
         (as_npy(np.float32([[1, 2]])), True),
         (as_npy(np.float32([1, 2])), False),
@@ -84,48 +84,48 @@ def as_npy(array):
         (b"", False),
     ],
 )
-def test_a_damaged_file_of_features_is_removed_and_a_whole_one_stays(content, whole, tmp_path):
-    kept, digest = FeatureFolder(tmp_path), "ab" * 32
-    assert kept.read("colours/1", digest) is None
-    kept.keep(ImageFeatures("colours/1", digest, np.zeros((1, 2))))
+def test_a_damaged_file_of_features_is_removed_and_a_whole_one_stays(content, valid, tmp_path):
+    features, digest = FeatureFolder(tmp_path), "ab" * 32
+    assert features.read("colours/1", digest) is None
+    features.keep(ImageFeatures("colours/1", digest, np.zeros((1, 2))))
     (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
     path.write_bytes(content)
-    result = kept.read("colours/1", digest)
-    assert (result.tolist() if whole else result) == ([[1, 2]] if whole else None)
-    assert path.exists() == kept.has("colours/1", digest) == whole
+    result = features.read("colours/1", digest)
+    assert (result.tolist() if valid else result) == ([[1, 2]] if valid else None)
+    assert path.exists() == features.has("colours/1", digest) == valid
 
 
 def test_a_pickle_among_features_is_not_run(tmp_path):
-    kept, trap = FeatureFolder(tmp_path), tmp_path / "trap"
-    kept.keep(ImageFeatures("colours/1", "ab" * 32, np.zeros((1, 2))))
+    features, trap = FeatureFolder(tmp_path), tmp_path / "trap"
+    features.keep(ImageFeatures("colours/1", "ab" * 32, np.zeros((1, 2))))
     (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
     path.write_bytes(as_npy(np.array([[MakesFolder(trap)]], object)))
-    assert kept.read("colours/1", "ab" * 32) is None
+    assert features.read("colours/1", "ab" * 32) is None
     assert not trap.exists()
 
 
 def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(tmp_path):
-    mine, bundled = Reductions(tmp_path / "mine"), Reductions(tmp_path / "bundled")
-    known = [reduction(number) for number in range(9)]
-    known.append(("x", "mine", "mine/1", 2.0, None))
-    mine.add(known)
-    path = bundled.ship("field", mine)
+    source, bundled = Reductions(tmp_path / "mine"), Reductions(tmp_path / "bundled")
+    entries = [reduction(number) for number in range(9)]
+    entries.append(("x", "mine", "mine/1", 2.0, None))
+    source.add(entries)
+    path = bundled.ship("field", source)
     assert path.name == "shipped-field.parquet"
-    assert pl.read_parquet(path)["key"].to_list() == sorted(entry[0] for entry in known)
-    again = Reductions(tmp_path / "bundled")
-    assert again.get("x").influence is None
-    assert again.get(known[3][0]).influence.tolist() == [0.5, -0.5]
+    assert pl.read_parquet(path)["key"].to_list() == sorted(entry[0] for entry in entries)
+    new_reductions = Reductions(tmp_path / "bundled")
+    assert new_reductions.get("x").influence is None
+    assert new_reductions.get(entries[3][0]).influence.tolist() == [0.5, -0.5]
     (tmp_path / "bundled" / "sets" / "folder.parquet").mkdir()
     with pytest.raises(StoreError, match=r"folder\.parquet cannot be read: .*; remove it"):
         Reductions(tmp_path / "bundled")
 
 
 def test_files_that_another_run_has_put_together_are_not_missed(tmp_path):
-    kept = Reductions(tmp_path)
+    reductions = Reductions(tmp_path)
     for number in range(MAX_SHARDS):
-        kept.add([reduction(number)])
+        reductions.add([reduction(number)])
     next((tmp_path / "sets").iterdir()).unlink()
-    kept.add([reduction(MAX_SHARDS)])
+    reductions.add([reduction(MAX_SHARDS)])
     assert len(list((tmp_path / "sets").iterdir())) == 1
 
 
@@ -147,9 +147,9 @@ def test_a_file_with_other_columns_is_left_out_with_a_warning(tmp_path):
     foreign = tmp_path / "sets" / f"{'0' * 32}.parquet"
     pl.DataFrame({"key": ["a"]}).write_parquet(foreign)
     with pytest.warns(DamagedResults) as caught:
-        kept = Reductions(tmp_path)
-    assert (caught[0].message.file, kept.get(reduction(1)[0]).value) == (foreign, 1.0)
+        reductions = Reductions(tmp_path)
+    assert (caught[0].message.file, reductions.get(reduction(1)[0]).value) == (foreign, 1.0)
     for number in range(MAX_SHARDS + 1):
-        kept.add([reduction(number + 2)])
+        reductions.add([reduction(number + 2)])
     assert foreign.exists(), "another version may read it"
-    assert len(list(kept.folder.iterdir())) < MAX_SHARDS
+    assert len(list(reductions.folder.iterdir())) < MAX_SHARDS

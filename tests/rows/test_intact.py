@@ -26,18 +26,18 @@ from support.rows.stable_rows import stable
 pytestmark = pytest.mark.filterwarnings("always::benchmark.errors.DamagedResults")
 
 
-def request(images, results, **more):
+def request(images, results, **options):
     points = ("jpeg.quality=10,50,90",)
     return Request(
         codecs=("jpeg",), points=points, dataset=str(images), metrics=("psnr",), jobs=1,
-        results=results, **more,
+        results=results, **options,
     )  # fmt: skip
 
 
-def run_again(images, results, *more):
+def run_again(images, results, *options):
     return bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
-        "--metrics", "psnr", "--results", results, "--jobs", 1, *more,
+        "--metrics", "psnr", "--results", results, "--jobs", 1, *options,
     )  # fmt: skip
 
 
@@ -66,10 +66,10 @@ def store_in(results):
 
 def flip(path, chance):
     """Change one bit of a file, in place and with the time that it had."""
-    content, before = bytearray(path.read_bytes()), path.stat()
+    content, status = bytearray(path.read_bytes()), path.stat()
     content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
     path.write_bytes(content)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @pytest.mark.parametrize(
@@ -81,20 +81,20 @@ def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
     store = Store(tmp_path / "kodak")
     store.add(bundled)
     (shard,) = store.folder.glob("per_image/*.parquet")
-    whole = shard.read_bytes()
+    content = shard.read_bytes()
     alone = bundled[:1].with_columns(cell=pl.lit("alone"))
     store.add(alone)
     expected = alone.select(["cell", "psnr_db", "bpp"]).rows(named=True)
     for seed in range(flips):
-        shard.write_bytes(whole)
+        shard.write_bytes(content)
         flip(shard, random.Random(seed))
         with warnings.catch_warnings(record=True) as reported:
             warnings.simplefilter("always")
             result = store.table().select(["cell", "psnr_db", "bpp"]).rows(named=True)
         assert result == expected
-        (sentence,) = [str(one.message) for one in reported]
+        (sentence,) = [str(warning.message) for warning in reported]
         assert str(shard) in sentence
-    shard.write_bytes(whole)
+    shard.write_bytes(content)
     assert store.table().height == bundled.height + 1
 
 
@@ -104,9 +104,9 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(images, r
     (shard,) = store.folder.glob("per_image/*.parquet")
     flip(shard, random.Random(1))
     assert [result.wrong for result in verify_results(results)] == [True]
-    done = run_again(images, results, "--json")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count(str(shard)) == 1
+    second_run = run_again(images, results, "--json")
+    assert second_run.returncode == 0, second_run.stderr
+    assert second_run.stderr.count(str(shard)) == 1
     assert stable(store) == expected
     assert (store.folder / "damaged" / shard.name).exists()
     (verified,) = verify_results(results)
@@ -117,9 +117,9 @@ def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results):
     store = store_in(results)
     expected = stable(store)
     lost, cut, *_ = sorted(store.streams())
-    kept = {path: path.read_bytes() for path in (lost, cut)}
+    contents = {path: path.read_bytes() for path in (lost, cut)}
     lost.unlink()
-    cut.write_bytes(kept[cut][:-1])
+    cut.write_bytes(contents[cut][:-1])
     assert not open_matrix(request(images, results, keep=False)).to_do
     with pytest.warns(DamagedResults, match="2 cells of .* have lost their streams"):
         matrix = open_matrix(request(images, results))
@@ -127,7 +127,7 @@ def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results):
     assert {digests[cell.key] for cell in matrix.to_do} == {lost.name, cut.name}
     assert run_again(images, results, "--json").returncode == 0
     assert stable(store) == expected
-    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path: path.read_bytes() for path in contents} == contents
     assert not open_matrix(request(images, results)).to_do
 
 
@@ -135,11 +135,11 @@ def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
     assert run(request(images, tmp_path, keep=False)).failures == ()
     assert not list(store_in(tmp_path).streams())
     assert not open_matrix(request(images, tmp_path)).to_do
-    more = replace(request(images, tmp_path), metrics=("psnr", "psnr_y"))
-    outcome = run(more)  # nothing else can compute the new metric
+    second_request = replace(request(images, tmp_path), metrics=("psnr", "psnr_y"))
+    outcome = run(second_request)  # nothing else can compute the new metric
     assert (outcome.measured, outcome.failures) == (len(outcome.cells), ())
     assert outcome.rows["psnr_y_db"].null_count() == 0
-    assert not open_matrix(more).to_do
+    assert not open_matrix(second_request).to_do
 
 
 @pytest.mark.parametrize("verified_before", [False, True])
@@ -150,12 +150,12 @@ def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
     if verified_before:
         assert run_again(images, results, "--verify").returncode == 0
     stream = sorted(store.streams())[0]
-    whole = stream.read_bytes()
+    content = stream.read_bytes()
     flip(stream, random.Random(2))
     first, second = (run_again(images, results, "--verify") for _ in range(2))
     assert (first.returncode, (first.stdout + first.stderr).count("is damaged: ")) == (1, 1)
     assert second.returncode == 0, second.stderr
-    assert stream.read_bytes() == whole
+    assert stream.read_bytes() == content
     assert store.table()["attested"].to_list() == [True] * 6
 
 
@@ -172,15 +172,15 @@ def test_doctor_names_what_is_damaged_or_missing(results, tmp_path):
     (record,) = store.folder.glob("runs/*.json")
     record.write_text("{")
     (store.folder / "streams" / ".draft.part").write_bytes(b"")
-    done = bench("doctor", results, "--json")
-    reported = json.loads(done.stdout)
-    outcome = {(one["state"], one["path"]) for one in reported["records"]}
+    diagnosis = bench("doctor", results, "--json")
+    reported = json.loads(diagnosis.stdout)
+    outcome = {(entry["state"], entry["path"]) for entry in reported["records"]}
     assert outcome == {
         ("damaged", str(bad)), ("damaged", str(flipped)),
         ("missing", str(store.folder / "streams")), ("damaged", str(record)),
     }  # fmt: skip
-    assert (done.returncode, reported["wrong"]) == (1, True)
-    assert all(one["remedy"] for one in reported["records"])
+    assert (diagnosis.returncode, reported["wrong"]) == (1, True)
+    assert all(entry["remedy"] for entry in reported["records"])
     nothing = bench("doctor", tmp_path / "none")
     assert nothing.returncode == 2
     assert nothing.stderr.count("bench: ") == 1
@@ -188,11 +188,11 @@ def test_doctor_names_what_is_damaged_or_missing(results, tmp_path):
 
 def test_doctor_names_a_run_whose_name_no_file_can_have(results):
     store = store_in(results)
-    named = store.versions().slice(0, 1)
+    rows = store.versions().slice(0, 1)
     run = 300 * "x"
     for path in store.folder.glob("per_image/*"):
         path.unlink()
-    write_shard(store.folder / "per_image", named.with_columns(run=pl.lit(run)))
+    write_shard(store.folder / "per_image", rows.with_columns(run=pl.lit(run)))
     ((missing,),) = (result.findings for result in verify_results(results))
     assert (missing.path, missing.state) == (str(store.folder / "runs" / f"{run}.json"), "missing")
 

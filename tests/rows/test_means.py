@@ -33,7 +33,7 @@ def test_every_mean_is_that_of_the_images_and_stands_beside_its_count():
     assert result.bpp == pytest.approx(fmean(record["bpp"] for record in rows[:3]), abs=1e-12)
     for name in ("psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", *SECONDS):
         mean = result.means[name]
-        assert mean.value == pytest.approx(fmean(one[name] for one in rows[:3]), abs=1e-12)
+        assert mean.value == pytest.approx(fmean(record[name] for record in rows[:3]), abs=1e-12)
         assert (mean.images, mean.infinite, mean.missing) == (3, 0, 0)
         assert mean.bpp == result.bpp
 
@@ -83,7 +83,7 @@ def test_rows_of_another_revision_or_coding_protocol_are_in_no_mean():
         ({}, {"coding_protocol": "coding/0", "run": "z"}),
     ):
         summary = summarise(table([row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **second)]))
-        assert [one.images for one in summary.points] == [1]
+        assert [rate_point.images for rate_point in summary.points] == [1]
     (absent,) = summary.absent
     assert absent == ("jpeg", "1 row of the protocol coding/0", "")
 
@@ -110,7 +110,7 @@ def test_common_restricts_all_points_to_the_images_that_all_have():
     rows = [*(row("jpeg", 5, name) for name in ("a", "bb", "ccc")), row("webp", 5, "bb")]
     summary = summarise(table(rows), common=True)
     assert (summary.images, summary.dropped) == (1, 2)
-    assert [one.images for one in summary.points] == [1, 1]
+    assert [rate_point.images for rate_point in summary.points] == [1, 1]
     assert point(summary, "jpeg", 5).means["psnr_db"].value == row("jpeg", 5, "bb")["psnr_db"]
 
 
@@ -183,8 +183,8 @@ def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean
 def test_failed_cells_are_counted_with_their_three_most_frequent_reasons():
     times = {"slow": 3, "cut off": 3, "rare": 1, "boom": 2}
     rows = [
-        failed("jpeg", 5, f"{why}{number}", "encode", why)
-        for why, count in times.items()
+        failed("jpeg", 5, f"{reason}{number}", "encode", reason)
+        for reason, count in times.items()
         for number in range(count)
     ]
     (result,) = summarise(table([row("jpeg", 5, "a"), *rows])).points
@@ -292,7 +292,7 @@ def test_codecs_come_as_the_registry_lists_them():
 def test_points_come_by_rate_and_those_without_a_stream_last():
     rows = [row("jpeg", q, "a", num_bytes=size) for q, size in ((7, 300), (6, 200), (5, 200))]
     rows += [failed("jpeg", 4, "a", "encode", "no"), failed("jpeg", 9, "a", "encode", "no")]
-    result = [one.setting.value for one in summarise(table(rows)).points]
+    result = [rate_point.setting.value for rate_point in summarise(table(rows)).points]
     assert result == [5, 6, 7, 4, 9]
 
 
@@ -323,8 +323,8 @@ def test_no_rows_give_no_points():
 def test_a_metric_of_a_set_over_few_images_is_marked(images, few):
     protocol = protocols(["fd_alex"])
     rows = table([row("jpeg", 5, f"{number}") for number in range(max(images, 1))])
-    given = (1.0, pl.Float64), (protocol["fd_alex"], pl.String), (None, pl.String)
-    for name, (value, kind) in zip(metric_columns("fd_alex"), given, strict=True):
+    values = (1.0, pl.Float64), (protocol["fd_alex"], pl.String), (None, pl.String)
+    for name, (value, kind) in zip(metric_columns("fd_alex"), values, strict=True):
         rows = rows.with_columns(pl.lit(value if images else None, kind).alias(name))
     (record,) = summarise(rows, protocol).flat_records()
     assert (record["fd_alex_images"], record["fd_alex_few"]) == (images, few)

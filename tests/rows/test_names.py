@@ -47,12 +47,12 @@ def test_every_spelling_of_a_codec_means_it_at_every_option(text, spec):
 
 
 def test_a_name_that_means_several_variants_is_no_single_one():
-    known = editions_of("jpeg:optimize=1", "jpeg:subsampling=444", "vtm")
-    assert len(find_editions(["jpeg"], known)) == 2
+    editions = editions_of("jpeg:optimize=1", "jpeg:subsampling=444", "vtm")
+    assert len(find_editions(["jpeg"], editions)) == 2
     with pytest.raises(UsageError, match="jpeg:optimize=1, jpeg:subsampling=444"):
-        find_variant("jpeg", known)
+        find_variant("jpeg", editions)
     with pytest.raises(UnknownName) as raised:
-        find_variant("jpge", known)
+        find_variant("jpge", editions)
     assert raised.value.name == "jpge"
 
 
@@ -69,10 +69,10 @@ def test_a_title_that_two_codecs_would_share_means_both():
 def test_defaults_of_a_users_file_may_be_spelled_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(DRAWS)
-    (edition,) = known = editions_of("./mine.py:Drawn")
-    assert find_editions(["./mine.py:Drawn:seed=0"], known) == [edition]
+    (edition,) = editions = editions_of("./mine.py:Drawn")
+    assert find_editions(["./mine.py:Drawn:seed=0"], editions) == [edition]
     with pytest.raises(UnknownName):
-        find_editions(["./mine.py:Drawn:seed=1"], known)
+        find_editions(["./mine.py:Drawn:seed=1"], editions)
 
 
 DRAWS = """from benchmark.codec import Setting
@@ -89,7 +89,7 @@ class Drawn:
 def named_variants(names, pairs, measured=()):
     """Codec and variant of what names mean, as rows have them."""
     sides = ([Edition.create(CodecSpec.of(*pair)) for pair in side] for side in (pairs, measured))
-    return {(each.spec.name, each.spec.variant) for each in find_editions(names, *sides)}
+    return {(edition.spec.name, edition.spec.variant) for edition in find_editions(names, *sides)}
 
 
 def test_a_name_means_the_variants_that_run_measures():
@@ -101,8 +101,8 @@ def test_a_name_means_the_variants_that_run_measures():
     micro = {("ours", "beta=0:size=micro"), ("ours", "beta=3.84:size=micro")}
     assert named_variants(["ours:size=micro"], pairs) == micro
     assert named_variants(["ours:beta=2.56"], pairs) == {("ours", "beta=2.56")}
-    drawn = [("dirac", "seed=1:steps=100"), ("dirac", "seed=2:steps=9")]
-    assert named_variants(["dirac"], drawn) == {drawn[0]}
+    draws = [("dirac", "seed=1:steps=100"), ("dirac", "seed=2:steps=9")]
+    assert named_variants(["dirac"], draws) == {draws[0]}
 
 
 def test_a_name_without_its_usual_variants_means_all_and_a_file_is_not_loaded():
@@ -119,15 +119,15 @@ def test_a_file_that_was_moved_is_known_by_its_name_without_folders():
     assert named_variants(["new/mine.py:Mine"], pairs) == {("old/mine.py:Mine", "")}
     with pytest.raises(UnknownName, match=r"new/mine\.py:Nothing"):
         named_variants(["new/mine.py:Nothing"], pairs)
-    both = [("a/mine.py:Mine", ""), ("b/mine.py:Mine", "")]
-    assert named_variants(["b/mine.py:Mine"], both) == {("b/mine.py:Mine", "")}
+    ambiguous_pairs = [("a/mine.py:Mine", ""), ("b/mine.py:Mine", "")]
+    assert named_variants(["b/mine.py:Mine"], ambiguous_pairs) == {("b/mine.py:Mine", "")}
 
 
 def test_a_file_of_this_folder_is_meant_alone_where_another_folder_has_one_of_its_name():
-    both = [("./mine.py:Mine", ""), ("a/mine.py:Mine", "")]
-    assert named_variants(["mine.py:Mine"], both) == {("./mine.py:Mine", "")}
+    pairs = [("./mine.py:Mine", ""), ("a/mine.py:Mine", "")]
+    assert named_variants(["mine.py:Mine"], pairs) == {("./mine.py:Mine", "")}
 
 
 def test_variants_measured_here_come_before_bundled_ones():
-    bundled, own = ("jpeg", ""), ("jpeg", "optimize=1")
-    assert named_variants(["jpeg"], [bundled, own], [own]) == {own}
+    bundled, measured_pair = ("jpeg", ""), ("jpeg", "optimize=1")
+    assert named_variants(["jpeg"], [bundled, measured_pair], [measured_pair]) == {measured_pair}

@@ -103,7 +103,7 @@ def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_
     tmp_path, sources
 ):
     store = measure(tmp_path, sources)
-    whole = values(store, "shift")
+    expected_values = values(store, "shift")
     shutil.rmtree(store.folder / "features")
     shutil.rmtree(store.folder / "sets")
     mean = values(store, "shift")[64.0]
@@ -116,7 +116,7 @@ def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_
     measured = [cell for cell, _ in cells_lacking]
     assert not scored(store.table(), measured, ["colours"], store.folder)
     run_tasks_here(tasks, store)
-    assert values(store, "shift") == whole
+    assert values(store, "shift") == expected_values
     assert scored(store.table(), measured, ["colours"], store.folder) == cells_lacking
 
 
@@ -140,15 +140,15 @@ def run_tasks_here(tasks, store):
 
 
 def test_merging_the_folders_of_two_machines_equals_the_whole(tmp_path, sources):
-    whole = values(measure(tmp_path / "whole", sources), "shift")
-    one = measure(tmp_path / "one", sources[:2])
-    other = measure(tmp_path / "other", sources[2:])
+    expected_values = values(measure(tmp_path / "whole", sources), "shift")
+    first_store = measure(tmp_path / "one", sources[:2])
+    second_store = measure(tmp_path / "other", sources[2:])
     for kind in ("per_image", "features", "streams"):
-        shutil.copytree(other.folder / kind, one.folder / kind, dirs_exist_ok=True)
-    merged = values(one, "shift")
-    assert merged.keys() == whole.keys()
+        shutil.copytree(second_store.folder / kind, first_store.folder / kind, dirs_exist_ok=True)
+    merged = values(first_store, "shift")
+    assert merged.keys() == expected_values.keys()
     for step, mean in merged.items():
-        assert mean.value == pytest.approx(whole[step].value, rel=1e-9, abs=1e-12)
+        assert mean.value == pytest.approx(expected_values[step].value, rel=1e-9, abs=1e-12)
 
 
 def test_a_set_that_grows_is_reduced_anew(tmp_path, sources):
@@ -166,8 +166,8 @@ def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
     mean = values(store, "shift_many")[64.0]
     assert mean.value is None
     assert "of 4 images says little: it is given from 100 on" in mean.reasons[0][0]
-    asked = values(store, "shift_many", allow_few=True)[64.0]
-    assert asked.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+    few_mean = values(store, "shift_many", allow_few=True)[64.0]
+    assert few_mean.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
 
 
 def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
@@ -223,8 +223,8 @@ def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
     """One row lacks its features, as of a machine without the weights."""
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Spread))
     store = measure(tmp_path, sources)
-    lacks = (pl.col("setting_value") == 16) & (pl.col("image") == sources[0].file.name)
-    counts = pl.when(~lacks).then("colours_patches").alias("colours_patches")
+    mask = (pl.col("setting_value") == 16) & (pl.col("image") == sources[0].file.name)
+    counts = pl.when(~mask).then("colours_patches").alias("colours_patches")
     table = store.table().with_columns(counts)
     rows = add_distribution_metrics(table, store.folder, ["shift"], common=True)
     protocols = {"coding": "coding/1", "shift": protocol_of("shift")}
@@ -239,34 +239,34 @@ def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
     store = measure(tmp_path, sources)
     victim = next((store.folder / "features").glob("*/*/*.npy"))
     victim.write_bytes(victim.read_bytes()[:-5])
-    kept = FeatureFolder(store.folder)
-    assert kept.read("colours/1", victim.stem) is None
+    features = FeatureFolder(store.folder)
+    assert features.read("colours/1", victim.stem) is None
     tasks = unscored(store.table(), sources, NAMES, store.folder, retry=True, may_run=anything)
     assert 0 < len(tasks) < 12
     run_tasks_here(tasks, store)
-    assert len(kept.read("colours/1", victim.stem)) == 2
+    assert len(features.read("colours/1", victim.stem)) == 2
 
 
 def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sources):
     measured = measure(tmp_path / "there", sources)
-    here = Store(tmp_path / "here" / "test")
-    here.ship("checkpoints", measured.table())
-    lacking = partial(unscored, folder=here.folder, retry=True, may_run=anything)
-    assert lacking(here.table(), sources, ("psnr_y", "colours")) == []
-    shutil.copytree(measured.folder / "streams", here.folder / "streams")
-    assert len(lacking(here.table(), sources, ("psnr_y",))) == 12
+    local_store = Store(tmp_path / "here" / "test")
+    local_store.ship("checkpoints", measured.table())
+    find_unscored = partial(unscored, folder=local_store.folder, retry=True, may_run=anything)
+    assert find_unscored(local_store.table(), sources, ("psnr_y", "colours")) == []
+    shutil.copytree(measured.folder / "streams", local_store.folder / "streams")
+    assert len(find_unscored(local_store.table(), sources, ("psnr_y",))) == 12
 
 
 def test_what_was_reduced_may_be_bundled_without_features(tmp_path, sources):
     from benchmark.rows.reduce import Reductions
 
     measured = measure(tmp_path / "there", sources)
-    whole = values(measured, "shift")
-    here = Store(tmp_path / "here" / "test")
-    here.ship("checkpoints", measured.table())
-    Reductions(here.folder).ship("checkpoints", Reductions(measured.folder))
-    assert values(here, "shift") == whole
-    assert not (here.folder / "features").exists()
+    expected_values = values(measured, "shift")
+    local_store = Store(tmp_path / "here" / "test")
+    local_store.ship("checkpoints", measured.table())
+    Reductions(local_store.folder).ship("checkpoints", Reductions(measured.folder))
+    assert values(local_store, "shift") == expected_values
+    assert not (local_store.folder / "features").exists()
 
 
 def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources):
@@ -345,17 +345,17 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
 )
 def test_a_forged_reduction_is_left_out_and_reduced_again(forge, tmp_path, sources):
     store = measure(tmp_path, sources)
-    known = values(store, "shift")
+    expected_values = values(store, "shift")
     rewrite_sets(store, forge)
     with pytest.warns(DamagedResults, match="reductions without a value"):
-        assert values(store, "shift") == known
+        assert values(store, "shift") == expected_values
 
 
 def test_influences_of_another_number_of_images_are_reduced_again(tmp_path, sources):
     store = measure(tmp_path, sources)
-    known = values(store, "shift")
+    expected_values = values(store, "shift")
     rewrite_sets(store, {"influence": pl.col("influence").list.head(2)})
-    assert values(store, "shift") == known
+    assert values(store, "shift") == expected_values
 
 
 def rewrite_sets(store, columns):

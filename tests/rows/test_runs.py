@@ -27,8 +27,8 @@ def test_an_id_comes_after_runs_that_a_clock_ahead_of_ours_has_named(tmp_path):
 
 
 def test_an_id_of_an_empty_folder_is_the_present_time(tmp_path):
-    named = datetime.strptime(new_run_id(tmp_path).partition("-")[0], RUN_TIME)
-    assert abs((datetime.now(UTC) - named.replace(tzinfo=UTC)).total_seconds()) < 60
+    run_time = datetime.strptime(new_run_id(tmp_path).partition("-")[0], RUN_TIME)
+    assert abs((datetime.now(UTC) - run_time.replace(tzinfo=UTC)).total_seconds()) < 60
 
 
 def test_a_record_names_the_commit_the_arguments_the_versions_and_what_else_is_given():

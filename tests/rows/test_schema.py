@@ -16,9 +16,10 @@ MINE = ["mine", "mine_protocol", "mine_reason"]
 
 def test_a_cells_key_is_a_sha256_of_all_that_decides_its_stream():
     info = CodecInfo("1", "enc", "MIT", "f" * 64, 3, "all")
-    what = (CodecSpec.of("jpeg", "optimize=1"), info, Setting("quality", 5), "s", 8, "coding/1")
+    spec = CodecSpec.of("jpeg", "optimize=1")
+    key = cell_key(spec, info, Setting("quality", 5), "s", 8, "coding/1")
     parts = ["jpeg", "optimize=1", "f" * 64, 3, "quality", 5.0, "s", 8, "coding/1"]
-    assert cell_key(*what) == hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    assert key == hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def test_columns_of_a_metric_say_what_they_hold_and_those_of_a_user_come_last():
@@ -30,13 +31,13 @@ def test_columns_of_a_metric_say_what_they_hold_and_those_of_a_user_come_last():
     assert columns[count].kind is int
     assert user_columns(["psnr_db", *MINE, "other", "other_protocol"]) == ["mine"]
     assert user_columns(MINE) == ["mine"]
-    one = pl.DataFrame({"cell": ["a"]})
-    other = pl.DataFrame({"cell": ["a"], "mine": [2.0], MINE[1]: ["x"], MINE[2]: ["y"]})
-    tables = align_columns([one, other])
+    first_table = pl.DataFrame({"cell": ["a"]})
+    second_table = pl.DataFrame({"cell": ["a"], "mine": [2.0], MINE[1]: ["x"], MINE[2]: ["y"]})
+    tables = align_columns([first_table, second_table])
     names = [*columns, *MINE]
     assert [table.columns for table in tables] == [names, names]
     assert [table["mine"].to_list() for table in tables] == [[None], [2.0]]
-    assert fill_columns(one).schema == schema_of()
+    assert fill_columns(first_table).schema == schema_of()
 
 
 def test_rows_become_a_table_whose_other_columns_are_null():

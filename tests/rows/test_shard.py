@@ -49,10 +49,10 @@ BOMBS = {
 def test_a_small_file_of_very_much_is_refused_in_a_sentence(name, tmp_path, monkeypatch):
     """Bounds are set low, so that less than a gigabyte is a bomb."""
     monkeypatch.setattr(shard, "FREE_BYTES", 1 << 20)
-    columns, why = BOMBS[name]
+    columns, reason = BOMBS[name]
     path = written(tmp_path / "a.parquet", columns())
     assert path.stat().st_size < 200_000
-    with pytest.raises(BadShard, match=f"^unpacked, it {why}") as refusal:
+    with pytest.raises(BadShard, match=f"^unpacked, it {reason}") as refusal:
         read_parquet(path)
     assert not refusal.value.damaged
 
@@ -65,8 +65,8 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pl, "read_parquet", read)
     size = path.stat().st_size
-    most = f"{size:,} bytes may take {(64 << 20) + 100 * size:,}"
-    with pytest.raises(BadShard, match=rf"claims \d+,\d+,\d+ .* its {most}$"):
+    limit = f"{size:,} bytes may take {(64 << 20) + 100 * size:,}"
+    with pytest.raises(BadShard, match=rf"claims \d+,\d+,\d+ .* its {limit}$"):
         read_parquet(path)
 
 
@@ -76,8 +76,8 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
 def test_real_rows_are_read_as_polars_reads_them(columns, monkeypatch):
     for path in sorted((bundled_results() / "kodak" / "per_image").glob("*.parquet")):
         names = pl.read_parquet_schema(path)
-        wanted = None if columns is None else [name for name in columns if name in names]
-        read = pl.read_parquet(path, columns=wanted).drop(RETIRED, strict=False)
+        present_columns = None if columns is None else [name for name in columns if name in names]
+        read = pl.read_parquet(path, columns=present_columns).drop(RETIRED, strict=False)
         assert read_shard(path, columns).equals(read)
 
 
@@ -88,8 +88,8 @@ def test_columns_without_a_value_are_passed_over_unless_every_row_must_have_one(
     pl.DataFrame(columns, kinds).write_parquet(path)
     assert read_shard(path).columns == [*columns]
     assert read_shard(path, filled=True).columns == ["status", "cell", "psnr_db"]
-    lacking = pl.DataFrame({**columns, "bpp": [None]}, {**kinds, "bpp": pl.Float64})
-    lacking.write_parquet(path)
+    incomplete_table = pl.DataFrame({**columns, "bpp": [None]}, {**kinds, "bpp": pl.Float64})
+    incomplete_table.write_parquet(path)
     with pytest.raises(BadShard, match="measured rows without a value of 'bpp'"):
         read_shard(path, filled=True)
 
@@ -99,7 +99,9 @@ def test_a_footer_says_what_the_rows_are(sets):
     for path in bundled_results().glob(f"*/{'sets' if sets else 'per_image'}/*.parquet"):
         footer, table = read_footer(path.read_bytes()), pl.read_parquet(path)
         assert (footer.rows, footer.names) == (table.height, table.columns)
-        assert footer.empty == {of.name for of in table if of.null_count() == table.height}
+        assert footer.empty == {
+            column.name for column in table if column.null_count() == table.height
+        }
         of_lists = footer.values - 4 * table.height if sets else 0
         elements = table["influence"].list.len().fill_null(1).sum() if sets else 0
         assert of_lists == elements
@@ -112,15 +114,15 @@ def test_a_footer_of_any_bytes_is_read_or_refused():
     pl.DataFrame({"cell": ["a", None], "lists": [[1], [2, 3]], "yes": [True, None]}).write_parquet(
         sink
     )
-    whole = sink.getvalue()
-    for at in range(len(whole)):
-        changed = bytearray(whole)
-        changed[at] ^= 1 << at % 8
+    content = sink.getvalue()
+    for offset in range(len(content)):
+        changed = bytearray(content)
+        changed[offset] ^= 1 << offset % 8
         with suppress(ValueError, RecursionError):
             read_footer(bytes(changed))
-    for end in range(len(whole)):
+    for end in range(len(content)):
         with pytest.raises(ValueError, match="its footer"):
-            read_footer(whole[:end])
+            read_footer(content[:end])
     deep = b"PAR1" + b"\x1c" * 100_000
     with pytest.raises(RecursionError):
         read_footer(deep + (100_000).to_bytes(4, "little") + b"PAR1")
@@ -193,13 +195,13 @@ WHOLE, INF, NAN = 2**53, float("inf"), float("nan")
     ],
 )
 def test_values_up_to_their_bounds_are_read_and_others_are_refused(column, sound, odd, tmp_path):
-    known = schema_of()
+    kinds = schema_of()
 
     def path_of(values):
-        return written(tmp_path / "a.parquet", [pl.Series(column, values, known.get(column))])
+        return written(tmp_path / "a.parquet", [pl.Series(column, values, kinds.get(column))])
 
     for values in (sound, sound[:1]):
-        read = read_shard(path_of(values))[column] if column in known else sound
+        read = read_shard(path_of(values))[column] if column in kinds else sound
         assert len(read) == len(sound[: len(values)])
     for value in odd:
         for values in ([value], [*sound, value], [value, *sound]):
@@ -224,19 +226,20 @@ def sound_row():
 @pytest.mark.parametrize("column", WRITTEN)
 def test_whatever_a_row_is_given_is_written_so_that_it_is_read(column, sound_row, tmp_path):
     """An odd value is null, and said; it takes no other value with it."""
-    rows = [{**sound_row, "cell": f"{at}", column: value} for at, value in enumerate(ODD)]
+    rows = [{**sound_row, "cell": f"{number}", column: value} for number, value in enumerate(ODD)]
     store = Store(tmp_path / "kodak")
     store.append([sound_row, *rows])
     read = {row["cell"]: row for row in store.versions().rows(named=True)}
     assert read.pop(sound_row["cell"]).items() >= sound_row.items()
-    beside = {column, "cell", "caveat", metric_columns(column)[2], "status", "stage", "reason"}
+    affected_columns = {column, metric_columns(column)[2]}
+    affected_columns |= {"cell", "caveat", "status", "stage", "reason"}
     for row in rows:
         stored = read[row["cell"]]
-        assert all(stored[name] == row[name] for name in row.keys() - beside)
-        told = stored["caveat"] != sound_row["caveat"] or stored.get(f"{column}_reason")
-        kept = isinstance(stored[column], str) or stored[column] == row[column]
-        kept |= isinstance(stored[column], float) and stored[column] == float(row[column])
-        assert kept or column == "caveat" or (stored[column] is None and told)
+        assert all(stored[name] == row[name] for name in row.keys() - affected_columns)
+        remark = stored["caveat"] != sound_row["caveat"] or stored.get(f"{column}_reason")
+        equal = isinstance(stored[column], str) or stored[column] == row[column]
+        equal |= isinstance(stored[column], float) and stored[column] == float(row[column])
+        assert equal or column == "caveat" or (stored[column] is None and remark)
     assert len(read) == len(ODD)
 
 
@@ -272,21 +275,24 @@ def test_a_row_that_did_not_fail_has_its_measures(name, tmp_path):
 
 
 def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path, monkeypatch):
-    whole = written(tmp_path / "whole.parquet", {"cell": ["a"]})
-    cut, named = tmp_path / "cut.parquet", tmp_path / f"{'0' * 64}.parquet"
-    cut.write_bytes(whole.read_bytes()[:-9])
-    named.write_bytes(whole.read_bytes())
-    for path, why in ((cut, "it is no whole parquet file"), (named, "do not match their recorded")):
-        with pytest.raises(BadShard, match=why) as bad:
+    whole_file = written(tmp_path / "whole.parquet", {"cell": ["a"]})
+    cut_file, misnamed_file = tmp_path / "cut.parquet", tmp_path / f"{'0' * 64}.parquet"
+    cut_file.write_bytes(whole_file.read_bytes()[:-9])
+    misnamed_file.write_bytes(whole_file.read_bytes())
+    for path, reason in (
+        (cut_file, "it is no whole parquet file"),
+        (misnamed_file, "do not match their recorded"),
+    ):
+        with pytest.raises(BadShard, match=reason) as bad:
             read_parquet(path)
         assert bad.value.damaged
     twice = written(tmp_path / "twice.parquet", {"cell": ["a"], "call": ["b"]})
     twice.write_bytes(twice.read_bytes().replace(b"call", b"cell"))
     with pytest.raises(BadShard, match="several columns of one name"):
         read_parquet(twice)
-    os.truncate(cut, 1 << 40)
+    os.truncate(cut_file, 1 << 40)
     with pytest.raises(OSError, match=f"at most {1 << 32} are read"):
-        read_parquet(cut)
+        read_parquet(cut_file)
     for place, error, raised in (
         ("benchmark.rows.shard.read_regular", OSError(errno.EIO, "torn"), BadShard),
         ("benchmark.rows.shard.read_regular", OSError(errno.EACCES, "no"), PermissionError),
@@ -298,6 +304,6 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
 
         monkeypatch.setattr(place, fail)
         with pytest.raises(raised) as caught:
-            read_parquet(whole)
+            read_parquet(whole_file)
         assert raised is not BadShard or caught.value.damaged
         monkeypatch.undo()

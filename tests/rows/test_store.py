@@ -19,11 +19,12 @@ from support.rows import measured
 from support.rows.bundled_results import bundled_results
 
 
-def row(cell="a", status="ok", **more):
-    of = {"codec": "jpeg", "variant": "", "setting_name": "quality", "setting_value": 10.0}
-    of |= {"image": "a.png", "width_px": 8, "height_px": 8, "num_bytes": 32, "bpp": 4.0}
+def row(cell="a", status="ok", **columns):
+    setting = {"setting_name": "quality", "setting_value": 10.0}
+    cell_columns = {"codec": "jpeg", "variant": "", **setting}
+    cell_columns |= {"image": "a.png", "width_px": 8, "height_px": 8, "num_bytes": 32, "bpp": 4.0}
     base = {"cell": cell, "status": status, "timing": False, "finished_utc": "2026-01-01T00:00:00"}
-    return {**of, **base, **more}
+    return {**cell_columns, **base, **columns}
 
 
 def older(shard):
@@ -96,9 +97,12 @@ def test_rows_that_come_with_the_project_stay_beside_those_measured_here(store):
     store.compact()
     assert shipped.read_bytes() == content
     assert {*finished(store.read()[1])["cell"]} == {"a", "c"}
-    rows = {(one["cell"], one["bpp"], one["bundled"]) for one in store.table().rows(named=True)}
-    both = {("a", 0.75, None), ("a", 0.5, True)}  # two editions
-    assert rows == both | {("b", 0.25, True), ("c", 1.0, None), ("v", 4.0, True)}
+    rows = {
+        (record["cell"], record["bpp"], record["bundled"])
+        for record in store.table().rows(named=True)
+    }
+    editions = {("a", 0.75, None), ("a", 0.5, True)}  # two editions
+    assert rows == editions | {("b", 0.25, True), ("c", 1.0, None), ("v", 4.0, True)}
 
 
 PSNR = {"psnr_db": 30.0, "psnr_db_protocol": "psnr-rgb8/1"}
@@ -107,8 +111,8 @@ PSNR = {"psnr_db": 30.0, "psnr_db_protocol": "psnr-rgb8/1"}
 def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(store):
     store.append([row("old", num_bytes=1, **PSNR)])
     (shard,) = (store.folder / "per_image").glob("*.parquet")
-    lacking = ["recorded", "reason", "psnr_db_protocol"]
-    pl.read_parquet(shard).drop(lacking).write_parquet(older(shard))
+    absent_columns = ["recorded", "reason", "psnr_db_protocol"]
+    pl.read_parquet(shard).drop(absent_columns).write_parquet(older(shard))
     assert store.table()["recorded"].to_list() == [None]
     store.append([row("new", recorded=True, **PSNR)])
     assert {*finished(store.read()[1])["cell"]} == {"old", "new"}
@@ -134,10 +138,10 @@ def test_means_are_over_the_rows_of_the_table_in_narrow_types(store, builds):
     store.append([{**rows[1], "status": "failed"}, rows[5]])
     table, means = store.table(), store.means_table()
     assert len(table) == 6
-    kept = [name for name in means.columns if name not in (*UNUSED_COLUMNS, *DIGESTS)]
+    compared_columns = [name for name in means.columns if name not in (*UNUSED_COLUMNS, *DIGESTS)]
     order = ["image", "bundled"]
-    texts = means.select(kept).cast({pl.Categorical: pl.String})
-    assert texts.sort(order).equals(table.select(kept).sort(order))
+    texts = means.select(compared_columns).cast({pl.Categorical: pl.String})
+    assert texts.sort(order).equals(table.select(compared_columns).sort(order))
     for name in DIGESTS:  # equal numbers where the digests are equal, null where they are
         pairs = pl.DataFrame({"text": table.sort(order)[name], "number": means.sort(order)[name]})
         assert (pairs["text"].is_null() == pairs["number"].is_null()).all()
@@ -149,9 +153,9 @@ def test_compaction_leaves_one_shard_and_the_same_table(store):
     for cell in "cab":
         store.append([row(cell, num_bytes=ord(cell))])
     store.append([row("a", "failed")])
-    before = sorted(store.table().rows(named=True), key=lambda r: r["cell"])
+    expected = sorted(store.table().rows(named=True), key=lambda r: r["cell"])
     store.compact()
-    assert sorted(store.table().rows(named=True), key=lambda r: r["cell"]) == before
+    assert sorted(store.table().rows(named=True), key=lambda r: r["cell"]) == expected
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
 
 
@@ -190,8 +194,8 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
     moves = "its rows count as to do, and `bench run` moves it to damaged/"
     assert reported == ["get the bundled file again", moves, moves]
     assert store.set_aside() == [store.folder / "damaged" / name for name in names[1:]]
-    left = {path.name for path in store.folder.glob("per_image/*")}
-    assert left == {names[0], "shipped-x.parquet"}
+    remaining_names = {path.name for path in store.folder.glob("per_image/*")}
+    assert remaining_names == {names[0], "shipped-x.parquet"}
     shard.mkdir()
     with pytest.raises(StoreError, match=rf"{shard.name} cannot be read: it is no regular file"):
         store.table()
@@ -200,8 +204,8 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
 def test_images_count_with_bundled_ones_and_earlier_rows_of_a_picture_coded_again_do_not(store):
     store.ship("x", measured.table([row("c", image_sha256="3" * 64)]))
     store.append([row("a", image_sha256="1" * 64)])
-    again = measured.table([row("b"), row("d")]).with_columns(generation=pl.Series([None, 3]))
-    write_shard(store.folder / "per_image", again)
+    recoded = measured.table([row("b"), row("d")]).with_columns(generation=pl.Series([None, 3]))
+    write_shard(store.folder / "per_image", recoded)
     assert sorted(store.table()["cell"].to_list()) == ["a", "b", "c"]
     assert store.images() == {None, *(digit * 64 for digit in "13")}
     table = store.table()
@@ -231,12 +235,12 @@ def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
     problems = []
 
     def use(name):
-        mine = Store(store.folder)
+        local_store = Store(store.folder)
         try:
             for number in range(5):
-                mine.append([row(f"{name}{number}")])
-                mine.compact()
-                assert f"{name}{number}" in [*finished(mine.read()[1])["cell"]]
+                local_store.append([row(f"{name}{number}")])
+                local_store.compact()
+                assert f"{name}{number}" in [*finished(local_store.read()[1])["cell"]]
         except Exception as error:
             problems.append(error)
 
@@ -270,9 +274,9 @@ def test_a_stream_is_named_by_its_sha256_and_a_damaged_one_is_an_error_until_wri
     assert [store.has_stream(digest, size) for size in sizes] == [True, True, False]
     for content in (b"abc", b"again"):
         path.write_bytes(content)
-        there = store.set_stream_aside(digest)
-        assert there == store.folder / "damaged" / digest
-        assert (path.exists(), there.read_bytes()) == (False, content)
+        moved_path = store.set_stream_aside(digest)
+        assert moved_path == store.folder / "damaged" / digest
+        assert (path.exists(), moved_path.read_bytes()) == (False, content)
     path.mkdir()
     with pytest.raises(StoreError, match=f"{digest} cannot be read: .*; remove it"):
         store.stream(digest)
@@ -299,7 +303,7 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
             path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("elsewhere/**/*")
         }
 
-    before = content()
+    expected = content()
     reduction = "key", "fid256", "fid/1", 1.0, None
     for act in (
         lambda: features.read("space/1", many[0]),
@@ -313,7 +317,7 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
     ):
         with suppress(StoreError):
             act()
-    assert content() == before
+    assert content() == expected
 
 
 def test_a_row_of_a_stranger_leads_to_no_file_elsewhere(store, tmp_path):
@@ -379,13 +383,13 @@ def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_imag
 def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):
     store.begin("run-a", {})
     digest = store.keep(b"stream")
-    lost = {"run": "run-a", "stream_sha256": "0" * 64, "num_bytes": 6}
-    kept = {"run": "run-a", "stream_sha256": digest, "num_bytes": 6}
-    store.append([row("both", **lost), row("gone", **lost)])
-    store.append([row("both", **kept, finished_utc="2026-01-02T00:00:00")])
+    lost_columns = {"run": "run-a", "stream_sha256": "0" * 64, "num_bytes": 6}
+    kept_columns = {"run": "run-a", "stream_sha256": digest, "num_bytes": 6}
+    store.append([row("both", **lost_columns), row("gone", **lost_columns)])
+    store.append([row("both", **kept_columns, finished_utc="2026-01-02T00:00:00")])
     store.begin("run-b", {"request": {"keep": False}})
-    store.append([row("listed", run="run-a"), row("unkept", **{**lost, "run": "run-b"})])
-    store.append([row("unnamed", **{**lost, "run": None}), row("other", **lost)])
+    store.append([row("listed", run="run-a"), row("unkept", **{**lost_columns, "run": "run-b"})])
+    store.append([row("unnamed", **{**lost_columns, "run": None}), row("other", **lost_columns)])
     cells = ["both", "gone", "listed", "unkept", "unnamed"]
     assert store.cells_without_stream(store.read()[1], cells) == {"gone", "unnamed"}
     assert store.cells_without_stream(store.read()[1], cells, timed=True) == set()

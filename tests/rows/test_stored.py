@@ -30,8 +30,8 @@ def stored(results, name, rows):
     return store.folder
 
 
-def labels(found):
-    return sorted({label_of(point.edition.spec) for point in found.summary.points})
+def labels(result):
+    return sorted({label_of(point.edition.spec) for point in result.summary.points})
 
 
 @pytest.fixture
@@ -58,25 +58,27 @@ def test_datasets_are_those_with_rows(results):
 
 
 def test_codecs_are_asked_for_by_name_or_by_label(results):
-    of = {
+    expected_labels = {
         "all": ["jpeg", "jpeg:optimize=1", "webp"],
         "jpeg": ["jpeg"],
         "jpeg:optimize=1": ["jpeg:optimize=1"],
         "webp, jpeg:optimize=1": ["jpeg:optimize=1", "webp"],
     }
-    for asked, expected in of.items():
-        assert labels(read_results(results, "set", asked, ["psnr"])) == expected
+    for names, expected in expected_labels.items():
+        assert labels(read_results(results, "set", names, ["psnr"])) == expected
     with pytest.raises(UnknownName, match="No codec with results 'avif'"):
         read_results(results, "set", "jpeg,avif", ["psnr"])
 
 
 def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
-    whole, part = (read_results(results, name, "webp", ["psnr"]) for name in ("set", "set:mobile"))
-    assert [found.summary.points[0].images for found in (whole, part)] == [3, 2]
-    assert whole.folder == results / "set" / "report"
-    assert part.folder == results / "set" / "report-mobile"
-    assert sorted(set(part.table["image"].to_list())) == ["mobile/a", "mobile/b"]
-    assert [record["machine"] for record in whole.runs] == ["a"]
+    dataset_result, part_result = (
+        read_results(results, name, "webp", ["psnr"]) for name in ("set", "set:mobile")
+    )
+    assert [result.summary.points[0].images for result in (dataset_result, part_result)] == [3, 2]
+    assert dataset_result.folder == results / "set" / "report"
+    assert part_result.folder == results / "set" / "report-mobile"
+    assert sorted(set(part_result.table["image"].to_list())) == ["mobile/a", "mobile/b"]
+    assert [record["machine"] for record in dataset_result.runs] == ["a"]
     with pytest.raises(UsageError, match="has no rows of set:desktop: measure some"):
         read_results(results, "set:desktop", "all", ["psnr"])
 
@@ -97,10 +99,10 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
         )
         return point.bpp, point.images
 
-    each = [8 * 100 / 8000, 8 * 300 / 16000]
-    assert bpp() == (pytest.approx(sum(each) / 2), 2)
+    rates = [8 * 100 / 8000, 8 * 300 / 16000]
+    assert bpp() == (pytest.approx(sum(rates) / 2), 2)
     assert bpp(pooled=True) == (pytest.approx(8 * 400 / 24000), 2)
-    assert bpp(common=True) == (pytest.approx(each[0]), 1)
+    assert bpp(common=True) == (pytest.approx(rates[0]), 1)
     with pytest.raises(UsageError, match="has no verified rows: run the same with --verify"):
         bpp(verified_only=True)
 
@@ -126,11 +128,11 @@ def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):
 
 def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
     names = ["a/kodim01.png", "b/kodim02.png", "b/other.png"]
-    for patterns, kept in (
+    for patterns, expected in (
         (["kodim01"], names[:1]), (["kodim0?.png"], names[:2]), (["b/*"], names[1:]),
         (["other", "kodim01.png"], names[::2]), ([], []),
     ):  # fmt: skip
-        assert named_images(names, patterns) == set(kept)
+        assert named_images(names, patterns) == set(expected)
     with pytest.raises(UnknownName, match="No image with rows 'kodim03'"):
         named_images(names, ["other", "kodim03"])
     result = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
@@ -188,16 +190,16 @@ def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(
         [row("jpeg", 10, "a", cell="z")],
     )
     for build, rows in (("1", old), ("2", new)):
-        asked = {"codecs": ["jpeg", "webp"], "dataset": "my photos", "limit": int(build)}
-        asked["points"] = ["webp.quality=10"]  # refused where --codecs does not name webp
-        Store(tmp_path / "set").begin(build, {"request": asked})
+        request = {"codecs": ["jpeg", "webp"], "dataset": "my photos", "limit": int(build)}
+        request["points"] = ["webp.quality=10"]  # refused where --codecs does not name webp
+        Store(tmp_path / "set").begin(build, {"request": request})
         changed = [record | {"run": build, "fingerprint": build} for record in rows]
         Store(tmp_path / "set").append(table_of(changed).rows(named=True))
     (absent,) = read_one(tmp_path, "set", "all", ["psnr"]).summary.absent
     assert absent.what == "jpeg"
     assert "has 1 of 3 images" in absent.why
-    again = "bench run --codecs jpeg,webp --dataset 'my photos' --points webp.quality=10"
-    assert absent.remedy == again
+    command = "bench run --codecs jpeg,webp --dataset 'my photos' --points webp.quality=10"
+    assert absent.remedy == command
     (older,) = read_one(tmp_path, "set", "all", ["psnr"], images=["a"]).summary.absent
     assert older.remedy == ""
 

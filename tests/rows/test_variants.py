@@ -45,53 +45,55 @@ MEASURED = table(
 
 
 def test_codecs_measured_here_are_shown_and_the_others_are_kept_for_anchors():
-    shown, others = divide_rows(MEASURED)
-    assert codecs(shown) == {"jpeg"}
-    assert set(shown["bundled"].fill_null(value=False)) == {True, False}
-    assert codecs(others) == {"vtm", "jpeg:optimize=1", "elic"}
+    shown_rows, other_rows = divide_rows(MEASURED)
+    assert codecs(shown_rows) == {"jpeg"}
+    assert set(shown_rows["bundled"].fill_null(value=False)) == {True, False}
+    assert codecs(other_rows) == {"vtm", "jpeg:optimize=1", "elic"}
 
 
 def test_named_and_bundled_codecs_are_added():
-    for asked in ({"codecs": "jpeg,elic"}, {"bundled": "elic"}):
-        assert codecs(divide_rows(MEASURED, **asked)[0]) == {"jpeg", "elic"}
-    every = divide_rows(MEASURED, bundled="all")[0]
-    assert codecs(every) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
-    assert every.height == MEASURED.height
+    for options in ({"codecs": "jpeg,elic"}, {"bundled": "elic"}):
+        assert codecs(divide_rows(MEASURED, **options)[0]) == {"jpeg", "elic"}
+    all_rows = divide_rows(MEASURED, bundled="all")[0]
+    assert codecs(all_rows) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
+    assert all_rows.height == MEASURED.height
     assert codecs(divide_rows(MEASURED, "elic")[0]) == {"elic"}
     with pytest.raises(UnknownName, match="No codec with results 'avif'"):
         divide_rows(MEASURED, "jpeg", "avif")
 
 
 def test_a_codec_named_as_bundled_is_the_bundled_one():
-    rows, others = divide_rows(MEASURED, bundled="jpeg")
+    rows, other_rows = divide_rows(MEASURED, bundled="jpeg")
     assert set(rows["bundled"]) == {True}
-    assert codecs(others) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
-    own = table(rows_of("jpeg"))
-    assert divide_rows(own, bundled="jpeg")[0].height == own.height, "there is no other"
+    assert codecs(other_rows) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
+    local_rows = table(rows_of("jpeg"))
+    shown_rows = divide_rows(local_rows, bundled="jpeg")[0]
+    assert shown_rows.height == local_rows.height, "there is no other"
 
 
 def test_where_nothing_was_measured_all_bundled_rows_are_shown():
     bundled = MEASURED.filter("bundled")
-    shown, others = divide_rows(bundled)
-    assert points_of(shown) == points_of(bundled)
-    assert others.height == 0
+    shown_rows, other_rows = divide_rows(bundled)
+    assert points_of(shown_rows) == points_of(bundled)
+    assert other_rows.height == 0
 
 
 def test_all_variants_of_the_codecs_that_are_shown():
-    every = add_variants(*divide_rows(MEASURED, "jpeg,vtm"))
-    assert codecs(every) == {"jpeg", "jpeg:optimize=1", "vtm"}
+    all_rows = add_variants(*divide_rows(MEASURED, "jpeg,vtm"))
+    assert codecs(all_rows) == {"jpeg", "jpeg:optimize=1", "vtm"}
 
 
 def test_bundled_codecs_are_added_to_the_rows_of_a_run():
     run = MEASURED.filter(~pl.col("bundled"))
-    others = rows_of_other_variants(run, MEASURED)
-    rows, rest = add_bundled(run, others, "elic")
-    assert (codecs(rows), codecs(rest)) == ({"jpeg", "elic"}, {"vtm", "jpeg:optimize=1"})
-    rows, rest = add_bundled(run, others, "all")
+    other_rows = rows_of_other_variants(run, MEASURED)
+    rows, remaining_rows = add_bundled(run, other_rows, "elic")
+    assert (codecs(rows), codecs(remaining_rows)) == ({"jpeg", "elic"}, {"vtm", "jpeg:optimize=1"})
+    rows, remaining_rows = add_bundled(run, other_rows, "all")
     assert codecs(rows) == codecs(MEASURED)
-    assert rest.height == 0
+    assert remaining_rows.height == 0
     scored = run.with_columns(edge_error=1.0, edge_error_protocol=pl.lit("edges"))
-    rows, rest = add_bundled(scored.with_columns(edge_error_reason=pl.lit("")), others, "")
-    assert rows.columns == rest.columns
+    scored = scored.with_columns(edge_error_reason=pl.lit(""))
+    rows, remaining_rows = add_bundled(scored, other_rows, "")
+    assert rows.columns == remaining_rows.columns
     assert codecs(rows) == {"jpeg"}
-    assert codecs(rest) == codecs(others)
+    assert codecs(remaining_rows) == codecs(other_rows)

@@ -33,18 +33,18 @@ def by_hand(rows):
 
 def counting(versions, rows, rank):
     """The best version, with what rows know of its pictures."""
-    best = dict(versions[0])
+    version = dict(versions[0])
     content = ("cell", "stream_sha256", "decoded_sha256")
-    of_cell = [row for row in rows if row["cell"] == best["cell"]]
-    same = [row for row in of_cell if all(row[name] == best[name] for name in content)]
-    if len(of_cell) > 1 and any(row["attested"] for row in same):
-        best["attested"] = True
-    if best["status"] != "ok" or not best["image_sha256"]:
-        return best
-    known = [row for row in rows if row["status"] == "ok" and row["image_sha256"]]
-    known = sorted(known, key=rank, reverse=True)
-    alike = pictured(versions[0], known)
-    pixels = [row for row in alike if row["decoded_sha256"] == best["decoded_sha256"]]
+    of_cell = [row for row in rows if row["cell"] == version["cell"]]
+    equal_rows = [row for row in of_cell if all(row[name] == version[name] for name in content)]
+    if len(of_cell) > 1 and any(row["attested"] for row in equal_rows):
+        version["attested"] = True
+    if version["status"] != "ok" or not version["image_sha256"]:
+        return version
+    candidates = [row for row in rows if row["status"] == "ok" and row["image_sha256"]]
+    candidates = sorted(candidates, key=rank, reverse=True)
+    pictured_rows = pictured(versions[0], candidates)
+    pixels = [row for row in pictured_rows if row["decoded_sha256"] == version["decoded_sha256"]]
     for name in NAMES:
         value, protocol, reason = metric_columns(metric_class(name).column)
         present = metric_class(name).protocol
@@ -52,28 +52,28 @@ def counting(versions, rows, rank):
         def worth(row, value=value, protocol=protocol, present=present):
             return 2 * (row[protocol] == present) + (row[value] is not None)
 
-        donors = alike if name in METRICS else pixels if best["decoded_sha256"] else []
+        donors = pictured_rows if name in METRICS else pixels if version["decoded_sha256"] else []
         donor = max([versions[0], *donors], key=worth)
-        best.update({column: donor[column] for column in (value, protocol, reason)})
-    return best
+        version.update({column: donor[column] for column in (value, protocol, reason)})
+    return version
 
 
 def pictured(row, rows):
     """The rows of a row's picture: of equal pixels, or of equal streams and builds, in order."""
     stream = ("image_sha256", "stream_sha256", "fingerprint", "revision")
     pixels = ("image_sha256", "decoded_sha256")
-    found = [row]
-    for one in found:
-        found += [
-            other
-            for other in rows
-            if other not in found
+    group = [row]
+    for member in group:
+        group += [
+            candidate
+            for candidate in rows
+            if candidate not in group
             and any(
-                one[names[1]] and all(one[name] == other[name] for name in names)
+                member[names[1]] and all(member[name] == candidate[name] for name in names)
                 for names in (stream, pixels)
             )
         ]
-    return [other for other in rows if other in found]
+    return [candidate for candidate in rows if candidate in group]
 
 
 def some_row(chance, cells):
@@ -131,36 +131,38 @@ def test_what_is_verified_of_one_stream_says_nothing_of_another():
 
 
 def test_values_go_to_equal_pixels_of_any_build_and_to_equal_streams_of_one():
-    same = {"image_sha256": "i", "psnr_db": 30.0, "lpips_alex": None, "lpips_alex_protocol": None}
-    known = {"lpips_alex": 0.25, "lpips_alex_protocol": metric_class("lpips").protocol}
+    common_columns = {"image_sha256": "i", "psnr_db": 30.0}
+    common_columns |= {"lpips_alex": None, "lpips_alex_protocol": None}
+    lpips_columns = {"lpips_alex": 0.25, "lpips_alex_protocol": metric_class("lpips").protocol}
     rows = [
-        measured.row("x", 5, "a", cell=f"{at}", fingerprint=build, **same)
-        | {"stream_sha256": stream, "decoded_sha256": pixels} | more
-        for at, (build, stream, pixels, more) in enumerate((
-            ("f1", "s", "p", known), ("f1", "s", "q", {}), ("f2", "s", "z", {}),
+        measured.row("x", 5, "a", cell=f"{number}", fingerprint=build, **common_columns)
+        | {"stream_sha256": stream, "decoded_sha256": pixels} | changes
+        for number, (build, stream, pixels, changes) in enumerate((
+            ("f1", "s", "p", lpips_columns), ("f1", "s", "q", {}), ("f2", "s", "z", {}),
             ("f2", "t", "p", {}), ("f2", None, "p", {"codec": "y"}), ("f1", "t", "r", {}),
             ("f1", "s", "p", {"image_sha256": "other"}), ("f1", None, "p", {"status": "failed"}),
         ))
     ]  # fmt: skip
     merged = merge_versions(measured.table(rows)).sort("cell")
-    given = merged["lpips_alex"].to_list()
-    assert given == [0.25, 0.25, None, 0.25, 0.25, None, None, None]
+    values = merged["lpips_alex"].to_list()
+    assert values == [0.25, 0.25, None, 0.25, 0.25, None, None, None]
 
 
 def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_name():
-    space, other = (metric_class(name).column for name in ("alex256", "squeeze256"))
-    same = {"image_sha256": "i", "stream_sha256": "s", "psnr_db": 30.0, "fingerprint": "f"}
-    versions = (("p", {space: 7}), ("q", {}), ("r", {other: 9}), ("p", {}))
+    first_space, second_space = (metric_class(name).column for name in ("alex256", "squeeze256"))
+    common_columns = {"image_sha256": "i", "stream_sha256": "s", "psnr_db": 30.0}
+    common_columns |= {"fingerprint": "f"}
+    versions = (("p", {first_space: 7}), ("q", {}), ("r", {second_space: 9}), ("p", {}))
     rows = [
-        measured.row("x", 5, "a", decoded_sha256=pixels, cell=f"{at}", **same) | count
-        for at, (pixels, count) in enumerate(versions)
+        measured.row("x", 5, "a", decoded_sha256=pixels, cell=f"{number}", **common_columns) | count
+        for number, (pixels, count) in enumerate(versions)
     ]
     merged = merge_versions(measured.table(rows), features=True).sort("cell")
-    assert merged[space].to_list() == [7, 7, None, 7]
-    assert merged[other].to_list() == [None, None, 9, None]
+    assert merged[first_space].to_list() == [7, 7, None, 7]
+    assert merged[second_space].to_list() == [None, None, 9, None]
     assert merged["features_of"].to_list() == ["p", "p", "r", "p"]
     alone = merge_versions(measured.table(rows)).sort("cell")
-    assert alone[space].to_list() == [7, None, None, 7]
+    assert alone[first_space].to_list() == [7, None, None, 7]
     assert alone["features_of"].null_count() == 4
 
 
@@ -172,8 +174,8 @@ def test_no_rows_are_comparable():
 def test_a_bundled_row_beside_an_own_one_of_its_cell_is_left_out():
     cells = pl.DataFrame({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
     assert one_per_cell(cells).rows() == cells[[1, 2, 3]].rows()
-    for same in (True, False, None):
-        alone = cells.with_columns(bundled=pl.lit(same, pl.Boolean))
+    for origin in (True, False, None):
+        alone = cells.with_columns(bundled=pl.lit(origin, pl.Boolean))
         assert one_per_cell(alone) is alone
 
 
@@ -219,38 +221,38 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
         }
     table = measured.table(rows)
     result = ComparableRows(table, protocol)
-    mine = [at for at, row in enumerate(rows) if row["coding_protocol"] == protocol]
+    indices = [index for index, row in enumerate(rows) if row["coding_protocol"] == protocol]
 
-    def edition(at):
+    def edition(index):
         names = ("codec", "variant", "fingerprint", "revision", "bundled")
-        return tuple(rows[at][name] for name in names)
+        return tuple(rows[index][name] for name in names)
 
-    def lateness(at):
-        return not rows[at]["bundled"], rows[at]["run"], rows[at]["finished_utc"]
+    def lateness(index):
+        return not rows[index]["bundled"], rows[index]["run"], rows[index]["finished_utc"]
 
     latest = {}
-    for at in mine:
-        latest[edition(at)] = max(latest.get(edition(at), lateness(at)), lateness(at))
+    for index in indices:
+        latest[edition(index)] = max(latest.get(edition(index), lateness(index)), lateness(index))
 
-    def place(at):
-        variant, age = edition(at)[:2], latest[edition(at)]
-        newer = [one for one in latest if one[:2] == variant and latest[one] > age]
-        image = rows[at]["image_sha256"] or rows[at]["image"]
-        return *variant, len(newer), rows[at]["setting_value"], image
+    def place(index):
+        variant, age = edition(index)[:2], latest[edition(index)]
+        newer = [key for key in latest if key[:2] == variant and latest[key] > age]
+        image = rows[index]["image_sha256"] or rows[index]["image"]
+        return *variant, len(newer), rows[index]["setting_value"], image
 
     by_place = {}
-    for at in sorted(mine, key=lateness):
-        by_place[place(at)] = at
-    expected = [by_place[one] for one in sorted(by_place)]
+    for index in sorted(indices, key=lateness):
+        by_place[place(index)] = index
+    expected = [by_place[key] for key in sorted(by_place)]
     assert result.index.tolist() == expected
     ages = result.point_table["age"].to_numpy()[result.point]
-    assert ages.tolist() == [place(at)[2] for at in expected]
+    assert ages.tolist() == [place(index)[2] for index in expected]
     for numbers, depth in ((result.edition, 3), (result.point, 4)):
-        kinds = sorted({place(at)[:depth] for at in expected})
-        assert numbers.tolist() == [kinds.index(place(at)[:depth]) for at in expected]
-    order = sorted(range(len(expected)), key=lambda at: lateness(expected[at]))
+        kinds = sorted({place(index)[:depth] for index in expected})
+        assert numbers.tolist() == [kinds.index(place(index)[:depth]) for index in expected]
+    order = sorted(range(len(expected)), key=lambda index: lateness(expected[index]))
     assert np.argsort(result.recency).tolist() == order
-    assert sum(int(of.why.split()[0]) for of in result.absent) == len(rows) - len(mine)
+    assert sum(int(absence.why.split()[0]) for absence in result.absent) == len(rows) - len(indices)
     if protocol == CODING:
-        latest_alone = [rows[at]["cell"] for at in expected if not place(at)[2]]
+        latest_alone = [rows[index]["cell"] for index in expected if not place(index)[2]]
         assert newest_rows(table)["cell"].to_list() == latest_alone

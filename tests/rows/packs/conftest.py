@@ -34,9 +34,9 @@ def measured(sources, tmp_path_factory):
     contenders = select([HONEST.text], {}).contenders
     store.begin(run, {"codecs": {HONEST.text: {"licence": "MIT"}}})
     for cell in plan(contenders, "photos", sources):
-        done = bench.carry_out(cell)
-        store.keep(done.stream)
-        store.append([{**done.row, "encode_seconds": 123.0}])
+        result = bench.carry_out(cell)
+        store.keep(result.stream)
+        store.append([{**result.row, "encode_seconds": 123.0}])
     return store
 
 

@@ -83,8 +83,8 @@ def test_a_damaged_pack_is_one_sentence(folder_pack, spoil):
 def test_a_damaged_tar_is_one_sentence(measured, tmp_path):
     path = tmp_path / "x.tar"
     export_pack(path, [measured], [HONEST], ())
-    whole = path.read_bytes()
-    for spoilt in (b"", b"text", whole[:700], whole[: len(whole) // 2]):
+    content = path.read_bytes()
+    for spoilt in (b"", b"text", content[:700], content[: len(content) // 2]):
         path.write_bytes(spoilt)
         with pytest.raises(BadPack, match=r"x\.tar cannot be used"):
             read_all(path)
@@ -102,7 +102,7 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
     assert f"its stream {stream.name[:8]} is damaged" in failed["reason"]
 
 
-@pytest.mark.parametrize(("name", "value", "why"), [
+@pytest.mark.parametrize(("name", "value", "reason"), [
     ("height_px", 0, "numbers of 'height_px' beyond"),
     ("width_px", None, "measured rows without a value of 'width_px'"),
     ("num_bytes", -1, "numbers of 'num_bytes' beyond"),
@@ -119,10 +119,10 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
     ("dataset", "x.py", "row 2 has the dataset 'x.py', which no row of a pack has"),
     ("fingerprint", "other", "row 2 is of another version of"),
 ])  # fmt: skip
-def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, name, value, why):
+def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, name, value, reason):
     changed(**{name: value})(folder_pack)
     reported = f"the pack {folder_pack} cannot be used: rows.parquet: "
-    with pytest.raises(BadPack, match=f"^{re.escape(reported)}.*{re.escape(why)}.*; get or exp"):
+    with pytest.raises(BadPack, match=f"^{re.escape(reported)}.*{re.escape(reason)}.*; get or exp"):
         import_pack(open_pack(folder_pack), tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
@@ -203,8 +203,8 @@ def test_a_row_of_a_declared_size_has_no_stream(folder_pack):
 
 
 def test_what_no_author_decides_is_as_for_every_pack(folder_pack):
-    known = open_pack(folder_pack)
-    other = {"cell": "0", "timing": True, "recorded": False, "attested": True}
-    other |= {"bytes_origin": "unknown", "reason": "none"}
-    write_rows(folder_pack, [{**row, **other} for row in rows_in(folder_pack)])
-    assert open_pack(folder_pack).rows == known.rows
+    pack = open_pack(folder_pack)
+    columns = {"cell": "0", "timing": True, "recorded": False, "attested": True}
+    columns |= {"bytes_origin": "unknown", "reason": "none"}
+    write_rows(folder_pack, [{**row, **columns} for row in rows_in(folder_pack)])
+    assert open_pack(folder_pack).rows == pack.rows

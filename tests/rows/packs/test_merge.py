@@ -27,14 +27,14 @@ from support.rows.measured import failed, row
 LATER = "2025-01-02T00:00:00.000+00:00"
 
 
-def cell(quality, image, data=None, **more):
+def cell(quality, image, data=None, **changes):
     """A row and its stream, which differ between cells unless given."""
     stream = data or f"stream {quality} {image}".encode()
     columns = {
         "num_bytes": len(stream),
         "stream_sha256": hashlib.sha256(stream).hexdigest(),
         "decoded_sha256": hashlib.sha256(b"decoded " + stream).hexdigest(),
-        **more,
+        **changes,
     }
     return row("jpeg", quality, image, **columns), stream
 
@@ -43,9 +43,9 @@ def machine(results, cells, run, dataset="kodak"):
     """A results folder as a run leaves it."""
     store = Store(results / dataset)
     store.begin(run, {"machine": run})
-    for one, stream in cells:
+    for record, stream in cells:
         store.keep(stream)
-        store.append([{**one, "run": run, "machine": f"machine of {run}"}])
+        store.append([{**record, "run": run, "machine": f"machine of {run}"}])
     return results
 
 
@@ -78,21 +78,22 @@ def three(tmp_path):
     return first, second, machine(tmp_path / "whole", CELLS, "run-w")
 
 
-def without_place(found):
-    return [{k: v for k, v in one.items() if k not in ("run", "machine")} for one in found]
+def without_place(records):
+    return [{k: v for k, v in record.items() if k not in ("run", "machine")} for record in records]
 
 
 def test_two_halves_are_the_whole(three, tmp_path):
-    first, second, whole = three
+    first, second, whole_results = three
     into = tmp_path / "into"
-    (reported,) = merged(into, first, second)
-    assert (reported.dataset, reported.rows, reported.streams, reported.runs) == ("kodak", 6, 6, 2)
-    assert (reported.conflicts, reported.damaged) == ((), ())
-    assert without_place(rows(into)) == without_place(rows(whole))
-    kept, other = (
-        {path.name for path in Store(results / "kodak").streams()} for results in (into, whole)
+    (result,) = merged(into, first, second)
+    assert (result.dataset, result.rows, result.streams, result.runs) == ("kodak", 6, 6, 2)
+    assert (result.conflicts, result.damaged) == ((), ())
+    assert without_place(rows(into)) == without_place(rows(whole_results))
+    merged_streams, whole_streams = (
+        {path.name for path in Store(results / "kodak").streams()}
+        for results in (into, whole_results)
     )
-    assert kept == other
+    assert merged_streams == whole_streams
     assert Store(into / "kodak").record("run-b") == {"machine": "run-b"}
 
 
@@ -103,18 +104,18 @@ def test_the_order_of_the_folders_and_repeating_it_change_nothing(three, tmp_pat
     merged(tmp_path / "ba", first)
     assert without_place(rows(tmp_path / "ab")) == without_place(rows(tmp_path / "ba"))
     shards = sorted((tmp_path / "ab" / "kodak" / "per_image").iterdir())
-    before = content(tmp_path / "ab")
-    (again,) = merged(tmp_path / "ab", second, first)
-    assert again[1:6] == (0, 0, 0, 0, 0)
+    first_content = content(tmp_path / "ab")
+    (second_merge,) = merged(tmp_path / "ab", second, first)
+    assert second_merge[1:6] == (0, 0, 0, 0, 0)
     assert sorted((tmp_path / "ab" / "kodak" / "per_image").iterdir()) == shards
-    assert content(tmp_path / "ab") == before
+    assert content(tmp_path / "ab") == first_content
 
 
 def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
-    first, second, whole = three
-    (reported,) = merged(first, second)
-    assert (reported.rows, reported.streams, reported.runs) == (2, 2, 1)
-    assert without_place(rows(first)) == without_place(rows(whole))
+    first, second, whole_results = three
+    (result,) = merged(first, second)
+    assert (result.rows, result.streams, result.runs) == (2, 2, 1)
+    assert without_place(rows(first)) == without_place(rows(whole_results))
     assert len(list(first.glob("kodak/per_image/*"))) == 1, "they are put together"
     shared = CELLS[3][0]["cell"]
     assert next(record["run"] for record in rows(first) if record["cell"] == shared) == "run-a"
@@ -135,37 +136,37 @@ DIFFERENT = {
 def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_stays(
     tmp_path, change, in_target
 ):
-    different = DIFFERENT[change]
+    changed_record = DIFFERENT[change]
     first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
-    changed = {**different, "finished_utc": LATER, "timing": True}
+    changed = {**changed_record, "finished_utc": LATER, "timing": True}
     stream = cell(10, "a", data=b"other")[1]
     second = machine(tmp_path / "second", [(changed, stream), cell(20, "a")], "run-b")
     into, folders = (first, [second]) if in_target else (tmp_path / "into", [first, second])
     for _ in range(2):
-        (done,) = merged(into, *folders)
-        (sentence,) = done.conflicts
+        (result,) = merged(into, *folders)
+        (sentence,) = result.conflicts
         assert sentence.startswith("jpeg quality=10 a: ")
         for origin in ("run run-a, machine of run-a", "run run-b, machine of run-b"):
             assert origin in sentence
-        for record in (cell(10, "a")[0], different):
+        for record in (cell(10, "a")[0], changed_record):
             pixels = record["decoded_sha256"][:8] if record["decoded_sha256"] else "unknown pixels"
             stream = f"{record['num_bytes']} bytes ({record['stream_sha256'][:8]})"
             assert f"{stream}, decoded to {pixels} with {record['psnr_db']:.4f} dB, in " in sentence
-        kept = {record["setting_value"]: record for record in rows(into)}
-        assert (kept[10]["run"], kept[10]["timing"]) == ("run-a", False)
-        assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
-        assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
-        assert kept[10]["psnr_db"] == cell(10, "a")[0]["psnr_db"]
+        records = {record["setting_value"]: record for record in rows(into)}
+        assert (records[10]["run"], records[10]["timing"]) == ("run-a", False)
+        assert records[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
+        assert records[20]["run"] == "run-b", "the other cells are merged all the same"
+        assert records[10]["psnr_db"] == cell(10, "a")[0]["psnr_db"]
     assert len(list(Store(into / "kodak").streams())) == 3, "both can be looked at"
 
 
 def test_pixels_that_differ_by_rounding_are_no_conflict(tmp_path):
-    done, stream = cell(10, "a")
-    first = machine(tmp_path / "first", [(done, stream)], "run-a")
-    rounded = done | {"decoded_sha256": "d" * 64, "psnr_db": done["psnr_db"] + 1e-5}
+    original, stream = cell(10, "a")
+    first = machine(tmp_path / "first", [(original, stream)], "run-a")
+    rounded = original | {"decoded_sha256": "d" * 64, "psnr_db": original["psnr_db"] + 1e-5}
     second = machine(tmp_path / "second", [(rounded | {"finished_utc": LATER}, stream)], "run-b")
-    (reported,) = merged(tmp_path / "into", first, second)
-    assert reported.conflicts == ()
+    (result,) = merged(tmp_path / "into", first, second)
+    assert result.conflicts == ()
     assert [record["run"] for record in rows(tmp_path / "into")] == ["run-b"]
 
 
@@ -173,39 +174,39 @@ def test_a_disagreement_within_one_folder_is_told_and_what_is_valid_there_stays(
     changed, stream = cell(10, "a", data=b"other")
     twice = [cell(10, "a"), ({**changed, "finished_utc": LATER}, stream)]
     first = machine(tmp_path / "first", twice, "run-a")
-    (before,) = rows(first)
-    (done,) = merged(tmp_path / "into", first)
-    assert len(done.conflicts) == 1
-    (after,) = rows(tmp_path / "into")
-    assert after["stream_sha256"] == before["stream_sha256"] == changed["stream_sha256"]
+    (source_row,) = rows(first)
+    (result,) = merged(tmp_path / "into", first)
+    assert len(result.conflicts) == 1
+    (merged_row,) = rows(tmp_path / "into")
+    assert merged_row["stream_sha256"] == source_row["stream_sha256"] == changed["stream_sha256"]
 
 
 def test_failures_and_seconds_are_no_conflict_and_a_success_wins(tmp_path):
-    done, stream = cell(10, "a")
+    success, stream = cell(10, "a")
     lost = failed("jpeg", 10, "a", "worker", "lost")
     first = machine(tmp_path / "first", [], "run-a")
     Store(first / "kodak").append([{**lost, "finished_utc": LATER}])
-    slower = ({**done, "encode_seconds": 9.0}, stream)
+    slower = ({**success, "encode_seconds": 9.0}, stream)
     second = machine(tmp_path / "second", [slower], "run-b")
-    (reported,) = merged(first, second)
-    assert (reported.conflicts, [record["status"] for record in rows(first)]) == ((), ["ok"])
+    (result,) = merged(first, second)
+    assert (result.conflicts, [record["status"] for record in rows(first)]) == ((), ["ok"])
 
 
 def test_a_metric_that_only_the_other_machine_computed_is_taken_over(tmp_path):
-    done, stream = cell(10, "a")
-    bare = {key: value for key, value in done.items() if not key.startswith("lpips_alex")}
+    full_record, stream = cell(10, "a")
+    bare = {key: value for key, value in full_record.items() if not key.startswith("lpips_alex")}
     first = machine(tmp_path / "first", [(bare, stream)], "run-a")
-    second = machine(tmp_path / "second", [(done, stream)], "run-b")
+    second = machine(tmp_path / "second", [(full_record, stream)], "run-b")
     assert rows(first)[0]["lpips_alex"] is None
     assert merged(first, second)[0].rows == 1
-    assert rows(first)[0]["lpips_alex"] == done["lpips_alex"]
+    assert rows(first)[0]["lpips_alex"] == full_record["lpips_alex"]
     assert merged(first, second)[0].rows == 0
 
 
 def test_datasets_and_conflicts_come_in_order_and_other_folders_are_no_datasets(tmp_path):
     first = machine(tmp_path / "first", CELLS, "run-a")
-    others = [cell(quality, image, b"other") for quality in (10, 20) for image in "abc"]
-    second = machine(tmp_path / "second", others, "run-b")
+    other_cells = [cell(quality, image, b"other") for quality in (10, 20) for image in "abc"]
+    second = machine(tmp_path / "second", other_cells, "run-b")
     for name in ("clic", ".kodak", "kodak.py"):
         machine(second, CELLS[:1], "run-b", name)
     (second / "empty").mkdir()
@@ -225,24 +226,24 @@ def test_rows_that_bench_does_not_write_are_left_out_and_counted(tmp_path):
     store = Store(tmp_path / "first" / "kodak")
     for number, change in enumerate(odd):
         store.append([cell(number, "b")[0] | {"run": "run-a"} | change])
-    (done,) = merged(tmp_path / "into", tmp_path / "first")
-    why = "with a codec, run or sha256 that bench does not write"
-    assert done.damaged == (f"{store.folder}: 7 rows are left out, {why}",)
+    (result,) = merged(tmp_path / "into", tmp_path / "first")
+    reason = "with a codec, run or sha256 that bench does not write"
+    assert result.damaged == (f"{store.folder}: 7 rows are left out, {reason}",)
     assert [record["setting_value"] for record in rows(tmp_path / "into")] == [30]
 
 
 def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tmp_path):
-    first, second, whole = three
+    first, second, whole_results = three
     shutil.rmtree(second)
     victim = next(Store(first / "kodak").streams())
     victim.write_bytes(b"damaged")
-    (reported,) = merged(tmp_path / "into", first)
-    assert reported.damaged == (f"{victim} is left out: its bytes do not match its name",)
+    (result,) = merged(tmp_path / "into", first)
+    assert result.damaged == (f"{victim} is left out: its bytes do not match its name",)
     into = Store(tmp_path / "into" / "kodak")
     assert not into.has_stream(victim.name)
     assert not into.has_stream(hashlib.sha256(b"damaged").hexdigest()), "nor by another name"
-    assert reported.streams == len(list(into.streams()))
-    merged(tmp_path / "into", whole)
+    assert result.streams == len(list(into.streams()))
+    merged(tmp_path / "into", whole_results)
     assert Store(tmp_path / "into" / "kodak").stream(victim.name)
 
 
@@ -250,13 +251,13 @@ def test_pictures_without_a_stream_are_copied_and_damaged_ones_left_out(
     picture_pack, declared, tmp_path
 ):
     import_pack(open_pack(picture_pack), tmp_path / "first")
-    victim, other, *_ = sorted(Store(tmp_path / "first" / "photos").pictures())
-    victim.write_bytes(other.read_bytes()[:-1] + b"?")
-    (reported,) = merged(tmp_path / "into", tmp_path / "first")
-    assert reported.damaged == (f"{victim} is left out: {reported.damaged[0].partition(': ')[2]}",)
+    victim, other_picture, *_ = sorted(Store(tmp_path / "first" / "photos").pictures())
+    victim.write_bytes(other_picture.read_bytes()[:-1] + b"?")
+    (result,) = merged(tmp_path / "into", tmp_path / "first")
+    assert result.damaged == (f"{victim} is left out: {result.damaged[0].partition(': ')[2]}",)
     into = Store(tmp_path / "into" / "photos")
-    assert (reported.pictures, into.has_picture(victim.stem)) == (7, False)
-    damaged = [of.path for of in next(verify_results(tmp_path / "first")).findings]
+    assert (result.pictures, into.has_picture(victim.stem)) == (7, False)
+    damaged = [finding.path for finding in next(verify_results(tmp_path / "first")).findings]
     assert damaged == [str(victim)]
     import_pack(open_pack(picture_pack), tmp_path / "into")
     assert pixels_sha256(into.picture(victim.stem)) == victim.stem
@@ -269,23 +270,23 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
     for folder in (first, second):
         (shard,) = (folder / "per_image").glob("*.parquet")
         shard.rename(shard.with_name(f"{SHIPPED}kodak.parquet"))
-    kept = (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes()
-    (reported,) = merged(first.parent, second.parent)
+    shard_bytes = (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes()
+    (result,) = merged(first.parent, second.parent)
     of_shards = [
         conflict
-        for conflict in reported.conflicts
+        for conflict in result.conflicts
         if "are of two versions of the project" in conflict
     ]
     assert len(of_shards) == 1
     assert f"{SHIPPED}kodak.parquet" in of_shards[0]
-    assert (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes() == kept
+    assert (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes() == shard_bytes
 
 
 def test_one_run_told_in_two_ways_is_a_conflict(three, tmp_path):
     first, second, _ = three
     Store(second / "kodak").begin("run-a", {"machine": "another"})
-    (reported,) = merged(tmp_path / "into", first, second)
-    (sentence,) = reported.conflicts
+    (result,) = merged(tmp_path / "into", first, second)
+    (sentence,) = result.conflicts
     assert "runs/run-a.json tell of one run in two ways" in sentence
     assert Store(tmp_path / "into" / "kodak").record("run-a") == {"machine": "run-a"}
 
@@ -297,8 +298,8 @@ def test_features_and_reductions_are_merged_too(three, tmp_path):
     pairs = [("s", "d")]
     reduced = reduction_key("fd/1", pairs), "fd", "fd/1", 1.5, [0.25]
     Reductions(second / "kodak").add([reduced])
-    (reported,) = merged(tmp_path / "into", first, second)
-    assert (reported.features, reported.reductions) == (1, 1)
+    (result,) = merged(tmp_path / "into", first, second)
+    assert (result.features, result.reductions) == (1, 1)
     into = tmp_path / "into" / "kodak"
     assert FeatureFolder(into).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
     result = Reductions(into).get(reduced[0])
@@ -318,18 +319,18 @@ def test_rows_that_came_with_the_project_stay_what_they_are(three, tmp_path):
 
 def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatch):
     """Broken off before each file that it puts in its place, one after another."""
-    first, second, whole = (
-        machine(tmp_path / run, some, f"run-{run}")
-        for run, some in {"a": CELLS[:1], "b": CELLS[:2], "whole": CELLS[:2]}.items()
+    first, second, whole_results = (
+        machine(tmp_path / run, cells, f"run-{run}")
+        for run, cells in {"a": CELLS[:1], "b": CELLS[:2], "whole": CELLS[:2]}.items()
     )
     real, into = os.replace, tmp_path / "into"
-    for allowed in range(40):
-        left = [allowed]
+    for limit in range(40):
+        remaining = [limit]
 
-        def replace(draft, path, left=left):
-            if not left[0]:
+        def replace(draft, path, remaining=remaining):
+            if not remaining[0]:
                 raise KeyboardInterrupt
-            left[0] -= 1
+            remaining[0] -= 1
             real(draft, path)
 
         shutil.rmtree(into, ignore_errors=True)
@@ -341,13 +342,14 @@ def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatc
             broke = True
         monkeypatch.undo()
         assert not list(into.rglob(".*.part")), "a draft was left"
-        for one in rows(into):
-            assert Store(into / "kodak").has_stream(one["stream_sha256"]), "a row before its stream"
+        for record in rows(into):
+            digest = record["stream_sha256"]
+            assert Store(into / "kodak").has_stream(digest), "a row before its stream"
         merged(into, first, second)
-        assert without_place(rows(into)) == without_place(rows(whole))
+        assert without_place(rows(into)) == without_place(rows(whole_results))
         if not broke:
             break
-    assert allowed > 4
+    assert limit > 4
 
 
 def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(three, tmp_path):
@@ -356,7 +358,7 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(thr
     empty.mkdir()
     linked.mkdir()
     (linked / "kodak").symlink_to(first / "kodak")
-    for folders, reported in [
+    for folders, message in [
         ([first, empty], "is no folder of results"),
         ([first, tmp_path / "absent"], "is no folder of results"),
         ([linked], "kodak leads out of .*linked: merge the folder of results it lies in"),
@@ -365,7 +367,7 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(thr
     ]:
         into = tmp_path / "into"
         into.mkdir(exist_ok=True)
-        with pytest.raises(UsageError, match=reported):
+        with pytest.raises(UsageError, match=message):
             merged(into, *folders)
         assert not list(into.iterdir())
 
@@ -374,16 +376,16 @@ def test_the_command_tells_conflicts_and_leaves_with_1(three, tmp_path):
     first, second, _ = three
     into = tmp_path / "into"
     words = ["merge", str(first), str(second), "--into", str(into)]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0
-    assert done.stdout.splitlines()[1].split()[:4] == ["kodak", "6", "6", "2"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split()[:4] == ["kodak", "6", "6", "2"]
     odd = machine(tmp_path / "odd", [cell(10, "a", data=b"other")], "run-o")
-    done = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into)])
-    assert done.exit_code == 1
-    assert "\nkodak: conflicts: jpeg quality=10 a: " in done.stdout
-    reported = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into), "--json"])
-    (facts,) = json.loads(reported.stdout)["records"]
-    assert (reported.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
+    result = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into)])
+    assert result.exit_code == 1
+    assert "\nkodak: conflicts: jpeg quality=10 a: " in result.stdout
+    result = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into), "--json"])
+    (facts,) = json.loads(result.stdout)["records"]
+    assert (result.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
 
 
 def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sources(tmp_path):
@@ -392,9 +394,9 @@ def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sour
     shard = next((into / "kodak" / "per_image").glob("*.parquet"))
     shard.write_bytes(b"damaged")
     with pytest.warns(DamagedResults) as caught:
-        (reported,) = merged(into, source)
-    assert {one.message.file for one in caught} == {shard}
-    assert reported.damaged == ()
+        (result,) = merged(into, source)
+    assert {warning.message.file for warning in caught} == {shard}
+    assert result.damaged == ()
 
 
 def test_damaged_sources_are_collected_and_other_warnings_passed_on(tmp_path, monkeypatch):
@@ -425,13 +427,13 @@ def test_a_part_that_no_folder_has_is_said_until_it_or_the_whole_is_there(tmp_pa
     )
     (second,) = merged(tmp_path / "all", run_of(tmp_path / "p2", "r2", "2/4", 20))
     assert [text.partition(":")[0] for text in second.missing] == ["no run of part 4 of 4"]
-    (whole,) = merged(tmp_path / "all", run_of(tmp_path / "p4", "r4", "4/4", 40))
-    assert whole.missing == ()
-    (other,) = merged(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
-    assert other.missing == ()
+    (third,) = merged(tmp_path / "all", run_of(tmp_path / "p4", "r4", "4/4", 40))
+    assert third.missing == ()
+    (fourth,) = merged(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
+    assert fourth.missing == ()
     words = ["merge", *map(str, parts), "--into", str(tmp_path / "again")]
-    done = CliRunner().invoke(app, words)
-    assert (done.exit_code, "missing: no run of part 2, 4 of 4" in done.output) == (1, True)
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, "missing: no run of part 2, 4 of 4" in result.output) == (1, True)
     assert CliRunner().invoke(app, [*words, "--incomplete"]).exit_code == 0
 
 
@@ -450,6 +452,6 @@ def test_the_command_of_an_absent_part_is_that_of_the_run_with_all_its_options(t
     part = run_of(tmp_path / "p1", "r1", "1/2", 10)
     record = Store(part / "kodak").record("r1") | {"arguments": typed}
     (part / "kodak" / "runs" / "r1.json").write_text(json.dumps(record))
-    (found,) = merged(tmp_path / "all", part)
-    command = found.missing[0].split("`")[1]
+    (result,) = merged(tmp_path / "all", part)
+    command = result.missing[0].split("`")[1]
     assert shlex.split(command) == ["bench", *typed[:6], "2/2", *typed[7:]]

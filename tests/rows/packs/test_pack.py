@@ -62,20 +62,20 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     store = Store(tmp_path / "photos")
     (merged,) = import_pack(open_pack(pack_path), tmp_path)
     assert (merged.dataset, merged.rows, merged.streams) == ("photos", 6, 6)
-    before = {row["cell"]: row for row in measured.table().rows(named=True)}
-    after = {row["cell"]: row for row in store.table().rows(named=True)}
-    assert after.keys() == before.keys()
-    for cell, row in after.items():
-        changed = {name for name in row if row[name] != before[cell][name]}
+    exported_rows = {row["cell"]: row for row in measured.table().rows(named=True)}
+    imported_rows = {row["cell"]: row for row in store.table().rows(named=True)}
+    assert imported_rows.keys() == exported_rows.keys()
+    for cell, row in imported_rows.items():
+        changed = {name for name in row if row[name] != exported_rows[cell][name]}
         assert changed == {"recorded", "run"}
         assert store.stream(row["stream_sha256"]) == measured.stream(row["stream_sha256"])
-    (again,) = import_pack(open_pack(pack_path), tmp_path)
-    assert (again.rows, again.streams, again.runs, again.conflicts) == (0, 0, 0, ())
-    (run,) = {row["run"] for row in after.values()}
+    (repeat,) = import_pack(open_pack(pack_path), tmp_path)
+    assert (repeat.rows, repeat.streams, repeat.runs, repeat.conflicts) == (0, 0, 0, ())
+    (run,) = {row["run"] for row in imported_rows.values()}
     assert store.record(run)["notes"] == ["made for a test"]
-    again = tmp_path / "again.tar"
-    export_pack(again, [store], [HONEST], NOTES)
-    first, second = open_pack(pack_path), open_pack(again)
+    second_pack = tmp_path / "again.tar"
+    export_pack(second_pack, [store], [HONEST], NOTES)
+    first, second = open_pack(pack_path), open_pack(second_pack)
     assert (first.rows, first.infos) == (second.rows, second.infos)
 
 
@@ -103,13 +103,15 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
     with pytest.raises(UsageError, match="no finished cell of jpeg"):
         export_pack(tmp_path / "x.tar", [measured], [HONEST, CodecSpec("jpeg", ())], ())
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
-    both = Store(tmp_path / "photos")
-    both.keep(*(measured.stream(row["stream_sha256"]) for row in measured.table().rows(named=True)))
-    both.append(measured.table().rows(named=True)[1:])
+    full_store = Store(tmp_path / "photos")
+    full_store.keep(
+        *(measured.stream(row["stream_sha256"]) for row in measured.table().rows(named=True))
+    )
+    full_store.append(measured.table().rows(named=True)[1:])
     later = {"codec_version": "2", "run": "3", "finished_utc": "2100-01-01T00:00:00.000+00:00"}
-    both.append([{**measured.table().row(0, named=True), **later}])
+    full_store.append([{**measured.table().row(0, named=True), **later}])
     with pytest.raises(UsageError, match=rf"versions: `bench run --dataset photos .*{HONEST.text}"):
-        export_pack(tmp_path / "x.tar", [both], [HONEST], ())
+        export_pack(tmp_path / "x.tar", [full_store], [HONEST], ())
 
 
 def test_pictures_of_declared_sizes_are_png_files_of_the_scored_pixels(declared, picture_pack):
@@ -139,13 +141,13 @@ def test_imported_pictures_are_kept_and_are_exported_without_their_folder(
 
 def test_a_picture_of_two_datasets_is_in_a_pack_once(declared, photos, tmp_path):
     results, spec = declared
-    other, altered = Store(tmp_path / "r" / "others"), tmp_path / "altered"
+    other_store, altered = Store(tmp_path / "r" / "others"), tmp_path / "altered"
     altered.mkdir()
     for photo in photos.iterdir():
         with Image.open(photo) as image:
             image.point(lambda value: value ^ 1).save(altered / photo.name)
-    measure_declared(other, altered, spec.text, "others")
-    stores = [Store(results / "photos"), other]
+    measure_declared(other_store, altered, spec.text, "others")
+    stores = [Store(results / "photos"), other_store]
     read = partial(read_declared, spec.text)
     exported = export_pack(tmp_path / "p.tar", stores, [spec], NOTES, read)
     pack = open_pack(tmp_path / "p.tar")
@@ -160,12 +162,12 @@ def test_pictures_of_a_pack_beside_the_results_come_before_those_of_their_folder
     pictures = Pictures(contents, NamedCodecs())
     assert {(pictures.absence_reason(row), contents.stream(row)) for row in rows} == {("", None)}
     decoded = dict(filter(None, pictures.decoded(rows, "cpu", 1)))
-    assert {at: pixels_sha256(pixels) for at, pixels in decoded.items()} == {
-        at: row["decoded_sha256"] for at, row in enumerate(rows)
+    assert {index: pixels_sha256(pixels) for index, pixels in decoded.items()} == {
+        index: row["decoded_sha256"] for index, row in enumerate(rows)
     }
     (picture_pack / "pictures" / f"{rows[0]['decoded_sha256']}.png").unlink()
     decoded = dict(filter(None, pictures.decoded(rows, "cpu", 1)))
-    assert [at for at, made in decoded.items() if isinstance(made, Failed)] == [0]
+    assert [index for index, picture in decoded.items() if isinstance(picture, Failed)] == [0]
 
 
 def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tmp_path):
@@ -174,11 +176,11 @@ def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tm
     words = ("pack", "export", tmp_path / "p.tar", "--codecs", spec, "--results", tmp_path / "r")
     for name in ("0", "1"):
         shutil.copy(tmp_path / "pictures/3" / f"{name}.png", tmp_path / "pictures/5")
-    done = bench(*words)
-    assert (done.returncode, "setting=5 of " in done.stderr) == (2, True)
+    result = bench(*words)
+    assert (result.returncode, "setting=5 of " in result.stderr) == (2, True)
     shutil.rmtree(tmp_path / "pictures")
-    done = bench(*words)
-    assert (done.returncode, "pictures" in done.stderr) == (2, True)
+    result = bench(*words)
+    assert (result.returncode, "pictures" in result.stderr) == (2, True)
     assert not (tmp_path / "p.tar").exists()
     with pytest.raises(UsageError, match="was not kept in"):
         export_pack(tmp_path / "p.tar", [Store(tmp_path / "r" / "photos")], [stored], ())
@@ -186,8 +188,8 @@ def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tm
 
 def test_a_run_takes_no_pictures_in_place_of_streams(declared, picture_pack, photos, tmp_path):
     words = ("--codecs", declared[1].text, "--dataset", photos, "--results", tmp_path / "r")
-    done = bench("run", *words, "--pack", picture_pack)
-    assert (done.returncode, f"`bench pack import {picture_pack}`" in done.stderr) == (2, True)
+    result = bench("run", *words, "--pack", picture_pack)
+    assert (result.returncode, f"`bench pack import {picture_pack}`" in result.stderr) == (2, True)
 
 
 def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_packed(
@@ -204,8 +206,8 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert nothing.stderr == f"bench: nothing is left for a pack: {reported}\n"
     assert not out.exists()
-    done = bench(*words, "--dataset", "all")
-    assert (done.returncode, done.stdout) == (0, f"{out}: 6 streams\n{reported}: left out\n")
+    result = bench(*words, "--dataset", "all")
+    assert (result.returncode, result.stdout) == (0, f"{out}: 6 streams\n{reported}: left out\n")
     assert {row["dataset"] for row in open_pack(out).rows.values()} == {"photos"}
 
 
@@ -224,23 +226,23 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
     run = ["run", "--dataset", photos, "--metrics", "psnr", "--no-table", "--codecs", HONEST.text]
     assert bench(*run, "--results", first).returncode == 0
     pack = tmp_path / "honest.tar"
-    done = bench("pack", "export", pack, "--codecs", HONEST.text, "--results", first)
-    assert (done.returncode, done.stdout) == (0, f"{pack}: 6 streams\n"), done.stderr
-    done = bench(*run, "--results", second, "--pack", pack)
-    assert f"bundled {HONEST.text}: streams of 1 from {pack}" in done.stdout
-    assert done.returncode == 0
-    named = ("--codecs", HONEST.text)
-    refused = bench("audit", "pack", pack)
-    assert refused.returncode == 2
-    assert HONEST.text in refused.stderr
-    kept = bench("pack", "import", pack, "--results", tmp_path / "kept")
-    assert kept.stdout.splitlines()[1].split()[1:4] == ["6", "6", "1"]
-    done = bench("audit", "pack", pack, "--dataset", photos, "--metrics", "psnr", *named)
-    assert "6 streams decode to the recorded pixels." in done.stdout
-    assert ["psnr_db", "6"] in [line.split() for line in done.stdout.splitlines()]
-    assert done.returncode == 0
-    done = bench("pack", "import", pack, "--results", third)
-    assert done.stdout.splitlines()[1].split()[1:4] == ["6", "6", "1"]
+    result = bench("pack", "export", pack, "--codecs", HONEST.text, "--results", first)
+    assert (result.returncode, result.stdout) == (0, f"{pack}: 6 streams\n"), result.stderr
+    result = bench(*run, "--results", second, "--pack", pack)
+    assert f"bundled {HONEST.text}: streams of 1 from {pack}" in result.stdout
+    assert result.returncode == 0
+    codec_options = ("--codecs", HONEST.text)
+    refusal = bench("audit", "pack", pack)
+    assert refusal.returncode == 2
+    assert HONEST.text in refusal.stderr
+    first_import = bench("pack", "import", pack, "--results", tmp_path / "kept")
+    assert first_import.stdout.splitlines()[1].split()[1:4] == ["6", "6", "1"]
+    result = bench("audit", "pack", pack, "--dataset", photos, "--metrics", "psnr", *codec_options)
+    assert "6 streams decode to the recorded pixels." in result.stdout
+    assert ["psnr_db", "6"] in [line.split() for line in result.stdout.splitlines()]
+    assert result.returncode == 0
+    result = bench("pack", "import", pack, "--results", third)
+    assert result.stdout.splitlines()[1].split()[1:4] == ["6", "6", "1"]
     tables = [
         Store(next(results.iterdir())).table().rows(named=True) for results in (second, third)
     ]
@@ -253,6 +255,6 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
     with pack.open("r+b") as file:
         file.seek(start + 20)
         file.write(b"????")
-    done = bench("audit", "pack", pack, "--metrics", "psnr", *named)
-    assert done.returncode == 1
-    assert "is damaged" in done.stdout
+    result = bench("audit", "pack", pack, "--metrics", "psnr", *codec_options)
+    assert result.returncode == 1
+    assert "is damaged" in result.stdout

@@ -34,18 +34,18 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
 ):
     """In worker processes, with a codec that could not have encoded any of it in this time."""
     cells = plan([recorded_contender(pack_path)], "photos", sources)
-    done = [
-        one
-        for one in carry_out(cells, conditions(metrics=("psnr", "psnr_y")))
-        if isinstance(one, Finished)
+    events = [
+        event
+        for event in carry_out(cells, conditions(metrics=("psnr", "psnr_y")))
+        if isinstance(event, Finished)
     ]
-    rows = [one.outcome.row for one in done]
-    known = {row["cell"]: row for row in measured.table().rows(named=True)}
-    assert {row["cell"] for row in rows} == known.keys()
+    rows = [event.outcome.row for event in events]
+    stored_rows = {row["cell"]: row for row in measured.table().rows(named=True)}
+    assert {row["cell"] for row in rows} == stored_rows.keys()
     for row in rows:
         for name in ("stream_sha256", "decoded_sha256", "psnr_db", "psnr_y_db", "fingerprint"):
-            assert row[name] == known[row["cell"]][name]
-        assert (row["recorded"], known[row["cell"]]["recorded"]) == (True, False)
+            assert row[name] == stored_rows[row["cell"]][name]
+        assert (row["recorded"], stored_rows[row["cell"]]["recorded"]) == (True, False)
         assert row["encode_seconds"] == 123.0
         assert row["decode_seconds"] < 1
 
@@ -86,7 +86,7 @@ def test_what_only_a_program_could_code_is_an_error_by_name_and_a_skip_among_all
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: ["raw"])
     matrix = open_matrix(replace(request, codecs=ALL))
     assert {cell.codec.name for cell in matrix.cells} == {"raw"}
-    assert [one.what for one in matrix.selection.skipped] == [HONEST.text]
+    assert [absent.what for absent in matrix.selection.skipped] == [HONEST.text]
 
 
 def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack_path, photos):
@@ -98,8 +98,8 @@ def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack
 
 
 def test_a_pack_beside_codecs_of_which_one_uses_it_is_accepted(pack_path):
-    chosen = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
-    assert [one.pack is None for one in chosen] == [True, False]
+    contenders = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
+    assert [contender.pack is None for contender in contenders] == [True, False]
 
 
 def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_other(
