@@ -27,16 +27,16 @@ def record_of(folder):
     return json.loads(path.read_text())
 
 
-def run(kind, *more):
-    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", *more)
+def run(kind, *options):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", *options)
     return bench("run", "--codecs", f"{MINE}:{kind}", *words)
 
 
 def test_row_and_terminal_have_the_authors_line_where_a_library_raised(photos):
-    done = run("RaisesInLibrary", "-v")
-    assert done.returncode == 1
+    result = run("RaisesInLibrary", "-v")
+    assert result.returncode == 1
     reported = f"encode: mine.py, line {LINE}, in before_encoding: JSONDecodeError: Expecting"
-    (failed,) = [line for line in done.stdout.splitlines() if ": failed: " in line]
+    (failed,) = [line for line in result.stdout.splitlines() if ": failed: " in line]
     assert " and 3 more: failed: " in failed
     assert reported in failed
     assert str(MINE.parent) not in failed
@@ -44,12 +44,12 @@ def test_row_and_terminal_have_the_authors_line_where_a_library_raised(photos):
 
 def test_equal_tracebacks_of_all_workers_are_stored_once_with_their_cells(photos):
     run("RaisesInLibrary", "--jobs", "2")
-    (one,) = record_of(photos)["tracebacks"]
-    assert one["traceback"].startswith("Traceback (most recent call last):\n")
-    assert f'File "{MINE}", line {LINE}, in before_encoding' in one["traceback"]
-    assert "json.decoder.JSONDecodeError" in one["traceback"]
-    assert len(set(one["cells"])) == 6
-    assert "mine.py:RaisesInLibrary step=2 1.png" in one["cells"]
+    (entry,) = record_of(photos)["tracebacks"]
+    assert entry["traceback"].startswith("Traceback (most recent call last):\n")
+    assert f'File "{MINE}", line {LINE}, in before_encoding' in entry["traceback"]
+    assert "json.decoder.JSONDecodeError" in entry["traceback"]
+    assert len(set(entry["cells"])) == 6
+    assert "mine.py:RaisesInLibrary step=2 1.png" in entry["cells"]
 
 
 def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
@@ -57,11 +57,11 @@ def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
     (photos / "sound.py").write_text(MINE.read_text())
     bench("run", "--codecs", "./sound.py:Plain", *words[:-1])
     (photos / "sound.py").write_text(BROKEN)  # its fingerprint says nothing of that
-    done = bench("run", "--codecs", "./sound.py:Plain", *words)
-    assert done.returncode == 1
-    assert ": decode: sound.py, line " in done.stdout
+    result = bench("run", "--codecs", "./sound.py:Plain", *words)
+    assert result.returncode == 1
+    assert ": decode: sound.py, line " in result.stdout
     records = [json.loads(path.read_text()) for path in photos.glob("s/*/runs/*.json")]
-    (reported,) = [one for record in records for one in record.get("tracebacks", ())]
+    (reported,) = [entry for record in records for entry in record.get("tracebacks", ())]
     assert "IndexError" in reported["traceback"]
     assert len(reported["cells"]) == 6
     audited = bench("audit", "decode", "s", "--codecs", "./sound.py:Plain", "--json")
@@ -74,11 +74,11 @@ def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
     words = ("--dataset", "photos", "--results", "r")
     bench("run", "--codecs", "./sound.py:Plain", "--metrics", "psnr", *words)
     (photos / "sound.py").write_text(BROKEN)
-    done = bench("rescore", "--metrics", "ssim", "--codecs", "./sound.py:Plain", *words)
-    assert done.returncode == 1
-    assert "decode: sound.py, line " in done.stdout
+    result = bench("rescore", "--metrics", "ssim", "--codecs", "./sound.py:Plain", *words)
+    assert result.returncode == 1
+    assert "decode: sound.py, line " in result.stdout
     records = [json.loads(path.read_text()) for path in photos.glob("r/*/runs/*.json")]
-    (reported,) = [one for record in records for one in record.get("tracebacks", ())]
+    (reported,) = [entry for record in records for entry in record.get("tracebacks", ())]
     assert (len(reported["cells"]), len(records)) == (6, 2)
 
 
@@ -99,10 +99,10 @@ def test_a_contender_of_the_project_is_named_by_its_file_and_not_for_its_own_mes
         raise CorruptStream("a marker is missing")
 
     assert failure(jpeg, explained).reason == "a marker is missing"
-    mine = load_codec(parse_codec(f"{MINE}:RaisesOurError"))
+    codec = load_codec(parse_codec(f"{MINE}:RaisesOurError"))
     pixels = np.zeros((8, 8, 3), np.uint8)
     stream = load_codec(parse_codec(f"{MINE}:Plain")).encode(pixels, Setting("step", 1))
-    reason = failure(mine, lambda: mine.decode(stream)).reason
+    reason = failure(codec, lambda: codec.decode(stream)).reason
     assert reason.startswith("mine.py, line ")
     assert reason.endswith(", in after_decoding: a marker is missing")
 

@@ -46,7 +46,7 @@ def test_images_are_outermost_so_that_an_early_stop_is_a_fair_sample():
 
 
 @pytest.mark.parametrize(
-    "other",
+    "changed_cell",
     [
         CELL._replace(codec=CodecSpec("webp", ())),
         CELL._replace(codec=CodecSpec("jpeg", (("optimize", "1"),))),
@@ -57,8 +57,8 @@ def test_images_are_outermost_so_that_an_early_stop_is_a_fair_sample():
         CELL._replace(source=SOURCES[1]),
     ],
 )
-def test_whatever_may_change_the_stream_makes_another_cell(other):
-    assert other.key != CELL.key
+def test_whatever_may_change_the_stream_makes_another_cell(changed_cell):
+    assert changed_cell.key != CELL.key
 
 
 def test_words_and_places_do_not_make_another_cell():
@@ -85,8 +85,8 @@ def test_a_run_takes_the_longest_cells_of_an_image_first_and_the_images_in_order
     rows += [row("webp", 10, "x", encode_seconds=2.9), row("webp", 20, "x", encode_seconds=29.9)]
     order = ordered(cells("jpeg", "webp"), rows)
     sequence = [(c.source.file.name, c.codec.name, c.setting.value) for c in order]
-    of_one = [("webp", 20), ("webp", 10), ("jpeg", 20), ("jpeg", 10)]
-    assert sequence == [(image, *rest) for image in "ab" for rest in of_one]
+    image_sequence = [("webp", 20), ("webp", 10), ("jpeg", 20), ("jpeg", 10)]
+    assert sequence == [(image, *pair) for image in "ab" for pair in image_sequence]
 
 
 def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
@@ -96,7 +96,7 @@ def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
 
 
 @pytest.mark.parametrize(
-    ("known", "seconds"),
+    ("columns", "seconds"),
     [
         ({}, None),
         ({"decode_seconds": 2}, 2.0),
@@ -104,8 +104,8 @@ def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
         ({"decode_seconds": 2, "encode_seconds": 3, "recorded": True}, 2.0),
     ],
 )
-def test_the_seconds_of_coding_are_those_of_the_calls_that_were_made_here(known, seconds):
-    assert Measured(known, None).coding_seconds == seconds
+def test_the_seconds_of_coding_are_those_of_the_calls_that_were_made_here(columns, seconds):
+    assert Measured(columns, None).coding_seconds == seconds
 
 
 def packed(*lost):
@@ -118,41 +118,41 @@ def packed(*lost):
 
 
 def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
-    lacks = packed(("b", 1))
-    told = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
-    assert describe_missing(lacks, SOURCES) == told
+    contender = packed(("b", 1))
+    reason = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
+    assert describe_missing(contender, SOURCES) == reason
     assert (
-        describe_missing(lacks._replace(encoder_lacks="no cjpeg"), SOURCES)
-        == f"no cjpeg; and {told}"
+        describe_missing(contender._replace(encoder_lacks="no cjpeg"), SOURCES)
+        == f"no cjpeg; and {reason}"
     )
-    assert describe_missing(lacks, SOURCES[:1]) == describe_missing(JPEG, SOURCES) == ""
-    chosen = plan([lacks], "kodak", SOURCES[1:])
-    assert [(cell.setting.value, cell.pack) for cell in chosen] == [
+    assert describe_missing(contender, SOURCES[:1]) == describe_missing(JPEG, SOURCES) == ""
+    planned_cells = plan([contender], "kodak", SOURCES[1:])
+    assert [(cell.setting.value, cell.pack) for cell in planned_cells] == [
         (quality, Path("p.tar")) for quality in (0, 2, 3, 4, 5, 6, 7)
     ]
 
 
 def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused():
-    def chosen(*lost, **asked):
-        return _skip_incomplete(Selection((packed(*lost),), ()), SOURCES, Request(**asked))
+    def skip_incomplete(*lost, **options):
+        return _skip_incomplete(Selection((packed(*lost),), ()), SOURCES, Request(**options))
 
-    named = {"codecs": ("jpeg", "webp")}
-    assert chosen().skipped == ()
-    assert len(chosen("b", **named).contenders) == 1
-    (skipped,) = chosen("b", **named).skipped
+    codecs = {"codecs": ("jpeg", "webp")}
+    assert skip_incomplete().skipped == ()
+    assert len(skip_incomplete("b", **codecs).contenders) == 1
+    (skipped,) = skip_incomplete("b", **codecs).skipped
     assert skipped.what == "jpeg"
     assert skipped.why.endswith(" of 1 of 2 images: b")
     with pytest.raises(Unavailable, match=r"^jpeg cannot run here: p\.tar .*; --skip-missing runs"):
-        chosen("a", "b", **named)
+        skip_incomplete("a", "b", **codecs)
     nothing = "^none of the codecs can run here: jpeg: "
-    for asked in ({}, {**named, "skip_missing": True}):
+    for options in ({}, {**codecs, "skip_missing": True}):
         with pytest.raises(Unavailable, match=rf"{nothing}p\.tar has no streams"):
-            chosen("a", "b", **asked)
+            skip_incomplete("a", "b", **options)
 
 
-def words(images, results, *more, verb="run"):
+def words(images, results, *options, verb="run"):
     return (verb, "--codecs", f"{FAKES}:Honest,jpeg", "--dataset", images, "--results", results,
-            "--metrics", "psnr", "--points", "jpeg.quality=10,30", *more)  # fmt: skip
+            "--metrics", "psnr", "--points", "jpeg.quality=10,30", *options)  # fmt: skip
 
 
 def only_store(results):
@@ -164,14 +164,17 @@ def test_parts_merged_are_the_whole_run_and_a_part_again_measures_nothing(images
     numbers = (1, 2, 3)
     for number in numbers:
         bench(*words(images, tmp_path / str(number), "--part", f"{number}/3"), code=0)
-    again = bench(*words(images, tmp_path / "1", "--part", "1/3"))
-    assert "\n0 cells measured, 0 failed, 4 were finished before" in again.stdout
+    second_run = bench(*words(images, tmp_path / "1", "--part", "1/3"))
+    assert "\n0 cells measured, 0 failed, 4 were finished before" in second_run.stdout
     (merged,) = merge_folders([tmp_path / str(number) for number in numbers], tmp_path / "merged")
     assert (merged.rows, merged.conflicts, merged.damaged) == (10, (), ())
     assert bench(*words(images, tmp_path / "whole")).returncode == 0
-    whole, joined = only_store(tmp_path / "whole"), only_store(tmp_path / "merged")
-    assert stable(joined) == stable(whole)
-    streams = [{path.name: path.read_bytes() for path in of.streams()} for of in (joined, whole)]
+    whole_store, merged_store = only_store(tmp_path / "whole"), only_store(tmp_path / "merged")
+    assert stable(merged_store) == stable(whole_store)
+    streams = [
+        {path.name: path.read_bytes() for path in store.streams()}
+        for store in (merged_store, whole_store)
+    ]
     assert streams[0] == streams[1]
     nothing = bench(*words(images, tmp_path / "merged"))
     assert "\n0 cells measured, 0 failed, 10 were finished before" in nothing.stdout
@@ -180,8 +183,8 @@ def test_parts_merged_are_the_whole_run_and_a_part_again_measures_nothing(images
 def test_a_part_is_the_same_where_other_cells_are_done(images, tmp_path):
     bench(*words(images, tmp_path, "--limit", "1"))
     bench(*words(images, tmp_path, "--part", "2/3"))
-    done = bench(*words(images, tmp_path, "--part", "1/3", verb="plan"))
-    assert "2 images, 4 cells, 2 to do" in done.stdout
+    result = bench(*words(images, tmp_path, "--part", "1/3", verb="plan"))
+    assert "2 images, 4 cells, 2 to do" in result.stdout
 
 
 SWEEP = tuple(Setting("quality", quality) for quality in range(8))
@@ -192,10 +195,10 @@ JPEG, WEBP = (Contender(CodecSpec(name, ()), INFO, SWEEP) for name in ("jpeg", "
 def test_every_cell_is_in_one_part_whatever_other_codecs_there_are_and_parts_are_even(
     parts, sources
 ):
-    both = [JPEG, WEBP]
-    shares = [plan(both, "d", sources, part=Part(n + 1, parts)) for n in range(parts)]
+    contenders = [JPEG, WEBP]
+    shares = [plan(contenders, "d", sources, part=Part(n + 1, parts)) for n in range(parts)]
     assert sorted(cell.key for share in shares for cell in share) == sorted(
-        cell.key for cell in plan(both, "d", sources)
+        cell.key for cell in plan(contenders, "d", sources)
     )
     sizes = {len(share) for share in shares}
     assert max(sizes) - min(sizes) <= 2, "each codec's cells differ by one at most"
@@ -205,8 +208,8 @@ def test_every_cell_is_in_one_part_whatever_other_codecs_there_are_and_parts_are
 
 
 def test_cells_are_dealt_image_by_image_then_setting_by_setting():
-    chosen = plan([WEBP], "d", SOURCES, part=Part(1, 3))  # of 16 the first, the fourth ...
-    assert [(cell.source.file.name, cell.setting.value) for cell in chosen] == [
+    planned_cells = plan([WEBP], "d", SOURCES, part=Part(1, 3))  # of 16 the first, the fourth ...
+    assert [(cell.source.file.name, cell.setting.value) for cell in planned_cells] == [
         *(("a", 0), ("a", 3), ("a", 6), ("b", 1), ("b", 4), ("b", 7))
     ]
 

@@ -27,25 +27,25 @@ STEP = Setting("step", 16)
 
 
 class Estimates(fakes.Honest):
-    said: object = 1234.5
+    declared_bits: object = 1234.5
 
     def estimated_bits(self):
-        if isinstance(self.said, Exception):
-            raise self.said
-        return self.said
+        if isinstance(self.declared_bits, Exception):
+            raise self.declared_bits
+        return self.declared_bits
 
 
-@pytest.mark.parametrize("said", [None, math.nan, -1, "many", [], RuntimeError("unknown")])
-def test_what_is_no_number_of_bits_is_null(said, photo, monkeypatch):
+@pytest.mark.parametrize("declared_bits", [None, math.nan, -1, "many", [], RuntimeError("unknown")])
+def test_what_is_no_number_of_bits_is_null(declared_bits, photo, monkeypatch):
     coder = Estimates()
     assert execute(coder, Estimates(), "photo.png", photo, STEP).estimated_bits == 1234.5
-    monkeypatch.setattr(Estimates, "said", said)
+    monkeypatch.setattr(Estimates, "declared_bits", declared_bits)
     assert execute(coder, Estimates(), "photo.png", photo, STEP).estimated_bits is None
 
 
 def test_the_work_that_a_users_class_declares_goes_into_rows_and_nonsense_does_not():
-    spec, mine = CodecSpec("./mine.py:Mine", ()), fakes.Honest()
-    assert work_of(spec, mine) == Work()
+    spec, codec = CodecSpec("./mine.py:Mine", ()), fakes.Honest()
+    assert work_of(spec, codec) == Work()
     for work, wrong in ((Work(5, 1, 2), []), (Work("many"), ["parameters"])):
         kind = type("Mine", (fakes.Honest,), {"facts": Facts(work=work)})
         assert work_of(spec, kind()) == work
@@ -66,9 +66,9 @@ def test_the_declared_work_of_a_search_is_what_torch_counts(size):
             codec.encode(pixels, Setting("q", 2))
         counted.append(counter.get_total_flops() / 2 / 64**2 / 1e3)
         declared.append(facts_of(spec))
-    more = counted[1] - counted[0]
-    assert declared[1].work.encode_kmac - declared[0].work.encode_kmac == pytest.approx(more, 1e-3)
-    assert declared[1].kmac - declared[0].kmac == pytest.approx(more, 1e-3)
+    expected = pytest.approx(counted[1] - counted[0], 1e-3)
+    assert declared[1].work.encode_kmac - declared[0].work.encode_kmac == expected
+    assert declared[1].kmac - declared[0].kmac == expected
     assert work_of(spec, load_codec(spec)) == declared[1].work
 
 
@@ -83,21 +83,25 @@ def test_the_declared_work_of_a_search_is_what_torch_counts(size):
     ],
 )  # fmt: skip
 def test_declared_work_is_what_torch_counts(codec, checkpoint):
-    level = checkpoint.removesuffix("-4") if checkpoint.startswith("hfd") else checkpoint
-    card = load_card(BUNDLED / f"{level}.safetensors.xz")
-    parts, at = costs(card.architecture, card.config), 4 if checkpoint.endswith("-4") else 1
+    card_name = checkpoint.removesuffix("-4") if checkpoint.startswith("hfd") else checkpoint
+    card = load_card(BUNDLED / f"{card_name}.safetensors.xz")
+    parts, level = costs(card.architecture, card.config), 4 if checkpoint.endswith("-4") else 1
     if "unet" in parts:  # behind ELIC
-        base = load_card(BUNDLED / f"elic-{at}.safetensors.xz")
+        base = load_card(BUNDLED / f"elic-{level}.safetensors.xz")
         parts = {**costs("elic", base.config), **parts}
     spec = resolve(parse_codec(codec))[0]
     names = {"g_a": "analysis", "g_s": "synthesis", "h_a": "hyper_analysis"}
-    named = {names.get(name.removeprefix("codec."), name): part for name, part in parts.items()}
-    kmac = {name: part.macs_per_pixel / 1e3 for name, part in named.items()}
+    parts_by_transform = {
+        names.get(name.removeprefix("codec."), name): part for name, part in parts.items()
+    }
+    kmac = {name: part.macs_per_pixel / 1e3 for name, part in parts_by_transform.items()}
     kmac["unet"] = kmac.get("unet", 0) * int(dict(spec.options).get("steps", 0))
     encoder, decoder = ("analysis", "hyper_analysis"), ("synthesis", "unet")
-    both = sum(value for name, value in kmac.items() if name not in (*encoder, *decoder))
-    counted = [both + sum(kmac[name] for name in way if name in kmac) for way in (encoder, decoder)]
-    parameters, *declared = work_of(spec, load_codec(spec), at)
+    shared_kmac = sum(value for name, value in kmac.items() if name not in (*encoder, *decoder))
+    counted = [
+        shared_kmac + sum(kmac[name] for name in way if name in kmac) for way in (encoder, decoder)
+    ]
+    parameters, *declared = work_of(spec, load_codec(spec), level)
     assert parameters == sum(part.parameters for part in parts.values())
     assert declared == pytest.approx(counted, rel=0.005)
 
@@ -112,9 +116,9 @@ def test_estimated_and_real_bits_meet_in_the_tables():
         if label_of(p.edition.spec) == "elic"
     ]
     assert ratios == pytest.approx([1.02] * len(ratios))
-    shown = means_table(summary, [Metric.named("psnr")])
-    at = shown.headers.index("real / estimated bits")
-    assert {row[0]: row[at] for row in shown.rows} == {"elic": "1.0200", "jpeg": "–"}
+    means = means_table(summary, [Metric.named("psnr")])
+    column = means.headers.index("real / estimated bits")
+    assert {row[0]: row[column] for row in means.rows} == {"elic": "1.0200", "jpeg": "–"}
     details = codecs_table(codec_records(summary), ["codec", "real / estimated bits"])
     assert dict(details.rows) == {"elic": "1.0200", "jpeg": ""}
     without = summarise(table_of(sweep("jpeg")))

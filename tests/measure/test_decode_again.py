@@ -18,10 +18,10 @@ from support.bench.command import bench
 from support.codecs.files import FAKES, MINE
 
 
-def run(kind, *more):
-    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *more)
-    done = bench("run", "--codecs", f"{MINE}:{kind}", *words)
-    return done.returncode, json.loads(done.stdout)
+def run(kind, *options):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *options)
+    result = bench("run", "--codecs", f"{MINE}:{kind}", *words)
+    return result.returncode, json.loads(result.stdout)
 
 
 def record_of(folder):
@@ -59,18 +59,18 @@ def test_one_stream_of_each_variant_is_decoded_twice_by_two_instances(photos):
 
 
 def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
-    made = []
+    decoders = []
 
-    def decoder(*given):
-        made.append(DecoderProcess(*given))
-        return made[-1]
+    def decoder(*arguments):
+        decoders.append(DecoderProcess(*arguments))
+        return decoders[-1]
 
     monkeypatch.setattr(decode_again, "DecoderProcess", decoder)
     stream = load_codec(CodecSpec("jpeg", ())).encode(photo, Setting("quality", 50))
     streams = [(name, stream) for name in "abc"]
     decoded = filter(None, decode_again.decode_all(CodecSpec("jpeg", ()), streams, "cpu", 1))
     assert len([*decoded]) == 3
-    assert len(made) == 1
+    assert len(decoders) == 1
 
 
 @pytest.fixture
@@ -78,18 +78,18 @@ def pictures(tmp_path, photo, monkeypatch):
     """A photograph coded by a codec whose pixels on a GPU are others than on a CPU."""
     (tmp_path / "photos").mkdir()
     Image.fromarray(photo).save(tmp_path / "photos" / "cup.png")
-    done = benchmark.run(
+    outcome = benchmark.run(
         f"{FAKES}:Drifts", str(tmp_path / "photos"), metrics="psnr", device="cpu",
         results=tmp_path / "results", jobs=1,
     )  # fmt: skip
-    assert not done.failures
-    name = done.matrix.store.folder.name
+    assert not outcome.failures
+    name = outcome.matrix.store.folder.name
     return open_pictures(tmp_path / "results", name, f"{FAKES}:Drifts")
 
 
 def reconstructed(rows, pictures, device):
-    result = (one for one in pictures.decoded(rows, device, 1) if one is not None)
-    return [pixels for _, pixels in sorted(result, key=lambda one: one[0])]
+    result = (pair for pair in pictures.decoded(rows, device, 1) if pair is not None)
+    return [pixels for _, pixels in sorted(result, key=lambda pair: pair[0])]
 
 
 def on_gpu(row, pictures, monkeypatch):
@@ -103,26 +103,29 @@ def on_gpu(row, pictures, monkeypatch):
 
 def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(pictures, monkeypatch):
     rows = pictures.table.rows(named=True)
-    both = [*rows, *(on_gpu(row, pictures, monkeypatch) for row in rows)]
-    assert both[0]["decoded_sha256"] != both[len(rows)]["decoded_sha256"]
-    result = reconstructed(both, pictures, "cuda")
-    assert [pixels_sha256(one) for one in result] == [one["decoded_sha256"] for one in both]
-    without = reconstructed(both, pictures, "cpu")
-    assert [isinstance(one, Failed) for one in without] == [False] * len(rows) + [True] * len(rows)
-    assert without[-1].stage == "verify"
+    all_rows = [*rows, *(on_gpu(row, pictures, monkeypatch) for row in rows)]
+    assert all_rows[0]["decoded_sha256"] != all_rows[len(rows)]["decoded_sha256"]
+    result = reconstructed(all_rows, pictures, "cuda")
+    assert [pixels_sha256(pixels) for pixels in result] == [
+        row["decoded_sha256"] for row in all_rows
+    ]
+    cpu_result = reconstructed(all_rows, pictures, "cpu")
+    failures = [isinstance(outcome, Failed) for outcome in cpu_result]
+    assert failures == [False] * len(rows) + [True] * len(rows)
+    assert cpu_result[-1].stage == "verify"
 
 
 def test_a_stream_that_was_not_kept_does_not_end_the_others(pictures):
-    first, *others = pictures.table.rows(named=True)
+    first, *other_rows = pictures.table.rows(named=True)
     pictures.contents.store._path(first["stream_sha256"]).unlink()
-    result = reconstructed([first, *others], pictures, "cpu")
+    result = reconstructed([first, *other_rows], pictures, "cpu")
     assert result[0] == Failed("load", "its stream was not kept")
-    assert not any(isinstance(one, Failed) for one in result[1:])
+    assert not any(isinstance(outcome, Failed) for outcome in result[1:])
 
 
 def test_code_that_rows_name_is_not_run_where_no_command_names_it(pictures):
     rows = pictures.table.rows(named=True)
     result = reconstructed(rows, Pictures(pictures.contents, ALL_CODECS), "cpu")
-    assert {(of.stage, "runs only where --codecs names it" in of.reason) for of in result} == {
-        ("load", True)
-    }
+    assert {
+        (failure.stage, "runs only where --codecs names it" in failure.reason) for failure in result
+    } == {("load", True)}

@@ -67,8 +67,8 @@ def test_every_seed_is_measured_from_the_same_bytes(outcome):
         place = row["image"], row["setting_value"]
         streams.setdefault(place, set()).add(row["stream_sha256"])
         pictures.setdefault(place, set()).add(row["decoded_sha256"])
-    assert {len(found) for found in streams.values()} == {1}
-    assert {len(found) for found in pictures.values()} == {3}
+    assert {len(digests) for digests in streams.values()} == {1}
+    assert {len(digests) for digests in pictures.values()} == {3}
     assert {row["variant"] for row in rows} == {"", "seed=1", "seed=2"}
 
 
@@ -85,8 +85,8 @@ def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
             and spread["setting"] == str(Setting(row["setting_name"], row["setting_value"]))
         ]
         means = [
-            np.mean([psnr for name, psnr in rows if name == each])
-            for each in ("", "seed=1", "seed=2")
+            np.mean([psnr for name, psnr in rows if name == variant])
+            for variant in ("", "seed=1", "seed=2")
         ]
         mean, draws, images = (spread[name] for name in ("mean", "over_draws", "over_images"))
         assert draws == pytest.approx((min(means), max(means)))
@@ -101,11 +101,13 @@ def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
 
 
 def test_each_drawing_is_decoded_again_where_its_codec_is_named(outcome):
-    asked = Experiment(outcome.matrix.store.folder.parent, "sample", codecs=f"{DRAWS},{HONEST}")
-    made = FIGURES["crops"](asked)
-    drawn = {record["variant"] for record in made.drawing.records if record["codec"] == DRAWS}
-    assert drawn == {"", "seed=1", "seed=2"}
-    assert not [text for text in made.sentences if "Draws" in text]
+    experiment = Experiment(
+        outcome.matrix.store.folder.parent, "sample", codecs=f"{DRAWS},{HONEST}"
+    )
+    figure = FIGURES["crops"](experiment)
+    variants = {record["variant"] for record in figure.drawing.records if record["codec"] == DRAWS}
+    assert variants == {"", "seed=1", "seed=2"}
+    assert not [text for text in figure.sentences if "Draws" in text]
 
 
 NOISE = """
@@ -166,17 +168,17 @@ def folder_of_seeds(folder, image):
 def test_codecs_of_every_kind_draw(kind, tmp_path):
     image = open_sample().images[0]
     text = kind(tmp_path, image)
-    made = run(
+    result = run(
         [text], "sample", metrics="psnr", draws=3, limit=1, jobs=1, results=tmp_path / "results"
     )
-    assert not made.failures
+    assert not result.failures
     rows = {dict(CodecSpec.of_row(row).options).get("seed", "0"): row
-            for row in made.rows.rows(named=True)}  # fmt: skip
+            for row in result.rows.rows(named=True)}  # fmt: skip
     source = read_image(image.path).pixels
     expected = {str(seed): pixels_sha256(noisy(source, seed)) for seed in range(3)}
     assert {seed: row["decoded_sha256"] for seed, row in rows.items()} == expected
     assert len({(row["stream_sha256"], row["num_bytes"]) for row in rows.values()}) == 1
-    editions = editions_in(made.rows)
+    editions = editions_in(result.rows)
     titles = ["Noisy", "Noisy (seed 1)", "Noisy (seed 2)"]
     assert sorted(edition.title for edition in editions) == titles
     assert len(find_editions(["Noisy"], editions)) == 3
@@ -207,10 +209,10 @@ def drawn_lines(tmp_path):
     lines |= {("mine.py:Gen", f"seed={s}" if s else ""): gain for s, gain in enumerate(GAINS)}
     Store(tmp_path / "set").append(
         measured_row(codec, n, image, variant=variant, num_bytes=100 * 2**n,
-                     psnr_db=20.0 + 10 * n + gain + more)
+                     psnr_db=20.0 + 10 * n + gain + offset)
         for (codec, variant), gain in lines.items()
         for n in range(4)
-        for image, more in (("a", -1), ("bb", 1))
+        for image, offset in (("a", -1), ("bb", 1))
     )  # fmt: skip
     return "--results", tmp_path, "--dataset", "set", "--metrics", "psnr", "--out", tmp_path / "out"
 
@@ -223,14 +225,14 @@ def read_csv(drawn_lines, name):
 def test_a_table_has_mean_and_deviation_over_seeds_beside_the_interval(drawn_lines):
     bench("table", *drawn_lines, "--anchor", "jpeg", code=0)
     rates = [100 * (2 ** (-gain / 10) - 1) for gain in GAINS]
-    _, own = read_csv(drawn_lines, "table.csv")
-    assert own["label"] == "mine.py:Gen"
+    _, codec_row = read_csv(drawn_lines, "table.csv")
+    assert codec_row["label"] == "mine.py:Gen"
     prefix = "set psnr_db bd_rate_"
-    assert float(own[f"{prefix}percent"]) == pytest.approx(mean(rates), abs=1e-9)
-    assert int(own[f"{prefix}seeds"]) == 3
-    deviation = float(own[f"{prefix}seeds_standard_deviation_percent"])
+    assert float(codec_row[f"{prefix}percent"]) == pytest.approx(mean(rates), abs=1e-9)
+    assert int(codec_row[f"{prefix}seeds"]) == 3
+    deviation = float(codec_row[f"{prefix}seeds_standard_deviation_percent"])
     assert deviation == pytest.approx(stdev(rates), abs=1e-9)
-    low, high = (float(own[f"{prefix}{end}_percent"]) for end in ("low", "high"))
+    low, high = (float(codec_row[f"{prefix}{end}_percent"]) for end in ("low", "high"))
     of_mean = 100 * (2 ** (-mean(GAINS) / 10) - 1)  # equal in both images: no width
     assert (low, high) == pytest.approx((of_mean, of_mean), abs=1e-9)
     text = (drawn_lines[-1] / "table.md").read_text()

@@ -24,7 +24,7 @@ def cells(kind, sources):
 
 
 def finished(tasks, conditions):
-    return [done for done in carry_out(tasks, conditions) if isinstance(done, Finished)]
+    return [event for event in carry_out(tasks, conditions) if isinstance(event, Finished)]
 
 
 def test_two_workers_give_the_rows_that_one_process_gives(sources):
@@ -39,9 +39,9 @@ def test_two_workers_give_the_rows_that_one_process_gives(sources):
 
 
 def test_a_worker_that_dies_is_a_failed_row_with_its_signal_and_the_others_continue(sources):
-    done = finished(cells("Segfaults", sources), conditions())
-    assert len(done) == 9
-    failed = [d.outcome.row for d in done if d.outcome.row["status"] == "failed"]
+    events = finished(cells("Segfaults", sources), conditions())
+    assert len(events) == 9
+    failed = [event.outcome.row for event in events if event.outcome.row["status"] == "failed"]
     assert {row["setting_value"] for row in failed} == {16.0}
     assert {row["stage"] for row in failed} == {"worker"}
     assert {row["reason"] for row in failed} == {
@@ -58,17 +58,18 @@ def notes(log):
 
 def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_path):
     log = tmp_path / "log"
-    done = finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1))
-    assert {d.outcome.row["status"] for d in done} == {"ok"}
+    events = finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1))
+    assert {event.outcome.row["status"] for event in events} == {"ok"}
     reported = list(notes(log))
-    gpu, cpu = ([one for one in reported if one[0] == device] for device in ("cuda", "cpu"))
+    gpu, cpu = ([note for note in reported if note[0] == device] for device in ("cuda", "cpu"))
     assert len(gpu) == len(cpu) == 9
-    assert len({one[1] for one in reported}) == 2
+    assert len({note[1] for note in reported}) == 2
     together = [
-        (one, other)
-        for one in gpu
-        for other in cpu
-        if one[1] != other[1] and max(one[2], other[2]) < min(one[3], other[3])
+        (gpu_note, cpu_note)
+        for gpu_note in gpu
+        for cpu_note in cpu
+        if gpu_note[1] != cpu_note[1]
+        and max(gpu_note[2], cpu_note[2]) < min(gpu_note[3], cpu_note[3])
     ]
     assert together, "the GPU waited for entropy coding"
 
@@ -82,23 +83,23 @@ def test_every_gpu_of_the_machine_has_workers_and_each_worker_one_gpu(
     monkeypatch.setattr("benchmark.measure.local.gpus", lambda: probed)
     log = tmp_path / "log"
     finished(cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, timing=timing))
-    seen = dict(line.split() for line in log.read_text().splitlines())
-    assert sorted(seen.values()) == (["GPU-a"] if timing else ["GPU-a", "GPU-a", "GPU-b"])
+    gpu_by_process = dict(line.split() for line in log.read_text().splitlines())
+    assert sorted(gpu_by_process.values()) == (["GPU-a"] if timing else ["GPU-a", "GPU-a", "GPU-b"])
 
 
 def test_a_card_that_is_named_has_all_workers(sources, tmp_path, monkeypatch):
     """nvidia-smi says that the second of two cards holds one worker."""
     monkeypatch.setattr(machine, "_run_command", lambda *_: "0, GPU-a, 80000\n1, GPU-b, 9000\n")
-    monkeypatch.setattr(settings, "_resolve_device", lambda asked, *_: asked)
+    monkeypatch.setattr(settings, "_resolve_device", lambda device, *_: device)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     log, context = tmp_path / "log", copy_context()
     assert context.run(settings.use_device, "cuda:1") == "cuda"
     tasks = cells(f"SeesGpu:log={log}", sources)
-    done = context.run(finished, tasks, conditions(jobs=1))
-    seen = [line.split() for line in log.read_text().splitlines()]
-    assert {card for _, card in seen} == {"1"}
-    assert len({process for process, _ in seen}) == 1
-    assert {d.outcome.row["device"] for d in done} == {"cuda"}
+    events = context.run(finished, tasks, conditions(jobs=1))
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert {card for _, card in lines} == {"1"}
+    assert len({process for process, _ in lines}) == 1
+    assert {event.outcome.row["device"] for event in events} == {"cuda"}
 
 
 def test_the_workers_of_a_gpu_follow_its_memory():
@@ -123,18 +124,19 @@ def test_metrics_of_the_cpu_bring_a_gpu_workers_by_cores_and_the_same_rows(
     monkeypatch.setattr("benchmark.measure.local.gpus", lambda: probed)
     monkeypatch.setattr("benchmark.measure.local.cores", lambda: cores)
     log = tmp_path / "log"
-    tasks, asked = cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, metrics=metrics)
-    rows = {done.task.key: stable(done.outcome.row) for done in finished(tasks, asked)}
-    seen = dict(line.split() for line in log.read_text().splitlines())
-    assert Counter(seen.values()) == {"GPU-a": workers, "GPU-b": 1}
-    bench = Workbench(asked)
+    tasks = cells(f"SeesGpu:log={log}", sources)
+    run_conditions = conditions(jobs=1, metrics=metrics)
+    rows = {event.task.key: stable(event.outcome.row) for event in finished(tasks, run_conditions)}
+    gpu_by_process = dict(line.split() for line in log.read_text().splitlines())
+    assert Counter(gpu_by_process.values()) == {"GPU-a": workers, "GPU-b": 1}
+    bench = Workbench(run_conditions)
     assert rows == {cell.key: stable(bench.carry_out(cell).row) for cell in tasks}
 
 
 def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):
     log = tmp_path / "log"
     tasks = cells(f"OnGpu:log={log}", sources)
-    of_cpu = [one._replace(info=replace(one.info, device="cpu")) for one in tasks[::2]]
+    of_cpu = [cell._replace(info=replace(cell.info, device="cpu")) for cell in tasks[::2]]
     finished([*of_cpu, *tasks[1::2]], conditions(jobs=1, timing=True))
     assert len({process for _, process, *_ in notes(log)}) == 1
     assert len(list(notes(log))) == 2 * len(tasks)
@@ -151,17 +153,19 @@ def test_an_image_that_changes_during_the_run_is_a_failed_row(sources, tmp_path)
 
 def test_a_codec_file_that_changes_during_the_run_is_a_failed_row(sources):
     (cell, *_) = cells("Honest", sources)
-    before = cell._replace(info=replace(cell.info, fingerprint="another"))
-    changed, same = (Workbench(conditions()).carry_out(of).row for of in (before, cell))
-    assert (changed["stage"], same["status"]) == ("load", "ok")
-    assert changed["reason"].endswith(":Honest has changed since the run began: run again")
+    changed_cell = cell._replace(info=replace(cell.info, fingerprint="another"))
+    changed_row, unchanged_row = (
+        Workbench(conditions()).carry_out(task).row for task in (changed_cell, cell)
+    )
+    assert (changed_row["stage"], unchanged_row["status"]) == ("load", "ok")
+    assert changed_row["reason"].endswith(":Honest has changed since the run began: run again")
 
 
 def test_closing_the_iterator_ends_the_workers(sources):
     import multiprocessing
 
     running = carry_out(cells("Honest:pause=0.2", sources), conditions())
-    assert any(isinstance(one, Finished) for one in running)
+    assert any(isinstance(event, Finished) for event in running)
     running.close()
     assert multiprocessing.active_children() == []
 
@@ -172,11 +176,11 @@ def test_the_same_cell_rescored_keeps_its_columns_and_gains_the_metric(sources, 
     measured = Workbench(conditions(metrics=())).carry_out(cell)
     store.keep(measured.stream)
     bench = Workbench(conditions(run="later"))
-    again = bench.carry_out(Rescore(measured.row, cell.source, ("psnr",), store.folder))
+    rescored = bench.carry_out(Rescore(measured.row, cell.source, ("psnr",), store.folder))
     direct = Workbench(conditions()).carry_out(cell)
-    assert again.row["psnr_db"] == direct.row["psnr_db"]
+    assert rescored.row["psnr_db"] == direct.row["psnr_db"]
     gained = {"psnr_db", "psnr_db_protocol", "psnr_db_reason", "finished_utc"}
-    assert {k: v for k, v in again.row.items() if k not in gained} == {
+    assert {k: v for k, v in rescored.row.items() if k not in gained} == {
         k: v for k, v in measured.row.items() if k not in gained
     }
 
@@ -186,8 +190,8 @@ def test_a_folder_for_temporary_files_of_too_long_a_path_is_one_sentence(sources
     place.mkdir()
     photos = sources[0].file.path.parent
     words = ("run", "--codecs", "raw", "--dataset", photos, "--metrics", "psnr", "--results")
-    done = ran(sys.executable, "-m", "benchmark", *words, tmp_path / "out", TMPDIR=place)
-    assert done.returncode == 2
+    result = ran(sys.executable, "-m", "benchmark", *words, tmp_path / "out", TMPDIR=place)
+    assert result.returncode == 2
     message = f"bench: the folder for temporary files, {place}"
-    assert done.stderr.startswith(message)
-    assert done.stderr.endswith("name a shorter one by $TMPDIR\n")
+    assert result.stderr.startswith(message)
+    assert result.stderr.endswith("name a shorter one by $TMPDIR\n")

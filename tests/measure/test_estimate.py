@@ -37,30 +37,31 @@ def cell(codec="vtm", setting=("qp", 32), pixels=1_000_000, device="cpu"):
     return Cell(parse_codec(codec), info, Setting(*setting), "kodak", source)
 
 
-def timed(codec, setting, seconds, megapixels=1.0, **more):
+def timed(codec, setting, seconds, megapixels=1.0, **columns):
     name, value = setting
     sides = {"width_px": int(megapixels * 1e6), "height_px": 1}
     return row(
         codec, value, "x", setting_name=name, encode_seconds=0.75 * seconds,
-        decode_seconds=0.25 * seconds, **{**sides, **more},
+        decode_seconds=0.25 * seconds, **{**sides, **columns},
     )  # fmt: skip
 
 
-def seconds(rows, *what, **more):
-    return CostModel(table(rows)).seconds(cell(*what, **more))
+def seconds(rows, *codec_and_setting, **options):
+    return CostModel(table(rows)).seconds(cell(*codec_and_setting, **options))
 
 
 def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels():
     rows = [timed("vtm", ("qp", 32), 100.0, 1.0), timed("vtm", ("qp", 32), 500.0, 2.0)]
     rows += [timed("vtm", ("qp", 32), 9999.0, recorded=True)]
     assert seconds(rows, pixels=3_000_000) == pytest.approx(600.0, rel=1e-12)
-    model, here = CostModel(table(rows)), cell()
-    packed = here._replace(pack="a pack")
+    model, vtm = CostModel(table(rows)), cell()
+    packed = vtm._replace(pack="a pack")
     assert (model.seconds(packed), model.basis(packed)) == (0.0, "measured")
     assert model.seconds(SimpleNamespace(row={"decode_seconds": 7.0})) == 7.0
-    mine, jpeg = here._replace(codec=here.codec._replace(name="mine")), cell("jpeg", ("quality", 5))
-    known = model.seconds(here) + model.seconds(jpeg)
-    assert estimate([here, mine, jpeg], model) == (pytest.approx(known), 1, 1)
+    user_cell = vtm._replace(codec=vtm.codec._replace(name="mine"))
+    jpeg = cell("jpeg", ("quality", 5))
+    expected = model.seconds(vtm) + model.seconds(jpeg)
+    assert estimate([vtm, user_cell, jpeg], model) == (pytest.approx(expected), 1, 1)
 
 
 def test_sides_of_a_stranger_whose_product_no_integer_holds_are_no_division_by_zero():
@@ -78,16 +79,19 @@ def test_a_machine_that_is_twice_as_fast_is_so_at_settings_that_were_not_measure
 def test_between_settings_of_a_codec_without_a_typical_time_the_logarithm_is_interpolated():
     rows = [timed("mine", ("level", 2), 4.0), timed("mine", ("level", 6), 64.0)]
     model = CostModel(table(rows))
-    mine = cell()._replace(codec=cell().codec._replace(name="mine"))
-    result = [model.seconds(mine._replace(setting=Setting("level", at))) for at in (2, 4, 6, 9)]
+    user_cell = cell()._replace(codec=cell().codec._replace(name="mine"))
+    result = [
+        model.seconds(user_cell._replace(setting=Setting("level", level))) for level in (2, 4, 6, 9)
+    ]
     assert result == pytest.approx([4, 16, 64, 64], rel=1e-12)
 
 
 def test_another_variant_stands_in_for_one_that_was_never_measured():
     rows = [timed("jpeg", ("quality", 50), 3.0)]
     assert seconds(rows, "jpeg:optimize=1", ("quality", 50)) == pytest.approx(3.0, rel=1e-12)
-    own = [*rows, timed("jpeg", ("quality", 50), 5.0, variant="optimize=1")]
-    assert seconds(own, "jpeg:optimize=1", ("quality", 50)) == pytest.approx(5.0, rel=1e-12)
+    variant_rows = [*rows, timed("jpeg", ("quality", 50), 5.0, variant="optimize=1")]
+    result = seconds(variant_rows, "jpeg:optimize=1", ("quality", 50))
+    assert result == pytest.approx(5.0, rel=1e-12)
 
 
 def test_times_of_a_gpu_say_nothing_of_a_cpu():
@@ -101,9 +105,9 @@ def test_times_of_a_gpu_say_nothing_of_a_cpu():
 
 
 def test_nothing_is_said_of_a_codec_that_nobody_measured():
-    mine = cell()._replace(codec=cell().codec._replace(name="mine"))
+    user_cell = cell()._replace(codec=cell().codec._replace(name="mine"))
     model = CostModel(table([]))
-    for unknown in (mine, cell(device="cuda"), cell(setting=("rate", 32))):
+    for unknown in (user_cell, cell(device="cuda"), cell(setting=("rate", 32))):
         assert (model.seconds(unknown), model.basis(unknown)) == (None, "unknown")
 
 
@@ -146,10 +150,10 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
     of_weights = "compressai", "ivr", "dirac", "hfd"  # whose sweeps depend on them
     for codec, name, curve in declared:
         if codec not in of_weights:
-            made = codec_class(parse_codec(codec))
-            rate_points = [Setting("level", one) for one in getattr(made, "levels", ())]
-            replaced = inspect.signature(made).parameters  # an option may be the only setting
-            sweep = {setting.name for setting in getattr(made, "sweep", rate_points)}
+            contender = codec_class(parse_codec(codec))
+            rate_points = [Setting("level", level) for level in getattr(contender, "levels", ())]
+            replaced = inspect.signature(contender).parameters  # an option may be the only setting
+            sweep = {setting.name for setting in getattr(contender, "sweep", rate_points)}
             assert name in sweep | set(replaced)
         values = [value for value, _ in curve]
         assert values == sorted(set(values))
@@ -158,7 +162,7 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
 
 def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
     curve = ((1, 2.0), (3, 8.0), (4, 1.0))
-    assert [interpolated(curve, at) for at, _ in curve] == pytest.approx([2, 8, 1])
+    assert [interpolated(curve, value) for value, _ in curve] == pytest.approx([2, 8, 1])
     assert (interpolated(curve, 0), interpolated(curve, 9)) == pytest.approx((2, 1))
     assert interpolated(((1, 4.0), (2, 1.0)), 1.5) == pytest.approx(2.0)
     assert interpolated(((1, 0.0), (2, 5.0), (3, 0.0)), 1.5) == pytest.approx(5)

@@ -60,10 +60,10 @@ def test_a_stream_of_a_class_of_its_own_is_its_bytes_alone(photo):
 
 
 def test_a_codec_that_scribbles_on_its_input_does_not_change_the_reference(photo):
-    before = photo.copy()
+    original = photo.copy()
     coded = run(fakes.Scribbles, photo, Setting("step", 1))
-    assert np.array_equal(photo, before)
-    assert np.array_equal(coded.decoded, before)
+    assert np.array_equal(photo, original)
+    assert np.array_equal(coded.decoded, original)
 
 
 def test_a_declared_size_has_no_stream_and_no_seconds(coffee):

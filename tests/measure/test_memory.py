@@ -46,12 +46,13 @@ def test_there_is_a_worker_per_core_where_memory_allows():
 
 
 def test_memory_bounds_the_workers_by_the_largest_cell():
-    each = worker_bytes(HUGE, METRICS)
-    result = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * each + each // 2)
-    assert (result.workers, result.worker_bytes) == (3, each)
+    worker_size = worker_bytes(HUGE, METRICS)
+    result = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * worker_size + worker_size // 2)
+    assert (result.workers, result.worker_bytes) == (3, worker_size)
     assert result.remark == (
-        f"3 of 8 cores are used: a worker takes about {each / 1e9:.1f} GB for the largest image, "
-        f"and {3.5 * each / 1e9:.1f} GB of memory are available (--jobs sets another number)"
+        f"3 of 8 cores are used: a worker takes about {worker_size / 1e9:.1f} GB for the largest "
+        f"image, and {3.5 * worker_size / 1e9:.1f} GB of memory are available "
+        "(--jobs sets another number)"
     )
 
 
@@ -84,15 +85,15 @@ def test_coding_takes_bytes_for_each_pixel_of_the_image_and_of_a_tile():
 
 
 def test_what_metrics_prepared_is_kept_while_others_compute_and_the_next_cell_is_coded(monkeypatch):
-    of = {"little": Scoring(10, 4), "much": Scoring(700, 50, True)}
-    monkeypatch.setattr("benchmark.measure.estimate.SCORING", of)
+    scorings = {"little": Scoring(10, 4), "much": Scoring(700, 50, True)}
+    monkeypatch.setattr("benchmark.measure.estimate.SCORING", scorings)
     memory, need, pixels = facts_of(CodecSpec("jpeg", ())).memory, Need("jpeg", 100, 200), 20_000
     coding = memory.pixel + memory.tile_pixel
     assert 4 < coding < 600
     assert worker_bytes(need, ()) == BASE_BYTES + pixels * coding
     assert worker_bytes(need, ("little",)) == BASE_BYTES + pixels * (coding + 4)
-    both = BASE_BYTES + TORCH_BYTES + pixels * (4 + 700)
-    assert worker_bytes(need, ("little", "much")) == both
+    expected = BASE_BYTES + TORCH_BYTES + pixels * (4 + 700)
+    assert worker_bytes(need, ("little", "much")) == expected
 
 
 def test_torch_is_counted_for_the_metrics_of_networks():
@@ -105,8 +106,8 @@ def test_torch_is_counted_for_the_metrics_of_networks():
 def test_a_large_image_fits_into_four_gigabytes():
     assert worker_bytes(HUGE, METRICS) < 4e9
     assert worker_bytes(Need("ours", 9000, 12_000), METRICS) < 4e9
-    most = worker_bytes(SMALL, ("ssimulacra2",))  # of those that were measured
-    assert worker_bytes(SMALL, ("unknown",)) == most + TORCH_BYTES
+    maximum = worker_bytes(SMALL, ("ssimulacra2",))  # of those that were measured
+    assert worker_bytes(SMALL, ("unknown",)) == maximum + TORCH_BYTES
 
 
 MEASURED = """
@@ -129,9 +130,9 @@ print(int(status["VmHWM"].split()[0]) * 1024)
 
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,psnr_y,ms_ssim,ssim"])
 def test_the_estimate_holds_what_a_worker_takes_and_is_not_far_above(metrics):
-    done = ran(sys.executable, "-c", MEASURED, metrics, PYTHONPATH=ROOT / "tests")
+    result = ran(sys.executable, "-c", MEASURED, metrics, PYTHONPATH=ROOT / "tests")
     estimated = worker_bytes(Need("jpeg", 1200, 2000), metrics.split(","))
-    assert int(done.stdout) < estimated < 3 * int(done.stdout)
+    assert int(result.stdout) < estimated < 3 * int(result.stdout)
 
 
 def container(folder, files):
@@ -151,8 +152,11 @@ def test_a_control_group_of_version_2_leaves_its_limit_without_what_cannot_give_
         f"{group}/memory.stat": "anon 900000000\ninactive_file 400000000\nactive_file 100000000\n",
     }
     assert container(tmp_path, files) == 3_000_000_000
-    above = {"sys/fs/cgroup/pod/memory.max": "1000", "sys/fs/cgroup/pod/memory.current": "900"}
-    assert container(tmp_path, {**files, **above}) == 100
+    parent_limits = {
+        "sys/fs/cgroup/pod/memory.max": "1000",
+        "sys/fs/cgroup/pod/memory.current": "900",
+    }
+    assert container(tmp_path, {**files, **parent_limits}) == 100
     unlimited = {f"{group}/memory.max": "max\n", "sys/fs/cgroup/pod/memory.max": "max\n"}
     assert container(tmp_path, {**files, **unlimited}) == 8_000_000 * 1024
 
@@ -181,11 +185,11 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     facts = json.loads(bench("plan", *words, "--json").stdout)
     assert (facts["workers"], facts["available_bytes"]) == (1, 200_000_000)
     assert facts["worker_bytes"] == worker_bytes(Need("jpeg", 200, 300), ("psnr",))
-    done = bench("run", *words, *first, "--jobs", 3)
-    assert (done.returncode, f"bench: {warned}" in done.stderr) == (0, True)
+    result = bench("run", *words, *first, "--jobs", 3)
+    assert (result.returncode, f"bench: {warned}" in result.stderr) == (0, True)
     monkeypatch.setattr("benchmark.measure.loop.cores", lambda: 4)
-    done = bench("run", *words, *second)
-    assert "bench: 1 of 4 cores are used: a worker takes about" in done.stderr
+    result = bench("run", *words, *second)
+    assert "bench: 1 of 4 cores are used: a worker takes about" in result.stderr
     jobs = Store(next(results.iterdir())).table()["jobs"].to_list()
     assert sorted(jobs) == [1, 3]
 
@@ -260,10 +264,12 @@ def test_ours_can_do_with_tiles_and_its_decoder_reads_them(photo):
     codec = CRDR(beta=0)
     crop = np.ascontiguousarray(photo[:150, :203])
     crop = np.concatenate([crop, crop[:, ::-1]], axis=1)  # 406 px: two tiles of 256
-    whole, tiled = (one.encode(crop, Setting("q", 0)) for one in (codec, codec.make_tiled()))
-    assert whole != tiled
-    decoded = codec.decode(tiled)
+    whole_stream, tiled_stream = (
+        encoder.encode(crop, Setting("q", 0)) for encoder in (codec, codec.make_tiled())
+    )
+    assert whole_stream != tiled_stream
+    decoded = codec.decode(tiled_stream)
     assert decoded.shape == crop.shape
-    error = np.abs(decoded.astype(int) - codec.decode(whole).astype(int))
+    error = np.abs(decoded.astype(int) - codec.decode(whole_stream).astype(int))
     assert error.mean() < 2, "tiles show the same picture"
-    assert codec.encode(crop, Setting("q", 0)) == whole, "the codec itself still codes whole"
+    assert codec.encode(crop, Setting("q", 0)) == whole_stream, "the codec itself still codes whole"

@@ -21,12 +21,12 @@ def filled(folder, numbers):
     return folder
 
 
-def measured(folder, results, *more):
+def measured(folder, results, *options):
     """Measure with the codec raw; return the name of the results and how much was measured."""
     words = ("run", "--codecs", "raw", "--dataset", folder, "--results", results, "--jobs", 1)
-    done = bench(*words, "--metrics", "psnr", "--no-table", *more, code=0)
-    count, where = done.stdout.split()[0], done.stdout.split("rows in ")[1]
-    return where.strip().rpartition("/")[2], int(count)
+    result = bench(*words, "--metrics", "psnr", "--no-table", *options, code=0)
+    count, place = result.stdout.split()[0], result.stdout.split("rows in ")[1]
+    return place.strip().rpartition("/")[2], int(count)
 
 
 def test_a_folder_that_was_moved_has_its_results_and_finished_cells(photos, tmp_path):
@@ -49,9 +49,9 @@ def test_added_and_removed_images_leave_the_rows_of_the_others(photos, tmp_path)
 
 def test_another_folder_of_that_name_has_results_of_its_own(photos, tmp_path):
     name, _ = measured(photos, tmp_path / "results")
-    other = filled(tmp_path / "there" / "photos", range(10, 15))
-    shutil.copy(photos / "0.png", other)  # one image in both makes them no one dataset
-    result, count = measured(other, tmp_path / "results")
+    other_folder = filled(tmp_path / "there" / "photos", range(10, 15))
+    shutil.copy(photos / "0.png", other_folder)  # one image in both makes them no one dataset
+    result, count = measured(other_folder, tmp_path / "results")
     assert (result[:-6], count) == ("photos-", 6)
     assert result != name
     renamed = shutil.copytree(photos, tmp_path / "holiday")
@@ -72,10 +72,10 @@ def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path)
     assert "6 rows, 0 lacked" in rescored.stdout
     words = ("--against", results, "--dataset", moved, "--results", tmp_path / "new")
     check = bench("check", "--codec", "raw", *words, "--metrics", "psnr")
-    same = "equal: raw: 6 of 6 images have the reference's pixels and sizes"
-    assert same in check.stdout, check.stderr
-    both = bench("check", results, tmp_path / "new", "--dataset", moved)
-    assert same in both.stdout, both.stderr
+    sentence = "equal: raw: 6 of 6 images have the reference's pixels and sizes"
+    assert sentence in check.stdout, check.stderr
+    comparison = bench("check", results, tmp_path / "new", "--dataset", moved)
+    assert sentence in comparison.stdout, comparison.stderr
     out = tmp_path / "raw.tar"
     exported = bench(
         "pack", "export", out, "--codecs", "raw", "--dataset", moved, "--results", results

@@ -122,8 +122,8 @@ class Case(NamedTuple):
 
 def page(case):
     bench("report", *case.both, "--page", "--format", "svg", "--page-images", "all", code=0)
-    there = {path.stem for path in case.out.rglob("pictures/*.webp")}
-    return {row["decoded_sha256"] for row in case.rows} <= there
+    digests = {path.stem for path in case.out.rglob("pictures/*.webp")}
+    return {row["decoded_sha256"] for row in case.rows} <= digests
 
 
 def crops(case, figure="crops"):
@@ -138,7 +138,7 @@ def maps(case):
 
 def study(case):
     bench("study", "new", *case.both, "--bpp", case.rate, "--crop", "64", "--each", "4", code=0)
-    return case.label in {of.system for of in read_key(case.out).stimuli}
+    return case.label in {stimulus.system for stimulus in read_key(case.out).stimuli}
 
 
 def export_images(case):
@@ -156,13 +156,13 @@ def decoded(case):
 
 def rescore(case):
     words = ("--dataset", "photos", "--codecs", case.spec, "--results", "r", "--metrics", "ms_ssim")
-    done = bench("rescore", *words, code=0)
-    return f"{len(case.rows)} values filled in" in done.stdout
+    result = bench("rescore", *words, code=0)
+    return f"{len(case.rows)} values filled in" in result.stdout
 
 
 def audit_decode(case):
-    done = bench("audit", "decode", "r", "--codecs", case.spec, code=0)
-    return case.label in done.stdout
+    result = bench("audit", "decode", "r", "--codecs", case.spec, code=0)
+    return case.label in result.stdout
 
 
 def pack_export(case):
@@ -190,8 +190,8 @@ def measured(tmp_path_factory, coffee):
         Path("photos").mkdir()
         Path("mine.py").write_text(MINE)
         Path("program.py").write_text(PROGRAM)
-        for name, (left, top) in IMAGES.items():
-            crop = np.ascontiguousarray(coffee[top : top + 200, left : left + 240])
+        for name, (x, y) in IMAGES.items():
+            crop = np.ascontiguousarray(coffee[y : y + 200, x : x + 240])
             Image.fromarray(crop).save(f"photos/{name}.png")
         for level in LEVELS:
             Path(f"pics/p{level}").mkdir(parents=True)
@@ -249,8 +249,8 @@ def case(request, measured, tmp_path, monkeypatch):
 def case_of(spec, label, out):
     """Return a case of the rows in `r`."""
     (folder,) = Path("r").glob("photos-*")
-    every = dataset_contents(Path("r"), folder.name, []).table.rows(named=True)
-    rows = [row for row in every if label_of(CodecSpec.of_row(row)) == label]
+    all_rows = dataset_contents(Path("r"), folder.name, []).table.rows(named=True)
+    rows = [row for row in all_rows if label_of(CodecSpec.of_row(row)) == label]
     return Case(spec, label, rows, out)
 
 

@@ -52,17 +52,20 @@ class Here:
 
     def rows(self, cells, remarks=None, **changes):
         """By cell, each once."""
-        done = [one for one in self.run(cells, remarks, **changes) if isinstance(one, Finished)]
-        assert {key: n for key, n in Counter(d.task.key for d in done).items() if n > 1} == {}
-        return {one.task.key: one.outcome.row for one in done}
+        events = [
+            event for event in self.run(cells, remarks, **changes) if isinstance(event, Finished)
+        ]
+        counts = Counter(event.task.key for event in events)
+        assert {key: n for key, n in counts.items() if n > 1} == {}
+        return {event.task.key: event.outcome.row for event in events}
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    here = Here()
-    yield here
-    here.session.__exit__(None, None, None)
-    here.ray.shutdown()
+    driver = Here()
+    yield driver
+    driver.session.__exit__(None, None, None)
+    driver.ray.shutdown()
 
 
 def alone(cells, **changes):
@@ -123,29 +126,29 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_no
     monkeypatch.setenv("BENCH_GATE", str(gate))
     lost = cluster.add()
     (raylet,) = (process.process.pid for process in lost.all_processes["raylet"])
-    running, done = cluster.run(todo, jobs=3), []
+    running, events = cluster.run(todo, jobs=3), []
     while sum(setting == "16" for setting, _ in begun(traces)) < 3:
-        done.append(next(running))
+        events.append(next(running))
     (worker,) = (process for process in at_work(traces) if parent(process) == raylet)
     cluster.ray.remove_node(lost, allow_graceful=False)
     assert until(lambda: not is_running(worker)), "it outlives its node"
     gate.unlink()
-    done = [one for one in [*done, *running] if isinstance(one, Finished)]
+    events = [event for event in [*events, *running] if isinstance(event, Finished)]
     counts = begun(traces)
     monkeypatch.undo()
-    assert len(done) == len({one.task.key for one in done}) == 9
-    assert {one.task.key: stable(one.outcome.row) for one in done} == alone(todo, jobs=3)
+    assert len(events) == len({event.task.key for event in events}) == 9
+    assert {event.task.key: stable(event.outcome.row) for event in events} == alone(todo, jobs=3)
     assert sorted(counts.values()) == [1] * 8 + [2], "its current cell was begun again"
 
 
 def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
     """The nodes that are there are asked for once: an earlier test's may still be timing out."""
-    asked = []
+    answers = []
 
     def nodes(module, alive=ray._nodes_alive):
-        asked.append(asked[0] if asked else alive(module))
-        gone = {"gone": Node("192.0.2.99", 1, 0)} if len(asked) == 1 else {}
-        return asked[0] | gone
+        answers.append(answers[0] if answers else alive(module))
+        gone = {"gone": Node("192.0.2.99", 1, 0)} if len(answers) == 1 else {}
+        return answers[0] | gone
 
     monkeypatch.setattr(ray, "_nodes_alive", nodes)
     remarks = {}
@@ -183,8 +186,8 @@ def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row_in_the_end(
 
 
 def test_codecs_for_a_gpu_have_a_lane_of_their_own_with_a_gpu_and_others_see_none(cluster, sources):
-    both = cells(f"{CODECS}:OnGpu", sources[:1]) + cells(f"{CODECS}:OnCpu", sources[:1])
-    outcomes = [one.outcome for one in cluster.run(both) if hasattr(one, "outcome")]
+    to_do = cells(f"{CODECS}:OnGpu", sources[:1]) + cells(f"{CODECS}:OnCpu", sources[:1])
+    outcomes = [event.outcome for event in cluster.run(to_do) if hasattr(event, "outcome")]
     assert [outcome.row["status"] for outcome in outcomes] == ["ok"] * 6
     samples = 6 + 40 * 30 * 3
     reported = {(outcome.row["device"], outcome.stream[samples:]) for outcome in outcomes}
@@ -196,17 +199,17 @@ def test_a_node_that_lacks_something_takes_no_part_and_others_do_its_cells(
 ):
     to_do = cells(f"{CODECS}:OnlyThere", sources[:1])
     monkeypatch.setenv("BENCH_ON_A_NODE", "1")
-    with pytest.raises(BenchError, match="no node of the cluster can work: node ") as refused:
+    with pytest.raises(BenchError, match="no node of the cluster can work: node ") as error:
         cluster.rows(to_do)
-    what = f"takes no part: {parse_codec(f'{CODECS}:OnlyThere').text}: the program 'nonesuch'"
-    assert str(refused.value).count(what) == len(cluster.nodes)
+    reason = f"takes no part: {parse_codec(f'{CODECS}:OnlyThere').text}: the program 'nonesuch'"
+    assert str(error.value).count(reason) == len(cluster.nodes)
     send, first = RayEngine._send_task, []
 
-    def sent(self, *given):
+    def sent(self, *arguments):
         if not first:
             first.append(next(iter(ray._nodes_alive(self._ray))))
             self._refused[first[0]] = "node 192.0.2.1 takes no part: it lacks a program"
-        return send(self, *given)
+        return send(self, *arguments)
 
     monkeypatch.setattr(RayEngine, "_send_task", sent)
     result = cluster.rows(cells(f"{FAKES}:Honest", sources))
@@ -225,9 +228,9 @@ def test_a_worker_that_cannot_work_at_all_ends_the_run_in_a_sentence(cluster, so
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 
 
-def command(cluster, images, results, *more):
+def command(cluster, images, results, *options):
     words = ["run", "--codecs", f"{CODECS}:KillsItsWorker", "--dataset", images, "--limit", "2"]
-    words += ["--metrics", "psnr", *more]
+    words += ["--metrics", "psnr", *options]
     place = ["--engine", "ray", "--results", results]
     return [sys.executable, "-m", "benchmark", *map(str, [*words, *place])]
 
@@ -247,16 +250,18 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
     assert until(lambda: stored(results), 120), "no row was stored"
     first.send_signal(signal.SIGKILL)
     first.wait()
-    before = stored(results)
-    assert 0 < len(before) < 6
+    first_rows = stored(results)
+    assert 0 < len(first_rows) < 6
     words = command(cluster, images, results, "--json")
     second = subprocess.run(words, capture_output=True, text=True, timeout=900, check=False)
     assert second.returncode == 0, second.stderr
-    assert json.loads(second.stdout)["measured"] == 6 - len(before)
-    after, counts = stored(results), begun(traces)
-    assert {key: after[key] for key in before} == before, "no finished cell is measured again"
-    again = sum(counts.values()) - 6 - 2
-    assert 0 <= again <= 3, "only what was in progress, or on its way, when the driver died"
+    assert json.loads(second.stdout)["measured"] == 6 - len(first_rows)
+    final_rows, counts = stored(results), begun(traces)
+    assert {key: final_rows[key] for key in first_rows} == first_rows, (
+        "no finished cell is measured again"
+    )
+    repetitions = sum(counts.values()) - 6 - 2
+    assert 0 <= repetitions <= 3, "only what was in progress, or on its way, when the driver died"
     (folder,) = results.iterdir()
     store = Store(folder)
     record = store.record(next(iter(set(store.table()["run"].to_list()))))
@@ -265,16 +270,16 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
     monkeypatch.undo()
     bench = Workbench(conditions())
     direct = [bench.carry_out(cell) for cell in cells(f"{CODECS}:Traced", sources[:2])]
-    expected = {(one.row["image"], one.row["setting_value"]): one for one in direct}
-    for row in after.values():
-        one = expected.pop((row["image"], row["setting_value"]))
-        assert (row["status"], row["psnr_db"]) == ("ok", one.row["psnr_db"])
-        assert store.stream(row["stream_sha256"]) == one.stream
+    expected = {(result.row["image"], result.row["setting_value"]): result for result in direct}
+    for row in final_rows.values():
+        result = expected.pop((row["image"], row["setting_value"]))
+        assert (row["status"], row["psnr_db"]) == ("ok", result.row["psnr_db"])
+        assert store.stream(row["stream_sha256"]) == result.stream
     assert not expected
 
 
 @pytest.mark.parametrize(
-    ("more", "address", "says"),
+    ("options", "address", "message"),
     [
         (["--timing"], "", "--timing"),
         ([], "ray://a:1", "$RAY_ADDRESS is 'ray://a:1', not HOST:PORT"),
@@ -282,11 +287,11 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
     ],
 )
 def test_where_it_cannot_be_used_one_sentence_says_so(
-    more, address, says, sources, tmp_path, monkeypatch
+    options, address, message, sources, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("RAY_ADDRESS", address)
     images = sources[0].file.path.parent
     words = ("run", "--codecs", f"{FAKES}:Honest", "--dataset", images, "--results", tmp_path)
-    done = bench(*words, "--engine", "ray", *more)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert says in done.stderr
+    result = bench(*words, "--engine", "ray", *options)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert message in result.stderr

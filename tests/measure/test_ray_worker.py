@@ -53,10 +53,10 @@ def sent(run, task, stream=None):
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source):
     run, bench = run_of([FAKES]), Workbench(conditions())
     for cell in cells(f"{FAKES}:Honest", [source]):
-        there, expected = sent(run, cell), bench.carry_out(cell)
-        assert stable(there.row) == stable(expected.row)
-        assert there.stream == expected.stream
-        assert there.row["machine"] != "driver", "a row names the machine that measured it"
+        outcome, expected = sent(run, cell), bench.carry_out(cell)
+        assert stable(outcome.row) == stable(expected.row)
+        assert outcome.stream == expected.stream
+        assert outcome.row["machine"] != "driver", "a row names the machine that measured it"
 
 
 METRIC = """
@@ -102,9 +102,9 @@ def test_a_users_file_that_was_not_shipped_is_one_sentence(source, tmp_path):
 def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(source):
     (cell, *_) = cells(f"{CODECS}:OnlyThere", [source])
     assert sent(run_of([CODECS]), cell).row["status"] == "ok"
-    lacks = sent(run_of([CODECS], {"BENCH_ON_A_NODE": "1"}), cell)
-    assert lacks == NotHere("load", "the program 'nonesuch' is not on the PATH: install it")
-    assert isinstance(lacks, NotHere)
+    outcome = sent(run_of([CODECS], {"BENCH_ON_A_NODE": "1"}), cell)
+    assert outcome == NotHere("load", "the program 'nonesuch' is not on the PATH: install it")
+    assert isinstance(outcome, NotHere)
 
 
 def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
@@ -120,13 +120,17 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
 
 def test_another_program_than_the_drivers_is_not_measured_under_its_name(source):
     (cell, *_) = cells(f"{CODECS}:Another", [source])
-    there = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
-    lacks = NodeBench(conditions()).carry_out(cell._replace(info=there))
-    assert lacks.stage == "load"
-    assert lacks.reason.startswith(f"its build differs from that of the plan: build {os.getpid()}")
-    assert lacks.reason.endswith("instead of build 1 (11111111, cpu)")
-    same = replace(there, fingerprint=f"{os.getpid():064d}")
-    assert NodeBench(conditions()).carry_out(cell._replace(info=same)).row["status"] == "ok"
+    info = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
+    outcome = NodeBench(conditions()).carry_out(cell._replace(info=info))
+    assert outcome.stage == "load"
+    assert outcome.reason.startswith(
+        f"its build differs from that of the plan: build {os.getpid()}"
+    )
+    assert outcome.reason.endswith("instead of build 1 (11111111, cpu)")
+    matching_info = replace(info, fingerprint=f"{os.getpid():064d}")
+    assert (
+        NodeBench(conditions()).carry_out(cell._replace(info=matching_info)).row["status"] == "ok"
+    )
 
 
 def test_a_codec_that_cannot_see_all_that_it_runs_is_no_other_build_on_a_node(source):
@@ -145,12 +149,12 @@ def test_a_stream_of_a_pack_travels_with_its_cell():
     cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", result, PACK)
     travels, stream = pack_task(cell)
     assert (len(travels.pack.rows), stream) == (1, None)
-    there = sent(run_of(), travels)
-    here = Workbench(conditions()).carry_out(cell)
-    assert here.row["status"] == "ok"
-    assert stable(there.row) == stable(here.row)
-    assert there.row["encode_seconds"] == here.row["encode_seconds"], "as recorded"
-    assert there.stream == here.stream
+    outcome = sent(run_of(), travels)
+    expected = Workbench(conditions()).carry_out(cell)
+    assert expected.row["status"] == "ok"
+    assert stable(outcome.row) == stable(expected.row)
+    assert outcome.row["encode_seconds"] == expected.row["encode_seconds"], "as recorded"
+    assert outcome.stream == expected.stream
 
 
 def test_a_row_is_scored_again_from_the_stream_that_came_along(source, tmp_path):
@@ -160,10 +164,10 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, tmp_path)
     store.keep(measured.stream)
     task = Rescore(measured.row, source, ("psnr",), store.folder)
     assert pack_task(task) == (task, measured.stream)
-    again = sent(run_of([FAKES]), task._replace(folder=NOWHERE), measured.stream)
+    outcome = sent(run_of([FAKES]), task._replace(folder=NOWHERE), measured.stream)
     expected = Workbench(conditions()).carry_out(task)
-    assert stable(again.row) == stable(expected.row)
-    assert again.row["psnr_db"] > 0
+    assert stable(outcome.row) == stable(expected.row)
+    assert outcome.row["psnr_db"] > 0
 
 
 def test_a_row_without_its_stream_says_nothing_of_the_node(source):

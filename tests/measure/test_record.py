@@ -26,18 +26,18 @@ def store(tmp_path):
     return Store(tmp_path / "kodak")
 
 
-def row(cell, seconds=0.1, **more):
-    return measured_row("jpeg", 10, "a.png", cell=cell, encode_seconds=seconds - 0.1, **more)
+def row(cell, seconds=0.1, **columns):
+    return measured_row("jpeg", 10, "a.png", cell=cell, encode_seconds=seconds - 0.1, **columns)
 
 
 def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
-    now = [0.0]
-    recorder = RowRecorder(store, keep_streams=True, clock=lambda: now[0])
+    seconds = [0.0]
+    recorder = RowRecorder(store, keep_streams=True, clock=lambda: seconds[0])
     recorder.add(Measured(row("fast", 1.0), b"bytes"))
-    now[0] = 3.0
+    seconds[0] = 3.0
     recorder.tick()
     assert store.done() == set()
-    now[0] = 3.1
+    seconds[0] = 3.1
     recorder.tick()
     assert store.done() == {"fast"}
     recorder.add(Measured(row("slow", 1.1), None))
@@ -68,8 +68,10 @@ def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
         recorder = RowRecorder(store, keep_streams=keep)
         recorder.add(Measured(row("a"), stream))
         recorder.close()
-    kept = [path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()]
-    assert kept == [b"kept"]
+    stored_streams = [
+        path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()
+    ]
+    assert stored_streams == [b"kept"]
 
 
 def test_features_and_tracebacks_are_kept_with_the_rows_and_the_features_below_their_size(
@@ -79,12 +81,12 @@ def test_features_and_tracebacks_are_kept_with_the_rows_and_the_features_below_t
     notes = RunNotes(store, "r")
     failed = (Failed("score", "it broke", traceback="Traceback: lpips"),)
     features = (ImageFeatures("space/1", "ab" * 32, np.zeros((1, 2))),)
-    done = Measured(row("a", 2.0), None, features, failed, decoded_twice=True)
+    result = Measured(row("a", 2.0), None, features, failed, decoded_twice=True)
     cell, *_ = cells("jpeg")
-    failures = notes.add(Finished(cell, done))
+    failures = notes.add(Finished(cell, result))
     assert failures == [Failure("jpeg quality=10 a.png", "score", "it broke")]
     recorder = RowRecorder(store, keep_streams=True, notes=notes)
-    recorder.add(done)
+    recorder.add(result)
     of_run = [{"traceback": "Traceback: lpips", "cells": ["jpeg quality=10 a.png"]}]
     assert store.record("r")["tracebacks"] == of_run
     assert store.record("r")["decoded_twice"] == {"jpeg": "quality=10 a.png"}
@@ -102,40 +104,40 @@ def cells(*codecs, qualities=(10, 20, 30)):
     ]
 
 
-def outcome(of, rows, measured=0, failures=(), refused=(), title="", skipped=()):
+def outcome(tasks, rows, measured=0, failures=(), refused_images=(), title="", skipped=()):
     dataset = SimpleNamespace(name="photos", folder_title=title)
     images = () if title == "empty" else ("a.png",)
     matrix = SimpleNamespace(
-        cells=tuple(of), store=SimpleNamespace(folder="results/photos"),
+        cells=tuple(tasks), store=SimpleNamespace(folder="results/photos"),
         selection=SimpleNamespace(skipped=skipped),
-        sources=SimpleNamespace(dataset=dataset, images=images, refused=refused),
+        sources=SimpleNamespace(dataset=dataset, images=images, refused=refused_images),
     )  # fmt: skip
     return Outcome(matrix, rows, ("psnr", "ms_ssim", "fid256"), measured, 0, failures)
 
 
 def test_a_printed_outcome_has_counts_what_is_left_out_and_where_the_rows_are():
     absent = [Absent("b.png", "is empty")]
-    every, skipped = cells(*map(str, range(8))), [Absent("vtm", "no program")]
-    whole = outcome(every, table([]), 4, [Failure("a", "b", "c")], absent, skipped=skipped)
+    tasks, skipped = cells(*map(str, range(8))), [Absent("vtm", "no program")]
+    full_outcome = outcome(tasks, table([]), 4, [Failure("a", "b", "c")], absent, skipped=skipped)
     counts = "photos: 24 cells, 4 measured, 1 failed, 20 finished before"
-    where = "rows in results/photos: `load` has them"
-    assert repr(whole).splitlines() == [counts, "skipped: vtm; refused: b.png", where]
-    assert len(repr(outcome(every, table([]))).splitlines()) == 2
+    place_line = "rows in results/photos: `load` has them"
+    assert repr(full_outcome).splitlines() == [counts, "skipped: vtm; refused: b.png", place_line]
+    assert len(repr(outcome(tasks, table([]))).splitlines()) == 2
 
 
 def test_a_refused_picture_of_a_folder_is_no_failure_unless_there_is_no_other():
-    for failures, refused, title, code in [
+    for failures, refused_images, title, code in [
         *(((), (), "", 0), (["one"], (), "", 1), ((), ["b.png"], "", 1)),
         *(((), ["b.png"], "photos", 0), ((), ["b.png"], "empty", 1), ((), (), "empty", 0)),
     ]:
-        told = outcome(cells("jpeg"), table([]), 0, failures, refused, title)
-        assert told.exit_code == code
+        result = outcome(cells("jpeg"), table([]), 0, failures, refused_images, title)
+        assert result.exit_code == code
 
 
 def test_metrics_without_a_value_are_counted_by_their_reason():
     reasons = ("too small", None, "too small", "flat")
     rows = [row(str(place), ms_ssim_reason=reason) for place, reason in enumerate(reasons)]
-    known = outcome([], table(rows)).null_counts()
+    counts = outcome([], table(rows)).null_counts()
     reasons = [("too small", 2), ("flat", 1)]
-    assert known == [{"column": "ms_ssim", "cells": n, "reason": why} for why, n in reasons]
+    assert counts == [{"column": "ms_ssim", "cells": n, "reason": reason} for reason, n in reasons]
     assert outcome([], table(rows).drop("ms_ssim_reason")).null_counts() == []

@@ -79,24 +79,26 @@ def replayed(path):
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(path):
     result = replayed(path)
-    for second, reported, left in result:
-        if reported is not None and second >= RECORDED_FROM and abs(reported - left) > AT_THE_END:
-            assert left / 2 <= reported <= 2 * left, (second, reported, left)
-    silent = [second for second, told, _ in result if told is None]
+    for second, reported, remaining in result:
+        if reported is None or second < RECORDED_FROM:
+            continue
+        if abs(reported - remaining) > AT_THE_END:
+            assert remaining / 2 <= reported <= 2 * remaining, (second, reported, remaining)
+    silent = [second for second, reported, _ in result if reported is None]
     assert max(silent) <= STARTED[path.stem] + 1
 
 
 def paced(*cells, expected):
     """Return a pace, its clock, and functions that begin and end a cell by its number."""
-    tasks, clock = [cell(*one) for one in cells], Clock()
+    tasks, clock = [cell(*arguments) for arguments in cells], Clock()
     pace = Pace(tasks, lambda task: expected.get(task.codec.name), clock)
 
     def begin(*numbers):
         for number in numbers:
             pace.take(Started(tasks[number]))
 
-    def end(number, at, coding):
-        clock.now = at
+    def end(number, seconds, coding):
+        clock.now = seconds
         pace.take(coded(tasks[number], coding))
 
     return pace, clock, begin, end
@@ -132,17 +134,17 @@ def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_
 
 
 @pytest.mark.parametrize(
-    ("coding", "left"), [(5.0, ((5 + 0.25) / 1.25) ** 0.5 * 4 * 1.25), (3.0, None)]
+    ("coding", "remaining"), [(5.0, ((5 + 0.25) / 1.25) ** 0.5 * 4 * 1.25), (3.0, None)]
 )
 def test_coding_is_expected_and_scored_by_its_pixels_and_a_quick_first_cell_says_nothing(
-    coding, left
+    coding, remaining
 ):
     """A megapixel is expected to take 1 s where nothing is known, and .25 s of scoring."""
     pace, _, begin, end = paced(("jpeg", 50, 1e6), ("new", 50, 4e6), expected={"jpeg": 1.0})
     begin(0)
     assert pace.left() is None
     end(0, 40.0, coding)
-    assert pace.left() == (left and pytest.approx(left, rel=1e-12))
+    assert pace.left() == (remaining and pytest.approx(remaining, rel=1e-12))
 
 
 def test_nothing_ends_before_the_longest_running_cell():
@@ -189,12 +191,12 @@ def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys
 
 def test_the_last_cell_is_named_with_codec_setting_and_image(tmp_path):
     """A run reports each cell as it begins and ends."""
-    tasks, seen = [cell("jpeg", 50, 1000), cell("jpeg", 60, 1000)], []
+    tasks, reports = [cell("jpeg", 50, 1000), cell("jpeg", 60, 1000)], []
 
     def engine(tasks, _):
         yield Started(tasks[1])
         yield Finished(tasks[1], Failed("load", "it does not start"))
 
     conditions = SimpleNamespace(run="r")
-    run_tasks(tasks, conditions, Store(tmp_path / "set"), True, seen.append, engine)
-    assert [progress.at for progress in seen] == ["jpeg quality=60, a.png"] * 2
+    run_tasks(tasks, conditions, Store(tmp_path / "set"), True, reports.append, engine)
+    assert [progress.at for progress in reports] == ["jpeg quality=60, a.png"] * 2

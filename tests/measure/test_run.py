@@ -29,13 +29,13 @@ def results(tmp_path):
 @pytest.fixture
 def run(images, results):
     """Run `bench run` in this process; its codec, then further words."""
-    return lambda *more: bench(*run_words(images, results, *more))
+    return lambda *options: bench(*run_words(images, results, *options))
 
 
-def run_words(images, results, codec="Honest", *more):
-    named = () if "--metrics" in more else ("--metrics", "psnr")
+def run_words(images, results, codec="Honest", *options):
+    metrics = () if "--metrics" in options else ("--metrics", "psnr")
     words = ("run", "--codecs", f"{FAKES}:{codec}", "--dataset", images, "--results", results)
-    return (*words, *named, *more)
+    return (*words, *metrics, *options)
 
 
 def only_store(results):
@@ -44,11 +44,11 @@ def only_store(results):
 
 
 def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(images, results):
-    both = ("--codecs", f"raw,{FAKES}:Missing")
+    codecs = ("--codecs", f"raw,{FAKES}:Missing")
     words = ("--dataset", images, "--results", results)
-    planned = bench("plan", *both, *words, "--skip-missing")
-    done = bench("run", *both, *words, "--metrics", "psnr", "--skip-missing")
-    for command in (planned, done):
+    planned = bench("plan", *codecs, *words, "--skip-missing")
+    result = bench("run", *codecs, *words, "--metrics", "psnr", "--skip-missing")
+    for command in (planned, result):
         assert command.returncode == 0, command.stderr
         assert f"{FAKES}:Missing: skipped: the program 'nonesuch'" in command.stdout
     (record,) = results.rglob("runs/*.json")
@@ -74,16 +74,16 @@ def test_what_a_codec_raises_or_returns_fails_its_cells_and_no_others(images, re
     codecs = ",".join(f"{FAKES}:{kind}" for kind in ("ReturnsOpaque", "Exits", "Honest"))
     words = ("--dataset", images, "--limit", 2, "--metrics", "psnr", "--results", results)
     assert bench("run", "--codecs", codecs, *words).returncode == 1
-    found = {
+    errors = {
         (row["codec"].rpartition(":")[2], row["setting_value"]): (row["stage"], row["reason"])
         for row in only_store(results).table().rows(named=True)
     }
-    assert {of[0] for key, of in found.items() if key[0] == "ReturnsOpaque"} == {"verify"}
-    assert {of for key, of in found.items() if key[0] == "Honest"} == {(None, None)}
-    assert found["Exits", 64] == (None, None)
-    stage, reason = found["Exits", 16]
+    assert {error[0] for key, error in errors.items() if key[0] == "ReturnsOpaque"} == {"verify"}
+    assert {error for key, error in errors.items() if key[0] == "Honest"} == {(None, None)}
+    assert errors["Exits", 64] == (None, None)
+    stage, reason = errors["Exits", 16]
     assert (stage, "fakes.py, line" in reason, "SystemExit: 0" in reason) == ("encode", True, True)
-    stage, reason = found["Exits", 1]
+    stage, reason = errors["Exits", 1]
     assert (stage, reason.endswith("in decode: KeyboardInterrupt")) == ("decode", True)
 
 
@@ -126,8 +126,8 @@ def test_a_codec_seen_to_be_random_is_decoded_twice_from_then_on_and_marked(imag
     assert set(failed["stage"]) == {"decode"}
     if failed.height < rows.height:
         assert f"Not deterministic: {FAKES.name}:Rolls" in bench(*words).stdout
-    again = json.loads(bench(*words, "--json").stdout)
-    assert again["measured"] == only_store(results).table().filter(status="failed").height
+    second_run = json.loads(bench(*words, "--json").stdout)
+    assert second_run["measured"] == only_store(results).table().filter(status="failed").height
 
 
 def test_two_runs_in_one_folder_say_so_and_lose_nothing(images, results):
@@ -135,8 +135,8 @@ def test_two_runs_in_one_folder_say_so_and_lose_nothing(images, results):
     first = started_bench(*words)
     assert until(lambda: list(results.glob("*/per_image/*.parquet")), 120)
     second = started_bench(*words)
-    told = [process.communicate(timeout=900)[1] for process in (second, first)]
-    assert "another run works in" in told[0]
+    messages = [process.communicate(timeout=900)[1] for process in (second, first)]
+    assert "another run works in" in messages[0]
     assert (first.returncode, second.returncode) == (0, 0)
     rows = only_store(results).table()
     assert rows.filter(status="ok").height == rows["cell"].n_unique() == 18
@@ -152,45 +152,45 @@ def test_failed_cells_are_rows_exit_with_1_and_are_tried_again(results, run):
 
 
 def test_a_bad_image_is_named_and_the_others_run(images, results, run):
-    whole = (images / "0.png").read_bytes()
-    (images / "0.png").write_bytes(whole[:-40])
+    content = (images / "0.png").read_bytes()
+    (images / "0.png").write_bytes(content[:-40])
     (images / "copy.png").write_bytes((images / "1.png").read_bytes())
-    done = run("Honest", "--no-keep")
-    assert done.returncode == 0, "a folder's pictures are left out, and `&&` goes on"
-    assert "0.png: refused: " in done.stdout
-    assert "copy.png: refused: has the same pixels as 1.png" in done.stdout
+    result = run("Honest", "--no-keep")
+    assert result.returncode == 0, "a folder's pictures are left out, and `&&` goes on"
+    assert "0.png: refused: " in result.stdout
+    assert "copy.png: refused: has the same pixels as 1.png" in result.stdout
     assert len(stable(only_store(results))) == 15
-    assert ", 15 of them without streams (--no-keep)\n" in done.stdout
+    assert ", 15 of them without streams (--no-keep)\n" in result.stdout
     assert list(results.rglob("streams/*/*")) == []
     (record,) = results.rglob("runs/*.json")
-    refused = json.loads(record.read_text())["refused_images"]
-    assert [name for name, _ in refused] == ["0.png", "copy.png"]
+    refused_images = json.loads(record.read_text())["refused_images"]
+    assert [name for name, _ in refused_images] == ["0.png", "copy.png"]
 
 
 def test_a_folder_of_which_no_picture_can_be_read_is_a_failure(images, run):
     for path in images.iterdir():
         path.write_bytes(b"GIF89a")
-    done = run("Honest")
-    assert done.returncode == 1
-    assert "no rows" in done.stdout
+    result = run("Honest")
+    assert result.returncode == 1
+    assert "no rows" in result.stdout
 
 
 @pytest.fixture
 def rescore(images, results):
     """Score stored rows with metrics."""
-    where = ("--codecs", f"{FAKES}:Honest", "--dataset", images, "--results", results)
-    return lambda metrics, *more: bench("rescore", *where, "--metrics", metrics, *more)
+    selection = ("--codecs", f"{FAKES}:Honest", "--dataset", images, "--results", results)
+    return lambda metrics, *options: bench("rescore", *selection, "--metrics", metrics, *options)
 
 
 def test_rescoring_counts_what_it_filled_in(results, run, rescore):
     run()
-    done = json.loads(rescore("psnr_y,ms_ssim", "--json").stdout)
-    assert (done["rows"], done["tried"], done["filled"], done["still_null"]) == (18, 18, 18, 18)
+    facts = json.loads(rescore("psnr_y,ms_ssim", "--json").stdout)
+    assert (facts["rows"], facts["tried"], facts["filled"], facts["still_null"]) == (18, 18, 18, 18)
     rows = stable(only_store(results))
     assert all(row["psnr_y_db"] > 0 for row in rows)
     assert all("161" in row["ms_ssim_reason"] for row in rows)
-    again = json.loads(rescore("ms_ssim", "--json").stdout)
-    assert again["tried"] == 0, "small images were tried again"
+    second_facts = json.loads(rescore("ms_ssim", "--json").stdout)
+    assert second_facts["tried"] == 0, "small images were tried again"
 
 
 def test_nothing_is_decoded_for_metrics_without_their_weights(
@@ -200,16 +200,16 @@ def test_nothing_is_decoded_for_metrics_without_their_weights(
     monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     assert "not measured" not in run().stderr
-    done = run("Honest", "--metrics", "psnr,lpips,fd_alex,dists")
-    (absent,) = [line for line in done.stderr.splitlines() if line.startswith("not measured: ")]
+    result = run("Honest", "--metrics", "psnr,lpips,fd_alex,dists")
+    (absent,) = [line for line in result.stderr.splitlines() if line.startswith("not measured: ")]
     assert "`bench fetch alexnet`" in absent
     assert "`bench fetch dists`" in absent
     assert all(row["lpips_alex_protocol"] is None for row in stable(only_store(results))), (
         "decoded again"
     )
-    refused = rescore("lpips,fd_alex")
-    assert refused.returncode == 2
-    assert "`bench fetch alexnet`" in refused.stderr
+    rescored = rescore("lpips,fd_alex")
+    assert rescored.returncode == 2
+    assert "`bench fetch alexnet`" in rescored.stderr
     reported = json.loads(rescore("lpips,psnr_y", "--json").stdout)
     assert "alexnet" in reported["lacking"]["lpips"]
     assert (reported["tried"], reported["filled"], reported["still_null"]) == (18, 18, 0)
@@ -236,7 +236,7 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("vtm:depth=10", "'EncoderAppStatic'"),
         ("vtm --timing", "'EncoderAppStatic'"),
@@ -246,13 +246,13 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
         ("jpeg --dataset kodak", "kodak"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkeypatch):
+def test_a_mistake_is_one_sentence_and_exit_code_2(words, message, tmp_path, monkeypatch):
     monkeypatch.delenv("VTM_DIR", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))  # nor is VTM there
-    done = bench("run", "--codecs", *words.split(" "), "--results", tmp_path)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    result = bench("run", "--codecs", *words.split(" "), "--results", tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,8 +260,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkey
 def test_a_folder_without_the_program_that_it_is_to_have_is_refused(codec, tmp_path, monkeypatch):
     """Streams of the bundled pack do not stand in."""
     monkeypatch.setenv("VTM_DIR", "tests")
-    done = bench("run", "--codecs", codec, "--results", tmp_path)
-    assert (done.returncode, "'EncoderAppStatic'" in done.stderr) == (2, True)
+    result = bench("run", "--codecs", codec, "--results", tmp_path)
+    assert (result.returncode, "'EncoderAppStatic'" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +278,6 @@ def test_a_folder_without_the_program_that_it_is_to_have_is_refused(codec, tmp_p
 def test_a_value_is_tried_again_where_its_absence_may_end(value, reason, tried, tmp_path):
     rows = table([row("jpeg", 1.0, "a", psnr_db=value, psnr_db_reason=reason, recorded=False)])
     sources = [Source(ImageFile("a", tmp_path / "a"), rows["image_sha256"][0], 8, 8, False)]
-    for again in (False, True):
-        found = unscored(rows, sources, ["psnr"], tmp_path, again, may_run=bool)
-        assert len(found) == tried[again]
+    for retry in (False, True):
+        unscored_rows = unscored(rows, sources, ["psnr"], tmp_path, retry, may_run=bool)
+        assert len(unscored_rows) == tried[retry]

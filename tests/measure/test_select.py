@@ -39,11 +39,11 @@ OUT_OF_RANGE = [
 ]
 
 
-@pytest.mark.parametrize(("codec", "points", "told"), OUT_OF_RANGE)
-def test_a_setting_out_of_range_is_refused_with_the_range(codec, points, told):
-    with pytest.raises(BadOption) as refused:
+@pytest.mark.parametrize(("codec", "points", "message"), OUT_OF_RANGE)
+def test_a_setting_out_of_range_is_refused_with_the_range(codec, points, message):
+    with pytest.raises(BadOption) as error:
         select([codec], parse_points([points]))
-    assert told in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_settings_within_the_range_are_taken():
 
 def test_points_of_options_are_those_of_every_variant_with_them():
     points = parse_points(["ours:size=micro.q=1"])
-    chosen = select(["ours:size=micro", "ours"], points).contenders
-    of_micro = {c.spec.text: c.sweep for c in chosen if "micro" in c.spec.text}
+    contenders = select(["ours:size=micro", "ours"], points).contenders
+    of_micro = {c.spec.text: c.sweep for c in contenders if "micro" in c.spec.text}
     assert list(of_micro.values()) == [(Setting("q", 1),)] * 2
-    assert all(len(c.sweep) > 1 for c in chosen if "micro" not in c.spec.text)
+    assert all(len(c.sweep) > 1 for c in contenders if "micro" not in c.spec.text)
     with pytest.raises(UnknownName, match="No setting of jpeg:optimize=1 'q'"):
         select(["jpeg:optimize=1"], parse_points(["jpeg:optimize=1.q=1"]))
 
@@ -81,13 +81,13 @@ def test_a_codec_that_declares_nothing_takes_any_setting():
 
 
 def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
-    mine = tmp_path / "mine.py"
-    mine.write_text(
+    codec_file = tmp_path / "mine.py"
+    codec_file.write_text(
         f"import sys; sys.path.insert(0, {str(FAKES.parents[2])!r})\n"
         "from support.codecs.fakes import Honest\n"
         "class Mine(Honest):\n    accepts = 'image/png'\n"
     )
-    assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None
+    assert select([f"{codec_file}:Mine"], {}).contenders[0].accepts is None
 
 
 def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
@@ -117,8 +117,8 @@ def test_all_are_codecs_without_options_and_a_missing_one_is_a_skip_with_its_rea
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: names)
     selection = select(["all"], {})
     assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    why = "the program 'nonesuch' is not on the PATH: install it"
-    assert selection.skipped == (Absent(fake("Missing"), why),)
+    reason = "the program 'nonesuch' is not on the PATH: install it"
+    assert selection.skipped == (Absent(fake("Missing"), reason),)
 
 
 def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
@@ -129,13 +129,13 @@ def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
 
 
 def test_a_missing_codec_of_a_list_can_be_skipped_with_its_points():
-    asked = [fake("Missing"), fake("Honest")]
+    names = [fake("Missing"), fake("Honest")]
     points = parse_points([f"{fake('Missing')}.step=8"])
-    selection = select(asked, points, skip_missing=True)
+    selection = select(names, points, skip_missing=True)
     assert [c.spec.name for c in selection.contenders] == [parse_codec(fake("Honest")).name]
-    assert [one.what for one in selection.skipped] == [fake("Missing")]
+    assert [absent.what for absent in selection.skipped] == [fake("Missing")]
     with pytest.raises(UnknownName, match="Did you mean 'step'"):
-        select(asked, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
+        select(names, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
     with pytest.raises(UnknownName, match="No codec 'jpgeg'"):
         select(["jpgeg"], {}, skip_missing=True)
 
@@ -150,51 +150,55 @@ def test_points_replace_the_sweep_of_every_variant_of_their_codec():
 
 
 def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not(tmp_path):
-    none = tmp_path / "none"
+    results = tmp_path / "none"
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
     Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "alpha.png")
-    found = find_sources(str(folder), None, none)
-    assert {source.file.name for source in found.values()} == {"0.png", "1.png", "alpha.png"}
-    assert all(sha256 == source.sha256 for sha256, source in found.items())
+    sources = find_sources(str(folder), None, results)
+    assert {source.file.name for source in sources.values()} == {"0.png", "1.png", "alpha.png"}
+    assert all(sha256 == source.sha256 for sha256, source in sources.items())
     assert (
-        len(find_sources("sample:some", None, none)) == len(find_sources("sample", None, none)) == 4
+        len(find_sources("sample:some", None, results))
+        == len(find_sources("sample", None, results))
+        == 4
     )
-    assert "clic2020 is not here" in find_sources("clic2020", tmp_path, none)
+    assert "clic2020 is not here" in find_sources("clic2020", tmp_path, results)
 
 
 def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
     tmp_path,
 ):
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
-    given = {"metrics": "psnr", "jobs": 1, "results": tmp_path / "results"}
-    (name,) = {run("raw", dataset=str(folder), **given).matrix.sources.dataset.name}
-    found = find_sources(name, None, tmp_path / "results")
-    assert {source.file.path.parent for source in found.values()} == {folder}
+    options = {"metrics": "psnr", "jobs": 1, "results": tmp_path / "results"}
+    (name,) = {run("raw", dataset=str(folder), **options).matrix.sources.dataset.name}
+    sources = find_sources(name, None, tmp_path / "results")
+    assert {source.file.path.parent for source in sources.values()} == {folder}
     folder.rename(tmp_path / "elsewhere")
     assert "that no name leads back to" in find_sources(name, None, tmp_path / "results")
 
 
 def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):
-    given = {"dataset": "sample", "metrics": "psnr", "limit": 1, "results": tmp_path}
-    asked = Request(**{**given, "codecs": ("raw",), "metrics": ("psnr",)})
-    assert not measured_before(asked)
-    assert len(open_matrix(asked).to_do) == len(open_matrix(asked).cells) == 1
-    run("raw", jobs=1, **given)
-    assert measured_before(asked)
-    assert open_matrix(asked).to_do == ()
+    options = {"dataset": "sample", "metrics": "psnr", "limit": 1, "results": tmp_path}
+    request = Request(**{**options, "codecs": ("raw",), "metrics": ("psnr",)})
+    assert not measured_before(request)
+    assert len(open_matrix(request).to_do) == len(open_matrix(request).cells) == 1
+    run("raw", jobs=1, **options)
+    assert measured_before(request)
+    assert open_matrix(request).to_do == ()
     for stream in tmp_path.glob("sample/streams/??/*"):
         stream.unlink()
-    with pytest.warns(DamagedResults, match="1 cells of .*sample have lost their streams") as told:
-        assert len(open_matrix(asked).to_do) == 1
-    assert len(told) == 1
-    assert open_matrix(replace(asked, keep=False)).to_do == ()
-    both = replace(asked, codecs=("raw", "jpeg"), keep=False)
-    assert {cell.codec.name for cell in open_matrix(both).to_do} == {"jpeg"}
+    with pytest.warns(
+        DamagedResults, match="1 cells of .*sample have lost their streams"
+    ) as caught:
+        assert len(open_matrix(request).to_do) == 1
+    assert len(caught) == 1
+    assert open_matrix(replace(request, keep=False)).to_do == ()
+    both_codecs = replace(request, codecs=("raw", "jpeg"), keep=False)
+    assert {cell.codec.name for cell in open_matrix(both_codecs).to_do} == {"jpeg"}
     for shard in tmp_path.glob("sample/per_image/*.parquet"):
         shard.rename(shard.with_name("shipped-field.parquet"))
-    assert not measured_before(asked)
+    assert not measured_before(request)
     with pytest.raises(UsageError, match="--timing measures encoders"):
-        open_matrix(replace(asked, timing=True, packs=(tmp_path,)))
+        open_matrix(replace(request, timing=True, packs=(tmp_path,)))
 
 
 ODD = """
@@ -204,7 +208,7 @@ from benchmark.codec import Setting
 from benchmark.facts import Facts, Work
 from support.codecs.fakes import Honest
 class Odd(Honest):
-    {what}
+    {declaration}
 """
 REFUSED = {
     "facts = Facts(work=Work(10**20))": "parameters 100000000000000000000",
@@ -218,25 +222,25 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_a_declared_value_that_no_row_can_have_is_refused_before_the_run(what, tmp_path):
-    mine = tmp_path / "mine.py"
-    mine.write_text(ODD.format(root=str(FAKES.parents[2]), what=what))
-    with pytest.raises(UsageError, match=r"mine\.py:Odd has the ") as refused:
-        select([f"{mine}:Odd"], {})
-    assert REFUSED[what] in str(refused.value)
+@pytest.mark.parametrize("declaration", REFUSED)
+def test_a_declared_value_that_no_row_can_have_is_refused_before_the_run(declaration, tmp_path):
+    codec_file = tmp_path / "mine.py"
+    codec_file.write_text(ODD.format(root=str(FAKES.parents[2]), declaration=declaration))
+    with pytest.raises(UsageError, match=r"mine\.py:Odd has the ") as error:
+        select([f"{codec_file}:Odd"], {})
+    assert REFUSED[declaration] in str(error.value)
 
 
 def test_half_of_a_surrogate_pair_in_a_codec_s_error_costs_that_row_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    what = 'def encode(self, pixels, setting): raise ValueError("bad \\udcff file")'
-    Path("mine.py").write_text(ODD.format(root=str(FAKES.parents[2]), what=what))
+    declaration = 'def encode(self, pixels, setting): raise ValueError("bad \\udcff file")'
+    Path("mine.py").write_text(ODD.format(root=str(FAKES.parents[2]), declaration=declaration))
     Path("photos").mkdir()
     effect_noise((32, 24), 50).convert("RGB").save("photos/a.png")
     command = "run", "--codecs", "./mine.py:Odd,raw", "--dataset", "photos", "--metrics", "psnr"
-    done = bench(*command, "--results", "results")
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    result = bench(*command, "--results", "results")
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
     (folder,) = (path.parent for path in Path("results").glob("*/per_image"))
     rows = Store(folder).versions().rows(named=True)
     assert {row["codec"] for row in rows if row["status"] == "ok"} == {"raw"}
@@ -246,12 +250,14 @@ def test_half_of_a_surrogate_pair_in_a_codec_s_error_costs_that_row_alone(tmp_pa
 @pytest.mark.parametrize("verb", ["run", "plan", "check"])
 def test_every_verb_that_measures_says_it_in_one_sentence_and_stores_nothing(verb, tmp_path):
     codec = "mozjpeg"
-    more = ("--codec", codec, "--against", BUNDLED) if verb == "check" else ("--codecs", codec)
+    codec_options = (
+        ("--codec", codec, "--against", BUNDLED) if verb == "check" else ("--codecs", codec)
+    )
     points = ("--points", f"{codec}.quality=300", "--results", tmp_path / "results")
-    done = bench(verb, *more, "--dataset", "sample", *points)
+    result = bench(verb, *codec_options, "--dataset", "sample", *points)
     reported = f"bench: {codec} takes a whole quality from 1 to 100, not quality=300\n"
-    assert done.stderr == reported
-    assert done.returncode == 2
+    assert result.stderr == reported
+    assert result.returncode == 2
     assert not (tmp_path / "results").exists()
 
 

@@ -16,10 +16,10 @@ from support.codecs.files import FAKES, conditions
 
 @pytest.fixture
 def request_of(images, tmp_path):
-    def make(codec="Honest", **more):
-        same = {"dataset": str(images), "metrics": ("psnr",), "jobs": 1}
+    def make(codec="Honest", **changes):
+        defaults = {"dataset": str(images), "metrics": ("psnr",), "jobs": 1}
         return Request(
-            **{**same, "codecs": (f"{FAKES}:{codec}",), **more, "results": tmp_path / "r"}
+            **{**defaults, "codecs": (f"{FAKES}:{codec}",), **changes, "results": tmp_path / "r"}
         )
 
     return make
@@ -37,33 +37,33 @@ def test_a_run_gives_the_rows_that_it_stored_and_a_second_one_measures_nothing(r
     second = run(request_of())
     assert (second.measured, second.rescored) == (0, 0)
     assert second.rows.equals(first.rows)
-    other = run(request_of(points=(f"{FAKES}:Honest.step=2",), limit=1))
-    assert (other.measured, other.rows.height) == (1, 1), "rows of what was asked for alone"
+    third = run(request_of(points=(f"{FAKES}:Honest.step=2",), limit=1))
+    assert (third.measured, third.rows.height) == (1, 1), "rows of what was asked for alone"
     assert capsys.readouterr() == ("", ""), "it prints nothing"
 
 
 def test_a_metric_that_finished_rows_lack_is_computed_from_their_streams(request_of):
     run(request_of())
-    again = run(request_of(metrics=("psnr", "psnr_y")))
-    assert (again.measured, again.rescored) == (0, 6)
-    assert again.rows["psnr_y_db"].null_count() == 0
-    done = rescore(request_of(metrics=("psnr", "psnr_y")))
-    assert (done.rows, done.tried, done.still_null, done.failures) == (6, 0, 0, ())
+    second = run(request_of(metrics=("psnr", "psnr_y")))
+    assert (second.measured, second.rescored) == (0, 6)
+    assert second.rows["psnr_y_db"].null_count() == 0
+    rescored = rescore(request_of(metrics=("psnr", "psnr_y")))
+    assert (rescored.rows, rescored.tried, rescored.still_null, rescored.failures) == (6, 0, 0, ())
 
 
 def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(request_of):
-    seen, reported = [], []
+    plans, reported = [], []
 
     @contextmanager
-    def progress(what, total):
-        reported.append((what, total))
+    def progress(title, total):
+        reported.append((title, total))
         yield reported.append
 
-    def announce(matrix, lacking, workers):
-        seen.append((len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).done()))
+    def announce(matrix, absent_metrics, workers):
+        plans.append((len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).done()))
 
     run(request_of(), announce=announce, progress=progress)
-    assert seen == [(6, 6, set())]
+    assert plans == [(6, 6, set())]
     assert reported[0] == ("measuring", 6)
     assert reported[-1][:2] == (6, 0)
 
@@ -81,16 +81,16 @@ def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkey
     matrix = open_matrix(request_of())
     fast, slow = matrix.cells[:2]
     stored = []
-    of = {
+    columns = {
         "codec": "jpeg", "variant": "", "setting_name": "quality", "setting_value": 30.0,
         "image": "a.png", "width_px": 8, "height_px": 8, "num_bytes": 3, "bpp": 0.375,
     }  # fmt: skip
 
     def engine(tasks, conditions):
-        yield Finished(fast, Measured({**of, "cell": fast.key, "status": "ok"}, None))
+        yield Finished(fast, Measured({**columns, "cell": fast.key, "status": "ok"}, None))
         yield None  # the slow cell is still at work
         stored.append(matrix.store.done())
-        yield Finished(slow, Measured({**of, "cell": slow.key, "status": "ok"}, None))
+        yield Finished(slow, Measured({**columns, "cell": slow.key, "status": "ok"}, None))
 
     failures = run_tasks(
         (fast, slow), conditions(), matrix.store, True, lambda progress: None, engine

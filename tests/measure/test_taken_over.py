@@ -38,7 +38,7 @@ class Mine:
 
 
 @pytest.fixture
-def mine(tmp_path):
+def codec_file(tmp_path):
     """A codec with a checkpoint for each of three settings; it logs what it encodes."""
     (tmp_path / "mine.py").write_text(CODEC)
     for number, step in ((1, 32), (2, 16), (3, 8)):
@@ -47,31 +47,31 @@ def mine(tmp_path):
 
 
 @pytest.fixture
-def measured(mine, tmp_path):
+def measured(codec_file, tmp_path):
     """Measure with these further words and return the settings encoded, and what was printed."""
     images = noise_images(tmp_path / "photos", [(64, 48), (64, 49)])
 
     def run(verb="run", *words):
         log = tmp_path / "encoded.txt"
         log.unlink(missing_ok=True)
-        codecs = ("--codec" if verb == "check" else "--codecs", f"{mine}:Mine")
+        codecs = ("--codec" if verb == "check" else "--codecs", f"{codec_file}:Mine")
         shared = ("--dataset", images, "--metrics", "psnr", "--jobs", "1")
-        done = bench(verb, *codecs, *shared, *words)
+        result = bench(verb, *codecs, *shared, *words)
         text = log.read_text() if log.exists() else ""
-        return {*text.split()}, done
+        return {*text.split()}, result
 
     return run
 
 
 def test_a_new_file_for_one_of_three_settings_measures_that_setting_alone(measured, tmp_path):
     words = "--results", tmp_path / "results"
-    every, first = measured("run", *words)
+    first_settings, first = measured("run", *words)
     assert first.returncode == 0, first.stderr
-    assert every == EVERY
+    assert first_settings == EVERY
     (tmp_path / "2.pth").write_text("64")
-    again, second = measured("run", *words)
+    second_settings, second = measured("run", *words)
     assert second.returncode == 0, second.stderr
-    assert again == {"quality=2"}
+    assert second_settings == {"quality=2"}
     assert "2 cells measured, 0 failed, 4 were finished before" in second.stdout
     assert "4 cells copied from checks or from runs of the same weights" in second.stderr
     (folder,) = (tmp_path / "results").iterdir()
@@ -81,10 +81,10 @@ def test_a_new_file_for_one_of_three_settings_measures_that_setting_alone(measur
     assert measured("run", *words)[0] == set()
 
 
-def test_another_source_file_of_the_codec_measures_all(measured, mine, tmp_path):
+def test_another_source_file_of_the_codec_measures_all(measured, codec_file, tmp_path):
     words = "--results", tmp_path / "results"
     measured("run", *words)
-    mine.write_text(CODEC + "\n# another program\n")
+    codec_file.write_text(CODEC + "\n# another program\n")
     assert measured("run", *words)[0] == EVERY
 
 
@@ -92,14 +92,14 @@ def test_what_a_check_has_measured_a_run_takes_over(measured, tmp_path):
     reference, results = tmp_path / "reference", tmp_path / "results"
     measured("run", "--results", reference)
     (tmp_path / "2.pth").write_text("64")
-    checked, done = measured("check", "--against", reference, "--results", results / "checks")
-    assert done.returncode in (0, 1, 3, 4), done.stderr
+    checked, result = measured("check", "--against", reference, "--results", results / "checks")
+    assert result.returncode in (0, 1, 3, 4), result.stderr
     assert checked == EVERY
-    again, planned = measured("plan", "--results", results, "--json")
-    assert (json.loads(planned.stdout)["to_do"], again) == (0, set())
-    again, done = measured("run", "--results", results)
-    assert done.returncode == 0, done.stderr
-    assert again == set()
+    settings, planned = measured("plan", "--results", results, "--json")
+    assert (json.loads(planned.stdout)["to_do"], settings) == (0, set())
+    settings, result = measured("run", "--results", results)
+    assert result.returncode == 0, result.stderr
+    assert settings == set()
     (folder,) = (path for path in results.iterdir() if path.name != "checks")
     rows = Store(folder).table()
     assert rows.height == 6
@@ -143,9 +143,9 @@ def test_a_new_name_for_one_of_three_checkpoints_measures_that_checkpoint_alone(
         return bench("run", "--codecs", model + files, *words, "--jobs", "1", code=0)
 
     run(1, 2, 3)
-    again = run(1, 2, 4)
-    assert "2 cells copied from checks or from runs of the same weights" in again.stderr
-    assert "1 cell measured, 0 failed, 2 were finished before" in again.stdout
+    second_run = run(1, 2, 4)
+    assert "2 cells copied from checks or from runs of the same weights" in second_run.stderr
+    assert "1 cell measured, 0 failed, 2 were finished before" in second_run.stdout
     (folder,) = (tmp_path / "results").iterdir()
     variants = Store(folder).table().group_by("variant").len()["len"]
     assert sorted(variants) == [3, 3], "both editions are whole"

@@ -22,7 +22,7 @@ def clock(tmp_path, monkeypatch):
 
     The first look that finds it stuck changes nothing, since what it said before may be unread.
     """
-    noted, seen, now = tmp_path / "stuck", set(), [0.0]
+    noted, stuck_processes, reading = tmp_path / "stuck", set(), [0.0]
 
     def seconds():
         running = set()
@@ -30,10 +30,10 @@ def clock(tmp_path, monkeypatch):
             running = {
                 number for number in map(int, noted.read_text().split()) if is_running(number)
             }
-        if running & seen:
-            now[0] += SECONDS
-        seen.update(running)
-        return now[0]
+        if running & stuck_processes:
+            reading[0] += SECONDS
+        stuck_processes.update(running)
+        return reading[0]
 
     monkeypatch.setenv(STUCK, str(noted))
     monkeypatch.setattr(workers, "monotonic", seconds)
@@ -42,8 +42,8 @@ def clock(tmp_path, monkeypatch):
 def run(spec, images):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", "--jobs", "1")
     limits = ("--limit", images, "--timeout", SECONDS)
-    done = bench("run", "--codecs", f"{MINE}:{spec}", *words, *limits)
-    return done.returncode, json.loads(done.stdout)
+    result = bench("run", "--codecs", f"{MINE}:{spec}", *words, *limits)
+    return result.returncode, json.loads(result.stdout)
 
 
 def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells_go_on(photos):
@@ -72,9 +72,9 @@ def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkey
     codec = ("--codecs", f"{MINE}:EndlessDecoder")
     assert bench("run", *codec, *words, "--limit", "1").returncode == 0
     monkeypatch.setenv("BENCH_TEST_ENDLESS", "1")
-    done = bench("run", *codec, *words, "--verify", "--timeout", SECONDS, "--limit", "1")
-    assert done.returncode == 1
-    assert done.stdout.count(": decode: no result after 1.5 s (--timeout)") == 1
+    result = bench("run", *codec, *words, "--verify", "--timeout", SECONDS, "--limit", "1")
+    assert result.returncode == 1
+    assert result.stdout.count(": decode: no result after 1.5 s (--timeout)") == 1
     audited = bench("audit", "decode", "r", *codec, "--timeout", SECONDS)
     assert audited.returncode == 1
     assert audited.stdout.splitlines()[1].split()[-1] == "2"

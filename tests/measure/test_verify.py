@@ -23,10 +23,10 @@ from support.codecs.files import FAKES, conditions, keep
 HONEST = f"{FAKES}:Honest"
 
 
-def run(images, results, codec, *more):
+def run(images, results, codec, *options):
     return bench(
         "run", "--codecs", f"{FAKES}:{codec}", "--dataset", images, "--metrics", "psnr",
-        "--results", results, "--json", *more,
+        "--results", results, "--json", *options,
     )  # fmt: skip
 
 
@@ -50,10 +50,14 @@ def kept(store, cells=None):
 
 def audited(store, device="cpu"):
     """Return how many rows are verified, and what is wrong with the others."""
-    of = kept(store)
-    done = [it[1] for it in of.pictures.decoded(of.rows, device, 2) if it is not None]
-    failures = [result for result in done if isinstance(result, Failed)]
-    return len(done) - len(failures), failures
+    selection = kept(store)
+    outcomes = [
+        pair[1]
+        for pair in selection.pictures.decoded(selection.rows, device, 2)
+        if pair is not None
+    ]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    return len(outcomes) - len(failures), failures
 
 
 @pytest.fixture
@@ -63,24 +67,28 @@ def store(images, tmp_path):
 
 def forged(store, folder, **columns):
     """Copy a store; each of these columns has one value in all rows."""
-    rows, other = store.table(), Store(folder)
+    rows, forgery = store.table(), Store(folder)
     for name, value in columns.items():
         rows = rows.with_columns(pl.lit(value).alias(name))
-    other.add(rows)
+    forgery.add(rows)
     for path in store.streams():
-        other.keep(path.read_bytes())
-    return other
+        forgery.keep(path.read_bytes())
+    return forgery
 
 
 def test_a_decoder_gives_the_codecs_pixels_and_one_that_is_killed_takes_nothing_with_it(photo):
     spec = CodecSpec(f"{FAKES}:DiesOnDecode", ())
     streams = [(str(step), Honest().encode(photo, Setting("step", step))) for step in (64, 16, 1)]
-    done = [one for one in decode_all(spec, streams, "cpu", 2) if one is not None]
-    assert {where for _, where, _ in done} == {"cpu"}
-    result = {name: pixels for name, _, pixels in done}
+    decodings = [
+        decoding for decoding in decode_all(spec, streams, "cpu", 2) if decoding is not None
+    ]
+    assert {device for _, device, _ in decodings} == {"cpu"}
+    result = {name: pixels for name, _, pixels in decodings}
     assert result.pop("16") == Failed("worker", "the process that decoded it was killed by SIGSEGV")
     assert sorted(result) == ["1", "64"]
-    assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in result.items())
+    assert all(
+        (pixels == Honest().decode(dict(streams)[name])).all() for name, pixels in result.items()
+    )
 
 
 def test_an_honest_store_is_identical_on_both_kinds_of_device(store):
@@ -91,25 +99,25 @@ def test_an_honest_store_is_identical_on_both_kinds_of_device(store):
 def test_what_was_measured_on_one_kind_of_device_is_decoded_on_that_kind(images, tmp_path):
     store = measured(images, tmp_path / "r", "Drifts:levels=3")
     assert audited(store, "cuda") == (6, [])
-    other = forged(store, tmp_path / "other", device="cuda")  # whose pixels are others there
-    verified, failures = audited(other, "cuda")
-    assert (verified, {of.stage for of in failures}) == (0, {"verify"})
+    forgery = forged(store, tmp_path / "other", device="cuda")  # whose pixels are others there
+    verified, failures = audited(forgery, "cuda")
+    assert (verified, {failure.stage for failure in failures}) == (0, {"verify"})
 
 
 def test_pixels_that_nothing_gives_any_more_are_different(store, tmp_path):
-    other = forged(store, tmp_path / "other", decoded_sha256="0" * 64)
-    verified, failures = audited(other)
-    assert (verified, [of.stage for of in failures]) == (0, ["verify"] * 6)
+    forgery = forged(store, tmp_path / "other", decoded_sha256="0" * 64)
+    verified, failures = audited(forgery)
+    assert (verified, [failure.stage for failure in failures]) == (0, ["verify"] * 6)
 
 
 def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_path):
     store = measured(images, tmp_path / "r", "Whispers")
     verified, failures = audited(store)
-    assert (verified, [of.stage for of in failures]) == (0, ["decode"] * 6)
+    assert (verified, [failure.stage for failure in failures]) == (0, ["decode"] * 6)
     assert "never heard of it" in failures[0].reason
-    done = run(images, tmp_path / "r", "Whispers", "--verify")
-    assert done.returncode == 1
-    assert len(json.loads(done.stdout)["failed"]) == 6
+    result = run(images, tmp_path / "r", "Whispers", "--verify")
+    assert result.returncode == 1
+    assert len(json.loads(result.stdout)["failed"]) == 6
     assert store.table()["attested"].to_list() == [None] * 6
 
 
@@ -123,12 +131,12 @@ def test_damaged_lost_and_undecodable_streams_are_not_confused(store):
 
 
 def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(store, tmp_path):
-    other = forged(store, tmp_path / "other", codec="compressai", variant="model=mbt2018")
-    verified, failures = audited(other)
-    assert (verified, [of.stage for of in failures]) == (0, ["load"] * 6)
-    done = bench("audit", "decode", other.folder.parent, "--dataset", "other", "--json")
-    facts = json.loads(done.stdout)
-    assert (done.returncode, [*facts["skipped"].values()], facts["wrong"]) == (0, [6], [])
+    forgery = forged(store, tmp_path / "other", codec="compressai", variant="model=mbt2018")
+    verified, failures = audited(forgery)
+    assert (verified, [failure.stage for failure in failures]) == (0, ["load"] * 6)
+    result = bench("audit", "decode", forgery.folder.parent, "--dataset", "other", "--json")
+    facts = json.loads(result.stdout)
+    assert (result.returncode, [*facts["skipped"].values()], facts["wrong"]) == (0, [6], [])
 
 
 def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store, images, tmp_path):
@@ -146,11 +154,11 @@ def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store,
 
 def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path):
     results = tmp_path / "r"
-    refused = bench("report", "--results", results, "--verified-only")
-    assert refused.returncode == 2
-    assert "has no verified rows" in refused.stderr
-    some = kept(store, store.table()["cell"].to_list()[:3])
-    assert verify(some, conditions(jobs=1), lambda progress: None, Tracebacks()) == []
+    result = bench("report", "--results", results, "--verified-only")
+    assert result.returncode == 2
+    assert "has no verified rows" in result.stderr
+    selection = kept(store, store.table()["cell"].to_list()[:3])
+    assert verify(selection, conditions(jobs=1), lambda progress: None, Tracebacks()) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:
@@ -170,5 +178,5 @@ def test_a_folder_without_bundled_rows_has_none_to_compare_with(store, tmp_path,
     words = verb.split()
     if verb == "study new":
         words += ["--out", str(tmp_path / "study")]
-    refused = bench(*words, "--results", store.folder.parent, "--bundled", "all", code=2)
-    assert str(store.folder.parent) in refused.stderr
+    result = bench(*words, "--results", store.folder.parent, "--bundled", "all", code=2)
+    assert str(store.folder.parent) in result.stderr
