@@ -29,6 +29,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curves import published_edition
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
+from benchmark.rows.summary import average_seeds
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results
 from support.rows.measured import failed, row, table
@@ -681,3 +682,21 @@ def test_a_set_that_does_not_reach_a_target_names_the_settings_that_lack_an_imag
     )
     (webp,) = [of for of in by_image["records"] if of["codec"] == "webp"]
     assert webp["images_reached"] > 4
+
+
+def test_a_decoder_that_draws_has_one_place_and_a_deviation_over_its_seeds():
+    drawings = {
+        variant: [
+            {**record, "psnr_db": record["psnr_db"] + shift}
+            for record in rows_of("draws", 3, variant=variant)
+        ]
+        for variant, shift in (("", 0.0), ("seed=1", 1.0), ("seed=2", 5.0))
+    }
+    summary = average_seeds(summarise(table([*chain(*drawings.values())])))
+    (codec,) = rank_at(summary, parse_target("bpp=0.4"), [PSNR])
+    means = [float(np.mean(at_rate(rows, 0.4, "psnr_db"))) for rows in drawings.values()]
+    assert codec.record["seeds"] == 3
+    assert codec.record["psnr_db"] == pytest.approx(np.mean(means))
+    assert codec.record["psnr_db_seeds_standard_deviation"] == pytest.approx(np.std(means, ddof=1))
+    (alone,) = rank_at(summarise(table(drawings[""])), parse_target("bpp=0.4"), [PSNR])
+    assert "seeds" not in alone.record

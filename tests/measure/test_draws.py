@@ -1,6 +1,7 @@
 """`--draws`: a picture that is decoded several times."""
 
 import csv
+import json
 import sys
 from statistics import mean, stdev
 
@@ -98,6 +99,14 @@ def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
     reported = capsys.readouterr().out
     assert plain(draws_table(spreads, [PSNR])) in reported
     assert "Over draws: the minimum and maximum of the drawings' means." in reported
+
+
+def test_a_report_shows_a_codec_that_draws_once(outcome):
+    words = "report", "--dataset", "sample", "--results", outcome.matrix.store.folder.parent
+    result = bench(*words, "--codecs", f"{DRAWS},{HONEST}", "--json", code=0)
+    (report,) = json.loads(result.stdout)
+    labels = {record["codec"] for record in report["summary"]}
+    assert labels == {CodecSpec(name, ()).label for name in (DRAWS, HONEST)}
 
 
 def test_each_drawing_is_decoded_again_where_its_codec_is_named(outcome):
