@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from benchmark.datasets.dataset import (
 from benchmark.errors import (
     BadOption,
     BadPack,
+    BenchError,
     DamagedResults,
     Reason,
     Unavailable,
@@ -39,7 +41,7 @@ from benchmark.measure.cells import Cell, Contender, Part, describe_missing, pla
 from benchmark.measure.request import Points, Request, move_settings_to_points, parse_points
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import folder_store_name
-from benchmark.rows.edition import Edition, parse_spec
+from benchmark.rows.edition import Edition, label_of, parse_spec
 from benchmark.rows.packs.pack import Pack, Recorded, find_pack, open_pack, shipped_packs
 from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused_columns
@@ -312,7 +314,13 @@ def open_matrix(request: Request) -> Matrix:
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     recorded = not request.timing
-    selection = select(request.codecs, points, packs, recorded, request.skip_missing, request.draws)
+    try:
+        selection = select(
+            request.codecs, points, packs, recorded, request.skip_missing, request.draws
+        )
+    except UnknownName as unknown:
+        _explain_stored_name(unknown.name, request)
+        raise
     sources, store = open_stored(request)
     selection = _skip_incomplete(selection, sources.images, request)
     matrix = make_matrix(request, sources, selection, store)
@@ -331,6 +339,19 @@ def open_matrix(request: Request) -> Matrix:
         require_bundled(request.results, request.bundled)
         find_editions(named_in(request.bundled) if request.bundled else [], stored)
     return matrix
+
+
+def _explain_stored_name(name: str, request: Request) -> None:
+    """Raise `UsageError` for the name in tables of a codec that stored rows may not start."""
+    from benchmark.rows.codecs import explain_refusal
+    from benchmark.rows.variants import editions_in
+
+    editions: Iterable[Edition] = ()
+    with suppress(BenchError):  # the name is wrong whether or not the dataset is here
+        editions = editions_in(open_stored(request)[1].versions())
+    for edition in editions:
+        if names_code(edition.spec) and label_of(edition.spec) == name:
+            raise UsageError(explain_refusal(edition.spec))
 
 
 def make_matrix(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:

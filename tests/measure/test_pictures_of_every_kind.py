@@ -282,3 +282,10 @@ def test_a_pack_of_pictures_needs_neither_their_folder_nor_their_codec(
 @with_each([*VERBS, audit_rows])
 def test_a_verb_that_wants_pixels_has_those_of_every_kind_of_codec(verb, case):
     assert verb(case)
+
+
+def test_a_run_by_the_name_of_code_in_tables_says_what_names_it_in_full(measured, monkeypatch):
+    monkeypatch.chdir(measured)
+    label = KINDS["worker"][1]
+    refused = bench("run", "--codecs", label, "--dataset", "photos", "--results", "r", code=2)
+    assert "worker:file=results/contenders/toy.toml" in refused.stderr
