@@ -32,6 +32,7 @@ BAR = (
     0.08,
 )  # left and width, of the figure; above its edge and height, in inches
 SIZE, RATE = "Size (kB)", "Rate (bpp)"  # labels of values
+MOST_DECIMALS = 3  # of a value below a picture
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
@@ -177,8 +178,8 @@ def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     first = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []
     first += [f"{values[RATE]:.3f} bpp{remark}"] if RATE in values else []
     other_texts = [
-        f"{label.partition(' (')[0]} {value:.2f}{NO_BREAK}dB" if "dB" in label
-        else f"{label.partition(' (')[0]} {value:.3f}"
+        f"{label.partition(' (')[0]} {value:.{min(decimals(label), MOST_DECIMALS)}f}"
+        f"{f'{NO_BREAK}dB' if 'dB' in label else ''}"
         for label, value in values.items() if label not in (SIZE, RATE)
     ]  # fmt: skip
     # A name and its number stay on one line, if they fit.
