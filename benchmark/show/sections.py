@@ -4,6 +4,7 @@ A report is built once from these; a file, a page and a terminal each show what 
 Sentences shared by captions, details, notes and tables are here too.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
@@ -65,6 +66,15 @@ def block(part: Part, level: int = 2) -> str:
     return "\n".join(f"- {markdown_text(sentence)}" for sentence in part)
 
 
+def html_text(sentence: str) -> str:
+    """Return a sentence as HTML, its commands in back quotes as code.
+
+    >>> html_text("no values <: `bench run`")
+    'no values &lt;: <code>bench run</code>'
+    """
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(sentence))
+
+
 def html(
     root: Section, names: Mapping[str, str], links: Sequence[str] = (), wordy: bool = False
 ) -> str:
@@ -74,7 +84,7 @@ def html(
         match part:
             case str():
                 kind = "hint" if len(root.parts) > 1 else "note"
-                return f'<p class="{kind}">{escape(part)}</p>'
+                return f'<p class="{kind}">{html_text(part)}</p>'
             case Table():
                 return table_html(part, root.title, names, links, wordy)
             case Section():
@@ -82,7 +92,7 @@ def html(
                 badge = f' <span class="badge">{sum(counts)}</span>' if counts else ""
                 title = f"{escape(part.title)}{badge}"
                 return f"<details><summary>{title}</summary>{html(part, names)}</details>"
-        return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in part)}</ul>"
+        return f"<ul>{''.join(f'<li>{html_text(sentence)}</li>' for sentence in part)}</ul>"
 
     return "".join(part_html(part) for part in root.parts if part)
 
