@@ -37,12 +37,12 @@ def mine(factor=1.0, **columns):
     return [record | MINE for record in scaled("jpeg", factor, **columns)]
 
 
-def sentence(rows, anchor, *named, metrics=(PSNR,), intervals=False):
+def sentence(rows, anchor, *codecs, metrics=(PSNR,), intervals=False):
     summary = summarise(table(rows))
     of_anchor = edition(summary, anchor)
-    given = compare(summary, metrics, of_anchor, USUAL_RULE) if intervals else None
-    ranking = rank_by_bd_rate(summary, metrics, anchor, given)
-    return headline(ranking, summary.images, summary.titles(), named)
+    comparisons = compare(summary, metrics, of_anchor, USUAL_RULE) if intervals else None
+    ranking = rank_by_bd_rate(summary, metrics, anchor, comparisons)
+    return headline(ranking, summary.images, summary.titles(), codecs)
 
 
 @pytest.mark.parametrize("intervals", [False, True])
@@ -57,8 +57,8 @@ def test_the_users_codec_is_beside_the_anchor_whoever_is_best(intervals):
 def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
     rows = [*scaled("jpeg", 3), *scaled("vtm"), *scaled("elic", 2), *scaled("avif", 0.5)]
     assert sentence(rows, "vtm").startswith("AVIF speed 4 needs 50 % fewer bits than VTM")
-    for named in (("jpeg", "vtm", "elic"), ("elic", "jpeg")):
-        assert sentence(rows, "vtm", *named).startswith("ELIC needs 100 % more bits than VTM")
+    for codecs in (("jpeg", "vtm", "elic"), ("elic", "jpeg")):
+        assert sentence(rows, "vtm", *codecs).startswith("ELIC needs 100 % more bits than VTM")
     vtm, jpeg, webp = (Edition.create(parse_codec(name)) for name in ("vtm", "jpeg", "webp"))
     bundled = replace(webp, origin="bundled")
     assert headline_candidates([vtm, jpeg, bundled], vtm) == [jpeg]
@@ -66,8 +66,8 @@ def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
 
 
 def test_the_next_codec_is_named_where_it_may_be_as_good():
-    apart = [*scaled("jpeg"), *scaled("webp", 0.5), *scaled("avif", 0.4)]
-    assert "intervals overlap" not in sentence(apart, "jpeg")
+    distant_rows = [*scaled("jpeg"), *scaled("webp", 0.5), *scaled("avif", 0.4)]
+    assert "intervals overlap" not in sentence(distant_rows, "jpeg")
     unsteady = [
         record | {"num_bytes": int(record["num_bytes"] * (1.6 if record["image"] == "a" else 0.9))}
         for record in scaled("webp", 0.4)
@@ -93,12 +93,14 @@ def test_of_several_variants_the_best_by_each_metric_is_named():
 
 
 def test_what_cannot_be_compared_is_said_with_its_reason():
-    one = [row("jpeg", 30, name) | MINE for name in ("a", "bb", "ccc")]
-    text = sentence([*one, *scaled("vtm")], "vtm")
+    point_rows = [row("jpeg", 30, name) | MINE for name in ("a", "bb", "ccc")]
+    text = sentence([*point_rows, *scaled("vtm")], "vtm")
     assert text.startswith("Quantise cannot be compared with VTM on 3 images: ")
     assert "1 of the" in text
-    apart = [record | {"psnr_db": record["psnr_db"] + 99} for record in mine()]
-    assert "Quantise cannot be compared with VTM" in sentence([*apart, *scaled("vtm")], "vtm")
+    distant_rows = [record | {"psnr_db": record["psnr_db"] + 99} for record in mine()]
+    assert "Quantise cannot be compared with VTM" in sentence(
+        [*distant_rows, *scaled("vtm")], "vtm"
+    )
     three = [record for record in mine(2) if record["setting_value"] in (20, 30, 60)]
     assert sentence([*three, *scaled("vtm")], "vtm").startswith("Quantise ")
     no_metric = sentence([*mine(), *scaled("vtm")], "vtm", metrics=())
@@ -107,16 +109,16 @@ def test_what_cannot_be_compared_is_said_with_its_reason():
     part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
     assert sentence(part, "vtm").endswith("on 3 images: vtm has no complete point.")
     failing = [record for record in mine() if record["image"] != "bb"]
-    how = "it has no complete point; `bench report --common` compares the 2 that all have."
-    assert sentence([*failing, *scaled("vtm")], "vtm").endswith(f"VTM on 3 images: {how}")
+    reason = "it has no complete point; `bench report --common` compares the 2 that all have."
+    assert sentence([*failing, *scaled("vtm")], "vtm").endswith(f"VTM on 3 images: {reason}")
 
 
 def test_an_anchor_alone_and_a_codec_alone_are_no_ranking():
     text = "Quantise has no other codec to compare with on 3 images."
     assert sentence(mine(), "mine.py:Quantise") == text
     assert sentence(scaled("vtm"), "vtm") == "VTM has no other codec to compare with on 3 images."
-    beside = sentence([*mine(), *scaled("elic", 2)], "mine.py:Quantise")
-    assert beside == "ELIC needs 100 % more bits than Quantise at equal PSNR on 3 images."
+    comparison = sentence([*mine(), *scaled("elic", 2)], "mine.py:Quantise")
+    assert comparison == "ELIC needs 100 % more bits than Quantise at equal PSNR on 3 images."
 
 
 def test_a_little_overlap_is_said_in_the_sentence():
@@ -137,18 +139,18 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     metrics = [PSNR, Metric.named("ms_ssim"), LPIPS]
     ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
     assert ranking.metrics == (PSNR, LPIPS)
-    shown = ranking_table(ranking)
-    cells = {line[0]: line[1:3] for line in shown.rows}
+    codec_table = ranking_table(ranking)
+    cells = {line[0]: line[1:3] for line in codec_table.rows}
     assert cells["mine.py:Quantise"][1] == "–"
     assert cells["avif"][1] != "–"
-    (note,) = shown.notes
+    (note,) = codec_table.notes
     assert note.startswith("No LPIPS (SqueezeNet) of some codecs: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
     (note,) = ranking_table(ranking._replace(again="bench rescore --dataset sample")).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     rows = [*squeezed(rows), failed("jpeg", 30, "a", "encode", "why")]  # which no stream is kept of
-    whole = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
-    assert ranking_table(whole).notes == ()
+    full_ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
+    assert ranking_table(full_ranking).notes == ()
 
 
 def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
@@ -168,13 +170,15 @@ def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
 
 
 def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
-    for at in (40, 80):
-        lost = {("bb", at), ("a", at)}
+    for setting in (40, 80):
+        lost = {("bb", setting), ("a", setting)}
         failing = [r for r in mine(2) if (r["image"], r["setting_value"]) not in lost]
         ranking = rank_by_bd_rate(summarise(table([*failing, *scaled("vtm")])), [PSNR], "vtm")
-        (rank,) = (of for of in ranking.records.values() if of["bd_rate_percent"]["psnr_db"])
-        most = max(r["setting_value"] for r in failing if r["setting_value"] != at)
-        sizes = [8 * r["num_bytes"] for r in mine(2) if r["setting_value"] == most]
+        (rank,) = (
+            record for record in ranking.records.values() if record["bd_rate_percent"]["psnr_db"]
+        )
+        highest_setting = max(r["setting_value"] for r in failing if r["setting_value"] != setting)
+        sizes = [8 * r["num_bytes"] for r in mine(2) if r["setting_value"] == highest_setting]
         expected = fmean(sizes) / (WIDTH * HEIGHT)
         assert (rank["images"], rank["highest_bpp"]) == (3, pytest.approx(expected))
 
@@ -182,28 +186,28 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
 def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():
     summary = summarise(table([*scaled("vtm"), *squeezed(scaled("avif", 2)), *squeezed(mine(3))]))
     ranking = rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm")
-    heading, shown = ranking_heading(ranking, summary.titles()), ranking_table(ranking)
-    assert "LPIPS" not in shown.headers
+    heading, codec_table = ranking_heading(ranking, summary.titles()), ranking_table(ranking)
+    assert "LPIPS" not in codec_table.headers
     assert heading == "BD-rate (%) against VTM in PSNR, best first"
-    assert shown.notes[0].startswith("No LPIPS (SqueezeNet): ")
+    assert codec_table.notes[0].startswith("No LPIPS (SqueezeNet): ")
 
 
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
-    again = add_remedies(
+    command = add_remedies(
         summarise(table([*scaled("vtm"), *mine()])), Path("my results/photos"), ()
     ).again
-    named = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
-    assert again == f"bench rescore {named}"
-    again = add_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).again
-    assert again == "bench rescore --dataset x"
+    options = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
+    assert command == f"bench rescore {options}"
+    command = add_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).again
+    assert command == "bench rescore --dataset x"
 
 
 def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp_path):
-    asked = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
-    Store(tmp_path).begin("1", {"request": asked})
+    request = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
+    Store(tmp_path).begin("1", {"request": request})
     rows = [*scaled("vtm"), *mine()]
-    again = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).again
-    assert remedies(["psnr_y"], command=again) == (
+    command = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).again
+    assert remedies(["psnr_y"], command=command) == (
         "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
         "computes it"
     )
@@ -231,7 +235,11 @@ def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_head
     ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", requested=(PSNR, alex))
     assert unnamed.metrics == (PSNR,)
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
-    (rates,) = (of["bd_rate_percent"] for of in ranking.records.values() if of["codec"] == "ours")
+    (rates,) = (
+        record["bd_rate_percent"]
+        for record in ranking.records.values()
+        if record["codec"] == "ours"
+    )
     assert [*rates.values()] == pytest.approx([-50, -50], abs=0.5)
-    said = [headline(of, 3, summary.titles()) for of in (unnamed, ranking)]
-    assert said[0] == said[1]
+    headlines = [headline(case, 3, summary.titles()) for case in (unnamed, ranking)]
+    assert headlines[0] == headlines[1]

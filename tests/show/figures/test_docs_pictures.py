@@ -18,9 +18,10 @@ def test_every_figure_of_a_page_has_a_command():
 @pytest.mark.slow
 @pytest.mark.parametrize("picture", pictures(), ids=lambda picture: picture.name)
 def test_a_picture_is_what_its_command_draws(picture, tmp_path):
-    there, again = (
+    stored_pixels, redrawn_pixels = (
         np.asarray(Image.open(path).convert("RGB"), np.int16)
         for path in (ROOT / "docs" / "figures" / picture.name, draw(picture, tmp_path / "there"))
     )
-    assert there.shape == again.shape
-    assert (np.abs(there - again).max(axis=2) > 32).mean() < 0.002  # processors round differently
+    assert stored_pixels.shape == redrawn_pixels.shape
+    differences = np.abs(stored_pixels - redrawn_pixels).max(axis=2)
+    assert (differences > 32).mean() < 0.002  # processors round differently

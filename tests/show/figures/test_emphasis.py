@@ -29,8 +29,11 @@ LEAST_DISTANCE = 12.0  # five just noticeable differences
 
 def styles(labels):
     """Styles of codec variants, and of published systems, by label."""
-    known = {label_of(edition.spec): edition for edition in CATALOGUE}
-    editions = {of: known.get(of) or Edition.create(parse_codec(of)) for of in labels}
+    editions_by_label = {label_of(edition.spec): edition for edition in CATALOGUE}
+    editions = {
+        label: editions_by_label.get(label) or Edition.create(parse_codec(label))
+        for label in labels
+    }
     result = style.styles(editions.values())
     return {label: result[edition.spec] for label, edition in editions.items()}
 
@@ -51,19 +54,19 @@ def panel_of(gains):
     return measured_curves(summary_of(gains), PSNR)
 
 
-def names_of(gains, most=8, named=()):
-    with drawn_as(every_curve=most is None):
+def names_of(gains, limit=8, codecs=()):
+    with drawn_as(every_curve=limit is None):
         return list(
-            choose([panel_of(gains)], USUAL_RULE, parse_codec("jpeg:optimize=1"), named).curves
+            choose([panel_of(gains)], USUAL_RULE, parse_codec("jpeg:optimize=1"), codecs).curves
         )
 
 
 def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
     names = names_of(GAINS)
     assert len(names) == 8
-    own = {"CRDR β=3.84", "CRDR β=0"}
-    others = {"JPEG (optimised)", "VTM", "Joint autoregressive", "VVenC fast 4:2:0"}
-    assert own | others <= set(names)
+    ours = {"CRDR β=3.84", "CRDR β=0"}
+    best_curves = {"JPEG (optimised)", "VTM", "Joint autoregressive", "VVenC fast 4:2:0"}
+    assert ours | best_curves <= set(names)
     panel = panel_of(GAINS)
     assert names == [curve.name for curve in panel if curve.name in names]
     assert names_of(GAINS, None) == [curve.name for curve in panel]
@@ -76,9 +79,9 @@ def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
     anchor = "JPEG (optimised)"
     assert {*names_of(GAINS, 8, ("ours",))} == {"CRDR β=0", "CRDR β=3.84", anchor}
     assert {*names_of(GAINS, 8, ("ours:beta=1.28",))} == {"CRDR β=1.28", anchor}
-    own = GAINS | {"./mine.py:Mine:level=3": 1.0}
-    named = names_of(own, 8, ("./mine.py:Mine:level=3", "vtm"))
-    assert {*named} == {"VTM", "Mine (level 3)", anchor}
+    gains = GAINS | {"./mine.py:Mine:level=3": 1.0}
+    names = names_of(gains, 8, ("./mine.py:Mine:level=3", "vtm"))
+    assert {*names} == {"VTM", "Mine (level 3)", anchor}
 
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
@@ -110,8 +113,8 @@ def test_second_variants_of_a_family_come_after_the_first_of_the_others():
 def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
     summary = summary_of(GAINS)
     panel = measured_curves(summary, PSNR)
-    known = style.styles(summary.editions)
-    drawing = drawn([panel], known, anchor="jpeg:optimize=1")
+    curve_styles = style.styles(summary.editions)
+    drawing = drawn([panel], curve_styles, anchor="jpeg:optimize=1")
     (axes,) = drawing.figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert len(lines) == 8
@@ -120,9 +123,9 @@ def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
     assert heavy == {name for name in lines if name.startswith("CRDR")}
     assert f"8 of {len(GAINS)} curves." in drawing.caption
     with drawn_as(every_curve=True):
-        every = drawn([panel], known, anchor="jpeg:optimize=1")
-    assert len(every.figure.axes[0].get_lines()) == len(GAINS)
-    assert "curves." not in every.caption
+        full_drawing = drawn([panel], curve_styles, anchor="jpeg:optimize=1")
+    assert len(full_drawing.figure.axes[0].get_lines()) == len(GAINS)
+    assert "curves." not in full_drawing.caption
 
 
 def test_the_sources_name_metrics_that_are_in_a_training_loss():
@@ -135,61 +138,66 @@ def test_the_sources_name_metrics_that_are_in_a_training_loss():
 
 
 def test_variants_have_the_colour_of_their_codec_and_dash_and_marker_of_their_own():
-    own = ["ours:beta=3.84", "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56"]
-    result = styles(own)
-    assert len({result[label].marker for label in own}) == len(own)
-    assert {result[label].colour for label in own} == {result[own[0]].colour}
-    assert result[own[0]].dashes == (), "the codec's own line is whole"
-    assert len({result[label].dashes for label in own[:3]}) == 3
+    labels = ["ours:beta=3.84", "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56"]
+    result = styles(labels)
+    assert len({result[label].marker for label in labels}) == len(labels)
+    assert {result[label].colour for label in labels} == {result[labels[0]].colour}
+    assert result[labels[0]].dashes == (), "the codec's own line is whole"
+    assert len({result[label].dashes for label in labels[:3]}) == 3
 
 
 def test_a_codec_looks_the_same_whatever_else_is_shown():
-    own = [f"{name}.py:Mine{options}" for name in "ab" for options in ("", ":level=3", ":level=6")]
-    every = [*own, *GAINS, "pqmim:perceptual=1", "worker:x"]
-    every += ["compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "vvenc:preset=slow"]
-    every += ["avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched"]
-    every += ["multirealism:beta=0", "multirealism:beta=2.56", "pqmim"]
+    user_labels = [
+        f"{name}.py:Mine{options}" for name in "ab" for options in ("", ":level=3", ":level=6")
+    ]
+    labels = [*user_labels, *GAINS, "pqmim:perceptual=1", "worker:x"]
+    labels += ["compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "vvenc:preset=slow"]
+    labels += ["avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched"]
+    labels += ["multirealism:beta=0", "multirealism:beta=2.56", "pqmim"]
     ours = [f"ours:beta={beta}:size=micro" for beta in ("0", "1.28", "2.56", "3.84")]
-    ours += [f"ours:beta={of}" for of in ("0.64", "2.56", "0:effort=1", "0:effort=2")]
-    every += ours
-    together = styles(every)
-    assert len({*together.values()}) == len(every)
+    ours += [f"ours:beta={variant}" for variant in ("0.64", "2.56", "0:effort=1", "0:effort=2")]
+    labels += ours
+    together = styles(labels)
+    assert len({*together.values()}) == len(labels)
     assert len({together[label].marker for label in ours}) == len(ours)
     users = ("b.py", "worker:")  # beside a.py's, the first of the user's
-    others = [label for label in every if not label.startswith(users)]
-    for label in others:  # the dash alone depends on which variants of the codec are shown
+    other_labels = [label for label in labels if not label.startswith(users)]
+    for label in other_labels:  # the dash alone depends on which variants of the codec are shown
         assert (label, styles([label])[label]) == (label, together[label]._replace(dashes=()))
-    black = {label for label in every if together[label].colour == "#000000"}
-    assert black == {label for label in own if label.startswith("a.py")}
+    black = {label for label in labels if together[label].colour == "#000000"}
+    assert black == {label for label in user_labels if label.startswith("a.py")}
     assert styles(["b.py:Mine"])["b.py:Mine"].colour == "#000000"
-    assert [label for label in every if together[label].marker == "*"] == ["ours:beta=3.84"]
-    apart = ["jpeg:subsampling=444", "vvenc:preset=slow"]
-    assert {label: styles([label])[label] for label in apart} == styles(apart)
+    assert [label for label in labels if together[label].marker == "*"] == ["ours:beta=3.84"]
+    pair = ["jpeg:subsampling=444", "vvenc:preset=slow"]
+    assert {label: styles([label])[label] for label in pair} == styles(pair)
 
 
 @pytest.mark.parametrize("vision", VISIONS)
 def test_the_colour_of_the_users_codec_is_taken_for_no_other(vision):
-    others = {*style.SPARE_COLOURS, *(of.facts.colour for of in CATALOGUE if of.facts.colour)}
-    near = [c for c in others if distance(c, style.OWN_COLOUR, vision) < LEAST_DISTANCE]
+    colours = {
+        *style.SPARE_COLOURS,
+        *(edition.facts.colour for edition in CATALOGUE if edition.facts.colour),
+    }
+    near = [c for c in colours if distance(c, style.OWN_COLOUR, vision) < LEAST_DISTANCE]
     assert near == []
 
 
 @pytest.mark.parametrize("vision", VISIONS)
 def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
-    every = (
-        [[label_of(of.spec) for of in CATALOGUE]] if vision != "greyscale" else []
+    catalogue_labels = (
+        [[label_of(edition.spec) for edition in CATALOGUE]] if vision != "greyscale" else []
     )  # 45 are too many
-    here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
-    drawn = [label_of(of.spec) for of in PAPER_EDITIONS]
-    for labels in (drawn, here, *every):
+    gain_labels = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
+    paper_labels = [label_of(edition.spec) for edition in PAPER_EDITIONS]
+    for labels in (paper_labels, gain_labels, *catalogue_labels):
         result = styles(labels)
-        alike = [
-            (one, other)
-            for one, other in combinations(result, 2)
-            if distance(result[one].colour, result[other].colour, vision) < LEAST_DISTANCE
-            and result[one][1:] == result[other][1:]  # marker and line
+        similar_pairs = [
+            (first, second)
+            for first, second in combinations(result, 2)
+            if distance(result[first].colour, result[second].colour, vision) < LEAST_DISTANCE
+            and result[first][1:] == result[second][1:]  # marker and line
         ]
-        assert alike == []
+        assert similar_pairs == []
 
 
 def test_a_users_codec_is_black_beside_published_systems():

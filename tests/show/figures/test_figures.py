@@ -62,10 +62,10 @@ def test_curves_are_drawn_through_the_means():
     summary = summary_of(["jpeg", "webp"])
     (axes,) = draw(summary).figure.axes
     points = [point for point in summary.points if label_of(point.edition.spec) == "webp"]
-    drawn = lines_of(axes)["WebP"]
-    assert drawn.get_xdata().tolist() == [point.bpp for point in points]
-    assert drawn.get_ydata().tolist() == [point.means["psnr_db"].value for point in points]
-    assert (drawn.get_color(), drawn.get_marker()) == families()["webp"][:2]
+    line = lines_of(axes)["WebP"]
+    assert line.get_xdata().tolist() == [point.bpp for point in points]
+    assert line.get_ydata().tolist() == [point.means["psnr_db"].value for point in points]
+    assert (line.get_color(), line.get_marker()) == families()["webp"][:2]
 
 
 def test_ms_ssim_is_drawn_in_decibels_and_the_axis_says_so():
@@ -84,8 +84,8 @@ def test_twelve_curves_are_each_named_once_in_the_legend(metrics, width):
     summary = summary_of(TWELVE, caveat="random weights")
     figure = draw(summary, metrics, every_curve=True).figure
     (legend,) = figure.legends
-    named = sorted(text.get_text().rstrip("*") for text in legend.get_texts())
-    assert named == sorted(summary.titles(marks=False).values())
+    entries = sorted(text.get_text().rstrip("*") for text in legend.get_texts())
+    assert entries == sorted(summary.titles(marks=False).values())
     assert figure.get_size_inches()[0] == width
     assert crowding(figure) == []
     for axes in figure.axes:
@@ -97,9 +97,9 @@ def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     summary = summarise(table(rows))
     sources = {cells[:4] for cells in draw(summary).sources.rows}
     assert ("VTM", "here", "recorded", "1.0") in sources
-    shown = means_table(summary, [PSNR])
-    assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
-    assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2 s", "0.1 s")}
+    means = means_table(summary, [PSNR])
+    assert {line[-2:] for line in means.rows if line[0] == "vtm"} == {("–", "–")}
+    assert {line[-2:] for line in means.rows if line[0] == "jpeg"} == {("0.2 s", "0.1 s")}
 
 
 def test_declared_sizes_are_named_in_the_legend():
@@ -114,8 +114,8 @@ def test_points_over_fewer_images_are_not_drawn_and_are_named():
     assert list(lines_of(draw(summary).figure.axes[0])) == ["JPEG"]
     left_out = points_left_out(summary, [PSNR])
     assert left_out == ["Points left out (2 of 3 images): webp."]
-    whole = "weights (bench fetch x): no file x.pth in any of three folders"
-    lost = summarise(table([*sweep("jpeg"), *sweep("webp", psnr_db=None, psnr_db_reason=whole)]))
+    reason = "weights (bench fetch x): no file x.pth in any of three folders"
+    lost = summarise(table([*sweep("jpeg"), *sweep("webp", psnr_db=None, psnr_db_reason=reason)]))
     (sentence,) = points_left_out(lost, [PSNR])
     assert sentence.startswith("Points left out (psnr_db of 0 of 3 images: weights absent, `bench")
     assert "x.pth" not in sentence
@@ -148,8 +148,10 @@ def test_a_curve_that_was_measured_here_is_never_cut():
     drawing, right = beyond_the_frame(bundled=False)
     assert right > 4.1
     assert "Beyond the frame" not in words_in(drawing.figure)
-    own = summarise(table([*sweep("./mine.py:Mine", num_bytes=8000), *sweep("vtm", bundled=True)]))
-    (axes,) = draw(own).figure.axes
+    summary = summarise(
+        table([*sweep("./mine.py:Mine", num_bytes=8000), *sweep("vtm", bundled=True)])
+    )
+    (axes,) = draw(summary).figure.axes
     assert axes.get_xlim()[1] > lines_of(axes)["Mine"].get_xdata().max()
 
 
@@ -179,16 +181,17 @@ def test_a_linear_rate_axis_starts_at_zero():
 
 def test_an_axis_begins_at_zero_if_a_point_of_each_curve_at_most_is_below_or_where_it_is_told():
     values = {5: -47.0, 10: 21.0, 20: 40.0, 40: 60.0, 60: 75.0, 80: 85.0}
-    rows = [of | {"psnr_db": values[of["setting_value"]]} for of in sweep("jpeg")]
+    rows = [record | {"psnr_db": values[record["setting_value"]]} for record in sweep("jpeg")]
     drawing = draw(summarise(table(rows)))
     low, high = drawing.figure.axes[0].get_ylim()
     assert (low, high) == (pytest.approx(21 - 0.04 * 64), pytest.approx(85 + 0.04 * 64))
     assert "Below the frame: JPEG to -47." in drawing.caption
     assert -47.0 in [record["value"] for record in drawing.records]
-    negative = [of | {"psnr_db": of["psnr_db"] - 80} for of in rows]  # one point is above 0
+    # one point is above 0
+    negative = [record | {"psnr_db": record["psnr_db"] - 80} for record in rows]
     assert draw(summarise(table(negative))).figure.axes[0].get_ylim()[0] < -127
-    chosen = draw(summarise(table(rows)), [Metric.named("psnr")], values=("psnr=60:95",))
-    assert chosen.figure.axes[0].get_ylim() == (60, 95)
+    ranged_drawing = draw(summarise(table(rows)), [Metric.named("psnr")], values=("psnr=60:95",))
+    assert ranged_drawing.figure.axes[0].get_ylim() == (60, 95)
 
 
 @pytest.mark.parametrize("text", ["psnr", "psnr=60", "psnr=95:60", "=1:2", "none=1:2"])
@@ -206,17 +209,20 @@ def test_files_have_the_papers_width_embedded_truetype_and_no_date():
     assert b"/FontFile2" in objects
     assert b"/Type3" not in objects
     assert b"CreationDate" not in objects
-    again = draw(summary_of(["jpeg", "webp"]))
-    assert (file_bytes(again.figure, "png"), file_bytes(again.figure, "pdf")) == (png, pdf)
+    second_drawing = draw(summary_of(["jpeg", "webp"]))
+    assert (file_bytes(second_drawing.figure, "png"), file_bytes(second_drawing.figure, "pdf")) == (
+        png,
+        pdf,
+    )
 
 
 @pytest.mark.parametrize("kind", ["pdf", "png", "svg"])
 def test_a_file_is_drawn_once(kind, tmp_path):
     class Counter(Artist):
-        drawn = 0
+        draws = 0
 
         def draw(self, renderer):
-            self.drawn += 1
+            self.draws += 1
 
     style = tmp_path / "s.mplstyle"
     style.write_text("figure.constrained_layout.use: True\n")
@@ -224,7 +230,7 @@ def test_a_file_is_drawn_once(kind, tmp_path):
         figure = draw(summary_of(["jpeg", "webp"])).figure
         counter = figure.add_artist(Counter())
         file_bytes(figure, kind)
-    assert counter.drawn == 1
+    assert counter.draws == 1
 
 
 def _inflated(pdf):

@@ -69,9 +69,9 @@ def summary():
 
 def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
     names = published.split(",") if published else []
-    panels, known = overlaid(summary, names, measures, "kodak", mix=True)
+    panels, curve_styles = overlaid(summary, names, measures, "kodak", mix=True)
     with drawn_as(**look):
-        return drawn(panels, known, dataset, anchor)
+        return drawn(panels, curve_styles, dataset, anchor)
 
 
 def draw_paper(summary, dataset, metrics):
@@ -121,8 +121,8 @@ def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
         figure = FIGURES[name](summary).figure
         assert crowding(figure) == []
         assert min(text.get_fontsize() for text in shown_texts(figure)) >= LEAST_POINTS
-        shown = [axes for axes in figure.axes if axes.get_xlabel()]
-        assert all(axes.bbox.height / figure.dpi > 0.9 for axes in shown)
+        plots = [axes for axes in figure.axes if axes.get_xlabel()]
+        assert all(axes.bbox.height / figure.dpi > 0.9 for axes in plots)
 
 
 @pytest.mark.parametrize("width", quick(WIDTHS, "column"))
@@ -136,19 +136,19 @@ def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width
 
 
 def test_a_name_beside_a_point_lies_on_no_axis():
-    chosen = Experiment(RESULTS, codecs="ours,avif,vtm,jpeg,jpegxl")
-    figure = VERBS["complexity"](chosen).drawing.figure
+    experiment = Experiment(RESULTS, codecs="ours,avif,vtm,jpeg,jpegxl")
+    figure = VERBS["complexity"](experiment).drawing.figure
     lowest = [min(text.get_window_extent().y0 for text in axes.texts) for axes in figure.axes]
     assert all(y >= axes.bbox.y0 for y, axes in zip(lowest, figure.axes, strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [False, True])
-def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
-    with drawn_as(every_curve=every):
-        drawn = [made.drawing for _, made in draw_crdr(Experiment(RESULTS), "all")]
-    assert [crowding(drawing.figure) for drawing in drawn if drawing] == [[]] * sum(
-        map(bool, drawn)
+@pytest.mark.parametrize("every_curve", [False, True])
+def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every_curve):
+    with drawn_as(every_curve=every_curve):
+        drawings = [figure.drawing for _, figure in draw_crdr(Experiment(RESULTS), "all")]
+    assert [crowding(drawing.figure) for drawing in drawings if drawing] == [[]] * sum(
+        map(bool, drawings)
     )
-    assert all(len(drawing.caption.split()) <= 60 for drawing in drawn if drawing)
-    assert sum(map(bool, drawn)) == 3
+    assert all(len(drawing.caption.split()) <= 60 for drawing in drawings if drawing)
+    assert sum(map(bool, drawings)) == 3

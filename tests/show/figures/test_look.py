@@ -54,8 +54,8 @@ def look_of(look: Look):
 
 def draw(summary, **look):
     with drawn_as(look_of(**look)):
-        known = styles(summary.editions)
-        return drawn([measured_curves(summary, PSNR)], known).figure
+        curve_styles = styles(summary.editions)
+        return drawn([measured_curves(summary, PSNR)], curve_styles).figure
 
 
 def lines_of(figure):
@@ -92,18 +92,18 @@ def test_a_style_file_changes_what_it_names_and_nothing_else(summary, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("axes.facecolour: red", "line 1"), ("\nfont.size: big", "line 2")]
+    ("text", "message"), [("axes.facecolour: red", "line 1"), ("\nfont.size: big", "line 2")]
 )
-def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, told):
+def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, message):
     (tmp_path / "s").write_text(text)
-    with pytest.raises(UsageError, match=f"{tmp_path / 's'}, {told}"):
+    with pytest.raises(UsageError, match=f"{tmp_path / 's'}, {message}"):
         draw(summary, style=tmp_path / "s")
     with pytest.raises(UsageError, match="none cannot be read"):
         draw(summary, style=tmp_path / "none")
 
 
 @pytest.mark.parametrize(
-    ("look", "told"),
+    ("look", "message"),
     [
         ({"font": "serrif"}, "Did you mean 'serif'"),
         ({"width": "colum"}, "Did you mean 'column'"),
@@ -111,8 +111,8 @@ def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, told)
         ({"colour": "vtm=bleu"}, "bleu"),
     ],
 )
-def test_values_that_there_are_not_are_told(look, told):
-    with pytest.raises(UsageError, match=told), drawn_as(look_of(**look)):
+def test_values_that_there_are_not_are_told(look, message):
+    with pytest.raises(UsageError, match=message), drawn_as(look_of(**look)):
         pass
 
 
@@ -129,37 +129,39 @@ def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_
     words = ["rd", "--metrics", "psnr", "--format", ",".join(FORMATS), "--dataset", "set"]
     words = ["figures", *words, "--results", str(tmp_path), "--out"]
     output_of(*words, tmp_path / "here")
-    done = ran(
+    result = ran(
         *(sys.executable, "-W", "error::UserWarning", "-c"),
         *("from benchmark.cli import main; main()", *words, tmp_path / "there"),
         MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     for kind in FORMATS:
-        here, there = (tmp_path / place / f"rd.{kind}" for place in ("here", "there"))
-        assert here.read_bytes() == there.read_bytes()
+        first_file, second_file = (tmp_path / place / f"rd.{kind}" for place in ("here", "there"))
+        assert first_file.read_bytes() == second_file.read_bytes()
 
 
 def test_the_style_is_seaborns_ticks_but_for_sizes_fonts_and_the_grid():
     theirs = sns.axes_style("ticks") | sns.plotting_context("paper")
-    chosen = re.compile("size|width|font|grid|axisbelow|cmap")
+    pattern = re.compile("size|width|font|grid|axisbelow|cmap")
     with figure_style():
         ours = {key: rcParams[key] for key in theirs}
-    assert [key for key in theirs if ours[key] != theirs[key] and not chosen.search(key)] == []
+    assert [key for key in theirs if ours[key] != theirs[key] and not pattern.search(key)] == []
 
 
-@pytest.mark.parametrize("found", [(), ("STIXGeneral",)])
-def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(found, monkeypatch):
+@pytest.mark.parametrize("fonts", [(), ("STIXGeneral",)])
+def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(fonts, monkeypatch):
     import matplotlib.pyplot as plt
 
-    monkeypatch.setattr(style, "FURTHER_FONTS", found)  # DejaVu Sans has no U+214A
+    monkeypatch.setattr(style, "FURTHER_FONTS", fonts)  # DejaVu Sans has no U+214A
     style.further_fonts.cache_clear()
-    told = nullcontext() if found else pytest.warns(Notice, match="no typeface here has \u214a in")
+    expectation = (
+        nullcontext() if fonts else pytest.warns(Notice, match="no typeface here has \u214a in")
+    )
     try:
         with figure_style():
             figure = plt.figure()
             figure.text(0, 0, "\u214a\n\u03b4\u0434")
-            with told:
+            with expectation:
                 file_bytes(figure, "svg")
     finally:
         style.further_fonts.cache_clear()

@@ -35,17 +35,17 @@ def draw_all(panels, dataset, anchor):
 
 @pytest.fixture(scope="module")
 def clic():
-    panels = [panel(one, "clic2020", None, 0.8) for one in (PSNR, FID)]
+    panels = [panel(metric, "clic2020", None, 0.8) for metric in (PSNR, FID)]
     return draw_all(panels, "CLIC2020 test", "msillm")
 
 
 @pytest.fixture(scope="module")
 def kodak():
-    mine = kodak_rows("jpeg") + kodak_rows("vtm", recorded=True)
-    mine += kodak_rows("ours", variant="beta=0")
-    mine += kodak_rows("ours", variant="beta=3.84", caveat="a trial")
-    summary = summarise(table(mine))
-    panels = [panel(one, "kodak", summary, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
+    rows = kodak_rows("jpeg") + kodak_rows("vtm", recorded=True)
+    rows += kodak_rows("ours", variant="beta=0")
+    rows += kodak_rows("ours", variant="beta=3.84", caveat="a trial")
+    summary = summarise(table(rows))
+    panels = [panel(metric, "kodak", summary, 1.3) for metric in (PSNR, MS_SSIM, LPIPS)]
     return draw_all(panels, "Kodak", "vtm")
 
 
@@ -145,8 +145,8 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
     caveat = "reduced network, trained for an hour on a CPU"
     summary = summarise(table(of_betas(caveat=caveat, timing=True)))
     metrics = PSNR, LPIPS
-    both = [curve for one in metrics for curve in panel(one, "kodak", summary, 2.0)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, metrics, summary, 0.9)))
+    metric_curves = [curve for metric in metrics for curve in panel(metric, "kodak", summary, 2.0)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(metric_curves, metrics, summary, 0.9)))
     keys = [sweep.key for sweep in plot.sweeps]
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
     drawing = draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images")
@@ -157,8 +157,8 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
 def test_realism_is_better_upwards_where_higher_values_are_better():
     summary = summarise(table(of_betas()))
     metrics = LPIPS, MS_SSIM
-    both = [curve for one in metrics for curve in panel(one, "kodak", summary, 2.0)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(both, metrics, summary, 0.9)))
+    metric_curves = [curve for metric in metrics for curve in panel(metric, "kodak", summary, 2.0)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(metric_curves, metrics, summary, 0.9)))
     drawing = draw_realism_plots([plot], LPIPS, MS_SSIM, STYLES, "Kodak", "24 images")
     (axes,) = drawing.figure.axes
     assert (np.diff(axes.get_ylim())[0] > 0, axes.get_yscale()) == (True, "linear")
@@ -169,8 +169,8 @@ def test_greek_letters_are_commands_in_latex(clic):
     text = latex(clic.table)
     assert r"CRDR $\beta$=3.84 & published & 17" in text
     assert not {"β", "α"} & set(text)
-    other = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1)).splitlines()[0]
-    assert other.endswith(
+    first_line = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1)).splitlines()[0]
+    assert first_line.endswith(
         "booktabs}, and LuaLaTeX or XeLaTeX with a font that has \u0434 分 \u5909"
     )
     assert text.splitlines()[0].endswith("booktabs}")

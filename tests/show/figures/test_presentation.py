@@ -78,13 +78,13 @@ def test_a_new_metric_has_the_axis_that_its_class_declares():
 
 def test_a_new_distribution_metric_is_drawn_and_counted():
     spread = Metric.named("spread")
-    whole = table(rows())
-    whole = whole.with_columns(
-        spread=pl.Series([0.9 + 0.01 * (at % 4) for at in range(whole.height)]),
+    frame = table(rows())
+    frame = frame.with_columns(
+        spread=pl.Series([0.9 + 0.01 * (index % 4) for index in range(frame.height)]),
         spread_protocol=pl.lit("spread/x"),
         spread_reason=pl.lit(None, pl.String),
     )
-    summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
+    summary = summarise(frame, {"coding": "coding/1", "spread": "spread/x"})
     drawing = drawn(
         [measured_curves(summary, spread)], styles([Edition.create(parse_codec("jpeg"))])
     )
@@ -106,22 +106,23 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     )  # fmt: skip
     write_paper(Paper(title="A paper", series=series), folder / "a.json")
     Store(tmp_path / "r" / "garden").append(rows())
-    made = curves(Experiment(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
-    drawn = {
-        (record["metric"], record["system"], record["measured"]) for record in made.drawing.records
+    figure = curves(Experiment(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
+    drawn_curves = {
+        (record["metric"], record["system"], record["measured"])
+        for record in figure.drawing.records
     }
-    assert drawn == {
+    assert drawn_curves == {
         ("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), ("blur_px", "HiFiC", False)
     }  # fmt: skip
-    assert max(record["bpp"] for record in made.drawing.records) <= 2.0
-    assert made.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
-    sources = [{*cells} for cells in made.drawing.sources.rows]
+    assert max(record["bpp"] for record in figure.drawing.records) <= 2.0
+    assert figure.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
+    sources = [{*cells} for cells in figure.drawing.sources.rows]
     assert any(
         {"HiFiC (published)", "table", "A paper", "blur/paper"} <= cells for cells in sources
     )
     assert any({"JPEG", "here", "blur/1"} <= cells for cells in sources)
-    assert made.drawing.table.notes[:2] == (
+    assert figure.drawing.table.notes[:2] == (
         "Against JPEG, over these rates; negative saves bits at equal quality.",
         "Blur (px) by its logarithm.",
     )
-    assert made.drawing.figure.axes[0].get_title(loc="left") == "Garden, 4 images"
+    assert figure.drawing.figure.axes[0].get_title(loc="left") == "Garden, 4 images"

@@ -24,9 +24,9 @@ def rows(codec="jpeg", images=IMAGES, **columns):
 
 def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **columns):
     summary = summarise(table(rows(**columns))) if measured else None
-    panels, known = overlaid(summary, names, measures, dataset, mix)
+    panels, curve_styles = overlaid(summary, names, measures, dataset, mix)
     with drawn_as(every_curve=True):
-        return drawn(panels, known, dataset)
+        return drawn(panels, curve_styles, dataset)
 
 
 def lines_of(axes):
@@ -87,8 +87,10 @@ def test_samples_of_a_drawn_line_are_a_band_without_markers():
     (band,) = axes.collections
     corners = band.get_paths()[0].vertices
     bpp, value = from_registry("IVR", "with U-Net", "kodak", "psnr_db")[0]
-    at = corners[np.isclose(corners[:, 0], bpp), 1]
-    assert (at.min(), at.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
+    band_values = corners[np.isclose(corners[:, 0], bpp), 1]
+    assert (band_values.min(), band_values.max()) == pytest.approx(
+        (value - 0.08, value + 0.08), abs=1e-9
+    )
 
 
 def test_a_reported_psnr_is_beside_a_measured_one_and_the_sources_have_who_follows_which():
@@ -114,17 +116,17 @@ def test_published_curves_stand_alone_where_nothing_is_measured():
     assert "PQ-MIM (published)" in lines_of(fid)
     assert "PQ-MIM (published)" not in lines_of(psnr)
     sweeps = [p.value for p in POINTS if p.kind == "step" and p.metric == "fid"]
-    drawn = np.concatenate([line.get_ydata() for line in fid.get_lines()])
-    assert not set(sweeps) & set(drawn) - {5.21}  # beta=2.56 itself
+    values = np.concatenate([line.get_ydata() for line in fid.get_lines()])
+    assert not set(sweeps) & set(values) - {5.21}  # beta=2.56 itself
     assert drawing.caption.startswith("PSNR and FID/256 against rate on clic2020 (428 images)")
 
 
 def test_a_lone_point_of_a_curve_is_not_drawn():
     names = ["crdr:beta=0", "crdr:beta=3.84"]
-    (psnr, fid), known = overlaid(None, names, (PSNR, FID), "clic2020", True)
+    (psnr, fid), curve_styles = overlaid(None, names, (PSNR, FID), "clic2020", True)
     first, second = fid
     fid = [first._replace(points=first.points[:1]), second]
-    drawing = drawn([psnr, fid], known, "clic2020")
+    drawing = drawn([psnr, fid], curve_styles, "clic2020")
     assert [len(axes.get_lines()) for axes in drawing.figure.axes] == [2, 1]
     assert "not reported" not in words_in(drawing.figure)
 
@@ -147,19 +149,19 @@ def report(folder, *arguments):
 
 
 def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_path):
-    done = report(fill(tmp_path), "--published", "hific,hific:run by DiffEIC,hfd")
-    assert done.exit_code == 0, done.output
-    assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in done.stdout
-    assert "nothing published on kodak in these metrics: HFD" in done.stdout
+    result = report(fill(tmp_path), "--published", "hific,hific:run by DiffEIC,hfd")
+    assert result.exit_code == 0, result.output
+    assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in result.stdout
+    assert "nothing published on kodak in these metrics: HFD" in result.stdout
     details = (tmp_path / "kodak" / "report" / "details.md").read_text()
     assert "HiFiC (published)" in details
 
 
 def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):
     fill(tmp_path)
-    done = report(tmp_path, "--published", "perco,hific")
-    assert isinstance(done.exception, UsageError)
-    assert "--mix-protocols" in str(done.exception)
+    result = report(tmp_path, "--published", "perco,hific")
+    assert isinstance(result.exception, UsageError)
+    assert "--mix-protocols" in str(result.exception)
     assert not (tmp_path / "kodak" / "report").exists()
     mixed = report(tmp_path, "--published", "perco,hific", "--mix-protocols")
     assert mixed.exit_code == 0, mixed.output

@@ -29,7 +29,7 @@ def data(file):
 @pytest.fixture
 def visit(browser):
     """Opens a page; at the end nothing was complained of, and nothing fetched but its pictures."""
-    contexts, text, asked, folders = [], [], [], set()
+    contexts, text, urls, folders = [], [], [], set()
 
     def open_page(file, viewport=DESKTOP, **options):
         context = browser.new_context(viewport=viewport, **options)
@@ -39,7 +39,7 @@ def visit(browser):
         page.on("console", lambda message: text.append(message.text))
         page.on("pageerror", lambda error: text.append(str(error)))
         page.on("dialog", lambda dialog: text.append(f"dialog {dialog.message}"))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: urls.append(request.url))
         page.goto(file.as_uri())
         page.wait_for_selector("#chart .point")
         return page
@@ -48,5 +48,5 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert text == []
-    beside = tuple(folder.as_uri() for folder in folders)
-    assert not [url for url in asked if not url.startswith((*beside, "data:"))]
+    prefixes = tuple(folder.as_uri() for folder in folders)
+    assert not [url for url in urls if not url.startswith((*prefixes, "data:"))]

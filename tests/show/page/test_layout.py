@@ -89,11 +89,11 @@ def test_no_word_is_broken(visit, long_names, file, viewport, options):
 def test_the_legend_has_curves_alone(visit, long_names):
     page = visit(long_names)
     entries = page.locator("#legend label")
-    drawn = "() => document.getElementById('chart').chart.series.length"
-    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED), len(NAMED))
+    series_count = "() => document.getElementById('chart').chart.series.length"
+    assert (entries.count(), page.evaluate(series_count)) == (len(NAMED), len(NAMED))
     assert "Raw" not in entries.all_inner_texts()
     page.get_by_role("radio", name="MS-SSIM").check(force=True)
-    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED) + 1, len(NAMED) + 1)
+    assert (entries.count(), page.evaluate(series_count)) == (len(NAMED) + 1, len(NAMED) + 1)
     assert "Raw" in entries.all_inner_texts()
 
 
@@ -106,12 +106,12 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
 
     def first_neighbour(point, image):
         """Label of the nearest anchor that is shown at the rate, else of the nearest codec."""
-        own = point["image_bpp"][point["images"].index(image)]
+        rate = point["image_bpp"][point["images"].index(image)]
         away, ratios = {}, {}
-        for other in data["points"]:
-            if other["codec"] != point["codec"] and image in other["images"]:
-                ratio = other["image_bpp"][other["images"].index(image)] / own
-                label = labels[other["codec"]]
+        for candidate in data["points"]:
+            if candidate["codec"] != point["codec"] and image in candidate["images"]:
+                ratio = candidate["image_bpp"][candidate["images"].index(image)] / rate
+                label = labels[candidate["codec"]]
                 away[label] = min(abs(math.log(ratio)), away.get(label, math.inf))
                 ratios.setdefault(label, []).append(ratio)
         near = {
@@ -121,7 +121,7 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
             and nearest_setting(1, ratios[label], CLOSE, between=True) is not None
         }
         return min(near or away, key=lambda label: away[label]), min(
-            away, key=lambda one: away[one]
+            away, key=lambda label: away[label]
         )
 
     differs = 0
@@ -131,10 +131,10 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
         open_point(page, number)
         page.wait_for_function(f"page.viewer.point === page.data.points[{number}]")
         image = page.evaluate("page.viewer.image")
-        shown = page.evaluate("page.viewer.codecs.map((one) => page.data.codecs[one].label)")
-        wanted, closest = first_neighbour(point, image)
-        assert shown == [labels[point["codec"]], wanted]
-        differs += wanted != closest
+        pane_labels = page.evaluate("page.viewer.codecs.map((one) => page.data.codecs[one].label)")
+        neighbour, closest = first_neighbour(point, image)
+        assert pane_labels == [labels[point["codec"]], neighbour]
+        differs += neighbour != closest
     assert differs
 
 
@@ -145,7 +145,7 @@ def test_a_phone_shows_the_picture_first_then_the_table(visit, file):
     loaded(page)
     order = (".viewer-head", ".stage", "#viewer-caption", ".viewer-bar", "#codec-choice",
              "#image-table")  # fmt: skip
-    boxes = [box_of(page, f"#viewer {one}") for one in order]
+    boxes = [box_of(page, f"#viewer {selector}") for selector in order]
     tops = [box["y"] for box in boxes]
     assert tops == sorted(tops)
     picture = boxes[1]

@@ -36,10 +36,10 @@ def follow(visit, file):
 @pytest.mark.parametrize("encoded", quick([False, True], True))  # as messengers do
 def test_a_link_opens_a_point_its_image_its_neighbours_and_the_metric(follow, data, encoded):
     codec, setting = ("jpeg:subsampling=444", "quality=50") if encoded else ("webp", "quality=40")
-    parts = [quote(one, safe="") if encoded else one for one in (codec, setting)]
+    parts = [quote(part, safe="") if encoded else part for part in (codec, setting)]
     image = "spoon" if encoded else "spoon.png"
-    named = "/".join([data["dataset"], *parts, image])
-    page = follow(f"{named}?beside=jpeg2000,jpeg&metric=ms_ssim")
+    path = "/".join([data["dataset"], *parts, image])
+    page = follow(f"{path}?beside=jpeg2000,jpeg&metric=ms_ssim")
     title, image, panes = opened(page)
     name = next(value["name"] for value in data["codecs"] if value["label"] == codec)
     assert (title, image) == (f"{name} {setting}", "spoon.png")
@@ -57,20 +57,20 @@ def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
     page.locator("#image-table tbody button", has_text=HOSTILE).click()
     page.locator("#codec-choice input:enabled:not(:checked)").last.click()
     page.keyboard.press("]" if page.locator("#rate-up").is_enabled() else "[")
-    now, address = opened(page), page.url
-    assert len(now[2]) == 3
+    view, address = opened(page), page.url
+    assert len(view[2]) == 3
     assert HOSTILE not in address
     assert "jpeg:subsampling=444" in address  # its signs stay legible
-    again = page.context.new_page()
-    again.goto(address)
-    assert opened(again) == now
-    assert again.url == address
-    assert again.locator("#metric-choice input:checked").get_attribute("value") == "ms_ssim"
+    second_page = page.context.new_page()
+    second_page.goto(address)
+    assert opened(second_page) == view
+    assert second_page.url == address
+    assert second_page.locator("#metric-choice input:checked").get_attribute("value") == "ms_ssim"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("part", "said"),
+    ("part", "message"),
     [
         ("{set}/nocodec/q=2/cup", "The link names the codec “nocodec”, which this page does not"),
         ("{set}/webp/quality=41/cup", "the setting of webp “quality=41”, which this page"),
@@ -79,10 +79,10 @@ def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
         ("codec=webp&setting=quality%3D40", "which is no link into this page."),
     ],
 )
-def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data, part, said):
+def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data, part, message):
     page = follow(part.format(set=data["dataset"]))
     notice = page.locator("#notice")
-    assert said in notice.inner_text()
+    assert message in notice.inner_text()
     assert not page.locator("#viewer").is_visible()
     page.get_by_role("link", name="Ranking").click()
     notice.wait_for(state="hidden")
@@ -105,7 +105,7 @@ def test_the_rest_of_a_link_opens_and_what_is_not_there_is_said(follow):
 def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data, leave):
     page = visit(file)
     page.get_by_role("link", name="Curves", exact=True).click()
-    before, length = page.url, page.evaluate("history.length")
+    address, length = page.url, page.evaluate("history.length")
     click_point(page, data)
     page.keyboard.press("n")
     page.keyboard.press("[")
@@ -116,7 +116,7 @@ def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data,
         page.keyboard.press("Escape")
     else:
         page.locator("#viewer-close").click()
-    page.wait_for_url(before)
+    page.wait_for_url(address)
     page.locator("#viewer").wait_for(state="hidden")
     page.wait_for_selector("#chart .point:focus")
 
@@ -124,21 +124,21 @@ def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data,
 @pytest.mark.slow
 def test_forward_opens_again_and_back_from_a_link_stays_on_the_page(follow, file, data):
     page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
-    now = opened(page)
+    view = opened(page)
     page.go_back()
     page.wait_for_url(file.as_uri())
     page.locator("#viewer").wait_for(state="hidden")
     page.go_forward()
-    assert opened(page) == now
+    assert opened(page) == view
 
 
 @pytest.mark.slow
 def test_a_close_event_that_comes_after_forward_closes_nothing(follow, file, data):
     """A browser on a busy machine reports the close only once the viewer is open again."""
     page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
-    now = opened(page)
+    view = opened(page)
     page.evaluate("document.querySelector('#viewer').dispatchEvent(new Event('close'))")
-    assert opened(page) == now
+    assert opened(page) == view
     assert page.url.startswith(f"{file.as_uri()}#")
 
 

@@ -31,9 +31,9 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     def means(column, codecs):
         result = {}
         for codec in codecs:
-            mine = [p for p in data["points"] if data["codecs"][p["codec"]]["name"] == codec]
+            points = [p for p in data["points"] if data["codecs"][p["codec"]]["name"] == codec]
             result[codec] = sorted(
-                (p["means"][column]["bpp"], p["means"][column]["place"]) for p in mine
+                (p["means"][column]["bpp"], p["means"][column]["place"]) for p in points
             )
         return result
 
@@ -74,10 +74,10 @@ def test_points_are_drawn_where_their_numbers_are(visit, file):
 
     def drawn():
         series = page.locator("#chart .series").last
-        boxes = [one.bounding_box() for one in series.locator(".marker").all()]
-        left, top = (page.locator("#chart").bounding_box()[name] for name in "xy")
+        boxes = [marker.bounding_box() for marker in series.locator(".marker").all()]
+        chart_x, chart_y = (page.locator("#chart").bounding_box()[name] for name in "xy")
         return [
-            (box["x"] + box["width"] / 2 - left, box["y"] + box["height"] / 2 - top)
+            (box["x"] + box["width"] / 2 - chart_x, box["y"] + box["height"] / 2 - chart_y)
             for box in boxes
         ]
 
@@ -86,7 +86,9 @@ def test_points_are_drawn_where_their_numbers_are(visit, file):
             (ticks("x", ":not([class])"), ticks("y", ".number")),
             list(curves_of(page).values())[-1],
         )
-        return [(np.polyval(x, one), np.polyval(y, other) - 4) for one, other in places(curve)]
+        return [
+            (np.polyval(x, x_line), np.polyval(y, y_line) - 4) for x_line, y_line in places(curve)
+        ]
 
     assert np.abs(np.array(drawn()) - expected()).max() < 1
 
@@ -111,17 +113,17 @@ def kodak(tmp_path_factory):
 def test_eight_curves_are_shown_and_others_are_folded_in_the_legend(visit, kodak):
     page = visit(kodak)
     data = data_of(kodak)
-    shown = [data["codecs"][place]["name"] for place in data["shown"]["codecs"]]
-    assert len(shown) == 8
-    assert set(curves_of(page)) == {name + "*" * (name == "JPEG") for name in shown}
-    others = page.locator("#legend details", has_text="3 more codecs")
-    assert others.locator("input:checked").count() == 0
-    others.locator("summary").click()
-    others.locator("label").first.click()
+    names = [data["codecs"][place]["name"] for place in data["shown"]["codecs"]]
+    assert len(names) == 8
+    assert set(curves_of(page)) == {name + "*" * (name == "JPEG") for name in names}
+    fold = page.locator("#legend details", has_text="3 more codecs")
+    assert fold.locator("input:checked").count() == 0
+    fold.locator("summary").click()
+    fold.locator("label").first.click()
     assert len(curves_of(page)) == 9
-    assert others.locator("label").first.is_visible()  # it stays open
-    for rest in others.locator("label").all()[1:]:
-        rest.click()
+    assert fold.locator("label").first.is_visible()  # it stays open
+    for label in fold.locator("label").all()[1:]:
+        label.click()
     assert len(curves_of(page)) == 11
 
 
@@ -202,7 +204,7 @@ def test_two_settings_are_compared_image_by_image(visit, file, data):
     assert f"better in {np.count_nonzero(webp > jpeg)} of 3 images" in message
     page.locator("#image-table thead button", has_text="Δ PSNR").click()
     cells = page.locator("#image-table tbody td:last-child").all_inner_texts()
-    assert cells == [f"{one:+.2f}".replace("-", "−") for one in sorted(webp - jpeg)]
+    assert cells == [f"{difference:+.2f}".replace("-", "−") for difference in sorted(webp - jpeg)]
     names = [data["images"][n]["name"] for n in data["points"][numbers[0]]["images"]]
     order = [names[place] for place in np.argsort(webp - jpeg)]
     assert page.locator("#image-table tbody th").all_inner_texts() == order
@@ -226,11 +228,11 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
         assert page.locator("#mode-choice input:checked").get_attribute("value") == mode
         assert page.locator("#panes .stage").first.get_attribute("data-mode") == mode
     current = page.locator("#image-table [aria-current]")
-    before = current.inner_text()
+    first_image = current.inner_text()
     page.keyboard.press("n")
-    assert current.inner_text() != before
+    assert current.inner_text() != first_image
     page.keyboard.press("p")
-    assert current.inner_text() == before
+    assert current.inner_text() == first_image
     title = page.locator("#viewer-title").inner_text()
     page.keyboard.press("]" if page.locator("#rate-up").is_enabled() else "[")
     assert page.locator("#viewer-title").inner_text() != title
@@ -250,7 +252,9 @@ def colours(page):
         "() => { const {color, backgroundColor} = getComputedStyle(document.body);"
         " return [color, backgroundColor]; }"
     )
-    return ["#" + "".join(f"{int(part):02x}" for part in one[4:-1].split(",")) for one in result]
+    return [
+        "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(",")) for colour in result
+    ]
 
 
 @pytest.mark.parametrize("scheme", quick(["light", "dark"], "dark"))
@@ -266,8 +270,8 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     loaded(page)
     inside = "(box) => [box.scrollWidth, box.clientWidth]"
     assert page.locator("#viewer").evaluate(inside) == [390, 390]
-    drawn = page.locator("#panes .stage").first.bounding_box()
-    assert (drawn["x"] >= 0, drawn["x"] + drawn["width"] <= 390) == (True, True)
+    stage_box = page.locator("#panes .stage").first.bounding_box()
+    assert (stage_box["x"] >= 0, stage_box["x"] + stage_box["width"] <= 390) == (True, True)
     outside = page.eval_on_selector_all(
         "#viewer button, #viewer .segments label",
         "(all) => all.filter((one) => !one.closest('.scroll') &&"

@@ -85,10 +85,10 @@ def page(measured_once):
 
 def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
     data, rows = data_of(page), rows_of(measured_once)
-    seen = 0
+    count = 0
     for point in data["points"]:
         label = data["codecs"][point["codec"]]["label"]
-        for at, image in enumerate(point["images"]):
+        for index, image in enumerate(point["images"]):
             [record] = [
                 row
                 for row in rows
@@ -96,18 +96,18 @@ def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
                 == (data["images"][image]["name"], point["setting"])
                 and f"{row['codec']}:{row['variant']}".rstrip(":") == label
             ]
-            assert point["image_bpp"][at] == pytest.approx(record["bpp"], rel=1e-5)
+            assert point["image_bpp"][index] == pytest.approx(record["bpp"], rel=1e-5)
             for column in ("psnr_db", "ms_ssim"):
-                shown = point["image_values"][column][at]
-                assert shown == pytest.approx(record[column], rel=1e-5)
-            assert point["pictures"][at] == f"pictures/{record['decoded_sha256']}.webp"
-            seen += 1
-    assert seen == len(rows) == 48
+                value = point["image_values"][column][index]
+                assert value == pytest.approx(record[column], rel=1e-5)
+            assert point["pictures"][index] == f"pictures/{record['decoded_sha256']}.webp"
+            count += 1
+    assert count == len(rows) == 48
 
 
 def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
-    for one in rows_of(measured_once):
-        for name in (one["decoded_sha256"], one["image_sha256"]):
+    for record in rows_of(measured_once):
+        for name in (record["decoded_sha256"], record["image_sha256"]):
             pixels = pixels_of(page.parent / "pictures" / f"{name}.webp")
             assert hashlib.sha256(pixels.tobytes()).hexdigest() == name
 
@@ -131,7 +131,7 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
     parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in result]
     assert result[0][0] == ""
     [name] = {unescape(alt).partition(", ")[0] for _, _, alt in result} & set(IMAGES)
-    side, left, top = map(int, re.findall(r"\d+", result[0][2].rpartition(":")[2]))
+    side, x, y = map(int, re.findall(r"\d+", result[0][2].rpartition(":")[2]))
     assert len(result) > 2
     rates = []
     for (link, _, _), part in zip(result, parts, strict=True):
@@ -140,19 +140,21 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
         else:
             _, label, setting, opened = map(unquote, unescape(link).split("/"))
             assert opened == name
-            codec = [one["label"] for one in data["codecs"]].index(label)
+            codec = [entry["label"] for entry in data["codecs"]].index(label)
             [point] = [
-                one for one in data["points"] if (one["codec"], one["setting"]) == (codec, setting)
+                entry
+                for entry in data["points"]
+                if (entry["codec"], entry["setting"]) == (codec, setting)
             ]
-            at = [data["images"][number]["name"] for number in point["images"]].index(name)
-            rate = point["image_bpp"][at]
+            index = [data["images"][number]["name"] for number in point["images"]].index(name)
+            rate = point["image_bpp"][index]
             rates.append(rate)
-            sha256 = point["pictures"][at][9:73]
-        whole = pixels_of(page.parent / "pictures" / f"{sha256}.webp")
-        assert np.array_equal(whole[top : top + side, left : left + side], part)
-    wanted = float(re.search(r"at about (\S+) bit per pixel; not", page.read_text())[1])
+            sha256 = point["pictures"][index][9:73]
+        picture = pixels_of(page.parent / "pictures" / f"{sha256}.webp")
+        assert np.array_equal(picture[y : y + side, x : x + side], part)
+    target_rate = float(re.search(r"at about (\S+) bit per pixel; not", page.read_text())[1])
     marked = re.findall(r"([\d.]+) bpp \((\S+) %\)", page.read_text())
-    assert {f"{rate:.3f}" for rate in rates if rate_deviation(rate, wanted)} == {
+    assert {f"{rate:.3f}" for rate in rates if rate_deviation(rate, target_rate)} == {
         rate for rate, _ in marked
     }
 
@@ -162,14 +164,14 @@ def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
     summary = read_results(measured_once, folder.name, "all", METRICS).summary
     metrics = [Metric.named(name) for name in METRICS]
     points = data_of(page)["points"]
-    known = 0
+    count = 0
     for record, point in zip(records_with_intervals(summary, metrics), points, strict=True):
         for column in ("psnr_db", "ms_ssim"):
             ends = point["means"][column].get("interval")
             low, high = record[f"{column}_low"], record[f"{column}_high"]
-            known += ends is not None
+            count += ends is not None
             assert ends == (None if low is None else pytest.approx([low, high], rel=1e-5))
-    assert known == 32
+    assert count == 32
     quantiles = stats.t.ppf(0.975, [1, 2])
     assert data_of(page)["quantiles"] == pytest.approx(quantiles, rel=1e-5)
 
@@ -186,7 +188,7 @@ def test_every_marker_of_the_figures_is_a_path_of_the_page():
     paths = {marker: marker_path(marker) for marker in markers}
     assert len(set(paths.values())) == len(markers)
     for path in paths.values():
-        corners = [float(one) for one in re.split("[MLZ,]+", path)[1:-1]]
+        corners = [float(number) for number in re.split("[MLZ,]+", path)[1:-1]]
         assert 2 * max(map(abs, corners)) == pytest.approx(9, rel=0.5)
 
 
@@ -228,8 +230,8 @@ def test_the_axis_reaches_the_highest_rate_of_ones_own_codec(tmp_path):
     size = {"width_px": 41, "height_px": 41}
     rates = [(number, 8 * number / 41**2) for number in (300, 600, 1003)]  # 4.773349 bpp: 4.77335
     rows = [
-        row(codec, q, "a", num_bytes=number, bpp=bpp, **size) | {"codec": of}
-        for codec, of in (("jpeg", "jpeg"), ("webp", "./mine.py:Mine"))
+        row(codec, q, "a", num_bytes=number, bpp=bpp, **size) | {"codec": label}
+        for codec, label in (("jpeg", "jpeg"), ("webp", "./mine.py:Mine"))
         for q, (number, bpp) in enumerate(rates)
     ]
     Store(tmp_path / "set").append(rows)
@@ -244,17 +246,17 @@ def test_a_metric_has_the_decimals_that_tables_have_however_large_it_is(tmp_path
 
 
 def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
-    whole = data_of(page)
-    shown = whole["shown"]["codecs"] = [2, 1]
+    page_data = data_of(page)
+    shown_codecs = page_data["shown"]["codecs"] = [2, 1]
     sizes = {}
     for room in (10**6, 13_000, 100):
-        data = json.loads(json.dumps(whole))
+        data = json.loads(json.dumps(page_data))
         leave_out_images(data, room)
         sizes[room] = {point["codec"] for point in data["points"] if point["images"]}
         assert len(json_text(data)) <= room or not sizes[room]
         assert {len(p["image_bpp"]) for p in data["points"] if not p["images"]} <= {0}
-    assert sizes[10**6] == {p["codec"] for p in whole["points"] if p["images"]}
-    assert sizes[10**6] > sizes[13_000] >= {shown[0]}
+    assert sizes[10**6] == {p["codec"] for p in page_data["points"] if p["images"]}
+    assert sizes[10**6] > sizes[13_000] >= {shown_codecs[0]}
     assert sizes[100] == set()
 
 
@@ -267,38 +269,40 @@ def test_a_picture_that_has_no_room_says_what_adds_it(results):
     dataset = results.parent / "photos"
     command = f"bench report --dataset {dataset} --page --results {results} --page-images all"
     assert f"`{command}` adds it" in sentence
-    assert not any(isinstance(of, str) for point in data["points"] for of in point["pictures"])
+    assert not any(
+        isinstance(picture, str) for point in data["points"] for picture in point["pictures"]
+    )
     assert not (page.parent / "pictures").exists()
 
 
 def files_of_the_first(page):
     """Return the pictures and maps of the page's first photograph."""
     data = data_of(page)
-    at = [(point, point["images"].index(0)) for point in data["points"] if point["images"]]
-    files = [data["images"][0]["picture"], *(point["pictures"][n] for point, n in at)]
-    files += [file for point, n in at for file, _ in point["maps"][n].values()]
+    places = [(point, point["images"].index(0)) for point in data["points"] if point["images"]]
+    files = [data["images"][0]["picture"], *(point["pictures"][n] for point, n in places)]
+    files += [file for point, n in places for file, _ in point["maps"][n].values()]
     return [page.parent / file for file in files]
 
 
 def test_a_size_is_not_exceeded_and_every_photograph_has_every_codec_first(results):
-    least = sum(path.stat().st_size for path in files_of_the_first(page_of(results)))
-    most = round(1.6 * least / 1e6, 3)
-    page = page_of(results, images=f"{most}MB")
-    kept = pictures_of(page)
-    assert least < sum(path.stat().st_size for path in kept) <= 1e6 * most
+    minimum_bytes = sum(path.stat().st_size for path in files_of_the_first(page_of(results)))
+    limit_mb = round(1.6 * minimum_bytes / 1e6, 3)
+    page = page_of(results, images=f"{limit_mb}MB")
+    files = pictures_of(page)
+    assert minimum_bytes < sum(path.stat().st_size for path in files) <= 1e6 * limit_mb
     data = data_of(page)
-    shown = {
+    shown_pictures = {
         (point["codec"], image)
         for point in data["points"]
         for image, picture in zip(point["images"], point["pictures"], strict=True)
         if isinstance(picture, str)
     }
     codecs = {point["codec"] for point in data["points"] if point["images"]}
-    assert shown == {(codec, image) for codec in codecs for image in range(3)}
+    assert shown_pictures == {(codec, image) for codec in codecs for image in range(3)}
     shutil.rmtree(results.parent / "photos")  # a second page is made of the first one's files
     for stream in results.glob("*/streams/*/*"):
         stream.write_bytes(b"no stream")
-    assert data_of(page_of(results, images=f"{most}MB"))["points"] == data["points"]
+    assert data_of(page_of(results, images=f"{limit_mb}MB"))["points"] == data["points"]
 
 
 def test_pictures_of_an_earlier_page_go_and_files_of_others_stay(results):
@@ -330,9 +334,9 @@ def test_a_picture_too_large_for_webp_is_a_png_of_the_same_pixels(tmp_path, coff
 
 
 def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
-    kept = {one["stream_sha256"]: one for one in rows_of(results)}
+    rows_by_stream = {record["stream_sha256"]: record for record in rows_of(results)}
     [folder] = [path.parent for path in results.glob("*/per_image")]
-    gone, damaged = sorted(kept)[:2]
+    gone, damaged = sorted(rows_by_stream)[:2]
     (folder / "streams" / gone[:2] / gone).unlink()
     (folder / "streams" / damaged[:2] / damaged).write_bytes(b"no stream")
     data = data_of(page_of(results))
@@ -366,7 +370,7 @@ def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results):
 
 def test_a_page_that_cannot_be_finished_leaves_the_earlier_one(results, monkeypatch):
     page = page_of(results)
-    before, pictures = page.read_bytes(), pictures_of(page)
+    html, pictures = page.read_bytes(), pictures_of(page)
     replace = os.replace
 
     def full(draft, target):
@@ -377,7 +381,7 @@ def test_a_page_that_cannot_be_finished_leaves_the_earlier_one(results, monkeypa
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
         page_of(results)
-    assert page.read_bytes() == before
+    assert page.read_bytes() == html
     assert not list(page.parent.rglob("*.part"))
     assert pictures_of(page) == pictures
 
@@ -405,16 +409,16 @@ def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there
     points = ["--points", "ours.q=1,4", "--metrics", "psnr", "--no-table"]
     page = ["report", "--page", "--page-images", "all"]  # however long a busy machine takes
     for command in (["run", "--codecs", "ours:beta=0", *points], page):
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "benchmark", *command, *words],
             capture_output=True,
             text=True,
             env=many,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-    assert "2 to decode" in done.stderr
-    assert "pictures of 2 of 2 streams" in done.stdout
+        assert result.returncode == 0, result.stderr
+    assert "2 to decode" in result.stderr
+    assert "pictures of 2 of 2 streams" in result.stdout
 
 
 def test_every_origin_of_published_points_has_words():

@@ -98,8 +98,8 @@ def test_seconds_are_those_of_the_row_else_typical_of_the_codec():
     assert decode_seconds({**row, "decode_seconds": 0.25}, "cpu") == 0.25
     assert decode_seconds({**row, "decode_seconds": 0.25}, "cuda") != 0.25
     assert decode_seconds({**row, "decode_seconds": None}, "cpu") > 20
-    own = {"codec": "mine.py:Mine", "variant": "", "decode_seconds": None}
-    assert decode_seconds({**row, **own}, "cpu") == 2
+    user_columns = {"codec": "mine.py:Mine", "variant": "", "decode_seconds": None}
+    assert decode_seconds({**row, **user_columns}, "cpu") == 2
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ def seen(page, pane=0):
     image = page.locator("#panes .stage").nth(pane).locator(".layer.over > img")
     box = image.bounding_box()
     assert (box["width"], box["height"]) == (WIDTH, HEIGHT)
-    box["x"], box["y"] = left, _ = round(box["x"]), round(box["y"])
+    box["x"], box["y"] = x, _ = round(box["x"]), round(box["y"])
     shot = page.screenshot(clip=box)
     with Image.open(BytesIO(shot)) as picture:
-        return np.asarray(picture.convert("RGB")).astype(int), left
+        return np.asarray(picture.convert("RGB")).astype(int), x
 
 
 def truth(results, image, codec="webp", setting=40.0):
@@ -31,13 +31,13 @@ def truth(results, image, codec="webp", setting=40.0):
     [folder] = [path.parent for path in results.glob("*/per_image")]
     store = Store(folder)
     name, _, variant = codec.partition(":")
-    [one] = [
+    [row] = [
         row
         for row in store.table().rows(named=True)
         if (row["image"], row["codec"], row["variant"], row["setting_value"])
         == (image, name, variant, setting)
     ]
-    decoded = load_codec(CodecSpec.of(name, variant)).decode(store.stream(one["stream_sha256"]))
+    decoded = load_codec(CodecSpec.of(name, variant)).decode(store.stream(row["stream_sha256"]))
     return SimpleNamespace(
         source=pixels_of(results.parent / "photos" / image).astype(int), decoded=decoded.astype(int)
     )
@@ -57,11 +57,11 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, da
     }
     expected = {
         data["images"][image]["name"]: [
-            f"{point['image_bpp'][at]:.3f}",
-            f"{point['image_values']['psnr_db'][at]:.2f}",
-            f"{point['image_values']['ms_ssim'][at]:.4f}",
+            f"{point['image_bpp'][index]:.3f}",
+            f"{point['image_values']['psnr_db'][index]:.2f}",
+            f"{point['image_values']['ms_ssim'][index]:.4f}",
         ]
-        for at, image in enumerate(point["images"])
+        for index, image in enumerate(point["images"])
     }
     assert result == expected
     line = page.locator("#viewer-line")
@@ -91,23 +91,25 @@ def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, fil
     click_point(page, data)
     page.locator("#image-table tbody button", has_text="cup.png").click()
     expected = truth(results, "cup.png")
-    _, left = seen(page)
+    _, x = seen(page)
     handle = page.locator("#panes .handle").first.bounding_box()
     middle = handle["x"] + handle["width"] / 2
     for column in (60, 170):
         height = handle["y"] + handle["height"] / 2
         page.mouse.move(middle, height)
         page.mouse.down()
-        page.mouse.move(left + column - 40, height, steps=4)
-        page.mouse.move(left + column, height, steps=4)
+        page.mouse.move(x + column - 40, height, steps=4)
+        page.mouse.move(x + column, height, steps=4)
         page.mouse.up()
-        middle = left + column
-        now, _ = seen(page)
+        middle = x + column
+        pixels, _ = seen(page)
         near = 25  # of the handle itself
-        assert np.array_equal(now[40:, : column - near], expected.source[40:, : column - near])
-        assert np.array_equal(now[40:, column + near :], expected.decoded[40:, column + near :])
+        assert np.array_equal(pixels[40:, : column - near], expected.source[40:, : column - near])
+        assert np.array_equal(pixels[40:, column + near :], expected.decoded[40:, column + near :])
         assert not np.array_equal(expected.source, expected.decoded)
-        line = [one.evaluate("(one) => one.style.left") for one in page.locator(".handle").all()]
+        line = [
+            element.evaluate("(one) => one.style.left") for element in page.locator(".handle").all()
+        ]
         assert len(set(line)) == 1  # every pane's
 
 
@@ -119,9 +121,9 @@ def test_the_difference_is_eight_times_the_absolute_one_cut_off(visit, file, dat
         page.locator("#image-table tbody button", has_text=image).click()
         page.keyboard.press("d")
         expected = truth(results, image)
-        wanted = np.minimum(8 * abs(expected.source - expected.decoded), 255)
-        assert np.array_equal(seen(page)[0], wanted)
-        assert (wanted == 255).any()
+        difference = np.minimum(8 * abs(expected.source - expected.decoded), 255)
+        assert np.array_equal(seen(page)[0], difference)
+        assert (difference == 255).any()
 
 
 @pytest.mark.slow
@@ -133,8 +135,8 @@ def test_flicker_shows_one_after_the_other(visit, file, data, results):
     page.clock.pause_at(10)
     page.keyboard.press("f")
     expected = truth(results, "spoon.png")
-    for wanted in (expected.decoded, expected.source, expected.decoded):
-        assert np.array_equal(seen(page)[0][40:], wanted[40:])
+    for picture in (expected.decoded, expected.source, expected.decoded):
+        assert np.array_equal(seen(page)[0][40:], picture[40:])
         page.clock.run_for(600)
 
 
@@ -155,18 +157,18 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
         if image in value["images"]:
             away = abs(np.log(value["image_bpp"][value["images"].index(image)] / rate))
             nearest.setdefault(name, []).append((away, value["setting"]))
-    best = {f"{name} {min(found)[1]}" for name, found in nearest.items()}
+    nearest_settings = {f"{name} {min(distances)[1]}" for name, distances in nearest.items()}
     assert len(panes) == 4
     assert panes[0] == "WebP quality=40"
-    assert set(panes) == best
+    assert set(panes) == nearest_settings
     stage = page.locator("#panes .stage").nth(2).bounding_box()
     page.mouse.move(stage["x"] + 100, stage["y"] + 50)
-    before = page.locator("#zoom-now").inner_text()
+    zoom = page.locator("#zoom-now").inner_text()
     page.mouse.wheel(0, -400)
     page.mouse.down()
     page.mouse.move(stage["x"] + 130, stage["y"] + 90, steps=3)
     page.mouse.up()
-    assert page.locator("#zoom-now").inner_text() != before
+    assert page.locator("#zoom-now").inner_text() != zoom
     places = page.eval_on_selector_all(
         "#panes .layer > *",
         """(all) => all.map((one) => {

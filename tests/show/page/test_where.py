@@ -27,29 +27,29 @@ def open_maps(page):
 
 
 def test_a_map_is_a_grey_picture_of_half_the_size_named_by_what_it_is_of(file, data):
-    seen = set()
+    names = set()
     for point in data["points"]:
-        for at, image in enumerate(point["images"]):
+        for index, image in enumerate(point["images"]):
             source = pixels_of(file.parent / data["images"][image]["picture"])
-            decoded = pixels_of(file.parent / point["pictures"][at])
-            name, _ = point["maps"][at][LUMA]
-            seen.add(name)
-            made = pixels_of(file.parent / name)
+            decoded = pixels_of(file.parent / point["pictures"][index])
+            name, _ = point["maps"][index][LUMA]
+            names.add(name)
+            map_pixels = pixels_of(file.parent / name)
             squares = error_map(source, decoded, "psnr_y") ** 2
-            wanted = levels(halved(squares), map_scale("psnr_y"))
-            assert np.array_equal(made, np.repeat(wanted[..., None], 3, axis=2))
-    assert len(seen) == 48
-    assert [one["column"] for one in data["maps"]][-1] == LUMA
+            expected = levels(halved(squares), map_scale("psnr_y"))
+            assert np.array_equal(map_pixels, np.repeat(expected[..., None], 3, axis=2))
+    assert len(names) == 48
+    assert [entry["column"] for entry in data["maps"]][-1] == LUMA
 
 
 def test_the_page_and_the_figure_have_one_rule_of_scales(visit, file):
     page = visit(file)
     for scale in (MapScale(1.0), MapScale(128.0**2, root=True)):
         for reaches in filter(None, REACHES):
-            there = page.evaluate(
+            page_end = page.evaluate(
                 "([reaches, root]) => page.where.end(reaches, {root})", [reaches, scale.root]
             )
-            assert there == scale_end(reaches, scale)
+            assert page_end == scale_end(reaches, scale)
 
 
 def test_the_page_and_the_figure_have_the_same_colours(visit, file):
@@ -79,8 +79,8 @@ def test_a_pixel_has_the_colour_of_the_legend_at_its_value(visit, file, data):
     with Image.open(BytesIO(page.screenshot(clip=clip))) as shot:
         pixels = np.asarray(shot.convert("RGB")).astype(float)
     # Where a map is even over 3 x 3, so is what is drawn over its middle.
-    at = point["images"].index(page.evaluate("page.viewer.image"))
-    decoded = pixels_of(file.parent / point["pictures"][at]).astype(float)
+    index = point["images"].index(page.evaluate("page.viewer.image"))
+    decoded = pixels_of(file.parent / point["pictures"][index]).astype(float)
     grey = decoded @ (0.2126, 0.7152, 0.0722)
     ramp = page.evaluate("page.where.INFERNO")
     tints = np.array([[int(h[n : n + 2], 16) for n in (1, 3, 5)] for h, _ in ramp], float)
@@ -94,8 +94,8 @@ def test_a_pixel_has_the_colour_of_the_legend_at_its_value(visit, file, data):
             share = min(values[y, x] / end, 1)
             tint = np.array([np.interp(share, steps, tints[:, n]) for n in range(3)])
             veil = np.interp(share, steps, hidden)
-            wanted = veil * tint + (1 - veil) * grey[2 * y, 2 * x]
-            assert np.abs(pixels[2 * y, 2 * x] - wanted).max() < 14
+            expected = veil * tint + (1 - veil) * grey[2 * y, 2 * x]
+            assert np.abs(pixels[2 * y, 2 * x] - expected).max() < 14
             checked += 1
     assert checked > 20
 
@@ -108,18 +108,18 @@ def test_w_shows_maps_and_a_link_restores_the_metric(visit, file, data):
     open_maps(page)
     assert page.locator("#panes .stage").first.get_attribute("data-mode") == "where"
     assert page.locator("#where").is_visible()
-    columns = [one["column"] for one in data["maps"]]
+    columns = [entry["column"] for entry in data["maps"]]
     assert f"where={columns[0]}" in page.url
     column = columns[-1]
     page.locator(f"#where-choice input[value={column}]").check(force=True)
     assert page.locator("#where-choice input:checked").get_attribute("value") == column
     assert until(lambda: f"where={column}" in page.url, 20)
-    again = page.context.new_page()
-    again.goto(page.url)
-    again.wait_for_selector("#viewer[open]")
-    assert again.locator("#where-choice input:checked").get_attribute("value") == column
-    assert again.locator("#mode-choice input:checked").get_attribute("value") == "where"
-    assert again.locator("#viewer-notice").inner_text() == ""
+    second_page = page.context.new_page()
+    second_page.goto(page.url)
+    second_page.wait_for_selector("#viewer[open]")
+    assert second_page.locator("#where-choice input:checked").get_attribute("value") == column
+    assert second_page.locator("#mode-choice input:checked").get_attribute("value") == "where"
+    assert second_page.locator("#viewer-notice").inner_text() == ""
     page.keyboard.press("s")
     assert "where=" not in page.url
     assert not page.locator("#where").is_visible()
@@ -135,7 +135,7 @@ def test_a_link_to_a_map_that_is_not_there_is_said(visit, file, data):
 
 def test_one_click_below_the_strip_shows_where_each_is_worse(visit, file, data):
     page = visit(file)
-    strip, chart = (page.locator(one).bounding_box() for one in ("#crops", "#chart"))
+    strip, chart = (page.locator(selector).bounding_box() for selector in ("#crops", "#chart"))
     assert strip["y"] + strip["height"] <= chart["y"]
     page.locator("#crops").get_by_role("link", name="Where each is worse").click()
     page.wait_for_selector("#viewer[open]")
@@ -149,7 +149,9 @@ def test_on_a_phone_the_legend_stays_above_the_maps(visit, file, data):
     page.locator("#crops a").first.tap()
     page.wait_for_selector("#viewer[open]")
     page.locator("#mode-choice label", has_text="Where").tap()
-    legend, stage = (page.locator(one).first.bounding_box() for one in ("#where", "#panes .stage"))
+    legend, stage = (
+        page.locator(selector).first.bounding_box() for selector in ("#where", "#panes .stage")
+    )
     assert legend["y"] + legend["height"] <= stage["y"]
     page.locator("#viewer").evaluate("(box) => box.scrollTo(0, 400)")
     assert page.locator("#where").bounding_box()["y"] >= 0

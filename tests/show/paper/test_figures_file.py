@@ -31,8 +31,8 @@ def bench(*words):
 
 
 def draw(verb, out, *words):
-    done = bench(verb, *words, "--results", RESULTS, "--out", out, "--format", "svg")
-    assert done.exit_code == 0, done.output
+    result = bench(verb, *words, "--results", RESULTS, "--out", out, "--format", "svg")
+    assert result.exit_code == 0, result.output
     with (out / f"{verb}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file)), (out / f"{verb}.txt").read_text()
 
@@ -61,9 +61,9 @@ bpp = [0.2]
 
 
 def test_a_figure_is_what_its_file_says(file, tmp_path):
-    drawn, caption = draw("rd", tmp_path, file)
-    assert {row["system"] for row in drawn} == {"Ours", "AVIF speed 4", "VTM 23.13"}
-    assert {row["metric"] for row in drawn} == {"psnr_db"}
+    records, caption = draw("rd", tmp_path, file)
+    assert {row["system"] for row in records} == {"Ours", "AVIF speed 4", "VTM 23.13"}
+    assert {row["metric"] for row in records} == {"psnr_db"}
     assert caption.startswith("PSNR against rate on Kodak (24 images)")
     svg = (tmp_path / "rd.svg").read_text()
     assert 'width="234pt"' in svg
@@ -72,18 +72,18 @@ def test_a_figure_is_what_its_file_says(file, tmp_path):
 
 def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(file, tmp_path):
     words = file, "--codecs", "ours:beta=3.84,avif,jpeg", "--label", "jpeg=V"
-    drawn, _ = draw("rd", tmp_path, *words)
-    assert {row["system"] for row in drawn} == {"Ours", "V", "AVIF speed 4", "VTM 23.13"}
+    records, _ = draw("rd", tmp_path, *words)
+    assert {row["system"] for row in records} == {"Ours", "V", "AVIF speed 4", "VTM 23.13"}
     assert 'width="234pt"' in (tmp_path / "rd.svg").read_text()
-    drawn, _ = draw("bd", tmp_path, *words)
-    assert {row["codec"] for row in drawn} == {"ours:beta=3.84", "avif", "jpeg:optimize=1"}
-    assert {row["metric"] for row in drawn} == {"psnr_db", "ms_ssim"}
-    drawn, _ = draw("realism", tmp_path, *words)
-    assert {row["target_bpp"] for row in drawn} == {"0.2"}
+    records, _ = draw("bd", tmp_path, *words)
+    assert {row["codec"] for row in records} == {"ours:beta=3.84", "avif", "jpeg:optimize=1"}
+    assert {row["metric"] for row in records} == {"psnr_db", "ms_ssim"}
+    records, _ = draw("realism", tmp_path, *words)
+    assert {row["target_bpp"] for row in records} == {"0.2"}
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "message"),
     [
         ("codcs = ['vtm']", "codcs"),
         ("codecs = 3", "array.*codecs"),
@@ -94,25 +94,25 @@ def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(f
         ("codecs = [", "end of document"),
     ],
 )
-def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, named):
+def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, message):
     path = tmp_path / "figures.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=f"^{path}(, rd| cannot be read)?: .*{named}"):
+    with pytest.raises(UsageError, match=f"^{path}(, rd| cannot be read)?: .*{message}"):
         read_options_file(path)
     with pytest.raises(UsageError, match="No such file"):
         read_options_file(tmp_path / "none.toml")
 
 
 def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
-    drawn, _ = draw("bd", tmp_path, file, "--published", "hific")
+    records, _ = draw("bd", tmp_path, file, "--published", "hific")
     expected = benchmark.bd_rate(RESULTS / "kodak", "vtm", "psnr").set_index("codec")
-    mine = {row["codec"]: row for row in drawn if row["metric"] == "psnr_db"}
-    assert mine.pop("HiFiC (published)")["reason"].startswith("it has 3 of the 4 points")
-    assert mine.keys() == {"ours:beta=3.84", "avif"}
-    for label, one in mine.items():
+    bars = {row["codec"]: row for row in records if row["metric"] == "psnr_db"}
+    assert bars.pop("HiFiC (published)")["reason"].startswith("it has 3 of the 4 points")
+    assert bars.keys() == {"ours:beta=3.84", "avif"}
+    for label, bar in bars.items():
         for name in ("bd_rate_percent", "bd_rate_low_percent", "bd_rate_high_percent"):
-            assert float(one[name]) == pytest.approx(expected.loc[label, name], abs=1e-9)
-        assert f"−{abs(float(one['bd_rate_percent'])):.1f}"[1:] in (tmp_path / "bd.tex").read_text()
+            assert float(bar[name]) == pytest.approx(expected.loc[label, name], abs=1e-9)
+        assert f"−{abs(float(bar['bd_rate_percent'])):.1f}"[1:] in (tmp_path / "bd.tex").read_text()
     assert "HiFiC & published" in (tmp_path / "bd.tex").read_text()
 
 
@@ -127,17 +127,25 @@ def test_bars_and_their_table_are_by_the_rule_that_was_asked_for(
     theirs = np.array([[0.1, 0.2, 0.4, 0.8, 1.2], [28, 30.5, 33, 37, 42]])
     lines = (f"{bpp},{psnr}" for bpp, psnr in theirs.T)
     (tmp_path / "mine.csv").write_text("\n".join(["bpp,psnr", *lines]))
-    shown = {"codecs": "vtm,avif", "anchor": "vtm", "metrics": "psnr", "bd": form, "up_to_bpp": 0.5}
+    choices = {
+        "codecs": "vtm,avif",
+        "anchor": "vtm",
+        "metrics": "psnr",
+        "bd": form,
+        "up_to_bpp": 0.5,
+    }
     drawing = FIGURES["bd"](
-        Experiment(RESULTS, published=str(tmp_path / "mine.csv"), **shown)
+        Experiment(RESULTS, published=str(tmp_path / "mine.csv"), **choices)
     ).drawing
     means = benchmark.summary(benchmark.load(RESULTS / "kodak", codecs="vtm"), metrics="psnr")
     curves = []
     for bpp, psnr in ((means["bpp"], means["psnr_db"]), theirs):
         x = np.log10(np.array(bpp))
-        kept = np.array(bpp) < 0.5
+        below_cut = np.array(bpp) < 0.5
         end = interpolator(x, psnr)(np.log10(0.5))
-        curves.append((np.append(x[kept], np.log10(0.5)), np.append(np.array(psnr)[kept], end)))
+        curves.append(
+            (np.append(x[below_cut], np.log10(0.5)), np.append(np.array(psnr)[below_cut], end))
+        )
     low, high = max(y[0] for _, y in curves), min(y[-1] for _, y in curves)
     first, last = (interpolator(y, x).integrate(low, high) for x, y in curves)
     expected = 100 * (10 ** ((last - first) / (high - low)) - 1)
@@ -153,15 +161,15 @@ def test_bars_and_their_table_are_by_the_rule_that_was_asked_for(
 
 
 def test_costs_are_what_classes_and_rows_say(tmp_path):
-    drawn, caption = draw("complexity", tmp_path, "--codecs", "ours:beta=0,avif,elic")
-    costs = {(row["label"], row["cost"]): (float(row["value"]), row["measured"]) for row in drawn}
+    records, caption = draw("complexity", tmp_path, "--codecs", "ours:beta=0,avif,elic")
+    costs = {(row["label"], row["cost"]): (float(row["value"]), row["measured"]) for row in records}
     assert costs["ours:beta=0", "kmac"] == (41.3, "True")
     assert costs["elic", "kmac"] == (14.7, "True")
     at_rate = benchmark.rank(RESULTS / "kodak", "bpp=0.3", metrics="psnr").set_index("codec")
     seconds = at_rate.loc["avif", "typical_seconds_per_megapixel"]
     assert costs["avif", "seconds"] == (pytest.approx(seconds), "False")
     assert ("avif", "kmac") not in costs
-    rates = {row["label"]: float(row["bd_rate"]) for row in drawn}
+    rates = {row["label"]: float(row["bd_rate"]) for row in records}
     expected = benchmark.bd_rate(RESULTS / "kodak", "vtm", "psnr").set_index("codec")
     assert rates["avif"] == pytest.approx(expected.loc["avif", "bd_rate_percent"], abs=1e-9)
     assert rates["vtm"] == 0
@@ -172,24 +180,24 @@ def test_costs_are_what_classes_and_rows_say(tmp_path):
 
 
 def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_path):
-    mine = [one | {"codec": "./mine.py:Mine"} for one in sweep("jpeg")]
-    Store(tmp_path / "photos").append([*mine, *sweep("webp")])
-    of = ("--results", tmp_path, "--out", tmp_path)
-    said = bench("complexity", *of).output
-    assert "complexity lacks Mine: no cost known; `bench run --timing` times it" in said
-    lacking = bench("realism", *of, "--metrics", "psnr,ssim").exception
-    assert "rescore --dataset photos --codecs all,./mine.py:Mine" in str(lacking)
+    user_rows = [row | {"codec": "./mine.py:Mine"} for row in sweep("jpeg")]
+    Store(tmp_path / "photos").append([*user_rows, *sweep("webp")])
+    options = ("--results", tmp_path, "--out", tmp_path)
+    output = bench("complexity", *options).output
+    assert "complexity lacks Mine: no cost known; `bench run --timing` times it" in output
+    error = bench("realism", *options, "--metrics", "psnr,ssim").exception
+    assert "rescore --dataset photos --codecs all,./mine.py:Mine" in str(error)
 
 
 def test_a_sweep_that_ends_at_the_defaults_says_so(tmp_path):
-    mine = sweep("./mine.py:Mine")
-    other = [
-        one | {"psnr_db": one["psnr_db"] - 3, "lpips_alex": one["lpips_alex"] / 2}
-        for one in sweep("./mine.py:Mine", variant="beta=2.5")
+    default_rows = sweep("./mine.py:Mine")
+    variant_rows = [
+        row | {"psnr_db": row["psnr_db"] - 3, "lpips_alex": row["lpips_alex"] / 2}
+        for row in sweep("./mine.py:Mine", variant="beta=2.5")
     ]
-    Store(tmp_path / "photos").append([*mine, *other, *sweep("webp")])
-    asked = Experiment(results=tmp_path, metrics="psnr,lpips")
-    figure = FIGURES["realism"](asked, ("0.7",)).drawing.figure
+    Store(tmp_path / "photos").append([*default_rows, *variant_rows, *sweep("webp")])
+    experiment = Experiment(results=tmp_path, metrics="psnr,lpips")
+    figure = FIGURES["realism"](experiment, ("0.7",)).drawing.figure
     names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert "Mine, default to beta 2.5" in names
 
@@ -200,17 +208,17 @@ def test_a_sweep_that_ends_at_the_defaults_says_so(tmp_path):
 def test_the_metrics_of_an_experiments_file_do_not_break_the_figure_of_two(tmp_path, metrics):
     file = tmp_path / "kodak.toml"
     file.write_text(f'codecs = ["ours", "vtm"]\ndataset = "kodak"\nmetrics = {metrics}\n')
-    drawn, caption = draw("realism", tmp_path, file, "--bpp", "0.2")
-    assert {row["realism_protocol"].partition("/")[0] for row in drawn} == {"lpips-squeeze"}
+    records, caption = draw("realism", tmp_path, file, "--bpp", "0.2")
+    assert {row["realism_protocol"].partition("/")[0] for row in records} == {"lpips-squeeze"}
     assert caption.startswith("LPIPS (SqueezeNet) against PSNR")
 
 
 def test_realism_draws_no_lone_point_and_says_who_has_none_at_a_rate(tmp_path):
     words = "--codecs", "ours,jpeg:optimize=1", "--anchor", "jpeg:optimize=1", "--bpp"
-    done = bench("realism", *words, "0.2,1.2", "--results", RESULTS, "--out", tmp_path)
-    assert done.exit_code == 0, done.output
-    assert "realism: not at 1.2 bpp: CRDR β=0 (0.09 to 0.95 bpp), CRDR β=3.84 (" in done.stderr
-    assert "realism: nothing drawn at 1.2 bpp: fewer than two points there" in done.stderr
+    result = bench("realism", *words, "0.2,1.2", "--results", RESULTS, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "realism: not at 1.2 bpp: CRDR β=0 (0.09 to 0.95 bpp), CRDR β=3.84 (" in result.stderr
+    assert "realism: nothing drawn at 1.2 bpp: fewer than two points there" in result.stderr
     with (tmp_path / "realism.csv").open(newline="", encoding="utf-8") as rows:
         assert {row["target_bpp"] for row in csv.DictReader(rows)} == {"0.2"}
 
@@ -226,13 +234,13 @@ def test_captions_are_short_and_details_have_the_rest(verb, tmp_path):
 
 
 def test_only_the_named_images_count(tmp_path):
-    drawn, caption = draw(
+    records, caption = draw(
         "rd", tmp_path, "--images", "kodim0[12],kodim23", "--metrics", "psnr", "--codecs", "vtm"
     )
     rows = benchmark.load(RESULTS / "kodak")
     rows = rows[(rows["codec"] == "vtm") & (rows["setting_value"] == 27)]
     images = rows["image"].str.contains("kodim01|kodim02|kodim23")
-    at_27 = next(row for row in drawn if row["setting"] == "qp=27")
+    at_27 = next(row for row in records if row["setting"] == "qp=27")
     assert float(at_27["value"]) == pytest.approx(rows[images]["psnr_db"].mean(), abs=1e-12)
     assert "(3 images)" in caption
 
@@ -240,24 +248,31 @@ def test_only_the_named_images_count(tmp_path):
 def test_bundled_variants_beside_ones_own_codec_are_one_sweep_of_realism(tmp_path):
     results = copy_bundled_results(tmp_path / "results")
     avif = Store(RESULTS / "kodak").table().filter(pl.col("codec") == "avif").rows(named=True)
-    own = {"codec": "./mine.py:Mine", "variant": "", "recorded": False, "run": "20260101T000000-a"}
-    Store(results / "kodak").append([{**row, **own, "cell": f"m{row['cell']}"} for row in avif])
-    asked = Experiment(results, "kodak", bundled="ours", metrics="psnr,fd_squeeze")
-    made = FIGURES["realism"](asked, ("0.2",)).drawing
-    ours = [record for record in made.records if record["system"].startswith("CRDR")]
+    user_columns = {
+        "codec": "./mine.py:Mine",
+        "variant": "",
+        "recorded": False,
+        "run": "20260101T000000-a",
+    }
+    Store(results / "kodak").append(
+        [{**row, **user_columns, "cell": f"m{row['cell']}"} for row in avif]
+    )
+    experiment = Experiment(results, "kodak", bundled="ours", metrics="psnr,fd_squeeze")
+    drawing = FIGURES["realism"](experiment, ("0.2",)).drawing
+    ours = [record for record in drawing.records if record["system"].startswith("CRDR")]
     assert {record["system"] for record in ours} == {"CRDR (bundled)"}
     assert [record["setting"] for record in ours] == ["β=0", "β=3.84"]
-    assert "Over fewer than 50 images, FD (SqueezeNet) is biased upward." in made.caption
+    assert "Over fewer than 50 images, FD (SqueezeNet) is biased upward." in drawing.caption
 
 
 def test_points_above_a_rate_are_not_drawn(tmp_path):
     words = ["--codecs", "vtm,avif", "--metrics", "psnr"]
     all_points, _ = draw("rd", tmp_path, *words)
-    below, _ = draw("rd", tmp_path, *words, "--up-to-bpp", "0.5", "--published", "hific")
+    cut_points, _ = draw("rd", tmp_path, *words, "--up-to-bpp", "0.5", "--published", "hific")
     assert max(float(point["bpp"]) for point in all_points) > 1
-    assert max(float(point["bpp"]) for point in below) == 0.5
-    assert {point["how"] for point in below if float(point["bpp"]) == 0.5} == {"interpolated"}
-    ends = {point["system"]: point for point in below if point["how"] == "interpolated"}
+    assert max(float(point["bpp"]) for point in cut_points) == 0.5
+    assert {point["how"] for point in cut_points if float(point["bpp"]) == 0.5} == {"interpolated"}
+    ends = {point["system"]: point for point in cut_points if point["how"] == "interpolated"}
     of_vtm = [point for point in all_points if point["system"] == "VTM 23.13"]
     x, y = (np.array([float(point[name]) for point in of_vtm]) for name in ("bpp", "value"))
     expected = float(Akima1DInterpolator(np.log10(x), y)(np.log10(0.5)))
@@ -267,22 +282,24 @@ def test_points_above_a_rate_are_not_drawn(tmp_path):
     assert f"AVIF speed 4 & bundled & 3 & 0.048 to 0.500 & {number}" in (
         (tmp_path / "rd.tex").read_text()
     )
-    said = bench("rd", *words, "--up-to-bpp", 0.1, "--results", RESULTS, "--out", tmp_path).stdout
-    assert "No point below 0.1 bpp: " not in said
+    output = bench("rd", *words, "--up-to-bpp", 0.1, "--results", RESULTS, "--out", tmp_path).stdout
+    assert "No point below 0.1 bpp: " not in output
     assert isinstance(bench("bd", "--up-to-bpp", 0.01, "--results", RESULTS).exception, UsageError)
 
 
 def test_a_cut_curve_has_no_marker_at_the_cut_and_one_beyond_it_is_named(tmp_path):
-    made = FIGURES["rd"](Experiment(RESULTS, codecs="vtm,jpeg", metrics="psnr", up_to_bpp=0.14))
-    assert "No point below 0.14 bpp: JPEG (optimised)." in made.sentences
-    (line,) = made.drawing.figure.axes[0].lines
+    figure = FIGURES["rd"](Experiment(RESULTS, codecs="vtm,jpeg", metrics="psnr", up_to_bpp=0.14))
+    assert "No point below 0.14 bpp: JPEG (optimised)." in figure.sentences
+    (line,) = figure.drawing.figure.axes[0].lines
     assert (line.get_xdata()[-1], len(line.get_xdata()[line.get_markevery()])) == (0.14, 2)
 
 
 def test_bars_below_each_other_have_the_codecs_of_their_metric_alone():
-    asked = Experiment(RESULTS, codecs="ours,jpeg", published="elic", metrics="psnr,lpips_squeeze")
+    experiment = Experiment(
+        RESULTS, codecs="ours,jpeg", published="elic", metrics="psnr,lpips_squeeze"
+    )
     with drawn_as(width="column"):
-        drawing = FIGURES["bd"](asked).drawing
+        drawing = FIGURES["bd"](experiment).drawing
     first, second = (
         {label.get_text() for label in axes.get_yticklabels()} for axes in drawing.figure.axes
     )
@@ -294,9 +311,9 @@ def test_bars_below_each_other_have_the_codecs_of_their_metric_alone():
 
 
 def test_deltas_of_little_overlap_are_marked_in_figures_as_in_tables():
-    asked = Experiment(RESULTS, codecs="ours:beta=3.84,avif", metrics="lpips_squeeze")
+    experiment = Experiment(RESULTS, codecs="ours:beta=3.84,avif", metrics="lpips_squeeze")
     for verb in ("bd", "complexity"):
-        figure = FIGURES[verb](asked).drawing.figure
+        figure = FIGURES[verb](experiment).drawing.figure
         marks = [text.get_text() for text in figure.findobj(Text) if "†" in text.get_text()]
         assert any("share less than half" in text for text in marks), verb
         assert any(text.endswith("†") for text in marks), verb
@@ -304,26 +321,26 @@ def test_deltas_of_little_overlap_are_marked_in_figures_as_in_tables():
 
 def test_a_named_metric_without_a_panel_is_said(tmp_path):
     words = ("--out", tmp_path, "--format", "svg", "--metrics")
-    done = bench("rd", "--codecs", "jpeg", "--results", RESULTS, *words, "psnr,dists")
-    assert "No DISTS: " in done.stderr
-    assert "bench rescore --dataset kodak --results " in done.stderr
-    done = bench("rd", "--dataset", "clic2020", "--published", "hific", *words, "psnr,vmaf")
-    assert "Nothing published on CLIC2020 test has VMAF." in done.stderr
+    result = bench("rd", "--codecs", "jpeg", "--results", RESULTS, *words, "psnr,dists")
+    assert "No DISTS: " in result.stderr
+    assert "bench rescore --dataset kodak --results " in result.stderr
+    result = bench("rd", "--dataset", "clic2020", "--published", "hific", *words, "psnr,vmaf")
+    assert "Nothing published on CLIC2020 test has VMAF." in result.stderr
 
 
 def test_a_new_file_draws_the_eight_curves(tmp_path):
     path = tmp_path / "figures.toml"
-    done = bench("new", path, "--results", RESULTS)
-    assert done.exit_code == 0, done.output
-    drawn, _ = draw("rd", tmp_path, path)
-    assert len({row["system"] for row in drawn}) == 8
+    result = bench("new", path, "--results", RESULTS)
+    assert result.exit_code == 0, result.output
+    records, _ = draw("rd", tmp_path, path)
+    assert len({row["system"] for row in records}) == 8
 
 
 def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_path):
     words = "--dataset", "clic2020", "--published", "crdr:beta=0,hific,vtm", "--metrics"
-    drawn, caption = draw("rd", tmp_path, *words, "psnr,fid")
-    assert {row["from"] for row in drawn} == {"published"}
-    assert {row["metric"] for row in drawn} == {"psnr_db", "fid256"}
+    records, caption = draw("rd", tmp_path, *words, "psnr,fid")
+    assert {row["from"] for row in records} == {"published"}
+    assert {row["metric"] for row in records} == {"psnr_db", "fid256"}
     assert caption.startswith("PSNR and FID/256 against rate on CLIC2020 test (428 images)")
     assert "HiFiC & published & 3" in (tmp_path / "rd.tex").read_text()
     assert "% Against VTM (version 20.0)" in (tmp_path / "rd.tex").read_text()
@@ -334,16 +351,16 @@ def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_p
         in (tmp_path / "bd.txt").read_text()
     )
     draw("realism", tmp_path, *words, "psnr,fid", "--bpp", "0.2")
-    refused = bench("rd", *words, "ms_ssim_db", "--results", RESULTS)
-    assert isinstance(refused.exception, BenchError)
+    result = bench("rd", *words, "ms_ssim_db", "--results", RESULTS)
+    assert isinstance(result.exception, BenchError)
 
 
 def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tmp_path):
     curve = tmp_path / "mine.csv"
     curve.write_text("bpp,psnr\n.1,28\n.2,30\n.4,33\n.8,36.5\n")
     words = "--codecs", "vtm", "--published", f"mlic++,{curve}", "--metrics", "psnr"
-    drawn, caption = draw("rd", tmp_path, *words, "--anchor", "vtm")
-    assert {row["system"]: row["from"] for row in drawn} == {
+    records, caption = draw("rd", tmp_path, *words, "--anchor", "vtm")
+    assert {row["system"]: row["from"] for row in records} == {
         "VTM 23.13": "bundled", "MLIC++ (mse)": "published", "mine": "file",
     }  # fmt: skip
     assert "Unmarked results are bundled with the project." in caption
@@ -361,31 +378,31 @@ def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tm
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,lpips_squeeze"])
 def test_one_figure_of_several_datasets_has_the_points_of_each(tmp_path, metrics):
     words = "--codecs", "ours,vtm", "--metrics", metrics, "--dataset"
-    both, caption = draw("rd", tmp_path / "both", *words, "kodak,sample")
+    joint_records, caption = draw("rd", tmp_path / "both", *words, "kodak,sample")
     titles = {"kodak": "Kodak", "sample": "sample photographs"}
     for name, title in titles.items():
-        alone, _ = draw("rd", tmp_path / name, *words, name)
-        assert [row for row in both if row["dataset"] == title] == [
-            {"dataset": title, **row} for row in alone
+        dataset_records, _ = draw("rd", tmp_path / name, *words, name)
+        assert [row for row in joint_records if row["dataset"] == title] == [
+            {"dataset": title, **row} for row in dataset_records
         ]
     assert "Kodak (24 images) and sample photographs (4 images)" in caption
 
 
 def test_the_order_of_datasets_changes_no_curve_where_one_has_published_points_alone(tmp_path):
     words = "--published", "hific", "--metrics", "psnr", "--dataset"
-    first, other = (
+    first_curves, second_curves = (
         {(row["dataset"], row["system"]) for row in draw("rd", tmp_path / name, *words, name)[0]}
         for name in ("kodak,clic2020", "clic2020,kodak")
     )
-    assert first == other
-    assert ("Kodak", "VTM 23.13") in other
+    assert first_curves == second_curves
+    assert ("Kodak", "VTM 23.13") in second_curves
 
 
 def test_a_file_that_no_figure_wrote_is_not_replaced(tmp_path):
-    made = DrawnFigure(Figure(), "caption")
+    drawing = DrawnFigure(Figure(), "caption")
     (tmp_path / "mine.csv").write_text("my own")
     with pytest.raises(StoreError, match=r"mine\.csv is not from an earlier figure.*--out"):
-        write_figure("mine", made, tmp_path, "")
+        write_figure("mine", drawing, tmp_path, "")
     (tmp_path / "mine.details.md").touch()
-    write_figure("mine", made, tmp_path, "")
+    write_figure("mine", drawing, tmp_path, "")
     assert (tmp_path / "mine.csv").read_text() != "my own"

@@ -36,8 +36,8 @@ def bench(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def draw(results, only, *more):
-    return bench("figures", "crdr", "--results", results, "--only", only, *more)
+def draw(results, figures, *options):
+    return bench("figures", "crdr", "--results", results, "--only", figures, *options)
 
 
 def folder_of(results):
@@ -57,17 +57,17 @@ def records(path):
 def measured(tmp_path_factory):
     """jpeg and webp of two photographs; VTM of them is in the pack that ships."""
     measured = tmp_path_factory.mktemp("results")
-    done = bench(
+    result = bench(
         "run", "--codecs", "jpeg,webp", "--dataset", "sample", "--limit", 2, "--metrics", "psnr",
         "--results", measured, "--jobs", 1, "--no-table",
     )  # fmt: skip
-    assert done.exit_code == 0, done.output
+    assert result.exit_code == 0, result.output
     return measured
 
 
-def crops_of(results, bpp=(), box="", figure="crops", at="", **choices):
-    asked = Experiment(results, "sample", images=(PHOTOGRAPH,), **choices)
-    return FIGURES[figure](asked, bpp, box, at=at)
+def crops_of(results, bpp=(), box="", figure="crops", target="", **choices):
+    experiment = Experiment(results, "sample", images=(PHOTOGRAPH,), **choices)
+    return FIGURES[figure](experiment, bpp, box, at=target)
 
 
 def stored_rows(results):
@@ -84,18 +84,18 @@ maps_of = partial(crops_of, figure="maps")
 
 
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
-    drawn = ["curves_kodak", "curves_clic2020"]
-    absent = ["crops"]
-    brief = draw(tmp_path, ",".join(drawn + absent))
+    drawn_figures = ["curves_kodak", "curves_clic2020"]
+    absent_figures = ["crops"]
+    brief = draw(tmp_path, ",".join(drawn_figures + absent_figures))
     assert brief.exit_code == 0, brief.output
-    incomplete, why = brief.stdout.splitlines()[2:]
-    assert incomplete == f"incomplete: {', '.join(drawn)} (-v says why)"
-    assert why.startswith("no crops: ")
-    done = draw(tmp_path, ",".join(drawn + absent), "-v", "--all")
-    assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn for s in SUFFIXES}
-    lines = done.stdout.splitlines()
-    assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn]
-    for name in absent:
+    incomplete, reason = brief.stdout.splitlines()[2:]
+    assert incomplete == f"incomplete: {', '.join(drawn_figures)} (-v says why)"
+    assert reason.startswith("no crops: ")
+    result = draw(tmp_path, ",".join(drawn_figures + absent_figures), "-v", "--all")
+    assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn_figures for s in SUFFIXES}
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn_figures]
+    for name in absent_figures:
         (sentence,) = [line for line in lines if line.startswith(f"no {name}: ")]
         assert "bench" in sentence or "./run_all.sh" in sentence
     reported = "curves_kodak has only published points of CRDR β=3.84, CRDR β=0; `bench run"
@@ -133,25 +133,25 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     assert np.array_equal(codecs[0], decoded[30:78, 40:104])
     assert rows["jpeg"]["bpp"] == 8 * len(stream) / (451 * 300)
     words = [text.get_text() for text in drawing.figure.texts]
-    for codec, drawn in rows.items():
-        setting = float(drawn["setting"].partition("=")[2])
-        assert drawn["bpp"] == stored[codec, setting]["bpp"]
-        assert drawn["psnr_db"] == stored[codec, setting]["psnr_db"]
-        off = rate_deviation(drawn["bpp"], 0.6)
-        assert f"{drawn['bpp']:.3f} bpp{f' ({off})' if off else ''}," in words
-        assert f"PSNR {drawn['psnr_db']:.2f} dB" in words
-        others = [row["bpp"] for (one, _), row in stored.items() if one == codec]
-        assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == drawn["bpp"]
+    for codec, record in rows.items():
+        setting = float(record["setting"].partition("=")[2])
+        assert record["bpp"] == stored[codec, setting]["bpp"]
+        assert record["psnr_db"] == stored[codec, setting]["psnr_db"]
+        off = rate_deviation(record["bpp"], 0.6)
+        assert f"{record['bpp']:.3f} bpp{f' ({off})' if off else ''}," in words
+        assert f"PSNR {record['psnr_db']:.2f} dB" in words
+        rates = [row["bpp"] for (name, _), row in stored.items() if name == codec]
+        assert min(rates, key=lambda bpp: abs(np.log(bpp / 0.6))) == record["bpp"]
 
 
 def test_at_a_value_each_codec_has_its_nearest_picture_with_its_size(measured):
-    drawing = crops_of(measured, at="psnr=32").drawing
+    drawing = crops_of(measured, target="psnr=32").drawing
     words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
     stored = stored_rows(measured)
     assert sorted(record["codec"] for record in drawing.records) == ["jpeg", "vtm", "webp"]
     for record in drawing.records:
-        own = [row for (codec, _), row in stored.items() if codec == record["codec"]]
-        nearest = min(own, key=lambda row: abs(row["psnr_db"] - 32))
+        codec_rows = [row for (codec, _), row in stored.items() if codec == record["codec"]]
+        nearest = min(codec_rows, key=lambda row: abs(row["psnr_db"] - 32))
         assert record["psnr_db"] == nearest["psnr_db"]
         assert record["num_bytes"] == nearest["num_bytes"]
         size, rate = f"{nearest['num_bytes'] / 1000:.1f} kB", f"{nearest['bpp']:.3f} bpp"
@@ -162,16 +162,16 @@ def test_at_a_value_each_codec_has_its_nearest_picture_with_its_size(measured):
 
 def test_a_target_that_no_picture_can_have_is_refused(measured):
     for options, text in (
-        ({"at": "fid256=9"}, "fid256"),
-        ({"at": "psnr=32", "bpp": ("0.2",)}, "--at and --bpp"),
-        ({"at": "psnr"}, "'psnr'"),
+        ({"target": "fid256=9"}, "fid256"),
+        ({"target": "psnr=32", "bpp": ("0.2",)}, "--at and --bpp"),
+        ({"target": "psnr"}, "'psnr'"),
     ):
         with pytest.raises(UsageError, match=text):
             crops_of(measured, **options)
-    made = crops_of(measured, at="ssimulacra2=90")
-    assert made.drawing is None
+    figure = crops_of(measured, target="ssimulacra2=90")
+    assert figure.drawing is None
     assert any("bench rescore" in text and "--metrics ssimulacra2" in text
-               for text in made.sentences)  # fmt: skip
+               for text in figure.sentences)  # fmt: skip
 
 
 def test_a_codec_far_from_the_rate_is_left_out_until_its_command_has_measured_a_nearer_one(
@@ -179,22 +179,22 @@ def test_a_codec_far_from_the_rate_is_left_out_until_its_command_has_measured_a_
 ):
     results = tmp_path / "my results"
     shutil.copytree(measured, results)
-    named = {"codecs": "jpeg,webp", "metrics": "psnr"}
+    choices = {"codecs": "jpeg,webp", "metrics": "psnr"}
     bpps = sorted(row["bpp"] for (codec, _), row in stored_rows(results).items() if codec == "jpeg")
     widest = max(range(1, len(bpps)), key=lambda n: bpps[n] / bpps[n - 1])
     bpp = (bpps[widest - 1] * bpps[widest]) ** 0.5
     assert bpps[widest] > 1.25**2 * bpps[widest - 1]  # none is within a quarter of the middle
-    before = crops_of(results, (str(bpp),), **named)
-    (sentence,) = (text for text in before.sentences if text.startswith("crops lack jpeg: "))
+    earlier_crops = crops_of(results, (str(bpp),), **choices)
+    (sentence,) = (text for text in earlier_crops.sentences if text.startswith("crops lack jpeg: "))
     command = re.search("`bench (run .*)`", sentence)[1]
-    done = bench(*shlex.split(command), "--limit", 2, "--metrics", "psnr", "--no-table")
-    assert done.exit_code == 0, done.output
-    after = crops_of(results, (str(bpp),), **named)
-    (rate,) = (record["bpp"] for record in after.drawing.records if record["codec"] == "jpeg")
+    result = bench(*shlex.split(command), "--limit", 2, "--metrics", "psnr", "--no-table")
+    assert result.exit_code == 0, result.output
+    later_crops = crops_of(results, (str(bpp),), **choices)
+    (rate,) = (record["bpp"] for record in later_crops.drawing.records if record["codec"] == "jpeg")
     assert 1 / 1.25 <= rate / bpp <= 1.25
-    assert not [text for text in after.sentences if "jpeg" in text]
-    rates = [record["bpp"] for record in after.drawing.records]
-    assert f"of {min(rates):.2g} to {max(rates):.2g} bpp" in after.drawing.caption
+    assert not [text for text in later_crops.sentences if "jpeg" in text]
+    rates = [record["bpp"] for record in later_crops.drawing.records]
+    assert f"of {min(rates):.2g} to {max(rates):.2g} bpp" in later_crops.drawing.caption
 
 
 def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
@@ -202,12 +202,12 @@ def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
     part = "image = 'chelsea', box = [40, 30, 64, 48]"
     crops = f"[{{ {part}, bpp = 0.6 }}, {{ {part}, at = 'psnr=32' }}]"
     file.write_text(f"dataset = 'sample'\ncodecs = ['webp', 'jpeg']\ncrops = {crops}")
-    done = bench("figures", "crops", file, "--results", measured, "--out", tmp_path)
-    assert done.exit_code == 0, done.output
-    result = records(tmp_path / "crops.csv")
-    assert [row["codec"] for row in result] == ["webp", "jpeg", "vtm"] * 2
-    assert [row["at"] for row in result] == ["bpp=0.6"] * 3 + ["psnr=32"] * 3
-    assert {(one["left"], one["top"], one["width"], one["height"]) for one in result} == {
+    result = bench("figures", "crops", file, "--results", measured, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    crop_rows = records(tmp_path / "crops.csv")
+    assert [row["codec"] for row in crop_rows] == ["webp", "jpeg", "vtm"] * 2
+    assert [row["at"] for row in crop_rows] == ["bpp=0.6"] * 3 + ["psnr=32"] * 3
+    assert {(row["left"], row["top"], row["width"], row["height"]) for row in crop_rows} == {
         ("40", "30", "64", "48")
     }
 
@@ -215,12 +215,14 @@ def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
 def test_crops_come_with_files_and_go_again_when_their_streams_do(
     measured, tmp_path, tmp_path_factory
 ):
-    done = draw(measured, "crops", "--out", tmp_path)
-    assert done.exit_code == 0, done.output
+    result = draw(measured, "crops", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
     assert names_in(tmp_path) == {f"crops.{suffix}" for suffix in SUFFIXES}
     assert "decoded from real streams" in (tmp_path / "crops.txt").read_text()
-    named = {(r["system"], r["version"], r["setting"][:3]) for r in records(tmp_path / "crops.csv")}
-    assert ("VTM 23.13 (bundled)", "VTM 23.13", "qp=") in named
+    systems = {
+        (r["system"], r["version"], r["setting"][:3]) for r in records(tmp_path / "crops.csv")
+    }
+    assert ("VTM 23.13 (bundled)", "VTM 23.13", "qp=") in systems
     gone = draw(tmp_path_factory.mktemp("empty"), "crops", "--out", tmp_path)
     assert gone.exit_code == 0
     assert "no crops: " in gone.stdout
@@ -233,18 +235,20 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     for entry in rows:
         if entry["codec"] == "webp":
             entry["decoded_sha256"] = "0" * 64
-    other = Store(tmp_path / "sample")
+    store = Store(tmp_path / "sample")
     changed = {"codec": "avif", "stream_sha256": "0" * 64}
-    lost = [{**of, "cell": f"avif {of['cell']}", **changed} for of in rows if of["codec"] == "jpeg"]
-    other.append([*rows, *lost])
+    lost = [
+        {**row, "cell": f"avif {row['cell']}", **changed} for row in rows if row["codec"] == "jpeg"
+    ]
+    store.append([*rows, *lost])
     for digest in {row["stream_sha256"] for row in rows}:
-        other.keep(Store(measured / "sample").stream(digest))
-    made = crops_of(tmp_path)
-    assert [record["codec"] for record in made.drawing.records] == ["jpeg", "vtm"]
+        store.keep(Store(measured / "sample").stream(digest))
+    figure = crops_of(tmp_path)
+    assert [record["codec"] for record in figure.drawing.records] == ["jpeg", "vtm"]
     assert (
         "crops lack webp: the stream decodes to pixels that differ from the measured ones"
-    ) in made.sentences
-    (line,) = (text for text in made.sentences if "stream was not kept" in text)
+    ) in figure.sentences
+    (line,) = (text for text in figure.sentences if "stream was not kept" in text)
     assert line.startswith(
         "crops lack avif: the stream was not kept; `bench run --codecs avif --dataset "
     )
@@ -263,9 +267,9 @@ def test_mistakes_are_told(measured, tmp_path):
          "ms_ssim has no map: psnr_y, ssim,"),
         (("rd", "--dataset", "sample", "--label", "avif=A"), UnknownName, "'avif'"),
     ):  # fmt: skip
-        done = bench("figures", *words, "--results", measured, "--out", tmp_path)
-        assert isinstance(done.exception, kind), done.output
-        assert text in str(done.exception)
+        result = bench("figures", *words, "--results", measured, "--out", tmp_path)
+        assert isinstance(result.exception, kind), result.output
+        assert text in str(result.exception)
 
 
 @pytest.mark.parametrize("metric", ["psnr_y", "ssim"])
@@ -276,7 +280,7 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
     source = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
     pixels = read_image(source).pixels
     contents = dataset_contents(measured, "sample", packs_beside(measured))
-    left, top, width, height = box
+    x, y, width, height = box
     images = [axes.get_images()[0].get_array() for axes in drawing.figure.axes[:5]]
     maps, scale = [], map_scale(metric)
     for record in drawing.records:
@@ -289,19 +293,19 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
         ]
         decoded = load_codec(parse_codec(record["codec"])).decode(contents.stream(row))
         errors = error_map(pixels, decoded, metric) ** (2 if scale.root else 1)
-        maps.append(errors[top : top + height, left : left + width])
-    reaches = sorted(float(np.percentile(of, 99)) for of in maps)
+        maps.append(errors[y : y + height, x : x + width])
+    reaches = sorted(float(np.percentile(part_map, 99)) for part_map in maps)
     end = rounded_up(reaches[1] ** 0.5 if scale.root else reaches[1])
     words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
-    for image, of in zip(images[2:], maps, strict=True):
-        assert np.array_equal(image[height + GAP_PX :], coloured(of, scale, end))
-        mean = float(of.mean(dtype=np.float64))
+    for image, part_map in zip(images[2:], maps, strict=True):
+        assert np.array_equal(image[height + GAP_PX :], coloured(part_map, scale, end))
+        mean = float(part_map.mean(dtype=np.float64))
         part = {"psnr_y": f"{10 * np.log10(255**2 / mean):.2f} dB", "ssim": f"{1 - mean:.3f}"}
         assert f"this part {part.get(metric, f'{mean:.3f}')}" in words
         assert record["map_end"] == end
     column = {"psnr_y": "psnr_y_db", "ssim": "ssim"}[metric]
-    parts = [10 * np.log10(255**2 / of.mean()) if metric == "psnr_y" else 1 - of.mean()
-             for of in maps]  # fmt: skip
+    parts = [10 * np.log10(255**2 / part_map.mean()) if metric == "psnr_y" else 1 - part_map.mean()
+             for part_map in maps]  # fmt: skip
     stated = [record[f"{column}_of_part"] for record in drawing.records]
     assert stated == pytest.approx(parts, rel=1e-5)
     assert f"{end:g}" in drawing.table.notes[0]
@@ -323,8 +327,8 @@ def test_in_a_column_maps_are_of_three_codecs_without_the_photograph(measured):
 
 def test_names_and_order_of_crops_are_those_of_the_look(measured):
     with drawn_as(label=("webp=Mine",), order=("webp",)):
-        made = crops_of(measured)
-    assert [record["system"] for record in made.drawing.records] == [
+        figure = crops_of(measured)
+    assert [record["system"] for record in figure.drawing.records] == [
         "Mine",
         "JPEG",
         "VTM 23.13 (bundled)",
@@ -340,11 +344,11 @@ def test_own_rows_stand_before_those_of_packs(tmp_path):
     first = {**rows[0], "recorded": False, "run": "20990101T000000-aa", "num_bytes": 7}
     stream = bare.stream(rows[0])
     Store(tmp_path / "sample").append([first])
-    both = dataset_contents(tmp_path, "sample", packs)
-    assert both.table.height == 24
-    (mine,) = [row for row in both.table.rows(named=True) if row["cell"] == first["cell"]]
-    assert mine["num_bytes"] == 7
-    assert not both.has_stream(mine)  # it was not kept
+    contents = dataset_contents(tmp_path, "sample", packs)
+    assert contents.table.height == 24
+    (user_row,) = [row for row in contents.table.rows(named=True) if row["cell"] == first["cell"]]
+    assert user_row["num_bytes"] == 7
+    assert not contents.has_stream(user_row)  # it was not kept
     Store(tmp_path / "sample").keep(stream)
-    assert both.has_stream(mine)
-    assert both.stream(mine) == stream
+    assert contents.has_stream(user_row)
+    assert contents.stream(user_row) == stream

@@ -32,10 +32,10 @@ def bench(*words):
 
 
 def draw(out, *words):
-    done = bench(*words, "--out", out)
-    assert done.exit_code == 0, done.output
+    result = bench(*words, "--out", out)
+    assert result.exit_code == 0, result.output
     with (out / "table.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file)), (out / "table.tex").read_text(), done.output
+        return list(csv.DictReader(file)), (out / "table.tex").read_text(), result.output
 
 
 def fill(folder):
@@ -43,13 +43,13 @@ def fill(folder):
     share = {"jpeg": 1, "webp": 2, "avif": 4}
     rows = [
         {
-            **of,
-            "num_bytes": 80 * of["num_bytes"] // by,
-            "bpp": 80 * of["bpp"] / by,
+            **row,
+            "num_bytes": 80 * row["num_bytes"] // by,
+            "bpp": 80 * row["bpp"] / by,
             "parameters": 3_000_000 if codec == "webp" else 2_000_010,
         }
         for codec, by in share.items()
-        for of in sweep(codec)
+        for row in sweep(codec)
     ]
     few = [row for row in sweep("jpegxl") if row["setting_value"] < 20]
     few += sweep("png", ["a"])
@@ -63,7 +63,7 @@ def fill(folder):
 def test_numbers_of_another_rule_are_marked_named_and_never_the_best(tmp_path):
     words = "--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--published", "diffeic"
     words = *words, "--metrics", "lpips", "--results", RESULTS, "--mix-protocols"
-    rows, tex, said = draw(tmp_path, *words)
+    rows, tex, output = draw(tmp_path, *words)
     (diffeic,) = (row for row in rows if row["system"].startswith("DiffEIC"))
     assert diffeic["system"] == "DiffEIC (published)§"
     rates = [float(row["kodak lpips_alex bd_rate_percent"] or 0) for row in rows]
@@ -74,21 +74,21 @@ def test_numbers_of_another_rule_are_marked_named_and_never_the_best(tmp_path):
     assert "underline" not in line
     text = (tmp_path / "table.md").read_text()
     assert "**0**" in text  # VTM, the best by the rule of the rows
-    assert all("DiffEIC (lpips-alex/diffeic)" in shown for shown in (tex, text, said))
+    assert all("DiffEIC (lpips-alex/diffeic)" in document for document in (tex, text, output))
 
 
 def test_a_metric_that_no_paper_has_is_said(tmp_path):
     words = "--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--published", "ms-illm"
     words = *words, "--metrics", "psnr,lpips_squeeze,fd_squeeze", "--results", RESULTS
-    done = bench(*words, "--allow-few", "--out", tmp_path)
-    assert [line for line in done.stderr.splitlines() if "no paper" in line] == [
+    result = bench(*words, "--allow-few", "--out", tmp_path)
+    assert [line for line in result.stderr.splitlines() if "no paper" in line] == [
         "LPIPS (SqueezeNet): no paper has it", "FD (SqueezeNet): no paper has it",
     ]  # fmt: skip
 
 
 def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tmp_path):
     words = *fill(tmp_path), "--anchor", "jpeg", "--metrics", "psnr,lpips,dists"
-    rows, tex, said = draw(tmp_path / "out", *words)
+    rows, tex, output = draw(tmp_path / "out", *words)
     rates = {row["label"]: row["set psnr_db bd_rate_percent"] for row in rows}
     assert {label: float(rate) for label, rate in rates.items() if rate} == {
         "jpeg": 0, "webp": pytest.approx(-50, abs=0.1), "avif": pytest.approx(-75, abs=0.1),
@@ -99,37 +99,42 @@ def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tm
     ]  # fmt: skip
     cells = {line[0]: line[1:] for line in body[2:]}
     assert cells["JPEG"][:3] == ["0", "0", "--"]
-    assert [cell for name, of in cells.items() if name.startswith("WebP") for cell in of[:2]] == [
-        r"\underline{$-$50.0}"
-    ] * 2
-    (avif,) = (of for name, of in cells.items() if name.startswith("AVIF"))
+    assert [
+        cell
+        for name, system_cells in cells.items()
+        if name.startswith("WebP")
+        for cell in system_cells[:2]
+    ] == [r"\underline{$-$50.0}"] * 2
+    (avif,) = (system_cells for name, system_cells in cells.items() if name.startswith("AVIF"))
     assert avif[:4] == [r"\textbf{\boldmath $-$75.0}"] * 2 + ["42", r"\textbf{2}"]
-    none = {name: cells.pop(name) for name in ("JPEG XL", "png")}
-    assert [of[:2] for of in none.values()] == [["--", "--"]] * 2
-    parameters = {name.split()[0]: of[3].rstrip(" \\") for name, of in cells.items()}
+    empty_rows = {name: cells.pop(name) for name in ("JPEG XL", "png")}
+    assert [system_cells[:2] for system_cells in empty_rows.values()] == [["--", "--"]] * 2
+    parameters = {
+        name.split()[0]: system_cells[3].rstrip(" \\") for name, system_cells in cells.items()
+    }
     assert parameters == {"JPEG": r"\textbf{2}", "AVIF": r"\textbf{2}", "WebP": "3"}  # as printed
-    assert "No BD-rate of JPEG XL in PSNR: it has 2 of the 4 points" in said
-    assert "No BD-rate of png in PSNR: it has no complete point (" in said
+    assert "No BD-rate of JPEG XL in PSNR: it has 2 of the 4 points" in output
+    assert "No BD-rate of png in PSNR: it has no complete point (" in output
 
 
 def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_the_front(tmp_path):
     """Of three points the second is 1.5 dB below the first, for more bits."""
-    mine = zip((1, 2, 3), (100, 200, 400), (30.0, 28.5, 34.0), strict=True)
-    rows = [measured_row("mine.py:Mine", n, "a", num_bytes=b, psnr_db=db) for n, b, db in mine]
-    other = [row for codec in ("jpeg", "webp") for row in sweep(codec, ["a"])]
-    Store(tmp_path / "set").append([*rows, *other])
+    points = zip((1, 2, 3), (100, 200, 400), (30.0, 28.5, 34.0), strict=True)
+    rows = [measured_row("mine.py:Mine", n, "a", num_bytes=b, psnr_db=db) for n, b, db in points]
+    other_rows = [row for codec in ("jpeg", "webp") for row in sweep(codec, ["a"])]
+    Store(tmp_path / "set").append([*rows, *other_rows])
     words = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
-    named = "--codecs", "mine.py:Mine,webp"
-    rows, _, said = draw(tmp_path / "out", *words, *named)
-    (own,) = (row for row in rows if row["label"] == "mine.py:Mine")
-    assert own["set psnr_db bd_rate_percent"] == ""
-    needed = "it has 2 of the 4 points that are needed on the Pareto front"
-    why = f"{needed} (3 measured; below it: {8 * 200 / (WIDTH * HEIGHT):.4g} bpp by 1.5)"
-    assert f"in PSNR: {why}." in " ".join(said.split())
-    drawn = ["figures", "bd", *map(str, (*words, *named, "--out", tmp_path))]
-    done = CliRunner().invoke(app, drawn)
-    assert done.exit_code == 0, done.output
-    assert f"no BD-rate of mine.py:Mine in psnr_db: {why}" in done.stderr
+    codec_options = "--codecs", "mine.py:Mine,webp"
+    rows, _, output = draw(tmp_path / "out", *words, *codec_options)
+    (user_row,) = (row for row in rows if row["label"] == "mine.py:Mine")
+    assert user_row["set psnr_db bd_rate_percent"] == ""
+    requirement = "it has 2 of the 4 points that are needed on the Pareto front"
+    reason = f"{requirement} (3 measured; below it: {8 * 200 / (WIDTH * HEIGHT):.4g} bpp by 1.5)"
+    assert f"in PSNR: {reason}." in " ".join(output.split())
+    arguments = ["figures", "bd", *map(str, (*words, *codec_options, "--out", tmp_path))]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert f"no BD-rate of mine.py:Mine in psnr_db: {reason}" in result.stderr
 
 
 def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(tmp_path):
@@ -143,9 +148,9 @@ def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(t
     rows, *_ = draw(tmp_path / "out", *words, "--up-to-bpp", 0.6)
     middle = (22 + min(low + rise * math.log2(6) for low, rise in lines.values())) / 2
     expected = 100 * (2 ** ((middle - 22) / 8 - (middle - 20) / 10) - 1)
-    (of,) = (one for one in rows if one["label"] == "webp")
-    assert float(of["set psnr_db bd_rate_percent"]) == pytest.approx(expected)
-    assert float(of["set psnr_db bd_rate_low_percent"]) == pytest.approx(expected)
+    (webp_row,) = (row for row in rows if row["label"] == "webp")
+    assert float(webp_row["set psnr_db bd_rate_percent"]) == pytest.approx(expected)
+    assert float(webp_row["set psnr_db bd_rate_low_percent"]) == pytest.approx(expected)
     assert "curves up to 0.6 bpp; negative" in (tmp_path / "out" / "table.md").read_text()
     frame = benchmark.bd_rate(tmp_path / "set", "jpeg", up_to_bpp=0.6)
     assert frame["bd_rate_percent"].tolist() == pytest.approx([expected])
@@ -157,43 +162,45 @@ def test_every_verb_takes_the_bd_rates_of_the_form_that_is_asked_for(tmp_path):
         [measured_row(codec, n, image, num_bytes=100 * 2**n, psnr_db=float(psnr))
          for codec, values in curves.items() for n, psnr in enumerate(values) for image in "ab"]
     )  # fmt: skip
-    areas = [PchipInterpolator(of, np.log10(bpp)).integrate(28, 37) for of in curves.values()]
+    areas = [
+        PchipInterpolator(values, np.log10(bpp)).integrate(28, 37) for values in curves.values()
+    ]
     expected = pytest.approx(100 * (10 ** ((areas[1] - areas[0]) / 9) - 1))
-    shown = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
-    found = [benchmark.bd_rate(tmp_path / "set", "jpeg", bd="pchip")["bd_rate_percent"].item()]
+    options = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
+    rates = [benchmark.bd_rate(tmp_path / "set", "jpeg", bd="pchip")["bd_rate_percent"].item()]
     for verb, file, text in (
         (["table"], "table.csv", "table.md"),
         (["report"], "bd_rate.csv", "report.md"),
         (["figures", "bd"], "bd.csv", "bd.tex"),
     ):
-        words = [*verb, *shown, "--bd", "pchip", "--out", tmp_path / verb[-1]]
-        done = CliRunner().invoke(app, [*map(str, words)])
-        assert done.exit_code == 0, done.output
+        words = [*verb, *options, "--bd", "pchip", "--out", tmp_path / verb[-1]]
+        result = CliRunner().invoke(app, [*map(str, words)])
+        assert result.exit_code == 0, result.output
         with (tmp_path / verb[-1] / file).open(newline="", encoding="utf-8") as lines:
-            (of,) = (row for row in csv.DictReader(lines) if "webp" in row.values())
-        rates = (of.get("bd_rate_percent"), of.get("set psnr_db bd_rate_percent"))
-        found += [float(rate) for rate in rates if rate]
+            (webp_row,) = (row for row in csv.DictReader(lines) if "webp" in row.values())
+        cells = (webp_row.get("bd_rate_percent"), webp_row.get("set psnr_db bd_rate_percent"))
+        rates += [float(cell) for cell in cells if cell]
         assert "by PCHIP" in (tmp_path / verb[-1] / text).read_text(), verb
-    assert found == [expected] * 4
+    assert rates == [expected] * 4
 
 
 def test_a_table_without_any_bd_rate_is_refused_and_no_file_of_others_replaced(tmp_path):
     words = fill(tmp_path)
-    done = bench(*words, "--codecs", "jpegxl", "--anchor", "jpeg", "--metrics", "psnr")
-    assert isinstance(done.exception, UsageError)
-    assert "no BD-rate of JPEG XL against JPEG" in str(done.exception)
+    result = bench(*words, "--codecs", "jpegxl", "--anchor", "jpeg", "--metrics", "psnr")
+    assert isinstance(result.exception, UsageError)
+    assert "no BD-rate of JPEG XL against JPEG" in str(result.exception)
     out = tmp_path / "paper"
     out.mkdir()
     (out / "table.tex").write_text("mine")
-    done = bench(*words, "--anchor", "jpeg", "--metrics", "psnr", "--out", out)
-    assert isinstance(done.exception, StoreError)
+    result = bench(*words, "--anchor", "jpeg", "--metrics", "psnr", "--out", out)
+    assert isinstance(result.exception, StoreError)
     assert (out / "table.tex").read_text() == "mine"
 
 
 def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(tmp_path):
     words = "--results", RESULTS, "--codecs", "ours:beta=0", "--metrics", "psnr"
-    more = "--dataset", "kodak,sample", "--published", "mlic++"
-    rows, tex, _ = draw(tmp_path, *words, *more)
+    options = "--dataset", "kodak,sample", "--published", "mlic++"
+    rows, tex, _ = draw(tmp_path, *words, *options)
     assert [row["from"] for row in rows] == ["bundled", "published", "bundled"]
     assert [float(row["sample psnr_db bd_rate_percent"] or "nan") > 0 for row in rows] == [
         False, False, True,
@@ -209,8 +216,8 @@ def test_a_codec_is_one_row_which_says_on_which_datasets_it_is_bundled(tmp_path)
     results = copy_bundled_results(tmp_path / "results")
     Store(results / "photos").append([*sweep("avif"), *sweep("jpeg"), *sweep("elic")])
     words = "--results", results, "--dataset", "sample,photos", "--metrics", "psnr"
-    named = "--codecs", "avif,elic", "--bundled", "vtm"  # which photos lacks
-    rows, *_ = draw(tmp_path, *words, *named)
+    codec_options = "--codecs", "avif,elic", "--bundled", "vtm"  # which photos lacks
+    rows, *_ = draw(tmp_path, *words, *codec_options)
     names = {row["label"]: row["system"] for row in rows}
     assert [row["label"] for row in rows].count("avif") == 1
     assert names["avif"].endswith("(bundled on sample photographs)")
@@ -219,22 +226,24 @@ def test_a_codec_is_one_row_which_says_on_which_datasets_it_is_bundled(tmp_path)
     assert "No codec with results 'vmt'" in str(wrong.exception)
 
 
-@pytest.mark.parametrize("named", [(), ("--anchor", "vtm"), ("--codecs", "mine.py:Mine,jpeg,avif")])
-def test_each_dataset_has_its_anchor_and_lacking_cells_are_dashes(tmp_path, named):
+@pytest.mark.parametrize(
+    "options", [(), ("--anchor", "vtm"), ("--codecs", "mine.py:Mine,jpeg,avif")]
+)
+def test_each_dataset_has_its_anchor_and_lacking_cells_are_dashes(tmp_path, options):
     share = {"jpeg": 2, "vtm": 8, "avif": 4, "mine.py:Mine": 1}
     for dataset, codecs in (("one", ["jpeg", "vtm"]), ("two", ["jpeg", "avif", "mine.py:Mine"])):
         rows = [
-            {**of, "num_bytes": 80 * of["num_bytes"] // by, "bpp": 80 * of["bpp"] / by}
+            {**row, "num_bytes": 80 * row["num_bytes"] // by, "bpp": 80 * row["bpp"] / by}
             for codec in codecs
             for by in [share[codec]]
-            for of in sweep(codec)
+            for row in sweep(codec)
         ]
         Store(tmp_path / dataset).append(rows)
-    words = "--results", tmp_path, "--dataset", "one,two", "--metrics", "psnr", *named
+    words = "--results", tmp_path, "--dataset", "one,two", "--metrics", "psnr", *options
     rows, tex, _ = draw(tmp_path / "out", *words)
     rates = {
         row["label"]: [
-            float(row[f"{of} psnr_db bd_rate_percent"] or "nan") for of in ("one", "two")
+            float(row[f"{dataset} psnr_db bd_rate_percent"] or "nan") for dataset in ("one", "two")
         ]
         for row in rows
     }
@@ -252,15 +261,15 @@ def test_the_numbers_are_those_of_the_readme(tmp_path):
     words = "--results", RESULTS, "--dataset", "kodak,sample", "--codecs", "vtm,ours"
     rows, tex, _ = draw(tmp_path, *words)
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    shown = (tmp_path / "table.md").read_text(encoding="utf-8")
+    table_text = (tmp_path / "table.md").read_text(encoding="utf-8")
     for row in rows:
         start = f"| {CODECS[row['label']]} | "
         (line,) = (line.removeprefix(start) for line in readme if line.startswith(start))
         psnr, lpips, _, kmac, seconds = line.strip(" |").split(" | ")
-        assert (psnr in shown, lpips in shown) == (True, True)
+        assert (psnr in table_text, lpips in table_text) == (True, True)
         assert f"{float(row['seconds_per_megapixel']):.2g}" == seconds
         assert f"{float(row['kmac_per_pixel'] or 'nan'):.0f}" == kmac.replace("–", "nan")
-    assert shown.count("[") > 4
+    assert table_text.count("[") > 4
     assert "[" not in tex
 
 
@@ -268,8 +277,8 @@ def test_seconds_are_those_of_one_machine(tmp_path):
     for dataset, machine, codecs in (("one", "A", "jpeg"), ("two", "B", "webp,avif")):
         timed = {"timing": True, "machine": machine, "encode_seconds": 0.004, "image": dataset}
         rows = [row | timed for codec in codecs.split(",") for row in sweep(codec)]
-        every = [row | {"image": dataset} for row in sweep("jpeg")] if dataset == "two" else []
-        Store(tmp_path / dataset).append([*rows, *every])
+        jpeg_rows = [row | {"image": dataset} for row in sweep("jpeg")] if dataset == "two" else []
+        Store(tmp_path / dataset).append([*rows, *jpeg_rows])
     words = "--results", tmp_path, "--dataset", "one,two", "--anchor", "jpeg", "--metrics", "psnr"
     rows, tex, _ = draw(tmp_path / "out", *words)
     seconds = {row["label"]: float(row["seconds_per_megapixel"] or "nan") for row in rows}
@@ -280,12 +289,12 @@ def test_seconds_are_those_of_one_machine(tmp_path):
 
 def test_all_takes_every_system_into_the_table(tmp_path):
     words = "--results", RESULTS, "--dataset", "kodak", "--metrics", "psnr"
-    few, every = (
-        draw(tmp_path / str(n), *words, *more)[0] for n, more in enumerate([(), ("--all",)])
+    few_rows, all_rows = (
+        draw(tmp_path / str(n), *words, *options)[0] for n, options in enumerate([(), ("--all",)])
     )
-    labels = [{row["label"] for row in rows} for rows in (few, every)]
+    labels = [{row["label"] for row in rows} for rows in (few_rows, all_rows)]
     assert labels[0] < labels[1]
-    assert len(few) <= MOST_CURVES
+    assert len(few_rows) <= MOST_CURVES
 
 
 def test_marks_are_of_cells():
@@ -306,8 +315,8 @@ def test_the_table_compiles(tmp_path):
     _, tex, _ = draw(tmp_path, "--results", RESULTS, "--dataset", "kodak,sample", *words)
     (tmp_path / "paper.tex").write_text(DOCUMENT.format("\\input{table}"))
     command = [program, "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:]
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
     assert r"\underline" in tex
 
@@ -322,8 +331,8 @@ def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_neve
     tmp_path,
 ):
     words = "--results", RESULTS, "--dataset", "kodak", "--codecs", "vtm,ours", "--metrics", "lpips"
-    named = "--published", "ms-illm"
-    rows, tex, said = draw(tmp_path / "out", *words, *named, "--at", "bpp=.2")
+    published_options = "--published", "ms-illm"
+    rows, tex, output = draw(tmp_path / "out", *words, *published_options, "--at", "bpp=.2")
     frame = benchmark.rank(
         RESULTS / "kodak", "bpp=.2", codecs="vtm,ours", metrics="lpips", published="ms-illm"
     ).set_index("codec")
@@ -334,32 +343,34 @@ def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_neve
             expected = frame.loc[label, f"lpips_alex{end}"]
             assert float(value) == pytest.approx(expected, nan_ok=True)
     cells = cells_of(tex)
-    least = min((row for row in rows if row["from"] == "bundled"),
+    best_row = min((row for row in rows if row["from"] == "bundled"),
                 key=lambda row: float(row["kodak bpp=0.2 lpips_alex"]))  # fmt: skip
     assert cells["CRDR $\\beta$=3.84"][0].startswith(r"\textbf{")
-    assert least["system"] == "CRDR β=3.84"
+    assert best_row["system"] == "CRDR β=3.84"
     foreign = next(row for row in rows if row["from"] == "published")
-    assert float(foreign["kodak bpp=0.2 lpips_alex"]) < float(least["kodak bpp=0.2 lpips_alex"])
+    assert float(foreign["kodak bpp=0.2 lpips_alex"]) < float(best_row["kodak bpp=0.2 lpips_alex"])
     (cell, *_) = next(cells[name] for name in cells if name.startswith("MS-ILLM"))
     assert cell.endswith(r"\S{}")
     assert not cell.startswith("\\")
-    assert foreign["kodak bpp=0.2 lpips_alex_other_rule"] in said
+    assert foreign["kodak bpp=0.2 lpips_alex_other_rule"] in output
     assert "BD-rate" not in tex
 
 
 def test_columns_at_a_quality_stand_beside_bd_rates_and_few_points_are_enough(tmp_path):
     words = *fill(tmp_path), "--anchor", "jpeg", "--metrics", "psnr,lpips", "--at", "psnr=22,60"
-    rows, tex, said = draw(tmp_path / "out", *words, "--bd-rates")
-    known = {row["label"]: row for row in rows}
-    assert float(known["webp"]["set psnr_db bd_rate_percent"]) == pytest.approx(-50, abs=0.1)
-    at = "set psnr=22"
-    assert float(known["webp"][f"{at} to_anchor"]) == pytest.approx(-50, abs=0.5)
-    assert float(known["jpeg"][f"{at} image_bytes"]) == pytest.approx(
-        float(known["jpeg"][f"{at} bpp"]) * WIDTH * HEIGHT / 8
+    rows, tex, output = draw(tmp_path / "out", *words, "--bd-rates")
+    rows_by_label = {row["label"]: row for row in rows}
+    assert float(rows_by_label["webp"]["set psnr_db bd_rate_percent"]) == pytest.approx(
+        -50, abs=0.1
     )
-    assert known["jpegxl"][f"{at} points"] == "2"
-    assert known["jpegxl"][f"{at} bpp"]
-    assert "Interpolated on 2 points: JPEG XL" in said
+    target = "set psnr=22"
+    assert float(rows_by_label["webp"][f"{target} to_anchor"]) == pytest.approx(-50, abs=0.5)
+    assert float(rows_by_label["jpeg"][f"{target} image_bytes"]) == pytest.approx(
+        float(rows_by_label["jpeg"][f"{target} bpp"]) * WIDTH * HEIGHT / 8
+    )
+    assert rows_by_label["jpegxl"][f"{target} points"] == "2"
+    assert rows_by_label["jpegxl"][f"{target} bpp"]
+    assert "Interpolated on 2 points: JPEG XL" in output
     groups = next(line for line in tex.splitlines() if "multicolumn" in line)
     assert [title in groups for title in ("BD-rate", "At PSNR 22", "At PSNR 60")] == [
         True,
@@ -380,10 +391,12 @@ def test_a_codec_that_does_not_reach_a_rate_has_a_row_and_the_command_that_searc
     )  # fmt: skip
     words = "--results", tmp_path, "--dataset", "set", "--metrics", "psnr"
     bpp = 8 * 200 / (WIDTH * HEIGHT)
-    rows, tex, said = draw(tmp_path / "out", *words, "--at", f"bpp={bpp}")
+    rows, tex, output = draw(tmp_path / "out", *words, "--at", f"bpp={bpp}")
     assert [row[f"set bpp={bpp:g} psnr_db"] for row in rows] == ["31.0", ""]
-    assert next(of for name, of in cells_of(tex).items() if name.startswith("WebP"))[0] == "--"
+    webp_cells = next(cells for name, cells in cells_of(tex).items() if name.startswith("WebP"))
+    assert webp_cells[0] == "--"
     assert (
-        f"`bench run --dataset set --codecs webp --target bpp={bpp:g} --results {tmp_path}`" in said
+        f"`bench run --dataset set --codecs webp --target bpp={bpp:g} --results {tmp_path}`"
+        in output
     )
-    assert "4 points" not in said
+    assert "4 points" not in output

@@ -15,18 +15,18 @@ from support.rows.measured import failed, row, sweep, table
 
 
 def details(tmp_path, *rows):
-    Store(tmp_path / "kodak").append([one for some in rows for one in some])
+    Store(tmp_path / "kodak").append([record for group in rows for record in group])
     stored = read_results(tmp_path, "kodak", "all", ["psnr"])
     record = details_record(stored, "bench report", "jpeg", {}, (), (), None)
     return json.loads(json.dumps(record)), stored.summary
 
 
 def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_path):
-    first, *others = sweep("avif", container_bytes=280, chroma="4:4:4")
-    rows = [first | {"container_bytes": 300}, *others]
+    first, *other_rows = sweep("avif", container_bytes=280, chroma="4:4:4")
+    rows = [first | {"container_bytes": 300}, *other_rows]
     record, summary = details(tmp_path, rows, sweep("jpeg", chroma="4:2:0", recorded=True))
     avif, jpeg = sorted(record["codecs"], key=lambda entry: entry["codec"])
-    mean = (300 + 280 * len(others)) / (1 + len(others))
+    mean = (300 + 280 * len(other_rows)) / (1 + len(other_rows))
     assert avif["container_bytes"] == pytest.approx(mean)
     assert jpeg["container_bytes"] is None
     assert (avif["chroma"], jpeg["chroma"]) == ("4:4:4", "4:2:0")
@@ -40,8 +40,8 @@ def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_p
 def test_training_is_that_of_rows_with_the_bundled_weights(tmp_path, fingerprint):
     rows = sweep("ours", variant="beta=0", fingerprint=fingerprint)
     (codec,) = details(tmp_path, rows)[0]["codecs"]
-    known = ["41.3", "", "soap, adam", "79,090"]
-    assert [*codec["training"].values()] == (known if fingerprint.strip("0") else [""] * 4)
+    facts = ["41.3", "", "soap, adam", "79,090"]
+    assert [*codec["training"].values()] == (facts if fingerprint.strip("0") else [""] * 4)
 
 
 def test_a_curve_without_some_of_a_codecs_points_is_named_with_what_computes_them(tmp_path):
@@ -70,13 +70,13 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
     runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
     summary = add_remedies(summarise(table(rows)), tmp_path / "set", ())
     absent = [*problems(summary, runs), *value_absences(summary, [Metric.named("psnr")])]
-    why = {of.what: of.why for of in absent}
-    assert why["webp quality=5 (1 cell)"] == "failed: encode: boom"
-    assert "--common" in next(of.why for of in absent if of.remedy == "bench run")
-    assert why["webp"].endswith("1 of 3 images")
-    assert why["jpeg"] == "an older build, 1.0, is not shown"
-    assert why["vvenc"].endswith("no ffmpeg")
-    assert why["x.png"].endswith("16 bit")
+    reasons = {absence.what: absence.why for absence in absent}
+    assert reasons["webp quality=5 (1 cell)"] == "failed: encode: boom"
+    assert "--common" in next(absence.why for absence in absent if absence.remedy == "bench run")
+    assert reasons["webp"].endswith("1 of 3 images")
+    assert reasons["jpeg"] == "an older build, 1.0, is not shown"
+    assert reasons["vvenc"].endswith("no ffmpeg")
+    assert reasons["x.png"].endswith("16 bit")
     assert len(absent_lines(absent)) == len(absent) == 6
 
 
@@ -89,6 +89,6 @@ def test_metrics_that_lack_one_file_of_weights_are_one_line():
     nulls["psnr_y_db_reason"] = reason.replace("fetch x", "fetch y")
     metrics = [*map(Metric.named, names.values())]
     absent = value_absences(summarise(table(sweep("jpeg", **nulls))), metrics)
-    assert [(len(of.what.split(", ")), of.remedy) for of in absent] == [
+    assert [(len(absence.what.split(", ")), absence.remedy) for absence in absent] == [
         (2, "bench fetch x"), (1, "bench fetch y")
     ]  # fmt: skip

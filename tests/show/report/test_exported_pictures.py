@@ -29,12 +29,12 @@ def measured(tmp_path_factory, coffee):
     folder = tmp_path_factory.mktemp("pictures")
     photos = folder / "photos"
     photos.mkdir()
-    for name, left in (("cup.png", 0), ("spoon.png", 300)):
-        Image.fromarray(coffee[100:200, left : left + 120]).save(photos / name)
-    done = benchmark.run(
+    for name, x in (("cup.png", 0), ("spoon.png", 300)):
+        Image.fromarray(coffee[100:200, x : x + 120]).save(photos / name)
+    outcome = benchmark.run(
         "jpeg,webp", str(photos), metrics="psnr", points=POINTS, results=folder / "results", jobs=1
     )
-    assert (done.measured, len(done.failures)) == (10, 0)
+    assert (outcome.measured, len(outcome.failures)) == (10, 0)
     return folder
 
 
@@ -67,9 +67,9 @@ def export(folder, *words, code=0, to="out"):
     place = folder / "results", "garden", folder / to
     if code != 2:
         return images(*place, *words, code=code)
-    with pytest.raises((UsageError, Unavailable)) as refused:
+    with pytest.raises((UsageError, Unavailable)) as error:
         images(*place, *words)
-    return str(refused.value)
+    return str(error.value)
 
 
 def images(results, dataset, to, *words, code=0):
@@ -99,7 +99,7 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
 
 def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
     export(folder, "--codecs", "webp")
-    before = {name: (folder / "out" / name).stat().st_mtime_ns for name in pictures(folder)}
+    first_times = {name: (folder / "out" / name).stat().st_mtime_ns for name in pictures(folder)}
     for stream in list(store_of(folder).streams()):  # so that decoding again would fail
         if hashlib.sha256(stream.read_bytes()).hexdigest() in {
             record["stream_sha256"] for record in rows_of(folder) if record["codec"] == "webp"
@@ -107,8 +107,8 @@ def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
             stream.write_bytes(b"")
     message = export(folder, "--codecs", "webp,jpeg")
     assert "6 pictures written, 4 were there before" in message
-    after = {name: (folder / "out" / name).stat().st_mtime_ns for name in before}
-    assert after == before
+    second_times = {name: (folder / "out" / name).stat().st_mtime_ns for name in first_times}
+    assert second_times == first_times
 
 
 def test_a_file_of_other_content_gives_way(folder):
@@ -126,13 +126,13 @@ def test_a_file_of_other_content_gives_way(folder):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(folder, device):
     changed = next(record for record in rows_of(folder) if record["codec"] == "webp")
-    other = {**changed, "decoded_sha256": "0" * 64, "finished_utc": "2099", "device": device}
-    store_of(folder).append([other])
+    changed_row = {**changed, "decoded_sha256": "0" * 64, "finished_utc": "2099", "device": device}
+    store_of(folder).append([changed_row])
     message = export(folder, "--codecs", "webp", code=1)
     (line,) = (line for line in message.splitlines() if ": not written: " in line)
     assert f"webp quality={changed['setting_value']:g} {changed['image']}" in line
-    why = {"cpu": "", "cuda": " on cuda, which this machine does not use"}[device]
-    assert f"pixels that differ from the measured ones{why}" in line
+    reason = {"cpu": "", "cuda": " on cuda, which this machine does not use"}[device]
+    assert f"pixels that differ from the measured ones{reason}" in line
     assert len(pictures(folder)) == 3
 
 
@@ -171,8 +171,8 @@ def test_images_and_settings_are_chosen_by_name(folder):
     export(folder, "--limit", "1", to="first")
     assert {name.partition("__")[0] for name in pictures(folder, "first")} == {"cup"}
     export(folder, "--points", "jpeg.quality=10,80,webp.quality=5", to="points")
-    chosen = {"__".join(name.split("__")[1:3]) for name in pictures(folder, "points")}
-    assert chosen == {"jpeg__quality=10", "jpeg__quality=80", "webp__quality=5"}
+    settings = {"__".join(name.split("__")[1:3]) for name in pictures(folder, "points")}
+    assert settings == {"jpeg__quality=10", "jpeg__quality=80", "webp__quality=5"}
     export(folder, "--points", "jpeg.quality=10", to="only")
     assert {name.split("__")[1] for name in pictures(folder, "only")} == {"jpeg"}
 
@@ -192,9 +192,9 @@ def test_what_no_row_has_is_refused_in_one_sentence(folder):
     shutil.copytree(folder / "results" / "garden", folder / "results" / "more")
     message = export(folder, "--dataset", "garden,more", code=2)
     assert message == "--dataset garden,more is garden, more: name one of them"
-    for words, says in MISTAKES:
+    for words, text in MISTAKES:
         message = export(folder, *words, code=2)
-        assert says in message
+        assert text in message
         assert "\n" not in message
         assert not (folder / "out").exists()
 
@@ -209,9 +209,9 @@ def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
             of_both = [
                 record for record in rows if (record["image"], record["codec"]) == (image, codec)
             ]
-            best = min(of_both, key=lambda record: abs(np.log(record["bpp"] / rate)))
-            if abs(np.log(best["bpp"] / rate)) <= np.log(1.6):
-                expected[image, codec] = best["bpp"]
+            nearest = min(of_both, key=lambda record: abs(np.log(record["bpp"] / rate)))
+            if abs(np.log(nearest["bpp"] / rate)) <= np.log(1.6):
+                expected[image, codec] = nearest["bpp"]
     parts = [name.removesuffix("bpp.png").split("__") for name in pictures(folder)]
     result = {(f"{image}.png", codec): float(bpp) for image, codec, _, bpp in parts}
     assert result == pytest.approx(expected, abs=5e-4)
@@ -246,13 +246,13 @@ def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_ne
 def test_code_that_rows_name_runs_only_where_it_is_named(folder):
     spec = f"{FAKES}:Honest"
     photos = folder / "photos"
-    done = benchmark.run(spec, str(photos), metrics="psnr", results=folder / "more", jobs=1)
-    assert not done.failures
-    for named in ([], ["--codecs", "fakes.py:Honest"]):  # a label chooses rows alone
+    outcome = benchmark.run(spec, str(photos), metrics="psnr", results=folder / "more", jobs=1)
+    assert not outcome.failures
+    for options in ([], ["--codecs", "fakes.py:Honest"]):  # a label chooses rows alone
         with pytest.raises(Unavailable, match=r"fakes\.py:Honest"):
-            images(folder / "more", photos, folder / "all", *named)
+            images(folder / "more", photos, folder / "all", *options)
     images(folder / "more", photos, folder / "named", "--codecs", spec)
-    assert len(pictures(folder, "named")) == len(done.cells)
+    assert len(pictures(folder, "named")) == len(outcome.cells)
 
 
 def test_reconstructions_with_declared_sizes_are_exported_too(folder):
@@ -280,13 +280,13 @@ def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
 
 
 def test_names_are_valid_on_every_system_and_distinct_where_case_is_ignored():
-    made = [
+    rows = [
         row("ours", 10.0, "mobile/IMG 1.jpg", variant="beta=3.84", bpp=0.38412),
         row('a<b>c"d|e?f*g\\h', 10.0, "x:y.png"),
         row("jpeg", 10.0, "a/b.png"), row("jpeg", 10.0, "a_B.png"),
         row("mine.py:" + "long" * 80, 10.0, "ä" * 200 + ".png"),
     ]  # fmt: skip
-    names = picture_names(made)
+    names = picture_names(rows)
     assert names[0] == "mobile_IMG 1__ours_beta=3.84__quality=10__0.384bpp.png"
     assert len({name.casefold() for name in names}) == len(names)
     for name in names:

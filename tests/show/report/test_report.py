@@ -51,23 +51,23 @@ def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
     assert contents(folder).keys() == expected
     text = (folder / "report.md").read_text()
     assert all(f"({name}.png)" in text for name in figures)
-    shown = re.findall(r"^!\[(\w+)\]", text, re.MULTILINE)
-    assert shown == ["curves", "timing"], "no panel twice"
+    panels = re.findall(r"^!\[(\w+)\]", text, re.MULTILINE)
+    assert panels == ["curves", "timing"], "no panel twice"
 
 
 def test_each_figure_is_drawn_once_for_each_of_its_files(results, tmp_path, monkeypatch):
-    drawn, draw = [], Figure.savefig
+    formats, draw = [], Figure.savefig
 
     def counted(figure, *arguments, **options):
-        drawn.append(options["format"])
+        formats.append(options["format"])
         draw(figure, *arguments, **options)
 
     monkeypatch.setattr(Figure, "savefig", counted)
     words = "--metrics", "psnr,ms_ssim", "--format", "pdf,svg"
     bench_report(results, *words, "--out", tmp_path / "out")
     files = [path.suffix[1:] for path in (tmp_path / "out").iterdir()]
-    assert len(drawn) == 12
-    assert sorted(drawn) == sorted(kind for kind in files if kind in {"pdf", "png", "svg"})
+    assert len(formats) == 12
+    assert sorted(formats) == sorted(kind for kind in files if kind in {"pdf", "png", "svg"})
 
 
 def test_a_folder_is_printed_by_its_name_without_the_hash(tmp_path):
@@ -83,20 +83,24 @@ def test_a_rate_that_curves_are_cut_at_is_in_every_sentence_on_their_numbers(tmp
     _, _, headline, *lines = (tmp_path / "kodak/report/report.md").read_text().splitlines()
     assert headline.endswith("on 3 images, curves up to 1.2 bpp.")
     assert "in PSNR, curves up to 1.2 bpp, best first:" in "\n".join(lines)
-    said = bench_report(tmp_path, "--metrics", "psnr", "--up-to-bpp", "0.2")
-    assert "\nNo point below 0.2 bpp: WebP" in said
+    message = bench_report(tmp_path, "--metrics", "psnr", "--up-to-bpp", "0.2")
+    assert "\nNo point below 0.2 bpp: WebP" in message
 
 
 def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
     rows, words = sweep("jpeg"), ["run", "--codecs", "jpeg,webp"]
     store, run = Store(fill(tmp_path, rows) / "kodak"), rows[0]["run"]
     ended = {"ended": True}  # with rows of the cells timed before, which stay
-    for lacking, more, left in ((2, {}, True), (0, {}, False), (2, ended, False)):
-        to_do = len(rows) + lacking
-        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}, **more}
+    for remaining_cells, extra_facts, expected in (
+        (2, {}, True),
+        (0, {}, False),
+        (2, ended, False),
+    ):
+        to_do = len(rows) + remaining_cells
+        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}, **extra_facts}
         store.amend(run, facts)
         text = f"2 of {to_do} cells of the last run have no row yet: `bench {' '.join(words)}`"
-        assert (text in bench_report(tmp_path).replace("\n", " ")) == left
+        assert (text in bench_report(tmp_path).replace("\n", " ")) == expected
 
 
 def test_published_curves_beside_other_images_are_left_out_and_the_report_is_written(tmp_path):
@@ -190,7 +194,11 @@ def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path
     assert "weight file" in bench_report(tmp_path, *words, "-v")
     folder = tmp_path / "kodak" / "report"
     absent = json.loads((folder / "details.json").read_text())["absent"]
-    reasons = [of["why"].rpartition(": ")[2] for of in absent if of["what"].startswith("webp")]
+    reasons = [
+        absence["why"].rpartition(": ")[2]
+        for absence in absent
+        if absence["what"].startswith("webp")
+    ]
     assert set(reasons) == {"no weight file", "not computed"}
     assert "weight file" in (folder / "details.md").read_text()
     assert "weight file" not in (folder / "report.md").read_text()
@@ -200,12 +208,12 @@ def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path
     ([], ["psnr_db"]), (["--allow-few"], ["psnr_db", "fd_squeeze"]),
 ])  # fmt: skip
 def test_a_metric_over_few_images_is_in_the_page_where_it_is_allowed(words, columns, tmp_path):
-    named = ["--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--metrics", "psnr,fd_squeeze"]
+    options = ["--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--metrics", "psnr,fd_squeeze"]
     pages = ["--page", "--page-images", "0.1MB", "--out", str(tmp_path)]
-    bench_report(KODAK.parent, *named, *pages, *words)
+    bench_report(KODAK.parent, *options, *pages, *words)
     page = (tmp_path / "page.html").read_text()
     measures = re.search(r'"measures":(\[.*?\]),"codecs"', page)[1]
-    assert [of["column"] for of in json.loads(measures)] == columns
+    assert [measure["column"] for measure in json.loads(measures)] == columns
     assert ("biased upward" in measures) is bool(words)
 
 
@@ -226,12 +234,12 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
     ranked = [line.split(" | ")[1] for line in text.splitlines() if line.count(" | ") > 3]
     ranked = [name for name in ranked if name in rates]
     assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
-    headline, *others = message.partition("codecs\n")[2].splitlines()
-    assert max(map(len, others)) <= 80 + len(str(out)), headline
-    chosen = "Kodak by LPIPS (SqueezeNet)"
-    assert chosen not in message
+    headline, *lines = message.partition("codecs\n")[2].splitlines()
+    assert max(map(len, lines)) <= 80 + len(str(out)), headline
+    title = "Kodak by LPIPS (SqueezeNet)"
+    assert title not in message
     details = (out / "details.md").read_text()
-    assert chosen in details
+    assert title in details
     assert "| work (kMAC/px) | training (10^15 MAC) | optimiser | steps of a network |" in details
     assert "| 41.3 |  | soap, adam | 79,090 |" in details
     page = (out / "page.html").read_text()
@@ -243,12 +251,12 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, t
     for part in range(3):
         fill(tmp_path, rows[part::3])
     bench_report(tmp_path)
-    both = [contents(folder / "kodak" / "report") for folder in (tmp_path, results)]
-    for files, folder in zip(both, (tmp_path, results), strict=True):
+    reports = [contents(folder / "kodak" / "report") for folder in (tmp_path, results)]
+    for files, folder in zip(reports, (tmp_path, results), strict=True):
         del files["report.json"]
         for name in ("report.md", "details.md", "details.json"):
             files[name] = files[name].replace(str(folder).encode(), b"RESULTS")
-    assert both[0] == both[1]
+    assert reports[0] == reports[1]
 
 
 def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
@@ -326,7 +334,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_
     assert not list(folder.glob(".*"))
     (folder / "means.md").rmdir()
     bench_report(tmp_path, "--metrics", "psnr")
-    before = contents(folder)
+    files = contents(folder)
     fill(tmp_path, [row("jpeg", 9, "a")])
 
     def full(draft, path):
@@ -335,4 +343,4 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
         bench_report(tmp_path, "--metrics", "psnr")
-    assert contents(folder) == before
+    assert contents(folder) == files

@@ -32,9 +32,9 @@ def names(folder):
 def test_a_second_report_elsewhere_leaves_the_first_as_it_was(results, tmp_path):
     first = results / "kodak" / "report"
     bench_report(results, "--dataset", "kodak", "--metrics", "psnr,ms_ssim")
-    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    files = {path.name: path.read_bytes() for path in first.iterdir()}
     bench_report(results, "--dataset", "kodak", "--metrics", "lpips", "--out", tmp_path / "other")
-    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == files
     assert "lpips_alex.png" in names(tmp_path / "other")
     assert "psnr_db.png" not in names(tmp_path / "other")
     bench_report(results, "--metrics", "psnr", "--out", tmp_path / "out")
@@ -63,10 +63,10 @@ def test_the_report_names_the_command_that_makes_it_again(results, tmp_path):
     words = ("--dataset", "kodak", "--metrics", "psnr", "--linear-rate", "--no-page", "--out", out)
     bench_report(results, *words)
     first = (out / "report.md").read_text()
-    (line,) = [one for one in first.splitlines() if one.startswith("Made by ")]
-    made = line.removeprefix("Made by `").removesuffix("`.")
-    given = ["--results", results, *words]
-    assert sorted(shlex.split(made)) == sorted(map(str, ["bench", "report", *given]))
+    (line,) = [line for line in first.splitlines() if line.startswith("Made by ")]
+    command = line.removeprefix("Made by `").removesuffix("`.")
+    options = ["--results", results, *words]
+    assert sorted(shlex.split(command)) == sorted(map(str, ["bench", "report", *options]))
     bench_report(results, *words)
     assert (out / "report.md").read_text() == first
 
@@ -142,14 +142,14 @@ def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path,
         replace(draft, path)
         signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored
     try:
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 ReportSet(tmp_path, True).replace(new, "new")
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
     assert names(tmp_path) == {*new, "report.json"}
     assert {name: (tmp_path / name).read_text() for name in new} == new
     manifest = json.loads((tmp_path / "report.json").read_text())
