@@ -31,7 +31,7 @@ def rows_of(labels, images=IMAGES):
 
 
 @pytest.mark.parametrize(
-    ("whole", "short", "anchor"),
+    ("complete_codecs", "partial_codecs", "anchor"),
     [
         ("jpeg vtm", "", anchor_of("vtm")),
         ("vtm jpeg:optimize=1 elic", "", anchor_of("vtm")),
@@ -43,8 +43,8 @@ def rows_of(labels, images=IMAGES):
         ("folder:name=Mine", "elic", anchor_of("folder:name=Mine", NO_CONVENTIONAL)),
     ],
 )
-def test_vtm_comes_first_then_the_best_conventional_codec(whole, short, anchor):
-    summary = summarise(table([*rows_of(whole), *rows_of(short, IMAGES[:1])]))
+def test_vtm_comes_first_then_the_best_conventional_codec(complete_codecs, partial_codecs, anchor):
+    summary = summarise(table([*rows_of(complete_codecs), *rows_of(partial_codecs, IMAGES[:1])]))
     assert choose_anchor(summary) == anchor
 
 
@@ -71,24 +71,24 @@ def test_the_choice_of_metrics_does_not_change_the_anchor():
 
 
 def test_the_anchors_rows_are_taken_from_others_where_the_experiment_lacks_them():
-    rows, others = table(rows_of("ours:beta=0")), table(rows_of("jpeg vtm avif elic"))
-    both, anchor = add_anchor(rows, others)
+    rows, other_rows = table(rows_of("ours:beta=0")), table(rows_of("jpeg vtm avif elic"))
+    extended_rows, anchor = add_anchor(rows, other_rows)
     assert anchor == anchor_of("vtm")
-    assert set(both["codec"].to_list()) == {"ours", "vtm"}
-    own, anchor = add_anchor(table(rows_of("jpeg")), table(rows_of("avif elic")))
+    assert set(extended_rows["codec"].to_list()) == {"ours", "vtm"}
+    extended_rows, anchor = add_anchor(table(rows_of("jpeg")), table(rows_of("avif elic")))
     assert anchor == anchor_of("avif", BEST)
-    assert set(own["codec"].to_list()) == {"jpeg", "avif"}
-    alone = table(rows_of("vtm ours:beta=0"))
-    assert add_anchor(alone, others)[0] is alone
+    assert set(extended_rows["codec"].to_list()) == {"jpeg", "avif"}
+    complete_rows = table(rows_of("vtm ours:beta=0"))
+    assert add_anchor(complete_rows, other_rows)[0] is complete_rows
 
 
 def test_a_named_anchor_is_added_or_refused():
-    rows, others = table(rows_of("ours:beta=0 vtm")), table(rows_of("avif"))
-    both, anchor = add_anchor(rows, others, "avif")
-    assert (anchor, {*both["codec"]}) == (anchor_of("avif"), {"ours", "vtm", "avif"})
-    assert add_anchor(rows, others, "ours")[1] == anchor_of("ours:beta=0")
+    rows, other_rows = table(rows_of("ours:beta=0 vtm")), table(rows_of("avif"))
+    extended_rows, anchor = add_anchor(rows, other_rows, "avif")
+    assert (anchor, {*extended_rows["codec"]}) == (anchor_of("avif"), {"ours", "vtm", "avif"})
+    assert add_anchor(rows, other_rows, "ours")[1] == anchor_of("ours:beta=0")
     with pytest.raises(UnknownName, match="No codec with results 'webp'"):
-        add_anchor(rows, others, "webp")
+        add_anchor(rows, other_rows, "webp")
 
 
 def test_a_named_anchor_without_a_curve_is_refused_or_the_rules_is_taken_and_says_so():

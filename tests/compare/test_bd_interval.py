@@ -46,10 +46,14 @@ def test_every_weighting_has_the_bd_rate_of_two_curves(points, dips, up_to_bpp, 
     anchor, test = (drawn(count, seed, dips) for seed, count in enumerate(points, 1))
     compared = 0
     for place, value in enumerate(bd_rates(anchor, test, rule).tolist()):
-        both = [Curve(*(axis[place] for axis in curve)) for curve in (anchor, test)]
-        expected = bd_rate(*both, rule)
-        ends = [of for of in (cut(curve, rule) for curve in both) if up_to_bpp in of.bpp]
-        overshot = any(of.quality[-1] < of.quality.max() for of in ends)
+        pair = [Curve(*(axis[place] for axis in curve)) for curve in (anchor, test)]
+        expected = bd_rate(*pair, rule)
+        ends = [
+            cut_curve
+            for cut_curve in (cut(curve, rule) for curve in pair)
+            if up_to_bpp in cut_curve.bpp
+        ]
+        overshot = any(cut_curve.quality[-1] < cut_curve.quality.max() for cut_curve in ends)
         if expected.value is not None and not overshot:
             assert value == pytest.approx(expected.value, rel=1e-9, abs=1e-9)
             compared += 1
@@ -64,10 +68,10 @@ def uneven_rows():
     of_image = dict(zip(names, random.lognormal(0, 0.3, 8), strict=True))
     gains = dict(zip(names, random.choice([0.5, 1.0], 8), strict=True))
     for record in rows:
-        own = of_image[record["image"]] * (
+        scale = of_image[record["image"]] * (
             gains[record["image"]] if record["codec"] == "webp" else 1
         )
-        record["num_bytes"] = int(4000 * own * record["setting_value"])
+        record["num_bytes"] = int(4000 * scale * record["setting_value"])
         for column in ("psnr_db", "psnr_y_db"):
             record[column] += 10 * np.log10(of_image[record["image"]])
     return rows
@@ -77,17 +81,20 @@ def uneven_rows():
 def test_the_interval_is_of_mean_curves_without_each_image_in_turn(metric):
     """The wider bounds of Student's t (2.364624) and of the studentised bootstrap, moved."""
     summary = summarise(table(uneven_rows()))
-    of = curves(summary, metric)
+    points_by_label = curves(summary, metric)
     sign = 1 if metric.better == "higher" else -1
     logs = []
     for left_out in (None, *range(8)):
-        kept = [image for image in range(8) if image != left_out]
-        both = []
+        image_indices = [image for image in range(8) if image != left_out]
+        pair = []
         for label in ("jpeg", "webp"):
-            means = [one.image_values[metric.column][kept].mean() for one in of[label]]
-            rates = [one.image_bpp[kept].mean() for one in of[label]]
-            both.append(Curve(np.array(rates), sign * np.array([*map(metric.plotted, means)])))
-        logs.append(np.log1p(bd_rate(*both, USUAL_RULE).value / 100))
+            means = [
+                point.image_values[metric.column][image_indices].mean()
+                for point in points_by_label[label]
+            ]
+            rates = [point.image_bpp[image_indices].mean() for point in points_by_label[label]]
+            pair.append(Curve(np.array(rates), sign * np.array([*map(metric.plotted, means)])))
+        logs.append(np.log1p(bd_rate(*pair, USUAL_RULE).value / 100))
     (comparison,) = compare(summary, metric, "jpeg", USUAL_RULE)
     influence = 7 * (np.mean(logs[1:]) - logs[1:])
     error = np.sqrt(np.mean(influence**2) / 7)
@@ -115,33 +122,36 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
     busy = random.lognormal(0, 0.3, len(names))
     num_bytes, decoded = {}, {}
     for codec, scale in (("jpeg", 1.0), ("webp", 0.8)):
-        for at in settings:
-            spread = scale * 0.5**at * busy
-            num_bytes[codec, at] = np.round(4000 * 2**at * busy * random.lognormal(0, 0.1, 30))
-            decoded[codec, at] = [
+        for setting in settings:
+            spread = scale * 0.5**setting * busy
+            num_bytes[codec, setting] = np.round(
+                4000 * 2**setting * busy * random.lognormal(0, 0.1, 30)
+            )
+            decoded[codec, setting] = [
                 array + random.normal(0.3 * size, size, array.shape)
                 for array, size in zip(sources, spread, strict=True)
             ]
     fd = {key: frechet(sources, images) for key, images in decoded.items()}
     rows = [
-        row(codec, at, name, num_bytes=int(num_bytes[codec, at][n]), lpips_alex=value)
-        for (codec, at), reduced in fd.items()
+        row(codec, setting, name, num_bytes=int(num_bytes[codec, setting][n]), lpips_alex=value)
+        for (codec, setting), reduced in fd.items()
         for n, (name, value) in enumerate(
             zip(names, reduced.value + reduced.influence, strict=True)
         )
     ]
     (result,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg", USUAL_RULE)
 
-    def log_ratio(kept):
+    def log_ratio(indices):
         curves = [
             Curve(
-                np.array([num_bytes[codec, at][kept].mean() for at in settings]),
+                np.array([num_bytes[codec, setting][indices].mean() for setting in settings]),
                 -np.array(
                     [
                         frechet(
-                            [sources[n] for n in kept], [decoded[codec, at][n] for n in kept]
+                            [sources[n] for n in indices],
+                            [decoded[codec, setting][n] for n in indices],
                         ).value
-                        for at in settings
+                        for setting in settings
                     ]
                 ),
             )
@@ -178,13 +188,13 @@ def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
 
 
 def test_curves_that_do_not_meet_without_some_image_have_no_interval():
-    apart = drawn(7, 4)
-    apart = Curve(*map(np.sort, apart))
-    cheap, dear = (apart._replace(bpp=apart.bpp * factor) for factor in (1e-200, 1e200))
+    curve = drawn(7, 4)
+    curve = Curve(*map(np.sort, curve))
+    cheap, dear = (curve._replace(bpp=curve.bpp * factor) for factor in (1e-200, 1e200))
     assert np.isinf(bd_rates(cheap, dear, USUAL_RULE)).all()
-    some = apart.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
-    assert bd_rate_interval(apart, Curve(apart.bpp, some), USUAL_RULE) is None
-    assert bd_rate_interval(apart, apart, USUAL_RULE) == pytest.approx((0, 0), abs=1e-9)
+    shifted_quality = curve.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
+    assert bd_rate_interval(curve, Curve(curve.bpp, shifted_quality), USUAL_RULE) is None
+    assert bd_rate_interval(curve, curve, USUAL_RULE) == pytest.approx((0, 0), abs=1e-9)
 
 
 def test_pooled_rates_have_no_interval_since_curves_average_by_image():
@@ -195,36 +205,39 @@ def test_pooled_rates_have_no_interval_since_curves_average_by_image():
 
 
 def test_weightings_that_keep_three_of_four_points_are_not_mixed_with_those_of_four():
-    whole = Curve(np.array([[0.1, 0.2, 0.4, 0.8]] * 2), np.array([[28.0, 31, 34, 37]] * 2))
-    whole.quality[1, 2] = 30
-    rates = bd_rates(whole, whole, USUAL_RULE)
+    curve = Curve(np.array([[0.1, 0.2, 0.4, 0.8]] * 2), np.array([[28.0, 31, 34, 37]] * 2))
+    curve.quality[1, 2] = 30
+    rates = bd_rates(curve, curve, USUAL_RULE)
     assert rates[0] == 0
     assert np.isnan(rates[1])
 
 
 @pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
 def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
-    for both in ((drawn(points, 1), drawn(5, 2)), (drawn(5, 2), drawn(points, 1))):
-        assert (~np.isnan(bd_rates(*both, USUAL_RULE))).any() == computed
+    for pair in ((drawn(points, 1), drawn(5, 2)), (drawn(5, 2), drawn(points, 1))):
+        assert (~np.isnan(bd_rates(*pair, USUAL_RULE))).any() == computed
 
 
 def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_the_curve_ends():
     log_rate = np.tile(np.linspace(-1, 0.5, 7), (6, 1))
     quality = 30 + 8 * log_rate + np.arange(6)[:, None] * log_rate**2
-    curve, dearer = (Curve(10 ** (log_rate + more), quality) for more in (0, 0.1))
+    curve, dearer = (Curve(10 ** (log_rate + shift), quality) for shift in (0, 0.1))
     worse = [
         np.insert(axis, 3, axis[:, 3] - by, axis=1) for axis, by in zip(curve, (0, 1), strict=True)
     ]
     assert bd_rates(Curve(*worse), dearer, USUAL_RULE) == pytest.approx(
         bd_rates(curve, dearer, USUAL_RULE)
     )
-    at = curve._replace(bpp=10 ** (log_rate - 1e-3 * (np.arange(6) % 2)[:, None]))  # 1 or less
+    shifted_bpp = 10 ** (log_rate - 1e-3 * (np.arange(6) % 2)[:, None])  # end: 1 or less
+    boundary_curve = curve._replace(bpp=shifted_bpp)
     up_to_one = Rule(up_to_bpp=1.0, any_overlap=True)
-    for place, result in enumerate(bd_rates(at, dearer, up_to_one).tolist()):
-        both = [Curve(*(axis[place] for axis in one)) for one in (at, dearer)]
-        assert result == pytest.approx(bd_rate(*both, up_to_one).value, rel=1e-6)
-    above = curve._replace(quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None])
-    assert np.isnan(bd_rates(curve, above, USUAL_RULE)).all()  # they touch
+    for place, result in enumerate(bd_rates(boundary_curve, dearer, up_to_one).tolist()):
+        pair = [Curve(*(axis[place] for axis in stack)) for stack in (boundary_curve, dearer)]
+        assert result == pytest.approx(bd_rate(*pair, up_to_one).value, rel=1e-6)
+    higher_curve = curve._replace(
+        quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None]
+    )
+    assert np.isnan(bd_rates(curve, higher_curve, USUAL_RULE)).all()  # they touch
     bent = Curve(
         10 ** np.array([[-1, -0.9, -0.2, 0.2, 0.3, 0.4, 0.5]]),
         np.array([[1, 1.6, 1.7, 3.2, 7.6, 11.5, 15.3]]),
@@ -260,32 +273,34 @@ def made_up_images(kind, images, random):
     change = change + (by_quality + by_quality / 3 * random.normal(size=(images, 1))) * (
         second - 34
     )
-    one, other = (np.exp(busy - 1 + slope * (dB - 34)) for dB in (first, second))
-    return one, first, other * np.exp(change), second
+    first_rates, second_rates = (np.exp(busy - 1 + slope * (dB - 34)) for dB in (first, second))
+    return first_rates, first, second_rates * np.exp(change), second
 
 
-def curves_of(weights, rates, quality, other_rates, other):
+def curves_of(weights, rates, quality, other_rates, other_quality):
     return (
         Curve(weights @ rates, weights @ quality),
-        Curve(weights @ other_rates, weights @ other),
+        Curve(weights @ other_rates, weights @ other_quality),
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("images", "least"), [(8, 0.88), (24, 0.92), (100, 0.92)])
+@pytest.mark.parametrize(("images", "minimum_share"), [(8, 0.88), (24, 0.92), (100, 0.92)])
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_says(
-    kind, images, least
+    kind, images, minimum_share
 ):
     everyone = np.full((1, 200_000), 1 / 200_000)
     truth = bd_rates(
         *curves_of(everyone, *made_up_images(kind, 200_000, np.random.default_rng(9))), USUAL_RULE
     )
     weights, sets = jackknife_weights(images), 1000
-    below = above = 0
+    intervals_below = intervals_above = 0
     for seed in range(sets):
         sample = made_up_images(kind, images, np.random.default_rng([seed, images]))
         low, high = bd_rate_interval(*curves_of(weights, *sample), USUAL_RULE)
-        below, above = below + (high < truth[0]), above + (low > truth[0])
-    share = 1 - (below + above) / sets
-    assert share >= least, (kind, images, share, below / sets, above / sets)
+        intervals_below += high < truth[0]
+        intervals_above += low > truth[0]
+    share = 1 - (intervals_below + intervals_above) / sets
+    sides = intervals_below / sets, intervals_above / sets
+    assert share >= minimum_share, (kind, images, share, *sides)

@@ -42,7 +42,7 @@ def of_beta(beta, fingerprint="bundled" * 8, size="", **columns):
 def store(tmp_path):
     """Bundled rows of our codec at four realism weights, and of a reference."""
     elsewhere = Store(tmp_path / "elsewhere")
-    ours = [one for beta in BETAS for one in of_beta(beta)]
+    ours = [record for beta in BETAS for record in of_beta(beta)]
     vtm = [
         row("vtm", q, image, num_bytes=900 * 2**q, lpips_squeeze=0.15 / (1 + q),
             lpips_squeeze_protocol=SQUEEZE_ID)
@@ -58,7 +58,7 @@ NOISY = {"fingerprint": "noisy" * 12, "run": "20270101T000000-aa"}
 
 
 def test_one_noisy_network_does_not_join_those_of_another(store):
-    before = betas(summarise(store.table()), (PSNR, SQUEEZE))
+    first_family = betas(summarise(store.table()), (PSNR, SQUEEZE))
     store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
     summary = summarise(store.table())
     assert {
@@ -66,90 +66,98 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
         for p in summary.points
         if label_of(p.edition.spec) == "ours:beta=3.84"
     } == {"noisy"}
-    after = betas(summary, (PSNR, SQUEEZE))
+    second_family = betas(summary, (PSNR, SQUEEZE))
 
     def values(family):
         return {
-            label_of(of.spec): [p.means["psnr_db"] for p in points]
-            for of, points in family.points.items()
+            label_of(edition.spec): [p.means["psnr_db"] for p in points]
+            for edition, points in family.points.items()
         }
 
-    assert [label_of(of.spec) for of in after.points] == [f"ours:beta={beta:g}" for beta in BETAS]
-    assert values(after) == values(before)
-    assert before.left_out == ()
-    assert after.left_out == (
+    assert [label_of(edition.spec) for edition in second_family.points] == [
+        f"ours:beta={beta:g}" for beta in BETAS
+    ]
+    assert values(second_family) == values(first_family)
+    assert first_family.left_out == ()
+    assert second_family.left_out == (
         "left out: ours:beta=3.84 q=0, q=1, q=2: of another build (checkpoint noisyno) than the "
         "others (checkpoint bundled, bundled)",
     )
-    rate = next(iter(before.points.values()))[1].bpp
+    rate = next(iter(first_family.points.values()))[1].bpp
     sweep = measured_sweep(summary, PSNR, SQUEEZE, rate)
     assert [step.distortion.value for step in sweep.steps] == pytest.approx(
-        [of[1].means["psnr_db"].value for of in before.points.values()]
+        [points[1].means["psnr_db"].value for points in first_family.points.values()]
     )
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
     assert sweep.curve.edition.ran.recorded
-    assert sweep.left_out == after.left_out
+    assert sweep.left_out == second_family.left_out
 
 
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
-    rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
+    rows = [*(record for beta in BETAS[:3] for record in of_beta(beta)), *of_beta(3.84, **NOISY)]
     result = betas(summarise(table(rows)), (PSNR, SQUEEZE))
-    assert [label_of(of.spec) for of in result.points] == [
+    assert [label_of(edition.spec) for edition in result.points] == [
         f"ours:beta={beta:g}" for beta in BETAS[:3]
     ]
     assert "of another build (checkpoint noisyno)" in result.left_out[0]
 
 
 def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(store):
-    store.append([one for beta in BETAS for one in of_beta(beta, **NOISY)])
+    store.append([record for beta in BETAS for record in of_beta(beta, **NOISY)])
     summary = summarise(store.table())
     family = betas(summary, (PSNR, SQUEEZE))
-    assert {p.edition.fingerprint[:5] for of in family.points.values() for p in of} == {"noisy"}
+    assert {p.edition.fingerprint[:5] for points in family.points.values() for p in points} == {
+        "noisy"
+    }
     assert family.left_out == ()
-    older = one_build(summary, lambda one: one.spec.name == "ours", (PSNR, SQUEEZE), "bundled")
-    assert [label_of(of.spec) for of in older.points] == [f"ours:beta={beta:g}" for beta in BETAS]
-    assert {p.edition.bundled for of in older.points.values() for p in of} == {True}
+    older = one_build(
+        summary, lambda edition: edition.spec.name == "ours", (PSNR, SQUEEZE), "bundled"
+    )
+    assert [label_of(edition.spec) for edition in older.points] == [
+        f"ours:beta={beta:g}" for beta in BETAS
+    ]
+    assert {p.edition.bundled for points in older.points.values() for p in points} == {True}
 
 
 def test_of_two_builds_the_newest_run_of_any_variant_decides():
     runs = {"newest": ("2025", "2028"), "middle": ("2026", "2026")}
     rows = [
-        one
-        for name, of in runs.items()
-        for beta, run in zip(BETAS, of, strict=False)
-        for one in of_beta(beta, fingerprint=name, run=run)
+        record
+        for name, beta_runs in runs.items()
+        for beta, run in zip(BETAS, beta_runs, strict=False)
+        for record in of_beta(beta, fingerprint=name, run=run)
     ]
-    (family,) = {p.edition.build for of in betas(summarise(table(rows)), ()).points.values()
-                 for p in of}  # fmt: skip
+    (family,) = {p.edition.build for points in betas(summarise(table(rows)), ()).points.values()
+                 for p in points}  # fmt: skip
     assert family == ("newest", 1)
 
 
 def test_what_lacks_a_metric_is_named_where_it_is_shown():
-    rows = [one for beta in BETAS for one in of_beta(beta)]
+    rows = [record for beta in BETAS for record in of_beta(beta)]
     for record in rows:
         if record["variant"] == "beta=0":
             record["lpips_squeeze"] = None
     (message,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
-    why = "lpips_squeeze of 0 of 3 images: not computed"
-    assert message == f"left out: ours:beta=0 q=0, q=1, q=2: {why}"
+    reason = "lpips_squeeze of 0 of 3 images: not computed"
+    assert message == f"left out: ours:beta=0 q=0, q=1, q=2: {reason}"
     older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
     assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (message,)
 
 
 def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
-    def found(*rows):
-        family = betas(summarise(table([one for of in rows for one in of])), [PSNR])
-        return [label_of(of.spec) for of in family.points]
+    def labels_of(*rows):
+        family = betas(summarise(table([record for group in rows for record in group])), [PSNR])
+        return [label_of(edition.spec) for edition in family.points]
 
     micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
     small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
-    other = [record | {"codec": "webp", "cell": "x" + record["cell"]} for record in of_beta(0)]
-    assert found(*micro, of_beta(0), other) == ["ours:beta=0"]
-    assert found(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
+    webp_rows = [record | {"codec": "webp", "cell": "x" + record["cell"]} for record in of_beta(0)]
+    assert labels_of(*micro, of_beta(0), webp_rows) == ["ours:beta=0"]
+    assert labels_of(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
     editions = [
         point.edition
-        for of in (of_beta(1.28), micro[0], small[0], other, sweep("ours"))
-        for point in summarise(table(of)).points[:1]
+        for group in (of_beta(1.28), micro[0], small[0], webp_rows, sweep("ours"))
+        for point in summarise(table(group)).points[:1]
     ]
     assert [beta_of(edition) for edition in editions] == [1.28, 0, 0, None, None]
     assert [is_default(edition) for edition in editions] == [True, False, False, True, True]
@@ -168,11 +176,11 @@ def without_lpips(rows):
 
 
 def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older_one_has(store):
-    mine = [
+    newer_rows = [
         record | {"psnr_db": record["psnr_db"] + 1, "fingerprint": "another"}
         for record in of_beta(0)
     ]
-    store.append(without_lpips([record | {"decoded_sha256": "other"} for record in mine]))
+    store.append(without_lpips([record | {"decoded_sha256": "other"} for record in newer_rows]))
     summary = summarise(store.table())
     (first, *_) = curves(summary, PSNR)["ours:beta=0"]
     assert first.means["psnr_db"].value == 31.0
@@ -183,9 +191,9 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
     store.append([record | {"run": "2027"} for record in of_beta(3.84)])
     result = betas(summarise(store.table()), (PSNR, SQUEEZE))
-    bundled = {label_of(of.spec): {of.bundled} for of in result.points}
+    bundled = {label_of(edition.spec): {edition.bundled} for edition in result.points}
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
-    assert {len(of) for of in result.points.values()} == {3}
+    assert {len(points) for points in result.points.values()} == {3}
     assert result.left_out == ()
 
 

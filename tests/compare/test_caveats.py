@@ -13,8 +13,8 @@ def edition(codec="jpeg", chroma="", tuned_for="", *caveats):
 
 
 def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():
-    names, same = ("a", "b"), edition("jpeg", "4:2:0", "PSNR", "x")
-    assert differences(same, same, names) == ()
+    names, jpeg_edition = ("a", "b"), edition("jpeg", "4:2:0", "PSNR", "x")
+    assert differences(jpeg_edition, jpeg_edition, names) == ()
     for chroma in (("", "4:4:4"), ("4:2:0", "")):
         assert differences(*(edition("jpeg", text) for text in chroma), names) == ()
     first = edition("jpeg", "4:2:0", "", "x")

@@ -96,10 +96,10 @@ def test_bd_rates_of_many_pairs_are_those_of_each_pair_alone(form, options):
     pairs = [(curve(), curve()) for _ in range(1500)]
     together = image_rates(*zip(*pairs, strict=True), rule)
     alone = [bd_rate(*pair, rule).value for pair in pairs]
-    known = [value is not None for value in alone]
-    assert 40 < sum(known) < 1000
-    assert (~np.isnan(together)).tolist() == known
-    assert together[known] == pytest.approx([v for v in alone if v is not None], rel=1e-12)
+    mask = [value is not None for value in alone]
+    assert 40 < sum(mask) < 1000
+    assert (~np.isnan(together)).tolist() == mask
+    assert together[mask] == pytest.approx([v for v in alone if v is not None], rel=1e-12)
     assert image_rates([], [], rule).shape == (0,)
 
 
@@ -109,16 +109,18 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     values = [10 ** (2 - 0.8 * np.log10(rates)), 10 ** (2.05 - 0.7 * np.log10(rates))]
     anchor, test = (curve_of(rates.tolist(), value.tolist(), FD) for value in values)
     middle = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
-    at = np.mean(np.log10(middle))
-    expected = 100 * (10 ** ((2.05 - at) / 0.7 - (2 - at) / 0.8) - 1)
+    middle_quality = np.mean(np.log10(middle))
+    expected = 100 * (10 ** ((2.05 - middle_quality) / 0.7 - (2 - middle_quality) / 0.8) - 1)
     assert bd_rate(anchor, test, USUAL_RULE).value == pytest.approx(expected, abs=1e-9)
-    less = curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
-    assert bd_metric(anchor, less, FD, USUAL_RULE).value == pytest.approx(-10, abs=1e-9)
+    lower_curve = curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
+    assert bd_metric(anchor, lower_curve, FD, USUAL_RULE).value == pytest.approx(-10, abs=1e-9)
     assert len(curve_of([0.1, 0.2], [3.0, -0.1], FD).bpp) == 1  # KID of equal sets may be below 0
     edition = summarise(table(sweep("jpeg")), PROTOCOLS).points[0].edition
-    points = [CurvePoint(*one, "", "", 1, "", "", "") for one in zip(rates, values[0], strict=True)]
-    drawn = SystemCurve(FD, edition, edition.title, tuple(points)).rates
-    assert np.array_equal(drawn, anchor)
+    points = [
+        CurvePoint(*pair, "", "", 1, "", "", "") for pair in zip(rates, values[0], strict=True)
+    ]
+    drawn_curve = SystemCurve(FD, edition, edition.title, tuple(points)).rates
+    assert np.array_equal(drawn_curve, anchor)
 
 
 def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front():
@@ -137,9 +139,9 @@ def test_curves_cross_where_the_other_one_needs_fewer_bits():
     """Lines of 10 and 8 dB a decade, through 30 and 31.2 dB at 1 bpp, meet at 36 dB."""
     rates = np.geomspace(0.1, 10, 9)
     anchor, test = line(rates, 30, 10), line(rates, 31.2, 8)
-    at = np.linspace(23.2, 39.2, 101)[1:-1]  # the qualities of both
-    ahead = (at - 31.2) / 8 - (at - 30) / 10
-    expected = at[(at > 36) & (ahead > math.log10(1.01))][0]
+    common_qualities = np.linspace(23.2, 39.2, 101)[1:-1]  # the qualities of both
+    ahead = (common_qualities - 31.2) / 8 - (common_qualities - 30) / 10
+    expected = common_qualities[(common_qualities > 36) & (ahead > math.log10(1.01))][0]
     assert crossing(anchor, test, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
     assert crossing(test, anchor, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
     assert crossing(anchor, Curve(0.9 * anchor.bpp, anchor.quality), USUAL_RULE) is None
@@ -157,18 +159,18 @@ def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straigh
     steps[::4] = width[::4]  # a line; then two of another slope each
     steps[1::4] = width[1::4] * np.where(np.arange(points) < points // 2, 1.7, 0.3)
     y = np.cumsum(steps, axis=1)
-    at = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
-    at[:4] = x[range(4), [0, points // 2, -1, points // 2]]
-    value, whole = interpolated(x, y, at, form), integral(x, y, x[:, 0], at, form)
+    positions = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
+    positions[:4] = x[range(4), [0, points // 2, -1, points // 2]]
+    value, area = interpolated(x, y, positions, form), integral(x, y, x[:, 0], positions, form)
     for n in range(40):
         theirs = interp1d(x[n], y[n])
         if form == "cubic":
             theirs = np.poly1d(np.polyfit(x[n], y[n], min(3, points - 1)))
         elif points > 2:
             theirs = {"akima": Akima1DInterpolator, "pchip": PchipInterpolator}[form](x[n], y[n])
-        assert value[n] == pytest.approx(float(theirs(at[n])), abs=1e-9)
-        grid = np.linspace(x[n, 0], at[n], 2001)
-        assert whole[n] == pytest.approx(trapezoid(theirs(grid), grid), abs=1e-5)
+        assert value[n] == pytest.approx(float(theirs(positions[n])), abs=1e-9)
+        grid = np.linspace(x[n, 0], positions[n], 2001)
+        assert area[n] == pytest.approx(trapezoid(theirs(grid), grid), abs=1e-5)
     for beyond in (x[:, 0] - 1e-9, x[:, -1] + 1e-9):
         assert np.isnan(interpolated(x, y, beyond, form)).all()
     assert interpolated(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9]), form).tolist() == [
@@ -179,10 +181,10 @@ def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straigh
 @given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
 def test_the_pareto_front_is_what_nothing_beats(points):
     front = pareto_front(Curve(*map(np.array, zip(*points, strict=True))))
-    kept = set(zip(front.bpp.tolist(), front.quality.tolist(), strict=True))
+    front_points = set(zip(front.bpp.tolist(), front.quality.tolist(), strict=True))
     for bpp, quality in points:
         beaten = any(b <= bpp and q >= quality and (b, q) != (bpp, quality) for b, q in points)
-        assert ((bpp, quality) in kept) == (not beaten)
+        assert ((bpp, quality) in front_points) == (not beaten)
 
 
 def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
@@ -204,9 +206,9 @@ def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rat
 
 
 @pytest.mark.parametrize(
-    ("points", "bad", "refused"), [(10, 2, False), (10, 3, True), (7, 3, True)]
+    ("points", "bad", "is_refused"), [(10, 2, False), (10, 3, True), (7, 3, True)]
 )
-def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, refused):
+def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, is_refused):
     rates = np.geomspace(0.1, 2, points)
     quality = 30 + 10 * np.log10(rates / 0.1)
     worse = quality.copy()
@@ -214,10 +216,10 @@ def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, ref
     for anchor, test in (("quality", "worse"), ("worse", "quality")):
         curve = {"quality": Curve(rates, quality), "worse": Curve(rates, worse)}
         result = bd_rate(curve[anchor], curve[test], USUAL_RULE)
-        assert (result.value is None) is refused
-        if refused:
-            whose = "it" if test == "worse" else "the anchor"
-            assert f"{bad} of {points} points of {whose} lie below" in result.why
+        assert (result.value is None) is is_refused
+        if is_refused:
+            owner = "it" if test == "worse" else "the anchor"
+            assert f"{bad} of {points} points of {owner} lie below" in result.why
             assert bd_quality(curve[anchor], curve[test], USUAL_RULE).value is None
 
 
@@ -229,24 +231,24 @@ def test_a_cut_does_not_hide_the_points_below_the_front():
 
 
 def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
-    above = Curve(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
-    refused = bd_rate(ANCHOR, above, USUAL_RULE)
-    assert refused == Delta(
+    higher_curve = Curve(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
+    refused_delta = bd_rate(ANCHOR, higher_curve, USUAL_RULE)
+    assert refused_delta == Delta(
         None,
         pytest.approx(5 / 19),
         why="the curves share less than a third of the range that they span together",
     )
-    assert bd_rate(ANCHOR, above, Rule(any_overlap=True)).overlap == pytest.approx(5 / 19)
+    assert bd_rate(ANCHOR, higher_curve, Rule(any_overlap=True)).overlap == pytest.approx(5 / 19)
     assert bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6), USUAL_RULE).value is not None
     dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
     for delta in (bd_quality, partial(bd_metric, metric=PSNR)):
         assert delta(ANCHOR, dearer, rule=USUAL_RULE).value is None
         assert delta(ANCHOR, dearer, rule=Rule(any_overlap=True)).value is not None
-    never = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
-    assert bd_rate(ANCHOR, never, Rule(any_overlap=True)) == Delta(
+    disjoint_curve = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
+    assert bd_rate(ANCHOR, disjoint_curve, Rule(any_overlap=True)) == Delta(
         None, 0.0, why="the curves have no quality or rate in common"
     )
-    assert bd_quality(ANCHOR, never, USUAL_RULE).value is not None
+    assert bd_quality(ANCHOR, disjoint_curve, USUAL_RULE).value is not None
     assert bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality), USUAL_RULE).value is None
 
 
@@ -278,14 +280,14 @@ def test_an_overshoot_of_the_interpolation_is_marked():
     for by in (Akima1DInterpolator, PchipInterpolator):
         areas = [by(c.quality, np.log10(c.bpp)).integrate(28, 37) for c in (anchor, uneven)]
         means[by] = 100 * (10 ** ((areas[1] - areas[0]) / 9) - 1)
-    found = bd_rate(anchor, uneven, USUAL_RULE)
-    assert found.value == pytest.approx(means[Akima1DInterpolator], abs=1e-9)
-    assert means[PchipInterpolator] > -50 > -90 > found.value
-    assert (found.overshoots, found.doubtful) == (True, True)
-    even = bd_rate(
+    delta = bd_rate(anchor, uneven, USUAL_RULE)
+    assert delta.value == pytest.approx(means[Akima1DInterpolator], abs=1e-9)
+    assert means[PchipInterpolator] > -50 > -90 > delta.value
+    assert (delta.overshoots, delta.doubtful) == (True, True)
+    even_delta = bd_rate(
         anchor, Curve(0.8 * rates, anchor.quality + np.array([0, 0.3, -0.2, 0])), USUAL_RULE
     )
-    assert (even.overshoots, even.doubtful) == (False, False)
+    assert (even_delta.overshoots, even_delta.doubtful) == (False, False)
 
 
 def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
@@ -393,19 +395,21 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     summary = summarise(table(rows))
     assert list(curves(summary, PSNR)) == ["jpeg"]
     assert {
-        (label_of(point.edition.spec), why) for point, why in excluded_points(summary, PSNR)
+        (label_of(point.edition.spec), reason) for point, reason in excluded_points(summary, PSNR)
     } == {("webp", "2 of 3 images")}
     lost = [
         record | {"psnr_db": None} if record["image"] == "a" else record for record in sweep("webp")
     ]
-    none = [record | {"psnr_db": None, "psnr_db_reason": "no"} for record in sweep("webp")]
+    null_rows = [record | {"psnr_db": None, "psnr_db_reason": "no"} for record in sweep("webp")]
     empty = [row("jpeg", 5, "a", num_bytes=0)]
-    for some, why in (
+    for case_rows, reason in (
         ([*sweep("jpeg"), *lost], "psnr_db of 2 of 3 images: not computed"),
-        (none, "psnr_db of 0 of 3 images: no"),
+        (null_rows, "psnr_db of 0 of 3 images: no"),
         (empty, "no bits, which no rate-distortion curve has a place for"),
     ):
-        assert {why for _, why in excluded_points(summarise(table(some)), PSNR)} == {why}
+        assert {reason for _, reason in excluded_points(summarise(table(case_rows)), PSNR)} == {
+            reason
+        }
     assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
@@ -426,7 +430,7 @@ def test_points_with_identical_images_are_not_drawn():
     rows += [row("jpeg", 5, "a"), row("jpeg", 5, "b", psnr_db=math.inf)]
     summary = summarise(table(rows))
     assert curves(summary, PSNR) == {}
-    assert [why for _, why in excluded_points(summary, PSNR)] == [
+    assert [reason for _, reason in excluded_points(summary, PSNR)] == [
         "identical to the source in 2 of 2 images",
         "identical to the source in 1 of 2 images",
     ]

@@ -63,7 +63,7 @@ def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
     assert np.any(draws == 0)
     assert np.array_equal(draws, image_draws(24))
     values = np.random.default_rng(4).gamma(2, size=9)
-    expected = [values.mean(), *(np.delete(values, at).mean() for at in range(9))]
+    expected = [values.mean(), *(np.delete(values, index).mean() for index in range(9))]
     assert jackknife_weights(9) @ values == pytest.approx(expected)
 
 
@@ -72,11 +72,11 @@ def test_a_studentised_mean_is_that_of_the_images_drawn(images):
     values = np.random.default_rng(8).gamma(2, size=images)
     centred, expected = values - values.mean(), []
     for counts in np.rint(images * image_draws(images)).astype(int):
-        drawn = np.repeat(centred, counts)
-        variance = max(drawn.var(), np.mean(centred**2) / 4)
-        expected.append(drawn.mean() / np.sqrt(variance / (images - 1)))
-    both = np.stack([centred, np.zeros(images)], axis=1)  # the second is of images all alike
-    result = studentise(both, image_draws(images))
+        sample = np.repeat(centred, counts)
+        variance = max(sample.var(), np.mean(centred**2) / 4)
+        expected.append(sample.mean() / np.sqrt(variance / (images - 1)))
+    columns = np.stack([centred, np.zeros(images)], axis=1)  # the second is of images all alike
+    result = studentise(columns, image_draws(images))
     assert result[:, 0] == pytest.approx(np.array(expected), abs=1e-9)
     assert not result[:, 1].any()
 
@@ -85,8 +85,8 @@ def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
     values = np.random.default_rng(4).gamma(2, size=9)
     order = np.random.default_rng(5).permutation(9)
     assert point_interval(point(values), PSNR) == point_interval(point(values[order], order), PSNR)
-    known = point_interval(point([30.0, 31.0, 33.0]), FD)
-    assert point_interval(point([30.0, np.nan, 31.0, np.inf, 33.0]), FD) == known
+    expected = point_interval(point([30.0, 31.0, 33.0]), FD)
+    assert point_interval(point([30.0, np.nan, 31.0, np.inf, 33.0]), FD) == expected
     assert point_interval(point([30.0]), PSNR) is None
     assert point_interval(point(values[:2]), PSNR) == bootstrap_interval(values[:2])
     assert point_interval(point(values), FD) == jackknife_interval(values)
@@ -107,12 +107,12 @@ def test_records_carry_both_ends_beside_the_mean():
 
 def test_percentiles_of_draws_are_moved_outwards_as_far_as_students_t_is_wider():
     """Hesterberg's adjusted level at n = 24: the quantile -2.0687 sqrt(24 / 23) of a normal."""
-    drawn = np.sort(np.random.default_rng(6).normal(size=100_001))
+    draws = np.sort(np.random.default_rng(6).normal(size=100_001))
     no_influence = np.full(24, np.nan)
-    low, high = draws_interval(drawn, no_influence)
+    low, high = draws_interval(draws, no_influence)
     level = stats.norm.cdf(-2.0687 * np.sqrt(24 / 23))
     assert (low, high) == pytest.approx(
-        (drawn[round(level * 100_000)], drawn[round((1 - level) * 100_000)]), abs=1e-3
+        (draws[round(level * 100_000)], draws[round((1 - level) * 100_000)]), abs=1e-3
     )
     assert stats.norm.cdf(-1.96) > level == pytest.approx(0.0173, abs=1e-4)
 

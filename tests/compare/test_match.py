@@ -67,8 +67,8 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
         record["psnr_db"] -= 0.75 * (record["codec"] == "webp")
     with pytest.raises(UsageError, match=r"2\.9 % of the bytes, more than 2 %"):
         match_variants(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
-    (none,) = match_variants(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
-    assert not len(none.pairs)
+    (empty_comparison,) = match_variants(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
+    assert not len(empty_comparison.pairs)
     for record in rows:
         worse = 0.9 if record["codec"] == "webp" else 1.0
         record["lpips_alex"] = 0.5 * 2.0 ** -record["setting_value"] * worse
@@ -87,14 +87,14 @@ def test_an_interval_reaches_to_the_ratio_at_equal_quality():
     assert interval(result.record) == pytest.approx((math.exp(-0.2), math.exp(-0.1925)))
     turned = match_streams(second, first, PSNR, Tolerance(0.1), [])
     assert interval(turned.record) == pytest.approx((math.exp(0.1925), math.exp(0.2)))
-    own = interval(result.record, "psnr_db_difference")
-    assert own == pytest.approx((0.05, 0.05))  # no bias in itself
+    difference_interval = interval(result.record, "psnr_db_difference")
+    assert difference_interval == pytest.approx((0.05, 0.05))  # no bias in itself
     assert interval(result.record, "lpips_alex_ratio") == pytest.approx((1, 1))
 
 
-def swept(aimed_at, apart, images, random):
+def swept(aimed_at, image_effects, images, random):
     """Streams of a codec on made-up images, from dB that its settings aim at."""
-    busy, slope, gain = apart
+    busy, slope, gain = image_effects
     aimed = np.tile(aimed_at, (images, 1)) - 1.5 * busy[:, None]
     psnr = aimed + random.normal(0, 0.4, aimed.shape)
     log_rate = (busy + gain)[:, None] - 1 + slope[:, None] * (psnr - 34)
@@ -110,26 +110,26 @@ def swept(aimed_at, apart, images, random):
 @pytest.mark.parametrize("tolerance", [0.1, 0.5, 3])
 def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, offset, tolerance):
     """A fifth of the bytes saved at equal quality, on average in the logarithm."""
-    images, inside, given, refused = 24, 0, 0, 0
+    images, inside_count, given_count, refused_count = 24, 0, 0, 0
     for seed in range(200):
         random = np.random.default_rng([seed, images])
         busy, slope = random.normal(0, 0.6, images), 0.13 * np.exp(random.normal(0, 0.12, images))
         gain = random.normal(-0.2, 0.1, images)
         wide = np.arange(28, 45, 3.0)
-        one = swept(wide, (busy, slope, gain), images, random)
-        other = swept(np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random)
-        result = match_streams(one, other, PSNR, Tolerance(tolerance), [])
+        first = swept(wide, (busy, slope, gain), images, random)
+        second = swept(np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random)
+        result = match_streams(first, second, PSNR, Tolerance(tolerance), [])
         low, high = interval(result.record)
         if low is None:
             continue
         if math.expm1(abs(result.bias)) > MAX_BIAS:
-            refused += 1
+            refused_count += 1
             continue
-        given += 1
-        inside += low <= math.exp(-0.2) <= high
-    assert given + refused > 100
-    assert inside >= 0.92 * given
-    assert refused < 20 or offset  # by the curves, not by the tolerance
+        given_count += 1
+        inside_count += low <= math.exp(-0.2) <= high
+    assert given_count + refused_count > 100
+    assert inside_count >= 0.92 * given_count
+    assert refused_count < 20 or offset  # by the curves, not by the tolerance
 
 
 def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
@@ -142,8 +142,8 @@ def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
     assert (record["images"], record["images_without_match"], record["pairs"]) == (2, 1, 1)
     assert record["codec_streams_without_match"] == 4
     assert record["against_streams_without_match"] == 2
-    both = match_streams(first, second, PSNR, Tolerance(0.25), []).record
-    assert both["images_without_match"] == 0
+    wide_record = match_streams(first, second, PSNR, Tolerance(0.25), []).record
+    assert wide_record["images_without_match"] == 0
 
 
 def test_a_stream_is_in_one_pair_at_most_and_the_closer_set_of_pairs_is_kept():
@@ -168,15 +168,17 @@ def test_a_relative_tolerance_is_of_the_larger_value():
     assert [str(Tolerance(0.01, relative=True)), str(Tolerance(0.1))] == ["1 %", "0.1"]
 
 
-def in_turn(takers, others, tolerance):
+def in_turn(takers, candidates, tolerance):
     """Independently: [(image, value, other value)], each taker in order takes the nearest left."""
-    left = {image: sorted(values) for image, values in others.items()}
+    remaining = {image: sorted(values) for image, values in candidates.items()}
     result = []
     for image, values in takers.items():
         for value in sorted(values):
-            closest = sorted(left[image], key=lambda other, value=value: abs(other - value))
+            closest = sorted(
+                remaining[image], key=lambda candidate, value=value: abs(candidate - value)
+            )
             if closest and abs(closest[0] - value) <= tolerance:
-                left[image].remove(closest[0])
+                remaining[image].remove(closest[0])
                 result.append((image, value, closest[0]))
     return result
 
@@ -185,29 +187,33 @@ def in_turn(takers, others, tolerance):
 def test_averages_are_those_of_a_computation_by_hand(seed):
     rng = np.random.default_rng(seed)
     psnr = [[np.sort(rng.uniform(25, 29, 6)) for _ in range(4)] for _ in range(2)]
-    sides = [streams(of, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for of in psnr]
+    sides = [
+        streams(side_psnr, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for side_psnr in psnr
+    ]
     result = match_streams(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
-    a, b = ({i: list(values) for i, values in enumerate(of)} for of in psnr)
-    one = in_turn(a, b, 0.4)
-    other = [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
-    error = [np.mean([abs(x - y) for _, x, y in of]) for of in (one, other)]
-    expected = sorted(other if error[1] < error[0] else one)
+    a, b = ({i: list(values) for i, values in enumerate(side_psnr)} for side_psnr in psnr)
+    first_matches = in_turn(a, b, 0.4)
+    second_matches = [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
+    error = [
+        np.mean([abs(x - y) for _, x, y in matches]) for matches in (first_matches, second_matches)
+    ]
+    expected = sorted(second_matches if error[1] < error[0] else first_matches)
 
     place = [{v: i for i, v in enumerate(side.values["psnr_db"].tolist())} for side in sides]
-    at = [(place[0][x], place[1][y]) for _, x, y in expected]
-    assert result.pairs.tolist() == sorted(map(list, at))
+    positions = [(place[0][x], place[1][y]) for _, x, y in expected]
+    assert result.pairs.tolist() == sorted(map(list, positions))
     bpp = [side.values["bytes"] for side in sides]
-    bytes_ratio = geometric_mean(bpp[0][i] / bpp[1][j] for i, j in at)
+    bytes_ratio = geometric_mean(bpp[0][i] / bpp[1][j] for i, j in positions)
     record = result.record
     assert record["bytes_ratio"] == pytest.approx(bytes_ratio, rel=1e-12)
     lpips = [side.values["lpips_alex"] for side in sides]
-    ratio = geometric_mean(lpips[0][i] / lpips[1][j] for i, j in at)
+    ratio = geometric_mean(lpips[0][i] / lpips[1][j] for i, j in positions)
     assert record["lpips_alex_ratio"] == pytest.approx(ratio, rel=1e-12)
     difference = np.mean([x - y for _, x, y in expected])
     assert record["psnr_db_difference"] == pytest.approx(difference, rel=1e-9)
     assert record["images_without_match"] == 4 - len({i for i, _, _ in expected})
     unmatched = [record[f"{side}_streams_without_match"] for side in ("codec", "against")]
-    assert unmatched == [24 - len(at), 24 - len(at)]
+    assert unmatched == [24 - len(positions), 24 - len(positions)]
 
     turned = match_streams(*reversed(sides), PSNR, Tolerance(0.4), [PSNR])
     assert turned.record["bytes_ratio"] == pytest.approx(1 / bytes_ratio, rel=1e-12)
@@ -229,41 +235,43 @@ def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or
 def test_pairs_of_one_image_are_drawn_together():
     """Ten equal pairs of each of four images know no more than one pair of each."""
     rates = [0.5, 0.6, 0.8, 0.9]
-    once = match_streams(streams([[30]] * 4, rates), streams([[30]] * 4), PSNR, Tolerance(0), [])
+    single_pairs = match_streams(
+        streams([[30]] * 4, rates), streams([[30]] * 4), PSNR, Tolerance(0), []
+    )
     tens = [list(range(30, 40))] * 4
-    often = match_streams(
+    repeated_pairs = match_streams(
         streams(tens, np.repeat(rates, 10)), streams(tens), PSNR, Tolerance(0), []
     )
-    assert len(often.pairs) == 40
-    assert interval(often.record) == pytest.approx(interval(once.record))
+    assert len(repeated_pairs.pairs) == 40
+    assert interval(repeated_pairs.record) == pytest.approx(interval(single_pairs.record))
 
 
 def test_no_pair_is_no_number_and_one_image_has_no_interval():
     nothing = match_streams(streams([[30]]), streams([[40]]), PSNR, Tolerance(1), [PSNR]).record
-    assert [nothing[of] for of in ("images", "images_without_match", "pairs")] == [1, 1, 0]
+    assert [nothing[name] for name in ("images", "images_without_match", "pairs")] == [1, 1, 0]
     assert (nothing["bytes_ratio"], nothing["bytes_ratio_pairs"]) == (None, 0)
-    two, single = (
+    double_record, single_record = (
         match_streams(streams([[30]] * len(rates), rates), streams([[30]] * len(rates)), PSNR,
                       Tolerance(1), []).record
         for rates in ([0.5, 0.6], [0.5])
     )  # fmt: skip
-    assert None not in interval(two)
-    assert (single["bytes_ratio"], *interval(single)) == (0.5, None, None)
+    assert None not in interval(double_record)
+    assert (single_record["bytes_ratio"], *interval(single_record)) == (0.5, None, None)
 
 
 def test_seconds_are_of_rows_timed_alone_and_never_of_precomputed_ones():
     timed = {"timing": True, "jobs": 1}
     slow = sweep("jpeg", encode_seconds=0.6, decode_seconds=0.3, **timed)
-    rest = sweep("webp", **timed)
+    webp_rows = sweep("webp", **timed)
     (result,) = match_variants(
-        summarise(table([*slow, *rest])), "jpeg", "webp", "psnr", Tolerance(0)
+        summarise(table([*slow, *webp_rows])), "jpeg", "webp", "psnr", Tolerance(0)
     )
     record = result.record
     assert record["encode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["decode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["encode_seconds_ratio_pairs"] == 18
     for untimed in ({"recorded": True, **timed}, {"timing": False}, {"machine": "other", **timed}):
-        rows = [*slow, *(entry | untimed for entry in rest)]
+        rows = [*slow, *(entry | untimed for entry in webp_rows)]
         (result,) = match_variants(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
         assert result.record["encode_seconds_ratio"] is None
         assert result.record["bytes_ratio"] == pytest.approx(1, rel=1e-12)
@@ -281,20 +289,24 @@ def test_identical_images_have_no_pair_and_failed_cells_neither():
 
 def test_every_variant_meets_every_other_and_never_itself():
     variants = "optimize=1", "subsampling=444"
-    rows = [*(one for variant in variants for one in sweep("jpeg", variant=variant))]
+    rows = [*(record for variant in variants for record in sweep("jpeg", variant=variant))]
     rows += sweep("webp")
     summary = summarise(table(rows))
     labels = [
-        (one.first.label, one.second.label)
-        for one in match_variants(summary, "jpeg", "webp", "psnr", Tolerance(0))
+        (comparison.first.label, comparison.second.label)
+        for comparison in match_variants(summary, "jpeg", "webp", "psnr", Tolerance(0))
     ]
     assert labels == [(f"jpeg:{variant}", "webp") for variant in variants]
-    (one,) = match_variants(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
-    assert one.first.label == "jpeg:optimize=1"
-    without = {"variant": variants[1]}.items()
-    half = [{**one, "psnr_db": None} if without <= one.items() else one for one in rows]
+    (comparison,) = match_variants(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
+    assert comparison.first.label == "jpeg:optimize=1"
+    variant_items = {"variant": variants[1]}.items()
+    half = [
+        {**record, "psnr_db": None} if variant_items <= record.items() else record
+        for record in rows
+    ]
     result = match_variants(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
-    assert [len(one.pairs) > 0 for one in result] == [True, False]  # one without values may stay
+    # a variant without values may stay
+    assert [len(comparison.pairs) > 0 for comparison in result] == [True, False]
     with pytest.raises(UsageError, match="the same codec"):
         match_variants(summary, "webp", "webp", "psnr", Tolerance(0))
     with pytest.raises(UnknownName, match="codec with results"):

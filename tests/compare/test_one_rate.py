@@ -7,13 +7,13 @@ from benchmark.compare.pictures import CLOSE, matched_rate, nearest_setting, rat
 
 
 def test_a_codec_is_shown_within_ten_percent_or_between_two_settings():
-    shown = partial(nearest_setting, within=CLOSE, between=True)
-    assert shown(0.3, [0.2, 0.3, 0.5]) == 1
-    assert shown(0.24, [0.2, 0.3, 0.5]) == 0  # by ratio: .3 is 1.25 times off
-    assert shown(0.25, [0.2, 0.3, 0.5]) == 1
-    assert shown(0.5 / 1.09, [0.5]) == shown(0.5 * 1.09, [0.5]) == 0
-    assert shown(0.5 / 1.11, [0.5]) is shown(0.5 * 1.11, [0.5]) is None
-    assert shown(0.2, [0.0, 0.2]) == 1  # an empty stream has a place too
+    nearest_index = partial(nearest_setting, within=CLOSE, between=True)
+    assert nearest_index(0.3, [0.2, 0.3, 0.5]) == 1
+    assert nearest_index(0.24, [0.2, 0.3, 0.5]) == 0  # by ratio: .3 is 1.25 times off
+    assert nearest_index(0.25, [0.2, 0.3, 0.5]) == 1
+    assert nearest_index(0.5 / 1.09, [0.5]) == nearest_index(0.5 * 1.09, [0.5]) == 0
+    assert nearest_index(0.5 / 1.11, [0.5]) is nearest_index(0.5 * 1.11, [0.5]) is None
+    assert nearest_index(0.2, [0.0, 0.2]) == 1  # an empty stream has a place too
 
 
 @pytest.mark.parametrize(("within", "place"), [(1.1, None), (1.3, 0), (inf, 0)])
@@ -24,10 +24,10 @@ def test_the_nearest_setting_counts_up_to_a_ratio_of_rates(within, place):
 
 
 @pytest.mark.parametrize(
-    ("bpp", "said"), [(0.2, ""), (0.218, ""), (0.224, "+12 %"), (0.1, "−50 %")]
+    ("bpp", "mark"), [(0.2, ""), (0.218, ""), (0.224, "+12 %"), (0.1, "−50 %")]
 )
-def test_a_rate_beyond_ten_percent_is_marked(bpp, said):
-    assert rate_deviation(bpp, 0.2) == said
+def test_a_rate_beyond_ten_percent_is_marked(bpp, mark):
+    assert rate_deviation(bpp, 0.2) == mark
 
 
 def test_the_rate_is_the_lowest_that_all_settings_are_near():

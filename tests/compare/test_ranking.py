@@ -39,22 +39,26 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
     summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
     result = rank_by_bd_rate(summary, [PSNR], "jpeg")
     expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
-    assert [label_of(of.spec) for of in result.records] == [*expected]
+    assert [label_of(codec_edition.spec) for codec_edition in result.records] == [*expected]
     for record in result.records.values():
-        of = [other for other in rows if other["codec"] == record["codec"]]
+        codec_rows = [entry for entry in rows if entry["codec"] == record["codec"]]
         by_setting = [
-            [r for r in of if r["setting_value"] == q] for q in {r["setting_value"] for r in of}
+            [r for r in codec_rows if r["setting_value"] == q]
+            for q in {r["setting_value"] for r in codec_rows}
         ]
-        rates = [sum(r["num_bytes"] for r in same) / len(same) / 1000 for same in by_setting]
+        rates = [
+            sum(r["num_bytes"] for r in setting_rows) / len(setting_rows) / 1000
+            for setting_rows in by_setting
+        ]
         encode, decode = record["encode_seconds"], record["decode_seconds"]
-        known = record["codec"] != "zzz"
-        assert record["lowest_bpp"] == (pytest.approx(min(rates)) if known else None)
-        assert record["highest_bpp"] == (pytest.approx(max(rates)) if known else None)
+        has_points = record["codec"] != "zzz"
+        assert record["lowest_bpp"] == (pytest.approx(min(rates)) if has_points else None)
+        assert record["highest_bpp"] == (pytest.approx(max(rates)) if has_points else None)
         assert encode == (
-            pytest.approx(0.5 if record["codec"] == "avif" else 0.2) if known else None
+            pytest.approx(0.5 if record["codec"] == "avif" else 0.2) if has_points else None
         )
-        assert decode == (pytest.approx(0.1) if known else None)
-        assert record["images"] == (min(map(len, by_setting)) if known else 0)
+        assert decode == (pytest.approx(0.1) if has_points else None)
+        assert record["images"] == (min(map(len, by_setting)) if has_points else 0)
         rate = expected[record["codec"]]
         near = None if rate is None else pytest.approx(rate, abs=0.5)
         assert (record["anchor"], record["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
@@ -67,28 +71,30 @@ def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last
 def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
     summary = summarise(table(four()))
     alone = rank_by_bd_rate(summary, MEASURES, "jpeg")
-    given = compare(summary, MEASURES, edition(summary, "jpeg"), USUAL_RULE)
-    both = rank_by_bd_rate(summary, MEASURES, "jpeg", given)
-    assert both.records == alone.records
-    first = both.comparisons[next(iter(both.records)), "psnr_db"]
+    comparisons = compare(summary, MEASURES, edition(summary, "jpeg"), USUAL_RULE)
+    ranking = rank_by_bd_rate(summary, MEASURES, "jpeg", comparisons)
+    assert ranking.records == alone.records
+    first = ranking.comparisons[next(iter(ranking.records)), "psnr_db"]
     assert ends(first) == pytest.approx((first["bd_rate_percent"],) * 2)  # all images alike
-    assert {key: ends(of) for key, of in alone.comparisons.items()} == {
-        key: ends(of) for key, of in both.comparisons.items()
+    assert {key: ends(comparison) for key, comparison in alone.comparisons.items()} == {
+        key: ends(comparison) for key, comparison in ranking.comparisons.items()
     }
 
 
 def test_the_second_metric_is_in_no_codecs_training_loss():
     plain = summarise(table([*sweep("jpeg"), *sweep("vtm")]))
     assert ranking_metrics(plain, MEASURES) == (PSNR, LPIPS)
-    both = summarise(table(sweep("jpeg", psnr_y_db=30.0, psnr_y_db_protocol="psnr_y/1")))
-    assert ranking_metrics(both, [PSNR, Metric.named("psnr_y")]) == (PSNR,)
+    luma_summary = summarise(table(sweep("jpeg", psnr_y_db=30.0, psnr_y_db_protocol="psnr_y/1")))
+    assert ranking_metrics(luma_summary, [PSNR, Metric.named("psnr_y")]) == (PSNR,)
     trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
     assert ranking_metrics(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
     assert ranking_metrics(trained, [PSNR, LPIPS]) == (PSNR,)
-    named = summarise(table([*sweep("jpeg"), *sweep("hific", variant="name=H")]))
-    assert ranking_metrics(named, MEASURES) == (PSNR, MS_SSIM)  # as HiFiC is, by any name
-    fewer = [record | {"lpips_alex": None} for record in sweep("vtm")]  # LPIPS has a curve less
-    assert ranking_metrics(summarise(table([*sweep("jpeg"), *fewer])), MEASURES) == (PSNR, MS_SSIM)
+    hific_summary = summarise(table([*sweep("jpeg"), *sweep("hific", variant="name=H")]))
+    assert ranking_metrics(hific_summary, MEASURES) == (PSNR, MS_SSIM)  # as HiFiC is, by any name
+    # LPIPS has a curve less
+    partial_rows = [record | {"lpips_alex": None} for record in sweep("vtm")]
+    partial_summary = summarise(table([*sweep("jpeg"), *partial_rows]))
+    assert ranking_metrics(partial_summary, MEASURES) == (PSNR, MS_SSIM)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +107,8 @@ def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
 
 def test_the_network_and_its_default_metric_make_no_variant_less_plain():
     texts = "compressai:metric=mse:model=mbt2018", "jpeg", "ours:beta=3.84"
-    others = texts[0].replace("mse", "ms-ssim"), "jpeg:optimize=1"
-    counts = [Edition.create(parse_codec(text)).further_options for text in (*texts, *others)]
+    variant_texts = texts[0].replace("mse", "ms-ssim"), "jpeg:optimize=1"
+    counts = [
+        Edition.create(parse_codec(text)).further_options for text in (*texts, *variant_texts)
+    ]
     assert counts == [0, 0, 0, 1, 1]

@@ -36,12 +36,12 @@ def search(target, measure, sweep, accepts=None, pack=None):
     """Carry out a search with a function in place of a codec; return it with what it tried."""
     settings = tuple(Setting("q", value) for value in sweep)
     contender = Contender(CodecSpec("a", ()), INFO, settings, pack, accepts=accepts)
-    made = Search(contender, parse_target(target))
-    while values := made.next_values():
-        assert not made.means.keys() & values
-        made.means |= {value: measure(value) for value in values}
+    trials = Search(contender, parse_target(target))
+    while values := trials.next_values():
+        assert not trials.means.keys() & values
+        trials.means |= {value: measure(value) for value in values}
     assert values == []
-    return made
+    return trials
 
 
 @pytest.mark.parametrize(
@@ -50,65 +50,67 @@ def search(target, measure, sweep, accepts=None, pack=None):
 )
 def test_a_rate_is_met_to_a_hundredth_and_a_metric_to_a_five_hundredth(target, within, beyond):
     for mean, met in ((within, True), (beyond, False)):
-        made = search(target, lambda q, mean=mean: mean, (7,), Between("q", 7, 7))
-        assert (made.nearest(), made.is_met()) == (7, met)
+        trials = search(target, lambda q, mean=mean: mean, (7,), Between("q", 7, 7))
+        assert (trials.nearest(), trials.is_met()) == (7, met)
 
 
 def rate(q):
     return 0.02 * math.exp(q / 20)
 
 
-@pytest.mark.parametrize("wanted", [0.03, 0.3, 1.7, 2.9])
+@pytest.mark.parametrize("target_bpp", [0.03, 0.3, 1.7, 2.9])
 @pytest.mark.parametrize("falling", [False, True])
-def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(wanted, falling):
+def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(target_bpp, falling):
     def measure(q):
         return rate(100 - q if falling else q)
 
-    made = search(f"bpp={wanted}", measure, (20, 40, 60), Between("q", 0, 100))
-    value = made.nearest()
-    assert made.is_met()
-    assert abs(measure(value) / wanted - 1) <= 0.01
-    assert len(made.means) <= 9
-    assert [*made.means][:2] == [20, 60], "both ends first"
+    trials = search(f"bpp={target_bpp}", measure, (20, 40, 60), Between("q", 0, 100))
+    value = trials.nearest()
+    assert trials.is_met()
+    assert abs(measure(value) / target_bpp - 1) <= 0.01
+    assert len(trials.means) <= 9
+    assert [*trials.means][:2] == [20, 60], "both ends first"
     assert value == float(f"{value:.6g}")
-    alone = search(f"bpp={wanted}", measure, (40,), Between("q", 0, 100))
-    reached, at = alone.reached(), alone.nearest()
-    assert reached == ("a", Setting("q", at), measure(at), "")
-    assert abs(reached.value / wanted - 1) <= 0.01
+    point_search = search(f"bpp={target_bpp}", measure, (40,), Between("q", 0, 100))
+    reached, setting = point_search.reached(), point_search.nearest()
+    assert reached == ("a", Setting("q", setting), measure(setting), "")
+    assert abs(reached.value / target_bpp - 1) <= 0.01
 
 
 def test_a_metric_may_fall_with_the_setting_and_is_met_more_closely():
-    made = search("psnr=32", lambda q: 45 - 0.2 * q, (10, 90), Between("q", 0, 100))
-    assert made.means[made.nearest()] == pytest.approx(32, rel=0.002)
+    trials = search("psnr=32", lambda q: 45 - 0.2 * q, (10, 90), Between("q", 0, 100))
+    assert trials.means[trials.nearest()] == pytest.approx(32, rel=0.002)
 
 
 def test_whole_settings_that_are_too_coarse_end_at_the_nearest():
-    made = search("bpp=0.3", lambda q: 0.1 * q * q, (1, 10), Between("q", 1, 10, whole=True))
-    assert [*made.means] == [1, 10, 3, 2]  # where the chord over the logarithm of rates is at .3
-    assert (made.nearest(), made.reason()) == (2, "its settings are too coarse")
+    trials = search("bpp=0.3", lambda q: 0.1 * q * q, (1, 10), Between("q", 1, 10, whole=True))
+    assert [*trials.means] == [1, 10, 3, 2]  # where the chord over the logarithm of rates is at .3
+    assert (trials.nearest(), trials.reason()) == (2, "its settings are too coarse")
     steep = search("psnr=38.5", lambda q: 40 - (11 - q) ** 2, (1, 10), Between("q", 1, 10, True))
     assert [*steep.means] == [1, 10, 9]
     assert (steep.nearest(), steep.reason()) == (10, "its settings are too coarse")
 
 
 @pytest.mark.parametrize("ends", [(0.123456, 0.123457), (-0.123457, -0.123456)])
-@pytest.mark.parametrize("wanted", [20, 50])
-def test_a_real_setting_that_its_digits_cannot_tell_from_its_neighbours_is_tried_once(wanted, ends):
-    made = search(f"psnr={wanted}", lambda q: 64 * (q == ends[1]), ends, Between("q", -1, 1))
-    assert [*made.means] == [*ends]
+@pytest.mark.parametrize("target_psnr", [20, 50])
+def test_a_real_setting_that_its_digits_cannot_tell_from_its_neighbours_is_tried_once(
+    target_psnr, ends
+):
+    trials = search(f"psnr={target_psnr}", lambda q: 64 * (q == ends[1]), ends, Between("q", -1, 1))
+    assert [*trials.means] == [*ends]
 
 
 def test_of_a_codec_that_jumps_beside_a_value_forty_others_are_tried():
-    made = search("psnr=45", lambda q: 40 if q else math.inf, (0, 100), Between("q", 0, 100))
+    trials = search("psnr=45", lambda q: 40 if q else math.inf, (0, 100), Between("q", 0, 100))
     halves = [100 / 2**n for n in range(41)]
-    assert [*made.means] == pytest.approx([0, *halves], rel=1e-4)
-    assert made.reached() == ("a", Setting("q", 100), 40, "its settings are too coarse")
+    assert [*trials.means] == pytest.approx([0, *halves], rel=1e-4)
+    assert trials.reached() == ("a", Setting("q", 100), 40, "its settings are too coarse")
 
 
 def test_a_search_without_cells_has_no_value():
-    made = search("psnr=45", lambda q: math.nan, (7,))
+    trials = search("psnr=45", lambda q: math.nan, (7,))
     nothing = SimpleNamespace(dataset=SimpleNamespace(name="none"), images=())
-    (mean,) = _means(SimpleNamespace(sources=nothing), table([]), made, [1.0]).values()
+    (mean,) = _means(SimpleNamespace(sources=nothing), table([]), trials, [1.0]).values()
     assert math.isnan(mean)
 
 
@@ -116,27 +118,31 @@ def test_between_a_finite_and_an_infinite_mean_the_middle_is_tried():
     def measure(q):
         return math.inf if q == 100 else 20 + q / 2  # lossless at the end
 
-    made = search("psnr=45", measure, (0, 100), Between("q", 0, 100))
-    assert [*made.means] == [0, 100, 50]
+    trials = search("psnr=45", measure, (0, 100), Between("q", 0, 100))
+    assert [*trials.means] == [0, 100, 50]
 
 
-@pytest.mark.parametrize("wanted", [0.05, 0.4, 3])
-def test_whole_settings_of_a_wide_range_are_met_in_few_steps(wanted):
-    made = search(f"bpp={wanted}", lambda q: rate(q / 2.55), (50, 200), Between("q", 0, 255, True))
-    assert abs(made.means[made.nearest()] / wanted - 1) < 0.02
-    assert len(made.means) <= 7
+@pytest.mark.parametrize("target_bpp", [0.05, 0.4, 3])
+def test_whole_settings_of_a_wide_range_are_met_in_few_steps(target_bpp):
+    trials = search(
+        f"bpp={target_bpp}", lambda q: rate(q / 2.55), (50, 200), Between("q", 0, 255, True)
+    )
+    assert abs(trials.means[trials.nearest()] / target_bpp - 1) < 0.02
+    assert len(trials.means) <= 7
 
 
 def test_where_interpolation_hardly_narrows_the_bracket_it_is_halved():
-    made = search("psnr=1", lambda q: 64 * (q > 900), (0, 1024), Between("q", 0, 1024, whole=True))
+    trials = search(
+        "psnr=1", lambda q: 64 * (q > 900), (0, 1024), Between("q", 0, 1024, whole=True)
+    )
     # A 64th of the bracket, and its middle whenever the last value left more than half of it.
-    assert [*made.means][:9] == [0, 1024, 16, 520, 528, 776, 780, 902, 782]
+    assert [*trials.means][:9] == [0, 1024, 16, 520, 528, 776, 780, 902, 782]
 
 
 @pytest.mark.parametrize("accepts", [None, Between("q", 0, math.inf)])
 def test_undeclared_whole_settings_stay_whole_and_between_the_points(accepts):
-    made = search("bpp=3.34", lambda q: q / 10, (10, 30, 50), accepts)
-    assert (made.nearest(), made.reason()) == (33, "its settings are too coarse")
+    trials = search("bpp=3.34", lambda q: q / 10, (10, 30, 50), accepts)
+    assert (trials.nearest(), trials.reason()) == (33, "its settings are too coarse")
     beyond = search("bpp=9", lambda q: q / 10, (10, 30, 50), accepts)
     assert (beyond.nearest(), beyond.reason()) == (50, "its settings do not reach further")
     assert search("bpp=.18", lambda q: q / 10, (1, 2.5), accepts).is_met()
@@ -150,19 +156,19 @@ SETTINGS = tuple(Setting("q", value) for value in range(0, 64, 3))
     [((0, 63), OneOf(SETTINGS), None), (range(0, 64, 3), Between("q", 0, 100), "a pack")],
 )
 def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
-    made = search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack)
-    assert [*made.means] == [0, 63, 27]
+    trials = search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack)
+    assert [*trials.means] == [0, 63, 27]
     coarse = search("bpp=2.8", lambda q: q / 10, sweep, accepts, pack)
     assert (coarse.nearest(), coarse.reason()) == (27, "its settings are too coarse")
     beyond = search("bpp=9", lambda q: q / 10, sweep, accepts, pack)
     assert (beyond.nearest(), beyond.reason()) == (63, "its settings do not reach further")
 
 
-@pytest.mark.parametrize(("failing", "left"), [(90, 10), (10, 90)])
-def test_a_failure_ends_a_search_with_its_setting(failing, left):
-    made = search("bpp=.3", lambda q: math.nan if q == failing else rate(q), (10, 90))
-    assert made.reason() == f"at q={failing}, a cell failed or has no value"
-    assert (made.nearest(), {*made.means}) == (left, {10, 90})
+@pytest.mark.parametrize(("failing", "nearest"), [(90, 10), (10, 90)])
+def test_a_failure_ends_a_search_with_its_setting(failing, nearest):
+    trials = search("bpp=.3", lambda q: math.nan if q == failing else rate(q), (10, 90))
+    assert trials.reason() == f"at q={failing}, a cell failed or has no value"
+    assert (trials.nearest(), {*trials.means}) == (nearest, {10, 90})
 
 
 def test_a_metric_without_a_value_of_an_image_is_no_target(tmp_path):
@@ -173,24 +179,24 @@ def test_a_metric_without_a_value_of_an_image_is_no_target(tmp_path):
 
 
 def test_a_run_stores_what_it_tries_and_the_next_one_measures_nothing(tmp_path):
-    given = {"metrics": "psnr", "limit": 2, "jobs": 1, "results": tmp_path}
-    outcome = run(["jpeg"], "sample", target="bpp=1", **given)
+    options = {"metrics": "psnr", "limit": 2, "jobs": 1, "results": tmp_path}
+    outcome = run(["jpeg"], "sample", target="bpp=1", **options)
     (reached,) = outcome.reached
     rows = outcome.rows.rows(named=True)
     assert {row["setting_value"] for row in rows} == {reached.setting.value}
     assert len(rows) == 2
     assert np.mean([row["bpp"] for row in rows]) == reached.value == pytest.approx(1, rel=0.01)
     assert outcome.measured == len(outcome.cells) > 2
-    again = run(["jpeg"], "sample", target="bpp=1", **given)
-    assert (again.measured, again.reached) == (0, outcome.reached)
+    second_outcome = run(["jpeg"], "sample", target="bpp=1", **options)
+    assert (second_outcome.measured, second_outcome.reached) == (0, outcome.reached)
     # A near target starts between what is stored
-    other = run(["jpeg"], "sample", target="psnr=33", **given)
-    assert other.measured < outcome.measured
-    assert other.reached[0].value == pytest.approx(33, rel=0.02)
-    assert other.rows["psnr_db"].null_count() == 0
+    near_outcome = run(["jpeg"], "sample", target="psnr=33", **options)
+    assert near_outcome.measured < outcome.measured
+    assert near_outcome.reached[0].value == pytest.approx(33, rel=0.02)
+    assert near_outcome.rows["psnr_db"].null_count() == 0
     (tmp_path / "own.py").write_text(OWN)  # no stored row has its column
-    mine = run(["jpeg"], "sample", target=f"{tmp_path}/own.py:Error=5", **given)
-    assert mine.reached[0].value == pytest.approx(5, rel=0.1)
+    user_outcome = run(["jpeg"], "sample", target=f"{tmp_path}/own.py:Error=5", **options)
+    assert user_outcome.reached[0].value == pytest.approx(5, rel=0.1)
 
 
 def test_two_programs_are_searched_too_and_options_that_name_settings_are_refused(tmp_path):
@@ -199,25 +205,25 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     command = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}"
     options = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", tmp_path)
     words = ("--codecs", f"{command}:values=5/95", *options, "--jobs", "1", "--target", "bpp=30")
-    done = bench("run", *words, code=0)
-    assert "target   coder.sh: q=" in done.stdout  # without error, so that PSNR ranks nothing
+    result = bench("run", *words, code=0)
+    assert "target   coder.sh: q=" in result.stdout  # without error, so that PSNR ranks nothing
     script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
     failed = bench("run", *words, "--results", tmp_path / "other")
     assert failed.returncode == 1
     assert "at q=95, a cell failed or has no value" in failed.stdout
     assert "1 failed" in failed.stdout
     for name, value in {"points": "jpeg.quality=3", "part": "1/2"}.items():
-        refused = bench("run", *words, f"--{name}", value)
-        told = f"bench: --target searches the settings: leave --{name} out\n"
-        assert (refused.returncode, refused.stderr) == (2, told)
+        result = bench("run", *words, f"--{name}", value)
+        message = f"bench: --target searches the settings: leave --{name} out\n"
+        assert (result.returncode, result.stderr) == (2, message)
 
 
 def test_the_answer_for_every_codec_is_printed(tmp_path):
     photos = noise_images(tmp_path / "photos", [(40, 30)])
     codecs = "jpeg,jpeg:optimize=1,jpeg:subsampling=444,jpeg:subsampling=444:optimize=1,webp,raw"
     words = ("--codecs", codecs, "--metrics", "psnr", "--target", "bpp=8")
-    done = bench("run", *words, "--dataset", photos, "--results", tmp_path / "results")
-    lines = [line.split() for line in done.stdout.splitlines()]
+    result = bench("run", *words, "--dataset", photos, "--results", tmp_path / "results")
+    lines = [line.split() for line in result.stdout.splitlines()]
     assert (
         sum(line[:1] in (["1"], ["2"], ["3"], ["4"], ["5"]) and "=" in line[2] for line in lines)
         == 5
@@ -227,27 +233,27 @@ def test_the_answer_for_every_codec_is_printed(tmp_path):
 
 def test_a_search_answers_by_size_and_rank_takes_the_settings_that_meet_the_target(tmp_path):
     photos, results = noise_images(tmp_path / "photos", [(40, 30), (60, 50)]), tmp_path / "results"
-    where = "--dataset", photos, "--results", results
-    words = "run", "--codecs", "webp,jpeg", "--metrics", "psnr", "--target", "psnr=20", *where
-    said = bench(*words, code=0).stdout
-    assert "points" not in said
+    options = "--dataset", photos, "--results", results
+    words = "run", "--codecs", "webp,jpeg", "--metrics", "psnr", "--target", "psnr=20", *options
+    output = bench(*words, code=0).stdout
+    assert "points" not in output
     outcome = json.loads(bench(*words, "--json", code=0).stdout)
-    records, reached = outcome["at_target"], {of["codec"]: of for of in outcome["reached"]}
-    assert [of["bpp"] for of in records] == sorted(of["bpp"] for of in records)
-    sizes = {of["codec"]: of["bpp"] for of in outcome["summary"]}
+    records, reached = outcome["at_target"], {entry["codec"]: entry for entry in outcome["reached"]}
+    assert [entry["bpp"] for entry in records] == sorted(entry["bpp"] for entry in records)
+    sizes = {entry["codec"]: entry["bpp"] for entry in outcome["summary"]}
     for record in records:
-        codec, other = record["codec"], next(of for of in records if of is not record)
+        codec, rival = record["codec"], next(entry for entry in records if entry is not record)
         assert record["setting"] == reached[codec]["setting"]
         assert record["reached"] == pytest.approx(reached[codec]["value"], rel=1e-12)
         assert record["bpp"] == pytest.approx(sizes[codec], rel=1e-12)
         if record["to_best"] is not None:
-            assert record["to_best"] == pytest.approx(100 * (record["bpp"] / other["bpp"] - 1))
-    at = "rank", "--at", "psnr=20", "--metrics", "psnr", "--json", *where
-    ranked = {of["codec"]: of for of in json.loads(bench(*at).stdout)["records"]}
-    met = [codec for codec, of in reached.items() if not of["why"]]
+            assert record["to_best"] == pytest.approx(100 * (record["bpp"] / rival["bpp"] - 1))
+    rank_words = "rank", "--at", "psnr=20", "--metrics", "psnr", "--json", *options
+    ranked = {entry["codec"]: entry for entry in json.loads(bench(*rank_words).stdout)["records"]}
+    met = [codec for codec, entry in reached.items() if not entry["why"]]
     assert met
     for codec in met:
         assert ranked[codec]["setting"] == reached[codec]["setting"]
         assert ranked[codec]["bpp"] == pytest.approx(sizes[codec], rel=1e-12)
-    elsewhere = json.loads(bench(*at[:2], "psnr=20.5", *at[3:]).stdout)["records"]
-    assert {of["setting"] for of in elsewhere} == {None}
+    elsewhere = json.loads(bench(*rank_words[:2], "psnr=20.5", *rank_words[3:]).stdout)["records"]
+    assert {entry["setting"] for entry in elsewhere} == {None}

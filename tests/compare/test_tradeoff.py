@@ -70,19 +70,23 @@ def test_on_a_bilinear_surface_the_difference_is_the_closed_form(realism, verdic
 def test_both_metrics_are_of_the_images_that_have_both():
     """An image without patches of a distance's features, which the distortion has a value of."""
 
-    def changed(of, shown):
-        ids, bpp = of.image_ids[shown], (of.image_bpp * (1 + 0.1 * SPREAD))[shown]
-        return replace(of, image_ids=ids, image_bpp=bpp,
-                       image_values={k: v[shown] for k, v in of.image_values.items()})  # fmt: skip
+    def changed(original, selection):
+        ids, bpp = original.image_ids, original.image_bpp * (1 + 0.1 * SPREAD)
+        values = {k: v[selection] for k, v in original.image_values.items()}
+        return replace(
+            original, image_ids=ids[selection], image_bpp=bpp[selection], image_values=values
+        )
 
-    def without_last(of):
-        fd = np.where(np.arange(IMAGES) == IMAGES - 1, np.nan, of.image_values["fd"])
-        return replace(changed(of, slice(None)), image_values={**of.image_values, "fd": fd})
+    def without_last(original):
+        fd = np.where(np.arange(IMAGES) == IMAGES - 1, np.nan, original.image_values["fd"])
+        return replace(
+            changed(original, slice(None)), image_values={**original.image_values, "fd": fd}
+        )
 
     theirs = point("jpeg", 1, 0.3, 28.0, at_beta(1.3)[1], psnr_spread=2.0)
     results = [
-        tradeoffs([change(theirs)], [list(map(change, of)) for of in BILINEAR], PSNR, FD)
-        for change in (without_last, lambda of: changed(of, slice(IMAGES - 1)))
+        tradeoffs([change(theirs)], [list(map(change, curve)) for curve in BILINEAR], PSNR, FD)
+        for change in (without_last, lambda original: changed(original, slice(IMAGES - 1)))
     ]
     assert results[0] == results[1]
     assert results[0][0]["images"] == IMAGES - 1
@@ -131,17 +135,20 @@ def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
     (tradeoff,) = tradeoffs([theirs], BILINEAR, PSNR, FD)
     nearest = 35 + 4 * math.log(0.3) - 28.0  # of beta 0
     assert (tradeoff["verdict"], tradeoff["draws"]) == ("equal", DRAWS)
-    drawn = image_draws(IMAGES) @ (-0.01 + 2.0 * SPREAD)
-    assert 0.4 < np.mean(drawn > 0) < 0.6
+    draw_means = image_draws(IMAGES) @ (-0.01 + 2.0 * SPREAD)
+    assert 0.4 < np.mean(draw_means > 0) < 0.6
     assert tradeoff["high"] == pytest.approx(nearest, abs=0.4)
     assert (
-        tradeoff["low"] < nearest + np.quantile(drawn, 0.025) / 4 < tradeoff["difference"] < nearest
+        tradeoff["low"]
+        < nearest + np.quantile(draw_means, 0.025) / 4
+        < tradeoff["difference"]
+        < nearest
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("images", "least"), [(24, 90.0), (41, 90.5), (100, 93.0)])
-def test_intervals_cover_the_difference_in_the_population(images, least):
+@pytest.mark.parametrize(("images", "minimum_share"), [(24, 90.0), (41, 90.5), (100, 93.0)])
+def test_intervals_cover_the_difference_in_the_population(images, minimum_share):
     """In %, of 400 sets of photographs whose rates, realism and quality are skewed and related.
 
     A share of 95 % has a standard error of 1.1 over 400 sets; docs/experiments has the
@@ -150,15 +157,15 @@ def test_intervals_cover_the_difference_in_the_population(images, least):
     """
     rng = np.random.default_rng(images)
     population = rng.normal(size=(9, 2000))
-    truth = [one["difference"] for one in _compared(population)]
+    truth = [tradeoff["difference"] for tradeoff in _compared(population)]
     inside = np.zeros((400, len(truth)), np.bool_)
     for trial in inside:
         result = _compared(population[:, rng.integers(0, 2000, images)])
         trial[:] = [
-            one["low"] is not None and one["low"] <= true <= one["high"]
-            for one, true in zip(result, truth, strict=True)
+            tradeoff["low"] is not None and tradeoff["low"] <= true <= tradeoff["high"]
+            for tradeoff, true in zip(result, truth, strict=True)
         ]
-    assert 100 * inside.mean(axis=0).min() > least
+    assert 100 * inside.mean(axis=0).min() > minimum_share
 
 
 def _compared(effects):
@@ -166,15 +173,15 @@ def _compared(effects):
 
     effects: standard normal, shape (9, images).
     """
-    detail, quality, texture, codec, other, *variants = effects
+    detail, quality, texture, codec, common, *variants = effects
     images = len(detail)
 
-    def measured(label, rate, psnr, fd, own):
+    def measured(label, rate, psnr, fd, effect):
         values = {
-            "psnr_db": psnr - 2.5 * detail + 0.7 * quality + 0.8 * own,
-            "fd": fd * np.exp(0.5 * texture + 0.3 * own),
+            "psnr_db": psnr - 2.5 * detail + 0.7 * quality + 0.8 * effect,
+            "fd": fd * np.exp(0.5 * texture + 0.3 * effect),
         }
-        bpp = rate * np.exp(0.5 * detail + 0.1 * own)
+        bpp = rate * np.exp(0.5 * detail + 0.1 * effect)
         edition = Edition.create(CodecSpec(label, ()))
         setting, ids = Setting("q", rate), np.arange(images)
         return Point(edition, setting, rate, images, 0, 0, (), {}, ids, bpp, values)
@@ -183,12 +190,14 @@ def _compared(effects):
         return 5 * math.log(rate), 0.4 * rate**-0.4 * math.exp(-0.35 * beta)
 
     surfaces = []
-    for beta, own in enumerate(variants):
+    for beta, variant_effect in enumerate(variants):
         curve = []
         for rate in (0.1, 0.2, 0.4, 0.8):
             psnr, fd = levels(rate, beta)
             curve.append(
-                measured("ours", rate, 34 - 0.6 * beta + psnr, fd, 0.7 * other + 0.3 * own)
+                measured(
+                    "ours", rate, 34 - 0.6 * beta + psnr, fd, 0.7 * common + 0.3 * variant_effect
+                )
             )
         surfaces.append(curve)
     theirs = []
@@ -231,7 +240,7 @@ def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
     ours = surface(lambda r, b: bent(r, b)[0], lambda r, b: bent(r, b)[1], betas, rates)
     log_rates = np.log(rates)
     for rate in (0.15, 0.3, 0.7):
-        at = {
+        values_by_beta = {
             beta: [
                 float(
                     Akima1DInterpolator(log_rates, [bent(r, beta)[axis] for r in log_rates])(
@@ -243,7 +252,7 @@ def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
             for beta in betas
         }
         for first, second in ((0.0, 1.0), (1.0, 2.0)):
-            (psnr, fd), (other_psnr, other_fd) = at[first], at[second]
+            (psnr, fd), (other_psnr, other_fd) = values_by_beta[first], values_by_beta[second]
             theirs = point("jpeg", 1, rate, 20.0, fd + 0.25 * (other_fd - fd))
             (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
             assert tradeoff["verdict"] == "equal"
@@ -254,9 +263,9 @@ def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
     ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
     for shift in (0.5, -0.5):  # of the mean; draws deviate by three times .19 or so
         (tradeoff,) = tradeoffs([point("jpeg", 1, 0.2, 30.0 - shift, 6.0)], ours, PSNR, FD)
-        drawn = image_draws(IMAGES) @ (shift + 3.0 * SPREAD)
+        draw_means = image_draws(IMAGES) @ (shift + 3.0 * SPREAD)
         assert tradeoff["certainty"] == pytest.approx(
-            np.mean(np.sign(drawn) == np.sign(shift)), abs=1e-12
+            np.mean(np.sign(draw_means) == np.sign(shift)), abs=1e-12
         )
         assert 0.5 < tradeoff["certainty"] < 1
 
@@ -265,10 +274,10 @@ def test_several_settings_are_listed_from_the_lowest_rate_up():
     rates = (0.7, 0.15, 0.3)
     theirs = [point("jpeg", rate, rate, 28.0 + rate, 10 - 3 * math.log(rate) - 4) for rate in rates]
     result = tradeoffs(theirs, BILINEAR, PSNR, FD)
-    assert [one["bpp"] for one in result] == pytest.approx(sorted(rates))
-    assert [one["setting"] for one in result] == ["q=0.15", "q=0.3", "q=0.7"]
-    assert [one["distortion"] for one in result] == pytest.approx([28.15, 28.3, 28.7])
-    assert [one["other"] for one in result] == pytest.approx(
+    assert [tradeoff["bpp"] for tradeoff in result] == pytest.approx(sorted(rates))
+    assert [tradeoff["setting"] for tradeoff in result] == ["q=0.15", "q=0.3", "q=0.7"]
+    assert [tradeoff["distortion"] for tradeoff in result] == pytest.approx([28.15, 28.3, 28.7])
+    assert [tradeoff["other"] for tradeoff in result] == pytest.approx(
         [34 + 4 * math.log(rate) for rate in sorted(rates)], abs=1e-9
     )
 
