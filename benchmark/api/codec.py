@@ -12,7 +12,7 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import CorruptStream, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import flat
-from benchmark.spec import CodecSpec, load_codec, parse_codec
+from benchmark.spec import SEED, CodecSpec, load_codec, parse_codec
 from benchmark.system.settings import isolated, use_device, use_weights_folder
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def decoded(
     source : path
         The folder of one dataset, ``results/kodak``.
     codec : str
-        Its name in `summary`, or its spec; in full for a program or Python file.
+        Its name in `summary`, or its spec; in full for a program or Python file. Without a seed,
+        the first drawing of a decoder that draws.
     image : str
         Name of the image, with or without suffix.
     device, weights_dir
@@ -160,6 +161,8 @@ def decoded(
     if not rows:
         whys = "; ".join(absence.why for absence in absent)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {whys}")
+    if len(rows) > 1:  # of a decoder that draws: the first seed's, whose spec has no seed
+        rows = [row for row in rows if SEED not in dict(CodecSpec.of_row(row).options)] or rows
     if len(rows) > 1:
         pictures_text = ", ".join(
             f"{label_of(CodecSpec.of_row(row))} "

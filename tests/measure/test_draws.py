@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import benchmark
 from benchmark.api.codec import run
 from benchmark.codec import Setting
 from benchmark.commands.outcome import print_outcome
@@ -107,6 +108,15 @@ def test_a_report_shows_a_codec_that_draws_once(outcome):
     (report,) = json.loads(result.stdout)
     labels = {record["codec"] for record in report["summary"]}
     assert labels == {CodecSpec(name, ()).label for name in (DRAWS, HONEST)}
+
+
+def test_the_picture_of_a_codec_that_draws_is_its_first_seeds(outcome):
+    rows = [row for row in outcome.rows.rows(named=True) if row["codec"] == DRAWS]
+    for variant, spec in (("", DRAWS), ("seed=2", f"{DRAWS}:seed=2")):
+        row = next(row for row in rows if row["variant"] == variant)
+        setting = {row["setting_name"]: row["setting_value"]}
+        pixels = benchmark.decoded(outcome.matrix.store.folder, spec, row["image"], **setting)
+        assert pixels_sha256(pixels) == row["decoded_sha256"]
 
 
 def test_each_drawing_is_decoded_again_where_its_codec_is_named(outcome):
