@@ -15,7 +15,7 @@ WINDOWS = [(DESKTOP, {}), (PHONE, HAND)]
 # Codecs and variants with the longest names that are bundled, and one of a user's own file.
 NAMED = (
     ("hyperprior", "weights=matched"),
-    ("compressai", "model=bmshj2018-hyperprior:metric=ms-ssim"),
+    ("compressai", "metric=ms-ssim:model=bmshj2018-hyperprior"),
     ("jpeg", ""),
     ("my/folder/of/codecs/wavelet_codec.py:WaveletCodec", "threads=2"),
 )
