@@ -76,6 +76,18 @@ def test_without_streams_every_rate_is_only_stated():
 
 
 @pytest.mark.parametrize(
+    ("record", "verdict", "rows"),
+    [
+        (row("ours", 30.0, "a"), "unknown", 2),
+        (failed("ours", 30.0, "a", "encode", "no"), "yes", 1),
+    ],
+)
+def test_a_rate_is_stated_if_its_picture_was_made(record, verdict, rows):
+    answer = questions.check_streams(reviewed(stream(), reconstructions=[record]))
+    assert (answer.verdict, len(answer.tables["streams"].rows)) == (verdict, rows)
+
+
+@pytest.mark.parametrize(
     ("streams", "fields", "verdict", "ends", "cells"),
     [
         ([stream(), stream(image="b")], {}, "yes", "rounding",

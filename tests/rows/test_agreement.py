@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.rows.agreement import ROUNDING_DB, SYMBOL_DB, mark_agreeing
+from benchmark.rows.agreement import mark_agreeing
 from support.rows.measured import failed, row, table
 
 
@@ -11,10 +11,10 @@ from support.rows.measured import failed, row, table
     ("change", "agreement"),
     [
         ({}, True),
-        ({"decoded_sha256": "e", "psnr_db": 30 + ROUNDING_DB / 2}, True),
-        ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - SYMBOL_DB / 2}, True),
-        ({"decoded_sha256": "e", "psnr_db": 30 + 2 * ROUNDING_DB}, False),
-        ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - 2 * SYMBOL_DB}, False),
+        ({"decoded_sha256": "e", "psnr_db": 30 + 5e-5}, True),
+        ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - 5e-4}, True),
+        ({"decoded_sha256": "e", "psnr_db": 30 + 2e-4}, False),
+        ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - 2e-3}, False),
         ({"decoded_sha256": "e", "psnr_db": None}, False),
         ({"decoded_sha256": "e", "psnr_db_protocol": "psnr/0"}, False),
         ({"num_bytes": 99}, False),

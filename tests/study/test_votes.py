@@ -56,6 +56,24 @@ def test_a_rater_of_half_the_questions_stays_and_one_of_fewer_does_not(key, answ
     assert "fewer than half" in exclusion_rule(changed(answers[0], answers=trials[: half - 1]), key)
 
 
+def test_a_rater_with_a_quarter_of_catch_trials_wrong_stays_and_with_more_does_not(key, answers):
+    trials = key.lists[answers[0].order - 1]
+    catch = [answer.trial for answer in answers[0].answers if trials[answer.trial].better]
+    quarter = len(catch) // 4
+    assert quarter > 0
+
+    def excluded_with(wrong):
+        choices = {n: 3 - trials[n].better if n in wrong else trials[n].better for n in catch}
+        changed_answers = [
+            changed(answer, choice=choices.get(answer.trial, answer.choice))
+            for answer in answers[0].answers
+        ]
+        return exclusion_rule(changed(answers[0], answers=changed_answers), key)
+
+    assert excluded_with(catch[:quarter]) == ""
+    assert "catch trials wrong" in excluded_with(catch[: quarter + 1])
+
+
 def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_else(key):
     raters = answers_of(key, seed=3, lapses=0.1)
 
@@ -101,6 +119,7 @@ def test_a_design_asks_stimuli_and_sides_alike_often_and_no_rater_twice():
     assert key != key_of(images=6, raters=12, trials_per_rater=30, seed=5)
 
 
+SCREEN = {"pixel_ratio": 1.0, "screen": [1440, 900], "window": [1440, 800], "touch": False}
 HOSTILE = {
     "no json": b"\xff\xfe{",
     "deep": b"[" * 20_000,
@@ -113,6 +132,10 @@ HOSTILE = {
     "time before the question": {"answers": [{"trial": 1, "choice": 1, "ms": -1}]},
     "a name that is a script": {"rater": "<script>alert(1)</script>"},
     "a field of its own": {"__proto__": {}},
+    "a field of its own in an answer": {
+        "answers": [{"trial": 1, "choice": 1, "ms": 3000, "flip": 2}]
+    },
+    "a field of its own of the screen": {"device": {**SCREEN, "system": "none"}},
     "too large": {"rater": "0" * (2 << 20)},
 }
 

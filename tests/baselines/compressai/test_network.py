@@ -52,10 +52,16 @@ def test_noise_is_the_choice_of_the_call_not_of_the_mode(crop):
 
 def test_bits_stay_in_float32_under_autocast(crop):
     network = wrapped()
+    in_autocast = []
+    for model in (network.codec.entropy_bottleneck, network.codec.gaussian_conditional):
+        model.register_forward_pre_hook(
+            lambda *_: in_autocast.append(torch.is_autocast_enabled("cpu"))
+        )
     with torch.no_grad():
         exact = network(as_images(crop), noisy=False)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             estimate = network(as_images(crop), noisy=False)
+    assert in_autocast == [False] * 4
     assert estimate.y_bits.dtype == estimate.z_bits.dtype == torch.float32
     assert float(estimate.y_bits) == pytest.approx(float(exact.y_bits), rel=0.02)
 

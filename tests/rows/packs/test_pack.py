@@ -154,6 +154,9 @@ def test_a_picture_of_two_datasets_is_in_a_pack_once(declared, photos, tmp_path)
     assert (exported.num_pictures, len({*map(name_of, pack.rows.values())})) == (16, 2)
     with tarfile.open(tmp_path / "p.tar") as tar:
         assert len(tar.getnames()) == 1 + 8
+    for name in ("photos", "others"):
+        contents = dataset_contents(tmp_path / "none", name, [pack])
+        assert {*contents.table["dataset"]} == {name}
 
 
 def test_pictures_of_a_pack_beside_the_results_come_before_those_of_their_folder(picture_pack):
