@@ -4,10 +4,12 @@ Ray kills the children of a worker that ends at once; a child's child has time t
 """
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any, NamedTuple
 
 from benchmark.codec import CodecInfo
@@ -33,6 +35,7 @@ from benchmark.system.digest import code_sha256
 from benchmark.system.machine import machine
 
 OTHER_CODE = "its rdrbench is another version than the driver's: install the same on both"
+RAYLET_CHECK_SECONDS = 1.0
 
 
 class NodeRun(NamedTuple):
@@ -141,10 +144,26 @@ def execute_here(
     return outcome
 
 
+@cache
+def end_with_raylet(raylet: int) -> None:
+    """End this process when its parent, the node's raylet, is gone.
+
+    Ray 2.60 sometimes leaves one running, with the programs that it started.
+    """
+
+    def wait() -> None:
+        while os.getppid() == raylet:
+            time.sleep(RAYLET_CHECK_SECONDS)
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def measure(run: NodeRun, *task: Any) -> Reply:
     """Execute a task of Ray."""
     import ray
 
+    end_with_raylet(os.getppid())
     node = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
     if run.code != code_sha256():
         return Reply(*node, NotHere("load", OTHER_CODE))

@@ -15,7 +15,7 @@ import pytest
 from benchmark.rows.store import Store
 from benchmark.system.processes import descendants
 from support.files.noise import noise_images
-from support.processes import is_running, ran, running, until
+from support.processes import SAFETY_NET_SECONDS, is_running, ran, running, until
 from support.quick import quick
 
 # An encoder that hangs, with a child in its process group and one that shares nothing with it:
@@ -192,3 +192,18 @@ processes.work_for(reading, lambda: print("worked"))
 """
     result = ran(sys.executable, "-c", script)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_process_on_a_node_ends_with_its_raylet():
+    worker = (
+        "import os, time; from benchmark.measure.node import end_with_raylet\n"
+        "end_with_raylet(os.getppid()); print(os.getpid(), flush=True); time.sleep(400)"
+    )
+    raylet = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()"
+    with subprocess.Popen(
+        [sys.executable, "-c", raylet], stdout=subprocess.PIPE, text=True
+    ) as process:
+        process_id = int(process.stdout.readline())
+        assert is_running(process_id)
+        process.kill()
+        assert until(lambda: not is_running(process_id), SAFETY_NET_SECONDS)
