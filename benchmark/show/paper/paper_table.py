@@ -130,7 +130,8 @@ def draw_table(
             ", ".join(row.name for row in rows if row.name != against) or "any other system"
         )
         raise UsageError(
-            f"no BD-rate of {other_names} against {against}: change --anchor or --codecs"
+            f"no BD-rate of {other_names} against {against}: change --anchor or --codecs, or "
+            "compare at a rate with --at"
         )
     groups, columns = _column_groups(results, rows, blocks_with_columns)
     places = [_mark_lowest(column, rows) for column in columns[1:]]
