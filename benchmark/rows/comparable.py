@@ -36,8 +36,7 @@ class ComparableRows:
     """Rows of one coding protocol, ordered by variant, edition (newest first), setting and image.
 
     Of rows that differ in nothing but the cell's key, the latest is taken, so that an edition has
-    at most one row per setting and image. Bundled rows are restricted to the images of rows
-    measured here.
+    at most one row per setting and image.
     """
 
     def __init__(
@@ -187,7 +186,6 @@ def _find_editions(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _select_shown(editions: pl.DataFrame) -> pl.DataFrame:
-    """Select the shown editions, from EDITION, `images`, `images_at_a_setting` and `age`."""
     preferred_builds = editions.sort("images_at_a_setting", "age", descending=[True, False]).unique(
         [*VARIANT, "bundled"], keep="first", maintain_order=True
     )
@@ -206,7 +204,6 @@ def _select_shown(editions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _drop_images_not_yours(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
-    """Drop bundled rows of images that your shown editions lack, if you have any."""
     shown_yours = editions.filter(col("shown") & ~col("bundled"))
     your_images = shown_yours["images"].explode().unique()
     if not your_images.len():
@@ -215,7 +212,6 @@ def _drop_images_not_yours(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.Dat
 
 
 def _number_points(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
-    """Return the `ComparableRows.point_table`."""
     points = rows.select(POINT).unique().join(editions, on=EDITION, nulls_equal=True)
     points = points.sort(*VARIANT, "age", *SETTING, nulls_last=True)
     edition = pl.struct(*VARIANT, "age").rle_id().cast(pl.Int64)

@@ -79,11 +79,7 @@ class Edition:
 
     @classmethod
     def create(cls, spec: CodecSpec, build: Build = ("", 0), origin: Origin = "here") -> "Edition":
-        """Create an edition from the facts that its codec declares.
-
-        >>> Edition.create(parse_codec("jpeg")).facts.title
-        'JPEG'
-        """
+        """Create an edition from the facts that its codec declares."""
         return cls(spec, build, origin, facts_of(spec))
 
     @classmethod
@@ -168,11 +164,7 @@ class Edition:
 
     @property
     def method(self) -> str:
-        """Title without the choice of realism (`choice`).
-
-        >>> [(edition.method, edition.choice) for edition in (CATALOGUE[0], CATALOGUE[4])]
-        [('CRDR', 'β=3.84'), ('HiFiC', '')]
-        """
+        """Title without the choice of realism (`choice`)."""
         if not self.facts.choice:
             return self._title_head if names_code(self.spec) else self.title
         head = self.facts.title.removesuffix(self.facts.choice).rstrip(", ")
@@ -186,7 +178,6 @@ class Edition:
 
     @property
     def _title_head(self) -> str:
-        """Title, or a program's version if it begins with the title."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
         number = " ".join(self.ran.version.split()[:2]).rstrip(",;:")
         if self.facts.kind == "standard" and number.startswith(f"{self.facts.title} "):
@@ -235,8 +226,6 @@ def label_of(spec: CodecSpec) -> str:
     ('jpeg:subsampling=444', 'jpeg')
     >>> label_of(CodecSpec.of("compressai", "metric=mse:model=bmshj2018-hyperprior"))
     'hyperprior'
-    >>> label_of(CodecSpec.of("./mine.py:Mine", "")), label_of(CodecSpec.of("folder", "name=HiFiC"))
-    ('mine.py:Mine', 'HiFiC')
     """
     return _short_names(spec.name).get(spec, spec.label)
 
@@ -265,12 +254,7 @@ def parse_spec(text: str) -> CodecSpec:
 
 
 def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> dict[Edition, str]:
-    """Return each edition's name in figures, marked if in `bundled`; its whole label if ambiguous.
-
-    >>> texts = "ours:beta=0:effort=2", "jpeg:optimize=1", "./a/mine.py:Mine:level=3"
-    >>> [*titles(Edition.create(parse_codec(text)) for text in texts).values()]
-    ['CRDR β=0 (effort 2)', 'JPEG (optimised)', 'Mine (level 3)']
-    """
+    """Return each edition's name in figures, marked if in `bundled`; its label if ambiguous."""
     texts = labels_of(editions)
     names = {edition: edition.title for edition in texts}
     count = Counter(names.values())
@@ -294,25 +278,18 @@ def add_remark(name: str, remark: str) -> str:
 
     >>> add_remark("HiFiC", "published"), add_remark("JPEG (Pillow)", "published")
     ('HiFiC (published)', 'JPEG (Pillow, published)')
-    >>> add_remark("HiFiC", "")
-    'HiFiC'
     """
     head = f"{name[:-1]}, " if name.endswith(")") else f"{name} ("
     return f"{head}{remark})" if remark else name
 
 
 def mark_bundled(name: str, bundled: bool = True) -> str:
-    """Mark the name of a codec as bundled.
-
-    >>> mark_bundled("VTM 23.13"), mark_bundled("VTM 23.13", False)
-    ('VTM 23.13 (bundled)', 'VTM 23.13')
-    """
+    """Mark the name of a codec as bundled."""
     return add_remark(name, "bundled" if bundled else "")
 
 
 @cache
 def _short_names(codec: str) -> dict[CodecSpec, str]:
-    """Return short names by spec, with and without the codec's default options."""
     names = {}
     for alias in ALIASES:
         spec = parse_codec(alias)

@@ -108,7 +108,6 @@ def _check_record(store: Store, path: Path) -> Finding | None:
 
 
 def _find_lost(store: Store) -> Iterator[Finding]:
-    """Find the cells without their stream and the rows without their run's record."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamagedResults)  # each shard has its own finding
         table, versions = store.read()

@@ -117,7 +117,6 @@ def _real_to_estimated(rows: ComparableRows) -> Float64Array:
 
 
 def _select_latest_machine(rows: ComparableRows, marked: BoolArray) -> tuple[str, BoolArray]:
-    """Return the machine of the latest marked row, and mark the marked rows from it."""
     if not marked.any():
         return "", marked
     latest = rows.index[marked][rows.recency[marked].argmax()]
@@ -133,8 +132,6 @@ def _is_empty_metric(table: pl.DataFrame, column: str) -> bool:
 
 
 class _Means:
-    """Means of rows by point."""
-
     def __init__(self, rows: ComparableRows, pooled: bool, common: bool) -> None:
         self.rows, self._pooled, self._common = rows, pooled, common
         self._bytes, self.bpp = rows.bytes, rows.bpp
@@ -143,8 +140,7 @@ class _Means:
         """Return the bits per pixel of each point over the marked rows; NaN without any.
 
         The mean of per-image bpp (the usual table), or pooled: all bits over all pixels
-        (benchmark_xl's convention), where large images weigh more. 100 bytes for 800 and for 1600
-        pixels are .75 and .667.
+        (benchmark_xl's convention), where large images weigh more.
         """
         rows, point = self.rows, self.rows.point[marked]
         with np.errstate(invalid="ignore"):
@@ -211,7 +207,6 @@ class _Means:
         return result
 
     def failures(self) -> Tallies:
-        """Tally the reasons of failed rows by the number of the point."""
         failed = self.rows.failed
         parts = self.rows.select("stage", "reason", marked=failed)
         texts = parts.select(pl.concat_str(pl.all().fill_null("None"), separator=": "))
@@ -313,7 +308,6 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
 
 
 def _latest(rows: ComparableRows) -> Int64Array:
-    """Return the position of each edition's latest row, without failure if there is one."""
     order = np.lexsort([rows.recency, rows.ok, rows.edition])
     is_last = np.diff(rows.edition[order], append=-1) != 0
     return np.asarray(order[is_last], np.int64)

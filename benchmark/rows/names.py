@@ -21,12 +21,6 @@ def find_editions(
 
     A codec's name means its usual variants, of drawings all seeds, or else all its variants.
     preferred: editions to search first.
-
-    >>> known = [Edition.create(parse_codec(text)) for text in ("jpeg", "jpeg:optimize=1", "vtm")]
-    >>> [edition.title for edition in find_editions(["JPEG (optimised)", "vtm"], known)]
-    ['JPEG (optimised)', 'VTM']
-    >>> [edition.title for edition in find_editions(["jpeg"], known)]
-    ['JPEG']
     """
     matches: set[Edition] = set()
     for name in dict.fromkeys(names):
@@ -38,12 +32,7 @@ def find_editions(
 
 
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
-    """Return the one codec variant meant by a name, of drawings the first; else raise an error.
-
-    >>> known = [Edition.create(parse_codec(text)) for text in ("jpeg:optimize=1", "vtm")]
-    >>> find_variant("jpeg", known).text
-    'jpeg:optimize=1'
-    """
+    """Return the one codec variant meant by a name, of drawings the first; else raise an error."""
     variants = {edition.spec: edition for edition in find_editions([name], editions)}
     if len({spec.without([SEED]) for spec in variants}) > 1:
         labels = ", ".join(sorted(map(label_of, variants)))
@@ -52,12 +41,7 @@ def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
 
 
 def is_named(edition: Edition, name: str) -> bool:
-    """Return whether a name means an edition by itself; a codec's name means all its variants.
-
-    >>> edition = Edition.create(parse_codec("ours:effort=2:beta=0"))
-    >>> [is_named(edition, name) for name in ("ours", "CRDR β=0 (effort 2)", "ours:beta=0")]
-    [True, True, False]
-    """
+    """Return whether a name means an edition by itself; a codec's name means all its variants."""
     return bool(_matches(name, [edition]))
 
 
@@ -76,11 +60,7 @@ def known_names(editions: Iterable[Edition]) -> set[str]:
 
 
 def usual_variants(name: str) -> set[CodecSpec]:
-    """Return the variants that `bench run` measures for a codec; none for code or needed options.
-
-    >>> sorted(spec.text for spec in usual_variants("ours")), usual_variants("./mine.py:Mine")
-    (['ours:beta=0', 'ours:beta=3.84'], set())
-    """
+    """Return the variants that `bench run` measures by a name; none for code or needed options."""
     if name in CODECS and needs_options(name):
         return set()
     with suppress(BenchError):

@@ -115,7 +115,6 @@ def _count_images(path: Path, names: Collection[str]) -> int:
 
 
 def _holds_images(text: str) -> bool:
-    """Return whether a text is the path of an existing folder or list of images."""
     with suppress(OSError, ValueError):  # too long a name, or one with a null character
         return Path(text).is_dir() or lists_images(Path(text))
     return False

@@ -6,9 +6,6 @@ metric of the set, and their spread gives its interval.
 
     results/<dataset>/sets/<sha256>.parquet    values and influences, written once
                           /shipped*            those bundled with the project
-
-A reduction's key is made of the metric's protocol and the pixels of every pair of the set; equal
-keys have equal values.
 """
 
 import hashlib
@@ -86,8 +83,6 @@ def summarise_with_distributions(
 
 
 class _Reducer:
-    """Distribution metrics of sets of rows, from earlier reductions or stored features."""
-
     def __init__(self, rows: ComparableRows, folder: Path, common: bool, allow_few: bool) -> None:
         self._common, self._allow_few = common, allow_few
         self._ok = rows.common(rows.ok) if common else rows.ok
@@ -103,7 +98,6 @@ class _Reducer:
         ]
 
     def add_columns(self, rows: ComparableRows, name: str) -> pl.DataFrame:
-        """Append a metric's value, protocol id and reason to the table."""
         metric: DistributionMetric = metric_class(name)()
         protocol, space = protocol_of(name), metric_class(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)
@@ -200,7 +194,7 @@ def make_reduction(key: str, column: str, protocol: str, reduced: Reduced) -> Re
 
 
 class Reductions:
-    """Reduced distribution metrics of a dataset, in `results/<dataset>/sets`."""
+    """Reduced distribution metrics in `results/<dataset>/sets`; equal keys have equal values."""
 
     def __init__(self, store_folder: Path) -> None:
         self._store_folder, self.folder = store_folder, store_folder / "sets"

@@ -24,11 +24,7 @@ def add_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> 
 
 
 def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -> str:
-    """Return the command line of a verb on a dataset's stored rows.
-
-    >>> command_on_rows("report", Path("my results"), "kodak", anchor="vtm")
-    "bench report --dataset kodak --anchor vtm --results 'my results'"
-    """
+    """Return the command line of a verb on a dataset's stored rows."""
     elsewhere = "" if results == Path("results") else results
     return bench_command(verb, dataset=dataset, **options, results=elsewhere)
 

@@ -1,7 +1,6 @@
 """Columns of the table of measurements, keys of cells, and footers of parquet files.
 
-A footer states how much memory rows take. It is a struct of Thrift's compact protocol; four of its
-fields are read here, since polars does not expose them.
+A footer (Thrift's compact protocol) states the memory that rows take; polars does not expose it.
 """
 
 import hashlib
@@ -40,10 +39,7 @@ class CostFormat(NamedTuple):
 
 
 class TableColumn(NamedTuple):
-    """Column of the table, declared in `columns.toml`; null means no value.
-
-    `measure.execute.Coded` has fields with the names of coding's columns.
-    """
+    """Column in `columns.toml`, null for no value; coding's are fields of `execute.Coded`."""
 
     name: str
     kind: type  # str, int (64 bits), float (64 bits) or bool
@@ -174,9 +170,6 @@ def metric_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
 
     "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric or with a
     taken column.
-
-    >>> metric_names("psnr, lpips,psnr_db")
-    ('psnr', 'lpips')
     """
     known_names = (*METRICS, *DISTRIBUTION_METRICS)
     texts = [text.strip() for text in (metrics.split(",") if isinstance(metrics, str) else metrics)]
@@ -241,7 +234,6 @@ def read_footer(content: bytes) -> Footer:
 
 
 def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
-    """Return the columns that are entirely null, from parquet statistics."""
     is_null: dict[str, bool] = {}
     for chunk in chunks:
         name = b".".join(chunk[3]).decode()

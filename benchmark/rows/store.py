@@ -170,8 +170,7 @@ class Store(StreamFolder):
     ) -> set[str]:
         """Return the cells whose streams are missing or truncated in every finished row.
 
-        Contents are not read. Rows of a run that kept no streams (`bench run --no-keep`) or with a
-        declared size need none.
+        Reads no contents. Rows of runs without streams (`--no-keep`) or of declared size need none.
         """
         rows = finished(versions, timed).filter(col("cell").is_in([*cells]))
         lost_cells: set[str] = set()
@@ -221,7 +220,6 @@ class Store(StreamFolder):
     def _read_rows(
         self, shipped: bool = False, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        """Read all rows measured here, or the bundled ones; columns None for all."""
         # Locked, so that no shard is put away between listing and reading.
         with self._lock(shared=True):
             tables = [rows for _, rows in self._read_tables(self._paths(shipped), columns)]

@@ -107,10 +107,7 @@ def requested_datasets(results: Path, dataset: str) -> list[str]:
 
 
 def stored_dataset(results: Path, dataset: str) -> str:
-    """Return a dataset's stored name; "" is the only one, else Kodak.
-
-    Raises `UsageError` or `UnknownName` without results.
-    """
+    """Return a dataset's stored name; "" is the only one or Kodak; `UsageError`, `UnknownName`."""
     datasets = _datasets_with_rows(results)
     dataset = dataset or (datasets[0] if len(datasets) == 1 else "kodak")
     place = Place(dataset)
@@ -179,9 +176,9 @@ def read_results(
 
     name: a dataset, a part such as clic2020:mobile, or a folder of images. codecs, bundled: see
     `variants.divide_rows`. metrics: names. verified_only: only rows whose streams were decoded
-    again in a fresh process. images: patterns such as kodim0*, none for all. whole: the table also
-    names the streams, unlike `Store.means_table`. rows: replace the stored ones, whatever their
-    codec. join: selects the rows to summarise, and the anchor. common, allow_few: see
+    again in a fresh process. images: patterns such as kodim0*, none for all. with_streams: the
+    table also names the streams, unlike `Store.means_table`. rows: replace the stored ones, of
+    any codec. join: selects the rows to summarise, and the anchor. common, allow_few: see
     `reduce.add_distribution_metrics`. pooled: bits per pixel over all pixels. Raises `UsageError`
     if no rows are left.
     """
@@ -230,10 +227,7 @@ def read_results(
 
 
 def verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all") -> pl.DataFrame:
-    """Return the rows whose streams a fresh process decoded.
-
-    Raises `UsageError` if there are none, or none of a named codec.
-    """
+    """Return rows whose streams a fresh process decoded; `UsageError` for a codec without any."""
     attested_rows = rows.filter("attested")
     if rows.height and not attested_rows.height:
         raise UsageError(f"{folder} has no verified rows: run the same with --verify")

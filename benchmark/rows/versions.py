@@ -120,7 +120,6 @@ def _fill(rows: pl.DataFrame) -> dict[str, pl.Expr]:
 
 
 def _share_features(rows: pl.DataFrame) -> pl.DataFrame:
-    """Copy features to rows without any from another row of their picture."""
     counts = [value for value, _ in _metric_rules(rows) if value in _feature_counts()]
     if not counts:
         return rows
