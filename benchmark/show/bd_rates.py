@@ -22,12 +22,7 @@ LONGEST_LIST = 6  # labels in one note
 
 
 def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
-    """Return a metric's label without its brackets, unless `among` has that name twice.
-
-    >>> alex, squeeze = (Metric(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
-    >>> short_name(alex), short_name(alex, [alex, squeeze])
-    ('LPIPS', 'LPIPS (AlexNet)')
-    """
+    """Return a metric's label without its brackets, unless `among` has that name twice."""
     name = metric.label.partition(" (")[0]
     namesakes = [
         other_metric
@@ -136,10 +131,7 @@ def ranking_table(
     names: Mapping[Edition, str] | None = None,
     marks: bool = False,
 ) -> Table:
-    """Return a row per codec, best first, without empty columns.
-
-    names: names in figures, shown first. marks: mark labels of bundled codecs, as `names` do.
-    """
+    """Return a row per codec, best first, no empty columns; marks: of bundled codecs' labels."""
     several = len({record["images"] for record in ranking.records.values()}) > 1
     marks = marks and not all(edition.bundled for edition in ranking.records)
     columns = [
@@ -206,9 +198,6 @@ def headline(
     Of several variants it names the best by each metric. Without a codec of the user's it names the
     best of the requested codecs, and the next one where their intervals overlap. names: names in
     figures. requested: codecs given to `--codecs`.
-
-    >>> headline(Ranking(None, Rule(), (), {}, {}), 4, {})
-    'There is no codec to compare with on 4 images.'
     """
     scope, counts = f"on {counted(images, 'image')}", {*ranking.images}
     editions = headline_candidates(ranking.records, ranking.anchor, requested)

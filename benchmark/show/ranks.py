@@ -293,8 +293,7 @@ def rank_columns(
 ) -> list[Column]:
     """Return the columns of a table of codecs at targets.
 
-    reference: edition whose rates the others are compared with. brief: omit typical seconds, and
-    the difference from the best if there is a reference.
+    brief: without typical seconds and, with a reference, without the difference from the best.
     """
     records, labels = [codec.record for codec in ranked], summary.labels
     bundled = {labels[edition] for edition in summary.bundled}
@@ -464,7 +463,6 @@ def _why_not_ranked(
 
 
 def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> str:
-    """Return the clause on settings that are in no curve, with the remedy for a metric."""
     settings_by_reason = dict[str, list[str]]()
     for point, reason in excluded_points(summary, metric):
         if point.edition == edition:

@@ -1,8 +1,4 @@
-"""Text in sections (headings, paragraphs, lists, tables), as markdown and HTML. Pure.
-
-A report is built once from these; a file, a page and a terminal each show what they need.
-Sentences shared by captions, details, notes and tables are here too.
-"""
+"""Text in sections (headings, paragraphs, lists, tables), as markdown and HTML. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,13 +39,7 @@ def made_by(command: str) -> str:
 
 
 def markdown(root: Section, level: int = 1) -> str:
-    """Return a section as markdown, its heading with `level` signs; texts in it are escaped.
-
-    >>> print(markdown(section("left_out", "Left out", ["a <b>"], "")), end="")
-    # Left out
-    <BLANKLINE>
-    - a &lt;b>
-    """
+    """Return a section as markdown, its heading with `level` signs; texts in it are escaped."""
     blocks = [block(part, level + 1).rstrip("\n") for part in root.parts if part]
     return "\n\n".join([f"{'#' * level} {markdown_text(root.title)}", *blocks]) + "\n"
 
@@ -67,11 +57,7 @@ def block(part: Part, level: int = 2) -> str:
 
 
 def html_text(sentence: str) -> str:
-    """Return a sentence as HTML, its commands in back quotes as code.
-
-    >>> html_text("no values <: `bench run`")
-    'no values &lt;: <code>bench run</code>'
-    """
+    """Return a sentence as HTML, its commands in back quotes as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(sentence))
 
 
@@ -106,10 +92,7 @@ ONLY_BUNDLED = "all results are bundled; none were measured here"
 
 
 def note_bundled_values(own_rows: pl.DataFrame, metrics: Iterable[Metric]) -> list[str]:
-    """Return a sentence on metrics that no row measured here has: their values are bundled ones.
-
-    own_rows: every version, before values of equal pixels are merged.
-    """
+    """Return a sentence on metrics that only bundled rows have; own_rows: not merged by pixels."""
     labels = [
         metric.label
         for metric in metrics
@@ -148,11 +131,7 @@ def scale_sentences(metrics: Iterable[Metric]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Join names with commas and "and".
-
-    >>> listed(["a", "b", "c"]), listed(["a"])
-    ('a, b and c', 'a')
-    """
+    """Join names with commas and "and"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
@@ -172,7 +151,6 @@ def marked(name: str, caveats: Sequence[str] | None) -> str:
 
 
 def _caveat_note(curves: Iterable[SystemCurve]) -> str:
-    """Return the sentence that explains the mark CAVEAT, in brief; empty without any."""
     caveats = [caveat.split("; ") for curve in curves for caveat in curve.edition.ran.caveats]
     statements = list(dict.fromkeys(part for parts in caveats for part in parts))
     common = [part for part in statements if all(part in parts for parts in caveats)]

@@ -84,15 +84,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table, marks: Marks = NO_MARKS) -> str:
-    """Return a pipe table with notes below; HTML and links in cells are escaped.
-
-    Cells marked best are bold, second in italics.
-
-    >>> print(markdown(Table(("codec", "bpp"), (("a|b", "1.0"),), 1)), end="")
-    | codec | bpp |
-    |:---|---:|
-    | a\\|b | 1.0 |
-    """
+    """Return a pipe table with notes, HTML and links escaped, best cells bold, second italic."""
     rule = [":---" if place < table.words else "---:" for place in range(len(table.headers))]
     signs = {"best": "**", "second": "*", "": ""}
     lines = ["| " + " | ".join(map(_markdown_cell, table.headers)) + " |"]

@@ -107,10 +107,7 @@ def choose(
     anchor: CodecSpec | None = None,
     requested: Sequence[str] = (),
 ) -> Choice:
-    """Choose the curves to show by the look in force, from all panels.
-
-    requested: codecs given to `--codecs`; these, the anchor and the user's own are always kept.
-    """
+    """Choose the curves by the look; `requested`, anchor and the user's own are always kept."""
     all_curves = sorted(chain(*panels), key=lambda curve: not curve.measured)
     curves_by_name = {curve.name: curve for curve in all_curves}
     names, max_curves = [*curves_by_name], look().most

@@ -73,8 +73,7 @@ def draw_pictures(
 ) -> DrawnFigure:
     """Draw tiles row by row over the width of a figure, all equally wide.
 
-    Rows are as high as their highest picture, words directly below. Magnified pixels are not
-    interpolated. notes: of the table.
+    Rows are as high as their highest picture. Magnified pixels are not interpolated.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

@@ -50,8 +50,7 @@ def draw_rate_curves(
     rates. The rate axis is logarithmic unless the look says otherwise: sweeps are geometric, and on
     a linear axis a dozen codecs meet in the lowest quarter.
 
-    styles: by codec variant. anchor: reference of the BD-rates in one dataset's table.
-    outlier: see `draw_panel`. groups: put the legend's entries under their groups.
+    anchor: of one dataset's BD-rate table. outlier: see `draw_panel`. groups: in the legend.
     """
     rows, absences = _chosen_rows(datasets, choice)
     if not rows:

@@ -45,8 +45,7 @@ def draw_realism_plots(
 ) -> texts.DrawnFigure:
     """Draw a panel per rate; realism is better upwards.
 
-    If lower values are more real, the axis is logarithmic and reversed. styles: by codec variant.
-    few: distribution metrics over few images.
+    If lower is more real, the axis is logarithmic and reversed. few: metrics over few images.
     """
     from matplotlib.ticker import MaxNLocator
 

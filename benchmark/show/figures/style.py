@@ -149,8 +149,6 @@ def parse_names(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Ed
     >>> editions = [Edition.create(parse_codec(text)) for text in ("ours:beta=3.84", "vtm")]
     >>> [*parse_names(["ours:beta=3.84=Ours", "vtm=a=b"], editions).values()]
     ['Ours', 'a=b']
-    >>> [*parse_names([r"ours=Ours ($\beta$)"], editions).values()]
-    ['Ours (β)']
     """
     from benchmark.rows.names import find_variant  # which needs numpy
 
@@ -214,10 +212,7 @@ OWN_STYLE = Path(__file__).with_name("figure.mplstyle")
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw figures inside in this project's style and the look's, whatever the user's matplotlibrc.
-
-    Raises `UsageError` for an unreadable style file.
-    """
+    """Draw in the project's and the look's style, ignoring matplotlibrc; raise `UsageError`."""
     import matplotlib as mpl
 
     settings: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
@@ -395,11 +390,7 @@ def lightness(colour: str) -> float:
 
 
 def mixed(colour: str, target: int, share: float) -> str:
-    """Return the colour mixed with a grey of `target`, 0 to 255.
-
-    >>> mixed("#ff0000", 255, 0.5)
-    '#ff8080'
-    """
+    """Return the colour mixed with a grey of `target`, 0 to 255."""
     return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in channels(colour))
 
 

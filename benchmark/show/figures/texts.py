@@ -257,7 +257,6 @@ def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: 
 
 
 def _is_math(text: str) -> bool:
-    """Return whether a legend entry contains mathematics from the user's `--label`."""
     from matplotlib.mathtext import MathTextParser
 
     labels = [label.rpartition("=")[2] for label in look().label if label.count("$") > 1]
@@ -268,7 +267,6 @@ def _is_math(text: str) -> bool:
 
 
 def _grouped_columns(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
-    """Return entries in equal columns under group headings, and the column count."""
     from matplotlib.lines import Line2D
 
     columns: list[list[Line2D]] = []
@@ -284,8 +282,6 @@ def _grouped_columns(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
 
 def axis_words(metric: Metric, few_images: int = 0) -> str:
     """Return the label of a metric's axis, with an arrow if lower values are better.
-
-    few_images: number of images of a distribution metric over few, which the label states.
 
     >>> axis_words(Metric("fd", "FD", "lower"), 24)
     'FD ↓\\n24 images: biased upward'

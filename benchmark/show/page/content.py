@@ -159,10 +159,7 @@ def link_of(
     neighbours: Sequence[str] = (),
     map_column: str = "",
 ) -> str:
-    """Return the address within the page that opens a point, and an image of it (viewer.js).
-
-    neighbours: labels of codecs. map_column: the metric column of a map to show.
-    """
+    """Return the address within the page of a point, an image of it and its map (viewer.js)."""
     parts = [content.dataset, label, setting]
     if image is not None:
         parts.append(content.photographs[image].name)
@@ -227,11 +224,7 @@ def _empty_lists(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_text(data: Mapping[str, object]) -> str:
-    """Return json for an HTML script element, without characters that open or close elements.
-
-    >>> json_text({"name": "</script><b>&"})
-    '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e\\\\u0026"}'
-    """
+    """Return json for an HTML script element, without characters that open or close elements."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -239,22 +232,14 @@ def json_text(data: Mapping[str, object]) -> str:
 
 
 def lighten(colour: str) -> str:
-    """Return a colour for white paper, lightened as little as a dark page needs (MIN_CONTRAST).
-
-    >>> lighten("#56B4E9"), contrast(lighten("#332288"), DARK_PAGE) >= MIN_CONTRAST
-    ('#56B4E9', True)
-    """
+    """Return a colour for white paper, lightened as little as a dark page needs (MIN_CONTRAST)."""
     lighter = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
     return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= MIN_CONTRAST)
 
 
 @cache
 def marker_path(marker: str) -> str:
-    """Return a matplotlib marker as an SVG path about (0, 0), MARKER_PX wide.
-
-    >>> marker_path("s")
-    'M-4.50,4.50L4.50,4.50L4.50,-4.50L-4.50,-4.50L-4.50,4.50Z'
-    """
+    """Return a matplotlib marker as an SVG path about (0, 0), MARKER_PX wide."""
     from matplotlib.markers import MarkerStyle
 
     style = MarkerStyle(marker)
@@ -367,11 +352,7 @@ def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
 
 
 def _short(value: float | None) -> float | str | None:
-    """Round to six digits; None for NaN, text for infinity.
-
-    >>> _short(1234.56789), _short(math.inf), _short(math.nan)
-    (1234.57, 'inf', None)
-    """
+    """Round to six digits; None for NaN, text for infinity."""
     if value is None or math.isnan(value):
         return None
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else f"{value}"
@@ -382,10 +363,6 @@ def _shorts(values: Sequence[float]) -> list[float | str | None]:
 
 
 def contrast(first: str, second: str) -> float:
-    """Return WCAG's contrast ratio of two colours, 1 to 21.
-
-    >>> contrast("#000000", "#ffffff")
-    21.0
-    """
+    """Return WCAG's contrast ratio of two colours, 1 to 21."""
     low, high = sorted(map(luminance, (first, second)))
     return (high + 0.05) / (low + 0.05)

@@ -151,7 +151,6 @@ def _crops_html(content: Content) -> str:
 
 
 def _maps_link(content: Content) -> str:
-    """Return a link to the maps of the first crops' whole pictures; empty without maps."""
     keys = [crop.key for crop in content.crops if crop.key is not None][:MOST_PANES]
     columns = [*content.pictures[keys[0]].maps] if keys else []
     if not columns:

@@ -83,11 +83,7 @@ ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]
 
 
 def parse_limit(text: str) -> float:
-    """Parse `--page-images`: bytes of all pictures, "all": inf; raise `UsageError` otherwise.
-
-    >>> parse_limit("14MB"), parse_limit("all")
-    (14000000, inf)
-    """
+    """Parse `--page-images`: bytes of all pictures, "all": inf; raise `UsageError` otherwise."""
     if text == ALL:
         return math.inf
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
@@ -421,10 +417,7 @@ def source_picture(row: StoredRow, path: str | None, absent: str = "") -> Source
 def make_crops(
     files: PictureFiles, plan: Plan, pictures: PagePictures, labels: Sequence[str]
 ) -> list[EmbeddedCrop]:
-    """Return crops of the first photograph: the original, then codecs at about one rate.
-
-    labels: of the codecs, in order. Without the original and two codecs there are no crops.
-    """
+    """Return crops of the first photograph, original first; none without it and two codecs."""
     if not pictures.keys:
         return []
     rows, number = plan.rows, pictures.keys[0][2]

@@ -76,9 +76,8 @@ def write_page(
 ) -> tuple[str, str]:
     """Write the pictures, then the page of a report; return its path and a remark.
 
-    images: the limit of pictures, in the form of `--page-images`. command: makes the page.
-    Published curves are visible at first only if requested. notify: called with a sentence on the
-    pictures to decode.
+    images: limit of pictures, as `--page-images` has it. notify: gets a sentence on the pictures to
+    decode. Published curves are visible at first only if requested.
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])

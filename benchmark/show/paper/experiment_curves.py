@@ -110,7 +110,6 @@ def experiment_curves(
 def _read_curves(
     experiment: Experiment, verb: str, fall_back: bool, least_settings: int
 ) -> ExperimentCurves:
-    """Return stored and published curves. fall_back, least_settings: see `with_anchor`."""
     fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
     names = metric_names(experiment.metrics or fits)
     points = chosen_points(experiment.results, experiment.published)

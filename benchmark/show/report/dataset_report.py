@@ -257,7 +257,6 @@ def _write_report(
 def _note_bundled(
     experiment: Experiment, stored: DatasetResults, metrics: Sequence[Metric]
 ) -> list[str]:
-    """Return the sentence that all rows are bundled, or that values of some metrics are."""
     if stored.only_bundled:
         return [ONLY_BUNDLED]
     store = Store(experiment.results / stored.name.partition(":")[0])
@@ -284,7 +283,6 @@ def _select_tested(summary: Summary, anchor: Edition | None) -> set[Edition]:
 def _partial_metrics(
     summary: Summary, metrics: Sequence[Metric], editions: Collection[Edition]
 ) -> list[Metric]:
-    """Return metrics that only some editions measured here have, which figures leave out."""
     measured_here = [edition for edition in editions if not edition.bundled]
     scored = [e for e in measured_here if any(summary.values_of(m.column, [e]) for m in metrics)]
     partial = [m for m in metrics if not all(summary.values_of(m.column, [e]) for e in scored)]

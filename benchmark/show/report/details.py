@@ -201,11 +201,7 @@ def details_text(
     over_few: Table | None = None,
     published: Table | None = None,
 ) -> str:
-    """Return details.md: the record as a text, with a table of the spreads over drawings.
-
-    draws: from `draws_table`. over_few: means of metrics over few images, which the report omits.
-    published: sources of the published curves.
-    """
+    """Return details.md: the record and tables as text; over_few: means that the report omits."""
     pooled = record["bpp"] == "pooled"
     bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
     intro = f"{counted(record['images'], 'image')}. {bpp}."

@@ -130,10 +130,7 @@ def export_pictures(
 
 
 def picture_names(rows: Sequence[Row]) -> list[str]:
-    """Return file names that are valid on every system and distinct ignoring case.
-
-    kodim03__ours_beta=3.84__q=2__0.384bpp.png: image, codec variant, setting, rate.
-    """
+    """Return names that are valid on every system and distinct ignoring case, with the rate."""
     names = []
     for row in rows:
         texts = (
@@ -163,11 +160,7 @@ def _absent_pictures(counts: Mapping[str, int]) -> list[Absent]:
 
 
 def _name_part(text: str) -> str:
-    """Return a text as a part of a file name, its start cut if it is long.
-
-    >>> _name_part("ours:beta=3.84"), _name_part("mobile/a:b")
-    ('ours_beta=3.84', 'mobile_a_b')
-    """
+    """Return a text as a part of a file name, its start cut if it is long."""
     safe = UNSAFE.sub("_", text).strip(". ")
     while len(utf8(safe)) > LONGEST_PART:
         safe = safe[1:]
