@@ -43,10 +43,7 @@ def read_compared(
     least_settings: int = MIN_POINTS,
     **options: Any,
 ) -> DatasetResults:
-    """Read and summarise the rows of an experiment and of its anchor; seeds are averaged.
-
-    anchor, fall_back, least_settings: see `add_anchor`. Other arguments: see `stored.read_results`.
-    """
+    """Read and summarise an experiment's rows and its anchor's (`add_anchor`); average seeds."""
     joined = partial(
         add_anchor, name=anchor, fall_back=fall_back, metrics=metrics, least_settings=least_settings
     )
@@ -159,13 +156,7 @@ def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
 def headline_candidates(
     editions: Iterable[Edition], anchor: Edition | None, names: Sequence[str] = ()
 ) -> list[Edition]:
-    """Return the candidates for the headline: the user's codecs, else the named, measured or all.
-
-    >>> from benchmark.spec import parse_codec
-    >>> editions = [Edition.create(parse_codec(text)) for text in ("ours:beta=0", "jpeg", "vtm")]
-    >>> [edition.title for edition in headline_candidates(editions, editions[2], ["jpeg", "vtm"])]
-    ['JPEG']
-    """
+    """Return candidates for the headline: the user's codecs, else the named, measured or all."""
     candidates = [edition for edition in editions if edition != anchor]
     users_editions = [edition for edition in candidates if edition.is_users]
     requested = [e for e in candidates if any(is_named(e, name) for name in names)]
@@ -199,7 +190,6 @@ def _require_curve(rows: pl.DataFrame, label: str, least_settings: int) -> None:
 def _add_variant(
     rows: pl.DataFrame, other_rows: pl.DataFrame, spec: CodecSpec | None
 ) -> pl.DataFrame:
-    """Return `rows`; if none are of the variant, add those of `other_rows`."""
     if spec is None or spec in specs_of(rows):
         return rows
     return pl.concat([rows, other_rows.filter(are_of([spec]))])

@@ -91,10 +91,7 @@ def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -
 def compare(
     summary: Summary, metrics: Iterable[Metric], anchor: Edition, rule: Rule
 ) -> dict[tuple[Edition, str], Record]:
-    """Compare every edition but the anchor with the anchor, metric by metric.
-
-    rule: also applied to intervals and to curves of single images.
-    """
+    """Compare editions with the anchor by metric; `rule` also holds for intervals and images."""
     labels = labels_of((*summary.editions, anchor))
     result = {}
     for metric in metrics:
@@ -165,10 +162,7 @@ def rate_intervals(
 def _image_fields(
     anchors: Mapping[int, Curve], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> Record:
-    """Return the fields on images' BD-rates; empty if no image has one.
-
-    anchors: the anchor's curves, by image.
-    """
+    """Return the fields on images' BD-rates, empty if no image has one; anchors: by image."""
     tests = rd.image_curves(test, metric) if anchors else {}
     rates = image_rates([*anchors.values()], [tests[image] for image in anchors], rule)
     values = rates[~np.isnan(rates)]
@@ -300,7 +294,6 @@ def _comparisons_in(
     rule: Rule,
     comparisons: Comparisons | None,
 ) -> Comparisons:
-    """Return each edition's comparison in a metric, or the reason why it has none."""
     reference = mean_curve(points[anchor], metric) if anchor and anchor in points else None
     intervals = dict[Edition, Interval]()
     if comparisons is None and anchor and reference is not None:
@@ -325,10 +318,7 @@ def _comparisons_in(
 
 
 def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -> Record:
-    """Return the range of rates, mean seconds and number of images of an edition.
-
-    curve_points: the points of its curves; empty: all.
-    """
+    """Return rates, mean seconds and image count; curve_points: of its curves, empty for all."""
     curve_points = curve_points or points
     rates = [point.bpp for point in curve_points if point.bpp]
     seconds = dict[str, float | None]()

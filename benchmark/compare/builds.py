@@ -74,16 +74,12 @@ def beta_of(edition: Edition) -> float | None:
 
 
 def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
-    """Return our codec's variants of one build that have these metrics (`one_build`).
-
-    They use its default checkpoint, else the one with the most betas.
-    """
+    """Return our codec's betas of one build: the default checkpoint's, else that with the most."""
     variants = _checkpoint_variants(summary)
     return one_build(summary, lambda edition: edition.spec in variants, metrics)
 
 
 def _checkpoint_variants(summary: Summary) -> set[CodecSpec]:
-    """Return the variants of our codec with a beta and otherwise the same options."""
     variants_by_options: dict[frozenset[tuple[str, str]], set[CodecSpec]] = {}
     for edition in summary.editions:
         if beta_of(edition) is not None:

@@ -23,8 +23,7 @@ class Seconds(NamedTuple):
 def megapixel_seconds(points: Sequence[Point]) -> Seconds | None:
     """Return the seconds at `AT_BPP`, or at the nearest setting outside a codec's range.
 
-    They come from the rows if all points were timed alone, else from the class; None without
-    either.
+    From the rows if all points were timed alone, else from the class; None without either.
     """
     if not points:
         return None

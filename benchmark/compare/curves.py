@@ -121,10 +121,7 @@ def bjontegaard(
 
 
 def refused_pairs(anchor: Curve, test: Curve, rule: Rule) -> BoolArray:
-    """Return which pairs of curves `bjontegaard` refuses a BD-rate, shape (pairs,).
-
-    anchor, test: cut curves of shape (pairs, points), see `stack_curves`.
-    """
+    """Mark the pairs, (pairs,), of cut curves, (pairs, points), that `bjontegaard` refuses."""
     result = np.zeros(len(anchor.bpp), np.bool_)
     lows, highs = [], []
     with np.errstate(invalid="ignore"):  # of places without a point
@@ -165,11 +162,7 @@ def dominated_text(curve: Curve) -> str:
 
 
 def pareto_front(curve: Curve) -> Curve:
-    """Return the points not dominated at less or equal rate, lowest rate first.
-
-    >>> pareto_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
-    Curve(bpp=array([1., 3.]), quality=array([30., 32.]))
-    """
+    """Return the points not dominated at less or equal rate, lowest rate first."""
     (bpp, quality), on_front = sort_by_rate(Curve(curve.bpp[None], curve.quality[None]))
     return Curve(bpp[on_front], quality[on_front])
 
@@ -178,9 +171,6 @@ def dominance_gaps(curve: Curve) -> Float64Array:
     """Return how much better another point of less or equal rate is, shape (points,).
 
     At least 0; NaN for the points on the Pareto front and for duplicates of them.
-
-    >>> dominance_gaps(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
-    array([nan, nan,  1.])
     """
     order = np.lexsort((-curve.quality, curve.bpp))
     quality, result = curve.quality[order], np.full(len(order), np.nan)
@@ -321,10 +311,6 @@ def interpolated(x: Float64Array, y: Float64Array, x_new: Float64Array, form: Fo
     """Interpolate each curve at `x_new`, shape (curves,); NaN outside its range.
 
     x, y: shape (curves, points), x ascending. Two points give a line.
-
-    >>> lines = np.array([[0.0, 1.0]] * 2), np.array([[5.0, 7.0]] * 2)
-    >>> interpolated(*lines, np.array([0.5, 2.0]), "akima")
-    array([ 6., nan])
     """
     if x.shape[1] < 2:
         return np.where(x[:, 0] == x_new, y[:, 0], np.nan)

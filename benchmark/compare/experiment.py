@@ -23,10 +23,7 @@ IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
 
 @dataclass(frozen=True, slots=True)
 class Experiment(Rule):
-    """Codecs, datasets, metrics and anchor of a question about stored rows and published points.
-
-    Texts are comma-separated lists in the form of the command line.
-    """
+    """Codecs, datasets, metrics and anchor of a question, as comma-separated lists of options."""
 
     results: Path = shared(Path("results"), options.RESULTS)
     dataset: str = shared("", options.DATASETS)
@@ -56,11 +53,7 @@ class Experiment(Rule):
 
 
 def parse_rates(texts: Iterable[str]) -> tuple[float, ...]:
-    """Parse rates in bpp; raise `UsageError` for any other text.
-
-    >>> parse_rates(["0.1", ".2"])
-    (0.1, 0.2)
-    """
+    """Parse rates in bpp; raise `UsageError` for any other text."""
     texts = [*texts]
     result = tuple(map(number_in, texts))
     if any(not 0 < rate < 100 for rate in result):

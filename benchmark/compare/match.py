@@ -172,7 +172,6 @@ def _match_columns(
 
 
 def _average_value(record: Mapping[str, Any], name: str, end: str = "") -> Any:
-    """Return an average from a record, be it a ratio or a difference."""
     values = (record.get(f"{_column_prefix(name)}_{kind}{end}") for kind in get_args(Kind))
     return next((value for value in values if value is not None), None)
 
@@ -237,11 +236,7 @@ class Match(NamedTuple):
 
 
 def parse_tolerance(text: str) -> Tolerance:
-    """Parse a tolerance, in the metric's units or in percent of the larger; raise `UsageError`.
-
-    >>> parse_tolerance(".1 dB"), parse_tolerance("1%")
-    (Tolerance(value=0.1, relative=False), Tolerance(value=0.01, relative=True))
-    """
+    """Parse a tolerance: ".1 dB" in the metric's units, "1%" of the larger; raise `UsageError`."""
     value = number_in(text.strip().removesuffix("dB").removesuffix("%").strip())
     if not 0 <= value < math.inf:
         raise UsageError(f"the tolerance is a number such as 0.1 or 1%, not {text!r}")
@@ -254,8 +249,7 @@ def match_variants(
 ) -> list[Match]:
     """Compare every variant of a codec with every variant of another.
 
-    summary: has METRICS. codec, against: names, as in `--codecs`. metric: the metric to match, and
-    comma-separated others. Raises `UnknownName` and `UsageError`.
+    summary: has METRICS. metric: to match, and comma-separated others. `UnknownName`, `UsageError`.
     """
     name, *_ = names = metric_names(metric)
     by = Metric.named(name)
@@ -436,10 +430,7 @@ def _error(value: float, match: float, tolerance: Tolerance) -> float:
 def _average_pairs(
     kind: Kind, values: Float64Array, other_values: Float64Array, image: Int64Array, bias: float
 ) -> dict[str, Any]:
-    """Return mean, interval and number of pairs with finite values, by column suffix.
-
-    An image's pairs are resampled together.
-    """
+    """Return mean, interval and number of finite pairs by suffix; an image's resample together."""
     with np.errstate(divide="ignore", invalid="ignore"):
         compared = np.log(values / other_values) if kind == "ratio" else values - other_values
     finite = np.isfinite(compared)

@@ -1,7 +1,4 @@
-"""Pictures at one rate, which may stand side by side.
-
-Crops, maps, studies, exports, the page and its viewer (model.js) share one rule. Pure.
-"""
+"""Pictures at one rate: one rule for crops, maps, studies, exports, pages and model.js. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +27,6 @@ def nearest_setting(
     (1, None)
     >>> nearest_setting(0.2, [0.1, 0.3], 1.1, between=True)
     1
-    >>> nearest_setting(0.2, [0.3, 0.5], 1.1, between=True)
     """
     if not rates:
         return None
@@ -40,11 +36,7 @@ def nearest_setting(
 
 
 def rate_deviation(bpp: float, rate: float) -> str:
-    """Return the deviation of a rate from another one, empty up to CLOSE.
-
-    >>> rate_deviation(0.3, 0.2), rate_deviation(0.21, 0.2)
-    ('+50 %', '')
-    """
+    """Return the deviation of a rate from another one, empty up to CLOSE."""
     if nearest_setting(rate, [bpp], CLOSE) is not None:
         return ""
     return f"{100 * (bpp / rate - 1):+z.0f} %".replace("-", "−")
@@ -59,9 +51,6 @@ def matched_rate(
     if possible. Codecs differ most at low rates, so the lowest wins from which the nearest settings
     differ by a factor of at most CLOSE in the geometric mean; else that with the smallest
     difference.
-
-    >>> matched_rate({"a": [0.1, 0.2], "b": [0.19, 0.5], "c": [0.21, 1.0]})
-    0.2
     """
     all_rates = sorted({rate for of_codec in rates.values() for rate in of_codec})
     counts = [

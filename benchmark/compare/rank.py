@@ -78,11 +78,7 @@ class Ranked(NamedTuple):
 
 
 def parse_target(text: str) -> Target:
-    """Parse a rate or a value of a metric; raise `UsageError` or `UnknownName`.
-
-    >>> parse_target("bpp=.3"), parse_target("psnr=32")
-    (Target(name='bpp', value=0.3), Target(name='psnr', value=32.0))
-    """
+    """Parse a rate or a metric's value ("bpp=.3"); raise `UsageError` or `UnknownName`."""
     name, _, number = (part.strip() for part in text.partition("="))
     value = number_in(number)
     if not math.isfinite(value) or (name == RATE and value <= 0):
@@ -93,11 +89,7 @@ def parse_target(text: str) -> Target:
 
 
 def parse_targets(texts: Iterable[str]) -> list[Target]:
-    """Parse texts of one or several targets, whose name need not be repeated.
-
-    >>> [*map(str, parse_targets(["bpp=.05,.1", "psnr=32"]))]
-    ['bpp=0.05', 'bpp=0.1', 'psnr=32']
-    """
+    """Parse texts of one or several targets ("bpp=.05,.1"), whose name need not be repeated."""
     targets = dict[Target, None]()
     for text in texts:
         name = ""
@@ -181,7 +173,6 @@ def rank_at(
 def _add_seed_deviations(
     ranked: Iterable[Ranked], ranked_by_seed: Iterable[Iterable[Ranked]], columns: Sequence[str]
 ) -> None:
-    """Add the standard deviation over a decoder's seeds to the records of their mean."""
     by_edition = group_by_key((codec.edition, codec.record) for codec in chain(*ranked_by_seed))
     for codec in ranked:
         for column in columns:
@@ -220,10 +211,7 @@ def _codec_curves(
 def _rank_codecs(
     codecs: "Sequence[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]]", by: Metric | None
 ) -> list[tuple[Ranked, Float64Array]]:
-    """Return codecs with their values, best first; add ranks and differences to the records.
-
-    by: the metric of the values; None: they are rates.
-    """
+    """Return codecs and values, best first, ranks and differences added; by None: rates."""
     sign = -1 if by is not None and by.better == "higher" else 1
     scored = sorted((sign * entry[0].average(entry[2]), n, entry) for n, entry in enumerate(codecs))
     scores = [score for score, *_ in scored]
@@ -375,7 +363,6 @@ def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) 
 
 
 def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: Target) -> str:
-    """Return the message that no image is common to all codecs, and which codecs to leave out."""
     remaining = sorted(curves, key=lambda edition: -len(curves[edition].reached))
     while remaining and not (
         shared := set.intersection(*(curves[edition].reached for edition in remaining))
@@ -437,11 +424,9 @@ class _ImageCurves:
         return float(low), float(high)
 
     def rates(self, images: Sequence[int]) -> Float64Array:
-        """Return the rate of each of these images."""
         return np.power(10.0, [self._log_rate[image] for image in images])
 
     def metric_values(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
-        """Return the value of each image; None if any is missing."""
         fronts = _fronts(self.points.get(metric.column, ()), metric)
         qualities = self._qualities(fronts, [image for image in images if image in fronts])
         values = np.array([metric.value(quality) for quality in qualities], np.float64)
@@ -454,12 +439,10 @@ class _ImageCurves:
 
     @staticmethod
     def average(values: Float64Array) -> float:
-        """Return the mean over images."""
         return float(values.mean())
 
     @classmethod
     def mean(cls, values: Float64Array) -> Estimate:
-        """Return the mean over images with its interval."""
         interval = over_images.bootstrap_interval(values) if len(values) > 1 else None
         return cls.average(values), interval
 
@@ -487,7 +470,6 @@ class _SetCurves:
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
-        """Find the rates; setting: the setting of all points, which count as they are."""
         self.points, self.setting = points, setting
         self.images = set(points[by.column][0].image_ids.tolist())
         curve = self._front_curve(by, self._valued_images(by))
@@ -510,7 +492,6 @@ class _SetCurves:
         return {*point.image_ids[np.isfinite(point.image_values[metric.column])].tolist()}
 
     def _front_curve(self, metric: Metric, images: Collection[int]) -> Curve:
-        """Return the curve of the settings on the set's Pareto front, by ascending rate."""
         points = [average_over(p, images, [metric.column]) for p in self.points[metric.column]]
         curve = over_images.resample_curve(
             points, metric, over_images.bootstrap_weights, pooled=True
@@ -542,7 +523,6 @@ class _SetCurves:
 
     @staticmethod
     def average(values: Float64Array) -> float:
-        """Return the value of the set."""
         return float(values[0])
 
     @classmethod

@@ -58,8 +58,7 @@ def realism_sweeps(
 ) -> list[RealismSweep]:
     """Return every system with both metrics at a rate, with all its choices of realism.
 
-    metrics: of distortion and of realism. One codec's measured betas are one sweep, as are one
-    system's published variants.
+    metrics: distortion, realism. Measured betas are one sweep, and a system's published variants.
     """
     measured = measured_sweep(summary, *metrics, bpp)
     result = {measured.key: measured} if measured else {}

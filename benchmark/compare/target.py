@@ -87,7 +87,6 @@ class Search:
         return Reached(self.contender.spec.label, setting, mean, self.reason())
 
     def _bracket(self) -> tuple[float, float] | None:
-        """Return neighbouring values with the target between their means."""
         values = sorted(self.means)
         is_above = [self.target.place(self.means[v]) > self.target.place(self.target.value)
                  for v in values]  # fmt: skip
@@ -192,7 +191,6 @@ def run_to_target(
 def _matrix_for(
     matrix: Matrix, request: Request, trials: Iterable[tuple[Search, Sequence[float]]]
 ) -> Matrix:
-    """Return a matrix of the searched codecs at these values, with the store as it is now."""
     contenders = tuple(
         search.contender._replace(sweep=tuple(map(search.setting, values)))
         for search, values in trials

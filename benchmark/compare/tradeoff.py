@@ -214,10 +214,7 @@ def _family(
 
 
 def _named_variants(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
-    """Resolve a codec to variants; its bare name prefers default networks and encoders.
-
-    Raises `UnknownName` for an unknown codec.
-    """
+    """Resolve a codec, a bare name preferably to its default variants; `UnknownName` if unknown."""
     codec_editions = [edition for edition in summary.editions if edition.spec.name == codec]
     named_editions = codec_editions or find_editions([codec], summary.editions)
     defaults = [edition for edition in named_editions if is_default(edition)]
@@ -266,10 +263,7 @@ def restrict_to_shared(points: Sequence[Point], first: Metric, second: Metric) -
 def average_over(
     point: Point, images: Collection[int], columns: Iterable[str], pooled: bool = False
 ) -> Point:
-    """Return a point whose rate, and values and means of metrics, are over a subset of images.
-
-    pooled: divide all bits by all pixels, instead of averaging the images' rates.
-    """
+    """Return a point averaged over some images; pooled: divide all bits by all pixels."""
     mask, means, values = np.isin(point.image_ids, [*images]), {}, {}
     for name in columns:
         values[name] = selected = np.where(mask, point.image_values[name], np.nan)
@@ -339,10 +333,7 @@ def _tradeoff(
 def _interpolate_at_rate(
     curves: Sequence[Surface], log_rate: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Interpolate each variant's realism and distortion over log rate, (variants, weightings).
-
-    NaN where a curve does not reach the rate.
-    """
+    """Return realism and distortion over log rate, (variants, weightings); NaN out of reach."""
     realism, distortion = [], []
     for curve in curves:
         order = np.argsort(curve[0], axis=1)
