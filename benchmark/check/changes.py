@@ -164,14 +164,6 @@ def _relative_position(reference: Curve, new: Curve) -> Literal["below", "above"
 
     A curve is also below if it needs at least `WIDE` times the bits for every quality of
     `reference`, or never reaches it.
-
-    >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
-    >>> _relative_position(reference, Curve(np.array([0.1, 0.5]), np.array([20.0, 22.0])))
-    'below'
-    >>> _relative_position(reference, Curve(np.array([0.1, 0.3]), np.array([33.0, 35.0])))
-    ''
-    >>> _relative_position(reference, Curve(np.array([0.9, 0.6]), np.array([30.0, 33.0])))
-    'below'
     """
     if not len(reference.bpp) or not len(new.bpp):
         return ""

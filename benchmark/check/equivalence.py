@@ -26,10 +26,7 @@ MAX_IMAGES = 100_000  # for `images_needed`
 
 
 class MeanTests:
-    """Tests of the mean change of samples of images.
-
-    `changes` are finite, of shape (images,) or (images, samples); results have shape (samples,).
-    """
+    """Tests of means of `changes`, finite, (images,) or (images, samples); results: (samples,)."""
 
     def __init__(self, changes: Float64Array, resamples: int = RESAMPLES) -> None:
         columns = np.asarray(changes, np.float64).reshape(len(changes), -1)
@@ -115,11 +112,7 @@ def claims(tests: MeanTests, margin: float) -> dict[str, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for multiple tests (Holm 1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
+    """Correct p-values for multiple tests (Holm 1979)."""
     values = np.array(p_values)
     order = np.argsort(values, kind="stable")
     scaled = np.minimum(1.0, np.arange(len(values), 0, -1) * values[order])
@@ -132,11 +125,6 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
     """Return the number of images that decides this mean and deviation with power `POWER`.
 
     `level` is the test's, such as .05. None beyond `MAX_IMAGES`, as for a mean at the margin.
-
-    >>> [images_needed(mean, 1.0, 0.5, 0.05) for mean in (0.0, 1.0, 40.0)]
-    [38, 29, 3]
-    >>> images_needed(0.5, 1.0, 0.5, 0.05) is None
-    True
     """
     power = partial(_power, mean=mean, deviation=deviation, margin=margin, level=level)
     if not math.isfinite(deviation) or power(MAX_IMAGES) < POWER:

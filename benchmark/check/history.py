@@ -62,11 +62,6 @@ def sort_checkpoints(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
     """Sort checkpoints by the numbers at the end of their names; return name, number and text.
 
     If a number is missing or occurs twice, they keep their order and are numbered from 1.
-
-    >>> sort_checkpoints(["r/ours-2000.safetensors", "r/ours-400.safetensors"])[0]
-    ('ours-400', 400, 'r/ours-400.safetensors')
-    >>> sort_checkpoints(["b.pth", "a.pth"])
-    [('b', 1, 'b.pth'), ('a', 2, 'a.pth')]
     """
     steps = [end and int(end[1]) for end in map(STEP.search, checkpoints)]
     numbers = [*range(1, len(steps) + 1)]
@@ -116,7 +111,6 @@ def compare_states(states: States, metrics: Sequence[str], rule: Rule, margin: s
 def _compare_variant(
     states: States, variant: str, metric: str, notes: dict[str, None], rule: Rule
 ) -> Iterator[tuple[dict[str, Any], Change, Change]]:
-    """Yield each state's names, and its changes against the first and the best so far."""
     (first_number, first), best_rows = states[0], states[0][1]
     for number, rows in states[1:]:
         try:

@@ -41,10 +41,6 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
     """Parse margins by key: `bd_rate`, `bd_metric`, or a metric's name; `UsageError`.
 
     A margin is a number and "%" of the reference, or "" for the metric's units.
-
-    >>> margins = parse_margins("bd_rate=2%,lpips_alex=0.002")
-    >>> margins["bd_rate"], margins["bd_metric"], margins["lpips"]
-    ((2.0, '%'), (1.0, '%'), (0.002, ''))
     """
     margins = {key: (value, "%") for key, value in PERCENT.items()}
     names = (*PERCENT, *METRICS, *DISTRIBUTION_METRICS)
@@ -94,13 +90,7 @@ class Limit(NamedTuple):
 
 
 def parse_limits(texts: Iterable[str]) -> tuple[Limit, ...]:
-    """Parse limits; raise `UsageError` or `UnknownName`.
-
-    >>> parse_limits(["SSIMULACRA 2 at least 70 at .5 bpp"])[0].text
-    'ssimulacra2 at least 70 at 0.5 bpp'
-    >>> parse_limits(["encode<=40ms"])[0][1:]
-    ('encode_seconds', False, 0.04, None)
-    """
+    """Parse limits; raise `UsageError` or `UnknownName`."""
     return tuple(map(_parse_limit, texts))
 
 
