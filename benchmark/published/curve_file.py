@@ -182,8 +182,6 @@ def column_of(name: str) -> str:
 
     >>> column_of("MS-SSIM [dB]"), column_of("Bit-rate (bpp)"), column_of("PSNR (RGB, dB)")
     ('ms_ssim_db', 'bpp', 'psnr_db')
-    >>> column_of("image"), column_of("rate (kB)"), column_of("PSNR (U)")
-    ('', '', '')
     """
     bare, *notes = re.split(r"[(\[,;]", name)
     for text, words in ((name, set[str]()), (bare, {*map(squeezed, notes)})):

@@ -76,7 +76,6 @@ def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
 
 
 def _variant_rank(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
-    """Return a sort key for a system's variants; the main one comes first."""
     variant, plotted = curve[1], [*KNOWN]
     version = re.match(r"version (\d+)", variant)
     newest = -float(version[1]) if version else 0.0
@@ -109,8 +108,6 @@ def published_edition(system: str, variant: str, origin: Origin = "published") -
     >>> edition = published_edition("VTM", "CompressAI")
     >>> edition.spec.text, edition.title
     ('vtm', 'VTM (CompressAI)')
-    >>> published_edition("WebP", "").spec.text  # of another program than the catalogue's
-    'webp:variant='
     """
     title, published = curve_name(system, variant), ((system, variant),)
     option, _, value = variant.partition("=")
@@ -149,10 +146,6 @@ def sharing_protocols(
     one of a user's file fits in each. Measured rows choose their class, joined with `metric.meets`
     for a distortion. Without rows it is `metric.meets` if any curve has one of these, else the most
     frequent protocol.
-
-    >>> rules = ["fid/stablecodec", "fid256/hific", "unstated"]
-    >>> sorted(sharing_protocols(rules, Metric.named("fid256")))
-    ['fid256/hific', 'unstated']
     """
     counts = Counter(protocols)
     stated = sorted(counts.keys() - {UNSTATED})

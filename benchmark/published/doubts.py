@@ -18,10 +18,7 @@ RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
 def doubts(
     metric: Metric, bpp: Sequence[float], values: Sequence[float], anchor: Curve | None
 ) -> list[str]:
-    """Return a sentence for each implausible property of a curve, `bpp` rising.
-
-    `anchor` is VTM's curve; None if the dataset or metric has none.
-    """
+    """Return a sentence per implausible property of a curve, `bpp` rising; anchor: VTM's if any."""
     low, high = RANGES.get(metric.column, (-np.inf, np.inf))
     for rate, value in zip(bpp, values, strict=True):
         if not low <= value <= high:

@@ -63,11 +63,7 @@ class Reference(NamedTuple):
 
 
 def to_decibels(values: Any, scale: Scale) -> Float64Array:
-    """Convert a metric to dB: MS-SSIM to -10 log10(1 - x), LPIPS and FID to 10 log10(x).
-
-    >>> to_decibels([0.9], "saturating"), to_decibels([0.1], "distance")
-    (array([10.]), array([-10.]))
-    """
+    """Convert a metric to dB: MS-SSIM to -10 log10(1 - x), LPIPS and FID to 10 log10(x)."""
     array = np.asarray(values, np.float64)
     if scale == "psnr":
         return array
@@ -92,11 +88,7 @@ def interpolate_rates(
 
 
 def match_settings(bpp: Float64Array, rates: Float64Array, near: Any = SAME_RATE) -> Any:
-    """Return whether all rates, (..., points), are within a relative `near` of a setting's `bpp`.
-
-    >>> match_settings(np.array([0.1, 0.2]), np.array([[0.1, 0.2], [0.1, 0.15]]))
-    array([ True, False])
-    """
+    """Return whether all rates, (..., points), are within relative `near` of a setting's `bpp`."""
     return (np.abs(rates[..., None] / bpp - 1).min(axis=-1) < near).all(axis=-1)
 
 

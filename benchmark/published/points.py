@@ -1,7 +1,4 @@
-"""Published points from papers and repositories: types and selection by name.
-
-`registry` reads them from `results/published/`; docs/protocol.md defines their protocol ids.
-"""
+"""Published points, read by `registry` (protocol ids: docs/protocol.md); selection by name."""
 
 import math
 import re
@@ -184,8 +181,6 @@ def parent_dataset(name: str) -> tuple[str, str]:
 
     >>> parent_dataset("clic2020-diffeic"), parent_dataset("clic2020:mobile")
     (('clic2020', 'others: diffeic'), ('clic2020', 'mobile alone'))
-    >>> parent_dataset("clic2020-valid"), parent_dataset("clic-stanh")
-    (('clic2020-valid', ''), ('clic-stanh', ''))
     """
     whole, _, part = name.partition(":")
     if part:

@@ -136,10 +136,7 @@ def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, 
 def chosen_points(
     results: Path, names: str, all_variants: bool = False
 ) -> tuple[PublishedPoint, ...]:
-    """Return the points of comma-separated systems and curve files.
-
-    A system without a variant means its main curve, or all its curves with `all_variants`.
-    """
+    """Return points of systems and curve files: of main curves, or of all with `all_variants`."""
     from benchmark.published.curves import main_curves
 
     requested = [name.replace("\\,", ",") for name in split_names(names)]
@@ -158,10 +155,7 @@ def chosen_points(
 def note_missing_values(
     points: Sequence[PublishedPoint], metrics: Iterable[Metric], dataset: str, results: Path
 ) -> list[str]:
-    """Return a sentence for each metric that no chosen published system has on a dataset.
-
-    results: the folder whose registry may have other systems.
-    """
+    """Return a sentence for each metric that no system has; results: folder of other systems."""
     from benchmark.published.curves import published_curves
 
     points = [point for point in points if point.dataset != ANY_DATASET]  # of a user's file
@@ -179,7 +173,6 @@ def note_missing_values(
 def _make_names_unique(
     points: Sequence[PublishedPoint], used_slugs: set[str]
 ) -> list[PublishedPoint]:
-    """Rename systems of files that have the same name as another, by adding the file."""
     curves = dict.fromkeys((point.system, point.reference) for point in points)
     slugs = Counter([*used_slugs, *(slug(system) for system, _ in curves)])
     names: dict[tuple[str, str], str] = {}
