@@ -46,10 +46,7 @@ LOOKS = "label colour order style font width format every_curve"
 def draw(
     name: str, experiment: Experiment, look: Look, out: Path | None, command: str, **own: Any
 ) -> None:
-    """Draw a figure, of each dataset its own but of curves, and print its files.
-
-    command: that makes it again. own: options of the figure alone.
-    """
+    """Draw a figure, of each dataset its own but of curves; print its files. own: its options."""
     named = experiment.dataset or stored_dataset(experiment.results, "")
     datasets = requested_datasets(experiment.results, named)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets

@@ -156,7 +156,6 @@ def _reached_line(reached: Reached) -> str:
 def _settings_at(
     outcome: Outcome, summary: "Summary", ranking: "Ranking", metrics: Sequence[Metric]
 ) -> Answer:
-    """Return the settings that a search came to, and their rates beside the anchor's."""
     from benchmark.compare.rank import parse_target
     from benchmark.show.ranks import nearest_settings
 
@@ -281,7 +280,6 @@ def _summarise_run(
 
 
 def _command_on_rows(verb: str, outcome: Outcome, **options: str) -> str:
-    """Return the command by which a verb reads the rows of a run."""
     from benchmark.rows.remedies import command_on_rows
 
     results, dataset = outcome.matrix.store.folder.parent, outcome.matrix.sources.dataset.name

@@ -228,10 +228,7 @@ def bd(
 
 
 def remarks(pair: Record, curves: Sequence[tuple[str, Curve]], rule: Rule) -> Iterator[str]:
-    """Yield why there is no BD-rate, where the curves cross, and the points that are left out.
-
-    curves: the anchor and the other one, with their names.
-    """
+    """Yield why there is no BD-rate, crossings of curves (anchor first), and points left out."""
     if pair["bd_rate_percent"] is None:
         hint = " (--any-overlap gives a number)" if pair["bd_rate_overlap"] else ""
         yield f"no BD-rate, since {pair['reason']}{hint}"
@@ -322,7 +319,6 @@ def _points(results: Path, names: Sequence[str], dataset: str) -> list[Published
 
 
 def _origins(points: Iterable[PublishedPoint]) -> Iterator[str]:
-    """Yield a line for each source, rule and doubt."""
     lines: dict[str, None] = {}
     for p in points:
         where = f"{p.source}: {p.reference}" + (p.doi and f", doi:{p.doi}")

@@ -185,7 +185,6 @@ def time_sentence(codecs: Mapping[str, float], few_seconds: float | None, at_a_t
 
 
 def _typical_seconds(codecs: Iterable[str], request: Request, pixels: int) -> dict[str, float]:
-    """Return typical seconds, by label, of codecs that cannot run here."""
     from benchmark.codec import Setting
     from benchmark.measure.estimate import typical_seconds
 

@@ -229,7 +229,6 @@ def _panel_index(parameter: Parameter) -> int:
 
 
 def _typer_parameter(parameter: Parameter) -> Parameter:
-    """Convert a parameter's declaration to typer's option or argument."""
     option = declaration(parameter)
     if option is None:
         return parameter
@@ -259,11 +258,6 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
 
 
 def _value_word(kind: Any) -> str:
-    """Return a short placeholder for values of a type.
-
-    >>> _value_word(list[Path] | None), _value_word(str)
-    ('PATH', 'TEXT')
-    """
     if kind in VALUES:
         return VALUES[kind]
     return next((word for part in get_args(kind) if (word := _value_word(part)) != "TEXT"), "TEXT")
