@@ -60,11 +60,7 @@ class Judgement(NamedTuple):
 
 
 def parse_claim(text: str) -> Claim:
-    """Parse a claim in the form `FORM`; `UsageError`, `UnknownName` for an unknown metric.
-
-    >>> parse_claim("me 10 % fewer bits than vtm")[1:4], parse_claim("a 1.5% more bits than b")[3:]
-    (('me', 'vtm', -10.0), (1.5, 0.05, 'psnr'))
-    """
+    """Parse a claim in the form `FORM`; `UsageError`, `UnknownName` for an unknown metric."""
     match = _CLAIM.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"--claim {text!r} is not of the form '{FORM}'")
@@ -79,10 +75,7 @@ def parse_claim(text: str) -> Claim:
 def judge_claim(
     claim: Claim, rows: Sequence[Row], results: Path, dataset: str, rule: Rule
 ) -> Judgement:
-    """Compare the system with the anchor over the images that both have.
-
-    `rows` are those sent, with the values measured here; `results` may hold an anchor not sent.
-    """
+    """Judge a claim over shared images, by rows measured here; `results` may hold the anchor."""
     test, (anchor, anchor_rows, origin) = find_label(claim.test, rows), ("", rows, SENT_SOURCE)
     folder = stores_below(results).get(dataset.partition(":")[0])
     stored = Store(folder).table().rows(named=True) if folder else []
@@ -116,14 +109,7 @@ def judge_claim(
 
 
 def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
-    """Compare a BD-rate with the stated one, which is rounded.
-
-    >>> claim = parse_claim("a 10 % fewer bits than b")
-    >>> names = [f"bd_rate_{end}percent" for end in ("low_", "", "high_")]
-    >>> ends = (-12.0, -11.0, -9.6), (-12.0, -11.0, -9.0), (-9.0, -5.0, -1.0)
-    >>> [_compare_with_claim(claim, dict(zip(names, values)))[0] for values in ends]
-    ['yes', 'partly', 'no']
-    """
+    """Compare a BD-rate with the stated one, which is rounded."""
     limit = claim.percent + claim.slack
     low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
     if low is None and comparison["bd_rate_percent"] <= limit:

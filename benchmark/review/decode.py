@@ -151,7 +151,6 @@ def _check_size(contents: Contents, row: Row, rate: float) -> DecodedStream:
 
 
 def _compare_picture(stream: DecodedStream, picture: HashedImage, score: Score) -> DecodedStream:
-    """Compare a decoded picture with the hash and values of its row."""
     row = stream.row
     height, width, _ = picture.pixels.shape
     if (width, height) != (row["width_px"], row["height_px"]):

@@ -215,7 +215,6 @@ def _finite_mean(values: Iterable[float]) -> float:
 
 
 def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
-    """Count the images of each point; return a sentence for each incomplete point too."""
     groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
     failed: dict[tuple[str, ...], list[str]] = defaultdict(list)
     failures = [(row, row.get("reason")) for row in evidence.reconstructions
@@ -247,7 +246,6 @@ def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
 
 
 def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
-    """Compare curves with means of rows; return the number of equal values, and contradictions."""
     means, rows, num_equal, wrong = _point_means(evidence.dataset_rows), [], 0, list[str]()
     labels = {label for label, _ in means}
     for curve in evidence.curves:
