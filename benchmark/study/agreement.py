@@ -82,7 +82,6 @@ def _average_agreement(name: str, votes: Votes, agreement: Float64Array) -> Agre
 def _mean_and_interval(
     votes: Votes, agreement: Float64Array, mask: BoolArray
 ) -> tuple[float, Interval | None]:
-    """Average answers, with the interval over raters and images (see `scores`)."""
     values = agreement[mask]
     residuals = (values - values.mean()) / len(values)
     variances, counts = [], []

@@ -100,9 +100,5 @@ def insert_catches(
 
 
 def num_catches(questions: int) -> int:
-    """Return the number of catch trials for a rater with this number of questions.
-
-    >>> num_catches(60), num_catches(10)
-    (8, 4)
-    """
+    """Return the number of catch trials for a rater with this number of questions."""
     return max(MIN_CATCHES, -(-questions // CATCH_EVERY))

@@ -170,7 +170,6 @@ def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
 def _metric_values(
     key: Key, votes: Votes, table: pl.DataFrame, metrics: Sequence[Metric]
 ) -> dict[tuple[int, int], dict[str, float]]:
-    """Return metric values by column for each image and stimulus, from the stored rows."""
     columns = [metric.column for metric in metrics if metric.column in table.columns]
     stimuli = {
         picture.cell: (votes.images.index(picture.image), picture.stimulus)
@@ -213,7 +212,6 @@ def _summary_lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files
 def _stimulus_rows(
     votes: Votes, scores: PreferenceScores, dataset: str, study: str
 ) -> list[dict[str, Any]]:
-    """Return a row for each stimulus: its score, interval, and numbers of answers and raters."""
     result = []
     for number, stimulus in enumerate(votes.stimuli):
         involved = (votes.first == number) | (votes.second == number)
@@ -235,7 +233,6 @@ def _stimulus_rows(
 def _preference_curves(
     points: Sequence[Mapping[str, Any]], names: Mapping[str, str]
 ) -> list[SystemCurve]:
-    """Return a curve of preference against bpp for each label of `names`."""
     curves = []
     for label, name in names.items():
         rows = [row for row in points if row["codec"] == label]

@@ -125,7 +125,6 @@ def consistency(votes: Votes) -> Consistency:
 
 
 def _count_triads(votes: Votes) -> tuple[int, int]:
-    """Count the circular triads of stimuli, and all triads."""
     stimuli = max(votes.first.max(), votes.second.max()) + 1
     margin = np.zeros((stimuli, stimuli))
     np.add.at(margin, (votes.first, votes.second), votes.won - TIE)
