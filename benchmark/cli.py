@@ -148,10 +148,7 @@ def _explained(error: Exception, verb: str) -> tuple[str, int]:
 
 
 def usage_sentence(error: typer.TyperException, verb: str) -> str:
-    """Return a mistake on the command line as one sentence; empty if help was printed.
-
-    It is typer's message with the nearest name and the command for help, by default of `verb`.
-    """
+    """Return a usage error as a sentence with the nearest name and help; "" if help was printed."""
     message = " ".join(error.format_message().split()).rstrip(".")
     if not message:
         return ""

@@ -33,11 +33,7 @@ def device_kind(device: str) -> Device:
 
 
 class Setting(NamedTuple):
-    """Value of a codec's rate control, such as a quality or a quantisation parameter.
-
-    >>> str(Setting("quality", 50)), str(Setting("distance", 1.5))
-    ('quality=50', 'distance=1.5')
-    """
+    """Value of a codec's rate control, such as a quality or a quantisation parameter."""
 
     name: str
     value: float
@@ -134,20 +130,12 @@ def bits_per_pixel(num_bytes: int, num_pixels: int) -> float: ...
 @overload
 def bits_per_pixel(num_bytes: Counts, num_pixels: Counts) -> Float64Array: ...
 def bits_per_pixel(num_bytes: Any, num_pixels: Any) -> Any:
-    """Return 8 times the bytes of the whole stream over the pixels of the source, without padding.
-
-    >>> bits_per_pixel(100, 20 * 20)
-    2.0
-    """
+    """Return 8 times the whole stream's bytes over the source's pixels, without padding."""
     return 8 * num_bytes / num_pixels
 
 
 def max_stream_bytes(height: int, width: int) -> int:
-    """Return the maximum stream size of an image: eight times the raw size, and a MiB.
-
-    >>> max_stream_bytes(512, 768)
-    10485760
-    """
+    """Return the maximum stream size of an image: eight times the raw size, and a MiB."""
     return MAX_BYTES_PER_PIXEL * height * width + MAX_HEADER_BYTES
 
 
@@ -162,8 +150,6 @@ class Declared(NamedTuple):
 class Between:
     """The settings of one name from `lowest` to `highest`, inclusive; integers if `whole`.
 
-    >>> Setting("quality", 30) in Between("quality", 1, 100, whole=True)
-    True
     >>> print(Between("quality", 1, 100, whole=True))
     a whole quality from 1 to 100
     """

@@ -82,11 +82,7 @@ class BadOption(UsageError):  # noqa: N818
 
 
 class BadPack(UsageError):  # noqa: N818
-    """A folder or file that is not a complete pack of streams.
-
-    >>> str(BadPack(Path("vtm.tar"), "it holds no rows.parquet"))
-    'the pack vtm.tar cannot be used: it holds no rows.parquet; get or export it again'
-    """
+    """A folder or file that is not a complete pack of streams."""
 
     def __init__(self, path: Path, reason: str) -> None:
         reason = " ".join(reason.split())  # with values of the pack, of any length
@@ -147,7 +143,6 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
 
     >>> memory_exhausted(MemoryError()), memory_exhausted(RuntimeError("CUDA error: out of memory"))
     ('host', 'device')
-    >>> memory_exhausted(RuntimeError("wrong shape"))
     """
     if isinstance(error, OutOfDeviceMemory) or any(
         kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
@@ -165,11 +160,7 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
 
 
 def memory_sentence(error: BaseException) -> str:
-    """Return a sentence on an error due to too little memory or too few threads; else "".
-
-    >>> memory_sentence(RuntimeError("can't start new thread")).partition(":")[0]
-    'the system starts no further thread for this process'
-    """
+    """Return a sentence on an error due to too little memory or too few threads; else ""."""
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         cause = (
             "the system starts no further thread for this process: allow more memory or processes"

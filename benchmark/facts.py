@@ -90,10 +90,6 @@ def facts_of(spec: CodecSpec) -> Facts:
     """Return the facts that a codec declares, without importing users' files.
 
     Codecs outside the registry, missing packages and invalid options give the defaults.
-
-    >>> from benchmark.spec import parse_codec
-    >>> facts_of(parse_codec("jpeg")).title, facts_of(parse_codec("./mine.py:Mine")).title
-    ('JPEG', '')
     """
     if spec.name not in CODECS:
         return Facts()
@@ -107,10 +103,7 @@ def facts_of(spec: CodecSpec) -> Facts:
 
 @printing_to_stderr()
 def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) -> Work:
-    """Return the work that a codec declares, unchecked; empty for a user's checkpoint.
-
-    `select` refuses values that no row may have (`rows.shard.refused`).
-    """
+    """Return the work that a codec declares, unchecked as yet; empty for users' checkpoints."""
     try:
         declared_facts: Any = getattr(type(codec), "facts", None)
         facts = (
@@ -129,11 +122,7 @@ def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) 
 
 
 def needs_options(name: str) -> bool:
-    """Return whether a codec of the registry cannot run by its bare name.
-
-    >>> needs_options("folder"), needs_options("ours"), needs_options("jpeg")
-    (True, False, False)
-    """
+    """Return whether a codec of the registry cannot run by its bare name."""
     spec = CodecSpec(name, ())
     try:
         options = parameters_of(spec, codec_class(spec)).values()

@@ -76,10 +76,7 @@ SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "poi
 
 
 def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A002
-    """Return the declaration of an option; `facts` as in `Option`.
-
-    csv_file: Annotated[Path | None, opt(TARGET, "Also write this file.", "--csv")] = None
-    """
+    """Return the declaration of an option; `facts` as in `Option`."""
     return Option(panel, help, flags, **facts)
 
 
@@ -94,11 +91,9 @@ def shared(default: Any, declaration: Option) -> Any:
 
 
 def some(names: str = "", *groups: type[Any], **defaults: Any) -> Some:
-    """Mark a parameter that takes some options of a dataclass, or other defaults.
+    """Mark a parameter that takes some options of a dataclass, all of `groups`, or other defaults.
 
-    groups: base dataclasses whose options are all taken.
-
-        request: Annotated[Request, some("results", Photographs, limit=20)]
+    request: Annotated[Request, some("results", Photographs, limit=20)]
     """
     group_names = (entry.name for group in groups for entry in fields(group))
     return Some((*names.split(), *group_names), defaults)

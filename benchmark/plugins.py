@@ -211,10 +211,7 @@ def one_line(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException, author: type[Any]) -> str:
-    """Return why a class's code failed: the line in its file, if any, and the error.
-
-    Raises the error again if it is an interruption by a signal.
-    """
+    """Return the line and error of a class's code; raise it again if it is an interruption."""
     raise_interruption(error)
     explained = isinstance(error, BenchError) and is_of_package(author)
     frame = "" if explained else author_frame(error, author)

@@ -80,11 +80,7 @@ def unknown_metric(word: str, choices: Iterable[str], kind: str = "metric") -> U
 
 
 def metric_class(name: str) -> type[Any]:
-    """Import an image metric, distribution metric or feature space by name.
-
-    An image metric may also be in a user's file, `path.py:Class`, or a plugin
-    (`plugins.metric_class`).
-    """
+    """Import a metric or feature space by name; also of `path.py:Class` or a plugin."""
     for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
         if name in table:
             return imported(table[name])  # type: ignore[no-any-return]
@@ -94,11 +90,7 @@ def metric_class(name: str) -> type[Any]:
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
-    """Return what each metric computes per image: itself, or its feature space.
-
-    >>> scored_by_image(["psnr", "fid256", "kid256"])
-    ('psnr', 'inception256')
-    """
+    """Return what each metric computes per image: itself, or its feature space."""
     of_images = [
         metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names
     ]
@@ -106,10 +98,7 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
-    """Return the function that opens a dataset from a list of folders.
-
-    kind: noun of the error for an unknown name.
-    """
+    """Return the function that opens a dataset from folders; kind: noun of the error."""
     if name not in DATASETS:
         raise UnknownName(kind, name, DATASETS)
     opener: Callable[..., Any] = imported(DATASETS[name])
@@ -140,10 +129,7 @@ def imported(target: str) -> Any:
 def require_packages(
     name: str, packages: Iterable[str], not_here: Mapping[str, str] | None = None
 ) -> None:
-    """Raise `Unavailable` for the first missing package of a codec or metric.
-
-    not_here: why a package cannot be installed on this machine, by its name.
-    """
+    """Raise `Unavailable` for the first missing package; not_here: why one cannot be installed."""
     for package in packages:
         if find_spec(package) is None:
             command = f"pip install 'rdrbench[{EXTRAS[package]}]'"
@@ -157,10 +143,7 @@ def require_packages(
 
 
 def require_release(name: str, package: str, release: str, command: str) -> None:
-    """Raise `Unavailable` if a codec's or metric's package has another release.
-
-    command: installs the release. Nothing is imported.
-    """
+    """Raise `Unavailable` for another release of a package, which is not imported."""
     from importlib.metadata import PackageNotFoundError, version
 
     installed_release = "none"
@@ -175,11 +158,7 @@ def require_release(name: str, package: str, release: str, command: str) -> None
 
 
 def names_file(name: str) -> bool:
-    """Return whether a name refers to a Python file.
-
-    >>> names_file("./mine.py:Mine"), names_file("jpeg")
-    (True, False)
-    """
+    """Return whether a name refers to a Python file."""
     return name.partition(":")[0].endswith(".py")
 
 

@@ -120,11 +120,7 @@ def split_names(text: str) -> list[str]:
 
 
 def split_codecs(text: str) -> list[str]:
-    r"""Split a comma-separated list of codecs; the files of a checkpoint stay together.
-
-    >>> split_codecs("jpeg, compressai:model=mbt2018:checkpoint=a.pth,b.pth:device=cpu,vtm")
-    ['jpeg', 'compressai:model=mbt2018:checkpoint=a.pth\\,b.pth:device=cpu', 'vtm']
-    """
+    """Split a comma-separated list of codecs; the files of a checkpoint stay together."""
     result: list[str] = []
     for part in split_names(text):
         last_option = split_unescaped(result[-1], ":")[-1] if result else ""
@@ -171,8 +167,6 @@ def file_list(text: str) -> list[str]:
 def parse_codec(text: str) -> CodecSpec:
     r"""Parse a spec from the command line, with escapes `\:` and `\,` inside a value.
 
-    >>> parse_codec("jpeg:optimize=1").options
-    (('optimize', '1'),)
     >>> parse_codec("./mine.py:Mine:level=3").name
     './mine.py:Mine'
     >>> parse_codec("hyperprior:metric=ms-ssim").text
@@ -210,11 +204,7 @@ def _suggest_codec(value: str) -> str:
 
 
 def codec_class(spec: CodecSpec) -> type[Any]:
-    """Import the class of a spec.
-
-    Raises `Unavailable` if a library is missing, `UsageError` for a user's file without the class
-    or one that cannot be loaded.
-    """
+    """Import the class of a spec; `Unavailable` without a library, `UsageError` for a bad file."""
     result: type[Any]
     if spec.name not in CODECS:
         if not is_brought(spec.name):  # any class of any package, otherwise
@@ -282,11 +272,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
 
 
 def sole_variant(text: str, option: str) -> CodecSpec:
-    """Return the variant of an option's value; `BadOption` for several.
-
-    >>> sole_variant("jpeg", "base").text
-    'jpeg'
-    """
+    """Return the variant of an option's value; `BadOption` for several."""
     variants = resolve(parse_codec(text))
     if len(variants) > 1:
         listed = ", ".join(variant.text for variant in variants)
