@@ -23,7 +23,7 @@ IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
 
 @dataclass(frozen=True, slots=True)
 class Experiment(Rule):
-    """Codecs, datasets, metrics and anchor of a question, as comma-separated lists of options."""
+    """Codecs, datasets, metrics and anchor of a question, as comma-separated lists."""
 
     results: Path = shared(Path("results"), options.RESULTS)
     dataset: str = shared("", options.DATASETS)

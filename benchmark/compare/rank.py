@@ -211,7 +211,7 @@ def _codec_curves(
 def _rank_codecs(
     codecs: "Sequence[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]]", by: Metric | None
 ) -> list[tuple[Ranked, Float64Array]]:
-    """Return codecs and values, best first, ranks and differences added; by None: rates."""
+    """Return codecs and values, best first; add rank and difference to records. by None: rates."""
     sign = -1 if by is not None and by.better == "higher" else 1
     scored = sorted((sign * entry[0].average(entry[2]), n, entry) for n, entry in enumerate(codecs))
     scores = [score for score, *_ in scored]

@@ -70,11 +70,7 @@ class NamedCodecs:
         return None
 
     def selects_to_run(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the codec of a row (columns codec and variant) is selected and may run.
-
-        >>> NamedCodecs("command").selects_to_run({"codec": "command", "variant": "decode=rm *"})
-        False
-        """
+        """Return whether the codec of a row (columns codec and variant) is selected and may run."""
         edition = Edition.parse_row(row)
         return self.select(edition) and self.may_run(edition.spec)
 

@@ -124,11 +124,7 @@ class Look:
 
 
 def value_range(text: str) -> tuple[str, float, float]:
-    """Parse the range of a metric's axis; raise `UsageError` or `UnknownName`.
-
-    >>> value_range("ssim2=60:95")
-    ('ssimulacra2', 60.0, 95.0)
-    """
+    """Parse the range of an axis ("ssim2=60:95"); raise `UsageError` or `UnknownName`."""
     from benchmark.rows.schema import metric_names  # which needs numpy
 
     word, _, ends = text.rpartition("=")
