@@ -122,7 +122,11 @@ def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) 
 
 
 def needs_options(name: str) -> bool:
-    """Return whether a codec of the registry cannot run by its bare name."""
+    """Return whether a codec of the registry cannot run by its bare name.
+
+    >>> needs_options("folder"), needs_options("ours"), needs_options("jpeg")
+    (True, False, False)
+    """
     spec = CodecSpec(name, ())
     try:
         options = parameters_of(spec, codec_class(spec)).values()

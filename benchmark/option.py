@@ -91,10 +91,7 @@ def shared(default: Any, declaration: Option) -> Any:
 
 
 def some(names: str = "", *groups: type[Any], **defaults: Any) -> Some:
-    """Mark a parameter that takes some options of a dataclass, all of `groups`, or other defaults.
-
-    request: Annotated[Request, some("results", Photographs, limit=20)]
-    """
+    """Mark a parameter that takes options of a dataclass, all of `groups`, or other defaults."""
     group_names = (entry.name for group in groups for entry in fields(group))
     return Some((*names.split(), *group_names), defaults)
 

@@ -99,8 +99,7 @@ def _resample_means(centred: Float64Array, resamples: int) -> Float64Array:
 def claims(tests: MeanTests, margin: float) -> dict[str, float]:
     """Return uncorrected p-values of four claims about the mean change of the first sample.
 
-    worse: above the margin, a positive number; equal: inside; better: below minus the margin;
-    not_worse: below the margin.
+    worse: above the margin (positive); equal: inside; better: below -margin; not_worse: below it.
     """
     not_worse = float(tests.p_below(margin)[0])
     return {

@@ -1,11 +1,5 @@
 """Check of new rows against a reference: pairs, changes and the verdict.
 
-    >>> from pathlib import Path
-    >>> from benchmark.check.row_sets import read_rows
-    >>> from benchmark.check.verdict import check
-    >>> def passes(reference: Path, new: Path) -> bool:
-    ...     return check(read_rows(reference), read_rows(new)).code == 0
-
 docs/check.md explains the verdicts and their error rates. "not comparable" is a verdict too, so
 that nothing passes for lack of a comparison.
 """

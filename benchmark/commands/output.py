@@ -199,7 +199,11 @@ def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]
 
 
 def speed(finished: int, seconds: float) -> str:
-    """Format a speed in tasks per second, minute or hour; "" for none."""
+    """Format a speed in tasks per second, minute or hour; "" for none.
+
+    >>> speed(20, 10.0), speed(5, 100.0), speed(1, 600.0), speed(0, 9.0)
+    ('2 a second', '3 a minute', '6 an hour', '')
+    """
     rate = finished / max(seconds, 1e-9)
     for size, unit in ((1, "a second"), (60, "a minute")):
         if rate * size >= 1:

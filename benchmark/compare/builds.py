@@ -80,6 +80,7 @@ def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
 
 
 def _checkpoint_variants(summary: Summary) -> set[CodecSpec]:
+    """Return the variants of our codec with a beta and otherwise the same options."""
     variants_by_options: dict[frozenset[tuple[str, str]], set[CodecSpec]] = {}
     for edition in summary.editions:
         if beta_of(edition) is not None:

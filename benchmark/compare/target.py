@@ -191,6 +191,7 @@ def run_to_target(
 def _matrix_for(
     matrix: Matrix, request: Request, trials: Iterable[tuple[Search, Sequence[float]]]
 ) -> Matrix:
+    """Return a matrix of the searched codecs at these values, with the store as it is now."""
     contenders = tuple(
         search.contender._replace(sweep=tuple(map(search.setting, values)))
         for search, values in trials

@@ -164,8 +164,7 @@ def overlay(
 ) -> Overlay:
     """Separate curves that can share an axis with rows of `protocol` ("": no rows) from the others.
 
-    protocol: of the rows; empty: there are none. With `mix` all curves are compatible, and the rest
-    are marked (`SystemCurve.other_rules`).
+    With `mix` all curves are compatible, and the rest are marked (`SystemCurve.other_rules`).
     """
     sharing = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
     if mix:

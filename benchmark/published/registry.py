@@ -215,8 +215,7 @@ def read_curve(
 ) -> NamedCurve:
     """Read the curve of a file or of a published system on a dataset; raise `UsageError`.
 
-    `mine.csv#ours` is the codec `ours` of a file with several. only_file: no published system.
-    points: those of `read_points`, doubtful ones too, where they were read already.
+    `mine.csv#ours` is `ours` of a file with several. points: of `read_points`, doubtful ones too.
     """
     from benchmark.published.curves import main_curves
 

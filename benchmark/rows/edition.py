@@ -178,6 +178,7 @@ class Edition:
 
     @property
     def _title_head(self) -> str:
+        """Title, or a program's version if it begins with the title."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
         number = " ".join(self.ran.version.split()[:2]).rstrip(",;:")
         if self.facts.kind == "standard" and number.startswith(f"{self.facts.title} "):
@@ -290,6 +291,7 @@ def mark_bundled(name: str, bundled: bool = True) -> str:
 
 @cache
 def _short_names(codec: str) -> dict[CodecSpec, str]:
+    """Return short names by spec, with and without the codec's default options."""
     names = {}
     for alias in ALIASES:
         spec = parse_codec(alias)

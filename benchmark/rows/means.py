@@ -308,6 +308,7 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
 
 
 def _latest(rows: ComparableRows) -> Int64Array:
+    """Return the position of each edition's latest row, without failure if there is one."""
     order = np.lexsort([rows.recency, rows.ok, rows.edition])
     is_last = np.diff(rows.edition[order], append=-1) != 0
     return np.asarray(order[is_last], np.int64)

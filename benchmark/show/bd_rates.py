@@ -22,7 +22,12 @@ LONGEST_LIST = 6  # labels in one note
 
 
 def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
-    """Return a metric's label without its brackets, unless `among` has that name twice."""
+    """Return a metric's label without its brackets, unless `among` has that name twice.
+
+    >>> alex, squeeze = (Metric(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
+    >>> short_name(alex), short_name(alex, [alex, squeeze])
+    ('LPIPS', 'LPIPS (AlexNet)')
+    """
     name = metric.label.partition(" (")[0]
     namesakes = [
         other_metric

@@ -257,6 +257,7 @@ def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: 
 
 
 def _is_math(text: str) -> bool:
+    """Return whether a legend entry contains mathematics from the user's `--label`."""
     from matplotlib.mathtext import MathTextParser
 
     labels = [label.rpartition("=")[2] for label in look().label if label.count("$") > 1]

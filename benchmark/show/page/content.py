@@ -352,7 +352,11 @@ def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
 
 
 def _short(value: float | None) -> float | str | None:
-    """Round to six digits; None for NaN, text for infinity."""
+    """Round to six digits; None for NaN, text for infinity.
+
+    >>> _short(1234.56789), _short(math.inf), _short(math.nan)
+    (1234.57, 'inf', None)
+    """
     if value is None or math.isnan(value):
         return None
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else f"{value}"

@@ -417,7 +417,7 @@ def source_picture(row: StoredRow, path: str | None, absent: str = "") -> Source
 def make_crops(
     files: PictureFiles, plan: Plan, pictures: PagePictures, labels: Sequence[str]
 ) -> list[EmbeddedCrop]:
-    """Return crops of the first photograph, original first; none without it and two codecs."""
+    """Return crops of the first photograph: the original, then two codecs or more at one rate."""
     if not pictures.keys:
         return []
     rows, number = plan.rows, pictures.keys[0][2]

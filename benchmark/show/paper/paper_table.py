@@ -247,6 +247,7 @@ def _seed_fields(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
 def _curveless_codecs(
     result: ExperimentCurves, rule: Rule
 ) -> Iterator[tuple[SystemCurve, dict[str, Record]]]:
+    """Yield codecs without a complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
     editions_drawn = {curve.edition for curve in chain(*result.panels)}
