@@ -46,7 +46,7 @@ WORDS: dict[Any, str] = {
 
 
 class Option(NamedTuple):
-    """Declaration of an option beside the name, type and default of its parameter."""
+    """Declaration of an option: all but its name, type and default, which a parameter gives."""
 
     panel: str
     help: str  # a sentence

@@ -49,8 +49,8 @@ def check(
     """Compare new rows with a reference image by image, and judge the changes.
 
     Parameters are the options of `bench check`; `metrics` default to those of `judged_by_default`
-    that the reference has. Records of the answer are findings, a codec variant's in a metric or on
-    a limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
+    that the reference has. Records of the answer are findings, one per codec variant and metric or
+    limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
     """
     requested, limits, rule = metrics or judged_by_default(), parse_limits(require), Rule(bd=bd)
     limited = [limit.metric for limit in limits if limit.bpp is not None]
@@ -134,7 +134,7 @@ def decide(
     alpha: float,
     level: float,
 ) -> tuple[str, str, int | None]:
-    """Return a verdict, the reason, and the number of images needed; `p` are corrected."""
+    """Return a verdict, its reason and the number of images needed; p: corrected, by claim."""
     if change.out_of_reach:
         return "regressed", _unreachable_text(change), None
     if p["worse"] <= alpha:

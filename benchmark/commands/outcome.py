@@ -178,7 +178,7 @@ def _print_settings(answer: Answer) -> set[str]:
 
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
-    """Print a table of points, for many metrics without unusual and unmeasured ones."""
+    """Print a table of points; of many metrics, unusual and unmeasured ones are omitted."""
     from benchmark.show.means_table import means_table
 
     counts = {metric.column: summary.values_of(metric.column) for metric in metrics}
@@ -200,7 +200,10 @@ def print_ranking(
     named_codecs: Sequence[str] = (),
     points: "Summary | None" = None,
 ) -> None:
-    """Print codecs, best first, unless `table` is False; with `table` or no ranking, settings."""
+    """Print codecs, best first, and with `table` or without a ranking their settings.
+
+    table: False prints nothing.
+    """
     if table is False:
         return
     from benchmark.compare.caveats import own_caveats

@@ -259,7 +259,10 @@ def say(lines: Iterable[str]) -> None:
 
 
 def say_not_run(code: Mapping[str, int]) -> None:
-    """Print a line for each program or file that only rows name; `NamedCodecs.count_refused`."""
+    """Print a line for each program or file not run because only rows name it.
+
+    code: of `NamedCodecs.count_refused`.
+    """
     say(f"not run  {text}: named by rows only; run it with --codecs all,{text}" for text in code)
 
 

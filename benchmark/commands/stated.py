@@ -1,4 +1,4 @@
-"""Pictures published by others: how their files were read, and stated against measured values."""
+"""Pictures published by others: how their files were matched, and stated beside measured values."""
 
 import math
 from collections import Counter
@@ -24,14 +24,14 @@ DEFAULT_TOLERANCE = 1e-3  # of other metrics
 
 
 def understood_lines(matrix: "Matrix") -> list[str]:
-    """Return a line for each codec of published pictures in a run."""
+    """Return a line on how files were matched to images for each codec of published pictures."""
     names = [image.file.name for image in matrix.sources.images]
     codecs = [_load_stating(contender.spec) for contender in matrix.selection.contenders]
     return [line for codec in codecs if codec and (line := codec.understood(names))]
 
 
 def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
-    """Return stated and measured means by codec, setting and metric, of finite values."""
+    """Return the means of finite stated and measured values by codec, setting and metric."""
     not_compared = Counter[tuple[str, str, str]]()
     values: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     codecs: dict[CodecSpec, Any] = {}

@@ -1,8 +1,8 @@
 """BD-rates and BD-metrics of codec variants against an anchor, and rankings by BD-rate.
 
 The BD-rate of a curve of means depends on how codecs spread rate and quality over images at one
-setting (a quality, a rate or a quantiser); the images' own BD-rates do not. Codecs are ranked in a
-distortion, and in a metric that no codec was trained on.
+setting (a quality, a rate or a quantiser); the images' own BD-rates do not. Codecs are ranked by a
+distortion metric, and by a metric that no codec was trained on.
 """
 
 import math
@@ -57,7 +57,7 @@ def missing_comparison(metric: Metric, rule: Rule, reason: str) -> Record:
 
 
 def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -> Record:
-    """Return a comparison of mean curves; names and images' curves are left empty."""
+    """Return a comparison of mean curves; names and per-image fields are left empty."""
     return {
         "metric": metric.column,
         "codec": None,
@@ -364,7 +364,7 @@ def _no_curve_reason(
 def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:
     """Return the metrics that rank codecs: a distortion, a held-out metric, and users' metrics.
 
-    A first choice that only some codecs have values of stays, and the others are not ranked. If no
+    A first choice is kept even if only some codecs have values; the others are not ranked. If no
     codec has a complete point, the metrics are those with values.
     """
     counts = {m: len(curves(summary, m)) for m in metrics if summary.values_of(m.column)}

@@ -40,9 +40,9 @@ class TimeEstimate(NamedTuple):
 class CostModel:
     """Seconds of coding a cell, without metrics, learned from the rows of a table.
 
-    They are the total seconds per pixel of the same codec, variant, device and setting; otherwise
-    the typical curve scaled by other settings, an interpolation of these, or the typical curve. A
-    recorded stream takes no time.
+    Measured seconds per pixel of the same variant, device and setting; else the typical curve
+    scaled to other measured settings, an interpolation of those, or the typical curve. A recorded
+    stream takes no time.
     """
 
     def __init__(self, table: pl.DataFrame) -> None:

@@ -43,9 +43,9 @@ def summarise(
 ) -> Summary:
     """Compute the means of a table of rows (columns of `rows.schema`, one row per cell).
 
-    protocols: the metric columns with the protocol id required of their values, and "coding";
-    default: all image metrics. common: restrict everything to the images of all points; otherwise,
-    points that lack images must not be plotted or compared.
+    protocols: required protocol id by metric column, and by "coding" for the rows; default: all
+    image metrics. common: use only the images that every point has; otherwise, points that lack
+    images must not be plotted or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
     return summarise_rows(ComparableRows(table, protocols["coding"]), protocols, pooled, common)
@@ -172,7 +172,7 @@ class _Means:
         ]
 
     def average_metric(self, column: str, protocol: str) -> tuple[Float64Array, list[Mean]]:
-        """Return a metric's values of this protocol id, shape (rows,), NaN for none; its means."""
+        """Return a metric's values under a protocol, (rows,), NaN where absent, and its means."""
         rows = self.rows
         value_column, protocol_column, reason_column = metric_columns(column)
         values = np.where(rows.ok, rows.numbers(value_column), np.nan)
@@ -194,7 +194,7 @@ class _Means:
         return values, [mean._replace(reasons=tallies.get(i, ())) for i, mean in enumerate(means)]
 
     def tallies(self, marked: BoolArray, texts: pl.Expr) -> Tallies:
-        """Count texts, one per marked row, by the number of the point."""
+        """Count texts, one per marked row, by point index."""
         if not marked.any():
             return {}
         counts = pl.DataFrame({"point": self.rows.point[marked]}).with_columns(text=texts)
@@ -255,7 +255,7 @@ TEXT_COLUMNS = {"caveats": "caveat", "origins": "bytes_origin", "devices": "devi
 
 
 def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
-    """Describe each edition by its latest row (without failure, if any) and all rows' texts."""
+    """Describe each edition by its latest successful row, else its latest, and all rows' texts."""
     random = pl.lit(False)
     if "reason" in rows.table.columns:
         random = col("reason").cast(pl.String).str.starts_with(NOT_DETERMINISTIC).fill_null(False)
@@ -308,7 +308,7 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
 
 
 def _latest(rows: ComparableRows) -> Int64Array:
-    """Return the position of each edition's latest row, without failure if there is one."""
+    """Return the position of each edition's latest successful row, else of its latest."""
     order = np.lexsort([rows.recency, rows.ok, rows.edition])
     is_last = np.diff(rows.edition[order], append=-1) != 0
     return np.asarray(order[is_last], np.int64)

@@ -38,7 +38,7 @@ WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reporte
 
 
 class RowSource(NamedTuple):
-    """Rows of a question: a dataset below a results folder, or rows in memory."""
+    """Rows to query: a dataset below a results folder, or rows in memory."""
 
     results: Path
     dataset: str
@@ -85,7 +85,7 @@ class DatasetResults(NamedTuple):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Facts shared by all records of an answer: images, protocols, machine of the seconds."""
+        """Facts shared by all records of an answer: images, protocols, the timed machine."""
         summary = self.summary
         protocols = summary.protocols_in_use
         return {"images": summary.images, "protocols": protocols, "machine": summary.machine}
@@ -107,7 +107,7 @@ def requested_datasets(results: Path, dataset: str) -> list[str]:
 
 
 def stored_dataset(results: Path, dataset: str) -> str:
-    """Return a dataset's stored name; "" is the only one or Kodak; `UsageError`, `UnknownName`."""
+    """Return a dataset's stored name; "": the only one, or Kodak; `UsageError`, `UnknownName`."""
     datasets = _datasets_with_rows(results)
     dataset = dataset or (datasets[0] if len(datasets) == 1 else "kodak")
     place = Place(dataset)

@@ -76,7 +76,7 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
 
 
 def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
-    """Return a sentence for each request with runs of some parts (`--part`) only."""
+    """Return a sentence for each request of which only some parts (`--part`) were run."""
     runs: dict[str, dict[tuple[int, int], Row]] = {}  # by request, by part and number of parts
     for record in records:
         request = record.get("request")
@@ -127,7 +127,7 @@ def _datasets(folder: Path) -> list[str]:
 
 
 class _Merge:
-    """Merge of folders of one dataset into another, with conflicts and damaged files."""
+    """Merge of one dataset's folders into a target folder, with conflicts and damaged files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._target = folder, Store(folder)
@@ -210,7 +210,7 @@ class _Merge:
         return sound
 
     def _copy(self, source: Path, pattern: str, differing: str = "") -> int:
-        """Copy new files, shards with their records; `differing` describes others that exist."""
+        """Copy new files, shards with their records; differing: text on one with other content."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):
